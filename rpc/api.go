@@ -1,0 +1,291 @@
+// Package rpc is the contract between runtimed and its clients, and the wire that carries it:
+// JSON-RPC 2.0 over a Unix socket. docs/protocol.md tells it in prose.
+package rpc
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// Protocol is the number of this contract. It changes only when an old client could no longer
+// understand a new daemon; new members of results do not change it.
+const Protocol = 1
+
+// Name is what daemon.info answers as its name; another program on the same socket path answers something else or nothing.
+const Name = "runtimed"
+
+// The methods of the daemon.
+const (
+	MethodInfo        = "daemon.info"
+	MethodPing        = "daemon.ping"
+	MethodReload      = "daemon.reload"
+	MethodShutdown    = "daemon.shutdown"
+	MethodSetLogLevel = "daemon.set_log_level"
+	MethodStatus      = "pool.status"
+	MethodAcquire     = "pool.acquire"
+	MethodRelease     = "pool.release"
+	MethodFlush       = "pool.flush"
+	MethodWatch       = "pool.watch"
+	MethodUnwatch     = "pool.unwatch"
+	MethodEnvList     = "env.list"
+	MethodAdopt       = "env.adopt"
+	MethodGC          = "env.gc"
+	MethodDiscover    = "rpc.discover"
+)
+
+// The notifications: the first a client sends, the others the daemon.
+const (
+	NotifyCancel      = "$/cancelRequest"
+	NotifyProgress    = "$/progress"
+	NotifyPoolChanged = "pool.changed"
+)
+
+// The limits of the wire. Sizes are bytes.
+const (
+	MaxMessage     = 1 << 20 // one message in
+	MaxHeader      = 8 << 10 // one Content-Length header block
+	MaxDepth       = 1000    // nested arrays and objects of one message
+	MaxBatch       = 1000    // elements of one batch
+	MaxRunning     = 64      // requests of one connection that run at once
+	MaxQueued      = 1024    // requests of one connection that wait behind those
+	MaxUnsent      = 1 << 20 // answers waiting for a peer that does not read, before reading from it pauses
+	WriteTimeout   = 10 * time.Second
+	MaxWaiters     = 1024 // acquires that wait for one pool
+	MaxConnections = 4096 // at once, less where the descriptor limit is lower
+	MaxWait        = 24 * time.Hour
+	DefaultWait    = 60 * time.Second
+	MaxLabel       = 256 // of a label or a key
+)
+
+// None is the params of a method that takes none, and the result of one that has nothing to tell.
+type None struct{}
+
+// InfoParams are the params of daemon.info.
+type InfoParams struct {
+	Client *ClientInfo `json:"client,omitempty"`
+}
+
+// ClientInfo is how a client introduces itself, for the daemon's log.
+type ClientInfo struct {
+	Name    string `json:"name"`
+	Version string `json:"version"`
+}
+
+// Info is the result of daemon.info.
+type Info struct {
+	Name       string    `json:"name"`
+	Version    string    `json:"version"`
+	Protocol   int       `json:"protocol"`
+	PID        int       `json:"pid"`
+	StartedAt  time.Time `json:"started_at"`
+	Socket     string    `json:"socket"`
+	StateDir   string    `json:"state_dir"`
+	ConfigPath string    `json:"config_path"`
+	UptimeMS   int64     `json:"uptime_ms"`
+}
+
+// ReloadResult is the result of daemon.reload: the pools whose configuration is another than before.
+type ReloadResult struct {
+	Changed []string `json:"changed"`
+}
+
+// LogLevel is the params and the result of daemon.set_log_level: debug, info, warn or error.
+type LogLevel struct {
+	Level string `json:"level"`
+}
+
+// PoolParams name one pool, or all of them.
+type PoolParams struct {
+	Pool *string `json:"pool,omitempty"`
+}
+
+// StatusResult is the result of pool.status and of pool.watch: the pools in the order of the configuration.
+type StatusResult struct {
+	Pools []PoolStatus `json:"pools"`
+}
+
+// The states of a pool.
+const (
+	PoolReady   = "ready"
+	PoolWarming = "warming"
+	PoolFailing = "failing"
+	PoolOff     = "off"
+)
+
+// PoolStatus is one pool as pool.status counts it.
+type PoolStatus struct {
+	Name      string     `json:"name"`
+	Kind      string     `json:"kind"`      // "uv" or "conda"
+	Target    int        `json:"target"`    // the configured size
+	Available int        `json:"available"` // what an acquire would get now
+	Warming   int        `json:"warming"`
+	Leased    int        `json:"leased"`
+	Removing  int        `json:"removing"`
+	Waiting   int        `json:"waiting"` // acquires in line
+	State     string     `json:"state"`
+	Python    string     `json:"python"` // as configured; empty: the newest suitable
+	Packages  []string   `json:"packages"`
+	Error     *PoolError `json:"error"` // null while builds succeed
+}
+
+// PoolError is why the last builds of a pool failed.
+type PoolError struct {
+	Cause       string    `json:"cause"` // one of the Cause constants
+	Message     string    `json:"message"`
+	Hint        string    `json:"hint"`
+	Package     string    `json:"package,omitempty"`
+	Output      string    `json:"output,omitempty"` // the tool's own last lines, at most 4 KiB
+	Failures    int       `json:"failures"`         // in a row
+	Since       time.Time `json:"since"`
+	NextRetryMS int64     `json:"next_retry_ms"` // from now; 0: a try is on
+}
+
+// PoolChanged is the params of a pool.changed notification.
+type PoolChanged struct {
+	Pool PoolStatus `json:"pool"`
+}
+
+// AcquireParams are the params of pool.acquire.
+type AcquireParams struct {
+	Pool     *string `json:"pool,omitempty"`      // default "uv"
+	WaitMS   *int64  `json:"wait_ms,omitempty"`   // 0 to 86,400,000; default 60,000
+	OwnerPID *int    `json:"owner_pid,omitempty"` // default: the process at the other end of the socket
+	Label    *string `json:"label,omitempty"`     // shown in env.list
+	Key      *string `json:"key,omitempty"`       // the same owner asking again with the same key gets the same environment
+	Progress *bool   `json:"progress,omitempty"`  // send $/progress while waiting
+}
+
+// Where an acquired environment came from.
+const (
+	SourceReady = "ready"
+	SourceBuilt = "built"
+)
+
+// AcquireResult is the result of pool.acquire.
+type AcquireResult struct {
+	Env      Env    `json:"env"`
+	Source   string `json:"source"` // "ready", or "built" while the caller waited
+	Stale    bool   `json:"stale"`  // an environment of the configuration before, since none of the new could be built
+	WaitedMS int64  `json:"waited_ms"`
+}
+
+// EnvParams name one environment by its id.
+type EnvParams struct {
+	Env string `json:"env"`
+}
+
+// AdoptParams are the params of env.adopt.
+type AdoptParams struct {
+	Env      string `json:"env"`
+	OwnerPID int    `json:"owner_pid"`
+}
+
+// AdoptResult is the result of env.adopt.
+type AdoptResult struct {
+	Env Env `json:"env"`
+}
+
+// FlushResult is the result of pool.flush.
+type FlushResult struct {
+	Removed int `json:"removed"`
+}
+
+// The states of an environment, passed through once, in this order.
+const (
+	EnvWarming  = "warming"
+	EnvReady    = "ready"
+	EnvLeased   = "leased"
+	EnvRemoving = "removing"
+)
+
+// Env is one environment, and what it takes to activate it.
+type Env struct {
+	ID            string    `json:"id"`
+	Pool          string    `json:"pool"`
+	Kind          string    `json:"kind"`
+	Path          string    `json:"path"`
+	Python        string    `json:"python"` // absolute; runs as it is
+	PythonVersion string    `json:"python_version"`
+	State         string    `json:"state"`
+	CreatedAt     time.Time `json:"created_at"`
+	Packages      []Package `json:"packages"`
+	// Variables are merged into the environment of a child; null takes the name out.
+	Variables map[string]*string `json:"variables"`
+	// PathPrepend is put before the child's PATH.
+	PathPrepend []string `json:"path_prepend"`
+}
+
+// Package is one installed distribution.
+type Package struct {
+	Name    string `json:"name"`
+	Version string `json:"version"`
+}
+
+// EnvListParams are the params of env.list.
+type EnvListParams struct {
+	Pool  *string `json:"pool,omitempty"`
+	State *string `json:"state,omitempty"`
+}
+
+// EnvListResult is the result of env.list.
+type EnvListResult struct {
+	Envs []EnvListed `json:"envs"`
+}
+
+// EnvListed is an environment in env.list.
+type EnvListed struct {
+	Env
+	SizeBytes int64  `json:"size_bytes"` // as on disk; a file with several hard links counts once
+	Lease     *Lease `json:"lease"`      // null unless leased
+}
+
+// Lease is who holds an environment.
+type Lease struct {
+	OwnerPID int       `json:"owner_pid"`
+	Alive    bool      `json:"alive"` // the owner, or a process that runs from the environment
+	Label    string    `json:"label"`
+	Since    time.Time `json:"since"`
+}
+
+// GCParams are the params of env.gc.
+type GCParams struct {
+	DryRun *bool `json:"dry_run,omitempty"`
+}
+
+// GCResult is the result of env.gc.
+type GCResult struct {
+	Removed []GCItem `json:"removed"`
+	Kept    int      `json:"kept"`
+	Strays  []GCItem `json:"strays"` // folders among the environments that the daemon did not make, and leaves alone
+}
+
+// GCItem is one folder that env.gc removes, or would remove.
+type GCItem struct {
+	ID        string `json:"id"`
+	Path      string `json:"path"`
+	Reason    string `json:"reason"`
+	SizeBytes int64  `json:"size_bytes"`
+}
+
+// The stages of a build, in the order they are passed through; any of them may be left out.
+const (
+	StageQueued      = "queued"
+	StageResolving   = "resolving"
+	StageDownloading = "downloading"
+	StageInstalling  = "installing"
+	StageCompiling   = "compiling"
+	StageVerifying   = "verifying"
+)
+
+// Progress is the params of a $/progress notification.
+type Progress struct {
+	ID       json.RawMessage `json:"id"` // of the request, byte for byte
+	Stage    string          `json:"stage"`
+	Message  string          `json:"message"`
+	Fraction *float64        `json:"fraction,omitempty"` // 0 to 1, where it can be told
+}
+
+// CancelParams are the params of $/cancelRequest.
+type CancelParams struct {
+	ID json.RawMessage `json:"id"`
+}

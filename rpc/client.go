@@ -1,0 +1,182 @@
+package rpc
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"net"
+	"os"
+	"runtime"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	jsonv2 "github.com/go-json-experiment/json"
+	"github.com/sourcegraph/jsonrpc2"
+)
+
+// lastWord is how long a call that is given up tries to tell the daemon so.
+const lastWord = 100 * time.Millisecond
+
+// Client is one connection to the daemon. It is safe for use by several goroutines.
+// All its errors are of type *[Error]: the daemon's own, or one of the kinds unreachable, timeout, closed and protocol.
+type Client struct {
+	path   string
+	stream *clientStream
+	rpc    *jsonrpc2.Conn
+	seq    atomic.Uint64
+}
+
+// ClientOptions are what Dial can be told besides the path.
+type ClientOptions struct {
+	// OnNotify gets the daemon's notifications, one after another, each before any answer sent after it.
+	// Nothing more is read while it runs, so it must not call the client.
+	OnNotify func(method string, params json.RawMessage)
+}
+
+// Dial connects to the daemon that listens on path. It starts none.
+func Dial(ctx context.Context, path string, opts ClientOptions) (*Client, error) {
+	if err := CheckSocketPath(runtime.GOOS, path); err != nil {
+		return nil, Errorf(KindUnreachable, "%s", err.Error())
+	}
+	nc, err := dial(ctx, path)
+	if err != nil {
+		return nil, unreachable(path, err)
+	}
+	return newClient(nc, path, opts), nil
+}
+
+// dial tries again while the daemon's queue of connections is full; Linux says so instead of waiting.
+func dial(ctx context.Context, path string) (net.Conn, error) {
+	var d net.Dialer
+	for {
+		nc, err := d.DialContext(ctx, "unix", path)
+		if !errors.Is(err, syscall.EAGAIN) {
+			return nc, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(2 * time.Millisecond):
+		}
+	}
+}
+
+func unreachable(path string, err error) *Error {
+	start := "start it with runt daemon start"
+	switch info, serr := os.Lstat(path); {
+	case serr == nil && info.Mode().Type() == 0:
+		return Errorf(KindUnreachable, "%s is a file, not the daemon's socket", path).WithHint("move it away, or set %s", envSocket)
+	case errors.Is(err, fs.ErrNotExist):
+		return Errorf(KindUnreachable, "the daemon is not running: there is no socket at %s", path).WithHint("%s", start)
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return Errorf(KindUnreachable, "the daemon is not running: nobody listens on %s", path).WithHint("%s", start)
+	case errors.Is(err, fs.ErrPermission):
+		return Errorf(KindUnreachable, "no permission to use the socket %s", path).WithHint("run as the user whose daemon it is, or set %s", envSocket)
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
+		return Errorf(KindTimeout, "the daemon at %s did not accept the connection in time", path).WithHint("look at runt doctor")
+	case errors.Is(err, context.Canceled):
+		return Errorf(KindCancelled, "the call was cancelled")
+	}
+	var sys syscall.Errno
+	if errors.As(err, &sys) {
+		err = sys // the rest of net's text repeats the path
+	}
+	return Errorf(KindUnreachable, "the daemon cannot be reached at %s: %v", path, err).WithHint("%s", start)
+}
+
+func newClient(nc net.Conn, path string, opts ClientOptions) *Client {
+	c := &Client{path: path, stream: newClientStream(nc, path)}
+	c.rpc = jsonrpc2.NewConn(context.Background(), c.stream, notifyHandler{opts.OnNotify}, jsonrpc2.SetLogger(quiet{}))
+	return c
+}
+
+// Call asks for method and stores the answer in result, a pointer, or nil where the answer does not matter.
+// When ctx ends first, the daemon is told ($/cancelRequest) and the connection is closed, so that no late answer is taken for another one.
+func (c *Client) Call(ctx context.Context, method string, params, result any) error {
+	raw, err := c.CallRaw(ctx, method, params)
+	if err != nil || result == nil {
+		return err
+	}
+	if err := jsonv2.Unmarshal(raw, result); err != nil {
+		return notUnderstood(c.path, "its answer to "+method+" has another shape").WithHint("the daemon and this program may be of different versions")
+	}
+	return nil
+}
+
+// CallRaw is Call with the answer as it came.
+func (c *Client) CallRaw(ctx context.Context, method string, params any) (json.RawMessage, error) {
+	if ctx.Err() != nil {
+		return nil, c.gaveUp(ctx)
+	}
+	var args any
+	if params != nil {
+		raw, err := jsonv2.Marshal(params)
+		if err != nil {
+			return nil, Errorf(KindInvalidParams, "the params of %s are no JSON: %v", method, err)
+		}
+		args = json.RawMessage(raw)
+	}
+	id := jsonrpc2.ID{Num: c.seq.Add(1)}
+	// A daemon that does not read would hold the write beyond ctx.
+	stop := context.AfterFunc(ctx, func() { c.stream.nc.SetWriteDeadline(time.Now().Add(lastWord)) })
+	defer stop()
+	var result json.RawMessage
+	w, err := c.rpc.DispatchCall(ctx, method, args, jsonrpc2.PickID(id))
+	if err == nil {
+		err = w.Wait(ctx, &result)
+	}
+	var answered *jsonrpc2.Error
+	switch {
+	case err == nil:
+		return result, nil
+	case errors.As(err, &answered):
+		return nil, fromWire(answered)
+	case ctx.Err() != nil:
+		c.stream.nc.SetWriteDeadline(time.Now().Add(lastWord))
+		c.rpc.Notify(context.Background(), NotifyCancel, map[string]uint64{"id": id.Num})
+		c.Close()
+		return nil, c.gaveUp(ctx)
+	}
+	return nil, c.stream.why()
+}
+
+func (c *Client) gaveUp(ctx context.Context) *Error {
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return Errorf(KindTimeout, "the daemon at %s did not answer in time", c.path).WithHint("look at runt doctor")
+	}
+	return Errorf(KindCancelled, "the call was cancelled")
+}
+
+// Close ends the connection; calls still waiting get an error of kind closed.
+func (c *Client) Close() error {
+	if err := c.rpc.Close(); err != nil && !errors.Is(err, jsonrpc2.ErrClosed) {
+		return err
+	}
+	return nil
+}
+
+// Done is closed when the connection has ended, from either side.
+func (c *Client) Done() <-chan struct{} { return c.rpc.DisconnectNotify() }
+
+// notifyHandler takes what the daemon sends unasked.
+type notifyHandler struct {
+	f func(method string, params json.RawMessage)
+}
+
+func (h notifyHandler) Handle(_ context.Context, _ *jsonrpc2.Conn, req *jsonrpc2.Request) {
+	if h.f == nil || !req.Notif {
+		return
+	}
+	var params json.RawMessage
+	if req.Params != nil {
+		params = *req.Params
+	}
+	h.f(req.Method, params)
+}
+
+// quiet keeps the library from writing to stderr.
+type quiet struct{}
+
+func (quiet) Printf(string, ...any) {}

@@ -1,0 +1,129 @@
+package rpc
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"sync"
+
+	jsonv2 "github.com/go-json-experiment/json"
+	"github.com/sourcegraph/jsonrpc2"
+)
+
+// maxAnswer bounds what a client takes for one answer, so that a stranger on the path cannot fill its memory.
+const maxAnswer = 256 << 20
+
+// clientStream is the client's side of the wire: one JSON object a line. It remembers why the connection ended.
+type clientStream struct {
+	nc   net.Conn
+	path string
+	r    *bufio.Reader
+
+	mu  sync.Mutex
+	end *Error // why the connection ended, once it has
+}
+
+func newClientStream(nc net.Conn, path string) *clientStream {
+	return &clientStream{nc: nc, path: path, r: bufio.NewReader(nc)}
+}
+
+// WriteObject implements jsonrpc2.ObjectStream.
+func (s *clientStream) WriteObject(obj any) error {
+	data, err := json.Marshal(obj)
+	if err != nil {
+		return err
+	}
+	_, err = s.nc.Write(append(data, '\n'))
+	return err
+}
+
+// ReadObject implements jsonrpc2.ObjectStream.
+func (s *clientStream) ReadObject(v any) error {
+	line, err := s.line()
+	if err != nil {
+		return s.ended(err)
+	}
+	var m struct {
+		Version string          `json:"jsonrpc"`
+		ID      json.RawMessage `json:"id"`
+		Method  *string         `json:"method"`
+		Result  json.RawMessage `json:"result"`
+		Error   *jsonrpc2.Error `json:"error"`
+	}
+	if err := jsonv2.Unmarshal(line, &m); err != nil || m.Version != "2.0" || m.Method == nil && m.Result == nil && m.Error == nil {
+		return s.ended(notUnderstood(s.path, "it does not speak JSON-RPC 2.0"))
+	}
+	if m.Error != nil && (m.ID == nil || string(m.ID) == "null") {
+		return s.ended(fromWire(m.Error)) // it belongs to no call of ours, so it ends them all
+	}
+	if err := v.(json.Unmarshaler).UnmarshalJSON(line); err != nil {
+		return s.ended(notUnderstood(s.path, "it does not speak JSON-RPC 2.0 as we do"))
+	}
+	return nil
+}
+
+func (s *clientStream) line() ([]byte, error) {
+	var line []byte
+	for {
+		part, err := s.r.ReadSlice('\n')
+		line = append(line, part...)
+		switch {
+		case len(line) > maxAnswer:
+			return nil, notUnderstood(s.path, "its answer has no end")
+		case err == nil || errors.Is(err, io.EOF) && len(bytes.TrimSpace(line)) > 0:
+			if line = bytes.TrimSpace(line); len(line) > 0 {
+				return line, nil
+			}
+		case !errors.Is(err, bufio.ErrBufferFull):
+			return nil, Errorf(KindClosed, "%s closed the connection without an answer", s.path).
+				WithHint("it may be stopping, or be another program; runt doctor looks closer")
+		}
+	}
+}
+
+// ended notes the first reason.
+func (s *clientStream) ended(err error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.end == nil {
+		errors.As(err, &s.end)
+	}
+	return err
+}
+
+func (s *clientStream) why() *Error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.end == nil {
+		return Errorf(KindClosed, "the connection to %s is closed", s.path)
+	}
+	return s.end
+}
+
+// Close implements jsonrpc2.ObjectStream.
+func (s *clientStream) Close() error { return s.nc.Close() }
+
+func notUnderstood(path, what string) *Error {
+	return Errorf(KindProtocol, "the program at %s is not understood: %s", path, what).
+		WithHint("another program may listen there; set %s for both the daemon and its clients", envSocket)
+}
+
+// fromWire is the daemon's error. One without our data, from a stranger, gets the kind that its code has.
+func fromWire(e *jsonrpc2.Error) *Error {
+	out := &Error{Code: int(e.Code), Message: e.Message}
+	if e.Data != nil {
+		_ = jsonv2.Unmarshal(*e.Data, &out.Data) // what it does not hold stays empty
+	}
+	if out.Data.Kind == "" {
+		out.Data.Kind = KindInternal
+		for kind, code := range codes {
+			if code == out.Code {
+				out.Data.Kind = kind
+			}
+		}
+	}
+	return out
+}

@@ -1,0 +1,121 @@
+package rpc
+
+import (
+	"errors"
+	"fmt"
+)
+
+// The codes of JSON-RPC 2.0 (section 5.1), the daemon's own, and the one that the Language Server Protocol gives to a cancelled request.
+const (
+	CodeParseError     = -32700
+	CodeInvalidRequest = -32600
+	CodeMethodNotFound = -32601
+	CodeInvalidParams  = -32602
+	CodeInternal       = -32603
+	CodePoolEmpty      = -32001
+	CodeUnknownPool    = -32002
+	CodeBuildFailed    = -32003
+	CodeUnknownEnv     = -32004
+	CodeShuttingDown   = -32005
+	CodeOverloaded     = -32006
+	CodePoolOff        = -32007
+	CodeCancelled      = -32800
+)
+
+// The kinds: what clients match on. Each goes with one code; the last four never travel, they are a client's own.
+const (
+	KindParseError     = "parse_error"
+	KindInvalidRequest = "invalid_request"
+	KindMethodNotFound = "method_not_found"
+	KindInvalidParams  = "invalid_params"
+	KindInternal       = "internal_error"
+	KindPoolEmpty      = "pool_empty"
+	KindUnknownPool    = "unknown_pool"
+	KindBuildFailed    = "build_failed"
+	KindUnknownEnv     = "unknown_env"
+	KindShuttingDown   = "shutting_down"
+	KindOverloaded     = "overloaded"
+	KindPoolOff        = "pool_off"
+	KindCancelled      = "request_cancelled"
+
+	KindUnreachable = "unreachable"
+	KindTimeout     = "timeout"
+	KindClosed      = "closed"
+	KindProtocol    = "protocol"
+)
+
+// The causes of a failed build.
+const (
+	CausePackageNotFound = "package_not_found"
+	CauseUnsatisfiable   = "unsatisfiable"
+	CauseNetwork         = "network"
+	CauseAuth            = "auth"
+	CauseTimeout         = "timeout"
+	CauseDiskFull        = "disk_full"
+	CauseCorrupt         = "corrupt"
+	CauseToolMissing     = "tool_missing"
+	CausePythonMissing   = "python_missing"
+	CauseVerifyFailed    = "verify_failed"
+	CausePermission      = "permission"
+	CauseOther           = "other"
+)
+
+var codes = map[string]int{
+	KindParseError:     CodeParseError,
+	KindInvalidRequest: CodeInvalidRequest,
+	KindMethodNotFound: CodeMethodNotFound,
+	KindInvalidParams:  CodeInvalidParams,
+	KindInternal:       CodeInternal,
+	KindPoolEmpty:      CodePoolEmpty,
+	KindUnknownPool:    CodeUnknownPool,
+	KindBuildFailed:    CodeBuildFailed,
+	KindUnknownEnv:     CodeUnknownEnv,
+	KindShuttingDown:   CodeShuttingDown,
+	KindOverloaded:     CodeOverloaded,
+	KindPoolOff:        CodePoolOff,
+	KindCancelled:      CodeCancelled,
+}
+
+// Error is an error as it travels. The message is one lower-case sentence, the hint the next step to take.
+// A client's own errors (KindUnreachable and so on) have code 0.
+type Error struct {
+	Code    int       `json:"code"`
+	Message string    `json:"message"`
+	Data    ErrorData `json:"data"`
+}
+
+// ErrorData is what an error tells besides its message. Which members are there depends on the kind; docs/protocol.md has the table.
+type ErrorData struct {
+	Kind        string   `json:"kind"`
+	Hint        string   `json:"hint,omitempty"`
+	Param       string   `json:"param,omitempty"`
+	WaitedMS    *int64   `json:"waited_ms,omitempty"`
+	Warming     *int     `json:"warming,omitempty"`
+	Pools       []string `json:"pools,omitempty"`
+	Cause       string   `json:"cause,omitempty"`
+	Package     string   `json:"package,omitempty"`
+	Output      string   `json:"output,omitempty"`
+	NextRetryMS *int64   `json:"next_retry_ms,omitempty"`
+}
+
+func (e *Error) Error() string { return e.Message }
+
+// Errorf makes an error of a kind, with the code that belongs to it.
+func Errorf(kind, format string, args ...any) *Error {
+	return &Error{Code: codes[kind], Message: fmt.Sprintf(format, args...), Data: ErrorData{Kind: kind}}
+}
+
+// WithHint adds the next step.
+func (e *Error) WithHint(format string, args ...any) *Error {
+	e.Data.Hint = fmt.Sprintf(format, args...)
+	return e
+}
+
+// KindOf is the kind of err, or "" where it is none of ours.
+func KindOf(err error) string {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Data.Kind
+	}
+	return ""
+}

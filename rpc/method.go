@@ -1,0 +1,121 @@
+package rpc
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+
+	jsonv2 "github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// Method is one entry of the daemon's table: a name and a typed function behind it. [NewMethod] makes one.
+type Method struct {
+	Name    string
+	Summary string // one line, for rpc.discover
+
+	params, result reflect.Type
+	call           func(ctx context.Context, params []byte) (result []byte, err error)
+}
+
+// NewMethod makes a method of f. Params are decoded strictly into P: an unknown member, a wrong type or a second member of the
+// same name is -32602 and names the member; none at all is the zero P. A P with a Validate method is asked before f is.
+// The result goes out with nil slices as [] and nil maps as {}. An error of f that is (or wraps) an *[Error] is sent as it is.
+func NewMethod[P, R any](name, summary string, f func(context.Context, P) (R, error)) Method {
+	return Method{
+		Name: name, Summary: summary,
+		params: reflect.TypeFor[P](), result: reflect.TypeFor[R](),
+		call: func(ctx context.Context, raw []byte) ([]byte, error) {
+			var p P
+			if err := decodeParams(raw, &p); err != nil {
+				return nil, err
+			}
+			if v, ok := any(&p).(interface{ Validate() *Error }); ok {
+				if err := v.Validate(); err != nil {
+					return nil, err
+				}
+			}
+			if w, ok := any(&p).(interface{ WantsProgress() bool }); ok && w.WantsProgress() {
+				wantProgress(ctx)
+			}
+			r, err := f(ctx, p)
+			if err != nil {
+				return nil, err
+			}
+			return encode(r)
+		},
+	}
+}
+
+// encode is how everything of ours goes out: never a null list or map, members of maps in order, raw values byte for byte.
+func encode(v any) ([]byte, error) {
+	return jsonv2.Marshal(v, jsonv2.Deterministic(true), jsontext.PreserveRawStrings(true))
+}
+
+func decodeParams(raw []byte, p any) error {
+	if len(raw) == 0 || string(raw) == "null" {
+		return nil
+	}
+	if raw[0] == '[' {
+		return Errorf(KindInvalidParams, "params are a list, but members are given by name here")
+	}
+	err := jsonv2.Unmarshal(raw, p, jsonv2.RejectUnknownMembers(true))
+	if err == nil {
+		return nil
+	}
+	var (
+		sem    *jsonv2.SemanticError
+		syn    *jsontext.SyntacticError
+		member string
+	)
+	switch {
+	case errors.As(err, &sem):
+		member = memberOf(sem.JSONPointer)
+	case errors.As(err, &syn):
+		member = memberOf(syn.JSONPointer)
+	}
+	switch {
+	case errors.Is(err, jsonv2.ErrUnknownName):
+		bad := badParam(member, "unknown member %s", clip(member))
+		if names := memberNames(reflect.TypeOf(p).Elem()); len(names) > 0 {
+			return bad.WithHint("members are %s", strings.Join(names, ", "))
+		}
+		return bad.WithHint("this method takes none")
+	case errors.Is(err, jsontext.ErrDuplicateName):
+		return badParam(member, "member %s is given twice", clip(member))
+	case sem != nil && sem.GoType != nil:
+		return badParam(member, "%s must be %s", clip(member), kindName(sem.GoType))
+	}
+	return badParam(member, "params cannot be read: %v", err)
+}
+
+// memberOf is the member of params that a JSON pointer leads into; inner ones are joined by dots.
+func memberOf(p jsontext.Pointer) string {
+	var b bytes.Buffer
+	for tok := range p.Tokens() {
+		if b.Len() > 0 {
+			b.WriteByte('.')
+		}
+		b.WriteString(tok)
+	}
+	return b.String()
+}
+
+func kindName(t reflect.Type) string {
+	switch t.Kind() {
+	case reflect.Pointer:
+		return kindName(t.Elem())
+	case reflect.String:
+		return "a string"
+	case reflect.Bool:
+		return "true or false"
+	case reflect.Int, reflect.Int64:
+		return "a whole number"
+	case reflect.Struct, reflect.Map:
+		return "an object"
+	}
+	return fmt.Sprintf("a %s", t.Kind())
+}

@@ -1,0 +1,233 @@
+package rpc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/sourcegraph/jsonrpc2"
+	"go.uber.org/zap"
+)
+
+const (
+	drainTime   = time.Second      // what comes after a fatal error is thrown away so long
+	silenceTime = time.Second      // what a surplus connection has for its first message
+	lateTime    = time.Second      // what methods have to end after their connection is closed, at a stop
+	maxSurplus  = 32               // surplus connections that get an answer at once; more are closed without
+	spareFiles  = 128              // descriptors kept for everything but connections
+	tellAgain   = 10 * time.Minute // the same trouble with a caller is not logged more often
+)
+
+// Options are what a Server can be told besides its methods.
+type Options struct {
+	Log            *zap.Logger // nil: none
+	Version        string      // of the daemon, for rpc.discover
+	UID            int         // who may connect, besides root
+	MaxConnections int         // 0: the contract's limit, or less where the descriptor limit is low
+}
+
+// Server answers the methods of a table on any number of connections.
+type Server struct {
+	methods   map[string]Method
+	uid, most int
+	log       *zap.Logger
+
+	writeTime, drainTime, silenceTime time.Duration // shorter in tests
+	lineBytes, batchBytes             int           // less in tests
+
+	stopping atomic.Bool // new requests are refused
+	served   sync.WaitGroup
+
+	mu        sync.Mutex
+	listeners map[net.Listener]struct{}
+	conns     map[*Conn]struct{}
+	surplus   int
+	closing   bool // no connection is served any more
+	told      time.Time
+}
+
+// NewServer makes a server of a table of methods, and adds rpc.discover to them. Two methods of one name are a fault of the program.
+func NewServer(methods []Method, opts Options) *Server {
+	s := &Server{
+		methods: map[string]Method{}, uid: opts.UID, most: opts.MaxConnections, log: opts.Log,
+		writeTime: WriteTimeout, drainTime: drainTime, silenceTime: silenceTime,
+		lineBytes: maxLineBytes, batchBytes: maxBatchBytes,
+		listeners: map[net.Listener]struct{}{}, conns: map[*Conn]struct{}{},
+	}
+	if s.log == nil {
+		s.log = zap.NewNop()
+	}
+	if s.most == 0 {
+		s.most = max(8, min(MaxConnections, descriptorLimit()-spareFiles))
+	}
+	for _, m := range append(methods[:len(methods):len(methods)], discover(methods, opts.Version)) {
+		if _, twice := s.methods[m.Name]; twice {
+			panic("rpc: method " + m.Name + " is there twice")
+		}
+		s.methods[m.Name] = m
+	}
+	return s
+}
+
+// Connections is how many are open.
+func (s *Server) Connections() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.conns) - s.surplus
+}
+
+// Serve accepts connections until Shutdown, which makes it return nil. While descriptors are short it waits, and says so once.
+func (s *Server) Serve(ln net.Listener) error {
+	s.mu.Lock()
+	if s.stopping.Load() {
+		s.mu.Unlock()
+		return ln.Close()
+	}
+	s.listeners[ln] = struct{}{}
+	s.mu.Unlock()
+
+	var pause time.Duration
+	for {
+		nc, err := ln.Accept()
+		switch {
+		case err == nil:
+			if pause > 0 {
+				s.log.Info("connections are accepted again")
+			}
+			pause = 0
+			go s.admit(nc)
+		case s.stopping.Load():
+			return nil
+		case errors.Is(err, syscall.ECONNABORTED), errors.Is(err, syscall.EINTR):
+		case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE), errors.Is(err, syscall.ENOMEM), errors.Is(err, syscall.ENOBUFS):
+			if pause == 0 {
+				s.log.Warn("no connection can be accepted for now", zap.Error(err), zap.Int("open", s.Connections()))
+			}
+			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
+			time.Sleep(pause)
+		default:
+			return fmt.Errorf("accepting connections: %w", err)
+		}
+	}
+}
+
+// admit asks the kernel who connects before a word is read.
+func (s *Server) admit(nc net.Conn) {
+	var peer Peer
+	if uc, ok := nc.(*net.UnixConn); ok {
+		var err error
+		if peer, err = PeerOf(uc); err != nil || peer.UID != s.uid && peer.UID != 0 {
+			nc.Close()
+			s.mu.Lock()
+			again := time.Since(s.told) < tellAgain && !s.told.IsZero()
+			if !again {
+				s.told = time.Now()
+			}
+			s.mu.Unlock()
+			if !again {
+				s.log.Warn("a connection of another user was refused", zap.Int("uid", peer.UID), zap.Int("pid", peer.PID), zap.Error(err))
+			}
+			return
+		}
+	}
+	s.ServeConn(nc, peer)
+}
+
+// ServeConn serves one connection, and returns when it is closed and its methods have ended.
+func (s *Server) ServeConn(nc net.Conn, peer Peer) {
+	c := newConn(s, nc, peer)
+	if !s.add(c) {
+		nc.Close()
+		return
+	}
+	defer s.remove(c)
+	if c.refuse != nil {
+		nc.SetReadDeadline(time.Now().Add(s.silenceTime))
+	}
+	c.mu.Lock() // Handle, on the goroutine that this starts, waits for lib to be there
+	c.lib = jsonrpc2.NewConn(c.ctx, stream{c}, stream{c}, jsonrpc2.SetLogger(quiet{}))
+	c.mu.Unlock()
+	c.write()
+	<-c.lib.DisconnectNotify()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for c.running > 0 {
+		c.changed.Wait()
+	}
+}
+
+func (s *Server) add(c *Conn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closing {
+		return false
+	}
+	if len(s.conns)-s.surplus >= s.most {
+		if s.surplus >= maxSurplus {
+			return false
+		}
+		s.surplus++
+		c.refuse = Errorf(KindOverloaded, "the daemon has %d connections already", s.most).WithHint("close some, and try again")
+	}
+	s.conns[c] = struct{}{}
+	s.served.Add(1)
+	return true
+}
+
+func (s *Server) remove(c *Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.conns, c)
+	if c.refuse != nil {
+		s.surplus--
+	}
+	s.served.Done()
+}
+
+func (s *Server) open() []*Conn {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var conns []*Conn
+	for c := range s.conns {
+		conns = append(conns, c)
+	}
+	return conns
+}
+
+// Shutdown stops the server: the listeners are closed, new requests are refused as shutting_down, the running ones end by
+// themselves and their answers are written, until ctx ends; then all connections are closed. It returns an error where something was cut off.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.mu.Lock()
+	s.stopping.Store(true)
+	for ln := range s.listeners {
+		ln.Close()
+	}
+	s.mu.Unlock()
+
+	for _, c := range s.open() {
+		c.drained(ctx)
+	}
+	cut := ctx.Err()
+	s.mu.Lock()
+	s.closing = true
+	s.mu.Unlock()
+	for _, c := range s.open() {
+		c.shut()
+	}
+	ended := make(chan struct{})
+	go func() { s.served.Wait(); close(ended) }()
+	select {
+	case <-ended:
+	case <-time.After(lateTime):
+		return errors.New("stopping the server: a method does not end")
+	}
+	if cut != nil {
+		return fmt.Errorf("stopping the server: calls were cut off: %w", cut)
+	}
+	return nil
+}

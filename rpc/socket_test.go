@@ -1,0 +1,169 @@
+//go:build unix
+
+package rpc
+
+import (
+	"errors"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+)
+
+func TestTheSocketIsItsOwnersFromTheFirstMoment(t *testing.T) {
+	for _, mask := range []int{0, 0o077, 0o177, 0o777} {
+		dir := shortDir(t)
+		path := filepath.Join(dir, "s")
+		old := syscall.Umask(mask)
+		var seen, wrong atomic.Int32
+		stop, stopped := make(chan bool), make(chan bool)
+		go func() {
+			defer close(stopped)
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if info, err := os.Lstat(path); err == nil {
+					seen.Add(1)
+					if info.Mode().Perm()&0o177 != 0 {
+						wrong.Add(1)
+					}
+				}
+			}
+		}()
+		for range 300 {
+			ln, err := Listen(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if info, _ := os.Lstat(path); info.Mode().Perm() != 0o600 {
+				t.Errorf("umask %04o: mode %v", mask, info.Mode())
+			}
+			ln.Close()
+			os.Remove(path)
+		}
+		close(stop)
+		<-stopped
+		syscall.Umask(old)
+		if runtime.GOOS == "linux" && wrong.Load() > 0 {
+			t.Errorf("umask %04o: open to others in %d of %d looks", mask, wrong.Load(), seen.Load())
+		}
+	}
+}
+
+func TestListenReplacesADeadSocketOnly(t *testing.T) {
+	dir := shortDir(t)
+	path := filepath.Join(dir, "s")
+	first, err := Listen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first.Close()
+	if _, err := os.Lstat(path); err != nil {
+		t.Fatalf("closing removed the file: %v", err)
+	}
+	second, err := Listen(path)
+	if err != nil {
+		t.Fatalf("a dead socket: %v", err)
+	}
+	defer second.Close()
+	first.Close() // an old listener never takes the new socket away
+	if _, err := os.Lstat(path); err != nil {
+		t.Fatal(err)
+	}
+
+	file := filepath.Join(dir, "file")
+	os.WriteFile(file, []byte("precious"), 0o600)
+	link := filepath.Join(dir, "link")
+	os.Symlink(path, link)
+	folder := filepath.Join(dir, "folder")
+	os.Mkdir(folder, 0o700)
+	for _, p := range []string{file, link, folder} {
+		if _, err := Listen(p); err == nil || !strings.Contains(err.Error(), p) {
+			t.Errorf("%s: %v", p, err)
+		}
+		if _, err := os.Lstat(p); err != nil {
+			t.Errorf("%s is gone", p)
+		}
+	}
+	if b, _ := os.ReadFile(file); string(b) != "precious" {
+		t.Error("the file was changed")
+	}
+	if _, err := Listen(filepath.Join(dir, "none", "s")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("no folder: %v", err)
+	}
+	wide := filepath.Join(dir, "wide")
+	os.Mkdir(wide, 0o755)
+	if _, err := Listen(filepath.Join(wide, "s")); err == nil || !strings.Contains(err.Error(), wide) {
+		t.Errorf("a wide folder: %v", err)
+	}
+}
+
+func TestListenSaysWhoHasTheSocket(t *testing.T) {
+	b := start(t, Options{})
+	_, err := Listen(b.path)
+	if !errors.Is(err, ErrSocketInUse) || !strings.Contains(err.Error(), "runtimed 1.2.3, pid 77") || !strings.Contains(err.Error(), b.path) {
+		t.Errorf("got %v", err)
+	}
+	b.dial(t).askOne(req("1", MethodPing) + "\n")
+
+	path := filepath.Join(shortDir(t), "mute")
+	ln, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	go func() {
+		for {
+			nc, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			nc.Write([]byte("\x00\x01garbage\n"))
+			nc.Close()
+		}
+	}()
+	if _, err := Listen(path); !errors.Is(err, ErrSocketInUse) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestThePeerIsWhoConnects(t *testing.T) {
+	path := filepath.Join(shortDir(t), "s")
+	ln, err := Listen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	nc, err := net.Dial("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	in, err := ln.AcceptUnix()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	if got, err := PeerOf(in); err != nil || got != (Peer{UID: os.Getuid(), PID: os.Getpid()}) {
+		t.Errorf("got %+v, %v", got, err)
+	}
+}
+
+func TestWindowsHasAPipeOfTheUsersName(t *testing.T) {
+	env := map[string]string{"USERNAME": "Ada", "LOCALAPPDATA": `C:\Users\Ada\AppData\Local\`}
+	get := func(name string) string { return env[name] }
+	if got, err := SocketPath("windows", get); err != nil || got != `\\.\pipe\runtimed-ada` {
+		t.Errorf("got %q, %v", got, err)
+	}
+	if got, err := StateDir("windows", get); err != nil || got != `C:\Users\Ada\AppData\Local\runt` {
+		t.Errorf("got %q, %v", got, err)
+	}
+}

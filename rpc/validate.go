@@ -1,0 +1,110 @@
+package rpc
+
+import (
+	"strings"
+	"unicode"
+)
+
+// The checks of params beyond their types. [NewMethod] calls Validate before the method.
+
+// Validate implements the check of daemon.info's params.
+func (p InfoParams) Validate() *Error {
+	if p.Client == nil {
+		return nil
+	}
+	return firstError(checkText("client", &p.Client.Name), checkText("client", &p.Client.Version))
+}
+
+// Validate implements the check of daemon.set_log_level's params.
+func (p LogLevel) Validate() *Error {
+	return checkOneOf("level", p.Level, "debug", "info", "warn", "error")
+}
+
+// Validate implements the check of pool.acquire's params.
+func (p AcquireParams) Validate() *Error {
+	if w := p.WaitMS; w != nil && (*w < 0 || *w > MaxWait.Milliseconds()) {
+		return badParam("wait_ms", "wait_ms is %d, but must be from 0 to %d", *w, MaxWait.Milliseconds())
+	}
+	if p.OwnerPID != nil && *p.OwnerPID < 1 {
+		return badParam("owner_pid", "owner_pid is %d, but a process has a number from 1 on", *p.OwnerPID)
+	}
+	return firstError(checkText("label", p.Label), checkText("key", p.Key))
+}
+
+// WantsProgress says whether the caller asked for $/progress.
+func (p AcquireParams) WantsProgress() bool { return p.Progress != nil && *p.Progress }
+
+// Validate implements the check of pool.release's params.
+func (p EnvParams) Validate() *Error { return checkEnv(p.Env) }
+
+// Validate implements the check of env.adopt's params.
+func (p AdoptParams) Validate() *Error {
+	if err := checkEnv(p.Env); err != nil {
+		return err
+	}
+	if p.OwnerPID < 1 {
+		return badParam("owner_pid", "owner_pid is required: the process that the environment shall belong to, from 1 on")
+	}
+	return nil
+}
+
+// Validate implements the check of env.list's params.
+func (p EnvListParams) Validate() *Error {
+	if p.State == nil {
+		return nil
+	}
+	return checkOneOf("state", *p.State, EnvWarming, EnvReady, EnvLeased, EnvRemoving)
+}
+
+func checkEnv(id string) *Error {
+	if id == "" {
+		return badParam("env", "env is required: the id of an environment")
+	}
+	return nil
+}
+
+func checkOneOf(param, value string, allowed ...string) *Error {
+	for _, a := range allowed {
+		if value == a {
+			return nil
+		}
+	}
+	return badParam(param, "%s is %q, but must be one of %s", param, clip(value), strings.Join(allowed, ", "))
+}
+
+// checkText is for what ends up in logs, on terminals and in lease records.
+func checkText(param string, s *string) *Error {
+	switch {
+	case s == nil:
+		return nil
+	case len(*s) > MaxLabel:
+		return badParam(param, "%s is %d bytes long, but may be %d", param, len(*s), MaxLabel)
+	case strings.ContainsFunc(*s, unicode.IsControl):
+		return badParam(param, "%s holds a control character", param)
+	}
+	return nil
+}
+
+func badParam(param, format string, args ...any) *Error {
+	err := Errorf(KindInvalidParams, format, args...)
+	err.Data.Param = param
+	return err
+}
+
+func firstError(errs ...*Error) *Error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// clip keeps what a caller sent from making a message long.
+func clip(s string) string {
+	const most = 60
+	if len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most], "") + "…"
+}

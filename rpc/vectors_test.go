@@ -1,0 +1,266 @@
+//go:build unix
+
+package rpc
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"os"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// text is a string of a vector: as it stands, or a list whose objects repeat.
+type text string
+
+func (s *text) UnmarshalJSON(b []byte) error {
+	var parts []json.RawMessage
+	if b[0] != '[' {
+		b = slices.Concat([]byte("["), b, []byte("]"))
+	}
+	if err := json.Unmarshal(b, &parts); err != nil {
+		return err
+	}
+	for _, part := range parts {
+		var one string
+		var many struct{ Repeat []any }
+		if json.Unmarshal(part, &one) == nil {
+			*s += text(one)
+		} else if err := json.Unmarshal(part, &many); err == nil && len(many.Repeat) == 2 {
+			*s += text(strings.Repeat(many.Repeat[0].(string), int(many.Repeat[1].(float64))))
+		} else {
+			return fmt.Errorf("no text: %s", part)
+		}
+	}
+	return nil
+}
+
+func readVectors[V any](t *testing.T, name string) []V {
+	t.Helper()
+	f, err := os.Open("../testdata/wire/" + name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	var all []V
+	sc := bufio.NewScanner(f)
+	sc.Buffer(nil, 1<<20)
+	for n := 1; sc.Scan(); n++ {
+		var v V
+		dec := json.NewDecoder(bytes.NewReader(sc.Bytes()))
+		dec.DisallowUnknownFields()
+		if err := dec.Decode(&v); err != nil {
+			t.Fatalf("%s:%d: %v", name, n, err)
+		}
+		all = append(all, v)
+	}
+	return all
+}
+
+func TestPathsAreThoseOfTheVectors(t *testing.T) {
+	for _, v := range readVectors[struct {
+		Name, Platform string
+		Env            map[string]text
+		Path           text
+		Error          *struct {
+			Names    string
+			Contains []string
+		}
+	}](t, "paths.jsonl") {
+		t.Run(v.Platform+" "+v.Name, func(t *testing.T) {
+			got, err := SocketPath(v.Platform, func(name string) string { return string(v.Env[name]) })
+			if v.Error == nil {
+				if err != nil || got != string(v.Path) {
+					t.Errorf("got %q, %v, want %q", got, err, v.Path)
+				}
+				return
+			}
+			if err == nil {
+				t.Fatalf("got %q, want an error", got)
+			}
+			for _, want := range append(v.Error.Contains, v.Error.Names) {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("%q does not hold %q", err, want)
+				}
+			}
+		})
+	}
+}
+
+type wantReply struct {
+	ID     text
+	Result json.RawMessage
+	Error  json.RawMessage
+	Batch  []wantReply
+}
+
+func TestTheServerAnswersTheVectors(t *testing.T) {
+	b := start(t, Options{}, func(b *bench) { b.Server = NewServer(offTable(), Options{UID: os.Getuid()}) })
+	for _, v := range readVectors[struct {
+		Name    string
+		Send    text
+		SendHex string `json:"send_hex"`
+		Framing string
+		Expect  []wantReply
+		Closes  bool
+	}](t, "server.jsonl") {
+		t.Run(v.Name, func(t *testing.T) {
+			t.Parallel()
+			send := []byte(v.Send)
+			if v.SendHex != "" {
+				send, _ = hex.DecodeString(v.SendHex)
+			}
+			w := b.dial(t)
+			w.send(string(send))
+			if !v.Closes {
+				w.CloseWrite()
+			}
+			match(t, v.Expect, split(t, v.Framing, w.rest()))
+		})
+	}
+}
+
+func split(t *testing.T, framing, s string) (replies []json.RawMessage) {
+	f := newFramer(strings.NewReader(s))
+	for {
+		msg, err := f.next()
+		if err != nil {
+			if f.started && f.headers != (framing == "headers") {
+				t.Errorf("answered in the other framing: %q", s)
+			}
+			return replies
+		}
+		replies = append(replies, msg)
+	}
+}
+
+// match finds each wanted reply once, in any order.
+func match(t *testing.T, want []wantReply, got []json.RawMessage) {
+	t.Helper()
+	if len(want) != len(got) {
+		t.Fatalf("got %d replies, want %d: %.2000s", len(got), len(want), got)
+	}
+	for _, w := range want {
+		i := slices.IndexFunc(got, func(g json.RawMessage) bool { return fits(w, g) })
+		if i < 0 {
+			t.Fatalf("no reply like %.500s %s%s among %.2000s", w.ID, w.Result, w.Error, got)
+		}
+		got = slices.Delete(slices.Clone(got), i, i+1)
+	}
+}
+
+func fits(want wantReply, got json.RawMessage) bool {
+	if want.Batch != nil {
+		var list []json.RawMessage
+		if json.Unmarshal(got, &list) != nil || len(list) != len(want.Batch) {
+			return false
+		}
+		for _, w := range want.Batch {
+			i := slices.IndexFunc(list, func(g json.RawMessage) bool { return fits(w, g) })
+			if i < 0 {
+				return false
+			}
+			list = slices.Delete(list, i, i+1)
+		}
+		return true
+	}
+	var m struct {
+		Version string `json:"jsonrpc"`
+		ID      json.RawMessage
+		Result  json.RawMessage
+		Error   json.RawMessage
+	}
+	if json.Unmarshal(got, &m) != nil || m.Version != "2.0" || !bytes.HasPrefix(got, []byte(`{"jsonrpc":"2.0","id":`+string(want.ID)+",")) {
+		return false
+	}
+	if want.Error != nil {
+		return m.Result == nil && holds(want.Error, m.Error)
+	}
+	return m.Error == nil && holds(want.Result, m.Result)
+}
+
+// holds says whether every member of want stands in got.
+func holds(want, got json.RawMessage) bool {
+	var w, g any
+	return json.Unmarshal(want, &w) == nil && json.Unmarshal(got, &g) == nil && within(w, g)
+}
+
+func within(want, got any) bool {
+	switch w := want.(type) {
+	case map[string]any:
+		g, ok := got.(map[string]any)
+		for k := range w {
+			v, there := g[k]
+			ok = ok && there && within(w[k], v)
+		}
+		return ok
+	case []any:
+		g, ok := got.([]any)
+		ok = ok && len(g) == len(w)
+		for i := 0; ok && i < len(w); i++ {
+			ok = within(w[i], g[i])
+		}
+		return ok
+	}
+	return reflect.DeepEqual(want, got)
+}
+
+// offTable stands in for a daemon whose two pools have size 0.
+func offTable() []Method {
+	known := func(pool *string) *Error {
+		if pool != nil && *pool != "uv" && *pool != "conda" {
+			err := Errorf(KindUnknownPool, "there is no pool %q", *pool)
+			err.Data.Pools = []string{"uv", "conda"}
+			return err
+		}
+		return nil
+	}
+	orNil := func(err *Error) error {
+		if err == nil {
+			return nil
+		}
+		return err
+	}
+	none := func(context.Context, None) (None, error) { return None{}, nil }
+	status := func(_ context.Context, p PoolParams) (r StatusResult, err error) {
+		for _, name := range []string{"uv", "conda"} {
+			if p.Pool == nil || *p.Pool == name {
+				r.Pools = append(r.Pools, PoolStatus{Name: name, Kind: name, State: PoolOff})
+			}
+		}
+		return r, orNil(known(p.Pool))
+	}
+	return []Method{
+		NewMethod(MethodInfo, "", func(context.Context, InfoParams) (Info, error) { return Info{Name: Name, Protocol: Protocol}, nil }),
+		NewMethod(MethodPing, "", none),
+		NewMethod(MethodReload, "", func(context.Context, None) (ReloadResult, error) { return ReloadResult{}, nil }),
+		NewMethod(MethodShutdown, "", none),
+		NewMethod(MethodSetLogLevel, "", func(_ context.Context, p LogLevel) (LogLevel, error) { return p, nil }),
+		NewMethod(MethodStatus, "", status),
+		NewMethod(MethodAcquire, "", func(_ context.Context, p AcquireParams) (AcquireResult, error) {
+			if err := known(p.Pool); err != nil {
+				return AcquireResult{}, err
+			}
+			return AcquireResult{}, Errorf(KindPoolOff, "the pool is off")
+		}),
+		NewMethod(MethodRelease, "", func(context.Context, EnvParams) (None, error) {
+			return None{}, Errorf(KindUnknownEnv, "no such environment")
+		}),
+		NewMethod(MethodFlush, "", func(_ context.Context, p PoolParams) (FlushResult, error) { return FlushResult{}, orNil(known(p.Pool)) }),
+		NewMethod(MethodWatch, "", func(context.Context, None) (StatusResult, error) { return StatusResult{}, nil }),
+		NewMethod(MethodUnwatch, "", none),
+		NewMethod(MethodEnvList, "", func(_ context.Context, p EnvListParams) (EnvListResult, error) {
+			return EnvListResult{}, orNil(known(p.Pool))
+		}),
+		NewMethod(MethodAdopt, "", func(context.Context, AdoptParams) (AdoptResult, error) {
+			return AdoptResult{}, Errorf(KindUnknownEnv, "no such environment")
+		}),
+		NewMethod(MethodGC, "", func(context.Context, GCParams) (GCResult, error) { return GCResult{}, nil }),
+	}
+}

@@ -1,0 +1,101 @@
+package rpc
+
+import (
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// writeChunk is what one write takes: a peer that reads slowly, but reads, gets the whole time limit for each.
+const writeChunk = 64 << 10
+
+// frame is one message on its way out.
+type frame struct {
+	data  []byte
+	marks []mark
+}
+
+// mark says where in a frame the result of a call begins.
+type mark struct {
+	call *call
+	at   int
+}
+
+// push puts a message in the queue of the writer. Called with mu held.
+func (c *Conn) push(body []byte, marks []mark) {
+	f := frame{data: c.in.wrap(body), marks: marks}
+	c.out = append(c.out, f)
+	c.unsent += len(f.data)
+	c.changed.Broadcast()
+}
+
+// write is the writer. It ends when the connection is closed, and then tells every call whose result was left behind.
+func (c *Conn) write() {
+	for {
+		f, ok := c.nextFrame()
+		if !ok {
+			break
+		}
+		n, err := c.writeFrame(f.data)
+		for _, m := range f.marks {
+			m.call.settle(n > m.at)
+		}
+		if err != nil {
+			if c.ctx.Err() == nil {
+				c.log.Debug("closing a connection that takes no answer", zap.Int("pid", c.peer.PID), zap.Error(err))
+			}
+			c.shut()
+		}
+		c.mu.Lock()
+		c.unsent -= len(f.data)
+		c.startNext()
+		c.settled()
+		c.mu.Unlock()
+	}
+	c.mu.Lock()
+	left := c.out
+	c.out = nil
+	for b := range c.batches {
+		left = append(left, frame{marks: b.marks})
+	}
+	c.batches = nil
+	c.mu.Unlock()
+	for _, f := range left {
+		for _, m := range f.marks {
+			m.call.settle(false)
+		}
+	}
+}
+
+func (c *Conn) nextFrame() (frame, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for len(c.out) == 0 && !c.closed {
+		if c.parting && len(c.calls) == 0 {
+			if half, ok := c.nc.(interface{ CloseWrite() error }); ok {
+				half.CloseWrite()
+			}
+		}
+		c.changed.Wait()
+	}
+	if c.closed {
+		return frame{}, false
+	}
+	f := c.out[0]
+	c.out[0] = frame{}
+	if c.out = c.out[1:]; len(c.out) == 0 {
+		c.out = nil // gives a burst's array back
+	}
+	return f, true
+}
+
+// writeFrame returns how many bytes reached the socket.
+func (c *Conn) writeFrame(data []byte) (n int, err error) {
+	for n < len(data) && err == nil {
+		var k int
+		c.nc.SetWriteDeadline(time.Now().Add(c.srv.writeTime))
+		k, err = c.nc.Write(data[n:min(n+writeChunk, len(data))])
+		n += k
+	}
+	return n, err
+}

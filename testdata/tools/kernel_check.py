@@ -1,0 +1,43 @@
+"""kernel_check.py PYTHON [CELL…]: start the kernel of an environment, run cells in it, print what each answers.
+
+Run it with any Python that has jupyter_client. Each cell must succeed, else the exit code is 1 and the error is shown. Without
+cells it runs 1+1. One line per answer, as `CELL -> ANSWER`, then how long the kernel took until its first answer.
+"""
+import os
+import subprocess
+import sys
+import tempfile
+import time
+
+from jupyter_client import BlockingKernelClient
+from jupyter_client.connect import write_connection_file
+
+python, cells = sys.argv[1], sys.argv[2:] or ["1+1"]
+path, _ = write_connection_file(os.path.join(tempfile.mkdtemp(), "kernel.json"))
+began = time.monotonic()
+kernel = subprocess.Popen([python, "-m", "ipykernel_launcher", "-f", path], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+first = None
+try:
+    client = BlockingKernelClient(connection_file=path)
+    client.load_connection_file()
+    client.start_channels()
+    client.wait_for_ready(timeout=60)
+    for cell in cells:
+        heard = []
+
+        def hear(message):
+            content = message["content"]
+            if message["msg_type"] == "execute_result":
+                heard.append(content["data"]["text/plain"])
+            elif message["msg_type"] == "stream" and content["name"] == "stdout":
+                heard.append(content["text"].strip())
+
+        reply = client.execute_interactive(cell, output_hook=hear, timeout=60)["content"]
+        first = first or time.monotonic() - began
+        if reply["status"] != "ok":
+            sys.exit("%s -> %s: %s" % (cell, reply.get("ename"), reply.get("evalue")))
+        print("%s -> %s" % (cell, " ".join(h for h in heard if h) or "ok"), flush=True)
+    print("first answer after %.0f ms" % (first * 1000))
+finally:
+    kernel.terminate()
+    kernel.wait(10)
