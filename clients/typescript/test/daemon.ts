@@ -1,0 +1,89 @@
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
+import { writeFileSync } from "node:fs";
+import { connect } from "node:net";
+import { homedir } from "node:os";
+import { join } from "node:path";
+import { root, TempDir } from "./support.js";
+
+/** It outlives the tests, as that of the Go tests does: downloads are expensive. */
+const uvCache = join(homedir(), ".cache/runtimed-tests/uv-cache");
+
+let built: string | undefined;
+
+/** The daemon itself: RUNTIMED_BIN, else built from this repository, once for each test file. */
+function binary(): string {
+  if (process.env.RUNTIMED_BIN) return process.env.RUNTIMED_BIN;
+  if (!built) {
+    const dir = new TempDir();
+    process.on("exit", () => dir[Symbol.dispose]());
+    built = join(dir.path, "runtimed");
+    execFileSync("go", ["build", "-o", built, "./cmd/runtimed"], {
+      cwd: join(root, "../.."),
+      stdio: "inherit",
+    });
+  }
+  return built;
+}
+
+/** A real daemon in a home of its own. */
+export class Daemon {
+  readonly #dir = new TempDir();
+  readonly socket = join(this.#dir.path, "s");
+  readonly #args = ["run", "--socket", this.socket, "--cache-dir", join(this.#dir.path, "cache")];
+  #process: ChildProcess | undefined;
+  #log = "";
+
+  /** With both pools switched off, or with the config that is made for its folder. */
+  constructor(config?: (folder: string) => string) {
+    if (!config) {
+      this.#args.push("--uv-pool-size", "0", "--conda-pool-size", "0");
+    } else {
+      const path = join(this.#dir.path, "config.toml");
+      writeFileSync(path, config(this.#dir.path));
+      this.#args.push("--config", path);
+    }
+  }
+
+  async start(): Promise<void> {
+    const own = Object.entries(process.env).filter(([name]) => !/^(RUNTIMED|XDG)_/.test(name));
+    const env = { ...Object.fromEntries(own), HOME: this.#dir.path, UV_CACHE_DIR: uvCache };
+    const child = spawn(binary(), this.#args, { env, stdio: ["ignore", "pipe", "pipe"] });
+    this.#process = child;
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.on("data", (text) => {
+        this.#log += text;
+      });
+    }
+    while (!(await answers(this.socket))) {
+      if (child.exitCode !== null) throw new Error(`the daemon ended with ${child.exitCode}:\n${this.#log}`);
+    }
+  }
+
+  async stop(): Promise<void> {
+    const child = this.#process;
+    this.#process = undefined;
+    if (!child || child.exitCode !== null) return;
+    const exit = once(child, "exit");
+    child.kill("SIGTERM");
+    await exit;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+    this.#dir[Symbol.dispose]();
+  }
+}
+
+async function answers(path: string): Promise<boolean> {
+  const socket = connect(path);
+  try {
+    await once(socket, "connect");
+    return true;
+  } catch {
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    return false;
+  } finally {
+    socket.destroy();
+  }
+}
