@@ -1,0 +1,65 @@
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fake import FakeDaemon, wait_until
+from wire import REPOSITORY
+
+from runtimed_client import Client, ConnectError
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder with a short name: a socket's path may have 103 bytes only, and pytest's own folders are deep."""
+    path = Path(tempfile.mkdtemp(prefix="rt-"))
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture
+def fake(folder: Path) -> Iterator[FakeDaemon]:
+    daemon = FakeDaemon(str(folder / "s"))
+    yield daemon
+    daemon.stop()
+
+
+@pytest.fixture(scope="session")
+def daemon() -> Iterator[str]:
+    """The socket of a real daemon whose pools are off. It fails where there is none to be had: nothing is skipped."""
+    base = Path(tempfile.mkdtemp(prefix="rt-"))
+    try:
+        binary = os.environ.get("RUNTIMED_BIN")
+        if not binary:
+            binary = str(base / "runtimed")
+            subprocess.run(["go", "build", "-o", binary, "./cmd/runtimed"], cwd=REPOSITORY, check=True, timeout=600)
+        path = str(base / "s")
+        (base / "cache").mkdir(mode=0o700)
+        env = {name: value for name, value in os.environ.items() if not name.startswith(("RUNTIMED_", "XDG_"))}
+        command = [binary, "run", "--socket", path, "--cache-dir", str(base / "cache"), "--uv-pool-size", "0", "--conda-pool-size", "0"]
+        with open(base / "log", "w+") as log:
+            process = subprocess.Popen(command, env={**env, "HOME": str(base)}, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            try:
+
+                def answers() -> bool:
+                    assert process.poll() is None, (base / "log").read_text()
+                    with Client(path) as c:
+                        try:
+                            return c.info().pid == process.pid
+                        except ConnectError:
+                            return False
+
+                wait_until(answers, 30)
+                yield path
+                process.send_signal(signal.SIGTERM)
+                assert process.wait(10) == 0, (base / "log").read_text()
+            finally:
+                if process.poll() is None:
+                    process.kill()
+                    process.wait()
+    finally:
+        shutil.rmtree(base)

@@ -1,0 +1,155 @@
+"""Replays testdata/wire/client.jsonl."""
+
+import asyncio
+import json
+import socket
+import threading
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Callable, Optional
+
+import pytest
+from wire import Vector, matches, text, vectors
+
+from runtimed_client import AsyncClient, Client, Env, RPCError, RuntimedError
+from runtimed_client._values import Acquired
+from runtimed_client._wire import Connection
+
+
+def reply_to(vector: Vector, id: int) -> Optional[bytes]:
+    if "reply_hex" in vector:
+        return bytes.fromhex(vector["reply_hex"]).replace(b"$ID", str(id).encode())
+    return None if vector["reply"] is None else text(vector["reply"]).replace("$ID", str(id)).encode()
+
+
+class Server:
+    """Plays one vector: one connection, one request, one reply."""
+
+    def __init__(self, path: str, vector: Vector) -> None:
+        self.vector = vector
+        self.request: Any = None
+        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.listener.bind(path)
+        self.listener.listen(1)
+        self.thread = threading.Thread(target=self.serve, daemon=True)
+
+    def __enter__(self) -> "Server":
+        self.thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.thread.join(10)
+        assert not self.thread.is_alive()
+        self.listener.close()
+
+    def serve(self) -> None:
+        self.listener.settimeout(10)
+        conn, _ = self.listener.accept()
+        with conn, conn.makefile("rb") as lines:
+            conn.settimeout(10)
+            self.request = json.loads(lines.readline())
+            reply = reply_to(self.vector, self.request["id"])
+            if reply is None:
+                return
+            size = self.vector.get("chunk", len(reply) or 1)
+            try:
+                for start in range(0, len(reply), size):
+                    conn.sendall(reply[start : start + size])
+                if not self.vector.get("close"):
+                    lines.read()  # until the client has done
+            except OSError:
+                pass  # it hung up on us
+
+
+def wire(value: Any) -> Any:
+    """A value of the client in wire names."""
+    if isinstance(value, Acquired):
+        members = asdict(value)
+        return {**members, "env": members}
+    if isinstance(value, Env):
+        return {"env": asdict(value)}
+    return {} if value is None else asdict(value)
+
+
+def arguments(call: Vector, progress: list[Any]) -> tuple[list[Any], dict[str, Any]]:
+    args = dict(call["args"])
+    method = call["method"]
+    if method in ("release", "adopt"):
+        return [args.pop("env"), *args.values()], {}
+    if "wait_ms" in args:
+        args["wait"] = args.pop("wait_ms") / 1000
+    if args.pop("progress", False):
+        args["progress"] = lambda p: progress.append(asdict(p))
+    return [], args
+
+
+def perform(path: str, call: Vector, progress: list[Any]) -> Any:
+    with Client(path, timeout=call.get("timeout_ms", 10_000) / 1000) as c:
+        if call["method"] == "watch":
+            watch = c.watch()
+            return [wire(next(watch)) for _ in range(call["args"]["take"])]
+        args, named = arguments(call, progress)
+        return wire(getattr(c, call["method"])(*args, **named))
+
+
+def perform_async(path: str, call: Vector, progress: list[Any]) -> Any:
+    async def main() -> Any:
+        async with AsyncClient(path, timeout=call.get("timeout_ms", 10_000) / 1000) as c:
+            if call["method"] == "watch":
+                watch = c.watch()
+                return [wire(await watch.__anext__()) for _ in range(call["args"]["take"])]
+            args, named = arguments(call, progress)
+            return wire(await getattr(c, call["method"])(*args, **named))
+
+    return asyncio.run(main())
+
+
+def check_error(error: RuntimedError, want: Vector) -> None:
+    assert type(error).__name__ == want["class"]
+    assert error.kind == want.get("kind", error.kind)
+    assert error.message == want.get("message", error.message)
+    assert error.hint == want.get("hint", error.hint)
+    if isinstance(error, RPCError):
+        assert error.code == want.get("code", error.code)
+        assert matches(want.get("data", {}), error.data)
+    else:
+        assert error.message
+
+
+@pytest.mark.parametrize("run", [perform, perform_async])
+@pytest.mark.parametrize("vector", vectors("client.jsonl"))
+def test_call(folder: Path, vector: Vector, run: Callable[[str, Vector, list[Any]], Any]) -> None:
+    progress: list[Any] = []
+    with Server(str(folder / "s"), vector) as server:
+        if "error" in vector:
+            with pytest.raises(RuntimedError) as caught:
+                run(str(folder / "s"), vector["call"], progress)
+            check_error(caught.value, vector["error"])
+        else:
+            got = run(str(folder / "s"), vector["call"], progress)
+            assert matches(vector["result"], got), got
+    assert matches(vector["request"], server.request), server.request
+    assert matches(vector.get("progress", []), progress), progress
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5])
+def test_however_the_bytes_arrive(size: int) -> None:
+    """Every answer of the vectors once more, in pieces whose borders are certain."""
+    for vector in (param.values[0] for param in vectors("client.jsonl")):
+        conn = Connection("/s")
+        conn.request(vector["request"]["method"], {})
+        reply = reply_to(vector, 1)
+        if reply and len(reply) < 10_000 and "error" not in vector and not vector.get("close"):
+            whole = Connection("/s")
+            whole.request(vector["request"]["method"], {})
+            whole.feed(reply)
+            want = whole.answer()
+            whole.close()
+            for start in range(0, len(reply), size):
+                conn.feed(reply[start : start + size])
+                got = conn.answer()
+                if got is not None:
+                    break
+            assert got == want
+            assert got is not None
+        conn.close()

@@ -1,0 +1,111 @@
+"""Against a daemon with real environments, the one at RUNTIMED_SOCKET: `pytest -m real`."""
+
+import asyncio
+import os
+import subprocess
+import sys
+
+import pytest
+from fake import wait_until
+from test_package import EXAMPLES, run_example
+
+from runtimed_client import AsyncClient, Client, Env, RPCError
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
+
+
+@pytest.fixture
+def socket() -> str:
+    path = os.environ.get("RUNTIMED_SOCKET")
+    assert path, "RUNTIMED_SOCKET has to name the socket of a running daemon"
+    return path
+
+
+def check(env: Env) -> None:
+    """The kernel's modules are there, and an activated child is at home in the environment."""
+    command = [env.python, "-c", "import ipykernel, sys; print(sys.prefix)"]
+    done = subprocess.run(command, env=env.environ(), check=True, capture_output=True, text=True, timeout=60)
+    assert os.path.realpath(done.stdout.strip()) == os.path.realpath(env.path)
+    found = subprocess.run(
+        ["/bin/sh", "-c", "command -v python"], env=env.environ(), check=True, capture_output=True, text=True, timeout=60
+    )
+    assert os.path.dirname(found.stdout.strip()) == env.path_prepend[0]
+    assert env.variables["VIRTUAL_ENV"] == env.path
+
+
+def leased(c: Client, env: Env) -> bool:
+    return env.id in [one["id"] for one in c.call("env.list", {"state": "leased"})["envs"]]
+
+
+def test_acquire_use_release(socket: str) -> None:
+    with Client(socket) as c:
+        assert c.info().socket == socket
+        with c.acquire("uv", wait=120, label="test_real") as env:
+            check(env)
+            assert leased(c, env)
+        assert not leased(c, env)
+        with pytest.raises(RPCError) as caught:
+            c.release(env)
+        assert caught.value.kind == "unknown_env"
+
+
+def test_two_never_get_the_same(socket: str) -> None:
+    with Client(socket) as c, c.acquire("uv", wait=120) as one, c.acquire("uv", wait=120) as other:
+        assert one.id != other.id
+        assert one.path != other.path
+
+
+def test_the_same_key_gets_the_same(socket: str) -> None:
+    with Client(socket) as c:
+        first, again = (
+            c.call("pool.acquire", {"pool": "uv", "wait_ms": 120_000, "key": f"test {os.getpid()}"}, wait=120) for _ in range(2)
+        )
+        assert first["env"]["id"] == again["env"]["id"]
+        c.release(first["env"]["id"])
+
+
+def test_a_lease_ends_with_the_process_that_adopted_it(socket: str) -> None:
+    with Client(socket) as c:
+        with c.acquire("uv", wait=120) as env:
+            child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+            c.adopt(env, child.pid)
+        assert leased(c, env)
+        child.communicate(b"\n", timeout=60)
+        wait_until(lambda: not leased(c, env), 30)
+
+
+def test_watch_sees_a_lease_come_and_go(socket: str) -> None:
+    with Client(socket) as c:
+        watch = c.watch()
+        before = next(watch)["uv"].leased
+        with c.acquire("uv", wait=120):
+            assert any(status["uv"].leased > before for status in watch)
+        assert any(status["uv"].leased <= before for status in watch)
+
+
+def test_errors(socket: str) -> None:
+    with Client(socket) as c:
+        with pytest.raises(RPCError) as caught:
+            c.acquire("no-such-pool")
+        assert caught.value.kind == "unknown_pool"
+        assert "uv" in caught.value.data["pools"]
+        with pytest.raises(RPCError) as caught:
+            c.acquire("uv", wait=-1)
+        assert caught.value.data["param"] == "wait_ms"
+
+
+def test_async(socket: str) -> None:
+    async def main() -> None:
+        async with AsyncClient(socket) as c:
+            async with c.acquire("uv", wait=120) as env:
+                check(env)
+            async for status in c.watch():
+                assert status["uv"].kind == "uv"
+                break
+
+    asyncio.run(main(), debug=False)
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_readme(socket: str, example: str) -> None:
+    run_example(example, socket)
