@@ -1,0 +1,241 @@
+// Package config reads what the daemon is told: flags before environment before file before defaults.
+//
+// Every fault is reported with the place it stands at, all of them at once, and a configuration with
+// one fault is no configuration: nothing half right comes out of [Load].
+package config
+
+import (
+	"fmt"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+)
+
+// The kinds of pools.
+const (
+	KindUV    = "uv"
+	KindConda = "conda"
+)
+
+// MaxPoolSize bounds one pool.
+const MaxPoolSize = 64
+
+// condaBuilds says whether this version can fill conda pools. Until it can, they are off and stay off.
+const condaBuilds = false
+
+// Config is what is in force.
+type Config struct {
+	Path     string // the file that was read, or the one that would be
+	Socket   string // from the flag alone; empty: where every client looks
+	CacheDir string // empty: the default state directory
+	LogLevel string
+	IdleExit time.Duration // 0: never
+	Build    Build
+	UV       UV
+	Conda    Conda
+	Pools    []Pool // uv, conda, then the named ones in the file's order
+
+	// Origins tells by dotted key where a value comes from: a flag, a variable or FILE:LINE.
+	// A key that is not in it has its default.
+	Origins map[string]string
+}
+
+// Build bounds what building may take.
+type Build struct {
+	Parallel int
+	Timeout  time.Duration
+	MinFree  int64 // bytes; 0: no bound
+	MaxSize  int64 // bytes; 0: no bound
+	LockAge  time.Duration
+}
+
+// UV is the uv tool.
+type UV struct {
+	Path     string // empty: looked up, then fetched
+	IndexURL string // empty: uv's own rules
+	Link     string // "auto" or "copy"
+}
+
+// Conda is the conda tool.
+type Conda struct {
+	Provider string
+	Path     string
+}
+
+// Pool is one pool.
+type Pool struct {
+	Name     string
+	Kind     string
+	Size     int    // 0: off
+	Python   string // empty: the newest suitable; else a version or an absolute path
+	Packages []string
+	Channels []string // conda alone
+	MaxAge   time.Duration
+}
+
+// Flags are the command line's share. Empty and nil: not given.
+type Flags struct {
+	Config, Socket, CacheDir  string
+	UVPoolSize, CondaPoolSize *int
+	LogLevel                  string
+}
+
+// FilePath is the file that [Load] would read, whether it is there or not.
+func FilePath(flags Flags, env func(string) string) (string, error) {
+	path, _, err := filePath(flags, env)
+	return path, err
+}
+
+// named tells that somebody asked for this very file, so that it must be there.
+func filePath(flags Flags, env func(string) string) (path string, named bool, err error) {
+	if flags.Config != "" {
+		path, err = filepath.Abs(flags.Config)
+		return path, true, err
+	}
+	if path = env("RUNTIMED_CONFIG"); path != "" {
+		if !filepath.IsAbs(path) {
+			return "", false, Faults{{Where: "RUNTIMED_CONFIG", Text: "must be an absolute path, got " + show(path)}}
+		}
+		return path, true, nil
+	}
+	if dir := env("XDG_CONFIG_HOME"); filepath.IsAbs(dir) {
+		return filepath.Join(dir, "runt", "config.toml"), false, nil
+	}
+	home := env("HOME")
+	if !filepath.IsAbs(home) {
+		return "", false, Faults{{Where: "HOME", Text: "is needed to find the configuration, and must be an absolute path, got " + show(home)}}
+	}
+	return filepath.Join(home, ".config", "runt", "config.toml"), false, nil
+}
+
+// Load puts flags, environment, file and defaults together. Its error is a [Faults].
+func Load(flags Flags, env func(string) string) (*Config, error) {
+	path, named, err := filePath(flags, env)
+	if err != nil {
+		return nil, err
+	}
+	data, err := readFile(path, named)
+	if err != nil {
+		return nil, Faults{{Where: path, Text: err.Error()}}
+	}
+	c := defaults()
+	c.Path = path
+	faults := c.parse(path, data)
+	faults = append(faults, c.override(flags, env)...)
+	faults = append(faults, c.finish()...)
+	if len(faults) > 0 {
+		return nil, faults
+	}
+	return c, nil
+}
+
+func defaults() *Config {
+	return &Config{
+		LogLevel: "info",
+		IdleExit: 30 * time.Minute,
+		Build: Build{
+			Parallel: max(1, runtime.GOMAXPROCS(0)/2),
+			Timeout:  10 * time.Minute,
+			MinFree:  1 << 30,
+			LockAge:  24 * time.Hour,
+		},
+		UV:      UV{Link: "auto"},
+		Conda:   Conda{Provider: "auto"},
+		Pools:   []Pool{newPool(KindUV, KindUV), newPool(KindConda, KindConda)},
+		Origins: map[string]string{},
+	}
+}
+
+func newPool(name, kind string) Pool {
+	return Pool{
+		Name:     name,
+		Kind:     kind,
+		Size:     -1, // by kind, which a named pool's file tells later
+		Packages: []string{"ipykernel", "ipywidgets", "pip"},
+		MaxAge:   48 * time.Hour,
+	}
+}
+
+func defaultSize(kind string) int {
+	if kind == KindConda && !condaBuilds {
+		return 0
+	}
+	return 3
+}
+
+// finish fills in what depends on other members and checks what only shows in the whole.
+func (c *Config) finish() (faults Faults) {
+	for i := range c.Pools {
+		p := &c.Pools[i]
+		key := func(name string) string { return "pools." + p.Name + "." + name }
+		add := func(name, format string, args ...any) {
+			faults = append(faults, newFault(c.Origins[key(name)], key(name), format, args...))
+		}
+		if p.Kind == "" {
+			if _, tried := c.Origins[key("kind")]; !tried {
+				faults = append(faults, Fault{c.Origins["pools."+p.Name], key("kind"), `is missing; it is "uv" or "conda"`})
+			}
+			continue
+		}
+		if p.Size < 0 {
+			p.Size = defaultSize(p.Kind)
+		}
+		if p.Kind == KindConda {
+			if p.Size > 0 && !condaBuilds {
+				add("size", "conda pools cannot be built by this version yet; set it to 0")
+			}
+			if filepath.IsAbs(p.Python) {
+				add("python", "must be a version like \"3.12\" in a conda pool, got %s", show(p.Python))
+			}
+			if p.Channels == nil {
+				p.Channels = []string{"conda-forge"}
+			}
+		} else if p.Channels != nil {
+			add("channels", "is for conda pools only")
+		}
+		if problem := checkPackages(p.Packages, p.Kind); problem != "" {
+			add("packages", "%s", problem)
+		}
+		if !names(p.Packages, "ipykernel") {
+			p.Packages = append(p.Packages, "ipykernel")
+		}
+	}
+	for i := range c.Pools {
+		delete(c.Origins, "pools."+c.Pools[i].Name)
+	}
+	return faults
+}
+
+// Fault is one thing that is wrong.
+type Fault struct {
+	Where string // FILE:LINE, a flag or a variable
+	Key   string // the dotted key, where Where does not say it all
+	Text  string
+}
+
+func (f Fault) String() string {
+	if f.Key == "" {
+		return f.Where + ": " + f.Text
+	}
+	return f.Where + ": " + f.Key + ": " + f.Text
+}
+
+// A flag or a variable names its key by itself.
+func newFault(where, key, format string, args ...any) Fault {
+	if strings.HasPrefix(where, "--") || strings.HasPrefix(where, "RUNTIMED_") {
+		key = ""
+	}
+	return Fault{where, key, fmt.Sprintf(format, args...)}
+}
+
+// Faults are all that is wrong, in the order it was found.
+type Faults []Fault
+
+func (f Faults) Error() string {
+	lines := make([]string, len(f))
+	for i := range f {
+		lines[i] = f[i].String()
+	}
+	return strings.Join(lines, "\n")
+}

@@ -1,0 +1,267 @@
+package config
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+)
+
+func noEnv(string) string { return "" }
+
+func env(pairs ...string) func(string) string {
+	return func(name string) string {
+		for _, p := range pairs {
+			if k, v, _ := strings.Cut(p, "="); k == name {
+				return v
+			}
+		}
+		return ""
+	}
+}
+
+// load writes the file and reads it as if it had been asked for.
+func load(t *testing.T, text string) (*Config, error) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "config.toml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return Load(Flags{Config: path}, noEnv)
+}
+
+func pool(c *Config, name string) Pool {
+	for _, p := range c.Pools {
+		if p.Name == name {
+			return p
+		}
+	}
+	return Pool{}
+}
+
+func TestDefaults(t *testing.T) {
+	c, err := Load(Flags{}, env("HOME="+t.TempDir()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	uv, conda := pool(c, "uv"), pool(c, "conda")
+	if c.LogLevel != "info" || c.IdleExit != 30*time.Minute || c.CacheDir != "" || c.Build.Parallel < 1 ||
+		c.Build.Timeout != 10*time.Minute || c.Build.MinFree != 1<<30 || c.Build.MaxSize != 0 || c.Build.LockAge != 24*time.Hour {
+		t.Errorf("got %+v", c)
+	}
+	want := Pool{"uv", "uv", 3, "", []string{"ipykernel", "ipywidgets", "pip"}, nil, 48 * time.Hour}
+	if !reflect.DeepEqual(uv, want) {
+		t.Errorf("uv: got %+v", uv)
+	}
+	if conda.Size != 0 || conda.Kind != "conda" || !reflect.DeepEqual(conda.Channels, []string{"conda-forge"}) {
+		t.Errorf("conda: got %+v", conda)
+	}
+	if len(c.Origins) != 0 {
+		t.Errorf("origins: %v", c.Origins)
+	}
+}
+
+// Each faulty line alone is refused with line, key and reason.
+func TestFaults(t *testing.T) {
+	for _, tt := range []struct{ text, want string }{
+		{"[pools.uv]\nsize = 500", `2: pools.uv.size: must be 0 to 64, got 500`},
+		{"[pools.uv]\nsize = -1", `2: pools.uv.size: must be 0 to 64, got -1`},
+		{"pools.uv.size = \"many\"", `1: pools.uv.size: must be 0 to 64, got "many"`},
+		{"pools.uv.size = 1.5", `1: pools.uv.size: must be 0 to 64, got 1.5`},
+		{"pools.uv.size = 99999999999999999999", `1: is not valid TOML: `},
+		{"pools = {uv = {size = 65}}", `1: pools.uv.size: must be 0 to 64, got 65`},
+		{"pools = 3", `1: pools: must be a table, got 3`},
+		{"[[pools]]\nname = 1", `1: pools: must be a table, got a list`},
+		{"[[pools.uv]]\nsize = 1", `1: pools.uv: must be a table, got a list`},
+		{"pools.uv = 3", `1: pools.uv: must be a table, got 3`},
+		{"build = 1", `1: build: must be a table, got 1`},
+		{"[log_level]\nx = 1", `1: log_level: must be a text in quotes, got a table`},
+		{"\n\nsize = 3", `3: size: unknown key; there are log_level, idle_exit, cache_dir, [build], [uv], [conda], [pools.NAME]`},
+		{"[pools.uv]\nsise = 3", `2: pools.uv.sise: unknown key; there are kind, size, python, packages, channels, max_age`},
+		{"[build]\nparalel = 3", `2: build.paralel: unknown key; there are parallel, timeout, min_free, max_size, lock_age`},
+		{"[uv.path]\nx = 1", `1: uv.path: must be a text in quotes, got a table`},
+		{"[deep.er]\nx = 1", `1: deep.er: unknown key; there are`},
+		{"\"build.parallel\" = 1", `1: "build.parallel": unknown key`},
+		{"\"a\\nb\" = 1", `1: "a\nb": unknown key`},
+		{"Log_level = \"info\"", `1: Log_level: unknown key`},
+		{"log_level = \"loud\"", `1: log_level: must be debug, info, warn or error, got "loud"`},
+		{"log_level = true", `1: log_level: must be a text in quotes, got true`},
+		{"idle_exit = 30", `1: idle_exit: must be a duration like "30m" or "48h", got 30`},
+		{"idle_exit = \"-1s\"", `1: idle_exit: must be at least 0, got "-1s"`},
+		{"idle_exit = \"soon\"", `1: idle_exit: must be a duration`},
+		{"pools.uv.max_age = \"0\"", `1: pools.uv.max_age: must be at least 1s, got "0"`},
+		{"cache_dir = \"here\"", `1: cache_dir: must be an absolute path, got "here"`},
+		{"cache_dir = \"~/here\"", `1: cache_dir: must be an absolute path, got "~/here"`},
+		{"cache_dir = \"/a\\u0000b\"", `1: cache_dir: must be a path without control characters`},
+		{"build.parallel = 0", `1: build.parallel: must be 1 to 256, got 0`},
+		{"build.timeout = \"0\"", `1: build.timeout: must be at least 1s, got "0"`},
+		{"build.min_free = \"1 GiBi\"", `1: build.min_free: must be a size like`},
+		{"build.min_free = -1", `1: build.min_free: must be a size like`},
+		{"build.max_size = \"99999999TiB\"", `1: build.max_size: must be a size like`},
+		{"uv.path = \"uv\"", `1: uv.path: must be an absolute path, got "uv"`},
+		{"uv.index_url = \"secret@host\"", `1: uv.index_url: must be a URL that begins with https://`},
+		{"uv.link = \"hard\"", `1: uv.link: must be auto or copy, got "hard"`},
+		{"conda.provider = \"anaconda\"", `1: conda.provider: must be auto, micromamba, mamba, conda or rattler, got "anaconda"`},
+		{"pools.uv.kind = \"conda\"", `1: pools.uv.kind: is always "uv" in this pool, got "conda"`},
+		{"pools.conda.kind = \"uv\"", `1: pools.conda.kind: is always "conda" in this pool, got "uv"`},
+		{"pools.conda.size = 1", `1: pools.conda.size: conda pools cannot be built by this version yet; set it to 0`},
+		{"pools.uv.python = 3.12", `1: pools.uv.python: must be a text in quotes, got 3.12`},
+		{"pools.uv.python = \"2.7\"", `1: pools.uv.python: must be empty, a version like "3.12" or an absolute path, got "2.7"`},
+		{"pools.uv.python = \"bin/python\"", `1: pools.uv.python: must be empty,`},
+		{"pools.conda.python = \"/usr/bin/python3\"", `1: pools.conda.python: must be a version like "3.12" in a conda pool`},
+		{"pools.uv.packages = \"numpy\"", `1: pools.uv.packages: must be a list of texts, got "numpy"`},
+		{"pools.uv.packages = [1]", `1: pools.uv.packages: must be a list of texts, got 1 in it`},
+		{"pools.uv.channels = [\"conda-forge\"]", `1: pools.uv.channels: is for conda pools only`},
+		{"pools.conda.channels = [\"-c x\"]", `1: pools.conda.channels: must be names of channels or their URLs`},
+		{"\n[pools.data]\nsize = 1", `2: pools.data.kind: is missing; it is "uv" or "conda"`},
+		{"[pools.data]\nkind = \"pip\"", `2: pools.data.kind: must be uv or conda, got "pip"`},
+		{"[pools.data]\nkind = \"uv\"\nchannels = []", `3: pools.data.channels: is for conda pools only`},
+		{"[pools.Data]\nkind = \"uv\"", `1: pools.Data: a pool's name is a lower-case letter and then up to 31 of a-z, 0-9, _ and -`},
+		{"[pools.\"a b\"]\nkind = \"uv\"", `1: pools."a b": a pool's name`},
+		{"[pools." + strings.Repeat("a", 33) + "]", `1: pools.aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa: a pool's name`},
+		{"a = 1\na = 2", `2: is not valid TOML: `},
+		{"[pools.uv]\n[pools.uv]", `2: is not valid TOML: `},
+		{"log_level = info", `1: is not valid TOML: `},
+		{"log_level = \"\xff\"", `1: is not valid TOML: `},
+		{"\xff\xfe", `1: is not valid TOML: `},
+	} {
+		_, err := load(t, tt.text)
+		if err == nil {
+			t.Errorf("%q: no fault, want %q", tt.text, tt.want)
+			continue
+		}
+		if _, rest, ok := strings.Cut(err.Error(), "config.toml:"); !ok || !strings.HasPrefix(rest, tt.want) || strings.Contains(rest, "\n") {
+			t.Errorf("%q:\n got %s\nwant %s", tt.text, err, tt.want)
+		}
+	}
+}
+
+func TestIndexURLIsNotRepeated(t *testing.T) {
+	if _, err := load(t, `uv.index_url = "ftp://me:hunter2@host/"`); err == nil || strings.Contains(err.Error(), "hunter2") {
+		t.Error(err)
+	}
+}
+
+func TestAllFaultsAtOnce(t *testing.T) {
+	_, err := load(t, "log_level = 1\nwhat = 2\n[pools.uv]\nsize = 99\n[pools.x]\n")
+	faults, ok := err.(Faults)
+	if !ok || len(faults) != 4 || strings.Count(err.Error(), "\n") != 3 {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestFile(t *testing.T) {
+	c, err := load(t, "\ufeff"+`log_level = "debug"
+idle_exit = "0"
+cache_dir = "/abs/é \"x\""
+build = { parallel = 2, timeout = "90s", min_free = 0, max_size = "1.5 GiB", lock_age = "168h" }
+
+[uv]
+path = "/opt/uv"
+index_url = "https://index.invalid/simple"
+link = "copy"
+[pools.zeta]
+kind = "uv"
+size = 1
+python = "3.12"
+packages = ["numpy>=2,<3", "IPyKernel[test] >= 6", "pandas @ https://files.invalid/p.whl#sha256=00", "tomli; python_version < '3.11'"]
+[pools.alpha]
+kind = "conda"
+packages = ["conda-forge::numpy", "scipy=1.*", "python>=3.9"]
+channels = ["https://conda.invalid/c", "bioconda/label/main"]
+[pools.uv]
+size = 0
+packages = []
+max_age = "36h30m"
+`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.LogLevel != "debug" || c.IdleExit != 0 || c.CacheDir != `/abs/é "x"` || c.UV != (UV{"/opt/uv", "https://index.invalid/simple", "copy"}) ||
+		c.Build != (Build{2, 90 * time.Second, 0, 3 << 29, 168 * time.Hour}) {
+		t.Errorf("got %+v", c)
+	}
+	var order []string
+	for _, p := range c.Pools {
+		order = append(order, p.Name)
+	}
+	if got := strings.Join(order, " "); got != "uv conda zeta alpha" {
+		t.Errorf("order: %s", got)
+	}
+	if p := pool(c, "zeta"); len(p.Packages) != 4 || p.Python != "3.12" || p.MaxAge != 48*time.Hour {
+		t.Errorf("zeta: %+v", p)
+	}
+	if p := pool(c, "alpha"); p.Size != 0 || p.Packages[3] != "ipykernel" || len(p.Channels) != 2 {
+		t.Errorf("alpha: %+v", p)
+	}
+	if p := pool(c, "uv"); p.Size != 0 || !reflect.DeepEqual(p.Packages, []string{"ipykernel"}) {
+		t.Errorf("uv: %+v", p)
+	}
+	if got := c.Origins["pools.uv.max_age"]; !strings.HasSuffix(got, "config.toml:22") {
+		t.Errorf("origin: %s", got)
+	}
+	if got := c.Origins["build.timeout"]; !strings.HasSuffix(got, "config.toml:4") {
+		t.Errorf("origin: %s", got)
+	}
+}
+
+func TestPackages(t *testing.T) {
+	for s, uv := range map[string]bool{
+		"numpy": true, "numpy==1.2.*": true, "a": true, "A.b-c_d": true, "x[a,b]>=1,!=1.5": true, "x (>=1)": true, "x===1!2.0+local": true,
+		"": false, " ": false, "-r other.txt": false, "--index-url=x": false, "-e .": false, "a\nb": false, "a\r": false, "a\x00": false,
+		"numpy --hash=sha256:00": false, "numpy # note": false, "numpy\\": false, "numpy; x\\": false, "numpy; os_name == 'x' --pre": false,
+		"numpy pandas": false, "./wheel.whl": false, "/abs/wheel.whl": false, "git+https://x": false, "numpy>=": false, "x @ ": false,
+		strings.Repeat("a", 1001): false, "é": false, "numpy;": false, "x @ https://h/a b": false,
+	} {
+		if got := checkPackages([]string{s}, KindUV) == ""; got != uv {
+			t.Errorf("uv %q: %v", s, got)
+		}
+	}
+	for s, conda := range map[string]bool{
+		"numpy": true, "numpy=1.26": true, "numpy 1.26.* py312*": true, "conda-forge::numpy>=2": true, "numpy[version='>=1']": true,
+		"": false, "-c x": false, "numpy --force": false, "a\nb": false,
+	} {
+		if got := checkPackages([]string{s}, KindConda) == ""; got != conda {
+			t.Errorf("conda %q: %v", s, got)
+		}
+	}
+	for s, is := range map[string]bool{
+		"ipykernel": true, "IPyKernel>=6": true, "ipykernel[x]": true, "conda-forge::ipykernel=7": true,
+		"ipykernel-extra": false, "my-ipykernel": false, "ipykernels": false,
+	} {
+		if got := names([]string{s}, "ipykernel"); got != is {
+			t.Errorf("%q names ipykernel: %v", s, got)
+		}
+	}
+}
+
+func TestSizes(t *testing.T) {
+	for s, want := range map[any]int64{
+		"": 0, "0": 0, "17": 17, "1GiB": 1 << 30, "1gib": 1 << 30, "500MB": 5e8, "2 kB": 2000, "1.5KiB": 1536, "1TiB": 1 << 40, "9B": 9, int64(12): 12,
+		"GiB": -1, "1G": -1, "1e3": -1, "-1MB": -1, "1_000": -1, "0x10": -1, "9223372036854775807": 9223372036854775807, "9223372036854775808": -1,
+		"8388608TiB": -1, true: -1, 1.5: -1, strings.Repeat("9", 400): -1,
+	} {
+		got, ok := parseSize(s)
+		if !ok {
+			got = -1
+		}
+		if got != want {
+			t.Errorf("%v: got %d, want %d", s, got, want)
+		}
+	}
+}
+
+func TestIsALeaf(t *testing.T) {
+	out, err := exec.Command("go", "list", "-deps", ".").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, dep := range strings.Fields(string(out)) {
+		if strings.HasPrefix(dep, "runtimed/") && dep != "runtimed/config" {
+			t.Errorf("config reaches %s", dep)
+		}
+	}
+}

@@ -1,0 +1,245 @@
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/pelletier/go-toml/v2"
+	"github.com/pelletier/go-toml/v2/unstable"
+)
+
+const maxFile = 256 << 10
+
+// readFile reads path; a file that nobody asked for may be missing.
+func readFile(path string, named bool) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		if !named && errors.Is(err, fs.ErrNotExist) {
+			return nil, nil
+		}
+		return nil, cause(err)
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err == nil && info.IsDir() {
+		return nil, errors.New("is a directory, not a file")
+	}
+	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err != nil {
+		return nil, cause(err)
+	}
+	if len(data) > maxFile {
+		return nil, fmt.Errorf("is larger than %d KiB", maxFile>>10)
+	}
+	return data, nil
+}
+
+// cause drops the path, which the fault names already.
+func cause(err error) error {
+	var pe *fs.PathError
+	if errors.As(err, &pe) {
+		return pe.Err
+	}
+	return err
+}
+
+// entry is one key of the document with the line it stands on.
+type entry struct {
+	path  []string
+	line  int
+	table bool // a header or an inline table: its members are entries of their own
+}
+
+// parse applies the file to c. The library checks the syntax; keys and values are checked here, so that each fault has its line.
+func (c *Config) parse(file string, data []byte) (faults Faults) {
+	data = bytes.TrimPrefix(data, []byte("\ufeff"))
+	var doc map[string]any
+	if err := toml.Unmarshal(data, &doc); err != nil {
+		where, text := file, strings.TrimPrefix(err.Error(), "toml: ")
+		var de *toml.DecodeError
+		if errors.As(err, &de) {
+			line, _ := de.Position()
+			where = fmt.Sprintf("%s:%d", file, line)
+		}
+		return Faults{{Where: where, Text: "is not valid TOML: " + text}}
+	}
+	var wrong [][]string // what was refused, so that its members are not refused as well
+	for _, e := range entries(data) {
+		if under(e.path, wrong) {
+			continue
+		}
+		where := fmt.Sprintf("%s:%d", file, e.line)
+		if err := c.assign(e, lookup(doc, e.path), where); err != nil {
+			wrong = append(wrong, e.path)
+			faults = append(faults, Fault{where, dotted(e.path), err.Error()})
+		}
+	}
+	return faults
+}
+
+// assign puts one entry where it belongs.
+func (c *Config) assign(e entry, value any, where string) error {
+	settings, key := c.settings(), dotted(e.path)
+	switch e.path[0] {
+	case "pools":
+		if len(e.path) == 1 {
+			return wantTable(e, value)
+		}
+		p, err := c.pool(e.path[1], where)
+		if err != nil {
+			return err
+		}
+		if len(e.path) == 2 {
+			return wantTable(e, value)
+		}
+		settings, key = p.settings(), dotted(e.path[2:])
+	case "build", "uv", "conda":
+		if len(e.path) == 1 {
+			return wantTable(e, value)
+		}
+	}
+	s, known := find(settings, key)
+	if !known {
+		return errors.New("unknown key; there are " + siblings(settings, key, len(e.path) == 1))
+	}
+	c.Origins[dotted(e.path)] = where
+	return s.set(value)
+}
+
+func wantTable(e entry, value any) error {
+	if _, ok := value.(map[string]any); !ok || !e.table {
+		return errors.New("must be a table, got " + show(value))
+	}
+	return nil
+}
+
+// pool finds or makes the pool of that name; a named one has no kind before the file tells it.
+func (c *Config) pool(name, where string) (*Pool, error) {
+	for i := range c.Pools {
+		if c.Pools[i].Name == name {
+			return &c.Pools[i], nil
+		}
+	}
+	if !poolName.MatchString(name) {
+		return nil, errors.New("a pool's name is a lower-case letter and then up to 31 of a-z, 0-9, _ and -")
+	}
+	c.Origins["pools."+name] = where
+	c.Pools = append(c.Pools, newPool(name, ""))
+	return &c.Pools[len(c.Pools)-1], nil
+}
+
+// siblings names the keys that could have been meant.
+func siblings(settings []setting, key string, top bool) string {
+	section := key[:strings.LastIndex(key, ".")+1]
+	var out []string
+	for _, s := range settings {
+		rest, ok := strings.CutPrefix(s.key, section)
+		if !ok {
+			continue
+		}
+		if head, _, deeper := strings.Cut(rest, "."); deeper {
+			rest = "[" + head + "]"
+		}
+		if !slices.Contains(out, rest) {
+			out = append(out, rest)
+		}
+	}
+	if top {
+		out = append(out, "[pools.NAME]")
+	}
+	if len(out) == 0 {
+		return siblings(settings, "", false)
+	}
+	return strings.Join(out, ", ")
+}
+
+var bareKey = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
+
+// dotted is a path as the file would write it: "a.b" in quotes is one key, not two.
+func dotted(path []string) string {
+	parts := make([]string, len(path))
+	for i, part := range path {
+		if parts[i] = part; !bareKey.MatchString(part) {
+			parts[i] = show(part)
+		}
+	}
+	return strings.Join(parts, ".")
+}
+
+func under(path []string, prefixes [][]string) bool {
+	for _, p := range prefixes {
+		if len(path) >= len(p) && dotted(path[:len(p)]) == dotted(p) {
+			return true
+		}
+	}
+	return false
+}
+
+func lookup(doc any, path []string) any {
+	for _, name := range path {
+		table, ok := doc.(map[string]any)
+		if !ok {
+			return nil
+		}
+		doc = table[name]
+	}
+	return doc
+}
+
+// entries lists the keys in the order of the document, which a decoded map has lost.
+func entries(data []byte) (out []entry) {
+	w := walker{data: data, line: 1}
+	w.p.Reset(data)
+	var section []string
+	for w.p.NextExpression() {
+		switch n := w.p.Expression(); n.Kind {
+		case unstable.Table, unstable.ArrayTable:
+			path, line := w.key(nil, n.Key())
+			section = path
+			out = append(out, entry{path, line, n.Kind == unstable.Table})
+		case unstable.KeyValue:
+			out = w.keyValue(out, section, n)
+		}
+	}
+	return out
+}
+
+type walker struct {
+	p         unstable.Parser
+	data      []byte
+	pos, line int // line of pos; keys come in order, so each byte is looked at once
+}
+
+func (w *walker) keyValue(out []entry, section []string, n *unstable.Node) []entry {
+	path, line := w.key(section, n.Key())
+	inline := n.Value().Kind == unstable.InlineTable
+	out = append(out, entry{path, line, inline})
+	if inline {
+		for it := n.Value().Children(); it.Next(); {
+			out = w.keyValue(out, path, it.Node())
+		}
+	}
+	return out
+}
+
+func (w *walker) key(section []string, it unstable.Iterator) (path []string, line int) {
+	path = append(path, section...)
+	for it.Next() {
+		n := it.Node()
+		if offset := int(n.Raw.Offset); offset > w.pos && offset <= len(w.data) {
+			w.line += bytes.Count(w.data[w.pos:offset], []byte("\n"))
+			w.pos = offset
+		}
+		if line == 0 {
+			line = w.line
+		}
+		path = append(path, string(n.Data))
+	}
+	return path, line
+}

@@ -1,0 +1,104 @@
+package config
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestLayers(t *testing.T) {
+	five, seven := 5, 7
+	path := filepath.Join(t.TempDir(), "c.toml")
+	os.WriteFile(path, []byte("log_level = \"debug\"\ncache_dir = \"/file\"\n[pools.uv]\nsize = 4\n"), 0o600)
+	vars := env("RUNTIMED_CONFIG="+path, "RUNTIMED_CACHE_DIR=/var", "RUNTIMED_UV_POOL_SIZE=6", "RUNTIMED_MAX_AGE=1s", "RUNTIMED_SOCKET=rel")
+	c, err := Load(Flags{UVPoolSize: &five, Socket: "/s"}, vars)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := fmt.Sprintln(c.LogLevel, c.CacheDir, c.Pools[0].Size, c.Socket, c.Origins["log_level"] == path+":1", c.Origins["cache_dir"], c.Origins["pools.uv.size"])
+	if got != "debug /var 5 /s true RUNTIMED_CACHE_DIR --uv-pool-size\n" {
+		t.Errorf("got %q", got)
+	}
+	for want, tt := range map[string]struct {
+		flags Flags
+		env   func(string) string
+	}{
+		`RUNTIMED_UV_POOL_SIZE: must be 0 to 64, got "many"`:                                     {Flags{}, env("HOME=/nowhere", "RUNTIMED_UV_POOL_SIZE=many")},
+		`RUNTIMED_UV_POOL_SIZE: must be 0 to 64, got 500`:                                        {Flags{}, env("HOME=/nowhere", "RUNTIMED_UV_POOL_SIZE=500")},
+		`RUNTIMED_CONDA_POOL_SIZE: conda pools cannot be built by this version yet; set it to 0`: {Flags{}, env("HOME=/nowhere", "RUNTIMED_CONDA_POOL_SIZE=1")},
+		`--conda-pool-size: conda pools cannot be built by this version yet; set it to 0`:        {Flags{CondaPoolSize: &seven}, env("HOME=/nowhere")},
+		`RUNTIMED_LOG_LEVEL: must be debug, info, warn or error, got "x"`:                        {Flags{}, env("HOME=/nowhere", "RUNTIMED_LOG_LEVEL=x")},
+		`--log-level: must be debug, info, warn or error, got "1"`:                               {Flags{LogLevel: "1"}, env("HOME=/nowhere")},
+		`--cache-dir: must be an absolute path, got "x"`:                                         {Flags{CacheDir: "x"}, env("HOME=/nowhere")},
+		`RUNTIMED_CONFIG: must be an absolute path, got "x.toml"`:                                {Flags{}, env("HOME=/nowhere", "RUNTIMED_CONFIG=x.toml")},
+		`/nowhere/x.toml: no such file or directory`:                                             {Flags{}, env("HOME=/nowhere", "RUNTIMED_CONFIG=/nowhere/x.toml")},
+		`/nowhere/y.toml: no such file or directory`:                                             {Flags{Config: "/nowhere/y.toml"}, noEnv},
+		`HOME: is needed to find the configuration, and must be an absolute path, got ""`:        {Flags{}, noEnv},
+		`HOME: is needed to find the configuration, and must be an absolute path, got "rel"`:     {Flags{}, env("HOME=rel")},
+	} {
+		if _, err := Load(tt.flags, tt.env); err == nil || err.Error() != want {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
+	for _, size := range []int{0, 1} {
+		if c, err := Load(Flags{UVPoolSize: &size}, env("HOME=/nowhere")); err != nil || c.Pools[0].Size != size {
+			t.Errorf("size %d: %v", size, err)
+		}
+	}
+}
+
+func TestFilePath(t *testing.T) {
+	for want, vars := range map[string]func(string) string{
+		"/h/.config/runt/config.toml": env("HOME=/h", "XDG_CONFIG_HOME=rel"),
+		"/x/runt/config.toml":         env("HOME=/h", "XDG_CONFIG_HOME=/x"),
+		"/c.toml":                     env("RUNTIMED_CONFIG=/c.toml", "XDG_CONFIG_HOME=/x"),
+	} {
+		if got, err := FilePath(Flags{}, vars); got != want || err != nil {
+			t.Errorf("got %s, %v, want %s", got, err, want)
+		}
+	}
+}
+
+func TestUnreadableFiles(t *testing.T) {
+	dir := t.TempDir()
+	loop := filepath.Join(dir, "loop")
+	os.Symlink(loop, loop)
+	large := filepath.Join(dir, "large")
+	os.WriteFile(large, []byte(strings.Repeat("#\n", maxFile)), 0o600)
+	for path, want := range map[string]string{
+		dir:            "is a directory",
+		loop:           "too many levels of symbolic links",
+		large:          "is larger than 256 KiB",
+		loop + "/x":    "too many levels",
+		large + "/x":   "not a directory",
+		"/dev/null":    "",
+		secret(t, dir): "permission denied",
+	} {
+		if path == "" {
+			continue
+		}
+		_, err := Load(Flags{Config: path}, noEnv)
+		if want == "" && err == nil {
+			continue
+		}
+		if err == nil || !strings.HasPrefix(err.Error(), path+": ") || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %s", path, err, want)
+		}
+	}
+	if c, err := load(t, ""); err != nil || c.Pools[0].Size != 3 {
+		t.Errorf("empty file: %v", err)
+	}
+}
+
+// secret is a file that may not be read; none, where the tests may read everything.
+func secret(t *testing.T, dir string) string {
+	path := filepath.Join(dir, "secret")
+	os.WriteFile(path, nil, 0)
+	if f, err := os.Open(path); err == nil {
+		f.Close()
+		return ""
+	}
+	return path
+}
