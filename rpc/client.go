@@ -64,7 +64,7 @@ func dial(ctx context.Context, path string) (net.Conn, error) {
 }
 
 func unreachable(path string, err error) *Error {
-	start := "start it with runt daemon start"
+	start := "start it with: runt daemon start"
 	switch info, serr := os.Lstat(path); {
 	case serr == nil && info.Mode().Type() == 0:
 		return Errorf(KindUnreachable, "%s is a file, not the daemon's socket", path).WithHint("move it away, or set %s", envSocket)
@@ -75,7 +75,7 @@ func unreachable(path string, err error) *Error {
 	case errors.Is(err, fs.ErrPermission):
 		return Errorf(KindUnreachable, "no permission to use the socket %s", path).WithHint("run as the user whose daemon it is, or set %s", envSocket)
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
-		return Errorf(KindTimeout, "the daemon at %s did not accept the connection in time", path).WithHint("look at runt doctor")
+		return Errorf(KindTimeout, "the daemon at %s did not accept the connection in time", path).WithHint("see what it does with: runt daemon logs")
 	case errors.Is(err, context.Canceled):
 		return Errorf(KindCancelled, "the call was cancelled")
 	}
@@ -144,7 +144,7 @@ func (c *Client) CallRaw(ctx context.Context, method string, params any) (json.R
 
 func (c *Client) gaveUp(ctx context.Context) *Error {
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return Errorf(KindTimeout, "the daemon at %s did not answer in time", c.path).WithHint("look at runt doctor")
+		return Errorf(KindTimeout, "the daemon at %s did not answer in time", c.path).WithHint("see what it does with: runt daemon logs")
 	}
 	return Errorf(KindCancelled, "the call was cancelled")
 }

@@ -79,7 +79,7 @@ func (s *clientStream) line() ([]byte, error) {
 			}
 		case !errors.Is(err, bufio.ErrBufferFull):
 			return nil, Errorf(KindClosed, "%s closed the connection without an answer", s.path).
-				WithHint("it may be stopping, or be another program; runt doctor looks closer")
+				WithHint("it may be stopping, or be another program: try again, or set RUNTIMED_SOCKET to another path")
 		}
 	}
 }
