@@ -1,0 +1,187 @@
+package main
+
+import (
+	"context"
+	_ "embed"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/alecthomas/kong"
+
+	"runtimed/rpc"
+)
+
+type completionCmd struct {
+	Shell string `arg:"" enum:"bash,zsh,fish" help:"bash, zsh or fish."`
+}
+
+func (completionCmd) Help() string {
+	return `Load it with one of:
+
+    source <(runt completion bash)
+    source <(runt completion zsh)
+    runt completion fish | source`
+}
+
+var (
+	//go:embed completion.bash
+	bashScript string
+	//go:embed completion.zsh
+	zshScript string
+	//go:embed completion.fish
+	fishScript string
+)
+
+func (c *completionCmd) Run(a *app) error {
+	fmt.Fprint(a.stdout, map[string]string{"bash": bashScript, "zsh": zshScript, "fish": fishScript}[c.Shell])
+	return nil
+}
+
+// completeCmd is what the shells' scripts call: the command tree itself knows what may follow.
+type completeCmd struct {
+	Words []string `arg:"" optional:"" help:"The words after runt; the last is the one to complete."`
+}
+
+func (c *completeCmd) Run(a *app) error {
+	for _, word := range a.complete(c.Words) {
+		fmt.Fprintln(a.stdout, word)
+	}
+	return nil
+}
+
+// complete gives the words that could stand for the last one. None leaves it to the shell, which offers files.
+func (a *app) complete(words []string) []string {
+	if len(words) > 0 && words[0] == "--" {
+		words = words[1:] // kong's passthrough
+	}
+	if len(words) == 0 {
+		words = []string{""}
+	}
+	last, before := words[len(words)-1], joined(words[:len(words)-1])
+	node, position := a.model.Node, 0
+	var flag *kong.Flag // waits for its value
+	for _, word := range before {
+		switch {
+		case flag != nil:
+			flag = nil
+		case word == "--":
+			return nil
+		case strings.HasPrefix(word, "-"):
+			flag = valueFlag(node, word)
+		default:
+			if child := childOf(node, word); child != nil {
+				node = child
+			} else if position++; node.Name == "run" {
+				return nil // the rest is another command's
+			}
+		}
+	}
+	if last == "=" { // bash takes --pool=u apart
+		last = ""
+	}
+	if flag != nil {
+		return matching(a.values(flag.Value), last, "")
+	}
+	if name, typed, ok := strings.Cut(last, "="); ok && strings.HasPrefix(name, "--") {
+		if flag = valueFlag(node, name); flag != nil {
+			return matching(a.values(flag.Value), typed, name+"=")
+		}
+		return nil
+	}
+	if strings.HasPrefix(last, "-") {
+		return matching(flagNames(node), last, "")
+	}
+	var names []string
+	for _, child := range node.Children {
+		if !child.Hidden {
+			names = append(names, child.Name)
+		}
+	}
+	if position < len(node.Positional) {
+		names = append(names, a.values(node.Positional[position])...)
+	}
+	return matching(names, last, "")
+}
+
+func joined(words []string) []string {
+	return slices.DeleteFunc(slices.Clone(words), func(s string) bool { return s == "=" })
+}
+
+func matching(words []string, typed, prefix string) (out []string) {
+	for _, w := range words {
+		if strings.HasPrefix(w, typed) {
+			out = append(out, prefix+w)
+		}
+	}
+	return out
+}
+
+func childOf(node *kong.Node, name string) *kong.Node {
+	for _, child := range node.Children {
+		if child.Name == name {
+			return child
+		}
+	}
+	return nil
+}
+
+// valueFlag is the flag that takes the next word as its value.
+func valueFlag(node *kong.Node, word string) *kong.Flag {
+	for _, group := range node.AllFlags(false) {
+		for _, f := range group {
+			if ("--"+f.Name == word || f.Short != 0 && "-"+string(f.Short) == word) && !f.IsBool() {
+				return f
+			}
+		}
+	}
+	return nil
+}
+
+func flagNames(node *kong.Node) (names []string) {
+	for _, group := range node.AllFlags(true) {
+		for _, f := range group {
+			names = append(names, "--"+f.Name)
+		}
+	}
+	return names
+}
+
+var methods = []string{
+	rpc.MethodInfo, rpc.MethodPing, rpc.MethodReload, rpc.MethodShutdown, rpc.MethodSetLogLevel, rpc.MethodStatus, rpc.MethodAcquire, rpc.MethodRelease,
+	rpc.MethodFlush, rpc.MethodWatch, rpc.MethodUnwatch, rpc.MethodEnvList, rpc.MethodAdopt, rpc.MethodGC, rpc.MethodDiscover,
+}
+
+// values are what a flag or an argument may be, as far as that can be told before the user loses patience.
+func (a *app) values(v *kong.Value) (out []string) {
+	ctx, cancel := context.WithTimeout(a.ctx, 200*time.Millisecond)
+	defer cancel()
+	switch v.Tag.Get("complete") {
+	case "methods":
+		return methods
+	case "pools":
+		var r rpc.StatusResult
+		a.tell(ctx, rpc.MethodStatus, nil, &r)
+		for _, p := range r.Pools {
+			out = append(out, p.Name)
+		}
+	case "leased":
+		leased := rpc.EnvLeased
+		var r rpc.EnvListResult
+		a.tell(ctx, rpc.MethodEnvList, rpc.EnvListParams{State: &leased}, &r)
+		for _, e := range r.Envs {
+			out = append(out, e.ID)
+		}
+	default:
+		out = slices.DeleteFunc(v.EnumSlice(), func(s string) bool { return s == "" })
+	}
+	return out
+}
+
+func (a *app) tell(ctx context.Context, method string, params, result any) {
+	if c, _, err := a.meet(ctx, nil); err == nil {
+		c.Call(ctx, method, params, result)
+		c.Close()
+	}
+}

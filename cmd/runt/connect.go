@@ -1,0 +1,142 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"runtime"
+	"time"
+
+	"runtimed/rpc"
+)
+
+// answerTime is how long the daemon may take for an answer that waits for nothing.
+const answerTime = 3 * time.Second
+
+type notifyFunc = func(method string, params json.RawMessage)
+
+func (a *app) socket() (string, error) {
+	path, err := rpc.SocketPath(runtime.GOOS, a.env)
+	if err != nil {
+		return "", &failure{code: exitUnreachable, message: err.Error()}
+	}
+	return path, nil
+}
+
+// connect is for commands that ask: a daemon of our protocol answers, or it is an error.
+func (a *app) connect(notify notifyFunc) (*rpc.Client, rpc.Info, error) {
+	c, info, err := a.meet(a.ctx, notify)
+	if err != nil {
+		return nil, info, err
+	}
+	if info.Protocol != rpc.Protocol {
+		c.Close()
+		return nil, info, otherVersion(info)
+	}
+	return c, info, nil
+}
+
+func otherVersion(info rpc.Info) error {
+	older, update := "runtimed", "stop the old one with: runt daemon stop"
+	if info.Protocol > rpc.Protocol {
+		older, update = "runt", "update runt to the version of the daemon: "+info.Version
+	}
+	return failure{code: exitVersion}.says(
+		"the daemon (version %s) speaks protocol %d and this runt (version %s) protocol %d: %s is too old",
+		info.Version, info.Protocol, version(), rpc.Protocol, older).withHint("%s", update)
+}
+
+// meet finds out who listens, and nothing else is said before that is known.
+func (a *app) meet(ctx context.Context, notify notifyFunc) (*rpc.Client, rpc.Info, error) {
+	path, err := a.socket()
+	if err != nil {
+		return nil, rpc.Info{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, answerTime)
+	defer cancel()
+	for tries := 1; ; tries++ {
+		c, info, err := greet(ctx, path, notify)
+		if rpc.KindOf(err) != rpc.KindClosed {
+			return c, info, late(err, path, answerTime)
+		}
+		if tries == 5 {
+			return nil, info, failed("who listens on %s closes the connection without an answer", path)
+		}
+		select { // a daemon that is just ending does so; a moment later it is gone
+		case <-time.After(50 * time.Millisecond):
+		case <-ctx.Done():
+		}
+	}
+}
+
+func greet(ctx context.Context, path string, notify notifyFunc) (*rpc.Client, rpc.Info, error) {
+	var info rpc.Info
+	c, err := rpc.Dial(ctx, path, rpc.ClientOptions{OnNotify: notify})
+	if err != nil {
+		return nil, info, err
+	}
+	err = c.Call(ctx, rpc.MethodInfo, rpc.InfoParams{Client: &rpc.ClientInfo{Name: "runt", Version: version()}}, &info)
+	if err == nil && info.Name == rpc.Name {
+		return c, info, nil
+	}
+	c.Close()
+	switch kind := rpc.KindOf(err); {
+	case err == nil, kind == rpc.KindMethodNotFound, kind == rpc.KindProtocol:
+		err = failed("another program listens on %s: it does not speak runtimed's protocol", path).
+			withHint("stop it, or set RUNTIMED_SOCKET to another path for the daemon and for runt")
+	}
+	return nil, info, err
+}
+
+// late says after how long we gave up.
+func late(err error, path string, after time.Duration) error {
+	if rpc.KindOf(err) != rpc.KindTimeout {
+		return err
+	}
+	return failure{code: exitUnreachable}.says("the daemon at %s did not answer within %s", path, after).
+		withHint("see what it does with: runt daemon logs")
+}
+
+// call asks for one answer; wait is what the daemon may wait by itself.
+func (a *app) call(c *rpc.Client, method string, params any, wait time.Duration) (json.RawMessage, error) {
+	ctx, cancel := context.WithTimeout(a.ctx, wait+answerTime)
+	defer cancel()
+	raw, err := c.CallRaw(ctx, method, params)
+	if err != nil {
+		path, _ := a.socket()
+		return nil, late(err, path, wait+answerTime)
+	}
+	return raw, nil
+}
+
+// ask connects, calls and shows the answer.
+func ask[R any](a *app, method string, params any, show func(R)) error {
+	return askLong(a, method, params, 0, show)
+}
+
+// askLong is ask for what may take the daemon that long.
+func askLong[R any](a *app, method string, params any, wait time.Duration, show func(R)) error {
+	c, _, err := a.connect(nil)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	raw, err := a.call(c, method, params, wait)
+	if err != nil {
+		return err
+	}
+	return answer(a, raw, show)
+}
+
+// answer prints the result as it came, or has it shown.
+func answer[R any](a *app, raw json.RawMessage, show func(R)) error {
+	var result R
+	if err := json.Unmarshal(raw, &result); err != nil {
+		return failed("the daemon's answer has another shape than this runt expects")
+	}
+	if a.json {
+		a.printJSON(raw)
+	} else {
+		show(result)
+	}
+	return nil
+}

@@ -1,0 +1,51 @@
+package main
+
+import (
+	"fmt"
+	"time"
+
+	"runtimed/rpc"
+)
+
+type envCmd struct {
+	List envListCmd `cmd:"" help:"List environments, with who holds them."`
+	GC   envGCCmd   `cmd:"" name:"gc" help:"Remove the folders that nobody needs any more."`
+}
+
+type envListCmd struct {
+	Pool  *string `placeholder:"NAME" complete:"pools" help:"Of this pool only."`
+	State string  `enum:",warming,ready,leased,removing" default:"" help:"In this state only: warming, ready, leased or removing."`
+}
+
+func (c *envListCmd) Run(a *app) error {
+	params := rpc.EnvListParams{Pool: c.Pool}
+	if c.State != "" {
+		params.State = &c.State
+	}
+	return ask(a, rpc.MethodEnvList, params, func(r rpc.EnvListResult) {
+		writeEnvs(a.stdout, r.Envs, time.Now())
+	})
+}
+
+type envGCCmd struct {
+	DryRun bool `help:"Only say what would be removed."`
+}
+
+// deleteTime is what deleting may take: thousands of files on a slow disk.
+const deleteTime = 5 * time.Minute
+
+func (c *envGCCmd) Run(a *app) error {
+	return askLong(a, rpc.MethodGC, rpc.GCParams{DryRun: &c.DryRun}, deleteTime, func(r rpc.GCResult) {
+		verb := "removed"
+		if c.DryRun {
+			verb = "would remove"
+		}
+		for _, item := range r.Removed {
+			fmt.Fprintf(a.stdout, "%s %s (%s): %s\n", verb, printable(item.Path), sizeText(item.SizeBytes), printable(item.Reason))
+		}
+		for _, item := range r.Strays {
+			fmt.Fprintf(a.stdout, "left alone %s (%s): %s\n", printable(item.Path), sizeText(item.SizeBytes), printable(item.Reason))
+		}
+		fmt.Fprintf(a.stdout, "%s %d, kept %d\n", verb, len(r.Removed), r.Kept)
+	})
+}

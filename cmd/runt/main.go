@@ -1,0 +1,120 @@
+// Command runt is the command line of runtimed.
+//
+// stdout holds the answer and nothing else; progress, errors and hints go to stderr.
+// Commands that ask never start a daemon, commands that need an environment may.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+type cli struct {
+	JSON    bool             `name:"json" help:"Print the answer as JSON, exactly as the daemon gave it."`
+	Version kong.VersionFlag `help:"Print the version."`
+
+	Pool       poolCmd       `cmd:"" help:"Ask about pools, take environments from them and give them back."`
+	Env        envCmd        `cmd:"" help:"List environments and clean up what nobody needs."`
+	Run        runCmd        `cmd:"" help:"Run a command in an environment of its own."`
+	Daemon     daemonCmd     `cmd:"" help:"Start, stop and look at the daemon."`
+	Config     configCmd     `cmd:"" help:"Show and check the configuration."`
+	RPC        rpcCmd        `cmd:"" name:"rpc" help:"Call a method of the daemon."`
+	Completion completionCmd `cmd:"" help:"Print what makes a shell complete runt's commands."`
+	Ver        versionCmd    `cmd:"" name:"version" help:"Print the version."`
+	Complete   completeCmd   `cmd:"" name:"__complete" hidden:"" passthrough:""`
+}
+
+// app is what every command gets.
+type app struct {
+	ctx    context.Context // ends with the first SIGINT or SIGTERM
+	env    func(string) string
+	stdin  io.Reader
+	stdout *answerWriter
+	stderr io.Writer
+	json   bool
+	model  *kong.Application
+}
+
+func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
+
+func run(args []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	defer context.AfterFunc(ctx, stop)() // the second signal ends us as usual
+
+	a := &app{ctx: ctx, env: os.Getenv, stdin: stdin, stdout: &answerWriter{w: stdout}, stderr: stderr}
+	err := a.dispatch(args)
+	if err == nil && a.stdout.err != nil {
+		err = fmt.Errorf("writing the answer: %w", a.stdout.err)
+	}
+	if ctx.Err() != nil && err != nil && !errors.Is(err, errEnough) {
+		err = &failure{code: exitInterrupted, message: "interrupted"}
+	}
+	return a.report(err)
+}
+
+// exited is how kong leaves after --help and --version.
+type exited struct{ code int }
+
+func (a *app) dispatch(args []string) (err error) {
+	defer func() {
+		switch p := recover().(type) {
+		case nil:
+		case exited:
+			err = nil
+		default:
+			panic(p)
+		}
+	}()
+	var c cli
+	parser, err := kong.New(&c,
+		kong.Name("runt"),
+		kong.Description("Python environments, ready before you need them."),
+		kong.Writers(a.stdout, a.stderr),
+		kong.Exit(func(code int) { panic(exited{code}) }),
+		kong.Vars{"version": versionLine()},
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}),
+	)
+	if err != nil {
+		return err
+	}
+	a.model = parser.Model
+	kctx, err := parser.Parse(args)
+	if err != nil {
+		return usage(err)
+	}
+	a.json = c.JSON
+	return kctx.Run(a)
+}
+
+func usage(err error) error {
+	help := "runt --help"
+	var pe *kong.ParseError
+	if errors.As(err, &pe) && pe.Context != nil {
+		if node := pe.Context.Selected(); node != nil && !node.Hidden {
+			help = node.FullPath() + " --help"
+		}
+	}
+	return &failure{code: exitUsage, message: err.Error(), hint: "see: " + help}
+}
+
+// answerWriter remembers that an answer did not get out.
+type answerWriter struct {
+	w   io.Writer
+	err error
+}
+
+func (w *answerWriter) Write(p []byte) (int, error) {
+	n, err := w.w.Write(p)
+	if err != nil && w.err == nil {
+		w.err = err
+	}
+	return n, err
+}

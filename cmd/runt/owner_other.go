@@ -1,0 +1,13 @@
+//go:build !linux && !darwin
+
+package main
+
+import "os"
+
+// parentOf knows our own parent only.
+func parentOf(pid int) int {
+	if pid == os.Getpid() {
+		return os.Getppid()
+	}
+	return 0
+}

@@ -1,0 +1,46 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"testing"
+)
+
+func TestOwner(t *testing.T) {
+	parents := map[int]int{50: 40, 40: 30, 30: 20, 20: 1, 60: 1, 70: 0, 80: 80}
+	for _, tt := range []struct {
+		name               string
+		self, leader, want int
+	}{
+		{"typed into a shell with job control: runt leads its own group", 50, 50, 40},
+		{"in $(runt … | jq): the subshell is gone at once, the shell leads", 50, 30, 30},
+		{"in a script: the script leads", 50, 40, 40},
+		{"the leader has ended, its number is a stranger's", 50, 99, 40},
+		{"a leader beyond what can be seen", 50, 0, 40},
+		{"init called us", 60, 60, 1},
+		{"nobody can be seen", 70, 70, 0},
+		{"a circle, as a race of pids might make it", 80, 99, 80},
+	} {
+		if got := owner(tt.self, tt.leader, func(pid int) int { return parents[pid] }); got != tt.want {
+			t.Errorf("%s: got %d, want %d", tt.name, got, tt.want)
+		}
+	}
+}
+
+func TestParentOf(t *testing.T) {
+	if got := parentOf(os.Getpid()); got != os.Getppid() {
+		t.Errorf("of ourselves: got %d, want %d", got, os.Getppid())
+	}
+	child := exec.Command("sleep", "60")
+	if err := child.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer child.Wait()
+	defer child.Process.Kill()
+	if got := parentOf(child.Process.Pid); got != os.Getpid() {
+		t.Errorf("of a child: got %d, want %d", got, os.Getpid())
+	}
+	if got := parentOf(1 << 30); got != 0 {
+		t.Errorf("of nobody: got %d", got)
+	}
+}

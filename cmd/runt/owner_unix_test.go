@@ -1,0 +1,35 @@
+//go:build unix
+
+package main
+
+import (
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// A real shell, its subshell and a pipe: the owner is the shell, which is still there afterwards.
+func TestOwnerOfASubshell(t *testing.T) {
+	if os.Getenv("PRINT_OWNER") != "" {
+		pid, _ := callingShell()
+		os.Stdout.WriteString(strconv.Itoa(pid) + "\n")
+		os.Exit(0)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sh := exec.Command("sh", "-c", `x=$("$0" -test.run TestOwnerOfASubshell | cat); echo "$x $$"`, self)
+	sh.Env = append(os.Environ(), "PRINT_OWNER=1")
+	sh.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	out, err := sh.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Fields(string(out)); len(got) != 2 || got[0] != got[1] {
+		t.Errorf("owner and shell are %s", out)
+	}
+}

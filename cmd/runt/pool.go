@@ -1,0 +1,165 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"runtimed/rpc"
+)
+
+type poolCmd struct {
+	Status  poolStatusCmd  `cmd:"" help:"Print how many environments are ready, and why a pool fails."`
+	Acquire poolAcquireCmd `cmd:"" help:"Take an environment and print the path of its Python."`
+	Release poolReleaseCmd `cmd:"" help:"Give an environment back before its owner ends."`
+	Flush   poolFlushCmd   `cmd:"" help:"Drop the ready environments and build new ones."`
+	Watch   poolWatchCmd   `cmd:"" help:"Print the status again whenever it changes."`
+}
+
+type poolStatusCmd struct {
+	Pool *string `placeholder:"NAME" complete:"pools" help:"This pool only."`
+}
+
+func (c *poolStatusCmd) Run(a *app) error {
+	return ask(a, rpc.MethodStatus, rpc.PoolParams{Pool: c.Pool}, func(r rpc.StatusResult) {
+		writeStatus(a.stdout, r.Pools)
+	})
+}
+
+// takeFlags are what the two commands that take an environment share.
+type takeFlags struct {
+	Pool    *string        `placeholder:"NAME" complete:"pools" help:"Take it from this pool (default: uv)."`
+	Wait    *time.Duration `placeholder:"30s" help:"How long to wait for one at most (default: 60s; 0s: not at all)."`
+	NoStart bool           `help:"Do not start a daemon where none runs."`
+}
+
+func (f *takeFlags) Validate() error {
+	if w := f.Wait; w != nil && (*w < 0 || *w > rpc.MaxWait) {
+		return fmt.Errorf("--wait must be 0s to %s, got %s", rpc.MaxWait, *w)
+	}
+	return nil
+}
+
+func (f *takeFlags) params() (rpc.AcquireParams, time.Duration) {
+	key, wait := rand.Text(), rpc.DefaultWait
+	params := rpc.AcquireParams{Pool: f.Pool, Key: &key}
+	if f.Wait != nil {
+		ms := f.Wait.Milliseconds()
+		params.WaitMS, wait = &ms, *f.Wait
+	}
+	return params, wait
+}
+
+// take connects, starting a daemon where that is allowed, and acquires. The connection is the caller's to close.
+func (a *app) take(f takeFlags, params rpc.AcquireParams, wait time.Duration) (c *rpc.Client, raw json.RawMessage, err error) {
+	p := a.progress()
+	defer p.end()
+	if p != nil {
+		yes := true
+		params.Progress = &yes
+	}
+	if f.NoStart || a.env("RUNTIMED_NO_START") != "" {
+		c, _, err = a.connect(p.notify)
+	} else {
+		c, err = a.connectOrStart(p)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	raw, err = a.call(c, rpc.MethodAcquire, params, wait)
+	if err != nil {
+		c.Close()
+		return nil, nil, err
+	}
+	return c, raw, nil
+}
+
+type poolAcquireCmd struct {
+	takeFlags `embed:""`
+	OwnerPID  *int    `name:"owner-pid" placeholder:"PID" help:"Lease it to this process (default: the calling shell). The lease ends with it."`
+	Label     *string `placeholder:"TEXT" help:"A note that 'runt env list' shows."`
+}
+
+func (c *poolAcquireCmd) Run(a *app) error {
+	params, wait := c.params()
+	params.OwnerPID, params.Label = c.OwnerPID, c.Label
+	if params.OwnerPID == nil {
+		pid, err := callingShell()
+		if err != nil {
+			return err
+		}
+		params.OwnerPID = &pid
+	}
+	since := time.Now()
+	client, raw, err := a.take(c.takeFlags, params, wait)
+	if err != nil {
+		if a.ctx.Err() != nil {
+			a.takeBack(params, since)
+		}
+		return err
+	}
+	defer client.Close()
+	var result rpc.AcquireResult
+	err = answer(a, raw, func(r rpc.AcquireResult) {
+		result = r
+		if r.Stale {
+			fmt.Fprintln(a.stderr, "runt: note: it has the packages of an earlier configuration; see why with: runt pool status")
+		}
+		fmt.Fprintln(a.stdout, r.Env.Python)
+	})
+	if a.stdout.err != nil { // nobody will ever know of it
+		json.Unmarshal(raw, &result)
+		a.call(client, rpc.MethodRelease, rpc.EnvParams{Env: result.Env.ID}, 0)
+	}
+	return err
+}
+
+type poolReleaseCmd struct {
+	ID string `arg:"" complete:"leased" help:"The environment's id, as 'runt env list' shows it."`
+}
+
+func (c *poolReleaseCmd) Run(a *app) error {
+	return ask(a, rpc.MethodRelease, rpc.EnvParams{Env: c.ID}, func(rpc.None) {
+		fmt.Fprintln(a.stdout, "released", c.ID)
+	})
+}
+
+type poolFlushCmd struct {
+	Pool *string `placeholder:"NAME" complete:"pools" help:"This pool only."`
+}
+
+func (c *poolFlushCmd) Run(a *app) error {
+	return ask(a, rpc.MethodFlush, rpc.PoolParams{Pool: c.Pool}, func(r rpc.FlushResult) {
+		fmt.Fprintln(a.stdout, "removed", r.Removed)
+	})
+}
+
+// takeBack gives back what an interrupted acquire may have got in its last moment: the lease would be the shell's, which
+// never heard of it. The key names it; but asking with the key would take a new one where there is none, so look first.
+func (a *app) takeBack(params rpc.AcquireParams, since time.Time) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	c, _, err := a.meet(ctx, nil)
+	if err != nil {
+		return
+	}
+	defer c.Close()
+	leased, zero := rpc.EnvLeased, int64(0)
+	var list rpc.EnvListResult
+	if c.Call(ctx, rpc.MethodEnvList, rpc.EnvListParams{Pool: params.Pool, State: &leased}, &list) != nil {
+		return
+	}
+	for _, e := range list.Envs {
+		if e.Lease == nil || e.Lease.OwnerPID != *params.OwnerPID || e.Lease.Since.Before(since) {
+			continue
+		}
+		params.WaitMS, params.Progress = &zero, nil
+		var got rpc.AcquireResult
+		if c.Call(ctx, rpc.MethodAcquire, params, &got) == nil {
+			c.Call(ctx, rpc.MethodRelease, rpc.EnvParams{Env: got.Env.ID}, nil)
+		}
+		return
+	}
+}

@@ -1,0 +1,123 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"runtimed/rpc"
+)
+
+// writeStatus prints the pools. People and programs read this text: it is part of the contract.
+func writeStatus(w io.Writer, pools []rpc.PoolStatus) {
+	fmt.Fprint(w, "Pool Daemon Status\n==================\n")
+	for _, p := range pools {
+		fmt.Fprintln(w, poolTitle(p))
+		if p.Target == 0 {
+			fmt.Fprintln(w, "  Off")
+			continue
+		}
+		fmt.Fprintf(w, "  Available: %d\n  Warming:   %d\n", p.Available, p.Warming)
+		if p.Error != nil {
+			writePoolError(w, p.Error)
+		}
+	}
+}
+
+func poolTitle(p rpc.PoolStatus) string {
+	switch p.Name {
+	case "uv":
+		return "UV environments:"
+	case "conda":
+		return "Conda environments:"
+	}
+	return fmt.Sprintf("%s environments (%s):", printable(p.Name), printable(p.Kind))
+}
+
+func writePoolError(w io.Writer, e *rpc.PoolError) {
+	fmt.Fprintf(w, "  Failing:   %s\n", printable(e.Message))
+	for _, line := range lastLines(e.Output, 3) {
+		fmt.Fprintf(w, "             | %s\n", line)
+	}
+	if e.Hint != "" {
+		fmt.Fprintf(w, "  Hint:      %s\n", printable(e.Hint))
+	}
+	next := "now"
+	if e.NextRetryMS > 0 {
+		next = "in " + seconds(time.Duration(e.NextRetryMS)*time.Millisecond)
+	}
+	if e.Failures > 1 {
+		next += fmt.Sprintf(" (failed %d times in a row)", e.Failures)
+	}
+	fmt.Fprintf(w, "  Next try:  %s\n", next)
+}
+
+// seconds rounds up: "in 0s" would be a lie.
+func seconds(d time.Duration) string {
+	return (d + time.Second - 1).Truncate(time.Second).String()
+}
+
+func writeEnvs(w io.Writer, envs []rpc.EnvListed, now time.Time) {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "ID\tPOOL\tSTATE\tPYTHON\tSIZE\tAGE\tLEASED TO")
+	for _, e := range envs {
+		cells := []string{e.ID, e.Pool, e.State, orDash(e.PythonVersion), "-", "-", leaseText(e.Lease)}
+		if e.State != rpc.EnvWarming { // neither is known before it is built
+			cells[4], cells[5] = sizeText(e.SizeBytes), age(now.Sub(e.CreatedAt))
+		}
+		for i := range cells {
+			cells[i] = printable(cells[i])
+		}
+		fmt.Fprintln(t, strings.Join(cells, "\t"))
+	}
+	t.Flush()
+}
+
+func orDash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+func leaseText(l *rpc.Lease) string {
+	if l == nil {
+		return "-"
+	}
+	text := fmt.Sprintf("pid %d", l.OwnerPID)
+	if !l.Alive {
+		text += ", gone"
+	}
+	if l.Label != "" {
+		text += " (" + l.Label + ")"
+	}
+	return text
+}
+
+func sizeText(n int64) string {
+	unit, f := 0, float64(n)
+	for f >= 1024 && unit < 4 {
+		unit, f = unit+1, f/1024
+	}
+	if unit == 0 {
+		return fmt.Sprintf("%d B", n)
+	}
+	return fmt.Sprintf("%.1f %ciB", f, "KMGT"[unit-1])
+}
+
+// age is the largest unit that says something.
+func age(d time.Duration) string {
+	switch {
+	case d < 0:
+		return "0s"
+	case d < time.Minute:
+		return fmt.Sprintf("%ds", d/time.Second)
+	case d < time.Hour:
+		return fmt.Sprintf("%dm", d/time.Minute)
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%dh", d/time.Hour)
+	}
+	return fmt.Sprintf("%dd", d/(24*time.Hour))
+}

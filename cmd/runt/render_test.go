@@ -1,0 +1,96 @@
+package main
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"runtimed/rpc"
+)
+
+func TestStatusText(t *testing.T) {
+	uv := rpc.PoolStatus{Name: "uv", Kind: "uv", Target: 3, Available: 3, State: rpc.PoolReady}
+	conda := rpc.PoolStatus{Name: "conda", Kind: "conda", Target: 3, Available: 2, Warming: 1, State: rpc.PoolWarming}
+	off := rpc.PoolStatus{Name: "conda", Kind: "conda", State: rpc.PoolOff}
+	data := rpc.PoolStatus{Name: "data", Kind: "uv", Target: 1, Leased: 4, State: rpc.PoolFailing, Error: &rpc.PoolError{
+		Cause: rpc.CausePackageNotFound, Message: "the package nosuch was not found", Hint: "correct pools.data.packages", Package: "nosuch",
+		Output: "one\ntwo\n\x1b[31mthree\x1b[0m\nfour\n", Failures: 3, NextRetryMS: 44_001,
+	}}
+	trying := data
+	trying.Error = &rpc.PoolError{Message: "it failed", Failures: 1}
+	for _, tt := range []struct {
+		name  string
+		pools []rpc.PoolStatus
+		want  string
+	}{
+		{"all well", []rpc.PoolStatus{uv, conda}, `
+Pool Daemon Status
+==================
+UV environments:
+  Available: 3
+  Warming:   0
+Conda environments:
+  Available: 2
+  Warming:   1
+`}, {"off, and a named pool that fails", []rpc.PoolStatus{off, data}, `
+Pool Daemon Status
+==================
+Conda environments:
+  Off
+data environments (uv):
+  Available: 0
+  Warming:   0
+  Failing:   the package nosuch was not found
+             | two
+             | [31mthree[0m
+             | four
+  Hint:      correct pools.data.packages
+  Next try:  in 45s (failed 3 times in a row)
+`}, {"a try is on", []rpc.PoolStatus{trying}, `
+Pool Daemon Status
+==================
+data environments (uv):
+  Available: 0
+  Warming:   0
+  Failing:   it failed
+  Next try:  now
+`}} {
+		var b strings.Builder
+		writeStatus(&b, tt.pools)
+		if diff := cmp.Diff(strings.TrimPrefix(tt.want, "\n"), b.String()); diff != "" {
+			t.Errorf("%s:\n%s", tt.name, diff)
+		}
+	}
+}
+
+func TestEnvTable(t *testing.T) {
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	env := rpc.Env{ID: "uv-00000001", Pool: "uv", PythonVersion: "3.12.1", State: rpc.EnvLeased, CreatedAt: now.Add(-90 * time.Minute)}
+	var b strings.Builder
+	writeEnvs(&b, []rpc.EnvListed{
+		{Env: env, SizeBytes: 84 << 20, Lease: &rpc.Lease{OwnerPID: 12, Alive: true, Label: "a note"}},
+		{Env: rpc.Env{ID: "data-00000002", Pool: "data", State: rpc.EnvWarming, CreatedAt: now}, SizeBytes: 17},
+		{Env: env, SizeBytes: 5 << 40, Lease: &rpc.Lease{OwnerPID: 13}},
+	}, now)
+	want := `
+ID             POOL  STATE    PYTHON  SIZE      AGE  LEASED TO
+uv-00000001    uv    leased   3.12.1  84.0 MiB  1h   pid 12 (a note)
+data-00000002  data  warming  -       -         -    -
+uv-00000001    uv    leased   3.12.1  5.0 TiB   1h   pid 13, gone
+`
+	if diff := cmp.Diff(strings.TrimPrefix(want, "\n"), b.String()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestAge(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		-time.Second: "0s", 0: "0s", 59 * time.Second: "59s", time.Minute: "1m", 47 * time.Hour: "47h", 72 * time.Hour: "3d",
+	} {
+		if got := age(d); got != want {
+			t.Errorf("%s: got %s, want %s", d, got, want)
+		}
+	}
+}

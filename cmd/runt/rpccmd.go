@@ -1,0 +1,58 @@
+package main
+
+import (
+	"encoding/json"
+	"io"
+	"time"
+
+	"runtimed/rpc"
+)
+
+type rpcCmd struct {
+	Method string `arg:"" complete:"methods" help:"The method, like pool.status."`
+	Params string `arg:"" optional:"" default:"" help:"Its params as JSON; - reads them from stdin."`
+}
+
+func (rpcCmd) Help() string {
+	return "The result is printed as it came. An environment that is acquired this way is leased to runt itself, and so ends with it, unless owner_pid names another process."
+}
+
+func (c *rpcCmd) Run(a *app) error {
+	text := []byte(c.Params)
+	if c.Params == "-" {
+		var err error
+		if text, err = io.ReadAll(io.LimitReader(a.stdin, rpc.MaxMessage)); err != nil {
+			return failed("reading the params: %v", err)
+		}
+	}
+	var params any
+	if len(text) > 0 {
+		if !json.Valid(text) {
+			return &failure{code: exitUsage, message: "the params are not valid JSON", hint: "see: runt rpc --help"}
+		}
+		params = json.RawMessage(text)
+	}
+	client, _, err := a.connect(nil)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	raw, err := a.call(client, c.Method, params, c.wait(text))
+	if err != nil {
+		return err
+	}
+	a.printJSON(raw)
+	return nil
+}
+
+// wait is what the daemon may wait with its answer.
+func (c *rpcCmd) wait(params []byte) time.Duration {
+	if c.Method != rpc.MethodAcquire {
+		return 0
+	}
+	var p rpc.AcquireParams
+	if json.Unmarshal(params, &p) != nil || p.WaitMS == nil {
+		return rpc.DefaultWait
+	}
+	return min(max(0, time.Duration(*p.WaitMS)*time.Millisecond), rpc.MaxWait)
+}

@@ -1,0 +1,193 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+
+	"runtimed/config"
+	"runtimed/rpc"
+)
+
+const startTime = 10 * time.Second // for a new daemon to answer
+
+// connectOrStart is for commands that need an environment. The daemon is started by another runt: this one may
+// become somebody else's command, which must not find a child that it does not know.
+func (a *app) connectOrStart(p *progress) (*rpc.Client, error) {
+	c, _, err := a.connect(p.notify)
+	if rpc.KindOf(err) != rpc.KindUnreachable {
+		return c, err
+	}
+	p.say("starting the daemon")
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	var said strings.Builder
+	cmd := exec.CommandContext(a.ctx, self, "daemon", "start", "--auto")
+	cmd.Stderr = &said
+	if err := cmd.Run(); err != nil {
+		f := failure{code: max(1, cmd.ProcessState.ExitCode())}.says("starting the daemon: %v", err)
+		f.quote("runt", said.String())
+		return nil, f
+	}
+	c, _, err = a.connect(p.notify)
+	return c, err
+}
+
+// start has a daemon running when it returns nil, whoever started it. A child that ends at once may have lost the
+// lock to another starter's, so we go on dialling; or to one that is just stopping, so after a while we start another.
+func (a *app) start(auto bool) error {
+	if _, err := config.Load(config.Flags{}, a.env); err != nil {
+		return err // at once, and in its own words
+	}
+	program, err := daemonProgram()
+	if err != nil {
+		return err
+	}
+	args := []string{"run"}
+	if auto {
+		args = append(args, "--auto")
+	}
+	ctx, cancel := context.WithTimeout(a.ctx, startTime)
+	defer cancel()
+	patience, alone := 250*time.Millisecond, 0
+	for {
+		child, err := launch(program, args)
+		if err != nil {
+			return failed("starting %s: %v", program, err)
+		}
+		err = a.untilItAnswers(ctx, child.ended, patience)
+		if err == nil || err != errEnded {
+			child.forget()
+			return err
+		}
+		if ctx.Err() != nil {
+			return child.failure("the daemon did not answer within " + startTime.String())
+		}
+		if !a.lockHeld() {
+			if alone++; alone == 2 {
+				return child.failure("the daemon ended at once")
+			}
+		}
+		child.forget()
+		patience *= 2
+	}
+}
+
+var errEnded = errors.New("nobody answers")
+
+// untilItAnswers dials until a daemon answers; patience begins when our child has ended. It returns errEnded where none does.
+func (a *app) untilItAnswers(ctx context.Context, ended <-chan struct{}, patience time.Duration) error {
+	var enough <-chan time.Time
+	for pause := 5 * time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
+		c, _, err := a.meet(ctx, nil)
+		if err == nil {
+			c.Close()
+			return nil
+		}
+		if f := asFailure(err); f.code != exitUnreachable {
+			return err
+		}
+		select {
+		case <-time.After(pause):
+		case <-ended:
+			ended, enough = nil, time.After(patience)
+		case <-enough:
+			return errEnded
+		case <-ctx.Done():
+			return errEnded
+		}
+	}
+}
+
+// daemonProgram is the runtimed beside this runt, else the one on PATH.
+func daemonProgram() (string, error) {
+	name := "runtimed"
+	if runtime.GOOS == "windows" {
+		name += ".exe"
+	}
+	if self, err := os.Executable(); err == nil {
+		places := []string{filepath.Dir(self)}
+		if real, err := filepath.EvalSymlinks(self); err == nil {
+			places = append(places, filepath.Dir(real))
+		}
+		for _, dir := range places {
+			path := filepath.Join(dir, name)
+			if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() {
+				return path, nil
+			}
+		}
+	}
+	path, err := exec.LookPath(name)
+	if err != nil {
+		return "", failed("%s is neither beside runt nor on PATH", name).withHint("install it beside runt")
+	}
+	return filepath.Abs(path)
+}
+
+// daemon is a runtimed that we started.
+type daemon struct {
+	ended  chan struct{}
+	stderr *os.File // its first words; a file, because writing to a pipe whose reader is gone would end it
+}
+
+func launch(program string, args []string) (*daemon, error) {
+	d := &daemon{ended: make(chan struct{})}
+	cmd := exec.Command(program, args...)
+	cmd.Dir = string(filepath.Separator) // so that it keeps no folder from being unmounted
+	cmd.SysProcAttr = detached()
+	if f, err := os.CreateTemp("", "runtimed-start-"); err == nil {
+		os.Remove(f.Name())
+		d.stderr, cmd.Stderr = f, f
+	}
+	if err := cmd.Start(); err != nil {
+		d.forget()
+		return nil, err
+	}
+	go func() {
+		cmd.Wait()
+		close(d.ended)
+	}()
+	return d, nil
+}
+
+func (d *daemon) forget() {
+	if d.stderr != nil {
+		d.stderr.Close()
+	}
+}
+
+// failure is what the daemon said, else message.
+func (d *daemon) failure(message string) error {
+	defer d.forget()
+	f := failed("%s", message)
+	if d.stderr != nil {
+		said, _ := io.ReadAll(io.NewSectionReader(d.stderr, 0, 64<<10))
+		f.quote(rpc.Name, string(said))
+	}
+	return f.orHint("look further with: runt daemon logs")
+}
+
+// lockHeld tells whether a living process is named in the lock file. It may be wrong (the number may be another
+// process's by now), so it only decides how long we try.
+func (a *app) lockHeld() bool {
+	path, err := a.socket()
+	if err != nil {
+		return false
+	}
+	data, err := os.ReadFile(filepath.Join(filepath.Dir(path), "daemon.lock"))
+	text := strings.TrimSpace(string(data))
+	if err != nil || text == "" {
+		return false
+	}
+	pid, err := strconv.Atoi(strings.Fields(text)[0])
+	return err != nil || alive(pid)
+}

@@ -1,0 +1,127 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"strings"
+
+	"golang.org/x/term"
+
+	"runtimed/rpc"
+)
+
+type poolWatchCmd struct{}
+
+func (poolWatchCmd) Run(a *app) error {
+	changes := make(chan json.RawMessage, 64)
+	gone := make(chan struct{})
+	defer close(gone)
+	c, info, err := a.connect(func(method string, params json.RawMessage) {
+		if method != rpc.NotifyPoolChanged {
+			return
+		}
+		select {
+		case changes <- bytes.Clone(params):
+		case <-gone:
+		}
+	})
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	raw, err := a.call(c, rpc.MethodWatch, rpc.None{}, 0)
+	if err != nil {
+		return err
+	}
+	var now rpc.StatusResult
+	if err := json.Unmarshal(raw, &now); err != nil {
+		return failed("the daemon's answer has another shape than this runt expects")
+	}
+	show := a.shower()
+	if a.json {
+		a.printJSON(raw)
+	} else {
+		show(now.Pools)
+	}
+	take := func(params json.RawMessage) {
+		var raw struct{ Pool json.RawMessage }
+		var pool rpc.PoolStatus
+		switch {
+		case json.Unmarshal(params, &raw) != nil || json.Unmarshal(raw.Pool, &pool) != nil:
+		case a.json:
+			a.printJSON(raw.Pool)
+		default:
+			now.Pools = changed(now.Pools, pool)
+			if len(changes) == 0 { // else the next is on its way
+				show(now.Pools)
+			}
+		}
+	}
+	for a.stdout.err == nil {
+		select {
+		case params := <-changes:
+			take(params)
+		case <-c.Done():
+			for len(changes) > 0 {
+				take(<-changes)
+			}
+			return failed("the daemon (pid %d) has stopped", info.PID).withHint("start it with: runt daemon start")
+		case <-a.ctx.Done():
+			return errEnough
+		}
+	}
+	return nil
+}
+
+// changed puts a pool in its place; after a reload it may be a new one.
+func changed(pools []rpc.PoolStatus, pool rpc.PoolStatus) []rpc.PoolStatus {
+	for i := range pools {
+		if pools[i].Name == pool.Name {
+			pools[i] = pool
+			return pools
+		}
+	}
+	return append(pools, pool)
+}
+
+// shower prints one status under the other, or, on a terminal, in the place of the one before.
+func (a *app) shower() func([]rpc.PoolStatus) {
+	if !a.redraws(a.stdout.w) {
+		first := true
+		return func(pools []rpc.PoolStatus) {
+			var b bytes.Buffer
+			if !first {
+				b.WriteString("\n")
+			}
+			first = false
+			writeStatus(&b, pools)
+			a.stdout.Write(b.Bytes())
+		}
+	}
+	lines := 0
+	return func(pools []rpc.PoolStatus) {
+		width, height, err := term.GetSize(int(a.stdout.w.(*os.File).Fd()))
+		if err != nil || width < 2 || height < 3 {
+			width, height = 80, 24
+		}
+		var text bytes.Buffer
+		writeStatus(&text, pools)
+		all := strings.Split(strings.TrimSuffix(text.String(), "\n"), "\n")
+		all = all[:min(len(all), height-1)] // what has scrolled away could not be drawn again
+		var b bytes.Buffer
+		if lines > 0 {
+			fmt.Fprintf(&b, "\x1b[%dA", lines)
+		}
+		b.WriteString("\r\x1b[J")
+		for _, line := range all {
+			if r := []rune(line); len(r) >= width {
+				line = string(r[:width-1])
+			}
+			b.WriteString(line + "\n")
+		}
+		lines = len(all)
+		a.stdout.Write(b.Bytes())
+	}
+}
