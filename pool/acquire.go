@@ -1,0 +1,141 @@
+package pool
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+)
+
+// Request asks for an environment.
+type Request struct {
+	Pool     string
+	Wait     time.Duration // 0: answer at once
+	Owner    Owner
+	Label    string      // at most 256 bytes, as Key
+	Key      string      // the same living owner asking again with the same key gets the same environment
+	Progress func(Stage) // may be nil; called by Acquire itself, so never after it returned
+}
+
+// maxText is the length of a label or key, in bytes: both fit into the lease record, however they are escaped.
+const maxText = 256
+
+// Acquired is a leased environment.
+type Acquired struct {
+	Env    Info
+	Built  bool // while the caller waited; else it was ready
+	Stale  bool // made by an earlier configuration, since builds of the present one fail
+	Waited time.Duration
+}
+
+// Acquire leases an environment of a pool; it waits in line for one up to r.Wait. The lease is on disk when it returns. Errors are
+// *UnknownPoolError, *OffError, *EmptyError, *FailedError, ErrOverloaded, ErrClosed, or that of ctx; with an error nothing is leased.
+func (m *Manager) Acquire(ctx context.Context, r Request) (Acquired, error) {
+	began := time.Now()
+	if len(r.Label) > maxText || len(r.Key) > maxText {
+		return Acquired{}, errors.New("a label or key is longer than 256 bytes")
+	}
+	if err := m.wait(ctx); err != nil {
+		return Acquired{}, err
+	}
+	m.mu.Lock()
+	p, ok := m.pools[r.Pool]
+	switch {
+	case m.closed:
+		m.mu.Unlock()
+		return Acquired{}, ErrClosed
+	case !ok:
+		defer m.mu.Unlock()
+		return Acquired{}, m.unknown(r.Pool)
+	}
+	if e := m.leasedTo(r); e != nil {
+		defer m.mu.Unlock()
+		e.replies++
+		return Acquired{Env: e.info(), Stale: e.hash != p.hash, Waited: time.Since(began)}, nil
+	}
+	w, call, err := m.line(p, r, began)
+	if err != nil {
+		m.mu.Unlock()
+		return Acquired{}, err
+	}
+	handing := m.serve(p)
+	if slices.Contains(p.waiters, w) {
+		m.hurry(p)
+		m.failHopeless(p)
+	}
+	if slices.Contains(p.waiters, w) {
+		if r.Wait <= 0 {
+			defer m.mu.Unlock()
+			m.leave(w, call) // before the loop makes a build for it
+			return Acquired{}, &EmptyError{r.Pool, 0, m.warming(r.Pool)}
+		}
+		call <- m.standing(p, w)
+	}
+	m.changed()
+	m.lookSoon()
+	m.mu.Unlock()
+	for _, e := range handing {
+		m.hand(e)
+	}
+	return m.await(ctx, w, call, r, began)
+}
+
+// leasedTo is the environment that the same owner got with the same key. Callers hold mu.
+func (m *Manager) leasedTo(r Request) *env {
+	for _, e := range m.envs {
+		if r.Key != "" && e.pool == r.Pool && e.lease != nil && e.lease.Key == r.Key && e.lease.Owner == r.Owner {
+			return e
+		}
+	}
+	return nil
+}
+
+// await waits for the answer of w on behalf of one call.
+func (m *Manager) await(ctx context.Context, w *waiter, call chan Stage, r Request, began time.Time) (Acquired, error) {
+	timer := time.NewTimer(time.Until(began.Add(r.Wait)))
+	defer timer.Stop()
+	for waiting := true; waiting; {
+		select {
+		case s := <-call:
+			if r.Progress != nil {
+				r.Progress(s)
+			}
+			continue
+		case <-w.done:
+		case <-ctx.Done():
+		case <-timer.C:
+		}
+		waiting = false
+	}
+	m.mu.Lock()
+	select {
+	case <-w.done: // also where the time was up in the same moment
+		m.mu.Unlock()
+		if w.err != nil {
+			return Acquired{}, w.err
+		}
+		if ctx.Err() != nil {
+			m.Undelivered(w.got.Env.ID)
+			return Acquired{}, ctx.Err()
+		}
+		got := w.got
+		got.Waited = time.Since(began)
+		return got, nil
+	default:
+	}
+	defer m.mu.Unlock()
+	m.leave(w, call)
+	if ctx.Err() != nil {
+		return Acquired{}, ctx.Err()
+	}
+	return Acquired{}, &EmptyError{r.Pool, time.Since(began), m.warming(r.Pool)}
+}
+
+// unknown is the error for a pool that is not there. Callers hold mu.
+func (m *Manager) unknown(name string) error {
+	err := &UnknownPoolError{Name: name, Pools: []string{}}
+	for _, pc := range m.cfg.Pools {
+		err.Pools = append(err.Pools, pc.Name)
+	}
+	return err
+}

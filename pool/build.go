@@ -1,0 +1,211 @@
+package pool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+const (
+	// The pauses after a failure double from the first to the second; a network comes back sooner than a mistake is mended.
+	backoffMin   = 30 * time.Second
+	backoffMax   = 5 * time.Minute
+	networkMin   = 10 * time.Second
+	networkMax   = time.Minute
+	networkHurry = 5 * time.Second // at most one try in this long, where an acquire cuts the pause short
+)
+
+// failure is why the last builds of a pool failed.
+type failure struct {
+	err    *BuildError
+	count  int       // in a row; builds that ran side by side count once
+	pauses int       // in a row, each longer than the one before
+	since  time.Time // of the first
+	last   time.Time
+	next   time.Time // no build begins before
+}
+
+// pause is how long to wait the nth time in a row.
+func pause(cause string, n int) time.Duration {
+	least, most := backoffMin, backoffMax
+	if cause == CauseNetwork {
+		least, most = networkMin, networkMax
+	}
+	d := min(most, least<<min(n-1, 10))
+	return d*9/10 + rand.N(d/5) // a tenth either way, so that many daemons do not knock at once
+}
+
+// tryAgain ends the pause after a failure, and has the pauses after it begin small again.
+func (p *pool) tryAgain() {
+	if p.fail != nil {
+		p.fail.next, p.fail.pauses = time.Now(), 0
+	}
+}
+
+// hurry cuts a pause after a network failure short, since somebody waits: at most one try in 5 s. Callers hold mu.
+func (m *Manager) hurry(p *pool) {
+	if p.fail == nil || p.fail.err.Cause != CauseNetwork {
+		return
+	}
+	if soon := p.fail.last.Add(networkHurry); soon.Before(p.fail.next) {
+		p.fail.next = soon
+	}
+}
+
+// build makes one environment, or looks through a finished one after a boot, and records how it went.
+func (m *Manager) build(ctx context.Context, e *env) {
+	defer e.cancel()
+	began := time.Now()
+	manifest, seen, err := m.make(ctx, e)
+	if err != nil {
+		endMarked(func(dir string) bool { return dir == e.dir }) // what left its process group
+	}
+	m.mu.Lock()
+	p := m.pools[e.pool]
+	var handing []*env
+	switch {
+	case err == nil && ctx.Err() != context.Canceled:
+		e.manifest, e.seen = manifest, seen
+		if !e.recheck {
+			e.finished = time.Now()
+		}
+		m.move(e, Ready, "built")
+		m.log.Info("environment ready", zap.String("env", e.id), zap.Duration("took", time.Since(began)))
+		if p != nil && p.hash == e.hash && !e.recheck {
+			if p.fail != nil {
+				m.log.Info("builds succeed again", zap.String("pool", e.pool), zap.Int("failures", p.fail.count))
+			}
+			p.fail = nil
+		}
+		if p != nil {
+			handing = m.serve(p)
+		}
+	case m.ctx.Err() != nil: // the next daemon finds the build record
+	case ctx.Err() == context.Canceled:
+		m.move(e, Removing, "no longer needed")
+	case e.recheck:
+		m.log.Warn("environment does not work any more and will be replaced", zap.String("env", e.id), zap.Error(err))
+		m.move(e, Removing, err.Error())
+	default:
+		m.move(e, Removing, "its build failed")
+		if p != nil && p.hash == e.hash {
+			handing = m.failed(p, e, m.asBuildError(ctx, err))
+		}
+	}
+	m.lookSoon()
+	m.mu.Unlock()
+	for _, h := range handing {
+		go m.hand(h)
+	}
+}
+
+// failed records that a build of p failed, and returns what is now handed out in its place. Callers hold mu.
+func (m *Manager) failed(p *pool, e *env, err *BuildError) []*env {
+	now := time.Now()
+	if f := p.fail; f == nil || e.startedAt.After(f.last) {
+		known := f != nil && f.err.Cause == err.Cause && f.err.Message == err.Message
+		if f == nil {
+			f = &failure{since: now}
+			p.fail = f
+		}
+		f.err, f.last = err, now
+		f.count++
+		f.pauses++
+		f.next = now.Add(pause(err.Cause, f.pauses))
+		log := m.log.Warn
+		if known { // said already; status counts on
+			log = m.log.Debug
+		}
+		log("build failed", zap.String("pool", e.pool), zap.String("cause", err.Cause), zap.String("reason", err.Message),
+			zap.String("output", err.Output), zap.Duration("next_try_in", f.next.Sub(now)))
+	}
+	for _, o := range m.envs {
+		if o.pool == p.cfg.Name && o.state == Warming && !o.started && !o.recheck {
+			m.drop(o, "builds fail")
+		}
+	}
+	handing := m.serve(p) // an environment of the earlier configuration is better than none
+	m.failHopeless(p)
+	m.changed()
+	return handing
+}
+
+func (m *Manager) asBuildError(ctx context.Context, err error) *BuildError {
+	var b *BuildError
+	if !errors.As(err, &b) {
+		b = &BuildError{Cause: CauseOther, Message: err.Error(), Hint: "the daemon's log has more: runt daemon logs"}
+	}
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		b = &BuildError{
+			Cause: CauseTimeout, Message: fmt.Sprintf("the build was not done after %s", m.cfg.BuildTimeout),
+			Hint: "raise build.timeout in the configuration if it needs longer", Output: b.Output,
+		}
+	}
+	shown := *b
+	shown.Message, shown.Output = redact(b.Message), redact(b.Output)
+	return &shown
+}
+
+// make does the slow part of a build.
+func (m *Manager) make(ctx context.Context, e *env) (Manifest, fileID, error) {
+	b, ok := m.builders[e.spec.Kind]
+	if !ok {
+		return Manifest{}, fileID{}, &BuildError{
+			Cause: CauseToolMissing, Message: fmt.Sprintf("this daemon cannot build environments of the kind %s", e.spec.Kind), Hint: "set the size of the pool to 0",
+		}
+	}
+	if e.recheck {
+		m.report(e, Stage{Name: StageVerifying, Message: "looking through it after a restart of the machine"})
+		if err := b.Verify(ctx, e.manifest, e.dir); err != nil {
+			return Manifest{}, fileID{}, err
+		}
+		again := e.manifest
+		again.BootID = bootID()
+		seen, err := m.store.writeManifest(e.dir, again)
+		return again, seen, err
+	}
+	if err := m.room(); err != nil {
+		return Manifest{}, fileID{}, err
+	}
+	if err := m.store.begin(e.id, e.pool); err != nil {
+		return Manifest{}, fileID{}, diskError(err)
+	}
+	built, err := b.Build(ctx, e.spec, e.dir, func(s Stage) { m.report(e, s) })
+	if err != nil {
+		return Manifest{}, fileID{}, err
+	}
+	list, err := sentinels(e.dir, built.Sentinels)
+	if err != nil {
+		return Manifest{}, fileID{}, &BuildError{Cause: CauseVerifyFailed, Message: "the finished environment is not whole: " + err.Error()}
+	}
+	made := Manifest{
+		Version: manifestVersion, ID: e.id, Pool: e.pool, Kind: e.spec.Kind, SpecHash: e.hash,
+		CreatedAt: time.Now().UTC(), BootID: bootID(),
+		Python: built.Python, PythonVersion: built.PythonVersion, Packages: built.Packages,
+		Variables: built.Variables, PathPrepend: built.PathPrepend, SizeBytes: diskSize(e.dir), Sentinels: list,
+	}
+	seen, err := m.store.finish(e.dir, made)
+	if err != nil {
+		return Manifest{}, fileID{}, diskError(err)
+	}
+	return made, seen, nil
+}
+
+// report passes a stage on to who the build is promised to.
+func (m *Manager) report(e *env, s Stage) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	e.stage = s
+	p := m.pools[e.pool]
+	if p == nil || len(p.waiters) == 0 {
+		return
+	}
+	if place := slices.Index(m.promised(p), e); 0 <= place && place < len(p.waiters) {
+		p.waiters[place].tell(s)
+	}
+}

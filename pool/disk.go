@@ -1,0 +1,64 @@
+package pool
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// room says why no build may begin, as far as the disk is concerned.
+func (m *Manager) room() error {
+	m.mu.Lock()
+	minFree, maxSize := m.cfg.MinFree, m.cfg.MaxSize
+	var total, largest int64
+	for _, e := range m.envs {
+		total += e.manifest.SizeBytes
+		largest = max(largest, e.manifest.SizeBytes)
+	}
+	m.mu.Unlock()
+	var st unix.Statfs_t
+	if err := unix.Statfs(m.store.dir, &st); err != nil {
+		return diskError(err)
+	}
+	if free := int64(st.Bavail) * int64(st.Bsize); free < minFree {
+		return &BuildError{
+			Cause: CauseDiskFull, Message: fmt.Sprintf("%s free under %s, less than the %s that build.min_free asks for", Size(free), m.store.dir, Size(minFree)),
+			Hint: "free some room, or lower build.min_free in the configuration",
+		}
+	}
+	if maxSize > 0 && total+largest > maxSize {
+		return &BuildError{
+			Cause: CauseDiskFull, Message: fmt.Sprintf("the environments take %s, and one more would pass the %s of build.max_size", Size(total), Size(maxSize)),
+			Hint: "release environments (runt env list shows them), or raise build.max_size in the configuration",
+		}
+	}
+	return nil
+}
+
+// Size is a number of bytes as people read it.
+func Size(n int64) string {
+	const units = "KMGT"
+	if n < 1024 {
+		return fmt.Sprintf("%d B", n)
+	}
+	f, u := float64(n)/1024, 0
+	for f >= 1024 && u < len(units)-1 {
+		f, u = f/1024, u+1
+	}
+	return fmt.Sprintf("%.1f %ciB", f, units[u])
+}
+
+// diskError tells the kind of a failure of our own writes.
+func diskError(err error) *BuildError {
+	b := &BuildError{Cause: CauseOther, Message: "keeping the environment: " + err.Error()}
+	switch {
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		b.Cause, b.Hint = CauseDiskFull, "free some room"
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
+		b.Cause, b.Hint = CausePermission, "the state directory must be writable; cache_dir in the configuration names another"
+	}
+	return b
+}

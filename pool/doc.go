@@ -1,0 +1,16 @@
+// Package pool keeps Python environments warm and lends them, each to one owner, once.
+//
+// The disk is the database: an environment is what its folder's manifest says, a lease is what its lease record says, and a
+// folder with neither manifest nor build record is none of ours. The daemon may be killed at any line; the next one reads the
+// disk and goes on. An environment passes through its states once, in this order, and its id is never used again:
+//
+//	          build verified           lease on disk          released, or owner gone
+//	warming ------------------> ready ---------------> leased -----------------------> removing --> (.trash)
+//	   |                        |   ^                     |                               ^
+//	   |                        |   +---------------------+                               |
+//	   |                        |    the reply never left                                 |
+//	   +------------------------+---------------------------------------------------------+
+//	     failed, dropped           stale, surplus, damaged
+//
+// One mutex guards all states and nothing slow happens under it: lock, decide, unlock, act, lock, record.
+package pool

@@ -1,0 +1,92 @@
+package pool
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// State is where an environment is in its life.
+type State string
+
+// The states; see the package comment for the moves between them.
+const (
+	Warming  State = "warming"
+	Ready    State = "ready"
+	Leased   State = "leased"
+	Removing State = "removing"
+)
+
+var moves = map[State][]State{
+	Warming: {Ready, Removing},
+	Ready:   {Leased, Removing},
+	Leased:  {Removing, Ready},
+}
+
+// env is one environment. Manager.mu guards all but record.
+type env struct {
+	id   string
+	pool string
+	spec Spec
+	hash string
+	dir  string
+
+	state State     // changed by Manager.move only
+	since time.Time // of the state
+
+	// while warming
+	started   bool // the build runs; else it waits for its turn
+	startedAt time.Time
+	turn      uint64    // the order in which builds were started
+	notBefore time.Time // a pause behind an acquire
+	cancel    context.CancelFunc
+	stage     Stage
+	recheck   bool // it is finished, and is verified after a boot
+
+	// from ready on
+	finished time.Time // by this daemon; zero where it was found
+	manifest Manifest
+	seen     fileID // of the manifest, when this daemon read or wrote it
+
+	// while leased
+	handing *waiter // whom it is being handed to; nil once the lease is on disk
+	built   bool    // while that one waited
+	lease   *Lease  // nil until the record is on disk
+	replies int     // that may have told somebody of this lease; with none it is taken back
+	user    proc    // the process last seen to run from it after its owner ended
+	unwatch func()  // ends the watch for the end of the owner; nil where there is none
+
+	// while removing
+	why     string
+	stuck   bool // its lease record could not be written, or its folder not be moved; said once
+	retryAt time.Time
+
+	// record is held while the lease record is written, and before Manager.mu where both are.
+	record sync.Mutex
+}
+
+// move is the only place where a state changes. An edge that the package comment does not show is a fault in this program.
+func (m *Manager) move(e *env, to State, why string) {
+	if !slices.Contains(moves[e.state], to) {
+		panic(fmt.Sprintf("pool: %s cannot go from %s to %s", e.id, e.state, to))
+	}
+	now := time.Now()
+	m.log.Debug("environment moves", zap.String("env", e.id), zap.String("from", string(e.state)), zap.String("to", string(to)),
+		zap.String("why", why), zap.Duration("after", now.Sub(e.since)))
+	e.state, e.since, e.why = to, now, why
+	if to != Leased {
+		e.lease, e.replies = nil, 0
+		if e.unwatch != nil {
+			e.unwatch()
+			e.unwatch = nil
+		}
+	}
+	if to == Removing {
+		m.sweepSoon()
+	}
+	m.changed()
+}

@@ -1,0 +1,52 @@
+package pool
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// UnknownPoolError names the pools there are.
+type UnknownPoolError struct {
+	Name  string
+	Pools []string
+}
+
+func (e *UnknownPoolError) Error() string {
+	return fmt.Sprintf("no pool is named %q; there are %s", e.Name, strings.Join(e.Pools, ", "))
+}
+
+// OffError says that a pool has size 0 and nothing ready.
+type OffError struct{ Name, Kind string }
+
+func (e *OffError) Error() string { return fmt.Sprintf("the pool %s is off (size 0)", e.Name) }
+
+// EmptyError says that no environment came in time.
+type EmptyError struct {
+	Name    string
+	Waited  time.Duration
+	Warming int
+}
+
+func (e *EmptyError) Error() string {
+	what := "none is warming"
+	if e.Warming > 0 {
+		what = fmt.Sprintf("%d warming", e.Warming)
+	}
+	return fmt.Sprintf("the pool %s had no environment ready within %s, %s", e.Name, e.Waited.Round(time.Millisecond), what)
+}
+
+// FailedError says that waiting is pointless, since builds fail.
+type FailedError struct {
+	Name      string
+	Build     *BuildError
+	NextRetry time.Duration // from now
+}
+
+func (e *FailedError) Error() string { return e.Build.Message }
+func (e *FailedError) Unwrap() error { return e.Build }
+
+// OwnerError says that the process that shall own a lease is not there.
+type OwnerError struct{ PID int }
+
+func (e *OwnerError) Error() string { return fmt.Sprintf("no process has the pid %d", e.PID) }

@@ -1,0 +1,120 @@
+package pool
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"go.uber.org/zap"
+)
+
+// Item is a folder that GC removes or leaves.
+type Item struct {
+	ID     string
+	Path   string
+	Reason string
+	Size   int64 // bytes
+}
+
+// Collected is what GC did, or would do.
+type Collected struct {
+	Removed []Item
+	Kept    int    // environments that are ready, leased, being built, or still in use
+	Strays  []Item // folders among the environments that are none of ours, and are left alone
+}
+
+// GC removes at once what is on its way out: released environments that no process runs from, and the trash. With dry it only
+// says what it would remove.
+func (m *Manager) GC(ctx context.Context, dry bool) (Collected, error) {
+	if err := m.wait(ctx); err != nil {
+		return Collected{}, err
+	}
+	c := Collected{Removed: []Item{}, Strays: []Item{}}
+	m.mu.Lock()
+	if !m.enter() {
+		m.mu.Unlock()
+		return c, ErrClosed
+	}
+	defer m.work.Done()
+	var going []*env
+	for _, e := range m.envs {
+		if e.state == Removing {
+			going = append(going, e)
+		} else {
+			c.Kept++
+		}
+	}
+	m.mu.Unlock()
+	ended := func() error {
+		if m.ctx.Err() != nil {
+			return ErrClosed
+		}
+		return ctx.Err()
+	}
+	inUse := m.procs.users(m.store.envs())
+	for _, e := range going {
+		if _, used := inUse[e.id]; used {
+			c.Kept++
+			continue
+		}
+		item := Item{e.id, e.dir, m.whyOf(e), diskSize(e.dir)}
+		if !dry {
+			m.remove(e)
+			if exists(e.dir) { // it says in the log why
+				c.Kept++
+				continue
+			}
+		}
+		c.Removed = append(c.Removed, item)
+	}
+	for _, name := range m.trashed() {
+		path := filepath.Join(m.store.trash(), name)
+		if slices.ContainsFunc(c.Removed, func(i Item) bool { return i.ID == name }) {
+			_ = removeTree(path, ended) // counted above; what stays shows next time
+			continue
+		}
+		item := Item{name, path, "in the trash", diskSize(path)}
+		if !dry {
+			if err := removeTree(path, ended); err != nil {
+				if ended := ended(); ended != nil {
+					return c, ended
+				}
+				m.log.Warn("what is in the trash cannot be deleted", zap.String("path", path), zap.Error(err))
+				continue
+			}
+		}
+		c.Removed = append(c.Removed, item)
+	}
+	for _, name := range m.strays() {
+		path := m.store.env(name)
+		c.Strays = append(c.Strays, Item{name, path, "has no manifest of its own, so it was not made here", diskSize(path)})
+	}
+	return c, nil
+}
+
+func (m *Manager) whyOf(e *env) string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return e.why
+}
+
+// strays are the folders among the environments that are none of ours, and whatever else lies there.
+func (m *Manager) strays() []string {
+	names := []string{}
+	entries, err := os.ReadDir(m.store.envs())
+	if err != nil {
+		return names // open has said so
+	}
+	for _, e := range entries {
+		id := e.Name()
+		m.mu.Lock()
+		ours := m.envs[id] != nil
+		m.mu.Unlock()
+		if !ours && !strings.HasPrefix(id, ".") && !exists(m.store.record(id)) && exists(m.store.env(id)) {
+			names = append(names, id)
+		}
+	}
+	return names
+}

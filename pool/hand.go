@@ -1,0 +1,189 @@
+package pool
+
+import (
+	"cmp"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// syncDelay is how long a lease record may be lost to a power failure, which would end its owner too.
+const syncDelay = 100 * time.Millisecond
+
+// serve gives what is ready to those who wait longest, and returns what the caller passes to hand, once each and without mu. Callers
+// hold mu.
+func (m *Manager) serve(p *pool) []*env {
+	var handing []*env
+	for len(p.waiters) > 0 {
+		e := m.pick(p)
+		if e == nil || !m.enter() {
+			break
+		}
+		w := p.waiters[0]
+		p.waiters = p.waiters[1:]
+		e.built = e.finished.After(w.since)
+		if !e.built {
+			m.lastGet = time.Now()
+		}
+		m.move(e, Leased, "acquired")
+		e.handing = w
+		handing = append(handing, e)
+	}
+	return handing
+}
+
+// pick is the environment that goes next: of the present configuration before an earlier one, the oldest first.
+func (m *Manager) pick(p *pool) *env {
+	var best *env
+	for _, e := range m.envs {
+		if e.pool != p.cfg.Name || !p.fits(e) {
+			continue
+		}
+		if best == nil || cmp.Or(cmpBool(e.hash == p.hash, best.hash == p.hash), byAge(e, best)) < 0 {
+			best = e
+		}
+	}
+	return best
+}
+
+func byAge(a, b *env) int {
+	return cmp.Or(a.manifest.CreatedAt.Compare(b.manifest.CreatedAt), cmp.Compare(a.id, b.id))
+}
+
+// cmpBool puts true first.
+func cmpBool(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case a:
+		return -1
+	}
+	return 1
+}
+
+// hand checks an environment that serve chose, puts its lease on disk and answers the waiter; a damaged one is replaced by the
+// next. Callers do not hold mu.
+func (m *Manager) hand(e *env) {
+	defer m.work.Done() // serve has counted it
+	e.record.Lock()
+	w := e.handing
+	lease := &Lease{Owner: w.Owner, Label: w.Label, Key: w.Key, LeasedAt: time.Now().UTC()}
+	err := m.store.intact(e.dir, &e.manifest, e.seen)
+	if err == nil {
+		err = writeLease(e.dir, leaseRecord{leaseHeld, lease})
+	}
+	m.mu.Lock()
+	e.handing = nil
+	p := m.pools[e.pool]
+	var next []*env
+	switch {
+	case err != nil:
+		m.log.Warn("environment is damaged and will be replaced", zap.String("env", e.id), zap.Error(err))
+		m.move(e, Removing, "damaged: "+err.Error())
+		switch {
+		case len(w.calls) == 0:
+		case m.closed:
+			w.finish(Acquired{}, ErrClosed)
+		case p == nil:
+			w.finish(Acquired{}, m.unknown(e.pool))
+		default:
+			p.back(w)
+			next = m.serve(p)
+			m.failHopeless(p)
+		}
+		m.lookSoon()
+	case len(w.calls) == 0:
+		m.mu.Unlock()
+		m.putBack(e)
+		return
+	default:
+		e.lease, e.replies = lease, len(w.calls)
+		m.watchOwner(e)
+		m.syncSoon(e.dir)
+		w.finish(Acquired{Env: e.info(), Built: e.built, Stale: p != nil && e.hash != p.hash}, nil)
+	}
+	m.mu.Unlock()
+	e.record.Unlock()
+	for _, e := range next {
+		m.hand(e)
+	}
+}
+
+// Undelivered takes back an environment whose reply provably never reached the one who asked for it. Where another reply may
+// have told of the same lease, it stands.
+func (m *Manager) Undelivered(id string) {
+	m.mu.Lock()
+	e, err := m.find(id)
+	if err != nil || !m.enter() {
+		m.mu.Unlock()
+		return
+	}
+	m.mu.Unlock()
+	defer m.work.Done()
+	e.record.Lock()
+	m.mu.Lock()
+	last := false
+	if e.lease != nil {
+		e.replies--
+		last = e.replies == 0
+	}
+	if last {
+		e.lease = nil // from here on its key finds it no more
+	}
+	m.mu.Unlock()
+	if !last {
+		e.record.Unlock()
+		return
+	}
+	m.putBack(e)
+}
+
+// putBack makes a leased environment ready again that nobody has heard of. Callers hold e.record, which it lets go, and not mu.
+func (m *Manager) putBack(e *env) {
+	err := writeLease(e.dir, leaseRecord{State: leaseFree})
+	m.mu.Lock()
+	var next []*env
+	if err != nil {
+		m.log.Warn("environment cannot be taken back and will be replaced", zap.String("env", e.id), zap.Error(err))
+		m.move(e, Removing, err.Error())
+	} else {
+		m.move(e, Ready, "its reply never left")
+		if p := m.pools[e.pool]; p != nil {
+			next = m.serve(p)
+		}
+	}
+	m.lookSoon()
+	m.mu.Unlock()
+	e.record.Unlock()
+	for _, n := range next {
+		m.hand(n)
+	}
+}
+
+// syncSoon makes a lease record outlive a power loss, off the path of the reply; one thread does that for all. Callers hold mu.
+func (m *Manager) syncSoon(dir string) {
+	m.unsynced = append(m.unsynced, dir)
+	if m.syncing || !m.enter() {
+		return // Close leaves nothing behind but what a power loss in this moment could take
+	}
+	m.syncing = true
+	go func() {
+		defer m.work.Done()
+		select { // a write to the same journal would wait for the sync, and the next acquire is such a write
+		case <-time.After(syncDelay):
+		case <-m.ctx.Done():
+		}
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		for len(m.unsynced) > 0 {
+			dirs := m.unsynced
+			m.unsynced = nil
+			m.mu.Unlock()
+			for _, d := range dirs {
+				syncLease(d)
+			}
+			m.mu.Lock()
+		}
+		m.syncing = false
+	}()
+}

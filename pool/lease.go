@@ -1,0 +1,122 @@
+package pool
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// Owner is the process that a lease belongs to. A pid alone is nobody: the kernel gives it away again.
+type Owner struct {
+	PID       int    `json:"pid"`
+	StartTime uint64 `json:"start_time"` // as the system counts it: clock ticks since boot (Linux), µs since 1970 (macOS)
+	BootID    string `json:"boot_id"`
+	MachineID string `json:"machine_id"`
+}
+
+// Lease is who holds an environment, and since when.
+type Lease struct {
+	Owner    Owner     `json:"owner"`
+	Label    string    `json:"label"`
+	Key      string    `json:"key"`
+	LeasedAt time.Time `json:"leased_at"`
+}
+
+// The states of a lease record.
+const (
+	leaseFree     = "free"
+	leaseHeld     = "leased"
+	leaseReleased = "released" // used, and never to be ready again
+)
+
+const leaseSize = 4096 // one block of every usual file system
+
+// leaseRecord is the one JSON object in a lease file; zeros follow it.
+type leaseRecord struct {
+	State string `json:"state"`
+	*Lease
+}
+
+// createLease writes the record of a new environment with real bytes, not a hole: a later lease needs no new block, so it works
+// on a full disk. A power loss may take it, and then nobody can say whether the environment was used.
+func createLease(dir string) error {
+	f, err := os.OpenFile(filepath.Join(dir, leaseName), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return fmt.Errorf("making its lease record: %w", err)
+	}
+	data, err := encodeLease(leaseRecord{State: leaseFree})
+	if err == nil {
+		_, err = f.WriteAt(data, 0)
+	}
+	if err := errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("making its lease record: %w", err)
+	}
+	return nil
+}
+
+func encodeLease(r leaseRecord) ([]byte, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false) // six bytes for one, and nobody reads this in a browser
+	if err := enc.Encode(r); err != nil {
+		return nil, err
+	}
+	if b.Len() > leaseSize {
+		return nil, fmt.Errorf("a lease record of %d bytes, at most %d fit", b.Len(), leaseSize)
+	}
+	return append(b.Bytes(), make([]byte, leaseSize-b.Len())...), nil
+}
+
+// writeLease replaces the record with one pwrite, which a kill cannot halve. The file stays as it is otherwise: no new blocks,
+// no rename. A power loss needs no fsync here, since it ends every owner too; syncLease follows in the background.
+func writeLease(dir string, r leaseRecord) error {
+	data, err := encodeLease(r)
+	if err != nil {
+		return err
+	}
+	f, err := os.OpenFile(filepath.Join(dir, leaseName), os.O_WRONLY, 0)
+	if err != nil {
+		return fmt.Errorf("writing its lease record: %w", err)
+	}
+	_, err = f.WriteAt(data, 0)
+	if err := errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("writing its lease record: %w", err)
+	}
+	return nil
+}
+
+// syncLease makes the record outlive a power loss, so that a used environment does not come back as ready.
+func syncLease(dir string) {
+	if f, err := os.OpenFile(filepath.Join(dir, leaseName), os.O_WRONLY, 0); err == nil {
+		_ = f.Sync() // only a power loss in this moment would make a difference, and a failure is no reason to refuse a lease
+		_ = f.Close()
+	}
+}
+
+func readLease(dir string) (leaseRecord, error) {
+	var r leaseRecord
+	f, err := os.Open(filepath.Join(dir, leaseName))
+	if err != nil {
+		return r, fmt.Errorf("reading its lease record: %w", err)
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, leaseSize))
+	if err != nil {
+		return r, fmt.Errorf("reading its lease record: %w", err)
+	}
+	if err := json.Unmarshal(bytes.TrimRight(data, "\x00\n"), &r); err != nil {
+		return r, fmt.Errorf("parsing its lease record: %w", err)
+	}
+	switch {
+	case r.State == leaseHeld && r.Lease != nil && r.Owner.PID > 0:
+	case r.State == leaseFree || r.State == leaseReleased:
+	default:
+		return r, fmt.Errorf("its lease record says %q", r.State)
+	}
+	return r, nil
+}

@@ -1,0 +1,222 @@
+package pool
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestALeaseIsReadAsItWasWritten(t *testing.T) {
+	dir := t.TempDir()
+	if err := createLease(dir); err != nil {
+		t.Fatal(err)
+	}
+	at := time.Date(2026, 1, 2, 3, 4, 5, 678, time.UTC)
+	for _, want := range []leaseRecord{
+		{State: leaseFree},
+		{leaseHeld, &Lease{Owner: ownerNo(4711), Label: "a <b> & \"c\" \u2028 é", Key: "k", LeasedAt: at}},
+		{leaseHeld, &Lease{Owner: ownerNo(1), Label: strings.Repeat("\u2028", maxText/3), Key: strings.Repeat(`\`, maxText), LeasedAt: at}},
+		{leaseHeld, &Lease{Owner: ownerNo(1)}},
+		{State: leaseReleased},
+		{State: leaseFree},
+	} {
+		if err := writeLease(dir, want); err != nil {
+			t.Fatal(err)
+		}
+		got, err := readLease(dir)
+		if err != nil || cmp.Diff(want, got) != "" {
+			t.Errorf("%v\n%s", err, cmp.Diff(want, got))
+		}
+		if info, _ := os.Stat(filepath.Join(dir, leaseName)); info.Size() != leaseSize || info.Mode() != 0o600 {
+			t.Errorf("the record has %d bytes and mode %s", info.Size(), info.Mode())
+		}
+	}
+	if err := writeLease(dir, leaseRecord{leaseHeld, &Lease{Label: strings.Repeat("x", leaseSize)}}); err == nil {
+		t.Error("a record of two blocks is written")
+	}
+	if err := createLease(dir); err == nil {
+		t.Error("a lease record is made anew")
+	}
+}
+
+func TestARecordThatIsNoLeaseIsAnError(t *testing.T) {
+	held, err := encodeLease(leaseRecord{leaseHeld, &Lease{Owner: ownerNo(1)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, data := range map[string][]byte{
+		"empty":              nil,
+		"zeros":              make([]byte, leaseSize),
+		"torn":               held[:40],
+		"torn, zeros behind": append(bytes.Clone(held[:40]), make([]byte, leaseSize-40)...),
+		"noise":              []byte("\x7fELF"),
+		"something behind":   append(bytes.TrimRight(bytes.Clone(held), "\x00"), `{"state":"free"}`...),
+		"no state":           []byte("{}"),
+		"an unknown state":   []byte(`{"state":"lent"}`),
+		"no owner":           []byte(`{"state":"leased"}`),
+		"the owner 0":        []byte(`{"state":"leased","owner":{"pid":0}}`),
+		"too long":           []byte(`{"state":"free","label":"` + strings.Repeat("x", leaseSize) + `"}`),
+		"no object":          []byte(`[]`),
+	} {
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, leaseName), data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := readLease(dir); err == nil {
+			t.Errorf("%s: read as %+v", name, got)
+		}
+	}
+	if _, err := readLease(t.TempDir()); !errors.Is(err, os.ErrNotExist) {
+		t.Error(err)
+	}
+}
+
+func TestAnOwnerThatEndsGivesItsEnvironmentBackAtOnce(t *testing.T) {
+	inBubble(t, sized(1), func(w *world) {
+		w.get(1)
+		w.pass(time.Minute)
+		w.p.end(1)
+		w.want(1, 0, 0, 0)
+		if lines := w.said("the owner of an environment has ended"); len(lines) != 1 {
+			t.Errorf("the log says %s", lines)
+		}
+	})
+}
+
+func TestAnEndThatNobodyTellsIsSeenWithinTenSeconds(t *testing.T) {
+	inBubble(t, sized(1), func(w *world) {
+		w.get(1)
+		w.pass(time.Minute)
+		w.p.mu.Lock()
+		w.p.dead[1] = true
+		w.p.mu.Unlock()
+		w.pass(10 * time.Second)
+		w.want(1, 0, 0, 0)
+	})
+}
+
+func TestAnEnvironmentStaysWhileAProcessRunsFromIt(t *testing.T) {
+	for name, end := range map[string]func(*world, string){
+		"the owner ended":  func(w *world, _ string) { w.p.end(1) },
+		"it was released":  func(w *world, id string) { w.release(id) },
+		"and over a crash": func(w *world, _ string) { w.crash(); w.p.end(1); w.start() },
+		"and over a crash after the release": func(w *world, id string) {
+			w.release(id)
+			w.crash()
+			w.start()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, sized(1), func(w *world) {
+				got := w.get(1)
+				w.p.use(got.Env.ID, true)
+				end(w, got.Env.ID)
+				w.pass(time.Hour)
+				if s := w.status(); s.Available != 1 || s.Leased+s.Removing != 1 {
+					t.Errorf("the status is %+v", s)
+				}
+				if c, err := w.GC(context.Background(), false); err != nil || len(c.Removed) != 0 || c.Kept != 2 {
+					t.Errorf("gc: %+v, %v", c, err)
+				}
+				if _, err := os.Stat(got.Env.Python); err != nil {
+					t.Error(err)
+				}
+				w.p.use(got.Env.ID, false)
+				w.pass(10 * time.Second)
+				w.want(1, 0, 0, 0)
+			})
+		})
+	}
+}
+
+func TestALeaseCanBeAdopted(t *testing.T) {
+	inBubble(t, sized(1), func(w *world) {
+		id := w.get(1).Env.ID
+		info, err := w.Adopt(context.Background(), id, 2)
+		if err != nil || info.Lease.Owner.PID != 2 || info.ID != id {
+			t.Errorf("%+v, %v", info, err)
+		}
+		w.p.end(1)
+		w.pass(time.Minute)
+		w.want(1, 0, 1, 0)
+		w.crash()
+		w.start()
+		w.want(1, 0, 1, 0)
+		w.p.end(2)
+		w.pass(10 * time.Second)
+		w.want(1, 0, 0, 0)
+
+		id = w.get(3).Env.ID
+		var owner *OwnerError
+		if _, err := w.Adopt(context.Background(), id, 1); !errors.As(err, &owner) || owner.PID != 1 {
+			t.Error(err)
+		}
+		w.pass(time.Minute)
+		for _, id := range append(w.ids(Ready), "uv-00000000", "") {
+			if _, err := w.Adopt(context.Background(), id, 3); !errors.Is(err, ErrUnknownEnv) {
+				t.Errorf("%q: %v", id, err)
+			}
+			if err := w.Release(context.Background(), id); !errors.Is(err, ErrUnknownEnv) {
+				t.Errorf("%q: %v", id, err)
+			}
+		}
+	})
+}
+
+func TestALeaseIsReleasedOnce(t *testing.T) {
+	inBubble(t, sized(1), func(w *world) {
+		id := w.get(1).Env.ID
+		w.release(id)
+		if err := w.Release(context.Background(), id); !errors.Is(err, ErrUnknownEnv) {
+			t.Error(err)
+		}
+	})
+}
+
+func TestALeasedEnvironmentThatSomebodyDeletedCanBeReleased(t *testing.T) {
+	for name, path := range map[string]string{"all of it": "", "its lease record": leaseName} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, sized(1), func(w *world) {
+				got := w.get(1)
+				if err := os.RemoveAll(filepath.Join(got.Env.Path, path)); err != nil {
+					t.Fatal(err)
+				}
+				w.pass(time.Minute)
+				w.want(1, 0, 1, 0)
+				w.release(got.Env.ID)
+				w.want(1, 0, 0, 0)
+			})
+		})
+	}
+}
+
+func TestALeaseThatCannotBeEndedIsSaidOnce(t *testing.T) {
+	inBubble(t, sized(1), func(w *world) {
+		got := w.get(1)
+		record := filepath.Join(got.Env.Path, leaseName)
+		if err := errors.Join(os.Remove(record), os.Mkdir(record, 0o700)); err != nil {
+			t.Fatal(err)
+		}
+		w.p.end(1)
+		w.pass(time.Hour)
+		w.want(1, 0, 1, 0)
+		if lines := w.said("its lease cannot be"); len(lines) != 1 {
+			t.Errorf("the log says %s", lines)
+		}
+		if err := w.Release(context.Background(), got.Env.ID); err == nil {
+			t.Error("a release that is not on disk was answered")
+		}
+		if err := os.Remove(record); err != nil {
+			t.Fatal(err)
+		}
+		w.pass(10 * time.Second)
+		w.want(1, 0, 0, 0)
+	})
+}

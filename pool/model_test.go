@@ -1,0 +1,335 @@
+package pool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+// model is what the clients of a pool know, beside the pool itself. It runs with a fake clock, and a crash is one of its actions.
+type model struct {
+	*rapid.T
+	w       *world
+	held    map[string]holder // by id: environments that some client was told are its own
+	over    map[string]bool   // ids whose lease has ended
+	calls   []*call
+	living  []int
+	lastPID int
+	damaged map[string]bool
+}
+
+type holder struct {
+	pid int
+	key string
+}
+
+// call is an Acquire in flight.
+type call struct {
+	Request
+	answer <-chan answer
+	cancel context.CancelFunc
+}
+
+// pick draws one of a list; ok is false where it is empty.
+func pick[E any](t *rapid.T, list []E, label string) (e E, ok bool) {
+	if len(list) == 0 {
+		return e, false
+	}
+	return rapid.SampledFrom(list).Draw(t, label), true
+}
+
+func (m *model) ids() []string { return slices.Sorted(maps.Keys(m.held)) }
+
+func (m *model) actions() map[string]func(*rapid.T) {
+	return map[string]func(*rapid.T){
+		"acquire": func(t *rapid.T) {
+			pid, _ := pick(t, m.living, "pid")
+			r := request(pid, rapid.SampledFrom([]time.Duration{0, time.Second, time.Minute, 24 * time.Hour}).Draw(t, "wait"))
+			r.Pool = rapid.SampledFrom([]string{"uv", "uv", "ml"}).Draw(t, "pool")
+			r.Key = rapid.SampledFrom([]string{"", "a", "b"}).Draw(t, "key")
+			ctx, cancel := context.WithCancel(context.Background())
+			m.calls = append(m.calls, &call{r, m.w.goGet(ctx, r), cancel})
+		},
+		"many acquire": func(t *rapid.T) {
+			pid, _ := pick(t, m.living, "pid")
+			for range 5 {
+				ctx, cancel := context.WithCancel(context.Background())
+				r := request(pid, time.Hour)
+				m.calls = append(m.calls, &call{r, m.w.goGet(ctx, r), cancel})
+			}
+		},
+		"cancel": func(t *rapid.T) {
+			if c, ok := pick(t, m.calls, "call"); ok {
+				c.cancel()
+			}
+		},
+		"release": func(t *rapid.T) {
+			if id, ok := pick(t, m.ids(), "id"); ok {
+				if err := m.w.Release(context.Background(), id); err != nil {
+					t.Fatalf("%s: %v", id, err)
+				}
+				m.ended(id)
+			}
+		},
+		"adopt": func(t *rapid.T) {
+			id, ok := pick(t, m.ids(), "id")
+			if pid, _ := pick(t, m.living, "pid"); ok {
+				if _, err := m.w.Adopt(context.Background(), id, pid); err != nil {
+					t.Fatalf("%s: %v", id, err)
+				}
+				m.held[id] = holder{pid, m.held[id].key}
+			}
+		},
+		"owner dies": func(t *rapid.T) {
+			pid, _ := pick(t, m.living, "pid")
+			m.living = slices.DeleteFunc(m.living, func(p int) bool { return p == pid })
+			m.lastPID++
+			m.living = append(m.living, m.lastPID)
+			for _, c := range m.calls {
+				if c.Owner.PID == pid {
+					c.cancel()
+				}
+			}
+			m.settle()
+			m.w.p.end(pid)
+			for id, h := range m.held {
+				if h.pid == pid && !m.w.p.uses(id) {
+					m.ended(id)
+				}
+			}
+		},
+		"a process begins": func(t *rapid.T) {
+			if id, ok := pick(t, m.ids(), "id"); ok {
+				m.w.p.use(id, true)
+			}
+		},
+		"the processes end": func(*rapid.T) {
+			for _, id := range m.ids() {
+				m.w.p.use(id, false)
+				if !slices.Contains(m.living, m.held[id].pid) {
+					m.ended(id)
+				}
+			}
+			m.w.pass(lookEvery)
+		},
+		"builds": func(t *rapid.T) {
+			cause := rapid.SampledFrom([]string{"", "", CauseNetwork, CauseOther, CauseToolMissing}).Draw(t, "fail")
+			m.w.b.set(func() {
+				m.w.b.takes = rapid.SampledFrom([]time.Duration{0, time.Second, time.Minute}).Draw(t, "takes")
+				m.w.b.fail = nil
+				if cause != "" {
+					m.w.b.fail = failing(cause)
+				}
+			})
+		},
+		"configure": func(t *rapid.T) {
+			m.w.reconfigure(func(c *Config) {
+				c.Pools[0].Size = rapid.IntRange(0, 3).Draw(t, "size")
+				c.Pools[0].Spec = spec(rapid.SampledFrom([]string{"a", "b"}).Draw(t, "package"))
+				c.Pools = c.Pools[:1]
+				if rapid.Bool().Draw(t, "ml") {
+					c.Pools = append(c.Pools, PoolConfig{Name: "ml", Size: 1, Spec: spec("torch"), MaxAge: 48 * time.Hour})
+				}
+			})
+		},
+		"flush": func(*rapid.T) { _, _ = m.w.Flush(context.Background(), "") },
+		"gc":    func(*rapid.T) { _, _ = m.w.GC(context.Background(), false) },
+		"time": func(t *rapid.T) {
+			m.w.pass(rapid.SampledFrom([]time.Duration{time.Second, time.Minute, time.Hour}).Draw(t, "d"))
+		},
+		"crash": func(*rapid.T) {
+			m.w.crash()
+			m.settle() // what was answered before the crash holds
+			m.w.start()
+			for id, h := range m.held {
+				if !slices.Contains(m.living, h.pid) && !m.w.p.uses(id) {
+					m.ended(id)
+				}
+			}
+		},
+		"damage": func(t *rapid.T) {
+			if id, ok := pick(t, m.w.ids(Ready), "id"); ok {
+				m.damaged[id] = true
+				_ = os.Remove(filepath.Join(m.w.store.env(id), "kernel.py"))
+			}
+		},
+		"": func(*rapid.T) { m.settle(); m.check() },
+	}
+}
+
+func (m *model) ended(id string) {
+	delete(m.held, id)
+	m.over[id] = true
+}
+
+// settle takes the answers that are there. Some of them never reach their client.
+func (m *model) settle() {
+	synctest.Wait()
+	m.calls = slices.DeleteFunc(m.calls, func(c *call) bool {
+		if len(c.answer) == 0 {
+			return false
+		}
+		c.cancel()
+		a := <-c.answer
+		if a.err != nil {
+			return true
+		}
+		id := a.Env.ID
+		h, held := m.held[id]
+		switch {
+		case m.over[id]:
+			m.Fatalf("%s was used before", id)
+		case held && (h.pid != c.Owner.PID || h.key == "" || h.key != c.Key):
+			m.Fatalf("%s is held by %+v and was given to %+v", id, h, c.Request)
+		case m.damaged[id]:
+			m.Fatalf("%s is damaged and was given", id)
+		}
+		if rapid.IntRange(0, 9).Draw(m.T, "reaches") == 0 {
+			m.w.Undelivered(id)
+			return true
+		}
+		m.held[id] = holder{c.Owner.PID, c.Key}
+		return true
+	})
+	synctest.Wait()
+}
+
+// check holds the pool to what the clients know and to what is on disk.
+func (m *model) check() {
+	list, err := m.w.List(context.Background(), "", "")
+	if err != nil {
+		m.Fatal(err)
+	}
+	known := map[string]Info{}
+	for _, i := range list {
+		known[i.ID] = i
+	}
+	for id, h := range m.held {
+		i, ok := known[id]
+		if !ok || i.State != Leased || i.Lease == nil || i.Lease.Owner.PID != h.pid {
+			m.Fatalf("%s is held by %+v, and the pool has it as %+v", id, h, i)
+		}
+		if _, err := os.Stat(i.Python); err != nil {
+			m.Fatalf("%s is held: %v", id, err)
+		}
+	}
+	folders := m.w.folders()
+	for _, i := range list {
+		if i.State != Ready {
+			continue
+		}
+		if _, held := m.held[i.ID]; held || m.over[i.ID] {
+			m.Fatalf("%s is ready again", i.ID)
+		}
+		if _, _, err := m.w.store.readManifest(i.ID); err != nil || exists(m.w.store.record(i.ID)) {
+			m.Fatalf("%s is ready: %v", i.ID, err)
+		}
+	}
+	for _, id := range folders {
+		if _, ok := known[id]; !ok {
+			m.Fatalf("nobody knows of %s", id)
+		}
+	}
+	for _, i := range list {
+		if begun := i.State != Warming; begun && !slices.Contains(folders, i.ID) {
+			m.Fatalf("%s is %s, and not on disk", i.ID, i.State)
+		}
+	}
+	statuses, err := m.w.Status(context.Background(), "")
+	if err != nil {
+		m.Fatal(err)
+	}
+	waiting := 0
+	for _, s := range statuses {
+		waiting += s.Waiting
+		counted := map[State]int{}
+		for _, i := range list {
+			if i.Pool == s.Name {
+				counted[i.State]++
+			}
+		}
+		if s.Available > counted[Ready] || s.Warming != counted[Warming] || s.Leased != counted[Leased] || s.Removing != counted[Removing] {
+			m.Fatalf("the status is %+v, the list has %v", s, counted)
+		}
+	}
+	if waiting > len(m.calls) {
+		m.Fatalf("%d wait, and %d calls are open", waiting, len(m.calls))
+	}
+}
+
+func (f *fakeProcs) uses(id string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.using[id]
+}
+
+func TestWhateverHappensNothingIsGivenTwiceOrLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rapid.Check(struct{ testing.TB }{t}, func(rt *rapid.T) {
+			dir, err := os.MkdirTemp("", "model")
+			if err != nil {
+				rt.Fatal(err)
+			}
+			defer os.RemoveAll(dir)
+			cfg := sized(2)
+			cfg.Dir = dir
+			w := &world{
+				T: t, cfg: cfg, b: &fakeBuilder{},
+				p: &fakeProcs{dead: map[int]bool{}, using: map[string]bool{}, exits: map[int][]func(){}},
+			}
+			m := &model{T: rt, w: w, held: map[string]holder{}, over: map[string]bool{}, damaged: map[string]bool{}, living: []int{1, 2, 3}, lastPID: 3}
+			w.start()
+			defer func() {
+				for _, c := range m.calls {
+					c.cancel()
+				}
+				_ = w.Stop(context.Background())
+			}()
+			rt.Repeat(m.actions())
+
+			// in the end all is well again: everybody is answered, and nothing is left over
+			w.b.set(func() { w.b.fail, w.b.takes = nil, time.Second })
+			w.reconfigure(func(*Config) {})
+			m.w.pass(25 * time.Hour)
+			m.settle()
+			m.check()
+			m.w.pass(time.Minute)
+			if len(m.calls) > 0 {
+				rt.Fatalf("%d calls were never answered", len(m.calls))
+			}
+			most := len(m.held) + 1
+			for _, pc := range w.cfg.Pools {
+				most += pc.Size
+			}
+			for id := range m.over {
+				if w.p.uses(id) {
+					most++
+				}
+			}
+			if n := len(w.folders()); n > most {
+				rt.Fatalf("%d folders, at most %d are right: %s", n, most, fmt.Sprint(w.folders()))
+			}
+			for _, s := range must(w.Status(context.Background(), "")) {
+				if s.Available != s.Target || s.Waiting != 0 || s.Error != nil {
+					rt.Fatalf("the status is %+v", s)
+				}
+			}
+		})
+	})
+}
+
+func must[T any](v T, err error) T {
+	if err != nil && !errors.Is(err, ErrClosed) {
+		panic(err)
+	}
+	return v
+}

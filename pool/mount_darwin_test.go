@@ -1,0 +1,8 @@
+package pool
+
+import "testing"
+
+func mountTmpfs(t *testing.T, _, _ string) {
+	t.Helper()
+	t.Skip("no small file system can be mounted here")
+}

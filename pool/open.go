@@ -1,0 +1,112 @@
+package pool
+
+import (
+	"cmp"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// open reads the disk: what an earlier daemon left half made is ended and set aside, leases go on, and what is whole is ready.
+func (m *Manager) open() {
+	began := time.Now()
+	m.clearRecords()
+	entries, err := os.ReadDir(m.store.envs())
+	if err != nil {
+		m.log.Error("the environments cannot be read", zap.Error(err))
+	}
+	found := map[string]*env{}
+	for _, entry := range entries {
+		id := entry.Name()
+		if strings.HasPrefix(id, ".") {
+			continue
+		}
+		if e := m.recover(id, entry); e != nil {
+			found[id] = e
+		}
+	}
+	m.mu.Lock()
+	counts := map[State]int{}
+	for id, e := range found {
+		m.envs[id] = e
+		counts[e.state]++
+		if e.lease != nil {
+			m.watchOwner(e)
+		}
+	}
+	m.log.Info("state directory read", zap.Int("ready", counts[Ready]), zap.Int("leased", counts[Leased]), zap.Int("removing", counts[Removing]),
+		zap.Int("to_verify", counts[Warming]), zap.Duration("took", time.Since(began)))
+	m.changed()
+	close(m.opened)
+	m.mu.Unlock()
+	if strays := m.strays(); len(strays) > 0 {
+		m.log.Info("folders that this daemon did not make are left alone", zap.String("in", m.store.envs()), zap.Strings("names", strays))
+	}
+}
+
+// clearRecords ends the builds that an earlier daemon did not finish. Processes first: they could go on writing.
+func (m *Manager) clearRecords() {
+	ours := func(dir string) bool { return below(m.store.envs(), dir) || dir == m.store.tools() }
+	if n := endMarked(ours); n > 0 {
+		m.log.Info("ended processes of builds that an earlier daemon began", zap.Int("count", n))
+	}
+	entries, err := os.ReadDir(m.store.records())
+	if err != nil {
+		m.log.Error("the build records cannot be read", zap.Error(err))
+		return
+	}
+	for _, entry := range entries {
+		path := filepath.Join(m.store.records(), entry.Name())
+		id, isRecord := strings.CutSuffix(entry.Name(), ".json")
+		if _, ok := poolOf(id); ok && isRecord {
+			if _, _, err := m.store.readManifest(id); err != nil {
+				err = m.store.discard(id)
+				if err != nil { // it keeps its record, and is tried again at the next start
+					m.log.Warn("an unfinished environment cannot be set aside", zap.String("env", id), zap.Error(err))
+					continue
+				}
+			}
+		}
+		if err := os.Remove(path); err != nil { // also what a kill left of an atomic write
+			m.log.Warn("a build record cannot be removed", zap.Error(err))
+		}
+	}
+}
+
+// recover makes of a folder what it is by its manifest and its lease record; nil where it is none of ours.
+func (m *Manager) recover(id string, entry os.DirEntry) *env {
+	pool, ok := poolOf(id)
+	if !ok || !entry.IsDir() || exists(m.store.record(id)) {
+		return nil
+	}
+	manifest, seen, bad := m.store.readManifest(id)
+	if errors.Is(bad, errNoManifest) {
+		return nil
+	}
+	e := &env{
+		id: id, pool: pool, hash: manifest.SpecHash, spec: Spec{Kind: manifest.Kind}, dir: m.store.env(id),
+		since: time.Now(), manifest: manifest, seen: seen,
+	}
+	lease, err := readLease(e.dir)
+	switch {
+	case err == nil && lease.State == leaseHeld: // whatever became of it, it is somebody's
+		e.state, e.lease = Leased, lease.Lease
+		e.replies = 1 // the reply may have been read
+	case bad != nil, err != nil: // without a lease record, nobody can say whether it was used
+		bad = cmp.Or(bad, err)
+		e.state, e.why = Removing, bad.Error()
+		m.log.Warn("environment cannot be used and is set aside", zap.String("env", id), zap.Error(bad))
+	case lease.State == leaseReleased:
+		e.state, e.why = Removing, "released"
+	case manifest.BootID != bootID():
+		e.state, e.recheck = Warming, true
+		e.stage = Stage{Name: StageQueued, Message: "waiting to be looked through"}
+	default:
+		e.state = Ready
+	}
+	return e
+}

@@ -1,0 +1,406 @@
+package pool
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// change rewrites the manifest of an environment.
+func (w *world) change(id string, f func(*Manifest)) {
+	w.Helper()
+	m, _, err := w.store.readManifest(id)
+	if err != nil {
+		w.Fatal(err)
+	}
+	f(&m)
+	if _, err := w.store.writeManifest(w.store.env(id), m); err != nil {
+		w.Fatal(err)
+	}
+}
+
+func TestARestartFindsWhatWasThere(t *testing.T) {
+	inBubble(t, sized(3), func(w *world) {
+		w.settled()
+		kept, gone := w.get(1), w.get(2)
+		w.pass(time.Minute)
+		w.p.use(gone.Env.ID, true) // so that its folder stays
+		w.release(gone.Env.ID)
+		hold := make(chan struct{})
+		w.b.set(func() { w.b.hold = hold })
+		w.get(3)
+		w.pass(2 * time.Second)
+		w.want(2, 1, 2, 1)
+		ready, half := w.ids(Ready), w.ids(Warming)[0]
+		if _, err := os.Stat(filepath.Join(w.store.env(half), "pyvenv.cfg")); err != nil {
+			t.Fatal(err)
+		}
+		for range 20 {
+			w.crash()
+			w.b.set(func() { w.b.began = nil })
+			w.start()
+			w.settled()
+			w.want(2, 1, 2, 1)
+			if got := w.ids(Ready); !slices.Equal(got, ready) {
+				t.Fatalf("ready are %v, not %v", got, ready)
+			}
+			if slices.Contains(w.ids(""), half) || slices.Contains(w.folders(), half) {
+				t.Fatal("the half made one is there")
+			}
+			half = w.ids(Warming)[0]
+		}
+		if !slices.Contains(w.ids(Leased), kept.Env.ID) {
+			t.Error("a lease is lost")
+		}
+		close(hold)
+		w.p.use(gone.Env.ID, false)
+		w.pass(10 * time.Minute)
+		w.want(3, 0, 2, 0)
+		if n := len(w.trashed()); n != 0 {
+			t.Errorf("%d folders are still in the trash", n)
+		}
+	})
+}
+
+func TestAKillAtAnyLineOfABuildLeavesNothingThatCounts(t *testing.T) {
+	for name, damage := range map[string]func(*world, string) error{
+		"only the record": func(w *world, dir string) error { return os.RemoveAll(dir) },
+		"half of it":      func(w *world, dir string) error { return os.Remove(filepath.Join(dir, "kernel.py")) },
+		"no lease record": func(w *world, dir string) error { return os.Remove(filepath.Join(dir, leaseName)) },
+		"no manifest":     func(w *world, dir string) error { return nil },
+		"half a manifest": func(w *world, dir string) error {
+			return os.WriteFile(filepath.Join(dir, manifestName+"123"), []byte("{"), 0o600)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, sized(1), func(w *world) {
+				id := w.settled().ids(Ready)[0]
+				w.crash()
+				if err := errors.Join(w.store.begin(id, "uv"), os.Remove(w.store.manifest(w.store.env(id))), damage(w, w.store.env(id))); err != nil {
+					t.Fatal(err)
+				}
+				w.start()
+				w.want(1, 0, 0, 0)
+				if slices.Contains(w.folders(), id) || exists(w.store.record(id)) {
+					t.Error("it is still there")
+				}
+			})
+		})
+	}
+	t.Run("only the record was left to remove", func(t *testing.T) {
+		inBubble(t, sized(1), func(w *world) {
+			id := w.settled().ids(Ready)[0]
+			w.crash()
+			if err := w.store.begin(id, "uv"); err != nil {
+				t.Fatal(err)
+			}
+			w.start()
+			if w.want(1, 0, 0, 0); !slices.Equal(w.ids(Ready), []string{id}) || exists(w.store.record(id)) {
+				t.Error("a whole environment was thrown away")
+			}
+		})
+	})
+}
+
+func TestWhatIsNotWholeIsSetAside(t *testing.T) {
+	for name, damage := range map[string]func(*world, string) error{
+		"no JSON": func(w *world, id string) error {
+			return os.WriteFile(w.store.manifest(w.store.env(id)), []byte(`{"id`), 0o600)
+		},
+		"empty":           func(w *world, id string) error { return os.WriteFile(w.store.manifest(w.store.env(id)), nil, 0o600) },
+		"another version": func(w *world, id string) error { w.change(id, func(m *Manifest) { m.Version = 2 }); return nil },
+		"no id":           func(w *world, id string) error { w.change(id, func(m *Manifest) { m.ID = "" }); return nil },
+		"another pool":    func(w *world, id string) error { w.change(id, func(m *Manifest) { m.Pool = "ml" }); return nil },
+		"no spec":         func(w *world, id string) error { w.change(id, func(m *Manifest) { m.SpecHash = "" }); return nil },
+		"Python elsewhere": func(w *world, id string) error {
+			w.change(id, func(m *Manifest) { m.Python = "/usr/bin/python3" })
+			return nil
+		},
+		"Python nearly here": func(w *world, id string) error {
+			w.change(id, func(m *Manifest) { m.Python = w.store.env(id) + "x/bin/python" })
+			return nil
+		},
+		"a torn lease": func(w *world, id string) error { return os.Truncate(filepath.Join(w.store.env(id), leaseName), 5) },
+		"no lease":     func(w *world, id string) error { return os.Remove(filepath.Join(w.store.env(id), leaseName)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, sized(1), func(w *world) {
+				id := w.settled().ids(Ready)[0]
+				w.crash()
+				if err := damage(w, id); err != nil {
+					t.Fatal(err)
+				}
+				w.start()
+				if w.want(1, 0, 0, 0); slices.Contains(w.folders(), id) {
+					t.Error("it is still there")
+				}
+				if lines := w.said("cannot be used and is set aside"); len(lines) != 1 || !strings.Contains(lines[0], id) {
+					t.Errorf("the log says %s", lines)
+				}
+			})
+		})
+	}
+}
+
+func TestALeasedEnvironmentStaysWhateverBecameOfItsManifest(t *testing.T) {
+	for name, damage := range map[string]func(*world, string) error{
+		"of a later daemon": func(w *world, id string) error { w.change(id, func(m *Manifest) { m.Version = 2 }); return nil },
+		"no JSON":           func(w *world, id string) error { return os.WriteFile(w.store.manifest(w.store.env(id)), nil, 0o600) },
+		"of another boot":   func(w *world, id string) error { w.change(id, func(m *Manifest) { m.BootID = "before" }); return nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, sized(1), func(w *world) {
+				id := w.get(1).Env.ID
+				w.crash()
+				if err := damage(w, id); err != nil {
+					t.Fatal(err)
+				}
+				w.start()
+				w.pass(time.Hour)
+				w.want(1, 0, 1, 0)
+				w.p.end(1)
+				w.want(1, 0, 0, 0)
+			})
+		})
+	}
+}
+
+func TestAnOwnerOfAnotherBootIsGone(t *testing.T) {
+	inBubble(t, sized(1), func(w *world) {
+		r := request(1, time.Hour)
+		r.Owner.BootID = "before"
+		if _, err := w.Acquire(context.Background(), r); err != nil {
+			t.Fatal(err)
+		}
+		w.pass(10 * time.Second)
+		w.want(1, 0, 0, 0)
+	})
+}
+
+func TestAfterABootEnvironmentsAreVerifiedBeforeTheyCount(t *testing.T) {
+	for _, works := range []bool{true, false} {
+		inBubble(t, sized(2), func(w *world) {
+			before := w.settled().ids(Ready)
+			w.crash()
+			for _, id := range before {
+				w.change(id, func(m *Manifest) { m.BootID = "before" })
+			}
+			if !works {
+				w.b.set(func() { w.b.verify = errors.New("kernel.py is gone") })
+			}
+			w.start()
+			w.want(2, 0, 0, 0)
+			if w.b.checked != 2 || slices.Equal(w.ids(Ready), before) != works {
+				t.Errorf("works: %t; %d were looked through; ready are %v, were %v", works, w.b.checked, w.ids(Ready), before)
+			}
+			if works && w.b.tries() != 2 {
+				t.Error("a build began")
+			}
+			w.get(1)
+			w.crash()
+			w.start()
+			if w.pass(time.Minute); w.b.checked != 2 {
+				t.Error("they are looked through at every start")
+			}
+			w.want(2, 0, 1, 0)
+		})
+	}
+}
+
+func TestWhatIsTheUsersOwnIsNeverTouched(t *testing.T) {
+	inBubble(t, sized(1), func(w *world) {
+		id := w.settled().ids(Ready)[0]
+		w.crash()
+		outside := t.TempDir()
+		env := func(name string) string { return w.store.env(name) }
+		manifest, err := os.ReadFile(w.store.manifest(env(id)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		mine := []string{"my-env", "uv-0123456g", "uv-01234567", "uv-01234568", "uv-01234569", "notes.txt", id + ".bak"}
+		for _, name := range mine[:4] {
+			if err := os.MkdirAll(env(name), 0o700); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := errors.Join(
+			os.WriteFile(filepath.Join(env("my-env"), manifestName), []byte("{}"), 0o600),
+			os.WriteFile(filepath.Join(env("uv-01234568"), manifestName), manifest, 0o600), // a copy of another one
+			os.Symlink(outside, env("uv-01234569")),
+			os.WriteFile(filepath.Join(outside, "work"), nil, 0o600),
+			os.WriteFile(filepath.Join(outside, manifestName), []byte(strings.ReplaceAll(string(manifest), id, "uv-01234569")), 0o600),
+			createLease(outside),
+			os.WriteFile(env("notes.txt"), nil, 0o600),
+			os.CopyFS(env(id+".bak"), os.DirFS(env(id))),
+			w.store.begin("uv-01234569", "uv"), // a record alone is no licence to follow a link
+			os.WriteFile(w.store.record("my-env"), nil, 0o600),
+		); err != nil {
+			t.Fatal(err)
+		}
+		w.start()
+		w.want(1, 0, 0, 0)
+		w.reconfigure(func(c *Config) { c.Pools[0].Size = 0 })
+		w.pass(time.Hour)
+		c, err := w.GC(context.Background(), false)
+		if err != nil || len(c.Removed) > 0 {
+			t.Errorf("%+v, %v", c, err)
+		}
+		slices.Sort(mine)
+		if got := w.folders(); !slices.Equal(got, mine) {
+			t.Errorf("left are %v of %v", got, mine)
+		}
+		if _, err := os.Stat(filepath.Join(outside, "work")); err != nil {
+			t.Error("a link was followed: ", err)
+		}
+		if lines := w.said("are left alone"); len(lines) != 1 {
+			t.Errorf("the log says %s", lines)
+		}
+	})
+}
+
+func TestAStateDirectoryThatIsMovedIsBuiltAnew(t *testing.T) {
+	inBubble(t, sized(1), func(w *world) {
+		w.settled()
+		leased := w.get(1).Env.ID
+		w.pass(time.Minute)
+		w.stop()
+		moved := filepath.Join(t.TempDir(), "elsewhere")
+		if err := os.Rename(w.store.dir, moved); err != nil {
+			t.Fatal(err)
+		}
+		w.cfg.Dir = moved
+		w.start()
+		w.want(1, 0, 1, 0)
+		if w.b.tries() != 3 || w.ids(Leased)[0] != leased {
+			t.Errorf("%d builds; leased are %v", w.b.tries(), w.ids(Leased))
+		}
+	})
+}
+
+func TestAStateDirectoryThatIsALinkIsResolvedOnce(t *testing.T) {
+	link := filepath.Join(t.TempDir(), "link")
+	real := t.TempDir()
+	if err := os.Symlink(real, link); err != nil {
+		t.Fatal(err)
+	}
+	s, err := openStore(link)
+	if err != nil || s.dir != real {
+		t.Errorf("%s, %v", s.dir, err)
+	}
+	if err := errors.Join(os.RemoveAll(s.envs()), os.Symlink(t.TempDir(), s.envs())); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := openStore(link); err == nil || !strings.Contains(err.Error(), "is not a folder") {
+		t.Errorf("a link in the place of the environments: %v", err)
+	}
+	if _, err := openStore(filepath.Join(s.dir, "file", "x")); err != nil {
+		t.Error(err)
+	}
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := openStore(file); err == nil || !strings.Contains(err.Error(), file) {
+		t.Errorf("a file in the place of the state directory: %v", err)
+	}
+}
+
+func TestManifestsAreReadAsTheyWereWritten(t *testing.T) {
+	s, err := openStore(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := s.env("uv-01234567")
+	want := Manifest{
+		Version: 1, ID: "uv-01234567", Pool: "uv", Kind: KindUV, SpecHash: "abc", CreatedAt: time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC),
+		BootID: "boot", Python: filepath.Join(dir, "bin/python"), Packages: []Package{{"a", "1"}}, Variables: map[string]*string{"A": &dir, "B": nil},
+		Sentinels: []Sentinel{{"x", 1, 2, 3}},
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	wrote, err := s.writeManifest(dir, want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, seen, err := s.readManifest(want.ID)
+	a, _ := json.Marshal(got)
+	b, _ := json.Marshal(want)
+	if err != nil || seen != wrote || string(a) != string(b) {
+		t.Errorf("%v\n%s\n%s", err, a, b)
+	}
+	if err := s.intact(dir, &Manifest{}, seen); err != nil {
+		t.Error(err)
+	}
+}
+
+// benchWorld has n ready environments on disk.
+func benchDir(b *testing.B, n int) Config {
+	cfg := sized(n)
+	cfg.Dir = b.TempDir()
+	cfg.Parallel = 8
+	m := runManager(b, cfg)
+	for {
+		list, err := m.Status(context.Background(), "")
+		if err != nil {
+			b.Fatal(err)
+		}
+		if list[0].Available == n {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	if err := m.Stop(context.Background()); err != nil {
+		b.Fatal(err)
+	}
+	return cfg
+}
+
+func runManager(tb testing.TB, cfg Config) *Manager {
+	tb.Helper()
+	m, err := New(cfg, map[string]Builder{KindUV: &fakeBuilder{}}, nop)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	m.Start()
+	return m
+}
+
+func BenchmarkReconcile100ReadyEnvironments(b *testing.B) {
+	cfg := benchDir(b, 100)
+	for b.Loop() {
+		m := runManager(b, cfg)
+		list, err := m.Status(context.Background(), "")
+		if err != nil || list[0].Available != 100 {
+			b.Fatal(list, err)
+		}
+		if err := m.Stop(context.Background()); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if per := b.Elapsed() / time.Duration(b.N); per > 100*time.Millisecond {
+		b.Errorf("%s", per)
+	}
+}
+
+func BenchmarkAcquireFromAReadyPool(b *testing.B) {
+	cfg := benchDir(b, 3)
+	m := runManager(b, cfg)
+	owner, _ := OwnerOf(os.Getpid())
+	for b.Loop() {
+		got, err := m.Acquire(context.Background(), Request{Pool: "uv", Wait: time.Minute, Owner: owner})
+		if err != nil {
+			b.Fatal(err)
+		}
+		m.Undelivered(got.Env.ID)
+	}
+	if err := m.Stop(context.Background()); err != nil {
+		b.Fatal(err)
+	}
+}

@@ -1,0 +1,257 @@
+package pool
+
+import (
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// spawn starts a real process, in a group of its own, that the test ends.
+func spawn(t *testing.T, env []string, argv ...string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd.Env = append(os.Environ(), env...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { end(cmd) })
+	return cmd
+}
+
+func end(cmd *exec.Cmd) {
+	if cmd.ProcessState == nil {
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+		_ = cmd.Wait()
+	}
+}
+
+// soon waits for what real processes do.
+func soon(t *testing.T, what string, f func() bool) {
+	t.Helper()
+	for range 500 {
+		if f() {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Errorf("not within 5 s: %s", what)
+}
+
+func TestAnOwnerIsAProcessAndNotAPid(t *testing.T) {
+	cmd := spawn(t, nil, "sleep", "600")
+	owner, ok := OwnerOf(cmd.Process.Pid)
+	if !ok || !owner.Alive() || owner.BootID == "" {
+		t.Fatalf("%+v", owner)
+	}
+	for name, change := range map[string]func(*Owner){
+		"its pid was given to another process": func(o *Owner) { o.StartTime-- },
+		"it is of another boot":                func(o *Owner) { o.BootID = "before" },
+	} {
+		other := owner
+		if change(&other); other.Alive() {
+			t.Errorf("it counts as alive although %s", name)
+		}
+	}
+	far := owner
+	if far.MachineID, far.BootID = "another", "another"; !far.Alive() {
+		t.Error("a process that cannot be seen from here counts as dead")
+	}
+	_ = cmd.Process.Kill()
+	soon(t, "a zombie counts as dead", func() bool { return !owner.Alive() })
+	if _, ok := OwnerOf(cmd.Process.Pid); ok {
+		t.Error("a zombie can own")
+	}
+	_ = cmd.Wait()
+	for _, pid := range []int{cmd.Process.Pid, 0, -1, 1 << 30} {
+		if _, ok := OwnerOf(pid); ok {
+			t.Errorf("%d can own", pid)
+		}
+	}
+	if self, ok := OwnerOf(os.Getpid()); !ok || !self.Alive() {
+		t.Error("this process is not alive")
+	}
+}
+
+func TestTheEndOfAProcessIsTold(t *testing.T) {
+	if !tellsOfExits {
+		t.Skip("this system does not tell")
+	}
+	ended := make(chan bool, 1)
+	cmd := spawn(t, nil, "sleep", "600")
+	stop := onExit(cmd.Process.Pid, func() { ended <- true })
+	select {
+	case <-ended:
+		t.Fatal("it lives")
+	case <-time.After(50 * time.Millisecond):
+	}
+	_ = cmd.Process.Kill()
+	select {
+	case <-ended:
+	case <-time.After(5 * time.Second):
+		t.Error("nobody told")
+	}
+	stop()
+	end(cmd)
+	onExit(cmd.Process.Pid, func() { ended <- true })()
+	select {
+	case <-ended:
+	case <-time.After(5 * time.Second):
+		t.Error("nobody told of what had ended before")
+	}
+	quiet := spawn(t, nil, "sleep", "600")
+	onExit(quiet.Process.Pid, func() { ended <- true })() // the watch is ended at once
+	end(quiet)
+	select {
+	case <-ended:
+		t.Error("it was told after the end of the watch")
+	case <-time.After(50 * time.Millisecond):
+	}
+}
+
+func TestAProcessUsesAnEnvironmentByExecutableCommandLineOrMappedFile(t *testing.T) {
+	envs, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	sleep, err := exec.LookPath("sleep")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []string{"uv-exe", "uv-arg", "uv-map", "uv-not", "uv-not-either"} {
+		if err := os.MkdirAll(filepath.Join(envs, id, "bin"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	copyFile(t, sleep, filepath.Join(envs, "uv-exe", "bin", "sleep"))
+	spawn(t, nil, filepath.Join(envs, "uv-exe", "bin", "sleep"), "600")
+	spawn(t, nil, "/bin/sh", "-c", "sleep 600; exit", filepath.Join(envs, "uv-arg", "bin", "x"))
+	spawn(t, nil, "/bin/sh", "-c", "sleep 600; exit", filepath.Join(envs, "uv-not")) // names it, and nothing below it
+	want := []string{"uv-exe", "uv-arg"}
+	if mapsAreSeen {
+		unmap := mapFile(t, filepath.Join(envs, "uv-map", "bin", "x.so"))
+		defer unmap()
+		want = append(want, "uv-map")
+	}
+	soon(t, "all are seen", func() bool {
+		found := users(envs)
+		for _, id := range want {
+			if p, ok := found[id]; !ok || !p.alive() {
+				return false
+			}
+		}
+		return len(found) == len(want)
+	})
+}
+
+func TestExactlyTheMarkedProcessesAreEnded(t *testing.T) {
+	dir := t.TempDir()
+	ours := filepath.Join(dir, "envs", "uv-01234567")
+	marked := spawn(t, []string{MarkEnv + "=" + ours}, "sleep", "600")
+	child := spawn(t, []string{MarkEnv + "=" + ours}, "/bin/sh", "-c", "setsid sleep 600 & sleep 600; exit")
+	stranger := spawn(t, nil, "/bin/sh", "-c", "sleep 600; exit", ours)
+	another := spawn(t, []string{MarkEnv + "=" + ours + "8"}, "sleep", "600")
+	soon(t, "the marks are seen", func() bool { return markOf(marked.Process.Pid) == ours && markOf(child.Process.Pid) == ours })
+	if n := endMarked(func(d string) bool { return d == ours }); n < 2 {
+		t.Errorf("%d were ended", n)
+	}
+	for _, c := range []*exec.Cmd{marked, child} {
+		soon(t, "the marked are ended", func() bool { _, alive := startTime(c.Process.Pid); return !alive })
+	}
+	for _, c := range []*exec.Cmd{stranger, another} {
+		if _, alive := startTime(c.Process.Pid); !alive {
+			t.Error("a stranger was ended")
+		}
+	}
+	soon(t, "none is left", func() bool { return endMarked(func(d string) bool { return d == ours }) == 0 })
+}
+
+func TestTheNextDaemonEndsTheBuildsOfAKilledOne(t *testing.T) {
+	cfg := sized(0)
+	cfg.Dir = t.TempDir()
+	s, err := openStore(cfg.Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	build := spawn(t, []string{MarkEnv + "=" + s.env("uv-01234567")}, "sleep", "600")
+	fetch := spawn(t, []string{MarkEnv + "=" + s.tools()}, "sleep", "600")
+	other := spawn(t, []string{MarkEnv + "=" + filepath.Join(t.TempDir(), "envs", "uv-01234567")}, "sleep", "600")
+	if err := errors.Join(s.begin("uv-01234567", "uv"), os.MkdirAll(filepath.Join(s.env("uv-01234567"), "bin"), 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	soon(t, "the marks are seen", func() bool { return markOf(build.Process.Pid) != "" && markOf(fetch.Process.Pid) != "" })
+	m := runManager(t, cfg)
+	defer func() { _ = m.Stop(t.Context()) }()
+	if err := m.wait(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []*exec.Cmd{build, fetch} {
+		soon(t, "the builds are ended", func() bool { _, alive := startTime(c.Process.Pid); return !alive })
+	}
+	if _, alive := startTime(other.Process.Pid); !alive {
+		t.Error("a build of another daemon was ended")
+	}
+	if exists(s.env("uv-01234567")) || exists(s.record("uv-01234567")) {
+		t.Error("what was half made is still there")
+	}
+}
+
+// A front-end is killed, and its kernel lives on: with real processes.
+func TestAKernelThatOutlivesItsFrontEndKeepsItsEnvironment(t *testing.T) {
+	cfg := sized(1)
+	cfg.Dir = t.TempDir()
+	m := runManager(t, cfg)
+	defer func() { _ = m.Stop(t.Context()) }()
+	front := spawn(t, nil, "sleep", "600")
+	owner, _ := OwnerOf(front.Process.Pid)
+	got, err := m.Acquire(t.Context(), Request{Pool: "uv", Wait: 10 * time.Second, Owner: owner})
+	if err != nil {
+		t.Fatal(err)
+	}
+	kernel := spawn(t, nil, "/bin/sh", "-c", "sleep 600; exit", got.Env.Python)
+	end(front)
+	time.Sleep(200 * time.Millisecond) // several looks
+	if list, err := m.List(t.Context(), "", Leased); err != nil || len(list) != 1 || !list[0].Alive {
+		t.Errorf("%+v, %v", list, err)
+	}
+	_ = m.Stop(t.Context())
+	m2 := runManager(t, cfg)
+	defer func() { _ = m2.Stop(t.Context()) }()
+	if list, err := m2.List(t.Context(), "", Leased); err != nil || len(list) != 1 || !list[0].Alive {
+		t.Errorf("%+v, %v", list, err)
+	}
+	end(kernel)
+	began := time.Now()
+	for exists(got.Env.Path) && time.Since(began) < 15*time.Second {
+		time.Sleep(20 * time.Millisecond)
+	}
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("it went after %s", took)
+	}
+}
+
+func copyFile(t *testing.T, from, to string) {
+	t.Helper()
+	in, err := os.Open(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	syscall.ForkLock.RLock() // else a child of another goroutine may hold it open for writing, and it cannot be run
+	defer syscall.ForkLock.RUnlock()
+	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE, 0o700)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(out, in); err != nil {
+		t.Fatal(err)
+	}
+	if err := out.Close(); err != nil {
+		t.Fatal(err)
+	}
+}

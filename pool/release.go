@@ -1,0 +1,145 @@
+package pool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// Release ends a lease. That is on disk when it returns; the environment is removed once no process runs from it. The error is
+// ErrUnknownEnv where id is not leased.
+func (m *Manager) Release(ctx context.Context, id string) error {
+	if err := m.wait(ctx); err != nil {
+		return err
+	}
+	return m.release(id, nil, "released")
+}
+
+// release ends the lease of id; where only is set, just if it is still that one.
+func (m *Manager) release(id string, only *Lease, why string) error {
+	return m.changeLease(id, func(l *Lease) (leaseRecord, error) {
+		if only != nil && l != only {
+			return leaseRecord{}, ErrUnknownEnv // it was adopted meanwhile
+		}
+		return leaseRecord{State: leaseReleased}, nil
+	}, func(e *env) {
+		m.move(e, Removing, why)
+		m.lookSoon()
+	})
+}
+
+// Adopt gives a lease to another process of the same user. Errors are ErrUnknownEnv and *OwnerError.
+func (m *Manager) Adopt(ctx context.Context, id string, pid int) (Info, error) {
+	if err := m.wait(ctx); err != nil {
+		return Info{}, err
+	}
+	owner, alive := m.procs.ownerOf(pid)
+	var adopted Lease
+	var info Info
+	err := m.changeLease(id, func(l *Lease) (leaseRecord, error) {
+		if !alive {
+			return leaseRecord{}, &OwnerError{pid}
+		}
+		adopted = *l
+		adopted.Owner = owner
+		return leaseRecord{leaseHeld, &adopted}, nil
+	}, func(e *env) {
+		e.lease = &adopted
+		e.replies++ // this one tells of the lease too
+		m.watchOwner(e)
+		m.changed()
+		info = e.info()
+	})
+	return info, err
+}
+
+// changeLease writes the record that next makes of the lease of id, and then lets apply say so in memory, under mu.
+func (m *Manager) changeLease(id string, next func(*Lease) (leaseRecord, error), apply func(*env)) error {
+	m.mu.Lock()
+	e, err := m.find(id)
+	if err == nil && !m.enter() {
+		err = ErrClosed
+	}
+	m.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	defer m.work.Done()
+	e.record.Lock()
+	defer e.record.Unlock()
+	m.mu.Lock()
+	lease := e.lease
+	m.mu.Unlock()
+	if lease == nil {
+		return ErrUnknownEnv
+	}
+	record, err := next(lease)
+	if err != nil {
+		return err
+	}
+	if err := writeLease(e.dir, record); err != nil {
+		if !errors.Is(err, fs.ErrNotExist) || record.State != leaseReleased {
+			return fmt.Errorf("%s: %w", id, err)
+		}
+		// somebody deleted it; without a lease record it is never ready again, whatever happens now
+		m.log.Warn("a leased environment was deleted by somebody else, or its lease record", zap.String("env", id))
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	apply(e) // the lease cannot have changed: whoever changes it holds e.record
+	m.syncSoon(e.dir)
+	return nil
+}
+
+// Flush drops the ready environments of a pool, or of all where name is empty, builds new ones, and returns how many it dropped.
+func (m *Manager) Flush(ctx context.Context, name string) (int, error) {
+	if err := m.wait(ctx); err != nil {
+		return 0, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if name != "" && m.pools[name] == nil {
+		return 0, m.unknown(name)
+	}
+	n := 0
+	for _, e := range m.envs {
+		switch {
+		case name != "" && e.pool != name:
+		case e.state == Ready:
+			m.move(e, Removing, "flushed")
+			n++
+		case e.recheck && e.state == Warming:
+			m.drop(e, "flushed")
+		}
+	}
+	for _, p := range m.pools {
+		if name == "" || p.cfg.Name == name {
+			p.tryAgain()
+		}
+	}
+	m.changed()
+	m.lookSoon()
+	return n, nil
+}
+
+// watchOwner has the sweeper look at once when the owner of e ends. Callers hold mu.
+func (m *Manager) watchOwner(e *env) {
+	if m.closed {
+		return
+	}
+	if e.unwatch != nil {
+		e.unwatch()
+	}
+	e.unwatch = m.procs.onExit(e.lease.Owner.PID, m.sweepSoon)
+	if !m.looking { // its regular look begins with the first lease
+		m.looking = true
+		m.sweepSoon()
+	}
+}
+
+// age is how old an environment is by its manifest, whatever the clock did since: one from the future counts by its distance.
+func (m Manifest) age(now time.Time) time.Duration { return now.Sub(m.CreatedAt).Abs() }

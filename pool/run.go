@@ -1,0 +1,129 @@
+package pool
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+	"unicode"
+)
+
+const (
+	outputTail = 4 << 10 // bytes of a tool's last lines that errors show
+	tailKept   = 2 * outputTail
+	outputHead = 8 << 20 // bytes of a tool's answer that are kept
+	childGrace = 2 * time.Second
+)
+
+// child is one run of a tool.
+type child struct {
+	argv []string
+	dir  string // the working directory: empty, and ours
+	env  []string
+	mark string // the environment it builds, if any
+}
+
+// finished is what came of a child.
+type finished struct {
+	stdout []byte
+	output string // the last lines of both streams, secrets taken out
+}
+
+// run runs a child to its end in a process group of its own, without input, at low priority. Whatever it started in that group is
+// ended with it, also what holds its output open or ignores SIGTERM. The error is that of os/exec, or of ctx where that ended it.
+func run(ctx context.Context, c child) (finished, error) {
+	cmd := exec.CommandContext(ctx, c.argv[0], c.argv[1:]...)
+	cmd.Dir = c.dir
+	cmd.Env = c.env
+	if c.mark != "" {
+		cmd.Env = append(cmd.Env[:len(cmd.Env):len(cmd.Env)], MarkEnv+"="+c.mark)
+	}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	var tail tail
+	head := head{also: &tail}
+	cmd.Stdout, cmd.Stderr = &head, &tail
+	cmd.WaitDelay = childGrace
+	cmd.Cancel = func() error {
+		if err := syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM); errors.Is(err, syscall.ESRCH) {
+			return os.ErrProcessDone
+		}
+		return nil
+	}
+	if err := cmd.Start(); err != nil {
+		return finished{}, err
+	}
+	lowerGroup(cmd.Process.Pid)
+	err := cmd.Wait()
+	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // nothing of it is left in most cases
+	if errors.Is(err, exec.ErrWaitDelay) {
+		err = nil // it ended well, and something it started held its output open
+	}
+	if ctx.Err() != nil {
+		err = ctx.Err()
+	}
+	return finished{head.b.Bytes(), tail.String()}, err
+}
+
+// head keeps the beginning of what is written to it. One goroutine writes.
+type head struct {
+	b    bytes.Buffer
+	also *tail
+}
+
+func (h *head) Write(p []byte) (int, error) {
+	h.b.Write(p[:min(len(p), outputHead-h.b.Len())])
+	return h.also.Write(p)
+}
+
+// tail keeps the end of what is written to it.
+type tail struct {
+	mu  sync.Mutex // both streams of a child are written here
+	b   []byte
+	cut bool // there was more before
+}
+
+func (t *tail) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.b = append(t.b, p[max(0, len(p)-tailKept):]...)
+	if over := len(t.b) - tailKept; over > 0 || len(p) > tailKept {
+		t.b, t.cut = t.b[max(0, over):], true
+	}
+	return len(p), nil
+}
+
+// String is the text as it may be shown: its last lines, valid UTF-8, without control characters and without the passwords of URLs.
+func (t *tail) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	b := t.b
+	if t.cut { // what may be the second half of a URL goes: its password would not be known as one
+		b = b[bytes.IndexAny(b, "\n ")+1:]
+	}
+	text := strings.Map(func(r rune) rune {
+		if r == unicode.ReplacementChar || unicode.IsControl(r) && r != '\n' && r != '\t' {
+			return -1
+		}
+		return r
+	}, redact(string(b)))
+	return strings.TrimSpace(strings.ToValidUTF8(text[max(0, len(text)-outputTail):], ""))
+}
+
+var urlSecret = regexp.MustCompile(`(://)[^/\s]+@`)
+
+// redact takes user names and passwords out of the URLs in a text.
+func redact(text string) string { return urlSecret.ReplaceAllString(text, "${1}***@") }
+
+func redactAll(texts []string) []string {
+	shown := make([]string, 0, len(texts))
+	for _, t := range texts {
+		shown = append(shown, redact(t))
+	}
+	return shown
+}

@@ -1,0 +1,173 @@
+package pool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// sh runs a shell script as a child of a build.
+func sh(ctx context.Context, t *testing.T, script string) (finished, error) {
+	t.Helper()
+	return run(ctx, child{argv: []string{"/bin/sh", "-c", script}, dir: t.TempDir(), env: []string{"PATH=" + os.Getenv("PATH")}, mark: t.TempDir()})
+}
+
+// goneSoon fails the test if the process whose pid stands in the file lives on.
+func goneSoon(t *testing.T, pidFile string) {
+	t.Helper()
+	data, err := os.ReadFile(pidFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(data)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 200 {
+		if _, alive := startTime(pid); !alive {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Errorf("the process %d lives on", pid)
+}
+
+func TestAChildsAnswerAndItsLastLinesAreKept(t *testing.T) {
+	done, err := sh(t.Context(), t, `echo answer; echo complaint >&2; pwd; echo "$RUNT_BUILD_OF"`)
+	lines := strings.Split(strings.TrimSpace(string(done.stdout)), "\n")
+	if err != nil || lines[0] != "answer" || len(lines) != 3 || !filepath.IsAbs(lines[1]) || !filepath.IsAbs(lines[2]) {
+		t.Errorf("%v: %q", err, done.stdout)
+	}
+	if !strings.Contains(done.output, "complaint") || !strings.Contains(done.output, "answer") {
+		t.Errorf("%q", done.output)
+	}
+}
+
+func TestWhatHoldsTheOutputIsEndedWithTheChild(t *testing.T) {
+	pid := filepath.Join(t.TempDir(), "pid")
+	began := time.Now()
+	done, err := sh(t.Context(), t, fmt.Sprintf(`sleep 600 & echo $! > %s; echo done`, pid))
+	if err != nil || string(done.stdout) != "done\n" || time.Since(began) > 10*time.Second {
+		t.Errorf("%v after %s: %q", err, time.Since(began), done.stdout)
+	}
+	goneSoon(t, pid)
+}
+
+func TestAChildThatIgnoresEverySignalEndsByItsDeadline(t *testing.T) {
+	pid := filepath.Join(t.TempDir(), "pid")
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	began := time.Now()
+	_, err := sh(ctx, t, fmt.Sprintf(`trap '' TERM INT HUP; (trap '' TERM; sleep 600) & echo $! > %s; while :; do sleep 1; done`, pid))
+	if !errors.Is(err, context.DeadlineExceeded) || time.Since(began) > 10*time.Second {
+		t.Errorf("%v after %s", err, time.Since(began))
+	}
+	goneSoon(t, pid)
+}
+
+func TestAFloodOfOutputIsBounded(t *testing.T) {
+	done, err := sh(t.Context(), t, `i=0; while [ $i -lt 160 ]; do printf '%065536d' 7 >&2; i=$((i+1)); done; echo >&2; echo the end >&2`)
+	if err != nil || len(done.output) > outputTail || !strings.HasSuffix(done.output, "the end") {
+		t.Errorf("%v: %d bytes, %q", err, len(done.output), done.output[max(0, len(done.output)-20):])
+	}
+	done, err = sh(t.Context(), t, `head -c 20000000 /dev/zero`)
+	if err != nil || len(done.stdout) != outputHead {
+		t.Errorf("%v: %d bytes", err, len(done.stdout))
+	}
+}
+
+func TestAQuestionGetsTheEndOfInput(t *testing.T) {
+	done, err := sh(t.Context(), t, `if read answer; then echo "got $answer"; else echo end; fi`)
+	if err != nil || string(done.stdout) != "end\n" {
+		t.Errorf("%v: %q", err, done.stdout)
+	}
+}
+
+func TestHowAChildEndedIsTold(t *testing.T) {
+	for script, want := range map[string]string{
+		"exit 3":         "exit status 3",
+		"kill -KILL $$":  "signal: killed",
+		"kill -SEGV $$":  "signal: segmentation fault",
+		"exec /no/such":  "exit status 127",
+		"kill -TERM -$$": "signal: terminated",
+	} {
+		_, err := sh(t.Context(), t, script)
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) || !strings.HasPrefix(exit.ProcessState.String(), want) {
+			t.Errorf("%s: %v", script, err)
+		}
+	}
+	_, err := run(t.Context(), child{argv: []string{filepath.Join(t.TempDir(), "missing")}, dir: t.TempDir()})
+	if !errors.Is(err, os.ErrNotExist) {
+		t.Error(err)
+	}
+}
+
+func TestNoZombiesAreLeft(t *testing.T) {
+	for i := range 100 {
+		if _, err := sh(t.Context(), t, fmt.Sprintf("true & exit %d", i%2)); (err == nil) != (i%2 == 0) {
+			t.Fatal(err)
+		}
+	}
+	if n := ownZombies(t); n > 0 {
+		t.Errorf("%d zombies", n)
+	}
+}
+
+func TestSecretsAreTakenOutOfWhatIsShown(t *testing.T) {
+	for text, want := range map[string]string{
+		"https://user:pw@host/simple":            "https://***@host/simple",
+		"see https://tok@host, http://a:b@c/d":   "see https://***@host, http://***@c/d",
+		"git+ssh://git@host/x":                   "git+ssh://***@host/x",
+		"https://host/simple@1":                  "https://host/simple@1",
+		"mail me@home":                           "mail me@home",
+		"https://user:p@ss@host/x":               "https://***@host/x",
+		"two https://u:p@h/a https://u:p@h/b ok": "two https://***@h/a https://***@h/b ok",
+	} {
+		if got := redact(text); got != want {
+			t.Errorf("%s becomes %s", text, got)
+		}
+	}
+	var cut tail
+	_, _ = cut.Write([]byte("https://user:" + strings.Repeat("s", tailKept) + "ecret@host/x failed\nand so on\n"))
+	if got := cut.String(); got != "failed\nand so on" {
+		t.Errorf("%q", got)
+	}
+	var odd tail
+	_, _ = odd.Write([]byte("a\x1b[31mb\xff\x00c\td é\n\n"))
+	if got := odd.String(); got != "a[31mbc\td é" {
+		t.Errorf("%q", got)
+	}
+}
+
+func TestOnlyWhatConcernsABuildPassesToItsChildren(t *testing.T) {
+	in := map[string]bool{
+		"HOME": true, "PATH": true, "LANG": true, "LC_ALL": true, "HTTPS_PROXY": true, "no_proxy": true, "SSL_CERT_FILE": true,
+		"UV_INDEX": true, "UV_INDEX_MINE_PASSWORD": true, "UV_DEFAULT_INDEX": true, "UV_EXTRA_INDEX_URL": true, "UV_FIND_LINKS": true,
+		"UV_NATIVE_TLS": true, "UV_INSECURE_HOST": true, "UV_KEYRING_PROVIDER": true, "UV_PYTHON_INSTALL_MIRROR": true,
+		"PIP_INDEX_URL": true, "PIP_CERT": true, "XDG_CONFIG_HOME": true,
+		"VIRTUAL_ENV": false, "CONDA_PREFIX": false, "CONDA_DEFAULT_ENV": false, "PYTHONHOME": false, "PYTHONPATH": false,
+		"PYTHONDONTWRITEBYTECODE": false, "UV_PROJECT": false, "UV_OFFLINE": false, "UV_LINK_MODE": false, "UV_CACHE_DIR": false,
+		"UV_CONFIG_FILE": false, "UV_SYSTEM_PYTHON": false, "UV_PYTHON": false, "LD_PRELOAD": false, "RUNT_BUILD_OF": false, "HOMEX": false,
+	}
+	var environ []string
+	for name := range in {
+		environ = append(environ, name+"=a=b")
+	}
+	out := childEnv(environ)
+	for name, want := range in {
+		if got := lookup(out, name) == "a=b"; got != want {
+			t.Errorf("%s passes: %t", name, got)
+		}
+	}
+	if got := lookup([]string{"A=1", "B=", "A=2"}, "A"); got != "2" {
+		t.Error(got)
+	}
+}

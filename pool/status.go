@@ -1,0 +1,221 @@
+package pool
+
+import (
+	"cmp"
+	"context"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Status is one pool, counted.
+type Status struct {
+	Name      string
+	Kind      string
+	Target    int
+	Available int // what an acquire would get now
+	Warming   int
+	Leased    int
+	Removing  int
+	Waiting   int
+	State     string // ready, warming, failing or off
+	Python    string
+	Packages  []string
+	Error     *StatusError // nil while builds succeed
+}
+
+// StatusError is why builds of a pool fail.
+type StatusError struct {
+	BuildError
+	Failures  int // in a row
+	Since     time.Time
+	NextRetry time.Time
+}
+
+// Info is one environment.
+type Info struct {
+	Manifest
+	Path  string
+	State State
+	Lease *Lease // nil unless leased
+	Alive bool   // the owner of the lease runs, or a process from the environment; told by List alone
+}
+
+// info copies what there is to tell. Callers hold mu.
+func (e *env) info() Info {
+	i := Info{Manifest: e.manifest, Path: e.dir, State: e.state, Lease: e.lease}
+	i.ID, i.Pool, i.Kind = e.id, e.pool, e.spec.Kind // a build has no manifest yet
+	return i
+}
+
+// Status counts the pools in the order of the configuration, or one pool. The error is *UnknownPoolError.
+func (m *Manager) Status(ctx context.Context, name string) ([]Status, error) {
+	if err := m.wait(ctx); err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if name != "" && m.pools[name] == nil {
+		return nil, m.unknown(name)
+	}
+	return m.status(name), nil
+}
+
+func (m *Manager) status(name string) []Status {
+	list := []Status{}
+	for _, pc := range m.cfg.Pools {
+		if name == "" || name == pc.Name {
+			list = append(list, m.statusOf(m.pools[pc.Name]))
+		}
+	}
+	return list
+}
+
+func (m *Manager) statusOf(p *pool) Status {
+	s := Status{
+		Name: p.cfg.Name, Kind: p.cfg.Spec.Kind, Target: p.cfg.Size, Waiting: len(p.waiters),
+		Python: p.cfg.Spec.Python, Packages: p.shown,
+	}
+	for _, e := range m.envs {
+		if e.pool != p.cfg.Name {
+			continue
+		}
+		switch e.state {
+		case Ready:
+			if p.fits(e) {
+				s.Available++
+			}
+		case Warming:
+			s.Warming++
+		case Leased:
+			s.Leased++
+		case Removing:
+			s.Removing++
+		}
+	}
+	switch {
+	case s.Target == 0:
+		s.State = "off"
+	case p.fail != nil:
+		s.State = "failing"
+	case s.Available < s.Target:
+		s.State = "warming"
+	default:
+		s.State = "ready"
+	}
+	if f := p.fail; f != nil {
+		s.Error = &StatusError{*f.err, f.count, f.since, f.next}
+	}
+	return s
+}
+
+// List returns the environments of a pool (or of all) in a state (or in any), by pool and age.
+func (m *Manager) List(ctx context.Context, pool string, state State) ([]Info, error) {
+	if err := m.wait(ctx); err != nil {
+		return nil, err
+	}
+	list, known := m.infos(pool, state)
+	if !known {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		return nil, m.unknown(pool)
+	}
+	orphaned := false
+	for i := range list {
+		l := list[i].Lease
+		list[i].Alive = l != nil && m.procs.alive(l.Owner)
+		orphaned = orphaned || l != nil && !list[i].Alive
+	}
+	if orphaned {
+		inUse := m.procs.users(m.store.envs())
+		for i := range list {
+			if _, used := inUse[list[i].ID]; used {
+				list[i].Alive = true
+			}
+		}
+	}
+	return list, nil
+}
+
+// infos is the list without a look at processes; known is false where the pool neither is configured nor has environments.
+func (m *Manager) infos(pool string, state State) (list []Info, known bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	list = []Info{}
+	known = pool == "" || m.pools[pool] != nil
+	for _, e := range m.envs {
+		known = known || e.pool == pool // a pool that is no longer configured may still have leases
+		if (pool == "" || e.pool == pool) && (state == "" || e.state == state) {
+			list = append(list, e.info())
+		}
+	}
+	slices.SortFunc(list, func(a, b Info) int {
+		return cmp.Or(strings.Compare(a.Pool, b.Pool), a.CreatedAt.Compare(b.CreatedAt), strings.Compare(a.ID, b.ID))
+	})
+	return list, known
+}
+
+// Size is what the environment takes on disk now, in bytes.
+func (i Info) Size() int64 {
+	if i.State == Ready {
+		return i.SizeBytes
+	}
+	return diskSize(i.Path)
+}
+
+// Watch returns the pools as they are now, and calls changed with each pool that is another than last told, at most every
+// interval, until ctx ends; the last change is always told. Where changed returns false it could not be told, and is later.
+func (m *Manager) Watch(ctx context.Context, interval time.Duration, changed func(Status) bool) ([]Status, error) {
+	first, err := m.Status(ctx, "")
+	if err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		return nil, ErrClosed
+	}
+	m.work.Go(func() { m.watch(ctx, interval, first, changed) })
+	return first, nil
+}
+
+func (m *Manager) watch(ctx context.Context, interval time.Duration, first []Status, changed func(Status) bool) {
+	told := map[string]Status{}
+	for _, s := range first {
+		told[s.Name] = s
+	}
+	for {
+		select { // also before the first: whoever asked reads the answer first
+		case <-ctx.Done():
+			return
+		case <-m.ctx.Done():
+			return
+		case <-time.After(interval):
+		}
+		m.mu.Lock()
+		now, next := m.status(""), m.change
+		m.mu.Unlock()
+		missed := false
+		for _, s := range now {
+			if reflect.DeepEqual(told[s.Name], s) {
+				continue
+			}
+			if changed(s) {
+				told[s.Name] = s
+			} else {
+				missed = true
+			}
+		}
+		if missed {
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-m.ctx.Done():
+			return
+		case <-next:
+		}
+	}
+}

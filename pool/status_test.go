@@ -1,0 +1,168 @@
+package pool
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+)
+
+// watching collects what a watch tells.
+type watching struct {
+	mu   sync.Mutex
+	told []Status
+	at   []time.Time
+	deaf bool
+}
+
+func (c *watching) add(s Status) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.deaf {
+		return false
+	}
+	c.told, c.at = append(c.told, s), append(c.at, time.Now())
+	return true
+}
+
+func (c *watching) last() Status {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.told[len(c.told)-1]
+}
+
+func TestAWatchTellsEachChangeAtMostTenTimesASecondAndTheLastAlways(t *testing.T) {
+	inBubble(t, sized(3), func(w *world) {
+		w.settled()
+		ctx, cancel := context.WithCancel(context.Background())
+		var c watching
+		first, err := w.Watch(ctx, 100*time.Millisecond, c.add)
+		if err != nil || len(first) != 1 || first[0].Available != 3 {
+			t.Fatalf("%+v, %v", first, err)
+		}
+		if w.pass(time.Hour); len(c.told) != 0 {
+			t.Errorf("told without a change: %+v", c.told)
+		}
+		for range 200 {
+			got := w.get(1)
+			w.pass(7 * time.Millisecond)
+			w.release(got.Env.ID)
+		}
+		w.pass(time.Minute)
+		if got := c.last(); got.Available != 3 || got.Warming+got.Leased+got.Removing != 0 {
+			t.Errorf("the last is %+v", got)
+		}
+		if len(c.told) < 10 {
+			t.Errorf("told %d times", len(c.told))
+		}
+		for i := 1; i < len(c.at); i++ {
+			if d := c.at[i].Sub(c.at[i-1]); d < 100*time.Millisecond {
+				t.Errorf("%s between two", d)
+			}
+		}
+		n := len(c.told)
+		c.mu.Lock()
+		c.deaf = true // the connection does not take it now
+		c.mu.Unlock()
+		w.get(1)
+		w.pass(time.Minute)
+		c.mu.Lock()
+		c.deaf = false
+		c.mu.Unlock()
+		w.pass(time.Second)
+		if got := c.last(); len(c.told) != n+1 || got.Leased != 1 {
+			t.Errorf("%d told, the last is %+v", len(c.told)-n, got)
+		}
+		cancel()
+		w.settled()
+		w.get(1)
+		if w.pass(time.Second); len(c.told) != n+1 {
+			t.Error("told after the end")
+		}
+	})
+}
+
+func TestAWatchTellsOfFailures(t *testing.T) {
+	inBubble(t, sized(1), func(w *world) {
+		w.settled()
+		ctx, cancel := context.WithCancel(context.Background())
+		defer cancel()
+		var c watching
+		if _, err := w.Watch(ctx, 100*time.Millisecond, c.add); err != nil {
+			t.Fatal(err)
+		}
+		w.b.set(func() { w.b.fail = failing(CauseNetwork) })
+		w.get(1)
+		w.pass(5 * time.Second)
+		if got := c.last(); got.State != "failing" || got.Error == nil || got.Error.Cause != CauseNetwork {
+			t.Errorf("the last is %+v", got)
+		}
+		w.b.set(func() { w.b.fail = nil })
+		w.pass(time.Minute)
+		if got := c.last(); got.State != "ready" || got.Error != nil {
+			t.Errorf("the last is %+v", got)
+		}
+	})
+}
+
+func TestStatusAndListTellWhatThereIs(t *testing.T) {
+	cfg := sized(1)
+	cfg.Pools[0].Spec = Spec{Kind: KindUV, Python: "3.13", Packages: []string{"ipykernel", "mine @ https://me:secret@host/mine.whl"}}
+	cfg.Pools = append(cfg.Pools, PoolConfig{Name: "conda", Spec: Spec{Kind: KindConda}})
+	inBubble(t, cfg, func(w *world) {
+		w.settled()
+		r := request(1, time.Hour)
+		r.Label = "nb"
+		got, err := w.Acquire(context.Background(), r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.pass(time.Minute)
+		list, err := w.Status(context.Background(), "")
+		if err != nil || len(list) != 2 || list[0].Name != "uv" || list[1].Name != "conda" || list[1].State != "off" {
+			t.Errorf("%+v, %v", list, err)
+		}
+		if want := []string{"ipykernel", "mine @ https://***@host/mine.whl"}; !slices.Equal(list[0].Packages, want) {
+			t.Errorf("the packages are %q", list[0].Packages)
+		}
+		var unknown *UnknownPoolError
+		if _, err := w.Status(context.Background(), "nope"); !errors.As(err, &unknown) || !slices.Equal(unknown.Pools, []string{"uv", "conda"}) {
+			t.Error(err)
+		}
+		infos, err := w.List(context.Background(), "uv", "")
+		if err != nil || len(infos) != 2 || infos[0].ID != got.Env.ID || infos[0].Lease.Label != "nb" || !infos[0].Alive || infos[1].Alive {
+			t.Errorf("%+v, %v", infos, err)
+		}
+		if infos[0].Size() <= 0 || infos[1].Size() != infos[1].SizeBytes {
+			t.Errorf("sizes %d and %d", infos[0].Size(), infos[1].Size())
+		}
+		if infos, err := w.List(context.Background(), "conda", ""); err != nil || infos == nil || len(infos) != 0 {
+			t.Errorf("%+v, %v", infos, err)
+		}
+		if _, err := w.List(context.Background(), "nope", ""); !errors.As(err, &unknown) {
+			t.Error(err)
+		}
+	})
+}
+
+func TestCallsWaitUntilTheDiskHasBeenReadAndNoLonger(t *testing.T) {
+	cfg := sized(1)
+	cfg.Dir = t.TempDir()
+	m, err := New(cfg, nil, nop)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
+	defer cancel()
+	if _, err := m.Status(ctx, ""); !errors.Is(err, context.DeadlineExceeded) {
+		t.Error(err)
+	}
+	if err := m.Stop(context.Background()); err != nil {
+		t.Error(err)
+	}
+	if _, err := m.Status(context.Background(), ""); !errors.Is(err, ErrClosed) {
+		t.Error(err)
+	}
+}

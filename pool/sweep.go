@@ -1,0 +1,118 @@
+package pool
+
+import (
+	"errors"
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+const (
+	lookEvery  = 5 * time.Second  // at owners, and at processes that run from an environment that is to go
+	stuckEvery = 10 * time.Minute // at what could not be removed
+)
+
+// sweeper ends the leases of owners that are gone, and moves what is to go into the trash; both only when no process runs from the
+// environment any more.
+func (m *Manager) sweeper() {
+	select {
+	case <-m.opened:
+	case <-m.ctx.Done():
+		return
+	}
+	for {
+		var again <-chan time.Time
+		if m.sweepOnce() {
+			again = time.After(lookEvery)
+		}
+		select {
+		case <-m.ctx.Done():
+			return
+		case <-m.sweep:
+		case <-again:
+		}
+	}
+}
+
+// suspect is an environment that goes if no process runs from it.
+type suspect struct {
+	e     *env
+	lease *Lease // nil: it is removing
+	user  proc
+}
+
+// sweepOnce looks once and says whether anything is left to look at later.
+func (m *Manager) sweepOnce() (more bool) {
+	now := time.Now()
+	m.mu.Lock()
+	var list []suspect
+	for _, e := range m.envs {
+		switch {
+		case e.state == Removing && now.Before(e.retryAt):
+			more = true
+		case e.state == Removing || e.lease != nil:
+			list = append(list, suspect{e, e.lease, e.user})
+			more = true
+		}
+	}
+	m.looking = more
+	m.mu.Unlock()
+	list = slices.DeleteFunc(list, func(s suspect) bool { return s.lease != nil && m.procs.alive(s.lease.Owner) || s.user.alive() })
+	if len(list) == 0 {
+		return more
+	}
+	inUse := m.procs.users(m.store.envs())
+	for _, s := range list {
+		switch user, used := inUse[s.e.id]; {
+		case used:
+			m.mu.Lock()
+			s.e.user = user
+			m.mu.Unlock()
+		case s.lease != nil:
+			m.orphaned(s.e, s.lease)
+		default:
+			m.remove(s.e)
+		}
+	}
+	return more
+}
+
+// orphaned ends a lease whose owner is gone.
+func (m *Manager) orphaned(e *env, lease *Lease) {
+	err := m.release(e.id, lease, "its owner has ended")
+	if errors.Is(err, ErrUnknownEnv) || errors.Is(err, ErrClosed) {
+		return // it was released or adopted meanwhile, or the next daemon sees to it
+	}
+	m.mu.Lock()
+	told := e.stuck
+	e.stuck = err != nil
+	m.mu.Unlock()
+	switch {
+	case err == nil:
+		m.log.Info("the owner of an environment has ended", zap.String("env", e.id), zap.Int("owner_pid", lease.Owner.PID))
+	case !told:
+		m.log.Warn("the owner of an environment has ended, and its lease cannot be; trying again", zap.String("env", e.id), zap.Error(err))
+	}
+}
+
+// remove takes the folder of e away, and then e itself.
+func (m *Manager) remove(e *env) {
+	err := m.store.discard(e.id)
+	if err == nil {
+		err = m.store.end(e.id)
+	}
+	wake(m.trash)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err != nil {
+		if !e.stuck {
+			m.log.Warn("an environment cannot be removed; trying again now and then", zap.String("env", e.id), zap.Error(err))
+		}
+		e.stuck, e.retryAt = true, time.Now().Add(stuckEvery)
+		return
+	}
+	delete(m.envs, e.id)
+	m.changed()
+	m.lookSoon()
+}

@@ -1,0 +1,29 @@
+#!/bin/sh
+# A stand-in for Python: in an environment it says what verify.py says; elsewhere it tells its version, and fetches uv.
+here=$(dirname "$0")
+case "$*" in
+"-m venv "*)
+	[ -e "$here/fail.ensurepip" ] && { echo "The virtual environment was not created successfully because ensurepip is not available." >&2; exit 1; }
+	mkdir -p "$3/bin"
+	cp "$0" "$3/bin/python"
+	[ -e "$here/fail.pip" ] && cp "$here/fail.pip" "$3/bin/"
+	exit 0 ;;
+"-m pip "*)
+	env > "${PIP_LOG:-/dev/null}"
+	[ -e "$here/fail.pip" ] && { cat "$here/fail.pip" >&2; exit 1; }
+	target=$(dirname "$here")
+	while [ $# -gt 0 ]; do
+		[ "$1" = --target ] && target=$2
+		shift
+	done
+	mkdir -p "$target/bin"
+	printf '#!/bin/sh\n' > "$target/bin/uv"
+	chmod +x "$target/bin/uv" ;;
+*sys.version_info*ipykernel*|*ipykernel*)
+	env="$(dirname "$here")"
+	site="$env/lib/python3.13/site-packages"
+	[ -e "$site/ipykernel/__init__.py" ] || { echo "ModuleNotFoundError: No module named 'ipykernel'" >&2; exit 1; }
+	printf '{"version":"3.13.1","site_packages":"%s","sentinels":["%s/ipykernel/__init__.py","%s/zmq/x.so"]}' "$site" "$site" "$site" ;;
+*version_info*)
+	[ -e "$here/version" ] && cat "$here/version" || exit 1 ;;
+esac

@@ -1,0 +1,222 @@
+package pool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// tree makes n files in folders below dir.
+func tree(t *testing.T, dir string, n int) {
+	t.Helper()
+	for i := range n {
+		sub := filepath.Join(dir, fmt.Sprint(i%7), "x")
+		if err := errors.Join(os.MkdirAll(sub, 0o700), os.WriteFile(filepath.Join(sub, fmt.Sprint(i)), nil, 0o400)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func never() error { return nil }
+
+func TestATreeIsRemovedWithoutFollowingLinks(t *testing.T) {
+	outside, dir := t.TempDir(), filepath.Join(t.TempDir(), "tree")
+	tree(t, outside, 10)
+	tree(t, dir, 300)
+	if err := errors.Join(
+		os.Symlink(outside, filepath.Join(dir, "link")),
+		os.Symlink("/nowhere", filepath.Join(dir, "dangling")),
+		syscall.Mkfifo(filepath.Join(dir, "fifo"), 0o600),
+		os.Chmod(filepath.Join(dir, "3"), 0o500),
+		os.Chmod(filepath.Join(dir, "4"), 0),
+	); err != nil {
+		t.Fatal(err)
+	}
+	if err := removeTree(dir, never); err != nil || exists(dir) {
+		t.Errorf("%v; it is there: %t", err, exists(dir))
+	}
+	if entries, err := os.ReadDir(outside); err != nil || len(entries) != 7 {
+		t.Errorf("outside are %v, %v", entries, err)
+	}
+	if err := removeTree(dir, never); err != nil {
+		t.Errorf("what is gone: %v", err)
+	}
+}
+
+func TestRemovingEndsWhenItIsTold(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "tree")
+	tree(t, dir, 1000)
+	stop := errors.New("enough")
+	if err := removeTree(dir, func() error { return stop }); !errors.Is(err, stop) {
+		t.Error(err)
+	}
+	left := 0
+	_ = filepath.WalkDir(dir, func(string, fs.DirEntry, error) error { left++; return nil })
+	if left < 900 {
+		t.Errorf("%d are left of 1000", left)
+	}
+}
+
+// undeletable makes path a folder that even root cannot delete while a file system is mounted there; it is undone with the test.
+func undeletable(t *testing.T, path string) {
+	t.Helper()
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	mountTmpfs(t, path, "1m")
+}
+
+func TestDebrisThatCannotBeDeletedIsSaidOnceAndKeepsNothingElse(t *testing.T) {
+	inBubble(t, sized(1), func(w *world) {
+		w.settled()
+		undeletable(t, filepath.Join(w.store.trash(), "uv-aaaaaaaa", "bin"))
+		tree(t, filepath.Join(w.store.trash(), "uv-aaaaaaaa", "lib"), 100)
+		tree(t, filepath.Join(w.store.trash(), "uv-bbbbbbbb"), 100)
+		w.crash()
+		w.start()
+		w.pass(time.Hour)
+		if got := w.trashed(); len(got) != 1 || exists(filepath.Join(w.store.trash(), "uv-aaaaaaaa", "lib")) {
+			t.Errorf("in the trash are %v", got)
+		}
+		w.release(w.get(1).Env.ID)
+		w.pass(time.Hour)
+		if lines := w.said("cannot be deleted"); len(lines) != 1 || len(w.trashed()) != 1 {
+			t.Errorf("the log says %s; in the trash are %v", lines, w.trashed())
+		}
+	})
+}
+
+func TestTheTrashIsNotEmptiedBesideABuild(t *testing.T) {
+	inBubble(t, sized(1), func(w *world) {
+		w.settled()
+		w.b.set(func() { w.b.takes = time.Minute })
+		w.release(w.get(1).Env.ID)
+		w.pass(time.Minute)
+		if n := len(w.trashed()); n != 1 {
+			t.Fatalf("%d are in the trash", n)
+		}
+		if w.pass(20 * time.Second); len(w.trashed()) != 0 {
+			t.Error("and it stays there")
+		}
+	})
+}
+
+func TestAnEnvironmentMayBeThrownOntoItsOwnNameInTheTrash(t *testing.T) {
+	s, err := openStore(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		tree(t, s.env("uv-01234567"), 3)
+		if err := s.discard("uv-01234567"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	entries, err := os.ReadDir(s.trash())
+	if err != nil || len(entries) != 3 || exists(s.env("uv-01234567")) {
+		t.Errorf("%v, %v", entries, err)
+	}
+	if err := s.discard("uv-01234567"); err != nil {
+		t.Errorf("what is gone: %v", err)
+	}
+	if err := os.Symlink(t.TempDir(), s.env("uv-01234567")); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.discard("uv-01234567"); err == nil || !exists(s.env("uv-01234567")) {
+		t.Errorf("a link was thrown away: %v", err)
+	}
+	if !s.known("uv-01234567") || s.known("uv-76543210") {
+		t.Error("known is wrong")
+	}
+}
+
+func TestGCSaysWhatItWouldRemoveAndThenRemovesIt(t *testing.T) {
+	inBubble(t, sized(2), func(w *world) {
+		w.settled()
+		a, b := w.get(1).Env.ID, w.get(2).Env.ID
+		w.pass(time.Minute)
+		w.p.use(a, true)
+		w.release(a)
+		w.release(b)
+		w.settled()
+		tree(t, filepath.Join(w.store.envs(), "mine"), 3)
+		want := func(dry bool, removed int) {
+			t.Helper()
+			c, err := w.GC(context.Background(), dry)
+			if err != nil || len(c.Removed) != removed || c.Kept != 3 || len(c.Strays) != 1 || c.Strays[0].ID != "mine" {
+				t.Errorf("dry %t: %+v, %v", dry, c, err)
+			}
+			for _, i := range c.Removed {
+				if i.ID != b || i.Size <= 0 || i.Reason == "" || exists(i.Path) != dry {
+					t.Errorf("dry %t: %+v", dry, i)
+				}
+			}
+		}
+		want(true, 1)
+		want(true, 1)
+		want(false, 1)
+		want(false, 0)
+	})
+}
+
+func TestLeasesAndReleasesWorkOnAFullDisk(t *testing.T) {
+	dir := t.TempDir()
+	mountTmpfs(t, dir, "1m")
+	cfg := sized(2)
+	cfg.Dir = dir
+	m := runManager(t, cfg)
+	defer func() { _ = m.Stop(context.Background()) }()
+	wait := func(available int) {
+		t.Helper()
+		for range 500 {
+			if list, err := m.Status(context.Background(), ""); err != nil || list[0].Available == available {
+				return
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		t.Fatalf("never %d available", available)
+	}
+	wait(2)
+	f, err := os.Create(filepath.Join(dir, "filler"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for err == nil {
+		_, err = f.Write(make([]byte, 512))
+	}
+	if !errors.Is(err, syscall.ENOSPC) {
+		t.Fatal(err)
+	}
+	owner, _ := OwnerOf(os.Getpid())
+	var ids []string
+	for range 2 {
+		got, err := m.Acquire(context.Background(), Request{Pool: "uv", Owner: owner})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, got.Env.ID)
+	}
+	_, err = m.Acquire(context.Background(), Request{Pool: "uv", Owner: owner, Wait: 5 * time.Second})
+	var failed *FailedError
+	if !errors.As(err, &failed) || failed.Build.Cause != CauseDiskFull {
+		t.Errorf("a build on a full disk: %v", err)
+	}
+	if err := m.Release(context.Background(), ids[0]); err != nil {
+		t.Error(err)
+	}
+	if err := errors.Join(m.Stop(context.Background()), f.Close(), os.Remove(f.Name())); err != nil {
+		t.Fatal(err)
+	}
+	m = runManager(t, cfg)
+	wait(2)
+	list, err := m.List(context.Background(), "", Leased)
+	if err != nil || len(list) != 1 || list[0].ID != ids[1] {
+		t.Errorf("%+v, %v", list, err)
+	}
+}

@@ -1,0 +1,132 @@
+package pool
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"go.uber.org/zap"
+)
+
+// UVConfig says how environments are built with uv.
+type UVConfig struct {
+	Path     string // of uv; empty: looked up, then fetched
+	IndexURL string // empty: uv's own rules
+	Copy     bool   // no file is shared between environments
+}
+
+// UV builds environments with uv. It needs nothing but a Python on the machine: where uv is not there, it is fetched once.
+type UV struct {
+	log     *zap.Logger
+	dir     string   // the state directory
+	environ []string // of the daemon
+
+	elsewhere []string // folders that are searched beside those of PATH
+
+	mu        sync.Mutex // guards cfg and what follows
+	cfg       UVConfig
+	tool      string        // path of uv, once found
+	fetching  chan struct{} // held by whoever looks for uv or fetches it
+	tidied    sync.Once
+	pythons   []interpreter // of this machine, as uv listed them; nil: to be listed
+	ownCache  bool          // it was said that uv's usual cache cannot be used
+	resolving chan struct{} // held by whoever makes a lock file
+}
+
+// NewUV makes a Builder that keeps uv, lock files and its cache below dir where there is no better place. environ is the daemon's
+// own environment, of which the children get what concerns them.
+func NewUV(dir string, cfg UVConfig, environ []string, log *zap.Logger) *UV {
+	return &UV{
+		log: log, dir: dir, environ: environ, elsewhere: elsewhere, cfg: cfg,
+		fetching: make(chan struct{}, 1), resolving: make(chan struct{}, 1),
+	}
+}
+
+// Configure puts cfg in force for the builds to come.
+func (u *UV) Configure(cfg UVConfig) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if cfg != u.cfg {
+		u.cfg, u.tool, u.pythons = cfg, "", nil
+	}
+}
+
+func (u *UV) config() UVConfig {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.cfg
+}
+
+// Build makes a venv at dir, installs the locked set into it, from uv's cache where that has it all, and verifies it.
+func (u *UV) Build(ctx context.Context, spec Spec, dir string, progress func(Stage)) (Built, error) {
+	tool, err := u.find(ctx, dir, progress)
+	if err != nil {
+		return Built{}, err
+	}
+	python, err := u.interpreter(ctx, tool, dir, spec.Python, progress)
+	if err != nil {
+		return Built{}, err
+	}
+	lock, err := u.lock(ctx, tool, dir, spec, python, progress)
+	if err != nil {
+		return Built{}, err
+	}
+	progress(Stage{Name: StageInstalling, Message: "making a venv with Python " + python.Version})
+	if _, err := u.uv(ctx, tool, dir, append([]string{"venv", "--no-project"}, append(python.args(), dir)...)...); err != nil {
+		u.forgetPythons() // it may be the interpreter that is gone
+		return Built{}, err
+	}
+	err = u.install(ctx, tool, lock, dir, progress)
+	if err == nil {
+		progress(Stage{Name: StageVerifying, Message: "importing the kernel"})
+		var built Built
+		if built, err = u.verified(ctx, dir); err == nil {
+			return built, nil
+		}
+	}
+	switch causeOf(err) {
+	case CausePackageNotFound, CauseUnsatisfiable, CauseCorrupt, CauseVerifyFailed:
+		_ = os.Remove(lock) // what it names can no longer be had, or does not go together: the next build resolves anew
+	}
+	return Built{}, err
+}
+
+func causeOf(err error) string {
+	var b *BuildError
+	if errors.As(err, &b) {
+		return b.Cause
+	}
+	return ""
+}
+
+func venvPython(dir string) string { return filepath.Join(dir, "bin", "python") }
+
+// uv runs uv and tells the kind of its failure. mark is the environment that is being built, if any.
+func (u *UV) uv(ctx context.Context, tool, mark string, args ...string) (finished, error) {
+	cwd, err := u.workdir()
+	if err != nil {
+		return finished{}, err
+	}
+	done, err := run(ctx, child{argv: append([]string{tool}, args...), dir: cwd, env: u.uvEnv(), mark: mark})
+	if err == nil {
+		return done, nil
+	}
+	if ctx.Err() != nil {
+		return done, &BuildError{Cause: CauseTimeout, Message: "uv was ended", Output: done.output} // the caller knows why
+	}
+	if errors.Is(err, os.ErrNotExist) || errors.Is(err, os.ErrPermission) {
+		u.mu.Lock()
+		u.tool = "" // it was removed: look again
+		u.mu.Unlock()
+	}
+	step := args[0]
+	if step == "pip" || step == "python" {
+		step += " " + args[1]
+	}
+	return done, uvError(step, done.output, err)
+}
+
+// tools is the folder of what builds need, and the mark of children that build no one environment.
+func (u *UV) tools() string { return filepath.Join(u.dir, "tools") }

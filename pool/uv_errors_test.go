@@ -1,0 +1,79 @@
+package pool
+
+import (
+	"context"
+	"errors"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+func TestTheCauseOfAFailureIsReadFromWhatTheToolSays(t *testing.T) {
+	for _, c := range []struct{ output, cause, pkg, message string }{
+		{
+			"error: No solution found when resolving dependencies\n  cause: Because ipykernell-zzz was not found in the package registry and you require ipykernell-zzz, we can conclude that your requirements are unsatisfiable.",
+			CausePackageNotFound, "ipykernell-zzz", "the package ipykernell-zzz is not in the index",
+		},
+		{
+			"error: No solution found when resolving dependencies\n  cause: Because you require ipykernel==7.1 and ipykernel<6, we can conclude that your requirements are unsatisfiable.",
+			CauseUnsatisfiable, "", "the packages cannot be installed together",
+		},
+		{
+			"error: No solution found when resolving dependencies\n  cause: Because there is no version of ipykernel==99 and you require ipykernel==99, we can conclude that your requirements are unsatisfiable.",
+			CauseUnsatisfiable, "", "",
+		},
+		{
+			"error: No solution found when resolving dependencies\n  cause: Because six was not found in the cache and you require six==1.17.0, we can conclude that your requirements are unsatisfiable.\n\nhint: Packages were unavailable because the network was disabled.",
+			CauseNetwork, "", "the package index cannot be reached",
+		},
+		{
+			"error: Failed to download `six==1.17.0`\n  cause: Network connectivity is disabled, but the requested data wasn't found in the cache: https://host/six.whl",
+			CauseNetwork, "", "",
+		},
+		{
+			"error: Request failed after 3 retries in 7.2s\n  cause: Failed to fetch: https://nope.invalid/simple/six/\n  cause: dns error\n  cause: failed to lookup address information: Name or service not known",
+			CauseNetwork, "", "",
+		},
+		{"error: Failed to fetch: http://host/simple/six/\n  cause: tcp connect error\n  cause: Connection refused (os error 111)", CauseNetwork, "", ""},
+		{"error: Failed to fetch: http://host/simple/six/\n  cause: HTTP status server error (500 Internal Server Error) for url (http://host/)", CauseNetwork, "", ""},
+		{
+			"error: No solution found when resolving dependencies\n  cause: Because six was not found in the package registry and you require six, we can conclude that your requirements are unsatisfiable.\n\nhint: An index URL (http://host/simple) could not be queried due to a lack of valid authentication credentials (401 Unauthorized)",
+			CauseAuth, "", "the package index refused access",
+		},
+		{"hint: An index (http://host/simple) returned a 403 Forbidden error. Check that the index URL is correct and the credentials are valid.", CauseAuth, "", ""},
+		{"error: Failed to download `six==1.17.0`\n  cause: Hash mismatch for `six==1.17.0`\n\n  Expected:\n    sha256:00", CauseCorrupt, "", "a downloaded file is damaged"},
+		{"ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE.", CauseCorrupt, "", ""},
+		{"error: failed to write to file `/x/y`: No space left on device (os error 28)", CauseDiskFull, "", "the disk is full"},
+		{"error: Failed to create virtual environment\n  cause: failed to create directory `ro/v`: Read-only file system (os error 30)", CausePermission, "", "a file cannot be written"},
+		{"error: failed to open file `/x/.lock`: Permission denied (os error 13)", CausePermission, "", ""},
+		{"error: No interpreter found at path `/usr/bin/python3.99`", CausePythonMissing, "", "no suitable Python was found"},
+		{"error: Failed to inspect Python interpreter from first executable in the search path at `/x/python3.6`", CausePythonMissing, "", ""},
+		{"error: Failed to build `pycrypto==2.6.1`\n  cause: The build backend returned an error\n\n  src/x.c: error: Permission denied", CauseOther, "pycrypto", "the package pycrypto cannot be built from its source here"},
+		{"error: Couldn't parse requirement in `requirements.in` at position 0\n  cause: Expected one of `@`", CauseOther, "", "one of the packages is written in a way that uv cannot read"},
+		{"WARNING: Retrying after connection broken by 'NewConnectionError: Connection refused'\nERROR: No matching distribution found for uv==0.13.9", CauseNetwork, "", ""},
+		{"ERROR: No matching distribution found for uv==0.13.9", CausePackageNotFound, "uv", ""},
+		{"error: it is Monday", CauseOther, "", "uv pip sync ended with exit status 2"},
+		{"", CauseOther, "", "uv pip sync ended with exit status 2 and said nothing"},
+	} {
+		b := uvError("pip sync", c.output, exitWith(t, "exit 2"))
+		if b.Cause != c.cause || b.Package != c.pkg || c.message != "" && b.Message != c.message || b.Hint == "" || b.Output != c.output {
+			t.Errorf("%s\n%+v", c.output, b)
+		}
+	}
+	if b := uvError("venv", "", exitWith(t, "kill -KILL $$")); !strings.Contains(b.Message, "uv venv ended with signal: killed") {
+		t.Error(b)
+	}
+	if b := uvError("venv", "", errors.New("exec format error")); b.Message != "uv venv cannot be run: exec format error" {
+		t.Error(b)
+	}
+}
+
+func exitWith(t *testing.T, script string) error {
+	t.Helper()
+	var exit *exec.ExitError
+	if err := exec.CommandContext(context.Background(), "/bin/sh", "-c", script).Run(); errors.As(err, &exit) {
+		return exit
+	}
+	t.Fatal("it did not fail")
+	return nil
+}

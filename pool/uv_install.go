@@ -1,0 +1,109 @@
+package pool
+
+import (
+	"context"
+	_ "embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"syscall"
+)
+
+// install brings the venv at dir to exactly what the lock says: without the network where the cache has everything, else with it,
+// else asking the index anew. That last try also undoes what a half failed one left, which uv would take for installed.
+func (u *UV) install(ctx context.Context, tool, lock, dir string, progress func(Stage)) error {
+	var err error
+	for i, try := range []struct {
+		stage Stage
+		flag  []string
+	}{
+		{Stage{Name: StageInstalling, Message: "installing from the cache"}, []string{"--offline"}},
+		{Stage{Name: StageDownloading, Message: "downloading what the cache lacks"}, nil},
+		{Stage{Name: StageDownloading, Message: "downloading everything anew"}, []string{"--reinstall"}},
+	} {
+		progress(try.stage)
+		_, err = u.uv(ctx, tool, dir, append([]string{"pip", "sync", "--python", venvPython(dir), lock}, try.flag...)...)
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		switch c := causeOf(err); {
+		case c == CauseDiskFull, c == CausePermission, i > 0 && (c == CauseNetwork || c == CauseAuth):
+			return err // once more would end the same way
+		}
+	}
+	return err
+}
+
+//go:embed verify.py
+var verifyScript string
+
+// verified runs the environment's own Python, which imports the kernel, sees whether every file is there that was to be installed,
+// and tells what is there.
+func (u *UV) verified(ctx context.Context, dir string) (Built, error) {
+	complete := make(chan error, 1)
+	go func() { complete <- wholeSites(ctx, dir, nil) }() // on another core meanwhile
+	said, err := u.imports(ctx, dir)
+	if err := errors.Join(err, <-complete); err != nil {
+		var b *BuildError
+		if errors.As(err, &b) || ctx.Err() != nil {
+			return Built{}, err
+		}
+		return Built{}, &BuildError{Cause: CauseVerifyFailed, Message: "the environment was built, but is not whole: " + err.Error(), Hint: "it is tried again by itself"}
+	}
+	packages, err := distributions(said.SitePackages)
+	if err != nil {
+		return Built{}, &BuildError{Cause: CauseVerifyFailed, Message: "the environment's packages cannot be listed: " + err.Error()}
+	}
+	var names []string
+	for _, path := range append([]string{venvPython(dir), filepath.Join(dir, "pyvenv.cfg")}, said.Sentinels...) {
+		rel, err := filepath.Rel(dir, path)
+		if err != nil || strings.HasPrefix(rel, "..") {
+			return Built{}, &BuildError{
+				Cause: CauseVerifyFailed, Message: fmt.Sprintf("the kernel is not in the environment: %s was imported", path),
+				Hint: "add ipykernel to the pool's packages",
+			}
+		}
+		names = append(names, rel)
+	}
+	return Built{
+		Python: venvPython(dir), PythonVersion: said.Version, Packages: packages, Sentinels: names,
+		Variables:   map[string]*string{"VIRTUAL_ENV": &dir, "PYTHONHOME": nil, "CONDA_PREFIX": nil, "CONDA_DEFAULT_ENV": nil},
+		PathPrepend: []string{filepath.Join(dir, "bin")},
+	}, nil
+}
+
+// verifySays is what verify.py prints.
+type verifySays struct {
+	Version      string   `json:"version"`
+	SitePackages string   `json:"site_packages"`
+	Sentinels    []string `json:"sentinels"`
+}
+
+func (u *UV) imports(ctx context.Context, dir string) (verifySays, error) {
+	var said verifySays
+	cwd, err := u.workdir()
+	if err != nil {
+		return said, err
+	}
+	c := child{argv: []string{venvPython(dir), "-I", "-c", verifyScript}, dir: cwd, env: childEnv(u.environ), mark: dir}
+	done, err := run(ctx, c)
+	if ctx.Err() != nil {
+		return said, ctx.Err()
+	}
+	if err == nil {
+		err = json.Unmarshal(done.stdout, &said)
+	}
+	if err == nil {
+		return said, nil
+	}
+	b := &BuildError{
+		Cause: CauseVerifyFailed, Message: "the environment was built, but its Python cannot import the kernel", Output: done.output,
+		Hint: "see the output; the pool's packages may not go together",
+	}
+	if errors.Is(err, syscall.EACCES) || strings.Contains(done.output, "failed to map segment") {
+		b.Hint = fmt.Sprintf("%s may be on a file system mounted noexec; cache_dir in the configuration names another place", u.dir)
+	}
+	return said, b
+}

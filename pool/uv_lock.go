@@ -1,0 +1,107 @@
+package pool
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/renameio/v2"
+	"go.uber.org/zap"
+)
+
+// lockPath is where the resolved set of a spec is kept. Versions of Python resolve differently.
+func (u *UV) lockPath(spec Spec, python interpreter) string {
+	return filepath.Join(u.dir, "locks", spec.Hash()+"-py"+python.minor()+".txt")
+}
+
+// lock returns the lock file of spec, and makes it where there is none. Builds side by side resolve once.
+func (u *UV) lock(ctx context.Context, tool, mark string, spec Spec, python interpreter, progress func(Stage)) (string, error) {
+	select {
+	case u.resolving <- struct{}{}:
+		defer func() { <-u.resolving }()
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
+	path := u.lockPath(spec, python)
+	if info, err := os.Stat(path); err == nil && info.Size() > 0 {
+		return path, nil
+	}
+	progress(Stage{Name: StageResolving, Message: "resolving " + strings.Join(redactAll(spec.Packages), ", ")})
+	return path, u.resolve(ctx, tool, mark, spec, python)
+}
+
+// resolve writes the lock file of spec: every distribution with its version and hashes.
+func (u *UV) resolve(ctx context.Context, tool, mark string, spec Spec, python interpreter) error {
+	lock := u.lockPath(spec, python)
+	if err := os.MkdirAll(filepath.Dir(lock), 0o700); err != nil {
+		return diskError(err)
+	}
+	tmp, err := os.MkdirTemp(filepath.Dir(lock), ".resolve-")
+	if err != nil {
+		return diskError(err)
+	}
+	defer os.RemoveAll(tmp)
+	in, out := filepath.Join(tmp, "requirements.in"), filepath.Join(tmp, "lock.txt")
+	if err := os.WriteFile(in, []byte(strings.Join(spec.Packages, "\n")+"\n"), 0o600); err != nil {
+		return diskError(err)
+	}
+	argv := append([]string{"pip", "compile", "--quiet", "--generate-hashes", "--no-header", "--no-annotate", "--output-file", out}, python.args()...)
+	if _, err := u.uv(ctx, tool, mark, append(argv, in)...); err != nil {
+		return err
+	}
+	data, err := os.ReadFile(out)
+	if err == nil {
+		err = renameio.WriteFile(lock, data, 0o600, renameio.WithTempDir(tmp))
+	}
+	if err != nil {
+		return diskError(err)
+	}
+	return nil
+}
+
+// Renew resolves spec anew where its lock file is older than age. Environments that are ready stay; those to come get the new set.
+func (u *UV) Renew(ctx context.Context, spec Spec, age time.Duration) error {
+	locks, err := filepath.Glob(filepath.Join(globEscape(u.dir), "locks", spec.Hash()+"-py*.txt"))
+	if err != nil || !slices.ContainsFunc(locks, func(l string) bool { return older(l, age) }) {
+		return err // the common case costs no process; where there is none, the next build makes it
+	}
+	tool, err := u.find(ctx, u.tools(), func(Stage) {})
+	if err != nil {
+		return err
+	}
+	u.forgetPythons() // a newer one may have come
+	python, err := u.interpreter(ctx, tool, u.tools(), spec.Python, func(Stage) {})
+	if err != nil {
+		return err
+	}
+	now := u.lockPath(spec, python)
+	for _, l := range locks {
+		if l != now && older(l, age) {
+			_ = os.Remove(l) // that Python is no longer used
+		}
+	}
+	if !slices.Contains(locks, now) || !older(now, age) {
+		return nil
+	}
+	return u.resolve(ctx, tool, u.tools(), spec, python)
+}
+
+func older(path string, age time.Duration) bool {
+	info, err := os.Stat(path)
+	return err == nil && time.Since(info.ModTime()).Abs() >= age
+}
+
+// tidy removes what a killed daemon left of its work on tools and lock files.
+func (u *UV) tidy() {
+	for _, pattern := range []string{"tools/.fetch-*", "locks/.resolve-*"} {
+		paths, _ := filepath.Glob(filepath.Join(globEscape(u.dir), pattern)) // the pattern is well formed
+		for _, p := range paths {
+			if err := os.RemoveAll(p); err != nil {
+				u.log.Warn("what an earlier daemon left cannot be removed", zap.Error(err))
+			}
+		}
+	}
+}

@@ -1,0 +1,136 @@
+package pool
+
+import (
+	"bufio"
+	"context"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// distributions lists what is installed below a site-packages folder by the names of their metadata folders (PyPA's specification of
+// installed projects), sorted.
+func distributions(sitePackages string) ([]Package, error) {
+	entries, err := os.ReadDir(sitePackages)
+	if err != nil {
+		return nil, err
+	}
+	list := []Package{}
+	for _, e := range entries {
+		name, ok := strings.CutSuffix(e.Name(), ".dist-info")
+		if !ok {
+			continue
+		}
+		if name, version, ok := strings.Cut(name, "-"); ok {
+			list = append(list, Package{normalName(name), version})
+		}
+	}
+	slices.SortFunc(list, func(a, b Package) int { return strings.Compare(a.Name, b.Name) })
+	return list, nil
+}
+
+var nameRuns = regexp.MustCompile(`[-_.]+`)
+
+// normalName is the form in which two spellings of a distribution's name are equal (PEP 503).
+func normalName(name string) string { return strings.ToLower(nameRuns.ReplaceAllString(name, "-")) }
+
+// Verify looks through a finished environment: a power loss may have taken what was written last.
+func (u *UV) Verify(ctx context.Context, m Manifest, dir string) error {
+	written, err := os.Stat(filepath.Join(dir, manifestName))
+	if err != nil {
+		return err
+	}
+	if err := wholeSites(ctx, dir, written); err != nil {
+		return err
+	}
+	_, err = u.imports(ctx, dir)
+	return err
+}
+
+// wholeSites is whole for all site-packages folders of a venv.
+func wholeSites(ctx context.Context, dir string, manifest fs.FileInfo) error {
+	sites, err := filepath.Glob(filepath.Join(globEscape(dir), "lib", "python*", "site-packages"))
+	if err != nil || len(sites) == 0 {
+		return errors.New("it has no site-packages")
+	}
+	for _, site := range sites {
+		if err := whole(ctx, site, manifest); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// globEscape keeps a path from being taken for a pattern.
+func globEscape(path string) string {
+	return regexp.MustCompile(`[*?\[\\]`).ReplaceAllString(path, `\$0`)
+}
+
+// whole says whether each file that the installer recorded has its size, and nothing was added since the manifest was written, if it
+// was.
+func whole(ctx context.Context, site string, manifest fs.FileInfo) error {
+	entries, err := os.ReadDir(site)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		info, err := e.Info()
+		if err != nil {
+			return err
+		}
+		if manifest != nil && e.IsDir() && info.ModTime().After(manifest.ModTime()) {
+			return fmt.Errorf("%s was changed after the environment was finished", e.Name())
+		}
+		if strings.HasSuffix(e.Name(), ".dist-info") {
+			if err := recorded(site, filepath.Join(site, e.Name(), "RECORD")); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// recorded checks the sizes in a RECORD file: lines of path, hash and size (PyPA's specification of installed projects).
+func recorded(site, record string) error {
+	f, err := os.Open(record)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	lines := csv.NewReader(bufio.NewReader(f))
+	lines.FieldsPerRecord = -1
+	for {
+		fields, err := lines.Read()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", record, err)
+		}
+		if len(fields) < 3 || fields[2] == "" {
+			continue
+		}
+		want, err := strconv.ParseInt(fields[2], 10, 64)
+		if err != nil {
+			continue // not every tool writes it well
+		}
+		info, err := os.Stat(within(site, fields[0]))
+		if err != nil {
+			return err
+		}
+		if info.Size() != want {
+			return fmt.Errorf("%s has %d bytes, %d were installed", fields[0], info.Size(), want)
+		}
+	}
+}
