@@ -1,0 +1,123 @@
+package main
+
+import (
+	"context"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/fx"
+	"go.uber.org/fx/fxevent"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"runtimed/config"
+	"runtimed/pool"
+)
+
+// stopTime is what a clean stop may take, whatever is going on.
+const stopTime = 4 * time.Second
+
+func afterStopTime() <-chan time.Time { return time.After(stopTime + 500*time.Millisecond) }
+
+// daemon is what the parts share, and what main waits on.
+type daemon struct {
+	flags   config.Flags
+	auto    bool
+	at      paths
+	log     *zap.Logger
+	level   zap.AtomicLevel
+	cfg     atomic.Pointer[config.Config] // in force
+	started time.Time
+
+	stop   chan int      // an exit code: the daemon shall end
+	reload chan struct{} // the configuration shall be read again
+}
+
+// end asks main to stop the daemon; only the first one counts.
+func (d *daemon) end(code int) {
+	select {
+	case d.stop <- code:
+	default:
+	}
+}
+
+// newApp is the list of parts. They start in the order in which they need each other: locks, pools, socket; and stop in reverse.
+func newApp(d *daemon) *fx.App { return fx.New(parts(d)) }
+
+func parts(d *daemon) fx.Option {
+	return fx.Options(
+		fx.Supply(d),
+		fx.Provide(
+			func(lc fx.Lifecycle, d *daemon) *locks {
+				l := newLocks(d.at)
+				lc.Append(fx.StartStopHook(l.take, l.free))
+				return l
+			},
+			func(lc fx.Lifecycle, d *daemon, _ *locks) (*pools, error) {
+				p, err := newPools(d)
+				if err == nil {
+					lc.Append(fx.Hook{
+						OnStart: func(context.Context) error { p.Start(); return nil },
+						OnStop:  p.Stop,
+					})
+				}
+				return p, err
+			},
+			func(lc fx.Lifecycle, d *daemon, p *pools) *reloader {
+				r := newReloader(d, p)
+				lc.Append(fx.StartStopHook(r.start, r.stop))
+				return r
+			},
+			func(lc fx.Lifecycle, d *daemon, l *locks, p *pools, r *reloader) *endpoint {
+				e := newEndpoint(d, l, p, r)
+				lc.Append(fx.StartStopHook(e.start, e.stop))
+				return e
+			},
+		),
+		fx.Invoke(func(*endpoint) {}),
+		fx.WithLogger(func() fxevent.Logger {
+			l := &fxevent.ZapLogger{Logger: d.log}
+			l.UseLogLevel(zapcore.DebugLevel)
+			l.UseErrorLevel(zapcore.DebugLevel) // main says what went wrong
+			return l
+		}),
+	)
+}
+
+// pools is the manager and what it was made of.
+type pools struct {
+	*pool.Manager
+	uv *pool.UV
+}
+
+func newPools(d *daemon) (*pools, error) {
+	cfg := d.cfg.Load()
+	uv := pool.NewUV(d.at.state, uvConfig(cfg), os.Environ(), d.log.Named("uv"))
+	m, err := pool.New(poolConfig(cfg, d.at.state), map[string]pool.Builder{pool.KindUV: uv}, d.log.Named("pool"))
+	return &pools{m, uv}, err
+}
+
+// configure puts cfg in force and returns the names of the pools that are another than before.
+func (p *pools) configure(ctx context.Context, cfg *config.Config) ([]string, error) {
+	p.uv.Configure(uvConfig(cfg))
+	return p.Reconfigure(ctx, poolConfig(cfg, p.Dir()))
+}
+
+func uvConfig(cfg *config.Config) pool.UVConfig {
+	return pool.UVConfig{Path: cfg.UV.Path, IndexURL: cfg.UV.IndexURL, Copy: cfg.UV.Link == "copy"}
+}
+
+func poolConfig(cfg *config.Config, dir string) pool.Config {
+	c := pool.Config{
+		Dir: dir, Parallel: cfg.Build.Parallel, BuildTimeout: cfg.Build.Timeout,
+		MinFree: cfg.Build.MinFree, MaxSize: cfg.Build.MaxSize, LockAge: cfg.Build.LockAge,
+	}
+	for _, p := range cfg.Pools {
+		c.Pools = append(c.Pools, pool.PoolConfig{
+			Name: p.Name, Size: p.Size, MaxAge: p.MaxAge,
+			Spec: pool.Spec{Kind: p.Kind, Python: p.Python, Packages: p.Packages, Channels: p.Channels},
+		})
+	}
+	return c
+}

@@ -1,0 +1,136 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/gofrs/flock"
+	"go.uber.org/zap"
+)
+
+const lockName = "daemon.lock"
+
+// lockPatience is how long a lock is tried for: a daemon that was just killed may have left a child between fork and exec, which
+// still holds what its parent held.
+const lockPatience = 250 * time.Millisecond
+
+// heldError says who holds the lock.
+type heldError struct{ path, holder string }
+
+func (e *heldError) Error() string {
+	return fmt.Sprintf("another daemon runs%s: it holds %s", e.holder, e.path)
+}
+
+// locks are held for the life of the daemon: daemon.lock beside the socket and where the environments are, and the folder of the
+// environments itself, since people delete lock files, and two daemons could then each hold one of the same name. The kernel
+// frees them when the process ends, however it does.
+type locks struct {
+	at   paths
+	held []*flock.Flock // of files
+	envs *flock.Flock
+}
+
+func newLocks(at paths) *locks { return &locks{at: at} }
+
+// take takes all locks or none.
+func (l *locks) take() error {
+	files := []string{l.at.lock()}
+	if l.at.state != l.at.folder {
+		files = append(files, filepath.Join(l.at.state, lockName))
+	}
+	for _, path := range files {
+		if err := l.takeOne(path); err != nil {
+			l.free()
+			return err
+		}
+	}
+	envs := filepath.Join(l.at.state, "envs")
+	l.envs = flock.New(envs, flock.SetFlag(os.O_RDONLY))
+	if err := l.try(l.envs, files[len(files)-1]); err != nil {
+		l.free()
+		return err
+	}
+	return nil
+}
+
+// restore takes a lock again whose file was deleted: what is still held has no name any more, so it would keep nobody out.
+// Where a second daemon holds it at this moment, that one is about to end, since our socket answers.
+func (l *locks) restore(log *zap.Logger) {
+	for _, f := range l.held {
+		if now, err := os.Stat(f.Path()); err == nil && !l.names(now) || errors.Is(err, fs.ErrNotExist) {
+			err := l.takeOne(f.Path())
+			log.Warn("the lock file was deleted by somebody; it is taken again", zap.String("path", f.Path()), zap.Error(err))
+		}
+	}
+}
+
+// names says whether one of the locks that are held is that file.
+func (l *locks) names(file fs.FileInfo) bool {
+	for _, f := range l.held {
+		if info, err := f.Stat(); err == nil && os.SameFile(info, file) {
+			return true
+		}
+	}
+	return false
+}
+
+func (l *locks) takeOne(path string) error {
+	f := flock.New(path, flock.SetFlag(os.O_CREATE|os.O_RDWR), flock.SetPermissions(0o600))
+	if err := l.try(f, path); err != nil {
+		return err
+	}
+	l.held = append(l.held, f)
+	// for people and messages only: what counts is the lock itself
+	if err := os.WriteFile(path, fmt.Appendf(nil, "%d %s\n", os.Getpid(), l.at.socket), 0o600); err != nil {
+		return fmt.Errorf("writing %s: %w", path, err)
+	}
+	return nil
+}
+
+// try locks f or says why not; the file hint tells who holds it.
+func (l *locks) try(f *flock.Flock, hint string) error {
+	ok, err := f.TryLock()
+	for end := time.Now().Add(lockPatience); !ok && err == nil && time.Now().Before(end); ok, err = f.TryLock() {
+		time.Sleep(5 * time.Millisecond)
+	}
+	switch {
+	case ok:
+		return nil
+	case errors.Is(err, syscall.ENOLCK), errors.Is(err, syscall.ENOTSUP), errors.Is(err, syscall.ENOSYS):
+		err = fmt.Errorf("locking %s: this file system has no locks (%w), and without one two daemons could share the environments: set RUNTIMED_SOCKET and cache_dir to a local one", f.Path(), err)
+	case err != nil:
+		err = fmt.Errorf("locking %s: %w", f.Path(), err)
+	default:
+		err = &heldError{f.Path(), holder(hint, l.at.socket)}
+	}
+	_ = f.Close()
+	return err
+}
+
+// holder is what the lock file tells of who holds it.
+func holder(path, socket string) string {
+	data, err := os.ReadFile(path)
+	pid, where, _ := strings.Cut(strings.TrimSpace(string(data)), " ")
+	if err != nil || pid == "" {
+		return ""
+	}
+	if where == "" {
+		where = socket
+	}
+	return fmt.Sprintf(" (pid %s, socket %s)", pid, where)
+}
+
+func (l *locks) free() {
+	for _, f := range append(l.held, l.envs) {
+		if f != nil {
+			_ = f.Close() // frees it
+		}
+	}
+	l.held, l.envs = nil, nil
+}

@@ -1,0 +1,191 @@
+// Command runtimed keeps Python environments warm and lends them to whoever asks on its socket.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+	"go.uber.org/zap"
+
+	"runtimed/config"
+	"runtimed/rpc"
+)
+
+// The exit codes. A service manager starts a daemon again that ended with any other.
+const (
+	exitStopped = 0
+	exitUseless = 1 // starting again would end the same: the lock is held, or the configuration or a path is wrong
+	exitCrash   = 2
+)
+
+// buildVersion is set by the linker where a release is made.
+var buildVersion string
+
+func version() string {
+	if buildVersion != "" {
+		return buildVersion
+	}
+	if info, ok := debug.ReadBuildInfo(); ok {
+		if v := info.Main.Version; v != "" && v != "(devel)" {
+			return v
+		}
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" && len(s.Value) >= 12 {
+				return "devel-" + s.Value[:12]
+			}
+		}
+	}
+	return "devel"
+}
+
+func main() {
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// commandLine is all that runtimed understands.
+type commandLine struct {
+	Version kong.VersionFlag `help:"Print the version and exit."`
+	Run     runCommand       `cmd:"" default:"withargs" help:"Keep the pools filled and answer on the socket until told to stop (the default)."`
+}
+
+type runCommand struct {
+	Config        string `placeholder:"FILE" help:"Configuration file (default: $$RUNTIMED_CONFIG, else ~/.config/runt/config.toml)."`
+	Socket        string `placeholder:"PATH" help:"Listen here in place of where clients look; for tests."`
+	CacheDir      string `placeholder:"DIR" help:"Keep environments, lock files and tools here."`
+	UVPoolSize    *int   `name:"uv-pool-size" placeholder:"N" help:"Environments that the uv pool keeps ready; 0 turns it off."`
+	CondaPoolSize *int   `placeholder:"N" help:"The same for the conda pool."`
+	LogLevel      string `placeholder:"LEVEL" help:"debug, info, warn or error."`
+	Auto          bool   `hidden:"" help:"A command started this daemon by itself, so it ends when it has not been needed for idle_exit."`
+}
+
+func run(args []string, stdout, stderr io.Writer) int {
+	var line commandLine
+	exit := -1 // of kong, where it wants to exit
+	parser, err := kong.New(&line,
+		kong.Name("runtimed"),
+		kong.Description("Keeps Python environments warm and lends them to whoever asks on its socket."),
+		kong.Vars{"version": fmt.Sprintf("runtimed %s (protocol %d, %s, %s/%s)", version(), rpc.Protocol, runtime.Version(), runtime.GOOS, runtime.GOARCH)},
+		kong.Writers(stdout, stderr),
+		kong.Exit(func(code int) { exit = code }),
+	)
+	if err != nil {
+		panic(err) // the grammar above is wrong
+	}
+	_, err = parser.Parse(args)
+	switch {
+	case exit >= 0:
+		return exit
+	case err != nil:
+		return fail(stderr, err, "runtimed --help shows what there is")
+	}
+	return line.Run.run(stderr)
+}
+
+// fail prints an error and, where there is one, the next step.
+func fail(stderr io.Writer, err error, hint string) int {
+	fmt.Fprintf(stderr, "runtimed: error: %s\n", strings.ReplaceAll(err.Error(), "\n", "\nruntimed: error: "))
+	if hint != "" {
+		fmt.Fprintf(stderr, "runtimed: hint: %s\n", hint)
+	}
+	return exitUseless
+}
+
+func (c runCommand) run(stderr io.Writer) int {
+	flags := config.Flags{
+		Config: c.Config, Socket: c.Socket, CacheDir: c.CacheDir,
+		UVPoolSize: c.UVPoolSize, CondaPoolSize: c.CondaPoolSize, LogLevel: c.LogLevel,
+	}
+	cfg, err := config.Load(flags, os.Getenv)
+	if err != nil {
+		return fail(stderr, err, "check it with: runt config check")
+	}
+	at, err := places(cfg)
+	if err != nil {
+		return fail(stderr, err, "")
+	}
+	log, level, err := newLog(at, cfg.LogLevel, os.Stderr)
+	if err != nil {
+		return fail(stderr, err, "")
+	}
+	defer func() { _ = log.Sync() }() // a terminal cannot be synced, and says so
+	if err := at.prepare(log); err != nil {
+		return fail(stderr, err, "the folder must be yours alone and writable; cache_dir in the configuration and RUNTIMED_SOCKET name others")
+	}
+
+	d := &daemon{flags: flags, auto: c.Auto, at: at, log: log, level: level, stop: make(chan int, 1), reload: make(chan struct{}, 1)}
+	d.cfg.Store(cfg)
+	return d.run(stderr)
+}
+
+// run starts the parts, waits for a reason to stop, and stops them.
+func (d *daemon) run(stderr io.Writer) int {
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	app := newApp(d)
+	if err := app.Err(); err != nil {
+		return fail(stderr, rootCause(err), "")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), app.StartTimeout())
+	defer cancel()
+	if err := app.Start(ctx); err != nil {
+		var held *heldError
+		if errors.As(err, &held) || errors.Is(err, rpc.ErrSocketInUse) {
+			return fail(stderr, rootCause(err), "runt daemon info asks the one that runs; runt daemon stop ends it")
+		}
+		d.log.Error("the daemon cannot start", zap.Error(rootCause(err)))
+		return fail(stderr, rootCause(err), "")
+	}
+	code := d.wait(signals)
+	d.log.Info("stopping", zap.Int("code", code))
+	go func() { // a part that hangs must not keep us; what it leaves, the next start finds
+		<-afterStopTime()
+		d.log.Warn("stopping took too long; leaving the rest to the next start")
+		os.Exit(code)
+	}()
+	stopCtx, cancelStop := context.WithTimeout(context.Background(), stopTime)
+	defer cancelStop()
+	if err := app.Stop(stopCtx); err != nil {
+		d.log.Warn("stopping", zap.Error(rootCause(err)))
+	}
+	d.log.Info("stopped")
+	return code
+}
+
+// wait returns the exit code once there is a reason to stop.
+func (d *daemon) wait(signals <-chan os.Signal) int {
+	for {
+		select {
+		case code := <-d.stop:
+			return code
+		case s := <-signals:
+			if s != syscall.SIGHUP {
+				d.log.Info("signal", zap.Stringer("signal", s))
+				return exitStopped
+			}
+			select {
+			case d.reload <- struct{}{}:
+			default: // one is on its way
+			}
+		}
+	}
+}
+
+// rootCause is err without what fx wraps around it.
+func rootCause(err error) error {
+	for {
+		next := errors.Unwrap(err)
+		if next == nil || !strings.Contains(fmt.Sprintf("%T", err), "fx") && !strings.Contains(fmt.Sprintf("%T", err), "dig") {
+			return err
+		}
+		err = next
+	}
+}

@@ -1,0 +1,218 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"runtimed/config"
+	"runtimed/pool"
+	"runtimed/rpc"
+)
+
+// methods are the daemon's side of the contract: what each name does with the pools.
+type methods struct {
+	d        *daemon
+	pools    *pools
+	reloader *reloader
+	watches  watches
+}
+
+// table is every method there is, but rpc.discover, which the server makes of it.
+func (m *methods) table() []rpc.Method {
+	return []rpc.Method{
+		rpc.NewMethod(rpc.MethodInfo, "Who answers, since when, and where it keeps its things.", m.info),
+		rpc.NewMethod(rpc.MethodPing, "Answers, and does nothing else.", m.ping),
+		rpc.NewMethod(rpc.MethodReload, "Reads the configuration again; a bad one changes nothing.", m.reload),
+		rpc.NewMethod(rpc.MethodShutdown, "Stops the daemon; leases stay.", m.shutdown),
+		rpc.NewMethod(rpc.MethodSetLogLevel, "Changes the log level until the next start.", m.setLogLevel),
+		rpc.NewMethod(rpc.MethodStatus, "Counts the pools.", m.status),
+		rpc.NewMethod(rpc.MethodAcquire, "Leases an environment; waits in line where none is ready.", m.acquire),
+		rpc.NewMethod(rpc.MethodRelease, "Ends a lease; the environment is removed.", m.release),
+		rpc.NewMethod(rpc.MethodFlush, "Drops the ready environments and builds new ones.", m.flush),
+		rpc.NewMethod(rpc.MethodWatch, "Counts the pools now, and tells each change from then on.", m.watch),
+		rpc.NewMethod(rpc.MethodUnwatch, "Ends what pool.watch began on this connection.", m.unwatch),
+		rpc.NewMethod(rpc.MethodEnvList, "Lists the environments.", m.list),
+		rpc.NewMethod(rpc.MethodAdopt, "Gives a lease to another process.", m.adopt),
+		rpc.NewMethod(rpc.MethodGC, "Removes at once what is on its way out.", m.gc),
+	}
+}
+
+func (m *methods) info(ctx context.Context, p rpc.InfoParams) (rpc.Info, error) {
+	if p.Client != nil {
+		m.d.log.Debug("client", zap.String("name", p.Client.Name), zap.String("version", p.Client.Version), zap.Int("pid", rpc.PeerFrom(ctx).PID))
+	}
+	return rpc.Info{
+		Name: rpc.Name, Version: version(), Protocol: rpc.Protocol, PID: pid, StartedAt: m.d.started.UTC(),
+		Socket: m.d.at.socket, StateDir: m.pools.Dir(), ConfigPath: m.d.cfg.Load().Path, UptimeMS: time.Since(m.d.started).Milliseconds(),
+	}, nil
+}
+
+func (m *methods) ping(context.Context, rpc.None) (rpc.None, error) { return rpc.None{}, nil }
+
+func (m *methods) reload(ctx context.Context, _ rpc.None) (rpc.ReloadResult, error) {
+	changed, err := m.reloader.reload(ctx)
+	var faults config.Faults
+	if errors.As(err, &faults) {
+		return rpc.ReloadResult{}, rpc.Errorf(rpc.KindInvalidParams, "the configuration is wrong: %s", err).WithHint("correct it; the old one stays in force. runt config check looks at it again")
+	}
+	return rpc.ReloadResult{Changed: changed}, wireError(err)
+}
+
+func (m *methods) shutdown(context.Context, rpc.None) (rpc.None, error) {
+	m.d.log.Info("asked to stop")
+	m.d.end(exitStopped)
+	return rpc.None{}, nil
+}
+
+func (m *methods) setLogLevel(_ context.Context, p rpc.LogLevel) (rpc.LogLevel, error) {
+	if err := m.d.level.UnmarshalText([]byte(p.Level)); err != nil {
+		return rpc.LogLevel{}, err
+	}
+	return rpc.LogLevel{Level: m.d.level.String()}, nil
+}
+
+func (m *methods) status(ctx context.Context, p rpc.PoolParams) (rpc.StatusResult, error) {
+	list, err := m.pools.Status(ctx, value(p.Pool))
+	return statusResult(list), wireError(err)
+}
+
+func (m *methods) acquire(ctx context.Context, p rpc.AcquireParams) (rpc.AcquireResult, error) {
+	owner, err := ownerOf(ctx, p.OwnerPID)
+	if err != nil {
+		return rpc.AcquireResult{}, err
+	}
+	r := pool.Request{
+		Pool: pool.KindUV, Wait: rpc.DefaultWait, Owner: owner, Label: value(p.Label), Key: value(p.Key),
+		Progress: func(s pool.Stage) {
+			rpc.SendProgress(ctx, rpc.Progress{Stage: s.Name, Message: s.Message, Fraction: s.Fraction})
+		},
+	}
+	if p.Pool != nil {
+		r.Pool = *p.Pool
+	}
+	if p.WaitMS != nil {
+		r.Wait = time.Duration(*p.WaitMS) * time.Millisecond
+	}
+	got, err := m.pools.Acquire(ctx, r)
+	if err != nil {
+		return rpc.AcquireResult{}, wireError(err)
+	}
+	rpc.OnUndelivered(ctx, func() { m.pools.Undelivered(got.Env.ID) })
+	source := rpc.SourceReady
+	if got.Built {
+		source = rpc.SourceBuilt
+	}
+	return rpc.AcquireResult{Env: envOf(got.Env), Source: source, Stale: got.Stale, WaitedMS: got.Waited.Milliseconds()}, nil
+}
+
+// ownerOf is the process that a lease shall belong to: the one that was named, else the one at the other end.
+func ownerOf(ctx context.Context, named *int) (pool.Owner, error) {
+	peer := rpc.PeerFrom(ctx).PID
+	if named != nil {
+		peer = *named
+	} else if peer == 0 {
+		e := rpc.Errorf(rpc.KindInvalidParams, "owner_pid is needed, since the process at the other end cannot be seen from here")
+		e.Data.Param = "owner_pid"
+		return pool.Owner{}, e
+	}
+	owner, ok := pool.OwnerOf(peer)
+	if !ok {
+		return owner, wireError(&pool.OwnerError{PID: peer})
+	}
+	return owner, nil
+}
+
+func (m *methods) release(ctx context.Context, p rpc.EnvParams) (rpc.None, error) {
+	return rpc.None{}, wireError(m.pools.Release(ctx, p.Env))
+}
+
+func (m *methods) flush(ctx context.Context, p rpc.PoolParams) (rpc.FlushResult, error) {
+	n, err := m.pools.Flush(ctx, value(p.Pool))
+	return rpc.FlushResult{Removed: n}, wireError(err)
+}
+
+func (m *methods) adopt(ctx context.Context, p rpc.AdoptParams) (rpc.AdoptResult, error) {
+	info, err := m.pools.Adopt(ctx, p.Env, p.OwnerPID)
+	return rpc.AdoptResult{Env: envOf(info)}, wireError(err)
+}
+
+func (m *methods) gc(ctx context.Context, p rpc.GCParams) (rpc.GCResult, error) {
+	done, err := m.pools.GC(ctx, p.DryRun != nil && *p.DryRun)
+	return gcResult(done), wireError(err)
+}
+
+// lookTime bounds how long a list may take to measure what is in use; what is not reached has the size it was built with.
+const lookTime = time.Second
+
+func (m *methods) list(ctx context.Context, p rpc.EnvListParams) (rpc.EnvListResult, error) {
+	infos, err := m.pools.List(ctx, value(p.Pool), pool.State(value(p.State)))
+	result := rpc.EnvListResult{Envs: []rpc.EnvListed{}}
+	began := time.Now()
+	for _, info := range infos {
+		listed := rpc.EnvListed{Env: envOf(info), SizeBytes: info.SizeBytes}
+		if time.Since(began) < lookTime {
+			listed.SizeBytes = info.Size()
+		}
+		if l := info.Lease; l != nil {
+			listed.Lease = &rpc.Lease{OwnerPID: l.Owner.PID, Alive: info.Alive, Label: l.Label, Since: l.LeasedAt.UTC()}
+		}
+		result.Envs = append(result.Envs, listed)
+	}
+	return result, wireError(err)
+}
+
+// watchInterval is the shortest time between two notifications about one pool.
+const watchInterval = 100 * time.Millisecond
+
+// watches are the connections that watch the pools; one that asks again begins anew.
+type watches struct {
+	mu  sync.Mutex
+	end map[*rpc.Conn]context.CancelFunc
+}
+
+func (m *methods) watch(ctx context.Context, _ rpc.None) (rpc.StatusResult, error) {
+	conn := rpc.ConnFrom(ctx)
+	watching, cancel := context.WithCancel(context.Background())
+	list, err := m.pools.Watch(watching, watchInterval, func(s pool.Status) bool {
+		return conn.Notify(rpc.NotifyPoolChanged, rpc.PoolChanged{Pool: statusOf(s)})
+	})
+	if err != nil {
+		cancel()
+		return rpc.StatusResult{}, wireError(err)
+	}
+	release := conn.Hold()
+	stop := func() { cancel(); release() }
+	m.watches.mu.Lock()
+	defer m.watches.mu.Unlock()
+	if m.watches.end == nil {
+		m.watches.end = map[*rpc.Conn]context.CancelFunc{}
+	}
+	if before, ok := m.watches.end[conn]; ok {
+		before()
+	} else {
+		go func() {
+			<-conn.Done()
+			m.watches.stop(conn)
+		}()
+	}
+	m.watches.end[conn] = stop
+	return statusResult(list), nil
+}
+
+func (m *methods) unwatch(ctx context.Context, _ rpc.None) (rpc.None, error) {
+	m.watches.stop(rpc.ConnFrom(ctx))
+	return rpc.None{}, nil
+}
+
+func (w *watches) stop(conn *rpc.Conn) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if end, ok := w.end[conn]; ok {
+		end()
+		delete(w.end, conn)
+	}
+}

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+
+	"go.uber.org/zap"
+
+	"runtimed/config"
+	"runtimed/rpc"
+)
+
+// paths are where this daemon keeps its things.
+type paths struct {
+	socket string
+	folder string // of the socket, with the lock, daemon.json and the log beside it, where clients can find them
+	state  string // environments, lock files and tools; the same folder unless cache_dir or RUNTIMED_SOCKET say otherwise
+	own    string // the state directory by our own rule, whose rights we may put right; empty where HOME does not tell
+}
+
+func places(cfg *config.Config) (paths, error) {
+	var p paths
+	var err error
+	if cfg.Socket != "" {
+		p.socket, err = cfg.Socket, rpc.CheckSocketPath(runtime.GOOS, cfg.Socket)
+	} else {
+		p.socket, err = rpc.SocketPath(runtime.GOOS, os.Getenv)
+	}
+	if err != nil {
+		return p, err
+	}
+	p.folder = filepath.Dir(p.socket)
+	own, err := rpc.StateDir(runtime.GOOS, os.Getenv)
+	p.own = own
+	switch {
+	case cfg.CacheDir != "":
+		p.state = cfg.CacheDir
+	case err != nil:
+		return p, fmt.Errorf("there is no place for environments: %w, or cache_dir in the configuration", err)
+	default:
+		p.state = own
+	}
+	return p, nil
+}
+
+func (p paths) lock() string       { return filepath.Join(p.folder, lockName) }
+func (p paths) statusFile() string { return filepath.Join(p.folder, "daemon.json") }
+func (p paths) log() string        { return filepath.Join(p.folder, "runtimed.log") }
+
+// prepare makes the folders, for their owner alone. A folder that was configured and is open to others is refused and left as it is.
+func (p paths) prepare(log *zap.Logger) error {
+	for _, dir := range []string{p.folder, p.state} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return fmt.Errorf("making the state directory: %w", err)
+		}
+		info, err := os.Stat(dir)
+		if err != nil {
+			return fmt.Errorf("looking at the state directory: %w", err)
+		}
+		perm := info.Mode().Perm()
+		switch {
+		case perm&0o077 == 0:
+		case dir == p.own:
+			if err := os.Chmod(dir, 0o700); err != nil {
+				return fmt.Errorf("closing the state directory to others: %w", err)
+			}
+			log.Info("the state directory was open to others and is closed now", zap.String("dir", dir), zap.Stringer("mode_was", perm))
+		default:
+			return fmt.Errorf("the folder %s is open to others (mode %04o): run chmod 700 on it, or name another", dir, perm)
+		}
+		if err := writable(dir); err != nil {
+			return fmt.Errorf("the state directory %s cannot be written: %w", dir, errors.Unwrap(err))
+		}
+	}
+	return nil
+}
+
+// writable tries: rights alone do not tell of a read-only file system.
+func writable(dir string) error {
+	f, err := os.CreateTemp(dir, ".writable-")
+	if err != nil {
+		var path *fs.PathError
+		if errors.As(err, &path) {
+			return path
+		}
+		return fmt.Errorf("writing: %w", err)
+	}
+	_ = f.Close()
+	return os.Remove(f.Name())
+}

@@ -1,0 +1,116 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"strings"
+	"time"
+
+	"runtimed/pool"
+	"runtimed/rpc"
+)
+
+var pid = os.Getpid()
+
+// value is what a parameter says, or the zero value where it was not given.
+func value[T any](p *T) T {
+	if p == nil {
+		var zero T
+		return zero
+	}
+	return *p
+}
+
+// wireError is an error of the pools as it travels.
+func wireError(err error) error {
+	var (
+		unknown *pool.UnknownPoolError
+		off     *pool.OffError
+		empty   *pool.EmptyError
+		failed  *pool.FailedError
+		owner   *pool.OwnerError
+	)
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &unknown):
+		e := rpc.Errorf(rpc.KindUnknownPool, "%s", err).WithHint("choose one of: %s", strings.Join(unknown.Pools, ", "))
+		e.Data.Pools = unknown.Pools
+		return e
+	case errors.As(err, &off):
+		e := rpc.Errorf(rpc.KindPoolOff, "%s", err).WithHint("set size of pools.%s in the configuration", off.Name)
+		if off.Kind == pool.KindConda {
+			e.Data.Hint = "this version cannot build conda environments yet; ask for a uv pool"
+		}
+		return e
+	case errors.As(err, &empty):
+		waited := empty.Waited.Milliseconds()
+		e := rpc.Errorf(rpc.KindPoolEmpty, "%s", err).WithHint("wait longer; runt pool status shows what is on its way")
+		e.Data.WaitedMS, e.Data.Warming = &waited, &empty.Warming
+		return e
+	case errors.As(err, &failed):
+		next := failed.NextRetry.Milliseconds()
+		e := rpc.Errorf(rpc.KindBuildFailed, "%s", err)
+		e.Data.Hint, e.Data.Cause, e.Data.Package, e.Data.Output = failed.Build.Hint, failed.Build.Cause, failed.Build.Package, failed.Build.Output
+		e.Data.NextRetryMS = &next
+		return e
+	case errors.As(err, &owner):
+		e := rpc.Errorf(rpc.KindInvalidParams, "%s", err).WithHint("name a process that runs")
+		e.Data.Param = "owner_pid"
+		return e
+	case errors.Is(err, pool.ErrUnknownEnv):
+		return rpc.Errorf(rpc.KindUnknownEnv, "%s", err).WithHint("runt env list shows what is leased")
+	case errors.Is(err, pool.ErrClosed):
+		return rpc.Errorf(rpc.KindShuttingDown, "%s", err).WithHint("try again when it is back")
+	case errors.Is(err, pool.ErrOverloaded):
+		return rpc.Errorf(rpc.KindOverloaded, "%s", err).WithHint("try again later")
+	case errors.Is(err, context.Canceled):
+		return rpc.Errorf(rpc.KindCancelled, "the request was cancelled")
+	}
+	return err // the server says internal_error, and has the rest in its log
+}
+
+func statusResult(list []pool.Status) rpc.StatusResult {
+	r := rpc.StatusResult{Pools: []rpc.PoolStatus{}}
+	for _, s := range list {
+		r.Pools = append(r.Pools, statusOf(s))
+	}
+	return r
+}
+
+func statusOf(s pool.Status) rpc.PoolStatus {
+	w := rpc.PoolStatus{
+		Name: s.Name, Kind: s.Kind, Target: s.Target, Available: s.Available, Warming: s.Warming, Leased: s.Leased,
+		Removing: s.Removing, Waiting: s.Waiting, State: s.State, Python: s.Python, Packages: s.Packages,
+	}
+	if e := s.Error; e != nil {
+		w.Error = &rpc.PoolError{
+			Cause: e.Cause, Message: e.Message, Hint: e.Hint, Package: e.Package, Output: e.Output, Failures: e.Failures,
+			Since: e.Since.UTC(), NextRetryMS: max(0, time.Until(e.NextRetry).Milliseconds()),
+		}
+	}
+	return w
+}
+
+func envOf(i pool.Info) rpc.Env {
+	e := rpc.Env{
+		ID: i.ID, Pool: i.Pool, Kind: i.Kind, Path: i.Path, Python: i.Python, PythonVersion: i.PythonVersion, State: string(i.State),
+		CreatedAt: i.CreatedAt.UTC(), Variables: i.Variables, PathPrepend: i.PathPrepend,
+	}
+	for _, p := range i.Packages {
+		e.Packages = append(e.Packages, rpc.Package{Name: p.Name, Version: p.Version})
+	}
+	return e
+}
+
+func gcResult(c pool.Collected) rpc.GCResult {
+	items := func(from []pool.Item) []rpc.GCItem {
+		to := []rpc.GCItem{}
+		for _, i := range from {
+			to = append(to, rpc.GCItem{ID: i.ID, Path: i.Path, Reason: i.Reason, SizeBytes: i.Size})
+		}
+		return to
+	}
+	return rpc.GCResult{Removed: items(c.Removed), Kept: c.Kept, Strays: items(c.Strays)}
+}
