@@ -2,8 +2,6 @@ package pool
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -273,13 +271,15 @@ func (f *fakeProcs) uses(id string) bool {
 }
 
 func TestWhateverHappensNothingIsGivenTwiceOrLost(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		rapid.Check(struct{ testing.TB }{t}, func(rt *rapid.T) {
-			dir, err := os.MkdirTemp("", "model")
-			if err != nil {
-				rt.Fatal(err)
-			}
-			defer os.RemoveAll(dir)
+	rapid.Check(t, func(rt *rapid.T) {
+		dir, err := os.MkdirTemp("", "model")
+		if err != nil {
+			rt.Fatal(err)
+		}
+		defer os.RemoveAll(dir)
+		var failed any // rapid ends a run by a panic, which is to happen outside of the bubble
+		synctest.Test(t, func(t *testing.T) {
+			defer func() { failed = recover() }()
 			cfg := sized(2)
 			cfg.Dir = dir
 			w := &world{
@@ -295,41 +295,44 @@ func TestWhateverHappensNothingIsGivenTwiceOrLost(t *testing.T) {
 				_ = w.Stop(context.Background())
 			}()
 			rt.Repeat(m.actions())
-
-			// in the end all is well again: everybody is answered, and nothing is left over
-			w.b.set(func() { w.b.fail, w.b.takes = nil, time.Second })
-			w.reconfigure(func(*Config) {})
-			m.w.pass(25 * time.Hour)
-			m.settle()
-			m.check()
-			m.w.pass(time.Minute)
-			if len(m.calls) > 0 {
-				rt.Fatalf("%d calls were never answered", len(m.calls))
-			}
-			most := len(m.held) + 1
-			for _, pc := range w.cfg.Pools {
-				most += pc.Size
-			}
-			for id := range m.over {
-				if w.p.uses(id) {
-					most++
-				}
-			}
-			if n := len(w.folders()); n > most {
-				rt.Fatalf("%d folders, at most %d are right: %s", n, most, fmt.Sprint(w.folders()))
-			}
-			for _, s := range must(w.Status(context.Background(), "")) {
-				if s.Available != s.Target || s.Waiting != 0 || s.Error != nil {
-					rt.Fatalf("the status is %+v", s)
-				}
-			}
+			m.end()
 		})
+		if failed != nil {
+			panic(failed)
+		}
 	})
 }
 
-func must[T any](v T, err error) T {
-	if err != nil && !errors.Is(err, ErrClosed) {
-		panic(err)
+// end lets all be well again: everybody is answered, and nothing is left over.
+func (m *model) end() {
+	m.w.b.set(func() { m.w.b.fail, m.w.b.takes = nil, time.Second })
+	m.w.reconfigure(func(*Config) {})
+	m.w.pass(25 * time.Hour)
+	m.settle()
+	m.check()
+	m.w.pass(time.Minute)
+	if len(m.calls) > 0 {
+		m.Fatalf("%d calls were never answered", len(m.calls))
 	}
-	return v
+	most := len(m.held)
+	for _, pc := range m.w.cfg.Pools {
+		most += pc.Size
+	}
+	for id := range m.over {
+		if m.w.p.uses(id) {
+			most++
+		}
+	}
+	if n := len(m.w.folders()); n > most {
+		m.Fatalf("%d folders, at most %d are right: %s", n, most, m.w.folders())
+	}
+	list, err := m.w.Status(context.Background(), "")
+	if err != nil {
+		m.Fatal(err)
+	}
+	for _, s := range list {
+		if s.Available != s.Target || s.Waiting != 0 || s.Error != nil {
+			m.Fatalf("the status is %+v", s)
+		}
+	}
 }

@@ -28,8 +28,11 @@ func (p AcquireParams) Validate() *Error {
 	if p.OwnerPID != nil && *p.OwnerPID < 1 {
 		return badParam("owner_pid", "owner_pid is %d, but a process has a number from 1 on", *p.OwnerPID)
 	}
-	return firstError(checkText("label", p.Label), checkText("key", p.Key))
+	return firstError(checkPool(p.Pool), checkText("label", p.Label), checkText("key", p.Key))
 }
+
+// Validate implements the check of pool.status's and pool.flush's params.
+func (p PoolParams) Validate() *Error { return checkPool(p.Pool) }
 
 // WantsProgress says whether the caller asked for $/progress.
 func (p AcquireParams) WantsProgress() bool { return p.Progress != nil && *p.Progress }
@@ -50,10 +53,17 @@ func (p AdoptParams) Validate() *Error {
 
 // Validate implements the check of env.list's params.
 func (p EnvListParams) Validate() *Error {
-	if p.State == nil {
-		return nil
+	if err := checkPool(p.Pool); err != nil || p.State == nil {
+		return err
 	}
 	return checkOneOf("state", *p.State, EnvWarming, EnvReady, EnvLeased, EnvRemoving)
+}
+
+func checkPool(name *string) *Error {
+	if name != nil && *name == "" {
+		return badParam("pool", "pool is empty; leave it out for the default")
+	}
+	return nil
 }
 
 func checkEnv(id string) *Error {
