@@ -27,6 +27,7 @@ type failure struct {
 	pauses int       // in a row, each longer than the one before
 	since  time.Time // of the first
 	last   time.Time
+	turn   uint64    // builds started up to that one ran beside the last that failed
 	next   time.Time // no build begins before
 }
 
@@ -107,13 +108,13 @@ func (m *Manager) build(ctx context.Context, e *env) {
 // failed records that a build of p failed, and returns what is now handed out in its place. Callers hold mu.
 func (m *Manager) failed(p *pool, e *env, err *BuildError) []*env {
 	now := time.Now()
-	if f := p.fail; f == nil || e.startedAt.After(f.last) {
+	if f := p.fail; f == nil || e.turn > f.turn {
 		known := f != nil && f.err.Cause == err.Cause && f.err.Message == err.Message
 		if f == nil {
 			f = &failure{since: now}
 			p.fail = f
 		}
-		f.err, f.last = err, now
+		f.err, f.last, f.turn = err, now, m.turn
 		f.count++
 		f.pauses++
 		f.next = now.Add(pause(err.Cause, f.pauses))

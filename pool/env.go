@@ -39,8 +39,7 @@ type env struct {
 	since time.Time // of the state
 
 	// while warming
-	started   bool // the build runs; else it waits for its turn
-	startedAt time.Time
+	started   bool      // the build runs; else it waits for its turn
 	turn      uint64    // the order in which builds were started
 	notBefore time.Time // a pause behind an acquire
 	cancel    context.CancelFunc

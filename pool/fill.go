@@ -206,7 +206,7 @@ func (m *Manager) startBuilds(now time.Time) (next time.Time) {
 			var ctx context.Context
 			ctx, e.cancel = context.WithTimeout(m.ctx, m.cfg.BuildTimeout)
 			m.turn++
-			e.started, e.startedAt, e.turn = true, now, m.turn
+			e.started, e.turn = true, m.turn
 			m.work.Go(func() { m.build(ctx, e) })
 		}
 	}

@@ -185,6 +185,9 @@ func (m *Manager) configure(cfg Config) []string {
 		case p.cfg.Size != pc.Size || p.cfg.MaxAge != pc.MaxAge:
 			changed = append(changed, pc.Name)
 		}
+		if pc.Size == 0 {
+			p.fail = nil // what is not tried does not fail
+		}
 		p.tryAgain() // whatever was wrong may be mended now, also outside of this pool's own settings
 		p.cfg, p.hash, p.shown = pc, hash, redactAll(pc.Spec.Packages)
 		m.pools[pc.Name] = p

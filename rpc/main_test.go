@@ -48,7 +48,6 @@ type bench struct {
 	undone  atomic.Int32  // undos of "take"
 	taken   atomic.Int32
 	conns   chan *Conn // from "watch"
-	logged  *strings.Builder
 }
 
 func newBench(opts Options) *bench {
