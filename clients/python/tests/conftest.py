@@ -1,3 +1,4 @@
+import contextlib
 import os
 import shutil
 import signal
@@ -28,9 +29,9 @@ def fake(folder: Path) -> Iterator[FakeDaemon]:
     daemon.stop()
 
 
-@pytest.fixture(scope="session")
-def daemon() -> Iterator[str]:
-    """The socket of a real daemon whose pools are off. It fails where there is none to be had: nothing is skipped."""
+@contextlib.contextmanager
+def running(uv_pool: int) -> Iterator[str]:
+    """A real daemon in a home of its own, with a uv pool of that size; its socket."""
     base = Path(tempfile.mkdtemp(prefix="rt-"))
     try:
         binary = os.environ.get("RUNTIMED_BIN")
@@ -40,9 +41,11 @@ def daemon() -> Iterator[str]:
         path = str(base / "s")
         (base / "cache").mkdir(mode=0o700)
         env = {name: value for name, value in os.environ.items() if not name.startswith(("RUNTIMED_", "XDG_"))}
-        command = [binary, "run", "--socket", path, "--cache-dir", str(base / "cache"), "--uv-pool-size", "0", "--conda-pool-size", "0"]
+        env |= {"HOME": str(base), "UV_CACHE_DIR": str(Path.home() / ".cache/runtimed-tests/uv-cache")}  # downloads are expensive
+        command = [binary, "run", "--socket", path, "--cache-dir", str(base / "cache")]
+        command += ["--uv-pool-size", str(uv_pool), "--conda-pool-size", "0"]
         with open(base / "log", "w+") as log:
-            process = subprocess.Popen(command, env={**env, "HOME": str(base)}, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            process = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
             try:
 
                 def answers() -> bool:
@@ -63,3 +66,21 @@ def daemon() -> Iterator[str]:
                     process.wait()
     finally:
         shutil.rmtree(base)
+
+
+@pytest.fixture(scope="session")
+def daemon() -> Iterator[str]:
+    """The socket of a real daemon whose pools are off. It fails where there is none to be had: nothing is skipped."""
+    with running(0) as path:
+        yield path
+
+
+@pytest.fixture(scope="session")
+def filled() -> Iterator[str]:
+    """The socket of a real daemon with real environments; RUNTIMED_SOCKET may name one that runs already."""
+    given = os.environ.get("RUNTIMED_SOCKET")
+    if given:
+        yield given
+        return
+    with running(2) as path:
+        yield path

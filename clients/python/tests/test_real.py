@@ -1,4 +1,4 @@
-"""Against a daemon with real environments, the one at RUNTIMED_SOCKET: `pytest -m real`."""
+"""Against a daemon with real environments."""
 
 import asyncio
 import os
@@ -11,14 +11,12 @@ from test_package import EXAMPLES, run_example
 
 from runtimed_client import AsyncClient, Client, Env, RPCError
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture
-def socket() -> str:
-    path = os.environ.get("RUNTIMED_SOCKET")
-    assert path, "RUNTIMED_SOCKET has to name the socket of a running daemon"
-    return path
+def socket(filled: str) -> str:
+    return filled
 
 
 def check(env: Env) -> None:
