@@ -46,7 +46,15 @@ type FailedError struct {
 func (e *FailedError) Error() string { return e.Build.Message }
 func (e *FailedError) Unwrap() error { return e.Build }
 
-// OwnerError says that the process that shall own a lease is not there.
-type OwnerError struct{ PID int }
+// OwnerError says why a process cannot own a lease.
+type OwnerError struct {
+	PID     int
+	Foreign bool // it is another user's; else there is none
+}
 
-func (e *OwnerError) Error() string { return fmt.Sprintf("no process has the pid %d", e.PID) }
+func (e *OwnerError) Error() string {
+	if e.Foreign {
+		return fmt.Sprintf("the process %d is another user's", e.PID)
+	}
+	return fmt.Sprintf("no process has the pid %d", e.PID)
+}

@@ -28,6 +28,18 @@ func OwnerOf(pid int) (Owner, bool) {
 	return Owner{PID: pid, StartTime: start, BootID: bootID(), MachineID: machineID()}, ok
 }
 
+// Named is the process pid, of the daemon's own user, as the owner of a lease that somebody else asks for. The error is *OwnerError.
+func Named(pid int) (Owner, error) {
+	owner, ok := OwnerOf(pid)
+	if !ok {
+		return owner, &OwnerError{PID: pid}
+	}
+	if uid, ok := userOf(pid); !ok || uid != os.Getuid() {
+		return owner, &OwnerError{PID: pid, Foreign: true}
+	}
+	return owner, nil
+}
+
 // Alive says whether the owner still runs. What another machine's daemon wrote into a shared folder counts as alive: its
 // processes cannot be seen from here.
 func (o Owner) Alive() bool {
@@ -39,13 +51,13 @@ func (o Owner) Alive() bool {
 
 // processes is what the pool asks about the processes of a machine.
 type processes struct {
-	ownerOf func(pid int) (Owner, bool)
-	alive   func(Owner) bool
-	users   func(envs string) map[string]proc
-	onExit  func(pid int, f func()) (stop func())
+	named  func(pid int) (Owner, error)
+	alive  func(Owner) bool
+	users  func(envs string) map[string]proc
+	onExit func(pid int, f func()) (stop func())
 }
 
-var thisMachine = processes{OwnerOf, Owner.Alive, users, onExit}
+var thisMachine = processes{Named, Owner.Alive, users, onExit}
 
 // users finds, for each environment in the folder envs that a process runs from, one such process. The keys are ids.
 func users(envs string) map[string]proc {

@@ -35,6 +35,15 @@ func startTime(pid int) (us uint64, ok bool) {
 	return uint64(p.Proc.P_starttime.Sec)*1e6 + uint64(p.Proc.P_starttime.Usec), true
 }
 
+// userOf is the user that a process runs as (the real one).
+func userOf(pid int) (uid int, ok bool) {
+	p, err := unix.SysctlKinfoProc("kern.proc.pid", pid)
+	if err != nil || int(p.Proc.P_pid) != pid {
+		return 0, false
+	}
+	return int(p.Eproc.Pcred.P_ruid), true
+}
+
 // onExit does nothing here: the regular look at the owners finds an end within seconds.
 func onExit(int, func()) (stop func()) { return func() {} }
 

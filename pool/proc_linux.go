@@ -42,6 +42,21 @@ func startTime(pid int) (ticks uint64, ok bool) {
 	return ticks, err == nil
 }
 
+// userOf is the user that a process runs as (proc(5), status: the real one).
+func userOf(pid int) (uid int, ok bool) {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0, false
+	}
+	_, rest, _ := bytes.Cut(data, []byte("\nUid:"))
+	fields := bytes.Fields(rest)
+	if len(fields) == 0 {
+		return 0, false
+	}
+	uid, err = strconv.Atoi(string(fields[0]))
+	return uid, err == nil
+}
+
 // onExit calls f once the process has ended, if the system can tell without being asked again; the returned function ends the
 // watch. The caller looks again now and then all the same.
 func onExit(pid int, f func()) (stop func()) {

@@ -37,12 +37,12 @@ func (m *Manager) Adopt(ctx context.Context, id string, pid int) (Info, error) {
 	if err := m.wait(ctx); err != nil {
 		return Info{}, err
 	}
-	owner, alive := m.procs.ownerOf(pid)
+	owner, named := m.procs.named(pid)
 	var adopted Lease
 	var info Info
 	err := m.changeLease(id, func(l *Lease) (leaseRecord, error) {
-		if !alive {
-			return leaseRecord{}, &OwnerError{pid}
+		if named != nil {
+			return leaseRecord{}, named
 		}
 		adopted = *l
 		adopted.Owner = owner

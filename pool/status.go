@@ -3,6 +3,7 @@ package pool
 import (
 	"cmp"
 	"context"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -165,8 +166,9 @@ func (i Info) Size() int64 {
 }
 
 // Watch returns the pools as they are now, and calls changed with each pool that is another than last told, at most every
-// interval, until ctx ends; the last change is always told. Where changed returns false it could not be told, and is later.
-func (m *Manager) Watch(ctx context.Context, interval time.Duration, changed func(Status) bool) ([]Status, error) {
+// interval, until ctx ends; the last change is always told. A pool that is no longer configured is told a last time, as gone.
+// Where changed returns false it could not be told, and is later.
+func (m *Manager) Watch(ctx context.Context, interval time.Duration, changed func(s Status, gone bool) bool) ([]Status, error) {
 	first, err := m.Status(ctx, "")
 	if err != nil {
 		return nil, err
@@ -180,7 +182,7 @@ func (m *Manager) Watch(ctx context.Context, interval time.Duration, changed fun
 	return first, nil
 }
 
-func (m *Manager) watch(ctx context.Context, interval time.Duration, first []Status, changed func(Status) bool) {
+func (m *Manager) watch(ctx context.Context, interval time.Duration, first []Status, changed func(s Status, gone bool) bool) {
 	told := map[string]Status{}
 	for _, s := range first {
 		told[s.Name] = s
@@ -197,12 +199,21 @@ func (m *Manager) watch(ctx context.Context, interval time.Duration, first []Sta
 		now, next := m.status(""), m.change
 		m.mu.Unlock()
 		missed := false
+		gone := maps.Clone(told)
 		for _, s := range now {
+			delete(gone, s.Name)
 			if reflect.DeepEqual(told[s.Name], s) {
 				continue
 			}
-			if changed(s) {
+			if changed(s, false) {
 				told[s.Name] = s
+			} else {
+				missed = true
+			}
+		}
+		for name, s := range gone {
+			if changed(Status{Name: name, Kind: s.Kind, State: "off"}, true) {
+				delete(told, name)
 			} else {
 				missed = true
 			}

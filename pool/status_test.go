@@ -14,16 +14,20 @@ type watching struct {
 	mu   sync.Mutex
 	told []Status
 	at   []time.Time
+	gone []string
 	deaf bool
 }
 
-func (c *watching) add(s Status) bool {
+func (c *watching) add(s Status, gone bool) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.deaf {
 		return false
 	}
 	c.told, c.at = append(c.told, s), append(c.at, time.Now())
+	if gone {
+		c.gone = append(c.gone, s.Name)
+	}
 	return true
 }
 
@@ -103,6 +107,28 @@ func TestAWatchTellsOfFailures(t *testing.T) {
 		w.pass(time.Minute)
 		if got := c.last(); got.State != "ready" || got.Error != nil {
 			t.Errorf("the last is %+v", got)
+		}
+	})
+}
+
+func TestAWatchTellsOfPoolsThatComeAndGo(t *testing.T) {
+	inBubble(t, sized(1), func(w *world) {
+		ctx, cancel := context.WithCancel(context.Background())
+		defer cancel()
+		var c watching
+		if _, err := w.Watch(ctx, 100*time.Millisecond, c.add); err != nil {
+			t.Fatal(err)
+		}
+		w.pass(time.Second)
+		w.reconfigure(func(c *Config) { c.Pools = append(c.Pools, PoolConfig{Name: "ml", Size: 1, Spec: spec("torch")}) })
+		w.pass(time.Second)
+		if got := c.last(); got.Name != "ml" || got.Available != 1 {
+			t.Errorf("the last is %+v", got)
+		}
+		w.reconfigure(func(c *Config) { c.Pools = c.Pools[:1] })
+		w.pass(time.Minute)
+		if !slices.Equal(c.gone, []string{"ml"}) {
+			t.Errorf("gone are %v", c.gone)
 		}
 	})
 }

@@ -8,11 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"strings"
 	"syscall"
-	"time"
-
-	"github.com/google/renameio/v2"
 )
 
 const (
@@ -23,47 +19,6 @@ const (
 	// daemon ends exactly the processes that carry it.
 	MarkEnv = "RUNT_BUILD_OF"
 )
-
-// Manifest is the last file a build writes. A folder that has it is a whole environment.
-type Manifest struct {
-	Version       int                `json:"version"`
-	ID            string             `json:"id"`
-	Pool          string             `json:"pool"`
-	Kind          string             `json:"kind"`
-	SpecHash      string             `json:"spec_hash"`
-	CreatedAt     time.Time          `json:"created_at"`
-	BootID        string             `json:"boot_id"` // of the boot in which it was last verified
-	Python        string             `json:"python"`
-	PythonVersion string             `json:"python_version"`
-	Packages      []Package          `json:"packages"`
-	Variables     map[string]*string `json:"variables"`
-	PathPrepend   []string           `json:"path_prepend"`
-	SizeBytes     int64              `json:"size_bytes"`
-	Sentinels     []Sentinel         `json:"sentinels"`
-}
-
-// Sentinel is a file that tells a damaged environment by what stat says of it, links followed.
-type Sentinel struct {
-	Path    string `json:"path"` // relative ones are inside the environment
-	Size    int64  `json:"size"`
-	MtimeNS int64  `json:"mtime_ns"`
-	Inode   uint64 `json:"inode"`
-}
-
-// fileID is what tells one state of a file from another.
-type fileID struct {
-	size    int64
-	mtimeNS int64
-	inode   uint64
-}
-
-func statID(path string) (fileID, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return fileID{}, err
-	}
-	return fileID{info.Size(), info.ModTime().UnixNano(), info.Sys().(*syscall.Stat_t).Ino}, nil
-}
 
 // store knows where things are on disk, and changes them so that a kill at any line leaves them whole.
 type store struct {
@@ -153,107 +108,10 @@ func (s store) finish(dir string, m Manifest) (fileID, error) {
 	return seen, s.end(m.ID)
 }
 
-func (s store) writeManifest(dir string, m Manifest) (fileID, error) {
-	data, err := json.MarshalIndent(m, "", " ")
-	if err != nil {
-		return fileID{}, err
-	}
-	if err := renameio.WriteFile(s.manifest(dir), append(data, '\n'), 0o600, renameio.WithTempDir(dir)); err != nil {
-		return fileID{}, err
-	}
-	return statID(s.manifest(dir))
-}
-
 // end unlinks the build record.
 func (s store) end(id string) error {
 	if err := os.Remove(s.record(id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
-	}
-	return nil
-}
-
-// errNoManifest: the folder is none of ours, unless a build record says so.
-var errNoManifest = errors.New("no manifest of its own")
-
-const maxManifest = 4 << 20 // bytes; a hundred times what a large environment needs
-
-// readManifest reads and checks the manifest of the environment id. The error is errNoManifest where there is none, or that of
-// another environment, as in a copy that somebody made; any other error means that the environment is ours and cannot be used.
-func (s store) readManifest(id string) (Manifest, fileID, error) {
-	var m Manifest
-	path := s.manifest(s.env(id))
-	info, err := os.Lstat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return m, fileID{}, errNoManifest
-	}
-	if err != nil {
-		return m, fileID{}, fmt.Errorf("reading its manifest: %w", err)
-	}
-	if !info.Mode().IsRegular() || info.Size() > maxManifest {
-		return m, fileID{}, errNoManifest // no daemon wrote this
-	}
-	seen, err := statID(path)
-	if err != nil {
-		return m, seen, fmt.Errorf("reading its manifest: %w", err)
-	}
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return m, seen, fmt.Errorf("reading its manifest: %w", err)
-	}
-	if err := json.Unmarshal(data, &m); err != nil {
-		return m, seen, fmt.Errorf("parsing its manifest: %w", err)
-	}
-	pool, _ := poolOf(id)
-	switch {
-	case m.ID != "" && m.ID != id:
-		return m, seen, errNoManifest
-	case m.Version != manifestVersion:
-		return m, seen, fmt.Errorf("its manifest has version %d, this daemon knows %d", m.Version, manifestVersion)
-	case m.ID == "" || m.Pool != pool || m.SpecHash == "":
-		return m, seen, errors.New("its manifest lacks the id, the pool or the spec")
-	case !strings.HasPrefix(m.Python, s.env(id)+string(filepath.Separator)):
-		return m, seen, fmt.Errorf("its Python is elsewhere: %s", m.Python)
-	}
-	return m, seen, nil
-}
-
-// sentinels measures the files at paths.
-func sentinels(dir string, paths []string) ([]Sentinel, error) {
-	list := make([]Sentinel, 0, len(paths))
-	for _, p := range paths {
-		id, err := statID(within(dir, p))
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, Sentinel{p, id.size, id.mtimeNS, id.inode})
-	}
-	return list, nil
-}
-
-func within(dir, path string) string {
-	if filepath.IsAbs(path) {
-		return path
-	}
-	return filepath.Join(dir, path)
-}
-
-// intact is the cheap check before a hand-out: the manifest is the one this daemon knows, and the sentinels are as they were
-// built. A handful of stats, about 20 µs.
-func (s store) intact(dir string, m *Manifest, seen fileID) error {
-	now, err := statID(s.manifest(dir))
-	if err != nil || now != seen {
-		return errors.New("its manifest is gone or was changed")
-	}
-	for _, want := range m.Sentinels {
-		got, err := statID(within(dir, want.Path))
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
-			return fmt.Errorf("%s is gone", want.Path)
-		case err != nil:
-			return fmt.Errorf("%s cannot be looked at: %w", want.Path, err)
-		case got != fileID{want.Size, want.MtimeNS, want.Inode}:
-			return fmt.Errorf("%s was changed", want.Path)
-		}
 	}
 	return nil
 }

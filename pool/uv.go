@@ -30,16 +30,16 @@ type UV struct {
 	tool      string        // path of uv, once found
 	fetching  chan struct{} // held by whoever looks for uv or fetches it
 	tidied    sync.Once
-	pythons   []interpreter // of this machine, as uv listed them; nil: to be listed
-	ownCache  bool          // it was said that uv's usual cache cannot be used
-	resolving chan struct{} // held by whoever makes a lock file
+	pythons   map[string]interpreter // by what was wanted; kept while they are there, since looking takes longer than a build
+	ownCache  bool                   // it was said that uv's usual cache cannot be used
+	resolving chan struct{}          // held by whoever looks for a Python or makes a lock file
 }
 
 // NewUV makes a Builder that keeps uv, lock files and its cache below dir where there is no better place. environ is the daemon's
 // own environment, of which the children get what concerns them.
 func NewUV(dir string, cfg UVConfig, environ []string, log *zap.Logger) *UV {
 	return &UV{
-		log: log, dir: dir, environ: environ, elsewhere: elsewhere, cfg: cfg,
+		log: log, dir: dir, environ: environ, elsewhere: elsewhere, cfg: cfg, pythons: map[string]interpreter{},
 		fetching: make(chan struct{}, 1), resolving: make(chan struct{}, 1),
 	}
 }
@@ -49,7 +49,7 @@ func (u *UV) Configure(cfg UVConfig) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if cfg != u.cfg {
-		u.cfg, u.tool, u.pythons = cfg, "", nil
+		u.cfg, u.tool, u.pythons = cfg, "", map[string]interpreter{}
 	}
 }
 

@@ -19,18 +19,35 @@ func (u *UV) lockPath(spec Spec, python interpreter) string {
 
 // lock returns the lock file of spec, and makes it where there is none. Builds side by side resolve once.
 func (u *UV) lock(ctx context.Context, tool, mark string, spec Spec, python interpreter, progress func(Stage)) (string, error) {
-	select {
-	case u.resolving <- struct{}{}:
-		defer func() { <-u.resolving }()
-	case <-ctx.Done():
-		return "", ctx.Err()
-	}
 	path := u.lockPath(spec, python)
-	if info, err := os.Stat(path); err == nil && info.Size() > 0 {
+	if filled(path) {
+		return path, nil
+	}
+	done, err := u.alone(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer done()
+	if filled(path) {
 		return path, nil
 	}
 	progress(Stage{Name: StageResolving, Message: "resolving " + strings.Join(redactAll(spec.Packages), ", ")})
 	return path, u.resolve(ctx, tool, mark, spec, python)
+}
+
+func filled(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Size() > 0
+}
+
+// alone keeps builds side by side from finding out the same at the same time; done lets the next one in.
+func (u *UV) alone(ctx context.Context) (done func(), err error) {
+	select {
+	case u.resolving <- struct{}{}:
+		return func() { <-u.resolving }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 // resolve writes the lock file of spec: every distribution with its version and hashes.

@@ -66,30 +66,42 @@ func (u *UV) interpreter(ctx context.Context, tool, mark, want string, progress 
 			Hint: "name a newer one as python of the pool in the configuration",
 		}
 	}
+	if known, ok := u.knownPython(want); ok {
+		return known, nil
+	}
+	done, err := u.alone(ctx)
+	if err != nil {
+		return interpreter{}, err
+	}
+	defer done()
+	if known, ok := u.knownPython(want); ok {
+		return known, nil
+	}
 	list, err := u.installed(ctx, tool, mark)
 	if err != nil {
 		return interpreter{}, err
 	}
-	if best, ok := choose(list, want); ok {
-		return best, nil
-	}
-	version := cmp.Or(want, defaultPython)
-	progress(Stage{Name: StageDownloading, Message: "fetching Python " + version})
-	_, err = u.uv(ctx, tool, mark, "python", "install", version)
-	u.forgetPythons()
-	if err == nil {
-		if list, err = u.installed(ctx, tool, mark); err != nil {
-			return interpreter{}, err
+	best, ok := choose(list, want)
+	if !ok {
+		version := cmp.Or(want, defaultPython)
+		progress(Stage{Name: StageDownloading, Message: "fetching Python " + version})
+		if _, err = u.uv(ctx, tool, mark, "python", "install", version); err == nil {
+			list, err = u.installed(ctx, tool, mark)
 		}
-		if best, ok := choose(list, want); ok {
-			return best, nil
+		if ctx.Err() != nil {
+			return interpreter{}, ctx.Err()
 		}
-		err = &BuildError{Message: "uv fetched it, and does not list it"}
+		if best, ok = choose(list, want); !ok {
+			return interpreter{}, noPython(want, list, err)
+		}
 	}
-	if ctx.Err() != nil {
-		return interpreter{}, ctx.Err()
+	if itself, err := u.ask(ctx, mark, best.Path); err == nil {
+		best = itself
 	}
-	return interpreter{}, noPython(want, list, err)
+	u.mu.Lock()
+	u.pythons[want] = best
+	u.mu.Unlock()
+	return best, nil
 }
 
 // choose is the newest interpreter that will do.
@@ -133,49 +145,52 @@ func noPython(want string, list []interpreter, fetch error) error {
 	return b
 }
 
-// installed lists the interpreters of this machine. The list is kept while all on it are there, until a lock file is renewed:
-// asking takes longer than a build where there are many.
+// installed lists the interpreters of this machine.
 func (u *UV) installed(ctx context.Context, tool, mark string) ([]interpreter, error) {
-	u.mu.Lock()
-	list := u.pythons
-	u.mu.Unlock()
-	if list != nil && !slices.ContainsFunc(list, func(i interpreter) bool { return !executable(i.Path) }) {
-		return list, nil
-	}
-	list = nil
 	done, err := u.uv(ctx, tool, mark, "python", "list", "--only-installed", "--output-format", "json")
 	if err != nil {
 		return nil, err
 	}
+	var list []interpreter
 	if err := json.Unmarshal(done.stdout, &list); err != nil {
 		return nil, &BuildError{Cause: CauseOther, Message: "uv's list of interpreters cannot be read: " + err.Error(), Output: done.output}
 	}
-	u.mu.Lock()
-	u.pythons = list
-	u.mu.Unlock()
 	return list, nil
 }
 
+func (u *UV) knownPython(want string) (interpreter, bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	known, ok := u.pythons[want]
+	return known, ok && executable(known.Path)
+}
+
+// forgetPythons has interpreters looked for anew.
 func (u *UV) forgetPythons() {
 	u.mu.Lock()
-	u.pythons = nil
+	u.pythons = map[string]interpreter{}
 	u.mu.Unlock()
 }
 
-// ask runs the interpreter at path for its version.
+// ask runs the interpreter at path for its version, and for where it is itself: the script of a version manager is slow, and means
+// another one tomorrow.
 func (u *UV) ask(ctx context.Context, mark, path string) (interpreter, error) {
 	cwd, err := u.workdir()
 	if err != nil {
 		return interpreter{}, err
 	}
 	done, err := run(ctx, child{
-		argv: []string{path, "-I", "-c", `import sys; print("%d.%d.%d" % sys.version_info[:3])`}, dir: cwd, env: childEnv(u.environ),
+		argv: []string{path, "-I", "-c", `import sys; print("%d.%d.%d" % sys.version_info[:3]); print(sys.executable)`}, dir: cwd, env: childEnv(u.environ),
 		mark: mark,
 	})
 	if ctx.Err() != nil {
 		return interpreter{}, ctx.Err()
 	}
-	i := interpreter{Path: path, Version: strings.TrimSpace(string(done.stdout))}
+	version, itself, _ := strings.Cut(strings.TrimSpace(string(done.stdout)), "\n")
+	i := interpreter{Path: path, Version: version}
+	if filepath.IsAbs(itself) && executable(itself) {
+		i.Path = itself
+	}
 	_, ok := numbers(i.Version)
 	switch {
 	case err != nil || !ok:

@@ -94,9 +94,19 @@ func TestInterpretersAreListedAgainWhenOneIsGone(t *testing.T) {
 	list := s.took("pythons")
 	s.script("python3.14", "testdata/python.sh")
 	s.write("pythons", strings.ReplaceAll(list, s.bin+"/python", s.bin+"/python3.14"))
-	s.UV.pythons[0].Path = filepath.Join(s.bin, "gone")
+	s.pythons[""] = interpreter{Path: filepath.Join(s.bin, "gone")}
 	dir, _, err := s.build(spec("a"))
 	if got := s.calls(dir); err != nil || !strings.HasPrefix(got, "python list") || !strings.Contains(got, "--python BIN/python3.14 ENV") {
+		t.Errorf("%v: %s", err, got)
+	}
+}
+
+func TestTheScriptOfAVersionManagerIsReplacedByWhatItRuns(t *testing.T) {
+	s := newStandin(t)
+	s.script("python3.12", "testdata/python.sh")
+	s.write("version", "3.12.1\n"+s.bin+"/python3.12\n")
+	dir, _, err := s.build(spec("a"))
+	if got := s.calls(dir); err != nil || !strings.Contains(got, "venv --no-project --no-python-downloads --python BIN/python3.12 ENV") {
 		t.Errorf("%v: %s", err, got)
 	}
 }

@@ -143,6 +143,7 @@ type PoolError struct {
 // PoolChanged is the params of a pool.changed notification.
 type PoolChanged struct {
 	Pool PoolStatus `json:"pool"`
+	Gone bool       `json:"gone,omitempty"` // it is no longer configured; nothing else of it counts
 }
 
 // AcquireParams are the params of pool.acquire.

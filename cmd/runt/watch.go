@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"golang.org/x/term"
@@ -47,13 +48,15 @@ func (poolWatchCmd) Run(a *app) error {
 	}
 	take := func(params json.RawMessage) {
 		var raw struct{ Pool json.RawMessage }
-		var pool rpc.PoolStatus
+		var change rpc.PoolChanged
 		switch {
-		case json.Unmarshal(params, &raw) != nil || json.Unmarshal(raw.Pool, &pool) != nil:
+		case json.Unmarshal(params, &raw) != nil || json.Unmarshal(params, &change) != nil:
+		case a.json && change.Gone:
+			a.printJSON(fmt.Appendf(nil, `{"name":%q,"gone":true}`, change.Pool.Name))
 		case a.json:
 			a.printJSON(raw.Pool)
 		default:
-			now.Pools = changed(now.Pools, pool)
+			now.Pools = changed(now.Pools, change)
 			if len(changes) == 0 { // else the next is on its way
 				show(now.Pools)
 			}
@@ -75,15 +78,19 @@ func (poolWatchCmd) Run(a *app) error {
 	return nil
 }
 
-// changed puts a pool in its place; after a reload it may be a new one.
-func changed(pools []rpc.PoolStatus, pool rpc.PoolStatus) []rpc.PoolStatus {
-	for i := range pools {
-		if pools[i].Name == pool.Name {
-			pools[i] = pool
-			return pools
-		}
+// changed puts a pool in its place; after a reload it may be a new one, or gone.
+func changed(pools []rpc.PoolStatus, change rpc.PoolChanged) []rpc.PoolStatus {
+	i := slices.IndexFunc(pools, func(p rpc.PoolStatus) bool { return p.Name == change.Pool.Name })
+	switch {
+	case change.Gone && i >= 0:
+		return slices.Delete(pools, i, i+1)
+	case change.Gone:
+	case i >= 0:
+		pools[i] = change.Pool
+	default:
+		pools = append(pools, change.Pool)
 	}
-	return append(pools, pool)
+	return pools
 }
 
 // shower prints one status under the other, or, on a terminal, in the place of the one before.

@@ -349,17 +349,25 @@ func TestAWatcherHearsTheLastChange(t *testing.T) {
 	}
 	h.configure("[pools.uv]\nsize = 2\npackages = [\"x\"]\n")
 	must[rpc.ReloadResult](h, rpc.MethodReload, nil)
-	deadline := time.After(10 * time.Second)
-	for {
-		select {
-		case change := <-changes:
-			if strings.HasPrefix(change, rpc.NotifyPoolChanged) && strings.Contains(change, `"target":2`) {
-				return
+	hear := func(what string) {
+		t.Helper()
+		deadline := time.After(10 * time.Second)
+		for {
+			select {
+			case change := <-changes:
+				if strings.HasPrefix(change, rpc.NotifyPoolChanged) && strings.Contains(change, what) {
+					return
+				}
+			case <-deadline:
+				t.Fatalf("no change arrived with %s", what)
 			}
-		case <-deadline:
-			t.Fatal("the change did not arrive")
 		}
 	}
+	hear(`"target":2`)
+	h.configure(off + "[pools.more]\nkind = \"uv\"\nsize = 0\n")
+	hear(`"name":"more"`)
+	h.configure(off)
+	hear(`"gone":true`)
 }
 
 func TestWhatIsDeletedUnderARunningDaemonComesBack(t *testing.T) {

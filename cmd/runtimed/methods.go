@@ -111,10 +111,12 @@ func (m *methods) acquire(ctx context.Context, p rpc.AcquireParams) (rpc.Acquire
 
 // ownerOf is the process that a lease shall belong to: the one that was named, else the one at the other end.
 func ownerOf(ctx context.Context, named *int) (pool.Owner, error) {
-	peer := rpc.PeerFrom(ctx).PID
 	if named != nil {
-		peer = *named
-	} else if peer == 0 {
+		owner, err := pool.Named(*named)
+		return owner, wireError(err)
+	}
+	peer := rpc.PeerFrom(ctx).PID
+	if peer == 0 {
 		e := rpc.Errorf(rpc.KindInvalidParams, "owner_pid is needed, since the process at the other end cannot be seen from here")
 		e.Data.Param = "owner_pid"
 		return pool.Owner{}, e
@@ -177,8 +179,8 @@ type watches struct {
 func (m *methods) watch(ctx context.Context, _ rpc.None) (rpc.StatusResult, error) {
 	conn := rpc.ConnFrom(ctx)
 	watching, cancel := context.WithCancel(context.Background())
-	list, err := m.pools.Watch(watching, watchInterval, func(s pool.Status) bool {
-		return conn.Notify(rpc.NotifyPoolChanged, rpc.PoolChanged{Pool: statusOf(s)})
+	list, err := m.pools.Watch(watching, watchInterval, func(s pool.Status, gone bool) bool {
+		return conn.Notify(rpc.NotifyPoolChanged, rpc.PoolChanged{Pool: statusOf(s), Gone: gone})
 	})
 	if err != nil {
 		cancel()

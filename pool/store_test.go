@@ -1,0 +1,153 @@
+package pool
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestAStateDirectoryThatIsMovedIsBuiltAnew(t *testing.T) {
+	inBubble(t, sized(1), func(w *world) {
+		w.settled()
+		leased := w.get(1).Env.ID
+		w.pass(time.Minute)
+		w.stop()
+		moved := filepath.Join(t.TempDir(), "elsewhere")
+		if err := os.Rename(w.store.dir, moved); err != nil {
+			t.Fatal(err)
+		}
+		w.cfg.Dir = moved
+		w.start()
+		w.want(1, 0, 1, 0)
+		if w.b.tries() != 3 || w.ids(Leased)[0] != leased {
+			t.Errorf("%d builds; leased are %v", w.b.tries(), w.ids(Leased))
+		}
+	})
+}
+
+func TestAStateDirectoryThatIsALinkIsResolvedOnce(t *testing.T) {
+	link := filepath.Join(t.TempDir(), "link")
+	real := t.TempDir()
+	if err := os.Symlink(real, link); err != nil {
+		t.Fatal(err)
+	}
+	s, err := openStore(link)
+	if err != nil || s.dir != real {
+		t.Errorf("%s, %v", s.dir, err)
+	}
+	if err := errors.Join(os.RemoveAll(s.envs()), os.Symlink(t.TempDir(), s.envs())); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := openStore(link); err == nil || !strings.Contains(err.Error(), "is not a folder") {
+		t.Errorf("a link in the place of the environments: %v", err)
+	}
+	if _, err := openStore(filepath.Join(s.dir, "file", "x")); err != nil {
+		t.Error(err)
+	}
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := openStore(file); err == nil || !strings.Contains(err.Error(), file) {
+		t.Errorf("a file in the place of the state directory: %v", err)
+	}
+}
+
+func TestManifestsAreReadAsTheyWereWritten(t *testing.T) {
+	s, err := openStore(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := s.env("uv-01234567")
+	want := Manifest{
+		Version: 1, ID: "uv-01234567", Pool: "uv", Kind: KindUV, SpecHash: "abc", CreatedAt: time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC),
+		BootID: "boot", Python: filepath.Join(dir, "bin/python"), Packages: []Package{{"a", "1"}}, Variables: map[string]*string{"A": &dir, "B": nil},
+		Sentinels: []Sentinel{{"x", 1, 2, 3}},
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	wrote, err := s.writeManifest(dir, want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, seen, err := s.readManifest(want.ID)
+	a, _ := json.Marshal(got)
+	b, _ := json.Marshal(want)
+	if err != nil || seen != wrote || string(a) != string(b) {
+		t.Errorf("%v\n%s\n%s", err, a, b)
+	}
+	if err := s.intact(dir, &Manifest{}, seen); err != nil {
+		t.Error(err)
+	}
+}
+
+// benchWorld has n ready environments on disk.
+func benchDir(b *testing.B, n int) Config {
+	cfg := sized(n)
+	cfg.Dir = b.TempDir()
+	cfg.Parallel = 8
+	m := runManager(b, cfg)
+	for {
+		list, err := m.Status(context.Background(), "")
+		if err != nil {
+			b.Fatal(err)
+		}
+		if list[0].Available == n {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	if err := m.Stop(context.Background()); err != nil {
+		b.Fatal(err)
+	}
+	return cfg
+}
+
+func runManager(tb testing.TB, cfg Config) *Manager {
+	tb.Helper()
+	m, err := New(cfg, map[string]Builder{KindUV: &fakeBuilder{}}, nop)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	m.Start()
+	return m
+}
+
+func BenchmarkReconcile100ReadyEnvironments(b *testing.B) {
+	cfg := benchDir(b, 100)
+	for b.Loop() {
+		m := runManager(b, cfg)
+		list, err := m.Status(context.Background(), "")
+		if err != nil || list[0].Available != 100 {
+			b.Fatal(list, err)
+		}
+		if err := m.Stop(context.Background()); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if per := b.Elapsed() / time.Duration(b.N); per > 100*time.Millisecond {
+		b.Errorf("%s", per)
+	}
+}
+
+func BenchmarkAcquireFromAReadyPool(b *testing.B) {
+	cfg := benchDir(b, 3)
+	m := runManager(b, cfg)
+	owner, _ := OwnerOf(os.Getpid())
+	for b.Loop() {
+		got, err := m.Acquire(context.Background(), Request{Pool: "uv", Wait: time.Minute, Owner: owner})
+		if err != nil {
+			b.Fatal(err)
+		}
+		m.Undelivered(got.Env.ID)
+	}
+	if err := m.Stop(context.Background()); err != nil {
+		b.Fatal(err)
+	}
+}
