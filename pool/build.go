@@ -63,9 +63,7 @@ func (m *Manager) build(ctx context.Context, e *env) {
 	defer e.cancel()
 	began := time.Now()
 	manifest, seen, err := m.make(ctx, e)
-	if err != nil {
-		endMarked(func(dir string) bool { return dir == e.dir }) // what left its process group
-	}
+	endMarked(func(dir string) bool { return dir == e.dir }) // what left its process group
 	m.mu.Lock()
 	p := m.pools[e.pool]
 	var handing []*env

@@ -42,7 +42,7 @@ func otherVersion(info rpc.Info) error {
 	}
 	return failure{code: exitVersion}.says(
 		"the daemon (version %s) speaks protocol %d and this runt (version %s) protocol %d: %s is too old",
-		info.Version, info.Protocol, version(), rpc.Protocol, older).withHint("%s", update)
+		info.Version, info.Protocol, rpc.Version(), rpc.Protocol, older).withHint("%s", update)
 }
 
 // meet finds out who listens, and nothing else is said before that is known.
@@ -74,7 +74,7 @@ func greet(ctx context.Context, path string, notify notifyFunc) (*rpc.Client, rp
 	if err != nil {
 		return nil, info, err
 	}
-	err = c.Call(ctx, rpc.MethodInfo, rpc.InfoParams{Client: &rpc.ClientInfo{Name: "runt", Version: version()}}, &info)
+	err = c.Call(ctx, rpc.MethodInfo, rpc.InfoParams{Client: &rpc.ClientInfo{Name: "runt", Version: rpc.Version()}}, &info)
 	if err == nil && info.Name == rpc.Name {
 		return c, info, nil
 	}

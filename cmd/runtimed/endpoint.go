@@ -26,6 +26,8 @@ type endpoint struct {
 	server *rpc.Server
 	done   chan struct{} // closed at stop
 	work   sync.WaitGroup
+
+	noStatus bool // daemon.json cannot be written, and that was said
 }
 
 // guardTime is how long the socket, daemon.json or the lock file may be missing after somebody deleted them.
@@ -35,7 +37,7 @@ func newEndpoint(d *daemon, l *locks, p *pools, r *reloader) *endpoint {
 	m := &methods{d: d, pools: p, reloader: r}
 	return &endpoint{
 		d: d, pools: p, locks: l, done: make(chan struct{}),
-		server: rpc.NewServer(m.table(), rpc.Options{Log: d.log.Named("rpc"), UID: os.Getuid(), Version: version()}),
+		server: rpc.NewServer(m.table(), rpc.Options{Log: d.log.Named("rpc"), UID: os.Getuid(), Version: rpc.Version()}),
 	}
 }
 
@@ -45,14 +47,11 @@ func (e *endpoint) start() error {
 	if err != nil {
 		return err
 	}
-	if err := e.writeStatus(); err != nil {
-		_ = listener.Close()
-		return err
-	}
+	e.keepStatus()
 	crashesTo(e.d.at.log())
 	cfg := e.d.cfg.Load()
 	e.d.log.Info("listening", zap.String("socket", e.d.at.socket), zap.String("state", e.pools.Dir()), zap.Int("pid", os.Getpid()),
-		zap.String("version", version()), zap.String("config", cfg.Path))
+		zap.String("version", rpc.Version()), zap.String("config", cfg.Path))
 	if e.d.flags.Socket != "" {
 		e.d.log.Info("clients find this socket only with RUNTIMED_SOCKET=" + e.d.at.socket)
 	}
@@ -112,9 +111,7 @@ func (e *endpoint) guard(listener net.Listener, bound fs.FileInfo) {
 			listener, bound = again, file
 		}
 		if _, err := os.Lstat(e.d.at.statusFile()); errors.Is(err, fs.ErrNotExist) {
-			if err := e.writeStatus(); err != nil {
-				e.d.log.Warn("daemon.json was removed, and cannot be written again", zap.Error(err))
-			}
+			e.keepStatus()
 		}
 	}
 }
@@ -135,10 +132,19 @@ func (e *endpoint) stop(ctx context.Context) error {
 	return err
 }
 
+// keepStatus is writeStatus for who goes on without it, as on a full disk. It says so once.
+func (e *endpoint) keepStatus() {
+	err := e.writeStatus()
+	if err != nil && !e.noStatus {
+		e.d.log.Warn("going on without daemon.json", zap.Error(err))
+	}
+	e.noStatus = err != nil
+}
+
 // writeStatus writes daemon.json. It is for people and for messages; whether a daemon lives, only its socket tells.
 func (e *endpoint) writeStatus() error {
 	data, err := json.MarshalIndent(map[string]any{
-		"endpoint": e.d.at.socket, "pid": os.Getpid(), "version": version(), "protocol": rpc.Protocol, "started_at": e.d.started.UTC(),
+		"endpoint": e.d.at.socket, "pid": os.Getpid(), "version": rpc.Version(), "protocol": rpc.Protocol, "started_at": e.d.started.UTC(),
 	}, "", "  ")
 	if err != nil {
 		return err

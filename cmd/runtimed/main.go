@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
-	"runtime/debug"
 	"strings"
 	"syscall"
 
@@ -26,26 +25,6 @@ const (
 	exitUseless = 1 // starting again would end the same: the lock is held, or the configuration or a path is wrong
 	exitCrash   = 2
 )
-
-// buildVersion is set by the linker where a release is made.
-var buildVersion string
-
-func version() string {
-	if buildVersion != "" {
-		return buildVersion
-	}
-	if info, ok := debug.ReadBuildInfo(); ok {
-		if v := info.Main.Version; v != "" && v != "(devel)" {
-			return v
-		}
-		for _, s := range info.Settings {
-			if s.Key == "vcs.revision" && len(s.Value) >= 12 {
-				return "devel-" + s.Value[:12]
-			}
-		}
-	}
-	return "devel"
-}
 
 func main() {
 	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
@@ -73,7 +52,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	parser, err := kong.New(&line,
 		kong.Name("runtimed"),
 		kong.Description("Keeps Python environments warm and lends them to whoever asks on its socket."),
-		kong.Vars{"version": fmt.Sprintf("runtimed %s (protocol %d, %s, %s/%s)", version(), rpc.Protocol, runtime.Version(), runtime.GOOS, runtime.GOARCH)},
+		kong.Vars{"version": fmt.Sprintf("runtimed %s (protocol %d, %s, %s/%s)", rpc.Version(), rpc.Protocol, runtime.Version(), runtime.GOOS, runtime.GOARCH)},
 		kong.Writers(stdout, stderr),
 		kong.Exit(func(code int) { exit = code }),
 	)

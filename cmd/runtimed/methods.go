@@ -46,7 +46,7 @@ func (m *methods) info(ctx context.Context, p rpc.InfoParams) (rpc.Info, error) 
 		m.d.log.Debug("client", zap.String("name", p.Client.Name), zap.String("version", p.Client.Version), zap.Int("pid", rpc.PeerFrom(ctx).PID))
 	}
 	return rpc.Info{
-		Name: rpc.Name, Version: version(), Protocol: rpc.Protocol, PID: pid, StartedAt: m.d.started.UTC(),
+		Name: rpc.Name, Version: rpc.Version(), Protocol: rpc.Protocol, PID: pid, StartedAt: m.d.started.UTC(),
 		Socket: m.d.at.socket, StateDir: m.pools.Dir(), ConfigPath: m.d.cfg.Load().Path, UptimeMS: time.Since(m.d.started).Milliseconds(),
 	}, nil
 }
