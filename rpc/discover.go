@@ -41,8 +41,9 @@ type schema map[string]any
 // discover makes rpc.discover for a table of methods, itself included.
 func discover(methods []Method, version string) Method {
 	var doc openRPC
+	var text json.RawMessage // encoded once: whoever asks ten thousand times shall not keep the processors from the others
 	self := NewMethod(MethodDiscover, "this document, in OpenRPC",
-		func(context.Context, None) (openRPC, error) { return doc, nil })
+		func(context.Context, None) (json.RawMessage, error) { return text, nil })
 	doc.OpenRPC = "1.3.2"
 	doc.Info.Title = Name
 	doc.Info.Version = version
@@ -57,6 +58,10 @@ func discover(methods []Method, version string) Method {
 			om.Result.Schema = schemaOf(m.result, doc.Components.Schemas)
 		}
 		doc.Methods = append(doc.Methods, om)
+	}
+	var err error
+	if text, err = encode(doc); err != nil {
+		panic(err) // a type of the contract cannot be described
 	}
 	return self
 }

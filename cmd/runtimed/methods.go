@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"maps"
 	"sync"
 	"time"
 
@@ -19,6 +20,7 @@ type methods struct {
 	pools    *pools
 	reloader *reloader
 	watches  watches
+	sizes    sizes
 }
 
 // table is every method there is, but rpc.discover, which the server makes of it.
@@ -147,24 +149,58 @@ func (m *methods) gc(ctx context.Context, p rpc.GCParams) (rpc.GCResult, error) 
 	return gcResult(done), wireError(err)
 }
 
-// lookTime bounds how long a list may take to measure what is in use; what is not reached has the size it was built with.
-const lookTime = time.Second
-
 func (m *methods) list(ctx context.Context, p rpc.EnvListParams) (rpc.EnvListResult, error) {
 	infos, err := m.pools.List(ctx, value(p.Pool), pool.State(value(p.State)))
 	result := rpc.EnvListResult{Envs: []rpc.EnvListed{}}
-	began := time.Now()
-	for _, info := range infos {
-		listed := rpc.EnvListed{Env: envOf(info), SizeBytes: info.SizeBytes}
-		if time.Since(began) < lookTime {
-			listed.SizeBytes = info.Size()
-		}
+	sizes := m.sizes.of(infos)
+	for i, info := range infos {
+		listed := rpc.EnvListed{Env: envOf(info), SizeBytes: sizes[i]}
 		if l := info.Lease; l != nil {
 			listed.Lease = &rpc.Lease{OwnerPID: l.Owner.PID, Alive: info.Alive, Label: l.Label, Since: l.LeasedAt.UTC()}
 		}
 		result.Envs = append(result.Envs, listed)
 	}
 	return result, wireError(err)
+}
+
+const (
+	lookTime  = time.Second      // for one list; what is not reached by then has the size it was built with
+	sizeFresh = 10 * time.Second // what was measured is not measured again
+)
+
+// sizes remembers what environments take on disk: thousands of files are looked at for each, and many may ask at once.
+type sizes struct {
+	mu    sync.Mutex
+	known map[string]measured
+}
+
+type measured struct {
+	bytes int64
+	at    time.Time
+}
+
+// of is the size of each environment, in bytes.
+func (s *sizes) of(infos []pool.Info) []int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	began := time.Now()
+	maps.DeleteFunc(s.known, func(_ string, m measured) bool { return began.Sub(m.at) > sizeFresh })
+	if s.known == nil {
+		s.known = map[string]measured{}
+	}
+	list := make([]int64, len(infos))
+	for i, info := range infos {
+		size, ok := s.known[info.ID]
+		if !ok {
+			size = measured{info.SizeBytes, time.Now()}
+			if size.at.Sub(began) < lookTime {
+				size.bytes = info.Size()
+				s.known[info.ID] = size
+			}
+		}
+		list[i] = size.bytes
+	}
+	return list
 }
 
 // watchInterval is the shortest time between two notifications about one pool.
