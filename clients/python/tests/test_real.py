@@ -95,7 +95,7 @@ def test_errors(socket: str) -> None:
 def test_async(socket: str) -> None:
     async def main() -> None:
         async with AsyncClient(socket) as c:
-            async with c.acquire("uv", wait=120) as env:
+            async with await c.acquire("uv", wait=120) as env:
                 check(env)
             async for status in c.watch():
                 assert status["uv"].kind == "uv"

@@ -1,13 +1,14 @@
 import { randomUUID } from "node:crypto";
+import { on } from "node:events";
+import { delimiter } from "node:path";
 import { Connection, type Request } from "./connection.js";
-import { Env } from "./env.js";
-import { ConnectError, ProtocolError, RPCError, type RuntimedError } from "./errors.js";
+import { ConnectError, ProtocolError, type RuntimedError } from "./errors.js";
 import { socketPath } from "./path.js";
-import { watch } from "./watch.js";
 import {
   anything,
   type DaemonInfo,
   decodeAcquired,
+  decodeChange,
   decodeEnv,
   decodeInfo,
   decodeStatus,
@@ -30,10 +31,6 @@ export interface CallOptions {
   signal?: AbortSignal | undefined;
 }
 
-export interface StatusOptions extends CallOptions {
-  pool?: string | undefined;
-}
-
 export interface AcquireOptions extends CallOptions {
   /** "uv" by default. */
   pool?: string | undefined;
@@ -52,6 +49,51 @@ export interface AcquireOptions extends CallOptions {
 type Leased = string | { id: string };
 
 const idOf = (env: Leased) => (typeof env === "string" ? env : env.id);
+
+type Acquired = EnvInfo & Omit<ReturnType<typeof decodeAcquired>, "env">;
+
+const Members = class {
+  constructor(members: Acquired) {
+    Object.assign(this, members);
+  }
+} as new (
+  members: Acquired,
+) => Acquired;
+
+/** An environment that is leased: run its `python` with its `environ()`, then `release()` it. */
+export class Env extends Members {
+  readonly #client: Client;
+  readonly #held: Set<string>;
+
+  /** @internal Client.acquire makes these. */
+  constructor(members: Acquired, client: Client, held: Set<string>) {
+    super(members);
+    this.#client = client;
+    this.#held = held.add(this.id);
+  }
+
+  /** A copy of the variables in `base`, with this environment activated. */
+  environ(base: Record<string, string | undefined> = process.env): Record<string, string> {
+    const merged = { ...base, ...this.variables };
+    if (this.pathPrepend.length > 0) {
+      merged.PATH = [...this.pathPrepend, ...(merged.PATH ? [merged.PATH] : [])].join(delimiter);
+    }
+    const set = Object.entries(merged).filter(([, value]) => typeof value === "string");
+    return Object.fromEntries(set) as Record<string, string>;
+  }
+
+  release(): Promise<void> {
+    return this.#client.release(this);
+  }
+
+  /** Releases it, unless that has been done, by whomever, or another process has adopted it. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (!this.#held.has(this.id)) return;
+    await this.release().catch((error: RuntimedError) => {
+      if (error.kind !== "unknown_env") throw error;
+    });
+  }
+}
 
 /** A client of runtimed. Calls may run side by side; when the connection is lost, the next call makes a new one. */
 export class Client {
@@ -81,40 +123,29 @@ export class Client {
   }
 
   /** The pool of this name, or all pools. */
-  status({ pool, ...options }: StatusOptions = {}): Promise<Status> {
+  status({ pool, ...options }: CallOptions & { pool?: string | undefined } = {}): Promise<Status> {
     return this.#call({ method: "pool.status", params: { pool }, decode: decodeStatus }, options);
   }
 
   /** Leases an environment, and waits for one if need be. The lease ends when it is released, or with its process. */
   async acquire(options: AcquireOptions = {}): Promise<Env> {
-    const { pool, waitMs = 60_000, label, ownerPid, key = randomUUID(), onProgress } = options;
-    const { timeoutMs = this.timeoutMs, signal } = options;
-    const progress = onProgress && true;
-    const acquired = await this.#call(
+    const { pool, waitMs = 60_000, label, ownerPid, key = randomUUID(), onProgress, signal } = options;
+    const { env, ...how } = await this.#call(
       {
         method: "pool.acquire",
-        params: { pool, wait_ms: waitMs, label, owner_pid: ownerPid, key, progress },
+        params: { pool, wait_ms: waitMs, label, owner_pid: ownerPid, key, progress: onProgress && true },
         decode: decodeAcquired,
         onProgress,
         unwanted: (result) => this.#giveBack(result),
       },
-      { timeoutMs: waitMs + timeoutMs, signal },
+      { timeoutMs: waitMs + (options.timeoutMs ?? this.timeoutMs), signal },
     );
-    this.#held.add(acquired.env.id);
-    return new Env(acquired, this);
+    return new Env({ ...env, ...how }, this, this.#held);
   }
 
   async release(env: Leased, options?: CallOptions): Promise<void> {
     await this.call("pool.release", { env: idOf(env) }, options);
     this.#held.delete(idOf(env));
-  }
-
-  /** @internal Releases it, unless that has been done, by whomever, or another process has adopted it. For `await using`. */
-  async releaseIfHeld(env: Leased): Promise<void> {
-    if (!this.#held.delete(idOf(env))) return;
-    await this.release(env).catch((error) => {
-      if (!(error instanceof RPCError && error.kind === "unknown_env")) throw error;
-    });
   }
 
   /** Hands a lease to another process: it ends with that one, and no longer where an `await using` block does. */
@@ -126,12 +157,36 @@ export class Client {
   }
 
   /**
-   * The status of all pools, now and after each change, until the loop is left. A slow reader may miss old ones,
-   * never the last. A watch has a connection of its own, and ends with an error when that is lost.
+   * The status of all pools, now and after each change, until the loop is left. A watch has a connection of its own, and
+   * ends with an error when that is lost.
    */
-  watch(options: CallOptions = {}): AsyncIterableIterator<Status> {
-    const { timeoutMs = this.timeoutMs, signal } = options;
-    return watch(() => this.#open(), timeoutMs, signal);
+  async *watch({
+    timeoutMs: limitMs = this.timeoutMs,
+    signal,
+  }: CallOptions = {}): AsyncIterableIterator<Status> {
+    signal?.throwIfAborted();
+    const connection = await this.#open();
+    const abort = () => connection.end(signal?.reason);
+    try {
+      connection.keepAlive();
+      signal?.addEventListener("abort", abort);
+      const notifications = on(connection, "notification", { close: ["end"] }); // from here on, so that none is missed
+      const request = { method: "pool.watch", params: {}, decode: decodeStatus, limitMs, signal };
+      const { pools } = await connection.call(request);
+      const latest = new Map(pools.map((pool) => [pool.name, pool]));
+      yield { pools };
+      for await (const [method, params] of notifications) {
+        if (method !== "pool.changed") continue;
+        const { pool, gone } = decodeChange(params, "pool.changed: params");
+        latest.set(pool.name, pool);
+        if (gone) latest.delete(pool.name);
+        yield { pools: [...latest.values()] };
+      }
+      throw connection.error;
+    } finally {
+      signal?.removeEventListener("abort", abort);
+      connection.end(new ConnectError("closed", "the watch has ended"));
+    }
   }
 
   /** Any method by its name, with params and result as they travel. */
@@ -149,7 +204,7 @@ export class Client {
     return this.close();
   }
 
-  async #call<T>(request: Omit<Request<T>, "limitMs" | "signal">, options: CallOptions = {}): Promise<T> {
+  async #call<T>(request: Omit<Request<T>, "limitMs">, options: CallOptions = {}): Promise<T> {
     const { timeoutMs: limitMs = this.timeoutMs, signal } = options;
     signal?.throwIfAborted();
     const connection = await this.#connect();
@@ -158,12 +213,11 @@ export class Client {
 
   #connect(): Promise<Connection> {
     if (!this.#connection) {
-      const opening = this.#open();
       const forget = () => {
-        if (this.#connection === opening) this.#connection = undefined;
+        this.#connection = undefined;
       };
-      opening.then((connection) => connection.whenEnded(forget), forget);
-      this.#connection = opening;
+      this.#connection = this.#open();
+      this.#connection.then((connection) => connection.once("end", forget), forget);
     }
     return this.#connection;
   }
@@ -172,7 +226,7 @@ export class Client {
     if (this.#closed) throw this.#closed;
     const connection = await Connection.open(this.socket);
     this.#connections.add(connection);
-    connection.whenEnded(() => this.#connections.delete(connection));
+    connection.once("end", () => this.#connections.delete(connection));
     if (this.#closed) connection.end(this.#closed);
     return connection;
   }

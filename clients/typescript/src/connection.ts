@@ -1,6 +1,6 @@
-import { setMaxListeners } from "node:events";
-import { connect, type Socket } from "node:net";
-import { ConnectError, ProtocolError, RequestTimeout, type RuntimedError } from "./errors.js";
+import { EventEmitter } from "node:events";
+import { connect } from "node:net";
+import { ConnectError, ProtocolError, RequestTimeout } from "./errors.js";
 import { checkLength } from "./path.js";
 import { type Decode, decodeError, decodeProgress, object, type Progress } from "./wire.js";
 
@@ -11,99 +11,93 @@ const maxTimer = 2 ** 31 - 1; // a longer one would fire at once
 export interface Request<T> {
   method: string;
   params: unknown;
-  limitMs: number;
-  /** Called while the reply is being read, and so before any message that follows it. */
   decode: Decode<T>;
+  limitMs: number;
   signal?: AbortSignal | undefined;
   onProgress?: ((progress: Progress) => void) | undefined;
   /** Is given a result that nobody waits for any more, or that could not be decoded. */
   unwanted?: (result: unknown) => void;
 }
 
-/** A call that waits for its reply. */
+/** A call whose reply has not come yet; its caller may have given up. */
 interface Pending {
   reply: (message: Record<string, unknown>) => void;
   progress: (params: unknown) => void;
   fail: (reason: unknown) => void;
 }
 
-const encode = (message: object) => `${JSON.stringify({ jsonrpc: "2.0", ...message })}\n`;
-
 /** One connection: any number of calls at once, told apart by id. It ends once and is not used again. */
-export class Connection {
-  /** Is told of each notification; a ProtocolError from it ends the connection. */
-  onNotification: (method: string, params: unknown) => void = () => {};
-
+export class Connection extends EventEmitter<{ notification: [string, unknown]; end: [] }> {
+  /** Why it has ended. */
+  error: unknown;
   readonly #path: string;
-  readonly #socket: Socket;
-  readonly #pending = new Map<number, Pending>();
-  readonly #late = new Map<number, (result: unknown) => void>();
+  readonly #socket;
+  readonly #pending = new Map<unknown, Pending>();
   readonly #utf8 = new TextDecoder("utf-8", { fatal: true });
   #lastId = 0;
-  #line: Buffer[] = []; // the pieces of a line whose end has not come yet
-  #lineLength = 0;
-  #ended: RuntimedError | undefined;
-  readonly #whenEnded: ((error: RuntimedError) => void)[] = [];
+  #received: Buffer = Buffer.alloc(0);
 
-  static open(path: string): Promise<Connection> {
-    checkLength(process.platform, path);
-    return new Promise((resolve, reject) => {
-      const socket = connect({ path });
-      const refused = (cause: NodeJS.ErrnoException) => {
-        const foreign = cause.code === "EACCES" || cause.code === "EPERM";
-        const hint = foreign ? "run as the user whose daemon it is" : "start it with runt daemon start";
-        const message = `the daemon cannot be reached at ${path}: ${cause.code ?? cause.message}`;
-        reject(new ConnectError("unreachable", message, { hint, cause }));
-      };
-      socket.once("error", refused);
-      socket.once("connect", () => {
-        socket.off("error", refused);
-        resolve(new Connection(path, socket));
-      });
+  static async open(path: string): Promise<Connection> {
+    const connection = new Connection(checkLength(process.platform, path));
+    await new Promise<void>((settle) => {
+      connection.#socket.once("connect", settle);
+      connection.once("end", settle);
     });
+    if (connection.error) throw connection.error;
+    return connection;
   }
 
-  private constructor(path: string, socket: Socket) {
+  private constructor(path: string) {
+    super();
     this.#path = path;
-    this.#socket = socket;
-    let cause: Error | undefined;
-    socket.on("data", (chunk) => this.#read(chunk));
-    socket.on("end", () => this.#readRest());
-    socket.on("error", (error) => {
-      cause = error;
+    this.#socket = connect({ path });
+    this.#socket.on("connect", () => this.#socket.unref()); // a call that waits keeps the process running, by its timer
+    this.#socket.on("data", (chunk) => this.#read(chunk));
+    this.#socket.on("end", () => {
+      try {
+        this.#receive(this.#received); // a last line without its newline counts, unless it was cut off in the middle
+      } catch {}
     });
-    socket.on("close", () => {
+    this.#socket.on("error", (error) => this.end(this.#lost(error)));
+    this.#socket.on("close", () => this.end(this.#lost()));
+  }
+
+  #lost(cause?: NodeJS.ErrnoException): ConnectError {
+    if (cause?.syscall !== "connect") {
       const hint = "try again: the next call connects anew";
-      this.end(new ConnectError("closed", `the daemon closed the connection at ${path}`, { hint, cause }));
-    });
-    this.keepAlive(false);
+      return new ConnectError("closed", `the daemon closed the connection at ${this.#path}`, { hint, cause });
+    }
+    const foreign = cause.code === "EACCES" || cause.code === "EPERM";
+    const hint = foreign ? "run as the user whose daemon it is" : "start it with runt daemon start";
+    const message = `the daemon cannot be reached at ${this.#path}: ${cause.code}`;
+    return new ConnectError("unreachable", message, { hint, cause });
   }
 
-  /** Whether the open connection keeps the process running. Waiting calls do so in any case, by their timers. */
-  keepAlive(yes: boolean): void {
-    if (yes) this.#socket.ref();
-    else this.#socket.unref();
+  /** Keeps the process running until this ends. */
+  keepAlive(): void {
+    this.#socket.ref();
   }
 
-  call<T>({ method, params, limitMs, decode, signal, onProgress, unwanted }: Request<T>): Promise<T> {
+  call<T>({ method, params, decode, limitMs, signal, onProgress, unwanted }: Request<T>): Promise<T> {
     return new Promise((resolve, reject) => {
-      if (signal?.aborted) return reject(signal.reason);
-      if (this.#ended) return reject(this.#ended);
+      signal?.throwIfAborted();
+      if (this.error) throw this.error;
       const id = ++this.#lastId;
-      const line = encode({ id, method, params });
-
-      const settle = (how: () => void) => {
-        if (!this.#pending.delete(id)) return;
+      let waiting = true;
+      const settle = () => {
+        waiting = false;
         clearTimeout(timer);
         signal?.removeEventListener("abort", abort);
-        how();
       };
-      const giveUp = (reason: unknown) =>
-        settle(() => {
-          if (unwanted) this.#late.set(id, unwanted);
-          this.#socket.write(encode({ method: "$/cancelRequest", params: { id } }));
-          reject(reason);
-        });
+      const fail = (reason: unknown) => {
+        settle();
+        reject(reason);
+      };
+      const giveUp = (reason: unknown) => {
+        if (!waiting) return;
+        fail(reason);
+        this.#send({ method: "$/cancelRequest", params: { id } });
+      };
       const abort = () => giveUp(signal?.reason);
       const expire = () => {
         const message = `the daemon at ${this.#path} did not answer ${method} within ${limitMs} ms`;
@@ -112,76 +106,59 @@ export class Connection {
       // After a busy spell timers run before sockets are read: setImmediate lets an answer that is there already win.
       const timer = setTimeout(() => setImmediate(expire), Math.min(limitMs, maxTimer));
       signal?.addEventListener("abort", abort);
-      if (signal) setMaxListeners(0, signal); // many calls may share one, which is no leak
 
       this.#pending.set(id, {
-        reply: ({ result, error }) =>
-          settle(() => {
-            try {
-              if (error) throw decodeError(error);
-              resolve(decode(result, `${method}: result`));
-            } catch (reason) {
-              if (result) unwanted?.(result);
-              reject(reason);
-            }
-          }),
+        fail,
+        reply: ({ result, error }) => {
+          let wanted = waiting;
+          settle();
+          try {
+            if (error) throw decodeError(error);
+            resolve(decode(result, `${method}: result`));
+          } catch (reason) {
+            wanted = false;
+            reject(reason);
+          }
+          if (!wanted && result) unwanted?.(result);
+        },
         progress: (params) => {
           try {
-            onProgress?.(decodeProgress(params, "$/progress: params"));
+            if (waiting) onProgress?.(decodeProgress(params, "$/progress: params"));
           } catch (reason) {
             giveUp(reason);
           }
         },
-        fail: (reason) => settle(() => reject(reason)),
       });
-      this.#socket.write(line);
+      this.#send({ id, method, params });
     });
   }
 
-  whenEnded(tell: (error: RuntimedError) => void): void {
-    this.#whenEnded.push(tell);
+  end(error: unknown): void {
+    if (this.error) return;
+    this.error = error;
+    this.#socket.destroy();
+    for (const { fail } of this.#pending.values()) fail(error);
+    this.emit("end");
   }
 
-  end(error: RuntimedError): void {
-    if (this.#ended) return;
-    this.#ended = error;
-    for (const call of [...this.#pending.values()]) call.fail(error);
-    this.#late.clear();
-    this.#socket.destroy();
-    for (const tell of this.#whenEnded) tell(error);
+  #send(message: object): void {
+    this.#socket.write(`${JSON.stringify({ jsonrpc: "2.0", ...message })}\n`);
   }
 
   /** Cuts what comes into lines, as bytes: a chunk may end in the middle of a character. */
   #read(chunk: Buffer): void {
-    let start = 0;
-    while (!this.#ended) {
-      const end = chunk.indexOf(newline, start);
-      const piece = chunk.subarray(start, end < 0 ? undefined : end);
-      this.#line.push(piece);
-      this.#lineLength += piece.length;
-      if (this.#lineLength > maxMessage) {
-        this.end(new ProtocolError(`a message from ${this.#path} is longer than ${maxMessage} bytes`));
-        return;
-      }
-      if (end < 0) return;
-      const line = Buffer.concat(this.#line);
-      this.#line = [];
-      this.#lineLength = 0;
-      start = end + 1;
-      try {
-        this.#receive(line);
-      } catch (error) {
-        if (!(error instanceof ProtocolError)) throw error;
-        this.end(error);
-      }
-    }
-  }
-
-  /** A last line without its newline counts, unless it was cut off in the middle. */
-  #readRest(): void {
+    this.#received = Buffer.concat([this.#received, chunk]);
     try {
-      this.#receive(Buffer.concat(this.#line));
-    } catch {}
+      for (let end = this.#received.indexOf(newline); end >= 0; end = this.#received.indexOf(newline)) {
+        const line = this.#received.subarray(0, end);
+        this.#received = this.#received.subarray(end + 1);
+        this.#receive(line);
+      }
+      if (this.#received.length > maxMessage)
+        throw new ProtocolError(`a message from ${this.#path} is longer than ${maxMessage} bytes`);
+    } catch (error) {
+      this.end(error);
+    }
   }
 
   #receive(line: Buffer): void {
@@ -194,19 +171,16 @@ export class Connection {
       throw new ProtocolError(`what answers at ${this.#path} does not speak JSON`, cause);
     }
     const message = object(value, `a message from ${this.#path}`);
-    if (message.jsonrpc !== "2.0")
-      throw new ProtocolError(`a message from ${this.#path} is not JSON-RPC 2.0`);
-    const { id, method, params, result, error } = message;
+    const { id, method, params, error } = message;
     if (typeof method === "string") {
       if (id !== undefined) return; // a request to us; there are none in this protocol
-      if (method === "$/progress") this.#pending.get(object(params, method).id as number)?.progress(params);
-      else this.onNotification(method, params);
+      if (method === "$/progress") this.#pending.get(object(params, method).id)?.progress(params);
+      else this.emit("notification", method, params);
     } else if (id === null && error) {
       this.end(decodeError(error)); // it could not tell which call it was, so it is said to all
     } else {
-      this.#pending.get(id as number)?.reply(message);
-      if (result) this.#late.get(id as number)?.(result);
-      this.#late.delete(id as number);
+      this.#pending.get(id)?.reply(message);
+      this.#pending.delete(id);
     }
   }
 }

@@ -8,30 +8,22 @@ export function socketPath(
   platform: string = process.platform,
   env: Record<string, string | undefined> = process.env,
 ): string {
-  if (env.RUNTIMED_SOCKET)
-    return checkLength(platform, absolute(platform, "RUNTIMED_SOCKET", env.RUNTIMED_SOCKET));
+  const inHome = platform === "darwin" ? "/Library/Caches/runt" : "/.cache/runt";
+  if (env.RUNTIMED_SOCKET) return checkLength(platform, absolute(platform, "RUNTIMED_SOCKET", env));
   if (platform === "win32") {
     if (env.USERNAME) return `\\\\.\\pipe\\runtimed-${env.USERNAME.toLowerCase()}`;
     throw new ConnectError("unreachable", "USERNAME is not set, so the pipe has no name");
   }
-  return checkLength(platform, `${stateDir(platform, env)}/runtimed.sock`);
+  const cached = platform !== "darwin" && env.XDG_CACHE_HOME?.startsWith("/");
+  const folder = absolute(platform, cached ? "XDG_CACHE_HOME" : "HOME", env).replace(/\/+$/, "");
+  return checkLength(platform, `${folder}${cached ? "/runt" : inHome}/runtimed.sock`);
 }
 
-function stateDir(platform: string, env: Record<string, string | undefined>): string {
-  const { HOME: home, XDG_CACHE_HOME: cache } = env;
-  if (platform !== "darwin" && cache?.startsWith("/")) return `${cache.replace(/\/+$/, "")}/runt`;
-  if (!home)
-    throw new ConnectError(
-      "unreachable",
-      "HOME is not set, so the socket has no place: set it, or RUNTIMED_SOCKET",
-    );
-  const folder = absolute(platform, "HOME", home).replace(/\/+$/, "");
-  return folder + (platform === "darwin" ? "/Library/Caches/runt" : "/.cache/runt");
-}
-
-function absolute(platform: string, name: string, value: string): string {
+function absolute(platform: string, name: string, env: Record<string, string | undefined>): string {
+  const value = env[name] ?? "";
   if (value.startsWith("/") || (platform === "win32" && /^(\\\\|[a-z]:[\\/])/i.test(value))) return value;
-  throw new ConnectError("unreachable", `${name} is ${JSON.stringify(value)}, which is not an absolute path`);
+  const message = `${name} is ${JSON.stringify(value)}, which is not an absolute path`;
+  throw new ConnectError("unreachable", message, { hint: "set it, or RUNTIMED_SOCKET" });
 }
 
 /** Refuses a path that does not fit a socket address: systems cut it off, or say no more than "invalid argument". */

@@ -1,25 +1,28 @@
-"""The same client for asyncio."""
+"""The client, written once, for asyncio. The other one (_client.py) runs the same coroutines with a wait that blocks."""
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Awaitable, Generator, Mapping
-from dataclasses import fields
-from typing import Any, Optional, Union
+import math
+import os
+import secrets
+import sys
+import time
+from collections.abc import AsyncGenerator, Mapping
+from typing import Any, Callable, Optional, Union
 
-from ._errors import ConnectError, RPCError, RuntimedError
-from ._values import Acquired, Env, Info, Status, decode
-from ._wire import CHUNK, CLIENT, Base, Connection, OnProgress, acquire_params, acquired, env_id, info
+from ._errors import ConnectError, RequestTimeout, RuntimedError
+from ._values import Acquired, Change, Env, Info, Progress, Status, decode
+from ._wire import VERSION, Connection, checked_path, foreign, socket_path
+
+CLIENT = {"name": "runtimed-client (Python)", "version": VERSION}
+MAX_IDLE = 8  # connections kept for the next call
+OnProgress = Optional[Callable[[Progress], None]]
 
 
 class AsyncLease(Acquired):
     """An acquired environment. It is given back by release(), or at the end of an async with block."""
 
-    def __init__(self, client: "AsyncClient", env: Acquired) -> None:
-        super().__init__(**vars(env))
-        self._client = client
-
-    def __reduce__(self) -> tuple[object, ...]:  # pickled or copied it is a value only: the lease stays here
-        return Acquired, tuple(vars(self)[member.name] for member in fields(Acquired))
+    _client: "AsyncClient"
 
     async def release(self) -> None:
         """Give it back; doing so twice is an RPCError of kind unknown_env."""
@@ -28,49 +31,43 @@ class AsyncLease(Acquired):
     async def __aenter__(self) -> "AsyncLease":
         return self
 
-    async def __aexit__(self, kind: Optional[type[BaseException]], exc: Optional[BaseException], trace: object) -> None:
-        if self._client._holds(self):
+    async def __aexit__(self, *exc: object) -> None:
+        if (self.id, os.getpid()) in self._client._held:
             try:
                 await self.release()
             except RuntimedError as error:
-                if exc is None and error.kind != "unknown_env":  # released by somebody else is released
+                if exc[0] is None and error.kind != "unknown_env":  # released by somebody else is released
                     raise
 
 
-class Acquiring(Awaitable[AsyncLease]):
-    """What AsyncClient.acquire gives: `await` it, or use it in `async with`."""
+class AsyncClient:
+    """Talks to the daemon. A call has a connection to itself while it lasts: an idle one, or a new one.
 
-    def __init__(self, client: "AsyncClient", wait: Optional[float], params: Mapping[str, Any], progress: OnProgress) -> None:
-        self._client, self._wait, self._params, self._progress = client, wait, params, progress
+    Nothing here is locked, since each step on what threads share is one operation of a list or a set. So no fork finds a lock held.
+    """
 
-    async def _acquire(self) -> AsyncLease:
-        result = await self._client.call("pool.acquire", self._params, wait=self._wait, progress=self._progress)
-        self._lease = AsyncLease(self._client, acquired(result))
-        self._client._hold(self._lease)
-        return self._lease
-
-    def __await__(self) -> Generator[Any, None, AsyncLease]:
-        return self._acquire().__await__()
-
-    async def __aenter__(self) -> AsyncLease:
-        return await self._acquire()
-
-    async def __aexit__(self, *exc: Any) -> None:
-        await self._lease.__aexit__(*exc)
-
-
-class AsyncClient(Base):
-    """Talks to the daemon from tasks, without threads. Its connections belong to no loop in particular."""
+    def __init__(self, socket: Union[str, "os.PathLike[str]", None] = None, *, timeout: Optional[float] = 3.0) -> None:
+        """`socket` is where the daemon listens (default: as docs/protocol.md says), `timeout` the seconds that any answer may take."""
+        given = None if socket is None else checked_path(sys.platform, os.fspath(socket), "the socket's path")
+        self.socket = given or socket_path(sys.platform, os.environ)
+        self.timeout = timeout
+        self._closed = False
+        self._idle: list[Connection] = []
+        self._busy: set[Connection] = set()
+        self._held: set[tuple[str, int]] = set()  # environments that the end of a with block releases, and in which process
 
     async def info(self) -> Info:
         """Who the daemon is."""
-        return info(await self.call("daemon.info", {"client": CLIENT}), self.socket)
+        info = decode(Info, await self.call("daemon.info", {"client": CLIENT}), "info")
+        if info.name != "runtimed":
+            raise foreign(self.socket, f"it calls itself {info.name!r}")
+        return info
 
     async def status(self, pool: Optional[str] = None) -> Status:
         """All pools, or one."""
         return decode(Status, await self.call("pool.status", {} if pool is None else {"pool": pool}), "status")
 
-    def acquire(
+    async def acquire(
         self,
         pool: str = "uv",
         *,
@@ -79,104 +76,155 @@ class AsyncClient(Base):
         label: Optional[str] = None,
         key: Optional[str] = None,
         progress: OnProgress = None,
-    ) -> Acquiring:
-        """As Client.acquire: `env = await c.acquire()`, or `async with c.acquire() as env`."""
-        return Acquiring(self, wait, acquire_params(pool, wait, owner_pid, label, key, progress), progress)
+    ) -> AsyncLease:
+        """Lease an environment, waiting up to `wait` seconds for it (0: answer at once; None: the daemon's default of 60).
+
+        The lease belongs to this process, or to `owner_pid`, and ends with it. `label` is shown in `runt env list`. Asking again
+        with the same `key` never holds a second environment; by default each call has its own. While a build is waited for,
+        `progress` is called with a Progress now and then.
+        """
+        params = {
+            "pool": pool,
+            "wait_ms": None if wait is None else math.ceil(wait * 1000),
+            "owner_pid": owner_pid,
+            "label": label,
+            "key": secrets.token_hex(16) if key is None else key,
+            "progress": None if progress is None else True,
+        }
+        given = {name: value for name, value in params.items() if value is not None}
+        result = await self.call("pool.acquire", given, wait=60.0 if wait is None else wait, progress=progress)
+        env = result.get("env")
+        told = {name: result.get(name) for name in ("source", "stale", "waited_ms")}
+        lease = decode(AsyncLease, {**env, **told} if isinstance(env, dict) else None, "env")
+        lease._client = self
+        self._held.add((lease.id, os.getpid()))
+        return lease
 
     async def release(self, env: Union[str, Env]) -> None:
         """Give an environment back (an Env or its id)."""
-        await self.call("pool.release", {"env": env_id(env)})
-        self._let_go(env)
+        await self._end_lease(env, "pool.release", {})
 
     async def adopt(self, env: Union[str, Env], pid: int) -> Env:
         """Hand the lease to another process: from now on it ends with that one, and no with block of ours ends it."""
-        result = await self.call("env.adopt", {"env": env_id(env), "owner_pid": pid})
-        self._let_go(env)
-        return decode(Env, result.get("env"), "env")
+        return decode(Env, (await self._end_lease(env, "env.adopt", {"owner_pid": pid})).get("env"), "env")
+
+    async def _end_lease(self, env: Union[str, Env], method: str, params: dict[str, Any]) -> dict[str, Any]:
+        id = env if isinstance(env, str) else env.id
+        result = await self.call(method, {"env": id, **params})
+        self._held.discard((id, os.getpid()))
+        return result
 
     async def watch(self) -> AsyncGenerator[Status, None]:
         """The status, and again after every change, until the client is closed. It has a connection of its own."""
-        conn = await self._open(end := self._end())
+        conn = Connection(self.socket)
         try:
-            status = decode(Status, await self._exchange(conn, conn.request("pool.watch", {}), end), "status")
+            result = await self._ask(conn, "pool.watch", {}, self._end())
+            pools = {pool.name: pool for pool in decode(Status, result, "status").pools}
             while True:
-                yield status
-                while (pool := conn.change()) is None:
-                    await self._receive(conn)
-                status = status.updated(pool)
+                yield Status(tuple(pools.values()))
+                while (message := await self._message(conn, math.inf)).get("method") != "pool.changed":
+                    pass
+                change = decode(Change, message.get("params"), "params")
+                pools[change.pool.name] = change.pool
+                if change.gone:
+                    del pools[change.pool.name]
         except ConnectError:
             if not self._closed:
                 raise
         finally:
-            self._drop(conn)
+            self._busy.discard(conn)
+            conn.close()
 
     async def call(
-        self, method: str, params: Optional[Mapping[str, Any]] = None, *, wait: Optional[float] = 0.0, progress: OnProgress = None
+        self, method: str, params: Optional[Mapping[str, Any]] = None, *, wait: float = 0.0, progress: OnProgress = None
     ) -> dict[str, Any]:
         """Any method, by its name on the wire; the result as it came. `wait` is on top of the client's timeout."""
-        end = self._end(wait)
-        conn = self._idle_connection() or await self._open(end)
+        conn = self._idle_connection() or Connection(self.socket)
         try:
-            return await self._ask(conn, method, params or {}, end, progress)
-        except ConnectError:
-            if not conn.reused or conn.received:
-                raise
-        # The connection had been idle too long: the daemon was restarted in the meantime. The same params, so the same key.
-        return await self._ask(await self._open(end), method, params or {}, end, progress)
+            return await self._ask(conn, method, params or {}, self._end(wait), progress)
+        finally:
+            if lost := self._put_back(conn):
+                with contextlib.suppress(RuntimedError):
+                    await self.release(lost)
 
     async def close(self) -> None:
         """Close every connection; calls and watches that are on end."""
-        self._close()
+        self._closed = True
+        while conn := self._idle_connection():
+            conn.close()
+        for conn in list(self._busy):
+            conn.hang_up()
 
     async def __aenter__(self) -> "AsyncClient":
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        self._close()
+        await self.close()
 
-    async def _open(self, end: Optional[float]) -> Connection:
-        conn = self._use(Connection(self.socket))
-        try:
-            while not conn.dial():
-                await asyncio.sleep(min(0.01, conn.left(end) or 0.01))
-        except BaseException:
-            self._drop(conn)
-            raise
-        return conn
+    def _idle_connection(self) -> Optional[Connection]:
+        with contextlib.suppress(IndexError):
+            while conn := self._idle.pop():
+                if conn.usable():
+                    return conn
+                conn.close()
+        return None
+
+    def _put_back(self, conn: Connection) -> Optional[str]:
+        self._busy.discard(conn)
+        if not conn.answered or len(self._idle) >= MAX_IDLE:
+            return conn.close()
+        self._idle.append(conn)
+        while self._closed and (idle := self._idle_connection()):  # by another thread, just now
+            idle.close()
+        return None
+
+    def _end(self, wait: float = 0.0) -> float:
+        return math.inf if self.timeout is None else time.monotonic() + self.timeout + wait
 
     async def _ask(
-        self, conn: Connection, method: str, params: Mapping[str, Any], end: Optional[float], progress: OnProgress
+        self, conn: Connection, method: str, params: Mapping[str, Any], end: float, progress: OnProgress = None
     ) -> dict[str, Any]:
-        try:
-            result = await self._exchange(conn, conn.request(method, params), end, progress)
-        except RPCError:
-            self._keep(conn)
-            raise
-        except BaseException:  # CancelledError too
-            lost = self._drop(conn)
-            if lost:
-                with contextlib.suppress(RuntimedError):
-                    await self.call("pool.release", {"env": lost})
-            raise
-        self._keep(conn)
+        self._busy.add(conn)
+        if self._closed:
+            raise ConnectError("this client is closed")
+        await self._done(conn, end, conn.connect)
+        conn.request(method, params)
+        await self._done(conn, end, conn.send)
+        while (result := conn.result(message := await self._message(conn, end))) is None:
+            told = message.get("params")
+            if progress and message.get("method") == "$/progress" and isinstance(told, dict) and conn.is_ours(told.get("id")):
+                progress(decode(Progress, told, "progress"))
         return result
 
-    async def _exchange(self, conn: Connection, request: bytes, end: Optional[float], progress: OnProgress = None) -> dict[str, Any]:
-        # A timer that hangs up, and no asyncio.wait_for: before Python 3.12 that one can swallow a cancellation.
-        loop, left = asyncio.get_running_loop(), conn.left(end)
-        timer = None if left is None else loop.call_later(left, conn.expire)
-        try:
-            with conn.low_level_errors():
-                await loop.sock_sendall(conn.sock, request)
-            while (result := conn.answer(progress)) is None:
-                await self._receive(conn)
-            return result
-        finally:
-            if timer:
-                timer.cancel()
+    async def _message(self, conn: Connection, end: float) -> dict[str, Any]:
+        while (message := conn.message()) is None:
+            await self._done(conn, end, conn.receive)
+        return message
 
-    async def _receive(self, conn: Connection) -> None:
-        conn.own()
-        with conn.low_level_errors():
-            data = await asyncio.get_running_loop().sock_recv(conn.sock, CHUNK)
-        conn.feed(data)
+    async def _done(self, conn: Connection, end: float, step: Callable[[], None]) -> None:
+        """Do a step of a connection, in time."""
+        while True:
+            if conn.pid != os.getpid():
+                raise ConnectError(f"this connection to {self.socket} belongs to process {conn.pid}, of which this one is a fork")
+            if (left := end - time.monotonic()) <= 0:
+                message = f"the daemon at {self.socket} did not answer {conn.method or 'the connection'} in time"
+                raise RequestTimeout(message, hint="see: runt daemon logs")
+            try:
+                return step()
+            except BlockingIOError:  # only what is to be read tells when it is there; room in the daemon's queue does not
+                reading = step == conn.receive
+                await self._wait(conn, reading, min(left, 3600.0 if reading else 0.01))
+            except OSError as exc:
+                raise conn.gone(exc) from exc
+
+    async def _wait(self, conn: Connection, reading: bool, seconds: float) -> None:
+        """So long, or until there is something to read. It is not read here, so that a cancellation loses nothing."""
+        loop, woken = asyncio.get_running_loop(), asyncio.Event()
+        timer = loop.call_later(seconds, woken.set)
+        if reading:
+            loop.add_reader(conn.sock, woken.set)
+        try:
+            await woken.wait()
+        finally:
+            timer.cancel()
+            loop.remove_reader(conn.sock)

@@ -1,10 +1,10 @@
-"""The values that travel, as frozen dataclasses. Names and order follow rpc/api.go."""
+"""The values that travel, as frozen dataclasses with the names of docs/protocol.md. Times are RFC 3339 UTC."""
 
 import dataclasses
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Optional, TypeVar, Union, get_args, get_origin
+from typing import Any, Optional, TypeVar, Union, cast, get_args, get_origin
 
 from ._errors import ProtocolError
 
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Info:
-    """The daemon. Times are RFC 3339 UTC, here as everywhere."""
+    """The daemon."""
 
     name: str
     version: str
@@ -65,16 +65,15 @@ class Status:
     pools: tuple[PoolStatus, ...]
 
     def __getitem__(self, name: str) -> PoolStatus:
-        for pool in self.pools:
-            if pool.name == name:
-                return pool
-        raise KeyError(name)
+        return {pool.name: pool for pool in self.pools}[name]
 
-    def updated(self, new: PoolStatus) -> "Status":
-        """The same status with one pool replaced, or added."""
-        if all(pool.name != new.name for pool in self.pools):
-            return Status((*self.pools, new))
-        return Status(tuple(new if pool.name == new.name else pool for pool in self.pools))
+
+@dataclass(frozen=True)
+class Change:
+    """What a pool.changed tells: a pool as it is now, or one that is gone."""
+
+    pool: PoolStatus
+    gone: bool = False
 
 
 @dataclass(frozen=True)
@@ -112,15 +111,10 @@ class Env:
 
     def environ(self, base: Optional[Mapping[str, str]] = None) -> dict[str, str]:
         """A copy of `base` (default: os.environ) in which this environment is activated."""
-        merged = dict(os.environ if base is None else base)
-        for name, value in self.variables.items():
-            if value is None:
-                merged.pop(name, None)
-            else:
-                merged[name] = value
+        merged = {**(os.environ if base is None else base), **self.variables}
         if self.path_prepend:
             merged["PATH"] = os.pathsep.join((*self.path_prepend, merged.get("PATH") or os.defpath))
-        return merged
+        return {name: value for name, value in merged.items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -134,25 +128,20 @@ class Acquired(Env):
 
 def decode(kind: type[T], value: object, where: str) -> T:
     """Make a value of what came. What it does not know it ignores; what is missing or of another type is a ProtocolError."""
-    members = {}
-    for member in dataclasses.fields(kind):  # type: ignore[arg-type]
-        if isinstance(value, dict) and member.name in value:
-            members[member.name] = _convert(member.type, value[member.name], f"{where}.{member.name}")
-        elif member.default is dataclasses.MISSING:
-            raise ProtocolError(f"the daemon's answer lacks {where}.{member.name}")
-    return kind(**members)
+    return cast(T, _decode(kind, value, where))
 
 
-def _convert(hint: Any, value: Any, where: str) -> Any:
-    origin, inner = get_origin(hint), get_args(hint)
+def _decode(kind: Any, value: Any, where: str) -> Any:
+    origin, inner = get_origin(kind), get_args(kind)
     if origin is Union:  # only Optional here
-        return None if value is None else _convert(inner[0], value, where)
+        return None if value is None else _decode(inner[0], value, where)
     if origin is tuple and isinstance(value, list):
-        return tuple(_convert(inner[0], item, where) for item in value)
+        return tuple(_decode(inner[0], item, where) for item in value)
     if origin is dict and isinstance(value, dict):
-        return {name: _convert(inner[1], item, f"{where}.{name}") for name, item in value.items()}
-    if dataclasses.is_dataclass(hint):
-        return decode(hint, value, where)  # type: ignore[arg-type]
-    if type(value) is hint or (hint is float and type(value) is int):  # not isinstance: True is no number
+        return {name: _decode(inner[1], item, f"{where}.{name}") for name, item in value.items()}
+    if dataclasses.is_dataclass(kind) and isinstance(value, dict):
+        members = [member for member in dataclasses.fields(kind) if member.name in value or member.default is dataclasses.MISSING]
+        return kind(**{m.name: _decode(m.type, value.get(m.name), f"{where}.{m.name}") for m in members})  # type: ignore[operator]
+    if type(value) is kind or (kind is float and type(value) is int):  # not isinstance: True is no number
         return value
-    raise ProtocolError(f"the daemon's answer has something else than expected as {where}")
+    raise ProtocolError(f"the daemon's answer lacks {where}, or has something else than expected there")
