@@ -3,6 +3,7 @@ package rpc
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"reflect"
@@ -44,6 +45,9 @@ func NewMethod[P, R any](name, summary string, f func(context.Context, P) (R, er
 			r, err := f(ctx, p)
 			if err != nil {
 				return nil, err
+			}
+			if encoded, ok := any(r).(json.RawMessage); ok {
+				return encoded, nil
 			}
 			return encode(r)
 		},
