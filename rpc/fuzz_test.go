@@ -124,3 +124,52 @@ func FuzzDispatch(f *testing.F) {
 		}
 	})
 }
+
+// However the bytes are cut into reads, the messages are the same, and so is the end.
+func FuzzFraming(f *testing.F) {
+	for _, seed := range []string{
+		"{}\n[]\n", "\xef\xbb\xbf{}\r\n\r\n{}", "Content-Length: 2\r\n\r\n{}Content-Length: 0\r\n\r\n", "content-length:2\r\nContent-Type: x\r\n\r\n[]",
+		"Content-Length: -1\r\n\r\n", "C", " \t\n", "\xef\xbb", "x\x00y\n",
+	} {
+		f.Add([]byte(seed), uint8(1))
+		f.Add([]byte(seed), uint8(3))
+	}
+	f.Fuzz(func(t *testing.T, in []byte, size uint8) {
+		whole, wholeEnd := frames(bytes.NewReader(in))
+		pieces, piecesEnd := frames(&pieceReader{in, int(size)%7 + 1})
+		if len(whole) != len(pieces) || wholeEnd != piecesEnd {
+			t.Fatalf("%q: in one piece %q and %s, in many %q and %s", in, whole, wholeEnd, pieces, piecesEnd)
+		}
+		for i := range whole {
+			if whole[i] != pieces[i] {
+				t.Fatalf("%q: message %d is %q in one piece, and %q in many", in, i, whole[i], pieces[i])
+			}
+		}
+	})
+}
+
+func frames(r io.Reader) (messages []string, end string) {
+	fr := newFramer(r)
+	for {
+		msg, err := fr.next()
+		if err != nil {
+			return messages, err.Error()
+		}
+		messages = append(messages, string(msg))
+	}
+}
+
+// pieceReader gives at most size bytes at a time.
+type pieceReader struct {
+	rest []byte
+	size int
+}
+
+func (r *pieceReader) Read(p []byte) (int, error) {
+	if len(r.rest) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(p[:min(len(p), r.size)], r.rest)
+	r.rest = r.rest[n:]
+	return n, nil
+}

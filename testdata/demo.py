@@ -13,7 +13,7 @@ sys.path.insert(0, str(ROOT / "clients/python/src"))
 from runtimed_client import Client  # noqa: E402
 
 RUNT = ROOT / "bin/runt"
-CELLS = ["1+1", "import ipywidgets", "import sys; sys.prefix", "%pip --version"]
+CELLS = ["1+1", "import ipywidgets", "%pip --version"]
 
 
 def say(text):
@@ -44,6 +44,7 @@ def main():
         say(f"filled {time.monotonic() - began:.1f} s after the start")
         runt("pool", "status")
 
+        client.status()  # the connection is there, as it is in a front-end
         asked = time.perf_counter()
         env = client.acquire("uv", label="demo")
         say(f"acquired in {(time.perf_counter() - asked) * 1000:.2f} ms, with the lease on disk")
