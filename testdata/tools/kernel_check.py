@@ -4,6 +4,7 @@ Run it with any Python that has jupyter_client. Each cell must succeed, else the
 cells it runs 1+1. One line per answer, as `CELL -> ANSWER`, then how long the kernel took until its first answer.
 """
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -13,9 +14,12 @@ from jupyter_client import BlockingKernelClient
 from jupyter_client.connect import write_connection_file
 
 python, cells = sys.argv[1], sys.argv[2:] or ["1+1"]
-path, _ = write_connection_file(os.path.join(tempfile.mkdtemp(), "kernel.json"))
+folder = tempfile.mkdtemp()
+# not TCP: ports that are free when they are chosen may be another program's when the kernel binds them
+path, _ = write_connection_file(os.path.join(folder, "kernel.json"), ip=os.path.join(folder, "s"), transport="ipc")
 began = time.monotonic()
-kernel = subprocess.Popen([python, "-m", "ipykernel_launcher", "-f", path], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+said = tempfile.TemporaryFile()
+kernel = subprocess.Popen([python, "-m", "ipykernel_launcher", "-f", path], stdout=said, stderr=said)
 first = None
 try:
     client = BlockingKernelClient(connection_file=path)
@@ -38,6 +42,11 @@ try:
             sys.exit("%s -> %s: %s" % (cell, reply.get("ename"), reply.get("evalue")))
         print("%s -> %s" % (cell, " ".join(h for h in heard if h) or "ok"), flush=True)
     print("first answer after %.0f ms" % (first * 1000))
+except RuntimeError:
+    said.seek(0)
+    sys.stderr.write(said.read().decode(errors="replace"))
+    raise
 finally:
     kernel.terminate()
     kernel.wait(10)
+    shutil.rmtree(folder)
