@@ -166,7 +166,11 @@ func (m *Manager) make(ctx context.Context, e *env) (Manifest, fileID, error) {
 		again := e.manifest
 		again.BootID = bootID()
 		seen, err := m.store.writeManifest(e.dir, again)
-		return again, seen, err
+		if err != nil { // as on a full disk: it works all the same, and is looked through again after the next start
+			m.log.Warn("the manifest of an environment cannot be written", zap.String("env", e.id), zap.Error(err))
+			return e.manifest, e.seen, nil
+		}
+		return again, seen, nil
 	}
 	if err := m.room(); err != nil {
 		return Manifest{}, fileID{}, err

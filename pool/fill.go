@@ -82,6 +82,7 @@ func (m *Manager) renewSoon(now time.Time) {
 			if err := b.Renew(ctx, pc.Spec, age); err != nil && m.ctx.Err() == nil {
 				m.log.Info("the lock file of a pool could not be renewed; the old one serves on", zap.String("pool", pc.Name), zap.Error(err))
 			}
+			endMarked(func(dir string) bool { return dir == m.store.tools() }) // what left its process group
 			m.mu.Lock()
 			m.renewing = false
 			m.mu.Unlock()

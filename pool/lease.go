@@ -79,7 +79,8 @@ func writeLease(dir string, r leaseRecord) error {
 	if err != nil {
 		return err
 	}
-	f, err := os.OpenFile(filepath.Join(dir, leaseName), os.O_WRONLY, 0)
+	var f *os.File
+	err = patiently(func() (err error) { f, err = os.OpenFile(filepath.Join(dir, leaseName), os.O_WRONLY, 0); return err })
 	if err != nil {
 		return fmt.Errorf("writing its lease record: %w", err)
 	}
@@ -100,7 +101,8 @@ func syncLease(dir string) {
 
 func readLease(dir string) (leaseRecord, error) {
 	var r leaseRecord
-	f, err := os.Open(filepath.Join(dir, leaseName))
+	var f *os.File
+	err := patiently(func() (err error) { f, err = os.Open(filepath.Join(dir, leaseName)); return err })
 	if err != nil {
 		return r, fmt.Errorf("reading its lease record: %w", err)
 	}

@@ -90,7 +90,7 @@ func (s store) readManifest(id string) (Manifest, fileID, error) {
 	if err != nil {
 		return m, seen, fmt.Errorf("reading its manifest: %w", err)
 	}
-	data, err := os.ReadFile(path)
+	data, err := readFile(path)
 	if err != nil {
 		return m, seen, fmt.Errorf("reading its manifest: %w", err)
 	}
@@ -134,6 +134,9 @@ func within(dir, path string) string {
 // intact is the cheap check before a hand-out: the manifest is the one this daemon knows, and the sentinels are as they were
 // built. A handful of stats, about 20 µs.
 func (s store) intact(dir string, m *Manifest, seen fileID) error {
+	if info, err := os.Lstat(dir); err != nil || !info.IsDir() { // a process that runs from where a link leads would not be found
+		return errors.New("its folder is gone, or somebody put a link in its place")
+	}
 	now, err := statID(s.manifest(dir))
 	if err != nil || now != seen {
 		return errors.New("its manifest is gone or was changed")

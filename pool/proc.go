@@ -2,10 +2,12 @@ package pool
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // proc is one process; the zero value is none.
@@ -20,6 +22,25 @@ func (p proc) alive() bool {
 	}
 	start, ok := startTime(p.pid)
 	return ok && start == p.start
+}
+
+// shortPause is how long to wait where descriptors or memory are short.
+const shortPause = 50 * time.Millisecond
+
+// patiently does f again while it fails for want of descriptors or memory: what cannot be looked at must not pass for gone or damaged.
+func patiently(f func() error) error {
+	for {
+		err := f()
+		if !errors.Is(err, syscall.EMFILE) && !errors.Is(err, syscall.ENFILE) && !errors.Is(err, syscall.ENOMEM) {
+			return err
+		}
+		time.Sleep(shortPause)
+	}
+}
+
+func readFile(path string) (data []byte, err error) {
+	err = patiently(func() error { data, err = os.ReadFile(path); return err })
+	return data, err
 }
 
 // OwnerOf is the living process pid as the owner of a lease; ok is false where there is none.

@@ -19,7 +19,7 @@ var bootID = sync.OnceValue(func() string { return readID("/proc/sys/kernel/rand
 var machineID = sync.OnceValue(func() string { return readID("/etc/machine-id") })
 
 func readID(path string) string {
-	data, err := os.ReadFile(path)
+	data, err := readFile(path)
 	if err != nil {
 		return ""
 	}
@@ -29,7 +29,7 @@ func readID(path string) string {
 // startTime is when the process began, in clock ticks since boot (proc(5), stat, field 22). ok is false where it has ended,
 // also where only its parent has not asked for it yet.
 func startTime(pid int) (ticks uint64, ok bool) {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	data, err := readFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return 0, false
 	}
@@ -44,7 +44,7 @@ func startTime(pid int) (ticks uint64, ok bool) {
 
 // userOf is the user that a process runs as (proc(5), status: the real one).
 func userOf(pid int) (uid int, ok bool) {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	data, err := readFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		return 0, false
 	}
@@ -92,7 +92,8 @@ func onExit(pid int, f func()) (stop func()) {
 
 // procs calls f with each process of this machine.
 func procs(f func(pid int)) {
-	entries, err := os.ReadDir("/proc")
+	var entries []os.DirEntry
+	err := patiently(func() (err error) { entries, err = os.ReadDir("/proc"); return err })
 	if err != nil {
 		return
 	}
@@ -105,7 +106,7 @@ func procs(f func(pid int)) {
 
 // markOf is the value of MarkEnv in the environment that a process was started with, or "".
 func markOf(pid int) string {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
+	data, err := readFile(fmt.Sprintf("/proc/%d/environ", pid))
 	if err != nil {
 		return ""
 	}
@@ -125,7 +126,7 @@ func runsFrom(pid int, envs string, f func(id string)) {
 		idsIn([]byte(exe), []byte(envs), f)
 	}
 	for _, name := range []string{"/cmdline", "/maps"} {
-		if data, err := os.ReadFile(proc + name); err == nil {
+		if data, err := readFile(proc + name); err == nil {
 			idsIn(data, []byte(envs), f)
 		}
 	}

@@ -36,6 +36,7 @@ type house struct {
 	flags  []string
 
 	program string // of the daemon; empty: this test binary
+	script  string // a line of sh that the daemon is started by, as "$@"; empty: none
 }
 
 func newHouse(t testing.TB) *house {
@@ -53,7 +54,8 @@ func newHouse(t testing.TB) *house {
 			h.env = append(h.env, name+"="+v)
 		}
 	}
-	h.env = append(h.env, "HOME="+h.home, "PATH="+os.Getenv("PATH"), "UV_CACHE_DIR="+filepath.Join(testCache(t), "uv-cache"), beDaemon+"=1")
+	h.env = append(h.env, "HOME="+h.home, "PATH="+os.Getenv("PATH"), "UV_CACHE_DIR="+filepath.Join(testCache(t), "uv-cache"), beDaemon+"=1",
+		"GORACE=atexit_sleep_ms=0") // else the race detector keeps a daemon that ends for a second
 	t.Cleanup(func() {
 		if t.Failed() {
 			log, _ := os.ReadFile(filepath.Join(h.home, ".cache/runt/runtimed.log"))
@@ -176,7 +178,11 @@ func (h *house) command(args ...string) *exec.Cmd {
 		}
 		program = self
 	}
-	cmd := exec.Command(program, append(append([]string{"run"}, h.flags...), args...)...)
+	argv := append(append([]string{program, "run"}, h.flags...), args...)
+	if h.script != "" {
+		argv = append([]string{"sh", "-c", h.script, "sh"}, argv...)
+	}
+	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Env = h.env
 	cmd.Dir = h.home
 	return cmd
@@ -201,6 +207,9 @@ func (h *house) launch(args ...string) *lodger {
 		case <-time.After(10 * time.Second):
 			h.t.Error("the daemon did not end at the end of the test")
 			l.kill()
+		}
+		if strings.Contains(l.stderr.String(), "DATA RACE") {
+			h.t.Errorf("the daemon: %s", l.stderr)
 		}
 	})
 	return l

@@ -34,6 +34,7 @@ type locks struct {
 	at   paths
 	held []*flock.Flock // of files
 	envs *flock.Flock
+	told bool // that one cannot be taken again
 }
 
 func newLocks(at paths) *locks { return &locks{at: at} }
@@ -65,7 +66,10 @@ func (l *locks) restore(log *zap.Logger) {
 	for _, f := range l.held {
 		if now, err := os.Stat(f.Path()); err == nil && !l.names(now) || errors.Is(err, fs.ErrNotExist) {
 			err := l.takeOne(f.Path())
-			log.Warn("the lock file was deleted by somebody; it is taken again", zap.String("path", f.Path()), zap.Error(err))
+			if err == nil || !l.told {
+				log.Warn("the lock file was deleted by somebody; it is taken again", zap.String("path", f.Path()), zap.Error(err))
+			}
+			l.told = err != nil
 		}
 	}
 }
@@ -86,10 +90,8 @@ func (l *locks) takeOne(path string) error {
 		return err
 	}
 	l.held = append(l.held, f)
-	// for people and messages only: what counts is the lock itself
-	if err := os.WriteFile(path, fmt.Appendf(nil, "%d %s\n", os.Getpid(), l.at.socket), 0o600); err != nil {
-		return fmt.Errorf("writing %s: %w", path, err)
-	}
+	// for people and messages only: what counts is the lock itself, also on a full disk
+	_ = os.WriteFile(path, fmt.Appendf(nil, "%d %s\n", os.Getpid(), l.at.socket), 0o600)
 	return nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"syscall"
 
 	"go.uber.org/zap"
 
@@ -82,6 +83,9 @@ func (p paths) prepare(log *zap.Logger) error {
 // writable tries: rights alone do not tell of a read-only file system.
 func writable(dir string) error {
 	f, err := os.CreateTemp(dir, ".writable-")
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return nil // what is ready can be leased, and builds say what they lack
+	}
 	if err != nil {
 		var path *fs.PathError
 		if errors.As(err, &path) {
