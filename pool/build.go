@@ -172,7 +172,7 @@ func (m *Manager) make(ctx context.Context, e *env) (Manifest, fileID, error) {
 		}
 		return again, seen, nil
 	}
-	if err := m.room(); err != nil {
+	if err := m.room(e); err != nil {
 		return Manifest{}, fileID{}, err
 	}
 	if err := m.store.begin(e.id, e.pool); err != nil {

@@ -9,16 +9,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// room says why no build may begin, as far as the disk is concerned.
-func (m *Manager) room() error {
+// room says why the build of e may not begin, as far as the disk is concerned. A build that began before it counts as much as the
+// largest environment so far; what is in the trash does not count, and is deleted at once where there is no room.
+func (m *Manager) room(e *env) error {
 	m.mu.Lock()
 	minFree, maxSize := m.cfg.MinFree, m.cfg.MaxSize
 	var total, largest int64
-	for _, e := range m.envs {
-		total += e.manifest.SizeBytes
-		largest = max(largest, e.manifest.SizeBytes)
+	builds := 0
+	for _, o := range m.envs {
+		total += o.manifest.SizeBytes
+		largest = max(largest, o.manifest.SizeBytes)
+		if o.state == Warming && o.started && !o.recheck && o.turn < e.turn {
+			builds++
+		}
 	}
 	m.mu.Unlock()
+	total += largest * int64(builds)
 	var st unix.Statfs_t
 	if err := unix.Statfs(m.store.dir, &st); err != nil {
 		return diskError(err)

@@ -113,6 +113,11 @@ func (m *Manager) remove(e *env) {
 		return
 	}
 	delete(m.envs, e.id)
+	for _, p := range m.pools {
+		if e.manifest.ID != "" && p.fail != nil && p.fail.err.Cause == CauseDiskFull {
+			p.tryAgain() // there is more room now
+		}
+	}
 	m.changed()
 	m.lookSoon()
 }

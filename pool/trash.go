@@ -78,7 +78,7 @@ func (m *Manager) calm() bool {
 			return false
 		case <-time.After(time.Second):
 		}
-		if m.room() != nil {
+		if m.room(&env{}) != nil {
 			return true
 		}
 		m.mu.Lock()

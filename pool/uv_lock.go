@@ -2,6 +2,8 @@ package pool
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,9 +14,14 @@ import (
 	"go.uber.org/zap"
 )
 
-// lockPath is where the resolved set of a spec is kept. Versions of Python resolve differently.
+// lockPath is where the resolved set of a spec is kept. Versions of Python resolve differently, and so may another index.
 func (u *UV) lockPath(spec Spec, python interpreter) string {
-	return filepath.Join(u.dir, "locks", spec.Hash()+"-py"+python.minor()+".txt")
+	name := spec.Hash() + "-py" + python.minor()
+	if index := u.config().IndexURL; index != "" {
+		sum := sha256.Sum256([]byte(index)) // the URL itself may hold a password
+		name += "-" + hex.EncodeToString(sum[:4])
+	}
+	return filepath.Join(u.dir, "locks", name+".txt")
 }
 
 // lock returns the lock file of spec, and makes it where there is none. Builds side by side resolve once.

@@ -56,7 +56,7 @@ func TestUVFetchesAPythonWhereThereIsNone(t *testing.T) {
 	if err != nil || !strings.Contains(strings.Join(said, "\n"), "fetching Python 3.13") {
 		t.Errorf("%v, %q", err, said)
 	}
-	if got := s.calls(dir); !strings.HasPrefix(got, "python list --only-installed --output-format json\npython install 3.13\npython list") {
+	if got := s.calls(dir); !strings.HasPrefix(got, "--version\npython list --only-installed --output-format json\npython install 3.13\npython list") {
 		t.Error(got)
 	}
 }

@@ -29,7 +29,8 @@ func TestABuildResolvesOnceAndInstallsFromTheLockOffline(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := `python list --only-installed --output-format json
+	want := `--version
+python list --only-installed --output-format json
 pip compile --quiet --generate-hashes --no-header --no-annotate --output-file lock.txt --no-python-downloads --python BIN/python requirements.in
 venv --no-project --no-python-downloads --python BIN/python ENV
 pip sync --python ENV/bin/python LOCK --offline`

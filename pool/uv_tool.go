@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"go.uber.org/zap"
 )
@@ -64,13 +65,20 @@ func (u *UV) locate(ctx context.Context, mark string, cfg UVConfig, progress fun
 			Hint: "correct uv.path in the configuration, or remove it to have uv looked up",
 		}
 	}
-	if path := onPath(filepath.SplitList(lookup(u.environ, "PATH")), "uv"); path != "" {
-		return path, "on PATH", nil
+	for _, path := range onPath(filepath.SplitList(lookup(u.environ, "PATH")), "uv") {
+		if u.works(ctx, mark, path) {
+			return path, "on PATH", nil
+		}
 	}
 	home := lookup(u.environ, "HOME")
 	places := append([]string{filepath.Join(home, ".local", "bin"), filepath.Join(home, ".cargo", "bin")}, u.elsewhere...)
-	if path := onPath(places, "uv"); path != "" {
-		return path, "where installers put it", nil
+	for _, path := range onPath(places, "uv") {
+		if u.works(ctx, mark, path) {
+			return path, "where installers put it", nil
+		}
+	}
+	if ctx.Err() != nil {
+		return "", "", ctx.Err()
 	}
 	fetched := filepath.Join(u.tools(), "uv-"+uvVersion())
 	path := filepath.Join(fetched, "bin", "uv")
@@ -89,14 +97,26 @@ func executable(path string) bool {
 	return err == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o111 != 0
 }
 
-// onPath is exec.LookPath for other folders than our own PATH names; names relative to the working directory do not count.
-func onPath(dirs []string, name string) string {
+// works says whether a program named uv is one: version managers leave shims that only say that they have none.
+func (u *UV) works(ctx context.Context, mark, path string) bool {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	done, err := u.uv(ctx, path, mark, "--version")
+	if err != nil && ctx.Err() == nil {
+		u.log.Info("a program named uv cannot be used; looking further", zap.String("path", path), zap.String("output", done.output), zap.Error(err))
+	}
+	return err == nil
+}
+
+// onPath are the programs of that name in the folders; folders relative to the working directory do not count.
+func onPath(dirs []string, name string) []string {
+	var found []string
 	for _, dir := range dirs {
-		if p := filepath.Join(dir, name); filepath.IsAbs(dir) && executable(p) {
-			return p
+		if p := filepath.Join(dir, name); filepath.IsAbs(dir) && executable(p) && !slices.Contains(found, p) {
+			found = append(found, p)
 		}
 	}
-	return ""
+	return found
 }
 
 // fetch installs the pinned uv into a folder of its own by way of a Python of this machine and its pip, so that the user's own

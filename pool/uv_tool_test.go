@@ -50,6 +50,21 @@ func TestUVIsFoundWhereItIs(t *testing.T) {
 	want(onPath)
 }
 
+func TestAProgramNamedUVThatCannotBeUsedIsPassedOver(t *testing.T) {
+	home := t.TempDir()
+	s := newStandin(t, "HOME="+home)
+	s.environ = append(s.environ, "PATH="+s.bin+":/usr/bin:/bin", "HOME="+home)
+	writeProgram(t, filepath.Join(s.bin, "uv"), []byte("#!/bin/sh\necho 'shim: uv: command not found' >&2\nexit 127\n"))
+	local := filepath.Join(home, ".local", "bin", "uv")
+	if err := os.MkdirAll(filepath.Dir(local), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	writeProgram(t, local, []byte("#!/bin/sh\n"))
+	if got, err := s.findIt(); err != nil || got != local {
+		t.Errorf("%s, %v", got, err)
+	}
+}
+
 // fetching has no uv, and a Python that may fetch it.
 func fetching(t *testing.T, environ ...string) *standin {
 	t.Helper()

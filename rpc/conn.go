@@ -71,8 +71,8 @@ func newConn(s *Server, nc net.Conn, peer Peer) *Conn {
 // Peer is the process at the other end.
 func (c *Conn) Peer() Peer { return c.peer }
 
-// Done is closed when the connection has ended.
-func (c *Conn) Done() <-chan struct{} { return c.ctx.Done() }
+// Context ends with the connection.
+func (c *Conn) Context() context.Context { return c.ctx }
 
 // Hold keeps the connection open for a peer that has closed its sending side and got all its answers, as pool.watch needs it.
 // The returned function takes the hold back; it may be called more than once.

@@ -139,7 +139,7 @@ func TestAHalfClosedConnectionStaysOpenWhileItIsHeld(t *testing.T) {
 	}
 	w.Close()
 	eventually(t, "it ends", func() bool { return b.Connections() == 0 })
-	<-c.Done()
+	<-c.Context().Done()
 	if c.Notify(NotifyPoolChanged, PoolChanged{}) {
 		t.Error("sent to nobody")
 	}

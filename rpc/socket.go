@@ -145,7 +145,7 @@ func checkFolder(dir string) error {
 		return fmt.Errorf("opening socket: %w", err)
 	}
 	if perm := info.Mode().Perm(); perm&0o077 != 0 && modesCount {
-		return fmt.Errorf("folder %s of the socket is open to others (mode %04o): run chmod 700 on it, or set %s to a path in another", dir, perm, envSocket)
+		return fmt.Errorf("folder %s of the socket is open to others (mode %04o): set %s to a path in a folder of your own, with mode 0700", dir, perm, envSocket)
 	}
 	return nil
 }

@@ -78,7 +78,8 @@ func (daemonStopCmd) Run(a *app) error {
 		if err == nil {
 			other.Close()
 		}
-		if rpc.KindOf(err) == rpc.KindUnreachable || err == nil && now.PID != info.PID {
+		gone := rpc.KindOf(err) == rpc.KindUnreachable || err == nil && now.PID != info.PID
+		if gone && !alive(info.PID) { // until then it holds its locks, and another could not start
 			break
 		}
 		if time.Now().After(deadline) {

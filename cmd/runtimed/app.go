@@ -49,10 +49,13 @@ func parts(d *daemon) fx.Option {
 	return fx.Options(
 		fx.Supply(d),
 		fx.Provide(
-			func(lc fx.Lifecycle, d *daemon) *locks {
+			func(lc fx.Lifecycle, d *daemon) (*locks, error) { // at once: who does not get them must touch nothing
 				l := newLocks(d.at)
-				lc.Append(fx.StartStopHook(l.take, l.free))
-				return l
+				if err := l.take(d.log); err != nil {
+					return nil, err
+				}
+				lc.Append(fx.StopHook(l.free))
+				return l, nil
 			},
 			func(lc fx.Lifecycle, d *daemon, _ *locks) (*pools, error) {
 				p, err := newPools(d)
@@ -100,7 +103,10 @@ func newPools(d *daemon) (*pools, error) {
 
 // configure puts cfg in force and returns the names of the pools that are another than before.
 func (p *pools) configure(ctx context.Context, cfg *config.Config) ([]string, error) {
-	p.uv.Configure(uvConfig(cfg))
+	if _, err := p.Status(ctx, ""); err != nil { // while the disk is being read, nothing is taken over
+		return nil, err
+	}
+	p.uv.Configure(uvConfig(cfg)) // first: the builds that follow from the other are made with it
 	return p.Reconfigure(ctx, poolConfig(cfg, p.Dir()))
 }
 

@@ -27,6 +27,10 @@ type endpoint struct {
 	done   chan struct{} // closed at stop
 	work   sync.WaitGroup
 
+	mu     sync.Mutex  // guards what follows
+	bound  fs.FileInfo // the socket that is ours; nothing else at its path is ever removed
+	status fs.FileInfo // the daemon.json that is ours
+
 	noStatus bool // daemon.json cannot be written, and that was said
 }
 
@@ -43,7 +47,7 @@ func newEndpoint(d *daemon, l *locks, p *pools, r *reloader) *endpoint {
 
 func (e *endpoint) start() error {
 	e.d.started = time.Now()
-	listener, bound, err := e.listen()
+	listener, err := e.listen()
 	if err != nil {
 		return err
 	}
@@ -56,25 +60,39 @@ func (e *endpoint) start() error {
 		e.d.log.Info("clients find this socket only with RUNTIMED_SOCKET=" + e.d.at.socket)
 	}
 	e.serve(listener)
-	e.work.Go(func() { e.guard(listener, bound) })
+	e.work.Go(func() { e.guard(listener) })
 	if e.d.auto {
 		e.work.Go(e.endWhenIdle)
 	}
 	return nil
 }
 
-// listen opens the socket, and tells which file it is.
-func (e *endpoint) listen() (net.Listener, fs.FileInfo, error) {
+// listen opens the socket, and remembers which file it is.
+func (e *endpoint) listen() (net.Listener, error) {
+	if err := os.MkdirAll(e.d.at.folder, 0o700); err != nil {
+		return nil, fmt.Errorf("opening socket: %w", err)
+	}
 	listener, err := rpc.Listen(e.d.at.socket)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	bound, err := os.Lstat(e.d.at.socket)
 	if err != nil {
 		_ = listener.Close()
-		return nil, nil, fmt.Errorf("looking at the socket: %w", err)
+		return nil, fmt.Errorf("looking at the socket: %w", err)
 	}
-	return listener, bound, nil
+	e.mu.Lock()
+	e.bound = bound
+	e.mu.Unlock()
+	return listener, nil
+}
+
+// lost says whether path is another file than ours, or none.
+func (e *endpoint) lost(path string, ours *fs.FileInfo) bool {
+	now, err := os.Lstat(path)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return err != nil || *ours == nil || !os.SameFile(now, *ours)
 }
 
 func (e *endpoint) serve(listener net.Listener) {
@@ -88,7 +106,7 @@ func (e *endpoint) serve(listener net.Listener) {
 
 // guard puts back what somebody deletes under a running daemon: nobody could reach it without its socket, and a second one could
 // start without its lock file. Connections that are open stay.
-func (e *endpoint) guard(listener net.Listener, bound fs.FileInfo) {
+func (e *endpoint) guard(listener net.Listener) {
 	tick := time.NewTicker(guardTime)
 	defer tick.Stop()
 	for {
@@ -97,9 +115,8 @@ func (e *endpoint) guard(listener net.Listener, bound fs.FileInfo) {
 			return
 		case <-tick.C:
 		}
-		e.locks.restore(e.d.log)
-		if now, err := os.Lstat(e.d.at.socket); err != nil || !os.SameFile(now, bound) {
-			again, file, err := e.listen()
+		if e.lost(e.d.at.socket, &e.bound) {
+			again, err := e.listen()
 			if err != nil {
 				e.d.log.Error("the socket is gone, and cannot be opened again", zap.Error(err))
 				e.d.end(exitCrash)
@@ -108,8 +125,9 @@ func (e *endpoint) guard(listener net.Listener, bound fs.FileInfo) {
 			e.d.log.Warn("the socket was removed by somebody; it is opened again", zap.String("socket", e.d.at.socket))
 			e.serve(again)
 			_ = listener.Close()
-			listener, bound = again, file
+			listener = again
 		}
+		e.locks.restore(e.d.log)
 		if _, err := os.Lstat(e.d.at.statusFile()); errors.Is(err, fs.ErrNotExist) {
 			e.keepStatus()
 		}
@@ -123,12 +141,15 @@ func (e *endpoint) stop(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	err := e.server.Shutdown(ctx)
-	for _, path := range []string{e.d.at.socket, e.d.at.statusFile()} {
+	e.work.Wait()
+	for path, ours := range map[string]*fs.FileInfo{e.d.at.socket: &e.bound, e.d.at.statusFile(): &e.status} {
+		if e.lost(path, ours) {
+			continue // somebody else's by now
+		}
 		if rerr := os.Remove(path); rerr != nil && !errors.Is(rerr, fs.ErrNotExist) {
 			err = errors.Join(err, rerr)
 		}
 	}
-	e.work.Wait()
 	return err
 }
 
@@ -157,6 +178,13 @@ func (e *endpoint) writeStatus() error {
 	if err := renameio.WriteFile(path, append(data, '\n'), 0o600, renameio.WithTempDir(e.d.at.folder)); err != nil {
 		return fmt.Errorf("writing daemon.json: %w", err)
 	}
+	info, err := os.Lstat(path)
+	if err != nil {
+		return fmt.Errorf("looking at daemon.json: %w", err)
+	}
+	e.mu.Lock()
+	e.status = info
+	e.mu.Unlock()
 	return nil
 }
 

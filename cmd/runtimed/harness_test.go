@@ -132,7 +132,7 @@ func (h *house) withStandIn(script string) *house {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		h.t.Fatal(err)
 	}
-	text := fmt.Sprintf("#!/bin/sh\nif [ \"$1 $2\" = 'python list' ]; then\n  echo '[{\"path\":%q,\"version\":\"3.12.0\",\"implementation\":\"cpython\",\"variant\":\"default\"}]'\n  exit\nfi\n%s\n", python, script)
+	text := fmt.Sprintf("#!/bin/sh\n[ \"$1\" = --version ] && echo uv 0.0.0 && exit\nif [ \"$1 $2\" = 'python list' ]; then\n  echo '[{\"path\":%q,\"version\":\"3.12.0\",\"implementation\":\"cpython\",\"variant\":\"default\"}]'\n  exit\nfi\n%s\n", python, script)
 	if err := os.WriteFile(filepath.Join(dir, "uv"), []byte(text), 0o755); err != nil {
 		h.t.Fatal(err)
 	}

@@ -39,25 +39,35 @@ type locks struct {
 
 func newLocks(at paths) *locks { return &locks{at: at} }
 
-// take takes all locks or none.
-func (l *locks) take() error {
-	files := []string{l.at.lock()}
-	if l.at.state != l.at.folder {
-		files = append(files, filepath.Join(l.at.state, lockName))
+// take takes all locks or none. Only with the one beside the socket may anything else be touched.
+func (l *locks) take(log *zap.Logger) error {
+	err := l.at.check()
+	if err == nil {
+		err = os.MkdirAll(l.at.folder, 0o700)
 	}
-	for _, path := range files {
-		if err := l.takeOne(path); err != nil {
-			l.free()
-			return err
-		}
+	if err == nil {
+		err = l.takeOne(l.at.lock())
+	}
+	if err == nil {
+		err = l.at.prepare(log)
+	}
+	hint := l.at.lock()
+	if err == nil && l.at.state != l.at.folder {
+		hint = filepath.Join(l.at.state, lockName)
+		err = l.takeOne(hint)
 	}
 	envs := filepath.Join(l.at.state, "envs")
-	l.envs = flock.New(envs, flock.SetFlag(os.O_RDONLY))
-	if err := l.try(l.envs, files[len(files)-1]); err != nil {
-		l.free()
-		return err
+	if err == nil {
+		err = os.MkdirAll(envs, 0o700)
 	}
-	return nil
+	if err == nil {
+		l.envs = flock.New(envs, flock.SetFlag(os.O_RDONLY))
+		err = l.try(l.envs, hint)
+	}
+	if err != nil {
+		l.free()
+	}
+	return err
 }
 
 // restore takes a lock again whose file was deleted: what is still held has no name any more, so it would keep nobody out.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/signal"
 	"runtime"
@@ -96,10 +97,6 @@ func (c runCommand) run(stderr io.Writer) int {
 		return fail(stderr, err, "")
 	}
 	defer func() { _ = log.Sync() }() // a terminal cannot be synced, and says so
-	if err := at.prepare(log); err != nil {
-		return fail(stderr, err, "the folder must be yours alone and writable; cache_dir in the configuration and RUNTIMED_SOCKET name others")
-	}
-
 	d := &daemon{flags: flags, auto: c.Auto, at: at, log: log, level: level, stop: make(chan int, 1), reload: make(chan struct{}, 1)}
 	d.cfg.Store(cfg)
 	return d.run(stderr)
@@ -110,18 +107,14 @@ func (d *daemon) run(stderr io.Writer) int {
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	app := newApp(d)
-	if err := app.Err(); err != nil {
-		return fail(stderr, rootCause(err), "")
+	err := app.Err()
+	if err == nil {
+		ctx, cancel := context.WithTimeout(context.Background(), app.StartTimeout())
+		defer cancel()
+		err = app.Start(ctx)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), app.StartTimeout())
-	defer cancel()
-	if err := app.Start(ctx); err != nil {
-		var held *heldError
-		if errors.As(err, &held) || errors.Is(err, rpc.ErrSocketInUse) {
-			return fail(stderr, rootCause(err), "runt daemon info asks the one that runs; runt daemon stop ends it")
-		}
-		d.log.Error("the daemon cannot start", zap.Error(rootCause(err)))
-		return fail(stderr, rootCause(err), "")
+	if err != nil {
+		return fail(stderr, rootCause(err), startHint(rootCause(err)))
 	}
 	code := d.wait(signals)
 	d.log.Info("stopping", zap.Int("code", code))
@@ -137,6 +130,19 @@ func (d *daemon) run(stderr io.Writer) int {
 	}
 	d.log.Info("stopped")
 	return code
+}
+
+// startHint is the next step for who could not start a daemon.
+func startHint(err error) string {
+	var held *heldError
+	var path *fs.PathError
+	switch {
+	case errors.As(err, &held), errors.Is(err, rpc.ErrSocketInUse):
+		return "runt daemon info asks the one that runs; runt daemon stop ends it"
+	case errors.As(err, &path):
+		return "the folder must be yours and writable; cache_dir in the configuration and RUNTIMED_SOCKET name others"
+	}
+	return ""
 }
 
 // wait returns the exit code once there is a reason to stop.

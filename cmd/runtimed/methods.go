@@ -190,6 +190,10 @@ func (s *sizes) of(infos []pool.Info) []int64 {
 	}
 	list := make([]int64, len(infos))
 	for i, info := range infos {
+		if info.State == pool.Ready {
+			list[i] = info.SizeBytes
+			continue
+		}
 		size, ok := s.known[info.ID]
 		if !ok {
 			size = measured{info.SizeBytes, time.Now()}
@@ -223,7 +227,8 @@ func (m *methods) watch(ctx context.Context, _ rpc.None) (rpc.StatusResult, erro
 		return rpc.StatusResult{}, wireError(err)
 	}
 	release := conn.Hold()
-	stop := func() { cancel(); release() }
+	unhook := context.AfterFunc(conn.Context(), func() { m.watches.stop(conn) })
+	stop := func() { cancel(); release(); unhook() }
 	m.watches.mu.Lock()
 	defer m.watches.mu.Unlock()
 	if m.watches.end == nil {
@@ -231,11 +236,6 @@ func (m *methods) watch(ctx context.Context, _ rpc.None) (rpc.StatusResult, erro
 	}
 	if before, ok := m.watches.end[conn]; ok {
 		before()
-	} else {
-		go func() {
-			<-conn.Done()
-			m.watches.stop(conn)
-		}()
 	}
 	m.watches.end[conn] = stop
 	return statusResult(list), nil

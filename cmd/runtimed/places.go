@@ -52,7 +52,29 @@ func (p paths) lock() string       { return filepath.Join(p.folder, lockName) }
 func (p paths) statusFile() string { return filepath.Join(p.folder, "daemon.json") }
 func (p paths) log() string        { return filepath.Join(p.folder, "runtimed.log") }
 
-// prepare makes the folders, for their owner alone. A folder that was configured and is open to others is refused and left as it is.
+// check refuses a folder that was configured and is open to others; it touches nothing. One that is not there yet is fine.
+func (p paths) check() error {
+	for _, dir := range []string{p.folder, p.state} {
+		info, err := os.Stat(dir)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("looking at the state directory: %w", err)
+		}
+		owner := int(info.Sys().(*syscall.Stat_t).Uid)
+		switch open := info.Mode().Perm()&0o077 != 0; {
+		case !open || dir == p.own:
+		case owner != os.Getuid() || info.Mode()&fs.ModeSticky != 0: // a shared folder like /tmp: closing it would break the machine
+			return fmt.Errorf("the folder %s is for others too: name one of your own, with mode 0700, in its place", dir)
+		default:
+			return fmt.Errorf("the folder %s is open to others (mode %04o): run chmod 700 on it, or name another", dir, info.Mode().Perm())
+		}
+	}
+	return nil
+}
+
+// prepare makes the folders, for their owner alone, and puts the rights of our own default right.
 func (p paths) prepare(log *zap.Logger) error {
 	for _, dir := range []string{p.folder, p.state} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -62,16 +84,11 @@ func (p paths) prepare(log *zap.Logger) error {
 		if err != nil {
 			return fmt.Errorf("looking at the state directory: %w", err)
 		}
-		perm := info.Mode().Perm()
-		switch {
-		case perm&0o077 == 0:
-		case dir == p.own:
+		if perm := info.Mode().Perm(); perm&0o077 != 0 && dir == p.own {
 			if err := os.Chmod(dir, 0o700); err != nil {
 				return fmt.Errorf("closing the state directory to others: %w", err)
 			}
 			log.Info("the state directory was open to others and is closed now", zap.String("dir", dir), zap.Stringer("mode_was", perm))
-		default:
-			return fmt.Errorf("the folder %s is open to others (mode %04o): run chmod 700 on it, or name another", dir, perm)
 		}
 		if err := writable(dir); err != nil {
 			return fmt.Errorf("the state directory %s cannot be written: %w", dir, errors.Unwrap(err))
