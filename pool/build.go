@@ -137,7 +137,7 @@ func (m *Manager) failed(p *pool, e *env, err *BuildError) []*env {
 func (m *Manager) asBuildError(ctx context.Context, err error) *BuildError {
 	var b *BuildError
 	if !errors.As(err, &b) {
-		b = &BuildError{Cause: CauseOther, Message: err.Error(), Hint: "the daemon's log has more: runt daemon logs"}
+		b = &BuildError{Cause: CauseOther, Message: err.Error()}
 	}
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		b = &BuildError{
@@ -146,6 +146,9 @@ func (m *Manager) asBuildError(ctx context.Context, err error) *BuildError {
 		}
 	}
 	shown := *b
+	if shown.Hint == "" {
+		shown.Hint = "it is tried again by itself; the daemon's log has more: runt daemon logs"
+	}
 	shown.Message, shown.Output = redact(b.Message), redact(b.Output)
 	return &shown
 }

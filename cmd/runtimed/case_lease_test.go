@@ -287,3 +287,40 @@ func (h *house) runsFrom(t *testing.T, env rpc.Env) *tenant {
 	t.Cleanup(runs.end)
 	return runs
 }
+
+func TestAnUpgradeKeepsLeasesAndThePool(t *testing.T) {
+	h := newHouse(t).withStandIn(fastUV)
+	h.configure("[build]\nmin_free = \"1MB\"\n[pools.uv]\nsize = 2\n")
+	d := h.start()
+	h.filled("uv", time.Minute)
+	owner := newTenant(t)
+	defer owner.end()
+	held := h.acquire(rpc.AcquireParams{OwnerPID: p(owner.pid())})
+	h.filled("uv", time.Minute)
+	ready := must[rpc.EnvListResult](h, rpc.MethodEnvList, rpc.EnvListParams{State: p(rpc.EnvReady)}).Envs
+	d.signal(syscall.SIGTERM)
+	d.exit(5 * time.Second)
+
+	h.program = filepath.Join(h.home, "runtimed-9.9.9")
+	build := exec.Command("go", "build", "-ldflags", "-X runtimed/rpc.buildVersion=9.9.9", "-o", h.program, ".")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	h.start()
+	if v := must[rpc.Info](h, rpc.MethodInfo, nil).Version; v != "9.9.9" {
+		t.Fatalf("the new daemon says that it is %s", v)
+	}
+	var ids []string
+	for _, e := range ready {
+		ids = append(ids, e.ID)
+	}
+	for _, e := range must[rpc.EnvListResult](h, rpc.MethodEnvList, nil).Envs {
+		switch {
+		case e.ID == held.Env.ID && e.State == rpc.EnvLeased && e.Lease.OwnerPID == owner.pid():
+		case slices.Contains(ids, e.ID) && e.State == rpc.EnvReady:
+		default:
+			t.Errorf("%s is %s after the upgrade", e.ID, e.State)
+		}
+	}
+	must[rpc.None](h, rpc.MethodRelease, rpc.EnvParams{Env: held.Env.ID})
+}
