@@ -23,11 +23,11 @@ func TestABadConfigurationChangesNothingAndAGoodOneIsTakenOver(t *testing.T) {
 	}
 	h.configure(off + "[pools.more]\nkind = \"uv\"\nsize = 0\n")
 	d.signal(syscall.SIGHUP)
-	h.eventually(5*time.Second, "the new pool is there", func() bool {
+	h.eventually(30*time.Second, "the new pool is there", func() bool {
 		return len(must[rpc.StatusResult](h, rpc.MethodStatus, nil).Pools) == 3
 	})
 	h.configure(off)
-	h.eventually(5*time.Second, "the change of the file is noticed", func() bool {
+	h.eventually(30*time.Second, "the change of the file is noticed", func() bool {
 		return len(must[rpc.StatusResult](h, rpc.MethodStatus, nil).Pools) == 2
 	})
 }
@@ -130,7 +130,7 @@ func TestAConfigurationThatIsMadeLaterIsNoticed(t *testing.T) {
 	h.flags = []string{"--uv-pool-size", "0"}
 	h.start()
 	h.configure("[pools.more]\nkind = \"uv\"\nsize = 0\n")
-	h.eventually(10*time.Second, "the pool of the new file is there", func() bool {
+	h.eventually(30*time.Second, "the pool of the new file is there", func() bool {
 		return len(must[rpc.StatusResult](h, rpc.MethodStatus, nil).Pools) == 3
 	})
 }
