@@ -31,21 +31,21 @@ func (m *Manager) room(e *env) error {
 	}
 	if free := int64(st.Bavail) * int64(st.Bsize); free < minFree {
 		return &BuildError{
-			Cause: CauseDiskFull, Message: fmt.Sprintf("%s free under %s, less than the %s that build.min_free asks for", Size(free), m.store.dir, Size(minFree)),
+			Cause: CauseDiskFull, Message: fmt.Sprintf("%s free under %s, less than the %s that build.min_free asks for", sizeText(free), m.store.dir, sizeText(minFree)),
 			Hint: "free some room, or lower build.min_free in the configuration",
 		}
 	}
 	if maxSize > 0 && total+largest > maxSize {
 		return &BuildError{
-			Cause: CauseDiskFull, Message: fmt.Sprintf("the environments take %s, and one more would pass the %s of build.max_size", Size(total), Size(maxSize)),
+			Cause: CauseDiskFull, Message: fmt.Sprintf("the environments take %s, and one more would pass the %s of build.max_size", sizeText(total), sizeText(maxSize)),
 			Hint: "release environments (runt env list shows them), or raise build.max_size in the configuration",
 		}
 	}
 	return nil
 }
 
-// Size is a number of bytes as people read it.
-func Size(n int64) string {
+// sizeText is a number of bytes as people read it.
+func sizeText(n int64) string {
 	const units = "KMGT"
 	if n < 1024 {
 		return fmt.Sprintf("%d B", n)

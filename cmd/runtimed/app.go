@@ -18,8 +18,6 @@ import (
 // stopTime is what a clean stop may take, whatever is going on.
 const stopTime = 4 * time.Second
 
-func afterStopTime() <-chan time.Time { return time.After(stopTime + 500*time.Millisecond) }
-
 // daemon is what the parts share, and what main waits on.
 type daemon struct {
 	flags   config.Flags

@@ -27,7 +27,7 @@ type endpoint struct {
 	done   chan struct{} // closed at stop
 	work   sync.WaitGroup
 
-	mu     sync.Mutex  // guards what follows
+	// start and guard write these, one after the other, and stop reads them when guard has ended
 	bound  fs.FileInfo // the socket that is ours; nothing else at its path is ever removed
 	status fs.FileInfo // the daemon.json that is ours
 
@@ -81,18 +81,14 @@ func (e *endpoint) listen() (net.Listener, error) {
 		_ = listener.Close()
 		return nil, fmt.Errorf("looking at the socket: %w", err)
 	}
-	e.mu.Lock()
 	e.bound = bound
-	e.mu.Unlock()
 	return listener, nil
 }
 
 // lost says whether path is another file than ours, or none.
-func (e *endpoint) lost(path string, ours *fs.FileInfo) bool {
+func lost(path string, ours fs.FileInfo) bool {
 	now, err := os.Lstat(path)
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return err != nil || *ours == nil || !os.SameFile(now, *ours)
+	return err != nil || ours == nil || !os.SameFile(now, ours)
 }
 
 func (e *endpoint) serve(listener net.Listener) {
@@ -115,7 +111,7 @@ func (e *endpoint) guard(listener net.Listener) {
 			return
 		case <-tick.C:
 		}
-		if e.lost(e.d.at.socket, &e.bound) {
+		if lost(e.d.at.socket, e.bound) {
 			again, err := e.listen()
 			if err != nil {
 				e.d.log.Error("the socket is gone, and cannot be opened again", zap.Error(err))
@@ -142,8 +138,8 @@ func (e *endpoint) stop(ctx context.Context) error {
 	defer cancel()
 	err := e.server.Shutdown(ctx)
 	e.work.Wait()
-	for path, ours := range map[string]*fs.FileInfo{e.d.at.socket: &e.bound, e.d.at.statusFile(): &e.status} {
-		if e.lost(path, ours) {
+	for path, ours := range map[string]fs.FileInfo{e.d.at.socket: e.bound, e.d.at.statusFile(): e.status} {
+		if lost(path, ours) {
 			continue // somebody else's by now
 		}
 		if rerr := os.Remove(path); rerr != nil && !errors.Is(rerr, fs.ErrNotExist) {
@@ -182,9 +178,7 @@ func (e *endpoint) writeStatus() error {
 	if err != nil {
 		return fmt.Errorf("looking at daemon.json: %w", err)
 	}
-	e.mu.Lock()
 	e.status = info
-	e.mu.Unlock()
 	return nil
 }
 
