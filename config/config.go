@@ -18,11 +18,11 @@ const (
 	KindConda = "conda"
 )
 
-// MaxPoolSize bounds one pool.
-const MaxPoolSize = 64
-
-// condaBuilds says whether this version can fill conda pools. Until it can, they are off and stay off.
-const condaBuilds = false
+// The sizes of a pool.
+const (
+	MaxPoolSize = 64
+	defaultSize = 3
+)
 
 // Config is what is in force.
 type Config struct {
@@ -102,11 +102,11 @@ func filePath(flags Flags, env func(string) string) (path string, named bool, er
 	if dir := env("XDG_CONFIG_HOME"); filepath.IsAbs(dir) {
 		return filepath.Join(dir, "runt", "config.toml"), false, nil
 	}
-	home := env("HOME")
+	home := env(homeVariable)
 	if !filepath.IsAbs(home) {
-		return "", false, Faults{{Where: "HOME", Text: "is needed to find the configuration, and must be an absolute path, got " + show(home)}}
+		return "", false, Faults{{Where: homeVariable, Text: "is needed to find the configuration, and must be an absolute path, got " + show(home)}}
 	}
-	return filepath.Join(home, ".config", "runt", "config.toml"), false, nil
+	return filepath.Join(home, inHome, "config.toml"), false, nil
 }
 
 // Load puts flags, environment, file and defaults together. Its error is a [Faults].
@@ -151,17 +151,10 @@ func newPool(name, kind string) Pool {
 	return Pool{
 		Name:     name,
 		Kind:     kind,
-		Size:     -1, // by kind, which a named pool's file tells later
+		Size:     defaultSize,
 		Packages: []string{"ipykernel", "ipywidgets", "pip"},
 		MaxAge:   48 * time.Hour,
 	}
-}
-
-func defaultSize(kind string) int {
-	if kind == KindConda && !condaBuilds {
-		return 0
-	}
-	return 3
 }
 
 // finish fills in what depends on other members and checks what only shows in the whole.
@@ -178,18 +171,15 @@ func (c *Config) finish() (faults Faults) {
 			}
 			continue
 		}
-		if p.Size < 0 {
-			p.Size = defaultSize(p.Kind)
-		}
 		if p.Kind == KindConda {
-			if p.Size > 0 && !condaBuilds {
-				add("size", "conda pools cannot be built by this version yet; set it to 0")
-			}
 			if filepath.IsAbs(p.Python) {
 				add("python", "must be a version like \"3.12\" in a conda pool, got %s", show(p.Python))
 			}
 			if p.Channels == nil {
 				p.Channels = []string{"conda-forge"}
+			}
+			if len(p.Channels) == 0 {
+				add("channels", "must name one at least")
 			}
 		} else if p.Channels != nil {
 			add("channels", "is for conda pools only")
@@ -200,6 +190,9 @@ func (c *Config) finish() (faults Faults) {
 		if !names(p.Packages, "ipykernel") {
 			p.Packages = append(p.Packages, "ipykernel")
 		}
+	}
+	if c.Conda.Provider == "rattler" && c.Conda.Path != "" {
+		faults = append(faults, newFault(c.Origins["conda.path"], "conda.path", "is for the other providers: rattler has no program of its own"))
 	}
 	for i := range c.Pools {
 		delete(c.Origins, "pools."+c.Pools[i].Name)

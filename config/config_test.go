@@ -56,7 +56,7 @@ func TestDefaults(t *testing.T) {
 	if !reflect.DeepEqual(uv, want) {
 		t.Errorf("uv: got %+v", uv)
 	}
-	if conda.Size != 0 || conda.Kind != "conda" || !reflect.DeepEqual(conda.Channels, []string{"conda-forge"}) {
+	if conda.Size != 3 || conda.Kind != "conda" || !reflect.DeepEqual(conda.Channels, []string{"conda-forge"}) {
 		t.Errorf("conda: got %+v", conda)
 	}
 	if len(c.Origins) != 0 {
@@ -107,7 +107,6 @@ func TestFaults(t *testing.T) {
 		{"conda.provider = \"anaconda\"", `1: conda.provider: must be auto, micromamba, mamba, conda or rattler, got "anaconda"`},
 		{"pools.uv.kind = \"conda\"", `1: pools.uv.kind: is always "uv" in this pool, got "conda"`},
 		{"pools.conda.kind = \"uv\"", `1: pools.conda.kind: is always "conda" in this pool, got "uv"`},
-		{"pools.conda.size = 1", `1: pools.conda.size: conda pools cannot be built by this version yet; set it to 0`},
 		{"pools.uv.python = 3.12", `1: pools.uv.python: must be a text in quotes, got 3.12`},
 		{"pools.uv.python = \"2.7\"", `1: pools.uv.python: must be empty, a version like "3.12" or an absolute path, got "2.7"`},
 		{"pools.uv.python = \"bin/python\"", `1: pools.uv.python: must be empty,`},
@@ -115,6 +114,8 @@ func TestFaults(t *testing.T) {
 		{"pools.uv.packages = \"numpy\"", `1: pools.uv.packages: must be a list of texts, got "numpy"`},
 		{"pools.uv.packages = [1]", `1: pools.uv.packages: must be a list of texts, got 1 in it`},
 		{"pools.uv.channels = [\"conda-forge\"]", `1: pools.uv.channels: is for conda pools only`},
+		{"pools.conda.channels = []", `1: pools.conda.channels: must name one at least`},
+		{"conda.provider = \"rattler\"\nconda.path = \"/x\"", `2: conda.path: is for the other providers`},
 		{"pools.conda.channels = [\"-c x\"]", `1: pools.conda.channels: must be names of channels or their URLs`},
 		{"\n[pools.data]\nsize = 1", `2: pools.data.kind: is missing; it is "uv" or "conda"`},
 		{"[pools.data]\nkind = \"pip\"", `2: pools.data.kind: must be uv or conda, got "pip"`},
@@ -194,7 +195,7 @@ max_age = "36h30m"
 	if p := pool(c, "zeta"); len(p.Packages) != 4 || p.Python != "3.12" || p.MaxAge != 48*time.Hour {
 		t.Errorf("zeta: %+v", p)
 	}
-	if p := pool(c, "alpha"); p.Size != 0 || p.Packages[3] != "ipykernel" || len(p.Channels) != 2 {
+	if p := pool(c, "alpha"); p.Size != 3 || p.Packages[3] != "ipykernel" || len(p.Channels) != 2 {
 		t.Errorf("alpha: %+v", p)
 	}
 	if p := pool(c, "uv"); p.Size != 0 || !reflect.DeepEqual(p.Packages, []string{"ipykernel"}) {

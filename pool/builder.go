@@ -73,6 +73,14 @@ type Built struct {
 	Sentinels     []string // paths whose size, time and inode tell a damaged environment, relative ones inside it
 }
 
+// Tool is the program that environments of a kind are built with.
+type Tool struct {
+	Name    string // uv, or the provider of conda environments
+	Version string // empty: it was not asked
+	Path    string // of its executable
+	Why     string // this one was taken
+}
+
 // Builder makes environments of one kind.
 type Builder interface {
 	// Build makes a verified environment at dir, which does not exist yet; it reports stages, and returns a *BuildError that says
@@ -83,6 +91,8 @@ type Builder interface {
 	Verify(ctx context.Context, m Manifest, dir string) error
 	// Renew resolves spec anew where what it resolved to is older than age, for builds to come. It retires nothing.
 	Renew(ctx context.Context, spec Spec, age time.Duration) error
+	// Tool is what builds are made with; false while none was looked for, or found.
+	Tool() (Tool, bool)
 }
 
 // The causes of a failed build.

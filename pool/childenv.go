@@ -21,11 +21,12 @@ var passed = []string{
 // childEnv is what passes of environ.
 func childEnv(environ []string) []string {
 	var env []string
+	all := slices.Concat(passed, passedHere)
 	for _, v := range environ {
 		name, _, _ := strings.Cut(v, "=")
-		if slices.ContainsFunc(passed, func(pattern string) bool {
+		if slices.ContainsFunc(all, func(pattern string) bool {
 			prefix, wild := strings.CutSuffix(pattern, "*")
-			return name == pattern || wild && strings.HasPrefix(name, prefix)
+			return sameName(name, pattern) || wild && strings.HasPrefix(foldName(name), foldName(prefix))
 		}) {
 			env = append(env, v)
 		}
@@ -33,10 +34,13 @@ func childEnv(environ []string) []string {
 	return env
 }
 
+// sameName says whether two names mean the same variable.
+func sameName(a, b string) bool { return foldName(a) == foldName(b) }
+
 // lookup is the value of a variable in environ.
 func lookup(environ []string, name string) string {
 	for _, v := range slices.Backward(environ) {
-		if value, ok := strings.CutPrefix(v, name+"="); ok {
+		if n, value, _ := strings.Cut(v, "="); sameName(n, name) {
 			return value
 		}
 	}

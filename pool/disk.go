@@ -4,9 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"syscall"
-
-	"golang.org/x/sys/unix"
 )
 
 // room says why the build of e may not begin, as far as the disk is concerned. A build that began before it counts as much as the
@@ -25,11 +22,11 @@ func (m *Manager) room(e *env) error {
 	}
 	m.mu.Unlock()
 	total += largest * int64(builds)
-	var st unix.Statfs_t
-	if err := unix.Statfs(m.store.dir, &st); err != nil {
+	free, err := freeSpace(m.store.dir)
+	if err != nil {
 		return diskError(err)
 	}
-	if free := int64(st.Bavail) * int64(st.Bsize); free < minFree {
+	if free < minFree {
 		return &BuildError{
 			Cause: CauseDiskFull, Message: fmt.Sprintf("%s free under %s, less than the %s that build.min_free asks for", sizeText(free), m.store.dir, sizeText(minFree)),
 			Hint: "free some room, or lower build.min_free in the configuration",
@@ -61,9 +58,9 @@ func sizeText(n int64) string {
 func diskError(err error) *BuildError {
 	b := &BuildError{Cause: CauseOther, Message: "keeping the environment: " + err.Error()}
 	switch {
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+	case isFull(err):
 		b.Cause, b.Hint = CauseDiskFull, "free some room"
-	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
+	case errors.Is(err, fs.ErrPermission), isReadOnly(err):
 		b.Cause, b.Hint = CausePermission, "the state directory must be writable; cache_dir in the configuration names another"
 	}
 	return b

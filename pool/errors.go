@@ -17,7 +17,7 @@ func (e *UnknownPoolError) Error() string {
 }
 
 // OffError says that a pool has size 0 and nothing ready.
-type OffError struct{ Name, Kind string }
+type OffError struct{ Name string }
 
 func (e *OffError) Error() string { return fmt.Sprintf("the pool %s is off (size 0)", e.Name) }
 

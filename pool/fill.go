@@ -21,6 +21,10 @@ func (m *Manager) loop() {
 	m.open()
 	for {
 		next := m.step()
+		if m.beat != nil {
+			m.beat()
+			next = earlier(next, time.Now().Add(m.pulse))
+		}
 		timer := time.NewTimer(time.Until(next))
 		select {
 		case <-m.ctx.Done():
@@ -175,7 +179,7 @@ func (m *Manager) queue(p *pool, now time.Time) {
 // startBuilds starts what may run: builds that somebody waits for first, then in the order in which they were queued. It returns
 // when the next pause ends. Callers hold mu.
 func (m *Manager) startBuilds(now time.Time) (next time.Time) {
-	running, conda := 0, 0
+	running := map[string]int{} // by kind: a conda build neither waits for the uv ones nor keeps one of them waiting
 	var idle []*env
 	for _, e := range m.envs {
 		switch {
@@ -183,10 +187,7 @@ func (m *Manager) startBuilds(now time.Time) (next time.Time) {
 		case !e.started:
 			idle = append(idle, e)
 		default:
-			running++
-			if e.spec.Kind == KindConda {
-				conda++
-			}
+			running[e.spec.Kind]++
 		}
 	}
 	wanted := func(e *env) bool {
@@ -198,12 +199,9 @@ func (m *Manager) startBuilds(now time.Time) (next time.Time) {
 		switch {
 		case !wanted(e) && now.Before(e.notBefore):
 			next = earlier(next, e.notBefore)
-		case running >= max(1, m.cfg.Parallel), e.spec.Kind == KindConda && conda > 0:
+		case running[e.spec.Kind] >= m.parallel(e.spec.Kind):
 		default:
-			running++
-			if e.spec.Kind == KindConda {
-				conda++
-			}
+			running[e.spec.Kind]++
 			var ctx context.Context
 			ctx, e.cancel = context.WithTimeout(m.ctx, m.cfg.BuildTimeout)
 			m.turn++
@@ -212,6 +210,14 @@ func (m *Manager) startBuilds(now time.Time) (next time.Time) {
 		}
 	}
 	return next
+}
+
+// parallel is how many builds of a kind may run at once. Conda's share a package cache.
+func (m *Manager) parallel(kind string) int {
+	if kind == KindConda {
+		return 1
+	}
+	return max(1, m.cfg.Parallel)
 }
 
 // byTurn puts first what begins first: environments that only need a look, then in the order in which they were queued.

@@ -14,7 +14,7 @@ import (
 // Owner is the process that a lease belongs to. A pid alone is nobody: the kernel gives it away again.
 type Owner struct {
 	PID       int    `json:"pid"`
-	StartTime uint64 `json:"start_time"` // as the system counts it: clock ticks since boot (Linux), µs since 1970 (macOS)
+	StartTime uint64 `json:"start_time"` // as the system counts it: clock ticks since boot (Linux), µs since 1970 (macOS), 100 ns since 1601 (Windows)
 	BootID    string `json:"boot_id"`
 	MachineID string `json:"machine_id"`
 }

@@ -92,6 +92,8 @@ func (b *fakeBuilder) Verify(context.Context, Manifest, string) error {
 	return b.verify
 }
 
+func (b *fakeBuilder) Tool() (Tool, bool) { return Tool{}, false }
+
 func (b *fakeBuilder) Renew(context.Context, Spec, time.Duration) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()

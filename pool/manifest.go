@@ -8,10 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
-
-	"github.com/google/renameio/v2"
 )
 
 // Manifest is the last file a build writes. A folder that has it is a whole environment.
@@ -52,7 +49,8 @@ func statID(path string) (fileID, error) {
 	if err != nil {
 		return fileID{}, err
 	}
-	return fileID{info.Size(), info.ModTime().UnixNano(), info.Sys().(*syscall.Stat_t).Ino}, nil
+	inode, err := inodeOf(path, info)
+	return fileID{info.Size(), info.ModTime().UnixNano(), inode}, err
 }
 
 func (s store) writeManifest(dir string, m Manifest) (fileID, error) {
@@ -60,7 +58,7 @@ func (s store) writeManifest(dir string, m Manifest) (fileID, error) {
 	if err != nil {
 		return fileID{}, err
 	}
-	if err := renameio.WriteFile(s.manifest(dir), append(data, '\n'), 0o600, renameio.WithTempDir(dir)); err != nil {
+	if err := WriteWhole(s.manifest(dir), append(data, '\n'), dir); err != nil {
 		return fileID{}, err
 	}
 	return statID(s.manifest(dir))

@@ -1,13 +1,22 @@
 package pool
 
 import (
+	"os"
 	"syscall"
 	"testing"
 )
 
-func mountTmpfs(t *testing.T, dir, size string) {
+// mountTmpfs puts a file system of that size over dir; flags are those of mount(2).
+func mountTmpfs(t *testing.T, dir, size string, flags ...uintptr) {
 	t.Helper()
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size="+size); err != nil {
+	var all uintptr
+	for _, f := range flags {
+		all |= f
+	}
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", all, "size="+size); err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatal(err)
+		}
 		t.Skipf("no small file system can be mounted here: %v", err)
 	}
 	t.Cleanup(func() {
@@ -16,3 +25,5 @@ func mountTmpfs(t *testing.T, dir, size string) {
 		}
 	})
 }
+
+const mountReadOnly uintptr = syscall.MS_RDONLY

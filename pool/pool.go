@@ -13,7 +13,7 @@ import (
 // Config is what a Manager keeps. Dir is absolute and does not change; the rest may, by Reconfigure.
 type Config struct {
 	Dir          string // environments, lock files and tools; made with mode 0700 where it is not there
-	Parallel     int    // builds at once, at least 1; conda environments never more than 1
+	Parallel     int    // uv builds at once, at least 1; beside them one of conda
 	BuildTimeout time.Duration
 	MinFree      int64 // bytes: no build with less free space
 	MaxSize      int64 // bytes: of all environments together; 0 is no bound
@@ -43,6 +43,9 @@ type Manager struct {
 	sweep  chan struct{} // the sweeper looks at once
 	trash  chan struct{} // something was thrown away
 	opened chan struct{} // closed when the disk has been read
+
+	pulse time.Duration // the loop calls beat at least this often; both are set before Start
+	beat  func()
 
 	mu       sync.Mutex // guards all that follows
 	cfg      Config
@@ -94,6 +97,10 @@ func (m *Manager) Start() {
 		m.work.Go(f)
 	}
 }
+
+// Pulse has the loop call beat at least every so often, from when the disk has been read until Stop; it is for who must know whether
+// the loop still runs. Builds do not hold it up, but what keeps the Manager's lock does. Call it before Start; beat must not block.
+func (m *Manager) Pulse(every time.Duration, beat func()) { m.pulse, m.beat = every, beat }
 
 // Close answers all waiters with ErrClosed and has the builds end; it does not wait for them, and may be called more than once.
 // Ready environments and leases stay as they are.
@@ -267,6 +274,9 @@ func (m *Manager) find(id string) (*env, error) {
 	}
 	return nil, ErrUnknownEnv
 }
+
+// Redact takes user names, passwords and the tokens of conda channels out of the URLs in a text, as for a log.
+func Redact(text string) string { return redact(text) }
 
 // Errors that need no more telling.
 var (

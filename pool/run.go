@@ -2,14 +2,14 @@ package pool
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
-	"os"
+	"io"
 	"os/exec"
 	"regexp"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 	"unicode"
 )
@@ -23,10 +23,12 @@ const (
 
 // child is one run of a tool.
 type child struct {
-	argv []string
-	dir  string // the working directory: empty, and ours
-	env  []string
-	mark string // the environment it builds, if any
+	argv  []string
+	dir   string // the working directory: empty, and ours
+	env   []string
+	mark  string       // the environment it builds, if any
+	input []byte       // its stdin; nil: end of input at once
+	line  func([]byte) // gets each line of its stdout as it comes
 }
 
 // finished is what came of a child.
@@ -35,7 +37,7 @@ type finished struct {
 	output string // the last lines of both streams, secrets taken out
 }
 
-// run runs a child to its end in a process group of its own, without input, at low priority. Whatever it started in that group is
+// run runs a child to its end in a group of its own, at low priority. Whatever it started in that group is
 // ended with it, also what holds its output open or ignores SIGTERM. The error is that of os/exec, or of ctx where that ended it.
 func run(ctx context.Context, c child) (finished, error) {
 	cmd := exec.CommandContext(ctx, c.argv[0], c.argv[1:]...)
@@ -44,23 +46,26 @@ func run(ctx context.Context, c child) (finished, error) {
 	if c.mark != "" {
 		cmd.Env = append(cmd.Env[:len(cmd.Env):len(cmd.Env)], MarkEnv+"="+c.mark)
 	}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	var tail tail
 	head := head{also: &tail}
+	if c.line != nil {
+		head.also = &lines{each: c.line, also: &tail}
+	}
+	if c.input != nil {
+		cmd.Stdin = bytes.NewReader(c.input)
+	}
 	cmd.Stdout, cmd.Stderr = &head, &tail
 	cmd.WaitDelay = childGrace
-	cmd.Cancel = func() error {
-		if err := syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM); errors.Is(err, syscall.ESRCH) {
-			return os.ErrProcessDone
-		}
-		return nil
+	group, err := newGroup(cmd)
+	if err != nil {
+		return finished{}, err
 	}
+	defer group.end()
+	cmd.Cancel = group.ask
 	if err := cmd.Start(); err != nil {
 		return finished{}, err
 	}
-	lowerGroup(cmd.Process.Pid)
-	err := cmd.Wait()
-	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // nothing of it is left in most cases
+	err = cmp.Or(group.begin(), cmd.Wait()) // in this order, and both
 	if errors.Is(err, exec.ErrWaitDelay) {
 		err = nil // it ended well, and something it started held its output open
 	}
@@ -73,12 +78,35 @@ func run(ctx context.Context, c child) (finished, error) {
 // head keeps the beginning of what is written to it. One goroutine writes.
 type head struct {
 	b    bytes.Buffer
-	also *tail
+	also io.Writer
 }
 
 func (h *head) Write(p []byte) (int, error) {
 	h.b.Write(p[:min(len(p), outputHead-h.b.Len())])
 	return h.also.Write(p)
+}
+
+// lines hands on what is written to it line by line, without what passes for none. One goroutine writes.
+type lines struct {
+	each func([]byte)
+	also io.Writer
+	rest []byte
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.rest = append(l.rest, p...)
+	for {
+		line, rest, whole := bytes.Cut(l.rest, []byte("\n"))
+		if !whole {
+			break
+		}
+		l.rest = rest
+		l.each(line)
+	}
+	if len(l.rest) > outputHead {
+		l.rest = nil
+	}
+	return l.also.Write(p)
 }
 
 // tail keeps the end of what is written to it.
@@ -115,10 +143,15 @@ func (t *tail) String() string {
 	return strings.TrimSpace(strings.ToValidUTF8(text[max(0, len(text)-outputTail):], ""))
 }
 
-var urlSecret = regexp.MustCompile(`(://)[^/\s]+@`)
+var (
+	urlSecret = regexp.MustCompile(`(://)[^/\s]+@`)
+	urlToken  = regexp.MustCompile(`(https?://[^\s"']*?/t/)[^/\s"']+`) // where conda channels have theirs
+)
 
-// redact takes user names and passwords out of the URLs in a text.
-func redact(text string) string { return urlSecret.ReplaceAllString(text, "${1}***@") }
+// redact takes user names, passwords and the tokens of conda channels out of the URLs in a text.
+func redact(text string) string {
+	return urlToken.ReplaceAllString(urlSecret.ReplaceAllString(text, "${1}***@"), "${1}***")
+}
 
 func redactAll(texts []string) []string {
 	shown := make([]string, 0, len(texts))

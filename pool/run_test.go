@@ -1,3 +1,5 @@
+//go:build unix
+
 package pool
 
 import (
@@ -7,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -17,26 +18,6 @@ import (
 func sh(ctx context.Context, t *testing.T, script string) (finished, error) {
 	t.Helper()
 	return run(ctx, child{argv: []string{"/bin/sh", "-c", script}, dir: t.TempDir(), env: []string{"PATH=" + os.Getenv("PATH")}, mark: t.TempDir()})
-}
-
-// goneSoon fails the test if the process whose pid stands in the file lives on.
-func goneSoon(t *testing.T, pidFile string) {
-	t.Helper()
-	data, err := os.ReadFile(pidFile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pid, err := strconv.Atoi(strings.TrimSpace(string(data)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for range 200 {
-		if _, alive := startTime(pid); !alive {
-			return
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	t.Errorf("the process %d lives on", pid)
 }
 
 func TestAChildsAnswerAndItsLastLinesAreKept(t *testing.T) {

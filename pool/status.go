@@ -23,6 +23,7 @@ type Status struct {
 	State     string // ready, warming, failing or off
 	Python    string
 	Packages  []string
+	Tool      *Tool        // nil while none was looked for, or found
 	Error     *StatusError // nil while builds succeed
 }
 
@@ -104,6 +105,11 @@ func (m *Manager) statusOf(p *pool) Status {
 		s.State = "warming"
 	default:
 		s.State = "ready"
+	}
+	if b, ok := m.builders[s.Kind]; ok {
+		if tool, ok := b.Tool(); ok {
+			s.Tool = &tool
+		}
 	}
 	if f := p.fail; f != nil {
 		s.Error = &StatusError{*f.err, f.count, f.since, f.next}

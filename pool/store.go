@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"syscall"
 )
 
 const (
@@ -141,7 +140,6 @@ func (s store) discard(id string) error {
 
 // diskSize is what the files below dir take on disk, in bytes; one with several links inside counts once.
 func diskSize(dir string) int64 {
-	type inode struct{ dev, ino uint64 }
 	seen := map[inode]bool{}
 	var total int64
 	_ = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
@@ -152,15 +150,14 @@ func diskSize(dir string) int64 {
 		if err != nil {
 			return nil
 		}
-		st := info.Sys().(*syscall.Stat_t)
-		if st.Nlink > 1 && !d.IsDir() {
-			key := inode{uint64(st.Dev), st.Ino}
-			if seen[key] {
-				return nil
-			}
-			seen[key] = true
+		size, file, several := onDisk(info)
+		if several && seen[file] {
+			return nil
 		}
-		total += st.Blocks * 512
+		if several {
+			seen[file] = true
+		}
+		total += size
 		return nil
 	})
 	return total

@@ -27,7 +27,7 @@ type UV struct {
 
 	mu        sync.Mutex // guards cfg and what follows
 	cfg       UVConfig
-	tool      string        // path of uv, once found
+	tool      Tool          // uv, once found
 	fetching  chan struct{} // held by whoever looks for uv or fetches it
 	tidied    sync.Once
 	pythons   map[string]interpreter // by what was wanted; kept while they are there, since looking takes longer than a build
@@ -49,8 +49,15 @@ func (u *UV) Configure(cfg UVConfig) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if cfg != u.cfg {
-		u.cfg, u.tool, u.pythons = cfg, "", map[string]interpreter{}
+		u.cfg, u.tool, u.pythons = cfg, Tool{}, map[string]interpreter{}
 	}
+}
+
+// Tool is the uv in use.
+func (u *UV) Tool() (Tool, bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.tool, u.tool.Path != ""
 }
 
 func (u *UV) config() UVConfig {
@@ -101,8 +108,6 @@ func causeOf(err error) string {
 	return ""
 }
 
-func venvPython(dir string) string { return filepath.Join(dir, "bin", "python") }
-
 // uv runs uv and tells the kind of its failure. mark is the environment that is being built, if any.
 func (u *UV) uv(ctx context.Context, tool, mark string, args ...string) (finished, error) {
 	cwd, err := u.workdir()
@@ -118,7 +123,7 @@ func (u *UV) uv(ctx context.Context, tool, mark string, args ...string) (finishe
 	}
 	if errors.Is(err, os.ErrNotExist) || errors.Is(err, os.ErrPermission) {
 		u.mu.Lock()
-		u.tool = "" // it was removed: look again
+		u.tool = Tool{} // it was removed: look again
 		u.mu.Unlock()
 	}
 	step := args[0]

@@ -1,9 +1,9 @@
 package pool
 
 import (
+	"cmp"
 	"os"
 	"path/filepath"
-	"syscall"
 
 	"go.uber.org/zap"
 )
@@ -27,12 +27,7 @@ func (u *UV) uvEnv() []string {
 	}
 	env := append(childEnv(u.environ), "UV_NO_CONFIG=1", "UV_NO_PROGRESS=1", "UV_NO_WRAP=1", "NO_COLOR=1",
 		"UV_CACHE_DIR="+u.cacheDir(), "UV_LINK_MODE="+link, "UV_OFFLINE=false") // whatever the user's uv.toml says of these
-	home := lookup(u.environ, "HOME")
-	userConfig := filepath.Join(home, ".config")
-	if x := lookup(u.environ, "XDG_CONFIG_HOME"); filepath.IsAbs(x) {
-		userConfig = x
-	}
-	for _, path := range []string{filepath.Join(userConfig, "uv", "uv.toml"), "/etc/uv/uv.toml"} {
+	for _, path := range uvConfigs(u.environ) {
 		if filepath.IsAbs(path) && exists(path) {
 			env = append(env, "UV_CONFIG_FILE="+path)
 			break
@@ -46,14 +41,8 @@ func (u *UV) uvEnv() []string {
 
 // cacheDir is the user's own uv cache, which is warm, unless nothing can be linked from there or written to it.
 func (u *UV) cacheDir() string {
-	cache := lookup(u.environ, "UV_CACHE_DIR")
-	if x := lookup(u.environ, "XDG_CACHE_HOME"); cache == "" && filepath.IsAbs(x) {
-		cache = filepath.Join(x, "uv")
-	}
-	if home := lookup(u.environ, "HOME"); cache == "" && filepath.IsAbs(home) {
-		cache = filepath.Join(home, ".cache", "uv")
-	}
-	if filepath.IsAbs(cache) && os.MkdirAll(cache, 0o755) == nil && sameDevice(cache, u.dir) && syscall.Access(cache, 2) == nil {
+	cache := cmp.Or(lookup(u.environ, "UV_CACHE_DIR"), uvCache(u.environ))
+	if filepath.IsAbs(cache) && os.MkdirAll(cache, 0o755) == nil && sameDevice(cache, u.dir) && writable(cache) {
 		return cache
 	}
 	own := filepath.Join(u.tools(), "uv-cache")
@@ -66,9 +55,4 @@ func (u *UV) cacheDir() string {
 			zap.String("usual", cache), zap.String("own", own))
 	}
 	return own
-}
-
-func sameDevice(a, b string) bool {
-	var sa, sb syscall.Stat_t
-	return syscall.Stat(a, &sa) == nil && syscall.Stat(b, &sb) == nil && sa.Dev == sb.Dev
 }

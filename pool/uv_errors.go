@@ -21,7 +21,7 @@ const packageName = "([A-Za-z0-9][A-Za-z0-9._-]*)"
 // symptoms are tried in this order: the more telling ones first, since uv prints whole chains of causes.
 var symptoms = []symptom{
 	{
-		CauseDiskFull, regexp.MustCompile(`No space left on device|os error 28\b|Disk quota exceeded`),
+		CauseDiskFull, regexp.MustCompile(`No space left on device|os error 28\b|Disk quota exceeded|not enough space on the disk`),
 		"the disk is full", "free some room",
 	},
 	{
@@ -65,7 +65,7 @@ var symptoms = []symptom{
 		"no suitable Python was found", "install a Python, or name one as python of the pool in the configuration",
 	},
 	{
-		CausePermission, regexp.MustCompile(`Read-only file system|os error 30\b|Permission denied|os error 13\b`),
+		CausePermission, regexp.MustCompile(`Read-only file system|os error 30\b|Permission denied|os error 13\b|Access is denied\. \(os error 5\)`),
 		"a file cannot be written", "the state directory and uv's cache must be writable",
 	},
 }

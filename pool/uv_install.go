@@ -43,35 +43,49 @@ var verifyScript string
 // and tells what is there.
 func (u *UV) verified(ctx context.Context, dir string) (Built, error) {
 	complete := make(chan error, 1)
-	go func() { complete <- wholeSites(ctx, dir, nil) }() // on another core meanwhile
+	go func() { complete <- wholeSites(ctx, dir) }() // on another core meanwhile
 	said, err := u.imports(ctx, dir)
 	if err := errors.Join(err, <-complete); err != nil {
-		var b *BuildError
-		if errors.As(err, &b) || ctx.Err() != nil {
-			return Built{}, err
-		}
-		return Built{}, &BuildError{Cause: CauseVerifyFailed, Message: "the environment was built, but is not whole: " + err.Error(), Hint: "it is tried again by itself"}
+		return Built{}, notWhole(ctx, err)
 	}
 	packages, err := distributions(said.SitePackages)
 	if err != nil {
 		return Built{}, &BuildError{Cause: CauseVerifyFailed, Message: "the environment's packages cannot be listed: " + err.Error()}
 	}
+	sentinels, err := inside(dir, append([]string{venvPython(dir), filepath.Join(dir, "pyvenv.cfg")}, said.Sentinels...))
+	if err != nil {
+		return Built{}, err
+	}
+	return Built{
+		Python: venvPython(dir), PythonVersion: said.Version, Packages: packages, Sentinels: sentinels,
+		Variables:   map[string]*string{"VIRTUAL_ENV": &dir, "PYTHONHOME": nil, "CONDA_PREFIX": nil, "CONDA_DEFAULT_ENV": nil},
+		PathPrepend: []string{scripts(dir)},
+	}, nil
+}
+
+// notWhole is the failure of a build whose environment turned out not to be whole.
+func notWhole(ctx context.Context, err error) error {
+	var b *BuildError
+	if errors.As(err, &b) || ctx.Err() != nil {
+		return err
+	}
+	return &BuildError{Cause: CauseVerifyFailed, Message: "the environment was built, but is not whole: " + err.Error(), Hint: "it is tried again by itself"}
+}
+
+// inside names paths relative to the environment at dir that they have to lie in.
+func inside(dir string, paths []string) ([]string, error) {
 	var names []string
-	for _, path := range append([]string{venvPython(dir), filepath.Join(dir, "pyvenv.cfg")}, said.Sentinels...) {
+	for _, path := range paths {
 		rel, err := filepath.Rel(dir, path)
 		if err != nil || strings.HasPrefix(rel, "..") {
-			return Built{}, &BuildError{
+			return nil, &BuildError{
 				Cause: CauseVerifyFailed, Message: fmt.Sprintf("the kernel is not in the environment: %s was imported", path),
 				Hint: "add ipykernel to the pool's packages",
 			}
 		}
 		names = append(names, rel)
 	}
-	return Built{
-		Python: venvPython(dir), PythonVersion: said.Version, Packages: packages, Sentinels: names,
-		Variables:   map[string]*string{"VIRTUAL_ENV": &dir, "PYTHONHOME": nil, "CONDA_PREFIX": nil, "CONDA_DEFAULT_ENV": nil},
-		PathPrepend: []string{filepath.Join(dir, "bin")},
-	}, nil
+	return names, nil
 }
 
 // verifySays is what verify.py prints.
@@ -82,12 +96,17 @@ type verifySays struct {
 }
 
 func (u *UV) imports(ctx context.Context, dir string) (verifySays, error) {
-	var said verifySays
 	cwd, err := u.workdir()
 	if err != nil {
-		return said, err
+		return verifySays{}, err
 	}
-	c := child{argv: []string{venvPython(dir), "-I", "-c", verifyScript}, dir: cwd, env: childEnv(u.environ), mark: dir}
+	return importKernel(ctx, child{dir: cwd, env: childEnv(u.environ), mark: dir}, venvPython(dir), u.dir)
+}
+
+// importKernel runs verify.py with an environment's python, as the child c. state is the state directory.
+func importKernel(ctx context.Context, c child, python, state string) (verifySays, error) {
+	var said verifySays
+	c.argv = []string{python, "-I", "-c", verifyScript}
 	done, err := run(ctx, c)
 	if ctx.Err() != nil {
 		return said, ctx.Err()
@@ -103,7 +122,7 @@ func (u *UV) imports(ctx context.Context, dir string) (verifySays, error) {
 		Hint: "see the output; the pool's packages may not go together",
 	}
 	if errors.Is(err, syscall.EACCES) || strings.Contains(done.output, "failed to map segment") {
-		b.Hint = fmt.Sprintf("%s may be on a file system mounted noexec; cache_dir in the configuration names another place", u.dir)
+		b.Hint = fmt.Sprintf("%s may be on a file system mounted noexec; cache_dir in the configuration names another place", state)
 	}
 	return said, b
 }

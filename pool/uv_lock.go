@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/renameio/v2"
 	"go.uber.org/zap"
 )
 
@@ -78,7 +77,7 @@ func (u *UV) resolve(ctx context.Context, tool, mark string, spec Spec, python i
 	}
 	data, err := os.ReadFile(out)
 	if err == nil {
-		err = renameio.WriteFile(lock, data, 0o600, renameio.WithTempDir(tmp))
+		err = WriteWhole(lock, data, tmp)
 	}
 	if err != nil {
 		return diskError(err)

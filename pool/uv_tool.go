@@ -24,9 +24,6 @@ func uvVersion() string {
 	return version
 }
 
-// elsewhere is where installers put uv and Python; a service manager's PATH does not name all of them.
-var elsewhere = []string{"/usr/local/bin", "/usr/bin", "/opt/homebrew/bin", "/home/linuxbrew/.linuxbrew/bin"}
-
 // find returns the path of uv: as configured, on PATH, where installers put it, or fetched by an earlier build or now.
 func (u *UV) find(ctx context.Context, mark string, progress func(Stage)) (string, error) {
 	select {
@@ -39,80 +36,89 @@ func (u *UV) find(ctx context.Context, mark string, progress func(Stage)) (strin
 	u.mu.Lock()
 	known, cfg := u.tool, u.cfg
 	u.mu.Unlock()
-	if known != "" && executable(known) {
-		return known, nil
+	if known.Path != "" && executable(known.Path) {
+		return known.Path, nil
 	}
-	tool, how, err := u.locate(ctx, mark, cfg, progress)
+	tool, err := u.locate(ctx, mark, cfg, progress)
 	if err != nil {
 		return "", err
 	}
-	u.log.Info("uv found", zap.String("path", tool), zap.String("how", how))
+	tool.Name = "uv"
+	u.log.Info("uv found", zap.String("path", tool.Path), zap.String("version", tool.Version), zap.String("why", tool.Why))
 	u.mu.Lock()
 	if u.cfg == cfg { // else it was configured anew meanwhile
 		u.tool = tool
 	}
 	u.mu.Unlock()
-	return tool, nil
+	return tool.Path, nil
 }
 
-func (u *UV) locate(ctx context.Context, mark string, cfg UVConfig, progress func(Stage)) (tool, how string, err error) {
+func (u *UV) locate(ctx context.Context, mark string, cfg UVConfig, progress func(Stage)) (Tool, error) {
 	if cfg.Path != "" {
 		if executable(cfg.Path) {
-			return cfg.Path, "uv.path in the configuration", nil
+			version, _ := u.version(ctx, mark, cfg.Path) // if it is none, builds will say so
+			return Tool{Path: cfg.Path, Version: version, Why: "uv.path in the configuration names it"}, ctx.Err()
 		}
-		return "", "", &BuildError{
+		return Tool{}, &BuildError{
 			Cause: CauseToolMissing, Message: fmt.Sprintf("uv.path names %s, which is no program that can be run", cfg.Path),
 			Hint: "correct uv.path in the configuration, or remove it to have uv looked up",
 		}
 	}
 	for _, path := range onPath(filepath.SplitList(lookup(u.environ, "PATH")), "uv") {
-		if u.works(ctx, mark, path) {
-			return path, "on PATH", nil
+		if version, ok := u.version(ctx, mark, path); ok {
+			return Tool{Path: path, Version: version, Why: "it is on PATH"}, nil
 		}
 	}
-	home := lookup(u.environ, "HOME")
+	home := lookup(u.environ, homeVariable)
 	places := append([]string{filepath.Join(home, ".local", "bin"), filepath.Join(home, ".cargo", "bin")}, u.elsewhere...)
 	for _, path := range onPath(places, "uv") {
-		if u.works(ctx, mark, path) {
-			return path, "where installers put it", nil
+		if version, ok := u.version(ctx, mark, path); ok {
+			return Tool{Path: path, Version: version, Why: "it is where installers put it"}, nil
 		}
 	}
 	if ctx.Err() != nil {
-		return "", "", ctx.Err()
+		return Tool{}, ctx.Err()
 	}
 	fetched := filepath.Join(u.tools(), "uv-"+uvVersion())
-	path := filepath.Join(fetched, "bin", "uv")
-	if executable(path) {
-		return path, "fetched earlier", nil
+	tool := Tool{Path: uvBelow(fetched), Version: uvVersion(), Why: "none was found, so it was fetched"}
+	if executable(tool.Path) {
+		return tool, nil
 	}
 	progress(Stage{Name: StageDownloading, Message: "fetching uv " + uvVersion()})
 	if err := u.fetch(ctx, mark, cfg, fetched); err != nil {
-		return "", "", err
+		return Tool{}, err
 	}
-	return path, "fetched", nil
+	tool.Path = uvBelow(fetched)
+	return tool, nil
 }
 
-func executable(path string) bool {
-	info, err := os.Stat(path)
-	return err == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o111 != 0
+// uvBelow is where pip puts uv: with the other programs of a venv, or into bin where it was told a folder.
+func uvBelow(dir string) string {
+	if path := filepath.Join(dir, "bin", "uv"+exe); executable(path) {
+		return path
+	}
+	return filepath.Join(scripts(dir), "uv"+exe)
 }
 
-// works says whether a program named uv is one: version managers leave shims that only say that they have none.
-func (u *UV) works(ctx context.Context, mark, path string) bool {
+// version asks a program named uv for its version; false where it is none: version managers leave shims that only say that they have
+// none.
+func (u *UV) version(ctx context.Context, mark, path string) (string, bool) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	done, err := u.uv(ctx, path, mark, "--version")
 	if err != nil && ctx.Err() == nil {
 		u.log.Info("a program named uv cannot be used; looking further", zap.String("path", path), zap.String("output", done.output), zap.Error(err))
 	}
-	return err == nil
+	_, version, _ := strings.Cut(strings.TrimSpace(string(done.stdout)), " ")
+	version, _, _ = strings.Cut(version, " ") // a date may follow
+	return version, err == nil
 }
 
 // onPath are the programs of that name in the folders; folders relative to the working directory do not count.
 func onPath(dirs []string, name string) []string {
 	var found []string
 	for _, dir := range dirs {
-		if p := filepath.Join(dir, name); filepath.IsAbs(dir) && executable(p) && !slices.Contains(found, p) {
+		if p := filepath.Join(dir, name+exe); filepath.IsAbs(dir) && executable(p) && !slices.Contains(found, p) {
 			found = append(found, p)
 		}
 	}
@@ -157,7 +163,7 @@ func (u *UV) fetch(ctx context.Context, mark string, cfg UVConfig, to string) er
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if err == nil && executable(filepath.Join(venv, "bin", "uv")) {
+		if err == nil && executable(uvBelow(venv)) {
 			_ = os.RemoveAll(to) // what a kill left of an earlier one
 			if err := os.Rename(venv, to); err != nil {
 				return diskError(err)
@@ -210,9 +216,9 @@ func (u *UV) python(ctx context.Context, mark string, cfg UVConfig, python strin
 func machinePythons(dirs []string) []string {
 	var found []string
 	seen := map[string]bool{}
-	for _, name := range []string{"python3", "python3.14", "python3.13", "python3.12", "python3.11", "python3.10", "python3.9"} {
+	for _, name := range pythonNames {
 		for _, dir := range dirs {
-			path := filepath.Join(dir, name)
+			path := filepath.Join(dir, name+exe)
 			real, err := filepath.EvalSymlinks(path)
 			if filepath.IsAbs(dir) && err == nil && executable(path) && !seen[real] {
 				seen[real] = true

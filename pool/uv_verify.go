@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -44,39 +43,66 @@ func normalName(name string) string { return strings.ToLower(nameRuns.ReplaceAll
 
 // Verify looks through a finished environment: a power loss may have taken what was written last.
 func (u *UV) Verify(ctx context.Context, m Manifest, dir string) error {
-	written, err := os.Stat(filepath.Join(dir, manifestName))
-	if err != nil {
+	if err := errors.Join(unchanged(dir), wholeSites(ctx, dir)); err != nil {
 		return err
 	}
-	if err := wholeSites(ctx, dir, written); err != nil {
-		return err
-	}
-	_, err = u.imports(ctx, dir)
+	_, err := u.imports(ctx, dir)
 	return err
 }
 
 // wholeSites is whole for all site-packages folders of a venv.
-func wholeSites(ctx context.Context, dir string, manifest fs.FileInfo) error {
-	sites, err := filepath.Glob(filepath.Join(globEscape(dir), "lib", "python*", "site-packages"))
-	if err != nil || len(sites) == 0 {
-		return errors.New("it has no site-packages")
+func wholeSites(ctx context.Context, dir string) error {
+	sites, err := sitePackages(dir)
+	if err != nil {
+		return err
 	}
 	for _, site := range sites {
-		if err := whole(ctx, site, manifest); err != nil {
+		if err := whole(ctx, site); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// globEscape keeps a path from being taken for a pattern.
-func globEscape(path string) string {
-	return regexp.MustCompile(`[*?\[\\]`).ReplaceAllString(path, `\$0`)
+// sitePackages are the folders where Python packages lie in an environment.
+func sitePackages(dir string) ([]string, error) {
+	sites, err := filepath.Glob(filepath.Join(globEscape(dir), sitesBelow))
+	if err == nil && len(sites) == 0 {
+		err = errors.New("it has no site-packages")
+	}
+	return sites, err
 }
 
-// whole says whether each file that the installer recorded has its size, and nothing was added since the manifest was written, if it
-// was.
-func whole(ctx context.Context, site string, manifest fs.FileInfo) error {
+// unchanged says whether nothing was added to site-packages after the manifest was written.
+func unchanged(dir string) error {
+	written, err := os.Stat(filepath.Join(dir, manifestName))
+	if err != nil {
+		return err
+	}
+	sites, err := sitePackages(dir)
+	if err != nil {
+		return err
+	}
+	for _, site := range sites {
+		entries, err := os.ReadDir(site)
+		if err != nil {
+			return err
+		}
+		for _, e := range entries {
+			info, err := e.Info()
+			if err != nil {
+				return err
+			}
+			if e.IsDir() && info.ModTime().After(written.ModTime()) {
+				return fmt.Errorf("%s was changed after the environment was finished", e.Name())
+			}
+		}
+	}
+	return nil
+}
+
+// whole says whether each file that the installer recorded has its size.
+func whole(ctx context.Context, site string) error {
 	entries, err := os.ReadDir(site)
 	if err != nil {
 		return err
@@ -84,13 +110,6 @@ func whole(ctx context.Context, site string, manifest fs.FileInfo) error {
 	for _, e := range entries {
 		if ctx.Err() != nil {
 			return ctx.Err()
-		}
-		info, err := e.Info()
-		if err != nil {
-			return err
-		}
-		if manifest != nil && e.IsDir() && info.ModTime().After(manifest.ModTime()) {
-			return fmt.Errorf("%s was changed after the environment was finished", e.Name())
 		}
 		if strings.HasSuffix(e.Name(), ".dist-info") {
 			if err := recorded(site, filepath.Join(site, e.Name(), "RECORD")); err != nil {

@@ -117,7 +117,7 @@ func (m *Manager) failHopeless(p *pool) {
 	m.failWaiters(p, func(w *waiter) error {
 		switch f := p.fail; {
 		case off:
-			return &OffError{p.cfg.Name, p.cfg.Spec.Kind}
+			return &OffError{p.cfg.Name}
 		case now.Before(f.next) && (f.err.Cause == CauseToolMissing || f.next.After(w.deadline)):
 			return &FailedError{p.cfg.Name, f.err, f.next.Sub(now)}
 		}

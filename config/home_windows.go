@@ -1,0 +1,7 @@
+package config
+
+// Where the configuration is, unless somebody names another place.
+const (
+	homeVariable = "APPDATA"
+	inHome       = "runt"
+)

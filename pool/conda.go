@@ -1,0 +1,226 @@
+package pool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// The providers of conda environments.
+const (
+	ProviderAuto       = "auto"
+	ProviderMicromamba = "micromamba"
+	ProviderMamba      = "mamba"
+	ProviderConda      = "conda"
+	ProviderRattler    = "rattler"
+)
+
+// CondaConfig says how conda environments are built.
+type CondaConfig struct {
+	Provider string // one of the Provider constants; empty is auto
+	Path     string // of the provider's program; empty: looked up
+}
+
+// Conda builds conda environments with the tool that is there, else with rattler, which needs nothing but uv.
+type Conda struct {
+	log       *zap.Logger
+	dir       string   // the state directory
+	environ   []string // of the daemon
+	uv        *UV      // makes the venv that rattler runs in
+	elsewhere []string // folders that are searched beside those of PATH
+
+	mu      sync.Mutex // guards what follows
+	cfg     CondaConfig
+	found   condaProvider // nil: not looked for yet
+	tool    Tool          // that one, as status tells it
+	finding chan struct{} // held by whoever looks for a provider
+	tidied  sync.Once
+}
+
+// condaProvider is one way to make a conda environment.
+type condaProvider interface {
+	// create makes an environment at dir, which is not there yet: exactly what the lock file at job.from names, without the network
+	// where it can; or where that is empty, what the channels have, and leaves the lock file of that at job.to. It returns a
+	// *BuildError. What is at dir after a failure is removed by the caller.
+	create(ctx context.Context, dir string, job condaJob) error
+	// renew writes the lock file of what the channels have now to job.to, and builds nothing; mark is that of its children. A
+	// provider that cannot tell without building returns errors.ErrUnsupported.
+	renew(ctx context.Context, mark string, job condaJob) error
+	// lockName is how its lock files end: what one provider wrote is not for another.
+	lockName() string
+	// usable says whether its program is still there.
+	usable() bool
+}
+
+// condaJob is what to make.
+type condaJob struct {
+	specs    []string // match specs, the one for Python among them
+	channels []string // the first counts most
+	from, to string   // lock files
+	progress func(Stage)
+}
+
+// NewConda makes a Builder that keeps lock files and package caches below dir. environ is the daemon's own environment, of which the
+// children get what concerns them.
+func NewConda(dir string, cfg CondaConfig, uv *UV, environ []string, log *zap.Logger) *Conda {
+	return &Conda{log: log, dir: dir, environ: environ, uv: uv, elsewhere: condaElsewhere, cfg: cfg, finding: make(chan struct{}, 1)}
+}
+
+// Configure puts cfg in force for the builds to come.
+func (c *Conda) Configure(cfg CondaConfig) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if cfg != c.cfg {
+		c.cfg, c.found, c.tool = cfg, nil, Tool{}
+	}
+}
+
+// Tool is the provider in use.
+func (c *Conda) Tool() (Tool, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.tool, c.found != nil
+}
+
+// Build makes a conda environment at dir from its lock file, else from what the channels have, and verifies it.
+func (c *Conda) Build(ctx context.Context, spec Spec, dir string, progress func(Stage)) (Built, error) {
+	provider, err := c.provider(ctx, dir, progress)
+	if err != nil {
+		return Built{}, err
+	}
+	lock := c.lockPath(spec, provider)
+	job := condaJob{specs: condaSpecs(spec), channels: spec.Channels, progress: progress}
+	err = c.fromLock(ctx, provider, dir, lock, job)
+	if errors.Is(err, errNoLock) {
+		err = c.fromChannels(ctx, provider, dir, lock, job)
+	}
+	if err != nil {
+		return Built{}, err
+	}
+	progress(Stage{Name: StageVerifying, Message: "importing the kernel"})
+	built, err := c.verified(ctx, dir)
+	switch causeOf(err) {
+	case CauseCorrupt, CauseVerifyFailed:
+		_ = os.Remove(lock) // the next build solves anew
+	}
+	return built, err
+}
+
+// errNoLock: the channels have to be asked.
+var errNoLock = errors.New("no lock file that can be used")
+
+// fromLock makes the environment that the lock file names.
+func (c *Conda) fromLock(ctx context.Context, provider condaProvider, dir, lock string, job condaJob) error {
+	if !filled(lock) {
+		return errNoLock
+	}
+	job.from = lock
+	job.progress(Stage{Name: StageInstalling, Message: "installing what is locked"})
+	err := provider.create(ctx, dir, job)
+	switch {
+	case err == nil || ctx.Err() != nil:
+		return err
+	case causeOf(err) == CauseDiskFull, causeOf(err) == CausePermission, causeOf(err) == CauseToolMissing:
+		return err // another set would meet the same
+	}
+	c.log.Debug("what is locked cannot be installed; asking the channels", zap.String("lock", lock), zap.Error(err))
+	if err := os.RemoveAll(dir); err != nil {
+		return diskError(err)
+	}
+	return errNoLock
+}
+
+// fromChannels solves anew, and keeps what came of it for the builds to come. Where the channels cannot be reached, a lock file that
+// was to be renewed serves on.
+func (c *Conda) fromChannels(ctx context.Context, provider condaProvider, dir, lock string, job condaJob) error {
+	if err := os.MkdirAll(filepath.Dir(lock), 0o700); err != nil {
+		return diskError(err)
+	}
+	tmp, err := os.MkdirTemp(filepath.Dir(lock), ".resolve-")
+	if err != nil {
+		return diskError(err)
+	}
+	defer os.RemoveAll(tmp)
+	job.to = filepath.Join(tmp, "lock")
+	job.progress(Stage{Name: StageResolving, Message: "solving for " + strings.Join(redactAll(job.specs), ", ")})
+	err = provider.create(ctx, dir, job)
+	if causeOf(err) == CauseNetwork && ctx.Err() == nil && filled(outdated(lock)) {
+		if err := os.RemoveAll(dir); err != nil {
+			return diskError(err)
+		}
+		if c.fromLock(ctx, provider, dir, outdated(lock), job) == nil {
+			return nil
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if err := os.Rename(job.to, lock); err != nil {
+		return diskError(err)
+	}
+	_ = os.Remove(outdated(lock))
+	return nil
+}
+
+// outdated is where the lock file of a provider that cannot renew it waits for the next build.
+func outdated(lock string) string { return lock + ".old" }
+
+// lockPath is where the solved set of a spec is kept.
+func (c *Conda) lockPath(spec Spec, provider condaProvider) string {
+	return filepath.Join(c.dir, "locks", spec.Hash()+"-"+condaSubdir()+"-"+provider.lockName())
+}
+
+// Renew solves spec anew where its lock file is older than age.
+func (c *Conda) Renew(ctx context.Context, spec Spec, age time.Duration) error {
+	provider, err := c.provider(ctx, c.uv.tools(), func(Stage) {})
+	if err != nil {
+		return err
+	}
+	lock := c.lockPath(spec, provider)
+	if !filled(lock) || !older(lock, age) {
+		return nil
+	}
+	tmp, err := os.MkdirTemp(filepath.Dir(lock), ".resolve-")
+	if err != nil {
+		return diskError(err)
+	}
+	defer os.RemoveAll(tmp)
+	job := condaJob{specs: condaSpecs(spec), channels: spec.Channels, to: filepath.Join(tmp, "lock"), progress: func(Stage) {}}
+	switch err := provider.renew(ctx, c.uv.tools(), job); {
+	case errors.Is(err, errors.ErrUnsupported):
+		return os.Rename(lock, outdated(lock)) // the next build solves anew
+	case err != nil:
+		return err
+	}
+	return os.Rename(job.to, lock)
+}
+
+// condaSpecs are the match specs of a spec.
+func condaSpecs(spec Spec) []string {
+	python := "python"
+	if spec.Python != "" {
+		python += "=" + spec.Python
+	}
+	return append([]string{python}, spec.Packages...)
+}
+
+// condaSubdir is this machine's part of a channel.
+func condaSubdir() string {
+	system := map[string]string{"linux": "linux", "darwin": "osx", "windows": "win"}[runtime.GOOS]
+	machine := map[string]string{"amd64": "64", "386": "32", "arm64": "aarch64"}[runtime.GOARCH]
+	switch {
+	case machine == "":
+		machine = runtime.GOARCH // ppc64le, s390x
+	case machine == "aarch64" && system != "linux":
+		machine = "arm64"
+	}
+	return fmt.Sprintf("%s-%s", system, machine)
+}

@@ -1,0 +1,222 @@
+package pool
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// condaProgram is micromamba, mamba or conda as a provider.
+type condaProgram struct {
+	c       *Conda
+	name    string // one of the Provider constants
+	path    string
+	classic bool // it takes conda's flags: conda itself, and mamba before 2.0
+}
+
+func (p condaProgram) lockName() string { return p.name + ".txt" }
+func (p condaProgram) usable() bool     { return executable(p.path) }
+
+// renew: none of them tells what a solve gives without the packages at hand.
+func (p condaProgram) renew(context.Context, string, condaJob) error { return errors.ErrUnsupported }
+
+func (p condaProgram) create(ctx context.Context, dir string, job condaJob) error {
+	if err := noOptions(job); err != nil {
+		return err
+	}
+	if job.from == "" {
+		if err := p.run(ctx, dir, append(p.flags(dir, job), job.specs...)); err != nil {
+			return err
+		}
+		return p.lock(dir, job.to)
+	}
+	explicit := append(p.flags(dir, job), "--file", job.from)
+	err := p.run(ctx, dir, append(slices.Clone(explicit), "--offline"))
+	switch causeOf(err) {
+	case CauseDiskFull, CausePermission, CauseToolMissing:
+		return err // the network would not help
+	}
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	job.progress(Stage{Name: StageDownloading, Message: "downloading what the cache lacks"})
+	return p.run(ctx, dir, explicit)
+}
+
+// noOptions refuses what would be taken for a flag.
+func noOptions(job condaJob) error {
+	for _, word := range slices.Concat(job.specs, job.channels) {
+		if strings.HasPrefix(word, "-") {
+			return &BuildError{
+				Cause: CauseOther, Message: fmt.Sprintf("%q is no name of a package or channel", redact(word)),
+				Hint: "correct the pool's packages and channels",
+			}
+		}
+	}
+	return nil
+}
+
+// flags are the command line but for what is to be installed. The user's own rc files stay in force, since they name mirrors, proxies
+// and certificates; the channels in them do not.
+func (p condaProgram) flags(dir string, job condaJob) []string {
+	args := []string{"create", "-y", "--json"}
+	if p.classic {
+		args = append(args, "--quiet", "-p", dir)
+	} else {
+		args = append(args, "--no-env", "--log-level", "error", "-r", p.root(), "-p", dir) // --json alone hides the reasons
+	}
+	args = append(args, "--override-channels")
+	for _, channel := range job.channels {
+		args = append(args, "-c", channel)
+	}
+	if p.classic {
+		return append(args, "--no-default-packages", "--no-shortcuts")
+	}
+	return append(args, "--strict-channel-priority", "--repodata-ttl", "86400", "--lock-timeout", "300")
+}
+
+// root is micromamba's root prefix: its package cache, and no environment.
+func (p condaProgram) root() string { return filepath.Join(p.c.uv.tools(), "mamba") }
+
+// run makes the environment at dir or leaves nothing there.
+func (p condaProgram) run(ctx context.Context, dir string, args []string) error {
+	cwd, err := p.c.uv.workdir()
+	if err != nil {
+		return err
+	}
+	env := p.c.childEnv()
+	if p.classic {
+		env = append(env, "CONDA_REGISTER_ENVS=false", "MAMBA_NO_BANNER=1") // the user's list of environments is theirs
+	}
+	done, err := run(ctx, child{argv: append([]string{p.path}, args...), dir: cwd, env: env, mark: dir})
+	if ctx.Err() == nil && (errors.Is(err, os.ErrNotExist) || errors.Is(err, os.ErrPermission)) {
+		p.c.forget(p)
+	}
+	failure := p.outcome(ctx, dir, done, err)
+	if failure == nil {
+		return nil
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		return diskError(err)
+	}
+	return failure
+}
+
+// outcome is nil where the environment was made. The exit status alone says little: an interrupted micromamba ends with 0.
+func (p condaProgram) outcome(ctx context.Context, dir string, done finished, err error) *BuildError {
+	answer, answered := condaAnswer(done.stdout)
+	switch {
+	case ctx.Err() != nil:
+		return &BuildError{Cause: CauseTimeout, Message: p.name + " was ended", Output: done.output} // the caller knows why
+	case err != nil || answered && !answer.Success:
+		return condaFailure(p, done, err)
+	case !answered:
+		return &BuildError{
+			Cause: CauseOther, Message: p.name + " ended without saying that it succeeded", Output: done.output, Hint: "see the tool's output",
+		}
+	case !executable(condaPython(dir)):
+		return &BuildError{
+			Cause: CauseOther, Message: p.name + " says that it succeeded, and there is no python in the environment",
+			Output: besides(done.output), Hint: "see the tool's output; it is tried again by itself",
+		}
+	}
+	return nil
+}
+
+// forget has a provider looked for anew, as it cannot be run any more.
+func (c *Conda) forget(gone condaProvider) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.found == gone {
+		c.found, c.tool = nil, Tool{}
+	}
+}
+
+// condaRecord is where conda-meta says that a package came from, and what it needs.
+type condaRecord struct {
+	Name    string   `json:"name"`
+	URL     string   `json:"url"`
+	MD5     string   `json:"md5"`
+	SHA256  string   `json:"sha256"`
+	Depends []string `json:"depends"`
+}
+
+// lock writes what is installed at dir to a file that all these tools read, with the channels' tokens, as downloads need them.
+func (p condaProgram) lock(dir, to string) error {
+	files, err := filepath.Glob(filepath.Join(globEscape(dir), "conda-meta", "*.json"))
+	if err != nil {
+		return err
+	}
+	records := map[string]condaRecord{}
+	for _, file := range files {
+		var r condaRecord
+		data, err := os.ReadFile(file)
+		if err == nil {
+			err = json.Unmarshal(data, &r)
+		}
+		if err == nil && (r.Name == "" || !strings.Contains(r.URL, "://") || strings.ContainsAny(r.URL, "\r\n")) {
+			err = errors.New("it does not say where the package came from")
+		}
+		if err != nil {
+			return &BuildError{
+				Cause: CauseOther, Hint: "it is tried again by itself",
+				Message: fmt.Sprintf("%s made an environment that cannot be made again: %s: %s", p.name, filepath.Base(file), err),
+			}
+		}
+		records[r.Name] = r
+	}
+	text := "# platform: " + condaSubdir() + "\n@EXPLICIT\n"
+	for _, r := range inOrder(records) {
+		text += r.URL
+		switch { // a plain MD5 is what every version understands
+		case r.MD5 != "":
+			text += "#" + r.MD5
+		case r.SHA256 != "":
+			text += "#sha256:" + r.SHA256
+		}
+		text += "\n"
+	}
+	if err := os.WriteFile(to, []byte(text), 0o600); err != nil {
+		return diskError(err)
+	}
+	return nil
+}
+
+// inOrder puts each package behind what it needs: the tools link an explicit list in its own order, and scripts of packages run
+// meanwhile.
+func inOrder(records map[string]condaRecord) []condaRecord {
+	var sorted []condaRecord
+	seen := map[string]bool{}
+	var visit func(name string)
+	visit = func(name string) {
+		r, ok := records[name]
+		if !ok || seen[name] {
+			return
+		}
+		seen[name] = true
+		for _, need := range r.Depends {
+			need, _, _ = strings.Cut(need, " ")
+			if name != "python" || need != "pip" { // the one circle that channels have
+				visit(need)
+			}
+		}
+		sorted = append(sorted, r)
+	}
+	names := make([]string, 0, len(records))
+	for name := range records {
+		names = append(names, name)
+	}
+	slices.SortFunc(names, func(a, b string) int {
+		return cmp.Or(cmpBool(a == "python", b == "python"), strings.Compare(a, b))
+	})
+	for _, name := range names {
+		visit(name)
+	}
+	return sorted
+}

@@ -1,0 +1,258 @@
+package pool
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+const (
+	micromambaLine = "create -y --json --no-env --log-level error -r STATE/tools/mamba -p ENV --override-channels " +
+		"-c https://conda.example/forge --strict-channel-priority --repodata-ttl 86400 --lock-timeout 300"
+	condaLine = "create -y --json --quiet -p ENV --override-channels -c https://conda.example/forge --no-default-packages --no-shortcuts"
+)
+
+func TestEachToolIsRunAsDocumented(t *testing.T) {
+	for _, c := range []struct{ tool, version, line string }{
+		{"micromamba", "", "micromamba " + micromambaLine},
+		{"mamba", "", "mamba " + micromambaLine},
+		{"conda", "", "conda " + condaLine},
+	} {
+		t.Run(c.tool, func(t *testing.T) {
+			s := newCondaStandin(t, c.tool, c.tool)
+			dir, err := s.create(s.solved("numpy>=2"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, want := s.calls(dir), c.line+" python=3.13 numpy>=2"; got != want {
+				t.Error(cmp.Diff(want, got))
+			}
+			if got := strings.TrimSpace(s.took("cwd")); got != filepath.Join(s.state, "tools", "empty") {
+				t.Errorf("it ran in %s", got)
+			}
+			env := strings.Split(s.took("env"), "\n")
+			if got := lookup(env, MarkEnv); got != dir {
+				t.Errorf("the mark is %q", got)
+			}
+			if got := lookup(env, "CONDA_REGISTER_ENVS"); got != map[bool]string{true: "false"}[c.tool == ProviderConda] {
+				t.Errorf("CONDA_REGISTER_ENVS is %q", got)
+			}
+		})
+	}
+	s := newCondaStandin(t, "mamba")
+	s.script("mamba", "testdata/conda.sh")
+	s.write("conda.version", "mamba 1.5.8\n")
+	dir, err := s.create(s.solved())
+	if got, want := s.calls(dir), "conda "+condaLine+" python=3.13"; err != nil || got != want {
+		t.Errorf("mamba before 2.0: %v\n%s", err, got)
+	}
+}
+
+func TestASecondBuildIsFromTheLockAndOffline(t *testing.T) {
+	for tool, line := range map[string]string{"micromamba": "micromamba " + micromambaLine, "conda": "conda " + condaLine} {
+		t.Run(tool, func(t *testing.T) {
+			s := newCondaStandin(t, tool, tool)
+			spec := Spec{Kind: KindConda, Packages: []string{"ipykernel"}, Channels: []string{"https://conda.example/forge"}}
+			var stages []string
+			build := func() string {
+				t.Helper()
+				dir := filepath.Join(s.state, "envs", "conda-"+filepath.Base(t.TempDir()))
+				built, err := s.conda.Build(t.Context(), spec, dir, func(s Stage) { stages = append(stages, s.Name) })
+				if err != nil || len(built.Packages) != 5 {
+					t.Fatalf("%+v, %v", built, err)
+				}
+				return s.calls(dir)
+			}
+			if got, want := build(), line+" python ipykernel"; got != want {
+				t.Error(cmp.Diff(want, got))
+			}
+			if got, want := build(), line+" --file LOCK --offline"; got != want {
+				t.Error(cmp.Diff(want, got))
+			}
+			s.write("fail.offline", "{}")
+			if got, want := build(), line+" --file LOCK --offline\n"+line+" --file LOCK"; got != want {
+				t.Error(cmp.Diff(want, got))
+			}
+			if got := strings.Join(stages, " "); got != "resolving verifying installing verifying installing downloading verifying" {
+				t.Error(got)
+			}
+			locks, _ := filepath.Glob(filepath.Join(s.state, "locks", "*-"+condaSubdir()+"-"+tool+".txt"))
+			if len(locks) != 1 {
+				t.Fatalf("locks: %v", locks)
+			}
+			data, _ := os.ReadFile(locks[0])
+			want := "# platform: " + condaSubdir() + "\n@EXPLICIT\n" // what is needed comes first
+			for _, p := range []string{"tzdata-2026a", "python-3.13.1", "pyzmq-27.1", "ipykernel-7.4", "pip-26.0"} {
+				name, _, _ := strings.Cut(p, "-")
+				want += "https://conda.example/t/tk-1/forge/noarch/" + p + "-0.conda#md5-of-" + name + "\n"
+			}
+			info, _ := os.Stat(locks[0])
+			if diff := cmp.Diff(want, string(data)); diff != "" || info.Mode().Perm() != 0o600 {
+				t.Errorf("%s%s", info.Mode(), diff)
+			}
+		})
+	}
+}
+
+func TestARenewedLockIsSolvedAnewAndServesOnWithoutTheNetwork(t *testing.T) {
+	s := newCondaStandin(t, "micromamba", "micromamba")
+	spec := Spec{Kind: KindConda, Packages: []string{"ipykernel"}, Channels: []string{"forge"}}
+	build := func(want string) {
+		t.Helper()
+		dir := filepath.Join(s.state, "envs", "conda-"+filepath.Base(t.TempDir()))
+		if _, err := s.conda.Build(t.Context(), spec, dir, func(Stage) {}); err != nil {
+			t.Fatal(err)
+		}
+		var how []string
+		for line := range strings.Lines(s.calls(dir)) {
+			how = append(how, strings.TrimSpace(line[strings.Index(line, "300 ")+4:]))
+		}
+		if got := strings.Join(how, ", "); got != want {
+			t.Errorf("built %s, not %s", got, want)
+		}
+	}
+	build("python ipykernel")
+	if err := s.conda.Renew(t.Context(), spec, 0); err != nil {
+		t.Fatal(err)
+	}
+	s.write("fail.solve", "critical libmamba Download error (6) Could not resolve hostname\n")
+	build("python ipykernel, --file LOCK --offline")
+	s.remove("fail.solve")
+	build("python ipykernel")
+	build("--file LOCK --offline")
+}
+
+func TestALockIsInstalledWithTheNetworkOnlyWhereThatHelps(t *testing.T) {
+	for _, c := range []struct {
+		offline, online string // how these tries fail
+		tries           int
+		cause           string
+	}{
+		{"", "", 1, ""},
+		{"critical libmamba it is Monday", "", 2, ""},
+		{"critical libmamba it is Monday", "critical libmamba Download error (6) Could not resolve hostname", 2, CauseNetwork},
+		{"error    libmamba Could not write to file /x: No space left on device", "", 1, CauseDiskFull},
+		{"critical libmamba filesystem error: cannot create directory: Read-only file system [/x]", "", 1, CausePermission},
+	} {
+		s := newCondaStandin(t, "micromamba", "micromamba")
+		for step, text := range map[string]string{"offline": c.offline, "online": c.online} {
+			if text != "" {
+				s.write("fail."+step, text+"\n")
+			}
+		}
+		list := strings.Repeat("https://conda.example/x.conda#md5-of-x\n", 5)
+		s.write("lock", "@EXPLICIT\n"+list)
+		dir, err := s.create(condaJob{from: filepath.Join(s.bin, "lock")})
+		if tries := strings.Count(s.took("calls"), "--file"); causeOf(err) != c.cause || tries != c.tries {
+			t.Errorf("%d tries, %v", tries, err)
+		}
+		if exists(dir) != (c.cause == "") {
+			t.Errorf("%s: what is at the place of the environment: %v", c.offline, exists(dir))
+		}
+	}
+}
+
+func TestExitZeroAloneIsNoSuccess(t *testing.T) {
+	for control, want := range map[string]string{
+		"interrupted":    "other: micromamba ended without saying that it succeeded",
+		"without.python": "other: micromamba says that it succeeded, and there is no python in the environment",
+	} {
+		s := newCondaStandin(t, "micromamba", "micromamba")
+		s.write(control, "")
+		dir, err := s.create(s.solved())
+		if got := causeAndMessage(err); got != want || exists(dir) {
+			t.Errorf("%s: %s, %v", control, got, exists(dir))
+		}
+	}
+	p := condaProgram{name: ProviderMicromamba}
+	b := p.outcome(t.Context(), "/nowhere", finished{stdout: []byte("{\n    \"success\": false\n}\n")}, nil)
+	if got := causeAndMessage(b); got != "other: micromamba says that it failed" {
+		t.Error(got)
+	}
+}
+
+func TestWhatWouldBeTakenForAFlagIsRefused(t *testing.T) {
+	for _, job := range []condaJob{{specs: []string{"python", "--dry-run"}}, {specs: []string{"python"}, channels: []string{"-x"}}} {
+		s := newCondaStandin(t, "conda", "conda")
+		if _, err := s.create(job); causeOf(err) != CauseOther || s.took("calls") != "" {
+			t.Errorf("%v", err)
+		}
+	}
+}
+
+func TestAToolThatIsGoneIsLookedForAnew(t *testing.T) {
+	s := newCondaStandin(t, "auto", "micromamba", "conda")
+	if _, err := s.create(s.solved()); err != nil {
+		t.Fatal(err)
+	}
+	writeProgram(t, filepath.Join(s.bin, "micromamba"), []byte("#!/nowhere/sh\n"))
+	_, err := s.create(s.solved())
+	if causeOf(err) != CauseToolMissing || !strings.HasPrefix(causeAndMessage(err), "tool_missing: micromamba cannot be run: ") {
+		t.Errorf("%v", err)
+	}
+	if _, err := s.create(s.solved()); err != nil {
+		t.Error(err)
+	}
+	if tool, _ := s.conda.Tool(); tool.Name != ProviderConda {
+		t.Errorf("%+v", tool)
+	}
+}
+
+func TestAToolThatIsEndedLeavesNothing(t *testing.T) {
+	s := newCondaStandin(t, "micromamba", "micromamba")
+	provider, err := s.conda.provider(t.Context(), "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(s.state, "env")
+	writeProgram(t, filepath.Join(s.bin, "micromamba"), []byte("#!/bin/sh\nmkdir "+dir+"\nsleep 600\n"))
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	err = provider.create(ctx, dir, s.solved())
+	if got := causeAndMessage(err); got != "timeout: micromamba was ended" || exists(dir) {
+		t.Errorf("%s, %v", got, exists(dir))
+	}
+}
+
+func TestRecordsThatDoNotSayWhereAPackageCameFromMakeNoLock(t *testing.T) {
+	for name, text := range map[string]string{
+		"no address": `{"name":"x"}`, "no JSON": "{", "a line more": `{"name":"x","url":"https://h/x\nfile:///y"}`,
+	} {
+		dir := t.TempDir()
+		if err := errors.Join(os.Mkdir(filepath.Join(dir, "conda-meta"), 0o700),
+			os.WriteFile(filepath.Join(dir, "conda-meta", "x-1-0.json"), []byte(text), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		to := filepath.Join(dir, "lock")
+		if err := (condaProgram{name: ProviderConda}).lock(dir, to); causeOf(err) != CauseOther || exists(to) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestALockNamesWhatAPackageIsCheckedBy(t *testing.T) {
+	dir := t.TempDir()
+	err := os.Mkdir(filepath.Join(dir, "conda-meta"), 0o700)
+	for name, record := range map[string]string{
+		"a": `{"name":"a","url":"https://h/a.conda","sha256":"5a","depends":["c >1"]}`,
+		"b": `{"name":"b","url":"https://h/b.conda","sha256":"5b","md5":"db","depends":["a"]}`,
+		"c": `{"name":"c","url":"file:///c.conda","depends":["a"]}`, // a circle
+	} {
+		err = errors.Join(err, os.WriteFile(filepath.Join(dir, "conda-meta", name+"-1-0.json"), []byte(record), 0o600))
+	}
+	to := filepath.Join(dir, "lock")
+	if err = errors.Join(err, condaProgram{name: ProviderConda}.lock(dir, to)); err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(to)
+	want := "# platform: " + condaSubdir() + "\n@EXPLICIT\nfile:///c.conda\nhttps://h/a.conda#sha256:5a\nhttps://h/b.conda#db\n"
+	if diff := cmp.Diff(want, string(data)); diff != "" || err != nil {
+		t.Error(diff, err)
+	}
+}

@@ -1,0 +1,194 @@
+package pool
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// condaTools are the executables in the order in which auto takes them: the fastest first.
+var condaTools = []string{ProviderMicromamba, ProviderMamba, ProviderConda}
+
+// provider is what makes environments: the one in use while it is there, else as configured, else the first tool that works. Two
+// callers look once.
+func (c *Conda) provider(ctx context.Context, mark string, _ func(Stage)) (condaProvider, error) {
+	select {
+	case c.finding <- struct{}{}:
+		defer func() { <-c.finding }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	c.tidied.Do(c.tidy)
+	c.mu.Lock()
+	known, cfg := c.found, c.cfg
+	c.mu.Unlock()
+	if known != nil && known.usable() {
+		return known, nil
+	}
+	found, tool, err := c.locate(ctx, mark, cfg)
+	if err != nil {
+		return nil, err
+	}
+	c.log.Info("conda environments are built with "+tool.Name,
+		zap.String("path", tool.Path), zap.String("version", tool.Version), zap.String("why", tool.Why))
+	c.mu.Lock()
+	if c.cfg == cfg { // else it was configured anew meanwhile
+		c.found, c.tool = found, tool
+	}
+	c.mu.Unlock()
+	return found, nil
+}
+
+func (c *Conda) locate(ctx context.Context, mark string, cfg CondaConfig) (condaProvider, Tool, error) {
+	wanted := []string{cfg.Provider}
+	switch {
+	case cfg.Provider == ProviderRattler:
+		return c.rattler("conda.provider in the configuration names it")
+	case cfg.Path != "":
+		return c.configured(ctx, mark, cfg)
+	case cfg.Provider == "", cfg.Provider == ProviderAuto:
+		wanted = condaTools
+	}
+	var useless []string
+	for _, name := range wanted {
+		for _, place := range c.places(name) {
+			program, version, err := c.examine(ctx, mark, place.path, name)
+			if ctx.Err() != nil {
+				return nil, Tool{}, ctx.Err()
+			}
+			if err == nil {
+				return program, Tool{Name: name, Version: version, Path: place.path, Why: place.why}, nil
+			}
+			useless = append(useless, place.path)
+			c.log.Info("a program named "+name+" cannot be used; looking further", zap.String("path", place.path), zap.Error(err))
+		}
+	}
+	if len(wanted) > 1 {
+		return c.rattler("no micromamba, mamba or conda was found")
+	}
+	return nil, Tool{}, notFound(wanted[0], useless)
+}
+
+// rattler is the provider that is always there.
+func (c *Conda) rattler(why string) (condaProvider, Tool, error) {
+	r := newRattler(c)
+	return r, Tool{Name: ProviderRattler, Version: rattlerVersion(), Path: venvPython(r.venv()), Why: why}, nil
+}
+
+// configured is the program that the configuration names.
+func (c *Conda) configured(ctx context.Context, mark string, cfg CondaConfig) (condaProvider, Tool, error) {
+	hint := "correct conda.path in the configuration, or remove it to have one looked up"
+	if !executable(cfg.Path) {
+		return nil, Tool{}, &BuildError{
+			Cause: CauseToolMissing, Message: fmt.Sprintf("conda.path names %s, which is no program that can be run", cfg.Path), Hint: hint,
+		}
+	}
+	name := cfg.Provider
+	if name == ProviderAuto {
+		name = ""
+	}
+	program, version, err := c.examine(ctx, mark, cfg.Path, name)
+	if ctx.Err() != nil {
+		return nil, Tool{}, ctx.Err()
+	}
+	if err != nil {
+		return nil, Tool{}, &BuildError{
+			Cause: CauseToolMissing, Message: fmt.Sprintf("conda.path names %s, which cannot be used: %s", cfg.Path, err), Hint: hint,
+		}
+	}
+	return program, Tool{Name: program.name, Version: version, Path: cfg.Path, Why: "conda.path in the configuration names it"}, nil
+}
+
+// place is where a tool may be.
+type place struct{ path, why string }
+
+// places are the programs of that name, each once: the one that the tool's own variable names, on PATH, where installers put it.
+func (c *Conda) places(name string) []place {
+	variable := "MAMBA_EXE" // of micromamba as well as of mamba
+	if name == ProviderConda {
+		variable = "CONDA_EXE"
+	}
+	var found []place
+	add := func(why string, paths ...string) {
+		for _, path := range paths {
+			if !slices.ContainsFunc(found, func(p place) bool { return p.path == path }) {
+				found = append(found, place{path, why})
+			}
+		}
+	}
+	if told := lookup(c.environ, variable); filepath.IsAbs(told) && filepath.Base(told) == name+exe && executable(told) {
+		add(variable+" names it", told)
+	}
+	add("it is on PATH", onPath(filepath.SplitList(lookup(c.environ, "PATH")), name)...)
+	home := lookup(c.environ, homeVariable)
+	dirs := make([]string, 0, len(condaAtHome)+len(c.elsewhere))
+	for _, dir := range condaAtHome {
+		dirs = append(dirs, filepath.Join(home, dir))
+	}
+	add("it is where installers put it", onPath(append(dirs, c.elsewhere...), name)...)
+	return found
+}
+
+var bareVersion = regexp.MustCompile(`^\d+(\.\w+)+$`)
+
+// examine runs a program for its version: shims exist that only say that they have none. The version tells the tools apart: micromamba
+// and mamba 2 print a number and nothing else, conda its name before it, and mamba 1, which is driven like conda, both. name is what
+// the program shall be; empty: what it is.
+func (c *Conda) examine(ctx context.Context, mark, path, name string) (condaProgram, string, error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	none := condaProgram{}
+	cwd, err := c.uv.workdir()
+	if err != nil {
+		return none, "", err
+	}
+	done, err := run(ctx, child{argv: []string{path, "--version"}, dir: cwd, env: c.childEnv(), mark: mark})
+	if err != nil && done.output != "" {
+		return none, "", fmt.Errorf("%w: %s", err, lastLine(done.output))
+	}
+	if err != nil {
+		return none, "", err
+	}
+	first, _, _ := strings.Cut(strings.TrimSpace(string(done.stdout)), "\n")
+	said, version, named := strings.Cut(strings.TrimSpace(first), " ")
+	if !named {
+		said, version = "", said
+	}
+	program := condaProgram{c: c, name: name, path: path, classic: said == ProviderConda || said == ProviderMamba}
+	is := said
+	switch base := filepath.Base(path); {
+	case !bareVersion.MatchString(version), named && !slices.Contains(condaTools, said):
+		return none, "", fmt.Errorf("it says %q where its version was asked for", first)
+	case named:
+	case strings.Contains(base, ProviderMamba) && !strings.Contains(base, ProviderMicromamba):
+		is = ProviderMamba
+	default:
+		is = ProviderMicromamba // which people rename more often than mamba, and which takes the same flags
+	}
+	if name == "" {
+		program.name = is
+	}
+	if program.name != is && (program.name == ProviderConda || is == ProviderConda) {
+		return none, "", fmt.Errorf("it is %s, not %s", is, program.name)
+	}
+	return program, version, nil
+}
+
+// notFound says where a tool was looked for, and the ways out.
+func notFound(name string, useless []string) *BuildError {
+	b := &BuildError{
+		Cause: CauseToolMissing, Message: name + " was not found on PATH or where installers put it",
+		Hint: fmt.Sprintf("three ways out: install %s, name one as conda.path in the configuration, or have conda.provider = %q there",
+			name, ProviderRattler),
+	}
+	if len(useless) > 0 {
+		b.Message = fmt.Sprintf("no %s can be used: %s is there, and does not tell its version", name, strings.Join(useless, ", "))
+	}
+	return b
+}

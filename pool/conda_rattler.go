@@ -1,0 +1,205 @@
+package pool
+
+import (
+	"context"
+	_ "embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+//go:embed conda_helper.py
+var condaHelper string
+
+// rattler makes conda environments where there is no conda tool: with py-rattler, in a venv of its own, which uv makes.
+type rattler struct {
+	c      *Conda
+	making chan struct{} // held by whoever makes the venv
+	fetch  time.Duration // how long the channels may take to tell what they have
+	stall  time.Duration // how long a download may bring nothing
+}
+
+func newRattler(c *Conda) *rattler {
+	return &rattler{c: c, making: make(chan struct{}, 1), fetch: 300 * time.Second, stall: 120 * time.Second}
+}
+
+func (r *rattler) lockName() string { return "rattler.lock" }
+
+// usable is true: what is missing is made by the next build.
+func (r *rattler) usable() bool { return true }
+
+// cache is the folder of the packages and of what the channels have.
+func (r *rattler) cache() string { return filepath.Join(r.c.uv.tools(), "rattler") }
+
+func (r *rattler) create(ctx context.Context, dir string, job condaJob) error {
+	if err := r.helper(ctx, dir, job, helperRequest{Prefix: dir}); err != nil {
+		return err
+	}
+	if !executable(condaPython(dir)) {
+		return &BuildError{
+			Cause: CauseVerifyFailed, Message: "the environment was built, but has no Python that can be run",
+			Hint: "see what the channels of the pool have as python",
+		}
+	}
+	return nil
+}
+
+func (r *rattler) renew(ctx context.Context, mark string, job condaJob) error {
+	return r.helper(ctx, mark, job, helperRequest{Renew: true})
+}
+
+// helperRequest is what the helper reads from its stdin, since the channels may hold passwords.
+type helperRequest struct {
+	Prefix       string   `json:"prefix"` // empty: the lock file alone is wanted
+	Renew        bool     `json:"renew"`  // what is known of the channels does not count
+	Channels     []string `json:"channels"`
+	Specs        []string `json:"specs"`
+	From         string   `json:"from"`
+	To           string   `json:"to"`
+	Cache        string   `json:"cache"`
+	Copy         bool     `json:"copy"`
+	FetchTimeout float64  `json:"fetch_timeout"`
+	StallTimeout float64  `json:"stall_timeout"`
+	Parent       int      `json:"parent"`
+}
+
+// helperEvent is a line of the helper's stdout.
+type helperEvent struct {
+	Event      string   `json:"event"` // stage, done or error
+	Name       string   `json:"name"`  // of the stage
+	Text       string   `json:"text"`
+	Done       int      `json:"done"`
+	Total      int      `json:"total"`
+	Bytes      int64    `json:"bytes"`
+	BytesTotal int64    `json:"bytes_total"`
+	Type       string   `json:"type"`    // of the exception
+	Missing    []string `json:"missing"` // packages that no channel has
+	Spec       string   `json:"spec"`    // that cannot be read
+}
+
+// helper runs the helper, with a venv that works.
+func (r *rattler) helper(ctx context.Context, mark string, job condaJob, request helperRequest) error {
+	if err := os.MkdirAll(r.cache(), 0o700); err != nil {
+		return diskError(err)
+	}
+	request.Channels, request.Specs, request.From, request.To = job.channels, job.specs, job.from, job.to
+	request.Cache, request.Copy, request.Parent = r.cache(), r.c.uv.config().Copy, os.Getpid()
+	request.FetchTimeout, request.StallTimeout = r.fetch.Seconds(), r.stall.Seconds()
+	input, err := json.Marshal(request)
+	if err != nil {
+		return err
+	}
+	for again := false; ; again = true {
+		python, err := r.ready(ctx, mark, job.progress)
+		if err != nil {
+			return err
+		}
+		last, done, err := r.run(ctx, mark, python, input, job.progress)
+		switch {
+		case ctx.Err() != nil:
+			return &BuildError{Cause: CauseTimeout, Message: "the build was ended", Output: plainLines(done.output)} // the caller knows why
+		case err == nil && last.Event == "done":
+			return nil
+		case !again && (last.Type == "ImportError" || errors.Is(err, os.ErrNotExist) || errors.Is(err, os.ErrPermission)):
+			r.c.log.Info("rattler's venv no longer works, and is made anew",
+				zap.String("python", python), zap.String("text", last.Text), zap.Error(err))
+			if err := r.mend(ctx, mark); err != nil {
+				return err
+			}
+		default:
+			return rattlerError(last, plainLines(done.output), err)
+		}
+	}
+}
+
+// run runs the helper once. last is what it said at the end: done or error.
+func (r *rattler) run(
+	ctx context.Context, mark, python string, input []byte, progress func(Stage),
+) (last helperEvent, done finished, err error) {
+	cwd, err := r.c.uv.workdir()
+	if err != nil {
+		return last, done, err
+	}
+	done, err = run(ctx, child{
+		argv: []string{python, "-I", "-c", condaHelper}, dir: cwd, env: r.c.childEnv(), mark: mark, input: input,
+		line: func(line []byte) {
+			var e helperEvent
+			_ = json.Unmarshal(line, &e) // what is none has no Event
+			switch e.Event {
+			case "stage":
+				progress(e.stage())
+			case "done", "error":
+				last = e
+			}
+		},
+	})
+	return last, done, err
+}
+
+// stage is how the pool tells of what the helper does.
+func (e helperEvent) stage() Stage {
+	s := Stage{Name: e.Name, Message: redact(e.Text)}
+	switch {
+	case e.Name == StageDownloading && e.BytesTotal > 0:
+		s.Message = fmt.Sprintf("%d of %d packages, %s of %s", e.Done, e.Total, sizeText(e.Bytes), sizeText(e.BytesTotal))
+		s.Fraction = fraction(e.Bytes, e.BytesTotal)
+	case e.Total > 0:
+		s.Message, s.Fraction = fmt.Sprintf("%d of %d packages", e.Done, e.Total), fraction(int64(e.Done), int64(e.Total))
+	}
+	return s
+}
+
+func fraction(n, of int64) *float64 {
+	f := float64(n) / float64(of)
+	return &f
+}
+
+// eventLine is an event, or the end of one whose beginning was cut off.
+var eventLine = regexp.MustCompile(`": .*\}\s*$`)
+
+// plainLines is what a helper printed beside its events.
+func plainLines(output string) string {
+	var lines []string
+	for line := range strings.Lines(output) {
+		if !eventLine.MatchString(line) {
+			lines = append(lines, line)
+		}
+	}
+	return strings.TrimSpace(strings.Join(lines, ""))
+}
+
+// tidy removes what killed helpers left: half unpacked packages, which are never used again, and what an earlier version needed. No
+// helper may run meanwhile.
+func (r *rattler) tidy() {
+	tools := r.c.uv.tools()
+	leftovers := map[string]func(os.DirEntry) bool{
+		filepath.Join(r.cache(), "pkgs"): func(e os.DirEntry) bool {
+			return strings.HasPrefix(e.Name(), ".") && e.IsDir() // .cache.lock is a file
+		},
+		r.cache(): func(e os.DirEntry) bool { return strings.HasPrefix(e.Name(), ".auth-") },
+		tools: func(e os.DirEntry) bool {
+			return strings.HasPrefix(e.Name(), venvPrefix) && e.Name() != filepath.Base(r.venv())
+		},
+	}
+	for dir, leftover := range leftovers {
+		if info, err := os.Lstat(dir); err != nil || !info.IsDir() {
+			continue // nothing there, or a link to where nothing is ours
+		}
+		entries, err := os.ReadDir(dir)
+		for _, e := range entries {
+			if leftover(e) {
+				err = errors.Join(err, os.RemoveAll(filepath.Join(dir, e.Name())))
+			}
+		}
+		if err != nil {
+			r.c.log.Warn("what an earlier daemon left cannot be removed", zap.Error(err))
+		}
+	}
+}

@@ -1,0 +1,106 @@
+package pool
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestABuildThatIsCancelledEndsAtOnce(t *testing.T) {
+	r := realRattler(t)
+	server := serve(t, func(_ http.ResponseWriter, req *http.Request) bool { <-req.Context().Done(); return true })
+	ctx, cancel := context.WithCancel(t.Context())
+	job := r.job(t, server.URL, "python")
+	job.progress = func(Stage) { time.AfterFunc(200*time.Millisecond, cancel) }
+	began := time.Now()
+	b := buildError(t, r.create(ctx, r.env("a"), job))
+	if took := time.Since(began); b.Cause != CauseTimeout || b.Message != "the build was ended" || took > 3*time.Second {
+		t.Errorf("%+v after %s", b, took)
+	}
+	if n := endMarked(func(dir string) bool { return dir == r.env("a") }); n > 0 {
+		t.Errorf("%d processes went on", n)
+	}
+}
+
+func TestAHelperEndsWithItsDaemon(t *testing.T) {
+	r := realRattler(t)
+	server := serve(t, func(_ http.ResponseWriter, req *http.Request) bool { <-req.Context().Done(); return true })
+	request, err := json.Marshal(helperRequest{
+		Channels: []string{server.URL}, Specs: []string{"python"}, Cache: r.cache(), FetchTimeout: 60, Parent: 1, // whose child it is not
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	last, done, err := r.run(t.Context(), r.c.uv.tools(), venvPython(r.venv()), request, func(Stage) {})
+	if took := time.Since(began); last.Event != "" || err == nil || took > 5*time.Second {
+		t.Errorf("%+v, %v after %s: %s", last, err, took, done.output)
+	}
+}
+
+func TestWhatAKilledHelperLeavesIsTidied(t *testing.T) {
+	r := realRattler(t)
+	dir := r.env("a")
+	job := r.job(t, channelDir(t), "python", "wcwidth")
+	job.progress = func(s Stage) {
+		if s.Name == StageDownloading {
+			endMarked(func(mark string) bool { return mark == dir })
+		}
+	}
+	b := buildError(t, r.create(t.Context(), dir, job))
+	if b.Cause != CauseOther || !strings.Contains(b.Message, "signal: killed") || b.Hint == "" || strings.Contains(b.Output, "event") {
+		t.Errorf("%+v", b)
+	}
+	packages, elsewhere := filepath.Join(r.cache(), "pkgs"), t.TempDir()
+	for path, isDir := range map[string]bool{
+		".half-1.0-0ab12/lib": true, ".cache.lock": false, "whole-1.0-0/lib": true,
+		"../.auth-x": false, "../repodata/.x": true, "../../rattler-0.1.0/bin": true,
+	} {
+		path = filepath.Join(packages, path)
+		err := os.MkdirAll(path, 0o700)
+		if !isDir {
+			_ = os.Remove(path)
+			err = os.WriteFile(path, nil, 0o600)
+		}
+		if err != nil && !errors.Is(err, os.ErrExist) {
+			t.Fatal(err)
+		}
+	}
+	err := errors.Join(os.Mkdir(filepath.Join(elsewhere, "kept"), 0o700), os.Symlink(elsewhere, filepath.Join(packages, ".link")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.tidy()
+	entries, err := os.ReadDir(packages)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if e.IsDir() && strings.HasPrefix(e.Name(), ".") {
+			t.Errorf("%s is left", e.Name())
+		}
+	}
+	for path, stays := range map[string]bool{
+		filepath.Join(packages, ".cache.lock"): true, filepath.Join(packages, "whole-1.0-0", "lib"): true,
+		filepath.Join(elsewhere, "kept"):    true,
+		filepath.Join(r.cache(), ".auth-x"): false, filepath.Join(r.cache(), "repodata", ".x"): true,
+		filepath.Join(r.c.uv.tools(), "rattler-0.1.0"): false, venvPython(r.venv()): true,
+	} {
+		if exists(path) != stays {
+			t.Errorf("%s: there is %t", path, !stays)
+		}
+	}
+	job.progress = func(Stage) {}
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.create(t.Context(), dir, job); err != nil {
+		t.Errorf("%+v", err)
+	}
+}

@@ -1,0 +1,129 @@
+package pool
+
+import (
+	"errors"
+	"fmt"
+	"os/exec"
+	"regexp"
+	"strings"
+)
+
+// rattlerSymptoms are tried in this order: rattler tells whole chains of causes.
+var rattlerSymptoms = []symptom{
+	{
+		CauseDiskFull, regexp.MustCompile(`No space left on device|os error 28\b|Disk quota exceeded`),
+		"the disk is full", "free some room",
+	},
+	{
+		CauseAuth, regexp.MustCompile(`401 Unauthorized|403 Forbidden|407 Proxy Authentication`),
+		"a channel refused access", "check the user name, password or token of the channel, in its URL or where rattler keeps credentials",
+	},
+	{
+		CauseNetwork, regexp.MustCompile(`invalid peer certificate`),
+		"the certificate of a channel is not trusted here", "SSL_CERT_FILE must name the certificates that vouch for it",
+	},
+	{
+		CauseNetwork, regexp.MustCompile(`(?i)error sending request|dns error|connection (?:refused|reset|closed)|status server error|` +
+			`error decoding response body|error reading a body|no usable repodata cache`),
+		"a channel cannot be reached", "check the network, the proxy and the channel; it is tried again by itself",
+	},
+	{
+		CauseNetwork, regexp.MustCompile(`status client error`),
+		"a channel does not have what it lists", "it is tried again by itself",
+	},
+	{
+		CauseCorrupt, regexp.MustCompile(`(?i)hash mismatch|data corruption|invalid checksum|failed to unpack|failed to extract|` +
+			`failed to parse|EOF while parsing|an io error occurred: [^(\n]*(?:\n|$)`),
+		"what a channel sent is damaged",
+		"something between here and the channel alters files, or the channel is broken; it is tried again by itself",
+	},
+	{
+		CausePermission, regexp.MustCompile(`Read-only file system|os error 30\b|Permission denied|os error 13\b|no eligible writable layers`),
+		"a file cannot be written", "the state directory must be writable; cache_dir in the configuration names another",
+	},
+}
+
+var noSubdir = regexp.MustCompile(`could not find subdir '([^']+)' in channel '([^']+)'`)
+
+// rattlerError tells from the helper's last event, or from how it ended without one, why it failed.
+func rattlerError(last helperEvent, output string, err error) *BuildError {
+	if last.Event != "error" {
+		return helperEnded(output, err)
+	}
+	text := redact(last.Text)
+	b := &BuildError{Cause: CauseOther, Output: strings.ToValidUTF8(text[:min(len(text), outputTail)], "")}
+	switch last.Type {
+	case "SolverError":
+		switch {
+		case len(last.Missing) == 1:
+			b.Cause, b.Message = CausePackageNotFound, fmt.Sprintf("the package %s is not in the channels", last.Missing[0])
+		case len(last.Missing) > 1:
+			b.Cause, b.Message = CausePackageNotFound, fmt.Sprintf("the packages %s are not in the channels", strings.Join(last.Missing, ", "))
+		default:
+			b.Cause, b.Message = CauseUnsatisfiable, "the packages cannot be installed together"
+			b.Hint = "loosen the versions in the pool's packages, or choose another python"
+			return b
+		}
+		b.Package, b.Hint = last.Missing[0], "correct the name in the pool's packages, or name the channel that has it"
+		return b
+	case "Timeout":
+		b.Cause, b.Message, b.Output = CauseTimeout, text, ""
+		b.Hint = "check the network, the proxy and the channel; it is tried again by itself"
+		return b
+	case "SolverTimeout":
+		b.Cause, b.Message, b.Output = CauseTimeout, text, ""
+		b.Hint = "name versions in the pool's packages, so that there is less to choose from"
+		return b
+	case "InvalidMatchSpecError":
+		b.Message, b.Package = fmt.Sprintf("%q is written in a way that rattler cannot read", last.Spec), last.Spec
+		b.Hint = "correct the pool's packages"
+		return b
+	case "InvalidChannelError", "CredentialsError":
+		b.Message, b.Hint = "one of the pool's channels cannot be used", "correct the pool's channels"
+		return b
+	case "ParseCondaLockError":
+		b.Cause, b.Message, b.Hint = CauseCorrupt, "the lock file cannot be used", "it is made anew by itself"
+		return b
+	case "ConfigError", "AuthenticationStorageError":
+		b.Message = "the user's configuration of rattler cannot be read"
+		b.Hint = "correct the file that the output names, or the config.toml of rattler"
+		return b
+	case "ScriptError":
+		b.Message, b.Output, b.Hint = text, "", "what the package needs to be set up may be missing on this machine"
+		return b
+	case "Incomplete":
+		b.Cause, b.Message, b.Hint = CauseVerifyFailed, "rattler did not install every package", "it is tried again by itself"
+		return b
+	}
+	if m := noSubdir.FindStringSubmatch(text); m != nil {
+		b.Message, b.Hint = fmt.Sprintf("%s is no conda channel: it has no %s", m[2], m[1]), "correct the pool's channels"
+		return b
+	}
+	for _, s := range rattlerSymptoms {
+		if s.text.MatchString(text) {
+			b.Cause, b.Message, b.Hint = s.cause, s.say, s.hint
+			return b
+		}
+	}
+	b.Message, b.Hint = "rattler failed with "+last.Type, "see the output; conda.provider in the configuration names another tool"
+	if strings.Contains(last.Type, "Panic") {
+		b.Message = "rattler broke off, which is a fault of its own"
+		b.Output = strings.TrimSpace(output + "\n" + b.Output)
+	}
+	return b
+}
+
+// helperEnded tells of a helper that ended without a word.
+func helperEnded(output string, err error) *BuildError {
+	b := &BuildError{Cause: CauseOther, Output: output, Hint: "it is tried again by itself"}
+	var exit *exec.ExitError
+	switch {
+	case errors.As(err, &exit):
+		b.Message = fmt.Sprintf("rattler ended before it was done: %s", exit.ProcessState)
+	case err != nil:
+		b.Message = fmt.Sprintf("rattler cannot be run: %s", err)
+	default:
+		b.Message = "rattler ended, and did not say whether it was done"
+	}
+	return b
+}

@@ -1,0 +1,161 @@
+package pool
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// condaRequirements pins py-rattler, with the hashes of its wheels for every platform.
+//
+//go:embed conda_requirements.txt
+var condaRequirements string
+
+const (
+	rattlerPython = "3.10" // what py-rattler needs at the least
+	venvPrefix    = "rattler-"
+)
+
+// rattlerVersion is the pinned version.
+func rattlerVersion() string {
+	version, _, _ := strings.Cut(strings.TrimPrefix(condaRequirements, "py-rattler=="), " ")
+	return version
+}
+
+// venv is where rattler is.
+func (r *rattler) venv() string { return filepath.Join(r.c.uv.tools(), venvPrefix+rattlerVersion()) }
+
+// ready returns the Python that has rattler, and makes its venv where there is none, or its base is gone.
+func (r *rattler) ready(ctx context.Context, mark string, progress func(Stage)) (python string, err error) {
+	python = venvPython(r.venv())
+	if executable(python) {
+		return python, nil
+	}
+	select {
+	case r.making <- struct{}{}:
+		defer func() { <-r.making }()
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
+	if executable(python) {
+		return python, nil
+	}
+	if err := r.makeVenv(ctx, mark, progress); err != nil {
+		return "", noRattler(ctx, err)
+	}
+	return python, nil
+}
+
+// makeVenv installs rattler into a venv that appears whole or not at all.
+func (r *rattler) makeVenv(ctx context.Context, mark string, progress func(Stage)) error {
+	u := r.c.uv
+	tool, err := u.find(ctx, mark, progress)
+	if err != nil {
+		return err
+	}
+	python, err := u.interpreter(ctx, tool, mark, "", progress)
+	if err == nil && compareVersions(python.Version, rattlerPython) < 0 {
+		python, err = u.interpreter(ctx, tool, mark, defaultPython, progress)
+	}
+	if err != nil {
+		return err
+	}
+	progress(Stage{Name: StageDownloading, Message: "fetching rattler " + rattlerVersion()})
+	tmp, err := os.MkdirTemp(u.tools(), ".fetch-")
+	if err != nil {
+		return diskError(err)
+	}
+	defer os.RemoveAll(tmp)
+	dir, requirements := filepath.Join(tmp, "venv"), filepath.Join(tmp, "requirements.txt")
+	if err := os.WriteFile(requirements, []byte(condaRequirements), 0o600); err != nil {
+		return diskError(err)
+	}
+	if _, err := u.uv(ctx, tool, mark, append([]string{"venv", "--no-project"}, append(python.args(), dir)...)...); err != nil {
+		u.forgetPythons() // it may be the interpreter that is gone
+		return err
+	}
+	sync := []string{"pip", "sync", "--python", venvPython(dir), "--require-hashes", "--only-binary", ":all:", requirements}
+	for _, flags := range [][]string{{"--offline"}, nil, {"--refresh"}} {
+		_, err = u.uv(ctx, tool, mark, append(slices.Clone(sync), flags...)...)
+		if cause := causeOf(err); err == nil || ctx.Err() != nil || flags == nil && cause != CauseCorrupt {
+			break
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if output, err := r.imports(ctx, mark, venvPython(dir)); err != nil {
+		return &BuildError{
+			Cause: CauseToolMissing, Message: "it was fetched, but cannot be imported", Output: output,
+			Hint: "install micromamba, mamba or conda instead",
+		}
+	}
+	if err := errors.Join(os.RemoveAll(r.venv()), os.Rename(dir, r.venv())); err != nil {
+		return diskError(err)
+	}
+	return nil
+}
+
+// imports says whether a Python has rattler.
+func (r *rattler) imports(ctx context.Context, mark, python string) (output string, err error) {
+	cwd, err := r.c.uv.workdir()
+	if err != nil {
+		return "", err
+	}
+	done, err := run(ctx, child{argv: []string{python, "-I", "-c", "import rattler"}, dir: cwd, env: r.c.childEnv(), mark: mark})
+	return done.output, err
+}
+
+// mend takes away a venv that does not work, unless another build has made it anew meanwhile.
+func (r *rattler) mend(ctx context.Context, mark string) error {
+	select {
+	case r.making <- struct{}{}:
+		defer func() { <-r.making }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if _, err := r.imports(ctx, mark, venvPython(r.venv())); err == nil || ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if err := os.RemoveAll(r.venv()); err != nil {
+		return diskError(err)
+	}
+	return nil
+}
+
+// noRattler says what could not be had, and for what.
+func noRattler(ctx context.Context, err error) error {
+	var b *BuildError
+	if !errors.As(err, &b) || ctx.Err() != nil {
+		return err
+	}
+	said := *b
+	said.Message = "rattler " + rattlerVersion() + ", which makes conda environments, cannot be had: " + b.Message
+	switch b.Cause {
+	case CausePythonMissing:
+		said.Message = "rattler, which makes conda environments, needs Python >= " + rattlerPython + ", and uv could not find or fetch one"
+		said.Hint = "install Python >= " + rattlerPython + ", or micromamba, mamba or conda"
+	case CausePackageNotFound, CauseUnsatisfiable:
+		said.Package, said.Hint = "", "uv.index_url must name an index that has py-rattler; or install micromamba, mamba or conda"
+	}
+	return &said
+}
+
+// condaVariables are those that concern conda tools, which children get beside what every child gets.
+var condaVariables = []string{"CONDARC", "MAMBARC", "CONDA_PKGS_DIRS", "RATTLER_AUTH_FILE"}
+
+// childEnv is the environment of the tools that make conda environments.
+func (c *Conda) childEnv() []string {
+	env := childEnv(c.environ)
+	for _, v := range c.environ {
+		name, _, _ := strings.Cut(v, "=")
+		if slices.ContainsFunc(condaVariables, func(v string) bool { return sameName(v, name) }) || strings.HasPrefix(name, "CONDA_OVERRIDE_") {
+			env = append(env, v)
+		}
+	}
+	return env
+}

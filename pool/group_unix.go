@@ -1,0 +1,40 @@
+//go:build unix
+
+package pool
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"syscall"
+)
+
+// group is a child with what it starts: a process group of its own.
+type group struct{ cmd *exec.Cmd }
+
+// newGroup is called before the child is started.
+func newGroup(cmd *exec.Cmd) (group, error) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	return group{cmd}, nil
+}
+
+// begin is called right after the start.
+func (g group) begin() error {
+	lowerGroup(g.cmd.Process.Pid)
+	return nil
+}
+
+// ask has the group end, if it wants to.
+func (g group) ask() error {
+	if err := syscall.Kill(-g.cmd.Process.Pid, syscall.SIGTERM); errors.Is(err, syscall.ESRCH) {
+		return os.ErrProcessDone
+	}
+	return nil
+}
+
+// end ends what is left of the group: nothing in most cases.
+func (g group) end() {
+	if g.cmd.Process != nil {
+		_ = syscall.Kill(-g.cmd.Process.Pid, syscall.SIGKILL)
+	}
+}

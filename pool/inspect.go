@@ -1,0 +1,122 @@
+package pool
+
+import (
+	"cmp"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// What runtimed doctor asks. Nothing here makes, fetches or changes anything that outlives the look, but for EndLeftovers.
+
+// SizeText is a number of bytes as people read it.
+func SizeText(n int64) string { return sizeText(n) }
+
+// Standing is path, or the nearest folder above it that is there: where path would be made.
+func Standing(path string) string {
+	for up := path; ; up = filepath.Dir(up) {
+		if _, err := os.Stat(up); err == nil || up == filepath.Dir(up) {
+			return up
+		}
+	}
+}
+
+// Writable says whether files can be made in a folder, as far as that shows without making one.
+func Writable(dir string) bool { return writable(dir) }
+
+// FreeSpace is what we may still write below dir, in bytes.
+func FreeSpace(dir string) (int64, error) { return freeSpace(dir) }
+
+// Mount is the file system that a folder is on.
+type Mount struct {
+	Type     string // as the system calls it; empty where that cannot be told
+	ReadOnly bool
+	NoExec   bool
+	Network  bool
+	NoLinks  bool  // it knows neither symbolic nor hard links
+	Inodes   int64 // that there can be; 0: it has no such bound
+	Free     int64 // of them
+}
+
+// MountOf tells of the file system that dir is on. The error is errors.ErrUnsupported where the system cannot be asked.
+func MountOf(dir string) (Mount, error) { return mountOf(dir) }
+
+// Linkable says whether what uv keeps in its usual cache can be linked into environments below dir: both on one file system, and
+// the cache writable. Where it cannot, builds get a cache of their own.
+func Linkable(environ []string, dir string) (cache string, ok bool) {
+	if cache = cmp.Or(lookup(environ, "UV_CACHE_DIR"), uvCache(environ)); !filepath.IsAbs(cache) {
+		return cache, false
+	}
+	stands := Standing(cache)
+	return cache, sameDevice(stands, Standing(dir)) && writable(stands)
+}
+
+// resolved is the store at dir without making it.
+func resolved(dir string) store {
+	if real, err := filepath.EvalSymlinks(dir); err == nil {
+		dir = real
+	}
+	return store{dir: dir}
+}
+
+// Strays are the names in the folder of environments below dir that no daemon made. It may run beside a daemon: a build's record is
+// there before its folder, and goes after its manifest was written.
+func Strays(dir string) []string {
+	s := resolved(dir)
+	entries, err := os.ReadDir(s.envs())
+	if err != nil {
+		return nil // none are kept there, or another look says what is wrong with the folder
+	}
+	var names []string
+	for _, e := range entries {
+		id := e.Name()
+		if strings.HasPrefix(id, ".") || exists(s.record(id)) {
+			continue
+		}
+		_, ours := poolOf(id)
+		if ours && e.IsDir() {
+			_, _, err := s.readManifest(id)
+			ours = !errors.Is(err, errNoManifest)
+		}
+		if (!ours || !e.IsDir()) && exists(s.env(id)) {
+			names = append(names, id)
+		}
+	}
+	return names
+}
+
+// Newest is when the youngest environment below dir was made, by its own manifest, and which one that is.
+func Newest(dir string) (id string, at time.Time) {
+	s := resolved(dir)
+	entries, err := os.ReadDir(s.envs())
+	if err != nil {
+		return "", at
+	}
+	for _, e := range entries {
+		if _, ours := poolOf(e.Name()); !ours {
+			continue
+		}
+		if m, _, err := s.readManifest(e.Name()); err == nil && m.CreatedAt.After(at) {
+			id, at = e.Name(), m.CreatedAt
+		}
+	}
+	return id, at
+}
+
+// Leftovers are the processes that carry the mark of a build below dir, except this one. While a daemon runs, they are its builds.
+func Leftovers(dir string) []int {
+	pids := marked(markedBelow(dir))
+	slices.Sort(pids)
+	return pids
+}
+
+// EndLeftovers kills them and returns how many there were. Whoever calls it holds the daemon's locks.
+func EndLeftovers(dir string) int { return endMarked(markedBelow(dir)) }
+
+func markedBelow(dir string) func(mark string) bool {
+	s := resolved(dir)
+	return func(mark string) bool { return below(s.envs(), mark) || mark == s.tools() }
+}

@@ -1,0 +1,86 @@
+package pool
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// networkTypes are file systems of other machines, as the kernel names them.
+var networkTypes = []string{
+	"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "ceph", "lustre", "gpfs", "afs", "beegfs", "fuse.sshfs", "fuse.glusterfs", "fuse.ceph", "fuse.s3fs",
+}
+
+// linklessTypes are those made for memory cards.
+var linklessTypes = []string{"vfat", "msdos", "exfat"}
+
+func mountOf(dir string) (Mount, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return Mount{}, err
+	}
+	m := Mount{
+		Type: mountType(dir), ReadOnly: st.Flags&unix.ST_RDONLY != 0, NoExec: st.Flags&unix.ST_NOEXEC != 0,
+		Inodes: int64(st.Files), Free: int64(st.Ffree),
+	}
+	m.Network = slices.Contains(networkTypes, m.Type)
+	m.NoLinks = slices.Contains(linklessTypes, m.Type)
+	return m, nil
+}
+
+// mountType is the type in the line of the innermost mount that dir is below (proc(5), mountinfo): statfs knows numbers only, and
+// one number for all of FUSE.
+func mountType(dir string) (name string) {
+	if real, err := filepath.EvalSymlinks(dir); err == nil {
+		dir = real
+	}
+	data, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return ""
+	}
+	longest := 0
+	for line := range bytes.Lines(data) {
+		before, after, _ := strings.Cut(string(line), " - ")
+		fields, kind := strings.Fields(before), strings.Fields(after)
+		if len(fields) < 5 || len(kind) == 0 {
+			continue
+		}
+		at := unescapeMount(fields[4])
+		inside := at == "/" || dir == at || strings.HasPrefix(dir, at+"/")
+		if inside && len(at) >= longest { // of two at the same place the later one counts
+			longest, name = len(at), kind[0]
+		}
+	}
+	return name
+}
+
+// unescapeMount reads a path of mountinfo, where spaces and a few others are octal numbers.
+func unescapeMount(path string) string {
+	var b strings.Builder
+	for i := 0; i < len(path); i++ {
+		if path[i] == '\\' && i+3 < len(path) {
+			if c, err := strconv.ParseUint(path[i+1:i+4], 8, 8); err == nil {
+				b.WriteByte(byte(c))
+				i += 3
+				continue
+			}
+		}
+		b.WriteByte(path[i])
+	}
+	return b.String()
+}
+
+// EnvironOf is the environment that a process of ours was started with; nil where it cannot be seen.
+func EnvironOf(pid int) []string {
+	data, err := readFile(fmt.Sprintf("/proc/%d/environ", pid))
+	if err != nil || len(data) == 0 {
+		return nil
+	}
+	return strings.Split(strings.TrimSuffix(string(data), "\x00"), "\x00")
+}

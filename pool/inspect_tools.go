@@ -1,0 +1,203 @@
+package pool
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"go.uber.org/zap"
+)
+
+// Inspector finds out what builds would use. Its tools run in a folder for temporary files, so the state directory may be as broken
+// as it likes.
+type Inspector struct {
+	uv    *UV
+	conda *Conda
+	dir   string // the state directory
+	tmp   string
+}
+
+// NewInspector looks on behalf of a daemon with that state directory, configuration and environment. Close it.
+func NewInspector(dir string, uv UVConfig, conda CondaConfig, environ []string) (*Inspector, error) {
+	tmp, err := os.MkdirTemp("", "runtimed-doctor-")
+	if err != nil {
+		return nil, err
+	}
+	// The usual cache would be made where it is not there. Without its content all is the same, and a little slower.
+	environ = append(slices.Clone(environ), "UV_CACHE_DIR="+filepath.Join(tmp, "cache"))
+	i := &Inspector{dir: dir, tmp: tmp, uv: NewUV(tmp, uv, environ, zap.NewNop())}
+	i.conda = NewConda(tmp, conda, i.uv, environ, zap.NewNop())
+	return i, nil
+}
+
+// Close removes what the look has left.
+func (i *Inspector) Close() error { return os.RemoveAll(i.tmp) }
+
+// FoundUV is the uv that builds would run.
+type FoundUV struct {
+	Tool
+	FetchWith string // it is not there yet: the next build fetches it with this Python
+}
+
+// UV finds uv as a build would. The error is a *BuildError where there is none and none can be fetched.
+func (i *Inspector) UV(ctx context.Context) (FoundUV, error) {
+	looking, stop := context.WithCancel(ctx)
+	defer stop()
+	missing := false
+	tool, err := i.uv.locate(looking, "", i.uv.cfg, func(Stage) { // called where all that is left is to fetch it
+		missing = true
+		stop()
+	})
+	if ctx.Err() != nil {
+		return FoundUV{}, ctx.Err()
+	}
+	if !missing {
+		return FoundUV{Tool: tool}, err
+	}
+	fetched := uvBelow(filepath.Join(i.dir, "tools", "uv-"+uvVersion()))
+	if executable(fetched) {
+		return FoundUV{Tool: Tool{Name: "uv", Path: fetched, Version: uvVersion(), Why: "none was found, so it was fetched"}}, nil
+	}
+	var last *BuildError
+	var tried []string
+	for _, python := range machinePythons(append(filepath.SplitList(lookup(i.uv.environ, "PATH")), i.uv.elsewhere...)) {
+		const hasPip = "import importlib.util as u, sys; sys.exit(not (u.find_spec('ensurepip') or u.find_spec('pip')))"
+		_, err := i.uv.python(ctx, "", i.uv.cfg, python, "-I", "-c", hasPip)
+		if ctx.Err() != nil {
+			return FoundUV{}, ctx.Err()
+		}
+		if err == nil {
+			return FoundUV{Tool: Tool{Name: "uv", Version: uvVersion()}, FetchWith: python}, nil
+		}
+		tried = append(tried, python)
+		last = &BuildError{Cause: CauseToolMissing, Message: python + " has no pip"}
+	}
+	return FoundUV{}, notFetched(tried, last)
+}
+
+// FoundPython is what a pool's python would be.
+type FoundPython struct {
+	Want, Version, Path string
+	Fetch               bool        // it is not there, and uv fetches it with the next build
+	Err                 *BuildError // it cannot be had
+}
+
+// Pythons finds for each want what uv would make environments with; tool is uv.
+func (i *Inspector) Pythons(ctx context.Context, tool string, wants []string) ([]FoundPython, error) {
+	var list []interpreter
+	if slices.ContainsFunc(wants, func(w string) bool { return !filepath.IsAbs(w) }) {
+		var err error
+		if list, err = i.uv.installed(ctx, tool, ""); err != nil {
+			return nil, unlessEnded(ctx, err)
+		}
+	}
+	found := make([]FoundPython, 0, len(wants))
+	for _, want := range wants {
+		f := FoundPython{Want: want}
+		best, ok := choose(list, want)
+		var err error
+		switch {
+		case filepath.IsAbs(want):
+			best, err = i.uv.ask(ctx, "", want)
+		case tooOld(want):
+			err = &BuildError{
+				Cause: CausePythonMissing, Message: "needs Python >= " + minPython + ", and the pool's python is " + want,
+				Hint: "name a newer one as python of the pool in the configuration",
+			}
+		case !ok && want == "": // every uv knows where to fetch that
+			f.Fetch, best.Version = true, defaultPython
+		case ok:
+			if itself, err := i.uv.ask(ctx, "", best.Path); err == nil { // as builds do: a version manager's script leads elsewhere
+				best = itself
+			}
+		default:
+			if f.Fetch = i.offered(ctx, tool, want); !f.Fetch {
+				err = noPython(want, list, nil)
+			}
+			best.Version = want
+		}
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		f.Path, f.Version = best.Path, best.Version
+		errors.As(err, &f.Err)
+		found = append(found, f)
+	}
+	return found, nil
+}
+
+func tooOld(want string) bool {
+	_, ok := numbers(want)
+	return ok && strings.Contains(want, ".") && compareVersions(want, minPython) < 0
+}
+
+// unlessEnded is err, or that of ctx where that is why.
+func unlessEnded(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return err
+}
+
+// offered says whether uv knows where to fetch such a Python; its list of them is in the program.
+func (i *Inspector) offered(ctx context.Context, tool, want string) bool {
+	done, err := i.uv.uv(ctx, tool, "", "python", "list", want, "--output-format", "json")
+	var list []interpreter
+	return err == nil && json.Unmarshal(done.stdout, &list) == nil && len(list) > 0
+}
+
+// Conda is what conda environments would be made with. missing: that is rattler, and the next build fetches it.
+func (i *Inspector) Conda(ctx context.Context) (tool Tool, missing bool, err error) {
+	_, tool, err = i.conda.locate(ctx, "", i.conda.cfg)
+	if err != nil || tool.Name != ProviderRattler {
+		return tool, false, unlessEnded(ctx, err)
+	}
+	return tool, !executable(i.rattlerPython()), nil
+}
+
+func (i *Inspector) rattlerPython() string {
+	return venvPython(filepath.Join(i.dir, "tools", venvPrefix+rattlerVersion()))
+}
+
+// ChannelURL is where rattler looks for a channel that is named without a URL; false where rattler is not there to be asked.
+func (i *Inspector) ChannelURL(ctx context.Context, name string) (string, bool) {
+	python := i.rattlerPython()
+	cwd, err := i.uv.workdir()
+	if err != nil || !executable(python) {
+		return "", false
+	}
+	const ask = "import sys, rattler; print(rattler.Channel(sys.argv[1]).base_url)"
+	done, err := run(ctx, child{argv: []string{python, "-I", "-c", ask, name}, dir: cwd, env: i.conda.childEnv()})
+	url := strings.TrimSpace(string(done.stdout))
+	return url, err == nil && strings.Contains(url, "://")
+}
+
+// Index has uv ask its index for a package, past every cache, with its own rules for where that is. It returns nil, a *BuildError, or
+// the error of ctx where there was no answer in time.
+func (i *Inspector) Index(ctx context.Context, tool, name string) error {
+	in, out := filepath.Join(i.tmp, "ask.txt"), filepath.Join(i.tmp, "answer.txt")
+	cwd, err := i.uv.workdir()
+	if err == nil {
+		err = os.WriteFile(in, []byte(name+"\n"), 0o600)
+	}
+	if err != nil {
+		return diskError(err)
+	}
+	done, err := run(ctx, child{
+		argv: []string{tool, "pip", "compile", "--no-cache", "--no-deps", "--no-build", "--quiet", in, "--output-file", out},
+		dir:  cwd, env: append(i.uv.uvEnv(), "UV_HTTP_RETRIES=0"),
+	})
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case err == nil:
+		return nil
+	}
+	failure := uvError("pip compile", done.output, err)
+	failure.Output = done.output
+	return failure
+}

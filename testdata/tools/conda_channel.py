@@ -1,0 +1,52 @@
+"""Print the path of the tests' conda channel, making it where it is not there yet or was made by an earlier version.
+
+It is kept in the user's cache, since making it downloads and packs for ten seconds. Where something that it needs is missing, the exit
+code is 77 and stderr has one line that says what.
+"""
+
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "runtimed-tests"
+
+
+def lacking(what):
+    print(f"no conda channel to test with: {what}", file=sys.stderr)
+    sys.exit(77)
+
+
+def find_uv():
+    own = CACHE / "uv"
+    found = shutil.which("uv") or shutil.which("uv", path=own / "bin")
+    if not found:
+        subprocess.run([sys.executable, "-m", "venv", "--clear", own], check=True)
+        requirements = HERE.parents[1] / "pool" / "uv_requirements.txt"
+        subprocess.run([own / "bin/python", "-m", "pip", "install", "-q", "--require-hashes", "-r", requirements], check=True)
+        found = own / "bin/uv"
+    return found
+
+
+def main():
+    CACHE.mkdir(parents=True, exist_ok=True)
+    if sys.platform != "linux" or os.uname().machine != "x86_64":
+        lacking("it is made for Linux on x86-64 only")
+    if not shutil.which("strip"):
+        lacking("strip is missing (Debian: binutils)")
+    with open(CACHE / "conda-channel.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # several packages' tests ask at once
+        uv = find_uv()
+        python = subprocess.run([uv, "python", "find", "--no-project", "--no-python-downloads", ">=3.11,<3.14"], capture_output=True, text=True)
+        if python.returncode:
+            lacking("it needs a Python from 3.11 to 3.13")
+        python, channel = python.stdout.strip(), CACHE / "conda-channel"
+        make = [uv, "run", "--no-project", "--quiet", "--python", python, HERE / "make_conda_channel.py", channel, "--python", python]
+        subprocess.run(make, check=True, stdout=sys.stderr)
+        print(channel)
+
+
+main()
