@@ -82,7 +82,21 @@ type Info struct {
 	StateDir   string    `json:"state_dir"`
 	ConfigPath string    `json:"config_path"`
 	UptimeMS   int64     `json:"uptime_ms"`
+	StartedBy  string    `json:"started_by"` // one of the StartedBy constants
+	Program    string    `json:"program"`    // path of the daemon's executable
+	Replaced   bool      `json:"replaced"`   // another file is at that path by now, which a restart would bring in
+	Log        string    `json:"log"`        // path of the log file, or LogJournal
 }
+
+// Who started a daemon, and so who starts it again.
+const (
+	StartedByService = "service" // a service manager
+	StartedByCommand = "command" // a command that needed an environment; such a daemon ends by itself when idle
+	StartedByHand    = "hand"
+)
+
+// LogJournal is what daemon.info answers as its log where that is the journal of systemd.
+const LogJournal = "journal"
 
 // ReloadResult is the result of daemon.reload: the pools whose configuration is another than before.
 type ReloadResult struct {
@@ -125,7 +139,16 @@ type PoolStatus struct {
 	State     string     `json:"state"`
 	Python    string     `json:"python"` // as configured; empty: the newest suitable
 	Packages  []string   `json:"packages"`
+	Tool      *Tool      `json:"tool"`  // null while none was looked for, or found
 	Error     *PoolError `json:"error"` // null while builds succeed
+}
+
+// Tool is the program that builds the environments of a pool.
+type Tool struct {
+	Name    string `json:"name"`              // "uv", "micromamba", "mamba", "conda" or "rattler"
+	Version string `json:"version,omitempty"` // left out where it was not asked
+	Path    string `json:"path"`              // of its executable
+	Why     string `json:"why"`               // this one was taken
 }
 
 // PoolError is why the last builds of a pool failed.

@@ -47,33 +47,17 @@ func Dial(ctx context.Context, path string, opts ClientOptions) (*Client, error)
 	return newClient(nc, path, opts), nil
 }
 
-// dial tries again while the daemon's queue of connections is full; Linux says so instead of waiting.
-func dial(ctx context.Context, path string) (net.Conn, error) {
-	var d net.Dialer
-	for {
-		nc, err := d.DialContext(ctx, "unix", path)
-		if !errors.Is(err, syscall.EAGAIN) {
-			return nc, err
-		}
-		select {
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-time.After(2 * time.Millisecond):
-		}
-	}
-}
-
 func unreachable(path string, err error) *Error {
 	start := "start it with: runt daemon start"
-	switch info, serr := os.Lstat(path); {
-	case serr == nil && info.Mode().Type() == 0:
+	switch {
+	case isFile(path):
 		return Errorf(KindUnreachable, "%s is a file, not the daemon's socket", path).WithHint("move it away, or set %s", envSocket)
 	case errors.Is(err, fs.ErrNotExist):
-		return Errorf(KindUnreachable, "the daemon is not running: there is no socket at %s", path).WithHint("%s", start)
+		return Errorf(KindUnreachable, "the daemon is not running: there is no %s at %s", endpointWord, path).WithHint("%s", start)
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return Errorf(KindUnreachable, "the daemon is not running: nobody listens on %s", path).WithHint("%s", start)
 	case errors.Is(err, fs.ErrPermission):
-		return Errorf(KindUnreachable, "no permission to use the socket %s", path).WithHint("run as the user whose daemon it is, or set %s", envSocket)
+		return Errorf(KindUnreachable, "no permission to use the %s %s", endpointWord, path).WithHint("run as the user whose daemon it is, or set %s", envSocket)
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
 		return Errorf(KindTimeout, "the daemon at %s did not accept the connection in time", path).WithHint("see what it does with: runt daemon logs")
 	case errors.Is(err, context.Canceled):

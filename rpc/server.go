@@ -104,7 +104,7 @@ func (s *Server) Serve(ln net.Listener) error {
 		case s.stopping.Load():
 			return nil
 		case errors.Is(err, syscall.ECONNABORTED), errors.Is(err, syscall.EINTR):
-		case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE), errors.Is(err, syscall.ENOMEM), errors.Is(err, syscall.ENOBUFS):
+		case shortage(err):
 			if pause == 0 {
 				s.log.Warn("no connection can be accepted for now", zap.Error(err), zap.Int("open", s.Connections()))
 			}
@@ -119,9 +119,9 @@ func (s *Server) Serve(ln net.Listener) error {
 // admit asks the kernel who connects before a word is read.
 func (s *Server) admit(nc net.Conn) {
 	var peer Peer
-	if uc, ok := nc.(*net.UnixConn); ok {
+	if known, ok := nc.(systemConn); ok {
 		var err error
-		if peer, err = PeerOf(uc); err != nil || peer.UID != s.uid && peer.UID != 0 {
+		if peer, err = PeerOf(known); err != nil || peer.UID != s.uid && peer.UID != 0 {
 			nc.Close()
 			s.mu.Lock()
 			again := time.Since(s.told) < tellAgain && !s.told.IsZero()

@@ -4,13 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"net"
-	"os"
-	"path/filepath"
-	"runtime"
 	"strings"
-	"syscall"
 	"time"
 )
 
@@ -27,7 +21,10 @@ const askTime = time.Second
 // ErrSocketInUse is what Listen returns where something accepts connections on the path. The text around it says who.
 var ErrSocketInUse = errors.New("socket in use")
 
-// SocketPath is where the daemon listens: RUNTIMED_SOCKET, else runtimed.sock in [StateDir].
+// pipes is what the names of all pipes of Windows begin with.
+const pipes = `\\.\pipe\`
+
+// SocketPath is where the daemon listens: RUNTIMED_SOCKET, else runtimed.sock in [StateDir]; on Windows a pipe of the user's name.
 // It is a function of the environment alone, so that clients in other languages find the same place.
 // An empty variable counts as unset; what is relative or too long is refused by the name of its variable.
 func SocketPath(goos string, env func(string) string) (string, error) {
@@ -37,7 +34,7 @@ func SocketPath(goos string, env func(string) string) (string, error) {
 		if user == "" {
 			return "", errors.New("USERNAME is not set, so the pipe has no name")
 		}
-		return `\\.\pipe\runtimed-` + strings.ToLower(user), nil
+		return pipes + "runtimed-" + strings.Map(lowerASCII, user), nil
 	}
 	if path == "" {
 		dir, err := StateDir(goos, env)
@@ -45,7 +42,7 @@ func SocketPath(goos string, env func(string) string) (string, error) {
 			return "", err
 		}
 		path = dir + "/runtimed.sock"
-	} else if !isAbs(goos, path) {
+	} else if goos != "windows" && !isAbs(goos, path) {
 		return "", fmt.Errorf("%s is %q, which is not an absolute path", envSocket, path)
 	}
 	if err := CheckSocketPath(goos, path); err != nil {
@@ -80,6 +77,14 @@ func StateDir(goos string, env func(string) string) (string, error) {
 	return strings.TrimRight(dir, "/") + rest, nil
 }
 
+// lowerASCII leaves all other letters alone, whose lower case is not the same in every language. Windows takes either for a pipe.
+func lowerASCII(r rune) rune {
+	if 'A' <= r && r <= 'Z' {
+		r += 'a' - 'A'
+	}
+	return r
+}
+
 // isAbs asks for the named system, not for the one we run on.
 func isAbs(goos, path string) bool {
 	if goos == "windows" {
@@ -88,13 +93,17 @@ func isAbs(goos, path string) bool {
 	return strings.HasPrefix(path, "/")
 }
 
-// CheckSocketPath refuses a path that does not fit a socket address, whose own error would be "invalid argument".
+// CheckSocketPath refuses a path that does not fit a socket address, whose own error would be "invalid argument", and on Windows
+// what is not the name of a pipe.
 func CheckSocketPath(goos, path string) error {
 	limit := 103
 	switch goos {
 	case "linux":
 		limit = 107
 	case "windows":
+		if len(path) <= len(pipes) || !strings.EqualFold(path[:len(pipes)], pipes) {
+			return fmt.Errorf("%s is not the name of a pipe: set %s to one that begins with %s", path, envSocket, pipes)
+		}
 		return nil
 	}
 	if len(path) > limit {
@@ -102,81 +111,6 @@ func CheckSocketPath(goos, path string) error {
 			path, len(path), limit, envSocket)
 	}
 	return nil
-}
-
-// Listen opens the daemon's socket. The caller holds the lock, so whatever refuses connections there is left over and is
-// replaced; but something that accepts is [ErrSocketInUse], and what is no socket is never touched.
-// The folder must be its owner's alone (0700), and the socket is 0600 from the moment it exists, whatever the umask.
-// Closing the listener leaves the file: only who holds the lock may remove it.
-func Listen(path string) (*net.UnixListener, error) {
-	if err := CheckSocketPath(runtime.GOOS, path); err != nil {
-		return nil, err
-	}
-	if err := checkFolder(filepath.Dir(path)); err != nil {
-		return nil, err
-	}
-	if err := removeStale(path); err != nil {
-		return nil, err
-	}
-	lc := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) (err error) {
-		if cerr := raw.Control(func(fd uintptr) { err = restrictSocket(fd) }); cerr != nil {
-			return cerr
-		}
-		return err
-	}}
-	ln, err := lc.Listen(context.Background(), "unix", path)
-	if err != nil {
-		return nil, fmt.Errorf("opening socket: %w", err)
-	}
-	ul := ln.(*net.UnixListener)
-	ul.SetUnlinkOnClose(false)
-	// For a umask that takes even the owner's rights, and for systems where restrictSocket can do nothing.
-	if err := os.Chmod(path, 0o600); err != nil {
-		ul.Close()
-		os.Remove(path)
-		return nil, fmt.Errorf("opening socket: %w", err)
-	}
-	return ul, nil
-}
-
-func checkFolder(dir string) error {
-	info, err := os.Stat(dir)
-	if err != nil {
-		return fmt.Errorf("opening socket: %w", err)
-	}
-	if perm := info.Mode().Perm(); perm&0o077 != 0 && modesCount {
-		return fmt.Errorf("folder %s of the socket is open to others (mode %04o): set %s to a path in a folder of your own, with mode 0700", dir, perm, envSocket)
-	}
-	return nil
-}
-
-// removeStale removes a socket that nobody listens on. A plain file refuses connections like a dead socket does, so look first.
-func removeStale(path string) error {
-	info, err := os.Lstat(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil
-	case err != nil:
-		return fmt.Errorf("opening socket: %w", err)
-	case info.Mode().Type() != fs.ModeSocket:
-		return fmt.Errorf("%s is in the way: it is no socket, so it is left alone; move it, or set %s", path, envSocket)
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), askTime)
-	defer cancel()
-	nc, err := dial(ctx, path)
-	if errors.Is(err, syscall.ECONNREFUSED) {
-		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("removing a left-over socket: %w", err)
-		}
-		return nil
-	}
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("%s: %w by a program that cannot be asked: %w", path, ErrSocketInUse, err)
-	}
-	return fmt.Errorf("%s: %w by %s", path, ErrSocketInUse, who(ctx, newClient(nc, path, ClientOptions{})))
 }
 
 func who(ctx context.Context, c *Client) string {

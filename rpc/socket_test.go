@@ -156,14 +156,3 @@ func TestThePeerIsWhoConnects(t *testing.T) {
 		t.Errorf("got %+v, %v", got, err)
 	}
 }
-
-func TestWindowsHasAPipeOfTheUsersName(t *testing.T) {
-	env := map[string]string{"USERNAME": "Ada", "LOCALAPPDATA": `C:\Users\Ada\AppData\Local\`}
-	get := func(name string) string { return env[name] }
-	if got, err := SocketPath("windows", get); err != nil || got != `\\.\pipe\runtimed-ada` {
-		t.Errorf("got %q, %v", got, err)
-	}
-	if got, err := StateDir("windows", get); err != nil || got != `C:\Users\Ada\AppData\Local\runt` {
-		t.Errorf("got %q, %v", got, err)
-	}
-}
