@@ -32,6 +32,7 @@ POOL = {
     "state": "ready",
     "python": "",
     "packages": ["ipykernel"],
+    "tool": {"name": "uv", "version": "0.9.0", "path": "/bin/uv", "why": "it is on PATH"},
     "error": None,
 }
 INFO = {
@@ -44,6 +45,10 @@ INFO = {
     "state_dir": "/",
     "config_path": "/c",
     "uptime_ms": 5,
+    "started_by": "hand",
+    "program": "/bin/runtimed",
+    "replaced": False,
+    "log": "/runtimed.log",
 }
 
 

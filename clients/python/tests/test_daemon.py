@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -68,8 +69,11 @@ def test_daemon(daemon: str, vector: Vector) -> None:
 
 def test_client(daemon: str) -> None:
     with Client(daemon) as c:
-        assert c.info().socket == daemon
-        assert [pool.state for pool in c.status().pools] == ["off", "off"]
+        info = c.info()
+        assert info.socket == daemon
+        assert (info.started_by, info.replaced) == ("hand", False)
+        assert all(map(os.path.isabs, (info.program, info.log)))
+        assert [(pool.state, pool.tool) for pool in c.status().pools] == [("off", None), ("off", None)]
         assert next(iter(c.watch())) == c.status()
         for _ in range(2):
             with pytest.raises(RPCError) as caught:

@@ -37,7 +37,7 @@ def test_readme(folder: Path, example: str) -> None:
 
 
 def test_there_are_examples() -> None:
-    assert len(EXAMPLES) == 4
+    assert len(EXAMPLES) == 5
 
 
 def test_the_wheel(tmp_path: Path) -> None:

@@ -41,6 +41,11 @@ def test_acquire_use_release(socket: str) -> None:
         with c.acquire("uv", wait=120, label="test_real") as env:
             check(env)
             assert leased(c, env)
+            tool = c.status()["uv"].tool
+            assert tool
+            assert tool.name == "uv"
+            assert tool.why
+            assert os.access(tool.path, os.X_OK)
         assert not leased(c, env)
         with pytest.raises(RPCError) as caught:
             c.release(env)

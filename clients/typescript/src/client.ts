@@ -4,6 +4,7 @@ import { delimiter } from "node:path";
 import { Connection, type Request } from "./connection.js";
 import { ConnectError, ProtocolError, type RuntimedError } from "./errors.js";
 import { socketPath } from "./path.js";
+import { startDaemon } from "./start.js";
 import {
   anything,
   type DaemonInfo,
@@ -22,6 +23,13 @@ export interface ConnectOptions {
   socket?: string | undefined;
   /** How long a call waits for its answer; 3 s by default. */
   timeoutMs?: number | undefined;
+  /**
+   * Have a daemon started where none can be reached, unless RUNTIMED_NO_START is set. It counts for `Client.connect`
+   * alone: a daemon that ends later was ended.
+   */
+  autostart?: boolean | undefined;
+  /** The path of the `runt` that starts it; by default the one on PATH, else in ~/.local/bin. */
+  runt?: string | undefined;
 }
 
 export interface CallOptions {
@@ -112,10 +120,12 @@ export class Client {
 
   static async connect(options: ConnectOptions = {}): Promise<Client> {
     const client = new Client(options);
-    await client.#connect();
+    if (options.autostart) await client.#meet(options);
+    else await client.#connect();
     return client;
   }
 
+  /** Who the daemon is. One that speaks another version of the protocol is a ProtocolError. */
   async info(options?: CallOptions): Promise<DaemonInfo> {
     const info = await this.#call({ method: "daemon.info", params: {}, decode: decodeInfo }, options);
     if (info.name === "runtimed") return info;
@@ -209,6 +219,20 @@ export class Client {
     signal?.throwIfAborted();
     const connection = await this.#connect();
     return connection.call({ ...request, limitMs, signal });
+  }
+
+  /** Has a daemon started where none can be reached, and makes sure who it is. */
+  async #meet(options: ConnectOptions): Promise<void> {
+    try {
+      await this.#connect().catch(async (nobody: RuntimedError) => {
+        if (nobody.kind !== "unreachable" || process.env.RUNTIMED_NO_START) throw nobody;
+        await startDaemon(nobody, options);
+      });
+      await this.info();
+    } catch (error) {
+      await this.close();
+      throw error;
+    }
   }
 
   #connect(): Promise<Connection> {

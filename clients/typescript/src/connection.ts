@@ -1,7 +1,7 @@
 import { EventEmitter } from "node:events";
 import { connect } from "node:net";
 import { ConnectError, ProtocolError, RequestTimeout } from "./errors.js";
-import { checkLength } from "./path.js";
+import { checkPath } from "./path.js";
 import { type Decode, decodeError, decodeProgress, object, type Progress } from "./wire.js";
 
 const newline = 0x0a;
@@ -35,10 +35,10 @@ export class Connection extends EventEmitter<{ notification: [string, unknown]; 
   readonly #pending = new Map<unknown, Pending>();
   readonly #utf8 = new TextDecoder("utf-8", { fatal: true });
   #lastId = 0;
-  #received: Buffer = Buffer.alloc(0);
+  #begun: Buffer[] = []; // the pieces of a line whose end has not come; a long one is put together once
 
   static async open(path: string): Promise<Connection> {
-    const connection = new Connection(checkLength(process.platform, path));
+    const connection = new Connection(checkPath(process.platform, path));
     await new Promise<void>((settle) => {
       connection.#socket.once("connect", settle);
       connection.once("end", settle);
@@ -55,7 +55,7 @@ export class Connection extends EventEmitter<{ notification: [string, unknown]; 
     this.#socket.on("data", (chunk) => this.#read(chunk));
     this.#socket.on("end", () => {
       try {
-        this.#receive(this.#received); // a last line without its newline counts, unless it was cut off in the middle
+        this.#receive(Buffer.concat(this.#begun)); // a last line without its newline counts, unless it was cut off in the middle
       } catch {}
     });
     this.#socket.on("error", (error) => this.end(this.#lost(error)));
@@ -147,14 +147,16 @@ export class Connection extends EventEmitter<{ notification: [string, unknown]; 
 
   /** Cuts what comes into lines, as bytes: a chunk may end in the middle of a character. */
   #read(chunk: Buffer): void {
-    this.#received = Buffer.concat([this.#received, chunk]);
     try {
-      for (let end = this.#received.indexOf(newline); end >= 0; end = this.#received.indexOf(newline)) {
-        const line = this.#received.subarray(0, end);
-        this.#received = this.#received.subarray(end + 1);
+      let rest = chunk;
+      for (let end = rest.indexOf(newline); end >= 0; end = rest.indexOf(newline)) {
+        const line = Buffer.concat([...this.#begun, rest.subarray(0, end)]);
+        this.#begun = [];
+        rest = rest.subarray(end + 1);
         this.#receive(line);
       }
-      if (this.#received.length > maxMessage)
+      this.#begun.push(rest);
+      if (this.#begun.reduce((sum, { length }) => sum + length, 0) > maxMessage)
         throw new ProtocolError(`a message from ${this.#path} is longer than ${maxMessage} bytes`);
     } catch (error) {
       this.end(error);
@@ -168,7 +170,7 @@ export class Connection extends EventEmitter<{ notification: [string, unknown]; 
       if (text.trim() === "") return;
       value = JSON.parse(text);
     } catch (cause) {
-      throw new ProtocolError(`what answers at ${this.#path} does not speak JSON`, cause);
+      throw new ProtocolError(`what answers at ${this.#path} does not speak JSON`, { cause });
     }
     const message = object(value, `a message from ${this.#path}`);
     const { id, method, params, error } = message;

@@ -30,8 +30,8 @@ export class RequestTimeout extends RuntimedError {
 export class ProtocolError extends RuntimedError {
   override name = "ProtocolError";
 
-  constructor(message: string, cause?: unknown) {
-    super("protocol", message, { cause });
+  constructor(message: string, options: { hint?: string; cause?: unknown } = {}) {
+    super("protocol", message, options);
   }
 }
 

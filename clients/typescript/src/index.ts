@@ -1,4 +1,4 @@
 export * from "./client.js";
 export * from "./errors.js";
 export { socketPath } from "./path.js";
-export type { DaemonInfo, EnvInfo, PoolError, PoolStatus, Progress, Status } from "./wire.js";
+export type { DaemonInfo, EnvInfo, PoolError, PoolStatus, Progress, Status, Tool } from "./wire.js";

@@ -9,28 +9,37 @@ export function socketPath(
   env: Record<string, string | undefined> = process.env,
 ): string {
   const inHome = platform === "darwin" ? "/Library/Caches/runt" : "/.cache/runt";
-  if (env.RUNTIMED_SOCKET) return checkLength(platform, absolute(platform, "RUNTIMED_SOCKET", env));
-  if (platform === "win32") {
-    if (env.USERNAME) return `\\\\.\\pipe\\runtimed-${env.USERNAME.toLowerCase()}`;
-    throw new ConnectError("unreachable", "USERNAME is not set, so the pipe has no name");
-  }
+  if (platform === "win32") return pipe(env);
+  if (env.RUNTIMED_SOCKET) return checkPath(platform, absolute("RUNTIMED_SOCKET", env));
   const cached = platform !== "darwin" && env.XDG_CACHE_HOME?.startsWith("/");
-  const folder = absolute(platform, cached ? "XDG_CACHE_HOME" : "HOME", env).replace(/\/+$/, "");
-  return checkLength(platform, `${folder}${cached ? "/runt" : inHome}/runtimed.sock`);
+  const folder = absolute(cached ? "XDG_CACHE_HOME" : "HOME", env).replace(/\/+$/, "");
+  return checkPath(platform, `${folder}${cached ? "/runt" : inHome}/runtimed.sock`);
 }
 
-function absolute(platform: string, name: string, env: Record<string, string | undefined>): string {
+/** The pipe of a user on Windows, which takes either case for it; only A to Z are the same in every language. */
+function pipe({ RUNTIMED_SOCKET: given, USERNAME: user }: Record<string, string | undefined>): string {
+  if (given) return checkPath("win32", given);
+  if (!user) throw new ConnectError("unreachable", "USERNAME is not set, so the pipe has no name");
+  return `\\\\.\\pipe\\runtimed-${user.replace(/[A-Z]/g, (letter) => letter.toLowerCase())}`;
+}
+
+function absolute(name: string, env: Record<string, string | undefined>): string {
   const value = env[name] ?? "";
-  if (value.startsWith("/") || (platform === "win32" && /^(\\\\|[a-z]:[\\/])/i.test(value))) return value;
+  if (value.startsWith("/")) return value;
   const message = `${name} is ${JSON.stringify(value)}, which is not an absolute path`;
   throw new ConnectError("unreachable", message, { hint: "set it, or RUNTIMED_SOCKET" });
 }
 
-/** Refuses a path that does not fit a socket address: systems cut it off, or say no more than "invalid argument". */
-export function checkLength(platform: string, path: string): string {
+/** Refuses a path that does not fit a socket address (systems cut it off, or say no more than "invalid argument"), or is no pipe. */
+export function checkPath(platform: string, path: string): string {
+  if (platform === "win32") {
+    if (/^\\\\\.\\pipe\\./is.test(path)) return path;
+    const message = `${path} is not the name of a pipe: set RUNTIMED_SOCKET to one that begins with \\\\.\\pipe\\`;
+    throw new ConnectError("unreachable", message);
+  }
   const limit = platform === "linux" ? 107 : 103;
   const length = Buffer.byteLength(path);
-  if (platform === "win32" || length <= limit) return path;
+  if (length <= limit) return path;
   const message = `socket path ${path} is ${length} bytes long, and this system allows ${limit}`;
   throw new ConnectError("unreachable", `${message}: set RUNTIMED_SOCKET to a shorter one`);
 }

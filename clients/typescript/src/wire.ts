@@ -42,6 +42,18 @@ const unless =
   (value, at) =>
     value === nothing ? nothing : item(value, at);
 
+/** What an older daemon does not send is null too. */
+const orNull =
+  <T>(item: Decode<T>): Decode<T | null> =>
+  (value, at) =>
+    value === undefined || value === null ? null : item(value, at);
+
+/** What an older daemon does not send is this. */
+const orElse =
+  <T>(missing: T, item: Decode<T>): Decode<T> =>
+  (value, at) =>
+    value === undefined ? missing : item(value, at);
+
 /** An object with these members, under their wire names; others are ignored, since a newer daemon may have more. */
 function record<M extends Record<string, Decode<unknown>>>(
   members: M,
@@ -60,7 +72,7 @@ function mapped<T, R>(source: Record<string, T>, entry: (name: string, member: T
   return Object.fromEntries(entries.filter(([, member]) => member !== undefined));
 }
 
-export const decodeInfo = record({
+const info = record({
   name: text,
   version: text,
   protocol: count,
@@ -70,7 +82,29 @@ export const decodeInfo = record({
   stateDir: text,
   configPath: text,
   uptimeMs: count,
+  // An older daemon does not tell these: they are "" and false. One that a command started ends by itself when idle.
+  startedBy: orElse("", oneOf<"service" | "command" | "hand">()),
+  // Of its executable, which another file has replaced since, or not; a restart brings that one in.
+  program: orElse("", text),
+  replaced: orElse(false, flag),
+  // A path, "journal", or "" where it runs on a terminal.
+  log: orElse("", text),
 });
+
+const protocol = 1; // the number of the contract that this client knows
+
+/** The number decides whether daemon and client understand each other, whatever their versions are. */
+export const decodeInfo: typeof info = (value, at) => {
+  const told = object(value, at);
+  if (told.name === "runtimed" && typeof told.protocol === "number" && told.protocol !== protocol) {
+    const older = told.protocol < protocol;
+    const message = `the daemon (version ${told.version}) speaks protocol ${told.protocol}, and this client protocol ${protocol}`;
+    throw new ProtocolError(`${message}: the ${older ? "daemon" : "client"} is too old`, {
+      hint: older ? "restart it with: runt daemon restart" : "update runtimed-client",
+    });
+  }
+  return info(told, at);
+};
 
 const poolError = record({
   // package_not_found, network, …: docs/protocol.md has the list.
@@ -83,6 +117,15 @@ const poolError = record({
   since: text,
   // From now on; 0: a try is on.
   nextRetryMs: count,
+});
+
+const tool = record({
+  name: oneOf<"uv" | "micromamba" | "mamba" | "conda" | "rattler">(),
+  version: unless(undefined, text),
+  // Of its executable.
+  path: text,
+  // This one was taken.
+  why: text,
 });
 
 const poolStatus = record({
@@ -98,6 +141,8 @@ const poolStatus = record({
   state: oneOf<"ready" | "warming" | "failing" | "off">(),
   python: text,
   packages: list(text),
+  // What builds its environments; null while none was looked for or found.
+  tool: orNull(tool),
   // Why the last builds failed; null while they succeed.
   error: unless(null, poolError),
 });
@@ -138,6 +183,8 @@ export const decodeProgress = record({
 
 export type DaemonInfo = ReturnType<typeof decodeInfo>;
 export type PoolError = ReturnType<typeof poolError>;
+/** The program that builds the environments of a pool. */
+export type Tool = ReturnType<typeof tool>;
 export type PoolStatus = ReturnType<typeof poolStatus>;
 /** The pools in the order of the configuration. */
 export type Status = ReturnType<typeof decodeStatus>;

@@ -3,7 +3,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { writeFileSync } from "node:fs";
 import { connect } from "node:net";
-import { join } from "node:path";
+import { isAbsolute, join } from "node:path";
 import { createInterface } from "node:readline";
 import { buffer } from "node:stream/consumers";
 import { after, before, test } from "node:test";
@@ -106,9 +106,11 @@ test("info, status and the daemon's errors, from the daemon itself", async () =>
   const info = await client.info();
   assert.equal(info.protocol, 1);
   assert.equal(info.socket, idle.socket);
-  assert.deepEqual((await client.status()).pools.map(({ name, state }) => [name, state]).sort(), [
-    ["conda", "off"],
-    ["uv", "off"],
+  assert.deepEqual([info.startedBy, info.replaced], ["hand", false]);
+  assert.ok(isAbsolute(info.program) && isAbsolute(info.log), JSON.stringify(info));
+  assert.deepEqual((await client.status()).pools.map(({ name, state, tool }) => [name, state, tool]).sort(), [
+    ["conda", "off", null],
+    ["uv", "off", null],
   ]);
   assert.equal((await client.status({ pool: "conda" })).pools.length, 1);
 
@@ -192,6 +194,9 @@ test("a real environment: built, run, handed to a child, released, replaced", as
     onProgress: ({ stage }) => stages.add(stage),
   });
   assert.ok(stages.size > 0, "no progress was told");
+  const { tool } = (await client.status({ pool: "uv" })).pools[0] ?? assert.fail("no pool uv");
+  assert.equal(tool?.name, "uv");
+  assert.ok(isAbsolute(tool.path) && tool.why, JSON.stringify(tool));
 
   const code = "import ipykernel, os, sys; print(sys.prefix, os.environ['VIRTUAL_ENV']); sys.stdin.read()";
   const child = spawn(env.python, ["-c", code], { env: env.environ(), stdio: ["pipe", "pipe", "inherit"] });

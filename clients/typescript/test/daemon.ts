@@ -1,27 +1,33 @@
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import { writeFileSync } from "node:fs";
+import { existsSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { homedir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { root, TempDir } from "./support.js";
 
 /** It outlives the tests, as that of the Go tests does: downloads are expensive. */
 const uvCache = join(homedir(), ".cache/runtimed-tests/uv-cache");
 
+const given = process.env.RUNTIMED_BIN;
 let built: string | undefined;
 
-/** The daemon itself: RUNTIMED_BIN, else built from this repository, once for each test file. */
-function binary(): string {
-  if (process.env.RUNTIMED_BIN) return process.env.RUNTIMED_BIN;
+/** The daemon itself: RUNTIMED_BIN, else built from this repository. */
+const binary = () => given || join(build(), "runtimed");
+
+/** The folder of runt and runtimed. */
+export const programs = () => (given && existsSync(join(dirname(given), "runt")) ? dirname(given) : build());
+
+/** Builds them once for each test file. */
+function build(): string {
   if (!built) {
     const dir = new TempDir();
     process.on("exit", () => dir[Symbol.dispose]());
-    built = join(dir.path, "runtimed");
-    execFileSync("go", ["build", "-o", built, "./cmd/runtimed"], {
+    execFileSync("go", ["build", "-o", `${dir.path}/`, "./cmd/runt", "./cmd/runtimed"], {
       cwd: join(root, "../.."),
       stdio: "inherit",
     });
+    built = dir.path;
   }
   return built;
 }

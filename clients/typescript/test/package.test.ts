@@ -4,7 +4,7 @@ import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "nod
 import { join } from "node:path";
 import { test } from "node:test";
 import { promisify } from "node:util";
-import { acquired, env, FakeDaemon, pool, root, TempDir } from "./support.js";
+import { acquired, env, FakeDaemon, info, pool, root, TempDir } from "./support.js";
 
 const run = promisify(execFile);
 
@@ -59,22 +59,12 @@ test("the examples of the README compile for a strict user, and do what they say
   assert.deepEqual(outputs, [
     "/envs/uv-0123abcd runs print('hello')\n",
     "0.1.0 uv ready 3 undefined\nqueued first\nuv: 2, conda: 0\n",
+    "hand\n",
     "network no route\n",
   ]);
   assert.equal(daemon.calls("pool.release").length, 1);
   assert.equal(daemon.calls("env.adopt")[0]?.params.owner_pid, process.pid);
 });
-
-const info = {
-  name: "runtimed",
-  version: "0.1.0",
-  protocol: 1,
-  pid: 1,
-  started_at: "2026-01-02T03:04:05Z",
-  state_dir: "/c",
-  config_path: "/h/config.toml",
-  uptime_ms: 1,
-};
 
 test("the package holds the compiled sources and the README, and needs nothing", async () => {
   const { stdout } = await run("npm", ["pack", "--dry-run", "--json", "--ignore-scripts"], { cwd: root });

@@ -158,6 +158,22 @@ export const env = {
 
 export const acquired = { env, source: "ready", stale: false, waited_ms: 0 };
 
+export const info = {
+  name: "runtimed",
+  version: "0.1.0",
+  protocol: 1,
+  pid: 1,
+  started_at: "2026-01-02T03:04:05Z",
+  socket: "/c/runtimed.sock",
+  state_dir: "/c",
+  config_path: "/h/config.toml",
+  uptime_ms: 1,
+  started_by: "hand",
+  program: "/bin/runtimed",
+  replaced: false,
+  log: "/c/runtimed.log",
+};
+
 export function pool(name: string, available: number) {
   return {
     name,
@@ -171,6 +187,7 @@ export function pool(name: string, available: number) {
     state: "ready",
     python: "",
     packages: ["pip"],
+    tool: { name: "uv", version: "0.9.0", path: "/bin/uv", why: "it is on PATH" },
     error: null,
   };
 }

@@ -10,7 +10,7 @@ AsyncClient is the same for asyncio. Every error is a RuntimedError.
 from ._async import AsyncClient, AsyncLease
 from ._client import Client, Lease
 from ._errors import ConnectError, ProtocolError, RequestTimeout, RPCError, RuntimedError
-from ._values import Env, Info, Package, PoolError, PoolStatus, Progress, Status
+from ._values import Env, Info, Package, PoolError, PoolStatus, Progress, Status, Tool
 from ._wire import VERSION as __version__
 from ._wire import socket_path
 
@@ -31,6 +31,7 @@ __all__ = [
     "RequestTimeout",
     "RuntimedError",
     "Status",
+    "Tool",
     "__version__",
     "socket_path",
 ]

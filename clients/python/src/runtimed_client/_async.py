@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import math
 import os
 import secrets
@@ -11,8 +12,10 @@ from collections.abc import AsyncGenerator, Mapping
 from typing import Any, Callable, Optional, Union
 
 from ._errors import ConnectError, RequestTimeout, RuntimedError
+from ._pipe import Pipe
+from ._start import start_daemon
 from ._values import Acquired, Change, Env, Info, Progress, Status, decode
-from ._wire import VERSION, Connection, checked_path, foreign, socket_path
+from ._wire import VERSION, Connection, check_protocol, checked_path, foreign, socket_path
 
 CLIENT = {"name": "runtimed-client (Python)", "version": VERSION}
 MAX_IDLE = 8  # connections kept for the next call
@@ -46,22 +49,56 @@ class AsyncClient:
     Nothing here is locked, since each step on what threads share is one operation of a list or a set. So no fork finds a lock held.
     """
 
-    def __init__(self, socket: Union[str, "os.PathLike[str]", None] = None, *, timeout: Optional[float] = 3.0) -> None:
-        """`socket` is where the daemon listens (default: as docs/protocol.md says), `timeout` the seconds that any answer may take."""
+    def __init__(
+        self,
+        socket: Union[str, "os.PathLike[str]", None] = None,
+        *,
+        timeout: Optional[float] = 3.0,
+        autostart: bool = False,
+        runt: Union[str, "os.PathLike[str]", None] = None,
+    ) -> None:
+        """`socket` is where the daemon listens (default: as docs/protocol.md says), `timeout` the seconds that any answer may take.
+
+        With `autostart`, the first call has a daemon started where none can be reached, by `runt` (default: the one on PATH, else in
+        ~/.local/bin). RUNTIMED_NO_START, if set, forbids it.
+        """
         given = None if socket is None else checked_path(sys.platform, os.fspath(socket), "the socket's path")
         self.socket = given or socket_path(sys.platform, os.environ)
         self.timeout = timeout
+        self._autostart = autostart  # until a daemon was met: if that one ends, it was ended
+        self._start = functools.partial(start_daemon, socket=given, runt=None if runt is None else os.fspath(runt))
         self._closed = False
         self._idle: list[Connection] = []
         self._busy: set[Connection] = set()
         self._held: set[tuple[str, int]] = set()  # environments that the end of a with block releases, and in which process
 
     async def info(self) -> Info:
-        """Who the daemon is."""
-        info = decode(Info, await self.call("daemon.info", {"client": CLIENT}), "info")
+        """Who the daemon is. One that speaks another version of the protocol is a ProtocolError."""
+        await self._meet()
+        return await self._info()
+
+    async def _info(self) -> Info:
+        result = await self._call("daemon.info", {"client": CLIENT})
+        check_protocol(result)
+        info = decode(Info, result, "info")
         if info.name != "runtimed":
             raise foreign(self.socket, f"it calls itself {info.name!r}")
         return info
+
+    async def _meet(self) -> None:
+        if not self._autostart:
+            return
+        try:
+            await self._info()
+        except ConnectError as nobody:
+            if nobody.kind != "unreachable" or os.environ.get("RUNTIMED_NO_START"):
+                raise
+            await self._start_daemon(nobody)
+            await self._info()
+        self._autostart = False
+
+    async def _start_daemon(self, nobody: ConnectError) -> None:
+        await asyncio.to_thread(self._start, nobody)
 
     async def status(self, pool: Optional[str] = None) -> Status:
         """All pools, or one."""
@@ -116,6 +153,7 @@ class AsyncClient:
 
     async def watch(self) -> AsyncGenerator[Status, None]:
         """The status, and again after every change, until the client is closed. It has a connection of its own."""
+        await self._meet()
         conn = Connection(self.socket)
         try:
             result = await self._ask(conn, "pool.watch", {}, self._end())
@@ -139,6 +177,12 @@ class AsyncClient:
         self, method: str, params: Optional[Mapping[str, Any]] = None, *, wait: float = 0.0, progress: OnProgress = None
     ) -> dict[str, Any]:
         """Any method, by its name on the wire; the result as it came. `wait` is on top of the client's timeout."""
+        await self._meet()
+        return await self._call(method, params, wait=wait, progress=progress)
+
+    async def _call(
+        self, method: str, params: Optional[Mapping[str, Any]] = None, *, wait: float = 0.0, progress: OnProgress = None
+    ) -> dict[str, Any]:
         conn = self._idle_connection() or Connection(self.socket)
         try:
             return await self._ask(conn, method, params or {}, self._end(wait), progress)
@@ -211,9 +255,9 @@ class AsyncClient:
                 raise RequestTimeout(message, hint="see: runt daemon logs")
             try:
                 return step()
-            except BlockingIOError:  # only what is to be read tells when it is there; room in the daemon's queue does not
-                reading = step == conn.receive
-                await self._wait(conn, reading, min(left, 3600.0 if reading else 0.01))
+            except BlockingIOError:  # only what is to be read tells when it is there; room in the daemon's queue and a pipe do not
+                reading = step == conn.receive and not isinstance(conn.sock, Pipe)
+                await self._wait(conn, reading, min(left, 3600.0 if reading else getattr(conn.sock, "pause", 0.01)))
             except OSError as exc:
                 raise conn.gone(exc) from exc
 
@@ -227,4 +271,5 @@ class AsyncClient:
             await woken.wait()
         finally:
             timer.cancel()
-            loop.remove_reader(conn.sock)
+            if reading:
+                loop.remove_reader(conn.sock)

@@ -4,10 +4,12 @@ import contextlib
 import functools
 import os
 import select
+import time
 from collections.abc import Awaitable, Generator
 from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar, Union
 
 from ._async import AsyncClient, AsyncLease
+from ._errors import ConnectError
 from ._values import Acquired, Status
 from ._wire import Connection
 
@@ -39,10 +41,15 @@ def blocking(method: "Callable[Concatenate[Any, P], Awaitable[T]]") -> "Callable
 
 
 class BlockingClient(AsyncClient):
+    async def _start_daemon(self, nobody: ConnectError) -> None:
+        self._start(nobody)
+
     async def _wait(self, conn: Connection, reading: bool, seconds: float) -> None:
+        if not reading:
+            time.sleep(seconds)  # noqa: ASYNC251 (this never runs in a loop)
+            return
         poll = select.poll()
-        if reading:
-            poll.register(conn.sock, select.POLLIN)
+        poll.register(conn.sock, select.POLLIN)
         poll.poll(seconds * 1000)
 
 
@@ -70,9 +77,20 @@ def leasing(acquire: "Callable[P, AsyncLease]") -> "Callable[P, Lease]":
 class Client:
     """Talks to the daemon. Threads may share it: a call has a connection to itself while it lasts."""
 
-    def __init__(self, socket: Union[str, "os.PathLike[str]", None] = None, *, timeout: Optional[float] = 3.0) -> None:
-        """`socket` is where the daemon listens (default: as docs/protocol.md says), `timeout` the seconds that any answer may take."""
-        self._async = BlockingClient(socket, timeout=timeout)
+    def __init__(
+        self,
+        socket: Union[str, "os.PathLike[str]", None] = None,
+        *,
+        timeout: Optional[float] = 3.0,
+        autostart: bool = False,
+        runt: Union[str, "os.PathLike[str]", None] = None,
+    ) -> None:
+        """`socket` is where the daemon listens (default: as docs/protocol.md says), `timeout` the seconds that any answer may take.
+
+        With `autostart`, the first call has a daemon started where none can be reached, by `runt` (default: the one on PATH, else in
+        ~/.local/bin). RUNTIMED_NO_START, if set, forbids it.
+        """
+        self._async = BlockingClient(socket, timeout=timeout, autostart=autostart, runt=runt)
 
     def __enter__(self) -> "Client":
         return self

@@ -24,6 +24,11 @@ class Info:
     state_dir: str
     config_path: str
     uptime_ms: int
+    # An older daemon does not tell these.
+    started_by: str = ""  # "service"; "command", which ends by itself when idle; or "hand"
+    program: str = ""  # the path of its executable
+    replaced: bool = False  # by another file since it was started; a restart brings that in
+    log: str = ""  # the path of its log, "journal", or "" where it runs on a terminal
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,16 @@ class PoolError:
     next_retry_ms: int
     package: str = ""
     output: str = ""
+
+
+@dataclass(frozen=True)
+class Tool:
+    """The program that builds the environments of a pool: uv, micromamba, mamba, conda or rattler."""
+
+    name: str
+    path: str
+    why: str  # this one was taken
+    version: str = ""
 
 
 @dataclass(frozen=True)
@@ -56,6 +71,7 @@ class PoolStatus:
     python: str
     packages: tuple[str, ...]
     error: Optional[PoolError]
+    tool: Optional[Tool] = None  # None too from an older daemon, which does not tell
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,10 @@ from collections.abc import Mapping
 from typing import Any, Optional
 
 from ._errors import ConnectError, ProtocolError, RPCError, RuntimedError
+from ._pipe import Pipe, is_pipe, pipe_of
 
 VERSION = "0.1.0"
+PROTOCOL = 1  # the number of the contract that this client knows
 MAX_MESSAGE = 16 << 20  # bytes of one message from the daemon
 CHUNK = 1 << 18
 
@@ -19,7 +21,9 @@ def socket_path(platform: str, env: Mapping[str, str]) -> str:
     if env.get("RUNTIMED_SOCKET"):
         name, rest = "RUNTIMED_SOCKET", ""
     elif platform == "win32":
-        raise ConnectError("the daemon does not run on Windows yet, so it has no socket there", kind="unreachable")
+        if not env.get("USERNAME"):
+            raise ConnectError("USERNAME is not set, so the pipe has no name", kind="unreachable")
+        return pipe_of(env["USERNAME"])
     elif platform == "darwin":
         name, rest = "HOME", "/Library/Caches/runt/runtimed.sock"
     elif env.get("XDG_CACHE_HOME", "").startswith("/"):
@@ -34,7 +38,11 @@ def socket_path(platform: str, env: Mapping[str, str]) -> str:
 def checked_path(platform: str, path: str, what: str) -> str:
     """A path that a socket can have. The kernel would only say "invalid argument"."""
     length, limit = len(os.fsencode(path)), 103 if platform == "darwin" else 107
-    if not path.startswith("/"):
+    if platform == "win32":
+        if is_pipe(path):
+            return path
+        problem = f"{what} is {path!r}, which is not the name of a pipe (\\\\.\\pipe\\…)"
+    elif not path.startswith("/"):
         problem = f"{what} is {path!r}, which is not an absolute path"
     elif length > limit:
         problem = f"the socket's path is {length} bytes long, and this system allows {limit}: {path}"
@@ -47,13 +55,30 @@ def foreign(path: str, what: str) -> ProtocolError:
     return ProtocolError(f"the program at {path} does not speak runtimed's protocol: {what}", hint="see which program listens there")
 
 
+def check_protocol(info: Mapping[str, Any]) -> None:
+    """Its number decides whether daemon and client understand each other, whatever their versions are."""
+    protocol = info.get("protocol")
+    if info.get("name") != "runtimed" or type(protocol) is not int or protocol == PROTOCOL:
+        return
+    older, hint = ("daemon", "restart it with: runt daemon restart") if protocol < PROTOCOL else ("client", "update runtimed-client")
+    raise ProtocolError(
+        f"the daemon (version {info.get('version')}) speaks protocol {protocol}, "
+        f"and this client (version {VERSION}) protocol {PROTOCOL}: the {older} is too old",
+        hint=hint,
+    )
+
+
 class Connection:
     """One call at a time, and only for the process that made it: a fork's child must not take a byte away from its parent."""
 
     def __init__(self, path: str) -> None:
         self.path, self.pid = path, os.getpid()
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.setblocking(False)
+        self.sock: Any  # a socket that does not block, or a Pipe, which looks like one
+        if is_pipe(path):
+            self.sock = Pipe()
+        else:
+            self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            self.sock.setblocking(False)
         self.method, self.answered, self._id = "", False, 0
         self._connected, self._ended = False, False
         self._unsent, self._received = b"", bytearray()
