@@ -1,0 +1,281 @@
+package service
+
+import (
+	"bytes"
+	"context"
+	_ "embed"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"text/template"
+	"time"
+)
+
+// launchd is the user's agents, in the domain of the graphical login.
+type launchd struct {
+	person
+	run Runner
+}
+
+const label = "io.runtimed"
+
+//go:embed launchd.plist.tmpl
+var plistText string
+
+var plistTemplate = template.Must(template.New("plist").Funcs(template.FuncMap{"xml": xmlText}).Parse(plistText))
+
+func xmlText(s string) (string, error) {
+	if err := printableIn("a property list", s); err != nil {
+		return "", err
+	}
+	var b strings.Builder
+	err := xml.EscapeText(&b, []byte(s))
+	return b.String(), err
+}
+
+func plist(path string, c Config) (File, error) {
+	var b bytes.Buffer
+	if err := plistTemplate.Execute(&b, c); err != nil {
+		var p *Problem
+		if errors.As(err, &p) {
+			return File{}, p
+		}
+		return File{}, err
+	}
+	return File{Path: path, Data: b.Bytes(), Mode: 0o600}, nil
+}
+
+func (m *launchd) Name() string { return "launchd" }
+
+func (m *launchd) path() string {
+	return filepath.Join(m.env("HOME"), "Library", "LaunchAgents", label+".plist")
+}
+
+func (m *launchd) domain() string { return fmt.Sprintf("gui/%d", m.uid) }
+func (m *launchd) target() string { return m.domain() + "/" + label }
+
+func (m *launchd) files(c Config) ([]File, error) {
+	f, err := plist(m.path(), c)
+	return append(slices.Clone(c.Copies), f), err
+}
+
+func (m *launchd) Check(ctx context.Context) error {
+	if err := m.homeIsOurs(); err != nil {
+		return err
+	}
+	out, err := m.run.Run(ctx, "launchctl", "print", m.domain())
+	switch {
+	case errors.Is(err, exec.ErrNotFound):
+		return &Problem{Message: "there is no launchctl on PATH", Hint: withoutService}
+	case err != nil:
+		return &Problem{Message: "launchd cannot be asked: " + err.Error(), Hint: withoutService}
+	case out.Code != 0 && m.env("SUDO_USER") != "":
+		return &Problem{Message: fmt.Sprintf("uid %d has no graphical session", m.uid), Hint: m.asOneself(), Output: out.Stderr}
+	case out.Code != 0:
+		return &Problem{
+			Message: fmt.Sprintf("uid %d has no graphical session, and launchd keeps a user's agents only in one", m.uid),
+			Hint:    "log in at the screen first; " + withoutService, Output: out.Stderr,
+		}
+	}
+	return nil
+}
+
+// look asks launchd for the agent.
+func (m *launchd) look(ctx context.Context) (loaded, running bool, pid int, err error) {
+	out, err := m.run.Run(ctx, "launchctl", "print", m.target())
+	if err != nil || out.Code != 0 {
+		return false, false, 0, err
+	}
+	for line := range strings.Lines(out.Stdout) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), " = ")
+		switch {
+		case name == "state" && !running:
+			running = value == "running"
+		case name == "pid" && pid == 0:
+			pid, _ = strconv.Atoi(value)
+		}
+	}
+	return true, running, pid, nil
+}
+
+// disabled is what `launchctl disable` leaves behind, whatever the file says.
+func (m *launchd) disabled(ctx context.Context) bool {
+	out, err := m.run.Run(ctx, "launchctl", "print-disabled", m.domain())
+	return err == nil && slices.ContainsFunc(strings.Split(out.Stdout, "\n"), func(line string) bool {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), " => ")
+		return name == strconv.Quote(label) && (value == "disabled" || value == "true")
+	})
+}
+
+func (m *launchd) Status(ctx context.Context, want Config) (Status, error) {
+	s := Status{Manager: m.Name(), Installed: isFile(m.path())}
+	was := m.values()
+	if s.Installed { // this is a choice of the user's, not the program's
+		s.OnDemand = was["RunAtLoad"] == "false"
+		want.OnDemand = s.OnDemand
+	}
+	files, err := m.files(want)
+	if err != nil {
+		return Status{}, err
+	}
+	s.UpToDate = !slices.ContainsFunc(files, func(f File) bool { return f.differs() })
+	if err := m.Check(ctx); err != nil {
+		s.Trouble = err.(*Problem)
+		s.Enabled = s.Installed
+		return s, nil
+	}
+	_, s.Running, s.PID, err = m.look(ctx)
+	s.Enabled = s.Installed && !s.OnDemand && !m.disabled(ctx)
+	return s, err
+}
+
+// values are the plain values of the property list by their keys, those of EnvironmentVariables among them.
+func (m *launchd) values() map[string]string {
+	data, err := os.ReadFile(m.path())
+	if err != nil {
+		return nil
+	}
+	values, key := map[string]string{}, ""
+	d := xml.NewDecoder(bytes.NewReader(data))
+	for {
+		token, err := d.Token()
+		if err == io.EOF || err != nil {
+			return values
+		}
+		start, ok := token.(xml.StartElement)
+		if !ok {
+			continue
+		}
+		switch name := start.Name.Local; name {
+		case "key", "string", "integer":
+			var text string
+			if d.DecodeElement(&text, &start) == nil && name == "key" {
+				key = text
+			} else {
+				values[key] = text
+			}
+		case "true", "false":
+			values[key] = name
+		}
+	}
+}
+
+func (m *launchd) Serves(socket string) bool {
+	values := m.values()
+	path, ok := values["RUNTIMED_SOCKET"]
+	if log := values["StandardErrorPath"]; !ok && log != "" {
+		path = filepath.Join(filepath.Dir(log), "runtimed.sock")
+	}
+	return path == socket
+}
+
+// leave unloads the agent and waits until it is gone: bootout returns before that, and a bootstrap meanwhile fails.
+// 3 and 113: it was not loaded; 36: that is in progress.
+func (m *launchd) leave() []Step {
+	return []Step{
+		{Run: []string{"launchctl", "bootout", m.target()}, Fine: []int{3, 36, 113}},
+		{Run: []string{"launchctl", "print", m.target()}, Again: []int{0}, Fine: []int{anyCode}},
+	}
+}
+
+// enter loads the agent. 5 and 37 are what bootstrap says while an older one is still leaving.
+func (m *launchd) enter() []Step {
+	return []Step{
+		{Run: []string{"launchctl", "enable", m.target()}},
+		{Run: []string{"launchctl", "bootstrap", m.domain(), m.path()}, Again: []int{5, 37}},
+	}
+}
+
+func (m *launchd) kick() Step {
+	return Step{Run: []string{"launchctl", "kickstart", m.target()}}
+}
+
+func (m *launchd) Install(ctx context.Context, want Config) ([]Step, error) {
+	files, err := m.files(want)
+	if err != nil {
+		return nil, err
+	}
+	var loaded, running, disabled bool
+	if m.Check(ctx) == nil {
+		if loaded, running, _, err = m.look(ctx); err != nil {
+			return nil, err
+		}
+		disabled = m.disabled(ctx)
+	}
+	var steps []Step
+	changed := writes(files)
+	if loaded && len(changed) > 0 {
+		steps = m.leave()
+		loaded, running = false, false
+	}
+	if dir := filepath.Dir(want.Log); want.Log != "" {
+		if _, err := os.Stat(dir); err != nil { // launchd starts nothing whose log it cannot open
+			steps = append(steps, Step{Folder: dir})
+		}
+	}
+	steps = append(steps, changed...)
+	switch {
+	case !loaded:
+		steps = append(steps, m.enter()...)
+	case disabled:
+		steps = append(steps, m.enter()[0])
+	}
+	if loaded && !running && !want.OnDemand {
+		steps = append(steps, m.kick())
+	}
+	return steps, nil
+}
+
+func (m *launchd) Uninstall(ctx context.Context) ([]Step, error) {
+	var steps []Step
+	if m.Check(ctx) == nil {
+		if loaded, _, _, err := m.look(ctx); err != nil {
+			return nil, err
+		} else if loaded {
+			steps = m.leave()
+		}
+	}
+	if _, err := os.Lstat(m.path()); err == nil {
+		steps = append(steps, Step{Remove: m.path()})
+	}
+	return append(steps, removeCopies("darwin", m.env)...), nil
+}
+
+func (m *launchd) Start(ctx context.Context) ([]Step, error) {
+	loaded, _, _, err := m.look(ctx)
+	if loaded || err != nil {
+		return []Step{m.kick()}, err
+	}
+	return append(m.enter(), m.kick()), nil
+}
+
+// Stop unloads the agent, until the next login or start.
+func (m *launchd) Stop(ctx context.Context) ([]Step, error) {
+	loaded, _, _, err := m.look(ctx)
+	if !loaded {
+		return nil, err
+	}
+	return m.leave(), nil
+}
+
+func (m *launchd) Restart(ctx context.Context) ([]Step, error) {
+	stop, err := m.Stop(ctx)
+	return append(append(stop, m.enter()...), m.kick()), err
+}
+
+func (m *launchd) Lacks(ctx context.Context) []string {
+	return lacks(m.env, func(name string) bool {
+		out, err := m.run.Run(ctx, "launchctl", "getenv", name)
+		return err != nil || strings.TrimSpace(out.Stdout) != ""
+	})
+}
+
+// Said is empty: what the daemon says is in its log file.
+func (m *launchd) Said(context.Context, time.Time) string { return "" }

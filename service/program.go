@@ -1,0 +1,121 @@
+package service
+
+import (
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+)
+
+// Settle decides which program a service starts. found is the runtimed that this shell would start; candidates are other names of
+// it, the best first, as a link that an upgrade turns to the next version. Where all of them lie in a place that does not last,
+// runtimed and the runt beside it are copied to a folder of ours, and why says what is wrong with the place.
+func Settle(found string, candidates []string, env func(string) string) (program string, copies []File, why string) {
+	goos := runtime.GOOS
+	if real, err := filepath.EvalSymlinks(found); err == nil {
+		found = real
+	}
+	for _, path := range append(slices.Clone(candidates), found) {
+		if sameFile(path, found) && passing(path, goos, env) == "" {
+			return path, nil, ""
+		}
+	}
+	why = passing(found, goos, env)
+	dir := copiesDir(goos, env)
+	for _, name := range programs(goos) {
+		if from := filepath.Join(filepath.Dir(found), name); isFile(from) {
+			copies = append(copies, File{Path: filepath.Join(dir, name), From: from, Mode: 0o755})
+		}
+	}
+	return filepath.Join(dir, programs(goos)[0]), copies, why
+}
+
+func programs(goos string) []string {
+	if goos == "windows" {
+		return []string{"runtimed.exe", "runt.exe"}
+	}
+	return []string{"runtimed", "runt"}
+}
+
+func sameFile(a, b string) bool {
+	x, err1 := os.Stat(a)
+	y, err2 := os.Stat(b)
+	return err1 == nil && err2 == nil && os.SameFile(x, y)
+}
+
+// copiesDir is where programs of ours lie that nothing else has installed.
+func copiesDir(goos string, env func(string) string) string {
+	home := env("HOME")
+	switch goos {
+	case "windows":
+		return filepath.Join(env("LOCALAPPDATA"), "Programs", "runt")
+	case "darwin":
+		return filepath.Join(home, "Library", "Application Support", "runt", "bin")
+	}
+	base := env("XDG_DATA_HOME")
+	if !filepath.IsAbs(base) {
+		base = filepath.Join(home, ".local", "share")
+	}
+	return filepath.Join(base, "runt", "bin")
+}
+
+// removeCopies takes away what Settle had copied.
+func removeCopies(goos string, env func(string) string) []Step {
+	dir := copiesDir(goos, env)
+	var steps []Step
+	for _, name := range programs(goos) {
+		if path := filepath.Join(dir, name); isFile(path) {
+			steps = append(steps, Step{Remove: path})
+		}
+	}
+	if len(steps) > 0 {
+		steps = append(steps, Step{Tidy: dir}, Step{Tidy: filepath.Dir(dir)})
+	}
+	return steps
+}
+
+// passing tells why the place of a program may be gone tomorrow, or be another version's; "" for one that lasts.
+func passing(path, goos string, env func(string) string) string {
+	dir := filepath.Dir(path)
+	under := func(base string) bool {
+		rel, err := filepath.Rel(base, dir)
+		return base != "" && err == nil && rel != ".." && !strings.HasPrefix(rel, ".."+string(filepath.Separator))
+	}
+	home := env("HOME")
+	if goos == "windows" {
+		home = env("USERPROFILE")
+	}
+	for _, base := range []string{os.TempDir(), "/tmp", "/var/tmp", "/dev/shm", "/run"} {
+		if real, err := filepath.EvalSymlinks(base); err == nil {
+			base = real
+		}
+		if inHome := home != "" && under(home); under(base) && !inHome && !strings.HasPrefix(dir, "/run/current-system/") {
+			return "a folder for temporary files"
+		}
+	}
+	if home != "" && under(filepath.Join(home, "Downloads")) {
+		return "the folder of downloads"
+	}
+	for _, base := range []string{"/media", "/mnt", "/Volumes"} {
+		if under(base) {
+			return "a disk that may not be there at login"
+		}
+	}
+	parts := strings.Split(filepath.ToSlash(dir), "/")
+	switch {
+	case slices.Contains(parts, "Cellar"), slices.Contains(parts, "Caskroom"),
+		strings.HasPrefix(dir, "/nix/store/"), strings.HasPrefix(dir, "/gnu/store/"):
+		return "the folder of one version, which an upgrade removes"
+	case slices.Contains(parts, "AppTranslocation"), strings.Contains(dir, "go-build"):
+		return "a folder for temporary files"
+	}
+	for up := dir; up != home && len(up) > 1 && up != filepath.Dir(up); up = filepath.Dir(up) {
+		for _, mark := range []string{".git", "go.mod"} {
+			if _, err := os.Stat(filepath.Join(up, mark)); err == nil {
+				return "a folder of source code, where the next build replaces it"
+			}
+		}
+	}
+	return ""
+}

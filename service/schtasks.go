@@ -1,0 +1,251 @@
+package service
+
+import (
+	"bytes"
+	"context"
+	_ "embed"
+	"encoding/binary"
+	"encoding/csv"
+	"errors"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"text/template"
+	"time"
+	"unicode/utf16"
+)
+
+// scheduler is the task scheduler of Windows, with a task that begins when the user logs on.
+type scheduler struct {
+	env func(string) string
+	run Runner
+}
+
+//go:embed schtasks.xml.tmpl
+var taskText string
+
+var taskTemplate = template.Must(template.New("task").Funcs(template.FuncMap{"xml": xmlText}).Parse(taskText))
+
+// flagOf is how a task passes on what other managers set as variables: a task has none of its own.
+var flagOf = map[string]string{
+	"RUNTIMED_CONFIG": "--config", "RUNTIMED_SOCKET": "--socket", "RUNTIMED_CACHE_DIR": "--cache-dir", "RUNTIMED_LOG_LEVEL": "--log-level",
+	"RUNTIMED_UV_POOL_SIZE": "--uv-pool-size", "RUNTIMED_CONDA_POOL_SIZE": "--conda-pool-size",
+}
+
+func task(path, user string, c Config) (File, error) {
+	arguments := []string{"run"}
+	for _, v := range c.Vars {
+		if flag, ok := flagOf[v.Name]; ok {
+			arguments = append(arguments, windowsQuote(flag+"="+v.Value))
+		}
+	}
+	var b bytes.Buffer
+	err := taskTemplate.Execute(&b, struct {
+		Config
+		User, Arguments string
+	}{c, user, strings.Join(arguments, " ")})
+	var p *Problem
+	if errors.As(err, &p) {
+		err = p
+	}
+	return File{Path: path, Data: utf16le(b.String()), Mode: 0o600}, err
+}
+
+// windowsQuote is a word of a command line, as programs for Windows take theirs apart: backslashes count only before a quote.
+func windowsQuote(s string) string {
+	if s != "" && !strings.ContainsAny(s, " \t\"") {
+		return s
+	}
+	var b strings.Builder
+	b.WriteByte('"')
+	slashes := 0
+	for _, r := range s {
+		switch r {
+		case '\\':
+			slashes++
+			continue
+		case '"':
+			b.WriteString(strings.Repeat(`\`, 2*slashes+1))
+		default:
+			b.WriteString(strings.Repeat(`\`, slashes))
+		}
+		slashes = 0
+		b.WriteRune(r)
+	}
+	b.WriteString(strings.Repeat(`\`, 2*slashes) + `"`)
+	return b.String()
+}
+
+var utf16Mark = []byte{0xff, 0xfe}
+
+// utf16le is what schtasks reads: its own files are so, with a mark at the beginning.
+func utf16le(s string) []byte {
+	data := slices.Clone(utf16Mark)
+	for _, unit := range utf16.Encode([]rune(strings.ReplaceAll(s, "\n", "\r\n"))) {
+		data = binary.LittleEndian.AppendUint16(data, unit)
+	}
+	return data
+}
+
+func fromUTF16(data []byte) string {
+	data = bytes.TrimPrefix(data, utf16Mark)
+	units := make([]uint16, len(data)/2)
+	for i := range units {
+		units[i] = binary.LittleEndian.Uint16(data[2*i:])
+	}
+	return strings.ReplaceAll(string(utf16.Decode(units)), "\r\n", "\n")
+}
+
+func (m *scheduler) Name() string { return "schtasks" }
+
+// task names are of the whole machine, so the user's is in it.
+func (m *scheduler) task() string { return "runtimed-" + strings.ToLower(m.env("USERNAME")) }
+
+func (m *scheduler) path() string { return m.env("LOCALAPPDATA") + `\runt\service.xml` }
+
+func (m *scheduler) files(c Config) ([]File, error) {
+	user := m.env("USERNAME")
+	if domain := m.env("USERDOMAIN"); domain != "" {
+		user = domain + `\` + user
+	}
+	f, err := task(m.path(), user, c)
+	return append(slices.Clone(c.Copies), f), err
+}
+
+func (m *scheduler) schtasks(args ...string) []string {
+	return append([]string{"schtasks", args[0], "/TN", m.task()}, args[1:]...)
+}
+
+func (m *scheduler) Check(ctx context.Context) error {
+	_, err := m.run.Run(ctx, "schtasks", "/?")
+	switch {
+	case m.env("USERNAME") == "" || m.env("LOCALAPPDATA") == "":
+		return &Problem{Message: "USERNAME and LOCALAPPDATA are not set, so there is no place for the service's file", Hint: withoutService}
+	case errors.Is(err, exec.ErrNotFound):
+		return &Problem{Message: "there is no schtasks on PATH", Hint: withoutService}
+	case err != nil:
+		return &Problem{Message: "the task scheduler cannot be asked: " + err.Error(), Hint: withoutService}
+	}
+	return nil
+}
+
+// stillRunning is the last result of a task that has none yet. Its state has a word for that too, in the language of the machine.
+const stillRunning = "267009"
+
+func (m *scheduler) look(ctx context.Context) (there, running, enabled bool, err error) {
+	out, err := m.run.Run(ctx, m.schtasks("/Query", "/V", "/FO", "CSV", "/NH")...)
+	if err != nil || out.Code != 0 {
+		return false, false, false, err
+	}
+	lines, _ := csv.NewReader(strings.NewReader(out.Stdout)).ReadAll()
+	running = slices.ContainsFunc(lines, func(cells []string) bool { return len(cells) > 6 && cells[6] == stillRunning })
+	out, err = m.run.Run(ctx, m.schtasks("/Query", "/XML")...)
+	return true, running, !strings.Contains(out.Stdout, "<Enabled>false<"), err
+}
+
+func (m *scheduler) Status(ctx context.Context, want Config) (Status, error) {
+	s := Status{Manager: m.Name()}
+	if text := m.installed(); text != "" {
+		s.OnDemand = !strings.Contains(text, "<LogonTrigger>")
+		want.OnDemand = s.OnDemand
+	}
+	files, err := m.files(want)
+	if err != nil {
+		return s, err
+	}
+	s.UpToDate = !slices.ContainsFunc(files, func(f File) bool { return f.differs() })
+	if err := m.Check(ctx); err != nil {
+		s.Trouble = err.(*Problem)
+		return s, nil
+	}
+	there, running, enabled, err := m.look(ctx)
+	s.Installed, s.Running, s.Enabled = there, running, enabled && !s.OnDemand
+	return s, err
+}
+
+func (m *scheduler) installed() string {
+	data, err := os.ReadFile(m.path())
+	if err != nil {
+		return ""
+	}
+	return fromUTF16(data)
+}
+
+func (m *scheduler) Serves(socket string) bool {
+	text, err := xmlText(socket)
+	return err == nil && strings.Contains(m.installed(), "<Documentation>"+text+"</Documentation>")
+}
+
+func (m *scheduler) Install(ctx context.Context, want Config) ([]Step, error) {
+	files, err := m.files(want)
+	if err != nil {
+		return nil, err
+	}
+	var there, running, enabled bool
+	if m.Check(ctx) == nil {
+		if there, running, enabled, err = m.look(ctx); err != nil {
+			return nil, err
+		}
+	}
+	var steps []Step
+	changed := writes(files)
+	if running && len(changed) > 0 { // a program that runs cannot be replaced
+		steps = append(steps, m.end())
+		running = false
+	}
+	steps = append(steps, changed...)
+	if !there || !enabled || len(changed) > 0 {
+		steps = append(steps, Step{Run: m.schtasks("/Create", "/XML", m.path(), "/F")})
+	}
+	if !running && !want.OnDemand {
+		steps = append(steps, Step{Run: m.schtasks("/Run")})
+	}
+	return steps, nil
+}
+
+// end is no failure where the task has ended by itself meanwhile.
+func (m *scheduler) end() Step { return Step{Run: m.schtasks("/End"), Fine: []int{1}} }
+
+func (m *scheduler) Uninstall(ctx context.Context) ([]Step, error) {
+	var steps []Step
+	if m.Check(ctx) == nil {
+		there, running, _, err := m.look(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if running {
+			steps = append(steps, m.end())
+		}
+		if there {
+			steps = append(steps, Step{Run: m.schtasks("/Delete", "/F")})
+		}
+	}
+	if isFile(m.path()) {
+		steps = append(steps, Step{Remove: m.path()})
+	}
+	return append(steps, removeCopies("windows", m.env)...), nil
+}
+
+func (m *scheduler) Start(context.Context) ([]Step, error) {
+	return []Step{{Run: m.schtasks("/Run")}}, nil
+}
+
+func (m *scheduler) Stop(ctx context.Context) ([]Step, error) {
+	_, running, _, err := m.look(ctx)
+	if !running {
+		return nil, err
+	}
+	return []Step{m.end()}, nil
+}
+
+func (m *scheduler) Restart(ctx context.Context) ([]Step, error) {
+	stop, err := m.Stop(ctx)
+	return append(stop, Step{Run: m.schtasks("/Run")}), err
+}
+
+// Lacks is empty: a task has the user's variables.
+func (m *scheduler) Lacks(context.Context) []string { return nil }
+
+// Said is empty: what the daemon says is in its log file.
+func (m *scheduler) Said(context.Context, time.Time) string { return "" }

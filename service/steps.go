@@ -1,0 +1,254 @@
+package service
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// File is a file of the service.
+type File struct {
+	Path string
+	Data []byte
+	Mode fs.FileMode
+	From string // where it is a copy of another file, which has the data then
+}
+
+// Step is one thing to do; exactly one of its first five fields is set.
+type Step struct {
+	Write  *File
+	Folder string // made, for its owner alone
+	Remove string // a file; one that is not there is no failure
+	Tidy   string // a folder, removed if it is empty
+	Run    []string
+
+	Fine  []int // exit codes of Run, besides 0, that are no failure; anyCode stands for all
+	Again []int // exit codes after which Run is tried again for a while
+}
+
+const anyCode = -1
+
+// String is the step in plain words.
+func (s Step) String() string {
+	switch {
+	case s.Write != nil && s.Write.From != "":
+		return "copy " + s.Write.From + " to " + s.Write.Path
+	case s.Write != nil:
+		return "write " + s.Write.Path
+	case s.Folder != "":
+		return "make the folder " + s.Folder
+	case s.Remove != "":
+		return "remove " + s.Remove
+	case s.Tidy != "":
+		return "remove " + s.Tidy + " if it is empty"
+	}
+	words := make([]string, len(s.Run))
+	for i, w := range s.Run {
+		if words[i] = w; w == "" || strings.ContainsAny(w, " \t\"'\\$*;&|<>()") {
+			words[i] = "'" + strings.ReplaceAll(w, "'", `'\''`) + "'"
+		}
+	}
+	return "run " + strings.Join(words, " ")
+}
+
+// Text is what a file has for people to read.
+func (f *File) Text() string {
+	if bytes.HasPrefix(f.Data, utf16Mark) {
+		return fromUTF16(f.Data)
+	}
+	return string(f.Data)
+}
+
+// Output is what a command said.
+type Output struct {
+	Stdout, Stderr string
+	Code           int // its exit code
+}
+
+// Runner runs the manager's commands.
+type Runner interface {
+	// Run returns an error only where the command could not be run to its end.
+	Run(ctx context.Context, argv ...string) (Output, error)
+}
+
+// Commands is the [Runner] that really runs them.
+type Commands struct{}
+
+// commandTime is for a manager that hangs. Starting a daemon is the longest that any command waits for.
+const commandTime = 90 * time.Second
+
+// Run implements [Runner].
+func (Commands) Run(ctx context.Context, argv ...string) (Output, error) {
+	ctx, cancel := context.WithTimeout(ctx, commandTime)
+	defer cancel()
+	var out, errs bytes.Buffer
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	cmd.WaitDelay = time.Second
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && ctx.Err() == nil {
+		err = nil
+	}
+	return Output{out.String(), errs.String(), cmd.ProcessState.ExitCode()}, err
+}
+
+// Again is tried every againPause, for againTime in all.
+const (
+	againPause = 200 * time.Millisecond
+	againTime  = 15 * time.Second
+)
+
+// Do takes the steps, one after another, and tells each before it is taken. The first that fails is the last.
+func Do(ctx context.Context, run Runner, steps []Step, tell func(Step)) error {
+	for _, s := range steps {
+		tell(s)
+		var err error
+		switch {
+		case s.Write != nil:
+			err = s.Write.write()
+		case s.Folder != "":
+			err = os.MkdirAll(s.Folder, 0o700)
+		case s.Remove != "":
+			if err = os.Remove(s.Remove); errors.Is(err, fs.ErrNotExist) {
+				err = nil
+			}
+		case s.Tidy != "":
+			_ = os.Remove(s.Tidy) // what is in it is somebody's
+		default:
+			err = s.run(ctx, run)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s Step) run(ctx context.Context, run Runner) error {
+	for end := time.Now().Add(againTime); ; {
+		out, err := run.Run(ctx, s.Run...)
+		if err != nil {
+			return fmt.Errorf("running %s: %w", s.Run[0], err)
+		}
+		if slices.Contains(s.Again, out.Code) && time.Now().Before(end) {
+			select {
+			case <-time.After(againPause):
+				continue
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		if s.fine(out.Code) {
+			return nil
+		}
+		return &Problem{
+			Message: fmt.Sprintf("%s failed (exit code %d)", strings.TrimPrefix(s.String(), "run "), out.Code), Output: out.Stderr + out.Stdout,
+		}
+	}
+}
+
+func (s Step) fine(code int) bool {
+	if code == 0 {
+		return !slices.Contains(s.Again, 0)
+	}
+	return slices.Contains(s.Fine, code) || slices.Contains(s.Fine, anyCode)
+}
+
+// differs tells whether writing f would change anything.
+func (f *File) differs() bool {
+	info, err := os.Stat(f.Path)
+	if err != nil || !info.Mode().IsRegular() {
+		return true
+	}
+	if f.From == "" {
+		now, err := os.ReadFile(f.Path)
+		return err != nil || !bytes.Equal(now, f.Data)
+	}
+	source, err := os.Stat(f.From)
+	if err != nil || source.Size() != info.Size() {
+		return true
+	}
+	if os.SameFile(source, info) {
+		return false
+	}
+	was, err1 := os.ReadFile(f.From)
+	now, err2 := os.ReadFile(f.Path)
+	return err1 != nil || err2 != nil || !bytes.Equal(was, now)
+}
+
+// write replaces the file by rename: a program that runs cannot be written to, and half a file would be started at login.
+func (f *File) write() (err error) {
+	dir := filepath.Dir(f.Path)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("writing %s: %w", f.Path, err)
+	}
+	path := f.Path
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		path = real // people keep such files elsewhere and link to them
+	}
+	t, err := os.CreateTemp(filepath.Dir(path), ".runtimed-new-")
+	if err != nil {
+		return fmt.Errorf("writing %s: %w", f.Path, err)
+	}
+	defer func() {
+		if err != nil {
+			_ = t.Close()
+			_ = os.Remove(t.Name())
+			err = fmt.Errorf("writing %s: %w", f.Path, err)
+		}
+	}()
+	if f.From == "" {
+		_, err = t.Write(f.Data)
+	} else {
+		err = copyInto(t, f.From)
+	}
+	if err == nil {
+		err = t.Chmod(f.Mode)
+	}
+	if err == nil {
+		err = t.Sync()
+	}
+	if err == nil {
+		err = t.Close()
+	}
+	if err == nil {
+		err = os.Rename(t.Name(), path)
+	}
+	return err
+}
+
+func copyInto(t *os.File, from string) error {
+	f, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = io.Copy(t, f)
+	return err
+}
+
+// writes are the steps that write those of the files that differ.
+func writes(files []File) []Step {
+	var steps []Step
+	for i := range files {
+		if files[i].differs() {
+			steps = append(steps, Step{Write: &files[i]})
+		}
+	}
+	return steps
+}
+
+func isFile(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular()
+}

@@ -1,0 +1,248 @@
+package service
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// systemd is the user's own manager, `systemd --user`.
+type systemd struct {
+	person
+	run  Runner
+	root string // "/", but in tests
+}
+
+func (m *systemd) Name() string { return "systemd" }
+
+// dir is where the user's units are.
+func (m *systemd) dir() string {
+	base := m.env("XDG_CONFIG_HOME")
+	if !filepath.IsAbs(base) {
+		base = filepath.Join(m.env("HOME"), ".config")
+	}
+	return filepath.Join(base, "systemd", "user")
+}
+
+func (m *systemd) files(c Config) ([]File, error) {
+	files, err := units(m.dir(), c)
+	return append(slices.Clone(c.Copies), files...), err
+}
+
+func userctl(args ...string) []string { return append([]string{"systemctl", "--user"}, args...) }
+
+// unit is a unit as the manager has it.
+type unit struct {
+	state  string // ActiveState
+	file   string // UnitFileState: enabled, disabled, masked …; empty: the manager knows no such file
+	pid    int
+	reload bool // its file has changed since it was read
+}
+
+func (u unit) active() bool { return u.state == "active" || u.state == "reloading" }
+
+// idle is neither running nor about to.
+func (u unit) idle() bool { return u.state == "" || u.state == "inactive" || u.state == "failed" }
+
+func (m *systemd) look(ctx context.Context) (service, socket unit, err error) {
+	const properties = "--property=Id,ActiveState,UnitFileState,MainPID,NeedDaemonReload"
+	out, err := m.run.Run(ctx, userctl("show", properties, serviceUnit, socketUnit)...)
+	if err != nil || out.Code != 0 {
+		return service, socket, m.trouble(out, err)
+	}
+	for block := range strings.SplitSeq(out.Stdout, "\n\n") {
+		var u unit
+		id := ""
+		for line := range strings.Lines(block) {
+			name, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+			switch name {
+			case "Id":
+				id = value
+			case "ActiveState":
+				u.state = value
+			case "UnitFileState":
+				u.file = value
+			case "MainPID":
+				u.pid, _ = strconv.Atoi(value)
+			case "NeedDaemonReload":
+				u.reload = value == "yes"
+			}
+		}
+		switch id {
+		case serviceUnit:
+			service = u
+		case socketUnit:
+			socket = u
+		}
+	}
+	return service, socket, nil
+}
+
+func (m *systemd) Status(ctx context.Context, want Config) (Status, error) {
+	files, err := m.files(want)
+	if err != nil {
+		return Status{}, err
+	}
+	s := Status{
+		Manager: m.Name(), Installed: isFile(filepath.Join(m.dir(), serviceUnit)), Linger: m.linger(),
+		UpToDate: !slices.ContainsFunc(files, func(f File) bool { return f.differs() }),
+	}
+	s.Socket.Installed = isFile(filepath.Join(m.dir(), socketUnit))
+	daemon, socket := m.enabled(serviceUnit), m.enabled(socketUnit)
+	if err := m.Check(ctx); err != nil {
+		s.Trouble = err.(*Problem)
+	} else if service, sock, err := m.look(ctx); err != nil {
+		return s, err
+	} else {
+		daemon, socket = service.file == "enabled", sock.file == "enabled"
+		s.Running, s.Socket.Listening = service.active(), sock.active()
+		if s.Running {
+			s.PID = service.pid
+		}
+		s.UpToDate = s.UpToDate && !service.reload && !sock.reload
+	}
+	s.Enabled = daemon || socket
+	s.OnDemand = socket && !daemon
+	return s, nil
+}
+
+// enabled looks at the links by which a unit is enabled, for when the manager cannot be asked.
+func (m *systemd) enabled(unit string) bool {
+	_, err := os.Lstat(m.link(unit))
+	return err == nil
+}
+
+func (m *systemd) link(unit string) string {
+	target := "default.target.wants"
+	if unit == socketUnit {
+		target = "sockets.target.wants"
+	}
+	return filepath.Join(m.dir(), target, unit)
+}
+
+func (m *systemd) Serves(socket string) bool {
+	data, err := os.ReadFile(filepath.Join(m.dir(), socketUnit))
+	return err == nil && slices.ContainsFunc(bytes.Split(data, []byte("\n")), func(line []byte) bool {
+		return string(line) == "ListenStream="+unitPath(socket)
+	})
+}
+
+func (m *systemd) Install(ctx context.Context, want Config) ([]Step, error) {
+	files, err := m.files(want)
+	if err != nil {
+		return nil, err
+	}
+	var service, socket unit // as if nothing were there, where the manager cannot be asked
+	if m.Check(ctx) == nil {
+		if service, socket, err = m.look(ctx); err != nil {
+			return nil, err
+		}
+	}
+	var steps []Step
+	do := func(args ...string) { steps = append(steps, Step{Run: userctl(args...)}) }
+
+	changed := writes(files)
+	units := slices.ContainsFunc(changed, func(s Step) bool { return filepath.Dir(s.Write.Path) == m.dir() })
+	socketChanged := socket.reload || slices.ContainsFunc(changed, func(s Step) bool { return filepath.Base(s.Write.Path) == socketUnit })
+	// A socket cannot be opened anew under a daemon that has the old one.
+	if socketChanged && !(socket.idle() && service.idle()) || socket.idle() && !service.idle() {
+		do("stop", socketUnit, serviceUnit)
+		service.state, socket.state = "inactive", "inactive"
+	}
+	steps = append(steps, changed...)
+	if units || service.reload || socket.reload {
+		do("daemon-reload")
+	}
+	switch daemon, sock := service.file == "enabled", socket.file == "enabled"; {
+	case want.OnDemand && daemon:
+		do("disable", serviceUnit)
+		fallthrough
+	case want.OnDemand:
+		if !sock {
+			do("enable", socketUnit)
+		}
+	case !daemon || !sock:
+		do("enable", socketUnit, serviceUnit)
+	}
+	switch {
+	case service.active() && (len(changed) > 0 || service.reload):
+		do("restart", serviceUnit)
+	case service.active():
+	case want.OnDemand && !socket.active():
+		do("start", socketUnit)
+	case !want.OnDemand:
+		do("start", socketUnit, serviceUnit)
+	}
+	return steps, nil
+}
+
+func (m *systemd) Uninstall(ctx context.Context) ([]Step, error) {
+	var paths []string
+	for _, unit := range []string{serviceUnit, socketUnit} {
+		for _, path := range []string{filepath.Join(m.dir(), unit), m.link(unit)} {
+			if _, err := os.Lstat(path); err == nil {
+				paths = append(paths, path)
+			}
+		}
+	}
+	var steps []Step
+	if m.Check(ctx) == nil {
+		service, socket, err := m.look(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if !service.idle() || !socket.idle() {
+			steps = append(steps, Step{Run: userctl("stop", socketUnit, serviceUnit)})
+		}
+		if service.file != "" || socket.file != "" {
+			steps = append(steps, Step{Run: userctl("disable", socketUnit, serviceUnit), Fine: []int{1}}) // 1: one of the two is gone already
+		}
+	}
+	reload := len(steps) > 0
+	for _, path := range paths {
+		steps = append(steps, Step{Remove: path})
+	}
+	if reload {
+		steps = append(steps, Step{Run: userctl("daemon-reload")},
+			Step{Run: userctl("reset-failed", socketUnit, serviceUnit), Fine: []int{anyCode}}) // they may not have failed
+	}
+	return append(steps, removeCopies("linux", m.env)...), nil
+}
+
+func (m *systemd) Start(context.Context) ([]Step, error) {
+	return []Step{{Run: userctl("start", socketUnit, serviceUnit)}}, nil
+}
+
+// Stop stops both: the socket alone would start the daemon again.
+func (m *systemd) Stop(context.Context) ([]Step, error) {
+	return []Step{{Run: userctl("stop", socketUnit, serviceUnit)}}, nil
+}
+
+// Restart leaves the socket as it is: who connects meanwhile waits in its queue.
+func (m *systemd) Restart(context.Context) ([]Step, error) {
+	return []Step{{Run: userctl("restart", serviceUnit)}}, nil
+}
+
+func (m *systemd) Lacks(ctx context.Context) []string {
+	out, err := m.run.Run(ctx, userctl("show-environment")...)
+	if err != nil || out.Code != 0 {
+		return nil
+	}
+	return lacks(m.env, func(name string) bool { return strings.Contains("\n"+out.Stdout, "\n"+name+"=") })
+}
+
+// Said asks by the unit's name in any journal: root's own has no file of its own.
+func (m *systemd) Said(ctx context.Context, since time.Time) string {
+	out, err := m.run.Run(ctx, "journalctl", "--user-unit="+serviceUnit, fmt.Sprintf("--since=@%d", since.Unix()),
+		"--lines=20", "--no-pager", "--quiet", "--output=cat")
+	if err != nil {
+		return ""
+	}
+	return out.Stdout
+}

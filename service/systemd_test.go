@@ -1,0 +1,274 @@
+package service
+
+import (
+	"context"
+	"flag"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// odd has everything that some syntax gives a meaning to.
+const odd = `/home/zoë d'or/a b%h$HOME${x}"q\n`
+
+func plain() Config {
+	return Config{Program: "/home/u/.local/bin/runtimed", Socket: "/home/u/.cache/runt/runtimed.sock", Log: "/home/u/.cache/runt/runtimed.log"}
+}
+
+func strange() Config {
+	return Config{
+		Program: odd + "/runtimed", Socket: odd + "/runtimed.sock", Log: odd + "/runtimed.log",
+		Vars: []Var{{"RUNTIMED_CONFIG", odd + "/c.toml"}, {"RUNTIMED_UV_POOL_SIZE", "0"}},
+	}
+}
+
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("%s is another (-want +got; -update writes it anew):\n%s", path, diff)
+	}
+}
+
+func TestUnitFilesAreWhatTheyWere(t *testing.T) {
+	for name, c := range map[string]Config{"plain": plain(), "odd": strange()} {
+		files, err := units("/units", c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range files {
+			golden(t, name+"-"+filepath.Base(f.Path), string(f.Data))
+		}
+	}
+}
+
+// lacking skips what this machine cannot run. Where all is to be checked, nothing may be skipped.
+func lacking(t *testing.T, what string) {
+	t.Helper()
+	if os.Getenv("CI") != "" {
+		t.Fatal(what)
+	}
+	t.Skip(what)
+}
+
+func TestSystemdItselfAcceptsTheUnitFiles(t *testing.T) {
+	if _, err := exec.LookPath("systemd-analyze"); err != nil {
+		lacking(t, "systemd-analyze is not installed")
+	}
+	for _, name := range []string{"plain", `o'd d%h$HOME${x}"q\né`} {
+		t.Run(name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), name)
+			c := strange()
+			c.Program, c.Socket = filepath.Join(dir, "runtimed"), filepath.Join(dir, "s")
+			if err := os.MkdirAll(dir, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(c.Program, []byte("#!/bin/sh\n"), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			files, err := units(filepath.Join(t.TempDir(), "units"), c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			args := []string{"--user", "--man=no", "verify"}
+			for i := range files {
+				if err := files[i].write(); err != nil {
+					t.Fatal(err)
+				}
+				args = append(args, files[i].Path)
+			}
+			cmd := exec.Command("systemd-analyze", args...)
+			cmd.Env = append(os.Environ(), "XDG_RUNTIME_DIR="+t.TempDir())
+			if out, err := cmd.CombinedOutput(); err != nil || strings.Contains(string(out), filepath.Dir(files[0].Path)) {
+				t.Errorf("%v\n%s", err, out)
+			}
+		})
+	}
+}
+
+func TestWhatNoEscapeCanCarryIsRefused(t *testing.T) {
+	for _, path := range []string{"/a\nb", "/a\xffb", "/a\x7f", `/a\`, "/a "} {
+		c := plain()
+		c.Socket = path
+		if _, err := units("/units", c); err == nil {
+			t.Errorf("%q is taken", path)
+		}
+	}
+	c := plain()
+	c.Vars = []Var{{"RUNTIMED_CONFIG", "/a\nExecStart=/bin/false"}}
+	if _, err := units("/units", c); err == nil {
+		t.Error("a line end in a variable is taken")
+	}
+}
+
+// answers is a runner that knows what some commands say, by their beginning.
+type answers map[string]Output
+
+func (a answers) Run(_ context.Context, argv ...string) (Output, error) {
+	line := strings.Join(argv, " ")
+	for begin, out := range a {
+		if strings.HasPrefix(line, begin) {
+			return out, nil
+		}
+	}
+	return Output{Code: 1, Stderr: "unexpected: " + line}, nil
+}
+
+// show is what `systemctl show` says of the two units.
+func show(service, serviceFile, socket, socketFile string) answers {
+	unit := func(id, state, file string) string {
+		return "Id=" + id + "\nActiveState=" + state + "\nSubState=x\nUnitFileState=" + file + "\nNeedDaemonReload=no\n"
+	}
+	return answers{
+		"systemctl --user show --property=UnitPath": {},
+		"systemctl --user show --property=Id": {
+			Stdout: "MainPID=7\n" + unit(serviceUnit, service, serviceFile) + "\n" + unit(socketUnit, socket, socketFile),
+		},
+		"systemctl --user show-environment": {Stdout: "HTTPS_PROXY=http://p\nPATH=/bin\n"},
+	}
+}
+
+// under is a manager for a machine of the test's own, on which systemd runs.
+func under(t *testing.T, run Runner) *systemd {
+	t.Helper()
+	root := t.TempDir()
+	for _, dir := range []string{"run/systemd/system", "home", "xdg"} {
+		if err := os.MkdirAll(filepath.Join(root, dir), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	env := map[string]string{"HOME": root + "/home", "XDG_RUNTIME_DIR": root + "/xdg", "HTTPS_PROXY": "x", "SSL_CERT_FILE": "/c"}
+	return &systemd{person: person{env: func(name string) string { return env[name] }, uid: os.Getuid()}, run: run, root: root}
+}
+
+func words(m *systemd, steps []Step, err error) string {
+	var b strings.Builder
+	for _, s := range steps {
+		b.WriteString(strings.ReplaceAll(s.String(), m.env("HOME"), "~") + "\n")
+	}
+	if err != nil {
+		b.WriteString("error: " + err.Error() + "\n")
+	}
+	return b.String()
+}
+
+func TestInstallDoesWhatIsMissingAndNoMore(t *testing.T) {
+	const write = "write ~/.config/systemd/user/runtimed.service\nwrite ~/.config/systemd/user/runtimed.socket\n" +
+		"run systemctl --user daemon-reload\n"
+	const ctl = "run systemctl --user "
+	fresh, all := show("inactive", "", "inactive", ""), show("active", "enabled", "active", "enabled")
+	for _, c := range []struct {
+		what     string
+		now      answers
+		there    bool // the files, as they would be written
+		onDemand bool
+		want     string
+	}{
+		{"nothing is there", fresh, false, false,
+			write + ctl + "enable runtimed.socket runtimed.service\n" + ctl + "start runtimed.socket runtimed.service\n"},
+		{"nothing is there, on demand", fresh, false, true, write + ctl + "enable runtimed.socket\n" + ctl + "start runtimed.socket\n"},
+		{"all is there", all, true, false, ""},
+		{"the files are older", all, false, false,
+			ctl + "stop runtimed.socket runtimed.service\n" + write + ctl + "start runtimed.socket runtimed.service\n"},
+		{"it is stopped", show("inactive", "enabled", "inactive", "enabled"), true, false, ctl + "start runtimed.socket runtimed.service\n"},
+		{"it failed", show("failed", "enabled", "failed", "enabled"), true, false, ctl + "start runtimed.socket runtimed.service\n"},
+		{"it is disabled", show("active", "disabled", "active", "disabled"), true, false, ctl + "enable runtimed.socket runtimed.service\n"},
+		{"it shall be on demand from now on", all, true, true, ctl + "disable runtimed.service\n"},
+		{"on demand, and nobody has asked", show("inactive", "disabled", "active", "enabled"), true, true, ""},
+		{"the daemon lost its socket", show("active", "enabled", "failed", "enabled"), true, false,
+			ctl + "stop runtimed.socket runtimed.service\n" + ctl + "start runtimed.socket runtimed.service\n"},
+	} {
+		m := under(t, c.now)
+		if c.there {
+			files, err := m.files(plain())
+			if err == nil {
+				err = Do(t.Context(), c.now, writes(files), func(Step) {})
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		want := plain()
+		want.OnDemand = c.onDemand
+		steps, err := m.Install(t.Context(), want)
+		if diff := cmp.Diff(c.want, words(m, steps, err)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", c.what, diff)
+		}
+	}
+}
+
+func TestANewProgramIsAReasonToRestartAndNoMore(t *testing.T) {
+	m := under(t, show("active", "enabled", "active", "enabled"))
+	source := filepath.Join(t.TempDir(), "runtimed")
+	if err := os.WriteFile(source, []byte("new"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	c := plain()
+	c.Program = filepath.Join(m.env("HOME"), "bin", "runtimed")
+	c.Copies = []File{{Path: c.Program, From: source, Mode: 0o755}}
+	files, err := m.files(c)
+	if err == nil {
+		err = Do(t.Context(), m.run, writes(files[1:]), func(Step) {})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	steps, err := m.Install(t.Context(), c)
+	want := "copy " + source + " to ~/bin/runtimed\nrun systemctl --user restart runtimed.service\n"
+	if diff := cmp.Diff(want, words(m, steps, err)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestStatusTellsWhatThereIs(t *testing.T) {
+	m := under(t, show("active", "enabled", "active", "enabled"))
+	files, err := m.files(plain())
+	if err == nil {
+		err = Do(t.Context(), m.run, writes(files), func(Step) {})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := m.Status(t.Context(), plain())
+	off := false
+	want := Status{
+		Manager: "systemd", Installed: true, Enabled: true, Running: true, PID: 7,
+		Socket: SocketStatus{Installed: true, Listening: true}, UpToDate: true, Linger: &off,
+	}
+	if diff := cmp.Diff(want, s); diff != "" || err != nil {
+		t.Error(err, diff)
+	}
+	other := plain()
+	other.Vars = []Var{{"RUNTIMED_LOG_LEVEL", "debug"}}
+	if s, err := m.Status(t.Context(), other); err != nil || s.UpToDate {
+		t.Errorf("%v: older files are up to date: %+v", err, s)
+	}
+	if !m.Serves(plain().Socket) || m.Serves("/another") {
+		t.Error("the service is not known by its socket")
+	}
+	if got := strings.Join(m.Lacks(t.Context()), " "); got != "SSL_CERT_FILE" {
+		t.Errorf("a service lacks %q", got)
+	}
+}
+
+func TestOfWhatIsNotThereNothingIsUninstalled(t *testing.T) {
+	m := under(t, show("inactive", "", "inactive", ""))
+	if steps, err := m.Uninstall(t.Context()); err != nil || len(steps) > 0 {
+		t.Error(words(m, steps, err))
+	}
+}
