@@ -14,7 +14,8 @@ import (
 
 // networkTypes are file systems of other machines, as the kernel names them.
 var networkTypes = []string{
-	"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "ceph", "lustre", "gpfs", "afs", "beegfs", "fuse.sshfs", "fuse.glusterfs", "fuse.ceph", "fuse.s3fs",
+	"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "ceph", "lustre", "gpfs", "afs", "beegfs",
+	"fuse.sshfs", "fuse.glusterfs", "fuse.ceph", "fuse.s3fs",
 }
 
 // linklessTypes are those made for memory cards.

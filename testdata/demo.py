@@ -71,6 +71,7 @@ if __name__ == "__main__":
     cache.mkdir(parents=True, exist_ok=True)
     places = [tempfile.mkdtemp(prefix="runtimed-demo-", dir=cache), tempfile.mkdtemp(prefix="runtimed-")]
     os.environ |= {"RUNTIMED_CACHE_DIR": places[0], "RUNTIMED_SOCKET": os.path.join(places[1], "s"), "XDG_CONFIG_HOME": places[1]}
+    os.environ["RUNTIMED_CONDA_POOL_SIZE"] = "0"  # the demo shows uv, and a conda channel may be out of reach here
     try:
         main()
     except subprocess.CalledProcessError as error:

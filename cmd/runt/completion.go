@@ -14,7 +14,7 @@ import (
 )
 
 type completionCmd struct {
-	Shell string `arg:"" enum:"bash,zsh,fish" help:"bash, zsh or fish."`
+	Shell string `arg:"" enum:"bash,zsh,fish,powershell" help:"bash, zsh, fish or powershell."`
 }
 
 func (completionCmd) Help() string {
@@ -22,7 +22,10 @@ func (completionCmd) Help() string {
 
     source <(runt completion bash)
     source <(runt completion zsh)
-    runt completion fish | source`
+    runt completion fish | source
+    runt completion powershell | Out-String | Invoke-Expression
+
+In the file that the shell reads at its start, it is there every time.`
 }
 
 var (
@@ -32,10 +35,14 @@ var (
 	zshScript string
 	//go:embed completion.fish
 	fishScript string
+	//go:embed completion.ps1
+	powershellScript string
 )
 
 func (c *completionCmd) Run(a *app) error {
-	fmt.Fprint(a.stdout, map[string]string{"bash": bashScript, "zsh": zshScript, "fish": fishScript}[c.Shell])
+	fmt.Fprint(a.stdout, map[string]string{
+		"bash": bashScript, "zsh": zshScript, "fish": fishScript, "powershell": powershellScript,
+	}[c.Shell])
 	return nil
 }
 
@@ -62,7 +69,7 @@ func (a *app) complete(words []string) []string {
 	last, before := words[len(words)-1], joined(words[:len(words)-1])
 	node, position := a.model.Node, 0
 	var flag *kong.Flag // waits for its value
-	for _, word := range before {
+	for i, word := range before {
 		switch {
 		case flag != nil:
 			flag = nil
@@ -76,9 +83,12 @@ func (a *app) complete(words []string) []string {
 			} else if position++; node.Name == "run" {
 				return nil // the rest is another command's
 			}
+			if node.Name == "help" && node.Parent == a.model.Node {
+				return matching(helpNames(a.model.Node, plain(before[i+1:])), last, "")
+			}
 		}
 	}
-	if last == "=" { // bash takes --pool=u apart
+	if last == "=" { // bash takes --pool=u apart, and PowerShell cannot hand over an empty word
 		last = ""
 	}
 	if flag != nil {
@@ -93,12 +103,7 @@ func (a *app) complete(words []string) []string {
 	if strings.HasPrefix(last, "-") {
 		return matching(flagNames(node), last, "")
 	}
-	var names []string
-	for _, child := range node.Children {
-		if !child.Hidden {
-			names = append(names, child.Name)
-		}
-	}
+	names := visible(node)
 	if position < len(node.Positional) {
 		names = append(names, a.values(node.Positional[position])...)
 	}
@@ -116,6 +121,20 @@ func matching(words []string, typed, prefix string) (out []string) {
 		}
 	}
 	return out
+}
+
+// plain are the words that are no flags.
+func plain(words []string) []string {
+	return slices.DeleteFunc(slices.Clone(words), func(s string) bool { return strings.HasPrefix(s, "-") })
+}
+
+func visible(node *kong.Node) (names []string) {
+	for _, child := range node.Children {
+		if !child.Hidden {
+			names = append(names, child.Name)
+		}
+	}
+	return names
 }
 
 func childOf(node *kong.Node, name string) *kong.Node {

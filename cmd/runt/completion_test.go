@@ -1,11 +1,13 @@
 package main
 
 import (
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 func complete(t *testing.T, words ...string) string {
@@ -18,23 +20,31 @@ func complete(t *testing.T, words ...string) string {
 	return strings.Join(strings.Fields(out.String()), " ")
 }
 
-func TestComplete(t *testing.T) {
+func TestTheWordsOfACommandCompleteIt(t *testing.T) {
 	for _, tt := range []struct {
 		words []string
 		want  string
 	}{
-		{nil, "pool env run daemon config rpc completion version"},
-		{[]string{""}, "pool env run daemon config rpc completion version"},
-		{[]string{"d"}, "daemon"},
+		{[]string{"po"}, "pool"},
+		{[]string{"comp"}, "completion"},
+		{[]string{"__"}, ""}, // hidden
 		{[]string{"daemon", "s"}, "start stop"},
-		{[]string{"--json", "daemon", ""}, "info start stop logs reload"},
+		{[]string{"--json", "daemon", "l"}, "logs log-level"},
+		{[]string{"daemon", "logs", "--level", ""}, "debug info warn error"},
+		{[]string{"daemon", "logs", "-f", "--level=w"}, "--level=warn"},
+		{[]string{"daemon", "log-level", ""}, "debug info warn error"},
+		{[]string{"bugreport", "--output", ""}, ""}, // the shell offers files
+		{[]string{"help", "e"}, "env exit-codes environment"},
+		{[]string{"help", "--json", "pool", "r"}, "release"},
+		{[]string{"help", "exit-codes", ""}, ""},
 		{[]string{"pool", "acquire", "--"}, "--help --json --version --pool --wait --no-start --owner-pid --label"},
 		{[]string{"daemon", "start", "--a"}, ""}, // hidden
 		{[]string{"env", "list", "--state", "re"}, "ready removing"},
 		{[]string{"env", "list", "--state=w"}, "--state=warming"},
-		{[]string{"env", "list", "--state", "=", "w"}, "warming"}, // as bash takes it apart
-		{[]string{"env", "list", "--state", "="}, "warming ready leased removing"},
-		{[]string{"completion", ""}, "bash zsh fish"},
+		{[]string{"env", "list", "--state", "=", "w"}, "warming"},                  // as bash takes it apart
+		{[]string{"env", "list", "--state", "="}, "warming ready leased removing"}, // and PowerShell an empty word
+		{[]string{"daemon", "="}, strings.Join(strings.Fields(complete(t, "daemon", "")), " ")},
+		{[]string{"completion", ""}, "bash zsh fish powershell"},
 		{[]string{"rpc", "pool.re"}, "pool.release"},
 		{[]string{"pool", "status", "--pool", ""}, ""}, // no daemon to ask
 		{[]string{"run", "python", "--"}, ""},          // another command's words
@@ -48,8 +58,8 @@ func TestComplete(t *testing.T) {
 	}
 }
 
-// The shells load their scripts, and bash, which every machine here has, completes with it.
-func TestCompletionScripts(t *testing.T) {
+// Bash is on every machine here; the others are tried where they are.
+func TestTheShellsCompleteWithTheirScripts(t *testing.T) {
 	dir := t.TempDir()
 	shells := map[string][]string{
 		"bash": {"--norc", "-c", `
@@ -71,6 +81,13 @@ func TestCompletionScripts(t *testing.T) {
 			complete -C "runt da" | string join " "
 			complete -C "runt env list --state " | sort -r | string join " "
 			echo complete -o default -F _runt runt`},
+		"pwsh": {"-NoProfile", "-NonInteractive", "-Command", `
+			runt completion powershell | Out-String | Invoke-Expression
+			function ask($line) { ([System.Management.Automation.CommandCompletion]::CompleteInput($line, $line.Length, $null).CompletionMatches |
+				ForEach-Object CompletionText) -join ' ' }
+			ask 'runt da'
+			ask 'runt env list --state '
+			'complete -o default -F _runt runt'`},
 	}
 	for shell, args := range shells {
 		t.Run(shell, func(t *testing.T) {
@@ -88,5 +105,45 @@ func TestCompletionScripts(t *testing.T) {
 				t.Errorf("%v\n%s", err, out)
 			}
 		})
+	}
+}
+
+// PowerShell is on no machine of ours: the parts of its script that the others' tests show to matter are there.
+func TestThePowerShellScriptAsksTheSameBackEnd(t *testing.T) {
+	var out strings.Builder
+	if code := run([]string{"completion", "powershell"}, nil, &out, &out); code != 0 {
+		t.Fatal(out.String())
+	}
+	for _, part := range []string{"Register-ArgumentCompleter -Native -CommandName 'runt'", "__complete '--' @words", "else { '=' }"} {
+		if !strings.Contains(out.String(), part) {
+			t.Errorf("it has no %s", part)
+		}
+	}
+	for _, pair := range []string{"()", "{}", "[]"} {
+		if open, shut := strings.Count(out.String(), pair[:1]), strings.Count(out.String(), pair[1:]); open != shut {
+			t.Errorf("it has %d of %s and %d of %s", open, pair[:1], shut, pair[1:])
+		}
+	}
+}
+
+func TestADaemonThatHangsDoesNotKeepTheShellWaiting(t *testing.T) {
+	dir, err := os.MkdirTemp("", "runt") // a socket's path must be short
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	ln, err := net.Listen("unix", filepath.Join(dir, "s"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close() // nobody accepts: connecting works, and no answer ever comes
+	t.Setenv("RUNTIMED_SOCKET", filepath.Join(dir, "s"))
+	var out strings.Builder
+	since := time.Now()
+	if code := run([]string{"__complete", "--", "pool", "status", "--pool", ""}, nil, &out, &out); code != 0 || out.String() != "" {
+		t.Errorf("exit %d, %s", code, out.String())
+	}
+	if took := time.Since(since); took > time.Second { // 200 ms, and what a busy machine adds
+		t.Errorf("it took %s", took)
 	}
 }

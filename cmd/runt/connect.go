@@ -32,11 +32,14 @@ func (a *app) connect(notify notifyFunc) (*rpc.Client, rpc.Info, error) {
 		c.Close()
 		return nil, info, otherVersion(info)
 	}
+	if info.Replaced {
+		a.hint("the daemon's program was replaced; runt daemon restart brings the new one in")
+	}
 	return c, info, nil
 }
 
 func otherVersion(info rpc.Info) error {
-	older, update := "runtimed", "stop the old one with: runt daemon stop"
+	older, update := "runtimed", "swap it for the daemon of this runt: runt daemon restart"
 	if info.Protocol > rpc.Protocol {
 		older, update = "runt", "update runt to the version of the daemon: "+info.Version
 	}
@@ -59,13 +62,24 @@ func (a *app) meet(ctx context.Context, notify notifyFunc) (*rpc.Client, rpc.Inf
 			return c, info, late(err, path, answerTime)
 		}
 		if tries == 5 {
-			return nil, info, failed("who listens on %s closes the connection without an answer", path)
+			return nil, info, a.hangsUp(path)
 		}
 		select { // a daemon that is just ending does so; a moment later it is gone
 		case <-time.After(50 * time.Millisecond):
 		case <-ctx.Done():
 		}
 	}
+}
+
+// hangsUp is for connections that are closed without an answer. So does a service manager whose daemon ends at once.
+func (a *app) hangsUp(path string) error {
+	m := a.managed()
+	if m == nil {
+		return failed("who listens on %s closes the connection without an answer", path)
+	}
+	f := failure{code: exitUnreachable}.says("the service's daemon ends as soon as it is started")
+	f.quote(rpc.Name, a.said(m, time.Now().Add(-answerTime)))
+	return f.orHint("see why with: runt daemon logs")
 }
 
 func greet(ctx context.Context, path string, notify notifyFunc) (*rpc.Client, rpc.Info, error) {

@@ -3,18 +3,23 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"os"
+	"runtime"
 	"strings"
 	"time"
 
+	"runtimed/config"
 	"runtimed/rpc"
 )
 
 type daemonCmd struct {
-	Info   daemonInfoCmd   `cmd:"" help:"Print who answers on the socket."`
-	Start  daemonStartCmd  `cmd:"" help:"Start the daemon in the background, unless it runs."`
-	Stop   daemonStopCmd   `cmd:"" help:"Stop the daemon, if it runs. Environments in use stay in use."`
-	Logs   daemonLogsCmd   `cmd:"" help:"Print the daemon's log."`
-	Reload daemonReloadCmd `cmd:"" help:"Have the daemon read its configuration again."`
+	Info   daemonInfoCmd     `cmd:"" help:"Print who answers on the socket."`
+	Start  daemonStartCmd    `cmd:"" help:"Start the daemon in the background, unless it runs."`
+	Stop   daemonStopCmd     `cmd:"" help:"Stop the daemon, if it runs. Environments in use stay in use."`
+	Again  daemonRestartCmd  `cmd:"" name:"restart" help:"Start the daemon anew, as after an upgrade. Environments in use stay in use."`
+	Logs   daemonLogsCmd     `cmd:"" help:"Print the daemon's log."`
+	Level  daemonLogLevelCmd `cmd:"" name:"log-level" help:"Have the daemon log more, or less."`
+	Reload daemonReloadCmd   `cmd:"" help:"Have the daemon read its configuration again."`
 }
 
 type daemonInfoCmd struct{}
@@ -32,18 +37,33 @@ type daemonStartCmd struct {
 }
 
 func (c *daemonStartCmd) Run(a *app) error {
-	done := "started"
-	switch client, _, err := a.connect(nil); {
-	case err == nil:
-		client.Close()
-		done = "already running"
-	case rpc.KindOf(err) != rpc.KindUnreachable:
-		return err
-	default:
-		if err := a.start(c.Auto); err != nil {
+	if m := a.managed(); m != nil {
+		if done, err := a.startService(m); done || err != nil {
 			return err
 		}
 	}
+	client, info, err := a.meet(a.ctx, nil)
+	if rpc.KindOf(err) == rpc.KindUnreachable {
+		if err := a.start(c.Auto); err != nil {
+			return err
+		}
+		return a.tellDaemon("started")
+	}
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	switch {
+	case info.Protocol != rpc.Protocol:
+		return otherVersion(info)
+	case info.StartedBy == rpc.StartedByCommand && !c.Auto: // it would end by itself, and now somebody wants it to stay
+		return a.swap(client, info, true)
+	}
+	return a.tellDaemon("already running")
+}
+
+// tellDaemon says what was done, and prints who answers now.
+func (a *app) tellDaemon(done string) error {
 	return ask(a, rpc.MethodInfo, nil, func(i rpc.Info) {
 		fmt.Fprintf(a.stdout, "%s: pid %d, socket %s\n", done, i.PID, i.Socket)
 	})
@@ -56,6 +76,11 @@ type daemonStopCmd struct{}
 
 // A daemon of any version can be stopped: that is how one makes place for another.
 func (daemonStopCmd) Run(a *app) error {
+	if m := a.managed(); m != nil { // a socket that is left would start it again
+		if done, err := a.stopService(m); done || err != nil {
+			return err
+		}
+	}
 	c, info, err := a.meet(a.ctx, nil)
 	if rpc.KindOf(err) == rpc.KindUnreachable {
 		if a.json {
@@ -68,10 +93,22 @@ func (daemonStopCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
+	raw, err := a.shutdown(c, info)
+	if err != nil {
+		return err
+	}
+	if info.StartedBy == rpc.StartedByService {
+		a.hint("its service manager may start it again, and cannot be reached from here; in a session of your own: runt service stop")
+	}
+	return answer(a, raw, func(rpc.None) { fmt.Fprintf(a.stdout, "stopped: pid %d\n", info.PID) })
+}
+
+// shutdown ends a daemon and waits until it is gone. It closes c.
+func (a *app) shutdown(c *rpc.Client, info rpc.Info) (json.RawMessage, error) {
 	raw, err := a.call(c, rpc.MethodShutdown, rpc.None{}, 0)
 	c.Close()
 	if err != nil && rpc.KindOf(err) != rpc.KindShuttingDown {
-		return err
+		return nil, err
 	}
 	for deadline := time.Now().Add(stopTime); ; {
 		other, now, err := a.meet(a.ctx, nil)
@@ -83,19 +120,88 @@ func (daemonStopCmd) Run(a *app) error {
 			break
 		}
 		if time.Now().After(deadline) {
-			return failed("the daemon (pid %d) still runs %s after it was asked to stop", info.PID, stopTime).
+			return nil, failed("the daemon (pid %d) still runs %s after it was asked to stop", info.PID, stopTime).
 				withHint("see what it does with: runt daemon logs")
 		}
 		select {
 		case <-time.After(20 * time.Millisecond):
 		case <-a.ctx.Done():
-			return a.ctx.Err()
+			return nil, a.ctx.Err()
 		}
 	}
 	if raw == nil {
 		raw = json.RawMessage("{}")
 	}
-	return answer(a, raw, func(rpc.None) { fmt.Fprintf(a.stdout, "stopped: pid %d\n", info.PID) })
+	return raw, nil
+}
+
+type daemonRestartCmd struct{}
+
+// A daemon of any version can be swapped for that of this runt.
+func (daemonRestartCmd) Run(a *app) error {
+	if m := a.managed(); m != nil {
+		if done, err := a.restartService(m); done || err != nil {
+			return err
+		}
+	}
+	c, info, err := a.meet(a.ctx, nil)
+	if rpc.KindOf(err) == rpc.KindUnreachable {
+		if err := a.start(false); err != nil {
+			return err
+		}
+		return a.tellDaemon("started")
+	}
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	return a.swap(c, info, false)
+}
+
+// swap ends a daemon and starts another: one that stays, or one like the old.
+func (a *app) swap(c *rpc.Client, info rpc.Info, stay bool) error {
+	args, err := a.likeBefore(info)
+	if err != nil {
+		return err // while the old one still runs
+	}
+	if _, err := daemonProgram(); err != nil {
+		return err
+	}
+	if _, err := a.shutdown(c, info); err != nil {
+		return err
+	}
+	if err := a.start(info.StartedBy == rpc.StartedByCommand && !stay, args...); err != nil {
+		return err
+	}
+	if stay {
+		return a.tellDaemon("running to stay")
+	}
+	return a.tellDaemon("restarted")
+}
+
+// likeBefore are the flags by which a new daemon reads the configuration that the old one had, and has its environments, where
+// this shell would choose others.
+func (a *app) likeBefore(info rpc.Info) ([]string, error) {
+	var args []string
+	flags := config.Flags{}
+	if path, err := config.FilePath(flags, a.env); (err != nil || path != info.ConfigPath) && exists(info.ConfigPath) {
+		flags.Config = info.ConfigPath
+		args = append(args, "--config="+info.ConfigPath)
+	}
+	cfg, err := config.Load(flags, a.env)
+	if err != nil {
+		return nil, err
+	}
+	state := cfg.CacheDir
+	if state == "" {
+		state, _ = rpc.StateDir(runtime.GOOS, a.env)
+	}
+	now, err1 := os.Stat(state)
+	was, err2 := os.Stat(info.StateDir)
+	if err2 == nil && (err1 != nil || !os.SameFile(now, was)) {
+		args = append(args, "--cache-dir="+info.StateDir)
+	}
+	return args, nil
 }
 
 type daemonReloadCmd struct{}

@@ -1,135 +1,147 @@
 package main
 
 import (
-	"errors"
-	"io"
+	"context"
+	"encoding/json"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"time"
+
+	"runtimed/rpc"
 )
 
 type daemonLogsCmd struct {
-	Follow bool `short:"f" help:"Go on printing as the log grows."`
-	Lines  int  `short:"n" default:"50" help:"Begin with this many of the last lines (default: ${default})."`
+	Follow bool    `short:"f" help:"Go on printing as the log grows."`
+	Lines  int     `short:"n" default:"50" help:"Begin with this many of the last lines (default: ${default})."`
+	Level  string  `enum:",debug,info,warn,error" default:"" placeholder:"LEVEL" help:"Only what is this grave: debug, info, warn or error."`
+	Since  *moment `placeholder:"TIME" help:"Only what is not older: like 30m, 2h or 7d, or 15:04, 2006-01-02 or 2006-01-02T15:04."`
 }
 
 func (daemonLogsCmd) Help() string {
-	return "With --json the lines are printed as they are in the file."
+	return "The log is in a file, or in the journal where systemd runs the daemon. " +
+		"With --json the lines are printed as they are in the file, and those of the journal in the same shape."
 }
 
-// followEvery is how often a log that is followed is looked at.
-const followEvery = 200 * time.Millisecond
+// logSource is where a log is: a file, or the journal.
+type logSource interface {
+	// last are the last n lines that the filter keeps, and there is none of them is no error unless there is no log at all.
+	last(a *app, n int, f logFilter) ([][]byte, error)
+	// follow writes what comes after those. It ends with the context, or when nobody reads any more.
+	follow(a *app, out *logText) error
+}
 
-// The log is read from its file, beside the socket: it has most to tell when no daemon answers.
 func (c *daemonLogsCmd) Run(a *app) error {
-	socket, err := a.socket()
+	src, err := a.logSource()
 	if err != nil {
 		return err
 	}
-	path := filepath.Join(filepath.Dir(socket), "runtimed.log")
-	f, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) && !c.Follow {
-		return failed("there is no log at %s yet", path).withHint("start a daemon with: runt daemon start")
+	filter := logFilter{least: levels[c.Level]}
+	if c.Since != nil {
+		filter.since = c.Since.Time
 	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	lines, err := src.last(a, max(0, c.Lines), filter)
+	if err != nil && !(c.Follow && isNoLog(err)) {
 		return err
 	}
-	var out io.Writer = a.stdout
-	if !a.json {
-		text := &logText{w: a.stdout}
-		defer text.flush()
-		out = text
+	out := &logText{w: a.stdout, json: a.json, filter: filter}
+	for _, line := range lines {
+		out.print(line)
 	}
-	if f != nil {
-		if err := tail(out, f, max(0, c.Lines)); err != nil {
-			f.Close()
-			return err
-		}
-	}
-	if c.Follow {
-		return follow(a, out, path, f)
-	}
-	return f.Close()
-}
-
-// tail copies the last n lines and leaves f at its end.
-func tail(w io.Writer, f *os.File, n int) error {
-	end, err := f.Seek(0, io.SeekEnd)
-	if err != nil {
-		return err
-	}
-	start, err := lastLinesAt(f, end, n)
-	if err != nil {
-		return err
-	}
-	if _, err := f.Seek(start, io.SeekStart); err != nil {
-		return err
-	}
-	_, err = io.Copy(w, f)
-	return err
-}
-
-// lastLinesAt is where the last n lines before end begin.
-func lastLinesAt(r io.ReaderAt, end int64, n int) (int64, error) {
-	buf := make([]byte, 32<<10)
-	for pos := end; pos > 0 && n > 0; {
-		size := min(int64(len(buf)), pos)
-		pos -= size
-		if _, err := r.ReadAt(buf[:size], pos); err != nil {
-			return 0, err
-		}
-		for i := size - 1; i >= 0; i-- {
-			// The newline that ends the last line begins none.
-			if buf[i] != '\n' || pos+i+1 == end {
-				continue
-			}
-			if n--; n == 0 {
-				return pos + i + 1, nil
-			}
-		}
-	}
-	if n > 0 {
-		end = 0
-	}
-	return end, nil
-}
-
-// follow copies what is added, and goes over to the next file when the log is rotated. It ends with the context.
-func follow(a *app, out io.Writer, path string, f *os.File) error {
-	for a.stdout.err == nil {
-		if f != nil {
-			if _, err := io.Copy(out, f); err != nil {
-				return err
-			}
-			if replaced(path, f) {
-				io.Copy(out, f) // what came in between
-				f.Close()
-				f = nil
-			}
-		}
-		if f == nil {
-			if next, err := os.Open(path); err == nil {
-				f = next
-				continue
-			}
-		}
-		select {
-		case <-time.After(followEvery):
-		case <-a.ctx.Done():
-			return errEnough
-		}
+	if c.Follow && a.stdout.err == nil {
+		return src.follow(a, out)
 	}
 	return nil
 }
 
-// replaced tells whether another file is at path by now, or this one was cut short.
-func replaced(path string, f *os.File) bool {
-	old, err := f.Stat()
-	now, nerr := os.Stat(path)
-	if err != nil || nerr != nil {
-		return false
+// logAskTime is how long we ask a daemon where its log is: who looks at a log may do so because the daemon hangs.
+const logAskTime = 500 * time.Millisecond
+
+// logSource asks the daemon. Where none answers, the log is in the journal if there is a service that has written there
+// last, and else in the file beside the socket: it has most to tell when no daemon answers.
+func (a *app) logSource() (logSource, error) {
+	path, err := a.logFile()
+	if err != nil {
+		return nil, err
 	}
-	pos, _ := f.Seek(0, io.SeekCurrent)
-	return !os.SameFile(old, now) || now.Size() < pos
+	ctx, cancel := context.WithTimeout(a.ctx, logAskTime)
+	defer cancel()
+	if c, info, err := a.meet(ctx, nil); err == nil {
+		c.Close()
+		switch info.Log {
+		case "": // of an older daemon
+		case rpc.LogJournal:
+			return &journal{}, nil
+		default:
+			return &fileLog{path: info.Log}, nil
+		}
+	}
+	if unit := userUnit(a.env); unit != "" && exists(unit) && a.journalIsNewer(path) {
+		return &journal{}, nil
+	}
+	return &fileLog{path: path}, nil
+}
+
+// journalIsNewer tells whether the last word of a daemon is in the journal and not in the file: it may have run by hand since.
+func (a *app) journalIsNewer(path string) bool {
+	lines, err := (&journal{}).last(a, 1, logFilter{})
+	info, ferr := os.Stat(path)
+	if err != nil || ferr != nil {
+		return err == nil
+	}
+	var told struct{ Time time.Time }
+	return len(lines) > 0 && json.Unmarshal(lines[0], &told) == nil && told.Time.After(info.ModTime())
+}
+
+// logFile is where a daemon writes that no systemd runs.
+func (a *app) logFile() (string, error) {
+	dir, err := a.besideSocket()
+	return filepath.Join(dir, "runtimed.log"), err
+}
+
+// besideSocket is the folder of the daemon's lock, log and daemon.json.
+func (a *app) besideSocket() (string, error) {
+	if runtime.GOOS == "windows" { // a pipe is in no folder
+		return rpc.StateDir(runtime.GOOS, a.env)
+	}
+	socket, err := a.socket()
+	return filepath.Dir(socket), err
+}
+
+// userUnit is the file of the user's own service.
+func userUnit(env func(string) string) string {
+	if runtime.GOOS != "linux" {
+		return ""
+	}
+	dir := env("XDG_CONFIG_HOME")
+	if !filepath.IsAbs(dir) {
+		if env("HOME") == "" {
+			return ""
+		}
+		dir = filepath.Join(env("HOME"), ".config")
+	}
+	return filepath.Join(dir, "systemd", "user", "runtimed.service")
+}
+
+// errNoLog is that there is no log yet.
+type errNoLog struct{ *failure }
+
+func (e errNoLog) Unwrap() error { return e.failure }
+
+func isNoLog(err error) bool { _, is := err.(errNoLog); return is }
+
+func noLog(path string) error {
+	return errNoLog{failed("there is no log at %s yet", path).withHint("start a daemon with: runt daemon start")}
+}
+
+// older are the files that were put aside, the newest first. Their names begin with their time.
+func older(path string) []string {
+	ext := filepath.Ext(path)
+	all, _ := fs.Glob(os.DirFS(filepath.Dir(path)), filepath.Base(path[:len(path)-len(ext)])+"-*"+ext)
+	out := make([]string, 0, len(all))
+	for i := len(all) - 1; i >= 0; i-- {
+		out = append(out, filepath.Join(filepath.Dir(path), all[i]))
+	}
+	return out
 }

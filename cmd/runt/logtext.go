@@ -4,37 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"io"
 	"strings"
 	"time"
 )
-
-// logText turns the log's JSON lines into lines for people.
-type logText struct {
-	w    io.Writer
-	rest []byte // a line whose end has not come yet
-}
-
-func (t *logText) Write(p []byte) (int, error) {
-	t.rest = append(t.rest, p...)
-	for {
-		line, rest, whole := bytes.Cut(t.rest, []byte("\n"))
-		if !whole {
-			return len(p), nil
-		}
-		t.rest = rest
-		if _, err := fmt.Fprintln(t.w, logLine(line)); err != nil {
-			return 0, err
-		}
-	}
-}
-
-func (t *logText) flush() {
-	if len(t.rest) > 0 {
-		fmt.Fprintln(t.w, logLine(t.rest))
-	}
-	t.rest = nil
-}
 
 // logLine is "time LEVEL message name=value…"; what is no JSON, a crash for one, is left as it is.
 func logLine(line []byte) string {

@@ -24,11 +24,16 @@ type cli struct {
 	Env        envCmd        `cmd:"" help:"List environments and clean up what nobody needs."`
 	Run        runCmd        `cmd:"" help:"Run a command in an environment of its own."`
 	Daemon     daemonCmd     `cmd:"" help:"Start, stop and look at the daemon."`
+	Service    serviceCmd    `cmd:"" help:"Have the daemon start at login."`
+	Doctor     doctorCmd     `cmd:"" help:"Look for what is wrong, and say what to do."`
 	Config     configCmd     `cmd:"" help:"Show and check the configuration."`
 	RPC        rpcCmd        `cmd:"" name:"rpc" help:"Call a method of the daemon."`
 	Completion completionCmd `cmd:"" help:"Print what makes a shell complete runt's commands."`
 	Ver        versionCmd    `cmd:"" name:"version" help:"Print the version."`
+	Bugreport  bugreportCmd  `cmd:"" help:"Write an archive that helps to find a fault, without passwords."`
+	Help       helpCmd       `cmd:"" help:"Explain a command, the exit codes, the environment variables or the configuration."`
 	Complete   completeCmd   `cmd:"" name:"__complete" hidden:"" passthrough:""`
+	Man        manCmd        `cmd:"" name:"__man" hidden:""`
 }
 
 // app is what every command gets.

@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 
 	"runtimed/rpc"
 )
@@ -59,27 +58,26 @@ func (c *runCmd) Run(a *app) error {
 	return failure{code: exitNotExecutable}.says("%s: %v", argv[0], err)
 }
 
-// become replaces runt by the command. Signals that came in between have the command's own meaning.
-func become(program string, argv, environ []string) error {
-	return syscall.Exec(program, argv, environ)
-}
-
 // activated merges what activation means into an environment.
 func activated(environ []string, env rpc.Env) []string {
 	out := make([]string, 0, len(environ)+len(env.Variables)+1)
 	path, hasPath := "", false
+	changed := map[string]bool{}
+	for name := range env.Variables {
+		changed[foldVariable(name)] = true
+	}
 	for _, pair := range environ {
 		name, v, _ := strings.Cut(pair, "=")
-		if name == "PATH" {
+		if sameVariable(name, "PATH") {
 			path, hasPath = v, true
 			continue
 		}
-		if _, changed := env.Variables[name]; !changed {
+		if !changed[foldVariable(name)] {
 			out = append(out, pair)
 		}
 	}
 	for name, v := range env.Variables {
-		if name == "PATH" && v != nil {
+		if sameVariable(name, "PATH") && v != nil {
 			path, hasPath = *v, true
 		} else if v != nil {
 			out = append(out, name+"="+*v)
@@ -92,50 +90,13 @@ func activated(environ []string, env rpc.Env) []string {
 	return append(out, "PATH="+strings.Join(dirs, string(os.PathListSeparator)))
 }
 
+func sameVariable(a, b string) bool { return foldVariable(a) == foldVariable(b) }
+
 func value(environ []string, name string) string {
 	for _, pair := range environ {
-		if k, v, _ := strings.Cut(pair, "="); k == name {
+		if k, v, _ := strings.Cut(pair, "="); sameVariable(k, name) {
 			return v
 		}
 	}
 	return ""
-}
-
-// lookUp finds a command as a shell does. It tells "not there" from "there, but not to be run".
-func lookUp(name, path string) (string, error) {
-	if name == "" {
-		return "", fs.ErrNotExist
-	}
-	if strings.ContainsRune(name, filepath.Separator) {
-		return name, executable(name)
-	}
-	refused := error(fs.ErrNotExist)
-	for _, dir := range filepath.SplitList(path) {
-		candidate := filepath.Join(dir, name)
-		if dir == "" || dir == "." {
-			candidate = "." + string(filepath.Separator) + name
-		}
-		err := executable(candidate)
-		if err == nil {
-			return candidate, nil
-		}
-		if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR) {
-			refused = err
-		}
-	}
-	return "", refused
-}
-
-func executable(path string) error {
-	info, err := os.Stat(path)
-	var pe *fs.PathError
-	switch {
-	case errors.As(err, &pe):
-		return pe.Err
-	case info.IsDir():
-		return syscall.EISDIR
-	case info.Mode()&0o111 == 0:
-		return syscall.EACCES
-	}
-	return nil
 }

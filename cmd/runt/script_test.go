@@ -61,6 +61,7 @@ func setup(e *testscript.Env) error {
 	e.Setenv("RUNTIMED_SOCKET", filepath.Join(dir, "s"))
 	e.Setenv("RUNTIMED_NO_START", "1")
 	e.Setenv("RUNTIMED_UV_POOL_SIZE", "0")
+	e.Setenv("RUNTIMED_CONDA_POOL_SIZE", "0")
 	return nil
 }
 

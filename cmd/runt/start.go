@@ -44,15 +44,15 @@ func (a *app) connectOrStart(p *progress) (*rpc.Client, error) {
 
 // start has a daemon running when it returns nil, whoever started it. A child that ends at once may have lost the
 // lock to another starter's, so we go on dialling; or to one that is just stopping, so after a while we start another.
-func (a *app) start(auto bool) error {
-	if _, err := config.Load(config.Flags{}, a.env); err != nil {
+func (a *app) start(auto bool, flags ...string) error {
+	if _, err := config.Load(config.Flags{}, a.env); err != nil && len(flags) == 0 {
 		return err // at once, and in its own words
 	}
 	program, err := daemonProgram()
 	if err != nil {
 		return err
 	}
-	args := []string{"run"}
+	args := append([]string{"run"}, flags...)
 	if auto {
 		args = append(args, "--auto")
 	}
@@ -179,11 +179,14 @@ func (d *daemon) failure(message string) error {
 // lockHeld tells whether a living process is named in the lock file. It may be wrong (the number may be another
 // process's by now), so it only decides how long we try.
 func (a *app) lockHeld() bool {
-	path, err := a.socket()
+	dir, err := a.besideSocket()
 	if err != nil {
 		return false
 	}
-	data, err := os.ReadFile(filepath.Join(filepath.Dir(path), "daemon.lock"))
+	data, err := os.ReadFile(filepath.Join(dir, "daemon.lock"))
+	if lockedAgainst(err) {
+		return true
+	}
 	text := strings.TrimSpace(string(data))
 	if err != nil || text == "" {
 		return false

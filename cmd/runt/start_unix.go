@@ -9,4 +9,7 @@ func detached() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setsid: true}
 
 func alive(pid int) bool { return pid > 0 && syscall.Kill(pid, 0) != syscall.ESRCH }
 
+// lockedAgainst says whether a lock keeps a file from being read; here it keeps others from locking it only.
+func lockedAgainst(error) bool { return false }
+
 func processGroup() int { return syscall.Getpgrp() }

@@ -1,12 +1,31 @@
 package main
 
-import "syscall"
+import (
+	"errors"
+	"syscall"
 
+	"golang.org/x/sys/windows"
+)
+
+// detached gives the daemon no console, so that no window's end is its end.
 func detached() *syscall.SysProcAttr {
-	const detachedProcess = 0x8
-	return &syscall.SysProcAttr{CreationFlags: detachedProcess | syscall.CREATE_NEW_PROCESS_GROUP}
+	return &syscall.SysProcAttr{CreationFlags: windows.DETACHED_PROCESS | windows.CREATE_NEW_PROCESS_GROUP}
 }
 
-func alive(int) bool { return true }
+func alive(pid int) bool {
+	if pid <= 0 {
+		return false
+	}
+	process, err := windows.OpenProcess(windows.SYNCHRONIZE, false, uint32(pid))
+	if err != nil {
+		return errors.Is(err, windows.ERROR_ACCESS_DENIED)
+	}
+	defer windows.CloseHandle(process)
+	event, err := windows.WaitForSingleObject(process, 0)
+	return err == nil && event == uint32(windows.WAIT_TIMEOUT)
+}
+
+// lockedAgainst says whether a lock keeps a file from being read.
+func lockedAgainst(err error) bool { return errors.Is(err, windows.ERROR_LOCK_VIOLATION) }
 
 func processGroup() int { return 0 }

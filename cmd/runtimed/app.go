@@ -13,23 +13,32 @@ import (
 
 	"runtimed/config"
 	"runtimed/pool"
+	"runtimed/rpc"
 )
 
 // stopTime is what a clean stop may take, whatever is going on.
 const stopTime = 4 * time.Second
 
+// feeds is how many times the watchdog is fed in the time after which it bites.
+const feeds = 4
+
 // daemon is what the parts share, and what main waits on.
 type daemon struct {
 	flags   config.Flags
-	auto    bool
 	at      paths
+	by      managed
+	passed  *passed // nil unless a service manager listens for us
+	program program
 	log     *zap.Logger
-	level   zap.AtomicLevel
+	book    logbook // that log writes
+	notify  notifier
 	cfg     atomic.Pointer[config.Config] // in force
 	started time.Time
+	begun   bool // the log is ours
 
 	stop   chan int      // an exit code: the daemon shall end
 	reload chan struct{} // the configuration shall be read again
+	pulse  chan struct{} // the pools' loop runs
 }
 
 // end asks main to stop the daemon; only the first one counts.
@@ -38,6 +47,13 @@ func (d *daemon) end(code int) {
 	case d.stop <- code:
 	default:
 	}
+}
+
+// begin is the first line of each run. The log belongs to who has the lock beside it, so before that nothing is written.
+func (d *daemon) begin() {
+	d.begun = true
+	d.log.Info("starting", zap.String("version", rpc.Version()), zap.Int("pid", pid), zap.String("config", d.cfg.Load().Path),
+		zap.String("state", d.at.state), zap.String("started_by", d.by.by), zap.String("program", d.program.path))
 }
 
 // newApp is the list of parts. They start in the order in which they need each other: locks, pools, socket; and stop in reverse.
@@ -49,7 +65,10 @@ func parts(d *daemon) fx.Option {
 		fx.Provide(
 			func(lc fx.Lifecycle, d *daemon) (*locks, error) { // at once: who does not get them must touch nothing
 				l := newLocks(d.at)
-				if err := l.take(d.log); err != nil {
+				if d.passed != nil {
+					l.patience = managedPatience
+				}
+				if err := l.take(d.log, d.begin); err != nil {
 					return nil, err
 				}
 				lc.Append(fx.StopHook(l.free))
@@ -81,22 +100,45 @@ func parts(d *daemon) fx.Option {
 			l := &fxevent.ZapLogger{Logger: d.log}
 			l.UseLogLevel(zapcore.DebugLevel)
 			l.UseErrorLevel(zapcore.DebugLevel) // main says what went wrong
-			return l
+			return begun{l, d}
 		}),
 	)
+}
+
+// begun keeps what fx tells before the log is ours.
+type begun struct {
+	fxevent.Logger
+	d *daemon
+}
+
+func (b begun) LogEvent(e fxevent.Event) {
+	if b.d.begun {
+		b.Logger.LogEvent(e)
+	}
 }
 
 // pools is the manager and what it was made of.
 type pools struct {
 	*pool.Manager
-	uv *pool.UV
+	uv    *pool.UV
+	conda *pool.Conda
 }
 
 func newPools(d *daemon) (*pools, error) {
 	cfg := d.cfg.Load()
 	uv := pool.NewUV(d.at.state, uvConfig(cfg), os.Environ(), d.log.Named("uv"))
-	m, err := pool.New(poolConfig(cfg, d.at.state), map[string]pool.Builder{pool.KindUV: uv}, d.log.Named("pool"))
-	return &pools{m, uv}, err
+	conda := pool.NewConda(d.at.state, condaConfig(cfg), uv, os.Environ(), d.log.Named("conda"))
+	builders := map[string]pool.Builder{pool.KindUV: uv, pool.KindConda: conda}
+	m, err := pool.New(poolConfig(cfg, d.at.state), builders, d.log.Named("pool"))
+	if err == nil && d.by.watchdog > 0 {
+		m.Pulse(d.by.watchdog/feeds, func() {
+			select {
+			case d.pulse <- struct{}{}:
+			default: // the one before is being worked off
+			}
+		})
+	}
+	return &pools{m, uv, conda}, err
 }
 
 // configure puts cfg in force and returns the names of the pools that are another than before.
@@ -104,12 +146,17 @@ func (p *pools) configure(ctx context.Context, cfg *config.Config) ([]string, er
 	if _, err := p.Status(ctx, ""); err != nil { // while the disk is being read, nothing is taken over
 		return nil, err
 	}
-	p.uv.Configure(uvConfig(cfg)) // first: the builds that follow from the other are made with it
+	p.uv.Configure(uvConfig(cfg)) // these first: the builds that follow from the other are made with them
+	p.conda.Configure(condaConfig(cfg))
 	return p.Reconfigure(ctx, poolConfig(cfg, p.Dir()))
 }
 
 func uvConfig(cfg *config.Config) pool.UVConfig {
 	return pool.UVConfig{Path: cfg.UV.Path, IndexURL: cfg.UV.IndexURL, Copy: cfg.UV.Link == "copy"}
+}
+
+func condaConfig(cfg *config.Config) pool.CondaConfig {
+	return pool.CondaConfig{Provider: cfg.Conda.Provider, Path: cfg.Conda.Path}
 }
 
 func poolConfig(cfg *config.Config, dir string) pool.Config {

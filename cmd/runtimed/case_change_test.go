@@ -152,7 +152,7 @@ func TestAStoppedDaemonGoesOnWithoutABurstAndWithoutLosingAnything(t *testing.T)
 	h.shut("builds")
 	h.acquire(rpc.AcquireParams{OwnerPID: p(owner.pid())})
 	h.eventually(time.Minute, "a build runs", func() bool { return h.pool("uv").Warming == 1 && len(marked(h.home)) > 0 })
-	d.signal(syscall.SIGSTOP)
+	d.signal(sigStop)
 	stopped := time.Now()
 	var got rpc.AcquireResult
 	answered := make(chan error, 1)
@@ -164,7 +164,7 @@ func TestAStoppedDaemonGoesOnWithoutABurstAndWithoutLosingAnything(t *testing.T)
 	h.open("go") // the build ends meanwhile
 	dies.end()   // and a holder
 	time.Sleep(time.Duration(rounds(4, 60)) * time.Second)
-	d.signal(syscall.SIGCONT)
+	d.signal(sigContinue)
 	if err := <-answered; err != nil || got.WaitedMS > 1000 {
 		t.Errorf("asked while it was stopped for %s: %v, waited %d ms", time.Since(stopped), err, got.WaitedMS)
 	}

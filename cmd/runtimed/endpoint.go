@@ -2,19 +2,17 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
-	"github.com/google/renameio/v2"
 	"go.uber.org/zap"
 
-	"runtimed/pool"
 	"runtimed/rpc"
 )
 
@@ -24,8 +22,10 @@ type endpoint struct {
 	pools  *pools
 	locks  *locks
 	server *rpc.Server
-	done   chan struct{} // closed at stop
+	ctx    context.Context // ends at stop
+	cancel context.CancelFunc
 	work   sync.WaitGroup
+	called atomic.Pointer[time.Time] // when somebody last connected
 
 	// start and guard write these, one after the other, and stop reads them when guard has ended
 	bound  fs.FileInfo // the socket that is ours; nothing else at its path is ever removed
@@ -37,12 +37,17 @@ type endpoint struct {
 // guardTime is how long the socket, daemon.json or the lock file may be missing after somebody deleted them.
 const guardTime = 2 * time.Second
 
+// askedTime is how long a stop leaves a client that has just connected for its first question.
+const askedTime = 50 * time.Millisecond
+
 func newEndpoint(d *daemon, l *locks, p *pools, r *reloader) *endpoint {
 	m := &methods{d: d, pools: p, reloader: r}
-	return &endpoint{
-		d: d, pools: p, locks: l, done: make(chan struct{}),
+	e := &endpoint{
+		d: d, pools: p, locks: l,
 		server: rpc.NewServer(m.table(), rpc.Options{Log: d.log.Named("rpc"), UID: os.Getuid(), Version: rpc.Version()}),
 	}
+	e.ctx, e.cancel = context.WithCancel(context.Background())
+	return e
 }
 
 func (e *endpoint) start() error {
@@ -52,29 +57,48 @@ func (e *endpoint) start() error {
 		return err
 	}
 	e.keepStatus()
-	crashesTo(e.d.at.log())
-	cfg := e.d.cfg.Load()
-	e.d.log.Info("listening", zap.String("socket", e.d.at.socket), zap.String("state", e.pools.Dir()), zap.Int("pid", os.Getpid()),
-		zap.String("version", rpc.Version()), zap.String("config", cfg.Path))
+	e.d.book.crashes()
+	e.d.log.Info("listening", zap.String("socket", e.d.at.socket))
 	if e.d.flags.Socket != "" {
 		e.d.log.Info("clients find this socket only with RUNTIMED_SOCKET=" + e.d.at.socket)
 	}
 	e.serve(listener)
+	e.d.notify.ready()
 	e.work.Go(func() { e.guard(listener) })
-	if e.d.auto {
+	e.work.Go(func() { e.d.notify.follow(e.ctx, e.pools) })
+	if e.d.by.by == rpc.StartedByCommand {
 		e.work.Go(e.endWhenIdle)
+	}
+	if e.d.by.watchdog > 0 {
+		e.work.Go(e.feed)
 	}
 	return nil
 }
 
-// listen opens the socket, and remembers which file it is.
+// listen opens the socket, and remembers which file it is. One that a service manager opened is open.
 func (e *endpoint) listen() (net.Listener, error) {
+	if e.d.passed != nil {
+		info, err := os.Lstat(e.d.at.socket)
+		if err != nil || info.Mode().Type() != fs.ModeSocket {
+			return e.d.passed, nil // guard has it made again
+		}
+		if info.Mode().Perm()&0o077 != 0 {
+			err = os.Chmod(e.d.at.socket, 0o600)
+			e.d.log.Warn("the service manager has opened the socket to others; it is closed to them now",
+				zap.Stringer("mode_was", info.Mode().Perm()), zap.Error(err))
+		}
+		e.bound = info
+		return e.d.passed, err
+	}
 	if err := os.MkdirAll(e.d.at.folder, 0o700); err != nil {
 		return nil, fmt.Errorf("opening socket: %w", err)
 	}
 	listener, err := rpc.Listen(e.d.at.socket)
 	if err != nil {
 		return nil, err
+	}
+	if !socketIsFile {
+		return listener, nil
 	}
 	bound, err := os.Lstat(e.d.at.socket)
 	if err != nil {
@@ -91,9 +115,24 @@ func lost(path string, ours fs.FileInfo) bool {
 	return err != nil || ours == nil || !os.SameFile(now, ours)
 }
 
+// noticed is a listener that remembers when somebody last connected.
+type noticed struct {
+	net.Listener
+	e *endpoint
+}
+
+func (n noticed) Accept() (net.Conn, error) {
+	nc, err := n.Listener.Accept()
+	if err == nil {
+		now := time.Now()
+		n.e.called.Store(&now)
+	}
+	return nc, err
+}
+
 func (e *endpoint) serve(listener net.Listener) {
 	e.work.Go(func() {
-		if err := e.server.Serve(listener); err != nil && !errors.Is(err, net.ErrClosed) { // guard closes one that nobody can reach
+		if err := e.server.Serve(noticed{listener, e}); err != nil && !errors.Is(err, net.ErrClosed) { // guard closes one that nobody can reach
 			e.d.log.Error("the socket cannot be served any more", zap.Error(err))
 			e.d.end(exitCrash)
 		}
@@ -107,11 +146,14 @@ func (e *endpoint) guard(listener net.Listener) {
 	defer tick.Stop()
 	for {
 		select {
-		case <-e.done:
+		case <-e.ctx.Done():
 			return
 		case <-tick.C:
 		}
-		if lost(e.d.at.socket, e.bound) {
+		switch gone := socketIsFile && lost(e.d.at.socket, e.bound); {
+		case gone && e.d.passed != nil:
+			e.remake()
+		case gone:
 			again, err := e.listen()
 			if err != nil {
 				e.d.log.Error("the socket is gone, and cannot be opened again", zap.Error(err))
@@ -124,22 +166,46 @@ func (e *endpoint) guard(listener net.Listener) {
 			listener = again
 		}
 		e.locks.restore(e.d.log)
+		e.d.book.restore()
 		if _, err := os.Lstat(e.d.at.statusFile()); errors.Is(err, fs.ErrNotExist) {
 			e.keepStatus()
 		}
 	}
 }
 
-// stop answers who waits, finishes what is being answered, and takes the socket away.
+// remake has the service manager make the file of its socket again, which restarts us.
+func (e *endpoint) remake() {
+	asked, err := e.d.passed.remake(e.ctx)
+	switch {
+	case !asked || e.ctx.Err() != nil:
+	case err != nil:
+		e.d.log.Error("the socket was removed by somebody, and the service manager does not make it again", zap.String("socket", e.d.at.socket),
+			zap.String("try", "systemctl --user restart "+e.d.passed.unit), zap.Error(err))
+	default:
+		e.d.log.Warn("the socket was removed by somebody; the service manager makes it again", zap.String("socket", e.d.at.socket))
+	}
+}
+
+// stop answers who waits, finishes what is being answered, and takes the socket away, unless it is a service manager's.
 func (e *endpoint) stop(ctx context.Context) error {
-	close(e.done)
+	e.cancel()
+	if e.d.passed != nil {
+		_ = e.d.passed.Close() // who connects from here on waits for the next daemon, and is not taken in to be sent away
+		if last := e.called.Load(); last != nil {
+			time.Sleep(time.Until(last.Add(askedTime))) // who came just before gets to ask, and an answer
+		}
+	}
 	e.pools.Close() // waiters get shutting_down, so that their calls end
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	err := e.server.Shutdown(ctx)
 	e.work.Wait()
-	for path, ours := range map[string]fs.FileInfo{e.d.at.socket: e.bound, e.d.at.statusFile(): e.status} {
-		if lost(path, ours) {
+	ours := map[string]fs.FileInfo{e.d.at.statusFile(): e.status}
+	if e.d.passed == nil && socketIsFile {
+		ours[e.d.at.socket] = e.bound
+	}
+	for path, file := range ours {
+		if lost(path, file) {
 			continue // somebody else's by now
 		}
 		if rerr := os.Remove(path); rerr != nil && !errors.Is(rerr, fs.ErrNotExist) {
@@ -147,62 +213,4 @@ func (e *endpoint) stop(ctx context.Context) error {
 		}
 	}
 	return err
-}
-
-// keepStatus is writeStatus for who goes on without it, as on a full disk. It says so once.
-func (e *endpoint) keepStatus() {
-	err := e.writeStatus()
-	if err != nil && !e.noStatus {
-		e.d.log.Warn("going on without daemon.json", zap.Error(err))
-	}
-	e.noStatus = err != nil
-}
-
-// writeStatus writes daemon.json. It is for people and for messages; whether a daemon lives, only its socket tells.
-func (e *endpoint) writeStatus() error {
-	data, err := json.MarshalIndent(map[string]any{
-		"endpoint": e.d.at.socket, "pid": os.Getpid(), "version": rpc.Version(), "protocol": rpc.Protocol, "started_at": e.d.started.UTC(),
-	}, "", "  ")
-	if err != nil {
-		return err
-	}
-	path := e.d.at.statusFile()
-	if info, err := os.Lstat(path); err == nil && info.IsDir() {
-		e.d.log.Warn("a folder is where daemon.json belongs; going on without it", zap.String("path", path))
-		return nil
-	}
-	if err := renameio.WriteFile(path, append(data, '\n'), 0o600, renameio.WithTempDir(e.d.at.folder)); err != nil {
-		return fmt.Errorf("writing daemon.json: %w", err)
-	}
-	info, err := os.Lstat(path)
-	if err != nil {
-		return fmt.Errorf("looking at daemon.json: %w", err)
-	}
-	e.status = info
-	return nil
-}
-
-// endWhenIdle ends a daemon that a command started by itself once nobody has needed it for a while.
-func (e *endpoint) endWhenIdle() {
-	needed := time.Now()
-	tick := time.NewTicker(10 * time.Second)
-	defer tick.Stop()
-	for {
-		select {
-		case <-e.done:
-			return
-		case <-tick.C:
-		}
-		idle := e.d.cfg.Load().IdleExit
-		leased, err := e.pools.List(context.Background(), "", pool.Leased)
-		if err != nil || len(leased) > 0 || e.server.Connections() > 0 || idle == 0 {
-			needed = time.Now()
-			continue
-		}
-		if time.Since(needed) > idle {
-			e.d.log.Info("not needed any more", zap.Duration("idle_for", idle))
-			e.d.end(exitStopped)
-			return
-		}
-	}
 }

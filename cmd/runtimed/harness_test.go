@@ -55,7 +55,7 @@ func newHouse(t testing.TB) *house {
 		}
 	}
 	h.env = append(h.env, "HOME="+h.home, "PATH="+os.Getenv("PATH"), "UV_CACHE_DIR="+filepath.Join(testCache(t), "uv-cache"), beDaemon+"=1",
-		"GORACE=atexit_sleep_ms=0") // else the race detector keeps a daemon that ends for a second
+		"RUNTIMED_CONDA_POOL_SIZE=0", "GORACE=atexit_sleep_ms=0") // else the race detector keeps a daemon that ends for a second
 	t.Cleanup(func() {
 		if t.Failed() {
 			log, _ := os.ReadFile(filepath.Join(h.home, ".cache/runt/runtimed.log"))

@@ -272,9 +272,9 @@ func write(h *house, path, content string) {
 func TestTheSocketIsItsOwnersAloneWhateverTheUmask(t *testing.T) {
 	h := newHouse(t)
 	h.configure(off)
-	old := syscall.Umask(0)
+	old := umask(0)
 	h.start()
-	syscall.Umask(old)
+	umask(old)
 	for path, want := range map[string]os.FileMode{h.socket: 0o600, h.state(): 0o700, h.state("daemon.lock"): 0o600, h.state("daemon.json"): 0o600, h.state("runtimed.log"): 0o600} {
 		info, err := os.Stat(path)
 		if err != nil {

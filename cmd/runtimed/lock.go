@@ -17,8 +17,12 @@ import (
 const lockName = "daemon.lock"
 
 // lockPatience is how long a lock is tried for: a daemon that was just killed may have left a child between fork and exec, which
-// still holds what its parent held.
-const lockPatience = 250 * time.Millisecond
+// still holds what its parent held. A service manager would start a daemon that ends at once again at once, for whoever has
+// connected meanwhile, and soon give the socket up: so under one it takes its time, in which the other may be stopping.
+const (
+	lockPatience    = 250 * time.Millisecond
+	managedPatience = 3 * time.Second
+)
 
 // heldError says who holds the lock.
 type heldError struct{ path, holder string }
@@ -31,16 +35,17 @@ func (e *heldError) Error() string {
 // environments itself, since people delete lock files, and two daemons could then each hold one of the same name. The kernel
 // frees them when the process ends, however it does.
 type locks struct {
-	at   paths
-	held []*flock.Flock // of files
-	envs *flock.Flock
-	told bool // that one cannot be taken again
+	at       paths
+	patience time.Duration
+	held     []*flock.Flock // of files
+	envs     *flock.Flock
+	told     bool // that one cannot be taken again
 }
 
-func newLocks(at paths) *locks { return &locks{at: at} }
+func newLocks(at paths) *locks { return &locks{at: at, patience: lockPatience} }
 
-// take takes all locks or none. Only with the one beside the socket may anything else be touched.
-func (l *locks) take(log *zap.Logger) error {
+// take takes all locks or none. Only with the one beside the socket may anything else be touched; then begin is called.
+func (l *locks) take(log *zap.Logger, begin func()) error {
 	err := l.at.check()
 	if err == nil {
 		err = os.MkdirAll(l.at.folder, 0o700)
@@ -49,8 +54,10 @@ func (l *locks) take(log *zap.Logger) error {
 		err = l.takeOne(l.at.lock())
 	}
 	if err == nil {
+		begin()
 		err = l.at.prepare(log)
 	}
+	l.patience = lockPatience // only the first one is fought for
 	hint := l.at.lock()
 	if err == nil && l.at.state != l.at.folder {
 		hint = filepath.Join(l.at.state, lockName)
@@ -60,7 +67,7 @@ func (l *locks) take(log *zap.Logger) error {
 	if err == nil {
 		err = os.MkdirAll(envs, 0o700)
 	}
-	if err == nil {
+	if err == nil && foldersLock {
 		l.envs = flock.New(envs, flock.SetFlag(os.O_RDONLY))
 		err = l.try(l.envs, hint)
 	}
@@ -108,7 +115,7 @@ func (l *locks) takeOne(path string) error {
 // try locks f or says why not; the file hint tells who holds it.
 func (l *locks) try(f *flock.Flock, hint string) error {
 	ok, err := f.TryLock()
-	for end := time.Now().Add(lockPatience); !ok && err == nil && time.Now().Before(end); ok, err = f.TryLock() {
+	for end := time.Now().Add(l.patience); !ok && err == nil && time.Now().Before(end); ok, err = f.TryLock() {
 		time.Sleep(5 * time.Millisecond)
 	}
 	switch {

@@ -1,14 +1,19 @@
 package main
 
 import (
-	"io"
+	"errors"
+	"io/fs"
 	"os"
 	"runtime/debug"
+	"slices"
 
 	"github.com/DeRuina/timberjack"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"golang.org/x/term"
+
+	"runtimed/pool"
+	"runtimed/rpc"
 )
 
 // The log file is at most logSize MB, and logKept older ones stay beside it.
@@ -17,40 +22,111 @@ const (
 	logKept = 2
 )
 
-// newLog writes for people on a terminal, and else JSON lines into the rotated file. The file is opened by the first line.
-func newLog(at paths, level string, stderr *os.File) (*zap.Logger, zap.AtomicLevel, error) {
+// logbook is where the daemon writes its log, and how much of it.
+type logbook struct {
+	*zap.Logger
+	level zap.AtomicLevel
+	place string             // the file, or rpc.LogJournal; empty: a terminal
+	file  *timberjack.Logger // nil unless it is a file
+	trace fs.FileInfo        // the file that a crash would be told in
+}
+
+// newLog writes for people on a terminal, for the journal of systemd where that reads our stderr, and else JSON lines into the
+// rotated file. The file is opened by the first line.
+func newLog(at paths, level string, stderr *os.File) (logbook, error) {
 	lvl, err := zap.ParseAtomicLevel(level)
 	if err != nil {
-		return nil, lvl, err
+		return logbook{}, err
 	}
+	b := logbook{level: lvl}
 	cfg := zap.NewProductionEncoderConfig()
 	cfg.EncodeTime = zapcore.RFC3339TimeEncoder
 	cfg.EncodeDuration = zapcore.StringDurationEncoder
 	var core zapcore.Core
-	if term.IsTerminal(int(stderr.Fd())) {
+	switch {
+	case isJournal(stderr):
+		b.place = rpc.LogJournal
+		core = zapcore.NewCore(newLineEncoder(cfg), zapcore.Lock(stderr), lvl)
+	case term.IsTerminal(int(stderr.Fd())):
 		cfg.EncodeTime = zapcore.TimeEncoderOfLayout("15:04:05")
 		cfg.EncodeLevel = zapcore.CapitalLevelEncoder
 		if os.Getenv("NO_COLOR") == "" {
 			cfg.EncodeLevel = zapcore.CapitalColorLevelEncoder
 		}
 		core = zapcore.NewCore(zapcore.NewConsoleEncoder(cfg), zapcore.Lock(stderr), lvl)
-	} else {
+	default:
 		cfg.TimeKey = "time"
-		core = zapcore.NewCore(zapcore.NewJSONEncoder(cfg), zapcore.AddSync(logFile(at)), lvl)
+		b.place = at.log()
+		b.file = logFile(at)
+		core = zapcore.NewCore(zapcore.NewJSONEncoder(cfg), zapcore.AddSync(b.file), lvl)
 	}
-	return zap.New(core), lvl, nil
+	b.Logger = zap.New(discreet{core})
+	return b, nil
 }
 
-func logFile(at paths) io.Writer {
+func logFile(at paths) *timberjack.Logger {
 	return &timberjack.Logger{Filename: at.log(), MaxSize: logSize, MaxBackups: logKept, FileMode: 0o600}
 }
 
-// crashesTo has the trace of a crash written to the log file too: nobody may be reading stderr.
-func crashesTo(path string) {
-	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+// restore opens the file again that somebody deleted, else what is written would be seen by nobody; and follows a rotation.
+func (b *logbook) restore() {
+	if b.file == nil {
+		return
+	}
+	switch at, err := os.Lstat(b.place); {
+	case errors.Is(err, fs.ErrNotExist):
+		if b.file.Rotate() == nil {
+			b.Warn("the log was removed by somebody; it begins anew")
+			b.crashes()
+		}
+	case err == nil && !os.SameFile(at, b.trace):
+		b.crashes()
+	}
+}
+
+// crashes has the trace of a crash written to the log file too: nobody may be reading stderr.
+func (b *logbook) crashes() {
+	if b.file == nil {
+		return
+	}
+	f, err := os.OpenFile(b.place, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
 		return // the log has failed before, and said so
 	}
-	_ = debug.SetCrashOutput(f, debug.CrashOptions{}) // keeps a copy of the descriptor
+	if debug.SetCrashOutput(f, debug.CrashOptions{}) == nil { // it keeps a copy of the descriptor
+		b.trace, _ = f.Stat()
+	}
 	_ = f.Close()
+}
+
+// discreet takes passwords out of the URLs in what is logged: an error may quote the configuration.
+type discreet struct{ zapcore.Core }
+
+func (d discreet) With(fields []zapcore.Field) zapcore.Core {
+	return discreet{d.Core.With(withoutSecrets(fields))}
+}
+
+func (d discreet) Check(e zapcore.Entry, to *zapcore.CheckedEntry) *zapcore.CheckedEntry {
+	if d.Enabled(e.Level) {
+		return to.AddCore(e, d)
+	}
+	return to
+}
+
+func (d discreet) Write(e zapcore.Entry, fields []zapcore.Field) error {
+	e.Message = pool.Redact(e.Message)
+	return d.Core.Write(e, withoutSecrets(fields))
+}
+
+func withoutSecrets(fields []zapcore.Field) []zapcore.Field {
+	fields = slices.Clone(fields)
+	for i, f := range fields {
+		switch f.Type {
+		case zapcore.StringType:
+			fields[i].String = pool.Redact(f.String)
+		case zapcore.ErrorType:
+			fields[i] = zap.String(f.Key, pool.Redact(f.Interface.(error).Error()))
+		}
+	}
+	return fields
 }

@@ -18,6 +18,7 @@ import (
 	"go.uber.org/zap"
 
 	"runtimed/config"
+	"runtimed/pool"
 	"runtimed/rpc"
 )
 
@@ -36,6 +37,7 @@ func main() {
 type commandLine struct {
 	Version kong.VersionFlag `help:"Print the version and exit."`
 	Run     runCommand       `cmd:"" default:"withargs" help:"Keep the pools filled and answer on the socket until told to stop (the default)."`
+	Doctor  doctorCommand    `cmd:"" hidden:""`
 }
 
 type runCommand struct {
@@ -73,7 +75,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 
 // fail prints an error and, where there is one, the next step.
 func fail(stderr io.Writer, err error, hint string) int {
-	fmt.Fprintf(stderr, "runtimed: error: %s\n", strings.ReplaceAll(err.Error(), "\n", "\nruntimed: error: "))
+	fmt.Fprintf(stderr, "runtimed: error: %s\n", strings.ReplaceAll(pool.Redact(err.Error()), "\n", "\nruntimed: error: "))
 	if hint != "" {
 		fmt.Fprintf(stderr, "runtimed: hint: %s\n", hint)
 	}
@@ -81,6 +83,11 @@ func fail(stderr io.Writer, err error, hint string) int {
 }
 
 func (c runCommand) run(stderr io.Writer) int {
+	stderr = complaints(stderr)
+	by, err := manager(c.Auto) // first: nothing of it is for anybody else
+	if err != nil {
+		return fail(stderr, err, "")
+	}
 	flags := config.Flags{
 		Config: c.Config, Socket: c.Socket, CacheDir: c.CacheDir,
 		UVPoolSize: c.UVPoolSize, CondaPoolSize: c.CondaPoolSize, LogLevel: c.LogLevel,
@@ -93,13 +100,22 @@ func (c runCommand) run(stderr io.Writer) int {
 	if err != nil {
 		return fail(stderr, err, "")
 	}
-	log, level, err := newLog(at, cfg.LogLevel, os.Stderr)
+	book, err := newLog(at, cfg.LogLevel, os.Stderr)
 	if err != nil {
 		return fail(stderr, err, "")
 	}
-	defer func() { _ = log.Sync() }() // a terminal cannot be synced, and says so
-	d := &daemon{flags: flags, auto: c.Auto, at: at, log: log, level: level, stop: make(chan int, 1), reload: make(chan struct{}, 1)}
+	defer func() { _ = book.Sync() }() // a terminal cannot be synced, and says so
+	d := &daemon{
+		flags: flags, at: at, by: by, program: thisProgram(os.Args[0]), log: book.Logger, book: book,
+		stop: make(chan int, 1), reload: make(chan struct{}, 1), pulse: make(chan struct{}, 1),
+		notify: notifier{log: book.Logger, on: by.notify},
+	}
 	d.cfg.Store(cfg)
+	if len(by.sockets) > 0 {
+		if d.passed, err = takePassed(by.sockets, at.socket); err != nil {
+			return fail(stderr, err, startHint(err))
+		}
+	}
 	return d.run(stderr)
 }
 
@@ -107,6 +123,8 @@ func (c runCommand) run(stderr io.Writer) int {
 func (d *daemon) run(stderr io.Writer) int {
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	// A write to a stderr that nobody reads any more would end us: a journal that was restarted. (Ignored, it would be so for builds.)
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	app := newApp(d)
 	err := app.Err()
 	if err == nil {
@@ -115,7 +133,7 @@ func (d *daemon) run(stderr io.Writer) int {
 		err = app.Start(ctx)
 	}
 	if err != nil {
-		return fail(stderr, rootCause(err), startHint(rootCause(err)))
+		return d.cannotStart(stderr, rootCause(err))
 	}
 	code := d.wait(signals)
 	d.log.Info("stopping", zap.Int("code", code))
@@ -124,6 +142,7 @@ func (d *daemon) run(stderr io.Writer) int {
 		d.log.Warn("stopping took too long; leaving the rest to the next start")
 		os.Exit(code)
 	}()
+	d.notify.stopping()
 	stopCtx, cancelStop := context.WithTimeout(context.Background(), stopTime)
 	defer cancelStop()
 	if err := app.Stop(stopCtx); err != nil {
@@ -133,11 +152,28 @@ func (d *daemon) run(stderr io.Writer) int {
 	return code
 }
 
+// cannotStart says why on stderr, and in the log where that is ours already and not the same.
+func (d *daemon) cannotStart(stderr io.Writer, err error) int {
+	if d.begun && d.book.file != nil {
+		d.log.Error("cannot start", zap.Error(err))
+	}
+	code := fail(stderr, err, startHint(err))
+	for _, busy := range []error{context.DeadlineExceeded, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM} {
+		if errors.Is(err, busy) {
+			return exitCrash // it may go well another time
+		}
+	}
+	return code
+}
+
 // startHint is the next step for who could not start a daemon.
 func startHint(err error) string {
 	var held *heldError
 	var path *fs.PathError
+	var passed *passedError
 	switch {
+	case errors.As(err, &passed):
+		return "runt service install writes the unit files anew; RUNTIMED_SOCKET must be the same for the service and for clients"
 	case errors.As(err, &held), errors.Is(err, rpc.ErrSocketInUse):
 		return "runt daemon info asks the one that runs; runt daemon stop ends it"
 	case errors.As(err, &path):

@@ -50,6 +50,7 @@ func (m *methods) info(ctx context.Context, p rpc.InfoParams) (rpc.Info, error) 
 	return rpc.Info{
 		Name: rpc.Name, Version: rpc.Version(), Protocol: rpc.Protocol, PID: pid, StartedAt: m.d.started.UTC(),
 		Socket: m.d.at.socket, StateDir: m.pools.Dir(), ConfigPath: m.d.cfg.Load().Path, UptimeMS: time.Since(m.d.started).Milliseconds(),
+		StartedBy: m.d.by.by, Program: m.d.program.path, Replaced: m.d.program.replaced(), Log: m.d.book.place,
 	}, nil
 }
 
@@ -71,10 +72,10 @@ func (m *methods) shutdown(context.Context, rpc.None) (rpc.None, error) {
 }
 
 func (m *methods) setLogLevel(_ context.Context, p rpc.LogLevel) (rpc.LogLevel, error) {
-	if err := m.d.level.UnmarshalText([]byte(p.Level)); err != nil {
+	if err := m.d.book.level.UnmarshalText([]byte(p.Level)); err != nil {
 		return rpc.LogLevel{}, err
 	}
-	return rpc.LogLevel{Level: m.d.level.String()}, nil
+	return rpc.LogLevel{Level: m.d.book.level.String()}, nil
 }
 
 func (m *methods) status(ctx context.Context, p rpc.PoolParams) (rpc.StatusResult, error) {

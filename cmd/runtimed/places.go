@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"syscall"
 
 	"go.uber.org/zap"
 
@@ -34,10 +33,11 @@ func places(cfg *config.Config) (paths, error) {
 	if err != nil {
 		return p, err
 	}
-	p.folder = filepath.Dir(p.socket)
 	own, err := rpc.StateDir(runtime.GOOS, os.Getenv)
-	p.own = own
+	p.own, p.folder = own, besideSocket(p.socket, own)
 	switch {
+	case p.folder == "":
+		return p, err
 	case cfg.CacheDir != "":
 		p.state = cfg.CacheDir
 	case err != nil:
@@ -62,10 +62,9 @@ func (p paths) check() error {
 		if err != nil {
 			return fmt.Errorf("looking at the state directory: %w", err)
 		}
-		owner := int(info.Sys().(*syscall.Stat_t).Uid)
-		switch open := info.Mode().Perm()&0o077 != 0; {
+		switch open, ours := rights(info); {
 		case !open || dir == p.own:
-		case owner != os.Getuid() || info.Mode()&fs.ModeSticky != 0: // a shared folder like /tmp: closing it would break the machine
+		case !ours || info.Mode()&fs.ModeSticky != 0: // a shared folder like /tmp: closing it would break the machine
 			return fmt.Errorf("the folder %s is for others too: name one of your own, with mode 0700, in its place", dir)
 		default:
 			return fmt.Errorf("the folder %s is open to others (mode %04o): run chmod 700 on it, or name another", dir, info.Mode().Perm())
@@ -84,11 +83,11 @@ func (p paths) prepare(log *zap.Logger) error {
 		if err != nil {
 			return fmt.Errorf("looking at the state directory: %w", err)
 		}
-		if perm := info.Mode().Perm(); perm&0o077 != 0 && dir == p.own {
+		if open, _ := rights(info); open && dir == p.own {
 			if err := os.Chmod(dir, 0o700); err != nil {
 				return fmt.Errorf("closing the state directory to others: %w", err)
 			}
-			log.Info("the state directory was open to others and is closed now", zap.String("dir", dir), zap.Stringer("mode_was", perm))
+			log.Info("the state directory was open to others and is closed now", zap.String("dir", dir), zap.Stringer("mode_was", info.Mode().Perm()))
 		}
 		if err := writable(dir); err != nil {
 			return fmt.Errorf("the state directory %s cannot be written: %w", dir, errors.Unwrap(err))
@@ -100,7 +99,7 @@ func (p paths) prepare(log *zap.Logger) error {
 // writable tries: rights alone do not tell of a read-only file system.
 func writable(dir string) error {
 	f, err := os.CreateTemp(dir, ".writable-")
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+	if isFull(err) {
 		return nil // what is ready can be leased, and builds say what they lack
 	}
 	if err != nil {

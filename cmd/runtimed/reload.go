@@ -90,6 +90,7 @@ func (r *reloader) logged(why string) {
 func (r *reloader) reload(ctx context.Context) ([]string, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	defer r.d.notify.reloading()()
 	cfg, err := config.Load(r.d.flags, os.Getenv)
 	if err != nil {
 		return nil, err
@@ -100,7 +101,7 @@ func (r *reloader) reload(ctx context.Context) ([]string, error) {
 	}
 	before := r.d.cfg.Swap(cfg)
 	if before.LogLevel != cfg.LogLevel {
-		_ = r.d.level.UnmarshalText([]byte(cfg.LogLevel)) // config has checked it
+		_ = r.d.book.level.UnmarshalText([]byte(cfg.LogLevel)) // config has checked it
 	}
 	if before.CacheDir != cfg.CacheDir {
 		r.d.log.Warn("cache_dir takes effect at the next start", zap.String("now", r.pools.Dir()))

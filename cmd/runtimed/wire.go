@@ -39,11 +39,7 @@ func wireError(err error) error {
 		e.Data.Pools = unknown.Pools
 		return e
 	case errors.As(err, &off):
-		e := rpc.Errorf(rpc.KindPoolOff, "%s", err).WithHint("set size of pools.%s in the configuration", off.Name)
-		if off.Kind == pool.KindConda {
-			e.Data.Hint = "this version cannot build conda environments yet; ask for a uv pool"
-		}
-		return e
+		return rpc.Errorf(rpc.KindPoolOff, "%s", err).WithHint("set size of pools.%s in the configuration", off.Name)
 	case errors.As(err, &empty):
 		waited := empty.Waited.Milliseconds()
 		e := rpc.Errorf(rpc.KindPoolEmpty, "%s", err).WithHint("wait longer; runt pool status shows what is on its way")
@@ -83,6 +79,9 @@ func statusOf(s pool.Status) rpc.PoolStatus {
 	w := rpc.PoolStatus{
 		Name: s.Name, Kind: s.Kind, Target: s.Target, Available: s.Available, Warming: s.Warming, Leased: s.Leased,
 		Removing: s.Removing, Waiting: s.Waiting, State: s.State, Python: s.Python, Packages: s.Packages,
+	}
+	if t := s.Tool; t != nil {
+		w.Tool = &rpc.Tool{Name: t.Name, Version: t.Version, Path: t.Path, Why: t.Why}
 	}
 	if e := s.Error; e != nil {
 		w.Error = &rpc.PoolError{

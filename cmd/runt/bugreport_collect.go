@@ -1,0 +1,244 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"runtimed/config"
+	"runtimed/rpc"
+)
+
+const (
+	reportLines = 2000             // of the log
+	doctorTime  = 20 * time.Second // for the doctor, who has 5 s
+	reportNames = 5000             // of the state directory
+	serviceSize = 64 << 10         // of a service's file; ours are small
+)
+
+// collect asks all there is to ask. Nothing that fails keeps the rest out.
+func (b *bugreport) collect(a *app) {
+	cfg, cfgErr := config.Load(config.Flags{}, a.env)
+	if path, err := config.FilePath(config.Flags{}, a.env); err == nil {
+		if data, err := os.ReadFile(path); err == nil {
+			b.learnURLs(string(data)) // before anything is written: the log may have them without their URL
+		}
+	}
+	services := serviceFiles(a.env)
+	for _, path := range services {
+		if data, err := os.ReadFile(path); err == nil {
+			b.learnURLs(string(data))
+		}
+	}
+	lines, logErr := b.log(a)
+
+	b.add("system.txt", systemText())
+	b.add("environment.txt", b.environment(os.Environ()))
+	stateDir := b.daemon(a)
+	if cfgErr != nil {
+		b.fail("the configuration", cfgErr)
+	} else {
+		var text bytes.Buffer
+		writeConfig(&text, cfg)
+		b.add("config.txt", text.String())
+	}
+	b.doctor(a)
+	if logErr != nil {
+		b.fail("the log", logErr)
+	} else {
+		b.files = append(b.files, reportFile{"log.jsonl", b.lines(lines)})
+	}
+	for _, path := range services {
+		if data, err := readSome(path, serviceSize); err != nil {
+			b.fail(path, err)
+		} else {
+			b.add("service/"+filepath.Base(path), string(data))
+		}
+	}
+	b.state(a, cfg, stateDir)
+}
+
+// daemon asks the daemon, where one answers, and tells where it keeps its things.
+func (b *bugreport) daemon(a *app) (stateDir string) {
+	c, info, err := a.meet(a.ctx, nil) // of any version
+	if err != nil {
+		b.fail("the daemon", err)
+		return ""
+	}
+	defer c.Close()
+	for _, method := range []string{rpc.MethodInfo, rpc.MethodStatus, rpc.MethodEnvList} {
+		raw, err := a.call(c, method, rpc.None{}, 0)
+		if err != nil {
+			b.fail(method, err)
+		} else {
+			b.addJSON(method+".json", raw)
+		}
+	}
+	return info.StateDir
+}
+
+func (b *bugreport) log(a *app) ([][]byte, error) {
+	src, err := a.logSource()
+	if err != nil {
+		return nil, err
+	}
+	lines, err := src.last(a, reportLines, logFilter{})
+	for _, line := range lines {
+		b.learnURLs(string(line))
+	}
+	return lines, err
+}
+
+// doctor has another of us look, so that whatever it runs into leaves the report whole.
+func (b *bugreport) doctor(a *app) {
+	self, err := os.Executable()
+	if err != nil || childOf(a.model.Node, "doctor") == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(a.ctx, doctorTime)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, self, "doctor", "--json")
+	cmd.WaitDelay = time.Second
+	var out, said bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &said
+	err = cmd.Run() // with 1 where it finds a problem
+	if json.Valid(out.Bytes()) {
+		b.addJSON("doctor.json", out.Bytes())
+	} else {
+		b.fail("the doctor", fmt.Errorf("%v: %s", err, strings.Join(lastLines(said.String(), 3), "; ")))
+	}
+}
+
+func systemText() string {
+	var t strings.Builder
+	fmt.Fprintf(&t, "%s\n%s/%s, %d processors\n", versionLine(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU())
+	for _, path := range []string{"/etc/os-release", "/proc/version", "/proc/meminfo"} {
+		data, _ := readSome(path, 4<<10)
+		for line := range strings.Lines(string(data)) {
+			if path == "/proc/version" || strings.HasPrefix(line, "PRETTY_NAME=") || strings.HasPrefix(line, "Mem") {
+				t.WriteString(line)
+			}
+		}
+	}
+	if runtime.GOOS == "darwin" {
+		out, _ := exec.Command("sw_vers").Output()
+		t.Write(out)
+	}
+	return t.String()
+}
+
+var countsForUs = regexp.MustCompile(`^(PATH|HOME|LANG|SHELL|TMPDIR|NETRC|NO_COLOR|LOCALAPPDATA|VIRTUAL_ENV|.*_PROXY|` +
+	`(RUNTIMED_|XDG_|UV_|PIP_|CONDA_|MAMBA_|PYTHON|SSL_|REQUESTS_|CURL_|LC_).*)$`)
+
+// environment tells the variables that count for us and for what builds.
+func (b *bugreport) environment(environ []string) string {
+	environ = slices.Sorted(slices.Values(environ))
+	var t strings.Builder
+	for _, pair := range environ {
+		name, value, _ := strings.Cut(pair, "=")
+		if countsForUs.MatchString(strings.ToUpper(name)) {
+			fmt.Fprintf(&t, "%s=%s\n", name, b.value(name, value))
+		}
+	}
+	return t.String()
+}
+
+// serviceFiles are those of the services that are installed here.
+func serviceFiles(env func(string) string) (all []string) {
+	var places []string
+	if unit := userUnit(env); unit != "" {
+		for _, dir := range []string{filepath.Dir(unit), "/etc/systemd/user", "/usr/lib/systemd/user"} {
+			places = append(places, dir+"/runtimed.service", dir+"/runtimed.service.d/*.conf", dir+"/runtimed.socket")
+		}
+	}
+	if runtime.GOOS == "darwin" {
+		places = append(places, env("HOME")+"/Library/LaunchAgents/io.runtimed.plist")
+	}
+	for _, place := range places {
+		found, _ := filepath.Glob(place)
+		all = append(all, found...)
+	}
+	return all
+}
+
+// state tells what lies in the folders of the daemon: names and sizes, and no deeper than that packages would begin.
+func (b *bugreport) state(a *app, cfg *config.Config, answered string) {
+	dirs := []string{answered}
+	if own, err := rpc.StateDir(runtime.GOOS, a.env); err == nil {
+		dirs = append(dirs, own)
+	}
+	if log, err := a.logFile(); err == nil {
+		dirs = append(dirs, filepath.Dir(log))
+	}
+	if cfg != nil {
+		dirs = append(dirs, cfg.CacheDir)
+	}
+	slices.Sort(dirs)
+	var t strings.Builder
+	for _, dir := range slices.Compact(dirs) {
+		if dir == "" {
+			continue
+		}
+		if data, err := readSome(filepath.Join(dir, "daemon.json"), 64<<10); err == nil {
+			b.addJSON("daemon.json", data)
+		}
+		fmt.Fprintf(&t, "%s\n", dir)
+		listing(&t, dir, 1)
+	}
+	b.add("state.txt", t.String())
+}
+
+var oursInState = regexp.MustCompile(`^(envs|locks|tools|daemon\..*|runtimed.*)$`)
+
+func listing(t *strings.Builder, dir string, depth int) {
+	list, err := os.ReadDir(dir)
+	if err != nil {
+		fmt.Fprintf(t, "%*s%v\n", 2*depth, "", err)
+	}
+	for i, e := range list {
+		if depth == 1 && !oursInState.MatchString(e.Name()) {
+			continue // the folder may be others' too, as for a socket that was put there
+		}
+		if i == reportNames {
+			fmt.Fprintf(t, "%*sand %d more\n", 2*depth, "", len(list)-i)
+			return
+		}
+		size, mode, at := int64(0), fs.FileMode(0), "-"
+		if info, err := e.Info(); err == nil {
+			size, mode, at = info.Size(), info.Mode(), info.ModTime().UTC().Format(time.RFC3339)
+		}
+		fmt.Fprintf(t, "%*s%s %9d %s %s\n", 2*depth, "", mode, size, at, printable(e.Name()))
+		if e.IsDir() && depth < 2 && !strings.Contains(e.Name(), ".") {
+			listing(t, filepath.Join(dir, e.Name()), depth+1)
+		}
+	}
+}
+
+// readSome is the beginning of a file.
+func readSome(path string, most int) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	buf := make([]byte, most)
+	n := 0
+	for n < most {
+		m, err := f.Read(buf[n:])
+		n += m
+		if err != nil {
+			break
+		}
+	}
+	return buf[:n], nil
+}

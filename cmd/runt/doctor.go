@@ -1,0 +1,231 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"runtimed/rpc"
+)
+
+type doctorCmd struct {
+	Fix bool `help:"Repair what is the daemon's own, and say what was done."`
+}
+
+func (doctorCmd) Help() string {
+	return "It looks at the programs, the daemon and its service, the state directory, socket and lock, the configuration, the pools, uv, " +
+		"Python, conda, the package index, channels, the disk and the clock, each as ok, warning or problem with the next step. It works " +
+		"with no daemon running, starts none, builds nothing, and takes less than 5 s.\n\n" +
+		"--fix closes the state directory in its usual place to others, removes the socket and the damaged daemon.json of a daemon that " +
+		"is gone, and ends what its builds have left running. It never touches what is yours.\n\n" +
+		"The exit code is 1 exactly when there is a problem."
+}
+
+const (
+	doctorLimit = 4800 * time.Millisecond // in all
+	serviceTime = time.Second             // for the service manager, whose word the rest waits for
+)
+
+// The verdicts.
+const (
+	checkOK      = "ok"
+	checkWarning = "warning"
+	checkProblem = "problem"
+)
+
+// finding is what one look found: by us, or by the daemon's program.
+type finding struct {
+	Name    string `json:"name"`
+	Status  string `json:"status"`
+	Message string `json:"message"`
+	Hint    string `json:"hint,omitempty"`
+	Fixed   string `json:"fixed,omitempty"`
+}
+
+func found(name, status, format string, args ...any) finding {
+	return finding{Name: name, Status: status, Message: fmt.Sprintf(format, args...)}
+}
+
+func (f finding) next(hint string) finding {
+	f.Hint = hint
+	return f
+}
+
+// foundFailure is a finding of an error that has its own next step.
+func foundFailure(name, status string, err error) finding {
+	f := asFailure(err)
+	return finding{Name: name, Status: status, Message: f.message, Hint: f.hint}
+}
+
+func (c *doctorCmd) Run(a *app) error {
+	ctx, cancel := context.WithTimeout(a.ctx, doctorLimit)
+	defer cancel()
+	service, st := a.lookService(ctx)
+	listening := st.Socket.Listening && !st.Running ||
+		st.Trouble != nil && st.Socket.Installed && !a.lockHeld() // a manager that cannot be asked may listen too
+	var programs, daemon, pools finding
+	var rest []finding
+	var work sync.WaitGroup
+	work.Go(func() { programs, rest = a.lookInside(ctx, c.Fix, listening) })
+	work.Go(func() { daemon, pools = a.lookDaemon(ctx, listening, st) })
+	work.Wait()
+	if a.ctx.Err() != nil {
+		return a.ctx.Err()
+	}
+	list := slices.Concat([]finding{programs, daemon, service, pools}, rest)
+	bad := slices.ContainsFunc(list, func(f finding) bool { return f.Status == checkProblem })
+	if a.json {
+		if err := a.encode(struct {
+			OK     bool      `json:"ok"`
+			Checks []finding `json:"checks"`
+		}{!bad, list}); err != nil {
+			return err
+		}
+	} else {
+		writeFindings(a.stdout, list, a.redraws(a.stdout.w) && a.env("NO_COLOR") == "")
+	}
+	if bad {
+		return &failure{code: exitFailed} // which has been told
+	}
+	return nil
+}
+
+// lookInside has the daemon's program look at what needs its code: it knows how pools are built.
+func (a *app) lookInside(ctx context.Context, fix, listening bool) (programs finding, rest []finding) {
+	program, err := daemonProgram()
+	if err != nil {
+		return foundFailure("programs", checkProblem, err), nil
+	}
+	args := []string{"doctor", "--json"}
+	if fix {
+		args = append(args, "--fix")
+	}
+	if listening {
+		args = append(args, "--listening")
+	}
+	var said bytes.Buffer
+	cmd := exec.Command(program, args...)
+	cmd.Stderr = &said
+	cmd.WaitDelay = 100 * time.Millisecond
+	out, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		return found("programs", checkProblem, "%s cannot be run: %v", program, err).next("install it anew, in the version of runt"), nil
+	}
+	var told struct {
+		Version  string
+		Protocol int
+		Checks   []finding
+	}
+	stop := context.AfterFunc(ctx, func() { _ = cmd.Process.Kill() })
+	err = json.NewDecoder(out).Decode(&told)
+	if stop() && err == nil { // it may go on for a while, to end children of its own that do not want to
+		return a.lookPrograms(program, told.Version, told.Protocol), told.Checks
+	}
+	_ = cmd.Wait()
+	if ctx.Err() != nil {
+		return found("programs", checkProblem, "%s did not tell what it sees within %s", program, doctorLimit).
+			next("a disk or a program hangs: runt doctor again, or look by hand"), nil
+	}
+	f := found("programs", checkProblem, "%s is of another version than this runt (%s), and knows no doctor", program, rpc.Version()).
+		next("install both programs in the same version")
+	if lines := lastLines(said.String(), 1); len(lines) > 0 && !strings.Contains(lines[0], rpc.Name+": ") {
+		f.Message = fmt.Sprintf("%s breaks down: %s", program, lines[0])
+	}
+	return f, nil
+}
+
+func (a *app) lookPrograms(program, version string, protocol int) finding {
+	switch {
+	case protocol != rpc.Protocol:
+		return found("programs", checkProblem, "%s is version %s (protocol %d), and this runt %s (protocol %d)",
+			program, version, protocol, rpc.Version(), rpc.Protocol).next("install both programs in the same version")
+	case version != rpc.Version():
+		return found("programs", checkWarning, "%s is version %s, and this runt %s", program, version, rpc.Version()).
+			next("install both programs in the same version")
+	}
+	return found("programs", checkOK, "runt and %s are version %s", program, version)
+}
+
+// lookDaemon asks the daemon who it is and how its pools are, unless asking would start it.
+func (a *app) lookDaemon(ctx context.Context, listening bool, st serviceStatus) (daemon, pools finding) {
+	unknown := found("pools", checkOK, "not known: no daemon answers")
+	if listening {
+		return found("daemon", checkOK, "not running: the service manager starts it when somebody asks"), unknown
+	}
+	c, info, err := a.meet(ctx, nil)
+	switch {
+	case rpc.KindOf(err) == rpc.KindUnreachable && st.Enabled && !st.OnDemand:
+		return found("daemon", checkWarning, "not running, though its service is installed").
+			next("runt service start; why it ended: runt daemon logs"), unknown
+	case rpc.KindOf(err) == rpc.KindUnreachable:
+		return found("daemon", checkOK, "not running; runt daemon start starts it, and so does whoever needs an environment"), unknown
+	case err != nil:
+		return found("daemon", checkWarning, "not known: see socket"), unknown
+	}
+	defer c.Close()
+	if info.Protocol != rpc.Protocol {
+		return foundFailure("daemon", checkProblem, otherVersion(info)), found("pools", checkOK, "not known: the daemon is of another version")
+	}
+	up := age(time.Duration(info.UptimeMS) * time.Millisecond)
+	daemon = found("daemon", checkOK, "version %s, pid %d, up %s, started by %s", info.Version, info.PID, up, startedBy(info))
+	const restart = "bring the new one in with: runt daemon restart"
+	switch {
+	case info.Replaced:
+		daemon = found("daemon", checkWarning, "version %s (pid %d) runs, and another file is at %s by now",
+			info.Version, info.PID, info.Program).next(restart)
+	case info.Version != rpc.Version():
+		daemon = found("daemon", checkWarning, "version %s (pid %d) runs, and this runt is %s",
+			info.Version, info.PID, rpc.Version()).next(restart)
+	}
+	var status rpc.StatusResult
+	if err := c.Call(ctx, rpc.MethodStatus, rpc.PoolParams{}, &status); err != nil {
+		return daemon, foundFailure("pools", checkProblem, late(err, info.Socket, doctorLimit))
+	}
+	return daemon, lookPools(status.Pools)
+}
+
+func startedBy(info rpc.Info) string {
+	switch info.StartedBy {
+	case rpc.StartedByService:
+		return "its service"
+	case rpc.StartedByCommand:
+		return "a command, so it ends when idle"
+	}
+	return "hand"
+}
+
+func lookPools(pools []rpc.PoolStatus) finding {
+	var lines []string
+	status, hint, off := checkOK, "", 0
+	for _, p := range pools {
+		switch {
+		case p.Error != nil:
+			next := "now"
+			if p.Error.NextRetryMS > 0 {
+				next = "in " + seconds(time.Duration(p.Error.NextRetryMS)*time.Millisecond)
+			}
+			lines = append(lines, fmt.Sprintf("%s: builds fail (%s): %s; next try %s", p.Name, p.Error.Cause, p.Error.Message, next))
+			if status = checkProblem; hint == "" {
+				hint = p.Error.Hint
+			}
+		case p.Target == 0:
+			off++
+			lines = append(lines, p.Name+": off")
+		default:
+			lines = append(lines, fmt.Sprintf("%s: %d of %d ready, %d warming", p.Name, p.Available, p.Target, p.Warming))
+		}
+	}
+	if off == len(pools) && status == checkOK {
+		status, hint = checkWarning, "give one a size in the configuration"
+	}
+	return finding{Name: "pools", Status: status, Message: strings.Join(lines, "\n"), Hint: hint}
+}

@@ -1,0 +1,68 @@
+package main
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"runtimed/rpc"
+)
+
+func TestFindingsAsPeopleReadThem(t *testing.T) {
+	list := []finding{
+		found("socket", checkProblem, "another program listens on /s\x1b[2J: it does not speak runtimed's protocol").next("stop it"),
+		found("daemon", checkOK, "not running"),
+		found("config", checkOK, "/c\npools.uv.size = 1 (line 2)"),
+		{Name: "lock", Status: checkOK, Message: "it was left", Fixed: "removed /l"},
+		found("service", checkWarning, "not enabled").next("runt service install enables it"),
+		found("strays", checkWarning, "mine").next("look at them"),
+	}
+	const want = `
+ok       daemon   not running
+ok       config   /c
+                  pools.uv.size = 1 (line 2)
+ok       lock     it was left
+                  repaired: removed /l
+warning  service  not enabled
+                  -> runt service install enables it
+warning  strays   mine
+                  -> look at them
+problem  socket   another program listens on /s[2J: it does not speak runtimed's protocol
+                  -> stop it
+
+1 problem, 2 warnings, 3 ok
+`
+	var text, coloured bytes.Buffer
+	writeFindings(&text, list, false)
+	if text.String() != want[1:] {
+		t.Errorf("got\n%s\nwant%s", text.String(), want)
+	}
+	writeFindings(&coloured, list, true)
+	plain := strings.NewReplacer("\x1b[31m", "", "\x1b[32m", "", "\x1b[33m", "", "\x1b[0m", "").Replace(coloured.String())
+	if plain != text.String() || !strings.Contains(coloured.String(), "\x1b[31mproblem\x1b[0m  socket ") {
+		t.Errorf("got\n%s", coloured.String())
+	}
+}
+
+func TestPoolsAsTheDoctorTellsThem(t *testing.T) {
+	ready := rpc.PoolStatus{Name: "uv", Target: 3, Available: 2, Warming: 1}
+	off := rpc.PoolStatus{Name: "conda"}
+	failing := rpc.PoolStatus{Name: "data", Target: 1, Error: &rpc.PoolError{
+		Cause: "network", Message: "the package index cannot be reached", Hint: "check the network", NextRetryMS: 29_500,
+	}}
+	for name, c := range map[string]struct {
+		pools []rpc.PoolStatus
+		want  finding
+	}{
+		"well": {[]rpc.PoolStatus{ready, off}, finding{"pools", checkOK, "uv: 2 of 3 ready, 1 warming\nconda: off", "", ""}},
+		"off":  {[]rpc.PoolStatus{off}, finding{"pools", checkWarning, "conda: off", "give one a size in the configuration", ""}},
+		"failing": {[]rpc.PoolStatus{off, failing}, finding{
+			"pools", checkProblem, "conda: off\ndata: builds fail (network): the package index cannot be reached; next try in 30s",
+			"check the network", "",
+		}},
+	} {
+		if got := lookPools(c.pools); got != c.want {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+}

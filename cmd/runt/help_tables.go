@@ -1,0 +1,171 @@
+package main
+
+import (
+	"crypto/rand"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"runtimed/config"
+)
+
+// entry is a line of a table. The help and the man pages are made of these tables, and a test holds docs/operations.md to them.
+type entry struct {
+	Name    string `json:"name"`
+	Default string `json:"default,omitempty"` // as the configuration file would say it
+	Flag    string `json:"flag,omitempty"`    // of `runtimed run`, or of a command
+	Text    string `json:"text"`
+}
+
+var exitCodes = []struct {
+	code int
+	when string
+}{
+	{exitOK, "done"},
+	{exitFailed, "failed, and none of those below"},
+	{exitUsage, "wrong usage, or wrong params (also a configuration that runt daemon reload refuses)"},
+	{exitUnreachable, "no daemon, or one that is stopping or does not answer within 3 s"},
+	{exitNoEnvironment, "no environment in time"},
+	{exitVersion, "daemon and runt are of versions that do not understand each other"},
+	{exitBuildFailed, "builds fail"},
+	{exitUnknown, "no such pool, or no such environment"},
+	{exitNotExecutable, "runt run: the command cannot be executed"},
+	{exitNotFound, "runt run: there is no such command"},
+	{exitInterrupted, "interrupted"},
+}
+
+func exitEntries() (out []entry) {
+	for _, e := range exitCodes {
+		out = append(out, entry{Name: strconv.Itoa(e.code), Text: e.when})
+	}
+	return out
+}
+
+// daemonExits are those of runtimed.
+var daemonExits = []entry{
+	{Name: "0", Text: "stopped by a signal, by runt daemon stop, or idle"},
+	{Name: "1", Text: "starting again would end the same: usage, configuration, a path or its rights, another daemon"},
+	{Name: "2", Text: "it broke down; start it again"},
+}
+
+// variables are those of our own, with the flags that count before them.
+var variables = []entry{
+	{Name: "RUNTIMED_CONFIG", Flag: "--config FILE", Text: "the configuration file"},
+	{Name: "RUNTIMED_SOCKET", Flag: "--socket PATH",
+		Text: "the socket. Clients read the variable too; the flag is for tests, they do not know of it"},
+	{Name: "RUNTIMED_CACHE_DIR", Flag: "--cache-dir DIR", Text: "cache_dir: where environments, lock files and tools are"},
+	{Name: "RUNTIMED_LOG_LEVEL", Flag: "--log-level LEVEL", Text: "log_level: debug, info, warn or error"},
+	{Name: "RUNTIMED_UV_POOL_SIZE", Flag: "--uv-pool-size N", Text: "pools.uv.size: environments kept ready; 0 turns the pool off"},
+	{Name: "RUNTIMED_CONDA_POOL_SIZE", Flag: "--conda-pool-size N", Text: "pools.conda.size: the same for the pool conda"},
+	{Name: "RUNTIMED_NO_START", Flag: "--no-start", Text: "not empty: runt pool acquire and runt run start no daemon"},
+}
+
+// otherVariables are everybody's, and ours too.
+var otherVariables = []entry{
+	{Name: "HOME", Text: "where the state directory and the configuration are, unless the variables above and below say otherwise"},
+	{Name: "XDG_CACHE_HOME", Text: "if absolute, the state directory is the folder runt in it; not on macOS"},
+	{Name: "XDG_CONFIG_HOME", Text: "if absolute, the configuration is runt/config.toml in it"},
+	{Name: "NO_COLOR", Text: "not empty: no colours in a log on a terminal"},
+	{Name: "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY, NETRC, SSL_CERT_FILE, UV_INDEX, UV_DEFAULT_INDEX, PIP_…",
+		Text: "and others say how the daemon reaches the network and the package index. It has those of whoever started it"},
+}
+
+// keyTexts say what each key of the configuration may be and does; its default is asked of the package config.
+var keyTexts = []entry{
+	{Name: "log_level", Text: "debug, info, warn or error: how much is logged"},
+	{Name: "idle_exit", Text: `a daemon that a command started by itself ends after this long unused; "0": never`},
+	{Name: "cache_dir", Text: "an absolute path: where environments, lock files and tools are; empty: the state directory. " +
+		"Made with mode 0700; refused if open to others"},
+	{Name: "build.parallel", Default: "half the cores", Text: "1 to 256: builds at once, of all pools together"},
+	{Name: "build.timeout", Text: "from 1s: for one build, downloads included"},
+	{Name: "build.min_free", Text: `a size: no build begins with less free space; "": no bound`},
+	{Name: "build.max_size", Text: "a size: no build begins if with one more all environments together would be larger; empty: no bound"},
+	{Name: "build.lock_age", Text: "from 1s: a lock file older than this is resolved anew in the background"},
+	{Name: "uv.path", Text: "an absolute path: the uv to use; empty: looked up, else fetched"},
+	{Name: "uv.index_url", Text: "a URL: the package index, for uv and for fetching it; empty: their own rules"},
+	{Name: "uv.link", Text: "auto or copy; copy: no file is shared between environments"},
+	{Name: "conda.provider", Text: "auto, micromamba, mamba, conda or rattler: what builds conda environments; auto takes the first that " +
+		"works"},
+	{Name: "conda.path", Text: "an absolute path: the provider's program; empty: looked up"},
+	{Name: "pools.NAME.kind", Text: "uv or conda; required for pools of your own"},
+	{Name: "pools.NAME.size", Text: "0 to 64: environments kept ready; 0 turns the pool off"},
+	{Name: "pools.NAME.python", Text: "like 3.12 or 3.12.4, or for uv an absolute path; empty: the newest suitable one"},
+	{Name: "pools.NAME.packages", Text: "requirements, as in a requirements file, without options. ipykernel is always added; " +
+		"without pip, %pip does not work in a notebook"},
+	{Name: "pools.NAME.channels", Text: "names or URLs; conda only"},
+	{Name: "pools.NAME.max_age", Text: "from 1s: a ready environment older than this is replaced"},
+}
+
+// keyEntries are keyTexts with the defaults. Those of the two pools that are always there stand together where they are the same.
+func keyEntries() ([]entry, error) {
+	nowhere := filepath.Join(os.TempDir(), rand.Text()) // a home without a configuration
+	cfg, err := config.Load(config.Flags{}, func(name string) string { return map[string]string{"HOME": nowhere}[name] })
+	if err != nil {
+		return nil, err
+	}
+	defaults := map[string][]string{}
+	for _, s := range cfg.Settings() {
+		key, pool := s.Key, ""
+		if rest, ok := strings.CutPrefix(s.Key, "pools."); ok {
+			pool, key, _ = strings.Cut(rest, ".")
+			key = "pools.NAME." + key
+		}
+		value := literal(s.Value)
+		if had := defaults[key]; len(had) == 0 {
+			defaults[key] = []string{value}
+		} else if had[0] != value {
+			defaults[key] = append(had, value+" for "+pool)
+		}
+	}
+	out := make([]entry, len(keyTexts))
+	for i, e := range keyTexts {
+		if e.Default == "" {
+			e.Default = strings.Join(defaults[e.Name], ", ")
+		}
+		out[i] = e
+	}
+	return out, nil
+}
+
+// files are what lies on a machine; ~/.cache/runt is ~/Library/Caches/runt on macOS.
+var files = []entry{
+	{Name: "~/.config/runt/config.toml", Text: "the configuration; it may be missing"},
+	{Name: "~/.cache/runt/", Text: "the state directory, its owner's alone (mode 0700); ~/Library/Caches/runt on macOS"},
+	{Name: "~/.cache/runt/runtimed.sock", Text: "the socket (mode 0600)"},
+	{Name: "~/.cache/runt/runtimed.log", Text: "the log, one JSON object on each line, unless the journal has it"},
+	{Name: "~/.cache/runt/daemon.json", Text: "socket, pid, version and start time of the daemon; for people, no program believes it"},
+	{Name: "~/.cache/runt/envs/", Text: "the environments"},
+	{Name: "~/.cache/runt/locks/", Text: "what a pool's packages resolved to"},
+	{Name: "~/.cache/runt/tools/", Text: "what builds need"},
+}
+
+// examples are told under the command that they begin with.
+var examples = []struct{ line, text string }{
+	{"runt pool status", "How many environments are ready, and why a pool fails."},
+	{`python=$(runt pool acquire --label "trying things")`, "Take an environment; it is the shell's until the shell ends."},
+	{"runt pool release uv-2e17bf8f", "Give one back before that."},
+	{"runt pool watch --json", "A line for each change, for a program."},
+	{`runt run -- python -c 'print("hello")'`, "A command in an environment of its own, which ends with it."},
+	{"runt run --pool science --wait 5m -- jupyter lab", "The same, from another pool, with patience."},
+	{"runt env list --state leased", "Who has what."},
+	{"runt env gc --dry-run", "What nobody needs any more."},
+	{"runt daemon logs -f", "Follow the log."},
+	{"runt daemon logs --level warn --since 2h", "What went wrong in the last two hours."},
+	{"runt daemon log-level debug", "Log more, until the next start."},
+	{"runt daemon reload", "Have a changed configuration count at once."},
+	{"runt config show", "Every value in force, and where it comes from."},
+	{`runt rpc pool.acquire '{"pool": "uv", "owner_pid": 4242}'`, "Any method of the daemon, with its params."},
+	{"runt bugreport --output report.tar.gz", "What helps to find a fault, without passwords; look through it before you send it."},
+	{"runt help exit-codes", "What an exit code means."},
+}
+
+// examplesOf are those of a command, or of all below it.
+func examplesOf(path string) (out []entry) {
+	for _, e := range examples {
+		if at := strings.Index(e.line, path); at >= 0 && strings.HasPrefix(e.line[at+len(path):]+" ", " ") {
+			out = append(out, entry{Name: e.line, Text: e.text})
+		}
+	}
+	return out
+}

@@ -1,0 +1,162 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const operationsDoc = "../../docs/operations.md"
+
+func document(t *testing.T, path string) string {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+// rows are those of a table of the document, cell by cell and without the marks of code.
+func rows(t *testing.T, head string) (out [][]string) {
+	t.Helper()
+	_, table, found := strings.Cut(document(t, operationsDoc), "\n"+head+"\n")
+	if !found {
+		t.Fatalf("operations.md has no table %s", head)
+	}
+	table, _, _ = strings.Cut(table, "\n\n")
+	for line := range strings.Lines(table) {
+		var cells []string
+		for cell := range strings.SplitSeq(strings.Trim(strings.TrimSpace(line), "|"), "|") {
+			cells = append(cells, strings.TrimSpace(strings.ReplaceAll(cell, "`", "")))
+		}
+		if !strings.HasPrefix(cells[0], "---") {
+			out = append(out, cells)
+		}
+	}
+	return out
+}
+
+func TestTheExitCodesAreThoseOfTheDocumentWordByWord(t *testing.T) {
+	for head, list := range map[string][]entry{"| `runt` | when |": exitEntries(), "| `runtimed` | when |": daemonExits} {
+		var got, want []string
+		for _, e := range list {
+			got = append(got, e.Name+": "+e.Text)
+		}
+		for _, row := range rows(t, head) {
+			want = append(want, strings.Join(row, ": "))
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: the table in the code is\n%s\nand that in operations.md\n%s", head, strings.Join(got, "\n"), strings.Join(want, "\n"))
+		}
+	}
+	for _, m := range regexp.MustCompile(`(?m)^\t(exit\w+) += (\d+)`).FindAllStringSubmatch(document(t, "fail.go"), -1) {
+		if n, _ := strconv.Atoi(m[2]); !slices.ContainsFunc(exitEntries(), func(e entry) bool { return e.Name == strconv.Itoa(n) }) {
+			t.Errorf("%s is not told", m[1])
+		}
+	}
+}
+
+func TestTheVariablesAndKeysAreThoseOfTheDocument(t *testing.T) {
+	var got, want []string
+	for _, e := range variables {
+		flag, _, _ := strings.Cut(e.Flag, " ")
+		got = append(got, e.Name+" "+flag)
+	}
+	for _, row := range rows(t, "| variable | flag | what |") {
+		flag, _, _ := strings.Cut(row[1], ",")
+		want = append(want, row[0]+" "+flag)
+	}
+	if slices.Sort(got); !slices.Equal(got, sorted(want)) {
+		t.Errorf("the variables are %q, and in operations.md %q", got, want)
+	}
+	keys, err := keyEntries()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, want = nil, nil
+	for _, e := range keys {
+		got = append(got, e.Name)
+		if e.Default == "" {
+			t.Errorf("%s has no default: the package config does not know it", e.Name)
+		}
+	}
+	for _, row := range rows(t, "| key | default | range | what it does |") {
+		want = append(want, row[0])
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("the keys are %q, and in operations.md %q", got, want)
+	}
+}
+
+func sorted(list []string) []string { return slices.Sorted(slices.Values(list)) }
+
+func TestTheFlagsOfTheDaemonAreTold(t *testing.T) {
+	out, err := exec.Command("go", "run", "runtimed/cmd/runtimed", "run", "--help").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got, want []string
+	for _, e := range variables {
+		if e.Flag != "--no-start" {
+			got = append(got, strings.ReplaceAll(e.Flag, " ", "="))
+		}
+	}
+	for _, m := range regexp.MustCompile(`(?m)^ +(?:-\w, )?(--[\w-]+(?:=\w+)?)`).FindAllStringSubmatch(string(out), -1) {
+		if m[1] != "--help" && m[1] != "--version" {
+			want = append(want, m[1])
+		}
+	}
+	if slices.Sort(got); !slices.Equal(got, sorted(want)) {
+		t.Errorf("the pages have %q, and runtimed run --help %q", got, want)
+	}
+}
+
+func TestTheExamplesAreUnderstood(t *testing.T) {
+	for _, e := range examples {
+		_, words, ok := strings.Cut(e.line, "runt ")
+		if !ok {
+			t.Errorf("%s has no runt", e.line)
+			continue
+		}
+		var out strings.Builder
+		args := append([]string{"--help"}, regexp.MustCompile(`'[^']*'|"[^"]*"|[^\s)]+`).FindAllString(words, -1)...)
+		if code := run(args, nil, &out, &out); code != 0 {
+			t.Errorf("%s: %s", e.line, out.String())
+		}
+	}
+}
+
+func TestTheManPagesPleaseTheirReaders(t *testing.T) {
+	dir := t.TempDir()
+	var out strings.Builder
+	if code := run([]string{"__man", dir}, nil, &out, &out); code != 0 {
+		t.Fatal(out.String())
+	}
+	pages := strings.Fields(out.String())
+	if len(pages) < 12 {
+		t.Errorf("there are only %q", pages)
+	}
+	for name, args := range map[string][]string{
+		"groff":  {"-man", "-ww", "-Tutf8", "-z"},
+		"mandoc": {"-Tlint"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if _, err := exec.LookPath(name); err != nil {
+				t.Skip(err)
+			}
+			for _, page := range pages {
+				said, _ := exec.Command(name, append(args[:len(args):len(args)], page)...).CombinedOutput()
+				for line := range strings.Lines(string(said)) {
+					if !strings.Contains(line, "referenced manual not found") { // they are not installed here
+						t.Error(line)
+					}
+				}
+			}
+		})
+	}
+}

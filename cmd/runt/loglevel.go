@@ -1,0 +1,21 @@
+package main
+
+import (
+	"fmt"
+
+	"runtimed/rpc"
+)
+
+type daemonLogLevelCmd struct {
+	Level string `arg:"" enum:"debug,info,warn,error" help:"debug, info, warn or error."`
+}
+
+func (daemonLogLevelCmd) Help() string {
+	return "It holds until the daemon's next start; log_level in the configuration is for every start."
+}
+
+func (c *daemonLogLevelCmd) Run(a *app) error {
+	return ask(a, rpc.MethodSetLogLevel, rpc.LogLevel{Level: c.Level}, func(r rpc.LogLevel) {
+		fmt.Fprintln(a.stdout, "logging from", printable(r.Level), "on, until the next start")
+	})
+}

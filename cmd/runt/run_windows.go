@@ -1,0 +1,44 @@
+package main
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"os/exec"
+	"os/signal"
+	"strings"
+)
+
+// foldVariable is the name of a variable as the system tells one from another.
+func foldVariable(name string) string { return strings.ToUpper(name) }
+
+// become runs the command to its end and ends as it did, since a process cannot become another one here. The lease is ours, and so
+// it ends with us. Ctrl-C reaches every process of the console, and what it means is the command's business.
+func become(program string, argv, environ []string) error {
+	signal.Ignore(os.Interrupt)
+	cmd := exec.Command(program, argv[1:]...)
+	cmd.Env = environ
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		return err
+	}
+	os.Exit(cmd.ProcessState.ExitCode())
+	return nil
+}
+
+// lookUp finds a command as a shell does, which knows the endings of programs (PATHEXT).
+func lookUp(name, path string) (string, error) {
+	if name == "" {
+		return "", fs.ErrNotExist
+	}
+	if err := os.Setenv("PATH", path); err != nil {
+		return "", err
+	}
+	found, err := exec.LookPath(name)
+	if errors.Is(err, exec.ErrNotFound) {
+		err = fs.ErrNotExist
+	}
+	return found, err
+}

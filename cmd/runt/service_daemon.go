@@ -1,0 +1,109 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"runtimed/rpc"
+	"runtimed/service"
+)
+
+// What `runt daemon start|stop|restart` do where a service is installed for this shell's socket. Each tells whether that was
+// all there is to do.
+
+// through is a service with what is needed to look at it and to change it.
+func (a *app) through(m service.Manager) (*services, service.Status, error) {
+	socket, err := a.socket()
+	if err != nil {
+		return nil, service.Status{}, err
+	}
+	s := &services{app: a, Manager: m, began: time.Now(), config: service.Config{Socket: socket}}
+	st, err := m.Status(a.ctx, s.config)
+	return s, st, serviceFailure(err)
+}
+
+// startService leaves a daemon alone that answers already, whoever started it.
+func (a *app) startService(m service.Manager) (bool, error) {
+	s, st, err := a.through(m)
+	if err != nil || st.Running {
+		return false, err
+	}
+	if !st.Socket.Listening { // on a socket of the manager's nobody else can be
+		c, info, err := a.meet(a.ctx, nil)
+		if err == nil {
+			c.Close()
+		}
+		if rpc.KindOf(err) != rpc.KindUnreachable && !(err == nil && info.StartedBy == rpc.StartedByCommand) {
+			return false, nil
+		}
+		if err := s.handOver(); err != nil {
+			return false, err
+		}
+	}
+	if err := s.do(s.Start(a.ctx)); err != nil {
+		return false, s.withLog(err)
+	}
+	if _, err := s.answers(); err != nil {
+		return false, err
+	}
+	return true, a.tellDaemon("started by its service")
+}
+
+func (a *app) stopService(m service.Manager) (bool, error) {
+	s, st, err := a.through(m)
+	if err != nil || !st.Running && !st.Socket.Listening {
+		return false, err
+	}
+	if err := s.do(s.Stop(a.ctx)); err != nil {
+		return false, err
+	}
+	if st.Enabled {
+		a.hint("its service starts it again at the next login, unless: runt service uninstall")
+	}
+	if a.json {
+		a.printJSON(json.RawMessage("{}"))
+	} else if st.PID != 0 {
+		fmt.Fprintf(a.stdout, "stopped: pid %d\n", st.PID)
+	} else {
+		fmt.Fprintln(a.stdout, "stopped")
+	}
+	return true, nil
+}
+
+func (a *app) restartService(m service.Manager) (bool, error) {
+	s, st, err := a.through(m)
+	if err != nil || !st.Running && !st.Socket.Listening {
+		return false, err
+	}
+	if err := s.startsAgain(st); err != nil {
+		return false, err
+	}
+	if err := s.do(s.Restart(a.ctx)); err != nil {
+		return false, s.withLog(err)
+	}
+	info, err := s.answers()
+	if err != nil {
+		return false, err
+	}
+	if info.Protocol < rpc.Protocol {
+		return false, failure{code: exitVersion}.says(
+			"the service starts a daemon of version %s (protocol %d), and this runt needs protocol %d", info.Version, info.Protocol, rpc.Protocol).
+			withHint("have the service start this version: runt service install")
+	}
+	return true, a.tellDaemon("restarted")
+}
+
+// startsAgain is checked before a daemon that works is stopped.
+func (s *services) startsAgain(st service.Status) error {
+	if !st.Running {
+		return nil
+	}
+	c, info, err := s.meet(s.ctx, nil)
+	if err != nil {
+		return nil // it may hang, which is a reason to restart it
+	}
+	c.Close()
+	_, err = s.likeBefore(info)
+	return err
+}

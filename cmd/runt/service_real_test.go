@@ -1,0 +1,171 @@
+//go:build linux
+
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"runtimed/rpc"
+	"runtimed/service"
+)
+
+func TestAServiceFromInstallToPurge(t *testing.T) {
+	if !underSystemd(t) {
+		return
+	}
+	home := os.Getenv("HOME")
+	configFile := filepath.Join(home, ".config", "runt", "config.toml")
+	write := func(text string) {
+		t.Helper()
+		if err := os.MkdirAll(filepath.Dir(configFile), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(configFile, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	pool := "[pools.k]\nkind = \"uv\"\nsize = 1\npackages = [\"ipykernel\"]\n"
+	if uv, err := exec.LookPath("uv"); err == nil { // a service has not the PATH of this process
+		pool += "[uv]\npath = " + literal(uv) + "\n"
+	}
+	write(pool)
+
+	// Started by hand before, it is stopped for the service.
+	runt(t, 0, "daemon", "start")
+	byHand := runtJSON[rpc.Info](t, "daemon", "info")
+	_, errs := runt(t, 0, "service", "install", "--on-demand")
+	says(t, errs, fmt.Sprintf("stop the daemon (pid %d) that no service runs", byHand.PID))
+	says(t, errs, "the programs lie in a folder for temporary files")
+	if st := runtJSON[service.Status](t, "service", "status"); st.Running || !st.Socket.Listening || !st.OnDemand || !st.UpToDate {
+		t.Fatalf("on demand, before anybody asks: %+v", st)
+	}
+
+	// The first who asks activates it.
+	out, _ := runt(t, 0, "pool", "status")
+	says(t, out, "Pool Daemon Status")
+	info := runtJSON[rpc.Info](t, "daemon", "info")
+	if info.StartedBy != rpc.StartedByService || info.Log != rpc.LogJournal || !strings.HasPrefix(info.Program, os.Getenv("HOME")) {
+		t.Errorf("it was started another way: %+v", info)
+	}
+	out, _ = runt(t, 0, "service", "install", "--on-demand")
+	says(t, out, "already installed")
+	out, _ = runt(t, 0, "service", "install")
+	says(t, out, fmt.Sprintf("installed: the daemon runs (pid %d), and starts at every login", info.PID))
+	out, _ = runt(t, 0, "service", "install")
+	says(t, out, "nothing was changed")
+	if got := systemctl(t, "is-enabled", "runtimed.service", "runtimed.socket"); got != "enabled\nenabled" {
+		t.Errorf("enabled: %q", got)
+	}
+
+	// The kernel in its environment goes on through restarts and crashes, and the lease stands.
+	got := runtJSON[rpc.AcquireResult](t, "pool", "acquire", "--pool", "k", "--wait", "5m", "--owner-pid", fmt.Sprint(os.Getpid()))
+	kernel := hold(t, got.Env.Python)
+	kernel.runs("x = 1")
+	before := runtJSON[rpc.Info](t, "daemon", "info").PID
+	for _, args := range [][]string{{"service", "restart"}, {"daemon", "restart"}} {
+		began := time.Now()
+		runt(t, 0, args...)
+		if took := time.Since(began); took > 5*time.Second {
+			t.Errorf("the restart took %s", took)
+		}
+		now := runtJSON[rpc.Info](t, "daemon", "info").PID
+		if now == before {
+			t.Error("it is the daemon of before")
+		}
+		before = now
+	}
+	systemctl(t, "kill", "--signal=KILL", "runtimed.service")
+	for end := time.Now().Add(20 * time.Second); runtJSON[rpc.Info](t, "daemon", "info").PID == before; {
+		if time.Now().After(end) {
+			t.Fatal("a daemon that was killed is not started again")
+		}
+	}
+	kernel.runs("assert x == 1")
+	leased := runtJSON[rpc.EnvListResult](t, "env", "list", "--state", "leased")
+	if len(leased.Envs) != 1 || leased.Envs[0].ID != got.Env.ID || !leased.Envs[0].Lease.Alive {
+		t.Errorf("leased: %+v", leased)
+	}
+
+	// The journal has each line once, with its level and its time.
+	out, _ = runt(t, 0, "daemon", "logs", "-n", "30")
+	says(t, out, "INFO  listening socket=")
+	says(t, out, "started_by=service")
+	if strings.Contains(out, `"level"`) {
+		t.Error("there is JSON in the journal")
+	}
+
+	// A configuration that is wrong does not stop a daemon that works; one that cannot start at all says why, and its socket stays.
+	write("size = 3\n")
+	for _, args := range [][]string{{"service", "restart"}, {"daemon", "restart"}, {"service", "install"}} {
+		_, errs = runt(t, exitFailed, args...)
+		says(t, errs, "config.toml:1: size: unknown key")
+	}
+	runt(t, 0, "pool", "status")
+	systemctl(t, "restart", "runtimed.service")
+	for range 3 { // each asks several times
+		_, errs = runt(t, exitUnreachable, "pool", "status")
+		says(t, errs, "config.toml:1: size: unknown key")
+	}
+	_, errs = runt(t, exitFailed, "service", "start")
+	says(t, errs, "config.toml:1: size: unknown key")
+	if got := systemctl(t, "is-active", "runtimed.socket"); got != "active" {
+		t.Errorf("the socket is %s", got)
+	}
+	write(pool)
+	runt(t, 0, "pool", "status")
+
+	// Stopped it stays stopped, whoever asks.
+	out, _ = runt(t, 0, "service", "stop")
+	says(t, out, "stopped")
+	runt(t, exitUnreachable, "pool", "status")
+	runt(t, exitUnreachable, "daemon", "info")
+	out, _ = runt(t, 0, "service", "stop")
+	says(t, out, "not running")
+	out, _ = runt(t, 0, "daemon", "stop")
+	says(t, out, "not running")
+	out, _ = runt(t, 0, "daemon", "start")
+	says(t, out, "started by its service")
+	out, _ = runt(t, 0, "daemon", "stop")
+	says(t, out, "stopped: pid")
+	runt(t, exitUnreachable, "pool", "status")
+	runt(t, 0, "service", "start")
+	out, _ = runt(t, 0, "service", "start")
+	says(t, out, "already running")
+	kernel.runs("assert x == 1")
+
+	// While an environment is in use, nothing of it is purged.
+	_, errs = runt(t, exitFailed, "service", "uninstall", "--purge")
+	says(t, errs, got.Env.ID)
+	runt(t, 0, "service", "uninstall")
+	if err := os.Remove(configFile); err != nil {
+		t.Fatal(err)
+	}
+	state := filepath.Join(home, ".cache", "runt") + "/"
+	for _, path := range filesAtHome(t) {
+		if !strings.HasPrefix(path, state) && !strings.HasPrefix(path, filepath.Join(home, ".cache", "uv")) {
+			t.Errorf("left behind: %s", path)
+		}
+	}
+	st := runtJSON[service.Status](t, "service", "status")
+	if st.Installed || st.Enabled || st.Running || st.Socket.Installed || st.Socket.Listening {
+		t.Errorf("uninstalled: %+v", st)
+	}
+	kernel.runs("assert x == 1")
+	_, errs = runt(t, exitFailed, "service", "uninstall", "--purge") // a daemon is started to ask it
+	says(t, errs, got.Env.ID)
+	kernel.end()
+	runt(t, 0, "daemon", "start")
+	runt(t, 0, "pool", "release", got.Env.ID)
+	runt(t, 0, "service", "uninstall", "--purge")
+	if _, err := os.Stat(state); err == nil {
+		t.Errorf("the state directory is left behind: %v", filesAtHome(t))
+	}
+	runt(t, 0, "service", "uninstall", "--purge")
+	runt(t, exitUnreachable, "daemon", "info")
+}

@@ -1,0 +1,255 @@
+package main
+
+import (
+	"fmt"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+
+	"runtimed/config"
+	"runtimed/service"
+)
+
+type serviceInstallCmd struct {
+	dryRun   `embed:""`
+	OnDemand bool `help:"Start the daemon when somebody first asks for an environment, not at login."`
+}
+
+func (c *serviceInstallCmd) Run(a *app) error {
+	if _, err := config.Load(config.Flags{}, a.env); err != nil {
+		return err // before a daemon that works is stopped
+	}
+	s, err := a.services(c.OnDemand)
+	if err != nil {
+		return err
+	}
+	if c.DryRun {
+		return s.plan(s.Install(a.ctx, s.config))
+	}
+	if err := s.Check(a.ctx); err != nil {
+		return serviceFailure(err)
+	}
+	steps, err := s.Install(a.ctx, s.config)
+	if err != nil {
+		return serviceFailure(err)
+	}
+	if slices.ContainsFunc(steps, func(step service.Step) bool { return step.Write != nil && step.Write.From != "" }) {
+		s.note("the programs lie in %s, so the service has copies of its own in %s", s.why, filepath.Dir(s.config.Program))
+	}
+	if len(steps) > 0 {
+		if err := s.handOver(); err != nil {
+			return err
+		}
+	}
+	if err := s.do(steps, nil); err != nil {
+		return s.withLog(err)
+	}
+	return s.installed(len(steps) > 0)
+}
+
+// installed checks what was done, and tells it.
+func (s *services) installed(changed bool) error {
+	text := "installed: the daemon starts when somebody first asks"
+	if !s.config.OnDemand {
+		info, err := s.answers()
+		if err != nil {
+			return err
+		}
+		if info.Replaced {
+			if err := s.do(s.Restart(s.ctx)); err != nil {
+				return s.withLog(err)
+			}
+			changed = true
+			if info, err = s.answers(); err != nil {
+				return err
+			}
+		}
+		text = fmt.Sprintf("installed: the daemon runs (pid %d), and starts at every login", info.PID)
+	}
+	if !changed {
+		return s.done("already " + text + "; nothing was changed\nsocket: " + s.config.Socket)
+	}
+	for _, v := range s.config.Vars {
+		s.note("the service's daemon has %s=%s, as this shell", v.Name, v.Value)
+	}
+	if names := s.Lacks(s.ctx); len(names) > 0 {
+		s.hint("this shell has %s, and a service does not get that from it: %s", strings.Join(names, ", "), whereVariables())
+	}
+	if st, err := s.Status(s.ctx, s.config); err == nil && st.Linger != nil && !*st.Linger {
+		s.hint("it ends when you log out for good; to have it go on: loginctl enable-linger")
+	}
+	return s.done(text + "\nsocket: " + s.config.Socket)
+}
+
+// whereVariables is where a variable must be set for a service to have it.
+func whereVariables() string {
+	if runtime.GOOS == "darwin" {
+		return "set it with launchctl setenv, or use the configuration of uv or conda"
+	}
+	return "set it in a file of ~/.config/environment.d, or use the configuration of uv or conda"
+}
+
+// done prints the text, or the status as JSON.
+func (s *services) done(text string) error {
+	st, err := s.Status(s.ctx, s.config)
+	if err != nil {
+		return serviceFailure(err)
+	}
+	if s.json {
+		return s.encode(st)
+	}
+	fmt.Fprintln(s.stdout, printableLines(text))
+	return nil
+}
+
+type serviceStartCmd struct {
+	dryRun `embed:""`
+}
+
+func (c *serviceStartCmd) Run(a *app) error {
+	s, st, err := a.installedService(c.DryRun)
+	if err != nil {
+		return err
+	}
+	steps, err := s.Start(a.ctx)
+	if c.DryRun || err != nil {
+		return s.plan(steps, err)
+	}
+	if st.Running && (st.Socket.Listening || !st.Socket.Installed) {
+		info, err := s.answers()
+		if err != nil {
+			return err
+		}
+		return s.done(fmt.Sprintf("already running: pid %d", info.PID))
+	}
+	return s.started(steps, "started")
+}
+
+// started takes the steps that start the service, and tells how that went.
+func (s *services) started(steps []service.Step, word string) error {
+	if err := s.handOver(); err != nil {
+		return err
+	}
+	if err := s.do(steps, nil); err != nil {
+		return s.withLog(err)
+	}
+	info, err := s.answers()
+	if err != nil {
+		return err
+	}
+	return s.done(fmt.Sprintf("%s: pid %d", word, info.PID))
+}
+
+type serviceRestartCmd struct {
+	dryRun `embed:""`
+}
+
+func (c *serviceRestartCmd) Run(a *app) error {
+	s, st, err := a.installedService(c.DryRun)
+	if err != nil {
+		return err
+	}
+	steps, err := s.Restart(a.ctx)
+	if c.DryRun || err != nil {
+		return s.plan(steps, err)
+	}
+	if err := s.startsAgain(st); err != nil {
+		return err
+	}
+	return s.started(steps, "restarted")
+}
+
+// installedService is for commands that have nothing to do where there is no service.
+func (a *app) installedService(dry bool) (*services, service.Status, error) {
+	s, err := a.servicesAnyway()
+	if err != nil {
+		return nil, service.Status{}, err
+	}
+	st, err := s.Status(a.ctx, s.config)
+	switch {
+	case err != nil:
+		return s, st, serviceFailure(err)
+	case !st.Installed && !dry:
+		return s, st, failed("the service is not installed").withHint("install it with: runt service install")
+	case st.Trouble != nil && !dry:
+		return s, st, serviceFailure(st.Trouble)
+	case !s.Serves(s.config.Socket) && !dry: // a daemon that answers there is none of the service's business
+		return s, st, failed("the service is installed for another socket than %s, which this shell uses", s.config.Socket).
+			withHint("unset RUNTIMED_SOCKET and XDG_CACHE_HOME; or have the service use this one: runt service install")
+	}
+	return s, st, nil
+}
+
+type serviceStopCmd struct {
+	dryRun `embed:""`
+}
+
+func (c *serviceStopCmd) Run(a *app) error {
+	s, err := a.servicesAnyway()
+	if err != nil {
+		return err
+	}
+	if c.DryRun {
+		return s.plan(s.Stop(a.ctx))
+	}
+	st, err := s.Status(a.ctx, s.config)
+	switch {
+	case err != nil:
+		return serviceFailure(err)
+	case !st.Installed:
+		return s.done("not installed")
+	case st.Trouble != nil:
+		return serviceFailure(st.Trouble)
+	case !st.Running && !st.Socket.Listening:
+		return s.done("not running")
+	}
+	if err := s.do(s.Stop(a.ctx)); err != nil {
+		return err
+	}
+	if st.Enabled {
+		return s.done("stopped, until the next login or: runt service start")
+	}
+	return s.done("stopped")
+}
+
+// servicesAnyway is services for what works without the daemon's program.
+func (a *app) servicesAnyway() (*services, error) {
+	s, err := a.services(false)
+	if err == nil {
+		return s, nil
+	}
+	m, merr := a.manager()
+	socket, serr := a.socket()
+	if merr != nil || serr != nil {
+		return nil, err
+	}
+	return &services{app: a, Manager: m, config: service.Config{Socket: socket}}, nil
+}
+
+type serviceStatusCmd struct{}
+
+func (serviceStatusCmd) Run(a *app) error {
+	s, err := a.servicesAnyway()
+	if err != nil {
+		return err
+	}
+	st, err := s.Status(a.ctx, s.config)
+	if err != nil {
+		return serviceFailure(err)
+	}
+	if a.json {
+		return s.encode(st)
+	}
+	writeService(a.stdout, st)
+	switch {
+	case st.Trouble != nil:
+		a.note("%s", st.Trouble.Message)
+		a.hint("%s", st.Trouble.Hint)
+	case !st.Installed:
+		a.hint("install it with: runt service install")
+	case !st.UpToDate:
+		a.hint("what install would write from this shell is something else; to have that: runt service install")
+	}
+	return nil
+}

@@ -1,0 +1,159 @@
+//go:build linux
+
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// inSession is set in the process that runs under a systemd of the test's own.
+const inSession = "RUNT_TEST_IN_SESSION"
+
+// underSystemd runs the test again under a real, private `systemd --user`, and returns true in that run.
+func underSystemd(t *testing.T) bool {
+	t.Helper()
+	if os.Getenv(inSession) != "" {
+		return true
+	}
+	lacking := func(what string) {
+		if os.Getenv("CI") != "" {
+			t.Fatal(what)
+		}
+		t.Skip(what)
+	}
+	if os.Getuid() != 0 {
+		lacking("a systemd of one's own takes root")
+	}
+	for _, program := range []string{"systemctl", "systemd-analyze", "dbus-daemon"} {
+		if _, err := exec.LookPath(program); err != nil {
+			lacking(program + " is not installed")
+		}
+	}
+	bin := t.TempDir()
+	if out, err := exec.Command("go", "build", "-o", bin, "runtimed/cmd/runtimed", "runtimed/cmd/runt").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	cache, _ := os.UserCacheDir()
+	cache = filepath.Join(cache, "runtimed-tests")
+	// All such managers of a machine have the same control groups and the same journal, so one at a time.
+	cmd := exec.Command("../../testdata/tools/with-systemd-user", os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v", "-test.count=1")
+	cmd.Env = append(os.Environ(), inSession+"=1", "UV_CACHE_DIR="+filepath.Join(cache, "uv-cache"),
+		"PATH="+strings.Join([]string{bin, filepath.Join(cache, "uv", "bin"), os.Getenv("PATH")}, ":"),
+		"RUNTIMED_UV_POOL_SIZE=0", "RUNTIMED_CONDA_POOL_SIZE=0")
+	out, err := cmd.CombinedOutput()
+	t.Logf("%s", out)
+	if err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()) {
+		t.Fatalf("it did not pass there: %v", err)
+	}
+	return false
+}
+
+// runt runs the real one and returns what it said.
+func runt(t *testing.T, code int, args ...string) (stdout, stderr string) {
+	t.Helper()
+	var out, errs strings.Builder
+	cmd := exec.Command("runt", args...)
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	err := cmd.Run()
+	t.Logf("$ runt %s\n%s%s", strings.Join(args, " "), &out, &errs)
+	if got := cmd.ProcessState.ExitCode(); got != code {
+		t.Fatalf("runt %s: %v, exit code %d and not %d", strings.Join(args, " "), err, got, code)
+	}
+	return out.String(), errs.String()
+}
+
+func runtJSON[T any](t *testing.T, args ...string) (v T) {
+	t.Helper()
+	out, _ := runt(t, 0, append(args, "--json")...)
+	if err := json.Unmarshal([]byte(out), &v); err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+func says(t *testing.T, text, want string) {
+	t.Helper()
+	if !strings.Contains(text, want) {
+		t.Errorf("it does not say %q", want)
+	}
+}
+
+func systemctl(t *testing.T, args ...string) string {
+	t.Helper()
+	out, _ := exec.Command("systemctl", append([]string{"--user"}, args...)...).CombinedOutput() // its exit code is of another question
+	return strings.TrimSpace(string(out))
+}
+
+// filesAtHome are all files at home.
+func filesAtHome(t *testing.T) (list []string) {
+	t.Helper()
+	err := filepath.WalkDir(os.Getenv("HOME"), func(path string, e fs.DirEntry, err error) error {
+		if err == nil && !e.IsDir() {
+			list = append(list, path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list
+}
+
+// heldKernel is a kernel, and a front-end that runs cells in it.
+type heldKernel struct {
+	t   *testing.T
+	cmd *exec.Cmd
+	in  *bufio.Writer
+	out *bufio.Scanner
+	pid int
+}
+
+func hold(t *testing.T, python string) *heldKernel {
+	t.Helper()
+	k := &heldKernel{t: t, cmd: exec.Command(python, "../../testdata/tools/kernel_hold.py", python)}
+	in, err1 := k.cmd.StdinPipe()
+	out, err2 := k.cmd.StdoutPipe()
+	k.cmd.Stderr = os.Stderr
+	k.cmd.Env = append(os.Environ(), "IPYTHONDIR="+t.TempDir())
+	if err := errors.Join(err1, err2, k.cmd.Start()); err != nil {
+		t.Fatal(err)
+	}
+	k.in, k.out = bufio.NewWriter(in), bufio.NewScanner(out)
+	if _, err := fmt.Sscan(k.line(), &k.pid); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(k.end)
+	return k
+}
+
+func (k *heldKernel) line() string {
+	k.out.Scan()
+	return k.out.Text()
+}
+
+func (k *heldKernel) runs(cell string) {
+	k.t.Helper()
+	fmt.Fprintln(k.in, cell)
+	k.in.Flush()
+	if got := k.line(); got != "ok" {
+		k.t.Fatalf("%s: %s", cell, got)
+	}
+}
+
+func (k *heldKernel) end() {
+	if k.cmd.ProcessState == nil {
+		_ = syscall.Kill(k.pid, syscall.SIGKILL)
+		_ = k.cmd.Process.Kill()
+		_ = k.cmd.Wait()
+	}
+}

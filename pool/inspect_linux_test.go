@@ -1,0 +1,50 @@
+package pool
+
+import (
+	"os"
+	"slices"
+	"syscall"
+	"testing"
+)
+
+func TestTheMountOfAFolderIsItsInnermost(t *testing.T) {
+	dir := t.TempDir() + "/a b"
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	outer, err := MountOf(dir)
+	if err != nil || outer.Type == "" {
+		t.Fatalf("%+v, %v", outer, err)
+	}
+	mountTmpfs(t, dir, "1m", syscall.MS_NOEXEC)
+	if err := os.Mkdir(dir+"/c", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	m, err := MountOf(dir + "/c")
+	if err != nil || m.Type != "tmpfs" || !m.NoExec || m.ReadOnly || m.Network {
+		t.Errorf("%+v, %v", m, err)
+	}
+	if proc, err := MountOf("/proc"); err != nil || proc.Type != "proc" {
+		t.Errorf("%+v, %v", proc, err)
+	}
+	if _, err := MountOf(dir + "/none"); err == nil {
+		t.Error("what is not there has a file system")
+	}
+}
+
+func TestPathsOfMountinfoAreRead(t *testing.T) {
+	for text, want := range map[string]string{`/a\040b`: "/a b", `/a\134b\011`: "/a\\b\t", `/a\`: `/a\`, `/a\09`: `/a\09`, "/é": "/é"} {
+		if got := unescapeMount(text); got != want {
+			t.Errorf("%s is %q, want %q", text, got, want)
+		}
+	}
+}
+
+func TestTheEnvironmentOfAProcess(t *testing.T) {
+	if got := EnvironOf(os.Getpid()); !slices.ContainsFunc(got, func(v string) bool { return v == "PATH="+os.Getenv("PATH") }) {
+		t.Errorf("got %q", got)
+	}
+	if got := EnvironOf(1 << 30); got != nil {
+		t.Errorf("of nobody: %q", got)
+	}
+}
