@@ -53,7 +53,7 @@ type completeCmd struct {
 
 func (c *completeCmd) Run(a *app) error {
 	for _, word := range a.complete(c.Words) {
-		fmt.Fprintln(a.stdout, word)
+		fmt.Fprintln(a.stdout, printable(word))
 	}
 	return nil
 }

@@ -32,24 +32,11 @@ const (
 	serviceTime = time.Second             // for the service manager, whose word the rest waits for
 )
 
-// The verdicts.
-const (
-	checkOK      = "ok"
-	checkWarning = "warning"
-	checkProblem = "problem"
-)
-
 // finding is what one look found: by us, or by the daemon's program.
-type finding struct {
-	Name    string `json:"name"`
-	Status  string `json:"status"`
-	Message string `json:"message"`
-	Hint    string `json:"hint,omitempty"`
-	Fixed   string `json:"fixed,omitempty"`
-}
+type finding struct{ rpc.Check }
 
 func found(name, status, format string, args ...any) finding {
-	return finding{Name: name, Status: status, Message: fmt.Sprintf(format, args...)}
+	return finding{Check: rpc.Check{Name: name, Status: status, Message: fmt.Sprintf(format, args...)}}
 }
 
 func (f finding) next(hint string) finding {
@@ -60,7 +47,7 @@ func (f finding) next(hint string) finding {
 // foundFailure is a finding of an error that has its own next step.
 func foundFailure(name, status string, err error) finding {
 	f := asFailure(err)
-	return finding{Name: name, Status: status, Message: f.message, Hint: f.hint}
+	return finding{Check: rpc.Check{Name: name, Status: status, Message: f.message, Hint: f.hint}}
 }
 
 func (c *doctorCmd) Run(a *app) error {
@@ -79,7 +66,7 @@ func (c *doctorCmd) Run(a *app) error {
 		return a.ctx.Err()
 	}
 	list := slices.Concat([]finding{programs, daemon, service, pools}, rest)
-	bad := slices.ContainsFunc(list, func(f finding) bool { return f.Status == checkProblem })
+	bad := slices.ContainsFunc(list, func(f finding) bool { return f.Status == rpc.CheckProblem })
 	if a.json {
 		if err := a.encode(struct {
 			OK     bool      `json:"ok"`
@@ -100,7 +87,7 @@ func (c *doctorCmd) Run(a *app) error {
 func (a *app) lookInside(ctx context.Context, fix, listening bool) (programs finding, rest []finding) {
 	program, err := daemonProgram()
 	if err != nil {
-		return foundFailure("programs", checkProblem, err), nil
+		return foundFailure("programs", rpc.CheckProblem, err), nil
 	}
 	args := []string{"doctor", "--json"}
 	if fix {
@@ -118,7 +105,7 @@ func (a *app) lookInside(ctx context.Context, fix, listening bool) (programs fin
 		err = cmd.Start()
 	}
 	if err != nil {
-		return found("programs", checkProblem, "%s cannot be run: %v", program, err).next("install it anew, in the version of runt"), nil
+		return found("programs", rpc.CheckProblem, "%s cannot be run: %v", program, err).next("install it anew, in the version of runt"), nil
 	}
 	var told struct {
 		Version  string
@@ -132,10 +119,10 @@ func (a *app) lookInside(ctx context.Context, fix, listening bool) (programs fin
 	}
 	_ = cmd.Wait()
 	if ctx.Err() != nil {
-		return found("programs", checkProblem, "%s did not tell what it sees within %s", program, doctorLimit).
+		return found("programs", rpc.CheckProblem, "%s did not tell what it sees within %s", program, doctorLimit).
 			next("a disk or a program hangs: runt doctor again, or look by hand"), nil
 	}
-	f := found("programs", checkProblem, "%s is of another version than this runt (%s), and knows no doctor", program, rpc.Version()).
+	f := found("programs", rpc.CheckProblem, "%s is of another version than this runt (%s), and knows no doctor", program, rpc.Version()).
 		next("install both programs in the same version")
 	if lines := lastLines(said.String(), 1); len(lines) > 0 && !strings.Contains(lines[0], rpc.Name+": ") {
 		f.Message = fmt.Sprintf("%s breaks down: %s", program, lines[0])
@@ -146,49 +133,49 @@ func (a *app) lookInside(ctx context.Context, fix, listening bool) (programs fin
 func (a *app) lookPrograms(program, version string, protocol int) finding {
 	switch {
 	case protocol != rpc.Protocol:
-		return found("programs", checkProblem, "%s is version %s (protocol %d), and this runt %s (protocol %d)",
+		return found("programs", rpc.CheckProblem, "%s is version %s (protocol %d), and this runt %s (protocol %d)",
 			program, version, protocol, rpc.Version(), rpc.Protocol).next("install both programs in the same version")
 	case version != rpc.Version():
-		return found("programs", checkWarning, "%s is version %s, and this runt %s", program, version, rpc.Version()).
+		return found("programs", rpc.CheckWarning, "%s is version %s, and this runt %s", program, version, rpc.Version()).
 			next("install both programs in the same version")
 	}
-	return found("programs", checkOK, "runt and %s are version %s", program, version)
+	return found("programs", rpc.CheckOK, "runt and %s are version %s", program, version)
 }
 
 // lookDaemon asks the daemon who it is and how its pools are, unless asking would start it.
 func (a *app) lookDaemon(ctx context.Context, listening bool, st serviceStatus) (daemon, pools finding) {
-	unknown := found("pools", checkOK, "not known: no daemon answers")
+	unknown := found("pools", rpc.CheckOK, "not known: no daemon answers")
 	if listening {
-		return found("daemon", checkOK, "not running: the service manager starts it when somebody asks"), unknown
+		return found("daemon", rpc.CheckOK, "not running: the service manager starts it when somebody asks"), unknown
 	}
 	c, info, err := a.meet(ctx, nil)
 	switch {
 	case rpc.KindOf(err) == rpc.KindUnreachable && st.Enabled && !st.OnDemand:
-		return found("daemon", checkWarning, "not running, though its service is installed").
+		return found("daemon", rpc.CheckWarning, "not running, though its service is installed").
 			next("runt service start; why it ended: runt daemon logs"), unknown
 	case rpc.KindOf(err) == rpc.KindUnreachable:
-		return found("daemon", checkOK, "not running; runt daemon start starts it, and so does whoever needs an environment"), unknown
+		return found("daemon", rpc.CheckOK, "not running; runt daemon start starts it, and so does whoever needs an environment"), unknown
 	case err != nil:
-		return found("daemon", checkWarning, "not known: see socket"), unknown
+		return found("daemon", rpc.CheckWarning, "not known: see socket"), unknown
 	}
 	defer c.Close()
 	if info.Protocol != rpc.Protocol {
-		return foundFailure("daemon", checkProblem, otherVersion(info)), found("pools", checkOK, "not known: the daemon is of another version")
+		return foundFailure("daemon", rpc.CheckProblem, otherVersion(info)), found("pools", rpc.CheckOK, "not known: the daemon is of another version")
 	}
 	up := age(time.Duration(info.UptimeMS) * time.Millisecond)
-	daemon = found("daemon", checkOK, "version %s, pid %d, up %s, started by %s", info.Version, info.PID, up, startedBy(info))
+	daemon = found("daemon", rpc.CheckOK, "version %s, pid %d, up %s, started by %s", info.Version, info.PID, up, startedBy(info))
 	const restart = "bring the new one in with: runt daemon restart"
 	switch {
 	case info.Replaced:
-		daemon = found("daemon", checkWarning, "version %s (pid %d) runs, and another file is at %s by now",
+		daemon = found("daemon", rpc.CheckWarning, "version %s (pid %d) runs, and another file is at %s by now",
 			info.Version, info.PID, info.Program).next(restart)
 	case info.Version != rpc.Version():
-		daemon = found("daemon", checkWarning, "version %s (pid %d) runs, and this runt is %s",
+		daemon = found("daemon", rpc.CheckWarning, "version %s (pid %d) runs, and this runt is %s",
 			info.Version, info.PID, rpc.Version()).next(restart)
 	}
 	var status rpc.StatusResult
 	if err := c.Call(ctx, rpc.MethodStatus, rpc.PoolParams{}, &status); err != nil {
-		return daemon, foundFailure("pools", checkProblem, late(err, info.Socket, doctorLimit))
+		return daemon, foundFailure("pools", rpc.CheckProblem, late(err, info.Socket, doctorLimit))
 	}
 	return daemon, lookPools(status.Pools)
 }
@@ -205,7 +192,7 @@ func startedBy(info rpc.Info) string {
 
 func lookPools(pools []rpc.PoolStatus) finding {
 	var lines []string
-	status, hint, off := checkOK, "", 0
+	status, hint, off := rpc.CheckOK, "", 0
 	for _, p := range pools {
 		switch {
 		case p.Error != nil:
@@ -214,7 +201,7 @@ func lookPools(pools []rpc.PoolStatus) finding {
 				next = "in " + seconds(time.Duration(p.Error.NextRetryMS)*time.Millisecond)
 			}
 			lines = append(lines, fmt.Sprintf("%s: builds fail (%s): %s; next try %s", p.Name, p.Error.Cause, p.Error.Message, next))
-			if status = checkProblem; hint == "" {
+			if status = rpc.CheckProblem; hint == "" {
 				hint = p.Error.Hint
 			}
 		case p.Target == 0:
@@ -224,8 +211,8 @@ func lookPools(pools []rpc.PoolStatus) finding {
 			lines = append(lines, fmt.Sprintf("%s: %d of %d ready, %d warming", p.Name, p.Available, p.Target, p.Warming))
 		}
 	}
-	if off == len(pools) && status == checkOK {
-		status, hint = checkWarning, "give one a size in the configuration"
+	if off == len(pools) && status == rpc.CheckOK {
+		status, hint = rpc.CheckWarning, "give one a size in the configuration"
 	}
-	return finding{Name: "pools", Status: status, Message: strings.Join(lines, "\n"), Hint: hint}
+	return finding{Check: rpc.Check{Name: "pools", Status: status, Message: strings.Join(lines, "\n"), Hint: hint}}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 
+	"runtimed/rpc"
 	"runtimed/service"
 )
 
@@ -15,22 +16,22 @@ func (a *app) lookService(ctx context.Context) (finding, serviceStatus) {
 	const name, install = "service", "runt service install has the daemon start at login"
 	s, err := a.servicesAnyway()
 	if err != nil {
-		return found(name, checkOK, "none: %s", asFailure(err).message), serviceStatus{}
+		return found(name, rpc.CheckOK, "none: %s", asFailure(err).message), serviceStatus{}
 	}
 	st, err := s.Status(ctx, s.config)
 	switch {
 	case err != nil:
-		return foundFailure(name, checkWarning, serviceFailure(err)), st
+		return foundFailure(name, rpc.CheckWarning, serviceFailure(err)), st
 	case !st.Installed:
-		return found(name, checkOK, "not installed; "+install), st
+		return found(name, rpc.CheckOK, "not installed; "+install), st
 	case st.Trouble != nil:
-		return found(name, checkWarning, "installed, and its manager cannot be used from here: %s", st.Trouble.Message).
+		return found(name, rpc.CheckWarning, "installed, and its manager cannot be used from here: %s", st.Trouble.Message).
 			next(st.Trouble.Hint), st
 	case !st.Enabled:
-		return found(name, checkWarning, "installed, and not enabled: nothing starts the daemon at login").
+		return found(name, rpc.CheckWarning, "installed, and not enabled: nothing starts the daemon at login").
 			next("runt service install enables it"), st
 	case !st.UpToDate:
-		return found(name, checkWarning, "installed, and its files are not what this runt and this shell would write").
+		return found(name, rpc.CheckWarning, "installed, and its files are not what this runt and this shell would write").
 			next("runt service install --dry-run shows them, runt service install writes them"), st
 	}
 	text := "installed and enabled, up to date"
@@ -40,5 +41,5 @@ func (a *app) lookService(ctx context.Context) (finding, serviceStatus) {
 	if st.Linger != nil && !*st.Linger {
 		text += "; it ends when you log out for good (loginctl enable-linger keeps it)"
 	}
-	return found(name, checkOK, "%s", text), st
+	return found(name, rpc.CheckOK, "%s", text), st
 }

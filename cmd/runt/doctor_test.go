@@ -10,12 +10,12 @@ import (
 
 func TestFindingsAsPeopleReadThem(t *testing.T) {
 	list := []finding{
-		found("socket", checkProblem, "another program listens on /s\x1b[2J: it does not speak runtimed's protocol").next("stop it"),
-		found("daemon", checkOK, "not running"),
-		found("config", checkOK, "/c\npools.uv.size = 1 (line 2)"),
-		{Name: "lock", Status: checkOK, Message: "it was left", Fixed: "removed /l"},
-		found("service", checkWarning, "not enabled").next("runt service install enables it"),
-		found("strays", checkWarning, "mine").next("look at them"),
+		found("socket", rpc.CheckProblem, "another program listens on /s\x1b[2J: it does not speak runtimed's protocol").next("stop it"),
+		found("daemon", rpc.CheckOK, "not running"),
+		found("config", rpc.CheckOK, "/c\npools.uv.size = 1 (line 2)"),
+		{rpc.Check{Name: "lock", Status: rpc.CheckOK, Message: "it was left", Fixed: "removed /l"}},
+		found("service", rpc.CheckWarning, "not enabled").next("runt service install enables it"),
+		found("strays", rpc.CheckWarning, "mine").next("look at them"),
 	}
 	const want = `
 ok       daemon   not running
@@ -52,16 +52,16 @@ func TestPoolsAsTheDoctorTellsThem(t *testing.T) {
 	}}
 	for name, c := range map[string]struct {
 		pools []rpc.PoolStatus
-		want  finding
+		want  rpc.Check
 	}{
-		"well": {[]rpc.PoolStatus{ready, off}, finding{"pools", checkOK, "uv: 2 of 3 ready, 1 warming\nconda: off", "", ""}},
-		"off":  {[]rpc.PoolStatus{off}, finding{"pools", checkWarning, "conda: off", "give one a size in the configuration", ""}},
-		"failing": {[]rpc.PoolStatus{off, failing}, finding{
-			"pools", checkProblem, "conda: off\ndata: builds fail (network): the package index cannot be reached; next try in 30s",
-			"check the network", "",
+		"well": {[]rpc.PoolStatus{ready, off}, rpc.Check{Name: "pools", Status: rpc.CheckOK, Message: "uv: 2 of 3 ready, 1 warming\nconda: off"}},
+		"off":  {[]rpc.PoolStatus{off}, rpc.Check{Name: "pools", Status: rpc.CheckWarning, Message: "conda: off", Hint: "give one a size in the configuration"}},
+		"failing": {[]rpc.PoolStatus{off, failing}, rpc.Check{
+			Name: "pools", Status: rpc.CheckProblem, Message: "conda: off\ndata: builds fail (network): the package index cannot be reached; next try in 30s",
+			Hint: "check the network",
 		}},
 	} {
-		if got := lookPools(c.pools); got != c.want {
+		if got := lookPools(c.pools).Check; got != c.want {
 			t.Errorf("%s: %+v", name, got)
 		}
 	}

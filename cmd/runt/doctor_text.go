@@ -5,11 +5,13 @@ import (
 	"io"
 	"slices"
 	"strings"
+
+	"runtimed/rpc"
 )
 
 // verdicts are in the order in which people read them: what is wrong stands last, where the eye is.
 var verdicts = []struct{ status, colour string }{
-	{checkOK, "32"}, {checkWarning, "33"}, {checkProblem, "31"},
+	{rpc.CheckOK, "32"}, {rpc.CheckWarning, "33"}, {rpc.CheckProblem, "31"},
 }
 
 // writeFindings prints the list for people.
@@ -51,7 +53,7 @@ func writeFindings(w io.Writer, list []finding, colours bool) {
 }
 
 func count(n int, what string) string {
-	if n != 1 && what != checkOK {
+	if n != 1 && what != rpc.CheckOK {
 		what += "s"
 	}
 	return fmt.Sprintf("%d %s", n, what)

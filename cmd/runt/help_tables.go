@@ -58,7 +58,7 @@ var variables = []entry{
 	{Name: "RUNTIMED_LOG_LEVEL", Flag: "--log-level LEVEL", Text: "log_level: debug, info, warn or error"},
 	{Name: "RUNTIMED_UV_POOL_SIZE", Flag: "--uv-pool-size N", Text: "pools.uv.size: environments kept ready; 0 turns the pool off"},
 	{Name: "RUNTIMED_CONDA_POOL_SIZE", Flag: "--conda-pool-size N", Text: "pools.conda.size: the same for the pool conda"},
-	{Name: "RUNTIMED_NO_START", Flag: "--no-start", Text: "not empty: runt pool acquire and runt run start no daemon"},
+	{Name: "RUNTIMED_NO_START", Flag: "--no-start", Text: "not empty: neither runt pool acquire and runt run nor clients with autostart start a daemon"},
 }
 
 // otherVariables are everybody's, and ours too.

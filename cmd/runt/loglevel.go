@@ -15,7 +15,12 @@ func (daemonLogLevelCmd) Help() string {
 }
 
 func (c *daemonLogLevelCmd) Run(a *app) error {
-	return ask(a, rpc.MethodSetLogLevel, rpc.LogLevel{Level: c.Level}, func(r rpc.LogLevel) {
+	err := ask(a, rpc.MethodSetLogLevel, rpc.LogLevel{Level: c.Level}, func(r rpc.LogLevel) {
 		fmt.Fprintln(a.stdout, "logging from", printable(r.Level), "on, until the next start")
 	})
+	if rpc.KindOf(err) == rpc.KindMethodNotFound {
+		return failed("the daemon is older than this runt, and has but the level of its start").
+			withHint("swap it for the daemon of this runt: runt daemon restart")
+	}
+	return err
 }

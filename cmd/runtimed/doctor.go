@@ -34,35 +34,24 @@ const (
 	greetTime  = 1500 * time.Millisecond // for whoever listens on the socket
 )
 
-// The verdicts.
-const (
-	checkOK      = "ok"
-	checkWarning = "warning"
-	checkProblem = "problem"
-)
-
 // finding is what one look found.
 type finding struct {
-	Name    string `json:"name"`
-	Status  string `json:"status"`
-	Message string `json:"message"`
-	Hint    string `json:"hint,omitempty"`
-	Fixed   string `json:"fixed,omitempty"`
+	rpc.Check
 
 	fix   func() (done string, err error) // nil: nothing of this is ours to repair
 	alone bool                            // fix needs the locks, so that no daemon runs meanwhile
 }
 
 func fine(format string, args ...any) finding {
-	return finding{Status: checkOK, Message: fmt.Sprintf(format, args...)}
+	return finding{Check: rpc.Check{Status: rpc.CheckOK, Message: fmt.Sprintf(format, args...)}}
 }
 
 func warning(format string, args ...any) finding {
-	return finding{Status: checkWarning, Message: fmt.Sprintf(format, args...)}
+	return finding{Check: rpc.Check{Status: rpc.CheckWarning, Message: fmt.Sprintf(format, args...)}}
 }
 
 func problem(format string, args ...any) finding {
-	return finding{Status: checkProblem, Message: fmt.Sprintf(format, args...)}
+	return finding{Check: rpc.Check{Status: rpc.CheckProblem, Message: fmt.Sprintf(format, args...)}}
 }
 
 func (f finding) next(hint string) finding {
@@ -236,7 +225,7 @@ func tell(stdout io.Writer, list []finding) int {
 	for i := range list {
 		f := &list[i]
 		f.Message, f.Hint, f.Fixed = pool.Redact(f.Message), pool.Redact(f.Hint), pool.Redact(f.Fixed)
-		ok = ok && f.Status != checkProblem
+		ok = ok && f.Status != rpc.CheckProblem
 	}
 	enc := json.NewEncoder(stdout)
 	enc.SetEscapeHTML(false)

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"runtimed/pool"
+	"runtimed/rpc"
 )
 
 func TestTheDoctorTellsOfTheFileSystem(t *testing.T) {
@@ -29,15 +30,15 @@ func TestTheDoctorTellsOfTheFileSystem(t *testing.T) {
 		want             []sick
 	}{
 		"read-only": {"size=8m", "ro", []sick{
-			{"state-directory", checkProblem, []string{"cannot be made", "/.cache cannot be written"}},
-			{"file-system", checkProblem, []string{"read-only"}},
-			{"links", checkWarning, []string{"it cannot be written"}}, // uv's cache is there too
+			{"state-directory", rpc.CheckProblem, []string{"cannot be made", "/.cache cannot be written"}},
+			{"file-system", rpc.CheckProblem, []string{"read-only"}},
+			{"links", rpc.CheckWarning, []string{"it cannot be written"}}, // uv's cache is there too
 		}},
-		"noexec": {"size=8m,noexec", "", []sick{{"noexec", checkProblem, []string{"mounted noexec", "cache_dir"}}}},
-		"full": {"size=900k", "", []sick{{"disk-space", checkProblem, []string{
+		"noexec": {"size=8m,noexec", "", []sick{{"noexec", rpc.CheckProblem, []string{"mounted noexec", "cache_dir"}}}},
+		"full": {"size=900k", "", []sick{{"disk-space", rpc.CheckProblem, []string{
 			"KiB free under", "less than the 976.6 KiB that build.min_free asks for", "runt env gc",
 		}}}},
-		"no inodes": {"size=8m,nr_inodes=60", "", []sick{{"inodes", checkProblem, []string{"more files under"}}}},
+		"no inodes": {"size=8m,nr_inodes=60", "", []sick{{"inodes", rpc.CheckProblem, []string{"more files under"}}}},
 		"fine":      {"size=8m", "", nil},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -70,14 +71,14 @@ func TestAStateDirectoryOfAnotherUserIsNamed(t *testing.T) {
 		t.Fatal(err)
 	}
 	found, _ := h.doctor()
-	h.diagnosed(found, sick{"state-directory", checkProblem, []string{"belongs to uid 65534, and this is uid 0"}})
+	h.diagnosed(found, sick{"state-directory", rpc.CheckProblem, []string{"belongs to uid 65534, and this is uid 0"}})
 
 	if err := os.Chown(h.home, 65534, 65534); err != nil { // as with sudo
 		t.Fatal(err)
 	}
 	found, _ = h.doctor()
-	h.diagnosed(found, sick{"state-directory", checkProblem, nil},
-		sick{"environment", checkWarning, []string{"belongs to uid 65534, and this is uid 0", "without sudo"}})
+	h.diagnosed(found, sick{"state-directory", rpc.CheckProblem, nil},
+		sick{"environment", rpc.CheckWarning, []string{"belongs to uid 65534, and this is uid 0", "without sudo"}})
 }
 
 // A tool that hangs, and does not want to end, costs no more than the doctor's time, and does not outlive it by much: whoever reads
@@ -110,7 +111,7 @@ func TestTheDoctorIsBounded(t *testing.T) {
 	if h.runs("standin/uv") {
 		t.Error("the tool outlives it")
 	}
-	h.diagnosed(h.told(told, 0), sick{"uv", checkWarning, []string{"did not tell its version within 3s"}})
+	h.diagnosed(h.told(told, 0), sick{"uv", rpc.CheckWarning, []string{"did not tell its version within 3s"}})
 }
 
 // runs says whether a process of this house has that word on its command line.
@@ -183,15 +184,15 @@ func TestTheDoctorTellsAMuteDaemonByItsPid(t *testing.T) {
 	defer d.signal(syscall.SIGCONT)
 	found, _ := h.doctor("--fix")
 	pid := fmt.Sprint(d.cmd.Process.Pid)
-	h.diagnosed(found, sick{"socket", checkProblem, []string{"does not answer within"}},
-		sick{"lock", checkProblem, []string{"a daemon (pid " + pid + ") holds", "does not answer", "kill " + pid}})
+	h.diagnosed(found, sick{"socket", rpc.CheckProblem, []string{"does not answer within"}},
+		sick{"lock", rpc.CheckProblem, []string{"a daemon (pid " + pid + ") holds", "does not answer", "kill " + pid}})
 	d.signal(syscall.SIGCONT)
 
 	other := patient(t)
 	other.configure(off)
 	other.setenv("RUNTIMED_SOCKET", h.state("other"))
 	found, _ = other.doctor()
-	other.diagnosed(found, sick{"lock", checkProblem, []string{"listens on " + h.socket, "set RUNTIMED_SOCKET to that"}})
+	other.diagnosed(found, sick{"lock", rpc.CheckProblem, []string{"listens on " + h.socket, "set RUNTIMED_SOCKET to that"}})
 }
 
 func TestTheDoctorSeesADaemonElsewhere(t *testing.T) {
@@ -207,13 +208,13 @@ func TestTheDoctorSeesADaemonElsewhere(t *testing.T) {
 	h.setenv("RUNTIMED_SOCKET", filepath.Join(away, "s"))
 	found, _ := h.doctor()
 	said := fmt.Sprintf("one (pid %d) answers on %s", d.cmd.Process.Pid, h.socket)
-	h.diagnosed(found, sick{"environment", checkWarning, []string{said, "unset RUNTIMED_SOCKET"}})
+	h.diagnosed(found, sick{"environment", rpc.CheckWarning, []string{said, "unset RUNTIMED_SOCKET"}})
 
 	h.env = env
 	h.setenv("RUNTIMED_CONFIG", h.state("daemon.json")) // of another shell; and no configuration
 	found, _ = h.doctor()
 	said = "the daemon reads " + h.home + "/.config/runt/config.toml, and this shell " + h.state("daemon.json")
-	h.diagnosed(found, sick{"environment", checkWarning, []string{said}}, sick{"config", checkProblem, []string{"daemon.json:1"}})
+	h.diagnosed(found, sick{"environment", rpc.CheckWarning, []string{said}}, sick{"config", rpc.CheckProblem, []string{"daemon.json:1"}})
 }
 
 func TestAClockThatIsBehindIsTold(t *testing.T) {
@@ -237,7 +238,7 @@ func TestAClockThatIsBehindIsTold(t *testing.T) {
 	data, _ = json.Marshal(m)
 	write(h, path, string(data))
 	found, _ := h.doctor()
-	h.diagnosed(found, sick{"clock", checkWarning, []string{"the environment " + id + " was made"}})
+	h.diagnosed(found, sick{"clock", rpc.CheckWarning, []string{"the environment " + id + " was made"}})
 	if strays := pool.Strays(h.state()); len(strays) > 0 {
 		t.Errorf("strays: %v", strays)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"runtimed/config"
 	"runtimed/pool"
+	"runtimed/rpc"
 )
 
 // netVariables say how to reach the network.
@@ -71,7 +72,7 @@ func (x *exam) lookIndex() finding {
 	_, err = within(x, func() (struct{}, error) { return struct{}{}, x.tools.Index(x.ctx, uv.Path, asked) })
 	if err != nil {
 		f := x.failed(err, name+" did not answer")
-		if f.Status == checkProblem {
+		if f.Status == rpc.CheckProblem {
 			f.Message = name + ": " + f.Message
 		}
 		return f
@@ -112,7 +113,7 @@ func (x *exam) lookChannels() finding {
 }
 
 func severity(f finding) string {
-	return map[string]string{checkOK: "0", checkWarning: "1", checkProblem: "2"}[f.Status]
+	return map[string]string{rpc.CheckOK: "0", rpc.CheckWarning: "1", rpc.CheckProblem: "2"}[f.Status]
 }
 
 // askChannel asks for what every channel has. Where a channel is that has a name only, its tool alone knows.

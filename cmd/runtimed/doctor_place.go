@@ -16,6 +16,7 @@ import (
 	"github.com/gofrs/flock"
 
 	"runtimed/pool"
+	"runtimed/rpc"
 )
 
 // lookFolder is for the folders that a daemon needs for itself.
@@ -221,7 +222,7 @@ func (x *exam) mend(list []finding) {
 			f.Hint = fmt.Sprintf("it could not be repaired: %v", err)
 			continue
 		}
-		f.Status, f.Fixed, f.Hint = checkOK, done, ""
+		f.Status, f.Fixed, f.Hint = rpc.CheckOK, done, ""
 	}
 }
 

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"runtimed/rpc"
 )
 
 // patient is a house where all is well, with a fast stand-in for uv and nothing that depends on the machine.
@@ -60,7 +62,7 @@ func (h *house) told(out []byte, code int) (found map[string]finding) {
 		if f.Name != looks[i].name || f.Message == "" {
 			h.t.Errorf("finding %d: %+v", i, f)
 		}
-		bad = bad || f.Status == checkProblem
+		bad = bad || f.Status == rpc.CheckProblem
 		found[f.Name] = f
 	}
 	if told.OK == bad || (code != 0) != bad || len(told.Checks) != len(looks) {
@@ -93,7 +95,7 @@ func (h *house) diagnosed(found map[string]finding, wants ...sick) {
 		}
 	}
 	for name, f := range found {
-		if f.Status != checkOK && !slices.ContainsFunc(wants, func(w sick) bool { return w.name == name }) {
+		if f.Status != rpc.CheckOK && !slices.ContainsFunc(wants, func(w sick) bool { return w.name == name }) {
 			h.t.Errorf("%s is a %s too: %s", name, f.Status, f.Message)
 		}
 	}
@@ -140,7 +142,7 @@ func TestTheDoctorNamesEachBreak(t *testing.T) {
 	}{
 		"a configuration with a mistake": {
 			func(h *house) { h.configure("[pools.uv]\nsise = 1\n") },
-			[]sick{{"config", checkProblem, []string{"config.toml:2", "sise", "unknown key", "runt config check"}}},
+			[]sick{{"config", rpc.CheckProblem, []string{"config.toml:2", "sise", "unknown key", "runt config check"}}},
 		},
 		"a folder of one's own choice that is open": {
 			func(h *house) {
@@ -148,35 +150,35 @@ func TestTheDoctorNamesEachBreak(t *testing.T) {
 				_ = os.Mkdir(dir, 0o755)
 				h.setenv("RUNTIMED_CACHE_DIR", dir)
 			},
-			[]sick{{"state-directory", checkProblem, []string{"/envs is open to others (mode 0755)", "chmod 700"}}},
+			[]sick{{"state-directory", rpc.CheckProblem, []string{"/envs is open to others (mode 0755)", "chmod 700"}}},
 		},
 		"a file where the socket belongs": {
 			func(h *house) { _ = os.MkdirAll(h.state(), 0o700); write(h, h.socket, "precious") },
-			[]sick{{"socket", checkProblem, []string{"runtimed.sock is in the way: it is no socket", "move it away"}}},
+			[]sick{{"socket", rpc.CheckProblem, []string{"runtimed.sock is in the way: it is no socket", "move it away"}}},
 		},
 		"another program's socket": {
 			func(h *house) { _ = os.MkdirAll(h.state(), 0o700); noisy(h) },
-			[]sick{{"socket", checkProblem, []string{"another program listens on ", "RUNTIMED_SOCKET"}}},
+			[]sick{{"socket", rpc.CheckProblem, []string{"another program listens on ", "RUNTIMED_SOCKET"}}},
 		},
 		"a socket path that is too long": {
 			func(h *house) { h.setenv("RUNTIMED_SOCKET", "/tmp/"+strings.Repeat("x", 120)) },
-			[]sick{{"socket", checkProblem, []string{"is 125 bytes long, and this system allows 1"}}},
+			[]sick{{"socket", rpc.CheckProblem, []string{"is 125 bytes long, and this system allows 1"}}},
 		},
 		"a uv that is not there": {
 			func(h *house) { h.configure("[uv]\npath = \"/nowhere/uv\"\n" + quickly + "1\n") },
-			[]sick{{"uv", checkProblem, []string{"uv.path names /nowhere/uv, which is no program"}}},
+			[]sick{{"uv", rpc.CheckProblem, []string{"uv.path names /nowhere/uv, which is no program"}}},
 		},
 		"a uv that is none": {
 			func(h *house) { h.configure("[uv]\npath = \"/bin/sh\"\n" + quickly + "1\n") },
-			[]sick{{"uv", checkProblem, []string{"/bin/sh does not tell its version: it is not uv"}}},
+			[]sick{{"uv", rpc.CheckProblem, []string{"/bin/sh does not tell its version: it is not uv"}}},
 		},
 		"a Python that is not there": {
 			func(h *house) { h.configure(quickly + "1\npython = \"/nowhere/python\"\n") },
-			[]sick{{"python", checkProblem, []string{"uv: /nowhere/python, which the pool's python names, is no Python"}}},
+			[]sick{{"python", rpc.CheckProblem, []string{"uv: /nowhere/python, which the pool's python names, is no Python"}}},
 		},
 		"a Python that is too old": {
 			func(h *house) { h.configure(quickly + "1\npython = \"3.6\"\n") },
-			[]sick{{"python", checkProblem, []string{"needs Python >= 3.9, and the pool's python is 3.6"}}},
+			[]sick{{"python", rpc.CheckProblem, []string{"needs Python >= 3.9, and the pool's python is 3.6"}}},
 		},
 		"an index that refuses": {
 			func(h *house) {
@@ -184,7 +186,7 @@ func TestTheDoctorNamesEachBreak(t *testing.T) {
 				h.setenv("UV_DEFAULT_INDEX", "https://me:planted@index.example/simple")
 				h.setenv("HTTPS_PROXY", "http://me:planted@proxy.example:8080")
 			},
-			[]sick{{"index", checkProblem, []string{
+			[]sick{{"index", rpc.CheckProblem, []string{
 				"https://***@index.example/simple, by way of the proxy http://***@proxy.example:8080: the package index cannot be reached",
 				": Connection refused",
 			}}},
@@ -196,7 +198,7 @@ func TestTheDoctorNamesEachBreak(t *testing.T) {
 				_ = os.Mkdir(filepath.Join(h.home, "noarch"), 0o755)
 				write(h, filepath.Join(h.home, "noarch/repodata.json"), "{}")
 			},
-			[]sick{{"conda", checkProblem, []string{"conda.path names /nowhere/conda, which is no program"}}},
+			[]sick{{"conda", rpc.CheckProblem, []string{"conda.path names /nowhere/conda, which is no program"}}},
 		},
 		"a channel that nobody serves": {
 			func(h *house) {
@@ -204,11 +206,11 @@ func TestTheDoctorNamesEachBreak(t *testing.T) {
 				h.setenv("NO_PROXY", "*")
 				h.configure("[conda]\nprovider = \"rattler\"\n" + quickly + "1\n[pools.conda]\nchannels = [\"http://127.0.0.1:9/t/planted/c\"]\n")
 			},
-			[]sick{{"channels", checkProblem, []string{"http://127.0.0.1:9/t/***/c cannot be reached", "refused"}}},
+			[]sick{{"channels", rpc.CheckProblem, []string{"http://127.0.0.1:9/t/***/c cannot be reached", "refused"}}},
 		},
 		"a folder of somebody else's": {
 			func(h *house) { _ = os.MkdirAll(h.state("envs", "mine"), 0o700) },
-			[]sick{{"strays", checkWarning, []string{"/envs no daemon made: mine"}}},
+			[]sick{{"strays", rpc.CheckWarning, []string{"/envs no daemon made: mine"}}},
 		},
 		"a HOME that is not there": {
 			func(h *house) {
@@ -216,14 +218,14 @@ func TestTheDoctorNamesEachBreak(t *testing.T) {
 				h.setenv("HOME", filepath.Join(h.home, "none"))
 				h.setenv("RUNTIMED_CONFIG", filepath.Join(h.home, ".config/runt/config.toml"))
 			},
-			[]sick{{"environment", checkProblem, []string{"/none, which cannot be used: no such file"}}},
+			[]sick{{"environment", rpc.CheckProblem, []string{"/none, which cannot be used: no such file"}}},
 		},
 		"a link to nowhere": {
 			func(h *house) {
 				_ = os.Mkdir(filepath.Join(h.home, ".cache"), 0o700)
 				_ = os.Symlink("/nowhere/at/all", h.state())
 			},
-			[]sick{{"state-directory", checkProblem, []string{"a link to what is not there"}}},
+			[]sick{{"state-directory", rpc.CheckProblem, []string{"a link to what is not there"}}},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -265,7 +267,7 @@ func TestTheDoctorRepairsWhatAKilledDaemonLeft(t *testing.T) {
 	h := patient(t).withStandIn(at(stepVenv, "sleep 99.25 & : >\"$HOME/hangs\"; wait"))
 	d := h.start()
 	h.eventually(time.Minute, "a build hangs", func() bool { return isThere(filepath.Join(h.home, "hangs")) })
-	if found, _ := h.doctor("--fix"); found["leftovers"].Fixed != "" || found["leftovers"].Status != checkOK {
+	if found, _ := h.doctor("--fix"); found["leftovers"].Fixed != "" || found["leftovers"].Status != rpc.CheckOK {
 		t.Errorf("the builds of a daemon that lives: %+v", found["leftovers"])
 	}
 	d.kill()
@@ -274,10 +276,10 @@ func TestTheDoctorRepairsWhatAKilledDaemonLeft(t *testing.T) {
 		t.Fatal(err)
 	}
 	broken := []sick{
-		{"socket", checkWarning, []string{"nobody listens on"}},
-		{"daemon-file", checkWarning, []string{"is damaged"}},
-		{"state-directory", checkWarning, []string{"open to others (mode 0755)"}},
-		{"leftovers", checkWarning, []string{"their daemon is gone: pid "}},
+		{"socket", rpc.CheckWarning, []string{"nobody listens on"}},
+		{"daemon-file", rpc.CheckWarning, []string{"is damaged"}},
+		{"state-directory", rpc.CheckWarning, []string{"open to others (mode 0755)"}},
+		{"leftovers", rpc.CheckWarning, []string{"their daemon is gone: pid "}},
 	}
 	found, _ := h.doctor()
 	h.diagnosed(found, broken...)

@@ -9,6 +9,7 @@ import (
 
 	"runtimed/config"
 	"runtimed/pool"
+	"runtimed/rpc"
 )
 
 func (x *exam) lookConfig() finding {
@@ -155,12 +156,12 @@ func (x *exam) lookPython() finding {
 		switch {
 		case p.Err != nil:
 			lines = append(lines, fmt.Sprintf("%s: %s", pools[i].Name, p.Err.Message))
-			if f.Status != checkProblem {
+			if f.Status != rpc.CheckProblem {
 				f = problem("").next(p.Err.Hint)
 			}
 		case p.Fetch:
 			lines = append(lines, fmt.Sprintf("%s: Python %s is not here, and uv fetches it with the first build", pools[i].Name, p.Version))
-			if f.Status == checkOK && p.Want != "" {
+			if f.Status == rpc.CheckOK && p.Want != "" {
 				f = warning("").next("nothing to do where the network allows it; else install that Python, or name another one")
 			}
 		default:

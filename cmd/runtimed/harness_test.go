@@ -191,8 +191,16 @@ func (h *house) command(args ...string) *exec.Cmd {
 // launch starts a daemon without waiting for it to answer.
 func (h *house) launch(args ...string) *lodger {
 	h.t.Helper()
-	l := &lodger{house: h, cmd: h.command(args...), stderr: &bytes.Buffer{}, ended: make(chan struct{})}
-	l.cmd.Stderr = l.stderr
+	return h.begin(h.command(args...))
+}
+
+// begin starts the daemon that cmd is, and ends it with the test. What it says is kept, unless its stderr goes elsewhere.
+func (h *house) begin(cmd *exec.Cmd) *lodger {
+	h.t.Helper()
+	l := &lodger{house: h, cmd: cmd, stderr: &bytes.Buffer{}, ended: make(chan struct{})}
+	if cmd.Stderr == nil {
+		cmd.Stderr = l.stderr
+	}
 	if err := l.cmd.Start(); err != nil {
 		h.t.Fatal(err)
 	}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
 	"net"
 	"os"
@@ -107,32 +106,12 @@ func (u *unit) hears(text string) {
 // run starts the daemon with what the manager passes, from descriptor 3 on, and with stderr.
 func (u *unit) run(stderr *os.File, files ...*os.File) *lodger {
 	u.t.Helper()
-	l := &lodger{house: u.house, cmd: u.command(), stderr: &bytes.Buffer{}, ended: make(chan struct{})}
-	l.cmd.ExtraFiles = files
-	l.cmd.Stderr = l.stderr
-	if stderr != nil {
-		l.cmd.Stderr = stderr
+	cmd := u.command()
+	cmd.ExtraFiles = files
+	if stderr != nil { // a nil file is no nil writer
+		cmd.Stderr = stderr
 	}
-	if err := l.cmd.Start(); err != nil {
-		u.t.Fatal(err)
-	}
-	go func() {
-		_ = l.cmd.Wait() // the exit code says it
-		close(l.ended)
-	}()
-	u.t.Cleanup(func() {
-		_ = l.cmd.Process.Signal(syscall.SIGTERM)
-		select {
-		case <-l.ended:
-		case <-time.After(10 * time.Second):
-			u.t.Error("the daemon did not end at the end of the test")
-			l.kill()
-		}
-		if strings.Contains(l.stderr.String(), "DATA RACE") {
-			u.t.Errorf("the daemon: %s", l.stderr)
-		}
-	})
-	return l
+	return u.begin(cmd)
 }
 
 // started is run with the manager's own socket, once the daemon has said that it is ready.
