@@ -275,9 +275,6 @@ func (m *Manager) find(id string) (*env, error) {
 	return nil, ErrUnknownEnv
 }
 
-// Redact takes user names, passwords and the tokens of conda channels out of the URLs in a text, as for a log.
-func Redact(text string) string { return redact(text) }
-
 // Errors that need no more telling.
 var (
 	ErrClosed     = errors.New("the daemon is shutting down")

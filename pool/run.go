@@ -7,7 +7,6 @@ import (
 	"errors"
 	"io"
 	"os/exec"
-	"regexp"
 	"strings"
 	"sync"
 	"time"
@@ -143,20 +142,3 @@ func (t *tail) String() string {
 	return strings.TrimSpace(strings.ToValidUTF8(text[max(0, len(text)-outputTail):], ""))
 }
 
-var (
-	urlSecret = regexp.MustCompile(`(://)[^/\s]+@`)
-	urlToken  = regexp.MustCompile(`(https?://[^\s"']*?/t/)[^/\s"']+`) // where conda channels have theirs
-)
-
-// redact takes user names, passwords and the tokens of conda channels out of the URLs in a text.
-func redact(text string) string {
-	return urlToken.ReplaceAllString(urlSecret.ReplaceAllString(text, "${1}***@"), "${1}***")
-}
-
-func redactAll(texts []string) []string {
-	shown := make([]string, 0, len(texts))
-	for _, t := range texts {
-		shown = append(shown, redact(t))
-	}
-	return shown
-}

@@ -28,7 +28,7 @@ func (daemonInfoCmd) Run(a *app) error {
 	return ask(a, rpc.MethodInfo, nil, func(i rpc.Info) {
 		uptime := time.Duration(i.UptimeMS) * time.Millisecond
 		fmt.Fprintf(a.stdout, "Version:  %s (protocol %d)\nPID:      %d\nStarted:  %s (%s ago)\nSocket:   %s\nState:    %s\nConfig:   %s\n",
-			i.Version, i.Protocol, i.PID, i.StartedAt.Local().Format("2006-01-02 15:04:05"), age(uptime), i.Socket, i.StateDir, i.ConfigPath)
+			i.Version, i.Protocol, i.PID, i.StartedAt.Local().Format("2006-01-02 15:04:05"), age(uptime), printable(i.Socket), printable(i.StateDir), printable(i.ConfigPath))
 	})
 }
 
@@ -146,10 +146,7 @@ func (daemonRestartCmd) Run(a *app) error {
 	}
 	c, info, err := a.meet(a.ctx, nil)
 	if rpc.KindOf(err) == rpc.KindUnreachable {
-		if err := a.start(false); err != nil {
-			return err
-		}
-		return a.tellDaemon("started")
+		return (&daemonStartCmd{}).Run(a)
 	}
 	if err != nil {
 		return err

@@ -17,7 +17,7 @@ import (
 )
 
 type cli struct {
-	JSON    bool             `name:"json" help:"Print the answer as JSON, exactly as the daemon gave it."`
+	JSON    bool             `name:"json" help:"Print the answer as JSON; what the daemon says, exactly as it gave it."`
 	Version kong.VersionFlag `help:"Print the version."`
 
 	Pool       poolCmd       `cmd:"" help:"Ask about pools, take environments from them and give them back."`
