@@ -40,7 +40,7 @@ func underSystemd(t *testing.T) bool {
 		}
 	}
 	bin := t.TempDir()
-	if out, err := exec.Command("go", "build", "-o", bin, "runtimed/cmd/runtimed", "runtimed/cmd/runt").CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", "build", "-buildvcs=false", "-o", bin, "runtimed/cmd/runtimed", "runtimed/cmd/runt").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	cache, _ := os.UserCacheDir()
