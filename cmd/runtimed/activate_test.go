@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -62,9 +63,14 @@ func TestASecondDaemonLeavesThePassedSocketAlone(t *testing.T) {
 		t.Errorf("%d answers", got.PID)
 	}
 	third := u.run(nil, u.file) // finds the lock held, and then free
-	time.Sleep(500 * time.Millisecond)
-	first.stop()
-	u.eventually(5*time.Second, "the next one has taken over", func() bool {
+	time.Sleep(200 * time.Millisecond)
+	first.signal(syscall.SIGTERM)
+	u.eventually(20*time.Second, "the next one has taken over", func() bool {
+		select {
+		case <-third.ended:
+			t.Fatalf("the next one did not wait for the lock: %s", third.stderr)
+		default:
+		}
 		got, err := ask[rpc.Info](u.house, rpc.MethodInfo, nil)
 		return err == nil && got.PID == third.cmd.Process.Pid
 	})
