@@ -196,6 +196,9 @@ func (f *File) write() (err error) {
 	if real, err := filepath.EvalSymlinks(path); err == nil {
 		path = real // people keep such files elsewhere and link to them
 	}
+	if occupied(path) {
+		return fmt.Errorf("writing %s: %w", f.Path, &fs.PathError{Op: "replace", Path: path, Err: errors.New("it is no file, so it is left alone")})
+	}
 	t, err := os.CreateTemp(filepath.Dir(path), ".runtimed-new-")
 	if err != nil {
 		return fmt.Errorf("writing %s: %w", f.Path, err)
@@ -246,6 +249,12 @@ func writes(files []File) []Step {
 		}
 	}
 	return steps
+}
+
+// occupied tells whether something other than a file is there: a folder, or the device that a masked unit links to.
+func occupied(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && !info.Mode().IsRegular()
 }
 
 func isFile(path string) bool {

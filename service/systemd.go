@@ -47,6 +47,9 @@ type unit struct {
 
 func (u unit) active() bool { return u.state == "active" || u.state == "reloading" }
 
+// known is a unit that has a file; to mask one, that is not needed.
+func (u unit) known() bool { return u.file != "" && !strings.HasPrefix(u.file, "masked") }
+
 // idle is neither running nor about to.
 func (u unit) idle() bool { return u.state == "" || u.state == "inactive" || u.state == "failed" }
 
@@ -133,8 +136,21 @@ func (m *systemd) Serves(socket string) bool {
 	})
 }
 
+// masked finds out what `systemctl --user mask` leaves behind, a link to /dev/null, which must not be written to.
+func (m *systemd) masked() error {
+	for _, unit := range []string{serviceUnit, socketUnit} {
+		if to, err := filepath.EvalSymlinks(filepath.Join(m.dir(), unit)); err == nil && to == os.DevNull {
+			return &Problem{Message: unit + " is masked: somebody wants that nothing starts it", Hint: "if it shall be: systemctl --user unmask " + unit}
+		}
+	}
+	return nil
+}
+
 func (m *systemd) Install(ctx context.Context, want Config) ([]Step, error) {
 	files, err := m.files(want)
+	if err == nil {
+		err = m.masked()
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -186,7 +202,7 @@ func (m *systemd) Uninstall(ctx context.Context) ([]Step, error) {
 	var paths []string
 	for _, unit := range []string{serviceUnit, socketUnit} {
 		for _, path := range []string{filepath.Join(m.dir(), unit), m.link(unit)} {
-			if _, err := os.Lstat(path); err == nil {
+			if _, err := os.Lstat(path); err == nil && !occupied(path) {
 				paths = append(paths, path)
 			}
 		}
@@ -200,7 +216,7 @@ func (m *systemd) Uninstall(ctx context.Context) ([]Step, error) {
 		if !service.idle() || !socket.idle() {
 			steps = append(steps, Step{Run: userctl("stop", socketUnit, serviceUnit)})
 		}
-		if service.file != "" || socket.file != "" {
+		if service.known() || socket.known() {
 			steps = append(steps, Step{Run: userctl("disable", socketUnit, serviceUnit), Fine: []int{1}}) // 1: one of the two is gone already
 		}
 	}
@@ -239,7 +255,7 @@ func (m *systemd) Lacks(ctx context.Context) []string {
 
 // Said asks by the unit's name in any journal: root's own has no file of its own.
 func (m *systemd) Said(ctx context.Context, since time.Time) string {
-	out, err := m.run.Run(ctx, "journalctl", "--user-unit="+serviceUnit, fmt.Sprintf("--since=@%d", since.Unix()),
+	out, err := m.run.Run(ctx, "journalctl", "--user-unit="+serviceUnit, fmt.Sprintf("--since=@%d.%06d", since.Unix(), since.Nanosecond()/1000),
 		"--lines=20", "--no-pager", "--quiet", "--output=cat")
 	if err != nil {
 		return ""

@@ -2,7 +2,9 @@ package service
 
 import (
 	"context"
+	"errors"
 	"flag"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -270,5 +272,45 @@ func TestOfWhatIsNotThereNothingIsUninstalled(t *testing.T) {
 	m := under(t, show("inactive", "", "inactive", ""))
 	if steps, err := m.Uninstall(t.Context()); err != nil || len(steps) > 0 {
 		t.Error(words(m, steps, err))
+	}
+}
+
+func TestAMaskedUnitIsLeftAsItIs(t *testing.T) {
+	m := under(t, show("inactive", "masked", "inactive", ""))
+	path := filepath.Join(m.dir(), serviceUnit)
+	if err := os.MkdirAll(m.dir(), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(os.DevNull, path); err != nil {
+		t.Fatal(err)
+	}
+	var p *Problem
+	if steps, err := m.Install(t.Context(), plain()); !errors.As(err, &p) || p.Hint != "if it shall be: systemctl --user unmask runtimed.service" {
+		t.Error(words(m, steps, err))
+	}
+	if steps, err := m.Uninstall(t.Context()); err != nil || len(steps) > 0 {
+		t.Error(words(m, steps, err))
+	}
+}
+
+func TestOnlyFilesAreReplaced(t *testing.T) {
+	dir := t.TempDir()
+	device, link := filepath.Join(dir, "device"), filepath.Join(dir, "link")
+	ln, err := net.Listen("unix", device) // for /dev/null, in whose place a test must not risk to write
+	if err == nil {
+		err = os.Symlink(device, link)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	for _, path := range []string{dir, device, link} {
+		f := File{Path: path, Data: []byte("new"), Mode: 0o600}
+		if err := f.write(); err == nil || !strings.Contains(err.Error(), "left alone") {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+	if info, err := os.Stat(device); err != nil || info.Mode().IsRegular() {
+		t.Errorf("it was replaced: %v %v", info.Mode(), err)
 	}
 }

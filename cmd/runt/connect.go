@@ -58,13 +58,14 @@ func (a *app) meet(ctx context.Context, notify notifyFunc) (*rpc.Client, rpc.Inf
 	defer cancel()
 	for tries := 1; ; tries++ {
 		c, info, err := greet(ctx, path, notify)
-		if rpc.KindOf(err) != rpc.KindClosed {
+		switch kind := rpc.KindOf(err); {
+		case kind == rpc.KindClosed && tries < 5: // a daemon that is just ending does so; a moment later it is gone
+		case kind == rpc.KindClosed, kind == rpc.KindTimeout && tries > 1:
+			return nil, info, a.hangsUp(path)
+		default:
 			return c, info, late(err, path, answerTime)
 		}
-		if tries == 5 {
-			return nil, info, a.hangsUp(path)
-		}
-		select { // a daemon that is just ending does so; a moment later it is gone
+		select {
 		case <-time.After(50 * time.Millisecond):
 		case <-ctx.Done():
 		}

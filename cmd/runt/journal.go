@@ -82,7 +82,7 @@ func (j *journal) read(a *app, args []string, take func(line []byte, cursor stri
 		err = cmd.Start()
 	}
 	if err != nil {
-		return failed("reading the journal: %v", err)
+		return failed("reading the journal: %v", err).withHint("see for yourself with: journalctl --user-unit=runtimed.service")
 	}
 	in, enough := bufio.NewReader(pipe), false
 	for !enough {

@@ -26,7 +26,7 @@ func (l *fileLog) last(_ *app, n int, filter logFilter) ([][]byte, error) {
 		return nil, noLog(l.path)
 	case errors.Is(err, fs.ErrNotExist): // it is put aside just now
 	case err != nil:
-		return nil, err
+		return nil, l.unreadable(err)
 	}
 	var lines [][]byte
 	if f != nil {
@@ -36,7 +36,7 @@ func (l *fileLog) last(_ *app, n int, filter logFilter) ([][]byte, error) {
 		}
 		if err != nil {
 			f.Close()
-			return nil, err
+			return nil, l.unreadable(err)
 		}
 		l.f = f
 	}
@@ -56,6 +56,10 @@ func (l *fileLog) last(_ *app, n int, filter logFilter) ([][]byte, error) {
 		lines = append(more, lines...)
 	}
 	return lines, nil
+}
+
+func (l *fileLog) unreadable(err error) error {
+	return failed("reading the log: %v", err).withHint("it should be a file of your own: ls -ld %s", l.path)
 }
 
 // lastLinesOf are the last n lines that the filter keeps, and where the last line ended that has an end. The log's files are

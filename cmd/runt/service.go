@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -109,12 +110,22 @@ func (a *app) managed() service.Manager {
 	return m
 }
 
-// do takes steps and says so.
+// do takes steps and says so. Where a command of the manager fails, it has the daemon say why.
 func (s *services) do(steps []service.Step, err error) error {
-	if err == nil {
-		err = service.Do(s.ctx, service.Commands{}, steps, func(step service.Step) { s.note("%s", step) })
+	if err != nil {
+		return serviceFailure(err)
 	}
-	return serviceFailure(err)
+	err = service.Do(s.ctx, service.Commands{}, steps, func(step service.Step) { s.note("%s", step) })
+	var command *service.Problem
+	var path *fs.PathError
+	var link *os.LinkError
+	switch {
+	case errors.As(err, &command):
+		return s.withLog(serviceFailure(err))
+	case errors.As(err, &path), errors.As(err, &link):
+		return failed("%v", err).withHint("the place must be yours and writable, and its disk not full; then do it again")
+	}
+	return err
 }
 
 // note is progress in words.
@@ -193,33 +204,49 @@ func (a *app) encode(v any) error {
 	return enc.Encode(v)
 }
 
-// handOver makes place for the service: it stops a daemon that no manager runs. What that one has leased stays leased.
-func (s *services) handOver() error {
+// stranger meets a daemon that no manager runs; the client is nil where there is none.
+func (s *services) stranger() (*rpc.Client, rpc.Info, error) {
 	st, err := s.Status(s.ctx, s.config)
 	if err != nil || st.Socket.Listening || st.Running && st.PID == 0 {
-		return serviceFailure(err) // who answers on the manager's socket is the manager's
+		return nil, rpc.Info{}, serviceFailure(err) // who answers on the manager's socket is the manager's
 	}
 	c, info, err := s.meet(s.ctx, nil)
-	if rpc.KindOf(err) == rpc.KindUnreachable {
-		return nil
+	switch {
+	case rpc.KindOf(err) == rpc.KindUnreachable:
+		return nil, info, nil
+	case err == nil && info.PID == st.PID:
+		c.Close()
+		return nil, info, nil
 	}
-	if err != nil {
+	return c, info, err
+}
+
+// handOver makes place for the service: it stops a daemon that no manager runs. What that one has leased stays leased.
+func (s *services) handOver() error {
+	c, info, err := s.stranger()
+	if err != nil || c == nil {
 		return err
 	}
 	defer c.Close()
-	if info.PID == st.PID {
-		return nil
-	}
 	s.note("stop the daemon (pid %d) that no service runs; environments in use stay in use", info.PID)
 	_, err = s.shutdown(c, info)
 	return err
+}
+
+// planStart is plan for steps before which a daemon that no manager runs is stopped.
+func (s *services) planStart(steps []service.Step, err error) error {
+	if c, _, err := s.stranger(); err == nil && c != nil {
+		c.Close()
+		steps = append([]service.Step{{Run: []string{"runt", "daemon", "stop"}}}, steps...)
+	}
+	return s.plan(steps, err)
 }
 
 // answers waits until the service's daemon does.
 func (s *services) answers() (rpc.Info, error) {
 	ctx, cancel := context.WithTimeout(s.ctx, startTime)
 	defer cancel()
-	if err := s.untilItAnswers(ctx, nil, 0); err != nil {
+	if _, err := s.untilItAnswers(ctx, nil, 0); err != nil {
 		if err == errEnded {
 			err = failed("the service's daemon did not answer within %s", startTime)
 		}
@@ -252,10 +279,12 @@ func (a *app) said(m service.Manager, since time.Time) string {
 	text := m.Said(a.ctx, since)
 	if path, err := a.logFile(); text == "" && err == nil {
 		if f, err := os.Open(path); err == nil {
-			var b strings.Builder
-			_ = tail(&logText{w: &b}, f, 10)
-			f.Close()
-			text = b.String()
+			defer f.Close()
+			if info, err := f.Stat(); err == nil && !info.ModTime().Before(since) { // else it is of another day
+				var b strings.Builder
+				_ = tail(&logText{w: &b}, f, 10)
+				text = b.String()
+			}
 		}
 	}
 	var lines []string

@@ -42,7 +42,7 @@ func (a *app) startService(m service.Manager) (bool, error) {
 		}
 	}
 	if err := s.do(s.Start(a.ctx)); err != nil {
-		return false, s.withLog(err)
+		return false, err
 	}
 	if _, err := s.answers(); err != nil {
 		return false, err
@@ -80,7 +80,7 @@ func (a *app) restartService(m service.Manager) (bool, error) {
 		return false, err
 	}
 	if err := s.do(s.Restart(a.ctx)); err != nil {
-		return false, s.withLog(err)
+		return false, err
 	}
 	info, err := s.answers()
 	if err != nil {

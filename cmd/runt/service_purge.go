@@ -116,11 +116,16 @@ func made(places []string) []string {
 }
 
 // nothingLeased asks the daemon, and starts one where none runs: it alone tells a lease from one whose owner is gone.
-func (a *app) nothingLeased() error {
+func (a *app) nothingLeased() (refused error) {
 	c, _, err := a.connect(nil)
 	if rpc.KindOf(err) == rpc.KindUnreachable {
 		a.note("start a daemon for a moment, to ask it which environments are in use")
 		if err = a.start(true); err == nil {
+			defer func() {
+				if refused != nil {
+					_ = a.stopAny() // that is said which kept us
+				}
+			}()
 			c, _, err = a.connect(nil)
 		}
 	}
@@ -176,7 +181,13 @@ func (a *app) purge(places []string) error {
 	}
 	slices.SortFunc(places, func(x, y string) int { return len(y) - len(x) }) // one may lie in the other
 	for _, dir := range places {
-		err := os.Remove(dir)
+		real, err := filepath.EvalSymlinks(dir)
+		if err == nil {
+			err = os.Remove(real)
+		}
+		if err == nil && real != dir { // it was a link, which leads nowhere now
+			err = os.Remove(dir)
+		}
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			a.note("%s stays: something is in it that the daemon did not make", dir)
 		}

@@ -71,7 +71,7 @@ func TestAServiceFromInstallToPurge(t *testing.T) {
 	for _, args := range [][]string{{"service", "restart"}, {"daemon", "restart"}} {
 		began := time.Now()
 		runt(t, 0, args...)
-		if took := time.Since(began); took > 5*time.Second {
+		if took := time.Since(began); took > 15*time.Second { // 0.2 s where nothing else runs
 			t.Errorf("the restart took %s", took)
 		}
 		now := runtJSON[rpc.Info](t, "daemon", "info").PID
@@ -134,6 +134,29 @@ func TestAServiceFromInstallToPurge(t *testing.T) {
 	out, _ = runt(t, 0, "daemon", "stop")
 	says(t, out, "stopped: pid")
 	runt(t, exitUnreachable, "pool", "status")
+	out, _ = runt(t, 0, "daemon", "restart")
+	says(t, out, "started by its service")
+
+	// A program that is gone is not started again and again, but for who asks.
+	program := runtJSON[rpc.Info](t, "daemon", "info").Program
+	if err := os.Rename(program, program+"-gone"); err != nil {
+		t.Fatal(err)
+	}
+	systemctl(t, "kill", "--signal=KILL", "runtimed.service")
+	for end := time.Now().Add(10 * time.Second); systemctl(t, "show", "--property=ActiveState", "--value", "runtimed.service") != "failed"; {
+		if time.Now().After(end) {
+			t.Fatal("it is tried for ever to start a program that is not there")
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	_, errs = runt(t, exitUnreachable, "pool", "status")
+	says(t, errs, "ends as soon as it is started")
+	if err := os.Rename(program+"-gone", program); err != nil {
+		t.Fatal(err)
+	}
+	runt(t, 0, "pool", "status")
+
+	runt(t, 0, "service", "stop")
 	runt(t, 0, "service", "start")
 	out, _ = runt(t, 0, "service", "start")
 	says(t, out, "already running")
@@ -159,6 +182,7 @@ func TestAServiceFromInstallToPurge(t *testing.T) {
 	kernel.runs("assert x == 1")
 	_, errs = runt(t, exitFailed, "service", "uninstall", "--purge") // a daemon is started to ask it
 	says(t, errs, got.Env.ID)
+	runt(t, exitUnreachable, "daemon", "info") // and not left running
 	kernel.end()
 	runt(t, 0, "daemon", "start")
 	runt(t, 0, "pool", "release", got.Env.ID)
@@ -168,4 +192,16 @@ func TestAServiceFromInstallToPurge(t *testing.T) {
 	}
 	runt(t, 0, "service", "uninstall", "--purge")
 	runt(t, exitUnreachable, "daemon", "info")
+
+	// What keeps a file from being written has nothing to do with the daemon's log.
+	unit := filepath.Join(home, ".config/systemd/user/runtimed.service")
+	if err := os.Mkdir(unit, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	_, errs = runt(t, exitFailed, "service", "install")
+	says(t, errs, unit+": it is no file, so it is left alone\nrunt: hint: the place must be yours")
+	runt(t, 0, "service", "uninstall")
+	if err := os.Remove(unit); err != nil {
+		t.Error(err)
+	}
 }

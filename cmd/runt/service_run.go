@@ -25,7 +25,11 @@ func (c *serviceInstallCmd) Run(a *app) error {
 		return err
 	}
 	if c.DryRun {
-		return s.plan(s.Install(a.ctx, s.config))
+		steps, err := s.Install(a.ctx, s.config)
+		if len(steps) == 0 {
+			return s.plan(steps, err)
+		}
+		return s.planStart(steps, err)
 	}
 	if err := s.Check(a.ctx); err != nil {
 		return serviceFailure(err)
@@ -43,7 +47,7 @@ func (c *serviceInstallCmd) Run(a *app) error {
 		}
 	}
 	if err := s.do(steps, nil); err != nil {
-		return s.withLog(err)
+		return err
 	}
 	return s.installed(len(steps) > 0)
 }
@@ -58,7 +62,7 @@ func (s *services) installed(changed bool) error {
 		}
 		if info.Replaced {
 			if err := s.do(s.Restart(s.ctx)); err != nil {
-				return s.withLog(err)
+				return err
 			}
 			changed = true
 			if info, err = s.answers(); err != nil {
@@ -114,7 +118,7 @@ func (c *serviceStartCmd) Run(a *app) error {
 	}
 	steps, err := s.Start(a.ctx)
 	if c.DryRun || err != nil {
-		return s.plan(steps, err)
+		return s.planStart(steps, err)
 	}
 	if st.Running && (st.Socket.Listening || !st.Socket.Installed) {
 		info, err := s.answers()
@@ -132,7 +136,7 @@ func (s *services) started(steps []service.Step, word string) error {
 		return err
 	}
 	if err := s.do(steps, nil); err != nil {
-		return s.withLog(err)
+		return err
 	}
 	info, err := s.answers()
 	if err != nil {
@@ -152,7 +156,7 @@ func (c *serviceRestartCmd) Run(a *app) error {
 	}
 	steps, err := s.Restart(a.ctx)
 	if c.DryRun || err != nil {
-		return s.plan(steps, err)
+		return s.planStart(steps, err)
 	}
 	if err := s.startsAgain(st); err != nil {
 		return err

@@ -64,8 +64,12 @@ func (a *app) start(auto bool, flags ...string) error {
 		if err != nil {
 			return failed("starting %s: %v", program, err)
 		}
-		err = a.untilItAnswers(ctx, child.ended, patience)
-		if err == nil || err != errEnded {
+		info, err := a.untilItAnswers(ctx, child.ended, patience)
+		if err == nil && info.PID != child.process.Pid { // ours would take the place of that one as soon as it is stopped
+			child.kill()
+			_, err = a.untilItAnswers(ctx, child.ended, patience)
+		}
+		if err != errEnded {
 			child.forget()
 			return err
 		}
@@ -85,25 +89,25 @@ func (a *app) start(auto bool, flags ...string) error {
 var errEnded = errors.New("nobody answers")
 
 // untilItAnswers dials until a daemon answers; patience begins when our child has ended. It returns errEnded where none does.
-func (a *app) untilItAnswers(ctx context.Context, ended <-chan struct{}, patience time.Duration) error {
+func (a *app) untilItAnswers(ctx context.Context, ended <-chan struct{}, patience time.Duration) (rpc.Info, error) {
 	var enough <-chan time.Time
 	for pause := 5 * time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
-		c, _, err := a.meet(ctx, nil)
+		c, info, err := a.meet(ctx, nil)
 		if err == nil {
 			c.Close()
-			return nil
+			return info, nil
 		}
 		if f := asFailure(err); f.code != exitUnreachable {
-			return err
+			return info, err
 		}
 		select {
 		case <-time.After(pause):
 		case <-ended:
 			ended, enough = nil, time.After(patience)
 		case <-enough:
-			return errEnded
+			return info, errEnded
 		case <-ctx.Done():
-			return errEnded
+			return info, errEnded
 		}
 	}
 }
@@ -135,8 +139,9 @@ func daemonProgram() (string, error) {
 
 // daemon is a runtimed that we started.
 type daemon struct {
-	ended  chan struct{}
-	stderr *os.File // its first words; a file, because writing to a pipe whose reader is gone would end it
+	process *os.Process
+	ended   chan struct{}
+	stderr  *os.File // its first words; a file, because writing to a pipe whose reader is gone would end it
 }
 
 func launch(program string, args []string) (*daemon, error) {
@@ -148,15 +153,23 @@ func launch(program string, args []string) (*daemon, error) {
 		os.Remove(f.Name())
 		d.stderr, cmd.Stderr = f, f
 	}
+	keepFiles()
 	if err := cmd.Start(); err != nil {
 		d.forget()
 		return nil, err
 	}
+	d.process = cmd.Process
 	go func() {
 		cmd.Wait()
 		close(d.ended)
 	}()
 	return d, nil
+}
+
+// kill ends a daemon that has lost the lock, or has not come to it; one that has it loses nothing by that either.
+func (d *daemon) kill() {
+	_ = d.process.Kill() // it may have ended by itself
+	<-d.ended
 }
 
 func (d *daemon) forget() {

@@ -12,6 +12,9 @@ func detached() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{CreationFlags: windows.DETACHED_PROCESS | windows.CREATE_NEW_PROCESS_GROUP}
 }
 
+// keepFiles has nothing to do here: only what is named is inherited.
+func keepFiles() {}
+
 func alive(pid int) bool {
 	if pid <= 0 {
 		return false

@@ -109,6 +109,21 @@ func running(arg, home string) bool {
 	return false
 }
 
+func TestWhoHasTheEnvironmentsIsEndedOnItsOwnSocket(t *testing.T) {
+	h := newHouse(t)
+	h.configure(off)
+	h.start()
+	folder := filepath.Join(filepath.Dir(h.home), "o")
+	if err := os.Mkdir(folder, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	second := h.launch("--socket", filepath.Join(folder, "s"))
+	want := "runtimed: hint: runt daemon stop ends it, with RUNTIMED_SOCKET=" + h.socket + "\n"
+	if code := second.exit(20 * time.Second); code != exitUseless || !strings.Contains(second.stderr.String(), want) {
+		t.Errorf("exit code %d, and it does not say %q: %s", code, want, second.stderr)
+	}
+}
+
 func TestASecondDaemonSaysWhoRunsAndTouchesNothing(t *testing.T) {
 	h := newHouse(t)
 	h.configure(off)

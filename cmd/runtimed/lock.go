@@ -25,10 +25,18 @@ const (
 )
 
 // heldError says who holds the lock.
-type heldError struct{ path, holder string }
+type heldError struct {
+	path   string
+	pid    string // empty where the file does not tell
+	socket string
+}
 
 func (e *heldError) Error() string {
-	return fmt.Sprintf("another daemon runs%s: it holds %s", e.holder, e.path)
+	holder := ""
+	if e.pid != "" {
+		holder = fmt.Sprintf(" (pid %s, socket %s)", e.pid, e.socket)
+	}
+	return fmt.Sprintf("another daemon runs%s: it holds %s", holder, e.path)
 }
 
 // locks are held for the life of the daemon: daemon.lock beside the socket and where the environments are, and the folder of the
@@ -126,23 +134,21 @@ func (l *locks) try(f *flock.Flock, hint string) error {
 	case err != nil:
 		err = fmt.Errorf("locking %s: %w", f.Path(), err)
 	default:
-		err = &heldError{f.Path(), holder(hint, l.at.socket)}
+		pid, socket := holder(hint, l.at.socket)
+		err = &heldError{f.Path(), pid, socket}
 	}
 	_ = f.Close()
 	return err
 }
 
-// holder is what the lock file tells of who holds it.
-func holder(path, socket string) string {
+// holder is what the lock file tells of who holds it. Its socket is ours where the file has none.
+func holder(path, ours string) (pid, socket string) {
 	data, err := os.ReadFile(path)
-	pid, where, _ := strings.Cut(strings.TrimSpace(string(data)), " ")
-	if err != nil || pid == "" {
-		return ""
+	pid, socket, _ = strings.Cut(strings.TrimSpace(string(data)), " ")
+	if err != nil || pid == "" || socket == "" {
+		socket = ours
 	}
-	if where == "" {
-		where = socket
-	}
-	return fmt.Sprintf(" (pid %s, socket %s)", pid, where)
+	return pid, socket
 }
 
 func (l *locks) free() {

@@ -113,7 +113,7 @@ func (c runCommand) run(stderr io.Writer) int {
 	d.cfg.Store(cfg)
 	if len(by.sockets) > 0 {
 		if d.passed, err = takePassed(by.sockets, at.socket); err != nil {
-			return fail(stderr, err, startHint(err))
+			return fail(stderr, err, startHint(err, at.socket))
 		}
 	}
 	return d.run(stderr)
@@ -157,7 +157,7 @@ func (d *daemon) cannotStart(stderr io.Writer, err error) int {
 	if d.begun && d.book.file != nil {
 		d.log.Error("cannot start", zap.Error(err))
 	}
-	code := fail(stderr, err, startHint(err))
+	code := fail(stderr, err, startHint(err, d.at.socket))
 	for _, busy := range []error{context.DeadlineExceeded, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM} {
 		if errors.Is(err, busy) {
 			return exitCrash // it may go well another time
@@ -167,14 +167,16 @@ func (d *daemon) cannotStart(stderr io.Writer, err error) int {
 }
 
 // startHint is the next step for who could not start a daemon.
-func startHint(err error) string {
+func startHint(err error, socket string) string {
 	var held *heldError
 	var path *fs.PathError
 	var passed *passedError
 	switch {
 	case errors.As(err, &passed):
 		return "runt service install writes the unit files anew; RUNTIMED_SOCKET must be the same for the service and for clients"
-	case errors.As(err, &held), errors.Is(err, rpc.ErrSocketInUse):
+	case errors.As(err, &held) && held.socket != socket: // who asks on ours finds nobody
+		return "runt daemon stop ends it, with RUNTIMED_SOCKET=" + held.socket
+	case held != nil, errors.Is(err, rpc.ErrSocketInUse):
 		return "runt daemon info asks the one that runs; runt daemon stop ends it"
 	case errors.As(err, &path):
 		return "the folder must be yours and writable; cache_dir in the configuration and RUNTIMED_SOCKET name others"

@@ -163,6 +163,8 @@ def test_runt_says_why_it_failed(folder: Path, ask: Ask) -> None:
     assert error.hint == "empty it"
     error = failure(ask, autostart=True, runt=script(folder / "runt", "exit 3"))
     assert error.message.endswith("/runt ended with 3")
+    error = failure(ask, autostart=True, runt=script(folder / "runt", "head -c 5000000 /dev/zero | tr '\\0' x >&2; exit 1"))
+    assert 10_000 < len(error.message) < 20_000
 
 
 @both

@@ -5,6 +5,7 @@ import { delimiter, isAbsolute, join } from "node:path";
 import { ConnectError } from "./errors.js";
 
 const limitMs = 30_000; // runt itself gives up after 10 s
+const toldMost = 16_384; // of what it says
 const errorMark = "runt: error: ";
 const hintMark = "runt: hint: ";
 
@@ -71,7 +72,7 @@ function run(runt: string, socket: string | undefined): Promise<Outcome> {
     });
     let said = "";
     child.stderr.setEncoding("utf8").on("data", (text) => {
-      said += text;
+      said = (said + text).slice(-toldMost);
     });
     const end = (problem: string, hint = "see for yourself with: runt daemon start") => {
       clearTimeout(timer);
@@ -79,6 +80,7 @@ function run(runt: string, socket: string | undefined): Promise<Outcome> {
     };
     const timer = setTimeout(() => {
       child.kill("SIGKILL");
+      child.stderr.destroy(); // a child of its own may hold it, and we would not end before that
       end(`${runt} did not end within ${limitMs / 1000} s`);
     }, limitMs);
     child.on("error", (error: NodeJS.ErrnoException) => {

@@ -126,6 +126,9 @@ test("what is wrong is said: no runt, none that runs, or what it said", async ()
   assert.equal(told.hint, "empty it");
   script(runt, "exit 3");
   assert.match((await fails({ autostart: true, runt })).message, /runt ended with 3$/);
+  script(runt, "head -c 5000000 /dev/zero | tr '\\0' x >&2; exit 1");
+  const { length } = (await fails({ autostart: true, runt })).message;
+  assert.ok(10_000 < length && length < 20_000, `${length} characters`);
 });
 
 test("fifty clients at once start one daemon, which ends with none of them", async () => {

@@ -8,6 +8,7 @@ from typing import Optional
 from ._errors import ConnectError
 
 START_TIME = 30.0  # seconds; runt itself gives up after 10
+TOLD_MOST = 16 << 10  # bytes of what it says
 NO_WINDOW = getattr(subprocess, "CREATE_NO_WINDOW", 0)  # on Windows alone
 
 
@@ -49,7 +50,7 @@ def start_daemon(nobody: ConnectError, socket: Optional[str], runt: Optional[str
     else:
         if done.returncode == 0:
             return
-        said = done.stderr.decode(errors="replace").strip().splitlines()[-20:]
+        said = done.stderr[-TOLD_MOST:].decode(errors="replace").strip().splitlines()[-20:]
         hint = next((line[len("runt: hint: ") :] for line in said if line.startswith("runt: hint: ")), hint)
         errors = [line.replace("runt: error: ", "", 1) for line in said if not line.startswith("runt: hint: ")]
         problem = "\n".join(errors) or f"{program} ended with {done.returncode}"
