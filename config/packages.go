@@ -14,6 +14,7 @@ var (
 	matchSpec = regexp.MustCompile(`^([A-Za-z0-9._/-]+::)?` + project + `([ =<>!~\[].*)?$`)
 	leadName  = regexp.MustCompile(`^([A-Za-z0-9._/-]+::)?(` + project + `)`)
 	separator = regexp.MustCompile(`[-_.]+`)
+	login     = regexp.MustCompile(`://[^/\s]+@`) // of a URL, which no error shall show
 )
 
 const (
@@ -25,13 +26,13 @@ const maxPackage = 1000 // bytes
 
 func checkPackages(packages []string, kind string) string {
 	for _, s := range packages {
-		form, like := requirement, `"numpy" or "numpy>=2"`
+		form := requirement
 		if kind == KindConda {
-			form, like = matchSpec, `"numpy" or "numpy>=2"`
+			form = matchSpec
 		}
 		if len(s) > maxPackage || hasControl(s) || !form.MatchString(s) || strings.HasSuffix(s, `\`) ||
 			strings.Contains(s, " #") || strings.Contains(s, " -") {
-			return fmt.Sprintf("each must be a requirement like %s, got %s", like, show(s))
+			return fmt.Sprintf("each must be a requirement like \"numpy\" or \"numpy>=2\", got %s", show(login.ReplaceAllString(s, "://***@")))
 		}
 	}
 	return ""

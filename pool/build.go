@@ -93,7 +93,7 @@ func (m *Manager) build(ctx context.Context, e *env) {
 	default:
 		m.move(e, Removing, "its build failed")
 		if p != nil && p.hash == e.hash {
-			handing = m.failed(p, e, m.asBuildError(ctx, err))
+			handing = m.failed(p, e, m.asBuildError(ctx, e.stage, err))
 		}
 	}
 	m.lookSoon()
@@ -134,14 +134,15 @@ func (m *Manager) failed(p *pool, e *env, err *BuildError) []*env {
 	return handing
 }
 
-func (m *Manager) asBuildError(ctx context.Context, err error) *BuildError {
+// asBuildError is err as it is shown; last is how far the build had come.
+func (m *Manager) asBuildError(ctx context.Context, last Stage, err error) *BuildError {
 	var b *BuildError
 	if !errors.As(err, &b) {
 		b = &BuildError{Cause: CauseOther, Message: err.Error()}
 	}
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		b = &BuildError{
-			Cause: CauseTimeout, Message: fmt.Sprintf("the build was not done after %s", m.cfg.BuildTimeout),
+			Cause: CauseTimeout, Message: fmt.Sprintf("the build was not done after %s; the last it did was %s", m.cfg.BuildTimeout, last.Message),
 			Hint: "raise build.timeout in the configuration if it needs longer", Output: b.Output,
 		}
 	}

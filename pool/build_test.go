@@ -153,7 +153,7 @@ func TestABuildEndsByItsDeadline(t *testing.T) {
 	inBubbleWith(t, sized(1), &fakeBuilder{takes: time.Hour, hold: hold}, func(w *world) {
 		w.pass(10*time.Minute + time.Second)
 		s := w.status()
-		if s.Error == nil || s.Error.Cause != CauseTimeout || s.Error.Message != "the build was not done after 10m0s" {
+		if s.Error == nil || s.Error.Cause != CauseTimeout || s.Error.Message != "the build was not done after 10m0s; the last it did was half way" {
 			t.Errorf("the error is %+v", s.Error)
 		}
 		w.want(0, 0, 0, 0)

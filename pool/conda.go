@@ -92,7 +92,10 @@ func (c *Conda) Tool() (Tool, bool) {
 
 // Build makes a conda environment at dir from its lock file, else from what the channels have, and verifies it.
 func (c *Conda) Build(ctx context.Context, spec Spec, dir string, progress func(Stage)) (Built, error) {
-	provider, err := c.provider(ctx, dir, progress)
+	if err := condaPlace(dir); err != nil {
+		return Built{}, err
+	}
+	provider, err := c.provider(ctx, dir)
 	if err != nil {
 		return Built{}, err
 	}
@@ -180,7 +183,7 @@ func (c *Conda) lockPath(spec Spec, provider condaProvider) string {
 
 // Renew solves spec anew where its lock file is older than age.
 func (c *Conda) Renew(ctx context.Context, spec Spec, age time.Duration) error {
-	provider, err := c.provider(ctx, c.uv.tools(), func(Stage) {})
+	provider, err := c.provider(ctx, c.uv.tools())
 	if err != nil {
 		return err
 	}
@@ -201,6 +204,17 @@ func (c *Conda) Renew(ctx context.Context, spec Spec, age time.Duration) error {
 		return err
 	}
 	return os.Rename(job.to, lock)
+}
+
+// condaPlace refuses a path that packages do not stand: they write it into scripts, and some of those into strings of Python.
+func condaPlace(dir string) error {
+	if at := strings.IndexAny(filepath.ToSlash(dir), "'\"$`\\\n"); at >= 0 {
+		return &BuildError{
+			Cause: CauseOther, Message: fmt.Sprintf("conda packages cannot be installed below a folder with %q in its path", filepath.ToSlash(dir)[at]),
+			Hint: "cache_dir in the configuration names another place for environments",
+		}
+	}
+	return nil
 }
 
 // condaSpecs are the match specs of a spec.

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 )
 
 // activation is what "activated" means for an environment.
@@ -38,6 +40,9 @@ func (a activation) environ(env []string) []string {
 // condaUnset takes a variable out (conda's CONDA_ENV_VARS_UNSET_VAR).
 const condaUnset = "***unset***"
 
+// activationTime is what all the scripts of an environment may take; most take milliseconds.
+const activationTime = time.Minute
+
 // activation computes once what activating the environment sets: what packages and the user's own records name (conda's
 // documentation: env_vars.d, then conda-meta/state, then the scripts of activate.d in the order of their names).
 func (c *Conda) activation(ctx context.Context, dir string) (activation, error) {
@@ -64,12 +69,20 @@ func (c *Conda) activation(ctx context.Context, dir string) (activation, error) 
 	if err != nil {
 		return act, diskError(err)
 	}
-	done, err := run(ctx, child{argv: argv, dir: cwd, env: before, mark: dir})
+	short, cancel := context.WithTimeout(ctx, activationTime)
+	defer cancel()
+	done, err := run(short, child{argv: argv, dir: cwd, env: before, mark: dir})
 	if ctx.Err() != nil {
 		return act, ctx.Err()
 	}
+	if short.Err() != nil {
+		err = fmt.Errorf("a script was not done after %s", activationTime)
+	}
 	if err != nil {
 		return act, activationError(err, done.output)
+	}
+	if !bytes.Contains(done.stdout, []byte(activationEnd)) {
+		return act, activationError(errors.New("a script ended the shell that it ran in"), done.output)
 	}
 	act.changed(before, done.stdout)
 	return act, nil

@@ -100,9 +100,11 @@ func TestARecordThatCannotBeReadFailsTheBuildAndIsNamed(t *testing.T) {
 }
 
 func TestAScriptThatEndsTheShellFailsTheBuildWithItsLastLines(t *testing.T) {
-	dir := prefix(t, map[string]string{"etc/conda/activate.d/a.sh": "echo it is over; exit 3"})
-	_, err := condaIn(t).activation(t.Context(), dir)
-	if causeOf(err) != CauseVerifyFailed || !strings.Contains(err.(*BuildError).Output, "it is over") {
-		t.Errorf("%v", err)
+	for _, end := range []string{"exit 3", "exit 0", "exec true"} {
+		dir := prefix(t, map[string]string{"etc/conda/activate.d/a.sh": "echo it is over; " + end})
+		_, err := condaIn(t).activation(t.Context(), dir)
+		if causeOf(err) != CauseVerifyFailed || !strings.Contains(err.(*BuildError).Output, "it is over") {
+			t.Errorf("%s: %v", end, err)
+		}
 	}
 }

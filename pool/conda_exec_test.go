@@ -206,7 +206,7 @@ func TestAToolThatIsGoneIsLookedForAnew(t *testing.T) {
 
 func TestAToolThatIsEndedLeavesNothing(t *testing.T) {
 	s := newCondaStandin(t, "micromamba", "micromamba")
-	provider, err := s.conda.provider(t.Context(), "", nil)
+	provider, err := s.conda.provider(t.Context(), "")
 	if err != nil {
 		t.Fatal(err)
 	}

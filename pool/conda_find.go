@@ -17,7 +17,7 @@ var condaTools = []string{ProviderMicromamba, ProviderMamba, ProviderConda}
 
 // provider is what makes environments: the one in use while it is there, else as configured, else the first tool that works. Two
 // callers look once.
-func (c *Conda) provider(ctx context.Context, mark string, _ func(Stage)) (condaProvider, error) {
+func (c *Conda) provider(ctx context.Context, mark string) (condaProvider, error) {
 	select {
 	case c.finding <- struct{}{}:
 		defer func() { <-c.finding }()
@@ -65,12 +65,12 @@ func (c *Conda) locate(ctx context.Context, mark string, cfg CondaConfig) (conda
 			if err == nil {
 				return program, Tool{Name: name, Version: version, Path: place.path, Why: place.why}, nil
 			}
-			useless = append(useless, place.path)
+			useless = append(useless, fmt.Sprintf("%s: %s", place.path, err))
 			c.log.Info("a program named "+name+" cannot be used; looking further", zap.String("path", place.path), zap.Error(err))
 		}
 	}
 	if len(wanted) > 1 {
-		return c.rattler("no micromamba, mamba or conda was found")
+		return c.rattler("no micromamba, mamba or conda that works was found")
 	}
 	return nil, Tool{}, notFound(wanted[0], useless)
 }
@@ -135,13 +135,16 @@ func (c *Conda) places(name string) []place {
 	return found
 }
 
+// examineFor is how long a program may take to tell its version.
+const examineFor = 10 * time.Second
+
 var bareVersion = regexp.MustCompile(`^\d+(\.\w+)+$`)
 
 // examine runs a program for its version: shims exist that only say that they have none. The version tells the tools apart: micromamba
 // and mamba 2 print a number and nothing else, conda its name before it, and mamba 1, which is driven like conda, both. name is what
 // the program shall be; empty: what it is.
 func (c *Conda) examine(ctx context.Context, mark, path, name string) (condaProgram, string, error) {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeoutCause(ctx, examineFor, fmt.Errorf("it does not tell its version within %s", examineFor))
 	defer cancel()
 	none := condaProgram{}
 	cwd, err := c.uv.workdir()
@@ -149,6 +152,9 @@ func (c *Conda) examine(ctx context.Context, mark, path, name string) (condaProg
 		return none, "", err
 	}
 	done, err := run(ctx, child{argv: []string{path, "--version"}, dir: cwd, env: c.childEnv(), mark: mark})
+	if ctx.Err() != nil {
+		return none, "", context.Cause(ctx)
+	}
 	if err != nil && done.output != "" {
 		return none, "", fmt.Errorf("%w: %s", err, lastLine(done.output))
 	}
@@ -156,6 +162,7 @@ func (c *Conda) examine(ctx context.Context, mark, path, name string) (condaProg
 		return none, "", err
 	}
 	first, _, _ := strings.Cut(strings.TrimSpace(string(done.stdout)), "\n")
+	first = first[:min(len(first), 100)]
 	said, version, named := strings.Cut(strings.TrimSpace(first), " ")
 	if !named {
 		said, version = "", said
@@ -188,7 +195,7 @@ func notFound(name string, useless []string) *BuildError {
 			name, ProviderRattler),
 	}
 	if len(useless) > 0 {
-		b.Message = fmt.Sprintf("no %s can be used: %s is there, and does not tell its version", name, strings.Join(useless, ", "))
+		b.Message = fmt.Sprintf("no %s can be used: %s", name, strings.Join(useless, "; "))
 	}
 	return b
 }

@@ -25,7 +25,7 @@ func TestTheFirstToolThatWorksIsTaken(t *testing.T) {
 		{"conda", CondaConfig{ProviderAuto, ""}, "conda", "", "", Tool{ProviderConda, "26.7.0", "BIN/conda", onPath}},
 		{
 			"none", CondaConfig{}, "", "", "",
-			Tool{ProviderRattler, rattlerVersion(), "STATE/tools/rattler-" + rattlerVersion() + "/bin/python", "no micromamba, mamba or conda was found"},
+			Tool{ProviderRattler, rattlerVersion(), "STATE/tools/rattler-" + rattlerVersion() + "/bin/python", "no micromamba, mamba or conda that works was found"},
 		},
 		{
 			"beside PATH", CondaConfig{}, "conda", "micromamba", "",
@@ -68,7 +68,7 @@ func TestTheFirstToolThatWorksIsTaken(t *testing.T) {
 			c.cfg.Path = names.Replace(c.cfg.Path)
 			s.conda = NewConda(s.state, c.cfg, s.UV, environ, nop)
 			s.conda.elsewhere = []string{other.bin}
-			if _, err := s.conda.provider(t.Context(), "", nil); err != nil {
+			if _, err := s.conda.provider(t.Context(), ""); err != nil {
 				t.Fatal(err)
 			}
 			c.want.Path = strings.Replace(names.Replace(c.want.Path), "STATE", s.state, 1)
@@ -96,6 +96,7 @@ func TestToolsAreToldApartByWhatTheySay(t *testing.T) {
 		{"micromamba", "conda 24.1.2", false, "it is conda, not micromamba"},
 		{"micromamba", "hello", false, `it says "hello" where its version was asked for`},
 		{"mamba", "Mamba test runner 0.11", false, `it says "Mamba test runner 0.11" where its version was asked for`},
+		{"mamba", strings.Repeat("x", 1000), false, `it says "` + strings.Repeat("x", 100) + `" where its version was asked for`},
 		{"mamba", "none", false, "exit status 127: mamba: command not found in any of these versions: 3.12"},
 	} {
 		s := newCondaStandin(t, "", c.tool)
@@ -113,7 +114,7 @@ func TestToolsAreToldApartByWhatTheySay(t *testing.T) {
 func TestAToolThatOnlySaysItHasNoneIsPassedOver(t *testing.T) {
 	s := newCondaStandin(t, "", "micromamba", "mamba")
 	s.write("micromamba.version", "none\n")
-	if _, err := s.conda.provider(t.Context(), "", nil); err != nil {
+	if _, err := s.conda.provider(t.Context(), ""); err != nil {
 		t.Fatal(err)
 	}
 	if got, _ := s.conda.Tool(); got.Name != ProviderMamba {
@@ -127,7 +128,10 @@ func TestAMissingToolIsToldWithTheWaysOut(t *testing.T) {
 			"it is not there", "mamba", "micromamba", "", "mamba was not found on PATH or where installers put it",
 			`three ways out: install mamba, name one as conda.path in the configuration, or have conda.provider = "rattler" there`,
 		},
-		{"a shim", "micromamba", "micromamba", "", "no micromamba can be used: BIN/micromamba is there, and does not tell its version", ""},
+		{
+			"a shim", "micromamba", "micromamba", "",
+			"no micromamba can be used: BIN/micromamba: exit status 127: micromamba: command not found in any of these versions: 3.12", "",
+		},
 		{"no program", "", "micromamba", "/nowhere/conda", "conda.path names /nowhere/conda, which is no program that can be run", ""},
 		{"a path to a shim", "", "", "BIN/uv", "conda.path names BIN/uv, which cannot be used: it says \"\" where its version was asked for", ""},
 		{"a path to another", "conda", "mamba", "BIN/mamba", "conda.path names BIN/mamba, which cannot be used: it is mamba, not conda", ""},
@@ -139,7 +143,7 @@ func TestAMissingToolIsToldWithTheWaysOut(t *testing.T) {
 			environ := []string{"PATH=" + s.bin, "HOME=" + t.TempDir()}
 			s.conda = NewConda(s.state, CondaConfig{c.provider, names.Replace(c.path)}, s.UV, environ, nop)
 			s.conda.elsewhere = nil
-			_, err := s.conda.provider(t.Context(), "", nil)
+			_, err := s.conda.provider(t.Context(), "")
 			var b *BuildError
 			if !errors.As(err, &b) || b.Cause != CauseToolMissing || b.Message != names.Replace(c.message) || b.Hint == "" {
 				t.Fatalf("%+v", b)
@@ -161,7 +165,7 @@ func TestAToolIsLookedForOnceUntilItIsGoneOrConfigured(t *testing.T) {
 	done := make(chan error)
 	for range 4 {
 		go func() {
-			_, err := s.conda.provider(context.Background(), "", nil)
+			_, err := s.conda.provider(context.Background(), "")
 			done <- err
 		}()
 	}
@@ -178,7 +182,7 @@ func TestAToolIsLookedForOnceUntilItIsGoneOrConfigured(t *testing.T) {
 	}
 	again := func(want string) {
 		t.Helper()
-		if _, err := s.conda.provider(t.Context(), "", nil); err != nil {
+		if _, err := s.conda.provider(t.Context(), ""); err != nil {
 			t.Fatal(err)
 		}
 		if got, _ := s.conda.Tool(); got.Name != want {
@@ -198,7 +202,7 @@ func TestALookThatIsEndedFindsNothing(t *testing.T) {
 	writeProgram(t, filepath.Join(s.bin, "micromamba"), []byte("#!/bin/sh\nsleep 600\n"))
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := s.conda.provider(ctx, "", nil); !errors.Is(err, context.Canceled) {
+	if _, err := s.conda.provider(ctx, ""); !errors.Is(err, context.Canceled) {
 		t.Errorf("%v", err)
 	}
 	if tool, ok := s.conda.Tool(); ok {

@@ -37,15 +37,16 @@ def fail(kind, text, **fields):
 
 try:
     import rattler
+    from rattler import InstallerReporter
     from rattler.exceptions import InvalidMatchSpecError, SolverError
     from rattler.package_cache import ValidationMode
-except ImportError as error:
-    fail("ImportError", str(error))
+except Exception as error:  # a crash of the machine may have left files without an end, or empty
+    fail("ImportError", f"{type(error).__name__}: {error}")
 
 UNREACHABLE = re.compile(r"error sending request|dns error|connection (refused|reset|closed)|timed out|status server error", re.IGNORECASE)
 
 
-class Progress(rattler.InstallerReporter):
+class Progress(InstallerReporter):
     """Counts what rattler's threads report. The integers that they are given come back with later calls on the same package."""
 
     def __init__(self, records, lacking):

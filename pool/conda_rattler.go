@@ -40,6 +40,7 @@ func (r *rattler) cache() string { return filepath.Join(r.c.uv.tools(), "rattler
 
 func (r *rattler) create(ctx context.Context, dir string, job condaJob) error {
 	if err := r.helper(ctx, dir, job, helperRequest{Prefix: dir}); err != nil {
+		r.tidyPackages() // now, as each try leaves others, and the disk may be full of them
 		return err
 	}
 	if !executable(condaPython(dir)) {
@@ -107,7 +108,7 @@ func (r *rattler) helper(ctx context.Context, mark string, job condaJob, request
 			return &BuildError{Cause: CauseTimeout, Message: "the build was ended", Output: plainLines(done.output)} // the caller knows why
 		case err == nil && last.Event == "done":
 			return nil
-		case !again && (last.Type == "ImportError" || errors.Is(err, os.ErrNotExist) || errors.Is(err, os.ErrPermission)):
+		case !again && (last.Type == "ImportError" || last.Event == "" && r.damaged(ctx, mark)):
 			r.c.log.Info("rattler's venv no longer works, and is made anew",
 				zap.String("python", python), zap.String("text", last.Text), zap.Error(err))
 			if err := r.mend(ctx, mark); err != nil {
@@ -175,31 +176,34 @@ func plainLines(output string) string {
 	return strings.TrimSpace(strings.Join(lines, ""))
 }
 
-// tidy removes what killed helpers left: half unpacked packages, which are never used again, and what an earlier version needed. No
-// helper may run meanwhile.
+// tidy removes what killed helpers left, and what an earlier version needed. No helper may run meanwhile.
 func (r *rattler) tidy() {
-	tools := r.c.uv.tools()
-	leftovers := map[string]func(os.DirEntry) bool{
-		filepath.Join(r.cache(), "pkgs"): func(e os.DirEntry) bool {
-			return strings.HasPrefix(e.Name(), ".") && e.IsDir() // .cache.lock is a file
-		},
-		r.cache(): func(e os.DirEntry) bool { return strings.HasPrefix(e.Name(), ".auth-") },
-		tools: func(e os.DirEntry) bool {
-			return strings.HasPrefix(e.Name(), venvPrefix) && e.Name() != filepath.Base(r.venv())
-		},
+	r.tidyPackages()
+	r.removeFrom(r.cache(), func(e os.DirEntry) bool { return strings.HasPrefix(e.Name(), ".auth-") })
+	r.removeFrom(r.c.uv.tools(), func(e os.DirEntry) bool {
+		return strings.HasPrefix(e.Name(), venvPrefix) && e.Name() != filepath.Base(r.venv())
+	})
+}
+
+// tidyPackages removes what was being unpacked when a helper ended, which is never used again. Only one helper at a time fills the
+// package cache.
+func (r *rattler) tidyPackages() {
+	r.removeFrom(filepath.Join(r.cache(), "pkgs"), func(e os.DirEntry) bool {
+		return strings.HasPrefix(e.Name(), ".") && e.IsDir() // .cache.lock is a file
+	})
+}
+
+func (r *rattler) removeFrom(dir string, leftover func(os.DirEntry) bool) {
+	if info, err := os.Lstat(dir); err != nil || !info.IsDir() {
+		return // nothing there, or a link to where nothing is ours
 	}
-	for dir, leftover := range leftovers {
-		if info, err := os.Lstat(dir); err != nil || !info.IsDir() {
-			continue // nothing there, or a link to where nothing is ours
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		if leftover(e) {
+			err = errors.Join(err, os.RemoveAll(filepath.Join(dir, e.Name())))
 		}
-		entries, err := os.ReadDir(dir)
-		for _, e := range entries {
-			if leftover(e) {
-				err = errors.Join(err, os.RemoveAll(filepath.Join(dir, e.Name())))
-			}
-		}
-		if err != nil {
-			r.c.log.Warn("what an earlier daemon left cannot be removed", zap.Error(err))
-		}
+	}
+	if err != nil {
+		r.c.log.Warn("what an earlier helper left cannot be removed", zap.Error(err))
 	}
 }

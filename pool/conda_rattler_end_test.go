@@ -48,6 +48,9 @@ func TestWhatAKilledHelperLeavesIsTidied(t *testing.T) {
 	r := realRattler(t)
 	dir := r.env("a")
 	job := r.job(t, channelDir(t), "python", "wcwidth")
+	if err := os.MkdirAll(filepath.Join(r.cache(), "pkgs", ".half-2.0-0cd34", "lib"), 0o700); err != nil {
+		t.Fatal(err)
+	}
 	job.progress = func(s Stage) {
 		if s.Name == StageDownloading {
 			endMarked(func(mark string) bool { return mark == dir })
@@ -58,6 +61,9 @@ func TestWhatAKilledHelperLeavesIsTidied(t *testing.T) {
 		t.Errorf("%+v", b)
 	}
 	packages, elsewhere := filepath.Join(r.cache(), "pkgs"), t.TempDir()
+	if left, _ := filepath.Glob(filepath.Join(packages, ".*", "*")); len(left) > 0 {
+		t.Errorf("%v are left until the daemon's end", left)
+	}
 	for path, isDir := range map[string]bool{
 		".half-1.0-0ab12/lib": true, ".cache.lock": false, "whole-1.0-0/lib": true,
 		"../.auth-x": false, "../repodata/.x": true, "../../rattler-0.1.0/bin": true,

@@ -28,7 +28,7 @@ var rattlerSymptoms = []symptom{
 		"a channel cannot be reached", "check the network, the proxy and the channel; it is tried again by itself",
 	},
 	{
-		CauseNetwork, regexp.MustCompile(`status client error`),
+		CauseNetwork, regexp.MustCompile(`status client error|^\[Errno 2\] No such file or directory`),
 		"a channel does not have what it lists", "it is tried again by itself",
 	},
 	{
@@ -36,6 +36,10 @@ var rattlerSymptoms = []symptom{
 			`failed to parse|EOF while parsing|an io error occurred: [^(\n]*(?:\n|$)`),
 		"what a channel sent is damaged",
 		"something between here and the channel alters files, or the channel is broken; it is tried again by itself",
+	},
+	{
+		CauseOther, regexp.MustCompile(`cannot be longer than the placeholder prefix`),
+		"the path of the environment is longer than conda packages allow", "cache_dir in the configuration names a place with a shorter path",
 	},
 	{
 		CausePermission, regexp.MustCompile(`Read-only file system|os error 30\b|Permission denied|os error 13\b|no eligible writable layers`),
@@ -75,7 +79,8 @@ func rattlerError(last helperEvent, output string, err error) *BuildError {
 		b.Hint = "name versions in the pool's packages, so that there is less to choose from"
 		return b
 	case "InvalidMatchSpecError":
-		b.Message, b.Package = fmt.Sprintf("%q is written in a way that rattler cannot read", last.Spec), last.Spec
+		b.Package = redact(last.Spec)
+		b.Message = fmt.Sprintf("%q is written in a way that rattler cannot read", b.Package)
 		b.Hint = "correct the pool's packages"
 		return b
 	case "InvalidChannelError", "CredentialsError":

@@ -70,10 +70,11 @@ func TestTheCauseOfAFailureIsTold(t *testing.T) {
 		return data
 	}
 	noNoarch := t.TempDir()
-	replaced := filepath.Join(t.TempDir(), "channel")
+	replaced, incomplete := filepath.Join(t.TempDir(), "channel"), filepath.Join(t.TempDir(), "channel")
 	if err := errors.Join(
 		os.CopyFS(filepath.Join(noNoarch, "linux-64"), os.DirFS(filepath.Join(local, "linux-64"))),
 		os.CopyFS(replaced, os.DirFS(local)), os.WriteFile(filepath.Join(replaced, "noarch", "rt-lib-2.0-0.conda"), other(nil), 0o600),
+		os.CopyFS(incomplete, os.DirFS(local)), os.Remove(filepath.Join(incomplete, "noarch", "rt-lib-2.0-0.conda")),
 	); err != nil {
 		t.Fatal(err)
 	}
@@ -107,6 +108,11 @@ func TestTheCauseOfAFailureIsTold(t *testing.T) {
 		"no such spec": {
 			local, []string{"rt-lib>=>9"}, CauseOther, `"rt-lib>=>9" is written in a way that rattler cannot read`, ">=>9", "rt-lib>=>9",
 		},
+		"no such spec, with a password": {
+			local, []string{"rt-lib[url=http://al:zz9@h/x, foo"}, CauseOther, `"rt-lib[url=http://***@h/x, foo" is written in a way`,
+			"", "rt-lib[url=http://***@h/x, foo",
+		},
+		"a package's file is gone": {incomplete, []string{"rt-lib"}, CauseNetwork, gone, "rt-lib-2.0-0.conda", ""},
 		"two logins": {
 			"http://a:b@127.0.0.1:9 http://c:d@127.0.0.1:8", []string{"python"}, CauseOther, unusable, "different credentials", "",
 		},
@@ -145,6 +151,18 @@ func TestTheCauseOfAFailureIsTold(t *testing.T) {
 			}
 			t.Logf("%s: %s (%s)", time.Since(began).Round(time.Millisecond), b, b.Hint)
 		})
+	}
+}
+
+func TestAPathThatIsTooLongForPackagesIsTold(t *testing.T) {
+	r := realRattler(t)
+	dir := r.env(strings.Repeat("a", 200))
+	if len(dir) < 256 {
+		dir = filepath.Join(filepath.Dir(dir), strings.Repeat("b", 100), filepath.Base(dir))
+	}
+	b := buildError(t, r.create(t.Context(), dir, r.job(t, channelDir(t), "python")))
+	if b.Message != "the path of the environment is longer than conda packages allow" || !strings.Contains(b.Hint, "cache_dir") {
+		t.Errorf("%+v", b)
 	}
 }
 

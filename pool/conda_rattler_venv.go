@@ -5,6 +5,7 @@ import (
 	_ "embed"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -81,8 +82,9 @@ func (r *rattler) makeVenv(ctx context.Context, mark string, progress func(Stage
 	sync := []string{"pip", "sync", "--python", venvPython(dir), "--require-hashes", "--only-binary", ":all:", requirements}
 	for _, flags := range [][]string{{"--offline"}, nil, {"--refresh"}} {
 		_, err = u.uv(ctx, tool, mark, append(slices.Clone(sync), flags...)...)
-		if cause := causeOf(err); err == nil || ctx.Err() != nil || flags == nil && cause != CauseCorrupt {
-			break
+		cause := causeOf(err)
+		if err == nil || ctx.Err() != nil || cause == CauseDiskFull || cause == CausePermission || flags == nil && cause != CauseCorrupt {
+			break // uv takes what it installed half for whole the next time
 		}
 	}
 	if err != nil {
@@ -91,7 +93,7 @@ func (r *rattler) makeVenv(ctx context.Context, mark string, progress func(Stage
 	if output, err := r.imports(ctx, mark, venvPython(dir)); err != nil {
 		return &BuildError{
 			Cause: CauseToolMissing, Message: "it was fetched, but cannot be imported", Output: output,
-			Hint: "install micromamba, mamba or conda instead",
+			Hint: "uv's cache may be damaged: uv cache clean py-rattler; or install micromamba, mamba or conda",
 		}
 	}
 	if err := errors.Join(os.RemoveAll(r.venv()), os.Rename(dir, r.venv())); err != nil {
@@ -106,8 +108,16 @@ func (r *rattler) imports(ctx context.Context, mark, python string) (output stri
 	if err != nil {
 		return "", err
 	}
-	done, err := run(ctx, child{argv: []string{python, "-I", "-c", "import rattler"}, dir: cwd, env: r.c.childEnv(), mark: mark})
+	const try = "from rattler import InstallerReporter; from rattler.package_cache import ValidationMode" // as the helper does
+	done, err := run(ctx, child{argv: []string{python, "-I", "-c", try}, dir: cwd, env: r.c.childEnv(), mark: mark})
 	return done.output, err
+}
+
+// damaged says whether the venv is why a helper does not run: and not, for example, that there is no memory for another process.
+func (r *rattler) damaged(ctx context.Context, mark string) bool {
+	_, err := r.imports(ctx, mark, venvPython(r.venv()))
+	var exit *exec.ExitError
+	return ctx.Err() == nil && (errors.As(err, &exit) || errors.Is(err, os.ErrNotExist) || errors.Is(err, os.ErrPermission))
 }
 
 // mend takes away a venv that does not work, unless another build has made it anew meanwhile.
@@ -118,7 +128,7 @@ func (r *rattler) mend(ctx context.Context, mark string) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	if _, err := r.imports(ctx, mark, venvPython(r.venv())); err == nil || ctx.Err() != nil {
+	if !r.damaged(ctx, mark) {
 		return ctx.Err()
 	}
 	if err := os.RemoveAll(r.venv()); err != nil {

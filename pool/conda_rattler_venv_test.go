@@ -3,6 +3,7 @@ package pool
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -48,6 +49,9 @@ func TestTheVenvOfRattlerIsMadeOnce(t *testing.T) {
 			python := venvPython(r.venv())
 			return errors.Join(os.Remove(python), os.WriteFile(python, []byte("#!/nowhere\n"), 0o700))
 		},
+		"a crash of the machine left an empty file": func() error { return r.cutFile("rattler/__init__.py", 0) },
+		"a crash left half of a library":            func() error { return r.cutFile("rattler/rattler.*.so", 2) },
+		"a crash left no Python in a file":          func() error { return r.cutFile("rattler/networking/__init__.py", 1, 0, 0, 0) },
 	} {
 		if err := breakIt(); err != nil {
 			t.Fatal(what, err)
@@ -55,6 +59,42 @@ func TestTheVenvOfRattlerIsMadeOnce(t *testing.T) {
 		if err := r.renew(t.Context(), r.c.uv.tools(), job); err != nil {
 			t.Errorf("%s: %+v", what, err)
 		}
+	}
+}
+
+// cutFile leaves one nth of a file in rattler's venv, or nothing, and more behind it.
+func (r *rattler) cutFile(name string, n int, more ...byte) error {
+	found, err := filepath.Glob(filepath.Join(r.venv(), sitesBelow, name))
+	if err != nil || len(found) != 1 {
+		return fmt.Errorf("%s: %q, %v", name, found, err)
+	}
+	data, err := os.ReadFile(found[0])
+	if err != nil {
+		return err
+	}
+	keep := 0
+	if n > 0 {
+		keep = len(data) / n
+	}
+	return errors.Join(os.Remove(found[0]), os.WriteFile(found[0], append(data[:keep], more...), 0o600)) // uv's cache has the old one
+}
+
+func TestAFullDiskIsToldThoughAHalfInstalledRattlerLooksWhole(t *testing.T) {
+	channelDir(t)
+	r := bareRattler(t, netEnviron()...)
+	if _, err := r.ready(t.Context(), r.c.uv.tools(), func(Stage) {}); err != nil { // uv's cache has it then
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(r.c.uv.tools()); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(r.c.uv.tools(), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	mountTmpfs(t, r.c.uv.tools(), "30m")
+	_, err := r.ready(t.Context(), r.c.uv.tools(), func(Stage) {})
+	if b := buildError(t, err); b.Cause != CauseDiskFull {
+		t.Errorf("%+v", b)
 	}
 }
 

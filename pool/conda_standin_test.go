@@ -32,7 +32,7 @@ func newCondaStandin(t *testing.T, provider string, tools ...string) *condaStand
 // create has the provider make an environment, and returns where.
 func (s *condaStandin) create(job condaJob) (dir string, err error) {
 	s.Helper()
-	provider, err := s.conda.provider(s.Context(), "", func(Stage) {})
+	provider, err := s.conda.provider(s.Context(), "")
 	if err != nil {
 		s.Fatal(err)
 	}

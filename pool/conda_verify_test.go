@@ -83,6 +83,18 @@ func TestADamagedCondaEnvironmentIsNoticed(t *testing.T) {
 	}
 }
 
+func TestAFolderThatPackagesDoNotStandIsRefusedBeforeTheBuild(t *testing.T) {
+	for _, name := range []string{"it's", `a"b`, "a$b", "a`b", `a\b`} {
+		_, err := condaIn(t).Build(t.Context(), Spec{Kind: KindConda}, "/home/"+name+"/envs/conda-00000001", func(Stage) {})
+		if err == nil || !strings.Contains(err.Error(), "in its path") || err.(*BuildError).Hint == "" {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if err := condaPlace("/home/a b/é%;&*/envs/x"); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestTokensAndPasswordsAreTakenOutOfTexts(t *testing.T) {
 	for text, want := range map[string]string{
 		"at https://me:pw@host/c now":                 "at https://***@host/c now",

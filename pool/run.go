@@ -141,4 +141,3 @@ func (t *tail) String() string {
 	}, redact(string(b)))
 	return strings.TrimSpace(strings.ToValidUTF8(text[max(0, len(text)-outputTail):], ""))
 }
-
