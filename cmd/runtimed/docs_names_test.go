@@ -81,7 +81,7 @@ func TestEveryCommandIsUnderstood(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second) // logs -f has no end
 				cmd := exec.CommandContext(ctx, "sh", "-c", "exec "+line)
 				cmd.Env = []string{"HOME=" + dir, "PATH=" + dir, "RUNTIMED_NO_START=1", "RUNTIMED_SOCKET=" + dir + "/s"}
-				cmd.Path = "/bin/sh"
+				cmd.Path, cmd.Dir = "/bin/sh", dir // runt bugreport leaves a file
 				out, err := cmd.CombinedOutput()
 				if code := cmd.ProcessState.ExitCode(); code == 2 || code == 127 {
 					t.Errorf("%s:%d: %s: %v: %s", path, b.line, line, err, out)
