@@ -3,6 +3,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,8 +31,8 @@ def fake(folder: Path) -> Iterator[FakeDaemon]:
 
 
 @contextlib.contextmanager
-def running(uv_pool: int) -> Iterator[str]:
-    """A real daemon in a home of its own, with a uv pool of that size; its socket."""
+def running(uv_pool: int, config: str = "") -> Iterator[str]:
+    """A real daemon in a home of its own, with a uv pool of that size and a configuration; its socket."""
     base = Path(tempfile.mkdtemp(prefix="rt-"))
     try:
         binary = os.environ.get("RUNTIMED_BIN")
@@ -40,9 +41,10 @@ def running(uv_pool: int) -> Iterator[str]:
             subprocess.run(["go", "build", "-o", binary, "./cmd/runtimed"], cwd=REPOSITORY, check=True, timeout=600)
         path = str(base / "s")
         (base / "cache").mkdir(mode=0o700)
+        (base / "config").write_text(config)
         env = {name: value for name, value in os.environ.items() if not name.startswith(("RUNTIMED_", "XDG_"))}
         env |= {"HOME": str(base), "UV_CACHE_DIR": str(Path.home() / ".cache/runtimed-tests/uv-cache")}  # downloads are expensive
-        command = [binary, "run", "--socket", path, "--cache-dir", str(base / "cache")]
+        command = [binary, "run", "--config", str(base / "config"), "--socket", path, "--cache-dir", str(base / "cache")]
         command += ["--uv-pool-size", str(uv_pool), "--conda-pool-size", "0"]
         with open(base / "log", "w+") as log:
             process = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
@@ -66,6 +68,16 @@ def running(uv_pool: int) -> Iterator[str]:
                     process.wait()
     finally:
         shutil.rmtree(base)
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What is installed of this package: the tests have its sources only, and these have no entry points."""
+    folder = tmp_path_factory.mktemp("wheel")
+    build = [sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir", str(folder), str(REPOSITORY / "clients/python")]
+    subprocess.run(build, check=True, capture_output=True, timeout=50)
+    (made,) = folder.glob("*.whl")
+    return made
 
 
 @pytest.fixture(scope="session")

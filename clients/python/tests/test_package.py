@@ -48,7 +48,7 @@ def test_the_wheel(tmp_path: Path) -> None:
     names = {name.split("/", 1)[1] for name in zipfile.ZipFile(wheel).namelist()}
     assert names == {
         *(path.name for path in (FOLDER / "src" / "runtimed_client").iterdir() if path.is_file()),
-        *("METADATA", "RECORD", "WHEEL", "licenses/LICENSE"),
+        *("METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE"),
     }
     assert "py.typed" in names
     subprocess.run([sys.executable, "-I", "-S", "-c", f"import sys; sys.path.append({str(wheel)!r}); import runtimed_client"], check=True)

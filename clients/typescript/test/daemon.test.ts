@@ -1,9 +1,8 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { writeFileSync } from "node:fs";
 import { connect } from "node:net";
-import { isAbsolute, join } from "node:path";
+import { isAbsolute } from "node:path";
 import { createInterface } from "node:readline";
 import { buffer } from "node:stream/consumers";
 import { after, before, test } from "node:test";
@@ -15,7 +14,7 @@ import {
   StreamMessageReader,
   StreamMessageWriter,
 } from "vscode-jsonrpc/node";
-import { Daemon } from "./daemon.js";
+import { Daemon, waiting } from "./daemon.js";
 import { difference, failure, joined, type Text, vectors } from "./support.js";
 
 const idle = new Daemon();
@@ -156,14 +155,6 @@ test("a client and its watch when the daemon is restarted", async () => {
   await daemon.start();
   assert.notEqual((await client.info()).pid, first.pid);
 });
-
-/** A pool whose one build never ends, so that an acquire waits. */
-const waiting = () =>
-  new Daemon((folder) => {
-    const uv = join(folder, "uv");
-    writeFileSync(uv, "#!/bin/sh\nexec sleep 60\n", { mode: 0o755 });
-    return `[uv]\npath = "${uv}"\n[pools.uv]\nsize = 1\n[pools.conda]\nsize = 0\n`;
-  });
 
 test("an abort ends the wait in the daemon too, and the watch shows it", async () => {
   await using daemon = waiting();

@@ -7,7 +7,7 @@ import { dirname, join } from "node:path";
 import { root, TempDir } from "./support.js";
 
 /** It outlives the tests, as that of the Go tests does: downloads are expensive. */
-const uvCache = join(homedir(), ".cache/runtimed-tests/uv-cache");
+export const uvCache = join(homedir(), ".cache/runtimed-tests/uv-cache");
 
 const given = process.env.RUNTIMED_BIN;
 let built: string | undefined;
@@ -80,6 +80,14 @@ export class Daemon {
     this.#dir[Symbol.dispose]();
   }
 }
+
+/** A pool whose one build never ends, so that an acquire waits. */
+export const waiting = () =>
+  new Daemon((folder) => {
+    const uv = join(folder, "uv");
+    writeFileSync(uv, "#!/bin/sh\nexec sleep 60\n", { mode: 0o755 });
+    return `[uv]\npath = "${uv}"\n[pools.uv]\nsize = 1\n[pools.conda]\nsize = 0\n`;
+  });
 
 async function answers(path: string): Promise<boolean> {
   const socket = connect(path);
