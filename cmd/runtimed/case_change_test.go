@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -153,6 +154,13 @@ func TestAStoppedDaemonGoesOnWithoutABurstAndWithoutLosingAnything(t *testing.T)
 	h.acquire(rpc.AcquireParams{OwnerPID: p(owner.pid())})
 	h.eventually(time.Minute, "a build runs", func() bool { return h.pool("uv").Warming == 1 && len(marked(h.home)) > 0 })
 	d.signal(sigStop)
+	h.eventually(10*time.Second, "all of its threads stand still", func() bool { // the signal takes a moment to reach them
+		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", d.cmd.Process.Pid))
+		return err == nil && !slices.ContainsFunc(threads, func(path string) bool {
+			stat, err := os.ReadFile(path)
+			return err == nil && !bytes.Contains(stat, []byte(") T "))
+		})
+	})
 	stopped := time.Now()
 	var got rpc.AcquireResult
 	answered := make(chan error, 1)

@@ -289,6 +289,7 @@ func (h *house) runsFrom(t *testing.T, env rpc.Env) *tenant {
 }
 
 func TestAnUpgradeKeepsLeasesAndThePool(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t).withStandIn(fastUV)
 	h.configure("[build]\nmin_free = \"1MB\"\n[pools.uv]\nsize = 2\n")
 	d := h.start()

@@ -56,18 +56,9 @@ func (h *house) withChannelAt(url, more string) *house {
 	return h
 }
 
-// sharePackages gives rattler a package cache that outlives the test: to unpack them is most of a first build.
-func (h *house) sharePackages() {
-	h.t.Helper()
-	cache := filepath.Join(testCache(h.t), "rattler")
-	if err := errors.Join(os.MkdirAll(cache, 0o700), os.MkdirAll(h.state("tools"), 0o700), os.Symlink(cache, h.state("tools", "rattler"))); err != nil {
-		h.t.Fatal(err)
-	}
-}
-
 func TestACondaPoolFillsAndItsKernelRunsActivatedAndCompilesNothing(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t).withChannel("size = 2\npackages = [\"ipykernel\", \"ipywidgets\", \"pip\", \"rt-activate\", \"rt-postlink\"]\n")
-	h.sharePackages()
 	h.start()
 	h.filled("conda", 3*time.Minute)
 	if tool := h.pool("conda").Tool; tool == nil || tool.Name != "rattler" || tool.Version == "" || tool.Why != "conda.provider in the configuration names it" {
@@ -121,8 +112,8 @@ func TestACondaPoolFillsAndItsKernelRunsActivatedAndCompilesNothing(t *testing.T
 }
 
 func TestCondaEnvironmentsSurviveAKillAndABootAndAreWhole(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t).withChannel("size = 1\n")
-	h.sharePackages()
 	d := h.start()
 	h.filled("conda", 3*time.Minute)
 	held := h.acquire(rpc.AcquireParams{Pool: p("conda"), OwnerPID: p(os.Getpid())}).Env
@@ -152,6 +143,7 @@ func TestCondaEnvironmentsSurviveAKillAndABootAndAreWhole(t *testing.T) {
 }
 
 func TestAKilledCondaBuildLeavesNothingAndThePoolFillsAgain(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t).withChannel("size = 1\n")
 	d := h.start()
 	h.eventually(time.Minute, "the helper installs", func() bool {
@@ -180,6 +172,7 @@ func TestAKilledCondaBuildLeavesNothingAndThePoolFillsAgain(t *testing.T) {
 }
 
 func TestASecondCondaEnvironmentNeedsNoNetwork(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	server := httptest.NewServer(http.FileServer(http.Dir(h.channel())))
 	defer server.Close()
@@ -195,6 +188,7 @@ func TestASecondCondaEnvironmentNeedsNoNetwork(t *testing.T) {
 }
 
 func TestAnUnreachableChannelIsSaidOnceAndCostsTheUVPoolNothing(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	silent, err := net.Listen("tcp", "127.0.0.1:0") // accepts, and never answers
 	if err != nil {

@@ -56,6 +56,7 @@ func blocks(t *testing.T, path string, langs ...string) []block {
 
 // TestTheDocumentsShowWhatHappens has one daemon, configured as protocol.md says, do all that the documents show.
 func TestTheDocumentsShowWhatHappens(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t).withUV()
 	h.configure(blocks(t, protocolDoc, "toml")[0].text)
 	d := h.start()

@@ -30,6 +30,7 @@ func kernel(t *testing.T, env, other rpc.Env, cells ...string) string {
 }
 
 func TestANewcomerWithoutUVGetsAKernelThatAnswers(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	h.configure("[pools.uv]\nsize = 2\n")
 	h.start()
@@ -67,6 +68,7 @@ func TestANewcomerWithoutUVGetsAKernelThatAnswers(t *testing.T) {
 }
 
 func TestAKernelStartsWithoutCompilingAnything(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t).withUV()
 	h.configure("[pools.uv]\nsize = 2\n")
 	h.start()
@@ -124,6 +126,7 @@ func TestAfterAKillTheReadyPoolIsThereAndNothingElse(t *testing.T) {
 }
 
 func TestAMistypedPackageIsNamedAndCorrectingItRetriesAtOnce(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t).withUV()
 	h.configure("[pools.uv]\nsize = 1\npackages = [\"no-such-package-runtimed\"]\n")
 	h.start()
@@ -142,6 +145,7 @@ func TestAMistypedPackageIsNamedAndCorrectingItRetriesAtOnce(t *testing.T) {
 }
 
 func TestANamedPoolHasItsOwnPackages(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t).withUV()
 	h.configure("[pools.uv]\nsize = 0\n[pools.data]\nkind = \"uv\"\nsize = 1\npackages = [\"attrs\"]\n")
 	h.start()

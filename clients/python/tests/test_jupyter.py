@@ -141,7 +141,7 @@ def test_a_restart_keeps_what_was_installed(socket: str) -> None:
     async def main() -> None:
         km = AsyncKernelManager()
         km._kernel_spec = spec(wait=WAIT)
-        await km.start_kernel(env={**os.environ, "JPY_SESSION_NAME": "/home/me/work/a.ipynb"})
+        await km.start_kernel(env={**os.environ, "JPY_SESSION_NAME": "/home/me/notes/a.ipynb"})
         env, first = env_of(km), of(km).pid
         assert owner(env) == first
         async with client(km) as kc:
