@@ -60,8 +60,8 @@ func TestSystemdMakesTheSocketAgainThatSomebodyDeleted(t *testing.T) {
 		}
 	})
 
-	var first rpc.Info
-	h.eventually(30*time.Second, "the first connection brings the daemon", func() bool {
+	var first rpc.Info // once no other test has a manager: there is one at a time
+	h.eventually(5*time.Minute, "the first connection brings the daemon", func() bool {
 		first, err = ask[rpc.Info](h, rpc.MethodInfo, nil)
 		return err == nil
 	})
