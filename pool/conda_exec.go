@@ -3,7 +3,6 @@ package pool
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -138,38 +137,21 @@ func (c *Conda) forget(gone condaProvider) {
 	}
 }
 
-// condaRecord is where conda-meta says that a package came from, and what it needs.
-type condaRecord struct {
-	Name    string   `json:"name"`
-	URL     string   `json:"url"`
-	MD5     string   `json:"md5"`
-	SHA256  string   `json:"sha256"`
-	Depends []string `json:"depends"`
-}
-
 // lock writes what is installed at dir to a file that all these tools read, with the channels' tokens, as downloads need them.
 func (p condaProgram) lock(dir, to string) error {
-	files, err := filepath.Glob(filepath.Join(globEscape(dir), "conda-meta", "*.json"))
-	if err != nil {
-		return err
-	}
-	records := map[string]condaRecord{}
-	for _, file := range files {
-		var r condaRecord
-		data, err := os.ReadFile(file)
-		if err == nil {
-			err = json.Unmarshal(data, &r)
-		}
-		if err == nil && (r.Name == "" || !strings.Contains(r.URL, "://") || strings.ContainsAny(r.URL, "\r\n")) {
-			err = errors.New("it does not say where the package came from")
-		}
-		if err != nil {
-			return &BuildError{
-				Cause: CauseOther, Hint: "it is tried again by itself",
-				Message: fmt.Sprintf("%s made an environment that cannot be made again: %s: %s", p.name, filepath.Base(file), err),
-			}
+	packages, err := condaPackages(dir)
+	records := map[string]condaPackage{}
+	for _, r := range packages {
+		if !strings.Contains(r.URL, "://") || strings.ContainsAny(r.URL, "\r\n") {
+			err = fmt.Errorf("%s does not say where it came from", r.Name)
 		}
 		records[r.Name] = r
+	}
+	if err != nil {
+		return &BuildError{
+			Cause: CauseOther, Message: fmt.Sprintf("%s made an environment that cannot be made again: %s", p.name, err),
+			Hint: "it is tried again by itself",
+		}
 	}
 	text := "# platform: " + condaSubdir() + "\n@EXPLICIT\n"
 	for _, r := range inOrder(records) {
@@ -190,8 +172,8 @@ func (p condaProgram) lock(dir, to string) error {
 
 // inOrder puts each package behind what it needs: the tools link an explicit list in its own order, and scripts of packages run
 // meanwhile.
-func inOrder(records map[string]condaRecord) []condaRecord {
-	var sorted []condaRecord
+func inOrder(records map[string]condaPackage) []condaPackage {
+	var sorted []condaPackage
 	seen := map[string]bool{}
 	var visit func(name string)
 	visit = func(name string) {

@@ -68,6 +68,10 @@ func (c *Conda) Verify(ctx context.Context, m Manifest, dir string) error {
 type condaPackage struct {
 	Name    string   `json:"name"`
 	Version string   `json:"version"`
+	URL     string   `json:"url"` // where it came from
+	MD5     string   `json:"md5"`
+	SHA256  string   `json:"sha256"`
+	Depends []string `json:"depends"`
 	Files   []string `json:"files"`
 	Paths   struct {
 		Paths []condaPath `json:"paths"`
