@@ -54,7 +54,10 @@ const (
 	MaxConnections = 4096 // at once, less where the descriptor limit is lower
 	MaxWait        = 24 * time.Hour
 	DefaultWait    = 60 * time.Second
-	MaxLabel       = 256 // of a label or a key
+	MaxLabel       = 256 // of a label, a key or a session
+	MaxLinger      = time.Hour
+	DefaultLinger  = 60 * time.Second // with a session
+	MaxNeeds       = 64 << 10 // packages, requirements and script of one acquire together
 )
 
 // None is the params of a method that takes none, and the result of one that has nothing to tell.
@@ -177,20 +180,35 @@ type AcquireParams struct {
 	Label    *string `json:"label,omitempty"`     // shown in env.list
 	Key      *string `json:"key,omitempty"`       // the same owner asking again with the same key gets the same environment
 	Progress *bool   `json:"progress,omitempty"`  // send $/progress while waiting
+
+	// What the environment shall have beyond what its pool gives; of pools of the kind uv only. All of them count together.
+	Packages     []string `json:"packages,omitempty"`     // requirements as PEP 508 writes them: "pandas", "rich>=13"
+	Requirements *string  `json:"requirements,omitempty"` // the text of a requirements file, without options
+	Script       *string  `json:"script,omitempty"`       // the text of a Python script, or of its PEP 723 block alone
+	Python       *string  `json:"python,omitempty"`       // "3.12", ">=3.11,<3.14", or an absolute path; default: as the pool has it
+
+	// Session is a name under which the environment stays for LingerMS after its owner has ended, and goes to the next process that
+	// acquires with the same one: a kernel that is started again finds what was installed in it.
+	Session  *string `json:"session,omitempty"`
+	LingerMS *int64  `json:"linger_ms,omitempty"` // 0 to 3,600,000; default 60,000 with a session; without one there is none
 }
 
 // Where an acquired environment came from.
 const (
-	SourceReady = "ready"
-	SourceBuilt = "built"
+	SourceReady    = "ready"
+	SourceBuilt    = "built"    // while the caller waited
+	SourceExtended = "extended" // a ready one of the pool, to which was added what the caller needs besides
+	SourceResumed  = "resumed"  // the one that the session had before
 )
 
 // AcquireResult is the result of pool.acquire.
 type AcquireResult struct {
-	Env      Env    `json:"env"`
-	Source   string `json:"source"` // "ready", or "built" while the caller waited
-	Stale    bool   `json:"stale"`  // an environment of the configuration before, since none of the new could be built
-	WaitedMS int64  `json:"waited_ms"`
+	Env      Env       `json:"env"`
+	Source   string    `json:"source"` // one of the Source constants
+	Stale    bool      `json:"stale"`  // an environment of the configuration before, since none of the new could be built
+	WaitedMS int64     `json:"waited_ms"`
+	Added    []Package `json:"added"`    // what was installed for this call into a ready environment; empty unless it was extended
+	AddedMS  int64     `json:"added_ms"` // how long that took: resolving, installing and verifying
 }
 
 // EnvParams name one environment by its id.
@@ -233,6 +251,7 @@ type Env struct {
 	State         string    `json:"state"`
 	CreatedAt     time.Time `json:"created_at"`
 	Packages      []Package `json:"packages"`
+	Needs         []string  `json:"needs"` // what it was made to have beyond the packages of its pool
 	// Variables are merged into the environment of a child; null takes the name out.
 	Variables map[string]*string `json:"variables"`
 	// PathPrepend is put before the child's PATH.
@@ -268,6 +287,7 @@ type Lease struct {
 	OwnerPID int       `json:"owner_pid"`
 	Alive    bool      `json:"alive"` // the owner, or a process that runs from the environment
 	Label    string    `json:"label"`
+	Session  string    `json:"session"`
 	Since    time.Time `json:"since"`
 }
 

@@ -120,6 +120,8 @@ func kindName(t reflect.Type) string {
 		return "a whole number"
 	case reflect.Struct, reflect.Map:
 		return "an object"
+	case reflect.Slice:
+		return "a list"
 	}
 	return fmt.Sprintf("a %s", t.Kind())
 }

@@ -28,7 +28,43 @@ func (p AcquireParams) Validate() *Error {
 	if p.OwnerPID != nil && *p.OwnerPID < 1 {
 		return badParam("owner_pid", "owner_pid is %d, but a process has a number from 1 on", *p.OwnerPID)
 	}
-	return firstError(checkPool(p.Pool), checkText("label", p.Label), checkText("key", p.Key))
+	if l := p.LingerMS; l != nil && (*l < 0 || *l > MaxLinger.Milliseconds()) {
+		return badParam("linger_ms", "linger_ms is %d, but must be from 0 to %d", *l, MaxLinger.Milliseconds())
+	}
+	if p.LingerMS != nil && p.Session == nil {
+		return badParam("linger_ms", "linger_ms is for a session, and none is named")
+	}
+	if p.Session != nil && *p.Session == "" {
+		return badParam("session", "session is empty; leave it out for none")
+	}
+	return firstError(
+		checkPool(p.Pool), checkText("label", p.Label), checkText("key", p.Key), checkText("session", p.Session), checkText("python", p.Python), p.checkNeeds(),
+	)
+}
+
+func (p AcquireParams) checkNeeds() *Error {
+	size, last := 0, ""
+	count := func(param string, n int) {
+		if n > 0 {
+			size, last = size+n, param
+		}
+	}
+	for _, r := range p.Packages {
+		if strings.TrimSpace(r) == "" {
+			return badParam("packages", "packages has one without a name")
+		}
+		count("packages", len(r))
+	}
+	if p.Requirements != nil {
+		count("requirements", len(*p.Requirements))
+	}
+	if p.Script != nil {
+		count("script", len(*p.Script))
+	}
+	if size > MaxNeeds {
+		return badParam(last, "packages, requirements and script have %d bytes together, but may have %d", size, MaxNeeds)
+	}
+	return nil
 }
 
 // Validate implements the check of pool.status's and pool.flush's params.
