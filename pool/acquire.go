@@ -2,7 +2,6 @@ package pool
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"time"
 )
@@ -15,9 +14,13 @@ type Request struct {
 	Label    string      // at most 256 bytes, as Key
 	Key      string      // the same living owner asking again with the same key gets the same environment
 	Progress func(Stage) // may be nil; called by Acquire itself, so never after it returned
+
+	Needs   Needs         // beyond what the pool gives
+	Session string        // at most 256 bytes; who acquires with the same one after the owner has ended gets the same environment
+	Linger  time.Duration // how long it stays for that
 }
 
-// maxText is the length of a label or key, in bytes: both fit into the lease record, however they are escaped.
+// maxText is the length of a label, key or session, in bytes: all three fit into the lease record, however they are escaped.
 const maxText = 256
 
 // Acquired is a leased environment.
@@ -26,17 +29,25 @@ type Acquired struct {
 	Built  bool // while the caller waited; else it was ready
 	Stale  bool // made by an earlier configuration, since builds of the present one fail
 	Waited time.Duration
+
+	Resumed  bool      // the session had it before
+	Extended bool      // it was ready, and got what was asked for besides
+	Added    []Package // when it was extended
+	AddedIn  time.Duration
 }
 
 // Acquire leases an environment of a pool; it waits in line for one up to r.Wait. The lease is on disk when it returns. Errors are
-// *UnknownPoolError, *OffError, *EmptyError, *FailedError, ErrOverloaded, ErrClosed, or that of ctx; with an error nothing is leased.
+// *UnknownPoolError, *OffError, *NeedsError, *EmptyError, *FailedError, ErrOverloaded, ErrClosed, or that of ctx; with an error nothing is leased.
 func (m *Manager) Acquire(ctx context.Context, r Request) (Acquired, error) {
 	began := time.Now()
-	if len(r.Label) > maxText || len(r.Key) > maxText {
-		return Acquired{}, errors.New("a label or key is longer than 256 bytes")
+	if err := r.checkTexts(); err != nil {
+		return Acquired{}, err
 	}
 	if err := m.wait(ctx); err != nil {
 		return Acquired{}, err
+	}
+	if got, ok := m.resume(r, began); ok {
+		return got, nil
 	}
 	m.mu.Lock()
 	p, ok := m.pools[r.Pool]
@@ -47,6 +58,14 @@ func (m *Manager) Acquire(ctx context.Context, r Request) (Acquired, error) {
 	case !ok:
 		defer m.mu.Unlock()
 		return Acquired{}, m.unknown(r.Pool)
+	}
+	if !r.Needs.none() {
+		var err error
+		if p, err = m.poolFor(p, r.Needs, began); err != nil {
+			m.mu.Unlock()
+			return Acquired{}, err
+		}
+		r.Pool = p.cfg.Name
 	}
 	if e := m.leasedTo(r); e != nil {
 		defer m.mu.Unlock()
@@ -67,7 +86,7 @@ func (m *Manager) Acquire(ctx context.Context, r Request) (Acquired, error) {
 		if r.Wait <= 0 {
 			defer m.mu.Unlock()
 			m.leave(w, call) // before the loop makes a build for it
-			return Acquired{}, &EmptyError{r.Pool, 0, m.warming(r.Pool)}
+			return Acquired{}, &EmptyError{homeOf(r.Pool), 0, m.warming(r.Pool)}
 		}
 		call <- m.standing(p, w)
 	}
@@ -128,7 +147,7 @@ func (m *Manager) await(ctx context.Context, w *waiter, call chan Stage, r Reque
 	if ctx.Err() != nil {
 		return Acquired{}, ctx.Err()
 	}
-	return Acquired{}, &EmptyError{r.Pool, time.Since(began), m.warming(r.Pool)}
+	return Acquired{}, &EmptyError{homeOf(r.Pool), time.Since(began), m.warming(r.Pool)}
 }
 
 // unknown is the error for a pool that is not there. Callers hold mu.

@@ -79,7 +79,7 @@ func (m *Manager) build(ctx context.Context, e *env) {
 			if p.fail != nil {
 				m.log.Info("builds succeed again", zap.String("pool", e.pool), zap.Int("failures", p.fail.count))
 			}
-			p.fail = nil
+			p.fail, p.keep = nil, true
 		}
 		if p != nil {
 			handing = m.serve(p)
@@ -106,6 +106,9 @@ func (m *Manager) build(ctx context.Context, e *env) {
 // failed records that a build of p failed, and returns what is now handed out in its place. Callers hold mu.
 func (m *Manager) failed(p *pool, e *env, err *BuildError) []*env {
 	now := time.Now()
+	if p.forNeeds() {
+		err = err.ofNeeds()
+	}
 	if f := p.fail; f == nil || e.turn > f.turn {
 		known := f != nil && f.err.Cause == err.Cause && f.err.Message == err.Message
 		if f == nil {
@@ -163,9 +166,15 @@ func (m *Manager) make(ctx context.Context, e *env) (Manifest, fileID, error) {
 		}
 	}
 	if e.recheck {
-		m.report(e, Stage{Name: StageVerifying, Message: "looking through it after a restart of the machine"})
+		m.report(e, Stage{Name: StageVerifying, Message: "looking through it"})
 		if err := b.Verify(ctx, e.manifest, e.dir); err != nil {
 			return Manifest{}, fileID{}, err
+		}
+		if e.spoilt {
+			if err := writeLease(e.dir, leaseRecord{State: leaseFree}); err != nil {
+				return Manifest{}, fileID{}, err
+			}
+			return e.manifest, e.seen, nil
 		}
 		again := e.manifest
 		again.BootID = bootID()
@@ -179,28 +188,55 @@ func (m *Manager) make(ctx context.Context, e *env) (Manifest, fileID, error) {
 	if err := m.room(e); err != nil {
 		return Manifest{}, fileID{}, err
 	}
-	if err := m.store.begin(e.id, e.pool); err != nil {
+	if x, ok := b.(Extender); ok && e.needs != nil {
+		switch built, err := m.extend(ctx, x, e); {
+		case err != nil:
+			return Manifest{}, fileID{}, err
+		case built != nil:
+			made, err := m.describe(e, *built)
+			if err != nil {
+				return Manifest{}, fileID{}, err
+			}
+			seen, err := m.store.writeManifest(e.dir, made)
+			if err == nil {
+				err = writeLease(e.dir, leaseRecord{State: leaseFree}) // last: until then it is nobody's
+			}
+			if err != nil {
+				return Manifest{}, fileID{}, diskError(err)
+			}
+			return made, seen, nil
+		}
+	}
+	if err := m.store.begin(e.id, homeOf(e.pool)); err != nil {
 		return Manifest{}, fileID{}, diskError(err)
 	}
 	built, err := b.Build(ctx, e.spec, e.dir, func(s Stage) { m.report(e, s) })
 	if err != nil {
 		return Manifest{}, fileID{}, err
 	}
-	list, err := sentinels(e.dir, built.Sentinels)
+	made, err := m.describe(e, built)
 	if err != nil {
-		return Manifest{}, fileID{}, &BuildError{Cause: CauseVerifyFailed, Message: "the finished environment is not whole: " + err.Error()}
-	}
-	made := Manifest{
-		Version: manifestVersion, ID: e.id, Pool: e.pool, Kind: e.spec.Kind, SpecHash: e.hash,
-		CreatedAt: time.Now().UTC(), BootID: bootID(),
-		Python: built.Python, PythonVersion: built.PythonVersion, Packages: built.Packages,
-		Variables: built.Variables, PathPrepend: built.PathPrepend, SizeBytes: diskSize(e.dir), Sentinels: list,
+		return Manifest{}, fileID{}, err
 	}
 	seen, err := m.store.finish(e.dir, made)
 	if err != nil {
 		return Manifest{}, fileID{}, diskError(err)
 	}
 	return made, seen, nil
+}
+
+// describe is the manifest of a finished environment.
+func (m *Manager) describe(e *env, built Built) (Manifest, error) {
+	list, err := sentinels(e.dir, built.Sentinels)
+	if err != nil {
+		return Manifest{}, &BuildError{Cause: CauseVerifyFailed, Message: "the finished environment is not whole: " + err.Error()}
+	}
+	return Manifest{
+		Version: manifestVersion, ID: e.id, Pool: homeOf(e.pool), Kind: e.spec.Kind, SpecHash: e.hash, Needs: e.needs,
+		CreatedAt: time.Now().UTC(), BootID: bootID(),
+		Python: built.Python, PythonVersion: built.PythonVersion, Packages: built.Packages,
+		Variables: built.Variables, PathPrepend: built.PathPrepend, SizeBytes: diskSize(e.dir), Sentinels: list,
+	}, nil
 }
 
 // report passes a stage on to who the build is promised to.

@@ -22,6 +22,10 @@ type Spec struct {
 	Python   string   // empty: the newest suitable; else a version like "3.12", or an absolute path
 	Packages []string // requirements (uv) or match specs (conda)
 	Channels []string // conda only
+	Fits     string   `json:",omitempty"` // version specifiers that the Python at an absolute path must satisfy
+	// Like is the spec of the pool that this one has more than, for the needs of one acquire; nil for a pool's own. What the two have
+	// in common gets the same versions where that goes together, so it is no part of what was asked for.
+	Like *Spec `json:"-"`
 }
 
 // Hash names the spec on disk. It covers what was configured and nothing else: neither the tool's version nor what the
@@ -93,6 +97,16 @@ type Builder interface {
 	Renew(ctx context.Context, spec Spec, age time.Duration) error
 	// Tool is what builds are made with; false while none was looked for, or found.
 	Tool() (Tool, bool)
+}
+
+// Extender is a Builder that can add to a finished environment what another spec has more.
+type Extender interface {
+	// Prepare does all of a build that can fail before an environment is touched: it finds the tool and the Python, whose version it
+	// returns, and resolves spec, anew where that was done longer than age ago. mark is as in Build.
+	Prepare(ctx context.Context, spec Spec, mark string, age time.Duration, progress func(Stage)) (pythonVersion string, err error)
+	// Extend makes of the finished environment at dir, which has that Python, one of spec, and verifies it as Build does. After a
+	// failure nobody knows what dir is.
+	Extend(ctx context.Context, spec Spec, dir string, progress func(Stage)) (Built, error)
 }
 
 // The causes of a failed build.

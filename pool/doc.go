@@ -12,5 +12,8 @@
 //	   +------------------------+---------------------------------------------------------+
 //	     failed, dropped           stale, surplus, damaged
 //
+// Who asks for more than a pool gives gets an environment of the pool to which the rest is added: it is marked as used on disk, warms
+// again under a new manifest, and goes the same way from there (extend.go, needs.go).
+//
 // One mutex guards all states and nothing slow happens under it: lock, decide, unlock, act, lock, record.
 package pool

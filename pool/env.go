@@ -30,7 +30,7 @@ var moves = map[State][]State{
 // env is one environment. Manager.mu guards all but record.
 type env struct {
 	id   string
-	pool string
+	pool string // the key of its pool; see homeOf
 	spec Spec
 	hash string
 	dir  string
@@ -40,11 +40,14 @@ type env struct {
 
 	// while warming
 	started   bool      // the build runs; else it waits for its turn
+	slot      string    // beside builds of another one it does not count
 	turn      uint64    // the order in which builds were started
 	notBefore time.Time // a pause behind an acquire
 	cancel    context.CancelFunc
 	stage     Stage
-	recheck   bool // it is finished, and is verified after a boot
+	needs     *Needs // what it is to have beyond its pool's; nil for one of the pool itself
+	recheck   bool   // it is finished, and is verified after a boot, or after it could not be extended
+	spoilt    bool   // the latter: its lease record says that nobody is to have it
 
 	// from ready on
 	finished time.Time // by this daemon; zero where it was found
@@ -54,10 +57,14 @@ type env struct {
 	// while leased
 	handing *waiter // whom it is being handed to; nil once the lease is on disk
 	built   bool    // while that one waited
+	more    *added  // what the build of this daemon added to a ready environment; nil where it made all of it
 	lease   *Lease  // nil until the record is on disk
 	replies int     // that may have told somebody of this lease; with none it is taken back
 	user    proc    // the process last seen to run from it after its owner ended
 	unwatch func()  // ends the watch for the end of the owner; nil where there is none
+
+	orphan     *Lease    // the one that lingers, its owner having ended
+	orphanedAt time.Time // when this daemon first saw that
 
 	// while removing
 	why     string

@@ -21,6 +21,13 @@ type OffError struct{ Name string }
 
 func (e *OffError) Error() string { return fmt.Sprintf("the pool %s is off (size 0)", e.Name) }
 
+// NeedsError says that packages cannot be added to what a pool gives.
+type NeedsError struct{ Pool, Kind string }
+
+func (e *NeedsError) Error() string {
+	return fmt.Sprintf("the pool %s is of the kind %s, and packages can be added to environments of the kind uv only", e.Pool, e.Kind)
+}
+
 // EmptyError says that no environment came in time.
 type EmptyError struct {
 	Name    string
@@ -40,7 +47,7 @@ func (e *EmptyError) Error() string {
 type FailedError struct {
 	Name      string
 	Build     *BuildError
-	NextRetry time.Duration // from now
+	NextRetry time.Duration // from now; less than 0: only if somebody asks again
 }
 
 func (e *FailedError) Error() string { return e.Build.Message }

@@ -54,6 +54,9 @@ func (m *Manager) step() time.Time {
 	for _, pc := range m.cfg.Pools {
 		next = earlier(next, m.plan(m.pools[pc.Name], now))
 	}
+	for _, p := range m.forNeeds() {
+		next = earlier(next, m.planNeeds(p, now))
+	}
 	next = earlier(next, m.startBuilds(now))
 	m.renewSoon(now)
 	return next
@@ -130,7 +133,7 @@ func (m *Manager) plan(p *pool, now time.Time) (next time.Time) {
 		slices.SortFunc(ready, func(a, b *env) int {
 			return cmp.Or(cmpBool(a.hash != p.hash, b.hash != p.hash), cmpBool(p.due(a, now), p.due(b, now)), byAge(a, b))
 		})
-		for _, e := range ready[:max(0, len(ready)-p.cfg.Size)] {
+		for _, e := range ready[:max(0, len(ready)-p.size())] {
 			if !p.due(e, now) {
 				fresh--
 			}
@@ -138,7 +141,7 @@ func (m *Manager) plan(p *pool, now time.Time) (next time.Time) {
 		}
 	}
 	slices.SortFunc(idle, byTurn)
-	want := p.cfg.Size + len(p.waiters) - fresh - warming
+	want := p.size() + len(p.waiters) - fresh - warming
 	for ; want < 0 && len(idle) > 0; want++ {
 		m.drop(idle[len(idle)-1], "no longer needed")
 		idle = idle[:len(idle)-1]
@@ -169,9 +172,12 @@ func (m *Manager) queue(p *pool, now time.Time) {
 	for e.id == "" || m.envs[e.id] != nil || m.store.known(e.id) {
 		var b [4]byte
 		_, _ = rand.Read(b[:]) // never fails
-		e.id = p.cfg.Name + "-" + hex.EncodeToString(b[:])
+		e.id = homeOf(p.cfg.Name) + "-" + hex.EncodeToString(b[:])
 	}
 	e.dir = m.store.env(e.id)
+	if p.forNeeds() {
+		e.needs = &p.needs
+	}
 	m.envs[e.id] = e
 	m.changed()
 }
@@ -179,7 +185,7 @@ func (m *Manager) queue(p *pool, now time.Time) {
 // startBuilds starts what may run: builds that somebody waits for first, then in the order in which they were queued. It returns
 // when the next pause ends. Callers hold mu.
 func (m *Manager) startBuilds(now time.Time) (next time.Time) {
-	running := map[string]int{} // by kind: a conda build neither waits for the uv ones nor keeps one of them waiting
+	running := map[string]int{} // by slot: a conda build neither waits for the uv ones nor keeps one of them waiting
 	var idle []*env
 	for _, e := range m.envs {
 		switch {
@@ -187,7 +193,7 @@ func (m *Manager) startBuilds(now time.Time) (next time.Time) {
 		case !e.started:
 			idle = append(idle, e)
 		default:
-			running[e.spec.Kind]++
+			running[e.slot]++
 		}
 	}
 	wanted := func(e *env) bool {
@@ -196,16 +202,20 @@ func (m *Manager) startBuilds(now time.Time) (next time.Time) {
 	}
 	slices.SortFunc(idle, func(a, b *env) int { return cmp.Or(cmpBool(wanted(a), wanted(b)), byTurn(a, b)) })
 	for _, e := range idle {
+		slot := e.spec.Kind
+		if e.needs != nil && wanted(e) {
+			slot += " for needs" // a fraction of a build, mostly, and no refill is to keep it waiting
+		}
 		switch {
 		case !wanted(e) && now.Before(e.notBefore):
 			next = earlier(next, e.notBefore)
-		case running[e.spec.Kind] >= m.parallel(e.spec.Kind):
+		case running[slot] >= m.parallel(e.spec.Kind):
 		default:
-			running[e.spec.Kind]++
+			running[slot]++
 			var ctx context.Context
 			ctx, e.cancel = context.WithTimeout(m.ctx, m.cfg.BuildTimeout)
 			m.turn++
-			e.started, e.turn = true, m.turn
+			e.started, e.turn, e.slot = true, m.turn, slot
 			m.work.Go(func() { m.build(ctx, e) })
 		}
 	}

@@ -67,7 +67,7 @@ func (m *Manager) hand(e *env) {
 	defer m.work.Done() // serve has counted it
 	e.record.Lock()
 	w := e.handing
-	lease := &Lease{Owner: w.Owner, Label: w.Label, Key: w.Key, LeasedAt: time.Now().UTC()}
+	lease := w.lease()
 	err := m.store.intact(e.dir, &e.manifest, e.seen)
 	if err == nil {
 		err = writeLease(e.dir, leaseRecord{leaseHeld, lease})
@@ -85,7 +85,7 @@ func (m *Manager) hand(e *env) {
 		case m.closed:
 			w.finish(Acquired{}, ErrClosed)
 		case p == nil:
-			w.finish(Acquired{}, m.unknown(e.pool))
+			w.finish(Acquired{}, m.unknown(homeOf(e.pool)))
 		default:
 			p.back(w)
 			next = m.serve(p)
@@ -100,7 +100,11 @@ func (m *Manager) hand(e *env) {
 		e.lease, e.replies = lease, len(w.calls)
 		m.watchOwner(e)
 		m.syncSoon(e.dir)
-		w.finish(Acquired{Env: e.info(), Built: e.built, Stale: p != nil && e.hash != p.hash}, nil)
+		got := Acquired{Env: e.info(), Built: e.built, Stale: p != nil && e.hash != p.hash}
+		if e.built && e.more != nil {
+			got.Built, got.Extended, got.Added, got.AddedIn = false, true, e.more.packages, e.more.took
+		}
+		w.finish(got, nil)
 	}
 	m.mu.Unlock()
 	e.record.Unlock()

@@ -105,7 +105,7 @@ func (i *Inspector) Pythons(ctx context.Context, tool string, wants []string) ([
 			best, err = i.uv.ask(ctx, "", want)
 		case tooOld(want):
 			err = &BuildError{
-				Cause: CausePythonMissing, Message: "needs Python >= " + minPython + ", and the pool's python is " + want,
+				Cause: CausePythonMissing, Message: "needs Python >= " + minPython + ", and " + want + " was asked for",
 				Hint: "name a newer one as python of the pool in the configuration",
 			}
 		case !ok && want == "": // every uv knows where to fetch that

@@ -25,6 +25,8 @@ type Lease struct {
 	Label    string    `json:"label"`
 	Key      string    `json:"key"`
 	LeasedAt time.Time `json:"leased_at"`
+	Session  string    `json:"session"`   // empty: none
+	LingerMS int64     `json:"linger_ms"` // how long it stays for the session after the owner has ended
 }
 
 // The states of a lease record.

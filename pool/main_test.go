@@ -32,6 +32,10 @@ type fakeBuilder struct {
 	most    int // builds side by side
 	checked int
 	renewed int
+
+	resolves error // of Prepare
+	extends  error // of Extend
+	extended int
 }
 
 func (b *fakeBuilder) Build(ctx context.Context, spec Spec, dir string, progress func(Stage)) (Built, error) {
@@ -79,10 +83,52 @@ func (b *fakeBuilder) Build(ctx context.Context, spec Spec, dir string, progress
 	}
 	progress(Stage{Name: StageVerifying, Message: "nearly there"})
 	return Built{
-		Python: filepath.Join(dir, "bin", "python"), PythonVersion: "3.13.1", Packages: []Package{{"ipykernel", "7.4"}},
+		Python: filepath.Join(dir, "bin", "python"), PythonVersion: fakeVersion(spec), Packages: []Package{{"ipykernel", "7.4"}},
 		Variables: map[string]*string{"VIRTUAL_ENV": &dir, "PYTHONHOME": nil}, PathPrepend: []string{filepath.Join(dir, "bin")},
 		Sentinels: []string{"bin/python", "pyvenv.cfg", "kernel.py"},
 	}, nil
+}
+
+// fakeVersion is the version of the Python that spec gets.
+func fakeVersion(spec Spec) string {
+	if spec.Python != "" && !satisfies("3.13.1", spec.Python) {
+		return "3.11.9"
+	}
+	return "3.13.1"
+}
+
+func (b *fakeBuilder) Prepare(_ context.Context, spec Spec, _ string, _ time.Duration, progress func(Stage)) (string, error) {
+	progress(Stage{Name: StageResolving, Message: "looking it up"})
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return fakeVersion(spec), b.resolves
+}
+
+// Extend fails half way, if it fails.
+func (b *fakeBuilder) Extend(ctx context.Context, spec Spec, dir string, progress func(Stage)) (Built, error) {
+	b.mu.Lock()
+	b.extended++
+	err := b.extends
+	b.mu.Unlock()
+	select {
+	case <-time.After(300 * time.Millisecond):
+	case <-ctx.Done():
+		return Built{}, ctx.Err()
+	}
+	if err := os.WriteFile(filepath.Join(dir, "more.py"), []byte("2\n"), 0o600); err != nil {
+		return Built{}, err
+	}
+	if err != nil {
+		return Built{}, err
+	}
+	built := Built{
+		Python: filepath.Join(dir, "bin", "python"), PythonVersion: fakeVersion(spec), Packages: []Package{{"ipykernel", "7.4"}},
+		PathPrepend: []string{filepath.Join(dir, "bin")}, Sentinels: []string{"bin/python", "pyvenv.cfg", "kernel.py"},
+	}
+	for _, r := range spec.Packages[len(spec.Like.Packages):] {
+		built.Packages = append(built.Packages, Package{r, "1.0"})
+	}
+	return built, ctx.Err()
 }
 
 func (b *fakeBuilder) Verify(context.Context, Manifest, string) error {

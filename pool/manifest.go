@@ -18,6 +18,7 @@ type Manifest struct {
 	Pool          string             `json:"pool"`
 	Kind          string             `json:"kind"`
 	SpecHash      string             `json:"spec_hash"`
+	Needs         *Needs             `json:"needs,omitempty"` // what it has beyond its pool's; nil for one of the pool itself
 	CreatedAt     time.Time          `json:"created_at"`
 	BootID        string             `json:"boot_id"` // of the boot in which it was last verified
 	Python        string             `json:"python"`

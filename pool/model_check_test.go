@@ -31,7 +31,7 @@ func (m *model) check() {
 		if i.State != Ready {
 			continue
 		}
-		if _, held := m.held[i.ID]; held || m.over[i.ID] {
+		if _, held := m.held[i.ID]; held || m.over[i.ID] || m.rests[i.ID] != "" {
 			m.Fatalf("%s is ready again", i.ID)
 		}
 		if _, _, err := m.w.store.readManifest(i.ID); err != nil || exists(m.w.store.record(i.ID)) {
@@ -57,7 +57,7 @@ func (m *model) check() {
 		waiting += s.Waiting
 		counted := map[State]int{}
 		for _, i := range list {
-			if i.Pool == s.Name {
+			if i.Pool == s.Name && (i.Needs == nil || i.State == Leased || i.State == Removing) {
 				counted[i.State]++
 			}
 		}
@@ -78,7 +78,7 @@ func (f *fakeProcs) uses(id string) bool {
 
 // end lets all be well again: everybody is answered, and nothing is left over.
 func (m *model) end() {
-	m.w.b.set(func() { m.w.b.fail, m.w.b.takes = nil, time.Second })
+	m.w.b.set(func() { m.w.b.fail, m.w.b.extends, m.w.b.takes = nil, nil, time.Second })
 	m.w.reconfigure(func(*Config) {})
 	m.w.pass(25 * time.Hour)
 	m.settle()
@@ -91,6 +91,9 @@ func (m *model) end() {
 	for _, pc := range m.w.cfg.Pools {
 		most += pc.Size
 	}
+	m.w.mu.Lock()
+	most += len(m.w.forNeeds())
+	m.w.mu.Unlock()
 	for id := range m.over {
 		if m.w.p.uses(id) {
 			most++

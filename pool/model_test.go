@@ -18,6 +18,7 @@ type model struct {
 	*rapid.T
 	w       *world
 	held    map[string]holder // by id: environments that some client was told are its own
+	rests   map[string]string // by id, the session: its owner has ended, and it may go on or be removed at any time
 	over    map[string]bool   // ids whose lease has ended
 	calls   []*call
 	living  []int
@@ -26,8 +27,9 @@ type model struct {
 }
 
 type holder struct {
-	pid int
-	key string
+	pid     int
+	key     string
+	session string
 }
 
 // call is an Acquire in flight.
@@ -54,6 +56,9 @@ func (m *model) actions() map[string]func(*rapid.T) {
 			r := request(pid, rapid.SampledFrom([]time.Duration{0, time.Second, time.Minute, 24 * time.Hour}).Draw(t, "wait"))
 			r.Pool = rapid.SampledFrom([]string{"uv", "uv", "ml"}).Draw(t, "pool")
 			r.Key = rapid.SampledFrom([]string{"", "a", "b"}).Draw(t, "key")
+			r.Session = rapid.SampledFrom([]string{"", "", "s", "t"}).Draw(t, "session")
+			r.Needs.Packages = rapid.SampledFrom([][]string{nil, nil, {"x"}, {"x", "y"}}).Draw(t, "needs")
+			r.Linger = rapid.SampledFrom([]time.Duration{0, time.Second, time.Minute}).Draw(t, "linger")
 			ctx, cancel := context.WithCancel(context.Background())
 			m.calls = append(m.calls, &call{r, m.w.goGet(ctx, r), cancel})
 		},
@@ -84,7 +89,7 @@ func (m *model) actions() map[string]func(*rapid.T) {
 				if _, err := m.w.Adopt(context.Background(), id, pid); err != nil {
 					t.Fatalf("%s: %v", id, err)
 				}
-				m.held[id] = holder{pid, m.held[id].key}
+				m.held[id] = holder{pid, m.held[id].key, m.held[id].session}
 			}
 		},
 		"owner dies": func(t *rapid.T) {
@@ -101,7 +106,7 @@ func (m *model) actions() map[string]func(*rapid.T) {
 			m.w.p.end(pid)
 			for id, h := range m.held {
 				if h.pid == pid && !m.w.p.uses(id) {
-					m.ended(id)
+					m.orphaned(id)
 				}
 			}
 		},
@@ -114,7 +119,7 @@ func (m *model) actions() map[string]func(*rapid.T) {
 			for _, id := range m.ids() {
 				m.w.p.use(id, false)
 				if !slices.Contains(m.living, m.held[id].pid) {
-					m.ended(id)
+					m.orphaned(id)
 				}
 			}
 			m.w.pass(lookEvery)
@@ -123,7 +128,10 @@ func (m *model) actions() map[string]func(*rapid.T) {
 			cause := rapid.SampledFrom([]string{"", "", CauseNetwork, CauseOther, CauseToolMissing}).Draw(t, "fail")
 			m.w.b.set(func() {
 				m.w.b.takes = rapid.SampledFrom([]time.Duration{0, time.Second, time.Minute}).Draw(t, "takes")
-				m.w.b.fail = nil
+				m.w.b.fail, m.w.b.extends = nil, nil
+				if rapid.IntRange(0, 3).Draw(t, "extends") == 0 {
+					m.w.b.extends = &BuildError{Cause: CauseNetwork, Message: "half way", Hint: "none"}
+				}
 				if cause != "" {
 					m.w.b.fail = failing(cause)
 				}
@@ -150,7 +158,7 @@ func (m *model) actions() map[string]func(*rapid.T) {
 			m.w.start()
 			for id, h := range m.held {
 				if !slices.Contains(m.living, h.pid) && !m.w.p.uses(id) {
-					m.ended(id)
+					m.orphaned(id)
 				}
 			}
 		},
@@ -166,7 +174,18 @@ func (m *model) actions() map[string]func(*rapid.T) {
 
 func (m *model) ended(id string) {
 	delete(m.held, id)
+	delete(m.rests, id)
 	m.over[id] = true
+}
+
+// orphaned is ended, but that a session may come back for it.
+func (m *model) orphaned(id string) {
+	session := m.held[id].session
+	m.ended(id)
+	if session != "" {
+		m.rests[id] = session
+		delete(m.over, id)
+	}
 }
 
 // settle takes the answers that are there. Some of them never reach their client.
@@ -183,9 +202,19 @@ func (m *model) settle() {
 		}
 		id := a.Env.ID
 		h, held := m.held[id]
+		rest, rests := m.rests[id]
 		switch {
 		case m.over[id]:
 			m.Fatalf("%s was used before", id)
+		case a.Resumed && rests && rest == c.Session, a.Resumed && held && h.session == c.Session && !slices.Contains(m.living, h.pid):
+			delete(m.rests, id)
+			m.held[id] = holder{c.Owner.PID, c.Key, c.Session}
+			if rapid.IntRange(0, 9).Draw(m.T, "reaches") == 0 {
+				m.w.Undelivered(id) // and it stays with who does not know of it
+			}
+			return true
+		case a.Resumed, rests:
+			m.Fatalf("%s was %+v, rests for %q and was given to %+v", id, h, rest, c.Request)
 		case held && (h.pid != c.Owner.PID || h.key == "" || h.key != c.Key):
 			m.Fatalf("%s is held by %+v and was given to %+v", id, h, c.Request)
 		case m.damaged[id]:
@@ -195,7 +224,7 @@ func (m *model) settle() {
 			m.w.Undelivered(id)
 			return true
 		}
-		m.held[id] = holder{c.Owner.PID, c.Key}
+		m.held[id] = holder{c.Owner.PID, c.Key, c.Session}
 		return true
 	})
 	synctest.Wait()
@@ -217,7 +246,7 @@ func TestWhateverHappensNothingIsGivenTwiceOrLost(t *testing.T) {
 				T: t, cfg: cfg, b: &fakeBuilder{},
 				p: &fakeProcs{dead: map[int]bool{}, using: map[string]bool{}, exits: map[int][]func(){}},
 			}
-			m := &model{T: rt, w: w, held: map[string]holder{}, over: map[string]bool{}, damaged: map[string]bool{}, living: []int{1, 2, 3}, lastPID: 3}
+			m := &model{T: rt, w: w, held: map[string]holder{}, rests: map[string]string{}, over: map[string]bool{}, damaged: map[string]bool{}, living: []int{1, 2, 3}, lastPID: 3}
 			w.start()
 			defer func() {
 				for _, c := range m.calls {

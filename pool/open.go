@@ -30,6 +30,7 @@ func (m *Manager) open() {
 		}
 	}
 	m.mu.Lock()
+	m.reform(found)
 	counts := map[State]int{}
 	for id, e := range found {
 		m.envs[id] = e
@@ -90,6 +91,9 @@ func (m *Manager) recover(id string, entry os.DirEntry) *env {
 	e := &env{
 		id: id, pool: pool, hash: manifest.SpecHash, spec: Spec{Kind: manifest.Kind}, dir: m.store.env(id),
 		since: time.Now(), manifest: manifest, seen: seen,
+	}
+	if manifest.Needs != nil {
+		e.pool = manifest.Needs.key(pool)
 	}
 	lease, err := readLease(e.dir)
 	switch {

@@ -69,6 +69,11 @@ type pool struct {
 	waiters []*waiter // first come first
 	fail    *failure  // nil while builds succeed
 	renewed time.Time // of the last try to renew its lock file
+
+	// of a pool for needs only, which forms by itself when somebody asks for them; see needs.go
+	needs Needs
+	keep  bool      // one has been built, so one is kept ready
+	used  time.Time // last asked for
 }
 
 // New opens the state directory and returns a Manager that does nothing until Start. builders has one Builder per kind; a pool
@@ -200,6 +205,10 @@ func (m *Manager) configure(cfg Config) []string {
 		m.pools[pc.Name] = p
 	}
 	for name, p := range before {
+		if p.forNeeds() {
+			m.derive(p)
+			continue
+		}
 		if m.pools[name] == nil {
 			changed = append(changed, name)
 			m.failWaiters(p, func(*waiter) error { return m.unknown(name) })

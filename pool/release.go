@@ -108,7 +108,7 @@ func (m *Manager) Flush(ctx context.Context, name string) (int, error) {
 	n := 0
 	for _, e := range m.envs {
 		switch {
-		case name != "" && e.pool != name:
+		case name != "" && homeOf(e.pool) != name:
 		case e.state == Ready:
 			m.move(e, Removing, "flushed")
 			n++
@@ -116,8 +116,12 @@ func (m *Manager) Flush(ctx context.Context, name string) (int, error) {
 			m.drop(e, "flushed")
 		}
 	}
-	for _, p := range m.pools {
-		if name == "" || p.cfg.Name == name {
+	for key, p := range m.pools {
+		switch {
+		case name != "" && homeOf(key) != name:
+		case p.forNeeds():
+			m.forget(p, "flushed")
+		default:
 			p.tryAgain()
 		}
 	}

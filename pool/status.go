@@ -47,7 +47,12 @@ type Info struct {
 // info copies what there is to tell. Callers hold mu.
 func (e *env) info() Info {
 	i := Info{Manifest: e.manifest, Path: e.dir, State: e.state, Lease: e.lease}
-	i.ID, i.Pool, i.Kind = e.id, e.pool, e.spec.Kind // a build has no manifest yet
+	if e.needs != nil || e.manifest.Needs != nil {
+		n := *cmp.Or(e.needs, e.manifest.Needs)
+		n.Packages = redactAll(n.Packages)
+		i.Needs = &n
+	}
+	i.ID, i.Pool, i.Kind = e.id, homeOf(e.pool), e.spec.Kind // a build has no manifest yet
 	return i
 }
 
@@ -80,8 +85,13 @@ func (m *Manager) statusOf(p *pool) Status {
 		Python: p.cfg.Spec.Python, Packages: p.shown,
 	}
 	for _, e := range m.envs {
-		if e.pool != p.cfg.Name {
+		if homeOf(e.pool) != p.cfg.Name {
 			continue
+		}
+		switch {
+		case e.pool == p.cfg.Name:
+		case e.state == Ready, e.state == Warming:
+			continue // for who has the same needs, and not for everybody
 		}
 		switch e.state {
 		case Ready:
@@ -152,8 +162,9 @@ func (m *Manager) infos(pool string, state State) (list []Info, known bool) {
 	list = []Info{}
 	known = pool == "" || m.pools[pool] != nil
 	for _, e := range m.envs {
-		known = known || e.pool == pool // a pool that is no longer configured may still have leases
-		if (pool == "" || e.pool == pool) && (state == "" || e.state == state) {
+		home := homeOf(e.pool)
+		known = known || home == pool // a pool that is no longer configured may still have leases
+		if (pool == "" || home == pool) && (state == "" || e.state == state) {
 			list = append(list, e.info())
 		}
 	}

@@ -23,8 +23,8 @@ func (m *Manager) sweeper() {
 	}
 	for {
 		var again <-chan time.Time
-		if m.sweepOnce() {
-			again = time.After(lookEvery)
+		if more, due := m.sweepOnce(); more {
+			again = time.After(min(lookEvery, due))
 		}
 		select {
 		case <-m.ctx.Done():
@@ -42,15 +42,18 @@ type suspect struct {
 	user  proc
 }
 
-// sweepOnce looks once and says whether anything is left to look at later.
-func (m *Manager) sweepOnce() (more bool) {
+// sweepOnce looks once and says whether anything is left to look at later, and when the first lease has lingered long enough.
+func (m *Manager) sweepOnce() (more bool, due time.Duration) {
 	now := time.Now()
+	due = lookEvery
 	m.mu.Lock()
 	var list []suspect
 	for _, e := range m.envs {
 		switch {
 		case e.state == Removing && now.Before(e.retryAt):
 			more = true
+		case now.Before(e.lingersUntil()):
+			more, due = true, min(due, e.lingersUntil().Sub(now))
 		case e.state == Removing || e.lease != nil:
 			list = append(list, suspect{e, e.lease, e.user})
 			more = true
@@ -60,22 +63,24 @@ func (m *Manager) sweepOnce() (more bool) {
 	m.mu.Unlock()
 	list = slices.DeleteFunc(list, func(s suspect) bool { return s.lease != nil && m.procs.alive(s.lease.Owner) || s.user.alive() })
 	if len(list) == 0 {
-		return more
+		return more, due
 	}
 	inUse := m.procs.users(m.store.envs())
 	for _, s := range list {
 		switch user, used := inUse[s.e.id]; {
 		case used:
 			m.mu.Lock()
-			s.e.user = user
+			s.e.user, s.e.orphan = user, nil
 			m.mu.Unlock()
+		case s.lease != nil && m.linger(s.e, s.lease, now):
+			due = min(due, s.lease.linger())
 		case s.lease != nil:
 			m.orphaned(s.e, s.lease)
 		default:
 			m.remove(s.e)
 		}
 	}
-	return more
+	return more, due
 }
 
 // orphaned ends a lease whose owner is gone.

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"go.uber.org/zap"
 )
@@ -68,24 +69,40 @@ func (u *UV) config() UVConfig {
 
 // Build makes a venv at dir, installs the locked set into it, from uv's cache where that has it all, and verifies it.
 func (u *UV) Build(ctx context.Context, spec Spec, dir string, progress func(Stage)) (Built, error) {
-	tool, err := u.find(ctx, dir, progress)
+	from, err := u.prepare(ctx, spec, dir, 0, progress)
 	if err != nil {
 		return Built{}, err
 	}
-	python, err := u.interpreter(ctx, tool, dir, spec.Python, progress)
-	if err != nil {
-		return Built{}, err
-	}
-	lock, err := u.lock(ctx, tool, dir, spec, python, progress)
-	if err != nil {
-		return Built{}, err
-	}
-	progress(Stage{Name: StageInstalling, Message: "making a venv with Python " + python.Version})
-	if _, err := u.uv(ctx, tool, dir, append([]string{"venv", "--no-project"}, append(python.args(), dir)...)...); err != nil {
+	progress(Stage{Name: StageInstalling, Message: "making a venv with Python " + from.python.Version})
+	if _, err := u.uv(ctx, from.tool, dir, append([]string{"venv", "--no-project"}, append(from.python.args(), dir)...)...); err != nil {
 		u.forgetPythons() // it may be the interpreter that is gone
 		return Built{}, err
 	}
-	err = u.install(ctx, tool, lock, dir, progress)
+	return u.populate(ctx, from, dir, progress)
+}
+
+// source is what an environment is made of: a uv, a Python, and the lock file of its packages.
+type source struct {
+	tool   string
+	python interpreter
+	lock   string
+}
+
+// prepare finds all of it. A lock file that is older than age is made anew where that can be done; 0 is any age.
+func (u *UV) prepare(ctx context.Context, spec Spec, mark string, age time.Duration, progress func(Stage)) (s source, err error) {
+	if s.tool, err = u.find(ctx, mark, progress); err != nil {
+		return s, err
+	}
+	if s.python, err = u.interpreterFor(ctx, s.tool, mark, spec, progress); err != nil {
+		return s, err
+	}
+	s.lock, err = u.lock(ctx, s.tool, mark, spec, s.python, age, progress)
+	return s, err
+}
+
+// populate brings the venv at dir to what the lock file says and verifies it.
+func (u *UV) populate(ctx context.Context, from source, dir string, progress func(Stage)) (Built, error) {
+	err := u.install(ctx, from.tool, from.lock, dir, progress)
 	if err == nil {
 		progress(Stage{Name: StageVerifying, Message: "importing the kernel"})
 		var built Built
@@ -95,7 +112,7 @@ func (u *UV) Build(ctx context.Context, spec Spec, dir string, progress func(Sta
 	}
 	switch causeOf(err) {
 	case CausePackageNotFound, CauseUnsatisfiable, CauseCorrupt, CauseVerifyFailed:
-		_ = os.Remove(lock) // what it names can no longer be had, or does not go together: the next build resolves anew
+		_ = os.Remove(from.lock) // what it names can no longer be had, or does not go together: the next build resolves anew
 	}
 	return Built{}, err
 }

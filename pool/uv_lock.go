@@ -20,13 +20,23 @@ func (u *UV) lockPath(spec Spec, python interpreter) string {
 		sum := sha256.Sum256([]byte(index)) // the URL itself may hold a password
 		name += "-" + hex.EncodeToString(sum[:4])
 	}
-	return filepath.Join(u.dir, "locks", name+".txt")
+	return filepath.Join(u.dir, locksOf(spec), name+".txt")
 }
 
-// lock returns the lock file of spec, and makes it where there is none. Builds side by side resolve once.
-func (u *UV) lock(ctx context.Context, tool, mark string, spec Spec, python interpreter, progress func(Stage)) (string, error) {
+// locksOf is the folder for the lock file of a spec. Those of needs come and go with what people happen to ask for.
+func locksOf(spec Spec) string {
+	if spec.Like != nil {
+		return filepath.Join("locks", "needs")
+	}
+	return "locks"
+}
+
+// lock returns the lock file of spec, and makes it where there is none; one older than age it makes anew, unless age is 0, but serves
+// it where that fails. Builds side by side resolve once.
+func (u *UV) lock(ctx context.Context, tool, mark string, spec Spec, python interpreter, age time.Duration, progress func(Stage)) (string, error) {
 	path := u.lockPath(spec, python)
-	if filled(path) {
+	current := func() bool { return filled(path) && (age <= 0 || !older(path, age)) }
+	if current() {
 		return path, nil
 	}
 	done, err := u.alone(ctx)
@@ -34,11 +44,18 @@ func (u *UV) lock(ctx context.Context, tool, mark string, spec Spec, python inte
 		return "", err
 	}
 	defer done()
-	if filled(path) {
+	if current() {
 		return path, nil
 	}
 	progress(Stage{Name: StageResolving, Message: "resolving " + strings.Join(redactAll(spec.Packages), ", ")})
-	return path, u.resolve(ctx, tool, mark, spec, python)
+	err = u.resolve(ctx, tool, mark, spec, python)
+	if err != nil && ctx.Err() == nil && filled(path) {
+		switch causeOf(err) {
+		case CauseNetwork, CauseAuth:
+			return path, nil
+		}
+	}
+	return path, err
 }
 
 func filled(path string) bool {
@@ -72,7 +89,13 @@ func (u *UV) resolve(ctx context.Context, tool, mark string, spec Spec, python i
 		return diskError(err)
 	}
 	argv := append([]string{"pip", "compile", "--quiet", "--generate-hashes", "--no-header", "--no-annotate", "--output-file", out}, python.args()...)
-	if _, err := u.uv(ctx, tool, mark, append(argv, in)...); err != nil {
+	argv = append(argv, in)
+	if spec.Like == nil {
+		_, err = u.uv(ctx, tool, mark, argv...)
+	} else {
+		err = u.resolveLike(ctx, tool, mark, u.lockPath(*spec.Like, python), out, argv)
+	}
+	if err != nil {
 		return err
 	}
 	data, err := os.ReadFile(out)
@@ -119,7 +142,7 @@ func older(path string, age time.Duration) bool {
 
 // tidy removes what a killed daemon left of its work on tools and lock files.
 func (u *UV) tidy() {
-	for _, pattern := range []string{"tools/.fetch-*", "locks/.resolve-*"} {
+	for _, pattern := range []string{"tools/.fetch-*", "locks/.resolve-*", "locks/needs/.resolve-*"} {
 		paths, _ := filepath.Glob(filepath.Join(globEscape(u.dir), pattern)) // the pattern is well formed
 		for _, p := range paths {
 			if err := os.RemoveAll(p); err != nil {

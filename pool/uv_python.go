@@ -62,7 +62,7 @@ func (u *UV) interpreter(ctx context.Context, tool, mark, want string, progress 
 	}
 	if _, ok := numbers(want); ok && strings.Contains(want, ".") && compareVersions(want, minPython) < 0 {
 		return interpreter{}, &BuildError{
-			Cause: CausePythonMissing, Message: fmt.Sprintf("needs Python >= %s, and the pool's python is %s", minPython, want),
+			Cause: CausePythonMissing, Message: fmt.Sprintf("needs Python >= %s, and %s was asked for", minPython, want),
 			Hint: "name a newer one as python of the pool in the configuration",
 		}
 	}
@@ -111,7 +111,7 @@ func choose(list []interpreter, want string) (best interpreter, ok bool) {
 		switch {
 		case !final || i.Implementation != "cpython" || i.Variant != "default":
 		case compareVersions(i.Version, minPython) < 0:
-		case want != "" && i.Version != want && !strings.HasPrefix(i.Version, want+"."):
+		case !satisfies(i.Version, want):
 		case !ok || compareVersions(i.Version, best.Version) > 0:
 			best, ok = i, true
 		}
@@ -195,7 +195,7 @@ func (u *UV) ask(ctx context.Context, mark, path string) (interpreter, error) {
 	switch {
 	case err != nil || !ok:
 		return i, &BuildError{
-			Cause: CausePythonMissing, Message: fmt.Sprintf("%s, which the pool's python names, is no Python that can be run", path),
+			Cause: CausePythonMissing, Message: fmt.Sprintf("%s, which was asked for, is no Python that can be run", path),
 			Hint: "correct python of the pool in the configuration", Output: done.output,
 		}
 	case compareVersions(i.Version, minPython) < 0:

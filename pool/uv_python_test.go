@@ -32,7 +32,7 @@ func TestWhereNoPythonWillDoTheReasonIsTold(t *testing.T) {
 		{"only an old one", old, "", "needs Python >= 3.9, found 3.6.15 at /usr/bin/python3.6, and uv could not fetch one"},
 		{"none at all", "[]", "", "needs Python >= 3.9, found none, and uv could not fetch one"},
 		{"not that version", old, "3.12", "needs Python 3.12, found 3.6.15 at /usr/bin/python3.6, and uv could not fetch one"},
-		{"that version is too old", old, "3.6", "needs Python >= 3.9, and the pool's python is 3.6"},
+		{"that version is too old", old, "3.6", "needs Python >= 3.9, and 3.6 was asked for"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := newStandin(t)
@@ -67,7 +67,7 @@ func TestAPythonCanBeNamedByItsPath(t *testing.T) {
 	for version, want := range map[string]string{
 		"3.13.1": "",
 		"3.8.1":  "python_missing: needs Python >= 3.9, found 3.8.1 at " + python,
-		"hello":  "python_missing: " + python + ", which the pool's python names, is no Python that can be run",
+		"hello":  "python_missing: " + python + ", which was asked for, is no Python that can be run",
 	} {
 		s.write("version", version+"\n")
 		dir, _, err := s.build(Spec{Kind: KindUV, Python: python, Packages: []string{"ipykernel"}})
@@ -80,7 +80,7 @@ func TestAPythonCanBeNamedByItsPath(t *testing.T) {
 	}
 	gone := filepath.Join(s.bin, "gone")
 	_, _, err := s.build(Spec{Kind: KindUV, Python: gone})
-	if got := causeAndMessage(err); got != "python_missing: "+gone+", which the pool's python names, is no Python that can be run" {
+	if got := causeAndMessage(err); got != "python_missing: "+gone+", which was asked for, is no Python that can be run" {
 		t.Error(got)
 	}
 }

@@ -59,10 +59,13 @@ func (m *Manager) line(p *pool, r Request, now time.Time) (*waiter, chan Stage, 
 	return w, call, nil
 }
 
+// inLine is the place that the same owner has with the same key, also where it is just being served; p may be nil. Callers hold mu.
 func (m *Manager) inLine(p *pool, r Request) *waiter {
-	for _, w := range p.waiters {
-		if w.same(r) {
-			return w
+	if p != nil {
+		for _, w := range p.waiters {
+			if w.same(r) {
+				return w
+			}
 		}
 	}
 	for _, e := range m.envs {
@@ -118,6 +121,8 @@ func (m *Manager) failHopeless(p *pool) {
 		switch f := p.fail; {
 		case off:
 			return &OffError{p.cfg.Name}
+		case p.forNeeds():
+			return &FailedError{homeOf(p.cfg.Name), f.err, -1}
 		case now.Before(f.next) && (f.err.Cause == CauseToolMissing || f.next.After(w.deadline)):
 			return &FailedError{p.cfg.Name, f.err, f.next.Sub(now)}
 		}

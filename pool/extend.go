@@ -1,0 +1,141 @@
+package pool
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// added is what a build put into an environment that was ready.
+type added struct {
+	packages []Package
+	took     time.Duration
+}
+
+// extend makes e of a ready environment of its home pool, where one will do and somebody waits: that takes a fraction of a build. The
+// result is nil where none will; then nothing has happened but that what e needs is resolved.
+func (m *Manager) extend(ctx context.Context, b Extender, e *env) (*Built, error) {
+	began := time.Now()
+	report := func(s Stage) { m.report(e, s) }
+	m.mu.Lock()
+	age := m.cfg.LockAge
+	m.mu.Unlock()
+	version, err := b.Prepare(ctx, e.spec, e.dir, age, report)
+	if err != nil {
+		return nil, err
+	}
+	planned := e.placement()
+	var base *env
+	for base = m.takeOver(e, version); base != nil; base = m.takeOver(e, version) {
+		err := m.store.intact(base.dir, &base.manifest, base.seen)
+		if err == nil {
+			// From here on nobody else may have it, whatever happens to this daemon.
+			if err = writeLease(base.dir, leaseRecord{State: leaseReleased}); err == nil {
+				break
+			}
+		}
+		m.log.Warn("environment is damaged and will be replaced", zap.String("env", base.id), zap.Error(err))
+		m.handBack(e, planned, base)
+		m.mu.Lock()
+		m.move(base, Removing, "damaged: "+err.Error())
+		m.mu.Unlock()
+	}
+	if base == nil {
+		return nil, nil
+	}
+	built, err := b.Extend(ctx, e.spec, e.dir, report)
+	if err != nil {
+		endMarked(func(dir string) bool { return dir == base.dir }) // or they could go on writing
+		m.handBack(e, planned, base.doubtful())
+		return nil, err
+	}
+	e.more = &added{took: time.Since(began)}
+	for _, p := range built.Packages {
+		if !slices.Contains(base.manifest.Packages, p) {
+			e.more.packages = append(e.more.packages, p)
+		}
+	}
+	return &built, nil
+}
+
+// ofNeeds is the failure as who asked for more than a pool gives can mend it.
+func (e *BuildError) ofNeeds() *BuildError {
+	hint, ok := map[string]string{
+		CausePackageNotFound: "correct the name, or name the index that has it in the configuration",
+		CauseUnsatisfiable:   "loosen the versions that were asked for, or ask for another python; the output says what they are at odds with",
+		CausePythonMissing:   "ask for another python, or install that one",
+		CauseNetwork:         "check the network, the proxy and the package index, and ask again",
+	}[e.Cause]
+	if !ok {
+		return e
+	}
+	said := *e
+	said.Hint = hint
+	return &said
+}
+
+// placement is where an environment is, and as what.
+type placement struct {
+	id, dir  string
+	manifest Manifest
+	seen     fileID
+}
+
+func (e *env) placement() placement { return placement{e.id, e.dir, e.manifest, e.seen} }
+
+// takeOver gives e the place of a ready environment of its home pool, with that Python, and returns the latter, which is no longer
+// among the environments; nil where there is none, or nobody waits for e.
+func (m *Manager) takeOver(e *env, pythonVersion string) *env {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	p, home := m.pools[e.pool], m.pools[homeOf(e.pool)]
+	if p == nil || home == nil || len(p.waiters) == 0 || e.spec.Like == nil || e.spec.Like.Hash() != home.hash {
+		return nil
+	}
+	var base *env
+	for _, o := range m.envs {
+		if o.pool != home.cfg.Name || o.state != Ready || o.hash != home.hash || o.manifest.PythonVersion != pythonVersion {
+			continue
+		}
+		if base == nil || byAge(o, base) < 0 {
+			base = o
+		}
+	}
+	if base == nil {
+		return nil
+	}
+	m.log.Debug("environment is extended", zap.String("env", base.id), zap.String("for", e.pool))
+	m.swap(e, base.placement(), nil)
+	m.lastGet = time.Now() // a build in its place would slow this one
+	m.lookSoon()
+	return base
+}
+
+// handBack gives base its place back, and e the one that was planned for it.
+func (m *Manager) handBack(e *env, planned placement, base *env) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.swap(e, planned, base)
+	m.lookSoon()
+}
+
+// swap moves e to another place; who then has its old one is in. Callers hold mu.
+func (m *Manager) swap(e *env, to placement, in *env) {
+	delete(m.envs, e.id)
+	e.id, e.dir, e.manifest, e.seen = to.id, to.dir, to.manifest, to.seen
+	m.envs[e.id] = e
+	if in != nil {
+		m.envs[in.id] = in
+	}
+	m.changed()
+}
+
+// doubtful is the environment of which nobody knows what a build left: ready again if it turns out to be as it was.
+func (e *env) doubtful() *env {
+	return &env{
+		id: e.id, pool: e.pool, spec: e.spec, hash: e.hash, dir: e.dir, state: Warming, since: time.Now(), recheck: true, spoilt: true,
+		manifest: e.manifest, seen: e.seen, stage: Stage{Name: StageQueued, Message: "waiting to be looked through"},
+	}
+}

@@ -1,0 +1,211 @@
+package pool
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Needs is what somebody asks for beyond what a pool gives.
+type Needs struct {
+	Packages []string `json:"packages"`         // requirements (PEP 508), sorted, none twice
+	Python   string   `json:"python,omitempty"` // empty: as the pool has it; else a version like "3.12", specifiers like ">=3.11,<3.14", or an absolute path
+	Fits     string   `json:"fits,omitempty"`   // specifiers that the Python at an absolute path must satisfy
+}
+
+// none says whether the pool alone will do.
+func (n Needs) none() bool { return len(n.Packages) == 0 && n.Python == "" }
+
+// A set of needs has a pool of its own, which forms when somebody asks for it: one environment is kept ready for who asks again. Its
+// key is the name of its home, the configured pool that it has more than, and a hash of the needs. It is no pool of the
+// configuration: status does not show it, and it goes when others are asked for more, or it for long not at all.
+
+const maxNeeds = 8 // sets of needs that one is kept ready for
+
+// key is that of the pool for n beside home.
+func (n Needs) key(home string) string {
+	data, err := json.Marshal(n)
+	if err != nil {
+		panic(err) // strings always marshal
+	}
+	sum := sha256.Sum256(data)
+	return home + "+" + hex.EncodeToString(sum[:6])
+}
+
+// homeOf is the configured pool of a key; no configured name has a "+".
+func homeOf(key string) string {
+	home, _, _ := strings.Cut(key, "+")
+	return home
+}
+
+func (p *pool) forNeeds() bool { return homeOf(p.cfg.Name) != p.cfg.Name }
+
+// size is how many are kept ready while nobody waits.
+func (p *pool) size() int {
+	if p.forNeeds() && !p.keep {
+		return 0
+	}
+	return p.cfg.Size
+}
+
+// follow makes of p what its needs and its home's configuration ask for.
+func (p *pool) follow(home *pool) {
+	spec, like := home.cfg.Spec, home.cfg.Spec
+	spec.Packages = slices.Concat(spec.Packages, p.needs.Packages)
+	spec.Python, spec.Fits = p.needs.Python, p.needs.Fits
+	if spec.Python == "" {
+		spec.Python = like.Python
+	}
+	spec.Like = &like
+	p.cfg.Size, p.cfg.Spec, p.cfg.MaxAge = 1, spec, home.cfg.MaxAge
+	p.hash, p.fail = spec.Hash(), nil
+}
+
+// derive has a pool for needs go on under a new configuration, unless its home is gone or off. Callers hold mu.
+func (m *Manager) derive(p *pool) {
+	home := m.pools[homeOf(p.cfg.Name)]
+	switch {
+	case home == nil:
+		m.failWaiters(p, func(*waiter) error { return m.unknown(homeOf(p.cfg.Name)) })
+	case home.cfg.Size == 0:
+		m.failWaiters(p, func(*waiter) error { return &OffError{home.cfg.Name} })
+	case home.cfg.Spec.Kind != KindUV:
+		m.failWaiters(p, func(*waiter) error { return &NeedsError{home.cfg.Name, home.cfg.Spec.Kind} })
+	default:
+		p.follow(home)
+		m.pools[p.cfg.Name] = p
+	}
+}
+
+// poolFor is the pool that has environments for needs: home itself where it gives all of that. Callers hold mu.
+func (m *Manager) poolFor(home *pool, needs Needs, now time.Time) (*pool, error) {
+	if home.cfg.Spec.Kind != KindUV {
+		return nil, &NeedsError{home.cfg.Name, home.cfg.Spec.Kind}
+	}
+	if m.gives(home, needs) {
+		return home, nil
+	}
+	p := m.pools[needs.key(home.cfg.Name)]
+	if p == nil {
+		if home.cfg.Size == 0 {
+			return nil, &OffError{home.cfg.Name}
+		}
+		m.makeRoom()
+		p = m.form(home, needs)
+	}
+	p.used = now
+	if p.fail != nil && m.warming(p.cfg.Name) == 0 && m.pick(p) == nil {
+		p.fail = nil // who asks again wants it tried again
+	}
+	return p, nil
+}
+
+// form makes the pool for needs beside home. Callers hold mu.
+func (m *Manager) form(home *pool, needs Needs) *pool {
+	p := &pool{needs: needs, cfg: PoolConfig{Name: needs.key(home.cfg.Name)}}
+	p.follow(home)
+	m.pools[p.cfg.Name] = p
+	return p
+}
+
+// gives says whether what home has ready is all that needs ask for. Callers hold mu.
+func (m *Manager) gives(home *pool, needs Needs) bool {
+	for _, r := range needs.Packages {
+		if !slices.Contains(home.cfg.Spec.Packages, r) {
+			return false
+		}
+	}
+	if needs.Python == "" || needs.Python == home.cfg.Spec.Python {
+		return true
+	}
+	e := m.pick(home)
+	return e != nil && !filepath.IsAbs(needs.Python) && satisfies(e.manifest.PythonVersion, needs.Python)
+}
+
+// forNeeds are the pools for needs, the most lately asked for first. Callers hold mu.
+func (m *Manager) forNeeds() []*pool {
+	var list []*pool
+	for _, p := range m.pools {
+		if p.forNeeds() {
+			list = append(list, p)
+		}
+	}
+	slices.SortFunc(list, func(a, b *pool) int { return b.used.Compare(a.used) })
+	return list
+}
+
+// makeRoom forgets the pools for needs that nobody asked for the longest. Callers hold mu.
+func (m *Manager) makeRoom() {
+	list := m.forNeeds()
+	for n := len(list); n >= maxNeeds && len(list) > 0; list = list[:len(list)-1] {
+		if m.forget(list[len(list)-1], "others were asked for since") {
+			n--
+		}
+	}
+}
+
+// forget ends a pool for needs, unless somebody waits for it. Callers hold mu.
+func (m *Manager) forget(p *pool, why string) bool {
+	if len(p.waiters) > 0 {
+		return false
+	}
+	for _, e := range m.envs {
+		if e.pool == p.cfg.Name && e.handing != nil {
+			return false
+		}
+	}
+	delete(m.pools, p.cfg.Name)
+	for _, e := range m.envs {
+		switch {
+		case e.pool != p.cfg.Name:
+		case e.state == Ready:
+			m.move(e, Removing, why)
+		case e.state == Warming:
+			m.drop(e, why)
+		}
+	}
+	return true
+}
+
+// planNeeds is plan for a pool for needs: it goes when nobody has asked for long, or when its builds fail, since nobody waits to see
+// them succeed. Callers hold mu.
+func (m *Manager) planNeeds(p *pool, now time.Time) (next time.Time) {
+	if p.fail != nil && m.warming(p.cfg.Name) == 0 && m.pick(p) == nil && m.forget(p, "its builds fail") {
+		return next
+	}
+	if p.cfg.MaxAge > 0 {
+		next = p.used.Add(p.cfg.MaxAge)
+		if !now.Before(next) && m.forget(p, "nobody asked for it for long") {
+			return time.Time{}
+		}
+	}
+	if p.fail != nil && len(p.waiters) == 0 {
+		return next
+	}
+	return earlier(m.plan(p, now), next)
+}
+
+// reform makes the pools again that ready environments of an earlier daemon were kept for. Callers hold mu.
+func (m *Manager) reform(found map[string]*env) {
+	var kept []*env
+	for _, e := range found {
+		if e.manifest.Needs != nil && (e.state == Ready || e.state == Warming) {
+			kept = append(kept, e)
+		}
+	}
+	slices.SortFunc(kept, func(a, b *env) int { return byAge(b, a) })
+	for _, e := range kept {
+		home := m.pools[homeOf(e.pool)]
+		switch {
+		case m.pools[e.pool] != nil || len(m.forNeeds()) >= maxNeeds:
+		case home == nil || home.cfg.Size == 0 || home.cfg.Spec.Kind != KindUV:
+		default:
+			p := m.form(home, *e.manifest.Needs)
+			p.keep, p.used = true, e.manifest.CreatedAt
+		}
+	}
+}

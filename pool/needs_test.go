@@ -1,0 +1,271 @@
+package pool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func needs(packages ...string) Needs { return Needs{Packages: packages} }
+
+// ask acquires with needs in the background.
+func (w *world) ask(pid int, n Needs) <-chan answer {
+	r := request(pid, time.Hour)
+	r.Needs = n
+	return w.goGet(context.Background(), r)
+}
+
+// asked is what ask got once nothing happens any more.
+func (w *world) asked(pid int, n Needs) Acquired {
+	w.Helper()
+	c := w.ask(pid, n)
+	synctest.Wait()
+	w.pass(time.Minute)
+	a := <-c
+	if a.err != nil {
+		w.Fatal(a.err)
+	}
+	return a.Acquired
+}
+
+func TestNeedsExtendAReadyEnvironmentAndOneIsKeptForWhoAsksAgain(t *testing.T) {
+	inBubble(t, sized(2), func(w *world) {
+		w.want(2, 0, 0, 0)
+		ready := w.ids(Ready)
+		got := w.asked(1, needs("rich"))
+		if !got.Extended || got.Built || !slices.Contains(ready, got.Env.ID) || got.Env.Pool != "uv" {
+			t.Errorf("%+v of %q", got, ready)
+		}
+		if len(got.Added) != 1 || got.Added[0].Name != "rich" || !slices.Equal(got.Env.Needs.Packages, []string{"rich"}) {
+			t.Errorf("added %v, needs %v", got.Added, got.Env.Needs)
+		}
+		w.want(2, 0, 1, 0) // replaced, and the one that is kept counts for nobody else
+		if n := len(w.ids(Ready)); n != 3 {
+			t.Errorf("%d are ready, and not the pool's two and one with rich", n)
+		}
+		for range 3 {
+			again := w.asked(1, needs("rich"))
+			if again.Extended || again.Built || again.Waited != 0 || again.Env.Needs == nil {
+				t.Errorf("%+v", again)
+			}
+		}
+		if w.b.extended != 1 {
+			t.Errorf("extended %d times", w.b.extended)
+		}
+		// It outlives the daemon.
+		w.crash()
+		w.start()
+		if again := w.asked(1, needs("rich")); again.Waited != 0 || again.Env.Needs == nil {
+			t.Errorf("%+v", again)
+		}
+		w.want(2, 0, 5, 0)
+	})
+}
+
+func TestNeedsThatThePoolMeetsCostNothing(t *testing.T) {
+	inBubble(t, sized(1), func(w *world) {
+		w.want(1, 0, 0, 0)
+		for _, n := range []Needs{needs("ipykernel"), {Python: ">=3.12"}, {Python: "3.13", Packages: []string{"ipykernel"}}} {
+			if got := w.asked(1, n); got.Extended || got.Built || got.Env.Needs != nil {
+				t.Errorf("%+v: %+v", n, got)
+			}
+		}
+		if w.b.extended != 0 || len(w.forNeeds()) != 0 {
+			t.Errorf("extended %d times, %d pools", w.b.extended, len(w.forNeeds()))
+		}
+	})
+}
+
+func TestAnotherPythonIsBuiltOutright(t *testing.T) {
+	inBubble(t, sized(1), func(w *world) {
+		w.b.set(func() { w.b.takes = time.Second })
+		w.pass(time.Minute)
+		ready := w.ids(Ready)
+		got := w.asked(1, Needs{Python: "<3.12"})
+		if got.Extended || !got.Built || got.Env.PythonVersion != "3.11.9" || !slices.Equal(w.ids(Ready)[:1], ready) && !slices.Contains(w.ids(Ready), ready[0]) {
+			t.Errorf("%+v", got)
+		}
+	})
+}
+
+func TestNeedsThatCannotBeMetCostThePoolNothing(t *testing.T) {
+	inBubble(t, sized(2), func(w *world) {
+		w.want(2, 0, 0, 0)
+		ready, tries := w.ids(Ready), w.b.tries()
+		w.b.set(func() {
+			w.b.resolves = &BuildError{Cause: CauseUnsatisfiable, Message: "they do not go together", Hint: "loosen them"}
+		})
+		for range 2 {
+			a := <-w.ask(1, needs("a<1", "a>1")) // at once
+			var failed *FailedError
+			if !errors.As(a.err, &failed) || failed.Build.Cause != CauseUnsatisfiable || failed.Name != "uv" || failed.NextRetry >= 0 {
+				t.Fatalf("%+v", a.err)
+			}
+		}
+		w.pass(time.Hour) // and it is not tried again
+		w.want(2, 0, 0, 0)
+		if !slices.Equal(w.ids(Ready), ready) || w.b.tries() != tries || len(w.forNeeds()) != 0 {
+			t.Errorf("ready %q before and %q now, %d builds, %d pools", ready, w.ids(Ready), w.b.tries()-tries, len(w.forNeeds()))
+		}
+		if s := w.status(); s.State != "ready" || s.Error != nil {
+			t.Errorf("%+v", s)
+		}
+
+		// Where it fails later, the environment is looked through, and goes on if it is as it was.
+		w.b.set(func() {
+			w.b.resolves = nil
+			w.b.extends = &BuildError{Cause: CauseNetwork, Message: "the line is dead", Hint: "mend it"}
+		})
+		if a := <-w.ask(1, needs("b")); a.err == nil {
+			t.Fatalf("%+v", a)
+		}
+		w.want(2, 0, 0, 0)
+		if !slices.Equal(w.ids(Ready), ready) || w.b.checked != 1 {
+			t.Errorf("ready %q before and %q now, looked at %d times", ready, w.ids(Ready), w.b.checked)
+		}
+		w.crash()
+		w.start()
+		w.want(2, 0, 0, 0)
+		if !slices.Equal(w.ids(Ready), ready) {
+			t.Errorf("after a crash: ready %q before and %q now", ready, w.ids(Ready))
+		}
+		// Where it is not, it is replaced.
+		w.b.set(func() { w.b.verify = errors.New("something was added") })
+		if a := <-w.ask(1, needs("b")); a.err == nil {
+			t.Fatalf("%+v", a)
+		}
+		w.pass(time.Minute)
+		w.want(2, 0, 0, 0)
+		if slices.Equal(w.ids(Ready), ready) {
+			t.Errorf("%q are ready as before", ready)
+		}
+	})
+}
+
+func TestAnEnvironmentThatWasBeingExtendedIsNobodysAfterACrash(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		cfg := sized(1)
+		cfg.Dir = dir
+		w := &world{T: t, cfg: cfg, b: &fakeBuilder{}, p: &fakeProcs{dead: map[int]bool{}, using: map[string]bool{}, exits: map[int][]func(){}}}
+		w.start()
+		w.want(1, 0, 0, 0)
+		id := w.ids(Ready)[0]
+		// What is on disk in that moment: a lease record that says used, and the manifest of before.
+		if err := writeLease(w.store.env(id), leaseRecord{State: leaseReleased}); err != nil {
+			t.Fatal(err)
+		}
+		w.crash()
+		w.start()
+		w.pass(time.Minute)
+		if got := w.ids(Ready); len(got) != 1 || got[0] == id {
+			t.Errorf("%q", got)
+		}
+		w.stop()
+	})
+}
+
+func TestOnlySoManySetsOfNeedsAreKept(t *testing.T) {
+	inBubble(t, sized(1), func(w *world) {
+		w.want(1, 0, 0, 0)
+		for i := range maxNeeds + 2 {
+			w.asked(1, needs(fmt.Sprint("p", i)))
+			w.asked(1, needs("p0")) // it is asked for again and again, so it stays
+		}
+		if n := len(w.forNeeds()); n != maxNeeds {
+			t.Errorf("%d pools for needs", n)
+		}
+		if n := len(w.ids(Ready)); n != maxNeeds+1 {
+			t.Errorf("%d ready", n)
+		}
+		w.b.set(func() { w.b.resolves = errors.New("nobody may ask again") })
+		if got := w.asked(1, needs("p0")); got.Waited != 0 {
+			t.Errorf("%+v", got)
+		}
+		w.b.set(func() { w.b.resolves = nil })
+		w.pass(50 * time.Hour) // longer than anything is kept
+		if n := len(w.ids(Ready)); n != 1 {
+			t.Errorf("%d ready after a long time", n)
+		}
+		w.want(1, 0, len(w.ids(Leased)), 0)
+	})
+}
+
+func TestPoolsForNeedsFollowTheConfiguration(t *testing.T) {
+	inBubble(t, sized(1), func(w *world) {
+		w.asked(1, needs("rich"))
+		if changed := w.reconfigure(func(c *Config) { c.Pools[0].Spec = spec("ipykernel", "pip") }); !slices.Equal(changed, []string{"uv"}) {
+			t.Errorf("changed: %q", changed)
+		}
+		w.pass(time.Minute)
+		got := w.asked(1, needs("rich"))
+		if got.Stale || got.Waited != 0 || got.Env.SpecHash == "" || got.Env.Needs == nil {
+			t.Errorf("%+v", got)
+		}
+		if n, err := w.Flush(context.Background(), "uv"); err != nil || n != 2 {
+			t.Errorf("%d flushed, %v", n, err)
+		}
+		w.pass(time.Minute)
+		w.want(1, 0, 2, 0)
+		if n := len(w.forNeeds()); n != 0 {
+			t.Errorf("%d pools for needs after a flush", n)
+		}
+		w.asked(1, needs("rich"))
+		w.reconfigure(func(c *Config) { c.Pools[0].Size = 0 })
+		w.pass(time.Minute)
+		if n := len(w.ids(Ready)); n != 0 {
+			t.Errorf("%d ready in a pool that is off", n)
+		}
+		a := <-w.ask(1, needs("rich"))
+		var off *OffError
+		if !errors.As(a.err, &off) || off.Name != "uv" {
+			t.Errorf("%v", a.err)
+		}
+		w.reconfigure(func(c *Config) { c.Pools[0] = PoolConfig{Name: "uv", Size: 1, Spec: Spec{Kind: KindConda}} })
+		a = <-w.ask(1, needs("rich"))
+		var kind *NeedsError
+		if !errors.As(a.err, &kind) {
+			t.Errorf("%v", a.err)
+		}
+	})
+}
+
+func TestADamagedEnvironmentIsNotExtended(t *testing.T) {
+	inBubble(t, sized(2), func(w *world) {
+		w.want(2, 0, 0, 0)
+		list, _ := w.List(context.Background(), "", Ready)
+		if err := os.Remove(filepath.Join(list[0].Path, "kernel.py")); err != nil {
+			t.Fatal(err)
+		}
+		if got := w.asked(1, needs("rich")); !got.Extended || got.Env.ID == list[0].ID {
+			t.Errorf("%+v", got)
+		}
+		w.want(2, 0, 1, 0)
+	})
+}
+
+func TestWhoLeavesWhileItIsBuiltLeavesItToTheNext(t *testing.T) {
+	inBubble(t, sized(0), func(w *world) {
+		w.reconfigure(func(c *Config) { c.Pools[0].Size = 1 })
+		w.b.set(func() { w.b.takes = 10 * time.Second })
+		w.pass(time.Minute)
+		w.get(1) // so that none is ready
+		r := request(1, 5*time.Second)
+		r.Needs = needs("rich")
+		a := <-w.goGet(context.Background(), r)
+		var empty *EmptyError
+		if !errors.As(a.err, &empty) || empty.Name != "uv" {
+			t.Errorf("%v", a.err)
+		}
+		w.pass(time.Minute)
+		if got := w.asked(1, needs("rich")); got.Waited != 0 {
+			t.Errorf("%+v", got)
+		}
+	})
+}

@@ -1,0 +1,22 @@
+package pool
+
+import (
+	"strings"
+
+	"deps.dev/util/semver"
+)
+
+// specifiers says whether what is wanted of a Python is version specifiers (PEP 440), and not a version or a path.
+func specifiers(want string) bool {
+	return strings.ContainsAny(want, "<>=!~") && !strings.ContainsAny(want, `/\`)
+}
+
+// satisfies says whether a Python of that version is what is wanted: specifiers, or a version of which the last parts may be left out.
+// Empty is any.
+func satisfies(version, want string) bool {
+	if !specifiers(want) {
+		return want == "" || version == want || strings.HasPrefix(version, want+".")
+	}
+	c, err := semver.PyPI.ParseConstraint(want)
+	return err == nil && c.Match(version)
+}
