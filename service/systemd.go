@@ -253,12 +253,37 @@ func (m *systemd) Lacks(ctx context.Context) []string {
 	return lacks(m.env, func(name string) bool { return strings.Contains("\n"+out.Stdout, "\n"+name+"=") })
 }
 
-// Said asks by the unit's name in any journal: root's own has no file of its own.
+// Said asks for a second where there is nothing yet: what a process wrote gets into the journal a moment later.
 func (m *systemd) Said(ctx context.Context, since time.Time) string {
-	out, err := m.run.Run(ctx, "journalctl", "--user-unit="+serviceUnit, fmt.Sprintf("--since=@%d.%06d", since.Unix(), since.Nanosecond()/1000),
-		"--lines=20", "--no-pager", "--quiet", "--output=cat")
-	if err != nil {
-		return ""
+	argv := append([]string{
+		"journalctl", fmt.Sprintf("--since=@%d.%06d", since.Unix(), since.Nanosecond()/1000), "--lines=20", "--no-pager", "--quiet", "--output=cat",
+	}, JournalMatches(m.uid)...)
+	for end := time.Now().Add(time.Second); ; {
+		out, err := m.run.Run(ctx, argv...)
+		if err != nil {
+			return ""
+		}
+		if out.Code != 0 || out.Stdout != "" || time.Now().After(end) {
+			return out.Stdout
+		}
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+			return ""
+		}
 	}
-	return out.Stdout
+}
+
+// JournalMatches are arguments of journalctl for the entries of and about the daemon of that user, in any journal: root's own has no file
+// of its own. They are those that --user-unit= stands for, and one more: of a process that ended at once, the journal may have come too
+// late to learn its unit, and then knows the user and the program alone.
+func JournalMatches(uid int) []string {
+	var argv []string
+	for _, field := range []string{
+		"_SYSTEMD_USER_UNIT=" + serviceUnit, "USER_UNIT=" + serviceUnit, "COREDUMP_USER_UNIT=" + serviceUnit,
+		"OBJECT_SYSTEMD_USER_UNIT=" + serviceUnit, "SYSLOG_IDENTIFIER=" + programs("linux")[0],
+	} {
+		argv = append(argv, "+", field, fmt.Sprintf("_UID=%d", uid))
+	}
+	return argv[1:]
 }

@@ -1,4 +1,5 @@
 # Runs the Go tests, with the race detector where a C compiler lets it. Those that may run side by side mostly wait: for uv, for a clock.
+# Where one fails, the last lines say in short which and why: a log may be cut off at its beginning.
 set -eu
 lacks() {
     echo "$1"
@@ -7,8 +8,26 @@ lacks() {
 command -v strip >/dev/null || lacks "no strip: the tests that need a real conda channel are skipped"
 command -v systemctl >/dev/null && command -v dbus-daemon >/dev/null && [ "$(id -u)" = 0 ] ||
     lacks "no systemd, or not root: the tests of a real service are skipped"
+race=
 if CGO_ENABLED=1 go build -race -o /dev/null ./testdata/hasrace 2>/dev/null; then
-    exec go test -race -parallel 4 -timeout 20m "$@" ./...
+    race=-race
+else
+    lacks "no C compiler: the Go tests run without -race"
 fi
-lacks "no C compiler: the Go tests run without -race"
-exec go test -parallel 4 -timeout 20m "$@" ./...
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+{ code=0; go test $race -parallel 4 -timeout 20m "$@" ./... || code=$?; echo "$code" >"$dir/code"; } | tee "$dir/out"
+code=$(cat "$dir/code")
+[ "$code" = 0 ] || awk '
+    function show(line) { if (lines++ < 40) print substr(line, 1, 300) }
+    BEGIN { print "\nFailed:" }
+    /^ *--- (PASS|SKIP): / { of = 0 }
+    /^ *--- FAIL: / { of = 1; told = 0; if (!seen[$3]++) show("  " $3) }
+    /^(ok|FAIL)[ \t]+[^ \t]/ { of = 0; if ($1 == "FAIL") show($0); split("", seen) }
+    /^(panic|fatal error): |^ *WARNING: DATA RACE/ { show("    " $0) }
+    # what a test says of itself, and no command that it ran; what ran within it says the same twice
+    of && (/^ *[A-Za-z0-9_]+\.go:[0-9]+: / && !/\.go:[0-9]+: (\$ |=== RUN )/ || /^ +FAIL: /) {
+        sub(/^ +/, "")
+        if (!seen[$0]++ && told++ < 5) show("    " $0)
+    }' "$dir/out"
+exit "$code"

@@ -5,11 +5,14 @@ import (
 	"context"
 	"errors"
 	"io"
+	"os"
 	"os/exec"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"runtimed/service"
 )
 
 // journal is the log of a daemon that systemd runs.
@@ -18,10 +21,10 @@ type journal struct {
 	began  time.Time // when we looked, where there was none
 }
 
-// journalctl asks for the entries of the user's own service. --user would look into the user's own files only, and a user
-// of the system, like root, has none.
+// journalctl asks for the entries of the user's own service.
 func journalctl(ctx context.Context, args ...string) *exec.Cmd {
-	args = append([]string{"--user-unit=runtimed.service", "--output=json", "--all", "--quiet", "--no-pager"}, args...)
+	args = append([]string{"--output=json", "--all", "--quiet", "--no-pager"}, args...)
+	args = append(args, service.JournalMatches(os.Getuid())...)
 	cmd := exec.CommandContext(ctx, "journalctl", args...)
 	cmd.WaitDelay = time.Second
 	return cmd

@@ -67,13 +67,9 @@ func TestAServiceFromInstallToPurge(t *testing.T) {
 	got := runtJSON[rpc.AcquireResult](t, "pool", "acquire", "--pool", "k", "--wait", "5m", "--owner-pid", fmt.Sprint(os.Getpid()))
 	kernel := hold(t, got.Env.Python)
 	kernel.runs("x = 1")
-	before := runtJSON[rpc.Info](t, "daemon", "info").PID
+	began, before := time.Now(), runtJSON[rpc.Info](t, "daemon", "info").PID
 	for _, args := range [][]string{{"service", "restart"}, {"daemon", "restart"}} {
-		began := time.Now()
 		runt(t, 0, args...)
-		if took := time.Since(began); took > 15*time.Second { // 0.2 s where nothing else runs
-			t.Errorf("the restart took %s", took)
-		}
 		now := runtJSON[rpc.Info](t, "daemon", "info").PID
 		if now == before {
 			t.Error("it is the daemon of before")
@@ -81,7 +77,8 @@ func TestAServiceFromInstallToPurge(t *testing.T) {
 		before = now
 	}
 	systemctl(t, "kill", "--signal=KILL", "runtimed.service")
-	for end := time.Now().Add(20 * time.Second); runtJSON[rpc.Info](t, "daemon", "info").PID == before; {
+	now := before
+	for end := time.Now().Add(time.Minute); now == before; now = runtJSON[rpc.Info](t, "daemon", "info").PID {
 		if time.Now().After(end) {
 			t.Fatal("a daemon that was killed is not started again")
 		}
@@ -92,12 +89,19 @@ func TestAServiceFromInstallToPurge(t *testing.T) {
 		t.Errorf("leased: %+v", leased)
 	}
 
-	// The journal has each line once, with its level and its time.
-	out, _ = runt(t, 0, "daemon", "logs", "-n", "30")
-	says(t, out, "INFO  listening socket=")
-	says(t, out, "started_by=service")
+	// The journal has each line once, with its level and its time; also that of a process that was gone before its unit was asked for.
+	orphan := fmt.Sprintf("nobody knows the unit of %d", os.Getpid())
+	if said, err := exec.Command("systemd-cat", "--identifier=runtimed", "echo", orphan).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, said)
+	}
+	out = runtSays(t, 0, []string{"daemon", "logs", "-n", "100", "--since", began.Format(time.RFC3339)},
+		fmt.Sprintf("pid=%d ", now), "started_by=service", "INFO  listening socket=", orphan)
 	if strings.Contains(out, `"level"`) {
 		t.Error("there is JSON in the journal")
+	}
+	// else systemd had to kill one, or a line came twice
+	if n := strings.Count(out, " INFO  stopped\n") + strings.Count(out, " stopping took too long"); n != 2 {
+		t.Errorf("of 2 that were restarted %d have stopped by themselves", n)
 	}
 
 	// A configuration that is wrong does not stop a daemon that works; one that cannot start at all says why, and its socket stays.
@@ -109,11 +113,9 @@ func TestAServiceFromInstallToPurge(t *testing.T) {
 	runt(t, 0, "pool", "status")
 	systemctl(t, "restart", "runtimed.service")
 	for range 3 { // each asks several times
-		_, errs = runt(t, exitUnreachable, "pool", "status")
-		says(t, errs, "config.toml:1: size: unknown key")
+		runtSays(t, exitUnreachable, []string{"pool", "status"}, "config.toml:1: size: unknown key")
 	}
-	_, errs = runt(t, exitFailed, "service", "start")
-	says(t, errs, "config.toml:1: size: unknown key")
+	runtSays(t, exitFailed, []string{"service", "start"}, "config.toml:1: size: unknown key")
 	if got := systemctl(t, "is-active", "runtimed.socket"); got != "active" {
 		t.Errorf("the socket is %s", got)
 	}
@@ -143,14 +145,13 @@ func TestAServiceFromInstallToPurge(t *testing.T) {
 		t.Fatal(err)
 	}
 	systemctl(t, "kill", "--signal=KILL", "runtimed.service")
-	for end := time.Now().Add(10 * time.Second); systemctl(t, "show", "--property=ActiveState", "--value", "runtimed.service") != "failed"; {
+	for end := time.Now().Add(time.Minute); systemctl(t, "show", "--property=ActiveState", "--value", "runtimed.service") != "failed"; {
 		if time.Now().After(end) {
 			t.Fatal("it is tried for ever to start a program that is not there")
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
-	_, errs = runt(t, exitUnreachable, "pool", "status")
-	says(t, errs, "ends as soon as it is started")
+	runtSays(t, exitUnreachable, []string{"pool", "status"}, "ends as soon as it is started")
 	if err := os.Rename(program+"-gone", program); err != nil {
 		t.Fatal(err)
 	}
@@ -169,9 +170,10 @@ func TestAServiceFromInstallToPurge(t *testing.T) {
 	if err := os.Remove(configFile); err != nil {
 		t.Fatal(err)
 	}
-	state := filepath.Join(home, ".cache", "runt") + "/"
-	for _, path := range filesAtHome(t) {
-		if !strings.HasPrefix(path, state) && !strings.HasPrefix(path, filepath.Join(home, ".cache", "uv")) {
+	state := filepath.Join(home, ".cache", "runt")
+	for _, path := range filesAtHome(t) { // uv, pip and what they run may keep theirs
+		ours := strings.Contains(path, "/runt/") || strings.Contains(path, "runtimed")
+		if ours && !strings.HasPrefix(path, state+"/") {
 			t.Errorf("left behind: %s", path)
 		}
 	}

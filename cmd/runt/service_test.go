@@ -11,9 +11,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // inSession is set in the process that runs under a systemd of the test's own.
@@ -53,9 +56,44 @@ func underSystemd(t *testing.T) bool {
 	out, err := cmd.CombinedOutput()
 	t.Logf("%s", out)
 	if err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()) {
-		t.Fatalf("it did not pass there: %v", err)
+		t.Fatalf("it did not pass there: %v\n%s", err, failedChecks(string(out)))
 	}
 	return false
+}
+
+var toldByTest = regexp.MustCompile(`^ *\w+_test\.go:\d+: (\$ )?`)
+
+// failedChecks are what a test said apart from the commands that it ran, or its last words where that is nothing.
+func failedChecks(out string) string {
+	var checks []string
+	isCheck := false
+	lines := strings.Split(strings.TrimSpace(out), "\n")
+	for _, line := range lines {
+		if m := toldByTest.FindStringSubmatch(line); m != nil {
+			isCheck = m[1] == ""
+		} else if !strings.HasPrefix(line, "        ") { // else it goes on
+			isCheck = false
+		}
+		if isCheck {
+			checks = append(checks, strings.TrimPrefix(line, "    "))
+		}
+	}
+	if len(checks) == 0 {
+		checks = lines[max(0, len(lines)-10):]
+	}
+	return strings.Join(checks, "\n")
+}
+
+func TestFailedChecksAreToldApartFromCommands(t *testing.T) {
+	const passed = "=== RUN   TestX\n    x_test.go:1: $ runt a\n        a.go:1: b\n"
+	for out, want := range map[string]string{
+		passed + "    x_test.go:22: c\n        d\n    x_test.go:3: $ runt e\n        f\n    x_test.go:4: g\n--- FAIL: TestX (1s)\n": "x_test.go:22: c\n    d\nx_test.go:4: g",
+		passed + "panic: h": passed + "panic: h",
+	} {
+		if got := failedChecks(out); got != want {
+			t.Errorf("got\n%s\nwant\n%s", got, want)
+		}
+	}
 }
 
 // runt runs the real one and returns what it said.
@@ -84,7 +122,22 @@ func runtJSON[T any](t *testing.T, args ...string) (v T) {
 func says(t *testing.T, text, want string) {
 	t.Helper()
 	if !strings.Contains(text, want) {
-		t.Errorf("it does not say %q", want)
+		t.Errorf("it does not say %q, but %q", want, text[max(0, len(text)-300):])
+	}
+}
+
+// runtSays runs it until it says all of that. It is for what takes its time on a busy machine, as a line takes to the journal.
+func runtSays(t *testing.T, code int, args []string, wants ...string) string {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); ; time.Sleep(200 * time.Millisecond) {
+		out, errs := runt(t, code, args...)
+		late := slices.ContainsFunc(wants, func(want string) bool { return !strings.Contains(out+errs, want) })
+		if !late || time.Now().After(end) {
+			for _, want := range wants {
+				says(t, out+errs, want)
+			}
+			return out
+		}
 	}
 }
 
@@ -98,6 +151,9 @@ func systemctl(t *testing.T, args ...string) string {
 func filesAtHome(t *testing.T) (list []string) {
 	t.Helper()
 	err := filepath.WalkDir(os.Getenv("HOME"), func(path string, e fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) { // gone since it was listed
+			return nil
+		}
 		if err == nil && !e.IsDir() {
 			list = append(list, path)
 		}
@@ -124,7 +180,7 @@ func hold(t *testing.T, python string) *heldKernel {
 	in, err1 := k.cmd.StdinPipe()
 	out, err2 := k.cmd.StdoutPipe()
 	k.cmd.Stderr = os.Stderr
-	k.cmd.Env = append(os.Environ(), "IPYTHONDIR="+t.TempDir())
+	k.cmd.Env = append(os.Environ(), "HOME="+t.TempDir()) // what a kernel leaves at home is not ours
 	if err := errors.Join(err1, err2, k.cmd.Start()); err != nil {
 		t.Fatal(err)
 	}
