@@ -123,8 +123,11 @@ func (m *Manager) failed(p *pool, e *env, err *BuildError) []*env {
 		if known { // said already; status counts on
 			log = m.log.Debug
 		}
-		log("build failed", zap.String("pool", e.pool), zap.String("cause", err.Cause), zap.String("reason", err.Message),
-			zap.String("output", err.Output), zap.Duration("next_try_in", f.next.Sub(now)))
+		fields := []zap.Field{zap.String("pool", e.pool), zap.String("cause", err.Cause), zap.String("reason", err.Message), zap.String("output", err.Output)}
+		if !p.forNeeds() {
+			fields = append(fields, zap.Duration("next_try_in", f.next.Sub(now)))
+		}
+		log("build failed", fields...)
 	}
 	for _, o := range m.envs {
 		if o.pool == p.cfg.Name && o.state == Warming && !o.started && !o.recheck {

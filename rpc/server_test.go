@@ -162,7 +162,7 @@ func TestNothingIsNullInAResult(t *testing.T) {
 		t.Errorf("got %s", got)
 	}
 	got, err := encode(AcquireResult{Env: Env{Variables: map[string]*string{"PYTHONHOME": nil}}})
-	if want := `"packages":[],"variables":{"PYTHONHOME":null},"path_prepend":[]`; err != nil || !strings.Contains(string(got), want) {
+	if want := `"packages":[],"needs":[],"variables":{"PYTHONHOME":null},"path_prepend":[]`; err != nil || !strings.Contains(string(got), want) {
 		t.Errorf("got %s, %v", got, err)
 	}
 }
@@ -205,7 +205,7 @@ func TestRPCDiscoverIsTheTable(t *testing.T) {
 		if m.Name == MethodAdopt && (len(m.Params) != 2 || !m.Params[0].Required || m.Params[1].Name != "owner_pid" || string(m.Params[1].Schema) != `{"type":"integer"}`) {
 			t.Errorf("%+v", m)
 		}
-		if m.Name == MethodAcquire && (len(m.Params) != 6 || m.Params[0].Required) {
+		if m.Name == MethodAcquire && (len(m.Params) != 12 || m.Params[0].Required) {
 			t.Errorf("%+v", m)
 		}
 	}

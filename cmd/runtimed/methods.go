@@ -88,8 +88,13 @@ func (m *methods) acquire(ctx context.Context, p rpc.AcquireParams) (rpc.Acquire
 	if err != nil {
 		return rpc.AcquireResult{}, err
 	}
+	needs, err := needsOf(p)
+	if err != nil {
+		return rpc.AcquireResult{}, err
+	}
 	r := pool.Request{
-		Pool: pool.KindUV, Wait: rpc.DefaultWait, Owner: owner, Label: value(p.Label), Key: value(p.Key),
+		Pool: pool.KindUV, Needs: needs, Wait: rpc.DefaultWait, Owner: owner, Label: value(p.Label), Key: value(p.Key),
+		Session: value(p.Session), Linger: rpc.DefaultLinger,
 		Progress: func(s pool.Stage) {
 			rpc.SendProgress(ctx, rpc.Progress{Stage: s.Name, Message: s.Message, Fraction: s.Fraction})
 		},
@@ -100,16 +105,27 @@ func (m *methods) acquire(ctx context.Context, p rpc.AcquireParams) (rpc.Acquire
 	if p.WaitMS != nil {
 		r.Wait = time.Duration(*p.WaitMS) * time.Millisecond
 	}
+	if p.LingerMS != nil {
+		r.Linger = time.Duration(*p.LingerMS) * time.Millisecond
+	}
 	got, err := m.pools.Acquire(ctx, r)
 	if err != nil {
 		return rpc.AcquireResult{}, wireError(err)
 	}
 	rpc.OnUndelivered(ctx, func() { m.pools.Undelivered(got.Env.ID) })
 	source := rpc.SourceReady
-	if got.Built {
+	switch {
+	case got.Resumed:
+		source = rpc.SourceResumed
+	case got.Extended:
+		source = rpc.SourceExtended
+	case got.Built:
 		source = rpc.SourceBuilt
 	}
-	return rpc.AcquireResult{Env: envOf(got.Env), Source: source, Stale: got.Stale, WaitedMS: got.Waited.Milliseconds()}, nil
+	return rpc.AcquireResult{
+		Env: envOf(got.Env), Source: source, Stale: got.Stale, WaitedMS: got.Waited.Milliseconds(),
+		Added: packagesOf(got.Added), AddedMS: got.AddedIn.Milliseconds(),
+	}, nil
 }
 
 // ownerOf is the process that a lease shall belong to: the one that was named, else the one at the other end.
@@ -157,7 +173,7 @@ func (m *methods) list(ctx context.Context, p rpc.EnvListParams) (rpc.EnvListRes
 	for i, info := range infos {
 		listed := rpc.EnvListed{Env: envOf(info), SizeBytes: sizes[i]}
 		if l := info.Lease; l != nil {
-			listed.Lease = &rpc.Lease{OwnerPID: l.Owner.PID, Alive: info.Alive, Label: l.Label, Since: l.LeasedAt.UTC()}
+			listed.Lease = &rpc.Lease{OwnerPID: l.Owner.PID, Alive: info.Alive, Label: l.Label, Session: l.Session, Since: l.LeasedAt.UTC()}
 		}
 		result.Envs = append(result.Envs, listed)
 	}

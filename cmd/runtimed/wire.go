@@ -30,6 +30,7 @@ func wireError(err error) error {
 		empty   *pool.EmptyError
 		failed  *pool.FailedError
 		owner   *pool.OwnerError
+		needs   *pool.NeedsError
 	)
 	switch {
 	case err == nil:
@@ -40,16 +41,21 @@ func wireError(err error) error {
 		return e
 	case errors.As(err, &off):
 		return rpc.Errorf(rpc.KindPoolOff, "%s", err).WithHint("set size of pools.%s in the configuration", off.Name)
+	case errors.As(err, &needs):
+		e := rpc.Errorf(rpc.KindInvalidParams, "%s", err).WithHint("take it from a pool of the kind uv, or name the packages in pools.%s of the configuration", needs.Pool)
+		e.Data.Param = "packages"
+		return e
 	case errors.As(err, &empty):
 		waited := empty.Waited.Milliseconds()
 		e := rpc.Errorf(rpc.KindPoolEmpty, "%s", err).WithHint("wait longer; runt pool status shows what is on its way")
 		e.Data.WaitedMS, e.Data.Warming = &waited, &empty.Warming
 		return e
 	case errors.As(err, &failed):
-		next := failed.NextRetry.Milliseconds()
 		e := rpc.Errorf(rpc.KindBuildFailed, "%s", err)
 		e.Data.Hint, e.Data.Cause, e.Data.Package, e.Data.Output = failed.Build.Hint, failed.Build.Cause, failed.Build.Package, failed.Build.Output
-		e.Data.NextRetryMS = &next
+		if next := failed.NextRetry.Milliseconds(); failed.NextRetry >= 0 {
+			e.Data.NextRetryMS = &next
+		}
 		return e
 	case errors.As(err, &owner):
 		e := rpc.Errorf(rpc.KindInvalidParams, "%s", err).WithHint("name a process that runs")
@@ -95,12 +101,19 @@ func statusOf(s pool.Status) rpc.PoolStatus {
 func envOf(i pool.Info) rpc.Env {
 	e := rpc.Env{
 		ID: i.ID, Pool: i.Pool, Kind: i.Kind, Path: i.Path, Python: i.Python, PythonVersion: i.PythonVersion, State: string(i.State),
-		CreatedAt: i.CreatedAt.UTC(), Variables: i.Variables, PathPrepend: i.PathPrepend,
+		CreatedAt: i.CreatedAt.UTC(), Packages: packagesOf(i.Packages), Variables: i.Variables, PathPrepend: i.PathPrepend,
 	}
-	for _, p := range i.Packages {
-		e.Packages = append(e.Packages, rpc.Package{Name: p.Name, Version: p.Version})
+	if i.Needs != nil {
+		e.Needs = i.Needs.Packages
 	}
 	return e
+}
+
+func packagesOf(from []pool.Package) (to []rpc.Package) {
+	for _, p := range from {
+		to = append(to, rpc.Package{Name: p.Name, Version: p.Version})
+	}
+	return to
 }
 
 func gcResult(c pool.Collected) rpc.GCResult {

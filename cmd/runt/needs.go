@@ -1,0 +1,178 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"runtimed/rpc"
+)
+
+// needFlags say what an environment shall have beyond what its pool gives, for the commands that take one.
+type needFlags struct {
+	With             []string `placeholder:"REQ" sep:"none" help:"Have this package in it as well: numpy, 'rich>=13,<14'. May be given again; commas part several."`
+	WithRequirements []string `placeholder:"FILE" sep:"none" help:"Have what this requirements file names in it as well (-: standard input)."`
+	Python           string   `placeholder:"VERSION" help:"Have this Python: 3.12, '>=3.11,<3.14' or a path (default: the pool's)."`
+}
+
+// addTo puts the needs into params. Without any, these are as before there were needs, which a daemon of that time understands.
+func (f *needFlags) addTo(a *app, params *rpc.AcquireParams) error {
+	for _, text := range f.With {
+		params.Packages = append(params.Packages, splitRequirements(text)...)
+	}
+	if len(f.With) > 0 && len(params.Packages) == 0 {
+		return failure{code: exitUsage}.says("--with has no name of a package")
+	}
+	switch len(f.WithRequirements) {
+	case 0:
+	case 1:
+		text, err := a.readNeeds(f.WithRequirements[0])
+		if err != nil {
+			return err
+		}
+		params.Requirements = &text
+	default:
+		return failure{code: exitUsage}.says("--with-requirements is given twice").withHint("put what is in both files into one")
+	}
+	if f.Python != "" {
+		python := f.Python
+		if strings.ContainsRune(python, filepath.Separator) || strings.ContainsRune(python, '/') {
+			abs, err := filepath.Abs(python) // the daemon is in another folder
+			if err != nil {
+				return err
+			}
+			python = abs
+		}
+		params.Python = &python
+	}
+	return nil
+}
+
+// readNeeds reads a file of which the daemon gets the text.
+func (a *app) readNeeds(name string) (string, error) {
+	from := a.stdin
+	if name != "-" {
+		f, err := os.Open(name)
+		if err != nil {
+			return "", failure{code: exitUsage}.says("--with-requirements: %v", err)
+		}
+		defer f.Close()
+		from = f
+	}
+	data, err := io.ReadAll(io.LimitReader(from, rpc.MaxNeeds+1))
+	switch {
+	case err != nil:
+		return "", failed("--with-requirements: %v", err)
+	case len(data) > rpc.MaxNeeds:
+		return "", failure{code: exitUsage}.says("--with-requirements: %s is longer than %d KiB", name, rpc.MaxNeeds>>10)
+	}
+	return string(data), nil
+}
+
+// splitRequirements parts what commas part, as uv does for its --with: not the extras of one, its versions ("a[b,c]>=1,<2") or what is in quotes.
+func splitRequirements(text string) (list []string) {
+	depth, start, quote := 0, 0, rune(0)
+	add := func(end int) {
+		if r := strings.TrimSpace(text[start:end]); r != "" {
+			list = append(list, r)
+		}
+		start = end + 1
+	}
+	for i, c := range text {
+		switch {
+		case quote != 0:
+			if c == quote {
+				quote = 0
+			}
+		case c == '"', c == '\'':
+			quote = c
+		case c == '[', c == '(':
+			depth++
+		case c == ']', c == ')':
+			depth = max(0, depth-1)
+		case c == ',' && depth == 0:
+			next := strings.TrimSpace(text[i+1:])
+			if next == "" || !strings.ContainsRune("!=<>~", rune(next[0])) {
+				add(i)
+			}
+		}
+	}
+	add(len(text))
+	return list
+}
+
+// scriptOf is the script that a command line begins with: a file that ends with .py.
+func scriptOf(argv []string) (path string, ok bool) {
+	if !strings.HasSuffix(argv[0], ".py") {
+		return "", false
+	}
+	info, err := os.Stat(argv[0])
+	return argv[0], err == nil && info.Mode().IsRegular()
+}
+
+// askScript adds what the metadata of a script ask for.
+func askScript(path string, params *rpc.AcquireParams) error {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return failure{code: exitNotExecutable}.says("%v", err)
+	}
+	if block := metadata(string(data)); block != "" {
+		params.Script = &block
+	}
+	return nil
+}
+
+// metadata is what there is of a script's own metadata (PEP 723), each line where it was, so that errors name the right one; the daemon
+// need not have the rest. A block of them lies within lines of comment.
+func metadata(text string) string {
+	text = strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(strings.TrimPrefix(text, "\ufeff"))
+	lines := strings.Split(text, "\n")
+	for first := 0; first < len(lines); {
+		end := first
+		for end < len(lines) && strings.HasPrefix(lines[end], "#") {
+			end++
+		}
+		if !slices.Contains(lines[first:end], "# /// script") {
+			clear(lines[first:max(end, first+1)])
+		}
+		first = max(end, first+1)
+	}
+	text = strings.TrimRight(strings.Join(lines, "\n"), "\n")
+	if len(text) > rpc.MaxNeeds {
+		text = strings.TrimLeft(text, "\n") // the number of a line is worth less than the block
+	}
+	return text
+}
+
+// tellAdded says what was installed, to a person who has waited for it.
+func (a *app) tellAdded(r rpc.AcquireResult) {
+	if r.Source != rpc.SourceExtended || len(r.Added) == 0 || !a.redraws(a.stderr) {
+		return
+	}
+	const most = 3
+	var names []string
+	for _, p := range r.Added[:min(most, len(r.Added))] {
+		names = append(names, p.Name+" "+p.Version)
+	}
+	text := strings.Join(names, ", ")
+	if more := len(r.Added) - most; more > 0 {
+		text += fmt.Sprintf(" (and %d more)", more)
+	}
+	took := time.Duration(r.AddedMS) * time.Millisecond
+	a.note("added %s in %.1f s", text, took.Seconds())
+}
+
+// orOlder says what it means that the daemon does not know what it is asked.
+func orOlder(err error) error {
+	var e *rpc.Error
+	if !errors.As(err, &e) || e.Data.Kind != rpc.KindInvalidParams || !strings.HasPrefix(e.Message, "unknown member ") {
+		return err
+	}
+	return failure{code: exitVersion}.says("the daemon is older than this runt, and cannot yet do what is asked: %s", e.Message).
+		withHint("swap it for the daemon of this runt: runt daemon restart")
+}
