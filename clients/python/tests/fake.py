@@ -19,6 +19,7 @@ ENV = {
     "packages": [{"name": "ipykernel", "version": "7.4.0"}],
     "variables": {"VIRTUAL_ENV": "/envs/uv-00000001", "PYTHONHOME": None},
     "path_prepend": ["/envs/uv-00000001/bin"],
+    "needs": [],
 }
 POOL = {
     "name": "uv",
@@ -154,7 +155,7 @@ class FakeDaemon:
         return {**ENV, "id": id, "python": self.python}
 
     def acquired(self, id: str) -> dict[str, Any]:
-        return {"result": {"env": self.env(id), "source": "ready", "stale": False, "waited_ms": 0}}
+        return {"result": {"env": self.env(id), "source": "ready", "stale": False, "waited_ms": 0, "added": [], "added_ms": 0}}
 
 
 def wait_until(condition: Callable[[], object], seconds: float = 10) -> None:

@@ -78,6 +78,8 @@ def arguments(call: Vector, progress: list[Any]) -> tuple[list[Any], dict[str, A
         return [args.pop("env"), *args.values()], {}
     if "wait_ms" in args:
         args["wait"] = args.pop("wait_ms") / 1000
+    if "linger_ms" in args:
+        args["linger"] = args.pop("linger_ms") / 1000
     if args.pop("progress", False):
         args["progress"] = lambda p: progress.append(asdict(p))
     return [], args

@@ -185,7 +185,7 @@ def test_a_restart_gives_a_fresh_one_where_that_is_wanted(socket: str, monkeypat
 def test_a_kernel_that_dies_gives_its_environment_back(socket: str) -> None:
     async def main() -> None:
         km = AsyncKernelManager()
-        km._kernel_spec = spec(wait=WAIT)
+        km._kernel_spec = spec(wait=WAIT, linger=1)
         await km.start_kernel()
         env = env_of(km)
         await of(km).send_signal(signal.SIGKILL)
@@ -200,18 +200,17 @@ def test_a_kernel_that_dies_gives_its_environment_back(socket: str) -> None:
 def test_a_kernel_that_is_restarted_for_it_died_keeps_its_environment(socket: str) -> None:
     async def main() -> None:
         km = AsyncIOLoopKernelManager(config=Config(KernelRestarter={"time_to_dead": 0.2, "restart_limit": 1}))
-        km._kernel_spec = spec(wait=WAIT)
+        km._kernel_spec = spec(wait=WAIT, linger=5)
         await km.start_kernel()
         env, first = env_of(km), of(km).pid
         dead = asyncio.Event()
         km.add_restart_callback(dead.set, "dead")
-        assert owner(env) == os.getpid()
+        assert owner(env) == first
         os.kill(first or 0, signal.SIGKILL)
-        await asyncio.to_thread(wait_until, lambda: of(km).pid != first, 30)
-        assert owner(env) == os.getpid()
+        await asyncio.to_thread(wait_until, lambda: owner(env) == of(km).pid != first, 30)
         await of(km).send_signal(signal.SIGKILL)  # once more than it may
         await dead.wait()
-        assert owner(env) is None
+        await until_released(env)
         await km.shutdown_kernel(now=True)
 
     asyncio.run(main())
@@ -240,7 +239,7 @@ asyncio.run(main())
 
 def test_a_servers_kernel_outlives_its_crash(socket: str, wheel: Path, tmp_path: Path) -> None:
     """And one that a script started does not. Another process can take over by the provisioner's info."""
-    made = spec(wait=WAIT)
+    made = spec(wait=WAIT, linger=1)
     given = json.dumps({"argv": made.argv, "metadata": made.metadata})
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(REPOSITORY / "clients/python/src"), str(wheel)])}
     told = tmp_path / "told"
@@ -335,7 +334,8 @@ def test_what_it_waits_for_is_logged(socket: str, caplog: pytest.LogCaptureFixtu
 
 
 def test_config_that_it_does_not_know() -> None:
-    assert failure(pools="uv") == "runtimed's kernel_provisioner config has pool, wait, autostart, on_restart and outlive, and no pools"
+    known = "pool, wait, autostart, on_restart, linger and outlive"
+    assert failure(pools="uv") == f"runtimed's kernel_provisioner config has {known}, and no pools"
     assert "expected a float" in failure(wait="long")
     assert "on_restart" in failure(on_restart="never")
 

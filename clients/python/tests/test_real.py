@@ -77,6 +77,37 @@ def test_a_lease_ends_with_the_process_that_adopted_it(socket: str) -> None:
         wait_until(lambda: not leased(c, env), 30)
 
 
+def test_needs_are_added_to_what_the_pool_has(socket: str) -> None:
+    script = "# /// script\n# dependencies = ['iniconfig']\n# requires-python = '>=3.9'\n# ///\n"
+    with Client(socket) as c:
+        with c.acquire("uv", wait=120, packages=["tabulate"], requirements="pip  # has the pool\n", script=script) as env:
+            check(env)
+            assert env.source in ("extended", "built")  # as one was ready, or not
+            assert env.needs == ("iniconfig", "pip", "tabulate")
+            assert {"iniconfig", "tabulate"} <= {package.name for package in env.packages}
+            assert [package.name for package in env.added] == (["iniconfig", "tabulate"] if env.source == "extended" else [])
+            assert bool(env.added_ms) == bool(env.added)
+            subprocess.run([env.python, "-c", "import iniconfig, tabulate"], check=True, timeout=60)
+        with pytest.raises(RPCError) as caught:
+            c.acquire("uv", wait=120, packages=["iniconfig==2.0.0", "iniconfig==1.1.1"])
+        assert (caught.value.kind, caught.value.data["cause"]) == ("build_failed", "unsatisfiable")
+        with pytest.raises(RPCError) as caught:
+            c.acquire("uv", requirements="six\n-r more.txt\n")
+        assert caught.value.data["param"] == "requirements"
+        assert "older" not in str(caught.value.hint)
+
+
+def test_a_session_goes_on_in_its_environment(socket: str) -> None:
+    session = f"test {os.getpid()}"
+    with Client(socket) as c:
+        child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+        first = c.acquire("uv", wait=120, owner_pid=child.pid, session=session, linger=60)
+        child.communicate(b"\n", timeout=60)
+        with c.acquire("uv", wait=120, session=session, linger=60) as again:
+            assert (again.id, again.source) == (first.id, "resumed")
+        assert not leased(c, again)
+
+
 def test_watch_sees_a_lease_come_and_go(socket: str) -> None:
     with Client(socket) as c:
         watch = c.watch()

@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { on } from "node:events";
 import { delimiter } from "node:path";
 import { Connection, type Request } from "./connection.js";
-import { ConnectError, ProtocolError, type RuntimedError } from "./errors.js";
+import { ConnectError, ProtocolError, RPCError, type RuntimedError } from "./errors.js";
 import { socketPath } from "./path.js";
 import { startDaemon } from "./start.js";
 import {
@@ -50,8 +50,31 @@ export interface AcquireOptions extends CallOptions {
   ownerPid?: number | undefined;
   /** Asking again with the same key never holds a second environment; by default each call has a key of its own. */
   key?: string | undefined;
+  /**
+   * What the environment shall have beyond what its pool gives, as "pandas" or "rich>=13". Of pools of the kind uv only;
+   * all that is asked for in these four ways counts together.
+   */
+  packages?: readonly string[] | undefined;
+  /** The text of a requirements file. */
+  requirements?: string | undefined;
+  /** The text of a Python script with a PEP 723 block, or of that block. */
+  script?: string | undefined;
+  /** "3.12", ">=3.11,<3.14" or an absolute path; by default what the pool has. */
+  python?: string | undefined;
+  /** Who acquires with the same name after the owner has ended gets the same environment, as it was left. */
+  session?: string | undefined;
+  /** How long it stays for that: up to an hour, 60 s by default. */
+  lingerMs?: number | undefined;
   /** Is told what the build that the call waits for is at. What it throws ends the call. */
   onProgress?: ((progress: Progress) => void) | undefined;
+}
+
+/** What a refusal says where a daemon older than this client does not know a member: these are the words of every one. */
+function ofOlderDaemon(error: unknown): RPCError | undefined {
+  if (!(error instanceof RPCError) || error.kind !== "invalid_params") return undefined;
+  if (error.message !== `unknown member ${error.data.param}`) return undefined;
+  const hint = "the daemon is older than this client; bring the new one in with: runt daemon restart";
+  return new RPCError(error.code, error.message, { ...error.data, hint });
 }
 
 type Leased = string | { id: string };
@@ -140,17 +163,21 @@ export class Client {
   /** Leases an environment, and waits for one if need be. The lease ends when it is released, or with its process. */
   async acquire(options: AcquireOptions = {}): Promise<Env> {
     const { pool, waitMs = 60_000, label, ownerPid, key = randomUUID(), onProgress, signal } = options;
-    const { env, ...how } = await this.#call(
+    const { packages, requirements, script, python, session, lingerMs } = options;
+    const how = { wait_ms: waitMs, label, owner_pid: ownerPid, key, session, linger_ms: lingerMs };
+    const { env, ...told } = await this.#call(
       {
         method: "pool.acquire",
-        params: { pool, wait_ms: waitMs, label, owner_pid: ownerPid, key, progress: onProgress && true },
+        params: { pool, packages, requirements, script, python, ...how, progress: onProgress && true },
         decode: decodeAcquired,
         onProgress,
         unwanted: (result) => this.#giveBack(result),
       },
       { timeoutMs: waitMs + (options.timeoutMs ?? this.timeoutMs), signal },
-    );
-    return new Env({ ...env, ...how }, this, this.#held);
+    ).catch((error: unknown) => {
+      throw ofOlderDaemon(error) ?? error;
+    });
+    return new Env({ ...env, ...told }, this, this.#held);
   }
 
   async release(env: Leased, options?: CallOptions): Promise<void> {

@@ -32,6 +32,12 @@ const list =
   (value, at) =>
     array(value, at).map((one, i) => item(one, `${at}[${i}]`));
 
+/** What an older daemon does not send is empty. */
+const listOrNone =
+  <T>(item: Decode<T>): Decode<T[]> =>
+  (value, at) =>
+    value === undefined ? [] : list(item)(value, at);
+
 const dict =
   <T>(item: Decode<T>): Decode<Record<string, T>> =>
   (value, at) =>
@@ -147,6 +153,8 @@ const poolStatus = record({
   error: unless(null, poolError),
 });
 
+const packageInfo = record({ name: text, version: text });
+
 const envInfo = record({
   id: text,
   pool: text,
@@ -157,7 +165,9 @@ const envInfo = record({
   pythonVersion: text,
   state: oneOf<"warming" | "ready" | "leased" | "removing">(),
   createdAt: text,
-  packages: list(record({ name: text, version: text })),
+  packages: list(packageInfo),
+  // What it was made to have beyond the packages of its pool.
+  needs: listOrNone(text),
   // For the environment of a child; null takes the name out.
   variables: dict(unless(null, text)),
   // Goes before the child's PATH.
@@ -169,10 +179,14 @@ export const decodeChange = record({ pool: poolStatus, gone: unless(undefined, f
 export const decodeEnv = record({ env: envInfo });
 export const decodeAcquired = record({
   env: envInfo,
-  source: oneOf<"ready" | "built">(),
+  // Built while the call waited; extended: a ready one, to which was added; resumed: that of the session.
+  source: oneOf<"ready" | "built" | "extended" | "resumed">(),
   // An environment of the configuration before, since none of the new one could be built.
   stale: flag,
   waitedMs: count,
+  // What was installed for this call into a ready environment, and how long that took.
+  added: listOrNone(packageInfo),
+  addedMs: orElse(0, count),
 });
 export const decodeProgress = record({
   stage: oneOf<"queued" | "resolving" | "downloading" | "installing" | "compiling" | "verifying">(),

@@ -75,7 +75,8 @@ async function play(
 /** Makes the call of a vector, and gives its result the shape it had on the wire. */
 async function perform(client: Client, call: ClientVector["call"], seen: Progress[]): Promise<unknown> {
   // biome-ignore lint/suspicious/noExplicitAny: the vectors hold what each method takes
-  const { wait_ms: waitMs, owner_pid: ownerPid, env, take, progress, ...args } = call.args as any;
+  const { wait_ms: waitMs, owner_pid: ownerPid, linger_ms: lingerMs, ...others } = call.args as any;
+  const { env, take, progress, ...args } = others;
   switch (call.method) {
     case "info":
       return client.info();
@@ -83,13 +84,14 @@ async function perform(client: Client, call: ClientVector["call"], seen: Progres
       return client.status(args);
     case "acquire": {
       const onProgress = progress ? (one: Progress) => seen.push(one) : undefined;
-      const { source, stale, waitedMs, ...rest }: Env = await client.acquire({
+      const { source, stale, waitedMs, added, addedMs, ...rest }: Env = await client.acquire({
         ...args,
         waitMs,
         ownerPid,
+        lingerMs,
         onProgress,
       });
-      return { env: rest, source, stale, waitedMs };
+      return { env: rest, source, stale, waitedMs, added, addedMs };
     }
     case "release":
       await client.release(env);

@@ -205,8 +205,22 @@ test("a real environment: built, run, handed to a child, released, replaced", as
   await env.release(); // before the child ends, since the lease is the child's now
   child.stdin.end();
   await once(child, "exit");
-  await using next = await client.acquire({ waitMs: 100_000 });
+  await using next = await client.acquire({ waitMs: 100_000, session: "größe", lingerMs: 5000 });
   assert.notEqual(next.id, env.id);
+  await using more = await client.acquire({
+    waitMs: 100_000,
+    packages: ["iniconfig"],
+    requirements: "ipykernel\n",
+  });
+  assert.deepEqual(more.needs, ["iniconfig", "ipykernel"]);
+  assert.ok(more.packages.some(({ name }) => name === "iniconfig"));
+  const added = more.source === "extended" ? ["iniconfig"] : []; // where none was ready it is built
+  assert.deepEqual(
+    more.added.map(({ name }) => name),
+    added,
+  );
+  const refused = (await failure(client.acquire({ packages: ["."] }))) as RPCError;
+  assert.deepEqual([refused.kind, refused.data.param], ["invalid_params", "packages"]);
 });
 
 test("vscode-jsonrpc connects as it is, in its own framing", async () => {

@@ -8,10 +8,10 @@ import os
 import secrets
 import sys
 import time
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any, Callable, Optional, Union
 
-from ._errors import ConnectError, RequestTimeout, RuntimedError
+from ._errors import ConnectError, RequestTimeout, RPCError, RuntimedError
 from ._pipe import Pipe
 from ._start import start_daemon
 from ._values import Acquired, Change, Env, Info, Progress, Status, decode
@@ -112,6 +112,12 @@ class AsyncClient:
         owner_pid: Optional[int] = None,
         label: Optional[str] = None,
         key: Optional[str] = None,
+        packages: Optional[Sequence[str]] = None,
+        requirements: Optional[str] = None,
+        script: Optional[str] = None,
+        python: Optional[str] = None,
+        session: Optional[str] = None,
+        linger: Optional[float] = None,
         progress: OnProgress = None,
     ) -> AsyncLease:
         """Lease an environment, waiting up to `wait` seconds for it (0: answer at once; None: the daemon's default of 60).
@@ -119,6 +125,13 @@ class AsyncClient:
         The lease belongs to this process, or to `owner_pid`, and ends with it. `label` is shown in `runt env list`. Asking again
         with the same `key` never holds a second environment; by default each call has its own. While a build is waited for,
         `progress` is called with a Progress now and then.
+
+        What it shall have beyond what its pool gives, of the kind uv: `packages` ("pandas", "rich>=13"), `requirements` (the text of
+        a requirements file), what `script` asks for (the text of one with a PEP 723 block), all of them together, and `python`
+        ("3.12", ">=3.11,<3.14", or an absolute path).
+
+        Who acquires with the same `session` after the owner has ended gets the same environment, as it was left; it stays for
+        `linger` seconds for that (up to 3600; None: the daemon's default of 60).
         """
         params = {
             "pool": pool,
@@ -126,12 +139,24 @@ class AsyncClient:
             "owner_pid": owner_pid,
             "label": label,
             "key": secrets.token_hex(16) if key is None else key,
+            "packages": packages,
+            "requirements": requirements,
+            "script": script,
+            "python": python,
+            "session": session,
+            "linger_ms": None if linger is None else math.ceil(linger * 1000),
             "progress": None if progress is None else True,
         }
         given = {name: value for name, value in params.items() if value is not None}
-        result = await self.call("pool.acquire", given, wait=60.0 if wait is None else wait, progress=progress)
+        try:
+            result = await self.call("pool.acquire", given, wait=60.0 if wait is None else wait, progress=progress)
+        except RPCError as error:
+            # All that is sent here a daemon of this client's age knows; these are the words of every older one.
+            if error.kind == "invalid_params" and error.message == f"unknown member {error.data.get('param')}":
+                error.hint = "the daemon is older than this client; bring the new one in with: runt daemon restart"
+            raise
         env = result.get("env")
-        told = {name: result.get(name) for name in ("source", "stale", "waited_ms")}
+        told = {name: result[name] for name in ("source", "stale", "waited_ms", "added", "added_ms") if name in result}
         lease = decode(AsyncLease, {**env, **told} if isinstance(env, dict) else None, "env")
         lease._client = self
         self._held.add((lease.id, os.getpid()))

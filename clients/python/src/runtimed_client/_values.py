@@ -124,6 +124,7 @@ class Env:
     packages: tuple[Package, ...]
     variables: dict[str, Optional[str]] = field(hash=False)
     path_prepend: tuple[str, ...]
+    needs: tuple[str, ...] = field(metadata={"missing": []})  # what it was made to have beyond the packages of its pool
 
     def environ(self, base: Optional[Mapping[str, str]] = None) -> dict[str, str]:
         """A copy of `base` (default: os.environ) in which this environment is activated."""
@@ -137,13 +138,18 @@ class Env:
 class Acquired(Env):
     """An environment as pool.acquire hands it out."""
 
-    source: str
+    source: str  # "ready"; "built" while the call waited; "extended", a ready one to which was added; "resumed", that of the session
     stale: bool
     waited_ms: int
+    added: tuple[Package, ...] = ()  # what was installed for this call into a ready environment
+    added_ms: int = 0  # how long that took
 
 
 def decode(kind: type[T], value: object, where: str) -> T:
-    """Make a value of what came. What it does not know it ignores; what is missing or of another type is a ProtocolError."""
+    """Make a value of what came. What it does not know it ignores; what is missing or of another type is a ProtocolError.
+
+    What an older daemon does not tell has a default, or is as if it told what stands in the field's metadata as `missing`.
+    """
     return cast(T, _decode(kind, value, where))
 
 
@@ -157,7 +163,8 @@ def _decode(kind: Any, value: Any, where: str) -> Any:
         return {name: _decode(inner[1], item, f"{where}.{name}") for name, item in value.items()}
     if dataclasses.is_dataclass(kind) and isinstance(value, dict):
         members = [member for member in dataclasses.fields(kind) if member.name in value or member.default is dataclasses.MISSING]
-        return kind(**{m.name: _decode(m.type, value.get(m.name), f"{where}.{m.name}") for m in members})  # type: ignore[operator]
+        told = {member.name: value.get(member.name, member.metadata.get("missing")) for member in members}
+        return kind(**{m.name: _decode(m.type, told[m.name], f"{where}.{m.name}") for m in members})  # type: ignore[operator]
     if type(value) is kind or (kind is float and type(value) is int):  # not isinstance: True is no number
         return value
     raise ProtocolError(f"the daemon's answer lacks {where}, or has something else than expected there")

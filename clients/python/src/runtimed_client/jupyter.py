@@ -5,6 +5,7 @@ import dataclasses
 import json
 import os
 import re
+import secrets
 import signal
 import sys
 from typing import Any, Optional, cast
@@ -14,7 +15,6 @@ from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 from traitlets import Bool, Enum, Float, TraitError, Unicode, default
 
 from ._async import AsyncClient
-from ._client import BlockingClient, finish
 from ._errors import RPCError, RuntimedError
 from ._start import find_runt
 from ._values import Env, Progress, decode
@@ -97,6 +97,7 @@ class RuntimedProvisioner(LocalProvisioner):
     wait_time = Float(60.0, min=0.0, config=True, help="Seconds to wait for an environment; a kernelspec may call it wait.")
     autostart = Bool(True, config=True, help="Have a daemon started where none runs.")
     on_restart = Enum(["keep", "fresh"], "keep", config=True, help="Whether a restarted kernel keeps its environment.")
+    linger = Float(60.0, min=0.0, max=3600.0, config=True, help="Seconds that it is kept for, from the end of the kernel on.")
     outlive = Bool(config=True, help="The kernel goes on when Jupyter crashes: that of a server by default, that of a script not.")
 
     def __init__(self, **kwargs: Any) -> None:
@@ -104,12 +105,11 @@ class RuntimedProvisioner(LocalProvisioner):
             kwargs["wait_time"] = kwargs.pop("wait")
         if unknown := kwargs.keys() - set(self.class_trait_names()):  # traitlets would only warn, and start another kernel than was meant
             names = ", ".join(sorted(unknown))
-            raise TraitError(f"runtimed's kernel_provisioner config has pool, wait, autostart, on_restart and outlive, and no {names}")
+            known = "pool, wait, autostart, on_restart, linger and outlive"
+            raise TraitError(f"runtimed's kernel_provisioner config has {known}, and no {names}")
         super().__init__(**kwargs)
         self.lease: Optional[Env] = None
-        self._owner = 0  # the process that the lease belongs to
         self._told = ""
-        self._hears_of_death = False
 
     @default("outlive")
     def _outlive_default(self) -> bool:
@@ -144,25 +144,9 @@ class RuntimedProvisioner(LocalProvisioner):
             raise
 
     async def post_launch(self, **kwargs: Any) -> None:
-        """Have the lease end with whoever could still use the environment."""
+        """Have the lease belong to the kernel, whatever becomes of this process."""
         await super().post_launch(**kwargs)
-        manager = self.parent
-        if manager is None or not getattr(manager, "_restarter", None) or self.on_restart == "fresh":
-            await self._hand_to(self.pid)
-        elif not self._hears_of_death:
-            # A kernel that dies is started again some seconds later, and shall find its packages: so the lease stays with this
-            # process until the restarter gives up. If this process dies, the lease lasts as long as the kernel all the same.
-            manager.add_restart_callback(self._is_dead, "dead")
-            self._hears_of_death = True
-
-    async def shutdown_requested(self, restart: bool = False) -> None:
-        await super().shutdown_requested(restart=restart)
-        if restart:
-            await self._take_back()
-
-    async def kill(self, restart: bool = False) -> None:
-        await self._take_back()  # Jupyter says restart=False here even where it restarts
-        await super().kill(restart=restart)
+        await self._hand_to(self.pid)
 
     async def cleanup(self, restart: bool = False) -> None:
         """Give the environment back, unless the kernel is restarted in it."""
@@ -183,10 +167,9 @@ class RuntimedProvisioner(LocalProvisioner):
         """Take over a kernel that another process started and left: if it lives, it can be polled, signalled, shut down and restarted."""
         await super().load_provisioner_info(provisioner_info)
         env = provisioner_info.get("env")
-        self.lease, self._owner = None if env is None else decode(Env, env, "env"), 0
-        await self._hand_to(self.pid)
-        if self._owner and sys.platform != "win32":
-            self.process = cast(Any, Running(self._owner))
+        self.lease = None if env is None else decode(Env, env, "env")
+        if self.pid and await self._hand_to(self.pid) and sys.platform != "win32":
+            self.process = cast(Any, Running(self.pid))
 
     async def _kept(self) -> Optional[Env]:
         """The environment of the kernel that was there before, if it is there still."""
@@ -197,13 +180,15 @@ class RuntimedProvisioner(LocalProvisioner):
         return self.lease
 
     async def _acquire(self, label: str) -> Env:
+        # The session is for the time that the environment stays after the kernel: nobody else can know its name.
+        session, linger = (secrets.token_hex(16), self.linger) if self.on_restart == "keep" else (None, None)
         try:
             async with AsyncClient(autostart=self.autostart) as client:
-                env = await client.acquire(self.pool, wait=self.wait_time, label=label, progress=self._tell)
+                env = await client.acquire(self.pool, wait=self.wait_time, label=label, session=session, linger=linger, progress=self._tell)
         except RuntimedError as error:
             raise RuntimedError(told(error, self.pool, self.autostart), kind=error.kind) from error
         self.log.info("The kernel gets the environment %s (%s, after %.1f s).", env.id, env.source, env.waited_ms / 1000)
-        self.lease, self._owner = env, os.getpid()
+        self.lease = env
         return env
 
     def _tell(self, progress: Progress) -> None:
@@ -212,43 +197,35 @@ class RuntimedProvisioner(LocalProvisioner):
             self.log.info("The kernel waits for an environment of the pool %s: %s", self.pool, said)
         self._told = said
 
-    async def _hand_to(self, pid: Optional[int]) -> None:
-        """Have the lease, if there is one still, belong to that process."""
+    async def _hand_to(self, pid: Optional[int]) -> bool:
+        """Have the lease, if there is one still, belong to that process; whether it does."""
         if self.lease is None or pid is None:
-            return
+            return False
         try:
             async with AsyncClient() as client:
                 await client.adopt(self.lease, pid)
-            self._owner = pid
+            return True
         except RuntimedError as error:
             if error.kind == "unknown_env":
                 self.lease = None
             else:
                 self.log.warning("The lease of %s could not be handed to process %d: %s", self.lease.id, pid, error)
+            return False
 
-    async def _take_back(self) -> None:
-        """Before the kernel ends, and its lease with it."""
-        if self._owner != os.getpid() and self.on_restart == "keep":
-            await self._hand_to(os.getpid())
-
-    async def _give_back(self, client_type: type[AsyncClient] = AsyncClient) -> None:
+    async def _give_back(self) -> None:
         if self.lease is not None:
             owed.add(self.lease.id)
             self.lease = None
-        await self._settle(client_type)
+        await self._settle()
 
-    async def _settle(self, client_type: type[AsyncClient] = AsyncClient) -> None:
+    async def _settle(self) -> None:
         """End the leases that this process has no use for. One that no daemon hears of now is told to the next: a server lives long."""
         for id in list(owed):
             try:
-                async with client_type() as client:
+                async with AsyncClient() as client:
                     await client.release(id)
             except RuntimedError as error:
                 if error.kind != "unknown_env":  # that one has ended already, with its kernel
                     self.log.warning("The environment %s cannot be given back yet: %s", id, error)
                     return
             owed.discard(id)
-
-    def _is_dead(self) -> None:
-        """The restarter has given up. It lets go of the kernel without a cleanup."""
-        finish(self._give_back(BlockingClient))
