@@ -81,6 +81,20 @@ def test_where_runt_is_looked_for(folder: Path, monkeypatch: pytest.MonkeyPatch)
     assert find_runt() == str(folder / "path/runt")
 
 
+def test_the_runt_of_a_virtual_environment_goes_before_path(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / "venv"], check=True, timeout=50)
+    monkeypatch.setenv("PATH", str(script(folder / "path/runt", "").parent))
+    code = "from runtimed_client._start import find_runt; print(find_runt())"
+
+    def found() -> str:
+        env = {**os.environ, "PYTHONPATH": str(REPOSITORY / "clients/python/src")}
+        return subprocess.check_output([folder / "venv/bin/python", "-c", code], env=env, text=True, timeout=50).strip()
+
+    assert found() == str(folder / "path/runt")
+    own = script(folder / "venv/bin/runt", "")
+    assert found() == str(own)
+
+
 @both
 def test_how_runt_is_called(folder: Path, ask: Ask) -> None:
     runt = noting(folder)
@@ -145,7 +159,7 @@ def test_there_is_no_runt(folder: Path, ask: Ask) -> None:
     error = failure(ask, autostart=True)
     assert error.kind == "unreachable"
     assert str(folder / ".cache/runt/runtimed.sock") in error.message
-    assert "no runt on PATH or in ~/.local/bin" in error.message
+    assert "no runt beside this Python, on PATH or in ~/.local/bin" in error.message
     assert error.hint
     assert "install runtimed" in error.hint
     error = failure(ask, autostart=True, runt=folder / "nothing")

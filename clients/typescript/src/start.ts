@@ -1,7 +1,7 @@
 import { spawn } from "node:child_process";
-import { accessSync, constants, statSync } from "node:fs";
 import { homedir } from "node:os";
 import { delimiter, isAbsolute, join } from "node:path";
+import { binaryPackage, isProgram, packagedRunt, runtName } from "./binary.js";
 import { ConnectError } from "./errors.js";
 
 const limitMs = 30_000; // runt itself gives up after 10 s
@@ -10,25 +10,18 @@ const errorMark = "runt: error: ";
 const hintMark = "runt: hint: ";
 
 /**
- * The runt on PATH, else in ~/.local/bin, which not every PATH has. A relative folder does not count: anybody's file may
- * lie there.
+ * The runt that npm installed with this client, of the same version: the two were tested together, and what an app ships
+ * should not depend on the PATH that it happens to be started with. Else the one on PATH, else in ~/.local/bin, which not
+ * every PATH has. A relative folder does not count: anybody's file may lie there.
  */
 function findRunt(): string | undefined {
-  const name = process.platform === "win32" ? "runt.exe" : "runt";
+  const packaged = packagedRunt();
+  if (packaged) return packaged;
   const folders = [...(process.env.PATH ?? "").split(delimiter), join(homedir(), ".local", "bin")];
   return folders
     .filter((folder) => isAbsolute(folder))
-    .map((folder) => join(folder, name))
+    .map((folder) => join(folder, runtName))
     .find(isProgram);
-}
-
-function isProgram(path: string): boolean {
-  try {
-    accessSync(path, constants.X_OK);
-    return statSync(path).isFile();
-  } catch {
-    return false;
-  }
 }
 
 /**
@@ -43,7 +36,10 @@ export async function startDaemon(
     new ConnectError(nobody.kind, `${nobody.message}; ${problem}`, { hint, cause: nobody });
   if (!runt) {
     const hint = 'install runtimed, or say where its runt is: {autostart: true, runt: "/path/to/runt"}';
-    throw failed("there is no runt on PATH or in ~/.local/bin that could start one", hint);
+    throw failed(
+      `there is no runt in ${binaryPackage}, on PATH or in ~/.local/bin that could start one`,
+      hint,
+    );
   }
   const { problem, said, hint } = await run(runt, socket);
   if (!problem) return;

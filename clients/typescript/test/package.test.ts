@@ -24,7 +24,15 @@ test("the examples of the README compile for a strict user, and do what they say
       "daemon.info": { ...info, socket: daemon.path },
       "pool.status": { pools: [pool("uv", 3)] },
       "pool.watch": { pools: [pool("uv", 2), pool("conda", 0)] },
-      "pool.acquire": { ...acquired, env: { ...env, python } },
+      "pool.acquire": params.packages
+        ? {
+            ...acquired,
+            env: { ...env, needs: params.packages },
+            source: "extended",
+            added: [{ name: "tabulate", version: "0.9.0" }],
+            added_ms: 310,
+          }
+        : { ...acquired, env: { ...env, python } },
       "env.adopt": { env },
       "pool.release": {},
       "pool.flush": { removed: 1 },
@@ -59,10 +67,11 @@ test("the examples of the README compile for a strict user, and do what they say
   assert.deepEqual(outputs, [
     "/envs/uv-0123abcd runs print('hello')\n",
     "0.1.0 uv ready 3 undefined\nqueued first\nuv: 2, conda: 0\n",
+    "extended [ 'pandas', 'tabulate>=0.9' ]\ntabulate 0.9.0 310\n",
     "hand\n",
     "network no route\n",
   ]);
-  assert.equal(daemon.calls("pool.release").length, 1);
+  assert.equal(daemon.calls("pool.release").length, 2);
   assert.equal(daemon.calls("env.adopt")[0]?.params.owner_pid, process.pid);
 });
 

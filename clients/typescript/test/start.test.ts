@@ -113,7 +113,10 @@ test("nothing is started where somebody listens, or once a daemon was met", asyn
 test("what is wrong is said: no runt, none that runs, or what it said", async () => {
   const nobody = await fails({ autostart: true });
   assert.equal(nobody.kind, "unreachable");
-  assert.match(nobody.message, /runtimed\.sock: ENOENT; there is no runt on PATH or in ~\/\.local\/bin/);
+  assert.match(
+    nobody.message,
+    /runtimed\.sock: ENOENT; there is no runt in runtimed-bin-\w+-\w+, on PATH or in ~\/\.local\/bin/,
+  );
   assert.match(nobody.hint ?? "", /install runtimed/);
   const absent = await fails({ autostart: true, runt: join(home.path, "nothing") });
   assert.match(absent.message, /nothing cannot be run: ENOENT$/);

@@ -154,9 +154,10 @@ export const env = {
   packages: [{ name: "pip", version: "26.0" }],
   variables: { VIRTUAL_ENV: "/envs/uv-0123abcd", PYTHONHOME: null },
   path_prepend: ["/envs/uv-0123abcd/bin"],
+  needs: [],
 };
 
-export const acquired = { env, source: "ready", stale: false, waited_ms: 0 };
+export const acquired = { env, source: "ready", stale: false, waited_ms: 0, added: [], added_ms: 0 };
 
 export const info = {
   name: "runtimed",

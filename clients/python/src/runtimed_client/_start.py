@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import sysconfig
 from typing import Optional
 
 from ._errors import ConnectError
@@ -13,9 +14,13 @@ NO_WINDOW = getattr(subprocess, "CREATE_NO_WINDOW", 0)  # on Windows alone
 
 
 def find_runt() -> Optional[str]:
-    """The runt on PATH, else in ~/.local/bin, which not every PATH has. A relative folder does not count: anybody's file may lie there."""
+    """The runt that pip put beside this Python, activated or not: with runtimed-client[bin] it is of the version of this client.
+    Else the one on PATH, else where pip --user and others put it, which not every PATH has.
+
+    A relative folder does not count: anybody's file may lie there."""
     name = "runt.exe" if sys.platform == "win32" else "runt"
-    for folder in (*os.get_exec_path(), os.path.join(os.path.expanduser("~"), ".local", "bin")):
+    beside, user = sysconfig.get_path("scripts"), sysconfig.get_path("scripts", f"{os.name}_user")
+    for folder in (beside, *os.get_exec_path(), user, os.path.join(os.path.expanduser("~"), ".local", "bin")):
         path = os.path.join(folder, name)
         if os.path.isabs(folder) and os.path.isfile(path) and os.access(path, os.X_OK):
             return path
@@ -27,9 +32,9 @@ def start_daemon(nobody: ConnectError, socket: Optional[str], runt: Optional[str
     program = runt or find_runt()
     if not program:
         raise ConnectError(
-            f"{nobody.message}; there is no runt on PATH or in ~/.local/bin that could start one",
+            f"{nobody.message}; there is no runt beside this Python, on PATH or in ~/.local/bin that could start one",
             kind=nobody.kind,
-            hint='install runtimed, or say where its runt is: Client(autostart=True, runt="/path/to/runt")',
+            hint='install runtimed, as runtimed-client[bin] does, or say where its runt is: Client(autostart=True, runt="/path/to/runt")',
         )
     problem, hint = "", "see for yourself with: runt daemon start"
     try:

@@ -1,0 +1,93 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+)
+
+// common is what every package holds or says.
+type common struct {
+	version string
+	readme  []byte
+	license []byte
+	notices []byte // the licences of what is linked in
+	logo    []byte // of the kernels
+}
+
+func readCommon(root, version string) (*common, error) {
+	c := &common{version: version}
+	var err error
+	if c.readme, err = os.ReadFile(filepath.Join(root, "packaging", "README.bin.md")); err != nil {
+		return nil, err
+	}
+	if c.license, err = os.ReadFile(filepath.Join(root, "LICENSE")); err != nil {
+		return nil, err
+	}
+	if c.logo, err = os.ReadFile(filepath.Join(root, "cmd", "runt", "kernel_logo.svg")); err != nil {
+		return nil, err
+	}
+	notices := exec.Command("sh", "packaging/notices.sh")
+	notices.Dir, notices.Stderr = root, os.Stderr
+	if c.notices, err = notices.Output(); err != nil {
+		return nil, fmt.Errorf("packaging/notices.sh: %w", err)
+	}
+	return c, nil
+}
+
+// readVersion is that of the clients, which the programs in the packages tell too. It is written in three places, because the tools of
+// each language read their own; they must agree, since a client asks for the programs of exactly its version.
+func readVersion(root string) (string, error) {
+	text, err := os.ReadFile(filepath.Join(root, "clients/typescript/package.json"))
+	if err != nil {
+		return "", err
+	}
+	var manifest struct{ Version string }
+	if err := json.Unmarshal(text, &manifest); err != nil {
+		return "", fmt.Errorf("clients/typescript/package.json: %w", err)
+	}
+	version := manifest.Version
+	if !regexp.MustCompile(`^\d+\.\d+\.\d+$`).MatchString(version) {
+		return "", fmt.Errorf("clients/typescript/package.json: version %q is not X.Y.Z, the one form that pip and npm write alike", version)
+	}
+	for path, line := range map[string]string{
+		"clients/python/src/runtimed_client/_wire.py": fmt.Sprintf("VERSION = %q", version),
+		"clients/python/pyproject.toml":               fmt.Sprintf(`bin = ["%s==%s"]`, binName, version),
+	} {
+		text, err := os.ReadFile(filepath.Join(root, path))
+		if err != nil {
+			return "", err
+		}
+		if !strings.Contains("\n"+string(text), "\n"+line+"\n") {
+			return "", fmt.Errorf("%s has no line %s, and clients/typescript/package.json is of version %s: give them one version", path, line, version)
+		}
+	}
+	return version, nil
+}
+
+// buildArgs are those of .goreleaser.yaml.
+func buildArgs(version string) []string {
+	return []string{"-trimpath", "-buildvcs=false", "-ldflags", "-s -w -X runtimed/rpc.buildVersion=" + version}
+}
+
+func build(root string, p platform, version, bin string) error {
+	args := append([]string{"build", "-o", bin + string(filepath.Separator)}, buildArgs(version)...)
+	return command(root, []string{
+		"CGO_ENABLED=0", "GOOS=" + p.os, "GOARCH=" + p.arch,
+		"GOFLAGS=", "GOEXPERIMENT=", "GOAMD64=v1", "GOARM64=v8.0", // whatever this machine is set to
+	}, "go", append(args, "./cmd/runt", "./cmd/runtimed")...)
+}
+
+func command(dir string, env []string, name string, args ...string) error {
+	c := exec.Command(name, args...)
+	c.Dir, c.Env = dir, append(os.Environ(), env...)
+	c.Stdout, c.Stderr = os.Stderr, os.Stderr
+	if err := c.Run(); err != nil {
+		return fmt.Errorf("%s %s: %w", name, strings.Join(args, " "), err)
+	}
+	return nil
+}

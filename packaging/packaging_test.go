@@ -1,0 +1,268 @@
+package main
+
+import (
+	"archive/tar"
+	"archive/zip"
+	"bytes"
+	"compress/gzip"
+	"encoding/json"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestEveryPackageHasOneVersion(t *testing.T) {
+	version, err := readVersion("..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if args := strings.Join(buildArgs(version), " "); !strings.HasSuffix(args, "-X runtimed/rpc.buildVersion="+version) {
+		t.Errorf("the programs are built with %s, and would tell another version than %s", args, version)
+	}
+}
+
+func TestAVersionThatDiffersIsRefused(t *testing.T) {
+	root := t.TempDir()
+	for _, path := range []string{"clients/typescript/package.json", "clients/python/pyproject.toml", "clients/python/src/runtimed_client/_wire.py"} {
+		text := must(os.ReadFile(filepath.Join("..", path)))(t)
+		if strings.HasSuffix(path, "toml") {
+			text = bytes.Replace(text, []byte(binName+"=="), []byte(binName+"==9"), 1)
+		}
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(root, path)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(root, path), text, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := readVersion(root); err == nil || !strings.Contains(err.Error(), "give them one version") {
+		t.Error(err)
+	}
+}
+
+func TestThePackagesHoldWhatGoreleaserBuilds(t *testing.T) {
+	text := string(must(os.ReadFile("../.goreleaser.yaml"))(t))
+	args := buildArgs("{{ .Version }}")
+	for _, line := range []string{"flags: [" + strings.Join(args[:2], ", ") + "]", "ldflags: " + args[3], "env: [CGO_ENABLED=0]"} {
+		if !strings.Contains(text, line) {
+			t.Errorf(".goreleaser.yaml does not say %s", line)
+		}
+	}
+	for _, p := range platforms {
+		if !strings.Contains(text, "- "+p.os+"_"+p.arch+"\n") {
+			t.Errorf(".goreleaser.yaml builds nothing for %s", p)
+		}
+	}
+}
+
+func TestTheClientsKnowThePackagesOfEveryPlatform(t *testing.T) {
+	text := string(must(os.ReadFile("../clients/typescript/src/binary.ts"))(t))
+	known := regexp.MustCompile(`"(`+binName+`-\w+-\w+)"`).FindAllString(text, -1)
+	var names []string
+	for _, p := range platforms {
+		names = append(names, `"`+p.npmName()+`"`)
+	}
+	slices.Sort(names)
+	if !slices.Equal(known, names) {
+		t.Errorf("binary.ts knows %v, and there are %v", known, names)
+	}
+}
+
+func TestAWheelHoldsBothProgramsAndTheKernels(t *testing.T) {
+	for _, p := range platforms {
+		data := must(makeWheel(p, standIn(), standInPrograms(p)))(t)
+		if again := must(makeWheel(p, standIn(), standInPrograms(p)))(t); !bytes.Equal(data, again) {
+			t.Errorf("%s: the same programs made two different wheels", p)
+		}
+		z := must(zip.NewReader(bytes.NewReader(data), int64(len(data))))(t)
+		const prefix = "runtimed_bin-1.2.3.data/"
+		for _, name := range p.programNames() {
+			f := must(z.Open(prefix + "scripts/" + name))(t)
+			if mode := must(f.Stat())(t).Mode(); mode != 0o755 {
+				t.Errorf("%s: %s has the mode %v", p, name, mode)
+			}
+		}
+		for _, pool := range []string{"uv", "conda"} {
+			dir := prefix + "data/share/jupyter/kernels/runtimed-" + pool
+			var spec struct {
+				Argv     []string
+				Metadata struct{ Debugger bool }
+			}
+			if err := json.NewDecoder(must(z.Open(dir + "/kernel.json"))(t)).Decode(&spec); err != nil {
+				t.Fatal(err)
+			}
+			slashed := strings.ReplaceAll(spec.Argv[0], `\`, "/")
+			runt := filepath.Clean(strings.Replace(slashed, "{resource_dir}", "/v/share/jupyter/kernels/runtimed-"+pool, 1))
+			want := "/v/bin/runt"
+			if p.os == "windows" {
+				want = "/v/Scripts/runt.exe"
+			}
+			if runt != want || !slices.Contains(spec.Argv, pool) || !spec.Metadata.Debugger {
+				t.Errorf("%s: the kernel starts %s with %q", p, runt, spec.Argv)
+			}
+			must(z.Open(dir + "/logo-svg.svg"))(t)
+		}
+	}
+}
+
+func TestTheNpmPackages(t *testing.T) {
+	for _, p := range platforms {
+		data := must(makePlatformTarball(p, standIn(), standInPrograms(p)))(t)
+		if again := must(makePlatformTarball(p, standIn(), standInPrograms(p)))(t); !bytes.Equal(data, again) {
+			t.Errorf("%s: the same programs made two different tarballs", p)
+		}
+		files, modes := untarred(t, data)
+		var manifest struct {
+			Name, Version string
+			OS, CPU       []string
+		}
+		if err := json.Unmarshal(files["package/package.json"], &manifest); err != nil {
+			t.Fatal(err)
+		}
+		if manifest.Name+"@"+manifest.Version != p.npmName()+"@1.2.3" || manifest.OS[0] != p.npmOS || manifest.CPU[0] != p.npmArch {
+			t.Errorf("%s: %s", p, files["package/package.json"])
+		}
+		for _, name := range p.programNames() {
+			if modes["package/bin/"+name] != 0o755 {
+				t.Errorf("%s: %s has the mode %o", p, name, modes["package/bin/"+name])
+			}
+		}
+	}
+}
+
+func TestOnlyThePublishedClientNeedsThePrograms(t *testing.T) {
+	developed := must(os.ReadFile("../clients/typescript/package.json"))(t)
+	if bytes.Contains(developed, []byte("optionalDependencies")) {
+		t.Error("npm ci cannot fetch optionalDependencies that nobody has published")
+	}
+	compiled := t.TempDir()
+	if err := os.WriteFile(filepath.Join(compiled, "runt.js"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	files, modes := untarred(t, must(makeClientTarball("../clients/typescript", compiled, standIn()))(t))
+	var manifest clientManifest
+	if err := json.Unmarshal(files["package/package.json"], &manifest); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range platforms {
+		if manifest.OptionalDependencies[p.npmName()] != "1.2.3" {
+			t.Errorf("it does not need %s: %v", p.npmName(), manifest.OptionalDependencies)
+		}
+	}
+	if modes["package/"+manifest.Bin["runt"]] != 0o755 || manifest.Scripts != nil || manifest.DevDependencies != nil {
+		t.Errorf("%s\n%v", files["package/package.json"], modes)
+	}
+	if types := bytes.Index(files["package/package.json"], []byte(`"types"`)); types < 0 || types > bytes.Index(files["package/package.json"], []byte(`"default"`)) {
+		t.Error("types must come first, or TypeScript does not see them")
+	}
+}
+
+func TestAProgramOfAnotherPlatformIsRefused(t *testing.T) {
+	t.Parallel()
+	source := filepath.Join(t.TempDir(), "main.go")
+	if err := os.WriteFile(source, []byte("package main\n\nfunc main() {}\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	// The others take a minute to compile for, where that was never done.
+	built := must(choose("linux/" + runtime.GOARCH + ",darwin/arm64,windows/amd64"))(t)
+	for _, p := range built {
+		path := filepath.Join(t.TempDir(), "program")
+		if err := command(filepath.Dir(source), []string{"CGO_ENABLED=0", "GOOS=" + p.os, "GOARCH=" + p.arch}, "go", "build", "-o", path, source); err != nil {
+			t.Fatal(err)
+		}
+		for _, other := range platforms {
+			if err := checkProgram(other, path); (err == nil) != (other.String() == p.String()) {
+				t.Errorf("a program for %s, as one for %s: %v", p, other, err)
+			}
+		}
+	}
+	if runtime.GOOS == "linux" {
+		host := must(choose("host"))(t)[0]
+		if err := checkProgram(host, must(exec.LookPath("sh"))(t)); err == nil || !strings.Contains(err.Error(), "not static") {
+			t.Errorf("a dynamic program: %v", err)
+		}
+	}
+}
+
+// The rules of tags are pip's: each of these machines must be given the one wheel that runs on it.
+func TestPipTakesTheWheelOfItsPlatform(t *testing.T) {
+	t.Parallel()
+	base := t.TempDir()
+	if out, err := exec.Command("python3", "-m", "venv", filepath.Join(base, "v")).CombinedOutput(); err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatalf("%v: %s", err, out)
+		}
+		t.Skip("there is no python3 with venv and pip")
+	}
+	for _, p := range platforms {
+		data := must(makeWheel(p, standIn(), standInPrograms(p)))(t)
+		if err := write(base, wheelName(p, "1.2.3"), data); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for tag, want := range map[string]string{
+		"manylinux2014_x86_64": "manylinux2014_x86_64", "manylinux_2_17_x86_64": "manylinux2014_x86_64", "musllinux_1_1_x86_64": "manylinux2014_x86_64",
+		"manylinux_2_17_aarch64": "manylinux2014_aarch64", "musllinux_1_1_aarch64": "manylinux2014_aarch64",
+		"macosx_12_0_x86_64": "macosx_12_0_x86_64", "macosx_15_0_arm64": "macosx_12_0_arm64", "macosx_11_0_arm64": "",
+		"win_amd64": "win_amd64", "win_arm64": "win_arm64", "manylinux_2_17_i686": "",
+	} {
+		got := filepath.Join(base, tag)
+		cmd := exec.Command(filepath.Join(base, "v/bin/python"), "-m", "pip", "download", "--no-index", "--find-links", base, "--only-binary", ":all:",
+			"--platform", tag, "--dest", got, binName)
+		cmd.Env = append(os.Environ(), "PIP_FIND_LINKS=")
+		out, err := cmd.CombinedOutput()
+		if want == "" {
+			if err == nil {
+				t.Errorf("pip has a wheel for %s, on which it does not run: %s", tag, out)
+			}
+			continue
+		}
+		found, _ := filepath.Glob(filepath.Join(got, "*"+want+"*.whl"))
+		if err != nil || len(found) != 1 {
+			t.Errorf("pip found %v for %s: %v: %s", found, tag, err, out)
+		}
+	}
+}
+
+func standIn() *common {
+	return &common{version: "1.2.3", readme: []byte("read me\n"), license: []byte("a licence\n"), notices: []byte("others'\n"), logo: []byte("<svg/>\n")}
+}
+
+func standInPrograms(p platform) []file {
+	var programs []file
+	for _, name := range p.programNames() {
+		programs = append(programs, file{name, []byte(name + " for " + p.String()), true})
+	}
+	return programs
+}
+
+func untarred(t *testing.T, data []byte) (files map[string][]byte, modes map[string]int64) {
+	files, modes = map[string][]byte{}, map[string]int64{}
+	r := tar.NewReader(must(gzip.NewReader(bytes.NewReader(data)))(t))
+	for {
+		h, err := r.Next()
+		if err == io.EOF {
+			return files, modes
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		files[h.Name], modes[h.Name] = must(io.ReadAll(r))(t), h.Mode
+	}
+}
+
+func must[T any](v T, err error) func(*testing.T) T {
+	return func(t *testing.T) T {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+}
