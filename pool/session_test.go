@@ -148,6 +148,30 @@ func TestASessionGoesToOneOfSeveralThatAskAtOnce(t *testing.T) {
 	})
 }
 
+func TestASessionGetsWhatItsNeedsWereAddedTo(t *testing.T) {
+	inBubble(t, sized(1), func(w *world) {
+		r := inSession(1, "nb")
+		r.Needs = Needs{Packages: []string{"pandas"}}
+		first := w.mustGet(r)
+		w.p.end(1)
+		if plain := w.mustGet(inSession(2, "nb")); plain.Resumed {
+			t.Errorf("without needs it is %+v", plain)
+		}
+		w.p.end(2)
+		w.crash()
+		w.start()
+		r.Owner = ownerNo(3)
+		if again := w.mustGet(r); !again.Resumed || again.Env.ID != first.Env.ID {
+			t.Errorf("%+v", again)
+		}
+		given := inSession(4, "nb")
+		given.Needs = Needs{Packages: []string{"ipykernel"}} // which the pool has by itself
+		if got := w.mustGet(given); !got.Resumed {
+			t.Errorf("%+v", got)
+		}
+	})
+}
+
 func TestARetryOfWhoResumedGetsTheSame(t *testing.T) {
 	inBubble(t, sized(1), func(w *world) {
 		first := w.mustGet(inSession(1, "nb"))

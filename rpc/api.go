@@ -57,7 +57,7 @@ const (
 	MaxLabel       = 256 // of a label, a key or a session
 	MaxLinger      = time.Hour
 	DefaultLinger  = 60 * time.Second // with a session
-	MaxNeeds       = 64 << 10 // packages, requirements and script of one acquire together
+	MaxNeeds       = 64 << 10         // packages, requirements and script of one acquire together
 )
 
 // None is the params of a method that takes none, and the result of one that has nothing to tell.

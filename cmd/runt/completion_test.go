@@ -37,7 +37,7 @@ func TestTheWordsOfACommandCompleteIt(t *testing.T) {
 		{[]string{"help", "e"}, "env exit-codes environment"},
 		{[]string{"help", "--json", "pool", "r"}, "release"},
 		{[]string{"help", "exit-codes", ""}, ""},
-		{[]string{"pool", "acquire", "--"}, "--help --json --version --pool --wait --no-start --owner-pid --label"},
+		{[]string{"pool", "acquire", "--"}, "--help --json --version --pool --wait --no-start --with --with-requirements --python --owner-pid --label"},
 		{[]string{"daemon", "start", "--a"}, ""}, // hidden
 		{[]string{"env", "list", "--state", "re"}, "ready removing"},
 		{[]string{"env", "list", "--state=w"}, "--state=warming"},

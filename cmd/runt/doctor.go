@@ -65,7 +65,7 @@ func (c *doctorCmd) Run(a *app) error {
 	if a.ctx.Err() != nil {
 		return a.ctx.Err()
 	}
-	list := slices.Concat([]finding{programs, daemon, service, pools}, rest)
+	list := slices.Concat([]finding{programs, daemon, service, pools}, a.lookKernelspecs(), rest)
 	bad := slices.ContainsFunc(list, func(f finding) bool { return f.Status == rpc.CheckProblem })
 	if a.json {
 		if err := a.encode(struct {

@@ -58,7 +58,7 @@ var variables = []entry{
 	{Name: "RUNTIMED_LOG_LEVEL", Flag: "--log-level LEVEL", Text: "log_level: debug, info, warn or error"},
 	{Name: "RUNTIMED_UV_POOL_SIZE", Flag: "--uv-pool-size N", Text: "pools.uv.size: environments kept ready; 0 turns the pool off"},
 	{Name: "RUNTIMED_CONDA_POOL_SIZE", Flag: "--conda-pool-size N", Text: "pools.conda.size: the same for the pool conda"},
-	{Name: "RUNTIMED_NO_START", Flag: "--no-start", Text: "not empty: neither runt pool acquire and runt run nor clients with autostart start a daemon"},
+	{Name: "RUNTIMED_NO_START", Flag: "--no-start", Text: "not empty: neither runt pool acquire, runt run and runt kernel nor clients with autostart start a daemon"},
 }
 
 // otherVariables are everybody's, and ours too.
@@ -147,7 +147,11 @@ var examples = []struct{ line, text string }{
 	{"runt pool release uv-2e17bf8f", "Give one back before that."},
 	{"runt pool watch --json", "A line for each change, for a program."},
 	{`runt run -- python -c 'print("hello")'`, "A command in an environment of its own, which ends with it."},
+	{"runt run --with pandas --python 3.12 -- python", "With a package, and a Python, that the pool does not have."},
+	{"runt run script.py --fast", "A script, with what its own metadata (PEP 723) ask for; --fast is the script's."},
 	{"runt run --pool science --wait 5m -- jupyter lab", "The same, from another pool, with patience."},
+	{"runt kernelspec install", "Have every notebook front-end offer the warm kernels."},
+	{"runt kernelspec install --pool science --on-restart fresh", "One that begins with a fresh environment each time."},
 	{"runt env list --state leased", "Who has what."},
 	{"runt env gc --dry-run", "What nobody needs any more."},
 	{"runt daemon logs -f", "Follow the log."},

@@ -23,6 +23,8 @@ type cli struct {
 	Pool       poolCmd       `cmd:"" help:"Ask about pools, take environments from them and give them back."`
 	Env        envCmd        `cmd:"" help:"List environments and clean up what nobody needs."`
 	Run        runCmd        `cmd:"" help:"Run a command in an environment of its own."`
+	Kernel     kernelCmd     `cmd:"" help:"Be a notebook's kernel; a front-end starts it."`
+	Kernelspec kernelspecCmd `cmd:"" help:"Put the warm kernels on the list of notebook front-ends, and take them off."`
 	Daemon     daemonCmd     `cmd:"" help:"Start, stop and look at the daemon."`
 	Service    serviceCmd    `cmd:"" help:"Have the daemon start at login."`
 	Doctor     doctorCmd     `cmd:"" help:"Look for what is wrong, and say what to do."`
@@ -39,6 +41,7 @@ type cli struct {
 // app is what every command gets.
 type app struct {
 	ctx    context.Context // ends with the first SIGINT or SIGTERM
+	apart  bool            // SIGINT is for a cell, and none of our children is to end by it
 	env    func(string) string
 	stdin  io.Reader
 	stdout *answerWriter
@@ -59,7 +62,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
 	if err == nil && a.stdout.err != nil {
 		err = fmt.Errorf("writing the answer: %w", a.stdout.err)
 	}
-	if ctx.Err() != nil && err != nil && !errors.Is(err, errEnough) {
+	if a.ctx.Err() != nil && err != nil && !errors.Is(err, errEnough) {
 		err = &failure{code: exitInterrupted, message: "interrupted"}
 	}
 	return a.report(err)

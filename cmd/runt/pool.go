@@ -71,13 +71,14 @@ func (a *app) take(f takeFlags, params rpc.AcquireParams, wait time.Duration) (c
 	raw, err = a.call(c, rpc.MethodAcquire, params, wait)
 	if err != nil {
 		c.Close()
-		return nil, nil, err
+		return nil, nil, orOlder(err)
 	}
 	return c, raw, nil
 }
 
 type poolAcquireCmd struct {
 	takeFlags `embed:""`
+	needFlags `embed:""`
 	OwnerPID  *int    `name:"owner-pid" placeholder:"PID" help:"Lease it to this process (default: the calling shell). The lease ends with it."`
 	Label     *string `placeholder:"TEXT" help:"A note that 'runt env list' shows."`
 }
@@ -85,6 +86,9 @@ type poolAcquireCmd struct {
 func (c *poolAcquireCmd) Run(a *app) error {
 	params, wait := c.params()
 	params.OwnerPID, params.Label = c.OwnerPID, c.Label
+	if err := c.addTo(a, &params); err != nil {
+		return err
+	}
 	if params.OwnerPID == nil {
 		pid, err := callingShell()
 		if err != nil {
@@ -107,6 +111,7 @@ func (c *poolAcquireCmd) Run(a *app) error {
 		if r.Stale {
 			fmt.Fprintln(a.stderr, "runt: note: it has the packages of an earlier configuration; see why with: runt pool status")
 		}
+		a.tellAdded(r)
 		fmt.Fprintln(a.stdout, r.Env.Python)
 	})
 	if a.stdout.err != nil { // nobody will ever know of it

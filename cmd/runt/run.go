@@ -13,11 +13,13 @@ import (
 
 type runCmd struct {
 	takeFlags `embed:""`
-	Command   []string `arg:"" passthrough:"" placeholder:"CMD" help:"The command and its arguments."`
+	needFlags `embed:""`
+	Command   []string `arg:"" passthrough:"" placeholder:"CMD" help:"The command and its arguments, or a script: a file that ends with .py."`
 }
 
 func (runCmd) Help() string {
-	return "runt becomes the command: the environment is its own, and ends with it."
+	return "runt becomes the command: the environment is its own, and ends with it. A script is run by the environment's Python, which has " +
+		"what the script itself says that it needs (PEP 723)."
 }
 
 func (c *runCmd) Run(a *app) error {
@@ -32,6 +34,15 @@ func (c *runCmd) Run(a *app) error {
 	if label := filepath.Base(argv[0]); len(label) <= rpc.MaxLabel && label == printable(label) {
 		params.Label = &label
 	}
+	if err := c.addTo(a, &params); err != nil {
+		return err
+	}
+	script, isScript := scriptOf(argv)
+	if isScript {
+		if err := askScript(script, &params); err != nil {
+			return err
+		}
+	}
 	client, raw, err := a.take(c.takeFlags, params, wait)
 	if err != nil {
 		return err
@@ -41,7 +52,14 @@ func (c *runCmd) Run(a *app) error {
 	if err := json.Unmarshal(raw, &r); err != nil {
 		return failed("the daemon's answer has another shape than this runt expects")
 	}
+	a.tellAdded(r)
 	environ := activated(os.Environ(), r.Env)
+	if isScript {
+		if strings.HasPrefix(script, "-") {
+			argv[0] = "." + string(filepath.Separator) + script // else it were an option of Python's
+		}
+		argv = append([]string{r.Env.Python}, argv...)
+	}
 	program, err := lookUp(argv[0], value(environ, "PATH"))
 	if err == nil {
 		if a.ctx.Err() != nil {

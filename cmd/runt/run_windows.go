@@ -19,6 +19,7 @@ func become(program string, argv, environ []string) error {
 	cmd := exec.Command(program, argv[1:]...)
 	cmd.Env = environ
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	handOn(cmd, environ)
 	err := cmd.Run()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {

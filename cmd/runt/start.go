@@ -33,6 +33,9 @@ func (a *app) connectOrStart(p *progress) (*rpc.Client, error) {
 	var said strings.Builder
 	cmd := exec.CommandContext(a.ctx, self, "daemon", "start", "--auto")
 	cmd.Stderr = &said
+	if a.apart {
+		cmd.SysProcAttr = detached()
+	}
 	if err := cmd.Run(); err != nil {
 		f := failure{code: max(1, cmd.ProcessState.ExitCode())}.says("starting the daemon: %v", err)
 		f.quote("runt", said.String())

@@ -174,11 +174,11 @@ func TestTheDoctorNamesEachBreak(t *testing.T) {
 		},
 		"a Python that is not there": {
 			func(h *house) { h.configure(quickly + "1\npython = \"/nowhere/python\"\n") },
-			[]sick{{"python", rpc.CheckProblem, []string{"uv: /nowhere/python, which the pool's python names, is no Python"}}},
+			[]sick{{"python", rpc.CheckProblem, []string{"uv: /nowhere/python, which was asked for, is no Python"}}},
 		},
 		"a Python that is too old": {
 			func(h *house) { h.configure(quickly + "1\npython = \"3.6\"\n") },
-			[]sick{{"python", rpc.CheckProblem, []string{"needs Python >= 3.9, and the pool's python is 3.6"}}},
+			[]sick{{"python", rpc.CheckProblem, []string{"needs Python >= 3.9, and 3.6 was asked for"}}},
 		},
 		"an index that refuses": {
 			func(h *house) {

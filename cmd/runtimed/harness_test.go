@@ -24,8 +24,15 @@ func TestMain(m *testing.M) {
 	if os.Getenv(beDaemon) != "" {
 		os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	for _, f := range atEnd {
+		f()
+	}
+	os.Exit(code)
 }
+
+// atEnd clears away what tests share.
+var atEnd []func()
 
 // house is a HOME with at most one daemon, and nothing of the machine's user in it.
 type house struct {

@@ -1,0 +1,74 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"runtimed/rpc"
+)
+
+func TestTheUsersDataDirectoryIsWhereJupyterHasIt(t *testing.T) {
+	home := map[string]string{"HOME": "/home/ada", "USERPROFILE": `/Users/ada`}
+	for _, c := range []struct {
+		goos string
+		vars map[string]string
+		want string
+	}{
+		{"linux", nil, "/home/ada/.local/share/jupyter"},
+		{"linux", map[string]string{"XDG_DATA_HOME": "/data"}, "/data/jupyter"},
+		{"linux", map[string]string{"XDG_DATA_HOME": "data"}, "data/jupyter"}, // as Jupyter takes it
+		{"linux", map[string]string{"JUPYTER_PLATFORM_DIRS": "1"}, "/home/ada/.local/share/jupyter"},
+		{"linux", map[string]string{"JUPYTER_DATA_DIR": "/mine", "XDG_DATA_HOME": "/data"}, "/mine"},
+		{"linux", map[string]string{"HOME": ""}, ""},
+		{"darwin", nil, "/home/ada/Library/Jupyter"},
+		{"darwin", map[string]string{"XDG_DATA_HOME": "/data"}, "/home/ada/Library/Jupyter"},
+		{"darwin", map[string]string{"JUPYTER_PLATFORM_DIRS": "true"}, "/home/ada/Library/Application Support/jupyter"},
+		{"darwin", map[string]string{"JUPYTER_PLATFORM_DIRS": "false"}, "/home/ada/Library/Jupyter"},
+		{"darwin", map[string]string{"JUPYTER_DATA_DIR": "/mine"}, "/mine"},
+		{"windows", map[string]string{"APPDATA": "/Users/ada/AppData/Roaming"}, "/Users/ada/AppData/Roaming/jupyter"},
+		{"windows", nil, "/Users/ada/.jupyter/data"},
+		{"windows", map[string]string{"JUPYTER_PLATFORM_DIRS": "1", "LOCALAPPDATA": "/local", "APPDATA": "/roaming"}, "/local/jupyter"},
+		{"windows", map[string]string{"USERPROFILE": ""}, ""},
+	} {
+		env := func(name string) string {
+			if v, ok := c.vars[name]; ok {
+				return v
+			}
+			return home[name]
+		}
+		if got := filepath.ToSlash(jupyterData(c.goos, env)); got != c.want {
+			t.Errorf("%s %v: %s, not %s", c.goos, c.vars, got, c.want)
+		}
+	}
+}
+
+func TestASessionNamesAConnectionFileInTheBytesThereAre(t *testing.T) {
+	long := "/run/" + strings.Repeat("é", 200) + "/kernel-1.json"
+	seen := map[string]bool{}
+	for _, file := range []string{"/run/kernel-1.json", "/run/kernel-2.json", long, long + "x", "/run/a\nb.json", "/run/a\tb.json", "/run/a b.json", "/run/\xff.json", ""} {
+		s := sessionOf(file)
+		params := rpc.AcquireParams{Session: &s}
+		if err := params.Validate(); err != nil || seen[s] {
+			t.Errorf("%q: %q: %v", file, s, err)
+		}
+		seen[s] = true
+	}
+	if s := sessionOf("/run/kernel-1.json"); s != "jupyter /run/kernel-1.json" {
+		t.Error(s)
+	}
+}
+
+func TestTheLabelOfAKernelIsItsNotebook(t *testing.T) {
+	for name, want := range map[string]string{
+		"work/first.ipynb": "work/first.ipynb", "": "kernel-1.json", "a\x1b[2J": "kernel-1.json", strings.Repeat("x", 257): "kernel-1.json",
+	} {
+		if got := kernelLabel("/run/kernel-1.json", func(string) string { return name }); got != want {
+			t.Errorf("%q: %q", name, got)
+		}
+	}
+	if got := kernelLabel("/run/"+strings.Repeat("x", 257), os.Getenv); got != "kernel" {
+		t.Error(got)
+	}
+}

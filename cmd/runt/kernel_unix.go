@@ -1,0 +1,26 @@
+//go:build unix
+
+package main
+
+import (
+	"context"
+	"os"
+	"strconv"
+	"time"
+)
+
+// parentGone returns once the process that started us has ended, or with ctx. parent is its number; where another one did (a shell in
+// between), only the end of that can be seen.
+func parentGone(ctx context.Context, parent string) {
+	first := os.Getppid()
+	if pid, err := strconv.Atoi(parent); err == nil && pid != first && first == 1 {
+		return
+	}
+	for os.Getppid() == first {
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+			return
+		}
+	}
+}

@@ -1,0 +1,232 @@
+package main
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"runtimed/config"
+	"runtimed/rpc"
+)
+
+type kernelspecCmd struct {
+	Install kernelspecInstallCmd `cmd:"" help:"Put the warm kernels on the list of every notebook front-end."`
+	Remove  kernelspecRemoveCmd  `cmd:"" help:"Take them off it again; what others have put there stays."`
+	List    kernelspecListCmd    `cmd:"" help:"Print which there are, and whether their runt is."`
+}
+
+// specFilter is what all three share.
+type specFilter struct {
+	Pool *string `placeholder:"NAME" complete:"pools" help:"The kernel of this pool only."`
+	Name *string `placeholder:"NAME" help:"The kernel of this name only (default: runtimed- and the pool's name)."`
+}
+
+func (f *specFilter) Validate() error {
+	if f.Name != nil && !kernelName.MatchString(*f.Name) {
+		return fmt.Errorf("--name may have letters, digits, -, . and _, got %q", *f.Name)
+	}
+	return nil
+}
+
+// wants says whether a kernelspec of ours is meant.
+func (f *specFilter) wants(s kernelspec) bool {
+	return (f.Name == nil || strings.EqualFold(s.Name, *f.Name)) && (f.Pool == nil || s.Pool == *f.Pool)
+}
+
+type kernelspecInstallCmd struct {
+	specFilter `embed:""`
+	specPlace  `embed:""`
+	OnRestart  string `enum:"keep,fresh" default:"keep" help:"keep: a kernel that is restarted finds its environment again. fresh: it gets another."`
+}
+
+func (kernelspecInstallCmd) Help() string {
+	return "JupyterLab, Notebook, VS Code, nbclient, papermill and whatever else reads kernelspecs then offer 'Python (warm uv)', and one like it " +
+		"for every other pool that is not off. Doing it again brings them up to date."
+}
+
+func (c *kernelspecInstallCmd) Run(a *app) error {
+	dir, err := c.dir(a)
+	if err != nil {
+		return err
+	}
+	pools, err := c.pools(a)
+	if err != nil {
+		return err
+	}
+	if c.Name != nil && len(pools) > 1 {
+		return failure{code: exitUsage}.says("--name is for one kernel, and there are %d pools", len(pools)).withHint("say which with --pool")
+	}
+	runt, why, err := a.lastingRunt()
+	if err != nil {
+		return err
+	}
+	if why != "" {
+		a.note("the kernels start %s, and that place may not last: %s", runt, why)
+		a.hint("install runt in a place that lasts, and do this again from there")
+	}
+	type installed struct {
+		kernelspec
+		Changed bool `json:"changed"`
+	}
+	list := []installed{}
+	for _, pool := range pools {
+		name := "runtimed-" + pool
+		if c.Name != nil {
+			name = strings.ToLower(*c.Name)
+		}
+		s := newKernelspec(filepath.Join(dir, name), pool, runt, c.OnRestart)
+		changed, err := s.install()
+		if err != nil {
+			return err
+		}
+		list = append(list, installed{s, changed})
+	}
+	if a.json {
+		return a.encode(map[string]any{"kernelspecs": list})
+	}
+	for _, s := range list {
+		done := "up to date"
+		if s.Changed {
+			done = "installed"
+		}
+		fmt.Fprintf(a.stdout, "%s: %s, as %s\n", done, s.DisplayName, printable(s.Path))
+	}
+	return nil
+}
+
+// pools are those that get a kernel: what the daemon says, else what the configuration does.
+func (c *kernelspecInstallCmd) pools(a *app) ([]string, error) {
+	var on, all []string
+	add := func(name string, size int) {
+		if all = append(all, name); size > 0 {
+			on = append(on, name)
+		}
+	}
+	status, err := a.poolsNow()
+	for _, p := range status.Pools {
+		add(p.Name, p.Target)
+	}
+	if err != nil {
+		if rpc.KindOf(err) != rpc.KindUnreachable {
+			return nil, err
+		}
+		cfg, err := config.Load(config.Flags{}, a.env)
+		if err != nil {
+			return nil, err
+		}
+		for _, p := range cfg.Pools {
+			add(p.Name, p.Size)
+		}
+	}
+	switch {
+	case c.Pool == nil && len(on) == 0:
+		return nil, failed("every pool is off").withHint("give one a size in the configuration, or name one with --pool")
+	case c.Pool == nil:
+		return on, nil
+	case !slices.Contains(all, *c.Pool):
+		return nil, failure{code: exitUnknown}.says("there is no pool %q", *c.Pool).withHint("there are: %s", strings.Join(all, ", "))
+	case !slices.Contains(on, *c.Pool):
+		a.note("the pool %s is off; its kernel says so until it is given a size", *c.Pool)
+	}
+	return []string{*c.Pool}, nil
+}
+
+// poolsNow asks the daemon that runs, if one does.
+func (a *app) poolsNow() (r rpc.StatusResult, err error) {
+	c, _, err := a.connect(nil)
+	if err != nil {
+		return r, err
+	}
+	defer c.Close()
+	return r, c.Call(a.ctx, rpc.MethodStatus, rpc.PoolParams{}, &r)
+}
+
+type kernelspecRemoveCmd struct {
+	specFilter `embed:""`
+	specPlace  `embed:""`
+}
+
+func (c *kernelspecRemoveCmd) Run(a *app) error {
+	dir, err := c.dir(a)
+	if err != nil {
+		return err
+	}
+	if c.Name != nil {
+		path := filepath.Join(dir, strings.ToLower(*c.Name))
+		if _, ours := readKernelspec(path); exists(path) && !ours {
+			return notOurs(path)
+		}
+	}
+	removed := slices.DeleteFunc(kernelspecsIn(dir), func(s kernelspec) bool { return !c.wants(s) })
+	for _, s := range removed {
+		if err := s.remove(); err != nil {
+			return err
+		}
+	}
+	if a.json {
+		return a.encode(map[string]any{"removed": removed})
+	}
+	for _, s := range removed {
+		fmt.Fprintf(a.stdout, "removed: %s\n", printable(s.Path))
+	}
+	if len(removed) == 0 {
+		fmt.Fprintln(a.stdout, "nothing to remove in", printable(dir))
+	}
+	return nil
+}
+
+type kernelspecListCmd struct {
+	specFilter `embed:""`
+	specPlace  `embed:""`
+}
+
+func (c *kernelspecListCmd) Run(a *app) error {
+	dirs := kernelDirs(a.env)
+	if c.named() {
+		dir, err := c.dir(a)
+		if err != nil {
+			return err
+		}
+		dirs = []string{dir}
+	}
+	list := []kernelspec{}
+	for _, dir := range dirs {
+		list = append(list, slices.DeleteFunc(kernelspecsIn(dir), func(s kernelspec) bool { return !c.wants(s) })...)
+	}
+	if a.json {
+		return a.encode(map[string]any{"kernelspecs": list})
+	}
+	if len(list) == 0 {
+		fmt.Fprintln(a.stdout, "none; runt kernelspec install makes them")
+		return nil
+	}
+	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "NAME\tSHOWN AS\tPOOL\tRUNT\tPATH")
+	for _, s := range list {
+		runt := "there"
+		if !s.RuntExists {
+			runt = "gone"
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", printable(s.Name), printable(s.DisplayName), printable(s.Pool), runt, printable(s.Path))
+	}
+	return w.Flush()
+}
+
+// lookKernelspecs finds kernels that a front-end offers and that cannot start; there is nothing to tell of others.
+func (a *app) lookKernelspecs() []finding {
+	var lines []string
+	for _, dir := range kernelDirs(a.env) {
+		for _, s := range kernelspecsIn(dir) {
+			if !s.RuntExists {
+				lines = append(lines, fmt.Sprintf("%s starts %s, which is gone", s.Path, s.Runt))
+			}
+		}
+	}
+	if len(lines) == 0 {
+		return nil
+	}
+	return []finding{found("kernelspecs", rpc.CheckWarning, "%s", strings.Join(lines, "\n")).
+		next("bring them up to date with: runt kernelspec install; or take them away with: runt kernelspec remove")}
+}

@@ -1,0 +1,192 @@
+package main
+
+import (
+	"bytes"
+	_ "embed"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"slices"
+
+	"runtimed/service"
+)
+
+//go:embed kernel_logo.svg
+var kernelLogo []byte
+
+const (
+	kernelFile = "kernel.json"
+	logoFile   = "logo-svg.svg"
+)
+
+// kernelName is what Jupyter takes for the name of a kernel.
+var kernelName = regexp.MustCompile(`^[A-Za-z0-9_-][A-Za-z0-9._-]*$`)
+
+// kernelspec is one of ours, as the commands show it.
+type kernelspec struct {
+	Name        string `json:"name"`
+	DisplayName string `json:"display_name"`
+	Pool        string `json:"pool"`
+	Path        string `json:"path"`
+	Runt        string `json:"runt"`
+	RuntExists  bool   `json:"runt_exists"`
+
+	text []byte // of kernel.json
+}
+
+// kernelJSON is the file that front-ends read.
+type kernelJSON struct {
+	Argv          []string `json:"argv"`
+	DisplayName   string   `json:"display_name"`
+	Language      string   `json:"language"`
+	InterruptMode string   `json:"interrupt_mode"`
+	Metadata      struct {
+		Debugger bool `json:"debugger"`
+		Runtimed *struct {
+			Pool string `json:"pool"`
+		} `json:"runtimed"` // the mark of ours
+	} `json:"metadata"`
+}
+
+// newKernelspec is the one for a pool in the folder path. What a front-end adds to its command is for ipykernel, so it ends in --.
+func newKernelspec(path, pool, runt, onRestart string) kernelspec {
+	k := kernelJSON{
+		Argv:        []string{runt, "kernel", "-f", "{connection_file}", "--pool", pool},
+		DisplayName: "Python (warm " + pool + ")", Language: "python", InterruptMode: "signal",
+	}
+	if onRestart != "keep" {
+		k.Argv = append(k.Argv, "--on-restart", onRestart)
+	}
+	k.Argv = append(k.Argv, "--")
+	k.Metadata.Debugger = true
+	k.Metadata.Runtimed = &struct {
+		Pool string `json:"pool"`
+	}{pool}
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", " ")
+	if err := enc.Encode(k); err != nil {
+		panic(err) // strings always encode
+	}
+	return kernelspec{filepath.Base(path), k.DisplayName, pool, path, runt, true, b.Bytes()}
+}
+
+// readKernelspec reads the folder of a kernelspec; ours is false where it is somebody else's, or none.
+func readKernelspec(path string) (s kernelspec, ours bool) {
+	text, err := os.ReadFile(filepath.Join(path, kernelFile))
+	var k kernelJSON
+	if err != nil || json.Unmarshal(text, &k) != nil || k.Metadata.Runtimed == nil {
+		return s, false
+	}
+	s = kernelspec{Name: filepath.Base(path), DisplayName: k.DisplayName, Pool: k.Metadata.Runtimed.Pool, Path: path, text: text}
+	if len(k.Argv) > 0 {
+		s.Runt = k.Argv[0]
+		s.RuntExists = exists(s.Runt)
+	}
+	return s, true
+}
+
+// kernelspecsIn are ours in a folder of kernels, by name.
+func kernelspecsIn(dir string) []kernelspec {
+	list := []kernelspec{}
+	entries, _ := os.ReadDir(dir) // what cannot be read has none for us
+	for _, e := range entries {
+		if s, ours := readKernelspec(filepath.Join(dir, e.Name())); ours {
+			list = append(list, s)
+		}
+	}
+	return list
+}
+
+func notOurs(path string) error {
+	return failed("%s is a kernel that runt did not install", path).
+		withHint("leave it, and choose another name with --name; or take it away with: jupyter kernelspec remove %s", filepath.Base(path))
+}
+
+// install puts the kernelspec where it belongs, whole or not at all, and says whether that changed anything.
+func (s kernelspec) install() (changed bool, err error) {
+	had, ours := readKernelspec(s.Path)
+	if _, err := os.Lstat(s.Path); err == nil && !ours {
+		return false, notOurs(s.Path)
+	}
+	if logo, err := os.ReadFile(filepath.Join(s.Path, logoFile)); err == nil && bytes.Equal(had.text, s.text) && bytes.Equal(logo, kernelLogo) {
+		return false, nil
+	}
+	dir := filepath.Dir(s.Path)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return false, unwritable(err)
+	}
+	made, err := os.MkdirTemp(filepath.Dir(dir), ".runtimed-") // beside the kernels, so that nobody takes it for one
+	if err != nil {
+		return false, unwritable(err)
+	}
+	defer os.RemoveAll(made)
+	err = errors.Join(os.Chmod(made, 0o755), os.WriteFile(filepath.Join(made, logoFile), kernelLogo, 0o644),
+		os.WriteFile(filepath.Join(made, kernelFile), s.text, 0o644))
+	if err != nil {
+		return false, unwritable(err)
+	}
+	if !ours {
+		err = os.Rename(made, s.Path)
+		return true, unwritable(err)
+	}
+	for _, name := range []string{logoFile, kernelFile} { // one by one: at no moment is there none
+		if err := os.Rename(filepath.Join(made, name), filepath.Join(s.Path, name)); err != nil {
+			return false, unwritable(err)
+		}
+	}
+	return true, nil
+}
+
+func (s kernelspec) remove() error {
+	if err := os.Remove(filepath.Join(s.Path, kernelFile)); err != nil && !errors.Is(err, fs.ErrNotExist) { // it is a kernel no more
+		return unwritable(err)
+	}
+	return unwritable(os.RemoveAll(s.Path))
+}
+
+func unwritable(err error) error {
+	if err == nil {
+		return nil
+	}
+	return failed("%v", err).withHint("the place must be writable for you, and its disk not full; --prefix names another")
+}
+
+// lastingRunt is the path by which front-ends start runt: a name that an upgrade turns to the next version where there is one. why says
+// what is wrong with its place.
+func (a *app) lastingRunt() (path, why string, err error) {
+	self, err := os.Executable()
+	if err != nil {
+		return "", "", err
+	}
+	program := "runt"
+	if runtime.GOOS == "windows" {
+		program = "runt.exe"
+	}
+	names := a.namesOf(program)
+	path, _, why = service.Settle(self, names, a.env)
+	if why == "" {
+		return path, "", nil
+	}
+	if called, err := exec.LookPath(os.Args[0]); err == nil { // Settle would copy it
+		if called, err = filepath.Abs(called); err == nil {
+			names = slices.Insert(names, 0, called)
+		}
+	}
+	mine, err := os.Stat(self)
+	if err != nil {
+		return "", "", err
+	}
+	for _, name := range names {
+		if info, err := os.Stat(name); err == nil && os.SameFile(info, mine) {
+			return name, why, nil
+		}
+	}
+	return self, why, nil
+}
