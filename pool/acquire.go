@@ -50,28 +50,32 @@ func (m *Manager) Acquire(ctx context.Context, r Request) (Acquired, error) {
 		return got, nil
 	}
 	m.mu.Lock()
-	p, ok := m.pools[r.Pool]
+	p := m.named(r.Pool)
 	switch {
 	case m.closed:
 		m.mu.Unlock()
 		return Acquired{}, ErrClosed
-	case !ok:
+	case p == nil:
 		defer m.mu.Unlock()
 		return Acquired{}, m.unknown(r.Pool)
 	}
-	if !r.Needs.none() {
+	leased, line := m.asked(p, r)
+	if leased != nil {
+		defer m.mu.Unlock()
+		leased.replies++
+		return Acquired{Env: leased.info(), Stale: line != nil && leased.hash != line.hash, Waited: time.Since(began)}, nil
+	}
+	switch {
+	case line != nil:
+		p = line
+	case !r.Needs.none():
 		var err error
 		if p, err = m.poolFor(p, r.Needs, began); err != nil {
 			m.mu.Unlock()
 			return Acquired{}, err
 		}
-		r.Pool = p.cfg.Name
 	}
-	if e := m.leasedTo(r); e != nil {
-		defer m.mu.Unlock()
-		e.replies++
-		return Acquired{Env: e.info(), Stale: e.hash != p.hash, Waited: time.Since(began)}, nil
-	}
+	r.Pool = p.cfg.Name
 	w, call, err := m.line(p, r, began)
 	if err != nil {
 		m.mu.Unlock()

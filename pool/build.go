@@ -134,11 +134,17 @@ func (m *Manager) failed(p *pool, e *env, err *BuildError) []*env {
 			m.drop(o, "builds fail")
 		}
 	}
+	if err.Cause == CauseDiskFull {
+		m.spare(p)
+	}
 	handing := m.serve(p) // an environment of the earlier configuration is better than none
 	m.failHopeless(p)
 	m.changed()
 	return handing
 }
+
+// byItself is in the hint of a failure that needs nobody; it holds for pools of the configuration alone.
+const byItself = "it is tried again by itself"
 
 // asBuildError is err as it is shown; last is how far the build had come.
 func (m *Manager) asBuildError(ctx context.Context, last Stage, err error) *BuildError {
@@ -154,7 +160,7 @@ func (m *Manager) asBuildError(ctx context.Context, last Stage, err error) *Buil
 	}
 	shown := *b
 	if shown.Hint == "" {
-		shown.Hint = "it is tried again by itself; the daemon's log has more: runt daemon logs"
+		shown.Hint = byItself + "; the daemon's log has more: runt daemon logs"
 	}
 	shown.Message, shown.Output = redact(b.Message), redact(b.Output)
 	return &shown

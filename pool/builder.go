@@ -102,7 +102,8 @@ type Builder interface {
 // Extender is a Builder that can add to a finished environment what another spec has more.
 type Extender interface {
 	// Prepare does all of a build that can fail before an environment is touched: it finds the tool and the Python, whose version it
-	// returns, and resolves spec, anew where that was done longer than age ago. mark is as in Build.
+	// returns, and resolves spec, anew where that was done longer than age ago. The version is empty where no environment of the pool
+	// will do, whatever its version. mark is as in Build.
 	Prepare(ctx context.Context, spec Spec, mark string, age time.Duration, progress func(Stage)) (pythonVersion string, err error)
 	// Extend makes of the finished environment at dir, which has that Python, one of spec, and verifies it as Build does. After a
 	// failure nobody knows what dir is.

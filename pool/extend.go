@@ -3,6 +3,7 @@ package pool
 import (
 	"context"
 	"slices"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -33,14 +34,14 @@ func (m *Manager) extend(ctx context.Context, b Extender, e *env) (*Built, error
 		if err == nil {
 			// From here on nobody else may have it, whatever happens to this daemon.
 			if err = writeLease(base.dir, leaseRecord{State: leaseReleased}); err == nil {
+				m.mu.Lock()
+				m.syncSoon(base.dir)
+				m.mu.Unlock()
 				break
 			}
 		}
 		m.log.Warn("environment is damaged and will be replaced", zap.String("env", base.id), zap.Error(err))
-		m.handBack(e, planned, base)
-		m.mu.Lock()
-		m.move(base, Removing, "damaged: "+err.Error())
-		m.mu.Unlock()
+		m.handBack(e, planned, base, func() { m.move(base, Removing, "damaged: "+err.Error()) })
 	}
 	if base == nil {
 		return nil, nil
@@ -48,7 +49,7 @@ func (m *Manager) extend(ctx context.Context, b Extender, e *env) (*Built, error
 	built, err := b.Extend(ctx, e.spec, e.dir, report)
 	if err != nil {
 		endMarked(func(dir string) bool { return dir == base.dir }) // or they could go on writing
-		m.handBack(e, planned, base.doubtful())
+		m.handBack(e, planned, base.doubtful(), func() {})
 		return nil, err
 	}
 	e.more = &added{took: time.Since(began)}
@@ -67,12 +68,17 @@ func (e *BuildError) ofNeeds() *BuildError {
 		CauseUnsatisfiable:   "loosen the versions that were asked for, or ask for another python; the output says what they are at odds with",
 		CausePythonMissing:   "ask for another python, or install that one",
 		CauseNetwork:         "check the network, the proxy and the package index, and ask again",
+		CauseVerifyFailed:    "what was asked for may not go together with the kernel; ask for other versions",
 	}[e.Cause]
-	if !ok {
-		return e
-	}
 	said := *e
-	said.Hint = hint
+	switch {
+	case ok:
+		said.Hint = hint
+	case strings.Contains(e.Hint, byItself):
+		said.Hint = "ask again; the daemon's log has more: runt daemon logs"
+	default:
+		said.Hint = strings.ReplaceAll(e.Hint, "the pool's packages", "what was asked for")
+	}
 	return &said
 }
 
@@ -86,12 +92,12 @@ type placement struct {
 func (e *env) placement() placement { return placement{e.id, e.dir, e.manifest, e.seen} }
 
 // takeOver gives e the place of a ready environment of its home pool, with that Python, and returns the latter, which is no longer
-// among the environments; nil where there is none, or nobody waits for e.
+// among the environments; nil where there is none, or nobody waits for e: what is only to be kept ready takes none from others.
 func (m *Manager) takeOver(e *env, pythonVersion string) *env {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	p, home := m.pools[e.pool], m.pools[homeOf(e.pool)]
-	if p == nil || home == nil || len(p.waiters) == 0 || e.spec.Like == nil || e.spec.Like.Hash() != home.hash {
+	if p == nil || home == nil || e.spec.Like == nil || e.spec.Like.Hash() != home.hash || slices.Index(m.promised(p), e) >= len(p.waiters) {
 		return nil
 	}
 	var base *env
@@ -113,11 +119,12 @@ func (m *Manager) takeOver(e *env, pythonVersion string) *env {
 	return base
 }
 
-// handBack gives base its place back, and e the one that was planned for it.
-func (m *Manager) handBack(e *env, planned placement, base *env) {
+// handBack gives base its place back, and e the one that was planned for it. then is called before anybody else can see base.
+func (m *Manager) handBack(e *env, planned placement, base *env, then func()) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.swap(e, planned, base)
+	then()
 	m.lookSoon()
 }
 

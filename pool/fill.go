@@ -54,6 +54,7 @@ func (m *Manager) step() time.Time {
 	for _, pc := range m.cfg.Pools {
 		next = earlier(next, m.plan(m.pools[pc.Name], now))
 	}
+	m.makeRoom()
 	for _, p := range m.forNeeds() {
 		next = earlier(next, m.planNeeds(p, now))
 	}

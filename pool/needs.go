@@ -52,6 +52,14 @@ func (p *pool) size() int {
 	return p.cfg.Size
 }
 
+// named is the pool of that name in the configuration; nil where there is none. Callers hold mu.
+func (m *Manager) named(name string) *pool {
+	if p := m.pools[name]; p != nil && !p.forNeeds() {
+		return p
+	}
+	return nil
+}
+
 // follow makes of p what its needs and its home's configuration ask for.
 func (p *pool) follow(home *pool) {
 	spec, like := home.cfg.Spec, home.cfg.Spec
@@ -94,7 +102,6 @@ func (m *Manager) poolFor(home *pool, needs Needs, now time.Time) (*pool, error)
 		if home.cfg.Size == 0 {
 			return nil, &OffError{home.cfg.Name}
 		}
-		m.makeRoom()
 		p = m.form(home, needs)
 	}
 	p.used = now
@@ -119,11 +126,39 @@ func (m *Manager) gives(home *pool, needs Needs) bool {
 			return false
 		}
 	}
-	if needs.Python == "" || needs.Python == home.cfg.Spec.Python {
+	if needs.Fits == "" && (needs.Python == "" || needs.Python == home.cfg.Spec.Python) {
 		return true
 	}
 	e := m.pick(home)
-	return e != nil && !filepath.IsAbs(needs.Python) && satisfies(e.manifest.PythonVersion, needs.Python)
+	return e != nil && e.runsOn(home, needs)
+}
+
+// runsOn says whether an environment of home has the Python that needs ask for.
+func (e *env) runsOn(home *pool, needs Needs) bool {
+	version := e.manifest.PythonVersion
+	if needs.Python == home.cfg.Spec.Python {
+		return satisfies(version, needs.Fits)
+	}
+	return needs.Python == "" || !filepath.IsAbs(needs.Python) && satisfies(version, needs.Python)
+}
+
+// asked is where the owner has or awaits already what it asks home for with the same key: the lease, or the pool in which it stands in
+// line. What home had ready then decided between home and a pool for needs, and it may have something else ready now. Callers hold mu.
+func (m *Manager) asked(home *pool, r Request) (leased *env, line *pool) {
+	if r.Key == "" {
+		return nil, nil
+	}
+	for _, key := range []string{r.Pool, r.Needs.key(r.Pool)} {
+		own, p := r, m.pools[key]
+		own.Pool = key
+		if e := m.leasedTo(own); e != nil && e.has(home, r.Needs) {
+			return e, p
+		}
+		if w := m.inLine(p, own); p != nil && w != nil && w.Needs.key("") == r.Needs.key("") {
+			return nil, p
+		}
+	}
+	return nil, nil
 }
 
 // forNeeds are the pools for needs, the most lately asked for first. Callers hold mu.
@@ -138,12 +173,23 @@ func (m *Manager) forNeeds() []*pool {
 	return list
 }
 
-// makeRoom forgets the pools for needs that nobody asked for the longest. Callers hold mu.
+// makeRoom forgets the pools for needs that nobody asked for the longest, so that as many are left as are kept. One that has made
+// nothing yet pushes out none that has. Callers hold mu.
 func (m *Manager) makeRoom() {
-	list := m.forNeeds()
-	for n := len(list); n >= maxNeeds && len(list) > 0; list = list[:len(list)-1] {
-		if m.forget(list[len(list)-1], "others were asked for since") {
+	kept := slices.DeleteFunc(m.forNeeds(), func(p *pool) bool { return !p.keep })
+	for n := len(kept); n > maxNeeds && len(kept) > 0; kept = kept[:len(kept)-1] {
+		if m.forget(kept[len(kept)-1], "others were asked for since") {
 			n--
+		}
+	}
+}
+
+// spare forgets the pool for needs, other than p, that nobody asked for the longest: what is kept on the chance that somebody asks must
+// not keep a pool from being filled. Callers hold mu.
+func (m *Manager) spare(p *pool) {
+	for _, o := range slices.Backward(m.forNeeds()) {
+		if o != p && o.keep && m.forget(o, "the disk is short of room") {
+			return
 		}
 	}
 }
@@ -171,16 +217,20 @@ func (m *Manager) forget(p *pool, why string) bool {
 	return true
 }
 
-// planNeeds is plan for a pool for needs: it goes when nobody has asked for long, or when its builds fail, since nobody waits to see
-// them succeed. Callers hold mu.
+// planNeeds is plan for a pool for needs: it goes when nobody has asked for long, or when nothing was built for it and nobody waits to
+// see that done. Callers hold mu.
 func (m *Manager) planNeeds(p *pool, now time.Time) (next time.Time) {
-	if p.fail != nil && m.warming(p.cfg.Name) == 0 && m.pick(p) == nil && m.forget(p, "its builds fail") {
+	if (p.fail != nil || !p.keep) && m.warming(p.cfg.Name) == 0 && m.pick(p) == nil && m.forget(p, "nothing was built for it") {
 		return next
 	}
 	if p.cfg.MaxAge > 0 {
 		next = p.used.Add(p.cfg.MaxAge)
-		if !now.Before(next) && m.forget(p, "nobody asked for it for long") {
+		switch {
+		case now.Before(next):
+		case m.forget(p, "nobody asked for it for long"):
 			return time.Time{}
+		default:
+			next = time.Time{} // somebody waits still; whatever ends that has it looked at again
 		}
 	}
 	if p.fail != nil && len(p.waiters) == 0 {
@@ -206,6 +256,9 @@ func (m *Manager) reform(found map[string]*env) {
 		default:
 			p := m.form(home, *e.manifest.Needs)
 			p.keep, p.used = true, e.manifest.CreatedAt
+			if now := time.Now(); p.used.After(now) { // the clock was ahead
+				p.used = now
+			}
 		}
 	}
 }

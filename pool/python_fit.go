@@ -11,6 +11,12 @@ func specifiers(want string) bool {
 	return strings.ContainsAny(want, "<>=!~") && !strings.ContainsAny(want, `/\`)
 }
 
+// satisfiable says whether some version is what specifiers want.
+func satisfiable(want string) bool {
+	c, err := semver.PyPI.ParseConstraint(want)
+	return err != nil || !c.Set().Empty() // what cannot be read is for uv to judge
+}
+
 // satisfies says whether a Python of that version is what is wanted: specifiers, or a version of which the last parts may be left out.
 // Empty is any.
 func satisfies(version, want string) bool {

@@ -102,7 +102,7 @@ func (m *Manager) Flush(ctx context.Context, name string) (int, error) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if name != "" && m.pools[name] == nil {
+	if name != "" && m.named(name) == nil {
 		return 0, m.unknown(name)
 	}
 	n := 0

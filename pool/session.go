@@ -76,7 +76,7 @@ func (m *Manager) resume(r Request, began time.Time) (got Acquired, ok bool) {
 func (m *Manager) ofSession(r Request) []*env {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	home := m.pools[r.Pool]
+	home := m.named(r.Pool)
 	if r.Session == "" || m.closed || home == nil {
 		return nil
 	}
@@ -105,7 +105,7 @@ func (e *env) has(home *pool, needs Needs) bool {
 		return e.pool == name
 	case e.pool != name:
 		return e.pool == needs.key(name)
-	case needs.Python != "" && needs.Python != home.cfg.Spec.Python && !satisfies(e.manifest.PythonVersion, needs.Python):
+	case !e.runsOn(home, needs):
 		return false
 	}
 	return !slices.ContainsFunc(needs.Packages, func(r string) bool { return !slices.Contains(home.cfg.Spec.Packages, r) })

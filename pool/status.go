@@ -63,7 +63,7 @@ func (m *Manager) Status(ctx context.Context, name string) ([]Status, error) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if name != "" && m.pools[name] == nil {
+	if name != "" && m.named(name) == nil {
 		return nil, m.unknown(name)
 	}
 	return m.status(name), nil
@@ -160,7 +160,7 @@ func (m *Manager) infos(pool string, state State) (list []Info, known bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	list = []Info{}
-	known = pool == "" || m.pools[pool] != nil
+	known = pool == "" || m.named(pool) != nil
 	for _, e := range m.envs {
 		home := homeOf(e.pool)
 		known = known || home == pool // a pool that is no longer configured may still have leases

@@ -127,11 +127,16 @@ func causeOf(err error) string {
 
 // uv runs uv and tells the kind of its failure. mark is the environment that is being built, if any.
 func (u *UV) uv(ctx context.Context, tool, mark string, args ...string) (finished, error) {
+	return u.uvWith(ctx, tool, mark, nil, args...)
+}
+
+// uvWith is uv with more in its environment.
+func (u *UV) uvWith(ctx context.Context, tool, mark string, env []string, args ...string) (finished, error) {
 	cwd, err := u.workdir()
 	if err != nil {
 		return finished{}, err
 	}
-	done, err := run(ctx, child{argv: append([]string{tool}, args...), dir: cwd, env: u.uvEnv(), mark: mark})
+	done, err := run(ctx, child{argv: append([]string{tool}, args...), dir: cwd, env: append(u.uvEnv(), env...), mark: mark})
 	if err == nil {
 		return done, nil
 	}

@@ -12,11 +12,24 @@ import (
 // needsKept is how long the lock file of needs stays that nobody has again.
 const needsKept = 30 * 24 * time.Hour
 
-// Prepare finds uv and the Python for spec, and resolves it.
+// Prepare finds uv and the Python for spec, and resolves it. Of an interpreter that was named by its path, and is not the one of the
+// pool, no environment of the pool will do, even if it has the same version: then there is none to return.
 func (u *UV) Prepare(ctx context.Context, spec Spec, mark string, age time.Duration, progress func(Stage)) (string, error) {
 	u.forgetNeeds()
 	from, err := u.prepare(ctx, spec, mark, age, progress)
-	return from.python.Version, err
+	if err != nil || spec.Like == nil || !filepath.IsAbs(spec.Python) || spec.Python == spec.Like.Python {
+		return from.python.Version, err
+	}
+	if pools, err := u.interpreter(ctx, from.tool, mark, spec.Like.Python, progress); err != nil || !sameFile(pools.Path, from.python.Path) {
+		return "", ctx.Err()
+	}
+	return from.python.Version, nil
+}
+
+func sameFile(a, b string) bool {
+	x, errA := os.Stat(a)
+	y, errB := os.Stat(b)
+	return errA == nil && errB == nil && os.SameFile(x, y)
 }
 
 // Extend brings the finished environment at dir to what spec was resolved to, and verifies it.
@@ -29,22 +42,38 @@ func (u *UV) Extend(ctx context.Context, spec Spec, dir string, progress func(St
 }
 
 // resolveLike resolves into the file out so that what the lock file like names keeps its version where that goes together; uv prefers
-// what stands in its output file. What uv's cache knows is enough where it has all: it is asked first, as that takes milliseconds.
-func (u *UV) resolveLike(ctx context.Context, tool, mark, like, out string, argv []string) error {
-	var err error
-	for _, flag := range []string{"--offline", ""} {
-		if data, readErr := os.ReadFile(like); readErr == nil {
-			if err := os.WriteFile(out, data, 0o600); err != nil {
-				return diskError(err)
-			}
+// what stands in its output file. Where nothing was resolved before, what uv's cache knows is enough: it is asked first, as that takes
+// milliseconds. Not so where it passed over a version that it knows by name alone, or what somebody once installed would be taken for
+// the newest; and what is renewed asks the index, or it would stay as old as the cache.
+func (u *UV) resolveLike(ctx context.Context, tool, mark, like, out string, renew bool, argv []string) error {
+	prefer := func() error {
+		data, _ := os.ReadFile(like) // where there is none, nothing is preferred
+		return os.WriteFile(out, data, 0o600)
+	}
+	var fromCache []byte
+	if !renew {
+		if err := prefer(); err != nil {
+			return diskError(err)
 		}
-		args := argv
-		if flag != "" {
-			args = append(argv[:len(argv):len(argv)], flag)
-		}
-		if _, err = u.uv(ctx, tool, mark, args...); err == nil || ctx.Err() != nil {
+		done, err := u.uvWith(ctx, tool, mark, []string{"RUST_LOG=uv_resolver=warn"}, append(argv[:len(argv):len(argv)], "--offline")...)
+		switch {
+		case ctx.Err() != nil:
 			return err
+		case err == nil && !strings.Contains(done.output, "WARN"):
+			return nil
+		case err == nil:
+			fromCache, _ = os.ReadFile(out) // where it cannot be read, there is none
 		}
+	}
+	if err := prefer(); err != nil {
+		return diskError(err)
+	}
+	_, err := u.uv(ctx, tool, mark, argv...)
+	if c := causeOf(err); len(fromCache) > 0 && ctx.Err() == nil && (c == CauseNetwork || c == CauseAuth) {
+		if err := os.WriteFile(out, fromCache, 0o600); err != nil {
+			return diskError(err)
+		}
+		return nil
 	}
 	return err
 }
@@ -52,7 +81,7 @@ func (u *UV) resolveLike(ctx context.Context, tool, mark, like, out string, argv
 // interpreterFor finds the Python for spec. Where the Python of the pool will do for what was asked for, it is that one: then an
 // environment of the pool can be extended.
 func (u *UV) interpreterFor(ctx context.Context, tool, mark string, spec Spec, progress func(Stage)) (interpreter, error) {
-	if !specifiers(spec.Python) {
+	if filepath.IsAbs(spec.Python) {
 		python, err := u.interpreter(ctx, tool, mark, spec.Python, progress)
 		if err == nil && !satisfies(python.Version, spec.Fits) {
 			err = &BuildError{
@@ -62,7 +91,7 @@ func (u *UV) interpreterFor(ctx context.Context, tool, mark string, spec Spec, p
 		}
 		return python, err
 	}
-	if spec.Like != nil {
+	if spec.Like != nil && spec.Python != spec.Like.Python {
 		python, err := u.interpreter(ctx, tool, mark, spec.Like.Python, progress)
 		if err == nil && satisfies(python.Version, spec.Python) {
 			return python, nil

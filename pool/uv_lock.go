@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,9 +14,14 @@ import (
 	"go.uber.org/zap"
 )
 
-// lockPath is where the resolved set of a spec is kept. Versions of Python resolve differently, and so may another index.
+// lockPath is where the resolved set of a spec is kept. Versions of Python resolve differently, and so may another index; what two
+// pools have more becomes the same set, in which each keeps its own versions.
 func (u *UV) lockPath(spec Spec, python interpreter) string {
-	name := spec.Hash() + "-py" + python.minor()
+	name := spec.Hash()
+	if spec.Like != nil {
+		name += "-" + spec.Like.Hash()
+	}
+	name += "-py" + python.minor()
 	if index := u.config().IndexURL; index != "" {
 		sum := sha256.Sum256([]byte(index)) // the URL itself may hold a password
 		name += "-" + hex.EncodeToString(sum[:4])
@@ -35,7 +41,9 @@ func locksOf(spec Spec) string {
 // it where that fails. Builds side by side resolve once.
 func (u *UV) lock(ctx context.Context, tool, mark string, spec Spec, python interpreter, age time.Duration, progress func(Stage)) (string, error) {
 	path := u.lockPath(spec, python)
-	current := func() bool { return filled(path) && (age <= 0 || !older(path, age)) }
+	current := func() bool {
+		return filled(path) && (age <= 0 || !older(path, age) && (spec.Like == nil || !before(path, u.lockPath(*spec.Like, python))))
+	}
 	if current() {
 		return path, nil
 	}
@@ -47,20 +55,40 @@ func (u *UV) lock(ctx context.Context, tool, mark string, spec Spec, python inte
 	if current() {
 		return path, nil
 	}
-	progress(Stage{Name: StageResolving, Message: "resolving " + strings.Join(redactAll(spec.Packages), ", ")})
-	err = u.resolve(ctx, tool, mark, spec, python)
+	progress(Stage{Name: StageResolving, Message: "resolving " + fewOf(redactAll(spec.Packages))})
+	err = u.resolve(ctx, tool, mark, spec, python, filled(path) && age > 0 && older(path, age))
 	if err != nil && ctx.Err() == nil && filled(path) {
 		switch causeOf(err) {
 		case CauseNetwork, CauseAuth:
+			if spec.Like != nil { // somebody waits each time, so it is not tried each time
+				again := time.Now().Add(min(renewEvery, age) - age)
+				_ = os.Chtimes(path, again, again)
+			}
 			return path, nil
 		}
 	}
 	return path, err
 }
 
+// before says whether the file a was last written before the file b.
+func before(a, b string) bool {
+	x, errA := os.Stat(a)
+	y, errB := os.Stat(b)
+	return errA == nil && errB == nil && x.ModTime().Before(y.ModTime())
+}
+
 func filled(path string) bool {
 	info, err := os.Stat(path)
 	return err == nil && info.Size() > 0
+}
+
+// fewOf is a list as a message has room for it.
+func fewOf(names []string) string {
+	const most = 20
+	if more := len(names) - most; more > 0 {
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), more)
+	}
+	return strings.Join(names, ", ")
 }
 
 // alone keeps builds side by side from finding out the same at the same time; done lets the next one in.
@@ -73,8 +101,9 @@ func (u *UV) alone(ctx context.Context) (done func(), err error) {
 	}
 }
 
-// resolve writes the lock file of spec: every distribution with its version and hashes.
-func (u *UV) resolve(ctx context.Context, tool, mark string, spec Spec, python interpreter) error {
+// resolve writes the lock file of spec: every distribution with its version and hashes. old says that there is one already, and that
+// its time is over.
+func (u *UV) resolve(ctx context.Context, tool, mark string, spec Spec, python interpreter, old bool) error {
 	lock := u.lockPath(spec, python)
 	if err := os.MkdirAll(filepath.Dir(lock), 0o700); err != nil {
 		return diskError(err)
@@ -93,7 +122,7 @@ func (u *UV) resolve(ctx context.Context, tool, mark string, spec Spec, python i
 	if spec.Like == nil {
 		_, err = u.uv(ctx, tool, mark, argv...)
 	} else {
-		err = u.resolveLike(ctx, tool, mark, u.lockPath(*spec.Like, python), out, argv)
+		err = u.resolveLike(ctx, tool, mark, u.lockPath(*spec.Like, python), out, old, argv)
 	}
 	if err != nil {
 		return err
@@ -132,7 +161,7 @@ func (u *UV) Renew(ctx context.Context, spec Spec, age time.Duration) error {
 	if !slices.Contains(locks, now) || !older(now, age) {
 		return nil
 	}
-	return u.resolve(ctx, tool, u.tools(), spec, python)
+	return u.resolve(ctx, tool, u.tools(), spec, python, true)
 }
 
 func older(path string, age time.Duration) bool {

@@ -66,6 +66,11 @@ func (u *UV) interpreter(ctx context.Context, tool, mark, want string, progress 
 			Hint: "name a newer one as python of the pool in the configuration",
 		}
 	}
+	if specifiers(want) && !satisfiable(">="+minPython+","+want) {
+		return interpreter{}, &BuildError{
+			Cause: CausePythonMissing, Message: fmt.Sprintf("needs Python >= %s, and %s was asked for", minPython, want), Hint: "ask for a newer one",
+		}
+	}
 	if known, ok := u.knownPython(want); ok {
 		return known, nil
 	}

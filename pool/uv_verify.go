@@ -46,8 +46,34 @@ func (u *UV) Verify(ctx context.Context, m Manifest, dir string) error {
 	if err := errors.Join(unchanged(dir), wholeSites(ctx, dir)); err != nil {
 		return err
 	}
-	_, err := u.imports(ctx, dir)
-	return err
+	said, err := u.imports(ctx, dir)
+	if err != nil {
+		return err
+	}
+	return complete(m.Packages, said.SitePackages)
+}
+
+// complete says whether what was listed when an environment was finished is there, and nothing else: what was taken out as a whole,
+// with its RECORD, leaves no other trace.
+func complete(listed []Package, sitePackages string) error {
+	if listed == nil {
+		return nil
+	}
+	found, err := distributions(sitePackages)
+	if err != nil {
+		return err
+	}
+	for _, p := range listed {
+		if !slices.Contains(found, p) {
+			return fmt.Errorf("%s %s is not there any more", p.Name, p.Version)
+		}
+	}
+	for _, p := range found {
+		if !slices.Contains(listed, p) {
+			return fmt.Errorf("%s %s was added", p.Name, p.Version)
+		}
+	}
+	return nil
 }
 
 // wholeSites is whole for all site-packages folders of a venv.

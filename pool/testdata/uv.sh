@@ -21,9 +21,15 @@ case "$1 $2" in
 	mv "$here/pythons.fetched" "$here/pythons" ;;
 "pip compile")
 	fail compile
+	case "$*" in
+	*--offline*) fail compile.offline; [ -n "$RUST_LOG" ] && [ -e "$here/warn.offline" ] && cat "$here/warn.offline" >&2; version=1 ;;
+	*) fail compile.online; version=2 ;;
+	esac
 	while [ "$1" != --output-file ]; do shift; done
 	out=$2
-	{ cat "$(last "$@")"; echo "# resolved"; } > "$out" ;;
+	[ -s "$out" ] && cp "$out" "$here/preferred"
+	for l; do case $l in *.in) in=$l ;; esac; done
+	{ cat "$in"; echo "# resolved $version"; } > "$out" ;;
 venv*)
 	fail venv
 	[ -e "$here/venv.nothing" ] && exit 0
