@@ -50,12 +50,15 @@ def told(error: RuntimedError, pool: str, autostart: bool) -> str:
     """All that the daemon said of a failure. A front-end shows this text and no more."""
     lines, hint = [f"no environment of the pool {pool} for the kernel: {error.message}"], error.hint
     if error.kind == "unreachable" and autostart and not os.environ.get("RUNTIMED_NO_START") and not find_runt():
-        hint = "install runtimed, so that its runt is on PATH or in ~/.local/bin"
+        hint = "install runtimed, as runtimed-client[bin] does"
     if hint:
         lines.append(f"hint: {hint}")
     if isinstance(error, RPCError):
         lines.append(str(error.data.get("output") or ""))
     return "\n".join(lines).strip()
+
+
+FAILING_WAIT = 5.0  # seconds, for a pool that has nothing and whose last build failed
 
 
 class Running:
@@ -184,12 +187,20 @@ class RuntimedProvisioner(LocalProvisioner):
         session, linger = (secrets.token_hex(16), self.linger) if self.on_restart == "keep" else (None, None)
         try:
             async with AsyncClient(autostart=self.autostart) as client:
-                env = await client.acquire(self.pool, wait=self.wait_time, label=label, session=session, linger=linger, progress=self._tell)
+                wait = await self._patience(client)
+                env = await client.acquire(self.pool, wait=wait, label=label, session=session, linger=linger, progress=self._tell)
         except RuntimedError as error:
             raise RuntimedError(told(error, self.pool, self.autostart), kind=error.kind) from error
         self.log.info("The kernel gets the environment %s (%s, after %.1f s).", env.id, env.source, env.waited_ms / 1000)
         self.lease = env
         return env
+
+    async def _patience(self, client: AsyncClient) -> float:
+        """Whoever has opened a notebook wants to know at once that builds fail, and not after the next try."""
+        status = next((pool for pool in (await client.status()).pools if pool.name == self.pool), None)
+        if status and status.error and not status.available and not status.warming:
+            return min(self.wait_time, FAILING_WAIT)
+        return self.wait_time
 
     def _tell(self, progress: Progress) -> None:
         said = f"{progress.stage}: {progress.message}" if progress.message else progress.stage
