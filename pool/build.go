@@ -240,11 +240,15 @@ func (m *Manager) describe(e *env, built Built) (Manifest, error) {
 	if err != nil {
 		return Manifest{}, &BuildError{Cause: CauseVerifyFailed, Message: "the finished environment is not whole: " + err.Error()}
 	}
+	size := built.SizeBytes
+	if size == 0 {
+		size = diskSize(e.dir)
+	}
 	return Manifest{
 		Version: manifestVersion, ID: e.id, Pool: homeOf(e.pool), Kind: e.spec.Kind, SpecHash: e.hash, Needs: e.needs,
 		CreatedAt: time.Now().UTC(), BootID: bootID(),
 		Python: built.Python, PythonVersion: built.PythonVersion, Packages: built.Packages,
-		Variables: built.Variables, PathPrepend: built.PathPrepend, SizeBytes: diskSize(e.dir), Sentinels: list,
+		Variables: built.Variables, PathPrepend: built.PathPrepend, SizeBytes: size, Sentinels: list,
 	}, nil
 }
 

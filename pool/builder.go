@@ -74,6 +74,7 @@ type Built struct {
 	Packages      []Package
 	Variables     map[string]*string // nil: take the name out of the environment of a child
 	PathPrepend   []string
+	SizeBytes     int64    // on disk; 0: not measured
 	Sentinels     []string // paths whose size, time and inode tell a damaged environment, relative ones inside it
 }
 

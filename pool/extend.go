@@ -23,7 +23,7 @@ func (m *Manager) extend(ctx context.Context, b Extender, e *env) (*Built, error
 	m.mu.Lock()
 	age := m.cfg.LockAge
 	m.mu.Unlock()
-	version, err := b.Prepare(ctx, e.spec, e.dir, age, report)
+	version, err := b.Prepare(urgently(ctx), e.spec, e.dir, age, report)
 	if err != nil {
 		return nil, err
 	}
@@ -46,7 +46,7 @@ func (m *Manager) extend(ctx context.Context, b Extender, e *env) (*Built, error
 	if base == nil {
 		return nil, nil
 	}
-	built, err := b.Extend(ctx, e.spec, e.dir, report)
+	built, err := b.Extend(urgently(ctx), e.spec, e.dir, report)
 	if err != nil {
 		endMarked(func(dir string) bool { return dir == base.dir }) // or they could go on writing
 		m.handBack(e, planned, base.doubtful(), func() {})

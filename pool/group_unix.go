@@ -10,17 +10,22 @@ import (
 )
 
 // group is a child with what it starts: a process group of its own.
-type group struct{ cmd *exec.Cmd }
+type group struct {
+	cmd *exec.Cmd
+	low bool // at low priority
+}
 
 // newGroup is called before the child is started.
-func newGroup(cmd *exec.Cmd) (group, error) {
+func newGroup(cmd *exec.Cmd, low bool) (group, error) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	return group{cmd}, nil
+	return group{cmd, low}, nil
 }
 
 // begin is called right after the start.
 func (g group) begin() error {
-	lowerGroup(g.cmd.Process.Pid)
+	if g.low {
+		lowerGroup(g.cmd.Process.Pid)
+	}
 	return nil
 }
 

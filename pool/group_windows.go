@@ -19,9 +19,10 @@ type group struct {
 
 // newGroup is called before the child is started. The child waits until it is in the job, since what it starts before would not be.
 // A daemon has no console, and without CREATE_NO_WINDOW each child would open one.
-func newGroup(cmd *exec.Cmd) (group, error) {
-	cmd.SysProcAttr = &syscall.SysProcAttr{
-		CreationFlags: windows.CREATE_SUSPENDED | windows.CREATE_NO_WINDOW | windows.BELOW_NORMAL_PRIORITY_CLASS,
+func newGroup(cmd *exec.Cmd, low bool) (group, error) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{CreationFlags: windows.CREATE_SUSPENDED | windows.CREATE_NO_WINDOW}
+	if low {
+		cmd.SysProcAttr.CreationFlags |= windows.BELOW_NORMAL_PRIORITY_CLASS
 	}
 	job, err := windows.CreateJobObject(nil, nil)
 	if err != nil {

@@ -36,7 +36,12 @@ type finished struct {
 	output string // the last lines of both streams, secrets taken out
 }
 
-// run runs a child to its end in a group of its own, at low priority. Whatever it started in that group is
+type urgentKey struct{}
+
+// urgently has children run at the usual priority: somebody waits, and not for long.
+func urgently(ctx context.Context) context.Context { return context.WithValue(ctx, urgentKey{}, true) }
+
+// run runs a child to its end in a group of its own, at low priority unless ctx says that it is urgent. Whatever it started in that group is
 // ended with it, also what holds its output open or ignores SIGTERM. The error is that of os/exec, or of ctx where that ended it.
 func run(ctx context.Context, c child) (finished, error) {
 	cmd := exec.CommandContext(ctx, c.argv[0], c.argv[1:]...)
@@ -55,7 +60,7 @@ func run(ctx context.Context, c child) (finished, error) {
 	}
 	cmd.Stdout, cmd.Stderr = &head, &tail
 	cmd.WaitDelay = childGrace
-	group, err := newGroup(cmd)
+	group, err := newGroup(cmd, ctx.Value(urgentKey{}) == nil)
 	if err != nil {
 		return finished{}, err
 	}

@@ -78,7 +78,7 @@ func (u *UV) Build(ctx context.Context, spec Spec, dir string, progress func(Sta
 		u.forgetPythons() // it may be the interpreter that is gone
 		return Built{}, err
 	}
-	return u.populate(ctx, from, dir, progress)
+	return u.populate(ctx, from, dir, progress, func() bool { return false })
 }
 
 // source is what an environment is made of: a uv, a Python, and the lock file of its packages.
@@ -100,13 +100,14 @@ func (u *UV) prepare(ctx context.Context, spec Spec, mark string, age time.Durat
 	return s, err
 }
 
-// populate brings the venv at dir to what the lock file says and verifies it.
-func (u *UV) populate(ctx context.Context, from source, dir string, progress func(Stage)) (Built, error) {
+// populate brings the venv at dir to what the lock file says and verifies it. verifiedBefore says, after that, whether all that was
+// verified before is as it was.
+func (u *UV) populate(ctx context.Context, from source, dir string, progress func(Stage), verifiedBefore func() bool) (Built, error) {
 	err := u.install(ctx, from.tool, from.lock, dir, progress)
 	if err == nil {
 		progress(Stage{Name: StageVerifying, Message: "importing the kernel"})
 		var built Built
-		if built, err = u.verified(ctx, dir); err == nil {
+		if built, err = u.verified(ctx, dir, verifiedBefore()); err == nil {
 			return built, nil
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -38,7 +39,24 @@ func (u *UV) Extend(ctx context.Context, spec Spec, dir string, progress func(St
 	if err != nil {
 		return Built{}, err
 	}
-	return u.populate(ctx, from, dir, progress)
+	before := allDistributions(dir)
+	return u.populate(ctx, from, dir, progress, func() bool {
+		after := allDistributions(dir)
+		return len(before) > 0 && !slices.ContainsFunc(before, func(p Package) bool { return !slices.Contains(after, p) })
+	})
+}
+
+// allDistributions lists what is installed in a venv; nothing where that cannot be read.
+func allDistributions(dir string) (list []Package) {
+	sites, _ := sitePackages(dir)
+	for _, site := range sites {
+		found, err := distributions(site)
+		if err != nil {
+			return nil
+		}
+		list = append(list, found...)
+	}
+	return list
 }
 
 // resolveLike resolves into the file out so that what the lock file like names keeps its version where that goes together; uv prefers

@@ -40,11 +40,18 @@ func (u *UV) install(ctx context.Context, tool, lock, dir string, progress func(
 var verifyScript string
 
 // verified runs the environment's own Python, which imports the kernel, sees whether every file is there that was to be installed,
-// and tells what is there.
-func (u *UV) verified(ctx context.Context, dir string) (Built, error) {
+// and tells what is there. again says that the kernel's part is what it was when it was verified before.
+func (u *UV) verified(ctx context.Context, dir string, again bool) (Built, error) {
 	complete := make(chan error, 1)
-	go func() { complete <- wholeSites(ctx, dir) }() // on another core meanwhile
-	said, err := u.imports(ctx, dir)
+	var size int64
+	go func() { // on another core meanwhile
+		err := wholeSites(ctx, dir)
+		if again { // nothing more is compiled
+			size = diskSize(dir)
+		}
+		complete <- err
+	}()
+	said, err := u.imports(ctx, dir, again)
 	if err := errors.Join(err, <-complete); err != nil {
 		return Built{}, notWhole(ctx, err)
 	}
@@ -57,7 +64,7 @@ func (u *UV) verified(ctx context.Context, dir string) (Built, error) {
 		return Built{}, err
 	}
 	return Built{
-		Python: venvPython(dir), PythonVersion: said.Version, Packages: packages, Sentinels: sentinels,
+		Python: venvPython(dir), PythonVersion: said.Version, Packages: packages, SizeBytes: size, Sentinels: sentinels,
 		Variables:   map[string]*string{"VIRTUAL_ENV": &dir, "PYTHONHOME": nil, "CONDA_PREFIX": nil, "CONDA_DEFAULT_ENV": nil},
 		PathPrepend: []string{scripts(dir)},
 	}, nil
@@ -95,18 +102,22 @@ type verifySays struct {
 	Sentinels    []string `json:"sentinels"`
 }
 
-func (u *UV) imports(ctx context.Context, dir string) (verifySays, error) {
+func (u *UV) imports(ctx context.Context, dir string, again bool) (verifySays, error) {
 	cwd, err := u.workdir()
 	if err != nil {
 		return verifySays{}, err
 	}
-	return importKernel(ctx, child{dir: cwd, env: childEnv(u.environ), mark: dir}, venvPython(dir), u.dir)
+	c := child{dir: cwd, env: childEnv(u.environ), mark: dir}
+	if again {
+		return importKernel(ctx, c, venvPython(dir), u.dir, "again")
+	}
+	return importKernel(ctx, c, venvPython(dir), u.dir)
 }
 
 // importKernel runs verify.py with an environment's python, as the child c. state is the state directory.
-func importKernel(ctx context.Context, c child, python, state string) (verifySays, error) {
+func importKernel(ctx context.Context, c child, python, state string, args ...string) (verifySays, error) {
 	var said verifySays
-	c.argv = []string{python, "-I", "-c", verifyScript}
+	c.argv = append([]string{python, "-I", "-c", verifyScript}, args...)
 	done, err := run(ctx, c)
 	if ctx.Err() != nil {
 		return said, ctx.Err()

@@ -46,7 +46,7 @@ func (u *UV) Verify(ctx context.Context, m Manifest, dir string) error {
 	if err := errors.Join(unchanged(dir), wholeSites(ctx, dir)); err != nil {
 		return err
 	}
-	said, err := u.imports(ctx, dir)
+	said, err := u.imports(ctx, dir, false)
 	if err != nil {
 		return err
 	}

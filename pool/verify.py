@@ -1,5 +1,5 @@
 # Imports what a kernel imports on its way to the first cell, which proves that the environment works and writes the .pyc files
-# that make its start quick. One JSON object on stdout.
+# that make its start quick. One JSON object on stdout. With the argument "again" these are there, and the kernel alone is imported.
 import json
 import os
 import sys
@@ -7,7 +7,8 @@ import sys
 answer = os.fdopen(os.dup(1), "w")
 os.dup2(2, 1)  # whatever a package prints on import is no answer
 os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"
-helper = os.fork() if hasattr(os, "fork") and not sys.flags.dont_write_bytecode else None
+again = sys.argv[1:] == ["again"]
+helper = os.fork() if hasattr(os, "fork") and not sys.flags.dont_write_bytecode and not again else None
 if helper == 0:  # the debugger is half of the work, so a second core takes it; nothing depends on how that goes
     try:
         for stream in (answer.fileno(), 1, 2):  # nobody waits for what this one says
@@ -25,7 +26,7 @@ import ipykernel.kernelapp
 import ipykernel_launcher
 import zmq
 
-for name in (
+for name in () if again else (
     "IPython.core.completerlib", "IPython.core.debugger", "IPython.core.logger", "IPython.core.oinspect",
     "IPython.extensions.storemagic", "IPython.utils.wildcard", "ipykernel.debugger", "tornado.platform.asyncio", "tornado.queues",
 ):
