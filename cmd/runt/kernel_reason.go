@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io/fs"
 	"net"
@@ -161,10 +160,7 @@ func (k *reason) handle(c *zmtp.Conn, m zmtp.Message) {
 	kind, content := k.answer(r)
 	if kind != "" {
 		if reply, err := k.session.message(kind, r.header, content); err == nil {
-			err = c.Send(slices.Concat(r.idents, reply))
-			if errors.Is(err, net.ErrClosed) {
-				return
-			}
+			_ = c.Send(slices.Concat(r.idents, reply)) // who is gone needs none; others wait for what is said to all
 		}
 	}
 	status("idle")
@@ -228,10 +224,13 @@ func (k *reason) execute(r request) object {
 	var cell struct {
 		Code   string `json:"code"`
 		Silent bool   `json:"silent"`
+		Store  *bool  `json:"store_history"` // true where it is left out
 	}
 	_ = json.Unmarshal(r.content, &cell)
 	if !cell.Silent {
-		k.count++
+		if cell.Store == nil || *cell.Store {
+			k.count++
+		}
 		k.publish(r.header, "execute_input", object{"code": cell.Code, "execution_count": k.count})
 		why := k.failure("error")
 		delete(why, "status")

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"runtimed/rpc"
@@ -70,5 +71,40 @@ func TestTheLabelOfAKernelIsItsNotebook(t *testing.T) {
 	}
 	if got := kernelLabel("/run/"+strings.Repeat("x", 257), os.Getenv); got != "kernel" {
 		t.Error(got)
+	}
+}
+
+func TestInstallsAtOnceDoNotGetIntoEachOthersWay(t *testing.T) {
+	for range 20 {
+		dir := filepath.Join(t.TempDir(), "kernels")
+		var all sync.WaitGroup
+		for _, how := range []string{"keep", "fresh", "keep", "fresh"} {
+			all.Go(func() {
+				if _, err := newKernelspec(filepath.Join(dir, "warm"), "uv", "/bin/runt", how).install(); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		left, err := filepath.Glob(filepath.Join(dir, "*"))
+		inside, err2 := os.ReadDir(filepath.Join(dir, "warm"))
+		if err != nil || err2 != nil || len(left) != 1 || len(inside) != 2 || len(kernelspecsIn(dir)) != 1 {
+			t.Fatalf("%v %v: %v, %v", err, err2, left, inside)
+		}
+	}
+}
+
+func TestACellOfWhichNoHistoryIsKeptIsNotCounted(t *testing.T) {
+	k := newReason(connection{Key: "k"}, failed("none"))
+	for i, c := range []struct {
+		content string
+		want    int
+	}{
+		{`{"code": "1"}`, 1}, {`{"code": "1", "store_history": false}`, 1}, {`{"code": "1", "silent": true}`, 1}, {`{"code": "1", "store_history": true}`, 2},
+	} {
+		kind, reply := k.answer(request{kind: "execute_request", header: []byte("{}"), content: []byte(c.content)})
+		if kind != "execute_reply" || reply["status"] != "error" || reply["execution_count"] != c.want {
+			t.Errorf("%d: %s %v", i, kind, reply)
+		}
 	}
 }

@@ -62,6 +62,9 @@ func (c *kernelspecInstallCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
+	if name := filled.FindString(runt); name != "" {
+		return failed("front-ends cannot start %s: they put something else for %s", runt, name).withHint("install runt in a folder of another name")
+	}
 	if why != "" {
 		a.note("the kernels start %s, and that place may not last: %s", runt, why)
 		a.hint("install runt in a place that lasts, and do this again from there")

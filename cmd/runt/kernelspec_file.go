@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"runtime"
 	"slices"
+	"strings"
 
 	"runtimed/service"
 )
@@ -46,12 +47,19 @@ type kernelJSON struct {
 	Language      string   `json:"language"`
 	InterruptMode string   `json:"interrupt_mode"`
 	Metadata      struct {
-		Debugger bool `json:"debugger"`
-		Runtimed *struct {
-			Pool string `json:"pool"`
-		} `json:"runtimed"` // the mark of ours
+		Debugger bool        `json:"debugger"`
+		Runtimed *kernelMark `json:"runtimed"`
 	} `json:"metadata"`
 }
+
+// kernelMark is that of ours. It has the name, since a copy under another one is the work of whoever made it.
+type kernelMark struct {
+	Pool string `json:"pool"`
+	Name string `json:"name"`
+}
+
+// filled is what Jupyter puts something else for, wherever it is in the command.
+var filled = regexp.MustCompile(`\{(connection_file|prefix|resource_dir)\}`)
 
 // newKernelspec is the one for a pool in the folder path. What a front-end adds to its command is for ipykernel, so it ends in --.
 func newKernelspec(path, pool, runt, onRestart string) kernelspec {
@@ -64,9 +72,7 @@ func newKernelspec(path, pool, runt, onRestart string) kernelspec {
 	}
 	k.Argv = append(k.Argv, "--")
 	k.Metadata.Debugger = true
-	k.Metadata.Runtimed = &struct {
-		Pool string `json:"pool"`
-	}{pool}
+	k.Metadata.Runtimed = &kernelMark{pool, filepath.Base(path)}
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
@@ -81,7 +87,7 @@ func newKernelspec(path, pool, runt, onRestart string) kernelspec {
 func readKernelspec(path string) (s kernelspec, ours bool) {
 	text, err := os.ReadFile(filepath.Join(path, kernelFile))
 	var k kernelJSON
-	if err != nil || json.Unmarshal(text, &k) != nil || k.Metadata.Runtimed == nil {
+	if err != nil || json.Unmarshal(text, &k) != nil || k.Metadata.Runtimed == nil || !strings.EqualFold(k.Metadata.Runtimed.Name, filepath.Base(path)) {
 		return s, false
 	}
 	s = kernelspec{Name: filepath.Base(path), DisplayName: k.DisplayName, Pool: k.Metadata.Runtimed.Pool, Path: path, text: text}
@@ -111,8 +117,9 @@ func notOurs(path string) error {
 
 // install puts the kernelspec where it belongs, whole or not at all, and says whether that changed anything.
 func (s kernelspec) install() (changed bool, err error) {
+	_, missing := os.Lstat(s.Path) // before the other, since another install may be at it
 	had, ours := readKernelspec(s.Path)
-	if _, err := os.Lstat(s.Path); err == nil && !ours {
+	if missing == nil && !ours {
 		return false, notOurs(s.Path)
 	}
 	if logo, err := os.ReadFile(filepath.Join(s.Path, logoFile)); err == nil && bytes.Equal(had.text, s.text) && bytes.Equal(logo, kernelLogo) {
@@ -122,7 +129,10 @@ func (s kernelspec) install() (changed bool, err error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return false, unwritable(err)
 	}
-	made, err := os.MkdirTemp(filepath.Dir(dir), ".runtimed-") // beside the kernels, so that nobody takes it for one
+	if ours {
+		dir = s.Path // it may be a link to another disk, as may be the folder of kernels
+	}
+	made, err := os.MkdirTemp(dir, "~runtimed-") // no name of a kernel, so that nobody takes it for one
 	if err != nil {
 		return false, unwritable(err)
 	}
@@ -134,7 +144,10 @@ func (s kernelspec) install() (changed bool, err error) {
 	}
 	if !ours {
 		err = os.Rename(made, s.Path)
-		return true, unwritable(err)
+		if _, ours := readKernelspec(s.Path); err != nil && ours { // another install was faster
+			return s.install()
+		}
+		return err == nil, unwritable(err)
 	}
 	for _, name := range []string{logoFile, kernelFile} { // one by one: at no moment is there none
 		if err := os.Rename(filepath.Join(made, name), filepath.Join(s.Path, name)); err != nil {
@@ -145,6 +158,9 @@ func (s kernelspec) install() (changed bool, err error) {
 }
 
 func (s kernelspec) remove() error {
+	if info, err := os.Lstat(s.Path); err == nil && info.Mode().Type() == fs.ModeSymlink {
+		return unwritable(os.Remove(s.Path)) // where it leads may be on another's list
+	}
 	if err := os.Remove(filepath.Join(s.Path, kernelFile)); err != nil && !errors.Is(err, fs.ErrNotExist) { // it is a kernel no more
 		return unwritable(err)
 	}

@@ -106,13 +106,35 @@ func splitRequirements(text string) (list []string) {
 	return list
 }
 
-// scriptOf is the script that a command line begins with: a file that ends with .py.
+// scriptOf is the script that a command line begins with: a file that ends with .py, or a command whose first line has runt run it.
 func scriptOf(argv []string) (path string, ok bool) {
-	if !strings.HasSuffix(argv[0], ".py") {
-		return "", false
+	if strings.HasSuffix(argv[0], ".py") {
+		if info, err := os.Stat(argv[0]); err == nil && info.Mode().IsRegular() {
+			return argv[0], true
+		}
 	}
-	info, err := os.Stat(argv[0])
-	return argv[0], err == nil && info.Mode().IsRegular()
+	path, err := lookUp(argv[0], os.Getenv("PATH"))
+	return path, err == nil && startsRunt(path)
+}
+
+// startsRunt says whether the first line of a file is like "#!/usr/bin/env -S runt run". To execute it would start this runt again, with
+// one more environment each time, and without an end.
+func startsRunt(path string) bool {
+	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
+		return false // reading from a pipe would wait
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	head := make([]byte, 256) // Linux reads no more of it
+	n, _ := io.ReadFull(f, head)
+	line, _, _ := strings.Cut(string(head[:n]), "\n")
+	line, ok := strings.CutPrefix(line, "#!")
+	words := strings.Fields(line)
+	runt := slices.IndexFunc(words, func(w string) bool { return filepath.Base(strings.Trim(w, `"'`)) == "runt" })
+	return ok && runt >= 0 && slices.Contains(words[runt:], "run")
 }
 
 // askScript adds what the metadata of a script ask for.

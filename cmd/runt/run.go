@@ -55,7 +55,7 @@ func (c *runCmd) Run(a *app) error {
 	a.tellAdded(r)
 	environ := activated(os.Environ(), r.Env)
 	if isScript {
-		if strings.HasPrefix(script, "-") {
+		if argv[0] = script; strings.HasPrefix(script, "-") {
 			argv[0] = "." + string(filepath.Separator) + script // else it were an option of Python's
 		}
 		argv = append([]string{r.Env.Python}, argv...)

@@ -125,6 +125,7 @@ type reply struct {
 	Raw    string            `json:"raw,omitempty"`   // instead of an answer
 	Close  bool              `json:"close,omitempty"` // the connection, then
 	Mute   bool              `json:"mute,omitempty"`  // never answers
+	Then   *reply            `json:"then,omitempty"`  // to whoever asks again
 }
 
 // standin FILE: a daemon that says what FILE says, method by method, and writes what it is asked to "asked".
@@ -152,6 +153,8 @@ func standIn(ts *testscript.TestScript, neg bool, args []string) {
 	}()
 }
 
+var changing sync.Mutex // guards the replies of all stand-ins
+
 func serve(conn net.Conn, replies map[string]reply, asked *os.File) {
 	defer conn.Close()
 	var mu sync.Mutex
@@ -165,7 +168,12 @@ func serve(conn net.Conn, replies map[string]reply, asked *os.File) {
 		if json.Unmarshal(lines.Bytes(), &req) != nil || req.ID == nil {
 			continue
 		}
+		changing.Lock()
 		r, known := replies[req.Method]
+		if r.Then != nil {
+			replies[req.Method] = *r.Then
+		}
+		changing.Unlock()
 		if !known {
 			r.Error = json.RawMessage(`{"code":-32601,"message":"no such method","data":{"kind":"method_not_found"}}`)
 		}

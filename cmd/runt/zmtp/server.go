@@ -6,6 +6,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 )
 
 // Kind is the type of a socket.
@@ -138,13 +139,17 @@ func (s *Server) Publish(m Message) int {
 		c.mu.Unlock()
 	}
 	s.mu.Unlock()
-	n := 0
-	for _, c := range to {
-		if c.Send(m) == nil {
-			n++
-		}
+	var n atomic.Int64
+	var sending sync.WaitGroup
+	for _, c := range to { // at once, since each who does not read takes a while to be given up
+		sending.Go(func() {
+			if c.Send(m) == nil {
+				n.Add(1)
+			}
+		})
 	}
-	return n
+	sending.Wait()
+	return int(n.Load())
 }
 
 // Close disconnects all and returns when nothing runs any more. It must not be called by Handle or Subscribed.

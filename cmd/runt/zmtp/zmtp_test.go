@@ -8,6 +8,7 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -180,6 +181,26 @@ func TestWhoListensHearsWhatItAskedFor(t *testing.T) {
 	if n := <-published; n != 3 {
 		t.Errorf("%d were told", n)
 	}
+}
+
+func TestPeersThatDoNotReadHoldUpTheOthersOnlyOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := serve(t, &Server{Kind: Pub})
+		for range 5 {
+			s.welcomed("SUB", frames("\x01"))
+		}
+		good := s.welcomed("SUB", frames("\x01"))
+		synctest.Wait() // all have subscribed
+		_ = good.conn.SetDeadline(time.Time{})
+		go s.answers(good, "topic", "body")
+		began := time.Now()
+		if n := s.Publish(Message{[]byte("topic"), []byte("body")}); n != 1 {
+			t.Errorf("%d were told", n)
+		}
+		if took := time.Since(began); took > writeTime {
+			t.Errorf("it took %s", took)
+		}
+	})
 }
 
 func TestPeersBeyondTheBoundAreTurnedAway(t *testing.T) {
