@@ -3,7 +3,7 @@ package pool
 import "regexp"
 
 var (
-	urlSecret = regexp.MustCompile(`(://)[^/\s]+@`)
+	urlSecret = regexp.MustCompile(`(:/{1,3})[^/\s]+@`)                // uv writes one slash where it takes a URL for a path
 	urlToken  = regexp.MustCompile(`(https?://[^\s"']*?/t/)[^/\s"']+`) // where conda channels have theirs
 	urlQuery  = regexp.MustCompile(`(?i)([?&](?:[\w.-]*(?:token|secret|passw(?:or)?d|api_?key|signature|credential)[\w.-]*|sig|key|auth)=)[^&#\s"'()]+`)
 )

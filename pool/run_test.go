@@ -109,6 +109,7 @@ func TestSecretsAreTakenOutOfWhatIsShown(t *testing.T) {
 		"git+ssh://git@host/x":                   "git+ssh://***@host/x",
 		"https://host/simple@1":                  "https://host/simple@1",
 		"mail me@home":                           "mail me@home",
+		"ftp:/bob:pw@host/y":                     "ftp:/***@host/y",
 		"https://user:p@ss@host/x":               "https://***@host/x",
 		"two https://u:p@h/a https://u:p@h/b ok": "two https://***@h/a https://***@h/b ok",
 	} {

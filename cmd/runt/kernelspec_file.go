@@ -110,6 +110,16 @@ func kernelspecsIn(dir string) []kernelspec {
 	return list
 }
 
+// packaged says whether pip has put the same kernel there, with the runt of its package.
+func (s kernelspec) packaged() bool {
+	var want, has kernelJSON
+	text, err := os.ReadFile(filepath.Join(s.Path, kernelFile))
+	if err != nil || json.Unmarshal(text, &has) != nil || json.Unmarshal(s.text, &want) != nil || len(has.Argv) == 0 {
+		return false
+	}
+	return strings.HasPrefix(has.Argv[0], "{resource_dir}") && slices.Equal(has.Argv[1:], want.Argv[1:])
+}
+
 func notOurs(path string) error {
 	return failed("%s is a kernel that runt did not install", path).
 		withHint("leave it, and choose another name with --name; or take it away with: jupyter kernelspec remove %s", filepath.Base(path))
@@ -120,6 +130,9 @@ func (s kernelspec) install() (changed bool, err error) {
 	_, missing := os.Lstat(s.Path) // before the other, since another install may be at it
 	had, ours := readKernelspec(s.Path)
 	if missing == nil && !ours {
+		if s.packaged() {
+			return false, nil
+		}
 		return false, notOurs(s.Path)
 	}
 	if logo, err := os.ReadFile(filepath.Join(s.Path, logoFile)); err == nil && bytes.Equal(had.text, s.text) && bytes.Equal(logo, kernelLogo) {

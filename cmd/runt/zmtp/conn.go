@@ -21,7 +21,7 @@ type Message [][]byte
 
 // The bounds of what a peer may send or leave unread.
 const (
-	MaxMessage   = 64 << 20 // bytes of one message to a ROUTER, all frames together
+	MaxMessage   = 16 << 20 // bytes of one message to a ROUTER, all frames together
 	MaxFrames    = 1024     // of one message
 	greetTime    = 10 * time.Second
 	writeTime    = 5 * time.Second
