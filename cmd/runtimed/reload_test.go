@@ -136,6 +136,7 @@ func TestAConfigurationThatIsMadeLaterIsNoticed(t *testing.T) {
 }
 
 func TestADaemonThatACommandStartedEndsWhenItIsNotNeeded(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	h.configure("idle_exit = \"1s\"\n" + off)
 	d := h.start("--auto")

@@ -17,6 +17,7 @@ func TestSystemdMakesTheSocketAgainThatSomebodyDeleted(t *testing.T) {
 	if _, err := os.Stat("/lib/systemd/systemd"); err != nil || os.Getuid() != 0 {
 		lacking(t, "a private systemd needs root, and systemd installed")
 	}
+	t.Parallel() // there is one manager of the machine at a time, so it mostly waits for the other
 	h := newHouse(t)
 	h.configure(off)
 	self, err := os.Executable()
@@ -31,7 +32,7 @@ func TestSystemdMakesTheSocketAgainThatSomebodyDeleted(t *testing.T) {
 		"[Socket]\nListenStream=%s\nSocketMode=0600\nDirectoryMode=0700\nRemoveOnStop=yes\n", h.socket))
 	write(h, filepath.Join(units, "runtimed.service"), fmt.Sprintf(
 		"[Unit]\nRequires=runtimed.socket\nAfter=runtimed.socket\n"+
-			"[Service]\nType=notify\nRestart=on-failure\nRestartPreventExitStatus=1\nWatchdogSec=2\n"+
+			"[Service]\nType=notify\nRestart=on-failure\nRestartPreventExitStatus=1\nWatchdogSec=5\n"+
 			"Environment=%s=1\nExecStart=%s run --conda-pool-size 0\n", beDaemon, self))
 
 	tool, err := filepath.Abs("../../testdata/tools/with-systemd-user")
@@ -68,7 +69,7 @@ func TestSystemdMakesTheSocketAgainThatSomebodyDeleted(t *testing.T) {
 	if first.StartedBy != rpc.StartedByService {
 		t.Errorf("it was started by %s", first.StartedBy)
 	}
-	time.Sleep(3 * time.Second) // longer than the watchdog's patience
+	time.Sleep(7 * time.Second) // longer than the watchdog's patience
 	if now := must[rpc.Info](h, rpc.MethodInfo, nil); now.PID != first.PID {
 		t.Error("the watchdog has ended it")
 	}
