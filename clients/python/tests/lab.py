@@ -50,7 +50,9 @@ def downloaded() -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (venv / "done").exists():
             subprocess.run([sys.executable, "-m", "venv", "--clear", str(venv)], check=True, timeout=60)
-            subprocess.run([*pip(venv), "--require-hashes", "-r", str(REQUIREMENTS)], check=True, timeout=900)
+            uv = shutil.which("uv") or shutil.which("uv", path=str(CACHE / "uv/bin"))  # in a tenth of the time
+            program = [uv, "pip", "install", "--quiet", "--python", str(venv)] if uv else pip(venv)
+            subprocess.run([*program, "--require-hashes", "-r", str(REQUIREMENTS)], check=True, timeout=900)
             (venv / "done").touch()
     return venv
 
