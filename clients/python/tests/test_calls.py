@@ -1,6 +1,7 @@
 """Replays testdata/wire/client.jsonl."""
 
 import asyncio
+import errno
 import json
 import socket
 import threading
@@ -11,7 +12,7 @@ from typing import Any, Callable, Optional
 import pytest
 from wire import Vector, matches, text, vectors
 
-from runtimed_client import AsyncClient, Client, Env, RPCError, RuntimedError
+from runtimed_client import AsyncClient, Client, ConnectError, Env, RPCError, RuntimedError
 from runtimed_client._values import Acquired
 from runtimed_client._wire import Connection
 
@@ -155,3 +156,14 @@ def answer(vector: Vector, pieces: list[bytes]) -> dict[str, Any]:
         return {}
     finally:
         conn.close()
+
+
+def test_too_many_open_files_is_an_error_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    client = Client("/nowhere/s")
+    monkeypatch.setattr("runtimed_client._wire.socket.socket", refuse)
+    with pytest.raises(ConnectError, match="Too many open files") as caught:
+        client.status()
+    assert caught.value.kind == "closed"

@@ -28,7 +28,7 @@ from traitlets.config import Config
 from wire import REPOSITORY
 
 from runtimed_client import Client, RuntimedError
-from runtimed_client.jupyter import RuntimedProvisioner, is_plain, label_of, owed
+from runtimed_client.jupyter import Running, RuntimedProvisioner, is_plain, label_of, owed
 
 pytestmark = pytest.mark.timeout(300)
 ARGV = ["python", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
@@ -275,6 +275,19 @@ def test_a_servers_kernel_outlives_its_crash(socket: str, wheel: Path, tmp_path:
     finally:
         with suppress(ProcessLookupError):
             os.kill(info["pid"], signal.SIGKILL)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it is known on Linux alone")
+def test_a_kernel_that_nobody_reaped_has_ended() -> None:
+    kernel = subprocess.Popen(["sleep", "100"], start_new_session=True)
+    try:
+        assert Running(kernel.pid).poll() is None
+        kernel.kill()
+        os.waitid(os.P_PID, kernel.pid, os.WEXITED | os.WNOWAIT)
+        assert Running(kernel.pid).poll() == 0
+    finally:
+        kernel.kill()
+        kernel.wait()
 
 
 # ---- failures

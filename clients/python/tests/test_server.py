@@ -6,8 +6,10 @@ import json
 import logging
 import os
 import shutil
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +23,7 @@ from tornado.httpclient import HTTPClientError, HTTPRequest
 from tornado.websocket import WebSocketClientConnection, websocket_connect
 from wire import REPOSITORY
 
+from runtimed_client import AsyncClient
 from runtimed_client.server import Watcher
 
 FOLDER = REPOSITORY / "clients/python"
@@ -42,23 +45,24 @@ def server(place: Path) -> Iterator[str]:
     env = {name: value for name, value in os.environ.items() if not name.startswith(("JUPYTER", "RUNTIMED_"))}
     env |= {"HOME": str(place), "PYTHONPATH": str(FOLDER / "src"), "RUNTIMED_SOCKET": str(place / "s"), "JUPYTER_TOKEN": TOKEN}
     env |= {"JUPYTER_CONFIG_PATH": str(place / "config"), "JUPYTER_RUNTIME_DIR": str(place / "runtime")}
-    command = [sys.executable, "-m", "jupyter_server", "--no-browser", "--ServerApp.port=0", "--ServerApp.base_url=/a/b/", "--allow-root"]
+    with socket.socket() as free:  # told port 0, the Jupyter Server of Python 3.9 does not tell which it took
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    url = f"http://127.0.0.1:{port}/a/b/"
+    options = [f"--ServerApp.port={port}", "--ServerApp.port_retries=0", "--ServerApp.base_url=/a/b/"]
+    command = [sys.executable, "-m", "jupyter_server", "--no-browser", "--allow-root", *options]
     with open(place / "log", "w+") as log:
         process = subprocess.Popen(command, cwd=place, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         try:
 
-            def url() -> str:
-                (file,) = place.glob("runtime/jpserver-*.json")
-                return f"http://127.0.0.1:{json.loads(file.read_text())['port']}/a/b/"
-
             def answers() -> bool:
                 assert process.poll() is None, (place / "log").read_text()
-                with contextlib.suppress(ValueError, OSError):  # no file yet, or half of one; nobody listens yet
-                    return bool(get(f"{url()}api/status?token={TOKEN}"))
+                with contextlib.suppress(OSError):  # nobody listens yet
+                    return bool(get(f"{url}api/status?token={TOKEN}"))
                 return False
 
             wait_until(answers, 50)
-            yield url()
+            yield url
         finally:
             process.terminate()
             process.wait(20)
@@ -208,3 +212,63 @@ def test_what_is_no_daemon_of_ours_is_told(fake: FakeDaemon, monkeypatch: pytest
             assert time.monotonic() - began < 30
 
     asyncio.run(main())
+
+
+def test_changes_without_end_leave_jupyter_its_turn(fake: FakeDaemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RUNTIMED_SOCKET", fake.path)
+    enough = threading.Event()
+
+    def flood(peer: Peer) -> None:
+        changes = [{"method": "pool.changed", "params": {"pool": POOL}}] * 2000
+        with contextlib.suppress(OSError):
+            while not enough.is_set():
+                peer.send(*changes)
+
+    def hook(peer: Peer, request: dict[str, Any]) -> bool:
+        if request["method"] != "pool.watch":
+            return False
+        peer.send({"id": request["id"], "result": {"pools": [POOL]}})
+        threading.Thread(target=flood, args=(peer,)).start()
+        return True
+
+    fake.hook = hook
+    timer = threading.Timer(20, enough.set)
+    timer.start()
+
+    async def main() -> None:
+        watcher = Watcher(logging.getLogger())
+        with watcher.looking():
+            await watcher.after(None)
+            for _ in range(20):
+                await asyncio.sleep(0.01)
+            assert not enough.is_set()
+
+    try:
+        asyncio.run(main())
+    finally:
+        timer.cancel()
+        enough.set()
+
+
+def test_a_fault_of_ours_is_told_and_tried_again(
+    fake: FakeDaemon, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("RUNTIMED_SOCKET", fake.path)
+    faults: list[BaseException] = [ValueError("of ours")]
+
+    def client() -> AsyncClient:
+        if faults:
+            raise faults.pop()
+        return AsyncClient()
+
+    monkeypatch.setattr("runtimed_client.server.AsyncClient", client)
+
+    async def main() -> None:
+        watcher = Watcher(logging.getLogger())
+        with watcher.looking():
+            told = await watcher.after(None)
+            assert json.loads(told)["error"]["kind"] == "internal"
+            assert json.loads(await watcher.after(told)) == {"pools": [POOL]}
+
+    asyncio.run(main())
+    assert "of ours" in caplog.text

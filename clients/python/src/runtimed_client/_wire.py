@@ -73,15 +73,18 @@ class Connection:
 
     def __init__(self, path: str) -> None:
         self.path, self.pid = path, os.getpid()
+        self.method, self.answered, self._id = "", False, 0
+        self._connected, self._ended = False, False
+        self._unsent, self._received = b"", bytearray()
         self.sock: Any  # a socket that does not block, or a Pipe, which looks like one
         if is_pipe(path):
             self.sock = Pipe()
         else:
-            self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            try:
+                self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            except OSError as exc:  # this process has too many files open
+                raise ConnectError(f"no socket can be made to reach {path}: {exc.strerror or exc}") from exc
             self.sock.setblocking(False)
-        self.method, self.answered, self._id = "", False, 0
-        self._connected, self._ended = False, False
-        self._unsent, self._received = b"", bytearray()
 
     def connect(self) -> None:
         """Where this blocks, the daemon's queue is full, and nothing tells when it no longer is."""

@@ -61,6 +61,15 @@ def told(error: RuntimedError, pool: str, autostart: bool) -> str:
 FAILING_WAIT = 5.0  # seconds, for a pool that has nothing and whose last build failed
 
 
+def is_zombie(pid: int) -> bool:
+    """Whether it has ended and its parent does not care, as in many a container. Known on Linux alone."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as stat:
+            return stat.read().rpartition(b") ")[2][:1] in (b"Z", b"X")
+    except OSError:
+        return False
+
+
 class Running:
     """A kernel that another process started, as LocalProvisioner would see its Popen. Its exit code is nobody's to know: 0."""
 
@@ -71,8 +80,8 @@ class Running:
 
     def poll(self) -> Optional[int]:
         with contextlib.suppress(ProcessLookupError):
-            if os.getsid(self.pid) == self.pid:  # Jupyter gives each kernel a session; a stranger with its number has another
-                return None
+            if os.getsid(self.pid) == self.pid and not is_zombie(self.pid):
+                return None  # Jupyter gives each kernel a session; a stranger with its number has another
         return 0
 
     def wait(self) -> int:

@@ -30,6 +30,7 @@ from ._errors import RuntimedError
 RESOURCE = "runtimed"  # as an authorizer of Jupyter Server is asked
 FIRST_PAUSE, LAST_PAUSE = 0.5, 5.0  # seconds until the next try where no daemon answers
 PING = 30.0  # seconds
+HINT = "see the log of Jupyter's server"
 
 
 def failure(error: RuntimedError) -> dict[str, Any]:
@@ -88,12 +89,17 @@ class Watcher:
                         async for status in statuses:
                             self._tell(dataclasses.asdict(status))
                             pause = 0.0
+                            await asyncio.sleep(0)  # where changes never end, Jupyter shall go on too
                     finally:
                         await statuses.aclose()
             except RuntimedError as error:
                 self._log.debug("The pools of runtimed cannot be watched: %s", error)
                 if pause or error.kind != "closed":  # why the daemon hung up is what the next try says
                     self._tell(failure(error))
+            except Exception as error:  # a fault of ours must not leave the browsers with what was true once
+                self._log.exception("The pools of runtimed cannot be watched")
+                self._tell({"error": {"kind": "internal", "message": f"The pools cannot be watched: {error!r}", "hint": HINT}})
+                pause = max(pause, FIRST_PAUSE)
             await asyncio.sleep(pause)
             pause = min(max(FIRST_PAUSE, 2 * pause), LAST_PAUSE)
 

@@ -74,7 +74,6 @@
       if (socket || document.hidden || !tries) return;
       const mine = new settings.WebSocket(url);
       socket = mine;
-      tries -= 1;
       mine.onmessage = (event) => {
         if (socket !== mine) return;
         pause = PAUSES.first;
@@ -84,6 +83,7 @@
       mine.onclose = () => {
         if (socket !== mine) return;
         socket = null;
+        tries -= 1; // here, since to hide the page meanwhile is no failure
         tell(null);
         timer = setTimeout(open, pause);
         pause = Math.min(2 * pause, PAUSES.last);
