@@ -39,8 +39,8 @@ func readCommon(root, version string) (*common, error) {
 	return c, nil
 }
 
-// readVersion is that of the clients, which the programs in the packages tell too. It is written in three places, because the tools of
-// each language read their own; they must agree, since a client asks for the programs of exactly its version.
+// readVersion is that of the clients, which the programs in the packages tell too. It is written in several places, because the tools of
+// each language, and JupyterLab, read their own; they must agree, since a client asks for the programs of exactly its version.
 func readVersion(root string) (string, error) {
 	text, err := os.ReadFile(filepath.Join(root, "clients/typescript/package.json"))
 	if err != nil {
