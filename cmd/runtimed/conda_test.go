@@ -195,7 +195,7 @@ func TestAnUnreachableChannelIsSaidOnceAndCostsTheUVPoolNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer silent.Close()
-	h.withChannelAt("http://"+silent.Addr().String(), "size = 1\n[pools.dead]\nkind = \"conda\"\nsize = 1\nchannels = [\"http://127.0.0.1:9\"]\n[pools.fast]\nkind = \"uv\"\nsize = 3\n[build]\nparallel = 1\ntimeout = \"20s\"\n")
+	h.withChannelAt("http://"+silent.Addr().String(), "size = 1\n[pools.dead]\nkind = \"conda\"\nsize = 1\nchannels = [\"http://127.0.0.1:9\"]\n[pools.fast]\nkind = \"uv\"\nsize = 3\n[build]\nparallel = 1\ntimeout = \"60s\"\n")
 	h.start()
 	h.filled("fast", 2*time.Minute)
 	h.eventually(2*time.Minute, "both say why", func() bool { return h.pool("conda").Error != nil && h.pool("dead").Error != nil })
