@@ -16,7 +16,7 @@ else
 fi
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
-{ code=0; go test $race -parallel 4 -timeout 20m "$@" ./... || code=$?; echo "$code" >"$dir/code"; } | tee "$dir/out"
+{ code=0; go test $race -parallel 3 -timeout 20m "$@" ./... || code=$?; echo "$code" >"$dir/code"; } | tee "$dir/out"
 code=$(cat "$dir/code")
 [ "$code" = 0 ] || awk '
     function show(line) { if (lines++ < 40) print substr(line, 1, 300) }

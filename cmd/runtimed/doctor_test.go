@@ -101,13 +101,31 @@ func (h *house) diagnosed(found map[string]finding, wants ...sick) {
 	}
 }
 
+// examined is what the doctor finds. A machine on which many tests run may be too slow for a look, and then that is said besides.
+func (h *house) examined(wants ...sick) map[string]finding {
+	h.t.Helper()
+	for range 5 {
+		found, _ := h.doctor()
+		slow := false
+		for name, f := range found {
+			expected := slices.ContainsFunc(wants, func(w sick) bool { return w.name == name })
+			slow = slow || !expected && f.Status != rpc.CheckOK && strings.Contains(f.Message, "within "+doctorLook.String())
+		}
+		if !slow {
+			return found
+		}
+	}
+	found, _ := h.doctor()
+	return found
+}
+
 func TestTheDoctorFindsNothingWhereAllIsWellAndChangesNothing(t *testing.T) {
 	t.Parallel()
 	h := patient(t)
 	tmp := t.TempDir()
 	h.setenv("TMPDIR", tmp)
 	before := tree(t, h.home)
-	found, _ := h.doctor()
+	found := h.examined()
 	h.diagnosed(found)
 	if left, err := os.ReadDir(tmp); err != nil || len(left) > 0 {
 		t.Errorf("it leaves %v, %v", left, err)
@@ -232,7 +250,7 @@ func TestTheDoctorNamesEachBreak(t *testing.T) {
 			t.Parallel()
 			h := patient(t)
 			c.set(h)
-			found, _ := h.doctor()
+			found := h.examined(c.want...)
 			h.diagnosed(found, c.want...)
 			for _, f := range found {
 				if strings.Contains(f.Message+f.Hint, "planted") {
