@@ -229,11 +229,14 @@ func TestADamagedEnvironmentThatWasTakenIsNobodysInBetween(t *testing.T) {
 			stop := make(chan struct{})
 			for range 3 {
 				others.Go(func() {
-					for {
+					for n := 1; ; n++ {
 						select {
 						case <-stop:
 							return
 						default:
+						}
+						if n%50 == 0 {
+							time.Sleep(time.Millisecond) // the fake clock stands while anybody runs, and an extension takes time
 						}
 						if got, err := w.Acquire(context.Background(), request(2, 0)); err == nil {
 							_ = w.Release(context.Background(), got.Env.ID)
