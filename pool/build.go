@@ -198,22 +198,12 @@ func (m *Manager) make(ctx context.Context, e *env) (Manifest, fileID, error) {
 		return Manifest{}, fileID{}, err
 	}
 	if x, ok := b.(Extender); ok && e.needs != nil {
-		switch built, err := m.extend(ctx, x, e); {
-		case err != nil:
+		extended, err := m.extend(ctx, x, e)
+		if err != nil {
 			return Manifest{}, fileID{}, err
-		case built != nil:
-			made, err := m.describe(e, *built)
-			if err != nil {
-				return Manifest{}, fileID{}, err
-			}
-			seen, err := m.store.writeManifest(e.dir, made)
-			if err == nil {
-				err = writeLease(e.dir, leaseRecord{State: leaseFree}) // last: until then it is nobody's
-			}
-			if err != nil {
-				return Manifest{}, fileID{}, diskError(err)
-			}
-			return made, seen, nil
+		}
+		if extended != nil {
+			return m.finish(e, *extended, m.store.finishAgain)
 		}
 	}
 	if err := m.store.begin(e.id, homeOf(e.pool)); err != nil {
@@ -223,11 +213,16 @@ func (m *Manager) make(ctx context.Context, e *env) (Manifest, fileID, error) {
 	if err != nil {
 		return Manifest{}, fileID{}, err
 	}
+	return m.finish(e, built, m.store.finish)
+}
+
+// finish puts the manifest of a built environment on disk, by write.
+func (m *Manager) finish(e *env, built Built, write func(dir string, made Manifest) (fileID, error)) (Manifest, fileID, error) {
 	made, err := m.describe(e, built)
 	if err != nil {
 		return Manifest{}, fileID{}, err
 	}
-	seen, err := m.store.finish(e.dir, made)
+	seen, err := write(e.dir, made)
 	if err != nil {
 		return Manifest{}, fileID{}, diskError(err)
 	}

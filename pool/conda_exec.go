@@ -150,7 +150,7 @@ func (p condaProgram) lock(dir, to string) error {
 	if err != nil {
 		return &BuildError{
 			Cause: CauseOther, Message: fmt.Sprintf("%s made an environment that cannot be made again: %s", p.name, err),
-			Hint: "it is tried again by itself",
+			Hint: byItself,
 		}
 	}
 	text := "# platform: " + condaSubdir() + "\n@EXPLICIT\n"

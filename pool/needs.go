@@ -142,13 +142,21 @@ func (e *env) runsOn(home *pool, needs Needs) bool {
 	return needs.Python == "" || !filepath.IsAbs(needs.Python) && satisfies(version, needs.Python)
 }
 
+// places are the keys of the pools that may serve r: its home, and the one for its needs.
+func (r Request) places() []string {
+	if r.Needs.none() {
+		return []string{r.Pool}
+	}
+	return []string{r.Pool, r.Needs.key(r.Pool)}
+}
+
 // asked is where the owner has or awaits already what it asks home for with the same key: the lease, or the pool in which it stands in
 // line. What home had ready then decided between home and a pool for needs, and it may have something else ready now. Callers hold mu.
 func (m *Manager) asked(home *pool, r Request) (leased *env, line *pool) {
 	if r.Key == "" {
 		return nil, nil
 	}
-	for _, key := range []string{r.Pool, r.Needs.key(r.Pool)} {
+	for _, key := range r.places() {
 		own, p := r, m.pools[key]
 		own.Pool = key
 		if e := m.leasedTo(own); e != nil && e.has(home, r.Needs) {

@@ -42,6 +42,9 @@ func (r Request) lease() *Lease {
 // resume gives r the environment that its session had before, if its owner has ended; ok is false where there is none. Callers do
 // not hold mu.
 func (m *Manager) resume(r Request, began time.Time) (got Acquired, ok bool) {
+	if r.Session == "" {
+		return Acquired{}, false
+	}
 	for _, e := range m.ofSession(r) {
 		var lease *Lease
 		err := m.changeLease(e.id, func(l *Lease) (leaseRecord, error) {
@@ -77,10 +80,10 @@ func (m *Manager) ofSession(r Request) []*env {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	home := m.named(r.Pool)
-	if r.Session == "" || m.closed || home == nil {
+	if m.closed || home == nil {
 		return nil
 	}
-	for _, key := range []string{r.Pool, r.Needs.key(r.Pool)} {
+	for _, key := range r.places() {
 		own := r
 		own.Pool = key
 		if p := m.pools[key]; m.leasedTo(own) != nil || p != nil && m.inLine(p, own) != nil {

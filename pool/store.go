@@ -107,6 +107,15 @@ func (s store) finish(dir string, m Manifest) (fileID, error) {
 	return seen, s.end(m.ID)
 }
 
+// finishAgain is finish for an environment that was finished before, and whose lease record says that it is nobody's: that goes last.
+func (s store) finishAgain(dir string, m Manifest) (fileID, error) {
+	seen, err := s.writeManifest(dir, m)
+	if err != nil {
+		return fileID{}, err
+	}
+	return seen, writeLease(dir, leaseRecord{State: leaseFree})
+}
+
 // end unlinks the build record.
 func (s store) end(id string) error {
 	if err := os.Remove(s.record(id)); err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -76,7 +76,7 @@ func notWhole(ctx context.Context, err error) error {
 	if errors.As(err, &b) || ctx.Err() != nil {
 		return err
 	}
-	return &BuildError{Cause: CauseVerifyFailed, Message: "the environment was built, but is not whole: " + err.Error(), Hint: "it is tried again by itself"}
+	return &BuildError{Cause: CauseVerifyFailed, Message: "the environment was built, but is not whole: " + err.Error(), Hint: byItself}
 }
 
 // inside names paths relative to the environment at dir that they have to lie in.

@@ -29,7 +29,7 @@ func distributions(sitePackages string) ([]Package, error) {
 			continue
 		}
 		if name, version, ok := strings.Cut(name, "-"); ok {
-			list = append(list, Package{normalName(name), version})
+			list = append(list, Package{NormalName(name), version})
 		}
 	}
 	slices.SortFunc(list, func(a, b Package) int { return strings.Compare(a.Name, b.Name) })
@@ -38,8 +38,8 @@ func distributions(sitePackages string) ([]Package, error) {
 
 var nameRuns = regexp.MustCompile(`[-_.]+`)
 
-// normalName is the form in which two spellings of a distribution's name are equal (PEP 503).
-func normalName(name string) string { return strings.ToLower(nameRuns.ReplaceAllString(name, "-")) }
+// NormalName is the form in which two spellings of a distribution's name are equal (PEP 503).
+func NormalName(name string) string { return strings.ToLower(nameRuns.ReplaceAllString(name, "-")) }
 
 // Verify looks through a finished environment: a power loss may have taken what was written last.
 func (u *UV) Verify(ctx context.Context, m Manifest, dir string) error {

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"runtimed/pool"
 )
 
 // Requirements end up on lines of a requirements file, where a dash begins an option, " #" a comment and a last backslash joins
@@ -14,7 +16,6 @@ var (
 	requirementName = regexp.MustCompile(`^([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*(?:\[([A-Za-z0-9._,\s-]*)\])?\s*`)
 	requirementURL  = regexp.MustCompile(`^@\s*(\S*[^\s;])(?:\s+;(.+)|;\s+(.+))?$`)
 	versionClauses  = regexp.MustCompile(`^` + clauses + `$|^\(` + clauses + `\)$`)
-	separators      = regexp.MustCompile(`[-_.]+`)
 	remoteURL       = regexp.MustCompile(`^(?:(?:git|hg|svn|bzr)\+)?(?:https?|ssh|git)://[^/\s]`)
 	variableInText  = regexp.MustCompile(`\$\{[A-Za-z0-9_]+\}`)
 	archive         = regexp.MustCompile(`(?i)\.(?:whl|zip|tar|tgz|tbz|txz|tlz|tar\.[a-z0-9]+)$`) // pip and uv take it for a path
@@ -51,7 +52,7 @@ func readRequirement(text string) (r, problem string) {
 	if m == nil {
 		return "", "does not begin with the name of a package"
 	}
-	name, extras, rest := separators.ReplaceAllString(strings.ToLower(m[1]), "-"), canonicalExtras(m[2]), text[len(m[0]):]
+	name, extras, rest := pool.NormalName(m[1]), canonicalExtras(m[2]), text[len(m[0]):]
 	var marker string
 	if strings.HasPrefix(rest, "@") {
 		u := requirementURL.FindStringSubmatch(rest)
@@ -99,7 +100,7 @@ func canonicalExtras(text string) string {
 	var extras []string
 	for e := range strings.SplitSeq(text, ",") {
 		if e = strings.TrimSpace(e); e != "" {
-			extras = append(extras, separators.ReplaceAllString(strings.ToLower(e), "-"))
+			extras = append(extras, pool.NormalName(e))
 		}
 	}
 	if len(extras) == 0 {
