@@ -1,0 +1,187 @@
+// Package safefile opens files so that whatever lies in their place does no harm: no link leads elsewhere, no named pipe waits for
+// ever, no device answers, and no endless file fills the memory.
+//
+// A file of our own, which nobody else has a reason to touch, is never opened through a link: OpenOwn, ReadOwn, WriteOwn, NewLock,
+// Folder, MakeFolder. Only the last part of the path is held to that, since people may well keep the folders above behind links.
+// A file of the user's may be a link: Open, Read.
+//
+// It knows nothing else of ours, so every package may use it.
+package safefile
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+)
+
+// Error says what keeps a file from being used.
+type Error struct {
+	Path string
+	Says string // what follows the path in a sentence: "is a named pipe, not a file"
+}
+
+func (e *Error) Error() string { return e.Path + " " + e.Says }
+
+// OpenOwn is os.OpenFile for a file of our own: never through a link, never anything but a regular file, and for writing never one
+// with a second name (a hard link), which whoever made it did not mean to change. The error for all of these is an *Error.
+func OpenOwn(path string, flag int, perm fs.FileMode) (*os.File, error) {
+	if info, err := os.Lstat(path); err == nil { // before it is opened, since opening a device may do something
+		if err := regular(path, info); err != nil {
+			return nil, err
+		}
+	}
+	f, err := os.OpenFile(path, flag&^os.O_TRUNC|noFollow, perm)
+	if isLink(err) {
+		return nil, &Error{path, "is a link, not a file"}
+	}
+	if err != nil {
+		return nil, err
+	}
+	writes := flag&(os.O_WRONLY|os.O_RDWR) != 0
+	info, err := f.Stat()
+	if err == nil {
+		err = regular(path, info)
+	}
+	if err == nil && writes && names(f, info) > 1 {
+		err = &Error{path, "has a second name (a hard link)"}
+	}
+	if err == nil && flag&os.O_TRUNC != 0 {
+		err = f.Truncate(0)
+	}
+	if err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// ReadOwn reads a file of our own as OpenOwn opens it. One of more than limit bytes is an *Error.
+func ReadOwn(path string, limit int64) ([]byte, error) {
+	f, err := OpenOwn(path, os.O_RDONLY, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return read(f, limit)
+}
+
+// WriteOwn is os.WriteFile for a file of our own, as OpenOwn opens it. A kill may halve what it writes.
+func WriteOwn(path string, data []byte, perm fs.FileMode) error {
+	f, err := OpenOwn(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, perm)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	return errors.Join(err, f.Close())
+}
+
+// Folder is nil if path is a folder and no link to one; otherwise an *Error, or why nobody can tell.
+func Folder(path string) error {
+	info, err := os.Lstat(path)
+	if err != nil {
+		return err
+	}
+	if !info.IsDir() {
+		return &Error{path, "is " + kind(info) + ", not a folder"}
+	}
+	return nil
+}
+
+// MakeFolder makes a folder of our own, for its owner alone, unless it is there. What is above it must be there.
+func MakeFolder(path string) error {
+	if err := os.Mkdir(path, 0o700); err == nil || !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return Folder(path)
+}
+
+// Open opens a file of the user's for reading. It may be a link, or the null device, which is an empty file; anything else that is
+// no regular file is an *Error, without waiting for it.
+func Open(path string) (*os.File, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := readable(path, info); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(path, os.O_RDONLY|noWait, 0)
+	if err != nil {
+		return nil, err
+	}
+	if info, err = f.Stat(); err == nil {
+		err = readable(path, info)
+	}
+	if err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// Read reads a file of the user's as Open opens it. One of more than limit bytes is an *Error.
+func Read(path string, limit int64) ([]byte, error) {
+	f, err := Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return read(f, limit)
+}
+
+func read(f *os.File, limit int64) ([]byte, error) {
+	tooLarge := &Error{f.Name(), "is larger than " + size(limit)}
+	if info, err := f.Stat(); err == nil && info.Size() > limit {
+		return nil, tooLarge
+	}
+	data, err := io.ReadAll(io.LimitReader(f, limit+1)) // some say that they are empty and are not, and others grow
+	if err == nil && int64(len(data)) > limit {
+		return nil, tooLarge
+	}
+	return data, err
+}
+
+func readable(path string, info fs.FileInfo) error {
+	if null, err := os.Stat(os.DevNull); err == nil && os.SameFile(info, null) {
+		return nil
+	}
+	return regular(path, info)
+}
+
+func regular(path string, info fs.FileInfo) error {
+	if info.Mode().IsRegular() {
+		return nil
+	}
+	return &Error{path, "is " + kind(info) + ", not a file"}
+}
+
+// kind names what is there.
+func kind(info fs.FileInfo) string {
+	switch t := info.Mode().Type(); {
+	case t.IsRegular():
+		return "a file"
+	case t&fs.ModeSymlink != 0:
+		return "a link"
+	case t.IsDir():
+		return "a folder"
+	case t&fs.ModeNamedPipe != 0:
+		return "a named pipe"
+	case t&fs.ModeSocket != 0:
+		return "a socket"
+	case t&fs.ModeDevice != 0:
+		return "a device"
+	}
+	return "something else"
+}
+
+func size(n int64) string {
+	switch {
+	case n >= 1<<20 && n%(1<<20) == 0:
+		return fmt.Sprintf("%d MiB", n>>20)
+	case n >= 1<<10 && n%(1<<10) == 0:
+		return fmt.Sprintf("%d KiB", n>>10)
+	}
+	return fmt.Sprintf("%d bytes", n)
+}

@@ -1,0 +1,23 @@
+//go:build unix
+
+package safefile
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"syscall"
+)
+
+const (
+	noWait   = syscall.O_NONBLOCK // a named pipe without a writer would wait for one
+	noFollow = syscall.O_NOFOLLOW | noWait
+)
+
+// isLink says whether opening failed since a link is in the place of the file.
+func isLink(err error) bool {
+	return errors.Is(err, syscall.ELOOP) || errors.Is(err, syscall.EMLINK) // the second one is FreeBSD's
+}
+
+// names is how many names a file has.
+func names(_ *os.File, info fs.FileInfo) uint64 { return uint64(info.Sys().(*syscall.Stat_t).Nlink) }
