@@ -88,18 +88,18 @@ func (m *Manager) Acquire(ctx context.Context, r Request) (Acquired, error) {
 	}
 	if slices.Contains(p.waiters, w) {
 		if r.Wait <= 0 {
-			defer m.mu.Unlock()
 			m.leave(w, call) // before the loop makes a build for it
-			return Acquired{}, &EmptyError{homeOf(r.Pool), 0, m.warming(r.Pool)}
+			empty := &EmptyError{homeOf(r.Pool), 0, m.warming(r.Pool)}
+			m.mu.Unlock()
+			m.handAll(handing) // to those before it in line
+			return Acquired{}, empty
 		}
 		call <- m.standing(p, w)
 	}
 	m.changed()
 	m.lookSoon()
 	m.mu.Unlock()
-	for _, e := range handing {
-		m.hand(e)
-	}
+	m.handAll(handing)
 	return m.await(ctx, w, call, r, began)
 }
 

@@ -293,3 +293,25 @@ func TestADamagedEnvironmentIsReplacedAndTheWaiterKeepsItsPlace(t *testing.T) {
 		})
 	}
 }
+
+// TestAnAcquireWithoutPatienceServesThoseBeforeIt has it find an environment that the first in line was not given yet.
+func TestAnAcquireWithoutPatienceServesThoseBeforeIt(t *testing.T) {
+	inBubble(t, sized(1), func(w *world) {
+		w.settled()
+		w.mu.Lock()
+		p := w.pools["uv"]
+		first, call, err := w.line(p, request(1, time.Hour), time.Now())
+		w.mu.Unlock()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var empty *EmptyError
+		if _, err := w.Acquire(context.Background(), request(2, 0)); !errors.As(err, &empty) {
+			t.Errorf("the one without patience: %v", err)
+		}
+		got, err := w.await(context.Background(), first, call, request(1, time.Minute), time.Now())
+		if err != nil || got.Env.Lease == nil || got.Env.Lease.Owner != ownerNo(1) {
+			t.Errorf("the first in line: %+v, %v", got, err)
+		}
+	})
+}

@@ -61,6 +61,13 @@ func cmpBool(a, b bool) int {
 	return 1
 }
 
+// handAll hands out what serve returned. Callers do not hold mu.
+func (m *Manager) handAll(handing []*env) {
+	for _, e := range handing {
+		m.hand(e)
+	}
+}
+
 // hand checks an environment that serve chose, puts its lease on disk and answers the waiter; a damaged one is replaced by the
 // next. Callers do not hold mu.
 func (m *Manager) hand(e *env) {
@@ -108,9 +115,7 @@ func (m *Manager) hand(e *env) {
 	}
 	m.mu.Unlock()
 	e.record.Unlock()
-	for _, e := range next {
-		m.hand(e)
-	}
+	m.handAll(next)
 }
 
 // Undelivered takes back an environment whose reply provably never reached the one who asked for it. Where another reply may
@@ -159,9 +164,7 @@ func (m *Manager) putBack(e *env) {
 	m.lookSoon()
 	m.mu.Unlock()
 	e.record.Unlock()
-	for _, n := range next {
-		m.hand(n)
-	}
+	m.handAll(next)
 }
 
 // syncSoon makes a lease record outlive a power loss, off the path of the reply; one thread does that for all. Callers hold mu.

@@ -241,9 +241,7 @@ func (m *Manager) Reconfigure(ctx context.Context, cfg Config) ([]string, error)
 	m.changed()
 	m.lookSoon()
 	m.mu.Unlock()
-	for _, e := range handing {
-		m.hand(e)
-	}
+	m.handAll(handing)
 	return changed, nil
 }
 

@@ -235,7 +235,7 @@ type watches struct {
 
 func (m *methods) watch(ctx context.Context, _ rpc.None) (rpc.StatusResult, error) {
 	conn := rpc.ConnFrom(ctx)
-	watching, cancel := context.WithCancel(context.Background())
+	watching, cancel := context.WithCancel(conn.Context()) // a watch ends with its connection, whatever else is forgotten
 	list, err := m.pools.Watch(watching, watchInterval, func(s pool.Status, gone bool) bool {
 		return conn.Notify(rpc.NotifyPoolChanged, rpc.PoolChanged{Pool: statusOf(s), Gone: gone})
 	})
@@ -243,24 +243,28 @@ func (m *methods) watch(ctx context.Context, _ rpc.None) (rpc.StatusResult, erro
 		cancel()
 		return rpc.StatusResult{}, wireError(err)
 	}
-	release := conn.Hold()
-	unhook := context.AfterFunc(conn.Context(), func() { m.watches.stop(conn) })
-	stop := func() { cancel(); release(); unhook() }
-	m.watches.mu.Lock()
-	defer m.watches.mu.Unlock()
-	if m.watches.end == nil {
-		m.watches.end = map[*rpc.Conn]context.CancelFunc{}
-	}
-	if before, ok := m.watches.end[conn]; ok {
-		before()
-	}
-	m.watches.end[conn] = stop
+	m.watches.start(conn, cancel)
 	return statusResult(list), nil
 }
 
 func (m *methods) unwatch(ctx context.Context, _ rpc.None) (rpc.None, error) {
 	m.watches.stop(rpc.ConnFrom(ctx))
 	return rpc.None{}, nil
+}
+
+// start ends what conn watched before, and notes how to end what it watches now.
+func (w *watches) start(conn *rpc.Conn, cancel context.CancelFunc) {
+	w.mu.Lock() // until the entry is there: a connection that has closed by now takes it out again only then
+	defer w.mu.Unlock()
+	if w.end == nil {
+		w.end = map[*rpc.Conn]context.CancelFunc{}
+	}
+	if before, ok := w.end[conn]; ok {
+		before()
+	}
+	release := conn.Hold()
+	unhook := context.AfterFunc(conn.Context(), func() { w.stop(conn) })
+	w.end[conn] = func() { cancel(); release(); unhook() }
 }
 
 func (w *watches) stop(conn *rpc.Conn) {
