@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"time"
@@ -115,8 +116,9 @@ func (a *app) shutdown(c *rpc.Client, info rpc.Info) (json.RawMessage, error) {
 		if err == nil {
 			other.Close()
 		}
-		gone := rpc.KindOf(err) == rpc.KindUnreachable || err == nil && now.PID != info.PID
-		if gone && !alive(info.PID) { // until then it holds its locks, and another could not start
+		// A number says nothing: it may be one of another PID namespace, or that of a process that ended and that nobody asks for.
+		gone := rpc.KindOf(err) == rpc.KindUnreachable && !a.lockHeld() && !held(filepath.Join(info.StateDir, lockName))
+		if gone || err == nil && !now.StartedAt.Equal(info.StartedAt) { // until then another could not start
 			break
 		}
 		if time.Now().After(deadline) {

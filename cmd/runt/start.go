@@ -8,7 +8,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"strconv"
 	"strings"
 	"time"
 
@@ -16,7 +15,10 @@ import (
 	"runtimed/rpc"
 )
 
-const startTime = 10 * time.Second // for a new daemon to answer
+const (
+	startTime = 10 * time.Second // for a new daemon to answer
+	lockName  = "daemon.lock"    // beside the socket, and where the environments are
+)
 
 // connectOrStart is for commands that need an environment. The daemon is started by another runt: this one may
 // become somebody else's command, which must not find a child that it does not know.
@@ -192,21 +194,8 @@ func (d *daemon) failure(message string) error {
 	return f.orHint("look further with: runt daemon logs")
 }
 
-// lockHeld tells whether a living process is named in the lock file. It may be wrong (the number may be another
-// process's by now), so it only decides how long we try.
+// lockHeld says whether a daemon holds the lock beside the socket, whether it answers or not.
 func (a *app) lockHeld() bool {
 	dir, err := a.besideSocket()
-	if err != nil {
-		return false
-	}
-	data, err := os.ReadFile(filepath.Join(dir, "daemon.lock"))
-	if lockedAgainst(err) {
-		return true
-	}
-	text := strings.TrimSpace(string(data))
-	if err != nil || text == "" {
-		return false
-	}
-	pid, err := strconv.Atoi(strings.Fields(text)[0])
-	return err != nil || alive(pid)
+	return err == nil && held(filepath.Join(dir, lockName))
 }

@@ -6,6 +6,8 @@ import (
 	"os"
 	"strconv"
 	"syscall"
+
+	"runtimed/internal/safefile"
 )
 
 // detached gives the daemon a session of its own, so that no terminal's end is its end.
@@ -22,9 +24,20 @@ func keepFiles() {
 	}
 }
 
-func alive(pid int) bool { return pid > 0 && syscall.Kill(pid, 0) != syscall.ESRCH }
-
-// lockedAgainst says whether a lock keeps a file from being read; here it keeps others from locking it only.
-func lockedAgainst(error) bool { return false }
+// held says whether a process holds the lock on the file at path. The kernel answers for every PID namespace, and a process that
+// has ended holds none, even where its parent never asks for it.
+func held(path string) bool {
+	f, err := safefile.OpenOwn(path, os.O_RDONLY, 0)
+	if err != nil {
+		return false
+	}
+	defer f.Close() // which frees what this took
+	for {
+		err := syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB)
+		if err != syscall.EINTR {
+			return err == syscall.EWOULDBLOCK
+		}
+	}
+}
 
 func processGroup() int { return syscall.Getpgrp() }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"os"
 	"syscall"
 
 	"golang.org/x/sys/windows"
@@ -15,20 +16,10 @@ func detached() *syscall.SysProcAttr {
 // keepFiles has nothing to do here: only what is named is inherited.
 func keepFiles() {}
 
-func alive(pid int) bool {
-	if pid <= 0 {
-		return false
-	}
-	process, err := windows.OpenProcess(windows.SYNCHRONIZE, false, uint32(pid))
-	if err != nil {
-		return errors.Is(err, windows.ERROR_ACCESS_DENIED)
-	}
-	defer windows.CloseHandle(process)
-	event, err := windows.WaitForSingleObject(process, 0)
-	return err == nil && event == uint32(windows.WAIT_TIMEOUT)
+// held says whether a process holds the lock on the file at path, which keeps others from reading it here.
+func held(path string) bool {
+	_, err := os.ReadFile(path)
+	return errors.Is(err, windows.ERROR_LOCK_VIOLATION)
 }
-
-// lockedAgainst says whether a lock keeps a file from being read.
-func lockedAgainst(err error) bool { return errors.Is(err, windows.ERROR_LOCK_VIOLATION) }
 
 func processGroup() int { return 0 }
