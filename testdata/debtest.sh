@@ -21,10 +21,10 @@ done
 base=$(mktemp -d /tmp/debtest.XXXXXX)
 # Nothing of the caller's: the place of a user who has just logged in.
 as_user() { env -i HOME="$base/home" PATH=/usr/bin:/bin RUNTIMED_UV_POOL_SIZE=0 RUNTIMED_CONDA_POOL_SIZE=0 "$@"; }
-# dpkg does not wait for its lock, which an upgrade in the background may hold.
+# dpkg does not wait for its lock, which an upgrade in the background may hold; and it needs the programs of sbin, which su leaves out.
 pkg() {
     for _ in 1 2 3 4 5 6 7 8 9 10 11 12; do
-        if dpkg "$@" 2>"$base/stderr"; then
+        if PATH=$PATH:/usr/sbin:/sbin dpkg "$@" 2>"$base/stderr"; then
             return
         fi
         grep -q 'lock was locked' "$base/stderr" || break

@@ -37,11 +37,6 @@ func underSystemd(t *testing.T) bool {
 	if os.Getuid() != 0 {
 		lacking("a systemd of one's own takes root")
 	}
-	for _, program := range []string{"systemctl", "systemd-analyze", "dbus-daemon"} {
-		if _, err := exec.LookPath(program); err != nil {
-			lacking(program + " is not installed")
-		}
-	}
 	bin := t.TempDir()
 	if out, err := exec.Command("go", "build", "-buildvcs=false", "-o", bin, "runtimed/cmd/runtimed", "runtimed/cmd/runt").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
@@ -54,6 +49,9 @@ func underSystemd(t *testing.T) bool {
 		"PATH="+strings.Join([]string{bin, filepath.Join(cache, "uv", "bin"), os.Getenv("PATH")}, ":"),
 		"RUNTIMED_UV_POOL_SIZE=0", "RUNTIMED_CONDA_POOL_SIZE=0")
 	out, err := cmd.CombinedOutput()
+	if cmd.ProcessState.ExitCode() == 77 { // with-systemd-user: this machine lets no manager run
+		lacking(string(out))
+	}
 	t.Logf("%s", out)
 	if err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()) {
 		t.Fatalf("it did not pass there: %v\n%s", err, failedChecks(string(out)))

@@ -125,9 +125,27 @@ type stranger struct {
 	out *json.Decoder
 }
 
+// netcat is `nc` of OpenBSD: not all machines have one, and others lack the options.
+func netcat(args ...string) *exec.Cmd {
+	return exec.Command("python3", append([]string{"-c", netcatScript}, args...)...)
+}
+
+const netcatScript = `import os, socket, sys, threading
+s = socket.socket(socket.AF_UNIX)
+s.connect(sys.argv[-1])
+def send():
+    while data := os.read(0, 65536):
+        s.sendall(data)
+    if "-N" in sys.argv:
+        s.shutdown(socket.SHUT_WR)
+threading.Thread(target=send, daemon=True).start()
+while data := s.recv(65536):
+    os.write(1, data)
+`
+
 func (h *house) stranger(t *testing.T) *stranger {
 	t.Helper()
-	cmd := exec.Command("nc", "-U", h.socket)
+	cmd := netcat("-U", h.socket)
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)

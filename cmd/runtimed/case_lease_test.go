@@ -227,6 +227,9 @@ func TestAReleasedEnvironmentStaysWhileAProcessRunsFromIt(t *testing.T) {
 // TestWhatCannotBeSeenIsNotTakenForGone has the daemon without a descriptor to look with for a while.
 func TestWhatCannotBeSeenIsNotTakenForGone(t *testing.T) {
 	t.Parallel()
+	if _, err := exec.LookPath("prlimit"); err != nil {
+		lacking(t, err.Error())
+	}
 	h := newHouse(t).withStandIn(fastUV)
 	h.configure(quickly + "1\n")
 	d := h.start()
@@ -276,7 +279,7 @@ func (h *house) runsFrom(t *testing.T, env rpc.Env) *tenant {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tool := filepath.Join(env.Path, "bin/tool")
+	tool := filepath.Join(env.Path, "bin/sleep") // where one program is all of coreutils, it goes by its name
 	if err := os.WriteFile(tool, data, 0o755); err != nil {
 		t.Fatal(err)
 	}

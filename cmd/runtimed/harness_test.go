@@ -56,7 +56,8 @@ func newHouse(t testing.TB) *house {
 	if err := os.Mkdir(h.home, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"LANG", "TMPDIR", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR", "PIP_CERT"} {
+	for _, name := range []string{"TMPDIR", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR", "PIP_CERT", "PIP_INDEX_URL",
+		"UV_DEFAULT_INDEX"} {
 		if v, ok := os.LookupEnv(name); ok {
 			h.env = append(h.env, name+"="+v)
 		}

@@ -1,21 +1,31 @@
 package main
 
 import (
+	"bufio"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"runtimed/rpc"
 )
 
+// noManager is the exit code of with-systemd-user where this machine lets no manager run.
+const noManager = 77
+
 // TestSystemdMakesTheSocketAgainThatSomebodyDeleted runs under a real manager. The daemon asks it, since only it can.
 func TestSystemdMakesTheSocketAgainThatSomebodyDeleted(t *testing.T) {
-	if _, err := os.Stat("/lib/systemd/systemd"); err != nil || os.Getuid() != 0 {
-		lacking(t, "a private systemd needs root, and systemd installed")
+	tool, err := filepath.Abs("../../testdata/tools/with-systemd-user")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if os.Getuid() != 0 {
+		lacking(t, "a systemd of one's own takes root")
 	}
 	t.Parallel() // there is one manager of the machine at a time, so it mostly waits for the other
 	h := newHouse(t)
@@ -35,37 +45,48 @@ func TestSystemdMakesTheSocketAgainThatSomebodyDeleted(t *testing.T) {
 			"[Service]\nType=notify\nRestart=on-failure\nRestartPreventExitStatus=1\nWatchdogSec=5\n"+
 			"Environment=%s=1\nExecStart=%s run --conda-pool-size 0\n", beDaemon, self))
 
-	tool, err := filepath.Abs("../../testdata/tools/with-systemd-user")
-	if err != nil {
-		t.Fatal(err)
-	}
 	manager := exec.Command(tool, "sh", "-c",
-		"systemctl --user start runtimed.socket && cat; journalctl --user-unit runtimed --no-pager -n 200")
+		"systemctl --user start runtimed.socket && echo ready && cat; journalctl --user-unit runtimed --no-pager -n 200")
 	manager.Env = append(os.Environ(), "SD_HOME="+h.home)
 	release, err := manager.StdinPipe() // cat ends with it, and the manager with cat
 	if err != nil {
 		t.Fatal(err)
 	}
+	pipe, err := manager.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
 	var said strings.Builder
-	manager.Stdout, manager.Stderr = &said, &said
+	manager.Stderr = &said
 	if err := manager.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
+	out := bufio.NewReader(pipe)
+	end := sync.OnceValue(func() error {
 		_ = release.Close()
-		if err := manager.Wait(); err != nil {
+		journal, _ := io.ReadAll(out)
+		err := manager.Wait()
+		said.Write(journal)
+		return err
+	})
+	t.Cleanup(func() {
+		if err := end(); err != nil && !t.Skipped() {
 			t.Errorf("the manager: %v", err)
 		}
 		if t.Failed() {
 			t.Logf("the manager and its journal: %s", said.String())
 		}
 	})
+	ready, _ := out.ReadString('\n') // once no other test has a manager: there is one at a time
+	if ready != "ready\n" {
+		err := end()
+		if manager.ProcessState.ExitCode() == noManager {
+			lacking(t, said.String())
+		}
+		t.Fatalf("the manager said %q: %v", ready, err)
+	}
 
-	var first rpc.Info // once no other test has a manager: there is one at a time
-	h.eventually(5*time.Minute, "the first connection brings the daemon", func() bool {
-		first, err = ask[rpc.Info](h, rpc.MethodInfo, nil)
-		return err == nil
-	})
+	first := must[rpc.Info](h, rpc.MethodInfo, nil) // the first connection brings the daemon
 	if first.StartedBy != rpc.StartedByService {
 		t.Errorf("it was started by %s", first.StartedBy)
 	}

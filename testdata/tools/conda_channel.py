@@ -15,6 +15,16 @@ HERE = Path(__file__).resolve().parent
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "runtimed-tests"
 
 
+def run(*argv):
+    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    if done.returncode:
+        if os.environ.get("CI"):
+            sys.stderr.write(done.stderr)
+        last = (done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}").splitlines()[-1]
+        lacking(f"{Path(argv[0]).name} failed: {last.strip()}")
+    return done.stdout.strip()
+
+
 def lacking(what):
     print(f"no conda channel to test with: {what}", file=sys.stderr)
     sys.exit(77)
@@ -24,9 +34,9 @@ def find_uv():
     own = CACHE / "uv"
     found = shutil.which("uv") or shutil.which("uv", path=own / "bin")
     if not found:
-        subprocess.run([sys.executable, "-m", "venv", "--clear", own], check=True)
+        run(sys.executable, "-m", "venv", "--clear", own)
         requirements = HERE.parents[1] / "pool" / "uv_requirements.txt"
-        subprocess.run([own / "bin/python", "-m", "pip", "install", "-q", "--require-hashes", "-r", requirements], check=True)
+        run(own / "bin/python", "-m", "pip", "install", "-q", "--require-hashes", "-r", requirements)
         found = own / "bin/uv"
     return found
 
@@ -40,12 +50,12 @@ def main():
     with open(CACHE / "conda-channel.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # several packages' tests ask at once
         uv = find_uv()
-        python = subprocess.run([uv, "python", "find", "--no-project", "--no-python-downloads", ">=3.11,<3.14"], capture_output=True, text=True)
-        if python.returncode:
+        find = [uv, "python", "find", "--no-project", "--no-python-downloads", ">=3.11,<3.14"]
+        found = subprocess.run(find, capture_output=True, text=True)
+        if found.returncode:
             lacking("it needs a Python from 3.11 to 3.13")
-        python, channel = python.stdout.strip(), CACHE / "conda-channel"
-        make = [uv, "run", "--no-project", "--quiet", "--python", python, HERE / "make_conda_channel.py", channel, "--python", python]
-        subprocess.run(make, check=True, stdout=sys.stderr)
+        python, channel = found.stdout.strip(), CACHE / "conda-channel"
+        run(uv, "run", "--no-project", "--quiet", "--python", python, HERE / "make_conda_channel.py", channel, "--python", python)
         print(channel)
 
 
