@@ -180,7 +180,7 @@ func (m *Manager) make(ctx context.Context, e *env) (Manifest, fileID, error) {
 			return Manifest{}, fileID{}, err
 		}
 		if e.spoilt {
-			if err := writeLease(e.dir, leaseRecord{State: leaseFree}); err != nil {
+			if err := m.store.writeLease(e.dir, leaseRecord{State: leaseFree}); err != nil {
 				return Manifest{}, fileID{}, err
 			}
 			return e.manifest, e.seen, nil

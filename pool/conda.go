@@ -144,7 +144,7 @@ func (c *Conda) fromLock(ctx context.Context, provider condaProvider, dir, lock 
 // fromChannels solves anew, and keeps what came of it for the builds to come. Where the channels cannot be reached, a lock file that
 // was to be renewed serves on.
 func (c *Conda) fromChannels(ctx context.Context, provider condaProvider, dir, lock string, job condaJob) error {
-	if err := os.MkdirAll(filepath.Dir(lock), 0o700); err != nil {
+	if err := usable(c.dir, filepath.Dir(lock)); err != nil {
 		return diskError(err)
 	}
 	tmp, err := os.MkdirTemp(filepath.Dir(lock), ".resolve-")
@@ -190,6 +190,9 @@ func (c *Conda) Renew(ctx context.Context, spec Spec, age time.Duration) error {
 	lock := c.lockPath(spec, provider)
 	if !filled(lock) || !older(lock, age) {
 		return nil
+	}
+	if err := usable(c.dir, filepath.Dir(lock)); err != nil {
+		return diskError(err)
 	}
 	tmp, err := os.MkdirTemp(filepath.Dir(lock), ".resolve-")
 	if err != nil {

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -121,7 +120,7 @@ func (a activation) records(dir string) error {
 }
 
 func readJSON(path string, to any) error {
-	data, err := os.ReadFile(path)
+	data, err := readInside(path)
 	if err == nil {
 		err = json.Unmarshal(data, to)
 	}

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"runtimed/internal/safefile"
 )
 
 // condaProgram is micromamba, mamba or conda as a provider.
@@ -164,7 +166,7 @@ func (p condaProgram) lock(dir, to string) error {
 		}
 		text += "\n"
 	}
-	if err := os.WriteFile(to, []byte(text), 0o600); err != nil {
+	if err := safefile.WriteOwn(to, []byte(text), 0o600); err != nil {
 		return diskError(err)
 	}
 	return nil

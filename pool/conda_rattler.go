@@ -87,7 +87,7 @@ type helperEvent struct {
 
 // helper runs the helper, with a venv that works.
 func (r *rattler) helper(ctx context.Context, mark string, job condaJob, request helperRequest) error {
-	if err := os.MkdirAll(r.cache(), 0o700); err != nil {
+	if err := usable(r.c.dir, r.cache()); err != nil {
 		return diskError(err)
 	}
 	request.Channels, request.Specs, request.From, request.To = job.channels, job.specs, job.from, job.to
@@ -194,7 +194,7 @@ func (r *rattler) tidyPackages() {
 }
 
 func (r *rattler) removeFrom(dir string, leftover func(os.DirEntry) bool) {
-	if info, err := os.Lstat(dir); err != nil || !info.IsDir() {
+	if ours(r.c.dir, dir) != nil {
 		return // nothing there, or a link to where nothing is ours
 	}
 	entries, err := os.ReadDir(dir)

@@ -96,7 +96,7 @@ func condaPackages(dir string) ([]condaPackage, error) {
 	}
 	list := make([]condaPackage, 0, len(records))
 	for _, path := range records {
-		data, err := os.ReadFile(path)
+		data, err := readInside(path)
 		if err != nil {
 			return nil, err
 		}

@@ -33,7 +33,7 @@ func (m *Manager) extend(ctx context.Context, b Extender, e *env) (*Built, error
 		err := m.store.intact(base.dir, &base.manifest, base.seen)
 		if err == nil {
 			// From here on nobody else may have it, whatever happens to this daemon.
-			if err = writeLease(base.dir, leaseRecord{State: leaseReleased}); err == nil {
+			if err = m.store.writeLease(base.dir, leaseRecord{State: leaseReleased}); err == nil {
 				m.mu.Lock()
 				m.syncSoon(base.dir)
 				m.mu.Unlock()

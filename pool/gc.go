@@ -72,12 +72,12 @@ func (m *Manager) GC(ctx context.Context, dry bool) (Collected, error) {
 	for _, name := range m.trashed() {
 		path := filepath.Join(m.store.trash(), name)
 		if slices.ContainsFunc(c.Removed, func(i Item) bool { return i.ID == name }) {
-			_ = removeTree(path, ended) // counted above; what stays shows next time
+			_ = m.deleteTrash(name, ended) // counted above; what stays shows next time
 			continue
 		}
 		item := Item{name, path, "in the trash", diskSize(path)}
 		if !dry {
-			if err := removeTree(path, ended); err != nil {
+			if err := m.deleteTrash(name, ended); err != nil {
 				if ended := ended(); ended != nil {
 					return c, ended
 				}

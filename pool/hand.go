@@ -77,7 +77,7 @@ func (m *Manager) hand(e *env) {
 	lease := w.lease()
 	err := m.store.intact(e.dir, &e.manifest, e.seen)
 	if err == nil {
-		err = writeLease(e.dir, leaseRecord{leaseHeld, lease})
+		err = m.store.writeLease(e.dir, leaseRecord{leaseHeld, lease})
 	}
 	m.mu.Lock()
 	e.handing = nil
@@ -149,7 +149,7 @@ func (m *Manager) Undelivered(id string) {
 
 // putBack makes a leased environment ready again that nobody has heard of. Callers hold e.record, which it lets go, and not mu.
 func (m *Manager) putBack(e *env) {
-	err := writeLease(e.dir, leaseRecord{State: leaseFree})
+	err := m.store.writeLease(e.dir, leaseRecord{State: leaseFree})
 	m.mu.Lock()
 	var next []*env
 	if err != nil {

@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"runtimed/internal/safefile"
 )
 
 // Owner is the process that a lease belongs to. A pid alone is nobody: the kernel gives it away again.
@@ -44,18 +46,19 @@ type leaseRecord struct {
 	*Lease
 }
 
-// createLease writes the record of a new environment with real bytes, not a hole: a later lease needs no new block, so it works
-// on a full disk. A power loss may take it, and then nobody can say whether the environment was used.
-func createLease(dir string) error {
-	f, err := os.OpenFile(filepath.Join(dir, leaseName), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return fmt.Errorf("making its lease record: %w", err)
-	}
+// createLease makes the record of an environment that a build has finished, of real bytes and not a hole: a later lease needs no new
+// block, so it works on a full disk. What lies in its place came with a package, and is never written to: it may be a link, or a
+// second name of a file in a package cache. A power loss may take the record, and then nobody can say whether the environment was used.
+func createLease(dir, tmp string) error {
+	path := filepath.Join(dir, leaseName)
 	data, err := encodeLease(leaseRecord{State: leaseFree})
-	if err == nil {
-		_, err = f.WriteAt(data, 0)
+	if info, lerr := os.Lstat(path); err == nil && lerr == nil && info.IsDir() { // nothing else has to go before a file can take its place
+		err = os.RemoveAll(path)
 	}
-	if err := errors.Join(err, f.Close()); err != nil {
+	if err == nil {
+		err = WriteWhole(path, data, tmp)
+	}
+	if err != nil {
 		return fmt.Errorf("making its lease record: %w", err)
 	}
 	return nil
@@ -75,14 +78,19 @@ func encodeLease(r leaseRecord) ([]byte, error) {
 }
 
 // writeLease replaces the record with one pwrite, which a kill cannot halve. The file stays as it is otherwise: no new blocks,
-// no rename. A power loss needs no fsync here, since it ends every owner too; syncLease follows in the background.
-func writeLease(dir string, r leaseRecord) error {
+// no rename, unless somebody put something else in its place. A power loss needs no fsync here, since it ends every owner too;
+// syncLease follows in the background.
+func (s store) writeLease(dir string, r leaseRecord) error {
 	data, err := encodeLease(r)
 	if err != nil {
 		return err
 	}
-	var f *os.File
-	err = patiently(func() (err error) { f, err = os.OpenFile(filepath.Join(dir, leaseName), os.O_WRONLY, 0); return err })
+	f, err := openLease(dir, os.O_WRONLY)
+	if other := (*safefile.Error)(nil); errors.As(err, &other) {
+		if err = WriteWhole(filepath.Join(dir, leaseName), data, s.records()); err == nil {
+			return nil
+		}
+	}
 	if err != nil {
 		return fmt.Errorf("writing its lease record: %w", err)
 	}
@@ -95,16 +103,20 @@ func writeLease(dir string, r leaseRecord) error {
 
 // syncLease makes the record outlive a power loss, so that a used environment does not come back as ready.
 func syncLease(dir string) {
-	if f, err := os.OpenFile(filepath.Join(dir, leaseName), os.O_WRONLY, 0); err == nil {
+	if f, err := openLease(dir, os.O_WRONLY); err == nil {
 		_ = f.Sync() // only a power loss in this moment would make a difference, and a failure is no reason to refuse a lease
 		_ = f.Close()
 	}
 }
 
+func openLease(dir string, flag int) (f *os.File, err error) {
+	err = patiently(func() error { f, err = safefile.OpenOwn(filepath.Join(dir, leaseName), flag, 0); return err })
+	return f, err
+}
+
 func readLease(dir string) (leaseRecord, error) {
 	var r leaseRecord
-	var f *os.File
-	err := patiently(func() (err error) { f, err = os.Open(filepath.Join(dir, leaseName)); return err })
+	f, err := openLease(dir, os.O_RDONLY)
 	if err != nil {
 		return r, fmt.Errorf("reading its lease record: %w", err)
 	}

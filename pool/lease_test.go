@@ -15,7 +15,8 @@ import (
 
 func TestALeaseIsReadAsItWasWritten(t *testing.T) {
 	dir := t.TempDir()
-	if err := createLease(dir); err != nil {
+	s := store{dir}
+	if err := createLease(dir, dir); err != nil {
 		t.Fatal(err)
 	}
 	at := time.Date(2026, 1, 2, 3, 4, 5, 678, time.UTC)
@@ -27,7 +28,7 @@ func TestALeaseIsReadAsItWasWritten(t *testing.T) {
 		{State: leaseReleased},
 		{State: leaseFree},
 	} {
-		if err := writeLease(dir, want); err != nil {
+		if err := s.writeLease(dir, want); err != nil {
 			t.Fatal(err)
 		}
 		got, err := readLease(dir)
@@ -38,11 +39,50 @@ func TestALeaseIsReadAsItWasWritten(t *testing.T) {
 			t.Errorf("the record has %d bytes and mode %s", info.Size(), info.Mode())
 		}
 	}
-	if err := writeLease(dir, leaseRecord{leaseHeld, &Lease{Label: strings.Repeat("x", leaseSize)}}); err == nil {
+	if err := s.writeLease(dir, leaseRecord{leaseHeld, &Lease{Label: strings.Repeat("x", leaseSize)}}); err == nil {
 		t.Error("a record of two blocks is written")
 	}
-	if err := createLease(dir); err == nil {
-		t.Error("a lease record is made anew")
+}
+
+func TestALeaseIsNeverWrittenIntoWhatSomebodyPutInItsPlace(t *testing.T) {
+	for what, put := range map[string]func(path, precious string) error{
+		"a link":                func(path, precious string) error { return os.Symlink(precious, path) },
+		"a link to nothing":     func(path, precious string) error { return os.Symlink(precious+"/no", path) },
+		"a second name of it":   func(path, precious string) error { return os.Link(precious, path) },
+		"a folder":              func(path, _ string) error { return os.Mkdir(path, 0o700) },
+		"a folder with a file":  func(path, _ string) error { return os.MkdirAll(filepath.Join(path, "x"), 0o700) },
+		"a file of a package's": func(path, _ string) error { return os.WriteFile(path, []byte("x"), 0o400) },
+		"a record":              func(string, string) error { return nil },
+	} {
+		s := store{t.TempDir()}
+		dir, precious := s.env("uv-00000000"), filepath.Join(s.dir, "precious")
+		if err := errors.Join(s.usable(s.records()), os.Mkdir(dir, 0o700), os.WriteFile(precious, []byte("precious"), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		for i, write := range []func() error{
+			func() error { return createLease(dir, s.records()) },
+			func() error { return s.writeLease(dir, leaseRecord{State: leaseReleased}) },
+		} {
+			lease := filepath.Join(dir, leaseName)
+			if i == 1 && (strings.HasPrefix(what, "a file") || strings.HasPrefix(what, "a folder")) {
+				continue // a record with another mode is one all the same, and a folder is for somebody to look at
+			}
+			if what != "a record" {
+				if err := errors.Join(os.RemoveAll(lease), put(lease, precious)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := write(); err != nil {
+				t.Errorf("%s: %v", what, err)
+			}
+			if data, err := os.ReadFile(precious); string(data) != "precious" {
+				t.Errorf("%s: the other file has %.40q, %v", what, data, err)
+			}
+			r, err := readLease(dir)
+			if err != nil || r.State != []string{leaseFree, leaseReleased}[i] {
+				t.Errorf("%s: the record says %q, %v", what, r.State, err)
+			}
+		}
 	}
 }
 

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"runtimed/internal/safefile"
 )
 
 // Manifest is the last file a build writes. A folder that has it is a whole environment.
@@ -75,21 +77,17 @@ const maxManifest = 4 << 20 // bytes; a hundred times what a large environment n
 func (s store) readManifest(id string) (Manifest, fileID, error) {
 	var m Manifest
 	path := s.manifest(s.env(id))
-	info, err := os.Lstat(path)
-	if errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
 		return m, fileID{}, errNoManifest
-	}
-	if err != nil {
-		return m, fileID{}, fmt.Errorf("reading its manifest: %w", err)
-	}
-	if !info.Mode().IsRegular() || info.Size() > maxManifest {
-		return m, fileID{}, errNoManifest // no daemon wrote this
 	}
 	seen, err := statID(path)
 	if err != nil {
 		return m, seen, fmt.Errorf("reading its manifest: %w", err)
 	}
-	data, err := readFile(path)
+	data, err := readOwn(path, maxManifest)
+	if other := (*safefile.Error)(nil); errors.As(err, &other) {
+		return m, fileID{}, errNoManifest // no daemon wrote this
+	}
 	if err != nil {
 		return m, seen, fmt.Errorf("reading its manifest: %w", err)
 	}

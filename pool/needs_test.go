@@ -158,7 +158,7 @@ func TestAnEnvironmentThatWasBeingExtendedIsNobodysAfterACrash(t *testing.T) {
 		w.want(1, 0, 0, 0)
 		id := w.ids(Ready)[0]
 		// What is on disk in that moment: a lease record that says used, and the manifest of before.
-		if err := writeLease(w.store.env(id), leaseRecord{State: leaseReleased}); err != nil {
+		if err := w.store.writeLease(w.store.env(id), leaseRecord{State: leaseReleased}); err != nil {
 			t.Fatal(err)
 		}
 		w.crash()

@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"runtimed/internal/safefile"
 )
 
 // proc is one process; the zero value is none.
@@ -39,6 +41,20 @@ func readFile(path string) (data []byte, err error) {
 	err = patiently(func() error { data, err = os.ReadFile(path); return err })
 	return data, err
 }
+
+// readOwn reads a file of ours.
+func readOwn(path string, limit int64) (data []byte, err error) {
+	err = patiently(func() error { data, err = safefile.ReadOwn(path, limit); return err })
+	return data, err
+}
+
+// readInside reads a file of an environment, which is whatever its packages and its user made it.
+func readInside(path string) (data []byte, err error) {
+	err = patiently(func() error { data, err = safefile.Read(path, maxInside); return err })
+	return data, err
+}
+
+const maxInside = 64 << 20 // bytes; the longest list of a package's files has some five million
 
 // OwnerOf is the living process pid as the owner of a lease; ok is false where there is none.
 func OwnerOf(pid int) (Owner, bool) {

@@ -81,7 +81,7 @@ func (m *Manager) changeLease(id string, next func(*Lease) (leaseRecord, error),
 	if err != nil {
 		return err
 	}
-	if err := writeLease(e.dir, record); err != nil {
+	if err := m.store.writeLease(e.dir, record); err != nil {
 		if !errors.Is(err, fs.ErrNotExist) || record.State != leaseReleased {
 			return fmt.Errorf("%s: %w", id, err)
 		}

@@ -8,6 +8,9 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
+
+	"runtimed/internal/safefile"
 )
 
 const (
@@ -60,44 +63,72 @@ func poolOf(id string) (pool string, ok bool) {
 
 // openStore makes the folders and resolves dir once, so that no later change of a link moves what is open.
 func openStore(dir string) (store, error) {
-	for _, d := range []string{dir, filepath.Join(dir, "envs", ".new"), filepath.Join(dir, "envs", ".trash")} {
-		if err := os.MkdirAll(d, 0o700); err != nil {
-			return store{}, fmt.Errorf("making the state directory: %w", err)
-		}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return store{}, fmt.Errorf("making the state directory: %w", err)
 	}
 	resolved, err := filepath.EvalSymlinks(dir)
 	if err != nil {
 		return store{}, fmt.Errorf("resolving the state directory: %w", err)
 	}
 	s := store{dir: resolved}
-	for _, d := range []string{s.envs(), s.records(), s.trash()} {
-		info, err := os.Lstat(d)
-		if err != nil {
-			return store{}, fmt.Errorf("looking at the state directory: %w", err)
-		}
-		if !info.IsDir() {
-			return store{}, fmt.Errorf("%s is not a folder, so environments cannot be kept there", d)
+	for _, d := range []string{s.records(), s.trash()} {
+		var other *safefile.Error
+		switch err := s.usable(d); {
+		case errors.As(err, &other):
+			return store{}, fmt.Errorf("%w, so environments cannot be kept there", err)
+		case err != nil:
+			return store{}, fmt.Errorf("making the state directory: %w", err)
 		}
 	}
 	return s, nil
 }
 
+// usable makes a folder of ours below the state directory, with those above it, where somebody deleted it; the error is a
+// *safefile.Error where a link or a file is in the place of one. Whoever is about to change what a folder holds asks first: somebody
+// may have put a link there since the start.
+func (s store) usable(dir string) error { return usable(s.dir, dir) }
+
+func usable(state, dir string) error {
+	if !strings.HasPrefix(dir, state+string(filepath.Separator)) {
+		return os.MkdirAll(dir, 0o700) // the state directory itself, which may be a link
+	}
+	if err := usable(state, filepath.Dir(dir)); err != nil {
+		return err
+	}
+	return safefile.MakeFolder(dir)
+}
+
+// ours says why a folder of ours below the state directory cannot be looked into: it is not there, or a link or a file is in its place
+// or above it.
+func ours(state, dir string) error {
+	if !strings.HasPrefix(dir, state+string(filepath.Separator)) {
+		return nil
+	}
+	if err := ours(state, filepath.Dir(dir)); err != nil {
+		return err
+	}
+	return safefile.Folder(dir)
+}
+
 // begin makes the build record. Only then may a tool make the folder. Its name is what counts, its content is for people: so it
 // need not be whole, and a power loss that takes it takes the younger folder too.
 func (s store) begin(id, pool string) error {
-	if err := os.MkdirAll(s.records(), 0o700); err != nil { // somebody may have deleted it
+	if err := s.usable(s.records()); err != nil {
 		return err
 	}
 	data, err := json.Marshal(map[string]string{"id": id, "pool": pool})
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(s.record(id), append(data, '\n'), 0o600)
+	return safefile.WriteOwn(s.record(id), append(data, '\n'), 0o600)
 }
 
 // finish makes a built environment count: lease record, then the manifest, then the end of the build record.
 func (s store) finish(dir string, m Manifest) (fileID, error) {
-	if err := createLease(dir); err != nil {
+	if err := s.usable(s.records()); err != nil {
+		return fileID{}, err
+	}
+	if err := createLease(dir, s.records()); err != nil {
 		return fileID{}, err
 	}
 	seen, err := s.writeManifest(dir, m)
@@ -113,7 +144,10 @@ func (s store) finishAgain(dir string, m Manifest) (fileID, error) {
 	if err != nil {
 		return fileID{}, err
 	}
-	return seen, writeLease(dir, leaseRecord{State: leaseFree})
+	if err := s.usable(s.records()); err != nil {
+		return fileID{}, err
+	}
+	return seen, createLease(dir, s.records())
 }
 
 // end unlinks the build record.
@@ -137,7 +171,7 @@ func (s store) discard(id string) error {
 	if !info.IsDir() {
 		return fmt.Errorf("%s is not a folder", from) // whoever put a link there did not mean what it leads to
 	}
-	if err := os.MkdirAll(s.trash(), 0o700); err != nil { // somebody may have deleted it
+	if err := s.usable(s.trash()); err != nil {
 		return err
 	}
 	to := filepath.Join(s.trash(), id)

@@ -43,7 +43,7 @@ func TestAStateDirectoryThatIsALinkIsResolvedOnce(t *testing.T) {
 	if err := errors.Join(os.RemoveAll(s.envs()), os.Symlink(t.TempDir(), s.envs())); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := openStore(link); err == nil || !strings.Contains(err.Error(), "is not a folder") {
+	if _, err := openStore(link); err == nil || !strings.Contains(err.Error(), "is a link, not a folder") {
 		t.Errorf("a link in the place of the environments: %v", err)
 	}
 	if _, err := openStore(filepath.Join(s.dir, "file", "x")); err != nil {

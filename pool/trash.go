@@ -44,7 +44,7 @@ func (m *Manager) emptyTrash() {
 		}
 		for _, name := range left() {
 			path := filepath.Join(m.store.trash(), name)
-			err := removeTree(path, m.breathe)
+			err := m.deleteTrash(name, m.breathe)
 			if m.ctx.Err() != nil {
 				return
 			}
@@ -58,6 +58,9 @@ func (m *Manager) emptyTrash() {
 
 // trashed is what the trash holds.
 func (m *Manager) trashed() []string {
+	if err := ours(m.store.dir, m.store.trash()); err != nil {
+		return nil // a link there leads to where nothing is ours; discard says so
+	}
 	entries, err := os.ReadDir(m.store.trash())
 	if err != nil {
 		return nil
@@ -67,6 +70,14 @@ func (m *Manager) trashed() []string {
 		names = append(names, e.Name())
 	}
 	return names
+}
+
+// deleteTrash deletes one thing in the trash, as removeTree does.
+func (m *Manager) deleteTrash(name string, pause func() error) error {
+	if err := ours(m.store.dir, m.store.trash()); err != nil {
+		return err
+	}
+	return removeTree(filepath.Join(m.store.trash(), name), pause)
 }
 
 // calm returns once nothing has been built for a while, or at once where the disk is short of room; false at the end.

@@ -222,3 +222,34 @@ func TestLeasesAndReleasesWorkOnAFullDisk(t *testing.T) {
 		t.Errorf("%+v, %v", list, err)
 	}
 }
+
+func TestALinkInPlaceOfAFolderOfOursIsNeverFollowed(t *testing.T) {
+	for _, name := range []string{".trash", ".new"} {
+		inBubble(t, sized(1), func(w *world) {
+			got := w.get(1)
+			w.pass(time.Minute)
+			outside, folder := t.TempDir(), filepath.Join(w.store.envs(), name)
+			precious := filepath.Join(outside, "uv-00000000.json")
+			if err := errors.Join(os.WriteFile(precious, nil, 0o600), os.RemoveAll(folder), os.Symlink(outside, folder)); err != nil {
+				t.Fatal(err)
+			}
+			w.release(got.Env.ID)
+			w.get(2) // so that another is built
+			w.pass(time.Minute)
+			if _, err := w.GC(context.Background(), false); err != nil {
+				t.Error(err)
+			}
+			if entries, err := os.ReadDir(outside); err != nil || len(entries) != 1 || entries[0].Name() != filepath.Base(precious) {
+				t.Errorf("%s: where the link leads there is %v, %v", name, entries, err)
+			}
+			if lines := w.said("is a link, not a folder"); len(lines) == 0 {
+				t.Errorf("%s: the log says nothing", name)
+			}
+			if err := os.Remove(folder); err != nil {
+				t.Fatal(err)
+			}
+			w.pass(time.Hour)
+			w.want(1, 0, 1, 0)
+		})
+	}
+}

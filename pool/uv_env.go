@@ -11,7 +11,7 @@ import (
 // workdir is the empty folder in which children run: uv looks for projects and Python versions upwards from where it is.
 func (u *UV) workdir() (string, error) {
 	dir := filepath.Join(u.tools(), "empty")
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := usable(u.dir, dir); err != nil {
 		return "", diskError(err)
 	}
 	return dir, nil

@@ -65,7 +65,7 @@ func allDistributions(dir string) (list []Package) {
 // the newest; and what is renewed asks the index, or it would stay as old as the cache.
 func (u *UV) resolveLike(ctx context.Context, tool, mark, like, out string, renew bool, argv []string) error {
 	prefer := func() error {
-		data, _ := os.ReadFile(like) // where there is none, nothing is preferred
+		data, _ := readOwn(like, maxInside) // where there is none, nothing is preferred
 		return os.WriteFile(out, data, 0o600)
 	}
 	var fromCache []byte
@@ -80,7 +80,7 @@ func (u *UV) resolveLike(ctx context.Context, tool, mark, like, out string, rene
 		case err == nil && !strings.Contains(done.output, "WARN"):
 			return nil
 		case err == nil:
-			fromCache, _ = os.ReadFile(out) // where it cannot be read, there is none
+			fromCache, _ = readOwn(out, maxInside) // where it cannot be read, there is none
 		}
 	}
 	if err := prefer(); err != nil {
@@ -124,6 +124,9 @@ func (u *UV) interpreterFor(ctx context.Context, tool, mark string, spec Spec, p
 // forgetNeeds removes lock files of needs that were last resolved long ago.
 func (u *UV) forgetNeeds() {
 	dir := filepath.Join(u.dir, "locks", "needs")
+	if ours(u.dir, dir) != nil {
+		return
+	}
 	entries, _ := os.ReadDir(dir) // where it cannot be read, nothing is lost
 	for _, e := range entries {
 		if path := filepath.Join(dir, e.Name()); strings.HasSuffix(path, ".txt") && older(path, needsKept) {

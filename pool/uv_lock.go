@@ -77,9 +77,10 @@ func before(a, b string) bool {
 	return errA == nil && errB == nil && x.ModTime().Before(y.ModTime())
 }
 
+// filled says whether there is a lock file at path. Anything else there is replaced by one.
 func filled(path string) bool {
-	info, err := os.Stat(path)
-	return err == nil && info.Size() > 0
+	info, err := os.Lstat(path)
+	return err == nil && info.Mode().IsRegular() && info.Size() > 0
 }
 
 // fewOf is a list as a message has room for it.
@@ -105,7 +106,7 @@ func (u *UV) alone(ctx context.Context) (done func(), err error) {
 // its time is over.
 func (u *UV) resolve(ctx context.Context, tool, mark string, spec Spec, python interpreter, old bool) error {
 	lock := u.lockPath(spec, python)
-	if err := os.MkdirAll(filepath.Dir(lock), 0o700); err != nil {
+	if err := usable(u.dir, filepath.Dir(lock)); err != nil {
 		return diskError(err)
 	}
 	tmp, err := os.MkdirTemp(filepath.Dir(lock), ".resolve-")
@@ -127,7 +128,7 @@ func (u *UV) resolve(ctx context.Context, tool, mark string, spec Spec, python i
 	if err != nil {
 		return err
 	}
-	data, err := os.ReadFile(out)
+	data, err := readOwn(out, maxInside)
 	if err == nil {
 		err = WriteWhole(lock, data, tmp)
 	}
@@ -172,6 +173,9 @@ func older(path string, age time.Duration) bool {
 // tidy removes what a killed daemon left of its work on tools and lock files.
 func (u *UV) tidy() {
 	for _, pattern := range []string{"tools/.fetch-*", "locks/.resolve-*", "locks/needs/.resolve-*"} {
+		if ours(u.dir, filepath.Join(u.dir, filepath.Dir(pattern))) != nil {
+			continue // a link there leads to where nothing is ours
+		}
 		paths, _ := filepath.Glob(filepath.Join(globEscape(u.dir), pattern)) // the pattern is well formed
 		for _, p := range paths {
 			if err := os.RemoveAll(p); err != nil {

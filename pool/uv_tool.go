@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"runtimed/internal/safefile"
 )
 
 // uvRequirements pins the uv that is fetched where there is none, with the hashes of its wheels for every platform.
@@ -129,7 +131,7 @@ func onPath(dirs []string, name string) []string {
 // index, proxy and certificates hold. The folder appears whole or not at all.
 func (u *UV) fetch(ctx context.Context, mark string, cfg UVConfig, to string) error {
 	tools := filepath.Dir(to)
-	if err := os.MkdirAll(tools, 0o700); err != nil {
+	if err := usable(u.dir, tools); err != nil {
 		return diskError(err)
 	}
 	tmp, err := os.MkdirTemp(tools, ".fetch-")
@@ -138,7 +140,7 @@ func (u *UV) fetch(ctx context.Context, mark string, cfg UVConfig, to string) er
 	}
 	defer os.RemoveAll(tmp)
 	requirements := filepath.Join(tmp, "requirements.txt")
-	if err := os.WriteFile(requirements, []byte(uvRequirements), 0o600); err != nil {
+	if err := safefile.WriteOwn(requirements, []byte(uvRequirements), 0o600); err != nil {
 		return diskError(err)
 	}
 	install := []string{

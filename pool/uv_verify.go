@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"runtimed/internal/safefile"
 )
 
 // distributions lists what is installed below a site-packages folder by the names of their metadata folders (PyPA's specification of
@@ -148,12 +150,12 @@ func whole(ctx context.Context, site string) error {
 
 // recorded checks the sizes in a RECORD file: lines of path, hash and size (PyPA's specification of installed projects).
 func recorded(site, record string) error {
-	f, err := os.Open(record)
+	f, err := safefile.Open(record)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	lines := csv.NewReader(bufio.NewReader(f))
+	lines := csv.NewReader(bufio.NewReader(io.LimitReader(f, maxInside)))
 	lines.FieldsPerRecord = -1
 	for {
 		fields, err := lines.Read()
