@@ -89,7 +89,7 @@ func (m *Manager) Acquire(ctx context.Context, r Request) (Acquired, error) {
 	if slices.Contains(p.waiters, w) {
 		if r.Wait <= 0 {
 			m.leave(w, call) // before the loop makes a build for it
-			empty := &EmptyError{homeOf(r.Pool), 0, m.warming(r.Pool)}
+			empty := &EmptyError{homeOf(r.Pool), 0, m.warming(r.Pool), p.forNeeds()}
 			m.mu.Unlock()
 			m.handAll(handing) // to those before it in line
 			return Acquired{}, empty
@@ -151,7 +151,7 @@ func (m *Manager) await(ctx context.Context, w *waiter, call chan Stage, r Reque
 	if ctx.Err() != nil {
 		return Acquired{}, ctx.Err()
 	}
-	return Acquired{}, &EmptyError{homeOf(r.Pool), time.Since(began), m.warming(r.Pool)}
+	return Acquired{}, &EmptyError{homeOf(r.Pool), time.Since(began), m.warming(r.Pool), homeOf(r.Pool) != r.Pool}
 }
 
 // unknown is the error for a pool that is not there. Callers hold mu.

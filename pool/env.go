@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -40,10 +41,12 @@ type env struct {
 
 	// while warming
 	started   bool      // the build runs; else it waits for its turn
+	began     time.Time // when it was started
 	slot      string    // beside builds of another one it does not count
 	turn      uint64    // the order in which builds were started
 	notBefore time.Time // a pause behind an acquire
 	cancel    context.CancelFunc
+	dropped   bool // its build is being ended
 	stage     Stage
 	needs     *Needs // what it is to have beyond its pool's; nil for one of the pool itself
 	recheck   bool   // it is finished, and is verified after a boot, or after it could not be extended
@@ -74,6 +77,9 @@ type env struct {
 	// record is held while the lease record is written, and before Manager.mu where both are.
 	record sync.Mutex
 }
+
+// urgent says whether it is built for somebody who waits for more than a pool gives.
+func (e *env) urgent() bool { return strings.HasSuffix(e.slot, forNeeds) }
 
 // move is the only place where a state changes. An edge that the package comment does not show is a fault in this program.
 func (m *Manager) move(e *env, to State, why string) {

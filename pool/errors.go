@@ -33,6 +33,7 @@ type EmptyError struct {
 	Name    string
 	Waited  time.Duration
 	Warming int
+	Needs   bool // more was asked for than the pool gives
 }
 
 func (e *EmptyError) Error() string {

@@ -14,6 +14,11 @@ import (
 const (
 	refillPause = time.Second // a refill keeps away for this long from the kernel that starts in what was just handed out
 	renewEvery  = time.Hour   // looks at the age of lock files
+
+	forNeeds    = " for needs"     // ends the slot of builds for needs that somebody waits for
+	needsAtOnce = 4                // such builds at once, or build.parallel where that is more
+	needsYoung  = 10 * time.Second // one that takes longer keeps no other waiting
+	needsAtMost = 32               // even so
 )
 
 // loop fills the pools: it reads the disk, then decides anew whenever something happened or is due.
@@ -184,17 +189,28 @@ func (m *Manager) queue(p *pool, now time.Time) {
 }
 
 // startBuilds starts what may run: builds that somebody waits for first, then in the order in which they were queued. It returns
-// when the next pause ends. Callers hold mu.
+// when time alone makes room for another. Callers hold mu.
 func (m *Manager) startBuilds(now time.Time) (next time.Time) {
 	running := map[string]int{} // by slot: a conda build neither waits for the uv ones nor keeps one of them waiting
+	patient := map[string]int{} // builds for needs that those who wait have already, by pool
+	old := 0                    // builds for needs that others no longer queue behind
 	var idle []*env
 	for _, e := range m.envs {
 		switch {
 		case e.state != Warming:
+			continue
 		case !e.started:
 			idle = append(idle, e)
-		default:
-			running[e.slot]++
+			continue
+		}
+		running[e.slot]++
+		if e.urgent() {
+			patient[e.pool]++
+			if ages := e.began.Add(needsYoung); now.Before(ages) {
+				next = earlier(next, ages)
+			} else {
+				old++
+			}
 		}
 	}
 	wanted := func(e *env) bool {
@@ -203,24 +219,51 @@ func (m *Manager) startBuilds(now time.Time) (next time.Time) {
 	}
 	slices.SortFunc(idle, func(a, b *env) int { return cmp.Or(cmpBool(wanted(a), wanted(b)), byTurn(a, b)) })
 	for _, e := range idle {
-		slot := e.spec.Kind
-		if e.needs != nil && wanted(e) {
-			slot += " for needs" // a fraction of a build, mostly, and no refill is to keep it waiting
+		slot, most, waited := e.spec.Kind, m.parallel(e.spec.Kind), wanted(e)
+		if waited && e.needs != nil && !e.recheck {
+			if waited = patient[e.pool] < len(m.pools[e.pool].waiters); waited { // else it is one to keep ready
+				slot, most = slot+forNeeds, min(max(needsAtOnce, most)+old, needsAtMost)
+			}
 		}
 		switch {
-		case !wanted(e) && now.Before(e.notBefore):
+		case !waited && now.Before(e.notBefore):
 			next = earlier(next, e.notBefore)
-		case running[slot] >= m.parallel(e.spec.Kind):
+		case running[slot] >= most:
+			if waited {
+				m.makeWay(slot)
+			}
 		default:
 			running[slot]++
 			var ctx context.Context
 			ctx, e.cancel = context.WithTimeout(m.ctx, m.cfg.BuildTimeout)
 			m.turn++
-			e.started, e.turn, e.slot = true, m.turn, slot
+			e.started, e.began, e.turn, e.slot = true, now, m.turn, slot
+			if e.urgent() {
+				patient[e.pool]++
+				next = earlier(next, now.Add(needsYoung))
+			}
 			m.work.Go(func() { m.build(ctx, e) })
 		}
 	}
 	return next
+}
+
+// makeWay ends a build in the slot that only keeps something ready for whoever may ask for the same needs again. Callers hold mu.
+func (m *Manager) makeWay(slot string) {
+	var found *env
+	for _, e := range m.envs {
+		p := m.pools[e.pool]
+		switch {
+		case e.state != Warming || e.slot != slot:
+		case e.dropped:
+			return // it is about to make way
+		case e.started && e.needs != nil && !e.recheck && (p == nil || len(p.waiters) == 0):
+			found = e
+		}
+	}
+	if found != nil {
+		m.drop(found, "somebody waits for another")
+	}
 }
 
 // parallel is how many builds of a kind may run at once. Conda's share a package cache.

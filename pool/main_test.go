@@ -26,6 +26,7 @@ type fakeBuilder struct {
 	takes   time.Duration
 	fail    func(try int) error // of the try with that number, from 1 on; nil: it succeeds
 	hold    chan struct{}       // where set, builds stand still half way until it is closed
+	hangs   func(Spec) bool     // where set, which builds never come to an end
 	verify  error
 	began   []time.Time
 	running int
@@ -42,6 +43,9 @@ func (b *fakeBuilder) Build(ctx context.Context, spec Spec, dir string, progress
 	b.mu.Lock()
 	b.began = append(b.began, time.Now())
 	try, takes, hold, fail := len(b.began), b.takes, b.hold, b.fail
+	if b.hangs != nil && b.hangs(spec) {
+		hold = make(chan struct{})
+	}
 	b.running++
 	b.most = max(b.most, b.running)
 	b.mu.Unlock()
@@ -158,6 +162,13 @@ func (b *fakeBuilder) tries() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return len(b.began)
+}
+
+// building is how many builds run.
+func (b *fakeBuilder) building() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.running
 }
 
 func always(err error) func(int) error { return func(int) error { return err } }

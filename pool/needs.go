@@ -225,9 +225,22 @@ func (m *Manager) forget(p *pool, why string) bool {
 	return true
 }
 
+// endUnwanted ends the builds of p that were begun for those who waited, now that nobody does. Callers hold mu.
+func (m *Manager) endUnwanted(p *pool) {
+	if len(p.waiters) > 0 {
+		return
+	}
+	for _, e := range m.envs {
+		if e.pool == p.cfg.Name && e.state == Warming && e.started && e.urgent() {
+			m.drop(e, "nobody waits for it any more")
+		}
+	}
+}
+
 // planNeeds is plan for a pool for needs: it goes when nobody has asked for long, or when nothing was built for it and nobody waits to
 // see that done. Callers hold mu.
 func (m *Manager) planNeeds(p *pool, now time.Time) (next time.Time) {
+	m.endUnwanted(p)
 	if (p.fail != nil || !p.keep) && m.warming(p.cfg.Name) == 0 && m.pick(p) == nil && m.forget(p, "nothing was built for it") {
 		return next
 	}

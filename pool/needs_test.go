@@ -250,22 +250,114 @@ func TestADamagedEnvironmentIsNotExtended(t *testing.T) {
 	})
 }
 
-func TestWhoLeavesWhileItIsBuiltLeavesItToTheNext(t *testing.T) {
-	inBubble(t, sized(0), func(w *world) {
-		w.reconfigure(func(c *Config) { c.Pools[0].Size = 1 })
-		w.b.set(func() { w.b.takes = 10 * time.Second })
-		w.pass(time.Minute)
-		w.get(1) // so that none is ready
+func TestABuildForNeedsEndsWhenNobodyWaitsForItAnyMore(t *testing.T) {
+	inBubble(t, sized(1), func(w *world) {
+		w.b.set(func() { w.b.hold = make(chan struct{}) })
+		w.pass(time.Minute) // the pool's own hangs, too
+		old := Needs{Python: "<3.12"}
 		r := request(1, 5*time.Second)
-		r.Needs = needs("rich")
-		a := <-w.goGet(context.Background(), r)
-		var empty *EmptyError
-		if !errors.As(a.err, &empty) || empty.Name != "uv" {
+		r.Needs = old
+		short := w.goGet(context.Background(), r)
+		ctx, cancel := context.WithCancel(context.Background())
+		r.Wait, r.Owner = time.Hour, ownerNo(2)
+		long := w.goGet(ctx, r)
+		w.settled()
+		tries := w.b.tries()
+		w.pass(time.Minute)
+		if a := <-short; !errors.As(a.err, new(*EmptyError)) {
 			t.Errorf("%v", a.err)
 		}
-		w.pass(time.Minute)
-		if got := w.asked(1, needs("rich")); got.Waited != 0 {
+		if w.b.tries() != tries || len(w.forNeeds()) != 1 {
+			t.Errorf("%d builds and %d pools while one waits on", w.b.tries()-tries, len(w.forNeeds()))
+		}
+		cancel() // its client hung up
+		if a := <-long; a.err == nil {
+			t.Errorf("%+v", a)
+		}
+		w.settled()
+		if w.b.building() != 1 || len(w.forNeeds()) != 0 {
+			t.Errorf("%d builds run, %d pools for needs", w.b.building(), len(w.forNeeds()))
+		}
+		w.b.set(func() { w.b.hold = nil })
+		if got := w.asked(1, old); got.Env.PythonVersion != "3.11.9" { // and whoever asks again has it built
 			t.Errorf("%+v", got)
+		}
+	})
+}
+
+func TestWhoAsksForTheSameKeepsABuildAlive(t *testing.T) {
+	inBubble(t, sized(1), func(w *world) {
+		w.want(1, 0, 0, 0)
+		w.b.set(func() { w.b.takes = 10 * time.Second })
+		tries := w.b.tries()
+		r := request(1, 5*time.Second)
+		r.Needs = Needs{Python: "<3.12"}
+		first := w.goGet(context.Background(), r)
+		w.pass(4 * time.Second)
+		second := w.ask(2, r.Needs)
+		w.pass(time.Minute)
+		if a := <-first; a.err == nil {
+			t.Errorf("%+v", a)
+		}
+		if a := <-second; a.err != nil || a.Waited > 7*time.Second {
+			t.Errorf("%+v after %s", a.err, a.Waited)
+		}
+		if n := w.b.tries() - tries; n > 3 { // one for each who asked, and the one that is kept
+			t.Errorf("%d builds", n)
+		}
+	})
+}
+
+func TestOneThatHangsKeepsNoOtherNeedsWaiting(t *testing.T) {
+	cfg := sized(1)
+	cfg.Parallel = 1
+	inBubble(t, cfg, func(w *world) {
+		w.want(1, 0, 0, 0)
+		w.b.set(func() { w.b.hangs = func(s Spec) bool { return slices.Contains(s.Packages, "hangs") } })
+		other := func(pid int, name string) Needs { return Needs{Packages: []string{name}, Python: "<3.12"} }
+		var stuck []<-chan answer
+		for i := range needsAtOnce + 2 { // more than run at once: the last begin when the first have had their time
+			n := other(i, "hangs")
+			n.Packages = append(n.Packages, fmt.Sprint("p", i))
+			stuck = append(stuck, w.ask(i+2, n))
+		}
+		w.settled()
+		if n := w.b.building(); n != needsAtOnce {
+			t.Errorf("%d builds at once", n)
+		}
+		w.pass(2*needsYoung + time.Second)
+		if n := w.b.building(); n != needsAtOnce+2 {
+			t.Errorf("%d builds at once when the first were given up on", n)
+		}
+		began := time.Now()
+		if a := <-w.ask(1, other(1, "rich")); a.err != nil {
+			t.Error(a.err)
+		}
+		if d := time.Since(began); d > needsYoung {
+			t.Errorf("it took %s", d)
+		}
+		w.get(1) // and the pool itself goes on
+		w.Close()
+		for _, c := range stuck {
+			<-c
+		}
+	})
+}
+
+func TestWhoWaitsForThePoolDoesNotQueueBehindWhatIsOnlyKeptReady(t *testing.T) {
+	cfg := sized(1)
+	cfg.Parallel = 1
+	inBubble(t, cfg, func(w *world) {
+		w.keeps(needs("rich"))
+		w.b.set(func() { w.b.hangs = func(s Spec) bool { return slices.Contains(s.Packages, "rich") } })
+		w.asked(1, needs("rich")) // the one that is kept: another is to be made in its place, and hangs
+		w.get(1)
+		w.pass(time.Minute)
+		began := time.Now()
+		w.get(1)
+		w.get(1)
+		if d := time.Since(began); d > 10*time.Second {
+			t.Errorf("it took %s", d)
 		}
 	})
 }

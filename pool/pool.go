@@ -248,6 +248,10 @@ func (m *Manager) Reconfigure(ctx context.Context, cfg Config) ([]string, error)
 // drop ends a build, or takes it back where it has not begun. Callers hold mu.
 func (m *Manager) drop(e *env, why string) {
 	if e.started {
+		if !e.dropped {
+			m.log.Debug("build is ended", zap.String("env", e.id), zap.String("why", why))
+		}
+		e.dropped = true
 		e.cancel() // its goroutine moves it
 		return
 	}

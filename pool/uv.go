@@ -26,14 +26,14 @@ type UV struct {
 
 	elsewhere []string // folders that are searched beside those of PATH
 
-	mu        sync.Mutex // guards cfg and what follows
-	cfg       UVConfig
-	tool      Tool          // uv, once found
-	fetching  chan struct{} // held by whoever looks for uv or fetches it
-	tidied    sync.Once
-	pythons   map[string]interpreter // by what was wanted; kept while they are there, since looking takes longer than a build
-	ownCache  bool                   // it was said that uv's usual cache cannot be used
-	resolving chan struct{}          // held by whoever looks for a Python or makes a lock file
+	mu       sync.Mutex // guards cfg and what follows
+	cfg      UVConfig
+	tool     Tool          // uv, once found
+	fetching chan struct{} // held by whoever looks for uv or fetches it
+	tidied   sync.Once
+	pythons  map[string]interpreter // by what was wanted; kept while they are there, since looking takes longer than a build
+	ownCache bool                   // it was said that uv's usual cache cannot be used
+	turns    map[string]*turn       // of whoever looks for a Python or makes a lock file
 }
 
 // NewUV makes a Builder that keeps uv, lock files and its cache below dir where there is no better place. environ is the daemon's
@@ -41,7 +41,7 @@ type UV struct {
 func NewUV(dir string, cfg UVConfig, environ []string, log *zap.Logger) *UV {
 	return &UV{
 		log: log, dir: dir, environ: environ, elsewhere: elsewhere, cfg: cfg, pythons: map[string]interpreter{},
-		fetching: make(chan struct{}, 1), resolving: make(chan struct{}, 1),
+		fetching: make(chan struct{}, 1), turns: map[string]*turn{},
 	}
 }
 

@@ -47,7 +47,7 @@ func (u *UV) lock(ctx context.Context, tool, mark string, spec Spec, python inte
 	if current() {
 		return path, nil
 	}
-	done, err := u.alone(ctx)
+	done, err := u.alone(ctx, path)
 	if err != nil {
 		return "", err
 	}
@@ -92,12 +92,34 @@ func fewOf(names []string) string {
 	return strings.Join(names, ", ")
 }
 
-// alone keeps builds side by side from finding out the same at the same time; done lets the next one in.
-func (u *UV) alone(ctx context.Context) (done func(), err error) {
+// turn is the right to find something out; builds side by side take it one after the other.
+type turn struct {
+	held chan struct{}
+	want int // who holds it or waits for it
+}
+
+// alone keeps builds side by side from finding out the same at the same time: what that is, key says. done lets the next one in.
+func (u *UV) alone(ctx context.Context, key string) (done func(), err error) {
+	u.mu.Lock()
+	t := u.turns[key]
+	if t == nil {
+		t = &turn{held: make(chan struct{}, 1)}
+		u.turns[key] = t
+	}
+	t.want++
+	u.mu.Unlock()
+	leave := func() {
+		u.mu.Lock()
+		defer u.mu.Unlock()
+		if t.want--; t.want == 0 {
+			delete(u.turns, key)
+		}
+	}
 	select {
-	case u.resolving <- struct{}{}:
-		return func() { <-u.resolving }, nil
+	case t.held <- struct{}{}:
+		return func() { <-t.held; leave() }, nil
 	case <-ctx.Done():
+		leave()
 		return nil, ctx.Err()
 	}
 }

@@ -74,7 +74,7 @@ func (u *UV) interpreter(ctx context.Context, tool, mark, want string, progress 
 	if known, ok := u.knownPython(want); ok {
 		return known, nil
 	}
-	done, err := u.alone(ctx)
+	done, err := u.alone(ctx, "python "+want)
 	if err != nil {
 		return interpreter{}, err
 	}

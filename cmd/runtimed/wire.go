@@ -48,6 +48,9 @@ func wireError(err error) error {
 	case errors.As(err, &empty):
 		waited := empty.Waited.Milliseconds()
 		e := rpc.Errorf(rpc.KindPoolEmpty, "%s", err).WithHint("wait longer; runt pool status shows what is on its way")
+		if empty.Needs {
+			e = e.WithHint("wait longer: a build for more than the pool gives ends when nobody waits for it any more")
+		}
 		e.Data.WaitedMS, e.Data.Warming = &waited, &empty.Warming
 		return e
 	case errors.As(err, &failed):
