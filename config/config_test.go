@@ -266,3 +266,18 @@ func TestIsALeaf(t *testing.T) {
 		}
 	}
 }
+
+func TestWhatIsNotUTF8IsRefusedByName(t *testing.T) {
+	home := "HOME=" + t.TempDir()
+	for name, load := range map[string]func() error{
+		"cache_dir": func() error { _, err := Load(Flags{CacheDir: "/c\xe9"}, env(home)); return err },
+		"RUNTIMED_CACHE_DIR": func() error {
+			_, err := Load(Flags{}, env(home, "RUNTIMED_CACHE_DIR=/c\xe9"))
+			return err
+		},
+	} {
+		if err := load(); err == nil || !strings.Contains(strings.ReplaceAll(err.Error(), "-", "_"), name) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

@@ -11,8 +11,10 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+	"unicode/utf8"
 
 	jsonv2 "github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/sourcegraph/jsonrpc2"
 )
 
@@ -83,10 +85,35 @@ func (c *Client) Call(ctx context.Context, method string, params, result any) er
 	if err != nil || result == nil {
 		return err
 	}
-	if err := jsonv2.Unmarshal(raw, result); err != nil {
+	if err := jsonv2.Unmarshal(raw, result, surrogates); err != nil {
 		return notUnderstood(c.path, "its answer to "+method+" has another shape").WithHint("the daemon and this program may be of different versions")
 	}
 	return nil
+}
+
+// encodeParams lets raw params through as RFC 8259 allows them; what is wrong with their members is the daemon's to say.
+func encodeParams(method string, params any) ([]byte, error) {
+	raw, isRaw := params.(json.RawMessage)
+	if isRaw && !utf8.Valid(raw) {
+		return nil, Errorf(KindInvalidParams, "the params of %s are not UTF-8", method)
+	}
+	if isRaw {
+		data, err := jsonv2.Marshal(raw, grammar, jsontext.PreserveRawStrings(true))
+		if err != nil {
+			return nil, Errorf(KindInvalidParams, "the params of %s are no JSON: %v", method, err)
+		}
+		return data, nil
+	}
+	data, err := jsonv2.Marshal(params)
+	var syn *jsontext.SyntacticError
+	if errors.As(err, &syn) {
+		member := memberOf(syn.JSONPointer)
+		return nil, badParam(member, "%s is not UTF-8", member)
+	}
+	if err != nil {
+		return nil, Errorf(KindInvalidParams, "the params of %s are no JSON: %v", method, err)
+	}
+	return data, nil
 }
 
 // CallRaw is Call with the answer as it came.
@@ -96,9 +123,9 @@ func (c *Client) CallRaw(ctx context.Context, method string, params any) (json.R
 	}
 	var args any
 	if params != nil {
-		raw, err := jsonv2.Marshal(params)
+		raw, err := encodeParams(method, params)
 		if err != nil {
-			return nil, Errorf(KindInvalidParams, "the params of %s are no JSON: %v", method, err)
+			return nil, err
 		}
 		args = json.RawMessage(raw)
 	}

@@ -236,3 +236,34 @@ func TestManyCallsShareOneClient(t *testing.T) {
 		}
 	}
 }
+
+func TestAnAnswerWithHalfOfASurrogatePairIsRead(t *testing.T) {
+	path := stranger(t, func(nc net.Conn, r *bufio.Reader) {
+		r.ReadString('\n')
+		fmt.Fprintln(nc, `{"jsonrpc":"2.0","method":"told","params":{"\udc00":"\ud83d"}}`)
+		fmt.Fprintln(nc, `{"jsonrpc":"2.0","id":1,"result":{"text":"cut \ud83d","x\ud83d":1}}`)
+		r.ReadString('\n')
+		fmt.Fprintln(nc, `{"jsonrpc":"2.0","id":2,"error":{"code":-32001,"message":"\ud83d","data":{"kind":"pool_empty","hint":"\udc00"}}}`)
+		r.ReadString('\n')
+	})
+	told := make(chan string, 1)
+	c, err := Dial(t.Context(), path, ClientOptions{OnNotify: func(_ string, params json.RawMessage) { told <- string(params) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	var got echoResult
+	if err := c.Call(t.Context(), "echo", json.RawMessage(`{"text":"\ud83d","text":1}`), &got); err != nil || got.Text != "cut \ufffd" {
+		t.Errorf("got %q, %v", got.Text, err)
+	}
+	if got := <-told; got != "{\"\ufffd\":\"\ufffd\"}" { // the library decodes them once
+		t.Errorf("told %s", got)
+	}
+	err = c.Call(t.Context(), "echo", nil, nil)
+	if KindOf(err) != KindPoolEmpty || err.Error() != "\ufffd" {
+		t.Errorf("got %v", err)
+	}
+	if err := c.Call(t.Context(), "echo", echoParams{Text: "\xe9"}, nil); KindOf(err) != KindInvalidParams || err.Error() != "text is not UTF-8" {
+		t.Errorf("what is not UTF-8: %v", err)
+	}
+}

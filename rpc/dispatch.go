@@ -155,7 +155,7 @@ func (c *Conn) toWire(call *call, err error, cancelled bool) *Error {
 // cancelCalls is $/cancelRequest: it ends all calls with that id. What it names wrongly is ignored, as it has no answer.
 func (c *Conn) cancelCalls(params []byte) {
 	var p CancelParams
-	if len(params) == 0 || jsonv2.Unmarshal(params, &p) != nil || len(p.ID) == 0 {
+	if len(params) == 0 || jsonv2.Unmarshal(params, &p, grammar) != nil || len(p.ID) == 0 {
 		return
 	}
 	var unstarted []*call

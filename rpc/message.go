@@ -2,7 +2,9 @@ package rpc
 
 import (
 	"bytes"
+	"unicode/utf8"
 
+	jsonv2 "github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 )
 
@@ -17,20 +19,26 @@ type request struct {
 
 var null = []byte("null")
 
+// surrogates lets half of a surrogate pair pass ("\ud83d"), as RFC 8259 does; as text it is U+FFFD. It lets bytes pass that are not UTF-8
+// as well, so whoever uses it on what came from outside has looked for those.
+var surrogates = jsontext.AllowInvalidUTF8(true)
+
+// grammar is what RFC 8259 allows. What a name that stands twice means is judged below, and by the method.
+var grammar = jsonv2.JoinOptions(surrogates, jsontext.AllowDuplicateNames(true))
+
 // parse takes one message apart. list says that it is a batch. An error is about the message as a whole.
 func parse(msg []byte) (requests []request, list bool, err *Error) {
 	if tooDeep(msg) {
 		return nil, false, Errorf(KindParseError, "the message is nested deeper than %d", MaxDepth)
 	}
 	value := jsontext.Value(bytes.Trim(msg, " \t\r\n"))
-	// A name that stands twice is grammatical; what it means is judged below, and by the method.
-	if !value.IsValid(jsontext.AllowDuplicateNames(true)) {
+	if !utf8.Valid(value) || !value.IsValid(grammar) {
 		return nil, false, Errorf(KindParseError, "the message is not JSON").WithHint("a message is one JSON value in UTF-8, on one line or behind a Content-Length header")
 	}
 	if value.Kind() != '[' {
 		return []request{parseOne(value)}, false, nil
 	}
-	dec := jsontext.NewDecoder(bytes.NewBuffer(value), jsontext.AllowDuplicateNames(true))
+	dec := jsontext.NewDecoder(bytes.NewBuffer(value), grammar)
 	dec.ReadToken()
 	for dec.PeekKind() != ']' {
 		if len(requests) == MaxBatch {
@@ -55,7 +63,7 @@ func parseOne(value jsontext.Value) (r request) {
 	if value.Kind() != '{' {
 		return request{id: null, err: Errorf(KindInvalidRequest, "a request is an object")}
 	}
-	dec := jsontext.NewDecoder(bytes.NewBuffer(value), jsontext.AllowDuplicateNames(true))
+	dec := jsontext.NewDecoder(bytes.NewBuffer(value), grammar)
 	dec.ReadToken()
 	var version, method, answer bool
 	seen := map[string]bool{}
@@ -65,12 +73,12 @@ func parseOne(value jsontext.Value) (r request) {
 		val, _ := dec.ReadValue()
 		switch name {
 		case "jsonrpc":
-			version = string(val) == `"2.0"`
+			version = val.Kind() == '"' && textOf(val) == "2.0"
 		case "method":
 			if method = val.Kind() == '"'; !method {
 				invalid("method must be a string")
-			} else if b, err := jsontext.AppendUnquote(nil, val); err == nil {
-				r.method = string(b)
+			} else {
+				r.method = textOf(val)
 			}
 		case "params":
 			if k := val.Kind(); k != '{' && k != '[' && k != 'n' {
@@ -106,6 +114,12 @@ func parseOne(value jsontext.Value) (r request) {
 		r.id = null // it cannot be told for a notification, so it is answered
 	}
 	return r
+}
+
+// textOf is what a string says. The whole message is grammatical, so an error is about half of a surrogate pair, which is U+FFFD here.
+func textOf(val jsontext.Value) string {
+	text, _ := jsontext.AppendUnquote(nil, val)
+	return string(text)
 }
 
 // tooDeep counts brackets outside strings, before anything walks them. What is no JSON may be counted wrong; it is refused anyway.

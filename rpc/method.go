@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 
 	jsonv2 "github.com/go-json-experiment/json"
@@ -54,9 +55,10 @@ func NewMethod[P, R any](name, summary string, f func(context.Context, P) (R, er
 	}
 }
 
-// encode is how everything of ours goes out: never a null list or map, members of maps in order, raw values byte for byte.
+// encode is how everything of ours goes out: never a null list or map, members of maps in order, raw values byte for byte, and U+FFFD
+// in place of what is not UTF-8, such as the path of a tool.
 func encode(v any) ([]byte, error) {
-	return jsonv2.Marshal(v, jsonv2.Deterministic(true), jsontext.PreserveRawStrings(true))
+	return jsonv2.Marshal(v, jsonv2.Deterministic(true), jsontext.PreserveRawStrings(true), surrogates)
 }
 
 func decodeParams(raw []byte, p any) error {
@@ -66,9 +68,9 @@ func decodeParams(raw []byte, p any) error {
 	if raw[0] == '[' {
 		return Errorf(KindInvalidParams, "params are a list, but members are given by name here")
 	}
-	err := jsonv2.Unmarshal(raw, p, jsonv2.RejectUnknownMembers(true))
+	err := jsonv2.Unmarshal(raw, p, jsonv2.RejectUnknownMembers(true), surrogates)
 	if err == nil {
-		return nil
+		return checkNames(raw, p)
 	}
 	var (
 		sem    *jsonv2.SemanticError
@@ -94,6 +96,25 @@ func decodeParams(raw []byte, p any) error {
 		return badParam(member, "%s must be %s", clip(member), kindName(sem.GoType))
 	}
 	return badParam(member, "params cannot be read: %v", err)
+}
+
+// checkNames refuses half of a surrogate pair in what is compared and not only shown: as U+FFFD, two different names would be the same.
+func checkNames(raw jsontext.Value, p any) error {
+	named, ok := p.(interface{ Names() []string })
+	if !ok || raw.IsValid() {
+		return nil
+	}
+	dec := jsontext.NewDecoder(bytes.NewBuffer(raw), surrogates)
+	dec.ReadToken()
+	for dec.PeekKind() != '}' {
+		name, _ := dec.ReadToken()
+		member := name.String()
+		val, _ := dec.ReadValue()
+		if slices.Contains(named.Names(), member) && !val.IsValid() {
+			return badParam(member, "%s holds half of a surrogate pair, which is no character", member)
+		}
+	}
+	return nil
 }
 
 // memberOf is the member of params that a JSON pointer leads into; inner ones are joined by dots.

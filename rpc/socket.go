@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // The variables that say where the socket is.
@@ -45,6 +46,9 @@ func SocketPath(goos string, env func(string) string) (string, error) {
 	} else if goos != "windows" && !isAbs(goos, path) {
 		return "", fmt.Errorf("%s is %q, which is not an absolute path", envSocket, path)
 	}
+	if !utf8.ValidString(path) {
+		return "", notUTF8(envSocket, path)
+	}
 	if err := CheckSocketPath(goos, path); err != nil {
 		return "", err
 	}
@@ -62,6 +66,9 @@ func StateDir(goos string, env func(string) string) (string, error) {
 		rest = "/Library/Caches/runt"
 	default:
 		if cache := env(envCache); isAbs(goos, cache) {
+			if !utf8.ValidString(cache) {
+				return "", notUTF8(envCache, cache)
+			}
 			return strings.TrimRight(cache, "/") + "/runt", nil
 		}
 	}
@@ -71,10 +78,17 @@ func StateDir(goos string, env func(string) string) (string, error) {
 		return "", fmt.Errorf("%s is not set, so there is no place for the socket: set it, or %s", home, envSocket)
 	case !isAbs(goos, dir):
 		return "", fmt.Errorf("%s is %q, which is not an absolute path", home, dir)
+	case !utf8.ValidString(dir):
+		return "", notUTF8(home, dir)
 	case goos == "windows":
 		return strings.TrimRight(dir, `\/`) + rest, nil
 	}
 	return strings.TrimRight(dir, "/") + rest, nil
+}
+
+// notUTF8 refuses a place whose paths could not travel: messages are UTF-8.
+func notUTF8(name, value string) error {
+	return fmt.Errorf("%s is %q, which is not UTF-8", name, value)
 }
 
 // lowerASCII leaves all other letters alone, whose lower case is not the same in every language. Windows takes either for a pipe.

@@ -194,7 +194,7 @@ func reply(id, result []byte, err *Error) []byte {
 		b.WriteString(`,"result":`)
 		b.Write(result)
 	} else {
-		data, _ := jsonv2.Marshal(err) // holds nothing that can fail
+		data, _ := jsonv2.Marshal(err, surrogates) // holds nothing that can fail
 		b.WriteString(`,"error":`)
 		b.Write(data)
 	}

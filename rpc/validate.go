@@ -42,6 +42,11 @@ func (p AcquireParams) Validate() *Error {
 	)
 }
 
+// Names are the members by which one call is told from another, or by which something is looked up.
+func (p AcquireParams) Names() []string {
+	return []string{"pool", "key", "session", "python", "packages"}
+}
+
 func (p AcquireParams) checkNeeds() *Error {
 	size, last := 0, ""
 	count := func(param string, n int) {

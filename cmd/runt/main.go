@@ -14,6 +14,8 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
+
+	"runtimed/internal/words"
 )
 
 type cli struct {
@@ -88,6 +90,7 @@ func (a *app) dispatch(args []string) (err error) {
 		kong.Writers(a.stdout, a.stderr),
 		kong.Exit(func(code int) { panic(exited{code}) }),
 		kong.Vars{"version": versionLine()},
+		words.Verbatim,
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}),
 	)
 	if err != nil {

@@ -18,6 +18,7 @@ import (
 	"go.uber.org/zap"
 
 	"runtimed/config"
+	"runtimed/internal/words"
 	"runtimed/pool"
 	"runtimed/rpc"
 )
@@ -59,6 +60,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		kong.Vars{"version": fmt.Sprintf("runtimed %s (protocol %d, %s, %s/%s)", rpc.Version(), rpc.Protocol, runtime.Version(), runtime.GOOS, runtime.GOARCH)},
 		kong.Writers(stdout, stderr),
 		kong.Exit(func(code int) { exit = code }),
+		words.Verbatim,
 	)
 	if err != nil {
 		panic(err) // the grammar above is wrong

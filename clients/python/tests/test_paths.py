@@ -1,5 +1,7 @@
 """Replays testdata/wire/paths.jsonl."""
 
+import os
+
 import pytest
 from wire import Vector, text, vectors
 
@@ -18,3 +20,10 @@ def test_path(vector: Vector) -> None:
     assert caught.value.kind == "unreachable"
     for part in (vector["error"]["names"], *vector["error"].get("contains", [])):
         assert part in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["RUNTIMED_SOCKET", "HOME"])
+def test_a_path_that_is_not_utf8_is_refused(name: str) -> None:
+    with pytest.raises(ConnectError, match=r"\\xe9.*which is not UTF-8") as caught:
+        socket_path("linux", {name: os.fsdecode(b"/tmp/\xe9/s")})
+    str(caught.value).encode()  # it can be printed

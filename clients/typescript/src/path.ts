@@ -37,6 +37,11 @@ export function checkPath(platform: string, path: string): string {
     const message = `${path} is not the name of a pipe: set RUNTIMED_SOCKET to one that begins with \\\\.\\pipe\\`;
     throw new ConnectError("unreachable", message);
   }
+  if (path.includes("\ufffd")) {
+    // Node has this in place of bytes that are not UTF-8, and so another path
+    const message = `socket path ${path} is not UTF-8`;
+    throw new ConnectError("unreachable", message, { hint: "set RUNTIMED_SOCKET to another path" });
+  }
   const limit = platform === "linux" ? 107 : 103;
   const length = Buffer.byteLength(path);
   if (length <= limit) return path;

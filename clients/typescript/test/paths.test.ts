@@ -30,6 +30,15 @@ for (const { name, platform, env, path, error } of vectors<PathVector>("paths.js
   });
 }
 
+test("a path that is not UTF-8 is refused", () => {
+  const env = { HOME: Buffer.from("/tmp/\xe9", "latin1").toString() }; // as Node has it in process.env
+  assert.throws(() => socketPath("linux", env), {
+    name: "ConnectError",
+    kind: "unreachable",
+    message: /is not UTF-8/,
+  });
+});
+
 test("by default it is asked of this process", () => {
   assert.equal(socketPath(), socketPath(process.platform, process.env));
 });

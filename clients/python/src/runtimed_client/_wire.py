@@ -44,11 +44,22 @@ def checked_path(platform: str, path: str, what: str) -> str:
         problem = f"{what} is {path!r}, which is not the name of a pipe (\\\\.\\pipe\\…)"
     elif not path.startswith("/"):
         problem = f"{what} is {path!r}, which is not an absolute path"
+    elif not is_text(path):
+        problem = f"{what} is {os.fsencode(path)!r}, which is not UTF-8"
     elif length > limit:
         problem = f"the socket's path is {length} bytes long, and this system allows {limit}: {path}"
     else:
         return path
     raise ConnectError(problem, kind="unreachable", hint="set RUNTIMED_SOCKET to another path")
+
+
+def is_text(path: str) -> bool:
+    """Whether it is UTF-8: Python has lone surrogates in place of other bytes, and no message can hold those."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def foreign(path: str, what: str) -> ProtocolError:
