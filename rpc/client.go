@@ -22,7 +22,8 @@ import (
 const lastWord = 100 * time.Millisecond
 
 // Client is one connection to the daemon. It is safe for use by several goroutines.
-// All its errors are of type *[Error]: the daemon's own, or one of the kinds unreachable, timeout, closed and protocol.
+// All its errors are of type *[Error]: the daemon's own, or one of the kinds unreachable, untrusted, timeout,
+// closed and protocol.
 type Client struct {
 	path   string
 	stream *clientStream
@@ -37,7 +38,7 @@ type ClientOptions struct {
 	OnNotify func(method string, params json.RawMessage)
 }
 
-// Dial connects to the daemon that listens on path. It starts none.
+// Dial connects to the daemon that listens on path, and only to one of our own user or of root. It starts none.
 func Dial(ctx context.Context, path string, opts ClientOptions) (*Client, error) {
 	if err := CheckSocketPath(runtime.GOOS, path); err != nil {
 		return nil, Errorf(KindUnreachable, "%s", err.Error())
@@ -51,7 +52,10 @@ func Dial(ctx context.Context, path string, opts ClientOptions) (*Client, error)
 
 func unreachable(path string, err error) *Error {
 	start := "start it with: runt daemon start"
+	var told *Error
 	switch {
+	case errors.As(err, &told):
+		return told
 	case isFile(path):
 		return Errorf(KindUnreachable, "%s is a file, not the daemon's socket", path).WithHint("move it away, or set %s", envSocket)
 	case errors.Is(err, fs.ErrNotExist):

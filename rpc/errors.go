@@ -22,7 +22,7 @@ const (
 	CodeCancelled      = -32800
 )
 
-// The kinds: what clients match on. Each goes with one code; the last four never travel, they are a client's own.
+// The kinds: what clients match on. Each goes with one code; the last five never travel, they are a client's own.
 const (
 	KindParseError     = "parse_error"
 	KindInvalidRequest = "invalid_request"
@@ -39,6 +39,7 @@ const (
 	KindCancelled      = "request_cancelled"
 
 	KindUnreachable = "unreachable"
+	KindUntrusted   = "untrusted"
 	KindTimeout     = "timeout"
 	KindClosed      = "closed"
 	KindProtocol    = "protocol"

@@ -1,9 +1,11 @@
 package rpc
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -12,8 +14,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// connectAs connects as another user. Only this goroutine's thread changes, and it is thrown away afterwards.
+// connectAs connects as another user.
 func connectAs(t *testing.T, uid int, path string) int {
+	return socketAs(t, uid, func(fd int) error { return unix.Connect(fd, &unix.SockaddrUnix{Name: path}) })
+}
+
+// socketAs makes a socket and uses it as another user. Only this goroutine's thread changes, and it is thrown away afterwards.
+func socketAs(t *testing.T, uid int, use func(fd int) error) int {
 	t.Helper()
 	type result struct {
 		fd  int
@@ -29,7 +36,7 @@ func connectAs(t *testing.T, uid int, path string) int {
 			}
 		}
 		if err == nil {
-			err = unix.Connect(fd, &unix.SockaddrUnix{Name: path})
+			err = use(fd)
 		}
 		done <- result{fd, err}
 	}()
@@ -38,6 +45,54 @@ func connectAs(t *testing.T, uid int, path string) int {
 		t.Fatal(r.err)
 	}
 	return r.fd
+}
+
+func TestAClientTrustsNoDaemonOfAnotherUser(t *testing.T) {
+	if os.Getuid() != 0 {
+		if os.Getenv("CI") != "" {
+			t.Fatal("only root can listen as another user")
+		}
+		t.Skip("only root can listen as another user")
+	}
+	path := filepath.Join(shortDir(t), "s")
+	for dir := filepath.Dir(path); dir != os.TempDir() && dir != "/"; dir = filepath.Dir(dir) {
+		os.Chmod(dir, 0o777)
+	}
+	fd := socketAs(t, 65534, func(fd int) error {
+		if err := unix.Bind(fd, &unix.SockaddrUnix{Name: path}); err != nil {
+			return err
+		}
+		return unix.Listen(fd, 5)
+	})
+	defer unix.Close(fd)
+	_, err := Dial(t.Context(), path, ClientOptions{})
+	var told *Error
+	if !errors.As(err, &told) || told.Data.Kind != KindUntrusted || !strings.Contains(told.Message, path) ||
+		!strings.Contains(told.Message, "(uid 65534)") || !strings.Contains(told.Data.Hint, "RUNTIMED_SOCKET") {
+		t.Fatalf("got %v", err)
+	}
+	in, _, err := unix.Accept(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(in)
+	if n, err := unix.Read(in, make([]byte, 100)); n != 0 || err != nil {
+		t.Errorf("the stranger was sent %d bytes, %v", n, err)
+	}
+}
+
+func TestOnesOwnAndRootAreTrustedAndNobodyElse(t *testing.T) {
+	for _, c := range []struct {
+		own, uid int
+		want     bool
+	}{{1000, 1000, true}, {1000, 0, true}, {0, 0, true}, {0, 1000, false}, {1000, 1001, false}, {1000, 65534, false}} {
+		if got := trusts(c.own, c.uid); got != c.want {
+			t.Errorf("own %d, other %d: %v", c.own, c.uid, got)
+		}
+	}
+	if isMapped(1 << 32) {
+		t.Error("a user whom no namespace knows is known")
+	}
 }
 
 func TestAnotherUserIsClosedWithoutAWordAndLoggedOnce(t *testing.T) {

@@ -93,13 +93,21 @@ func removeStale(path string) error {
 	return fmt.Errorf("%s: %w by %s", path, ErrSocketInUse, who(ctx, newClient(nc, path, ClientOptions{})))
 }
 
-// dial tries again while the daemon's queue of connections is full; Linux says so instead of waiting.
+// dial gives a connection to a daemon of our own user or of root. It tries again while the daemon's queue of connections is full;
+// Linux says so instead of waiting.
 func dial(ctx context.Context, path string) (net.Conn, error) {
 	var d net.Dialer
 	for {
 		nc, err := d.DialContext(ctx, "unix", path)
+		if err == nil {
+			if err = checkPeer(nc, path); err != nil {
+				nc.Close()
+				return nil, err
+			}
+			return nc, nil
+		}
 		if !errors.Is(err, syscall.EAGAIN) {
-			return nc, err
+			return nil, err
 		}
 		select {
 		case <-ctx.Done():

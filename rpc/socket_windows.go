@@ -62,14 +62,14 @@ func dial(ctx context.Context, path string) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := madeByUs(nc); err != nil {
+	if err := checkPeer(nc, path); err != nil {
 		nc.Close()
-		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
+		return nil, err
 	}
 	return nc, nil
 }
 
-func madeByUs(nc net.Conn) error {
+func checkPeer(nc net.Conn, path string) error {
 	user, err := windows.GetCurrentProcessToken().GetTokenUser()
 	if err != nil {
 		return err
@@ -82,8 +82,12 @@ func madeByUs(nc net.Conn) error {
 	if err != nil {
 		return err
 	}
-	if owner, _, err := sd.Owner(); err != nil || !owner.Equals(user.User.Sid) {
-		return fs.ErrPermission
+	owner, _, err := sd.Owner()
+	if err != nil {
+		return err
+	}
+	if !owner.Equals(user.User.Sid) {
+		return untrusted(path, "another user ("+owner.String()+")")
 	}
 	return nil
 }

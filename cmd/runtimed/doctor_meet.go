@@ -21,8 +21,9 @@ import (
 
 // meeting is who is at the socket.
 type meeting struct {
-	who  string    // one of the constants below
-	info *rpc.Info // of the daemon
+	who  string     // one of the constants below
+	err  *rpc.Error // why it is not trusted
+	info *rpc.Info  // of the daemon
 }
 
 const (
@@ -35,6 +36,7 @@ const (
 	meetMute      = "mute"
 	meetCloses    = "closes"
 	meetStranger  = "stranger"
+	meetUntrusted = "untrusted" // that of another user, whom nothing is told
 )
 
 // gather finds out who runs, and with which configuration and environment: that of the daemon that answers counts.
@@ -129,6 +131,10 @@ func (x *exam) meet(path string, listening bool) meeting {
 			return meeting{who: meetMute}
 		case kind == rpc.KindUnreachable:
 			return meeting{who: whyUnreachable(path)}
+		case kind == rpc.KindUntrusted:
+			m := meeting{who: meetUntrusted}
+			errors.As(err, &m.err)
+			return m
 		case kind != rpc.KindClosed:
 			return meeting{who: meetStranger}
 		case tries == 4:
@@ -181,6 +187,8 @@ func (x *exam) lookSocket() finding {
 			mendedAloneBy(func() (string, error) { return x.removeSocket(path) })
 	case meetForbidden:
 		return problem("no permission to use the socket %s", path).next("run as the user whose daemon it is, or set RUNTIMED_SOCKET")
+	case meetUntrusted:
+		return problem("%s", x.met.err.Message).next(x.met.err.Data.Hint)
 	case meetMute:
 		return problem("who listens on %s does not answer within %s: it hangs, or was stopped", path, greetTime).
 			next("see what it does with: runt daemon logs; the lock below tells its pid")

@@ -72,6 +72,7 @@ def system(monkeypatch: pytest.MonkeyPatch, fake: FakeDaemon) -> WinAPI:
     api = WinAPI(fake.path)
     monkeypatch.setitem(sys.modules, "_winapi", api)
     monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setattr("runtimed_client._pipe.made_by_us", lambda handle: True)
     return api
 
 
@@ -119,6 +120,14 @@ def test_no_pipe_is_no_daemon(system: WinAPI, fake: FakeDaemon) -> None:
         client.info()
     assert caught.value.kind == "unreachable"
     assert "runt daemon start" in str(caught.value.hint)
+
+
+def test_a_pipe_that_another_user_made_is_refused(system: WinAPI, fake: FakeDaemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runtimed_client._pipe.made_by_us", lambda handle: False)
+    with Client(PIPE) as client, pytest.raises(ConnectError, match="another user") as caught:
+        client.info()
+    assert caught.value.kind == "untrusted"
+    assert not fake.requests
 
 
 def test_the_other_side_closes(system: WinAPI, fake: FakeDaemon) -> None:

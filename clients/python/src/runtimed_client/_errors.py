@@ -1,7 +1,8 @@
 """The errors of this package: `kind` is for programs, `message` and `hint` (the next step to take) are for people.
 
 RuntimedError
-  ConnectError      kind "unreachable" (nobody listens, or the path is no good) or "closed" (hung up before the answer)
+  ConnectError      kind "unreachable" (nobody listens, or the path is no good), "untrusted" (another user listens there)
+                    or "closed" (hung up before the answer)
   RequestTimeout    kind "timeout"
   ProtocolError     kind "protocol": the other side speaks something else
   RPCError          the daemon's own answer; its code and kind are stable, docs/protocol.md has the table

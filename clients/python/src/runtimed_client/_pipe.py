@@ -2,7 +2,7 @@
 
 import importlib
 import socket
-from typing import Any
+from typing import Any, Optional
 
 BUSY, ENDED = 231, (109, 232, 233)  # the system's numbers for a pipe without a free end, and for one whose other side is closed
 ANONYMOUS = 0x00100000  # SECURITY_SQOS_PRESENT and no more: whoever made the pipe cannot act as us
@@ -15,6 +15,25 @@ def is_pipe(path: str) -> bool:
 def pipe_of(user: str) -> str:
     """Only A to Z have the same lower case in every language; Windows takes either case for a pipe."""
     return "\\\\.\\pipe\\runtimed-" + "".join(letter.lower() if "A" <= letter <= "Z" else letter for letter in user)
+
+
+def made_by_us(handle: int) -> bool:
+    """Whether our own user made the pipe: anybody may make one of that name while no daemon runs."""
+    ctypes: Any = importlib.import_module("ctypes")
+    pointer, ref = ctypes.c_void_p, ctypes.byref
+    security, system = ctypes.WinDLL("advapi32"), ctypes.WinDLL("kernel32")
+    owner, descriptor, token, user = pointer(), pointer(), pointer(), ctypes.create_string_buffer(256)
+    system.GetCurrentProcess.restype = pointer
+    try:
+        return bool(
+            security.GetSecurityInfo(pointer(handle), 6, 1, ref(owner), None, None, None, ref(descriptor)) == 0  # the owner of a handle
+            and security.OpenProcessToken(pointer(system.GetCurrentProcess()), 8, ref(token))  # TOKEN_QUERY
+            and security.GetTokenInformation(token, 1, user, len(user), ref(ctypes.c_ulong()))  # TOKEN_USER: a pointer to its SID is first
+            and security.EqualSid(owner, pointer.from_buffer(user))
+        )
+    finally:
+        system.CloseHandle(token)
+        system.LocalFree(descriptor)
 
 
 class Pipe:
@@ -34,6 +53,10 @@ class Pipe:
             if getattr(exc, "winerror", None) == BUSY:  # the daemon is between two connections
                 raise BlockingIOError from exc
             raise
+
+    def stranger(self) -> Optional[str]:
+        """Who made it, if that is not our own user."""
+        return None if made_by_us(self._handle) else "another user"
 
     def send(self, data: bytes) -> int:
         self.pause = 0.001  # an answer is near

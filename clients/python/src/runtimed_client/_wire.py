@@ -4,6 +4,8 @@ import contextlib
 import json
 import os
 import socket
+import struct
+import sys
 from collections.abc import Mapping
 from typing import Any, Optional
 
@@ -79,6 +81,26 @@ def check_protocol(info: Mapping[str, Any]) -> None:
     )
 
 
+def stranger(sock: socket.socket) -> Optional[str]:
+    """Who listens there, if that is neither our own user nor root. Anybody may have made the path before our daemon could."""
+    if sys.platform == "linux":
+        uid = struct.unpack("iII", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[1]
+    else:
+        uid = struct.unpack_from("II", sock.getsockopt(0, 1, 76))[1]  # SOL_LOCAL, LOCAL_PEERCRED: a struct xucred
+    if uid == 0 or (uid == os.geteuid() and is_mapped(uid)):
+        return None
+    return f"{'a user outside this user namespace' if uid == os.geteuid() else 'another user'} (uid {uid})"
+
+
+def is_mapped(uid: int) -> bool:
+    """False in a user namespace that does not know this one: all whom it does not know show as one."""
+    try:
+        with open("/proc/self/uid_map") as ranges:
+            return any(int(first) <= uid < int(first) + int(count) for first, _, count in map(str.split, ranges))
+    except OSError:  # another system, or one without /proc
+        return True
+
+
 class Connection:
     """One call at a time, and only for the process that made it: a fork's child must not take a byte away from its parent."""
 
@@ -102,6 +124,12 @@ class Connection:
         if not self._connected:
             self.sock.connect(self.path)
             self._connected = True
+            if owner := self.sock.stranger() if isinstance(self.sock, Pipe) else stranger(self.sock):
+                raise ConnectError(
+                    f"{self.path} belongs to {owner}: only a daemon of your own user or of root is trusted",
+                    kind="untrusted",
+                    hint="set RUNTIMED_SOCKET to a path in a folder of your own, or run as the user whose daemon it is",
+                )
 
     def request(self, method: str, params: Mapping[str, Any]) -> None:
         """Begin a call; send() does the rest."""
