@@ -2,6 +2,7 @@ import { EventEmitter } from "node:events";
 import { connect } from "node:net";
 import { ConnectError, ProtocolError, RequestTimeout } from "./errors.js";
 import { checkPath } from "./path.js";
+import { isTrusted } from "./trust.js";
 import { type Decode, decodeError, decodeProgress, object, type Progress } from "./wire.js";
 
 const newline = 0x0a;
@@ -38,11 +39,17 @@ export class Connection extends EventEmitter<{ notification: [string, unknown]; 
   #begun: Buffer[] = []; // the pieces of a line whose end has not come; a long one is put together once
 
   static async open(path: string): Promise<Connection> {
-    const connection = new Connection(checkPath(process.platform, path));
+    isTrusted(checkPath(process.platform, path)); // also where nobody listens: no daemon shall be started there
+    const connection = new Connection(path);
     await new Promise<void>((settle) => {
       connection.#socket.once("connect", settle);
       connection.once("end", settle);
     });
+    try {
+      if (!connection.error && !isTrusted(path)) connection.end(connection.#lost()); // what is there now is another than before
+    } catch (error) {
+      connection.end(error);
+    }
     if (connection.error) throw connection.error;
     return connection;
   }

@@ -2,7 +2,8 @@
  * What all errors of this client are; `kind` is for programs, the message and the hint (the next step) for people.
  *
  *     RuntimedError
- *       ConnectError      unreachable: nobody listens at the socket; closed: the connection ended before the answer
+ *       ConnectError      unreachable: nobody listens at the socket; untrusted: another user may have made it;
+ *                         closed: the connection ended before the answer
  *       RequestTimeout    timeout: no answer in time
  *       ProtocolError     protocol: the other side speaks something else
  *       RPCError          the daemon's own answer, with its code and data
@@ -63,7 +64,7 @@ export interface ErrorData {
 }
 
 export type ErrorKind =
-  | ("unreachable" | "timeout" | "closed" | "protocol")
+  | ("unreachable" | "untrusted" | "timeout" | "closed" | "protocol")
   | ("parse_error" | "invalid_request" | "method_not_found" | "invalid_params" | "internal_error")
   | ("pool_empty" | "unknown_pool" | "build_failed" | "unknown_env" | "pool_off")
   | ("shutting_down" | "overloaded" | "request_cancelled")
