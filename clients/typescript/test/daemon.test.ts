@@ -189,7 +189,8 @@ test("a real environment: built, run, handed to a child, released, replaced", as
   assert.equal(tool?.name, "uv");
   assert.ok(isAbsolute(tool.path) && tool.why, JSON.stringify(tool));
 
-  const code = "import ipykernel, os, sys; print(sys.prefix, os.environ['VIRTUAL_ENV'], flush=True); sys.stdin.read()";
+  const code =
+    "import ipykernel, os, sys; print(sys.prefix, os.environ['VIRTUAL_ENV'], flush=True); sys.stdin.read()";
   const child = spawn(env.python, ["-c", code], { env: env.environ(), stdio: ["pipe", "pipe", "inherit"] });
   const [line] = await once(createInterface(child.stdout), "line");
   assert.equal(line, `${env.path} ${env.path}`);
