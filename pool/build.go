@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"runtimed/internal/redact"
 )
 
 const (
@@ -162,7 +164,7 @@ func (m *Manager) asBuildError(ctx context.Context, last Stage, err error) *Buil
 	if shown.Hint == "" {
 		shown.Hint = byItself + "; the daemon's log has more: runt daemon logs"
 	}
-	shown.Message, shown.Output = redact(b.Message), redact(b.Output)
+	shown.Message, shown.Output = redact.Text(b.Message), redact.Text(b.Output)
 	return &shown
 }
 

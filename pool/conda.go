@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"runtimed/internal/redact"
 )
 
 // The providers of conda environments.
@@ -153,7 +155,7 @@ func (c *Conda) fromChannels(ctx context.Context, provider condaProvider, dir, l
 	}
 	defer os.RemoveAll(tmp)
 	job.to = filepath.Join(tmp, "lock")
-	job.progress(Stage{Name: StageResolving, Message: "solving for " + strings.Join(redactAll(job.specs), ", ")})
+	job.progress(Stage{Name: StageResolving, Message: "solving for " + strings.Join(redact.Texts(job.specs), ", ")})
 	err = provider.create(ctx, dir, job)
 	if causeOf(err) == CauseNetwork && ctx.Err() == nil && filled(outdated(lock)) {
 		if err := os.RemoveAll(dir); err != nil {

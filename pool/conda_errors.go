@@ -10,6 +10,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"runtimed/internal/redact"
 )
 
 // condaSays is the answer in JSON of micromamba, mamba and conda.
@@ -107,11 +109,14 @@ const (
 // condaSymptoms are tried in this order. conda tells the name of an exception; libmamba, which conda may solve with as well, only texts.
 var condaSymptoms = []symptom{
 	{
-		CauseDiskFull, anyOf(`NoSpaceLeftError`, `No space left on device`, `Disk quota exceeded`, `Errno (?:28|122)\b`),
-		"the disk is full", "free some room",
+		CauseDiskFull, anyOf(`NoSpaceLeftError`), "the disk is full", "free some room",
 	},
 	{
-		CauseAuth, anyOf(`\bHTTP (?:401|403|407)\b`, `status:? (?:401|403|407)\b`, `(?:401|403|407) Client Error`, `AuthenticationError`),
+		CauseAuth, anyOf(`\bHTTP 407\b`, `status:? 407\b`, `407 Client Error`, `407 Proxy Authentication`),
+		"the proxy refused access", "check the user name and password of the proxy; the daemon has the variables of its start",
+	},
+	{
+		CauseAuth, anyOf(`\bHTTP (?:401|403)\b`, `status:? (?:401|403)\b`, `(?:401|403) Client Error`, `AuthenticationError`),
 		"a channel refused access", "check the user name and token of the pool's channels",
 	},
 	{
@@ -126,8 +131,12 @@ var condaSymptoms = []symptom{
 		"one of the channels is not there", "correct the pool's channels",
 	},
 	{
+		CauseNetwork, anyOf(`CondaSSLError`, `CERTIFICATE_VERIFY_FAILED`, `(?i)certificate verify failed|SSL certificate problem|self.signed certificate`),
+		"the certificate of a channel is not trusted here", "SSL_CERT_FILE must name the certificates that vouch for it, for the daemon",
+	},
+	{
 		CauseNetwork, anyOf(
-			`CondaHTTPError`, `CondaSSLError`, `ProxyError`, `OfflineError`, `Max retries exceeded`,
+			`CondaHTTPError`, `ProxyError`, `OfflineError`, `Max retries exceeded`,
 			`Download error`, `Could(?: not|n't) resolve host`, `status:? (?:404|429|5\d\d)\b`, `Subdir \S+ not loaded`,
 		),
 		"a channel cannot be reached", "check the network, the proxy and the pool's channels; it is tried again by itself",
@@ -174,9 +183,13 @@ func condaFailure(p condaProgram, done finished, err error) *BuildError {
 	case !answered:
 		text = string(done.stdout)
 	}
-	text = redact(text)
+	text = redact.Text(text)
 	var shown tail
 	_, _ = shown.Write([]byte(besides(done.output) + "\n" + answer.text()))
+	if b := machineError(p.name, text, err); b != nil {
+		b.Output = shown.String()
+		return b
+	}
 	b := &BuildError{Cause: CauseOther, Output: shown.String(), Hint: "see the tool's output"}
 	for _, s := range condaSymptoms {
 		m := s.text.FindStringSubmatch(text)

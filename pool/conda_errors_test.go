@@ -105,6 +105,15 @@ func TestEveryFailureOfCondaIsToldApart(t *testing.T) {
 			CausePackageNotFound, "numpy", "the package numpy>=99 is not in the channels",
 		},
 		{
+			`{"exception_name": "CondaHTTPError", "message": "HTTP 000 CONNECTION FAILED\nOSError: [Errno 24] Too many open files: '/x'"}`,
+			CauseOther, "", "too many files are open",
+		},
+		{
+			`{"exception_name": "CondaSSLError", "message": "Encountered an SSL error. [SSL: CERTIFICATE_VERIFY_FAILED]"}`,
+			CauseNetwork, "", "the certificate of a channel is not trusted here",
+		},
+		{`{"exception_name": "CondaHTTPError", "message": "HTTP 407 Proxy Authentication Required"}`, CauseAuth, "", "the proxy refused access"},
+		{
 			`{"exception_name": "LibMambaUnsatisfiableError", "message": "Encountered problems while solving:\n  - nothing provides rt-does-not-exist >=1 needed by rt-broken-1.0-0\n\nCould not solve for environment specs\n"}`,
 			CauseUnsatisfiable, "", together,
 		},

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"runtimed/internal/redact"
 	"runtimed/internal/safefile"
 )
 
@@ -55,7 +56,7 @@ func noOptions(job condaJob) error {
 	for _, word := range slices.Concat(job.specs, job.channels) {
 		if strings.HasPrefix(word, "-") {
 			return &BuildError{
-				Cause: CauseOther, Message: fmt.Sprintf("%q is no name of a package or channel", redact(word)),
+				Cause: CauseOther, Message: fmt.Sprintf("%q is no name of a package or channel", redact.Text(word)),
 				Hint: "correct the pool's packages and channels",
 			}
 		}

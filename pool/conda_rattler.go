@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"runtimed/internal/redact"
 )
 
 //go:embed conda_helper.py
@@ -146,7 +148,7 @@ func (r *rattler) run(
 
 // stage is how the pool tells of what the helper does.
 func (e helperEvent) stage() Stage {
-	s := Stage{Name: e.Name, Message: redact(e.Text)}
+	s := Stage{Name: e.Name, Message: redact.Text(e.Text)}
 	switch {
 	case e.Name == StageDownloading && e.BytesTotal > 0:
 		s.Message = fmt.Sprintf("%d of %d packages, %s of %s", e.Done, e.Total, sizeText(e.Bytes), sizeText(e.BytesTotal))

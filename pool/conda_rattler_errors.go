@@ -6,16 +6,18 @@ import (
 	"os/exec"
 	"regexp"
 	"strings"
+
+	"runtimed/internal/redact"
 )
 
 // rattlerSymptoms are tried in this order: rattler tells whole chains of causes.
 var rattlerSymptoms = []symptom{
 	{
-		CauseDiskFull, regexp.MustCompile(`No space left on device|os error 28\b|Disk quota exceeded`),
-		"the disk is full", "free some room",
+		CauseAuth, regexp.MustCompile(`407 Proxy Authentication`),
+		"the proxy refused access", "check the user name and password of the proxy; the daemon has the variables of its start",
 	},
 	{
-		CauseAuth, regexp.MustCompile(`401 Unauthorized|403 Forbidden|407 Proxy Authentication`),
+		CauseAuth, regexp.MustCompile(`401 Unauthorized|403 Forbidden`),
 		"a channel refused access", "check the user name, password or token of the channel, in its URL or where rattler keeps credentials",
 	},
 	{
@@ -54,8 +56,12 @@ func rattlerError(last helperEvent, output string, err error) *BuildError {
 	if last.Event != "error" {
 		return helperEnded(output, err)
 	}
-	text := redact(last.Text)
+	text := redact.Text(last.Text)
 	b := &BuildError{Cause: CauseOther, Output: strings.ToValidUTF8(text[:min(len(text), outputTail)], "")}
+	if s := machineSymptom(text); s != nil {
+		b.Cause, b.Message, b.Hint = s.cause, s.say, s.hint
+		return b
+	}
 	switch last.Type {
 	case "SolverError":
 		switch {
@@ -79,7 +85,7 @@ func rattlerError(last helperEvent, output string, err error) *BuildError {
 		b.Hint = "name versions in the pool's packages, so that there is less to choose from"
 		return b
 	case "InvalidMatchSpecError":
-		b.Package = redact(last.Spec)
+		b.Package = redact.Text(last.Spec)
 		b.Message = fmt.Sprintf("%q is written in a way that rattler cannot read", b.Package)
 		b.Hint = "correct the pool's packages"
 		return b
@@ -121,6 +127,9 @@ func rattlerError(last helperEvent, output string, err error) *BuildError {
 // helperEnded tells of a helper that ended without a word.
 func helperEnded(output string, err error) *BuildError {
 	b := &BuildError{Cause: CauseOther, Output: output, Hint: "it is tried again by itself"}
+	if m := machineError("rattler", output, err); m != nil {
+		return m
+	}
 	var exit *exec.ExitError
 	switch {
 	case errors.As(err, &exit):

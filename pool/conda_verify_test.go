@@ -94,19 +94,3 @@ func TestAFolderThatPackagesDoNotStandIsRefusedBeforeTheBuild(t *testing.T) {
 		t.Error(err)
 	}
 }
-
-func TestTokensAndPasswordsAreTakenOutOfTexts(t *testing.T) {
-	for text, want := range map[string]string{
-		"at https://me:pw@host/c now":                 "at https://***@host/c now",
-		"https://host/t/ab-12/conda-forge/noarch":     "https://host/t/***/conda-forge/noarch",
-		"https://host/t/ab-12":                        "https://host/t/***",
-		"(url: \"https://host/t/ab-12\")":             "(url: \"https://host/t/***\")",
-		"/home/t/file":                                "/home/t/file",
-		"a @ https://h/a.zip?x=1&sig=ab%3D&token=c b": "a @ https://h/a.zip?x=1&sig=***&token=*** b",
-		"https://h/s?X-Amz-Signature=ab#frag key=a":   "https://h/s?X-Amz-Signature=***#frag key=a",
-	} {
-		if got := redact(text); got != want {
-			t.Errorf("%s became %s, want %s", text, got, want)
-		}
-	}
-}

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"runtimed/internal/redact"
 )
 
 // Config is what a Manager keeps. Dir is absolute and does not change; the rest may, by Reconfigure.
@@ -201,7 +203,7 @@ func (m *Manager) configure(cfg Config) []string {
 			p.fail = nil // what is not tried does not fail
 		}
 		p.tryAgain() // whatever was wrong may be mended now, also outside of this pool's own settings
-		p.cfg, p.hash, p.shown = pc, hash, redactAll(pc.Spec.Packages)
+		p.cfg, p.hash, p.shown = pc, hash, redact.Texts(pc.Spec.Packages)
 		m.pools[pc.Name] = p
 	}
 	for name, p := range before {

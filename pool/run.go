@@ -11,6 +11,8 @@ import (
 	"sync"
 	"time"
 	"unicode"
+
+	"runtimed/internal/redact"
 )
 
 const (
@@ -143,6 +145,6 @@ func (t *tail) String() string {
 			return -1
 		}
 		return r
-	}, redact(string(b)))
+	}, redact.Text(string(b)))
 	return strings.TrimSpace(strings.ToValidUTF8(text[max(0, len(text)-outputTail):], ""))
 }

@@ -102,21 +102,7 @@ func TestNoZombiesAreLeft(t *testing.T) {
 	}
 }
 
-func TestSecretsAreTakenOutOfWhatIsShown(t *testing.T) {
-	for text, want := range map[string]string{
-		"https://user:pw@host/simple":            "https://***@host/simple",
-		"see https://tok@host, http://a:b@c/d":   "see https://***@host, http://***@c/d",
-		"git+ssh://git@host/x":                   "git+ssh://***@host/x",
-		"https://host/simple@1":                  "https://host/simple@1",
-		"mail me@home":                           "mail me@home",
-		"ftp:/bob:pw@host/y":                     "ftp:/***@host/y",
-		"https://user:p@ss@host/x":               "https://***@host/x",
-		"two https://u:p@h/a https://u:p@h/b ok": "two https://***@h/a https://***@h/b ok",
-	} {
-		if got := redact(text); got != want {
-			t.Errorf("%s becomes %s", text, got)
-		}
-	}
+func TestWhatAToolSaidIsFitToBeShown(t *testing.T) {
 	var cut tail
 	_, _ = cut.Write([]byte("https://user:" + strings.Repeat("s", tailKept) + "ecret@host/x failed\nand so on\n"))
 	if got := cut.String(); got != "failed\nand so on" {

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"runtimed/internal/redact"
 )
 
 // Status is one pool, counted.
@@ -49,7 +51,7 @@ func (e *env) info() Info {
 	i := Info{Manifest: e.manifest, Path: e.dir, State: e.state, Lease: e.lease}
 	if e.needs != nil || e.manifest.Needs != nil {
 		n := *cmp.Or(e.needs, e.manifest.Needs)
-		n.Packages = redactAll(n.Packages)
+		n.Packages = redact.Texts(n.Packages)
 		i.Needs = &n
 	}
 	i.ID, i.Pool, i.Kind = e.id, homeOf(e.pool), e.spec.Kind // a build has no manifest yet

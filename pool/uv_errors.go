@@ -21,11 +21,11 @@ const packageName = "([A-Za-z0-9][A-Za-z0-9._-]*)"
 // symptoms are tried in this order: the more telling ones first, since uv prints whole chains of causes.
 var symptoms = []symptom{
 	{
-		CauseDiskFull, regexp.MustCompile(`No space left on device|os error 28\b|Disk quota exceeded|not enough space on the disk`),
-		"the disk is full", "free some room",
+		CauseAuth, regexp.MustCompile(`407 Proxy Authentication|Proxy Authentication Required|407 Client Error`),
+		"the proxy refused access", "check the user name and password of the proxy; the daemon has the variables of its start",
 	},
 	{
-		CauseAuth, regexp.MustCompile(`401 Unauthorized|403 Forbidden|407 Proxy Authentication|(?:401|403) Client Error`),
+		CauseAuth, regexp.MustCompile(`401 Unauthorized|403 Forbidden|(?:401|403) Client Error`),
 		"the package index refused access", "check the user name and token of the package index",
 	},
 	{
@@ -33,12 +33,46 @@ var symptoms = []symptom{
 		"a downloaded file is damaged", "something between here and the package index alters files, or uv's cache is damaged: uv cache clean",
 	},
 	{
-		CauseNetwork, regexp.MustCompile(`Failed to fetch|Failed to download|Request failed after|error sending request|dns error|Connection refused|Connection reset|Network is unreachable|Temporary failure in name resolution|Name or service not known|Max retries exceeded|[Rr]ead timed out|operation timed out|SSLError|CERTIFICATE_VERIFY_FAILED`),
+		CauseNetwork, regexp.MustCompile(`(?i)invalid peer certificate|UnknownIssuer|CERTIFICATE_VERIFY_FAILED|certificate verify failed|self.signed certificate|certificate (?:has )?expired`),
+		"the certificate of the package index is not trusted here",
+		"SSL_CERT_FILE must name the certificates that vouch for it, for the daemon; the clock must be right",
+	},
+	{
+		CauseNetwork, regexp.MustCompile(`429 Too Many Requests|429 Client Error`),
+		"the package index refuses more requests for now", "it is tried again by itself",
+	},
+	{
+		CauseNetwork, regexp.MustCompile(`status server error|5\d\d Server Error|\b50[0234] (?:Internal Server Error|Not Implemented|Bad Gateway|Service Unavailable|Gateway)`),
+		"the package index has a fault of its own", "it is tried again by itself",
+	},
+	{
+		CauseNetwork, regexp.MustCompile(`status client error \((?:404|410)|(?:404|410) Client Error`),
+		"the package index does not have what it lists", "check the package index; it is tried again by itself",
+	},
+	{
+		CauseNetwork, regexp.MustCompile(`dns error|Temporary failure in name resolution|Name or service not known|nodename nor servname|No such host is known`),
+		"the package index cannot be reached: its name is not known here", "check the network, the proxy and the package index; it is tried again by itself",
+	},
+	{
+		CauseNetwork, regexp.MustCompile(`Connection refused|actively refused`),
+		"the package index cannot be reached: nobody listens there", "check the package index and the proxy; it is tried again by itself",
+	},
+	{
+		// What a tool may not connect to, and not a file that it may not write.
+		CauseNetwork, regexp.MustCompile(`tcp connect error|client error \(Connect\)`),
 		"the package index cannot be reached", "check the network, the proxy and the package index; it is tried again by itself",
 	},
 	{
 		CauseOther, regexp.MustCompile("Failed to build `" + packageName),
 		"the package %s cannot be built from its source here", "choose a version that has a wheel for this machine, or install what its build needs",
+	},
+	{
+		CausePermission, regexp.MustCompile(`Read-only file system|os error 30\b|Permission denied|os error 13\b|Access is denied\. \(os error 5\)`),
+		"a file cannot be written", "the state directory and uv's cache must be writable",
+	},
+	{
+		CauseNetwork, regexp.MustCompile(`Failed to fetch|Failed to download|Request failed after|error sending request|Connection reset|Network is unreachable|Max retries exceeded|[Rr]ead timed out|operation timed out|SSLError|tls handshake`),
+		"the package index cannot be reached", "check the network, the proxy and the package index; it is tried again by itself",
 	},
 	{
 		CauseOther, regexp.MustCompile(`Couldn't parse requirement`),
@@ -64,10 +98,6 @@ var symptoms = []symptom{
 		CausePythonMissing, regexp.MustCompile(`No interpreter found|No Python at|Failed to inspect Python interpreter`),
 		"no suitable Python was found", "install a Python, or name one as python of the pool in the configuration",
 	},
-	{
-		CausePermission, regexp.MustCompile(`Read-only file system|os error 30\b|Permission denied|os error 13\b|Access is denied\. \(os error 5\)`),
-		"a file cannot be written", "the state directory and uv's cache must be writable",
-	},
 }
 
 // uvError tells from what uv printed why it failed.
@@ -84,6 +114,9 @@ func pipError(python, output string, err error) *BuildError {
 }
 
 func toolError(what, output string, err error) *BuildError {
+	if b := machineError(what, output, err); b != nil {
+		return b
+	}
 	b := &BuildError{Cause: CauseOther, Output: output, Hint: "see the tool's output"}
 	for _, s := range symptoms {
 		m := s.text.FindStringSubmatch(output)

@@ -3,8 +3,10 @@ package pool
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -52,6 +54,28 @@ func TestTheCauseOfAFailureIsReadFromWhatTheToolSays(t *testing.T) {
 		{"error: Couldn't parse requirement in `requirements.in` at position 0\n  cause: Expected one of `@`", CauseOther, "", "one of the packages is written in a way that uv cannot read"},
 		{"WARNING: Retrying after connection broken by 'NewConnectionError: Connection refused'\nERROR: No matching distribution found for uv==0.13.9", CauseNetwork, "", ""},
 		{"ERROR: No matching distribution found for uv==0.13.9", CausePackageNotFound, "uv", ""},
+		{
+			"error: Failed to fetch: `https://host/simple/six/`\n  cause: error sending request for url (https://host/simple/six/)\n  cause: client error (Connect)\n  cause: tcp open error\n  cause: Too many open files (os error 24)",
+			CauseOther, "", "too many files are open",
+		},
+		{"error: Failed to download `six==1.17.0`\n  cause: failed to create directory `/tmp/x`: No space left on device (os error 28)", CauseDiskFull, "", ""},
+		{"error: Failed to download `six==1.17.0`\n  cause: failed to create directory `/x`: Permission denied (os error 13)", CausePermission, "", ""},
+		{"error: Failed to fetch: `https://host/`\n  cause: tcp connect error\n  cause: Permission denied (os error 13)", CauseNetwork, "", ""},
+		{"error: failed to open file `/x/" + strings.Repeat("y", 300) + "`: File name too long (os error 36)", CauseOther, "", "a path is too long for this system"},
+		{"memory allocation of 8192 bytes failed", CauseOther, "", "there is too little memory"},
+		{"error: Cannot allocate memory (os error 12)", CauseOther, "", "there is too little memory"},
+		{"error: failed to read `/x`: Input/output error (os error 5)", CauseOther, "", "a disk reports an error"},
+		{
+			"error: Failed to fetch: `https://host/simple/`\n  cause: client error (Connect)\n  cause: invalid peer certificate: UnknownIssuer",
+			CauseNetwork, "", "the certificate of the package index is not trusted here",
+		},
+		{"pip: SSLError(SSLCertVerificationError(1, '[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed'))", CauseNetwork, "", "the certificate of the package index is not trusted here"},
+		{"error: Failed to fetch: `https://host/`\n  cause: HTTP status client error (407 Proxy Authentication Required)", CauseAuth, "", "the proxy refused access"},
+		{"error: Failed to download `six`\n  cause: HTTP status client error (404 Not Found) for url (https://host/six.whl)", CauseNetwork, "", "the package index does not have what it lists"},
+		{"error: Failed to fetch: `https://host/`\n  cause: HTTP status client error (429 Too Many Requests)", CauseNetwork, "", "the package index refuses more requests for now"},
+		{"error: Failed to fetch: `https://host/`\n  cause: HTTP status server error (503 Service Unavailable)", CauseNetwork, "", "the package index has a fault of its own"},
+		{"error: Failed to fetch: `https://host/`\n  cause: dns error", CauseNetwork, "", "the package index cannot be reached: its name is not known here"},
+		{"error: Failed to fetch: `http://host/`\n  cause: tcp connect error\n  cause: Connection refused (os error 111)", CauseNetwork, "", "the package index cannot be reached: nobody listens there"},
 		{"error: it is Monday", CauseOther, "", "uv pip sync ended with exit status 2"},
 		{"", CauseOther, "", "uv pip sync ended with exit status 2 and said nothing"},
 	} {
@@ -61,6 +85,15 @@ func TestTheCauseOfAFailureIsReadFromWhatTheToolSays(t *testing.T) {
 		}
 	}
 	if b := uvError("venv", "", exitWith(t, "kill -KILL $$")); !strings.Contains(b.Message, "uv venv ended with signal: killed") {
+		t.Error(b)
+	}
+	if b := uvError("venv", "Retrying: Connection refused", exitWith(t, "kill -KILL $$")); b.Cause != CauseOther || !strings.Contains(b.Hint, "memory") {
+		t.Errorf("%+v", b)
+	}
+	if b := uvError("venv", "", fmt.Errorf("fork/exec /x: %w", syscall.E2BIG)); b.Message != "a command line with its environment is too long for this system" {
+		t.Error(b)
+	}
+	if b := uvError("venv", "", fmt.Errorf("fork/exec /x: %w", syscall.EMFILE)); b.Message != "too many files are open" {
 		t.Error(b)
 	}
 	if b := uvError("venv", "", errors.New("exec format error")); b.Message != "uv venv cannot be run: exec format error" {

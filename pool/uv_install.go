@@ -76,6 +76,9 @@ func notWhole(ctx context.Context, err error) error {
 	if errors.As(err, &b) || ctx.Err() != nil {
 		return err
 	}
+	if s := machineSymptom(err.Error()); s != nil { // it could not be looked at
+		return &BuildError{Cause: s.cause, Message: s.say, Hint: s.hint, Output: err.Error()}
+	}
 	return &BuildError{Cause: CauseVerifyFailed, Message: "the environment was built, but is not whole: " + err.Error(), Hint: byItself}
 }
 
@@ -127,6 +130,9 @@ func importKernel(ctx context.Context, c child, python, state string, args ...st
 	}
 	if err == nil {
 		return said, nil
+	}
+	if b := machineError("the Python of the environment", done.output, err); b != nil {
+		return said, b
 	}
 	b := &BuildError{
 		Cause: CauseVerifyFailed, Message: "the environment was built, but its Python cannot import the kernel", Output: done.output,

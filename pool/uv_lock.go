@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"runtimed/internal/redact"
 )
 
 // lockPath is where the resolved set of a spec is kept. Versions of Python resolve differently, and so may another index; what two
@@ -55,7 +57,7 @@ func (u *UV) lock(ctx context.Context, tool, mark string, spec Spec, python inte
 	if current() {
 		return path, nil
 	}
-	progress(Stage{Name: StageResolving, Message: "resolving " + fewOf(redactAll(spec.Packages))})
+	progress(Stage{Name: StageResolving, Message: "resolving " + fewOf(redact.Texts(spec.Packages))})
 	err = u.resolve(ctx, tool, mark, spec, python, filled(path) && age > 0 && older(path, age))
 	if err != nil && ctx.Err() == nil && filled(path) {
 		switch causeOf(err) {

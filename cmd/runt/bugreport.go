@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"runtimed/internal/redact"
 )
 
 type bugreportCmd struct {
@@ -24,17 +26,17 @@ func (bugreportCmd) Help() string {
 
 // bugreport is what goes into the archive, in this order.
 type bugreport struct {
-	*redaction
+	*redact.Redactor
 	files  []reportFile
 	failed []string // what could not be had, and why
 }
 
 type reportFile struct{ name, text string }
 
-func (b *bugreport) add(name, text string) { b.files = append(b.files, reportFile{name, b.text(text)}) }
+func (b *bugreport) add(name, text string) { b.files = append(b.files, reportFile{name, b.Text(text)}) }
 
 func (b *bugreport) addJSON(name string, raw []byte) {
-	if clean, ok := b.json(raw, true); ok {
+	if clean, ok := b.JSON(raw, true); ok {
 		b.files = append(b.files, reportFile{name, string(clean) + "\n"})
 	} else {
 		b.add(name, string(raw))
@@ -42,7 +44,7 @@ func (b *bugreport) addJSON(name string, raw []byte) {
 }
 
 func (b *bugreport) fail(what string, err error) {
-	b.failed = append(b.failed, b.text(fmt.Sprintf("%s: %s", what, asFailure(err).message)))
+	b.failed = append(b.failed, b.Text(fmt.Sprintf("%s: %s", what, asFailure(err).message)))
 }
 
 func (c *bugreportCmd) Run(a *app) error {
@@ -53,7 +55,7 @@ func (c *bugreportCmd) Run(a *app) error {
 		path = name + ".tar.gz"
 	}
 	home, user := whoRuns()
-	b := &bugreport{redaction: newRedaction(os.Environ(), home, user)}
+	b := &bugreport{Redactor: anonymous(os.Environ(), home, user)}
 	b.collect(a)
 	if a.ctx.Err() != nil {
 		return a.ctx.Err()
@@ -88,7 +90,7 @@ func (b *bugreport) readme(now time.Time) string {
 	if len(b.failed) > 0 {
 		t.WriteString("\nWhat could not be had:\n")
 		for _, line := range b.failed {
-			fmt.Fprintf(&t, "  %s\n", printable(line))
+			fmt.Fprintf(&t, "  %s\n", redact.Printable(line))
 		}
 	}
 	t.WriteString("\n*** stands for what was taken out, ~ for the home directory, USER for the user's name.\n")

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"runtimed/config"
+	"runtimed/internal/redact"
 	"runtimed/rpc"
 )
 
@@ -31,13 +32,13 @@ func (b *bugreport) collect(a *app) {
 	cfg, cfgErr := config.Load(config.Flags{}, a.env)
 	if path, err := config.FilePath(config.Flags{}, a.env); err == nil {
 		if data, err := os.ReadFile(path); err == nil {
-			b.learnURLs(string(data)) // before anything is written: the log may have them without their URL
+			b.Learn(string(data)) // before anything is written: the log may have them without their URL
 		}
 	}
 	services := serviceFiles(a.env)
 	for _, path := range services {
 		if data, err := os.ReadFile(path); err == nil {
-			b.learnURLs(string(data))
+			b.Learn(string(data))
 		}
 	}
 	lines, logErr := b.log(a)
@@ -56,7 +57,7 @@ func (b *bugreport) collect(a *app) {
 	if logErr != nil {
 		b.fail("the log", logErr)
 	} else {
-		b.files = append(b.files, reportFile{"log.jsonl", b.lines(lines)})
+		b.files = append(b.files, reportFile{"log.jsonl", b.Lines(lines)})
 	}
 	for _, path := range services {
 		if data, err := readSome(path, serviceSize); err != nil {
@@ -94,7 +95,7 @@ func (b *bugreport) log(a *app) ([][]byte, error) {
 	}
 	lines, err := src.last(a, reportLines, logFilter{})
 	for _, line := range lines {
-		b.learnURLs(string(line))
+		b.Learn(string(line))
 	}
 	return lines, err
 }
@@ -147,7 +148,7 @@ func (b *bugreport) environment(environ []string) string {
 	for _, pair := range environ {
 		name, value, _ := strings.Cut(pair, "=")
 		if countsForUs.MatchString(strings.ToUpper(name)) {
-			fmt.Fprintf(&t, "%s=%s\n", name, b.value(name, value))
+			fmt.Fprintf(&t, "%s=%s\n", name, b.Value(name, value))
 		}
 	}
 	return t.String()
@@ -217,7 +218,7 @@ func listing(t *strings.Builder, dir string, depth int) {
 		if info, err := e.Info(); err == nil {
 			size, mode, at = info.Size(), info.Mode(), info.ModTime().UTC().Format(time.RFC3339)
 		}
-		fmt.Fprintf(t, "%*s%s %9d %s %s\n", 2*depth, "", mode, size, at, printable(e.Name()))
+		fmt.Fprintf(t, "%*s%s %9d %s %s\n", 2*depth, "", mode, size, at, redact.Printable(e.Name()))
 		if e.IsDir() && depth < 2 && !strings.Contains(e.Name(), ".") {
 			listing(t, filepath.Join(dir, e.Name()), depth+1)
 		}

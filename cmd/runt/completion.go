@@ -10,6 +10,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"runtimed/internal/redact"
 	"runtimed/rpc"
 )
 
@@ -53,7 +54,7 @@ type completeCmd struct {
 
 func (c *completeCmd) Run(a *app) error {
 	for _, word := range a.complete(c.Words) {
-		fmt.Fprintln(a.stdout, printable(word))
+		fmt.Fprintln(a.stdout, redact.Printable(word))
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"runtimed/config"
+	"runtimed/internal/redact"
 )
 
 type configCmd struct {
@@ -46,7 +47,7 @@ func (c *configShowCmd) Run(a *app) error {
 
 // writeConfig prints what could be a configuration file again.
 func writeConfig(w io.Writer, cfg *config.Config) {
-	fmt.Fprintf(w, "# %s\n", fileNote(cfg.Path))
+	fmt.Fprintf(w, "# %s\n", redact.Printable(fileNote(cfg.Path)))
 	section := ""
 	for _, s := range cfg.Settings() {
 		at := strings.LastIndex(s.Key, ".")
@@ -54,7 +55,7 @@ func writeConfig(w io.Writer, cfg *config.Config) {
 			section = in
 			fmt.Fprintf(w, "[%s]\n", section)
 		}
-		line := s.Key[at+1:] + " = " + literal(s.Value)
+		line := redact.Printable(s.Key[at+1:] + " = " + literal(s.Value)) // which TOML reads as the same
 		fmt.Fprintf(w, "%-40s # %s\n", line, s.Origin)
 	}
 }

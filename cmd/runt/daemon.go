@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"runtimed/config"
+	"runtimed/internal/redact"
 	"runtimed/rpc"
 )
 
@@ -29,7 +30,7 @@ func (daemonInfoCmd) Run(a *app) error {
 	return ask(a, rpc.MethodInfo, nil, func(i rpc.Info) {
 		uptime := time.Duration(i.UptimeMS) * time.Millisecond
 		fmt.Fprintf(a.stdout, "Version:  %s (protocol %d)\nPID:      %d\nStarted:  %s (%s ago)\nSocket:   %s\nState:    %s\nConfig:   %s\n",
-			i.Version, i.Protocol, i.PID, i.StartedAt.Local().Format("2006-01-02 15:04:05"), age(uptime), printable(i.Socket), printable(i.StateDir), printable(i.ConfigPath))
+			redact.Printable(i.Version), i.Protocol, i.PID, i.StartedAt.Local().Format("2006-01-02 15:04:05"), age(uptime), redact.Printable(i.Socket), redact.Printable(i.StateDir), redact.Printable(i.ConfigPath))
 	})
 }
 
@@ -66,7 +67,7 @@ func (c *daemonStartCmd) Run(a *app) error {
 // tellDaemon says what was done, and prints who answers now.
 func (a *app) tellDaemon(done string) error {
 	return ask(a, rpc.MethodInfo, nil, func(i rpc.Info) {
-		fmt.Fprintf(a.stdout, "%s: pid %d, socket %s\n", done, i.PID, i.Socket)
+		fmt.Fprintf(a.stdout, "%s: pid %d, socket %s\n", done, i.PID, redact.Printable(i.Socket))
 	})
 }
 
@@ -211,6 +212,6 @@ func (daemonReloadCmd) Run(a *app) error {
 			fmt.Fprintln(a.stdout, "no pool has changed")
 			return
 		}
-		fmt.Fprintln(a.stdout, "changed:", printable(strings.Join(r.Changed, ", ")))
+		fmt.Fprintln(a.stdout, "changed:", redact.Printable(strings.Join(r.Changed, ", ")))
 	})
 }

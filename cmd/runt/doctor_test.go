@@ -27,7 +27,7 @@ warning  service  not enabled
                   -> runt service install enables it
 warning  strays   mine
                   -> look at them
-problem  socket   another program listens on /s[2J: it does not speak runtimed's protocol
+problem  socket   another program listens on /s\x1b[2J: it does not speak runtimed's protocol
                   -> stop it
 
 1 problem, 2 warnings, 3 ok

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"runtimed/internal/redact"
 	"runtimed/rpc"
 )
 
@@ -32,12 +33,12 @@ func writeFindings(w io.Writer, list []finding, colours bool) {
 			if colours {
 				word = "\x1b[" + v.colour + "m" + word + "\x1b[0m"
 			}
-			lines := strings.Split(printableLines(f.Message), "\n")
+			lines := strings.Split(redact.PrintableLines(f.Message), "\n")
 			if f.Fixed != "" {
-				lines = append(lines, "repaired: "+printable(f.Fixed))
+				lines = append(lines, "repaired: "+redact.Printable(f.Fixed))
 			}
 			if f.Hint != "" {
-				lines = append(lines, "-> "+printable(f.Hint))
+				lines = append(lines, "-> "+redact.Printable(f.Hint))
 			}
 			fmt.Fprintf(w, "%s  %-*s  %s\n", word, wide, f.Name, lines[0])
 			for _, line := range lines[1:] {

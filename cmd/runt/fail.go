@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"unicode"
 
 	"runtimed/config"
+	"runtimed/internal/redact"
 	"runtimed/rpc"
 )
 
@@ -116,13 +116,13 @@ func (a *app) report(err error) int {
 	}
 	f := asFailure(err)
 	for line := range strings.Lines(f.message) {
-		fmt.Fprintln(a.stderr, "runt: error:", printable(line))
+		fmt.Fprintln(a.stderr, "runt: error:", shown(strings.TrimRight(line, "\r\n")))
 	}
 	for _, line := range lastLines(f.output, 10) {
 		fmt.Fprintln(a.stderr, "  |", line)
 	}
 	if f.hint != "" {
-		fmt.Fprintln(a.stderr, "runt: hint:", printable(f.hint))
+		fmt.Fprintln(a.stderr, "runt: hint:", shown(f.hint))
 	}
 	return f.code
 }
@@ -130,29 +130,19 @@ func (a *app) report(err error) int {
 // printJSON prints an answer as it came.
 func (a *app) printJSON(raw json.RawMessage) { fmt.Fprintf(a.stdout, "%s\n", raw) }
 
+// shown is one line of what others may have written, fit for a terminal and for whoever looks at it.
+func shown(s string) string { return redact.Printable(redact.Text(s)) }
+
 // lastLines are the last n lines of a tool's output, fit for a terminal.
 func lastLines(output string, n int) []string {
-	output = strings.TrimSpace(output)
+	output = strings.TrimSpace(redact.Text(output))
 	if output == "" {
 		return nil
 	}
 	lines := strings.Split(output, "\n")
 	lines = lines[max(0, len(lines)-n):]
 	for i := range lines {
-		lines[i] = printable(lines[i])
+		lines[i] = redact.Printable(strings.TrimRight(lines[i], "\r"))
 	}
 	return lines
-}
-
-// printable keeps what others wrote from moving the cursor.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r == '\t' {
-			return ' '
-		}
-		if unicode.IsControl(r) {
-			return -1
-		}
-		return r
-	}, s)
 }

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/term"
 
+	"runtimed/internal/redact"
 	"runtimed/rpc"
 )
 
@@ -155,7 +156,7 @@ func sessionOf(file string) string {
 }
 
 func fits(text string) bool {
-	return text != "" && len(text) <= rpc.MaxLabel && utf8.ValidString(text) && text == printable(text)
+	return text != "" && len(text) <= rpc.MaxLabel && utf8.ValidString(text) && text == redact.Printable(text)
 }
 
 // forFrontEnd has SIGINT mean nothing from now on where a front-end started us: it is how a cell is interrupted, and none runs yet. It ends

@@ -101,7 +101,7 @@ func newReason(c connection, why *failure) *reason {
 		k.lines = append(k.lines, "  | "+line)
 	}
 	if why.hint != "" {
-		k.lines = append(k.lines, "hint: "+printable(why.hint))
+		k.lines = append(k.lines, "hint: "+shown(why.hint))
 	}
 	k.lines = append(k.lines, tryAgain)
 	return k

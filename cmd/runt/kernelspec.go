@@ -8,6 +8,7 @@ import (
 	"text/tabwriter"
 
 	"runtimed/config"
+	"runtimed/internal/redact"
 	"runtimed/rpc"
 )
 
@@ -94,7 +95,7 @@ func (c *kernelspecInstallCmd) Run(a *app) error {
 		if s.Changed {
 			done = "installed"
 		}
-		fmt.Fprintf(a.stdout, "%s: %s, as %s\n", done, s.DisplayName, printable(s.Path))
+		fmt.Fprintf(a.stdout, "%s: %s, as %s\n", done, redact.Printable(s.DisplayName), redact.Printable(s.Path))
 	}
 	return nil
 }
@@ -172,10 +173,10 @@ func (c *kernelspecRemoveCmd) Run(a *app) error {
 		return a.encode(map[string]any{"removed": removed})
 	}
 	for _, s := range removed {
-		fmt.Fprintf(a.stdout, "removed: %s\n", printable(s.Path))
+		fmt.Fprintf(a.stdout, "removed: %s\n", redact.Printable(s.Path))
 	}
 	if len(removed) == 0 {
-		fmt.Fprintln(a.stdout, "nothing to remove in", printable(dir))
+		fmt.Fprintln(a.stdout, "nothing to remove in", redact.Printable(dir))
 	}
 	return nil
 }
@@ -212,7 +213,7 @@ func (c *kernelspecListCmd) Run(a *app) error {
 		if !s.RuntExists {
 			runt = "gone"
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", printable(s.Name), printable(s.DisplayName), printable(s.Pool), runt, printable(s.Path))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", redact.Printable(s.Name), redact.Printable(s.DisplayName), redact.Printable(s.Pool), runt, redact.Printable(s.Path))
 	}
 	return w.Flush()
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 
+	"runtimed/internal/redact"
 	"runtimed/rpc"
 )
 
@@ -16,7 +17,7 @@ func (daemonLogLevelCmd) Help() string {
 
 func (c *daemonLogLevelCmd) Run(a *app) error {
 	err := ask(a, rpc.MethodSetLogLevel, rpc.LogLevel{Level: c.Level}, func(r rpc.LogLevel) {
-		fmt.Fprintln(a.stdout, "logging from", printable(r.Level), "on, until the next start")
+		fmt.Fprintln(a.stdout, "logging from", redact.Printable(r.Level), "on, until the next start")
 	})
 	if rpc.KindOf(err) == rpc.KindMethodNotFound {
 		return failed("the daemon is older than this runt, and has but the level of its start").

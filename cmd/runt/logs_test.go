@@ -159,7 +159,7 @@ func TestLogText(t *testing.T) {
 		}
 	}
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC).Local().Format("2006-01-02 15:04:05")
-	want := at + " INFO  listening socket=/s pid=7 note=\"a b\" none=\"\"\npanic: oh no\n WARN  [2J\n"
+	want := at + " INFO  listening socket=/s pid=7 note=\"a b\" none=\"\"\npanic: oh no\n WARN  \\x1b[2J\n"
 	if out.String() != want {
 		t.Errorf("got\n%s\nwant\n%s", out.String(), want)
 	}

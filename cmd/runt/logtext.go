@@ -6,13 +6,15 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"runtimed/internal/redact"
 )
 
 // logLine is "time LEVEL message name=value…"; what is no JSON, a crash for one, is left as it is.
 func logLine(line []byte) string {
 	var told struct{ Level, Time, Msg string }
 	if json.Unmarshal(line, &told) != nil || told.Msg == "" {
-		return printable(string(line))
+		return redact.Printable(strings.TrimRight(string(line), "\r\n"))
 	}
 	if at, err := time.Parse(time.RFC3339, told.Time); err == nil {
 		told.Time = at.Local().Format("2006-01-02 15:04:05")
@@ -38,5 +40,5 @@ func logLine(line []byte) string {
 			fmt.Fprintf(&b, " %s=%s", name, value)
 		}
 	}
-	return printable(b.String())
+	return redact.Printable(b.String())
 }

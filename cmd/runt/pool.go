@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"runtimed/internal/redact"
 	"runtimed/rpc"
 )
 
@@ -127,7 +128,7 @@ type poolReleaseCmd struct {
 
 func (c *poolReleaseCmd) Run(a *app) error {
 	return ask(a, rpc.MethodRelease, rpc.EnvParams{Env: c.ID}, func(rpc.None) {
-		fmt.Fprintln(a.stdout, "released", c.ID)
+		fmt.Fprintln(a.stdout, "released", redact.Printable(c.ID))
 	})
 }
 

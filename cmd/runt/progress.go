@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/term"
 
+	"runtimed/internal/redact"
 	"runtimed/rpc"
 )
 
@@ -59,7 +60,7 @@ func (p *progress) say(text string) {
 		return
 	}
 	p.shown = true
-	text = printable(text)
+	text = redact.Printable(text)
 	if width := terminalWidth(p.w); len([]rune(text)) >= width {
 		text = string([]rune(text)[:width-1])
 	}

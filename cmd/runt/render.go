@@ -7,6 +7,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"runtimed/internal/redact"
 	"runtimed/rpc"
 )
 
@@ -33,16 +34,16 @@ func poolTitle(p rpc.PoolStatus) string {
 	case "conda":
 		return "Conda environments:"
 	}
-	return fmt.Sprintf("%s environments (%s):", printable(p.Name), printable(p.Kind))
+	return fmt.Sprintf("%s environments (%s):", redact.Printable(p.Name), redact.Printable(p.Kind))
 }
 
 func writePoolError(w io.Writer, e *rpc.PoolError) {
-	fmt.Fprintf(w, "  Failing:   %s\n", printable(e.Message))
+	fmt.Fprintf(w, "  Failing:   %s\n", redact.Printable(e.Message))
 	for _, line := range lastLines(e.Output, 3) {
 		fmt.Fprintf(w, "             | %s\n", line)
 	}
 	if e.Hint != "" {
-		fmt.Fprintf(w, "  Hint:      %s\n", printable(e.Hint))
+		fmt.Fprintf(w, "  Hint:      %s\n", redact.Printable(e.Hint))
 	}
 	next := "now"
 	if e.NextRetryMS > 0 {
@@ -68,7 +69,7 @@ func writeEnvs(w io.Writer, envs []rpc.EnvListed, now time.Time) {
 			cells[4], cells[5] = sizeText(e.SizeBytes), age(now.Sub(e.CreatedAt))
 		}
 		for i := range cells {
-			cells[i] = printable(cells[i])
+			cells[i] = redact.Printable(cells[i])
 		}
 		fmt.Fprintln(t, strings.Join(cells, "\t"))
 	}

@@ -44,7 +44,7 @@ data environments (uv):
   Warming:   0
   Failing:   the package nosuch was not found
              | two
-             | [31mthree[0m
+             | \x1b[31mthree\x1b[0m
              | four
   Hint:      correct pools.data.packages
   Next try:  in 45s (failed 3 times in a row)

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"runtimed/internal/redact"
 	"runtimed/rpc"
 )
 
@@ -31,7 +32,7 @@ func (c *runCmd) Run(a *app) error {
 		return &failure{code: exitUsage, message: "no command to run", hint: "see: runt run --help"}
 	}
 	params, wait := c.params()
-	if label := filepath.Base(argv[0]); len(label) <= rpc.MaxLabel && label == printable(label) {
+	if label := filepath.Base(argv[0]); len(label) <= rpc.MaxLabel && label == redact.Printable(label) {
 		params.Label = &label
 	}
 	if err := c.addTo(a, &params); err != nil {

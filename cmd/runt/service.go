@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"runtimed/internal/redact"
 	"runtimed/rpc"
 	"runtimed/service"
 )
@@ -131,7 +132,7 @@ func (s *services) do(steps []service.Step, err error) error {
 // note is progress in words.
 func (a *app) note(format string, args ...any) {
 	if !a.json {
-		fmt.Fprintln(a.stderr, "runt:", printable(fmt.Sprintf(format, args...)))
+		fmt.Fprintln(a.stderr, "runt:", shown(fmt.Sprintf(format, args...)))
 	}
 }
 
@@ -157,10 +158,10 @@ func (s *services) plan(steps []service.Step, err error) error {
 	}
 	for _, step := range steps {
 		if step.Write == nil || step.Write.From != "" {
-			fmt.Fprintln(s.stdout, printable(step.String()))
+			fmt.Fprintln(s.stdout, redact.Printable(step.String()))
 			continue
 		}
-		fmt.Fprintf(s.stdout, "%s:\n", printable(step.String()))
+		fmt.Fprintf(s.stdout, "%s:\n", redact.Printable(step.String()))
 		for line := range strings.Lines(step.Write.Text()) {
 			fmt.Fprint(s.stdout, strings.TrimRight("    "+line, "\n"), "\n")
 		}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"runtimed/config"
+	"runtimed/internal/redact"
 	"runtimed/service"
 )
 
@@ -103,7 +104,7 @@ func (s *services) done(text string) error {
 	if s.json {
 		return s.encode(st)
 	}
-	fmt.Fprintln(s.stdout, printableLines(text))
+	fmt.Fprintln(s.stdout, redact.PrintableLines(text))
 	return nil
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"runtimed/config"
+	"runtimed/internal/redact"
 	"runtimed/pool"
 	"runtimed/rpc"
 )
@@ -224,7 +225,7 @@ func tell(stdout io.Writer, list []finding) int {
 	ok := true
 	for i := range list {
 		f := &list[i]
-		f.Message, f.Hint, f.Fixed = pool.Redact(f.Message), pool.Redact(f.Hint), pool.Redact(f.Fixed)
+		f.Message, f.Hint, f.Fixed = redact.Text(f.Message), redact.Text(f.Hint), redact.Text(f.Fixed)
 		ok = ok && f.Status != rpc.CheckProblem
 	}
 	enc := json.NewEncoder(stdout)

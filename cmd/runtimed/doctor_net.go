@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"runtimed/config"
+	"runtimed/internal/redact"
 	"runtimed/pool"
 	"runtimed/rpc"
 )
@@ -55,7 +56,7 @@ func byWay(to string) string {
 	if !strings.Contains(via, "://") {
 		via = "http://" + via
 	}
-	return ", by way of the proxy " + pool.Redact(via)
+	return ", by way of the proxy " + redact.Text(via)
 }
 
 func (x *exam) lookIndex() finding {

@@ -5,14 +5,12 @@ import (
 	"io/fs"
 	"os"
 	"runtime/debug"
-	"slices"
 
 	"github.com/DeRuina/timberjack"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"golang.org/x/term"
 
-	"runtimed/pool"
 	"runtimed/rpc"
 )
 
@@ -60,7 +58,7 @@ func newLog(at paths, level string, stderr *os.File) (logbook, error) {
 		b.file = logFile(at)
 		core = zapcore.NewCore(zapcore.NewJSONEncoder(cfg), zapcore.AddSync(b.file), lvl)
 	}
-	b.Logger = zap.New(discreet{core})
+	b.Logger = zap.New(discreet{core, b.place == ""})
 	return b, nil
 }
 
@@ -97,36 +95,4 @@ func (b *logbook) crashes() {
 		b.trace, _ = f.Stat()
 	}
 	_ = f.Close()
-}
-
-// discreet takes passwords out of the URLs in what is logged: an error may quote the configuration.
-type discreet struct{ zapcore.Core }
-
-func (d discreet) With(fields []zapcore.Field) zapcore.Core {
-	return discreet{d.Core.With(withoutSecrets(fields))}
-}
-
-func (d discreet) Check(e zapcore.Entry, to *zapcore.CheckedEntry) *zapcore.CheckedEntry {
-	if d.Enabled(e.Level) {
-		return to.AddCore(e, d)
-	}
-	return to
-}
-
-func (d discreet) Write(e zapcore.Entry, fields []zapcore.Field) error {
-	e.Message = pool.Redact(e.Message)
-	return d.Core.Write(e, withoutSecrets(fields))
-}
-
-func withoutSecrets(fields []zapcore.Field) []zapcore.Field {
-	fields = slices.Clone(fields)
-	for i, f := range fields {
-		switch f.Type {
-		case zapcore.StringType:
-			fields[i].String = pool.Redact(f.String)
-		case zapcore.ErrorType:
-			fields[i] = zap.String(f.Key, pool.Redact(f.Interface.(error).Error()))
-		}
-	}
-	return fields
 }

@@ -18,8 +18,8 @@ import (
 	"go.uber.org/zap"
 
 	"runtimed/config"
+	"runtimed/internal/redact"
 	"runtimed/internal/words"
-	"runtimed/pool"
 	"runtimed/rpc"
 )
 
@@ -75,11 +75,21 @@ func run(args []string, stdout, stderr io.Writer) int {
 	return line.Run.run(stderr)
 }
 
+// learnSecrets has what is shown from now on be without the passwords of the configuration, wherever they stand.
+func learnSecrets(cfg *config.Config) {
+	redact.Learn(cfg.UV.IndexURL)
+	for _, p := range cfg.Pools {
+		redact.Learn(p.Channels...)
+		redact.Learn(p.Packages...)
+	}
+}
+
 // fail prints an error and, where there is one, the next step.
 func fail(stderr io.Writer, err error, hint string) int {
-	fmt.Fprintf(stderr, "runtimed: error: %s\n", strings.ReplaceAll(pool.Redact(err.Error()), "\n", "\nruntimed: error: "))
+	fmt.Fprintf(stderr, "runtimed: error: %s\n",
+		strings.ReplaceAll(redact.PrintableLines(redact.Text(err.Error())), "\n", "\nruntimed: error: "))
 	if hint != "" {
-		fmt.Fprintf(stderr, "runtimed: hint: %s\n", hint)
+		fmt.Fprintf(stderr, "runtimed: hint: %s\n", redact.Printable(redact.Text(hint)))
 	}
 	return exitUseless
 }
@@ -98,6 +108,7 @@ func (c runCommand) run(stderr io.Writer) int {
 	if err != nil {
 		return fail(stderr, err, "check it with: runt config check")
 	}
+	learnSecrets(cfg)
 	at, err := places(cfg)
 	if err != nil {
 		return fail(stderr, err, "")

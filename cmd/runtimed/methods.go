@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"runtimed/config"
+	"runtimed/internal/redact"
 	"runtimed/pool"
 	"runtimed/rpc"
 )
@@ -60,7 +61,7 @@ func (m *methods) reload(ctx context.Context, _ rpc.None) (rpc.ReloadResult, err
 	changed, err := m.reloader.reload(ctx)
 	var faults config.Faults
 	if errors.As(err, &faults) {
-		return rpc.ReloadResult{}, rpc.Errorf(rpc.KindInvalidParams, "the configuration is wrong: %s", err).WithHint("correct it; the old one stays in force. runt config check looks at it again")
+		return rpc.ReloadResult{}, rpc.Errorf(rpc.KindInvalidParams, "the configuration is wrong: %s", redact.Text(err.Error())).WithHint("correct it; the old one stays in force. runt config check looks at it again")
 	}
 	return rpc.ReloadResult{Changed: changed}, wireError(err)
 }
@@ -96,7 +97,7 @@ func (m *methods) acquire(ctx context.Context, p rpc.AcquireParams) (rpc.Acquire
 		Pool: pool.KindUV, Needs: needs, Wait: rpc.DefaultWait, Owner: owner, Label: value(p.Label), Key: value(p.Key),
 		Session: value(p.Session), Linger: rpc.DefaultLinger,
 		Progress: func(s pool.Stage) {
-			rpc.SendProgress(ctx, rpc.Progress{Stage: s.Name, Message: s.Message, Fraction: s.Fraction})
+			rpc.SendProgress(ctx, rpc.Progress{Stage: s.Name, Message: redact.Text(s.Message), Fraction: s.Fraction})
 		},
 	}
 	if p.Pool != nil {

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"runtimed/internal/redact"
 	"runtimed/pool"
 	"runtimed/rpc"
 )
@@ -78,7 +79,7 @@ var needHints = map[string]string{
 // brief is what a caller wrote, fit for a message: short, on one line, and without passwords.
 func brief(s string) string {
 	const most = 80
-	s = pool.Redact(s)
+	s = redact.Text(s)
 	if len(s) > most {
 		s = strings.ToValidUTF8(s[:most], "") + "…"
 	}

@@ -95,6 +95,7 @@ func (r *reloader) reload(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	learnSecrets(cfg) // before any of it can be logged
 	changed, err := r.pools.configure(ctx, cfg)
 	if err != nil {
 		return nil, err

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"runtimed/internal/redact"
 	"runtimed/pool"
 	"runtimed/rpc"
 )
@@ -22,8 +23,17 @@ func value[T any](p *T) T {
 	return *p
 }
 
-// wireError is an error of the pools as it travels.
+// wireError is an error of the pools as it travels, without secrets: what a tool said may quote an index or a proxy.
 func wireError(err error) error {
+	e, ok := asWireError(err).(*rpc.Error)
+	if !ok {
+		return err
+	}
+	e.Message, e.Data.Hint, e.Data.Output = redact.Text(e.Message), redact.Text(e.Data.Hint), redact.Text(e.Data.Output)
+	return e
+}
+
+func asWireError(err error) error {
 	var (
 		unknown *pool.UnknownPoolError
 		off     *pool.OffError

@@ -1,0 +1,145 @@
+package redact
+
+import (
+	"regexp"
+	"strings"
+	"sync"
+)
+
+const secretWord = `(?:tokens?(?:\b|[_\d])|passw(?:or)?d|passphrase|secret|credential|authorization|cookie|` +
+	`(?:api|access|account|private|shared)_?-?key|signature|\bsig\b|\bjwt\b|\w[-_.](?:key|pass|pwd|auth)s?\b)`
+
+var secretName = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`(?i)` + secretWord + `|^uv_index_.*_username$`)
+})
+
+var secretFlag = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`(?i)^(?:--?[\w-]*` + secretWord + `[\w-]*|(?:proxy-)?authorization:?)$`)
+})
+
+// ruleSet is made when it is first needed: most runs of runt have nothing to take out.
+type ruleSet struct {
+	quotedLogin, bareLogin, namedLogin, wholeLogin, channelToken, userFlag     *regexp.Regexp
+	netrc, netrcWord, login, pem, block, triple, header, shell, assigned, auth *regexp.Regexp
+	token                                                                      *regexp.Regexp
+}
+
+const (
+	// A host as it may stand behind a login that has no scheme. A version (1.2) is none, nor is a digest (sha256:…).
+	bareHost = `(?:[\w-]+(?:\.[\w-]+)*\.[A-Za-z]{2,}\b|\d+(?:\.\d+){3}|\[[\da-fA-F:]+\]|localhost\b|[\w.-]+:\d{2,5}\b)`
+	// What a name in code or in a file is followed by: quotes may themselves be quoted.
+	assign = `(?:\\*["'])?\s*(?:[=:]|=>)\s*`
+	// A value: quoted in some way, a list, or a word.
+	oneValue = `(?:b|r|rb|br|u|f)?(?:(\\+")[^"]*"|(")(?:[^"\\]|\\.)*"|(')(?:[^'\\]|\\.)*'|\[[^\]\n]*\]?|\{[^}\n]*\}?|\([^)\n]*\)?|[^\s"',;&}\])]+)`
+)
+
+var rules = sync.OnceValue(func() *ruleSet {
+	re := regexp.MustCompile
+	return &ruleSet{
+		quotedLogin: re(`(?i)(%3A(?:%2F){2})[^/\s"'&]*%40`),
+		bareLogin:   re(`(^|[\s"'=(/,])[\w.%+~-]+:([^\s"'@\\/][^\s"']*)@(` + bareHost + `)`),
+		namedLogin:  re(`(?i)(\w*(?:proxy|url|index)\w*(?:\\*["'])?\s*[=:]\s*\\*["']?)[\w.%+~-]+:[^\s"'@/][^\s"']*@(\w)`),
+		wholeLogin:  re(`^\s*[\w.%+~-]+:[^\s"'@/][^\s"']*@([\w-]+/?\s*)$`),
+		// Where conda channels have theirs, in a text without its scheme.
+		channelToken: re(`(/t/)(?:[a-z]{2}-[\da-fA-F-]{8,}|<?TOKEN>?)`),
+		userFlag:     re(`((?:^|\s)(?:-u|-U|--user|--proxy-user)[ =]\s*["']?)[^\s:"'/]+:[^\s"']+`),
+		netrc:        re(`(?i)\b(?:machine\s+\S+|default)\s+(?:(?:login|account|password)\s+(?:"[^"]*"|\S+)\s*)+`),
+		netrcWord:    re(`(?i)\b((?:login|account|password)\s+)(?:"[^"]*"|\S+)`),
+		login:        re(`(?i)(\b(?:login|account)\s+)\S+(\s+password\s+)\S+`),
+		pem:          re(`(?s)(-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----).*?(-----END|\z)`),
+		// A value of several lines: in YAML, and in TOML or Python.
+		block:  re(`(?im)(^[ \t]*[\w.-]*` + secretWord + `[\w.-]*["']?\s*:\s*[|>][-+\d]*[ \t]*\n)(?:[ \t]+\S.*(?:\n|$)|[ \t]*\n)+`),
+		triple: re(`(?is)([\w.-]*` + secretWord + `[\w.-]*` + assign + `)(?:""".*?(?:"""|\z)|'''.*?(?:'''|\z))`),
+		header: re(`(?i)(\b(?:(?:proxy-)?authorization|(?:set-)?cookie)\\*["']?\s*[:=]\s*\\*["']?)[^\r\n"'\\]+`),
+		// NAME=value, as for a shell: to the next blank that is not quoted.
+		shell: re(`\b((?:[A-Z][A-Z0-9]*_)*(?:[A-Z0-9]*(?:PASSWORD|PASSWD|SECRET|TOKEN)(?:_[A-Z0-9_]+)?|(?:KEY|PASS|AUTH|[A-Z0-9]+_PWD)(?:_\d+)?)=)` +
+			`(?:(\\+")[^"]*"|(")(?:[^"\\]|\\.)*"|(')[^']*'|[^\s"'](?:\\[\s\S]|[^\s"\\])*)`),
+		// NAME=value, "name": "value", name = 'value', --name value.
+		assigned: re(`(?i)([\w.-]*` + secretWord + `[\w.-]*` + assign + `|--[\w-]*` + secretWord + `[\w-]*(?:\s+|["'],\s*)|` +
+			`[?&](?:key|auth)=|\b(?:pass|auth|passwd)=|\b(?-i:[Pp]wd)=)(?:(?:bearer|basic|token|digest)\s+)?` + oneValue),
+		auth: re(`(?i)\b((?:bearer|basic)\s+)[\w.~+/=-]{6,}`),
+		// Tokens that are known by their form.
+		token: re(`\b(?:gh[opsur]_\w{16,}|github_pat_\w{16,}|glpat-[\w-]{16,}|pypi-[\w-]{16,}|hf_\w{16,}|npm_\w{16,}|` +
+			`xox[a-z]-[\w-]{10,}|AIza[\w-]{30,}|AKCp\w{16,}|AKIA[0-9A-Z]{16}|eyJ[\w-]{8,}\.[\w-]+\.[\w-]*)`),
+	}
+})
+
+// byForm takes out what looks like a secret.
+func byForm(s string) string {
+	if s == "" {
+		return s
+	}
+	r := rules()
+	s = r.pem.ReplaceAllString(s, "${1}"+Mask+"${2}")
+	s = inURLs(s)
+	s = r.quotedLogin.ReplaceAllString(s, "${1}"+Mask+"%40")
+	s = replaceLogins(s, r)
+	s = r.channelToken.ReplaceAllString(s, "${1}"+Mask)
+	s = r.netrc.ReplaceAllStringFunc(s, func(entry string) string { return r.netrcWord.ReplaceAllString(entry, "${1}"+Mask) })
+	s = r.login.ReplaceAllString(s, "${1}"+Mask+"${2}"+Mask)
+	s = r.userFlag.ReplaceAllString(s, "${1}"+Mask)
+	s = r.block.ReplaceAllString(s, "${1}  "+Mask+"\n")
+	s = r.triple.ReplaceAllString(s, "${1}"+Mask)
+	s = r.header.ReplaceAllString(s, "${1}"+Mask)
+	s = maskValues(s, r.shell)
+	s = maskValues(s, r.assigned)
+	s = r.auth.ReplaceAllStringFunc(s, maskAuth)
+	return r.token.ReplaceAllString(s, Mask)
+}
+
+// maskValues masks what stands behind the first group of re. Its other groups are quotes, of which a value has one kind.
+func maskValues(s string, re *regexp.Regexp) string {
+	var b strings.Builder
+	done := 0
+	for _, m := range re.FindAllStringSubmatchIndex(s, -1) {
+		quote := ""
+		for g := 4; g < len(m); g += 2 {
+			if m[g] >= 0 {
+				quote = s[m[g]:m[g+1]]
+			}
+		}
+		value := strings.TrimPrefix(s[m[3]:m[1]], quote)
+		if strings.HasPrefix(value, Mask) || strings.HasPrefix(value, "=") || strings.Trim(value, "|>+-") == "" {
+			continue // it is masked, a version (secretstorage==3.3), or the beginning of a block
+		}
+		b.WriteString(s[done:m[3]] + quote + Mask + quote)
+		done = m[1]
+	}
+	return b.String() + s[done:]
+}
+
+// maskAuth leaves a sentence that begins with such a word: "basic installation".
+func maskAuth(m string) string {
+	kind, value, _ := strings.Cut(m, " ")
+	value = strings.TrimSpace(value)
+	if strings.EqualFold(kind, "basic") && !strings.ContainsAny(value, "0123456789=+/") && strings.ToLower(value) == value {
+		return m
+	}
+	return kind + " " + Mask
+}
+
+// replaceLogins takes out user:password@host where it has no scheme, as a proxy may be given.
+func replaceLogins(s string, r *ruleSet) string {
+	if !strings.Contains(s, "@") {
+		return s
+	}
+	harmless := func(m string) bool {
+		for _, begin := range []string{"mailto:", "sha256:", "sha512:", "pkg:", "npm:"} {
+			if strings.HasPrefix(strings.ToLower(strings.TrimLeft(m, " \t\n\"'=(/,")), begin) {
+				return true
+			}
+		}
+		return strings.Contains(m, "@sha256:") || strings.Contains(m, "@sha512:")
+	}
+	s = r.bareLogin.ReplaceAllStringFunc(s, func(m string) string {
+		if harmless(m) {
+			return m
+		}
+		return r.bareLogin.ReplaceAllString(m, "${1}"+Mask+"@${3}")
+	})
+	s = r.namedLogin.ReplaceAllString(s, "${1}"+Mask+"@${2}")
+	if !harmless(s) && !strings.Contains(s, "@sha") {
+		s = r.wholeLogin.ReplaceAllString(s, Mask+"@${1}")
+	}
+	return s
+}
