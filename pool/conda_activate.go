@@ -36,6 +36,10 @@ func (a activation) environ(env []string) []string {
 	return append(env, "PATH="+strings.Join(append(slices.Clone(a.pathPrepend), activationPath), string(filepath.ListSeparator)))
 }
 
+// noUserSite keeps ~/.local out of what a Python imports: a conda environment would read its packages before its own, and a venv never
+// reads them.
+const noUserSite = "PYTHONNOUSERSITE"
+
 // condaUnset takes a variable out (conda's CONDA_ENV_VARS_UNSET_VAR).
 const condaUnset = "***unset***"
 
@@ -48,7 +52,7 @@ func (c *Conda) activation(ctx context.Context, dir string) (activation, error) 
 	act := activation{
 		variables: map[string]*string{
 			"CONDA_PREFIX": &dir, "CONDA_DEFAULT_ENV": &dir, "CONDA_SHLVL": new("1"), "CONDA_PROMPT_MODIFIER": nil,
-			"VIRTUAL_ENV": nil, "PYTHONHOME": nil,
+			"VIRTUAL_ENV": nil, "PYTHONHOME": nil, noUserSite: new("1"),
 		},
 		pathPrepend: condaBins(dir),
 	}

@@ -61,7 +61,7 @@ func TestActivationSetsWhatPackagesScriptsAndRecordsSay(t *testing.T) {
 	}
 	want := map[string]string{
 		"FROM_PACKAGE": "one", "OVERRIDDEN": "by the state", "GONE": "(out)", "ORDER": " a b", "PREFIX_SEEN": dir, "SAW": "oneby the state",
-		"MULTI": "one\ntwo", "LANG": "(out)", "VIRTUAL_ENV": "(out)", "PYTHONHOME": "(out)", "CONDA_PROMPT_MODIFIER": "(out)",
+		"MULTI": "one\ntwo", "LANG": "(out)", "VIRTUAL_ENV": "(out)", "PYTHONHOME": "(out)", "CONDA_PROMPT_MODIFIER": "(out)", "PYTHONNOUSERSITE": "1",
 	}
 	got := shown(act)
 	for name, value := range want {

@@ -94,6 +94,9 @@ func (s store) readManifest(id string) (Manifest, fileID, error) {
 	if err := json.Unmarshal(data, &m); err != nil {
 		return m, seen, fmt.Errorf("parsing its manifest: %w", err)
 	}
+	if _, ok := m.Variables[noUserSite]; !ok && m.Kind == KindConda && m.Variables != nil { // an earlier version built it
+		m.Variables[noUserSite] = new("1")
+	}
 	pool, _ := poolOf(id)
 	switch {
 	case m.ID != "" && m.ID != id:

@@ -63,11 +63,19 @@ func (u *UV) verified(ctx context.Context, dir string, again bool) (Built, error
 	if err != nil {
 		return Built{}, err
 	}
+	act := venvActivation(dir)
 	return Built{
 		Python: venvPython(dir), PythonVersion: said.Version, Packages: packages, SizeBytes: size, Sentinels: sentinels,
-		Variables:   map[string]*string{"VIRTUAL_ENV": &dir, "PYTHONHOME": nil, "CONDA_PREFIX": nil, "CONDA_DEFAULT_ENV": nil},
-		PathPrepend: []string{scripts(dir)},
+		Variables: act.variables, PathPrepend: act.pathPrepend,
 	}, nil
+}
+
+// venvActivation is what "activated" means for the venv at dir.
+func venvActivation(dir string) activation {
+	return activation{
+		variables:   map[string]*string{"VIRTUAL_ENV": &dir, "PYTHONHOME": nil, "CONDA_PREFIX": nil, "CONDA_DEFAULT_ENV": nil},
+		pathPrepend: []string{scripts(dir)},
+	}
 }
 
 // notWhole is the failure of a build whose environment turned out not to be whole.
@@ -110,17 +118,18 @@ func (u *UV) imports(ctx context.Context, dir string, again bool) (verifySays, e
 	if err != nil {
 		return verifySays{}, err
 	}
-	c := child{dir: cwd, env: childEnv(u.environ), mark: dir}
+	c := child{dir: cwd, env: venvActivation(dir).environ(childEnv(u.environ)), mark: dir}
 	if again {
 		return importKernel(ctx, c, venvPython(dir), u.dir, "again")
 	}
 	return importKernel(ctx, c, venvPython(dir), u.dir)
 }
 
-// importKernel runs verify.py with an environment's python, as the child c. state is the state directory.
+// importKernel runs verify.py with an environment's python, as the child c: activated as for those who get it, so without -I, which
+// would keep out what a kernel reads. state is the state directory.
 func importKernel(ctx context.Context, c child, python, state string, args ...string) (verifySays, error) {
 	var said verifySays
-	c.argv = append([]string{python, "-I", "-c", verifyScript}, args...)
+	c.argv = append([]string{python, "-c", verifyScript}, args...)
 	done, err := run(ctx, c)
 	if ctx.Err() != nil {
 		return said, ctx.Err()

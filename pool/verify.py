@@ -1,8 +1,12 @@
 # Imports what a kernel imports on its way to the first cell, which proves that the environment works and writes the .pyc files
 # that make its start quick. One JSON object on stdout. With the argument "again" these are there, and the kernel alone is imported.
+import sys
+
+if sys.path[:1] == [""]:
+    del sys.path[0]  # the folder that this runs in is no notebook's
+
 import json
 import os
-import sys
 
 answer = os.fdopen(os.dup(1), "w")
 os.dup2(2, 1)  # whatever a package prints on import is no answer

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -59,6 +60,12 @@ func (h *house) withChannelAt(url, more string) *house {
 func TestACondaPoolFillsAndItsKernelRunsActivatedAndCompilesNothing(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t).withChannel("size = 2\npackages = [\"ipykernel\", \"ipywidgets\", \"pip\", \"rt-activate\", \"rt-postlink\"]\n")
+	for minor := 9; minor < 16; minor++ { // what lies in the user site is no part of it
+		zmq := fmt.Sprintf("%s/.local/lib/python3.%d/site-packages/zmq", h.home, minor)
+		if err := errors.Join(os.MkdirAll(zmq, 0o755), os.WriteFile(zmq+"/__init__.py", []byte("raise ImportError('from the user site')\n"), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
 	h.start()
 	h.filled("conda", 3*time.Minute)
 	if tool := h.pool("conda").Tool; tool == nil || tool.Name != "rattler" || tool.Version == "" || tool.Why != "conda.provider in the configuration names it" {
@@ -86,6 +93,11 @@ func TestACondaPoolFillsAndItsKernelRunsActivatedAndCompilesNothing(t *testing.T
 		if v := env.Variables[name]; v == nil || *v != value {
 			t.Errorf("%s is %v, want %s", name, v, value)
 		}
+	}
+	used := exec.Command(env.Python, "-c", "import ipykernel.kernelapp, zmq; print(zmq.__file__)")
+	used.Env = []string{"HOME=" + h.home, "PYTHONNOUSERSITE=" + *env.Variables["PYTHONNOUSERSITE"]}
+	if out, err := used.CombinedOutput(); err != nil || !strings.HasPrefix(string(out), env.Path) {
+		t.Errorf("beside the user site: %v: %s", err, out)
 	}
 	if v, ok := env.Variables["VIRTUAL_ENV"]; !ok || v != nil {
 		t.Error("VIRTUAL_ENV is not taken out")
