@@ -4,40 +4,26 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
 	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/pelletier/go-toml/v2"
 	"github.com/pelletier/go-toml/v2/unstable"
+
+	"runtimed/internal/safefile"
 )
 
 const maxFile = 256 << 10
 
 // readFile reads path; a file that nobody asked for may be missing.
 func readFile(path string, named bool) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		if !named && errors.Is(err, fs.ErrNotExist) {
-			return nil, nil
-		}
-		return nil, cause(err)
+	data, err := safefile.Read(path, maxFile)
+	if !named && errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
 	}
-	defer f.Close()
-	if info, err := f.Stat(); err == nil && info.IsDir() {
-		return nil, errors.New("is a directory, not a file")
-	}
-	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err != nil {
-		return nil, cause(err)
-	}
-	if len(data) > maxFile {
-		return nil, fmt.Errorf("is larger than %d KiB", maxFile>>10)
-	}
-	return data, nil
+	return data, cause(err)
 }
 
 // cause drops the path, which the fault names already.
@@ -45,6 +31,10 @@ func cause(err error) error {
 	var pe *fs.PathError
 	if errors.As(err, &pe) {
 		return pe.Err
+	}
+	var other *safefile.Error
+	if errors.As(err, &other) {
+		return errors.New(other.Says)
 	}
 	return err
 }

@@ -68,7 +68,7 @@ func TestUnreadableFiles(t *testing.T) {
 	large := filepath.Join(dir, "large")
 	os.WriteFile(large, []byte(strings.Repeat("#\n", maxFile)), 0o600)
 	for path, want := range map[string]string{
-		dir:            "is a directory",
+		dir:            "is a folder, not a file",
 		loop:           "too many levels of symbolic links",
 		large:          "is larger than 256 KiB",
 		loop + "/x":    "too many levels",

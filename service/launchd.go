@@ -16,6 +16,8 @@ import (
 	"strings"
 	"text/template"
 	"time"
+
+	"runtimed/internal/safefile"
 )
 
 // launchd is the user's agents, in the domain of the graphical login.
@@ -138,7 +140,7 @@ func (m *launchd) Status(ctx context.Context, want Config) (Status, error) {
 
 // values are the plain values of the property list by their keys, those of EnvironmentVariables among them.
 func (m *launchd) values() map[string]string {
-	data, err := os.ReadFile(m.path())
+	data, err := safefile.Read(m.path(), maxFile)
 	if err != nil {
 		return nil
 	}

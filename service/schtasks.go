@@ -7,13 +7,14 @@ import (
 	"encoding/binary"
 	"encoding/csv"
 	"errors"
-	"os"
 	"os/exec"
 	"slices"
 	"strings"
 	"text/template"
 	"time"
 	"unicode/utf16"
+
+	"runtimed/internal/safefile"
 )
 
 // scheduler is the task scheduler of Windows, with a task that begins when the user logs on.
@@ -165,7 +166,7 @@ func (m *scheduler) Status(ctx context.Context, want Config) (Status, error) {
 }
 
 func (m *scheduler) installed() string {
-	data, err := os.ReadFile(m.path())
+	data, err := safefile.Read(m.path(), maxFile)
 	if err != nil {
 		return ""
 	}

@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"runtimed/internal/safefile"
 )
 
 // File is a file of the service.
@@ -164,6 +166,12 @@ func (s Step) fine(code int) bool {
 	return slices.Contains(s.Fine, code) || slices.Contains(s.Fine, anyCode)
 }
 
+// How much is read of a file that says what is to run, and of a program, in bytes.
+const (
+	maxFile    = 1 << 20
+	maxProgram = 1 << 30
+)
+
 // differs tells whether writing f would change anything.
 func (f *File) differs() bool {
 	info, err := os.Stat(f.Path)
@@ -171,7 +179,7 @@ func (f *File) differs() bool {
 		return true
 	}
 	if f.From == "" {
-		now, err := os.ReadFile(f.Path)
+		now, err := safefile.Read(f.Path, maxFile)
 		return err != nil || !bytes.Equal(now, f.Data)
 	}
 	source, err := os.Stat(f.From)
@@ -181,8 +189,8 @@ func (f *File) differs() bool {
 	if os.SameFile(source, info) {
 		return false
 	}
-	was, err1 := os.ReadFile(f.From)
-	now, err2 := os.ReadFile(f.Path)
+	was, err1 := safefile.Read(f.From, maxProgram)
+	now, err2 := safefile.Read(f.Path, maxProgram)
 	return err1 != nil || err2 != nil || !bytes.Equal(was, now)
 }
 
@@ -231,7 +239,7 @@ func (f *File) write() (err error) {
 }
 
 func copyInto(t *os.File, from string) error {
-	f, err := os.Open(from)
+	f, err := safefile.Open(from)
 	if err != nil {
 		return err
 	}

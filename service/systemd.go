@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"runtimed/internal/safefile"
 )
 
 // systemd is the user's own manager, `systemd --user`.
@@ -130,7 +132,7 @@ func (m *systemd) link(unit string) string {
 }
 
 func (m *systemd) Serves(socket string) bool {
-	data, err := os.ReadFile(filepath.Join(m.dir(), socketUnit))
+	data, err := safefile.Read(filepath.Join(m.dir(), socketUnit), maxFile)
 	return err == nil && slices.ContainsFunc(bytes.Split(data, []byte("\n")), func(line []byte) bool {
 		return string(line) == "ListenStream="+unitPath(socket)
 	})

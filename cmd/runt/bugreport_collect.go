@@ -17,6 +17,7 @@ import (
 
 	"runtimed/config"
 	"runtimed/internal/redact"
+	"runtimed/internal/safefile"
 	"runtimed/rpc"
 )
 
@@ -24,6 +25,7 @@ const (
 	reportLines = 2000             // of the log
 	doctorTime  = 20 * time.Second // for the doctor, who has 5 s
 	reportNames = 5000             // of the state directory
+	maxConfig   = 1 << 20          // bytes of a file that is read for the passwords in it
 	serviceSize = 64 << 10         // of a service's file; ours are small
 )
 
@@ -31,13 +33,13 @@ const (
 func (b *bugreport) collect(a *app) {
 	cfg, cfgErr := config.Load(config.Flags{}, a.env)
 	if path, err := config.FilePath(config.Flags{}, a.env); err == nil {
-		if data, err := os.ReadFile(path); err == nil {
+		if data, err := safefile.Read(path, maxConfig); err == nil {
 			b.Learn(string(data)) // before anything is written: the log may have them without their URL
 		}
 	}
 	services := serviceFiles(a.env)
 	for _, path := range services {
-		if data, err := os.ReadFile(path); err == nil {
+		if data, err := safefile.Read(path, maxConfig); err == nil {
 			b.Learn(string(data))
 		}
 	}
@@ -227,7 +229,7 @@ func listing(t *strings.Builder, dir string, depth int) {
 
 // readSome is the beginning of a file.
 func readSome(path string, most int) ([]byte, error) {
-	f, err := os.Open(path)
+	f, err := safefile.Open(path)
 	if err != nil {
 		return nil, err
 	}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"runtimed/cmd/runt/zmtp"
+	"runtimed/internal/safefile"
 	"runtimed/rpc"
 )
 
@@ -31,8 +32,10 @@ type connection struct {
 	Curve     string `json:"curve_secretkey"`
 }
 
+const maxConnection = 1 << 20 // bytes; a front-end writes a few hundred
+
 func readConnection(path string) (c connection, err error) {
-	data, err := os.ReadFile(path)
+	data, err := safefile.Read(path, maxConnection)
 	if err != nil {
 		return c, err
 	}

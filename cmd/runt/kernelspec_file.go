@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 
+	"runtimed/internal/safefile"
 	"runtimed/service"
 )
 
@@ -83,9 +84,11 @@ func newKernelspec(path, pool, runt, onRestart string) kernelspec {
 	return kernelspec{filepath.Base(path), k.DisplayName, pool, path, runt, true, b.Bytes()}
 }
 
+const maxKernelspec = 1 << 20 // bytes of each file
+
 // readKernelspec reads the folder of a kernelspec; ours is false where it is somebody else's, or none.
 func readKernelspec(path string) (s kernelspec, ours bool) {
-	text, err := os.ReadFile(filepath.Join(path, kernelFile))
+	text, err := safefile.Read(filepath.Join(path, kernelFile), maxKernelspec)
 	var k kernelJSON
 	if err != nil || json.Unmarshal(text, &k) != nil || k.Metadata.Runtimed == nil || !strings.EqualFold(k.Metadata.Runtimed.Name, filepath.Base(path)) {
 		return s, false
@@ -113,7 +116,7 @@ func kernelspecsIn(dir string) []kernelspec {
 // packaged says whether pip has put the same kernel there, with the runt of its package.
 func (s kernelspec) packaged() bool {
 	var want, has kernelJSON
-	text, err := os.ReadFile(filepath.Join(s.Path, kernelFile))
+	text, err := safefile.Read(filepath.Join(s.Path, kernelFile), maxKernelspec)
 	if err != nil || json.Unmarshal(text, &has) != nil || json.Unmarshal(s.text, &want) != nil || len(has.Argv) == 0 {
 		return false
 	}
@@ -135,7 +138,7 @@ func (s kernelspec) install() (changed bool, err error) {
 		}
 		return false, notOurs(s.Path)
 	}
-	if logo, err := os.ReadFile(filepath.Join(s.Path, logoFile)); err == nil && bytes.Equal(had.text, s.text) && bytes.Equal(logo, kernelLogo) {
+	if logo, err := safefile.Read(filepath.Join(s.Path, logoFile), maxKernelspec); err == nil && bytes.Equal(had.text, s.text) && bytes.Equal(logo, kernelLogo) {
 		return false, nil
 	}
 	dir := filepath.Dir(s.Path)

@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"time"
+
+	"runtimed/internal/safefile"
 )
 
 // followEvery is how often a log that is followed is looked at.
@@ -19,7 +21,7 @@ type fileLog struct {
 }
 
 func (l *fileLog) last(_ *app, n int, filter logFilter) ([][]byte, error) {
-	f, err := os.Open(l.path)
+	f, err := openLog(l.path)
 	rest := older(l.path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && len(rest) == 0:
@@ -44,7 +46,7 @@ func (l *fileLog) last(_ *app, n int, filter logFilter) ([][]byte, error) {
 		if len(lines) >= n {
 			break
 		}
-		f, err := os.Open(path)
+		f, err := openLog(path)
 		if err != nil {
 			break // deleted, as it was the oldest
 		}
@@ -58,6 +60,20 @@ func (l *fileLog) last(_ *app, n int, filter logFilter) ([][]byte, error) {
 	return lines, nil
 }
 
+// openLog opens a file of the log; of one that is far longer than a daemon lets it grow, only the end counts.
+func openLog(path string) (*os.File, error) {
+	f, err := safefile.OpenOwn(path, os.O_RDONLY, 0)
+	if err != nil {
+		return nil, err
+	}
+	if info, err := f.Stat(); err == nil && info.Size() > maxLog {
+		_, _ = f.Seek(-maxLog, io.SeekEnd)
+	}
+	return f, nil
+}
+
+const maxLog = 64 << 20 // bytes
+
 func (l *fileLog) unreadable(err error) error {
 	return failed("reading the log: %v", err).withHint("it should be a file of your own: ls -ld %s", l.path)
 }
@@ -65,6 +81,9 @@ func (l *fileLog) unreadable(err error) error {
 // lastLinesOf are the last n lines that the filter keeps, and where the last line ended that has an end. The log's files are
 // small, and a line may belong to the one before it: so they are read from the front.
 func lastLinesOf(r io.Reader, n int, filter logFilter) (lines [][]byte, ended int64, err error) {
+	if s, ok := r.(io.Seeker); ok {
+		ended, _ = s.Seek(0, io.SeekCurrent)
+	}
 	in := bufio.NewReaderSize(r, 64<<10)
 	for {
 		line, err := in.ReadBytes('\n')
@@ -112,7 +131,7 @@ func (l *fileLog) follow(a *app, out *logText) error {
 			}
 		}
 		if l.f == nil {
-			if next, err := os.Open(l.path); err == nil {
+			if next, err := openLog(l.path); err == nil {
 				l.f = next
 				continue
 			}
@@ -129,7 +148,7 @@ func (l *fileLog) follow(a *app, out *logText) error {
 // replaced tells whether another file is at path by now, or this one was cut short.
 func replaced(path string, f *os.File) bool {
 	old, err := f.Stat()
-	now, nerr := os.Stat(path)
+	now, nerr := os.Lstat(path)
 	if err != nil || nerr != nil {
 		return false
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"runtimed/internal/safefile"
 	"runtimed/rpc"
 )
 
@@ -57,7 +58,7 @@ func (f *needFlags) addTo(a *app, params *rpc.AcquireParams) error {
 func (a *app) readNeeds(name string) (string, error) {
 	from := a.stdin
 	if name != "-" {
-		f, err := os.Open(name)
+		f, err := openNeeds(name)
 		if err != nil {
 			return "", failure{code: exitUsage}.says("--with-requirements: %v", err)
 		}
@@ -120,10 +121,7 @@ func scriptOf(argv []string) (path string, ok bool) {
 // startsRunt says whether the first line of a file is like "#!/usr/bin/env -S runt run". To execute it would start this runt again, with
 // one more environment each time, and without an end.
 func startsRunt(path string) bool {
-	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
-		return false // reading from a pipe would wait
-	}
-	f, err := os.Open(path)
+	f, err := safefile.Open(path)
 	if err != nil {
 		return false
 	}
@@ -137,9 +135,19 @@ func startsRunt(path string) bool {
 	return ok && runt >= 0 && slices.Contains(words[runt:], "run")
 }
 
+// openNeeds opens a file that the caller names. One of the caller's own descriptors may be a pipe, as in a shell's <(command).
+func openNeeds(name string) (*os.File, error) {
+	if clean := filepath.Clean(name); clean == "/dev/stdin" || strings.HasPrefix(clean, "/dev/fd/") || strings.HasPrefix(clean, "/proc/self/fd/") {
+		return os.Open(name)
+	}
+	return safefile.Open(name)
+}
+
+const maxScript = 64 << 20 // bytes
+
 // askScript adds what the metadata of a script ask for.
 func askScript(path string, params *rpc.AcquireParams) error {
-	data, err := os.ReadFile(path)
+	data, err := safefile.Read(path, maxScript)
 	if err != nil {
 		return failure{code: exitNotExecutable}.says("%v", err)
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -248,7 +249,7 @@ echo 'error: no download' >&2; exit 2
 func TestTheLogStaysUnderItsCapWhileItIsWritten(t *testing.T) {
 	t.Parallel()
 	at := paths{folder: t.TempDir()}
-	w := logFile(at)
+	w := newLogFile(at, io.Discard)
 	line := []byte(strings.Repeat("x", 9999) + "\n")
 	for range 8 * logSize * 100 { // eight times what one file holds
 		if _, err := w.Write(line); err != nil {

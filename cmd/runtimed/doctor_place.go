@@ -13,8 +13,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/gofrs/flock"
-
+	"runtimed/internal/safefile"
 	"runtimed/pool"
 	"runtimed/rpc"
 )
@@ -84,7 +83,7 @@ type lockFound struct {
 
 // readLock is what a lock file says of who holds it: for messages only.
 func readLock(path string) (pid int, socket string) {
-	data, _ := os.ReadFile(path)
+	data, _ := safefile.ReadOwn(path, maxLock)
 	number, socket, _ := strings.Cut(strings.TrimSpace(string(data)), " ")
 	pid, _ = strconv.Atoi(number)
 	return pid, socket
@@ -116,6 +115,7 @@ func (x *exam) findLock() lockFound {
 			break
 		}
 	}
+	var other *safefile.Error
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return lockFound{fine("free: no daemon was ever started here"), false}
@@ -124,6 +124,8 @@ func (x *exam) findLock() lockFound {
 	case errors.Is(err, syscall.ENOLCK), errors.Is(err, syscall.ENOTSUP), errors.Is(err, syscall.ENOSYS):
 		return lockFound{problem("%s cannot be locked: this file system has no locks", path).
 			next("set RUNTIMED_SOCKET and cache_dir to folders of mode 0700 on a local disk"), false}
+	case errors.As(err, &other):
+		return lockFound{problem("%v", err).next("move it away: the daemon's lock must be a file of its own"), false}
 	case !errors.Is(err, errHeld):
 		return lockFound{problem("%s cannot be opened: %v", path, errors.Unwrap(err)).next("it must be yours, with mode 0600"), false}
 	}
@@ -151,10 +153,7 @@ var errHeld = errors.New("held")
 
 // tryLock takes a lock that is there and lets it go at once; nothing is made or written.
 func tryLock(path string) error {
-	if _, err := os.Stat(path); err != nil {
-		return err
-	}
-	f := flock.New(path, flock.SetFlag(os.O_RDONLY))
+	f := safefile.NewFileLock(path)
 	defer f.Close()
 	ok, err := f.TryLock()
 	if err == nil && !ok {
@@ -177,7 +176,7 @@ func (x *exam) lookDaemonFile() finding {
 	}
 	if err == nil {
 		var data []byte
-		if data, err = os.ReadFile(path); err == nil {
+		if data, err = safefile.ReadOwn(path, maxStatus); err == nil {
 			err = json.Unmarshal(data, &said)
 		}
 	}
@@ -235,7 +234,7 @@ func (x *exam) hold() (free func(), err error) {
 		files = append(files, filepath.Join(x.at.state, lockName))
 	}
 	for _, path := range files {
-		f := flock.New(path, flock.SetFlag(os.O_CREATE|os.O_RDWR), flock.SetPermissions(0o600))
+		f := safefile.NewLock(path)
 		if err := l.try(f, path); err != nil {
 			l.free()
 			return nil, err
@@ -243,7 +242,7 @@ func (x *exam) hold() (free func(), err error) {
 		l.held = append(l.held, f)
 	}
 	if envs := filepath.Join(x.at.state, "envs"); isThere(envs) {
-		f := flock.New(envs, flock.SetFlag(os.O_RDONLY))
+		f := safefile.NewFolderLock(envs)
 		if err := l.try(f, x.at.lock()); err != nil {
 			l.free()
 			return nil, err

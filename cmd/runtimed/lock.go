@@ -10,11 +10,14 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/gofrs/flock"
 	"go.uber.org/zap"
+
+	"runtimed/internal/safefile"
 )
 
 const lockName = "daemon.lock"
+
+const maxLock = 8 << 10 // bytes; a pid and a path
 
 // lockPatience is how long a lock is tried for: a daemon that was just killed may have left a child between fork and exec, which
 // still holds what its parent held. A service manager would start a daemon that ends at once again at once, for whoever has
@@ -45,8 +48,8 @@ func (e *heldError) Error() string {
 type locks struct {
 	at       paths
 	patience time.Duration
-	held     []*flock.Flock // of files
-	envs     *flock.Flock
+	held     []*safefile.Lock // of files
+	envs     *safefile.Lock
 	told     bool // that one cannot be taken again
 }
 
@@ -73,10 +76,10 @@ func (l *locks) take(log *zap.Logger, begin func()) error {
 	}
 	envs := filepath.Join(l.at.state, "envs")
 	if err == nil {
-		err = os.MkdirAll(envs, 0o700)
+		err = safefile.MakeFolder(envs)
 	}
 	if err == nil && foldersLock {
-		l.envs = flock.New(envs, flock.SetFlag(os.O_RDONLY))
+		l.envs = safefile.NewFolderLock(envs)
 		err = l.try(l.envs, hint)
 	}
 	if err != nil {
@@ -89,7 +92,7 @@ func (l *locks) take(log *zap.Logger, begin func()) error {
 // Where a second daemon holds it at this moment, that one is about to end, since our socket answers.
 func (l *locks) restore(log *zap.Logger) {
 	for _, f := range l.held {
-		if now, err := os.Stat(f.Path()); err == nil && !l.names(now) || errors.Is(err, fs.ErrNotExist) {
+		if now, err := os.Lstat(f.Path()); err == nil && !l.names(now) || errors.Is(err, fs.ErrNotExist) {
 			err := l.takeOne(f.Path())
 			if err == nil || !l.told {
 				log.Warn("the lock file was deleted by somebody; it is taken again", zap.String("path", f.Path()), zap.Error(err))
@@ -110,18 +113,18 @@ func (l *locks) names(file fs.FileInfo) bool {
 }
 
 func (l *locks) takeOne(path string) error {
-	f := flock.New(path, flock.SetFlag(os.O_CREATE|os.O_RDWR), flock.SetPermissions(0o600))
+	f := safefile.NewLock(path)
 	if err := l.try(f, path); err != nil {
 		return err
 	}
 	l.held = append(l.held, f)
 	// for people and messages only: what counts is the lock itself, also on a full disk
-	_ = os.WriteFile(path, fmt.Appendf(nil, "%d %s\n", os.Getpid(), l.at.socket), 0o600)
+	_ = safefile.WriteOwn(path, fmt.Appendf(nil, "%d %s\n", os.Getpid(), l.at.socket), 0o600)
 	return nil
 }
 
 // try locks f or says why not; the file hint tells who holds it.
-func (l *locks) try(f *flock.Flock, hint string) error {
+func (l *locks) try(f *safefile.Lock, hint string) error {
 	ok, err := f.TryLock()
 	for end := time.Now().Add(l.patience); !ok && err == nil && time.Now().Before(end); ok, err = f.TryLock() {
 		time.Sleep(5 * time.Millisecond)
@@ -131,6 +134,7 @@ func (l *locks) try(f *flock.Flock, hint string) error {
 		return nil
 	case errors.Is(err, syscall.ENOLCK), errors.Is(err, syscall.ENOTSUP), errors.Is(err, syscall.ENOSYS):
 		err = fmt.Errorf("locking %s: this file system has no locks (%w), and without one two daemons could share the environments: set RUNTIMED_SOCKET and cache_dir to a local one", f.Path(), err)
+	case errors.As(err, new(*safefile.Error)): // it names the path
 	case err != nil:
 		err = fmt.Errorf("locking %s: %w", f.Path(), err)
 	default:
@@ -143,7 +147,7 @@ func (l *locks) try(f *flock.Flock, hint string) error {
 
 // holder is what the lock file tells of who holds it. Its socket is ours where the file has none.
 func holder(path, ours string) (pid, socket string) {
-	data, err := os.ReadFile(path)
+	data, err := safefile.ReadOwn(path, maxLock)
 	pid, socket, _ = strings.Cut(strings.TrimSpace(string(data)), " ")
 	if err != nil || pid == "" || socket == "" {
 		socket = ours

@@ -2,15 +2,19 @@ package main
 
 import (
 	"errors"
+	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"runtime/debug"
+	"sync/atomic"
 
 	"github.com/DeRuina/timberjack"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"golang.org/x/term"
 
+	"runtimed/internal/safefile"
 	"runtimed/rpc"
 )
 
@@ -24,9 +28,9 @@ const (
 type logbook struct {
 	*zap.Logger
 	level zap.AtomicLevel
-	place string             // the file, or rpc.LogJournal; empty: a terminal
-	file  *timberjack.Logger // nil unless it is a file
-	trace fs.FileInfo        // the file that a crash would be told in
+	place string      // the file, or rpc.LogJournal; empty: a terminal
+	file  *logFile    // nil unless it is a file
+	trace fs.FileInfo // the file that a crash would be told in
 }
 
 // newLog writes for people on a terminal, for the journal of systemd where that reads our stderr, and else JSON lines into the
@@ -55,15 +59,33 @@ func newLog(at paths, level string, stderr *os.File) (logbook, error) {
 	default:
 		cfg.TimeKey = "time"
 		b.place = at.log()
-		b.file = logFile(at)
+		b.file = newLogFile(at, stderr)
 		core = zapcore.NewCore(zapcore.NewJSONEncoder(cfg), zapcore.AddSync(b.file), lvl)
 	}
 	b.Logger = zap.New(discreet{core, b.place == ""})
 	return b, nil
 }
 
-func logFile(at paths) *timberjack.Logger {
-	return &timberjack.Logger{Filename: at.log(), MaxSize: logSize, MaxBackups: logKept, FileMode: 0o600}
+// logFile keeps timberjack from what is no file of ours: it opens whatever is there, follows a link, and waits on a named pipe.
+type logFile struct {
+	rotated *timberjack.Logger
+	stderr  io.Writer
+	told    atomic.Bool // that it cannot be written
+}
+
+func newLogFile(at paths, stderr io.Writer) *logFile {
+	return &logFile{rotated: &timberjack.Logger{Filename: at.log(), MaxSize: logSize, MaxBackups: logKept, FileMode: 0o600}, stderr: stderr}
+}
+
+func (l *logFile) Write(line []byte) (int, error) {
+	if err := safefile.CheckOwn(l.rotated.Filename); err != nil {
+		if !l.told.Swap(true) {
+			fail(l.stderr, fmt.Errorf("nothing can be logged: %w", err), "move it away; the log begins anew within seconds")
+		}
+		return len(line), nil // that was said
+	}
+	l.told.Store(false)
+	return l.rotated.Write(line)
 }
 
 // restore opens the file again that somebody deleted, else what is written would be seen by nobody; and follows a rotation.
@@ -73,7 +95,7 @@ func (b *logbook) restore() {
 	}
 	switch at, err := os.Lstat(b.place); {
 	case errors.Is(err, fs.ErrNotExist):
-		if b.file.Rotate() == nil {
+		if b.file.rotated.Rotate() == nil {
 			b.Warn("the log was removed by somebody; it begins anew")
 			b.crashes()
 		}
@@ -87,7 +109,7 @@ func (b *logbook) crashes() {
 	if b.file == nil {
 		return
 	}
-	f, err := os.OpenFile(b.place, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	f, err := safefile.OpenOwn(b.place, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
 		return // the log has failed before, and said so
 	}

@@ -19,6 +19,7 @@ import (
 
 	"runtimed/config"
 	"runtimed/internal/redact"
+	"runtimed/internal/safefile"
 	"runtimed/internal/words"
 	"runtimed/rpc"
 )
@@ -184,6 +185,7 @@ func startHint(err error, socket string) string {
 	var held *heldError
 	var path *fs.PathError
 	var passed *passedError
+	var other *safefile.Error
 	switch {
 	case errors.As(err, &passed):
 		return "runt service install writes the unit files anew; RUNTIMED_SOCKET must be the same for the service and for clients"
@@ -191,6 +193,8 @@ func startHint(err error, socket string) string {
 		return "runt daemon stop ends it, with RUNTIMED_SOCKET=" + held.socket
 	case held != nil, errors.Is(err, rpc.ErrSocketInUse):
 		return "runt daemon info asks the one that runs; runt daemon stop ends it"
+	case errors.As(err, &other):
+		return "move it away: the daemon keeps only files and folders of its own there"
 	case errors.As(err, &path):
 		return "the folder must be yours and writable; cache_dir in the configuration and RUNTIMED_SOCKET name others"
 	}

@@ -11,6 +11,8 @@ import (
 	"runtimed/rpc"
 )
 
+const maxStatus = 64 << 10 // bytes
+
 // keepStatus is writeStatus for who goes on without it, as on a full disk. It says so once.
 func (e *endpoint) keepStatus() {
 	err := e.writeStatus()

@@ -23,6 +23,17 @@ func NewLock(path string) *Lock {
 	}}
 }
 
+// NewFileLock is the lock on a file that is there; nothing is made.
+func NewFileLock(path string) *Lock {
+	return &Lock{flock.New(path, flock.SetFlag(os.O_RDONLY|noFollow)), func() error {
+		info, err := os.Lstat(path)
+		if err != nil {
+			return err
+		}
+		return regular(path, info)
+	}}
+}
+
 // NewFolderLock is the lock on a folder that is there.
 func NewFolderLock(path string) *Lock {
 	return &Lock{flock.New(path, flock.SetFlag(os.O_RDONLY|noFollow)), func() error { return Folder(path) }}

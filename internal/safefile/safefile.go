@@ -24,6 +24,8 @@ type Error struct {
 
 func (e *Error) Error() string { return e.Path + " " + e.Says }
 
+const secondName = "has a second name (a hard link)"
+
 // OpenOwn is os.OpenFile for a file of our own: never through a link, never anything but a regular file, and for writing never one
 // with a second name (a hard link), which whoever made it did not mean to change. The error for all of these is an *Error.
 func OpenOwn(path string, flag int, perm fs.FileMode) (*os.File, error) {
@@ -45,7 +47,7 @@ func OpenOwn(path string, flag int, perm fs.FileMode) (*os.File, error) {
 		err = regular(path, info)
 	}
 	if err == nil && writes && names(f, info) > 1 {
-		err = &Error{path, "has a second name (a hard link)"}
+		err = &Error{path, secondName}
 	}
 	if err == nil && flag&os.O_TRUNC != 0 {
 		err = f.Truncate(0)
@@ -55,6 +57,21 @@ func OpenOwn(path string, flag int, perm fs.FileMode) (*os.File, error) {
 		return nil, err
 	}
 	return f, nil
+}
+
+// CheckOwn says what keeps a file of our own from being opened for writing, as an *Error; nil where there is none yet.
+func CheckOwn(path string) error {
+	info, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		err = regular(path, info)
+	}
+	if err != nil || linkCount(info) <= 1 {
+		return err
+	}
+	return &Error{path, secondName}
 }
 
 // ReadOwn reads a file of our own as OpenOwn opens it. One of more than limit bytes is an *Error.
@@ -100,18 +117,17 @@ func MakeFolder(path string) error {
 // Open opens a file of the user's for reading. It may be a link, or the null device, which is an empty file; anything else that is
 // no regular file is an *Error, without waiting for it.
 func Open(path string) (*os.File, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if err := readable(path, info); err != nil {
-		return nil, err
+	if info, err := os.Stat(path); err == nil { // before it is opened, since opening a device may do something
+		if err := readable(path, info); err != nil {
+			return nil, err
+		}
 	}
 	f, err := os.OpenFile(path, os.O_RDONLY|noWait, 0)
 	if err != nil {
 		return nil, err
 	}
-	if info, err = f.Stat(); err == nil {
+	info, err := f.Stat()
+	if err == nil {
 		err = readable(path, info)
 	}
 	if err != nil {

@@ -20,4 +20,6 @@ func isLink(err error) bool {
 }
 
 // names is how many names a file has.
-func names(_ *os.File, info fs.FileInfo) uint64 { return uint64(info.Sys().(*syscall.Stat_t).Nlink) }
+func names(_ *os.File, info fs.FileInfo) uint64 { return linkCount(info) }
+
+func linkCount(info fs.FileInfo) uint64 { return uint64(info.Sys().(*syscall.Stat_t).Nlink) }

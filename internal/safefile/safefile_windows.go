@@ -15,6 +15,9 @@ const (
 // isLink says whether opening failed since a link is in the place of the file. Here the link itself is opened, and seen to be one.
 func isLink(error) bool { return false }
 
+// linkCount is one: how many names a file has could be seen only by opening it.
+func linkCount(fs.FileInfo) uint64 { return 1 }
+
 // names is how many names a file has; one where the system does not tell.
 func names(f *os.File, _ fs.FileInfo) uint64 {
 	var id windows.ByHandleFileInformation
