@@ -42,13 +42,15 @@ const (
 
 // The limits of the wire. Sizes are bytes.
 const (
-	MaxMessage     = 1 << 20 // one message in
-	MaxHeader      = 8 << 10 // one Content-Length header block
-	MaxDepth       = 1000    // nested arrays and objects of one message
-	MaxBatch       = 1000    // elements of one batch
-	MaxRunning     = 64      // requests of one connection that run at once
-	MaxQueued      = 1024    // requests of one connection that wait behind those
-	MaxUnsent      = 1 << 20 // answers waiting for a peer that does not read, before reading from it pauses
+	MaxMessage     = 1 << 20  // one message in
+	MaxHeader      = 8 << 10  // one Content-Length header block
+	MaxDepth       = 1000     // nested arrays and objects of one message
+	MaxBatch       = 1000     // elements of one batch
+	MaxRunning     = 64       // requests of one connection that run at once
+	MaxQueued      = 1024     // requests of one connection that wait behind those
+	MaxHeld        = 48 << 20 // bytes kept for all connections together: requests, messages half received, answers not read
+	MinHeld        = 8 << 10  // bytes of that which are there for each connection, whatever the others hold
+	MaxUnsent      = 1 << 20  // answers waiting for a peer that does not read, before reading from it pauses
 	WriteTimeout   = 10 * time.Second
 	MaxWaiters     = 1024 // acquires that wait for one pool
 	MaxConnections = 4096 // at once, less where the descriptor limit is lower

@@ -35,23 +35,26 @@ type Conn struct {
 	todo   []request // the reader's: what is left of the message read last
 	group  *batch    // the reader's: the batch those belong to
 
-	mu      sync.Mutex
-	changed sync.Cond        // signals any change of the fields below that somebody may wait for
-	calls   map[uint64]*call // registered, and not answered yet
-	seq     uint64
-	running int
-	line    []*call // waiting to run, first come first served
-	inLine  int     // bytes of their params
-	batches map[*batch]struct{}
-	out     []frame // to be written, in this order
-	unsent  int     // bytes of out, and of the frame being written
-	holds   int     // reasons to stay open for a peer that has closed its sending side
-	eof     bool    // nothing more will be read
-	parting bool    // after a fatal error: close our sending side when all is written
-	closed  bool
+	mu       sync.Mutex
+	changed  sync.Cond        // signals any change of the fields below that somebody may wait for
+	calls    map[uint64]*call // registered, and not answered yet
+	seq      uint64
+	running  int
+	line     []*call // waiting to run, first come first served
+	inLine   int     // what they cost
+	batches  map[*batch]struct{}
+	out      []frame // to be written, in this order
+	unsent   int     // bytes of out, and of the frame being written
+	held     int     // bytes kept for the connection in all
+	gone     bool    // nothing is counted any more
+	incoming int     // of those, of a message that is not complete
+	holds    int     // reasons to stay open for a peer that has closed its sending side
+	eof      bool    // nothing more will be read
+	parting  bool    // after a fatal error: close our sending side when all is written
+	closed   bool
 }
 
-// maxLineBytes bounds the params that wait in line, and maxBatchBytes the answers of one batch, which wait for the last of them.
+// maxLineBytes bounds the requests that wait in line, and maxBatchBytes the answers of one batch, which wait for the last of them.
 // Both are far beyond what sensible use comes to.
 const (
 	maxLineBytes  = 16 << 20
@@ -63,7 +66,7 @@ func newConn(s *Server, nc net.Conn, peer Peer) *Conn {
 		srv: s, nc: nc, in: newFramer(nc), peer: peer, log: s.log,
 		calls: map[uint64]*call{}, batches: map[*batch]struct{}{},
 	}
-	c.changed.L = &c.mu
+	c.changed.L, c.in.hold = &c.mu, c.receive
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	return c
 }
@@ -89,7 +92,7 @@ func (c *Conn) Hold() (release func()) {
 }
 
 // Notify sends a notification and never blocks. It returns false where nothing was sent: the connection is gone, or its peer
-// does not read and MaxUnsent bytes wait already. Then the caller tries again later with what is true by then.
+// does not read and as much waits already as may. Then the caller tries again later with what is true by then.
 func (c *Conn) Notify(method string, params any) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -98,7 +101,7 @@ func (c *Conn) Notify(method string, params any) bool {
 
 // notify is called with mu held.
 func (c *Conn) notify(method string, params any) bool {
-	if c.closed || c.parting || c.unsent >= MaxUnsent {
+	if c.closed || c.parting || c.full() {
 		return false
 	}
 	body, err := encode(struct {

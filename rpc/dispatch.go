@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 
 	jsonv2 "github.com/go-json-experiment/json"
 	"github.com/sourcegraph/jsonrpc2"
@@ -17,26 +18,31 @@ import (
 func (s stream) Handle(_ context.Context, _ *jsonrpc2.Conn, req *jsonrpc2.Request) {
 	s.mu.Lock()
 	call := s.calls[req.ID.Num]
-	refused := len(s.line) >= MaxQueued || s.inLine+len(call.params) > s.srv.lineBytes
-	switch {
+	var refused *Error
+	switch cost := call.cost(); {
 	case s.closed:
+	case !s.mayHold(cost):
+		refused = tooMuch()
 	case s.mayRun() && len(s.line) == 0:
-		refused = false
+		s.hold(cost)
 		s.running++
 		go s.run(call)
-	case !refused:
+	case len(s.line) >= MaxQueued || s.inLine+cost > s.srv.lineBytes:
+		refused = Errorf(KindOverloaded, "too many requests of this connection are in line").
+			WithHint("wait for answers before asking on")
+	default:
+		s.hold(cost)
 		s.line = append(s.line, call)
-		s.inLine += len(call.params)
+		s.inLine += cost
 	}
 	s.mu.Unlock()
-	if refused {
-		s.finish(call, nil, Errorf(KindOverloaded, "too many requests of this connection are in line").
-			WithHint("wait for answers before asking on"))
+	if refused != nil {
+		s.finish(call, nil, refused)
 	}
 }
 
 // mayRun is called with mu held.
-func (c *Conn) mayRun() bool { return c.running < MaxRunning && c.unsent < MaxUnsent && !c.closed }
+func (c *Conn) mayRun() bool { return c.running < MaxRunning && !c.full() && !c.closed }
 
 // startNext starts what is in line, as far as there is room. Called with mu held.
 func (c *Conn) startNext() {
@@ -49,7 +55,7 @@ func (c *Conn) startNext() {
 // popLine is called with mu held.
 func (c *Conn) popLine(i int) *call {
 	call := c.line[i]
-	c.inLine -= len(call.params)
+	c.inLine -= call.cost()
 	copy(c.line[i:], c.line[i+1:])
 	c.line[len(c.line)-1] = nil
 	if c.line = c.line[:len(c.line)-1]; len(c.line) == 0 {
@@ -61,8 +67,12 @@ func (c *Conn) popLine(i int) *call {
 // run serves call and then, while there is any, the next in line.
 func (c *Conn) run(call *call) {
 	for {
+		if c.yield(call) {
+			return
+		}
 		c.serve(call)
 		c.mu.Lock()
+		c.hold(-call.cost())
 		c.running--
 		if len(c.line) == 0 || !c.mayRun() {
 			c.settled()
@@ -73,6 +83,19 @@ func (c *Conn) run(call *call) {
 		call = c.popLine(0)
 		c.mu.Unlock()
 	}
+}
+
+// yield puts a call back in line where answers have piled up since it was let run: those of its neighbours, which began with it.
+func (c *Conn) yield(call *call) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed || !c.full() {
+		return false
+	}
+	c.running--
+	c.line = slices.Insert(c.line, 0, call)
+	c.inLine += call.cost()
+	return true
 }
 
 func (c *Conn) serve(call *call) {
@@ -125,16 +148,10 @@ func (c *Conn) invoke(call *call) (result []byte, err error) {
 		return nil, Errorf(KindMethodNotFound, "there is no method %q", clip(call.method)).WithHint("%s lists them", MethodDiscover)
 	case call.id == nil && m.Name == MethodAcquire:
 		return nil, nil // nobody would learn of the environment
-	case call.batch != nil && c.batchBytes(call.batch) > c.srv.batchBytes:
+	case call.batch != nil && c.batchFull(call.batch):
 		return nil, Errorf(KindOverloaded, "the answers of this batch are too long together").WithHint("ask in several batches")
 	}
 	return m.call(call.ctx, call.params)
-}
-
-func (c *Conn) batchBytes(b *batch) int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return len(b.body)
 }
 
 // toWire makes what the caller sees of an error. What is none of ours goes to the log instead.
@@ -162,6 +179,7 @@ func (c *Conn) cancelCalls(params []byte) {
 	c.mu.Lock()
 	for i := 0; i < len(c.line); i++ {
 		if bytes.Equal(c.line[i].id, p.ID) {
+			c.hold(-c.line[i].cost())
 			unstarted = append(unstarted, c.popLine(i))
 			i--
 		}

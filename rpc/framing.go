@@ -14,6 +14,8 @@ type framer struct {
 	r       *bufio.Reader
 	started bool
 	headers bool // Content-Length framing; else one message a line
+
+	hold func(n int) bool // asked before n bytes of a message that is not complete are kept; nil: they may be
 }
 
 func newFramer(r io.Reader) *framer { return &framer{r: bufio.NewReader(r)} }
@@ -70,6 +72,9 @@ func (f *framer) nextLine() ([]byte, error) {
 		if len(line)+len(part) > MaxMessage+len("\r\n") {
 			return nil, tooLong("message", MaxMessage)
 		}
+		if err == bufio.ErrBufferFull && !f.mayHold(len(part)) {
+			return nil, tooMuch()
+		}
 		line = append(line, part...)
 		if err == bufio.ErrBufferFull {
 			continue
@@ -96,13 +101,23 @@ func (f *framer) nextHeaders() ([]byte, error) {
 		return nil, err
 	}
 	var body bytes.Buffer // grows with what arrives
-	if _, err := io.CopyN(&body, f.r, int64(n)); err == io.EOF {
-		return nil, Errorf(KindParseError, "the message ends after %d of %d bytes", body.Len(), n)
-	} else if err != nil {
-		return nil, err
+	for body.Len() < n {
+		if body.Len() > 0 && !f.mayHold(min(bodyStep, n-body.Len())) {
+			return nil, tooMuch()
+		}
+		if _, err := io.CopyN(&body, f.r, int64(min(bodyStep, n-body.Len()))); err == io.EOF {
+			return nil, Errorf(KindParseError, "the message ends after %d of %d bytes", body.Len(), n)
+		} else if err != nil {
+			return nil, err
+		}
 	}
 	return body.Bytes(), nil
 }
+
+// bodyStep is how much of a body is read at once.
+const bodyStep = 4 << 10
+
+func (f *framer) mayHold(n int) bool { return f.hold == nil || f.hold(n) }
 
 // length reads one header block.
 func (f *framer) length() (int, error) {

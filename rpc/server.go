@@ -38,7 +38,9 @@ type Server struct {
 	log       *zap.Logger
 
 	writeTime, drainTime, silenceTime time.Duration // shorter in tests
-	lineBytes, batchBytes             int           // less in tests
+	lineBytes, batchBytes, maxHeld    int           // less in tests
+
+	held atomic.Int64 // bytes kept for all connections
 
 	stopping atomic.Bool // new requests are refused
 	served   sync.WaitGroup
@@ -56,7 +58,7 @@ func NewServer(methods []Method, opts Options) *Server {
 	s := &Server{
 		methods: map[string]Method{}, uid: opts.UID, most: opts.MaxConnections, log: opts.Log,
 		writeTime: WriteTimeout, drainTime: drainTime, silenceTime: silenceTime,
-		lineBytes: maxLineBytes, batchBytes: maxBatchBytes,
+		lineBytes: maxLineBytes, batchBytes: maxBatchBytes, maxHeld: MaxHeld,
 		listeners: map[net.Listener]struct{}{}, conns: map[*Conn]struct{}{},
 	}
 	if s.log == nil {
@@ -159,6 +161,7 @@ func (s *Server) ServeConn(nc net.Conn, peer Peer) {
 	for c.running > 0 {
 		c.changed.Wait()
 	}
+	c.letGo()
 }
 
 func (s *Server) add(c *Conn) bool {

@@ -39,6 +39,7 @@ func (s stream) ReadObject(v any) error {
 			return err
 		}
 		msg, err := s.in.next()
+		s.received()
 		var fatal *Error
 		switch {
 		case err == nil:
@@ -68,7 +69,7 @@ func (s stream) ReadObject(v any) error {
 func (c *Conn) awaitRoom() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for c.unsent >= MaxUnsent && !c.closed {
+	for c.full() && !c.closed {
 		c.changed.Wait()
 	}
 	if c.closed {
@@ -173,12 +174,15 @@ func (c *Conn) deliver(call *call, body []byte, succeeded bool) {
 	case b == nil:
 		c.push(body, nil)
 	default:
+		before := len(b.body)
 		b.body = append(b.body, "[,"[min(len(b.body), 1)])
 		if succeeded {
 			b.marks = append(b.marks, mark{call, len(b.body)})
 		}
 		b.body = append(b.body, body...)
+		c.hold(len(b.body) - before)
 		if b.missing--; b.missing == 0 {
+			c.hold(-len(b.body))
 			delete(c.batches, b)
 			c.push(append(b.body, ']'), b.marks)
 		}

@@ -26,6 +26,7 @@ func (c *Conn) push(body []byte, marks []mark) {
 	f := frame{data: c.in.wrap(body), marks: marks}
 	c.out = append(c.out, f)
 	c.unsent += len(f.data)
+	c.hold(len(f.data))
 	c.changed.Broadcast()
 }
 
@@ -48,6 +49,7 @@ func (c *Conn) write() {
 		}
 		c.mu.Lock()
 		c.unsent -= len(f.data)
+		c.hold(-len(f.data))
 		c.startNext()
 		c.settled()
 		c.mu.Unlock()

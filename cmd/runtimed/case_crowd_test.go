@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"regexp"
 	"strings"
 	"sync"
@@ -69,4 +70,40 @@ func TestClientsThatHangUpAtOnceLeaveNothing(t *testing.T) {
 	if len(left) > 60 {
 		t.Errorf("%d goroutines are left", len(left))
 	}
+}
+
+// TestManyConnectionsTogetherHoldNoMoreThanTheBound has them queue and half send 240 MB.
+func TestManyConnectionsTogetherHoldNoMoreThanTheBound(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t).withStandIn(gated("go"))
+	h.program = os.Getenv("RUNTIMED_BIN") // the race detector has a memory of its own
+	h.configure(quickly + "1\n")
+	d := h.start()
+	before := d.memory()
+	owner := newTenantFor(t)
+	wait := line(1, rpc.MethodAcquire, rpc.AcquireParams{OwnerPID: p(owner.pid())})
+	big := `{"jsonrpc":"2.0","id":2,"method":"pool.acquire","params":{"wait_ms":60000` + strings.Repeat(" ", 1_000_000) + "}}\n"
+	var all sync.WaitGroup
+	for i := range 80 {
+		nc := h.knock()
+		all.Go(func() { // what is refused is not read, so a write may have no end
+			_ = nc.SetWriteDeadline(time.Now().Add(20 * time.Second))
+			if i >= 20 {
+				fmt.Fprint(nc, big[:len(big)/2])
+				return
+			}
+			fmt.Fprint(nc, strings.Repeat(wait, rpc.MaxRunning))
+			for range 10 {
+				fmt.Fprint(nc, big)
+			}
+		})
+	}
+	all.Wait()
+	h.prompt("240 MB were sent")
+	now := d.memory()
+	t.Logf("memory was %d MiB, is %d MiB", before>>20, now>>20)
+	if h.program != "" && now > before+250<<20 {
+		t.Errorf("memory was %d MiB, is %d MiB", before>>20, now>>20)
+	}
+	h.open("go")
 }
