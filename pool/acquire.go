@@ -39,6 +39,7 @@ type Acquired struct {
 // Acquire leases an environment of a pool; it waits in line for one up to r.Wait. The lease is on disk when it returns. Errors are
 // *UnknownPoolError, *OffError, *NeedsError, *EmptyError, *FailedError, ErrOverloaded, ErrClosed, or that of ctx; with an error nothing is leased.
 func (m *Manager) Acquire(ctx context.Context, r Request) (Acquired, error) {
+	defer endOnPanic()
 	began := time.Now()
 	if err := r.checkTexts(); err != nil {
 		return Acquired{}, err

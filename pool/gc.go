@@ -28,6 +28,7 @@ type Collected struct {
 // GC removes at once what is on its way out: released environments that no process runs from, and the trash. With dry it only
 // says what it would remove.
 func (m *Manager) GC(ctx context.Context, dry bool) (Collected, error) {
+	defer endOnPanic()
 	if err := m.wait(ctx); err != nil {
 		return Collected{}, err
 	}

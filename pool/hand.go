@@ -121,6 +121,7 @@ func (m *Manager) hand(e *env) {
 // Undelivered takes back an environment whose reply provably never reached the one who asked for it. Where another reply may
 // have told of the same lease, it stands.
 func (m *Manager) Undelivered(id string) {
+	defer endOnPanic()
 	m.mu.Lock()
 	e, err := m.find(id)
 	if err != nil || !m.enter() {

@@ -112,6 +112,7 @@ func (m *Manager) Pulse(every time.Duration, beat func()) { m.pulse, m.beat = ev
 // Close answers all waiters with ErrClosed and has the builds end; it does not wait for them, and may be called more than once.
 // Ready environments and leases stay as they are.
 func (m *Manager) Close() {
+	defer endOnPanic()
 	m.mu.Lock()
 	m.closed = true
 	for _, p := range m.pools {
@@ -129,6 +130,7 @@ func (m *Manager) Close() {
 
 // Stop is Close, and returns once nothing runs any more, or with ctx.
 func (m *Manager) Stop(ctx context.Context) error {
+	defer endOnPanic()
 	m.Close()
 	done := make(chan struct{})
 	go func() {
@@ -223,6 +225,7 @@ func (m *Manager) configure(cfg Config) []string {
 // Reconfigure puts cfg in force: environments that no longer fit are retired as their replacements arrive. It returns the names
 // of the pools that are another than before. Dir must be what it was.
 func (m *Manager) Reconfigure(ctx context.Context, cfg Config) ([]string, error) {
+	defer endOnPanic()
 	if err := m.wait(ctx); err != nil {
 		return nil, err
 	}

@@ -13,6 +13,7 @@ import (
 // Release ends a lease. That is on disk when it returns; the environment is removed once no process runs from it. The error is
 // ErrUnknownEnv where id is not leased.
 func (m *Manager) Release(ctx context.Context, id string) error {
+	defer endOnPanic()
 	if err := m.wait(ctx); err != nil {
 		return err
 	}
@@ -34,6 +35,7 @@ func (m *Manager) release(id string, only *Lease, why string) error {
 
 // Adopt gives a lease to another process of the same user. Errors are ErrUnknownEnv and *OwnerError.
 func (m *Manager) Adopt(ctx context.Context, id string, pid int) (Info, error) {
+	defer endOnPanic()
 	if err := m.wait(ctx); err != nil {
 		return Info{}, err
 	}
@@ -97,6 +99,7 @@ func (m *Manager) changeLease(id string, next func(*Lease) (leaseRecord, error),
 
 // Flush drops the ready environments of a pool, or of all where name is empty, builds new ones, and returns how many it dropped.
 func (m *Manager) Flush(ctx context.Context, name string) (int, error) {
+	defer endOnPanic()
 	if err := m.wait(ctx); err != nil {
 		return 0, err
 	}

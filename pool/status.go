@@ -60,6 +60,7 @@ func (e *env) info() Info {
 
 // Status counts the pools in the order of the configuration, or one pool. The error is *UnknownPoolError.
 func (m *Manager) Status(ctx context.Context, name string) ([]Status, error) {
+	defer endOnPanic()
 	if err := m.wait(ctx); err != nil {
 		return nil, err
 	}
@@ -131,6 +132,7 @@ func (m *Manager) statusOf(p *pool) Status {
 
 // List returns the environments of a pool (or of all) in a state (or in any), by pool and age.
 func (m *Manager) List(ctx context.Context, pool string, state State) ([]Info, error) {
+	defer endOnPanic()
 	if err := m.wait(ctx); err != nil {
 		return nil, err
 	}
@@ -188,6 +190,7 @@ func (i Info) Size() int64 {
 // interval, until ctx ends; the last change is always told. A pool that is no longer configured is told a last time, as gone.
 // Where changed returns false it could not be told, and is later.
 func (m *Manager) Watch(ctx context.Context, interval time.Duration, changed func(s Status, gone bool) bool) ([]Status, error) {
+	defer endOnPanic()
 	first, err := m.Status(ctx, "")
 	if err != nil {
 		return nil, err

@@ -1,0 +1,84 @@
+package pool
+
+import (
+	"bytes"
+	"context"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+)
+
+const panicsUnderLock = "RUNTIMED_TEST_PANICS_UNDER_LOCK"
+
+func TestAPanicUnderTheLockEndsTheProgramThoughTheCallerRecovers(t *testing.T) {
+	if os.Getenv(panicsUnderLock) != "" {
+		core := zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), zapcore.AddSync(new(bytes.Buffer)), zap.DebugLevel)
+		log := zap.New(core, zap.Hooks(func(e zapcore.Entry) error {
+			if e.Message == "environment moves" { // as move says it, under the lock
+				panic("a broken invariant")
+			}
+			return nil
+		}))
+		m, err := New(Config{Dir: t.TempDir()}, nil, log)
+		if err != nil {
+			t.Fatal(err)
+		}
+		close(m.opened)
+		m.envs["uv-00000000"] = &env{id: "uv-00000000", pool: "uv", state: Ready}
+		defer func() { _ = recover() }() // as the server does
+		_, _ = m.Flush(context.Background(), "")
+		return
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(self, "-test.run", "^"+t.Name()+"$")
+	cmd.Env = append(os.Environ(), panicsUnderLock+"=1")
+	out, err := cmd.CombinedOutput()
+	if cmd.ProcessState.ExitCode() != 2 || !bytes.Contains(out, []byte("panic: a broken invariant")) || !bytes.Contains(out, []byte("(*Manager).Flush")) {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
+func TestEveryMethodThatOthersCallEndsTheProgramWhereItPanics(t *testing.T) {
+	paths, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for _, path := range paths {
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range file.Decls {
+			f, ok := d.(*ast.FuncDecl)
+			if !ok || f.Recv == nil || !f.Name.IsExported() || strings.HasSuffix(path, "_test.go") {
+				continue
+			}
+			if star, ok := f.Recv.List[0].Type.(*ast.StarExpr); !ok || star.X.(*ast.Ident).Name != "Manager" {
+				continue
+			}
+			switch f.Name.Name {
+			case "Dir", "Start", "Pulse": // they hold no lock
+				continue
+			}
+			n++
+			if first, ok := f.Body.List[0].(*ast.DeferStmt); !ok || first.Call.Fun.(*ast.Ident).Name != "endOnPanic" {
+				t.Errorf("%s does not begin with: defer endOnPanic()", f.Name.Name)
+			}
+		}
+	}
+	if n < 10 {
+		t.Errorf("only %d methods were found", n)
+	}
+}
