@@ -50,7 +50,11 @@ func TestABuildThatFailsSaysTheTrueReasonAndLeavesNothing(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			h := newHouse(t).withStandIn(c.script)
-			h.configure("[build]\ntimeout = \"3s\"\nmin_free = \"1MB\"\n[pools.uv]\nsize = 1\n")
+			limit := "2m"
+			if c.cause == rpc.CauseTimeout {
+				limit = "3s"
+			}
+			h.configure("[build]\ntimeout = \"" + limit + "\"\nmin_free = \"1MB\"\n[pools.uv]\nsize = 1\n")
 			h.start()
 			var s rpc.PoolStatus
 			h.eventually(time.Minute, "the pool says that it fails", func() bool { s = h.pool("uv"); return s.Error != nil })
