@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap"
 
 	"runtimed/internal/redact"
+	"runtimed/internal/statedir"
 )
 
 // The providers of conda environments.
@@ -137,7 +138,7 @@ func (c *Conda) fromLock(ctx context.Context, provider condaProvider, dir, lock 
 		return err // another set would meet the same
 	}
 	c.log.Debug("what is locked cannot be installed; asking the channels", zap.String("lock", lock), zap.Error(err))
-	if err := os.RemoveAll(dir); err != nil {
+	if err := removeFolder(dir); err != nil {
 		return diskError(err)
 	}
 	return errNoLock
@@ -149,16 +150,16 @@ func (c *Conda) fromChannels(ctx context.Context, provider condaProvider, dir, l
 	if err := usable(c.dir, filepath.Dir(lock)); err != nil {
 		return diskError(err)
 	}
-	tmp, err := os.MkdirTemp(filepath.Dir(lock), ".resolve-")
+	tmp, remove, err := statedir.Scratch(filepath.Dir(lock), statedir.ResolvePrefix)
 	if err != nil {
 		return diskError(err)
 	}
-	defer os.RemoveAll(tmp)
+	defer remove()
 	job.to = filepath.Join(tmp, "lock")
 	job.progress(Stage{Name: StageResolving, Message: "solving for " + strings.Join(redact.Texts(job.specs), ", ")})
 	err = provider.create(ctx, dir, job)
 	if causeOf(err) == CauseNetwork && ctx.Err() == nil && filled(outdated(lock)) {
-		if err := os.RemoveAll(dir); err != nil {
+		if err := removeFolder(dir); err != nil {
 			return diskError(err)
 		}
 		if c.fromLock(ctx, provider, dir, outdated(lock), job) == nil {
@@ -196,11 +197,11 @@ func (c *Conda) Renew(ctx context.Context, spec Spec, age time.Duration) error {
 	if err := usable(c.dir, filepath.Dir(lock)); err != nil {
 		return diskError(err)
 	}
-	tmp, err := os.MkdirTemp(filepath.Dir(lock), ".resolve-")
+	tmp, remove, err := statedir.Scratch(filepath.Dir(lock), statedir.ResolvePrefix)
 	if err != nil {
 		return diskError(err)
 	}
-	defer os.RemoveAll(tmp)
+	defer remove()
 	job := condaJob{specs: condaSpecs(spec), channels: spec.Channels, to: filepath.Join(tmp, "lock"), progress: func(Stage) {}}
 	switch err := provider.renew(ctx, c.uv.tools(), job); {
 	case errors.Is(err, errors.ErrUnsupported):

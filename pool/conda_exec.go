@@ -104,7 +104,7 @@ func (p condaProgram) run(ctx context.Context, dir string, args []string) error 
 	if failure == nil {
 		return nil
 	}
-	if err := os.RemoveAll(dir); err != nil {
+	if err := removeFolder(dir); err != nil {
 		return diskError(err)
 	}
 	return failure

@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap"
 
 	"runtimed/internal/redact"
+	"runtimed/internal/statedir"
 )
 
 //go:embed conda_helper.py
@@ -89,7 +90,11 @@ type helperEvent struct {
 
 // helper runs the helper, with a venv that works.
 func (r *rattler) helper(ctx context.Context, mark string, job condaJob, request helperRequest) error {
-	if err := usable(r.c.dir, r.cache()); err != nil {
+	err := usable(r.c.dir, r.c.uv.tools())
+	if err == nil {
+		err = statedir.MakeFolder(r.cache())
+	}
+	if err != nil {
 		return diskError(err)
 	}
 	request.Channels, request.Specs, request.From, request.To = job.channels, job.specs, job.from, job.to
@@ -181,20 +186,27 @@ func plainLines(output string) string {
 // tidy removes what killed helpers left, and what an earlier version needed. No helper may run meanwhile.
 func (r *rattler) tidy() {
 	r.tidyPackages()
-	r.removeFrom(r.cache(), func(e os.DirEntry) bool { return strings.HasPrefix(e.Name(), ".auth-") })
-	r.removeFrom(r.c.uv.tools(), func(e os.DirEntry) bool {
-		return strings.HasPrefix(e.Name(), venvPrefix) && e.Name() != filepath.Base(r.venv())
-	})
+	r.removeFrom(r.cache(), func(e os.DirEntry) bool { return authForm.MatchString(e.Name()) && e.Type().IsRegular() })
+	if err := statedir.TidyTools(r.c.uv.tools(), venvPrefix, filepath.Base(r.venv())); err != nil {
+		r.c.log.Warn("an earlier rattler cannot be removed", zap.Error(err))
+	}
 }
+
+// authForm are the files in which a helper hands on passwords.
+var authForm = regexp.MustCompile(`^\.auth-[a-z0-9_]{8}$`)
+
+// unpackForm are the folders in which a package is unpacked: a dot, then its name, version and build, and some letters.
+var unpackForm = regexp.MustCompile(`^\.[A-Za-z0-9_.-]+-[A-Za-z0-9_.!+]+-[A-Za-z0-9_.]+$`)
 
 // tidyPackages removes what was being unpacked when a helper ended, which is never used again. Only one helper at a time fills the
 // package cache.
 func (r *rattler) tidyPackages() {
 	r.removeFrom(filepath.Join(r.cache(), "pkgs"), func(e os.DirEntry) bool {
-		return strings.HasPrefix(e.Name(), ".") && e.IsDir() // .cache.lock is a file
+		return unpackForm.MatchString(e.Name()) && e.IsDir()
 	})
 }
 
+// removeFrom deletes what is left over in a folder of rattler's, if that is ours.
 func (r *rattler) removeFrom(dir string, leftover func(os.DirEntry) bool) {
 	if ours(r.c.dir, dir) != nil {
 		return // nothing there, or a link to where nothing is ours
@@ -202,7 +214,7 @@ func (r *rattler) removeFrom(dir string, leftover func(os.DirEntry) bool) {
 	entries, err := os.ReadDir(dir)
 	for _, e := range entries {
 		if leftover(e) {
-			err = errors.Join(err, os.RemoveAll(filepath.Join(dir, e.Name())))
+			err = errors.Join(err, removeFolder(filepath.Join(dir, e.Name())))
 		}
 	}
 	if err != nil {

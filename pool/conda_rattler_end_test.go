@@ -66,7 +66,7 @@ func TestWhatAKilledHelperLeavesIsTidied(t *testing.T) {
 	}
 	for path, isDir := range map[string]bool{
 		".half-1.0-0ab12/lib": true, ".cache.lock": false, "whole-1.0-0/lib": true,
-		"../.auth-x": false, "../repodata/.x": true, "../../rattler-0.1.0/bin": true,
+		"../.auth-x0000000": false, "../repodata/.x": true, "../../rattler-0.1.0/bin": true,
 	} {
 		path = filepath.Join(packages, path)
 		err := os.MkdirAll(path, 0o700)
@@ -78,7 +78,8 @@ func TestWhatAKilledHelperLeavesIsTidied(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	err := errors.Join(os.Mkdir(filepath.Join(elsewhere, "kept"), 0o700), os.Symlink(elsewhere, filepath.Join(packages, ".link")))
+	err := errors.Join(os.WriteFile(filepath.Join(r.c.uv.tools(), "rattler-0.1.0", "bin", "activate"), []byte("VIRTUAL_ENV='/s/tools/.fetch-12/venv'\n"), 0o600),
+		os.Mkdir(filepath.Join(elsewhere, "kept"), 0o700), os.Symlink(elsewhere, filepath.Join(packages, ".link")))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,8 +95,8 @@ func TestWhatAKilledHelperLeavesIsTidied(t *testing.T) {
 	}
 	for path, stays := range map[string]bool{
 		filepath.Join(packages, ".cache.lock"): true, filepath.Join(packages, "whole-1.0-0", "lib"): true,
-		filepath.Join(elsewhere, "kept"):    true,
-		filepath.Join(r.cache(), ".auth-x"): false, filepath.Join(r.cache(), "repodata", ".x"): true,
+		filepath.Join(elsewhere, "kept"):           true,
+		filepath.Join(r.cache(), ".auth-x0000000"): false, filepath.Join(r.cache(), "repodata", ".x"): true,
 		filepath.Join(r.c.uv.tools(), "rattler-0.1.0"): false, venvPython(r.venv()): true,
 	} {
 		if exists(path) != stays {

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"runtimed/internal/statedir"
 )
 
 // condaRequirements pins py-rattler, with the hashes of its wheels for every platform.
@@ -66,11 +68,11 @@ func (r *rattler) makeVenv(ctx context.Context, mark string, progress func(Stage
 		return err
 	}
 	progress(Stage{Name: StageDownloading, Message: "fetching rattler " + rattlerVersion()})
-	tmp, err := os.MkdirTemp(u.tools(), ".fetch-")
+	tmp, remove, err := statedir.Scratch(u.tools(), statedir.FetchPrefix)
 	if err != nil {
 		return diskError(err)
 	}
-	defer os.RemoveAll(tmp)
+	defer remove()
 	dir, requirements := filepath.Join(tmp, "venv"), filepath.Join(tmp, "requirements.txt")
 	if err := os.WriteFile(requirements, []byte(condaRequirements), 0o600); err != nil {
 		return diskError(err)
@@ -96,7 +98,7 @@ func (r *rattler) makeVenv(ctx context.Context, mark string, progress func(Stage
 			Hint: "uv's cache may be damaged: uv cache clean py-rattler; or install micromamba, mamba or conda",
 		}
 	}
-	if err := errors.Join(os.RemoveAll(r.venv()), os.Rename(dir, r.venv())); err != nil {
+	if err := statedir.Install(dir, r.venv()); err != nil {
 		return diskError(err)
 	}
 	return nil
@@ -131,7 +133,7 @@ func (r *rattler) mend(ctx context.Context, mark string) error {
 	if !r.damaged(ctx, mark) {
 		return ctx.Err()
 	}
-	if err := os.RemoveAll(r.venv()); err != nil {
+	if err := statedir.RemoveTool(r.venv()); err != nil {
 		return diskError(err)
 	}
 	return nil

@@ -43,6 +43,13 @@ func freeSpace(dir string) (int64, error) {
 func isFull(err error) bool     { return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) }
 func isReadOnly(err error) bool { return errors.Is(err, syscall.EROFS) }
 
+// sameVolume says whether two files are on one file system.
+func sameVolume(a, b fs.FileInfo) bool {
+	sa, aok := a.Sys().(*syscall.Stat_t)
+	sb, bok := b.Sys().(*syscall.Stat_t)
+	return aok && bok && sa.Dev == sb.Dev
+}
+
 // sameDevice says whether files can be linked from one folder to the other.
 func sameDevice(a, b string) bool {
 	var sa, sb syscall.Stat_t

@@ -81,6 +81,9 @@ func isFull(err error) bool {
 
 func isReadOnly(err error) bool { return errors.Is(err, windows.ERROR_WRITE_PROTECT) }
 
+// sameVolume is true: where a volume is mounted is no folder to who walks through a tree.
+func sameVolume(fs.FileInfo, fs.FileInfo) bool { return true }
+
 // sameDevice says whether files can be linked from one folder to the other.
 func sameDevice(a, b string) bool {
 	ia, aerr := identity(a)

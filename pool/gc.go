@@ -2,12 +2,15 @@ package pool
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"go.uber.org/zap"
+
+	"runtimed/internal/statedir"
 )
 
 // Item is a folder that GC removes or leaves.
@@ -72,21 +75,30 @@ func (m *Manager) GC(ctx context.Context, dry bool) (Collected, error) {
 	}
 	for _, name := range m.trashed() {
 		path := filepath.Join(m.store.trash(), name)
-		if slices.ContainsFunc(c.Removed, func(i Item) bool { return i.ID == name }) {
-			_ = m.deleteTrash(name, ended) // counted above; what stays shows next time
+		counted := slices.ContainsFunc(c.Removed, func(i Item) bool { return i.ID == name })
+		item := Item{name, path, "in the trash", diskSize(path)}
+		if mounts := statedir.Mounts(path); dry && len(mounts) > 0 {
+			c.Strays = append(c.Strays, Item{name, mounts[0], (&statedir.MountError{Path: mounts[0]}).Error(), 0})
 			continue
 		}
-		item := Item{name, path, "in the trash", diskSize(path)}
 		if !dry {
-			if err := m.deleteTrash(name, ended); err != nil {
-				if ended := ended(); ended != nil {
-					return c, ended
-				}
+			err := m.store.deleteTrashed(name, ended)
+			if ended := ended(); err != nil && ended != nil {
+				return c, ended
+			}
+			var mount *statedir.MountError
+			switch {
+			case errors.As(err, &mount):
+				c.Strays = append(c.Strays, Item{name, mount.Path, mount.Error(), 0})
+				continue
+			case err != nil && !counted:
 				m.log.Warn("what is in the trash cannot be deleted", zap.String("path", path), zap.Error(err))
 				continue
 			}
 		}
-		c.Removed = append(c.Removed, item)
+		if !counted {
+			c.Removed = append(c.Removed, item)
+		}
 	}
 	for _, name := range m.strays() {
 		path := m.store.env(name)

@@ -6,10 +6,11 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"runtimed/internal/statedir"
 )
 
 // networkTypes are file systems of other machines, as the kernel names them.
@@ -52,29 +53,13 @@ func mountType(dir string) (name string) {
 		if len(fields) < 5 || len(kind) == 0 {
 			continue
 		}
-		at := unescapeMount(fields[4])
+		at := statedir.UnescapeMount(fields[4])
 		inside := at == "/" || dir == at || strings.HasPrefix(dir, at+"/")
 		if inside && len(at) >= longest { // of two at the same place the later one counts
 			longest, name = len(at), kind[0]
 		}
 	}
 	return name
-}
-
-// unescapeMount reads a path of mountinfo, where spaces and a few others are octal numbers.
-func unescapeMount(path string) string {
-	var b strings.Builder
-	for i := 0; i < len(path); i++ {
-		if path[i] == '\\' && i+3 < len(path) {
-			if c, err := strconv.ParseUint(path[i+1:i+4], 8, 8); err == nil {
-				b.WriteByte(byte(c))
-				i += 3
-				continue
-			}
-		}
-		b.WriteByte(path[i])
-	}
-	return b.String()
 }
 
 // EnvironOf is the environment that a process of ours was started with; nil where it cannot be seen.

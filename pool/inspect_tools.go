@@ -35,7 +35,7 @@ func NewInspector(dir string, uv UVConfig, conda CondaConfig, environ []string) 
 }
 
 // Close removes what the look has left.
-func (i *Inspector) Close() error { return os.RemoveAll(i.tmp) }
+func (i *Inspector) Close() error { return removeFolder(i.tmp) }
 
 // FoundUV is the uv that builds would run.
 type FoundUV struct {

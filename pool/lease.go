@@ -53,7 +53,7 @@ func createLease(dir, tmp string) error {
 	path := filepath.Join(dir, leaseName)
 	data, err := encodeLease(leaseRecord{State: leaseFree})
 	if info, lerr := os.Lstat(path); err == nil && lerr == nil && info.IsDir() { // nothing else has to go before a file can take its place
-		err = os.RemoveAll(path)
+		err = removeFolder(path)
 	}
 	if err == nil {
 		err = WriteWhole(path, data, tmp)

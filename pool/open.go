@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"runtimed/internal/statedir"
 )
 
 // open reads the disk: what an earlier daemon left half made is ended and set aside, leases go on, and what is whole is ready.
@@ -62,8 +64,11 @@ func (m *Manager) clearRecords() {
 	}
 	for _, entry := range entries {
 		path := filepath.Join(m.store.records(), entry.Name())
-		id, isRecord := strings.CutSuffix(entry.Name(), ".json")
-		if _, ok := poolOf(id); ok && isRecord {
+		id, ok := statedir.RecordOf(path)
+		if !ok {
+			continue // none of ours
+		}
+		if id != "" {
 			if _, _, err := m.store.readManifest(id); err != nil {
 				err = m.store.discard(id)
 				if err != nil { // it keeps its record, and is tried again at the next start

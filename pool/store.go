@@ -7,10 +7,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 
 	"runtimed/internal/safefile"
+	"runtimed/internal/statedir"
 )
 
 const (
@@ -50,16 +50,8 @@ func (s store) known(id string) bool {
 	return false
 }
 
-var idForm = regexp.MustCompile(`^([a-z][a-z0-9_-]{0,31})-[0-9a-f]{8}$`)
-
 // poolOf is the pool of an environment with such an id; ok is false for what is no id of ours.
-func poolOf(id string) (pool string, ok bool) {
-	m := idForm.FindStringSubmatch(id)
-	if m == nil {
-		return "", false
-	}
-	return m[1], true
-}
+func poolOf(id string) (pool string, ok bool) { return statedir.PoolOf(id) }
 
 // openStore makes the folders and resolves dir once, so that no later change of a link moves what is open.
 func openStore(dir string) (store, error) {
@@ -178,13 +170,28 @@ func (s store) discard(id string) error {
 	for n := 1; exists(to); n++ {
 		to = filepath.Join(s.trash(), fmt.Sprintf("%s.%d", id, n))
 	}
-	return os.Rename(from, to)
+	err = os.Rename(from, to)
+	if err != nil && statedir.IsMount(from) {
+		return &statedir.MountError{Path: from}
+	}
+	return err
+}
+
+// removeFolder deletes the folder at path and what is in it, but nothing that is mounted there, and nothing that a link leads to.
+func removeFolder(path string) error {
+	return statedir.RemoveTree(filepath.Dir(path), filepath.Base(path), nil)
+}
+
+// deleteTrashed deletes a name that is in the trash.
+func (s store) deleteTrashed(name string, pause func() error) error {
+	return statedir.RemoveTree(s.envs(), ".trash/"+name, pause)
 }
 
 // diskSize is what the files below dir take on disk, in bytes; one with several links inside counts once.
 func diskSize(dir string) int64 {
 	seen := map[inode]bool{}
 	var total int64
+	top, _ := os.Lstat(dir) // where it cannot be looked at, nothing counts
 	_ = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return nil // what cannot be read does not count
@@ -192,6 +199,9 @@ func diskSize(dir string) int64 {
 		info, err := d.Info()
 		if err != nil {
 			return nil
+		}
+		if d.IsDir() && top != nil && !sameVolume(top, info) {
+			return fs.SkipDir // what is mounted there is not the environment's
 		}
 		size, file, several := onDisk(info)
 		if several && seen[file] {

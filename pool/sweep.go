@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"runtimed/internal/statedir"
 )
 
 const (
@@ -114,7 +116,12 @@ func (m *Manager) remove(e *env) {
 		if !e.stuck {
 			m.log.Warn("an environment cannot be removed; trying again now and then", zap.String("env", e.id), zap.Error(err))
 		}
-		e.stuck, e.retryAt = true, time.Now().Add(stuckEvery)
+		wait := stuckEvery
+		var mount *statedir.MountError
+		if errors.As(err, &mount) {
+			wait = lookEvery // to see that it is gone costs little
+		}
+		e.stuck, e.retryAt = true, time.Now().Add(wait)
 		return
 	}
 	delete(m.envs, e.id)

@@ -2,7 +2,6 @@ package pool
 
 import (
 	"errors"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -10,6 +9,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"runtimed/internal/statedir"
 )
 
 const (
@@ -17,7 +18,8 @@ const (
 	trashLimit = 5 * time.Minute  // builds do not keep the trash for ever
 )
 
-// emptyTrash deletes what is in the trash, slowly and late, on a thread of the lowest priority.
+// emptyTrash deletes what is in the trash, slowly and late, on a thread of the lowest priority. What cannot be deleted is left there;
+// where something is mounted in it, until that is gone.
 func (m *Manager) emptyTrash() {
 	runtime.LockOSThread() // and never unlocked: the thread ends with its priority
 	lowerThread()
@@ -27,15 +29,27 @@ func (m *Manager) emptyTrash() {
 		return
 	}
 	told := map[string]bool{}
+	mounts := map[string]string{} // where something is mounted, by the name in the trash
 	left := func() []string {
 		return slices.DeleteFunc(m.trashed(), func(n string) bool { return told[n] })
 	}
 	for {
 		if len(left()) == 0 {
+			var look <-chan time.Time
+			if len(mounts) > 0 {
+				look = time.After(lookEvery)
+			}
 			select {
 			case <-m.ctx.Done():
 				return
 			case <-m.trash:
+			case <-look:
+			}
+			for name, at := range mounts {
+				if !statedir.IsMount(at) {
+					delete(mounts, name)
+					delete(told, name)
+				}
 			}
 			continue
 		}
@@ -43,20 +57,24 @@ func (m *Manager) emptyTrash() {
 			return
 		}
 		for _, name := range left() {
-			path := filepath.Join(m.store.trash(), name)
-			err := m.deleteTrash(name, m.breathe)
+			err := m.store.deleteTrashed(name, m.breathe)
 			if m.ctx.Err() != nil {
 				return
 			}
 			if err != nil {
-				m.log.Warn("what is in the trash cannot be deleted; it is left there", zap.String("path", path), zap.Error(err))
+				m.log.Warn("what is in the trash cannot be deleted; it is left there",
+					zap.String("path", filepath.Join(m.store.trash(), name)), zap.Error(err))
 				told[name] = true
+			}
+			var mount *statedir.MountError
+			if errors.As(err, &mount) {
+				mounts[name] = mount.Path
 			}
 		}
 	}
 }
 
-// trashed is what the trash holds.
+// trashed is what the trash holds. A name that discard does not give is somebody else's.
 func (m *Manager) trashed() []string {
 	if err := ours(m.store.dir, m.store.trash()); err != nil {
 		return nil // a link there leads to where nothing is ours; discard says so
@@ -67,17 +85,11 @@ func (m *Manager) trashed() []string {
 	}
 	var names []string
 	for _, e := range entries {
-		names = append(names, e.Name())
+		if statedir.IsTrash(e.Name()) {
+			names = append(names, e.Name())
+		}
 	}
 	return names
-}
-
-// deleteTrash deletes one thing in the trash, as removeTree does.
-func (m *Manager) deleteTrash(name string, pause func() error) error {
-	if err := ours(m.store.dir, m.store.trash()); err != nil {
-		return err
-	}
-	return removeTree(filepath.Join(m.store.trash(), name), pause)
 }
 
 // calm returns once nothing has been built for a while, or at once where the disk is short of room; false at the end.
@@ -111,52 +123,4 @@ func (m *Manager) breathe() error {
 	case <-time.After(10 * time.Millisecond):
 		return nil
 	}
-}
-
-// removeTree deletes path and what is below it; it follows no link, mends folders that cannot be written, and calls pause between
-// every few dozen files. It goes on where something cannot be deleted, and ends where pause returns an error.
-func removeTree(path string, pause func() error) error {
-	n := 0
-	var ended error
-	var remove func(path string) error
-	remove = func(path string) error {
-		if n++; n%64 == 0 {
-			ended = pause()
-		}
-		if ended != nil {
-			return ended
-		}
-		err := os.Remove(path) // a file, a link, or an empty folder
-		if err == nil || errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-		info, lerr := os.Lstat(path)
-		if lerr != nil || !info.IsDir() {
-			return err
-		}
-		if info.Mode().Perm()&0o700 != 0o700 {
-			_ = os.Chmod(path, 0o700) // what stays forbidden shows below
-		}
-		entries, err := os.ReadDir(path)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		var stays error
-		for _, e := range entries {
-			if err := remove(filepath.Join(path, e.Name())); err != nil {
-				stays = err // it does not keep the others
-			}
-			if ended != nil {
-				return ended
-			}
-		}
-		if stays != nil {
-			return stays
-		}
-		if err := os.Remove(path); !errors.Is(err, fs.ErrNotExist) { // somebody else deletes the same
-			return err
-		}
-		return nil
-	}
-	return remove(path)
 }

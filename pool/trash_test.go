@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"runtimed/internal/statedir"
 )
 
 // tree makes n files in folders below dir.
@@ -40,13 +42,13 @@ func TestATreeIsRemovedWithoutFollowingLinks(t *testing.T) {
 	); err != nil {
 		t.Fatal(err)
 	}
-	if err := removeTree(dir, never); err != nil || exists(dir) {
+	if err := statedir.RemoveTree(filepath.Dir(dir), filepath.Base(dir), never); err != nil || exists(dir) {
 		t.Errorf("%v; it is there: %t", err, exists(dir))
 	}
 	if entries, err := os.ReadDir(outside); err != nil || len(entries) != 7 {
 		t.Errorf("outside are %v, %v", entries, err)
 	}
-	if err := removeTree(dir, never); err != nil {
+	if err := statedir.RemoveTree(filepath.Dir(dir), filepath.Base(dir), never); err != nil {
 		t.Errorf("what is gone: %v", err)
 	}
 }
@@ -55,7 +57,7 @@ func TestRemovingEndsWhenItIsTold(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "tree")
 	tree(t, dir, 1000)
 	stop := errors.New("enough")
-	if err := removeTree(dir, func() error { return stop }); !errors.Is(err, stop) {
+	if err := statedir.RemoveTree(filepath.Dir(dir), filepath.Base(dir), func() error { return stop }); !errors.Is(err, stop) {
 		t.Error(err)
 	}
 	left := 0
@@ -90,6 +92,77 @@ func TestDebrisThatCannotBeDeletedIsSaidOnceAndKeepsNothingElse(t *testing.T) {
 		w.pass(time.Hour)
 		if lines := w.said("cannot be deleted"); len(lines) != 1 || len(w.trashed()) != 1 {
 			t.Errorf("the log says %s; in the trash are %v", lines, w.trashed())
+		}
+	})
+}
+
+func TestWhatIsMountedInAnEnvironmentSurvivesItAndTheRestGoesOnceItIsUnmounted(t *testing.T) {
+	inBubble(t, sized(1), func(w *world) {
+		precious := filepath.Join(w.store.dir, "precious") // on the same device
+		tree(t, precious, 10)
+		files := func(dir string) (n int) {
+			_ = filepath.WalkDir(dir, func(string, fs.DirEntry, error) error { n++; return nil })
+			return n
+		}
+		before := files(precious)
+		id := w.settled().get(1).Env.ID
+		data := filepath.Join(w.store.env(id), "data")
+		if err := os.Mkdir(data, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		unmount := bindMount(t, precious, data)
+		w.release(id)
+		w.pass(time.Hour)
+		if got := files(precious); got != before {
+			t.Fatalf("of %d files that were mounted in it, %d are left", before, got)
+		}
+		at := filepath.Join(w.store.trash(), id, "data")
+		for _, dry := range []bool{true, false} {
+			c, err := w.GC(context.Background(), dry)
+			if err != nil || len(c.Removed) != 0 || len(c.Strays) != 1 || c.Strays[0].Path != at {
+				t.Errorf("gc, dry %t: %+v, %v", dry, c, err)
+			}
+		}
+		left, _ := os.ReadDir(filepath.Dir(at))
+		if lines := w.said("is a mount point"); len(lines) != 1 || len(left) != 1 {
+			t.Errorf("the log says %s; beside it are %v", lines, left)
+		}
+		unmount(at)
+		if w.pass(time.Minute); len(w.trashed()) != 0 || files(precious) != before {
+			t.Errorf("unmounted: in the trash are %v, and %d of %d files", w.trashed(), files(precious), before)
+		}
+
+		// An environment that is itself covered.
+		id = w.settled().get(1).Env.ID
+		unmount = bindMount(t, precious, w.store.env(id))
+		w.release(id)
+		if w.pass(time.Hour); files(precious) != before || len(w.said("an environment cannot be removed")) != 1 {
+			t.Errorf("covered: %d of %d files; the log says %s", files(precious), before, w.said("cannot be removed"))
+		}
+		unmount(w.store.env(id))
+		if w.pass(time.Minute); exists(w.store.env(id)) || files(precious) != before {
+			t.Error("the environment is still there")
+		}
+	})
+}
+
+func TestTheTrashKeepsWhatTheDaemonDidNotPutThere(t *testing.T) {
+	inBubble(t, sized(1), func(w *world) {
+		w.settled()
+		mine := []string{"notes", "uv-0123456g", ".Trash-1000"}
+		for _, name := range append(mine, "uv-aaaaaaaa", "uv-aaaaaaaa.1") {
+			tree(t, filepath.Join(w.store.trash(), name), 3)
+		}
+		tree(t, filepath.Join(w.store.records(), "drafts"), 3)
+		w.crash()
+		w.start()
+		w.pass(time.Hour)
+		if _, err := w.GC(context.Background(), false); err != nil {
+			t.Error(err)
+		}
+		entries, err := os.ReadDir(w.store.trash())
+		if err != nil || len(entries) != len(mine) || !exists(filepath.Join(w.store.records(), "drafts")) {
+			t.Errorf("in the trash are %v, %v", entries, err)
 		}
 	})
 }

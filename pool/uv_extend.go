@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"runtimed/internal/statedir"
 )
 
 // needsKept is how long the lock file of needs stays that nobody has again.
@@ -129,7 +131,7 @@ func (u *UV) forgetNeeds() {
 	}
 	entries, _ := os.ReadDir(dir) // where it cannot be read, nothing is lost
 	for _, e := range entries {
-		if path := filepath.Join(dir, e.Name()); strings.HasSuffix(path, ".txt") && older(path, needsKept) {
+		if path := filepath.Join(dir, e.Name()); statedir.IsLock(path) && older(path, needsKept) {
 			_ = os.Remove(path)
 		}
 	}

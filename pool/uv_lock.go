@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap"
 
 	"runtimed/internal/redact"
+	"runtimed/internal/statedir"
 )
 
 // lockPath is where the resolved set of a spec is kept. Versions of Python resolve differently, and so may another index; what two
@@ -133,11 +134,11 @@ func (u *UV) resolve(ctx context.Context, tool, mark string, spec Spec, python i
 	if err := usable(u.dir, filepath.Dir(lock)); err != nil {
 		return diskError(err)
 	}
-	tmp, err := os.MkdirTemp(filepath.Dir(lock), ".resolve-")
+	tmp, remove, err := statedir.Scratch(filepath.Dir(lock), statedir.ResolvePrefix)
 	if err != nil {
 		return diskError(err)
 	}
-	defer os.RemoveAll(tmp)
+	defer remove()
 	in, out := filepath.Join(tmp, "requirements.in"), filepath.Join(tmp, "lock.txt")
 	if err := os.WriteFile(in, []byte(strings.Join(spec.Packages, "\n")+"\n"), 0o600); err != nil {
 		return diskError(err)
@@ -179,7 +180,7 @@ func (u *UV) Renew(ctx context.Context, spec Spec, age time.Duration) error {
 	}
 	now := u.lockPath(spec, python)
 	for _, l := range locks {
-		if l != now && older(l, age) {
+		if l != now && older(l, age) && statedir.IsLock(l) {
 			_ = os.Remove(l) // that Python is no longer used
 		}
 	}
@@ -196,15 +197,15 @@ func older(path string, age time.Duration) bool {
 
 // tidy removes what a killed daemon left of its work on tools and lock files.
 func (u *UV) tidy() {
-	for _, pattern := range []string{"tools/.fetch-*", "locks/.resolve-*", "locks/needs/.resolve-*"} {
-		if ours(u.dir, filepath.Join(u.dir, filepath.Dir(pattern))) != nil {
+	for _, left := range [][2]string{
+		{"tools", statedir.FetchPrefix}, {"locks", statedir.ResolvePrefix}, {filepath.Join("locks", "needs"), statedir.ResolvePrefix},
+	} {
+		dir := filepath.Join(u.dir, left[0])
+		if ours(u.dir, dir) != nil {
 			continue // a link there leads to where nothing is ours
 		}
-		paths, _ := filepath.Glob(filepath.Join(globEscape(u.dir), pattern)) // the pattern is well formed
-		for _, p := range paths {
-			if err := os.RemoveAll(p); err != nil {
-				u.log.Warn("what an earlier daemon left cannot be removed", zap.Error(err))
-			}
+		if err := statedir.CleanScratch(dir, left[1]); err != nil {
+			u.log.Warn("what an earlier daemon left cannot be removed", zap.Error(err))
 		}
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	_ "embed"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -13,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"runtimed/internal/safefile"
+	"runtimed/internal/statedir"
 )
 
 // uvRequirements pins the uv that is fetched where there is none, with the hashes of its wheels for every platform.
@@ -134,11 +134,11 @@ func (u *UV) fetch(ctx context.Context, mark string, cfg UVConfig, to string) er
 	if err := usable(u.dir, tools); err != nil {
 		return diskError(err)
 	}
-	tmp, err := os.MkdirTemp(tools, ".fetch-")
+	tmp, remove, err := statedir.Scratch(tools, statedir.FetchPrefix)
 	if err != nil {
 		return diskError(err)
 	}
-	defer os.RemoveAll(tmp)
+	defer remove()
 	requirements := filepath.Join(tmp, "requirements.txt")
 	if err := safefile.WriteOwn(requirements, []byte(uvRequirements), 0o600); err != nil {
 		return diskError(err)
@@ -156,7 +156,7 @@ func (u *UV) fetch(ctx context.Context, mark string, cfg UVConfig, to string) er
 		if err == nil {
 			done, err = u.python(ctx, mark, cfg, venvPython(venv), install...)
 		} else if ctx.Err() == nil {
-			_ = os.RemoveAll(venv)
+			_ = removeFolder(venv)
 			bare, bareErr := u.python(ctx, mark, cfg, python, append(slices.Clone(install), "--target", venv)...)
 			if bareErr == nil || !strings.Contains(bare.output, "No module named pip") {
 				done, err = bare, bareErr
@@ -166,13 +166,12 @@ func (u *UV) fetch(ctx context.Context, mark string, cfg UVConfig, to string) er
 			return ctx.Err()
 		}
 		if err == nil && executable(uvBelow(venv)) {
-			_ = os.RemoveAll(to) // what a kill left of an earlier one
-			if err := os.Rename(venv, to); err != nil {
+			if err := statedir.Install(venv, to); err != nil {
 				return diskError(err)
 			}
 			return nil
 		}
-		_ = os.RemoveAll(venv)
+		_ = removeFolder(venv)
 		tried = append(tried, python)
 		last = pipError(python, done.output, err)
 		if last.Cause == CauseNetwork || last.Cause == CauseAuth || last.Cause == CauseDiskFull {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"runtimed/config"
+	"runtimed/internal/statedir"
 	"runtimed/pool"
 )
 
@@ -108,10 +109,13 @@ func (x *exam) lookLinks() finding {
 
 func (x *exam) lookStrays() finding {
 	strays := pool.Strays(x.at.state)
+	envs := filepath.Join(x.at.state, "envs")
+	if mounts := statedir.Mounts(filepath.Join(envs, ".trash")); len(mounts) > 0 {
+		return warning("mounted in what is to be deleted, and left alone: %s", some(mounts)).next("unmount it; the rest is then deleted by itself")
+	}
 	if len(strays) == 0 {
 		return fine("none")
 	}
-	envs := filepath.Join(x.at.state, "envs")
 	return warning("in %s no daemon made: %s", envs, some(strays)).next("they are left alone; look at them, and delete what you do not need")
 }
 

@@ -4,6 +4,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -56,6 +57,24 @@ func TestTheDoctorTellsOfTheFileSystem(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestTheDoctorNamesWhatIsMountedInTheTrash(t *testing.T) {
+	t.Parallel()
+	h := patient(t)
+	at := h.state("envs", ".trash", "uv-01234567", "data")
+	if err := os.MkdirAll(at, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.Chmod(h.state(), 0o700), os.Chmod(filepath.Dir(h.state()), 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("mount", "-t", "tmpfs", "tmpfs", at).CombinedOutput(); err != nil {
+		lacking(t, fmt.Sprintf("%v: %s", err, out))
+	}
+	t.Cleanup(func() { _ = exec.Command("umount", "-l", at).Run() })
+	found, _ := h.doctor()
+	h.diagnosed(found, sick{"strays", rpc.CheckWarning, []string{at, "unmount it"}})
 }
 
 func TestAStateDirectoryOfAnotherUserIsNamed(t *testing.T) {

@@ -24,7 +24,10 @@ func TestThePromisesNameTestsThatExist(t *testing.T) {
 			}
 		}
 	}
-	for _, dir := range []string{"cmd/runtimed", "cmd/runt", "cmd/runt/zmtp", "config", "pool", "rpc", "service", "internal/redact", "internal/safefile"} {
+	for _, dir := range []string{
+		"cmd/runtimed", "cmd/runt", "cmd/runt/zmtp", "config", "pool", "rpc", "service",
+		"internal/redact", "internal/safefile", "internal/statedir",
+	} {
 		fill(dir, "*_test.go", regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)\w+)\(`))
 	}
 	fill("clients/python/tests", "*.py", regexp.MustCompile(`(?m)^(?:async )?def (test_\w+)\(`))

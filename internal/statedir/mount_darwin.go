@@ -1,0 +1,33 @@
+package statedir
+
+import (
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// unmountsByRemoving: here, what something is mounted at cannot be removed.
+const unmountsByRemoving = false
+
+// volume is a file system. Each mount has a device of its own here.
+type volume struct{ dev int32 }
+
+// volumeOf is where an open folder is.
+func volumeOf(f *os.File) (volume, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return volume{}, fmt.Errorf("looking at %s: %w", f.Name(), err)
+	}
+	return volume{st.Dev}, nil
+}
+
+// mountedAt says whether name in an open folder, which is on v, is on another volume.
+func mountedAt(dir *os.File, name string, v volume) bool {
+	var st unix.Stat_t
+	err := unix.Fstatat(int(dir.Fd()), name, &st, unix.AT_SYMLINK_NOFOLLOW)
+	return err == nil && volume{st.Dev} != v
+}
+
+// Mounts are the places below dir where something is mounted. Here only a removal finds them.
+func Mounts(string) []string { return nil }

@@ -1,0 +1,119 @@
+package statedir
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// unmountsByRemoving: here, what something is mounted at cannot be removed.
+const unmountsByRemoving = false
+
+// volume is a file system, and which of its mounts: a folder of the same file system can be mounted anywhere.
+type volume struct {
+	major, minor uint32
+	mount        uint64 // 0: a kernel before 5.8 does not tell
+}
+
+// volumeOf is where an open folder is.
+func volumeOf(f *os.File) (volume, error) {
+	v, err := volumeAt(int(f.Fd()), "", unix.AT_EMPTY_PATH)
+	if err == nil && v.mount == 0 {
+		v.mount = mountInProc(f)
+	}
+	if err != nil {
+		err = fmt.Errorf("looking at %s: %w", f.Name(), err)
+	}
+	return v, err
+}
+
+func volumeAt(fd int, name string, flags int) (volume, error) {
+	var st unix.Statx_t
+	err := unix.Statx(fd, name, flags|unix.AT_SYMLINK_NOFOLLOW|unix.AT_NO_AUTOMOUNT, unix.STATX_TYPE|unix.STATX_MNT_ID, &st)
+	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EPERM) { // an old kernel, or a container's filter
+		var old unix.Stat_t
+		if err := unix.Fstatat(fd, name, &old, flags|unix.AT_SYMLINK_NOFOLLOW); err != nil {
+			return volume{}, err
+		}
+		return volume{major: unix.Major(old.Dev), minor: unix.Minor(old.Dev)}, nil
+	}
+	v := volume{major: st.Dev_major, minor: st.Dev_minor}
+	if st.Mask&unix.STATX_MNT_ID != 0 {
+		v.mount = st.Mnt_id
+	}
+	return v, err
+}
+
+// mountInProc is the mount of an open file as /proc tells it; 0 where it does not.
+func mountInProc(f *os.File) uint64 {
+	data, _ := os.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", f.Fd())) // where it cannot be read, the device alone counts
+	for line := range bytes.Lines(data) {
+		if value, ok := strings.CutPrefix(string(line), "mnt_id:"); ok {
+			id, _ := strconv.ParseUint(strings.TrimSpace(value), 10, 64)
+			return id
+		}
+	}
+	return 0
+}
+
+// mountedAt says whether name in an open folder, which is on v, is on another volume. A file of an overlay may have another device
+// than its folder, so of files the mount alone counts.
+func mountedAt(dir *os.File, name string, v volume) bool {
+	fd, err := unix.Openat(int(dir.Fd()), name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return false
+	}
+	f := os.NewFile(uintptr(fd), name)
+	defer f.Close()
+	at, err := volumeOf(f)
+	if err != nil {
+		return false
+	}
+	if info, err := f.Stat(); err != nil || !info.IsDir() {
+		return at.mount != v.mount
+	}
+	return at != v
+}
+
+// Mounts are the places below dir, links resolved, where something is mounted.
+func Mounts(dir string) []string {
+	data, err := os.ReadFile("/proc/self/mountinfo")
+	if real, rerr := filepath.EvalSymlinks(dir); rerr == nil {
+		dir = real
+	}
+	if err != nil {
+		return nil // then only a removal finds them
+	}
+	var list []string
+	for line := range bytes.Lines(data) {
+		if fields := strings.Fields(string(line)); len(fields) > 4 {
+			if at := UnescapeMount(fields[4]); strings.HasPrefix(at, dir+"/") && !slices.Contains(list, at) {
+				list = append(list, at)
+			}
+		}
+	}
+	return list
+}
+
+// UnescapeMount reads a path of mountinfo, where spaces and a few others are octal numbers.
+func UnescapeMount(path string) string {
+	var b strings.Builder
+	for i := 0; i < len(path); i++ {
+		if path[i] == '\\' && i+3 < len(path) {
+			if c, err := strconv.ParseUint(path[i+1:i+4], 8, 8); err == nil {
+				b.WriteByte(byte(c))
+				i += 3
+				continue
+			}
+		}
+		b.WriteByte(path[i])
+	}
+	return b.String()
+}

@@ -1,0 +1,266 @@
+package statedir
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+)
+
+// MountError says that a tree was not removed whole, because something is mounted inside it.
+type MountError struct {
+	Path string // where it is mounted
+}
+
+func (e *MountError) Error() string {
+	return e.Path + " is a mount point, so it is left alone until it is unmounted"
+}
+
+// maxDepth bounds how many folders are open at once.
+const maxDepth = 100
+
+// RemoveTree deletes name, a slash-separated path, below the folder dir. It follows no link, neither at the end of dir nor below it,
+// and never leaves the file system or the mount that name is on: it deletes what it can, and then returns a *MountError. It works
+// from open folders, so what is swapped or mounted meanwhile is not touched. Folders that cannot be written are made writable.
+// pause, if not nil, is called between every few dozen files; an error of it ends the removal. A name that is not there is fine.
+func RemoveTree(dir, name string, pause func() error) error {
+	top, err := openRoot(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	parts := strings.Split(filepath.ToSlash(filepath.Clean(name)), "/")
+	for _, part := range parts[:len(parts)-1] {
+		next, err := top.open(part)
+		top.close()
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		top = next
+	}
+	defer top.close()
+	last := parts[len(parts)-1]
+	if !filepath.IsLocal(last) || last == "." {
+		return fmt.Errorf("%q is no name in a folder", name)
+	}
+	r := remover{top: top, name: last, pause: pause}
+	return r.remove(top, last, 0)
+}
+
+// folder is an open folder.
+type folder struct {
+	root   *os.Root
+	path   string
+	volume volume
+}
+
+func (f folder) close() { _ = f.root.Close() } // nothing was written through it
+
+// openRoot opens a folder by its path, unless a link is there.
+func openRoot(path string) (folder, error) {
+	before, err := os.Lstat(path)
+	if err != nil {
+		return folder{}, err
+	}
+	if !before.IsDir() {
+		return folder{}, notFolder(path)
+	}
+	root, err := os.OpenRoot(path)
+	if err != nil {
+		return folder{}, err
+	}
+	return opened(root, path, before)
+}
+
+// opened is the folder of root, if it is the one that was looked at before.
+func opened(root *os.Root, path string, before fs.FileInfo) (folder, error) {
+	f := folder{root: root, path: path}
+	dir, err := root.Open(".")
+	if err == nil {
+		var now fs.FileInfo
+		now, err = dir.Stat()
+		if err == nil && !os.SameFile(before, now) {
+			err = notFolder(path) // a link was put in its place just now
+		}
+		if err == nil {
+			f.volume, err = volumeOf(dir)
+		}
+		_ = dir.Close()
+	}
+	if err != nil {
+		f.close()
+	}
+	return f, err
+}
+
+func notFolder(path string) error {
+	return &fs.PathError{Op: "open", Path: path, Err: syscall.ENOTDIR}
+}
+
+// open opens the folder name in f, and makes it readable and writable for us. The error is a *MountError where it is on another
+// volume than f.
+func (f folder) open(name string) (folder, error) {
+	path := filepath.Join(f.path, name)
+	before, err := f.root.Lstat(name)
+	if err != nil {
+		return folder{}, err
+	}
+	if !before.IsDir() {
+		return folder{}, notFolder(path)
+	}
+	if f.mounted(name) {
+		return folder{}, &MountError{path}
+	}
+	if closed := before.Mode().Perm()&0o700 != 0o700; closed && runtime.GOOS != "windows" {
+		_ = f.root.Chmod(name, before.Mode().Perm()|0o700) // what stays forbidden shows below
+	}
+	root, err := f.root.OpenRoot(name)
+	if err != nil {
+		return folder{}, inFull(err, path)
+	}
+	sub, err := opened(root, path, before)
+	if err == nil && sub.volume != f.volume {
+		sub.close()
+		err = &MountError{path}
+	}
+	return sub, err
+}
+
+// mounted says whether something is mounted at name in f.
+func (f folder) mounted(name string) bool {
+	dir, err := f.root.Open(".")
+	if err != nil {
+		return false // what cannot be opened shows where it is used
+	}
+	defer dir.Close()
+	return mountedAt(dir, name, f.volume)
+}
+
+// inFull is err with the whole path of what it is about.
+func inFull(err error, path string) error {
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		return &fs.PathError{Op: p.Op, Path: path, Err: p.Err}
+	}
+	return err
+}
+
+type remover struct {
+	top   folder // that holds the tree
+	name  string // of the tree in it
+	pause func() error
+	n     int   // files so far
+	ended error // of pause
+}
+
+// remove deletes name in a folder that is so deep below the tree. It goes on where something cannot be deleted.
+func (r *remover) remove(in folder, name string, depth int) error {
+	if r.n++; r.n%64 == 0 && r.pause != nil {
+		r.ended = r.pause()
+	}
+	if r.ended != nil {
+		return r.ended
+	}
+	path := filepath.Join(in.path, name)
+	if unmountsByRemoving && in.mounted(name) {
+		return &MountError{path}
+	}
+	err := in.root.Remove(name) // a file, a link, or an empty folder
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if info, lerr := in.root.Lstat(name); lerr != nil || !info.IsDir() {
+		if in.mounted(name) {
+			return &MountError{path}
+		}
+		return inFull(err, path)
+	}
+	if depth == maxDepth {
+		if in, name, err = r.raise(path); err != nil {
+			return err
+		}
+		depth, path = 0, filepath.Join(in.path, name)
+	}
+	sub, err := in.open(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // somebody else deletes the same
+	}
+	if err != nil {
+		return err
+	}
+	stays := r.empty(sub, depth)
+	sub.close()
+	if stays != nil {
+		return stays
+	}
+	if err := in.root.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if in.mounted(name) { // over what was emptied, just now
+			return &MountError{path}
+		}
+		return inFull(err, path)
+	}
+	return nil
+}
+
+// empty deletes what is in a folder, and returns why something stays.
+func (r *remover) empty(f folder, depth int) (stays error) {
+	dir, err := f.root.Open(".")
+	if err != nil {
+		return inFull(err, f.path)
+	}
+	names, err := dir.Readdirnames(-1)
+	_ = dir.Close()
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return inFull(err, f.path)
+	}
+	if i, last := slices.Index(names, markName), len(names)-1; i >= 0 {
+		names[i], names[last] = names[last], names[i] // after a kill, what is left is still known to be ours
+	}
+	for _, name := range names {
+		if name == markName && stays != nil {
+			break
+		}
+		err := r.remove(f, name, depth+1)
+		var mount *MountError
+		if err != nil && !errors.As(stays, &mount) { // which says most
+			stays = err // it does not keep the others
+		}
+		if r.ended != nil {
+			return r.ended
+		}
+	}
+	return stays
+}
+
+// raise moves a folder that is too deep beside the tree, so that no more folders are open at once than a process may have.
+func (r *remover) raise(path string) (in folder, name string, err error) {
+	below, err := filepath.Rel(r.top.path, path)
+	for n := 1; err == nil && n < 1<<16; n++ {
+		name = fmt.Sprintf("%s.%d", r.name, n)
+		if _, lerr := r.top.root.Lstat(name); errors.Is(lerr, fs.ErrNotExist) {
+			return r.top, name, r.top.root.Rename(below, name)
+		}
+	}
+	return r.top, name, errors.Join(err, errors.New("no name is free in "+r.top.path))
+}
+
+// IsMount says whether something is mounted at path, over what was there.
+func IsMount(path string) bool {
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return false
+	}
+	defer dir.Close()
+	v, err := volumeOf(dir)
+	return err == nil && mountedAt(dir, filepath.Base(path), v)
+}

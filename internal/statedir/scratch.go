@@ -1,0 +1,99 @@
+package statedir
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"runtimed/internal/safefile"
+)
+
+// The beginnings of the names of folders for what is not finished: a tool that is fetched, a set that is resolved.
+const (
+	FetchPrefix   = ".fetch-"
+	ResolvePrefix = ".resolve-"
+)
+
+// markName is a file in each folder that is ours whatever is in it.
+const markName = ".runtimed"
+
+// Mark writes down that the folder at dir, which was just made, is the daemon's.
+func Mark(dir string) error {
+	return os.WriteFile(filepath.Join(dir, markName), []byte("made by runtimed, which may delete this folder\n"), 0o600)
+}
+
+// marked says whether the folder at dir is the daemon's by its mark.
+func marked(dir string) bool {
+	folder, err := os.Lstat(dir)
+	if err != nil || !folder.IsDir() {
+		return false
+	}
+	mark, err := os.Lstat(filepath.Join(dir, markName))
+	return err == nil && mark.Mode().IsRegular()
+}
+
+// Scratch makes a folder in dir for what is not finished. remove takes it away; where a kill prevents that, CleanScratch does.
+func Scratch(dir, prefix string) (path string, remove func(), err error) {
+	if path, err = os.MkdirTemp(dir, prefix); err != nil {
+		return "", nil, err
+	}
+	remove = func() {
+		if real, err := filepath.EvalSymlinks(path); err == nil { // dir may be a link to another disk
+			_ = RemoveTree(filepath.Dir(real), filepath.Base(real), nil) // the next start tries again
+		}
+	}
+	if err := Mark(path); err != nil {
+		remove()
+		return "", nil, err
+	}
+	return path, remove, nil
+}
+
+// CleanScratch deletes the folders in dir that Scratch made with prefix. Nobody may use them any more.
+func CleanScratch(dir, prefix string) error {
+	if safefile.Folder(dir) != nil {
+		return nil // nothing there, or a link to where nothing is ours
+	}
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		if isScratch(dir, e.Name(), prefix) {
+			err = errors.Join(err, RemoveTree(dir, e.Name(), nil))
+		}
+	}
+	return err
+}
+
+// resolving are the names in a folder of an earlier version in which a set was resolved.
+var resolving = regexp.MustCompile(`^(requirements\.in|lock(\.txt)?|\.?[0-9a-f]{16}-.*)$`)
+
+// isScratch says whether name in dir is a folder that Scratch made. Earlier versions left no mark in it, and show by what is there.
+func isScratch(dir, name, prefix string) bool {
+	number, ok := strings.CutPrefix(name, prefix)
+	path := filepath.Join(dir, name)
+	if info, err := os.Lstat(path); !ok || number == "" || strings.Trim(number, "0123456789") != "" || err != nil || !info.IsDir() {
+		return false
+	}
+	entries, err := os.ReadDir(path)
+	switch {
+	case err != nil:
+		return false
+	case marked(path), len(entries) == 0:
+		return true
+	case prefix == ResolvePrefix:
+		return !slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return !resolving.MatchString(e.Name()) })
+	}
+	return !slices.ContainsFunc(entries, func(e fs.DirEntry) bool {
+		return e.Name() != "venv" && (e.Name() != "requirements.txt" || !pins(filepath.Join(path, e.Name())))
+	})
+}
+
+// pins says whether the file at path is a list of what the daemon fetches.
+func pins(path string) bool {
+	head := headOf(path)
+	return bytes.HasPrefix(head, []byte("uv==")) || bytes.HasPrefix(head, []byte("py-rattler=="))
+}
