@@ -22,6 +22,7 @@ import (
 const lastWord = 100 * time.Millisecond
 
 // Client is one connection to the daemon. It is safe for use by several goroutines.
+// It ends with its connection: to follow to the next daemon, dial again (docs/protocol.md, "What clients add").
 // All its errors are of type *[Error]: the daemon's own, or one of the kinds unreachable, untrusted, timeout,
 // closed and protocol.
 type Client struct {

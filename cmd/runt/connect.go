@@ -130,16 +130,26 @@ func ask[R any](a *app, method string, params any, show func(R)) error {
 
 // askLong is ask for what may take the daemon that long.
 func askLong[R any](a *app, method string, params any, wait time.Duration, show func(R)) error {
+	for turn := follow(wait); ; {
+		raw, err := a.askOnce(method, params, wait)
+		switch {
+		case err == nil:
+			return answer(a, raw, show)
+		case turn.isDone(method, err):
+			return answer(a, json.RawMessage("{}"), show)
+		case !repeatable(method) || !turn.again(a.ctx, err):
+			return err
+		}
+	}
+}
+
+func (a *app) askOnce(method string, params any, wait time.Duration) (json.RawMessage, error) {
 	c, _, err := a.connect(nil)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer c.Close()
-	raw, err := a.call(c, method, params, wait)
-	if err != nil {
-		return err
-	}
-	return answer(a, raw, show)
+	return a.call(c, method, params, wait)
 }
 
 // answer prints the result as it came, or has it shown.

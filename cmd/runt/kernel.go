@@ -80,7 +80,7 @@ func (c *kernelCmd) begin(a *app, file string) error {
 	if err := c.addTo(a, &params); err != nil {
 		return err
 	}
-	client, raw, err := a.takeFromNext(take, params, wait)
+	client, raw, err := a.take(take, params, wait)
 	if err != nil {
 		return err
 	}
@@ -98,27 +98,6 @@ func (c *kernelCmd) begin(a *app, file string) error {
 	}
 	a.call(client, rpc.MethodRelease, rpc.EnvParams{Env: r.Env.ID}, 0) // only a failure comes here
 	return failed("%s cannot be run: %v", r.Env.Python, err).withHint("see what the environment has: %s", r.Env.Path)
-}
-
-// takeFromNext is take, also where the daemon is replaced by another while it waits, as in an upgrade: nobody restarts a kernel for that.
-// The key in params sees to it that no more than one environment is taken.
-func (a *app) takeFromNext(f takeFlags, params rpc.AcquireParams, wait time.Duration) (c *rpc.Client, raw json.RawMessage, err error) {
-	end := time.Now().Add(wait)
-	for tries := 1; ; tries++ {
-		c, raw, err = a.take(f, params, wait)
-		kind := rpc.KindOf(err)
-		if kind != rpc.KindClosed && kind != rpc.KindShuttingDown || tries == 3 {
-			return c, raw, err
-		}
-		select {
-		case <-time.After(200 * time.Millisecond): // it has its last words to write
-		case <-a.ctx.Done():
-			return nil, nil, err
-		}
-		wait = max(0, time.Until(end))
-		ms := wait.Milliseconds()
-		params.WaitMS = &ms
-	}
 }
 
 // failingWait is the patience with a pool whose builds fail: whoever has opened a notebook wants to know at once, and not after the next try.

@@ -53,8 +53,22 @@ func (f *takeFlags) params() (rpc.AcquireParams, time.Duration) {
 	return params, wait
 }
 
-// take connects, starting a daemon where that is allowed, and acquires. The connection is the caller's to close.
+// take connects, starting a daemon where that is allowed, and acquires. The connection is the caller's to close. Where the daemon is
+// replaced meanwhile, the next one is asked: the key in params sees to it that no more than one environment is taken.
 func (a *app) take(f takeFlags, params rpc.AcquireParams, wait time.Duration) (c *rpc.Client, raw json.RawMessage, err error) {
+	begun := time.Now()
+	for turn, left := follow(wait), wait; ; {
+		c, raw, err = a.takeOnce(f, params, left)
+		if err == nil || !turn.again(a.ctx, err) {
+			return c, raw, err
+		}
+		left = max(0, wait-time.Since(begun))
+		ms := left.Milliseconds()
+		params.WaitMS = &ms
+	}
+}
+
+func (a *app) takeOnce(f takeFlags, params rpc.AcquireParams, wait time.Duration) (c *rpc.Client, raw json.RawMessage, err error) {
 	p := a.progress()
 	defer p.end()
 	if p != nil {

@@ -363,6 +363,28 @@ def lone(fake: FakeDaemon, monkeypatch: pytest.MonkeyPatch) -> RuntimedProvision
     return provisioner(spec())
 
 
+def test_a_kernel_whose_daemon_is_replaced_while_it_waits_starts(lone: RuntimedProvisioner, fake: FakeDaemon) -> None:
+    async def main() -> FakeDaemon:
+        fake.hook = lambda peer, request: request["method"] == "pool.acquire"
+        launching = asyncio.create_task(lone.pre_launch(env={}))
+        await asyncio.to_thread(wait_until, lambda: "pool.acquire" in fake.methods())
+        await asyncio.to_thread(fake.stop)
+        os.unlink(fake.path)
+        await asyncio.sleep(0.5)
+        again = FakeDaemon(fake.path)
+        await launching
+        return again
+
+    again = asyncio.run(main())
+    try:
+        first, second = (daemon.requests[daemon.methods().index("pool.acquire")]["params"] for daemon in (fake, again))
+        assert [first[name] for name in ("key", "session", "label")] == [second[name] for name in ("key", "session", "label")]
+        assert second["wait_ms"] < first["wait_ms"]
+        assert len(again.leases) == 1
+    finally:
+        again.stop()
+
+
 def test_a_kernel_that_cannot_be_launched_gives_its_environment_back(lone: RuntimedProvisioner, fake: FakeDaemon) -> None:
     async def main() -> None:
         launch = await lone.pre_launch(env={"JPY_PARENT_PID": "1"})

@@ -1,8 +1,9 @@
 import { randomUUID } from "node:crypto";
 import { on } from "node:events";
 import { delimiter } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { Connection, type Request } from "./connection.js";
-import { ConnectError, ProtocolError, RPCError, type RuntimedError } from "./errors.js";
+import { ConnectError, ProtocolError, RPCError, RuntimedError } from "./errors.js";
 import { socketPath } from "./path.js";
 import { startDaemon } from "./start.js";
 import {
@@ -24,8 +25,8 @@ export interface ConnectOptions {
   /** How long a call waits for its answer; 3 s by default. */
   timeoutMs?: number | undefined;
   /**
-   * Have a daemon started where none can be reached, unless RUNTIMED_NO_START is set. It counts for `Client.connect`
-   * alone: a daemon that ends later was ended.
+   * Have a daemon started where none can be reached, unless RUNTIMED_NO_START is set. It counts for `Client.connect`,
+   * and for an acquire whose daemon ends while it waits: one that ends otherwise was ended.
    */
   autostart?: boolean | undefined;
   /** The path of the `runt` that starts it; by default the one on PATH, else in ~/.local/bin. */
@@ -76,6 +77,20 @@ function ofOlderDaemon(error: unknown): RPCError | undefined {
   const hint = "the daemon is older than this client; bring the new one in with: runt daemon restart";
   return new RPCError(error.code, error.message, { ...error.data, hint });
 }
+
+// What is harmless to ask again where an answer was lost; an acquire is, by its key.
+const repeated = [
+  "daemon.info",
+  "daemon.ping",
+  "pool.status",
+  "pool.acquire",
+  "pool.release",
+  "env.adopt",
+  "env.list",
+  "rpc.discover",
+];
+const pauseMs = 200; // a daemon that ends has its last words to write
+const mostHasty = 5; // times in a row that one may hang up at once
 
 type Leased = string | { id: string };
 
@@ -134,17 +149,24 @@ export class Client {
   #connection: Promise<Connection> | undefined; // what the calls share
   readonly #connections = new Set<Connection>(); // that one, and one for each watch
   readonly #held = new Set<string>(); // the environments that the end of an `await using` block releases
+  readonly #start: (nobody: ConnectError) => Promise<void>;
+  #met = false;
   #closed: RuntimedError | undefined;
 
   private constructor(options: ConnectOptions) {
+    this.#start = async (nobody) => {
+      if (!options.autostart || process.env.RUNTIMED_NO_START) return;
+      await startDaemon(nobody, options);
+    };
     this.socket = options.socket ?? socketPath();
     this.timeoutMs = options.timeoutMs ?? 3000;
   }
 
   static async connect(options: ConnectOptions = {}): Promise<Client> {
     const client = new Client(options);
-    if (options.autostart) await client.#meet(options);
+    if (options.autostart) await client.#meet();
     else await client.#connect();
+    client.#met = true;
     return client;
   }
 
@@ -241,21 +263,54 @@ export class Client {
     return this.close();
   }
 
+  /** Asks; where the daemon is replaced meanwhile, asks the next one, with the same key. docs/protocol.md has the rule. */
   async #call<T>(request: Omit<Request<T>, "limitMs">, options: CallOptions = {}): Promise<T> {
     const { timeoutMs: limitMs = this.timeoutMs, signal } = options;
-    signal?.throwIfAborted();
-    const connection = await this.#connect();
-    return connection.call({ ...request, limitMs, signal });
+    const { method, params } = request;
+    const { key, wait_ms = 60_000 } = params as { key?: unknown; wait_ms?: number };
+    const acquires = method === "pool.acquire";
+    const again = repeated.includes(method) && !(acquires && key === undefined);
+    const begun = performance.now();
+    const passed = () => performance.now() - begun;
+    const lastMs = Number.isFinite(limitMs) ? limitMs : (acquires ? wait_ms : 0) + 3000;
+    let asked = params;
+    let lost = "";
+    for (let hasty = 0; ; ) {
+      signal?.throwIfAborted();
+      const since = passed();
+      try {
+        const connection = await this.#connect();
+        return await connection.call({
+          ...request,
+          params: asked,
+          limitMs: lost ? limitMs - since : limitMs,
+          signal,
+        });
+      } catch (error) {
+        const kind = error instanceof RuntimedError ? error.kind : "";
+        if (method === "pool.release" && lost === "closed" && kind === "unknown_env")
+          return request.decode({}, method); // done before
+        hasty = kind === "closed" && passed() - since < 1000 ? hasty + 1 : 0;
+        const follows =
+          kind === "closed" || kind === "shutting_down" || (kind === "unreachable" && lost && this.#met);
+        if (!follows || !again || this.#closed || hasty > mostHasty || passed() + pauseMs > lastMs)
+          throw error;
+        if (kind === "unreachable" && acquires) await this.#start(error as ConnectError);
+        if (!lost || kind === "closed") lost = kind;
+      }
+      await sleep(pauseMs, undefined, { signal }).catch(() => signal?.throwIfAborted());
+      if (acquires) asked = { ...params, wait_ms: Math.max(0, Math.floor(wait_ms - passed())) };
+    }
   }
 
   /** Has a daemon started where none can be reached, and makes sure who it is. */
-  async #meet(options: ConnectOptions): Promise<void> {
+  async #meet(): Promise<void> {
     try {
-      await this.#connect().catch(async (nobody: RuntimedError) => {
+      await this.info().catch(async (nobody: RuntimedError) => {
         if (nobody.kind !== "unreachable" || process.env.RUNTIMED_NO_START) throw nobody;
-        await startDaemon(nobody, options);
+        await this.#start(nobody as ConnectError);
+        await this.info();
       });
-      await this.info();
     } catch (error) {
       await this.close();
       throw error;

@@ -11,7 +11,7 @@ const maxTimer = 2 ** 31 - 1; // a longer one would fire at once
 
 export interface Request<T> {
   method: string;
-  params: unknown;
+  params: object;
   decode: Decode<T>;
   limitMs: number;
   signal?: AbortSignal | undefined;

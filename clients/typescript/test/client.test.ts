@@ -137,21 +137,6 @@ test("an error in onProgress ends that acquire alone", async () => {
   assert.equal((await client.status()).pools.length, 1);
 });
 
-test("a lost connection rejects every waiting call; the next call finds the restarted daemon", async () => {
-  await using daemon = await FakeDaemon.start(() => {});
-  await using client = await Client.connect({ socket: daemon.path });
-  const waiting = [client.info(), client.status(), client.acquire()].map(failure);
-  await until(() => daemon.seen.length === 3);
-  await daemon.stop();
-  for (const error of await Promise.all(waiting)) {
-    assert.ok(error instanceof ConnectError);
-    assert.equal(error.kind, "closed");
-  }
-  assert.equal(((await failure(client.status())) as ConnectError).kind, "unreachable");
-  await using _again = await FakeDaemon.start(willing, daemon.path);
-  assert.equal((await client.status()).pools[0]?.available, 3);
-});
-
 test("calls that find the connection lost share the new one", async () => {
   await using daemon = await FakeDaemon.start(willing);
   await using client = await Client.connect({ socket: daemon.path });

@@ -66,12 +66,12 @@ export class Daemon {
     }
   }
 
-  async stop(): Promise<void> {
+  async stop(signal: NodeJS.Signals = "SIGTERM"): Promise<void> {
     const child = this.#process;
     this.#process = undefined;
     if (!child || child.exitCode !== null) return;
     const exit = once(child, "exit");
-    child.kill("SIGTERM");
+    child.kill(signal);
     await exit;
   }
 

@@ -19,6 +19,9 @@ from ._wire import VERSION, Connection, check_protocol, checked_path, foreign, s
 
 CLIENT = {"name": "runtimed-client (Python)", "version": VERSION}
 MAX_IDLE = 8  # connections kept for the next call
+REPEATED = ("daemon.info", "daemon.ping", "pool.status", "pool.release", "env.adopt", "env.list", "rpc.discover")  # harmless to ask again
+PAUSE = 0.2  # seconds; a daemon that ends has its last words to write
+MAX_HASTY = 5  # times in a row that one may hang up at once
 OnProgress = Optional[Callable[[Progress], None]]
 
 
@@ -60,11 +63,12 @@ class AsyncClient:
         """`socket` is where the daemon listens (default: as docs/protocol.md says), `timeout` the seconds that any answer may take.
 
         With `autostart`, the first call has a daemon started where none can be reached, by `runt` (default: the one on PATH, else in
-        ~/.local/bin). RUNTIMED_NO_START, if set, forbids it.
+        ~/.local/bin), and so has an acquire whose daemon ends while it waits. RUNTIMED_NO_START, if set, forbids it.
         """
         given = None if socket is None else checked_path(sys.platform, os.fspath(socket), "the socket's path")
         self.socket = given or socket_path(sys.platform, os.environ)
         self.timeout = timeout
+        self._may_start = autostart
         self._autostart = autostart  # until a daemon was met: if that one ends, it was ended
         self._start = functools.partial(start_daemon, socket=given, runt=None if runt is None else os.fspath(runt))
         self._closed = False
@@ -91,11 +95,14 @@ class AsyncClient:
         try:
             await self._info()
         except ConnectError as nobody:
-            if nobody.kind != "unreachable" or os.environ.get("RUNTIMED_NO_START"):
+            if nobody.kind != "unreachable" or not self._starts():
                 raise
             await self._start_daemon(nobody)
             await self._info()
         self._autostart = False
+
+    def _starts(self) -> bool:
+        return self._may_start and not os.environ.get("RUNTIMED_NO_START")
 
     async def _start_daemon(self, nobody: ConnectError) -> None:
         await asyncio.to_thread(self._start, nobody)
@@ -208,9 +215,34 @@ class AsyncClient:
     async def _call(
         self, method: str, params: Optional[Mapping[str, Any]] = None, *, wait: float = 0.0, progress: OnProgress = None
     ) -> dict[str, Any]:
+        """Ask; where the daemon is replaced meanwhile, ask the next one, with the same key. docs/protocol.md has the rule."""
+        params, begun, end = params or {}, time.monotonic(), self._end(wait)
+        last = begun + wait + (3.0 if self.timeout is None else self.timeout)
+        asked, lost, hasty = params, "", 0
+        while True:
+            since = time.monotonic()
+            try:
+                return await self._call_once(method, asked, end, progress)
+            except (ConnectError, RPCError) as error:
+                now, kind = time.monotonic(), error.kind
+                if method == "pool.release" and lost == "closed" and kind == "unknown_env":
+                    return {}  # done before the answer was lost
+                hasty = hasty + 1 if kind == "closed" and now - since < 1.0 else 0
+                follows = kind in ("closed", "shutting_down") or (kind == "unreachable" and lost and not self._autostart)
+                again = method in REPEATED or (method == "pool.acquire" and "key" in params)
+                if not (follows and again) or self._closed or hasty > MAX_HASTY or now + PAUSE > last:
+                    raise
+                if isinstance(error, ConnectError) and kind == "unreachable" and method == "pool.acquire" and self._starts():
+                    await self._start_daemon(error)
+                lost = kind if kind == "closed" or not lost else lost
+            await self._pause(PAUSE)
+            if method == "pool.acquire":
+                asked = {**params, "wait_ms": max(0, params.get("wait_ms", 60_000) - int((time.monotonic() - begun) * 1000))}
+
+    async def _call_once(self, method: str, params: Mapping[str, Any], end: float, progress: OnProgress) -> dict[str, Any]:
         conn = self._idle_connection() or Connection(self.socket)
         try:
-            return await self._ask(conn, method, params or {}, self._end(wait), progress)
+            return await self._ask(conn, method, params, end, progress)
         finally:
             if lost := self._put_back(conn):
                 with contextlib.suppress(RuntimedError):
@@ -281,20 +313,23 @@ class AsyncClient:
             try:
                 return step()
             except BlockingIOError:  # only what is to be read tells when it is there; room in the daemon's queue and a pipe do not
-                reading = step == conn.receive and not isinstance(conn.sock, Pipe)
-                await self._wait(conn, reading, min(left, 3600.0 if reading else getattr(conn.sock, "pause", 0.01)))
+                if step == conn.receive and not isinstance(conn.sock, Pipe):
+                    await self._wait(conn, min(left, 3600.0))
+                else:
+                    await self._pause(min(left, getattr(conn.sock, "pause", 0.01)))
             except OSError as exc:
                 raise conn.gone(exc) from exc
 
-    async def _wait(self, conn: Connection, reading: bool, seconds: float) -> None:
-        """So long, or until there is something to read. It is not read here, so that a cancellation loses nothing."""
+    async def _wait(self, conn: Connection, seconds: float) -> None:
+        """Until there is something to read, or so long. It is not read here, so that a cancellation loses nothing."""
         loop, woken = asyncio.get_running_loop(), asyncio.Event()
         timer = loop.call_later(seconds, woken.set)
-        if reading:
-            loop.add_reader(conn.sock, woken.set)
+        loop.add_reader(conn.sock, woken.set)
         try:
             await woken.wait()
         finally:
             timer.cancel()
-            if reading:
-                loop.remove_reader(conn.sock)
+            loop.remove_reader(conn.sock)
+
+    async def _pause(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)

@@ -44,13 +44,13 @@ class BlockingClient(AsyncClient):
     async def _start_daemon(self, nobody: ConnectError) -> None:
         self._start(nobody)
 
-    async def _wait(self, conn: Connection, reading: bool, seconds: float) -> None:
-        if not reading:
-            time.sleep(seconds)  # noqa: ASYNC251 (this never runs in a loop)
-            return
+    async def _wait(self, conn: Connection, seconds: float) -> None:
         poll = select.poll()
         poll.register(conn.sock, select.POLLIN)
         poll.poll(seconds * 1000)
+
+    async def _pause(self, seconds: float) -> None:
+        time.sleep(seconds)  # noqa: ASYNC251 (this never runs in a loop)
 
 
 class Lease(Acquired):
@@ -88,7 +88,7 @@ class Client:
         """`socket` is where the daemon listens (default: as docs/protocol.md says), `timeout` the seconds that any answer may take.
 
         With `autostart`, the first call has a daemon started where none can be reached, by `runt` (default: the one on PATH, else in
-        ~/.local/bin). RUNTIMED_NO_START, if set, forbids it.
+        ~/.local/bin), and so has an acquire whose daemon ends while it waits. RUNTIMED_NO_START, if set, forbids it.
         """
         self._async = BlockingClient(socket, timeout=timeout, autostart=autostart, runt=runt)
 
