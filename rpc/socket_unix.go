@@ -13,6 +13,8 @@ import (
 	"runtime"
 	"syscall"
 	"time"
+
+	"runtimed/internal/statedir"
 )
 
 // endpointWord is what people call the thing that the daemon listens on.
@@ -20,7 +22,7 @@ const endpointWord = "socket"
 
 // Listen opens the daemon's socket. The caller holds the lock, so whatever refuses connections there is left over and is
 // replaced; but something that accepts is [ErrSocketInUse], and what is no socket is never touched.
-// The folder must be its owner's alone (0700), and the socket is 0600 from the moment it exists, whatever the umask.
+// The folder must be its owner's alone (0700), or root's and lent to us, and the socket is 0600 from the moment it exists, whatever the umask.
 // Closing the listener leaves the file: only who holds the lock may remove it.
 func Listen(path string) (*net.UnixListener, error) {
 	if err := CheckSocketPath(runtime.GOOS, path); err != nil {
@@ -58,7 +60,7 @@ func checkFolder(dir string) error {
 	if err != nil {
 		return fmt.Errorf("opening socket: %w", err)
 	}
-	if perm := info.Mode().Perm(); perm&0o077 != 0 && modesCount {
+	if perm := info.Mode().Perm(); perm&0o077 != 0 && modesCount && !statedir.IsLent(info) {
 		return fmt.Errorf("folder %s of the socket is open to others (mode %04o): set %s to a path in a folder of your own, with mode 0700", dir, perm, envSocket)
 	}
 	return nil

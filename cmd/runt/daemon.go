@@ -161,6 +161,9 @@ func (daemonRestartCmd) Run(a *app) error {
 // swap ends a daemon and starts another: one that stays, or one like the old.
 func (a *app) swap(c *rpc.Client, info rpc.Info, stay bool) error {
 	args, err := a.likeBefore(info)
+	if err == nil {
+		err = a.ownHome()
+	}
 	if err != nil {
 		return err // while the old one still runs
 	}

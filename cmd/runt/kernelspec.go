@@ -52,6 +52,11 @@ func (c *kernelspecInstallCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
+	if below, rerr := filepath.Rel(a.env("HOME"), dir); rerr == nil && filepath.IsLocal(below) { // --prefix may well be root's business
+		if err := a.ownHome(); err != nil {
+			return err
+		}
+	}
 	pools, err := c.pools(a)
 	if err != nil {
 		return err

@@ -22,6 +22,9 @@ type serviceUninstallCmd struct {
 }
 
 func (c *serviceUninstallCmd) Run(a *app) error {
+	if err := a.ownHome(); err != nil && !c.DryRun {
+		return err
+	}
 	s, err := a.servicesAnyway()
 	if err != nil {
 		return err

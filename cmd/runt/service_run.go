@@ -21,6 +21,9 @@ func (c *serviceInstallCmd) Run(a *app) error {
 	if _, err := config.Load(config.Flags{}, a.env); err != nil {
 		return err // before a daemon that works is stopped
 	}
+	if err := a.ownHome(); err != nil && !c.DryRun {
+		return err
+	}
 	s, err := a.services(c.OnDemand)
 	if err != nil {
 		return err
@@ -167,6 +170,9 @@ func (c *serviceRestartCmd) Run(a *app) error {
 
 // installedService is for commands that have nothing to do where there is no service.
 func (a *app) installedService(dry bool) (*services, service.Status, error) {
+	if err := a.ownHome(); err != nil && !dry {
+		return nil, service.Status{}, err
+	}
 	s, err := a.servicesAnyway()
 	if err != nil {
 		return nil, service.Status{}, err

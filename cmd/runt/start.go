@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"runtimed/config"
+	"runtimed/internal/statedir"
 	"runtimed/rpc"
 )
 
@@ -47,9 +48,21 @@ func (a *app) connectOrStart(p *progress) (*rpc.Client, error) {
 	return c, err
 }
 
+// ownHome refuses root with a user's HOME, before anything is made or stopped.
+func (a *app) ownHome() error {
+	var owner *statedir.OwnerError
+	if errors.As(statedir.CheckHome(a.env("HOME")), &owner) {
+		return failed("%s", owner).withHint("%s", owner.Hint())
+	}
+	return nil
+}
+
 // start has a daemon running when it returns nil, whoever started it. A child that ends at once may have lost the
 // lock to another starter's, so we go on dialling; or to one that is just stopping, so after a while we start another.
 func (a *app) start(auto bool, flags ...string) error {
+	if err := a.ownHome(); err != nil {
+		return err
+	}
 	if _, err := config.Load(config.Flags{}, a.env); err != nil && len(flags) == 0 {
 		return err // at once, and in its own words
 	}

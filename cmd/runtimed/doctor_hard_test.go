@@ -97,7 +97,7 @@ func TestAStateDirectoryOfAnotherUserIsNamed(t *testing.T) {
 	}
 	found, _ = h.doctor()
 	h.diagnosed(found, sick{"state-directory", rpc.CheckProblem, nil},
-		sick{"environment", rpc.CheckWarning, []string{"belongs to uid 65534, and this is uid 0", "without sudo"}})
+		sick{"environment", rpc.CheckProblem, []string{"belongs to uid 65534, and this is uid 0", "without sudo"}})
 }
 
 // A tool that hangs, and does not want to end, costs no more than the doctor's time, and does not outlive it by much: whoever reads

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"runtimed/config"
+	"runtimed/internal/statedir"
 	"runtimed/pool"
 	"runtimed/rpc"
 )
@@ -231,9 +232,12 @@ func (x *exam) lookEnvironment() finding {
 		bad = append(bad, fmt.Sprintf("HOME is %s, which cannot be used: %v", home, errors.Unwrap(err)))
 		hint = "set HOME to a folder that is there"
 	default:
-		if uid, known := pool.OwnerUID(info); known && uid != os.Getuid() {
-			odd = append(odd, fmt.Sprintf("HOME is %s, which belongs to uid %d, and this is uid %d", home, uid, os.Getuid()))
-			hint = "run it as that user, without sudo: what is made here would be another's"
+		var owner *statedir.OwnerError
+		if errors.As(statedir.CheckHome(home), &owner) {
+			bad, hint = append(bad, owner.Error()), owner.Hint() // no daemon starts so
+		} else if uid, known := statedir.OwnerUID(info); known && uid != os.Geteuid() && !statedir.IsLent(info) {
+			owner = &statedir.OwnerError{What: fmt.Sprintf("HOME is %s, which", home), UID: uid, Own: os.Geteuid()}
+			odd, hint = append(odd, owner.Error()), owner.Hint()
 		}
 	}
 	if info := x.met.info; info != nil {

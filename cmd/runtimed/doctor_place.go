@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"runtimed/internal/safefile"
+	"runtimed/internal/statedir"
 	"runtimed/pool"
 	"runtimed/rpc"
 )
@@ -30,6 +31,9 @@ func (x *exam) lookFolder(dir string) finding {
 		if _, err := os.Lstat(dir); err == nil {
 			return problem("%s is a link to what is not there", dir).next("remove the link, or make what it leads to")
 		}
+		if err := statedir.CheckPlace(dir); err != nil {
+			return problem("%s cannot be made: %v", dir, err).next("the folder must be yours; " + elsewhere)
+		}
 		up := pool.Standing(dir)
 		if stands, err := os.Stat(up); err != nil || !stands.IsDir() || !pool.Writable(up) {
 			return problem("%s cannot be made: %s cannot be written", dir, up).next("make it yours and writable; " + elsewhere)
@@ -39,7 +43,8 @@ func (x *exam) lookFolder(dir string) finding {
 	if err != nil {
 		return problem("looking at %s: %v", dir, errors.Unwrap(err)).next("the folder must be yours and writable; " + elsewhere)
 	}
-	uid, numbered := pool.OwnerUID(info)
+	uid, numbered := statedir.OwnerUID(info)
+	numbered = numbered && !statedir.IsLent(info)
 	perm := info.Mode().Perm()
 	switch others := numbered && perm&0o077 != 0; {
 	case !info.IsDir():
@@ -202,13 +207,14 @@ func (x *exam) lookDaemonFile() finding {
 // that is started just then waits for a quarter of a second.
 func (x *exam) mend(list []finding) {
 	var free func()
+	foreign := statedir.CheckHome(os.Getenv("HOME"))
 	for i := range list {
 		f := &list[i]
 		if f.fix == nil {
 			continue
 		}
-		var err error
-		if f.alone && free == nil {
+		err := foreign // a lock file that is made for a repair would be another's too
+		if err == nil && f.alone && free == nil {
 			if free, err = x.hold(); err == nil {
 				defer free()
 			}

@@ -20,6 +20,7 @@ import (
 	"runtimed/config"
 	"runtimed/internal/redact"
 	"runtimed/internal/safefile"
+	"runtimed/internal/statedir"
 	"runtimed/internal/words"
 	"runtimed/rpc"
 )
@@ -110,6 +111,9 @@ func (c runCommand) run(stderr io.Writer) int {
 		return fail(stderr, err, "check it with: runt config check")
 	}
 	learnSecrets(cfg)
+	if err := statedir.CheckHome(os.Getenv("HOME")); err != nil { // before anything is made
+		return fail(stderr, err, startHint(err, ""))
+	}
 	at, err := places(cfg)
 	if err != nil {
 		return fail(stderr, err, "")
@@ -186,7 +190,12 @@ func startHint(err error, socket string) string {
 	var path *fs.PathError
 	var passed *passedError
 	var other *safefile.Error
+	var owner *statedir.OwnerError
 	switch {
+	case errors.As(err, &owner) && owner.Own == 0:
+		return owner.Hint()
+	case errors.As(err, &owner):
+		return "the folder must be yours; cache_dir in the configuration and RUNTIMED_SOCKET name others"
 	case errors.As(err, &passed):
 		return "runt service install writes the unit files anew; RUNTIMED_SOCKET must be the same for the service and for clients"
 	case errors.As(err, &held) && held.socket != socket: // who asks on ours finds nobody

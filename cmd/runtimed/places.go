@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"runtimed/config"
+	"runtimed/internal/statedir"
 	"runtimed/rpc"
 )
 
@@ -52,9 +53,13 @@ func (p paths) lock() string       { return filepath.Join(p.folder, lockName) }
 func (p paths) statusFile() string { return filepath.Join(p.folder, "daemon.json") }
 func (p paths) log() string        { return filepath.Join(p.folder, "runtimed.log") }
 
-// check refuses a folder that was configured and is open to others; it touches nothing. One that is not there yet is fine.
+// check refuses a folder that is another's, or was configured and is open to others; it touches nothing. One that is not there yet is
+// fine, unless root would make it in a user's folder.
 func (p paths) check() error {
 	for _, dir := range []string{p.folder, p.state} {
+		if err := statedir.CheckPlace(dir); err != nil {
+			return err
+		}
 		info, err := os.Stat(dir)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
@@ -63,9 +68,13 @@ func (p paths) check() error {
 			return fmt.Errorf("looking at the state directory: %w", err)
 		}
 		switch open, ours := rights(info); {
-		case !open || dir == p.own:
-		case !ours || info.Mode()&fs.ModeSticky != 0: // a shared folder like /tmp: closing it would break the machine
+		case statedir.IsLent(info):
+		case open && (!ours || info.Mode()&fs.ModeSticky != 0): // a shared folder like /tmp: closing it would break the machine
 			return fmt.Errorf("the folder %s is for others too: name one of your own, with mode 0700, in its place", dir)
+		case !ours:
+			uid, _ := statedir.OwnerUID(info) // where users have no numbers, all is ours
+			return &statedir.OwnerError{What: "the folder " + dir, UID: uid, Own: os.Geteuid()}
+		case !open || dir == p.own:
 		default:
 			return fmt.Errorf("the folder %s is open to others (mode %04o): run chmod 700 on it, or name another", dir, info.Mode().Perm())
 		}
@@ -83,7 +92,7 @@ func (p paths) prepare(log *zap.Logger) error {
 		if err != nil {
 			return fmt.Errorf("looking at the state directory: %w", err)
 		}
-		if open, _ := rights(info); open && dir == p.own {
+		if open, ours := rights(info); open && ours && dir == p.own {
 			if err := os.Chmod(dir, 0o700); err != nil {
 				return fmt.Errorf("closing the state directory to others: %w", err)
 			}
