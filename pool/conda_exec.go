@@ -92,7 +92,7 @@ func (p condaProgram) run(ctx context.Context, dir string, args []string) error 
 	if err != nil {
 		return err
 	}
-	env := p.c.childEnv()
+	env := append(p.c.childEnv(), condaOwn()...)
 	if p.classic {
 		env = append(env, "CONDA_REGISTER_ENVS=false", "MAMBA_NO_BANNER=1") // the user's list of environments is theirs
 	}
@@ -108,6 +108,16 @@ func (p condaProgram) run(ctx context.Context, dir string, args []string) error 
 		return diskError(err)
 	}
 	return failure
+}
+
+// condaOwn are the variables that count before what the user's rc files say about how to install: an environment of links ends with the
+// cache, and one of another platform, or that was only downloaded, is none. What they say about from where counts.
+func condaOwn() []string {
+	env := []string{"CONDA_SUBDIR=" + condaSubdir()}
+	for _, setting := range []string{"ALWAYS_SOFTLINK", "OFFLINE", "DOWNLOAD_ONLY", "DRY_RUN"} {
+		env = append(env, "CONDA_"+setting+"=false", "MAMBA_"+setting+"=false")
+	}
+	return env
 }
 
 // outcome is nil where the environment was made. The exit status alone says little: an interrupted micromamba ends with 0.

@@ -40,6 +40,13 @@ func TestEachToolIsRunAsDocumented(t *testing.T) {
 			if got := lookup(env, MarkEnv); got != dir {
 				t.Errorf("the mark is %q", got)
 			}
+			for name, want := range map[string]string{ // whatever the user's rc files say
+				"CONDA_SUBDIR": condaSubdir(), "CONDA_OFFLINE": "false", "MAMBA_DOWNLOAD_ONLY": "false", "CONDA_ALWAYS_SOFTLINK": "false",
+			} {
+				if got := lookup(env, name); got != want {
+					t.Errorf("%s is %q, not %q", name, got, want)
+				}
+			}
 			if got := lookup(env, "CONDA_REGISTER_ENVS"); got != map[bool]string{true: "false"}[c.tool == ProviderConda] {
 				t.Errorf("CONDA_REGISTER_ENVS is %q", got)
 			}

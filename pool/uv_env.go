@@ -27,11 +27,8 @@ func (u *UV) uvEnv() []string {
 	}
 	env := append(childEnv(u.environ), "UV_NO_CONFIG=1", "UV_NO_PROGRESS=1", "UV_NO_WRAP=1", "NO_COLOR=1",
 		"UV_CACHE_DIR="+u.cacheDir(), "UV_LINK_MODE="+link, "UV_OFFLINE=false") // whatever the user's uv.toml says of these
-	for _, path := range uvConfigs(u.environ) {
-		if filepath.IsAbs(path) && exists(path) {
-			env = append(env, "UV_CONFIG_FILE="+path)
-			break
-		}
+	if path := u.configFile(); path != "" {
+		env = append(env, "UV_CONFIG_FILE="+path)
 	}
 	if cfg.IndexURL != "" {
 		env = append(env, "UV_DEFAULT_INDEX="+cfg.IndexURL)

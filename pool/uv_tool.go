@@ -143,21 +143,17 @@ func (u *UV) fetch(ctx context.Context, mark string, cfg UVConfig, to string) er
 	if err := safefile.WriteOwn(requirements, []byte(uvRequirements), 0o600); err != nil {
 		return diskError(err)
 	}
-	install := []string{
-		"-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input", "--no-deps",
-		"--only-binary", ":all:", "--require-hashes", "-r", requirements,
-	}
 	var tried []string
 	var last *BuildError
 	for _, python := range machinePythons(append(filepath.SplitList(lookup(u.environ, "PATH")), u.elsewhere...)) {
 		// a venv is the clean way; Debian's bare Python cannot make one with pip, yet may have a pip of its own
 		venv := filepath.Join(tmp, "venv")
-		done, err := u.python(ctx, mark, cfg, python, "-m", "venv", venv)
+		done, err := u.python(ctx, mark, cfg, python, "-I", "-m", "venv", venv)
 		if err == nil {
-			done, err = u.python(ctx, mark, cfg, venvPython(venv), install...)
+			done, err = u.pipInstall(ctx, mark, cfg, venvPython(venv), requirements)
 		} else if ctx.Err() == nil {
 			_ = removeFolder(venv)
-			bare, bareErr := u.python(ctx, mark, cfg, python, append(slices.Clone(install), "--target", venv)...)
+			bare, bareErr := u.pipInstall(ctx, mark, cfg, python, requirements, "--target", venv)
 			if bareErr == nil || !strings.Contains(bare.output, "No module named pip") {
 				done, err = bare, bareErr
 			}
@@ -197,20 +193,41 @@ func notFetched(tried []string, last *BuildError) *BuildError {
 // pipElsewhere would have pip install into another place than it is told, or refuse to.
 var pipElsewhere = []string{"PIP_USER", "PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_PYTHON", "PIP_REQUIRE_VIRTUALENV", "PIP_DRY_RUN"}
 
-// python runs a Python of this machine for the fetch.
-func (u *UV) python(ctx context.Context, mark string, cfg UVConfig, python string, args ...string) (finished, error) {
-	cwd, err := u.workdir()
-	if err != nil {
-		return finished{}, err
-	}
+// pythonEnv is the environment of a Python of this machine that fetches uv.
+func (u *UV) pythonEnv(cfg UVConfig) []string {
 	env := slices.DeleteFunc(childEnv(u.environ), func(v string) bool {
 		name, _, _ := strings.Cut(v, "=")
-		return slices.Contains(pipElsewhere, name)
+		return slices.ContainsFunc(pipElsewhere, func(e string) bool { return sameName(e, name) })
 	})
 	if cfg.IndexURL != "" {
 		env = append(env, "PIP_INDEX_URL="+cfg.IndexURL)
 	}
+	return env
+}
+
+// python runs a Python of this machine for the fetch.
+func (u *UV) python(ctx context.Context, mark string, cfg UVConfig, python string, args ...string) (finished, error) {
+	return u.pythonWith(ctx, mark, u.pythonEnv(cfg), python, args...)
+}
+
+func (u *UV) pythonWith(ctx context.Context, mark string, env []string, python string, args ...string) (finished, error) {
+	cwd, err := u.workdir()
+	if err != nil {
+		return finished{}, err
+	}
 	return run(ctx, child{argv: append([]string{python}, args...), dir: cwd, env: env, mark: mark})
+}
+
+// pipInstall has the pip of a Python install the pinned uv, by the user's settings about from where and by no others.
+func (u *UV) pipInstall(ctx context.Context, mark string, cfg UVConfig, python, requirements string, more ...string) (finished, error) {
+	env, listed, err := u.pipEnv(ctx, mark, cfg, python)
+	if err != nil {
+		return listed, err
+	}
+	return u.pythonWith(ctx, mark, env, python, append([]string{
+		"-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input", "--no-deps",
+		"--only-binary", ":all:", "--require-hashes", "-r", requirements,
+	}, more...)...)
 }
 
 // machinePythons are the interpreters that may fetch uv, each real file once: what python3 means first.

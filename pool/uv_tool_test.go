@@ -96,7 +96,7 @@ func TestUVIsFetchedByWayOfPythonAndKept(t *testing.T) {
 	for _, how := range []string{"with a venv", "without ensurepip"} {
 		t.Run(how, func(t *testing.T) {
 			env := filepath.Join(t.TempDir(), "env")
-			s := fetching(t, "PIP_LOG="+env, "PIP_USER=1", "PIP_TARGET=/decoy", "PIP_CERT=mine", "VIRTUAL_ENV=/decoy")
+			s := fetching(t, "PIP_CACHE_DIR="+env, "PIP_USER=1", "PIP_TARGET=/decoy", "PIP_CERT=mine", "VIRTUAL_ENV=/decoy")
 			s.Configure(UVConfig{IndexURL: "https://mine/simple"})
 			if how == "without ensurepip" {
 				s.write("fail.ensurepip", "")
@@ -135,7 +135,7 @@ func TestUVIsFetchedByWayOfPythonAndKept(t *testing.T) {
 func TestWhereUVCannotBeFetchedTheThreeWaysOutAreTold(t *testing.T) {
 	for _, c := range []struct{ name, ensurepip, pip, message string }{
 		{"no pip", "x", "/x/python3: No module named pip", "%s has no pip"},
-		{"no network", "", "WARNING: connection broken by 'Connection refused'\nERROR: No matching distribution found for uv", "the package index cannot be reached"},
+		{"no network", "", "WARNING: connection broken by 'Connection refused'\nERROR: No matching distribution found for uv", "the package index cannot be reached: nobody listens there"},
 		{"another index", "", "ERROR: No matching distribution found for uv==0.13.9", "the package uv is not in the index"},
 		{"no Python", "-", "", ""},
 	} {

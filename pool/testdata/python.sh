@@ -2,14 +2,18 @@
 # A stand-in for Python: in an environment it says what verify.py says; elsewhere it tells its version, and fetches uv.
 here=$(dirname "$0")
 case "$*" in
-"-m venv "*)
+"-I -m venv "*)
 	[ -e "$here/fail.ensurepip" ] && { echo "The virtual environment was not created successfully because ensurepip is not available." >&2; exit 1; }
-	mkdir -p "$3/bin"
-	cp "$0" "$3/bin/python"
-	[ -e "$here/fail.pip" ] && cp "$here/fail.pip" "$3/bin/"
+	mkdir -p "$4/bin"
+	cp "$0" "$4/bin/python"
+	[ -e "$here/fail.pip" ] && cp "$here/fail.pip" "$4/bin/"
+	[ -e "$here/pip.config" ] && cp "$here/pip.config" "$4/bin/"
+	exit 0 ;;
+"-m pip config list")
+	[ -e "$here/pip.config" ] && cat "$here/pip.config"
 	exit 0 ;;
 "-m pip "*)
-	env > "${PIP_LOG:-/dev/null}"
+	env > "${PIP_CACHE_DIR:-/dev/null}"
 	[ -e "$here/fail.pip" ] && { cat "$here/fail.pip" >&2; exit 1; }
 	target=$(dirname "$here")
 	while [ $# -gt 0 ]; do
