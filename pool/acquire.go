@@ -107,7 +107,7 @@ func (m *Manager) Acquire(ctx context.Context, r Request) (Acquired, error) {
 // leasedTo is the environment that the same owner got with the same key. Callers hold mu.
 func (m *Manager) leasedTo(r Request) *env {
 	for _, e := range m.envs {
-		if r.Key != "" && e.pool == r.Pool && e.lease != nil && e.lease.Key == r.Key && e.lease.Owner == r.Owner {
+		if r.Key != "" && e.pool == r.Pool && e.lease != nil && e.lease.Key == r.Key && e.lease.Owner.is(r.Owner) {
 			return e
 		}
 	}

@@ -63,13 +63,14 @@ type env struct {
 	more    *added  // what the build of this daemon added to a ready environment; nil where it made all of it
 	lease   *Lease  // nil until the record is on disk
 	replies int     // that may have told somebody of this lease; with none it is taken back
-	user    proc    // the process last seen to run from it after its owner ended
+	user    proc    // the process last seen to use it after its owner ended
 	unwatch func()  // ends the watch for the end of the owner; nil where there is none
 
 	orphan     *Lease    // the one that lingers, its owner having ended
 	orphanedAt time.Time // when this daemon first saw that
 
 	// while removing
+	tenant  Owner // of its last lease; zero where it had none
 	why     string
 	stuck   bool // its lease record could not be written, or its folder not be moved; said once
 	retryAt time.Time
@@ -91,6 +92,9 @@ func (m *Manager) move(e *env, to State, why string) {
 		zap.String("why", why), zap.Duration("after", now.Sub(e.since)))
 	e.state, e.since, e.why = to, now, why
 	if to != Leased {
+		if e.lease != nil && to == Removing {
+			e.tenant = e.lease.Owner
+		}
 		e.lease, e.replies = nil, 0
 		if e.unwatch != nil {
 			e.unwatch()

@@ -53,16 +53,3 @@ type FailedError struct {
 
 func (e *FailedError) Error() string { return e.Build.Message }
 func (e *FailedError) Unwrap() error { return e.Build }
-
-// OwnerError says why a process cannot own a lease.
-type OwnerError struct {
-	PID     int
-	Foreign bool // it is another user's; else there is none
-}
-
-func (e *OwnerError) Error() string {
-	if e.Foreign {
-		return fmt.Sprintf("the process %d is another user's", e.PID)
-	}
-	return fmt.Sprintf("no process has the pid %d", e.PID)
-}

@@ -43,9 +43,10 @@ func (m *Manager) GC(ctx context.Context, dry bool) (Collected, error) {
 	}
 	defer m.work.Done()
 	var going []*env
+	tenants := map[string]Owner{}
 	for _, e := range m.envs {
 		if e.state == Removing {
-			going = append(going, e)
+			going, tenants[e.id] = append(going, e), e.tenant
 		} else {
 			c.Kept++
 		}
@@ -57,9 +58,9 @@ func (m *Manager) GC(ctx context.Context, dry bool) (Collected, error) {
 		}
 		return ctx.Err()
 	}
-	inUse := m.procs.users(m.store.envs())
+	inUse, unknown := m.procs.users(m.store.envs(), tenants)
 	for _, e := range going {
-		if _, used := inUse[e.id]; used {
+		if _, used := inUse[e.id]; used || unknown != nil {
 			c.Kept++
 			continue
 		}

@@ -22,6 +22,26 @@ var networkTypes = []string{
 // linklessTypes are those made for memory cards.
 var linklessTypes = []string{"vfat", "msdos", "exfat"}
 
+// guestTypes are folders of the machine that this virtual one runs on, which has another boot, and often the same machine-id.
+var guestTypes = []string{"9p", "virtiofs", "fuse.grpcfuse", "fuse.portal"}
+
+// lastingTypes keep the inode and the birth of a folder for as long as it lives.
+var lastingTypes = []string{"ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "jfs", "zfs", "bcachefs", "tmpfs"}
+
+// folderOf is what tells the folder from its copies; nil where it cannot be had.
+func folderOf(dir string) *folderID {
+	var st unix.Statx_t
+	err := unix.Statx(unix.AT_FDCWD, dir, unix.AT_SYMLINK_NOFOLLOW, unix.STATX_INO|unix.STATX_BTIME, &st)
+	if err != nil || st.Mask&unix.STATX_INO == 0 {
+		return nil
+	}
+	id := &folderID{Inode: st.Ino}
+	if st.Mask&unix.STATX_BTIME != 0 {
+		id.Born = st.Btime.Sec*1e9 + int64(st.Btime.Nsec)
+	}
+	return id
+}
+
 func mountOf(dir string) (Mount, error) {
 	var st unix.Statfs_t
 	if err := unix.Statfs(dir, &st); err != nil {
@@ -32,6 +52,7 @@ func mountOf(dir string) (Mount, error) {
 		Inodes: int64(st.Files), Free: int64(st.Ffree),
 	}
 	m.Network = slices.Contains(networkTypes, m.Type)
+	m.Guest = slices.Contains(guestTypes, m.Type)
 	m.NoLinks = slices.Contains(linklessTypes, m.Type)
 	return m, nil
 }

@@ -19,6 +19,10 @@ type Owner struct {
 	StartTime uint64 `json:"start_time"` // as the system counts it: clock ticks since boot (Linux), µs since 1970 (macOS), 100 ns since 1601 (Windows)
 	BootID    string `json:"boot_id"`
 	MachineID string `json:"machine_id"`
+
+	// An earlier version did not write these.
+	Namespace string `json:"pid_ns,omitempty"` // the PID namespace that the numbers are of (Linux)
+	Group     int    `json:"pgid,omitempty"`   // its process group when it became the owner; 0: the system has none
 }
 
 // Lease is who holds an environment, and since when.
@@ -29,6 +33,8 @@ type Lease struct {
 	LeasedAt time.Time `json:"leased_at"`
 	Session  string    `json:"session"`   // empty: none
 	LingerMS int64     `json:"linger_ms"` // how long it stays for the session after the owner has ended
+
+	Folder *folderID `json:"folder,omitempty"` // that it was written for; nil where folders have nothing lasting to be known by
 }
 
 // The states of a lease record.
@@ -40,7 +46,8 @@ const (
 
 const leaseSize = 4096 // one block of every usual file system
 
-// leaseRecord is the one JSON object in a lease file; zeros follow it.
+// leaseRecord is the one JSON object in a lease file; zeros follow it. A released one has the lease that ended, whose processes may
+// still use the environment, unless nothing more is to be known of them.
 type leaseRecord struct {
 	State string `json:"state"`
 	*Lease
@@ -81,12 +88,14 @@ func encodeLease(r leaseRecord) ([]byte, error) {
 // no rename, unless somebody put something else in its place. A power loss needs no fsync here, since it ends every owner too;
 // syncLease follows in the background.
 func (s store) writeLease(dir string, r leaseRecord) error {
-	data, err := encodeLease(r)
-	if err != nil {
-		return err
-	}
 	f, err := openLease(dir, os.O_WRONLY)
-	if other := (*safefile.Error)(nil); errors.As(err, &other) {
+	if r.Lease != nil {
+		l := *r.Lease
+		l.Folder = folderOf(dir) // an overlay has copied the folder by now, if it had to
+		r.Lease = &l
+	}
+	data, encoded := encodeLease(r)
+	if other := (*safefile.Error)(nil); errors.As(err, &other) && encoded == nil {
 		if err = WriteWhole(filepath.Join(dir, leaseName), data, s.records()); err == nil {
 			return nil
 		}
@@ -94,7 +103,9 @@ func (s store) writeLease(dir string, r leaseRecord) error {
 	if err != nil {
 		return fmt.Errorf("writing its lease record: %w", err)
 	}
-	_, err = f.WriteAt(data, 0)
+	if err = encoded; err == nil {
+		_, err = f.WriteAt(data, 0)
+	}
 	if err := errors.Join(err, f.Close()); err != nil {
 		return fmt.Errorf("writing its lease record: %w", err)
 	}

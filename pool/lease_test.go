@@ -15,7 +15,7 @@ import (
 
 func TestALeaseIsReadAsItWasWritten(t *testing.T) {
 	dir := t.TempDir()
-	s := store{dir}
+	s := store{dir: dir}
 	if err := createLease(dir, dir); err != nil {
 		t.Fatal(err)
 	}
@@ -31,7 +31,7 @@ func TestALeaseIsReadAsItWasWritten(t *testing.T) {
 		if err := s.writeLease(dir, want); err != nil {
 			t.Fatal(err)
 		}
-		got, err := readLease(dir)
+		got, err := readWithoutFolder(dir)
 		if err != nil || cmp.Diff(want, got) != "" {
 			t.Errorf("%v\n%s", err, cmp.Diff(want, got))
 		}
@@ -54,7 +54,7 @@ func TestALeaseIsNeverWrittenIntoWhatSomebodyPutInItsPlace(t *testing.T) {
 		"a file of a package's": func(path, _ string) error { return os.WriteFile(path, []byte("x"), 0o400) },
 		"a record":              func(string, string) error { return nil },
 	} {
-		s := store{t.TempDir()}
+		s := store{dir: t.TempDir()}
 		dir, precious := s.env("uv-00000000"), filepath.Join(s.dir, "precious")
 		if err := errors.Join(s.usable(s.records()), os.Mkdir(dir, 0o700), os.WriteFile(precious, []byte("precious"), 0o600)); err != nil {
 			t.Fatal(err)
@@ -259,4 +259,13 @@ func TestALeaseThatCannotBeEndedIsSaidOnce(t *testing.T) {
 		w.pass(10 * time.Second)
 		w.want(1, 0, 0, 0)
 	})
+}
+
+// readWithoutFolder is the lease record in dir, but for what tells that folder from its copies.
+func readWithoutFolder(dir string) (leaseRecord, error) {
+	r, err := readLease(dir)
+	if r.Lease != nil {
+		r.Folder = nil
+	}
+	return r, err
 }

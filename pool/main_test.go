@@ -185,7 +185,9 @@ type fakeProcs struct {
 	exits map[int][]func()
 }
 
-func ownerNo(pid int) Owner { return Owner{pid, uint64(pid) * 7, bootID(), machineID()} }
+func ownerNo(pid int) Owner {
+	return Owner{PID: pid, StartTime: uint64(pid) * 7, BootID: bootID(), MachineID: machineID(), Namespace: namespace()}
+}
 
 func (f *fakeProcs) processes() processes {
 	return processes{
@@ -195,15 +197,21 @@ func (f *fakeProcs) processes() processes {
 			}
 			return ownerNo(pid), nil
 		},
-		alive: f.alive,
-		users: func(string) map[string]proc {
+		look: func(o Owner) (sight, string) {
+			if f.alive(o) {
+				return living, ""
+			}
+			return gone, ""
+		},
+		alive: func(proc) bool { return false },
+		users: func(string, map[string]Owner) (map[string]proc, error) {
 			f.mu.Lock()
 			defer f.mu.Unlock()
 			found := map[string]proc{}
 			for id := range f.using {
 				found[id] = proc{}
 			}
-			return found
+			return found, nil
 		},
 		onExit: func(pid int, g func()) func() {
 			f.mu.Lock()

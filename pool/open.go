@@ -102,15 +102,21 @@ func (m *Manager) recover(id string, entry os.DirEntry) *env {
 	}
 	lease, err := readLease(e.dir)
 	switch {
-	case err == nil && lease.State == leaseHeld: // whatever became of it, it is somebody's
+	case err == nil && m.holds(e, lease): // whatever became of it, it is somebody's
 		e.state, e.lease = Leased, lease.Lease
 		e.replies = 1 // the reply may have been read
+	case err == nil && lease.State == leaseHeld:
+		e.state, e.why, e.tenant = Removing, "its lease came with a copy", lease.Owner
+		m.log.Info("a lease came with a copy of its environment, and is nobody's", zap.String("env", id))
 	case bad != nil, err != nil: // without a lease record, nobody can say whether it was used
 		bad = cmp.Or(bad, err)
 		e.state, e.why = Removing, bad.Error()
 		m.log.Warn("environment cannot be used and is set aside", zap.String("env", id), zap.Error(bad))
 	case lease.State == leaseReleased:
 		e.state, e.why = Removing, "released"
+		if lease.Lease != nil {
+			e.tenant = lease.Owner
+		}
 	case manifest.BootID != bootID():
 		e.state, e.recheck = Warming, true
 		e.stage = Stage{Name: StageQueued, Message: "waiting to be looked through"}
@@ -118,4 +124,28 @@ func (m *Manager) recover(id string, entry os.DirEntry) *env {
 		e.state = Ready
 	}
 	return e
+}
+
+// holds says whether a lease record holds the environment e: that of a lease, unless it came with a copy, and that of one that was
+// released where processes of its owner may use it that cannot be seen from here. What an earlier version wrote is completed.
+func (m *Manager) holds(e *env, r leaseRecord) bool {
+	if r.Lease == nil {
+		return false
+	}
+	s, _ := m.look(r.Owner)
+	if s != living && copied(e.dir, r.Lease) {
+		return false
+	}
+	if r.State != leaseHeld {
+		return r.State == leaseReleased && s == unseen
+	}
+	if s == living && r.Owner.Namespace == "" && namespace() != "" {
+		if o, err := OwnerOf(r.Owner.PID); err == nil && o.is(r.Owner) {
+			r.Owner = o
+			if err := m.store.writeLease(e.dir, r); err != nil {
+				m.log.Warn("a lease record cannot be completed", zap.String("env", e.id), zap.Error(err))
+			}
+		}
+	}
+	return true
 }

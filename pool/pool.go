@@ -57,6 +57,7 @@ type Manager struct {
 	change   chan struct{} // closed and replaced whenever anything that status shows may be another
 	closed   bool
 	renewing bool     // a lock file is looked at
+	blind    bool     // no process can be seen, which was said; the sweeper's own
 	looking  bool     // the sweeper will look again by itself
 	unsynced []string // folders whose lease record a power loss could still take back
 	syncing  bool     // they are being worked off

@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,13 +16,14 @@ type proc struct {
 	start uint64
 }
 
-func (p proc) alive() bool {
-	if p.pid == 0 {
-		return false
-	}
-	start, ok := startTime(p.pid)
-	return ok && start == p.start
-}
+// sight is what can be known of a process from here.
+type sight int
+
+const (
+	gone   sight = iota // it has ended
+	living              // it runs
+	unseen              // it may run; who cannot be seen is never taken for gone
+)
 
 // shortPause is how long to wait where descriptors or memory are short.
 const shortPause = 50 * time.Millisecond
@@ -56,63 +58,165 @@ func readInside(path string) (data []byte, err error) {
 
 const maxInside = 64 << 20 // bytes; the longest list of a package's files has some five million
 
-// OwnerOf is the living process pid as the owner of a lease; ok is false where there is none.
-func OwnerOf(pid int) (Owner, bool) {
-	start, ok := startTime(pid)
-	return Owner{PID: pid, StartTime: start, BootID: bootID(), MachineID: machineID()}, ok
+// OwnerOf is the living process pid as the owner of a lease. The error is *OwnerError.
+func OwnerOf(pid int) (Owner, error) {
+	if why := blind(); why != "" {
+		return Owner{}, &OwnerError{PID: pid, Says: "cannot be seen: " + why, Hint: blindHint}
+	}
+	p, err := statOf(pid)
+	if err != nil {
+		return Owner{}, &OwnerError{PID: pid}
+	}
+	if p.kernel {
+		return Owner{}, &OwnerError{PID: pid, Says: "is a part of the kernel"}
+	}
+	return Owner{
+		PID: pid, StartTime: p.start, BootID: bootID(), MachineID: machineID(), Namespace: namespace(), Group: p.group,
+	}, nil
 }
 
 // Named is the process pid, of the daemon's own user, as the owner of a lease that somebody else asks for. The error is *OwnerError.
 func Named(pid int) (Owner, error) {
-	owner, ok := OwnerOf(pid)
-	if !ok {
-		return owner, &OwnerError{PID: pid}
+	owner, err := OwnerOf(pid)
+	if err == nil && !isOurs(pid) {
+		err = &OwnerError{PID: pid, Says: "is another user's"}
 	}
-	if !isOurs(pid) {
-		return owner, &OwnerError{PID: pid, Foreign: true}
-	}
-	return owner, nil
+	return owner, err
 }
 
-// Alive says whether the owner still runs. What another machine's daemon wrote into a shared folder counts as alive: its
-// processes cannot be seen from here.
-func (o Owner) Alive() bool {
-	if o.MachineID != machineID() {
-		return true
+// Blind says why this process cannot see which processes run; empty: it can.
+func Blind() string { return blind() }
+
+// look is what can be known of an owner, and where it is if it cannot be seen: "in another PID namespace".
+func (o Owner) look() (s sight, where string) {
+	switch {
+	case o.PID <= 0:
+		return unseen, "not known"
+	case o.MachineID != machineID():
+		return unseen, "on another machine"
+	case bootID() == "" || o.BootID == "":
+		return unseen, "of a boot that is not known here"
+	case o.BootID != bootID():
+		return gone, ""
 	}
-	return o.BootID == bootID() && proc{o.PID, o.StartTime}.alive()
+	return find(o)
+}
+
+// is says whether both are the same process. An earlier version did not note the namespace.
+func (o Owner) is(other Owner) bool {
+	return o.PID == other.PID && o.StartTime == other.StartTime && o.BootID == other.BootID && o.MachineID == other.MachineID &&
+		(o.Namespace == other.Namespace || o.Namespace == "" || other.Namespace == "")
 }
 
 // processes is what the pool asks about the processes of a machine.
 type processes struct {
 	named  func(pid int) (Owner, error)
-	alive  func(Owner) bool
-	users  func(envs string) map[string]proc
+	look   func(Owner) (s sight, where string)
+	alive  func(proc) bool // false: it has certainly ended
+	users  func(envs string, held map[string]Owner) (map[string]proc, error)
 	onExit func(pid int, f func()) (stop func())
 }
 
-var thisMachine = processes{Named, Owner.Alive, users, onExit}
+var thisMachine = processes{Named, Owner.look, func(p proc) bool { return lookAt(p) != gone }, users, onExit}
 
-// users finds, for each environment in the folder envs that a process runs from, one such process. The keys are ids.
-func users(envs string) map[string]proc {
+// stat is what the system tells of each process to everybody.
+type stat struct {
+	proc
+	group, session int  // 0 where the system has none
+	kernel         bool // it is a thread of the kernel
+}
+
+// blindError: no process can be found, so none can be known to be absent.
+type blindError struct{ why string }
+
+func (e *blindError) Error() string { return "the processes cannot be seen: " + e.why }
+
+// traces is what a process shows of the environments that it uses.
+type traces struct {
+	paths   [][]byte // texts with paths: of its executable, its arguments, the files that it has mapped
+	environ []byte   // that it was started with, with a zero byte after each variable
+	cwd     string
+	closed  bool // some of this cannot be read
+}
+
+// search finds the environments that processes use. The rule is one for all systems, and each shows of it what it can: an
+// environment is used by a process
+//   - whose executable, command line or mapped files lie in it (the executable of a venv's Python is the base interpreter; its
+//     extension modules are what is mapped),
+//   - whose variables name it, as those that activate it do,
+//   - whose working folder is in it,
+//   - that cannot be looked at, and is of the process group of its owner or of a session that its owner leads, as with sudo.
+type search struct {
+	envs string           // the folder of all environments
+	held map[string]Owner // who holds, or held last, those that are asked about
+}
+
+// users finds, for each environment in the folder envs that a process uses, one such process. held are the owners of those that it
+// is asked about. The error is a *blindError where no process can be seen.
+func users(envs string, held map[string]Owner) (map[string]proc, error) {
+	if why := blind(); why != "" {
+		return nil, &blindError{why}
+	}
 	found := map[string]proc{}
-	procs(func(pid int) {
-		var ids []string
-		runsFrom(pid, envs+string(filepath.Separator), func(id string) { ids = append(ids, id) })
-		if len(ids) == 0 {
+	s := search{envs, held}
+	err := procs(func(pid int) {
+		p, err := statOf(pid)
+		if err != nil || p.kernel {
 			return
 		}
-		if start, ok := startTime(pid); ok {
-			for _, id := range ids {
-				found[id] = proc{pid, start}
-			}
+		t := tracesOf(p)
+		if pid == os.Getpid() {
+			t.environ = nil // the daemon may have been started from an environment, and needs none
+		}
+		for _, id := range s.uses(p, t) {
+			found[id] = p.proc
 		}
 	})
-	return found
+	if err != nil {
+		return nil, &blindError{err.Error()}
+	}
+	for id, o := range held {
+		if _, ok := found[id]; !ok && o.Namespace == namespace() && hiddenIn(o.Group) {
+			found[id] = proc{}
+		}
+	}
+	return found, nil
+}
+
+// uses are the ids of the environments that a process uses.
+func (s search) uses(p stat, t traces) (ids []string) {
+	add := func(id string) { ids = append(ids, id) }
+	for _, text := range t.paths {
+		s.in(text, "/", p.pid, add)
+	}
+	s.in(t.environ, "/\x00:", p.pid, add)
+	s.in([]byte(t.cwd+"/"), "/", p.pid, add)
+	if t.closed {
+		for id, o := range s.held {
+			if o.Namespace == namespace() && (o.Group != 0 && o.Group == p.group || o.PID == p.session) {
+				add(id)
+			}
+		}
+	}
+	return ids
 }
 
 // below says whether path is a direct child of dir.
 func below(dir, path string) bool {
 	rest, ok := strings.CutPrefix(path, dir+string(filepath.Separator))
 	return ok && rest != "" && !strings.ContainsRune(rest, filepath.Separator)
+}
+
+// OwnerError says why a process cannot own a lease.
+type OwnerError struct {
+	PID  int
+	Says string // what follows its number in a sentence; empty: there is no such process
+	Hint string // empty: name another
+}
+
+func (e *OwnerError) Error() string {
+	if e.Says == "" {
+		return fmt.Sprintf("no process has the pid %d", e.PID)
+	}
+	return fmt.Sprintf("the process %d %s", e.PID, e.Says)
 }

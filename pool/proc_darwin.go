@@ -3,7 +3,9 @@ package pool
 import (
 	"bytes"
 	"encoding/binary"
-	"slices"
+	"errors"
+	"io/fs"
+	"os"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -25,14 +27,21 @@ func sysctl(name string) string {
 
 const zombie = 5 // SZOMB of sys/proc.h
 
-// startTime is when the process began, in µs since 1970. ok is false where it has ended, also where only its parent has not
-// asked for it yet.
-func startTime(pid int) (us uint64, ok bool) {
+// statOf is what the system tells of a process; it began that many µs after 1970. The error is errEnded where it has ended and is
+// only not asked for yet.
+func statOf(pid int) (stat, error) {
 	p, err := unix.SysctlKinfoProc("kern.proc.pid", pid)
-	if err != nil || int(p.Proc.P_pid) != pid || p.Proc.P_stat == zombie {
-		return 0, false
+	switch {
+	case err != nil:
+		return stat{}, err
+	case int(p.Proc.P_pid) != pid:
+		return stat{}, fs.ErrNotExist
+	case p.Proc.P_stat == zombie:
+		return stat{}, errEnded
 	}
-	return uint64(p.Proc.P_starttime.Sec)*1e6 + uint64(p.Proc.P_starttime.Usec), true
+	start := uint64(p.Proc.P_starttime.Sec)*1e6 + uint64(p.Proc.P_starttime.Usec)
+	session, _ := unix.Getsid(pid)
+	return stat{proc: proc{pid, start}, group: int(p.Eproc.Pgid), session: session, kernel: pid == 0}, nil
 }
 
 // userOf is the user that a process runs as (the real one).
@@ -48,29 +57,42 @@ func userOf(pid int) (uid int, ok bool) {
 func onExit(int, func()) (stop func()) { return func() {} }
 
 // procs calls f with each process of this machine.
-func procs(f func(pid int)) {
+func procs(f func(pid int)) error {
 	list, err := unix.SysctlKinfoProcSlice("kern.proc.all")
 	if err != nil {
-		return
+		return err
 	}
 	for i := range list {
 		f(int(list[i].Proc.P_pid))
 	}
+	return nil
 }
 
-// args is KERN_PROCARGS2 of a process: its executable, arguments and environment, each ended by a zero byte.
-func args(pid int) []byte {
+// argsOf is KERN_PROCARGS2 of a process: the path of its executable, its arguments, and what it was started with, each ended by a
+// zero byte. The error is one of permission for a process of another user.
+func argsOf(pid int) (exe, args, environ []byte, err error) {
 	data, err := unix.SysctlRaw("kern.procargs2", pid)
 	if err != nil || len(data) < 4 {
-		return nil
+		return nil, nil, nil, err
 	}
-	_ = binary.NativeEndian.Uint32(data) // argc, which is not needed to search
-	return data[4:]
+	n := int(binary.NativeEndian.Uint32(data))
+	exe, rest, _ := bytes.Cut(data[4:], []byte{0})
+	rest = bytes.TrimLeft(rest, "\x00")
+	end := 0
+	for ; n > 0 && end < len(rest); n-- {
+		next := bytes.IndexByte(rest[end:], 0)
+		if next < 0 {
+			next = len(rest) - end - 1
+		}
+		end += next + 1
+	}
+	return exe, rest[:end], rest[end:], nil
 }
 
 // markOf is the value of MarkEnv in the environment that a process was started with, or "".
 func markOf(pid int) string {
-	for v := range bytes.SplitSeq(args(pid), []byte{0}) {
+	_, _, environ, _ := argsOf(pid)
+	for v := range bytes.SplitSeq(environ, []byte{0}) {
 		if value, ok := bytes.CutPrefix(v, []byte(MarkEnv+"=")); ok {
 			return string(value)
 		}
@@ -78,15 +100,16 @@ func markOf(pid int) string {
 	return ""
 }
 
-// runsFrom calls f with the ids of the environments that the process uses by its executable, its arguments, or as what it was
-// activated with. envs ends in a slash. Mapped files of others cannot be had without cgo.
-func runsFrom(pid int, envs string, f func(id string)) {
-	for v := range bytes.SplitSeq(args(pid), []byte{0}) {
-		for _, name := range []string{"VIRTUAL_ENV=", "CONDA_PREFIX="} {
-			if dir, ok := bytes.CutPrefix(v, []byte(name)); ok {
-				v = append(slices.Clone(dir), '/')
-			}
-		}
-		idsIn(v, []byte(envs), f)
-	}
+// tracesOf reads what a process shows. Mapped files and the working folder of others cannot be had without cgo.
+func tracesOf(p stat) traces {
+	exe, args, environ, err := argsOf(p.pid)
+	// for a process of another user the system says EINVAL
+	return traces{paths: [][]byte{exe, args}, environ: environ, closed: err != nil && !errors.Is(err, unix.ESRCH)}
+}
+
+// same says whether path is the environment id.
+func (s search) same(path, id string, _ int) bool {
+	a, err := os.Stat(path)
+	b, err2 := os.Stat(s.envs + "/" + id)
+	return err == nil && err2 == nil && os.SameFile(a, b)
 }

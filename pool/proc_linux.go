@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strconv"
 	"strings"
@@ -26,35 +27,76 @@ func readID(path string) string {
 	return strings.TrimSpace(string(data))
 }
 
-// startTime is when the process began, in clock ticks since boot (proc(5), stat, field 22). ok is false where it has ended,
-// also where only its parent has not asked for it yet.
-func startTime(pid int) (ticks uint64, ok bool) {
-	data, err := readFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return 0, false
+// statOf is what /proc tells of a process. The error is errEnded where it has ended and is only not asked for yet, one of
+// fs.ErrNotExist or ESRCH where there is none or it is hidden, and any other where it cannot be looked at.
+func statOf(pid int) (stat, error) {
+	dir := "/proc/" + strconv.Itoa(pid)
+	p, state, err := readStat(dir + "/stat")
+	if err == nil && (state == 'Z' || state == 'X') && livingTask(dir) == "" {
+		err = errEnded
 	}
+	return p, err
+}
+
+const kernelThread = 0x00200000 // PF_KTHREAD of linux/sched.h
+
+// readStat reads proc(5), stat.
+func readStat(path string) (p stat, state byte, err error) {
+	data, err := readFile(path)
+	if err != nil {
+		return p, 0, err
+	}
+	number, _, _ := bytes.Cut(data, []byte(" "))
 	// the second field is the name, in parentheses, and may hold spaces and parentheses itself
 	fields := strings.Fields(string(data[bytes.LastIndexByte(data, ')')+1:]))
-	if len(fields) < 20 || fields[0] == "Z" || fields[0] == "X" {
-		return 0, false
+	if len(fields) < 20 {
+		return p, 0, fmt.Errorf("%s has %d fields", path, len(fields))
 	}
-	ticks, err = strconv.ParseUint(fields[19], 10, 64)
-	return ticks, err == nil
+	flags, err := strconv.ParseUint(fields[6], 10, 64)
+	var errs [4]error
+	p.pid, errs[0] = strconv.Atoi(string(number))
+	p.group, errs[1] = strconv.Atoi(fields[2])
+	p.session, errs[2] = strconv.Atoi(fields[3])
+	p.start, errs[3] = strconv.ParseUint(fields[19], 10, 64)
+	p.kernel = flags&kernelThread != 0
+	return p, fields[0][0], errors.Join(append(errs[:], err)...)
+}
+
+// livingTask is the folder of a thread that runs, of a process whose first thread has ended; empty where none does.
+func livingTask(dir string) string {
+	var tasks []os.DirEntry
+	err := patiently(func() (err error) { tasks, err = os.ReadDir(dir + "/task"); return err })
+	if err != nil {
+		return ""
+	}
+	for _, t := range tasks {
+		task := dir + "/task/" + t.Name()
+		if _, state, err := readStat(task + "/stat"); err == nil && state != 'Z' && state != 'X' {
+			return task
+		}
+	}
+	return ""
 }
 
 // userOf is the user that a process runs as (proc(5), status: the real one).
 func userOf(pid int) (uid int, ok bool) {
-	data, err := readFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return 0, false
-	}
-	_, rest, _ := bytes.Cut(data, []byte("\nUid:"))
-	fields := bytes.Fields(rest)
+	fields := statusOf(strconv.Itoa(pid), "Uid")
 	if len(fields) == 0 {
 		return 0, false
 	}
-	uid, err = strconv.Atoi(string(fields[0]))
+	uid, err := strconv.Atoi(fields[0])
 	return uid, err == nil
+}
+
+// statusOf are the words of one line of proc(5), status.
+func statusOf(process, name string) []string {
+	data, err := readFile("/proc/" + process + "/status")
+	if err != nil {
+		return nil
+	}
+	_, rest, _ := bytes.Cut(data, []byte("\n"+name+":"))
+	line, _, _ := bytes.Cut(rest, []byte("\n"))
+	return strings.Fields(string(line))
 }
 
 // onExit calls f once the process has ended, if the system can tell without being asked again; the returned function ends the
@@ -90,18 +132,22 @@ func onExit(pid int, f func()) (stop func()) {
 	return func() { _ = file.Close() }
 }
 
-// procs calls f with each process of this machine.
-func procs(f func(pid int)) {
+// procs calls f with each process that can be seen, by the numbers of our own PID namespace.
+func procs(f func(pid int)) error {
+	if why := blind(); why != "" {
+		return &blindError{why}
+	}
 	var entries []os.DirEntry
 	err := patiently(func() (err error) { entries, err = os.ReadDir("/proc"); return err })
 	if err != nil {
-		return
+		return err
 	}
 	for _, e := range entries {
 		if pid, err := strconv.Atoi(e.Name()); err == nil {
 			f(pid)
 		}
 	}
+	return nil
 }
 
 // markOf is the value of MarkEnv in the environment that a process was started with, or "".
@@ -118,16 +164,44 @@ func markOf(pid int) string {
 	return ""
 }
 
-// runsFrom calls f with the ids of the environments from which the process uses a file: as its executable, in its command line, or
-// mapped. envs ends in a slash. (The executable of a venv's Python is the base interpreter; its extension modules are what is mapped.)
-func runsFrom(pid int, envs string, f func(id string)) {
-	proc := "/proc/" + strconv.Itoa(pid)
-	if exe, err := os.Readlink(proc + "/exe"); err == nil && strings.HasPrefix(exe, envs) {
-		idsIn([]byte(exe), []byte(envs), f)
-	}
-	for _, name := range []string{"/cmdline", "/maps"} {
-		if data, err := readFile(proc + name); err == nil {
-			idsIn(data, []byte(envs), f)
+// tracesOf reads what a process shows. Much of it is for its own user only.
+func tracesOf(p stat) traces {
+	dir := "/proc/" + strconv.Itoa(p.pid)
+	if _, err := os.Readlink(dir + "/exe"); errors.Is(err, fs.ErrNotExist) {
+		if task := livingTask(dir); task != "" { // where the first thread has ended, the others still tell
+			dir = task
 		}
 	}
+	var t traces
+	look := func(err error) bool {
+		t.closed = t.closed || errors.Is(err, fs.ErrPermission)
+		return err == nil
+	}
+	if exe, err := os.Readlink(dir + "/exe"); look(err) {
+		t.paths = append(t.paths, []byte(exe))
+	}
+	for _, name := range []string{"/cmdline", "/maps"} {
+		if data, err := readFile(dir + name); look(err) {
+			t.paths = append(t.paths, data)
+		}
+	}
+	if data, err := readFile(dir + "/environ"); look(err) {
+		t.environ = data
+	}
+	if cwd, err := os.Readlink(dir + "/cwd"); look(err) {
+		t.cwd = cwd
+	}
+	return t
+}
+
+// same says whether path, as the process pid has it, is the environment id. In another mount namespace it is where that one has it.
+func (s search) same(path, id string, pid int) bool {
+	ours, err := os.Readlink("/proc/self/ns/mnt")
+	its, err2 := os.Readlink(fmt.Sprintf("/proc/%d/ns/mnt", pid))
+	if err != nil || err2 != nil || ours != its {
+		return true
+	}
+	a, err := os.Stat(path)
+	b, err2 := os.Stat(s.envs + "/" + id)
+	return err == nil && err2 == nil && os.SameFile(a, b)
 }

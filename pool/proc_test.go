@@ -45,10 +45,12 @@ func soon(t *testing.T, what string, f func() bool) {
 	t.Errorf("not within 5 s: %s", what)
 }
 
+func seenAs(o Owner) sight { s, _ := o.look(); return s }
+
 func TestAnOwnerIsAProcessAndNotAPid(t *testing.T) {
 	cmd := spawn(t, nil, "sleep", "600")
-	owner, ok := OwnerOf(cmd.Process.Pid)
-	if !ok || !owner.Alive() || owner.BootID == "" {
+	owner, err := OwnerOf(cmd.Process.Pid)
+	if err != nil || seenAs(owner) != living || owner.BootID == "" {
 		t.Fatalf("%+v", owner)
 	}
 	for name, change := range map[string]func(*Owner){
@@ -56,26 +58,26 @@ func TestAnOwnerIsAProcessAndNotAPid(t *testing.T) {
 		"it is of another boot":                func(o *Owner) { o.BootID = "before" },
 	} {
 		other := owner
-		if change(&other); other.Alive() {
+		if change(&other); seenAs(other) != gone {
 			t.Errorf("it counts as alive although %s", name)
 		}
 	}
 	far := owner
-	if far.MachineID, far.BootID = "another", "another"; !far.Alive() {
+	if far.MachineID, far.BootID = "another", "another"; seenAs(far) != unseen {
 		t.Error("a process that cannot be seen from here counts as dead")
 	}
 	_ = cmd.Process.Kill()
-	soon(t, "a zombie counts as dead", func() bool { return !owner.Alive() })
-	if _, ok := OwnerOf(cmd.Process.Pid); ok {
+	soon(t, "a zombie counts as dead", func() bool { return seenAs(owner) == gone })
+	if _, err := OwnerOf(cmd.Process.Pid); err == nil {
 		t.Error("a zombie can own")
 	}
 	_ = cmd.Wait()
 	for _, pid := range []int{cmd.Process.Pid, 0, -1, 1 << 30} {
-		if _, ok := OwnerOf(pid); ok {
+		if _, err := OwnerOf(pid); err == nil {
 			t.Errorf("%d can own", pid)
 		}
 	}
-	if self, ok := OwnerOf(os.Getpid()); !ok || !self.Alive() {
+	if self, err := OwnerOf(os.Getpid()); err != nil || seenAs(self) != living {
 		t.Error("this process is not alive")
 	}
 }
@@ -141,9 +143,12 @@ func TestAProcessUsesAnEnvironmentByExecutableCommandLineOrMappedFile(t *testing
 		want = append(want, "uv-map")
 	}
 	soon(t, "all are seen", func() bool {
-		found := users(envs)
+		found, err := users(envs, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
 		for _, id := range want {
-			if p, ok := found[id]; !ok || !p.alive() {
+			if p, ok := found[id]; !ok || lookAt(p) != living {
 				return false
 			}
 		}

@@ -75,6 +75,26 @@ func openProcess(pid int, access uint32, f func(windows.Handle) bool) bool {
 	return f(h)
 }
 
+// errEnded: the process has ended, and somebody still has a handle to it.
+var errEnded = errors.New("it has ended")
+
+// statOf is what is known of a process.
+func statOf(pid int) (stat, error) {
+	start, ok := startTime(pid)
+	if !ok {
+		return stat{}, errEnded
+	}
+	return stat{proc: proc{pid, start}}, nil
+}
+
+// lookAt is what can be known of a process.
+func lookAt(p proc) sight {
+	if start, ok := startTime(p.pid); ok && start == p.start {
+		return living
+	}
+	return gone
+}
+
 // startTime is when the process began, in 100 ns since 1601. ok is false where it has ended, also where somebody still holds a
 // handle to it. One that we may not look at was never an owner, so it counts as ended too.
 func startTime(pid int) (ticks uint64, ok bool) {
@@ -147,12 +167,12 @@ func onExit(pid int, f func()) (stop func()) {
 }
 
 // procs calls f with each process of this machine.
-func procs(f func(pid int)) {
+func procs(f func(pid int)) error {
 	for size := 1024; ; size *= 2 {
 		pids := make([]uint32, size)
 		var bytes uint32
-		if windows.EnumProcesses(pids, &bytes) != nil {
-			return
+		if err := windows.EnumProcesses(pids, &bytes); err != nil {
+			return err
 		}
 		n := int(bytes) / 4
 		if n == size { // there may be more
@@ -161,28 +181,23 @@ func procs(f func(pid int)) {
 		for _, pid := range pids[:n] {
 			f(int(pid))
 		}
-		return
+		return nil
 	}
 }
 
-// runsFrom calls f with the ids of the environments from which the process uses a file: as its executable, or as a module that it
-// loaded. envs ends in a backslash. (A venv's python.exe starts the base interpreter and waits for it; extension modules are what
-// that one loads.)
-func runsFrom(pid int, envs string, f func(id string)) {
+// tracesOf reads which files a process has loaded: its executable, and modules. (A venv's python.exe starts the base interpreter and
+// waits for it; extension modules are what that one loads.) Nothing else is told of others here.
+func tracesOf(p stat) (t traces) {
 	name := make([]uint16, windows.MAX_LONG_PATH)
-	tell := func(n uint32) {
-		if id, ok := idBelow(envs, windows.UTF16ToString(name[:n])); ok {
-			f(id)
-		}
-	}
-	openProcess(pid, windows.PROCESS_QUERY_LIMITED_INFORMATION, func(h windows.Handle) bool {
+	tell := func(n uint32) { t.paths = append(t.paths, []byte(windows.UTF16ToString(name[:n]))) }
+	openProcess(p.pid, windows.PROCESS_QUERY_LIMITED_INFORMATION, func(h windows.Handle) bool {
 		n := uint32(len(name))
 		if windows.QueryFullProcessImageName(h, 0, &name[0], &n) == nil {
 			tell(n)
 		}
 		return true
 	})
-	openProcess(pid, windows.PROCESS_QUERY_INFORMATION|windows.PROCESS_VM_READ, func(h windows.Handle) bool {
+	openProcess(p.pid, windows.PROCESS_QUERY_INFORMATION|windows.PROCESS_VM_READ, func(h windows.Handle) bool {
 		modules := make([]windows.Handle, 4096)
 		room, need := uint32(len(modules))*uint32(unsafe.Sizeof(modules[0])), uint32(0)
 		if windows.EnumProcessModulesEx(h, &modules[0], room, &need, windows.LIST_MODULES_ALL) != nil {
@@ -196,6 +211,14 @@ func runsFrom(pid int, envs string, f func(id string)) {
 		}
 		return true
 	})
+	return t
+}
+
+// in calls f with the id of the environment that the path data lies in.
+func (s search) in(data []byte, _ string, _ int, f func(id string)) {
+	if id, ok := idBelow(s.envs+string(os.PathSeparator), string(data)); ok {
+		f(id)
+	}
 }
 
 // idBelow is the name that follows envs in path and is itself followed by more of a path, whatever the case of the letters.

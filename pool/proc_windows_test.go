@@ -65,16 +65,18 @@ func self(t *testing.T) string {
 	return path
 }
 
+func seenAs(o Owner) sight { s, _ := o.look(); return s }
+
 func TestAnOwnerIsAProcessAndNotAPid(t *testing.T) {
 	cmd := sleeper(t, self(t))
 	owner, err := Named(cmd.Process.Pid)
-	if err != nil || !owner.Alive() || owner.BootID == "" {
+	if err != nil || seenAs(owner) != living || owner.BootID == "" {
 		t.Fatalf("%+v, %v", owner, err)
 	}
 	ended := make(chan bool, 1)
 	stop := onExit(cmd.Process.Pid, func() { ended <- true })
 	_ = cmd.Process.Kill()
-	soon(t, "it counts as dead while we hold a handle to it", func() bool { return !owner.Alive() })
+	soon(t, "it counts as dead while we hold a handle to it", func() bool { return seenAs(owner) == gone })
 	select {
 	case <-ended:
 	case <-time.After(5 * time.Second):
@@ -82,11 +84,11 @@ func TestAnOwnerIsAProcessAndNotAPid(t *testing.T) {
 	}
 	stop()
 	for _, pid := range []int{cmd.Process.Pid, 0, -1, 1 << 30} {
-		if _, ok := OwnerOf(pid); ok {
+		if _, err := OwnerOf(pid); err == nil {
 			t.Errorf("%d can own", pid)
 		}
 	}
-	if self, ok := OwnerOf(os.Getpid()); !ok || !self.Alive() {
+	if self, err := OwnerOf(os.Getpid()); err != nil || seenAs(self) != living {
 		t.Error("this process is not alive")
 	}
 }
@@ -106,7 +108,11 @@ func TestAProcessUsesAnEnvironmentByItsExecutable(t *testing.T) {
 	}
 	cmd := sleeper(t, program)
 	for _, dir := range []string{envs, strings.ToUpper(envs)} {
-		soon(t, "it is seen", func() bool { p := users(dir)["uv-exe"]; return p.pid == cmd.Process.Pid && p.alive() })
+		soon(t, "it is seen", func() bool {
+			found, err := users(dir, nil)
+			p := found["uv-exe"]
+			return err == nil && p.pid == cmd.Process.Pid && lookAt(p) == living
+		})
 	}
 	_ = cmd.Process.Kill()
 	_ = cmd.Wait()

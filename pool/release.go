@@ -26,7 +26,11 @@ func (m *Manager) release(id string, only *Lease, why string) error {
 		if only != nil && l != only {
 			return leaseRecord{}, ErrUnknownEnv // it was adopted meanwhile
 		}
-		return leaseRecord{State: leaseReleased}, nil
+		record := leaseRecord{State: leaseReleased}
+		if s, _ := m.look(l.Owner); s != unseen { // else nobody here can know more, and whoever released it by hand knows
+			record.Lease = l
+		}
+		return record, nil
 	}, func(e *env) {
 		m.move(e, Removing, why)
 		m.lookSoon()
@@ -140,8 +144,11 @@ func (m *Manager) watchOwner(e *env) {
 	}
 	if e.unwatch != nil {
 		e.unwatch()
+		e.unwatch = nil
 	}
-	e.unwatch = m.procs.onExit(e.lease.Owner.PID, m.sweepSoon)
+	if o := e.lease.Owner; o.Namespace == namespace() { // else the number is somebody else's here
+		e.unwatch = m.procs.onExit(o.PID, m.sweepSoon)
+	}
 	if !m.looking { // its regular look begins with the first lease
 		m.looking = true
 		m.sweepSoon()

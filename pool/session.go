@@ -48,7 +48,7 @@ func (m *Manager) resume(r Request, began time.Time) (got Acquired, ok bool) {
 	for _, e := range m.ofSession(r) {
 		var lease *Lease
 		err := m.changeLease(e.id, func(l *Lease) (leaseRecord, error) {
-			if l.Session != r.Session || m.procs.alive(l.Owner) { // whoever changes a lease holds e.record, so only one gets it
+			if l.Session != r.Session || m.alive(l.Owner) { // whoever changes a lease holds e.record, so only one gets it
 				return leaseRecord{}, errTaken
 			}
 			if err := runs(e); err != nil {

@@ -45,7 +45,7 @@ func TestASessionGetsItsEnvironmentBackAfterItsOwnerHasEnded(t *testing.T) {
 		if !again.Resumed || again.Built || again.Env.ID != first.Env.ID || cmp.Diff(want, again.Env.Lease) != "" {
 			t.Errorf("%+v\n%s", again, cmp.Diff(want, again.Env.Lease))
 		}
-		if record, err := readLease(again.Env.Path); err != nil || cmp.Diff(want, record.Lease) != "" {
+		if record, err := readWithoutFolder(again.Env.Path); err != nil || cmp.Diff(want, record.Lease) != "" {
 			t.Errorf("%v, %s", err, cmp.Diff(want, record.Lease))
 		}
 		w.pass(time.Hour)
@@ -275,7 +275,10 @@ func TestWhileALeaseLingersTheSweeperRests(t *testing.T) {
 	inBubble(t, sized(1), func(w *world) {
 		var looks atomic.Int64
 		users := w.procs.users
-		w.procs.users = func(envs string) map[string]proc { looks.Add(1); return users(envs) }
+		w.procs.users = func(envs string, held map[string]Owner) (map[string]proc, error) {
+			looks.Add(1)
+			return users(envs, held)
+		}
 		r := inSession(1, "nb")
 		r.Linger = time.Hour
 		got := w.mustGet(r)
@@ -305,7 +308,7 @@ func TestTheLeaseRecordHasRoomForTheLongestTexts(t *testing.T) {
 			r := inSession(i+1, long)
 			r.Label, r.Key, r.Linger = long, long, time.Hour
 			got := w.mustGet(r)
-			if record, err := readLease(got.Env.Path); err != nil || cmp.Diff(got.Env.Lease, record.Lease) != "" {
+			if record, err := readWithoutFolder(got.Env.Path); err != nil || cmp.Diff(got.Env.Lease, record.Lease) != "" {
 				t.Errorf("%v, %s", err, cmp.Diff(got.Env.Lease, record.Lease))
 			}
 			w.p.end(i + 1)

@@ -43,7 +43,8 @@ type Info struct {
 	Path  string
 	State State
 	Lease *Lease // nil unless leased
-	Alive bool   // the owner of the lease runs, or a process from the environment; told by List alone
+	Alive bool   // the owner of the lease is not known to have ended, or a process uses the environment; told by List alone
+	Where string // where that owner is, if it cannot be seen from here: "in another PID namespace"; told by List alone
 }
 
 // info copies what there is to tell. Callers hold mu.
@@ -142,19 +143,23 @@ func (m *Manager) List(ctx context.Context, pool string, state State) ([]Info, e
 		defer m.mu.Unlock()
 		return nil, m.unknown(pool)
 	}
-	orphaned := false
+	orphaned := map[string]Owner{}
 	for i := range list {
-		l := list[i].Lease
-		list[i].Alive = l != nil && m.procs.alive(l.Owner)
-		orphaned = orphaned || l != nil && !list[i].Alive
-	}
-	if orphaned {
-		inUse := m.procs.users(m.store.envs())
-		for i := range list {
-			if _, used := inUse[list[i].ID]; used {
-				list[i].Alive = true
+		if l := list[i].Lease; l != nil {
+			s, where := m.look(l.Owner)
+			if list[i].Alive, list[i].Where = s != gone, where; s == gone {
+				orphaned[list[i].ID] = l.Owner
 			}
 		}
+	}
+	if len(orphaned) == 0 {
+		return list, nil
+	}
+	inUse, err := m.procs.users(m.store.envs(), orphaned)
+	for i := range list {
+		_, used := inUse[list[i].ID]
+		_, asked := orphaned[list[i].ID]
+		list[i].Alive = list[i].Alive || used || asked && err != nil
 	}
 	return list, nil
 }

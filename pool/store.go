@@ -25,6 +25,8 @@ const (
 // store knows where things are on disk, and changes them so that a kill at any line leaves them whole.
 type store struct {
 	dir string // the cache directory, symlinks resolved
+
+	network, guest bool // it may be another machine's; see Mount
 }
 
 func (s store) envs() string             { return filepath.Join(s.dir, "envs") }
@@ -71,6 +73,9 @@ func openStore(dir string) (store, error) {
 		case err != nil:
 			return store{}, fmt.Errorf("making the state directory: %w", err)
 		}
+	}
+	if m, err := mountOf(s.dir); err == nil {
+		s.network, s.guest = m.Network, m.Guest
 	}
 	return s, nil
 }

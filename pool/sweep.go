@@ -41,7 +41,23 @@ func (m *Manager) sweeper() {
 type suspect struct {
 	e     *env
 	lease *Lease // nil: it is removing
+	owner Owner  // of that, or of the last one
 	user  proc
+}
+
+// look is what can be known of an owner. Another boot may be one of another machine, where machine-ids do not tell them apart.
+func (m *Manager) look(o Owner) (s sight, where string) {
+	s, where = m.procs.look(o)
+	if s == gone && o.BootID != bootID() && (m.store.guest || m.store.network && o.MachineID == "") {
+		return unseen, "of another boot, perhaps on another machine"
+	}
+	return s, where
+}
+
+// alive says whether an owner is not known to have ended.
+func (m *Manager) alive(o Owner) bool {
+	s, _ := m.look(o)
+	return s != gone
 }
 
 // sweepOnce looks once and says whether anything is left to look at later, and when the first lease has lingered long enough.
@@ -57,17 +73,28 @@ func (m *Manager) sweepOnce() (more bool, due time.Duration) {
 		case now.Before(e.lingersUntil()):
 			more, due = true, min(due, e.lingersUntil().Sub(now))
 		case e.state == Removing || e.lease != nil:
-			list = append(list, suspect{e, e.lease, e.user})
+			s := suspect{e, e.lease, e.tenant, e.user}
+			if s.lease != nil {
+				s.owner = s.lease.Owner
+			}
+			list = append(list, s)
 			more = true
 		}
 	}
 	m.looking = more
 	m.mu.Unlock()
-	list = slices.DeleteFunc(list, func(s suspect) bool { return s.lease != nil && m.procs.alive(s.lease.Owner) || s.user.alive() })
+	list = slices.DeleteFunc(list, func(s suspect) bool { return s.lease != nil && m.alive(s.owner) || m.procs.alive(s.user) })
 	if len(list) == 0 {
 		return more, due
 	}
-	inUse := m.procs.users(m.store.envs())
+	owners := map[string]Owner{}
+	for _, s := range list {
+		owners[s.e.id] = s.owner
+	}
+	inUse, err := m.procs.users(m.store.envs(), owners)
+	if m.tellBlind(err) {
+		return more, due
+	}
 	for _, s := range list {
 		switch user, used := inUse[s.e.id]; {
 		case used:
@@ -83,6 +110,15 @@ func (m *Manager) sweepOnce() (more bool, due time.Duration) {
 		}
 	}
 	return more, due
+}
+
+// tellBlind says once that no process can be seen, so that no environment is removed.
+func (m *Manager) tellBlind(err error) bool {
+	if err != nil && !m.blind {
+		m.log.Warn("no environment that was used is removed, since some process may run from it", zap.Error(err))
+	}
+	m.blind = err != nil
+	return m.blind
 }
 
 // orphaned ends a lease whose owner is gone.

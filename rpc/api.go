@@ -287,7 +287,8 @@ type EnvListed struct {
 // Lease is who holds an environment.
 type Lease struct {
 	OwnerPID int       `json:"owner_pid"`
-	Alive    bool      `json:"alive"` // the owner, or a process that runs from the environment
+	Alive    bool      `json:"alive"`           // the owner is not known to have ended, or a process uses the environment
+	Where    string    `json:"where,omitempty"` // where the owner is, for people, if the daemon cannot see whether it has ended
 	Label    string    `json:"label"`
 	Session  string    `json:"session"`
 	Since    time.Time `json:"since"`

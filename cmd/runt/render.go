@@ -88,7 +88,10 @@ func leaseText(l *rpc.Lease) string {
 		return "-"
 	}
 	text := fmt.Sprintf("pid %d", l.OwnerPID)
-	if !l.Alive {
+	switch {
+	case l.Where != "":
+		text += " " + l.Where
+	case !l.Alive:
 		text += ", gone"
 	}
 	if l.Label != "" {

@@ -95,8 +95,8 @@ func readLock(path string) (pid int, socket string) {
 }
 
 func isAlive(pid int) bool {
-	_, ok := pool.OwnerOf(pid)
-	return ok
+	_, err := pool.OwnerOf(pid)
+	return err == nil
 }
 
 // findLock takes the lock only where no daemon answers, and for no longer than it takes to see that it can: a daemon that starts at

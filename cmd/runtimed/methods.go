@@ -131,21 +131,36 @@ func (m *methods) acquire(ctx context.Context, p rpc.AcquireParams) (rpc.Acquire
 
 // ownerOf is the process that a lease shall belong to: the one that was named, else the one at the other end.
 func ownerOf(ctx context.Context, named *int) (pool.Owner, error) {
+	if err := canName(ctx, named != nil); err != nil {
+		return pool.Owner{}, err
+	}
 	if named != nil {
 		owner, err := pool.Named(*named)
 		return owner, wireError(err)
 	}
+	owner, err := pool.OwnerOf(rpc.PeerFrom(ctx).PID)
+	return owner, wireError(err)
+}
+
+// canName says why nobody can own what the process at the other end asks for. That has numbers for processes of its own where it is in
+// another PID namespace; here they are those of strangers.
+func canName(ctx context.Context, named bool) error {
 	peer := rpc.PeerFrom(ctx).PID
-	if peer == 0 {
-		e := rpc.Errorf(rpc.KindInvalidParams, "owner_pid is needed, since the process at the other end cannot be seen from here")
-		e.Data.Param = "owner_pid"
-		return pool.Owner{}, e
+	var e *rpc.Error
+	switch {
+	case pool.Blind() != "": // which says it better, for any process
+		return nil
+	case peer == 0:
+		e = rpc.Errorf(rpc.KindInvalidParams, "nothing can be leased to a process in a PID namespace that this daemon does not see, as outside its container").
+			WithHint("run a daemon beside the program that asks, with a state directory and a socket (RUNTIMED_SOCKET) of its own")
+	case named && !pool.SameNumbers(peer):
+		e = rpc.Errorf(rpc.KindInvalidParams, "owner_pid is a number of another PID namespace than this daemon's, where it may be a stranger's").
+			WithHint("leave owner_pid out, and the lease belongs to the process that asks, as with runt run")
+	default:
+		return nil
 	}
-	owner, ok := pool.OwnerOf(peer)
-	if !ok {
-		return owner, wireError(&pool.OwnerError{PID: peer})
-	}
-	return owner, nil
+	e.Data.Param = "owner_pid"
+	return e
 }
 
 func (m *methods) release(ctx context.Context, p rpc.EnvParams) (rpc.None, error) {
@@ -158,6 +173,9 @@ func (m *methods) flush(ctx context.Context, p rpc.PoolParams) (rpc.FlushResult,
 }
 
 func (m *methods) adopt(ctx context.Context, p rpc.AdoptParams) (rpc.AdoptResult, error) {
+	if err := canName(ctx, true); err != nil {
+		return rpc.AdoptResult{}, err
+	}
 	info, err := m.pools.Adopt(ctx, p.Env, p.OwnerPID)
 	return rpc.AdoptResult{Env: envOf(info)}, wireError(err)
 }
@@ -174,7 +192,7 @@ func (m *methods) list(ctx context.Context, p rpc.EnvListParams) (rpc.EnvListRes
 	for i, info := range infos {
 		listed := rpc.EnvListed{Env: envOf(info), SizeBytes: sizes[i]}
 		if l := info.Lease; l != nil {
-			listed.Lease = &rpc.Lease{OwnerPID: l.Owner.PID, Alive: info.Alive, Label: l.Label, Session: l.Session, Since: l.LeasedAt.UTC()}
+			listed.Lease = &rpc.Lease{OwnerPID: l.Owner.PID, Alive: info.Alive, Where: info.Where, Label: l.Label, Session: l.Session, Since: l.LeasedAt.UTC()}
 		}
 		result.Envs = append(result.Envs, listed)
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"os"
@@ -71,7 +72,7 @@ func asWireError(err error) error {
 		}
 		return e
 	case errors.As(err, &owner):
-		e := rpc.Errorf(rpc.KindInvalidParams, "%s", err).WithHint("name a process that runs")
+		e := rpc.Errorf(rpc.KindInvalidParams, "%s", err).WithHint("%s", cmp.Or(owner.Hint, "name a process of your own that runs"))
 		e.Data.Param = "owner_pid"
 		return e
 	case errors.Is(err, pool.ErrUnknownEnv):

@@ -1,0 +1,31 @@
+package pool
+
+import "slices"
+
+// folderID is what a copy of a folder does not have, however it was made.
+type folderID struct {
+	Inode uint64 `json:"inode"`
+	Born  int64  `json:"born,omitempty"` // ns since 1970; 0 where the file system does not keep it
+}
+
+// copied says whether the lease of the folder dir was written for another one, and so came here in a copy. On file systems of other
+// machines, and where numbers change by themselves, that cannot be told.
+func copied(dir string, l *Lease) bool {
+	now := folderOf(dir)
+	if l.Folder == nil || now == nil {
+		return false
+	}
+	m, err := mountOf(dir)
+	if err != nil || m.Network {
+		return false
+	}
+	inode, born := l.Folder.Inode != now.Inode, l.Folder.Born != now.Born
+	known := l.Folder.Born != 0 && now.Born != 0
+	switch {
+	case slices.Contains(lastingTypes, m.Type):
+		return inode || known && born
+	case m.Type == "overlay": // each may change alone: the inode with the kernel's cache, the birth with the first write
+		return inode && known && born
+	}
+	return false
+}

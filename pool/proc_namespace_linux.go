@@ -1,0 +1,153 @@
+package pool
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// A pid is a number of one PID namespace. /proc has those of the namespace that it was mounted for, which may be another than ours,
+// and may be missing, or hide the processes of others (hidepid).
+
+// The numbers of the namespaces that the machine boots with; see linux/proc_ns.h.
+const (
+	firstPIDNamespace  = "4026531836"
+	firstTimeNamespace = "4026531834"
+)
+
+// namespace names the PID namespace of this process, and its time namespace where that is not the first, since start times differ
+// there; empty where it cannot be told. The number of a namespace is given to another only when no process is left in it.
+func namespace() string {
+	name := namespaceLink("pid")
+	if t := namespaceLink("time"); name != "" && t != "" && t != firstTimeNamespace {
+		name += "+" + t
+	}
+	return name
+}
+
+// namespaceLink is the number in a link such as pid:[4026531836].
+func namespaceLink(kind string) string {
+	link, err := os.Readlink("/proc/self/ns/" + kind)
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSuffix(strings.TrimPrefix(link, kind+":["), "]")
+}
+
+const blindHint = "mount it for this PID namespace: mount -t proc proc /proc; then runt daemon restart"
+
+// blind says why the processes of our own PID namespace cannot be seen; empty: they can.
+func blind() string {
+	self, err := os.Readlink("/proc/self")
+	switch {
+	case errors.Is(err, os.ErrNotExist) && len(procEntries()) == 0:
+		return "/proc is not mounted here"
+	case err != nil || self != strconv.Itoa(os.Getpid()) || len(numbersOf("self")) > 1:
+		return "/proc is that of another PID namespace"
+	case bootID() == "" || namespace() == "":
+		return "/proc is not whole here"
+	}
+	return ""
+}
+
+func procEntries() []os.DirEntry {
+	entries, _ := os.ReadDir("/proc")
+	return entries
+}
+
+// numbersOf are the numbers of a process, first that in the namespace of /proc, last that in its own; kernels before 4.1 do not tell.
+func numbersOf(process string) []string { return statusOf(process, "NSpid") }
+
+// SameNumbers says whether the process pid has the same numbers for processes as this one, and not those of a PID namespace of its own.
+func SameNumbers(pid int) bool {
+	if blind() != "" {
+		return false
+	}
+	numbers := numbersOf(strconv.Itoa(pid))
+	if len(numbers) == 0 {
+		return errors.Is(unix.Kill(pid, 0), unix.ESRCH) // it has ended, and whoever it left its connection to is taken for its like
+	}
+	return len(numbers) == 1
+}
+
+// find is what can be known of an owner of this machine and boot.
+func find(o Owner) (s sight, where string) {
+	here, p := namespace(), proc{o.PID, o.StartTime}
+	switch {
+	case here == "":
+		return unseen, "that cannot be seen here"
+	case o.Namespace == here:
+		if s = lookAt(p); s == unseen {
+			where = "that /proc does not show here"
+		}
+		return s, where
+	case o.Namespace == "" && blind() == "" && lookAt(p) == living: // noted by an earlier version
+		return living, ""
+	case here == firstPIDNamespace && !strings.Contains(o.Namespace, "+") && blind() == "" && !hides():
+		return findBelow(o), "" // from the first namespace all the others are seen
+	case o.Namespace == "":
+		return unseen, "that may be in another PID namespace"
+	}
+	return unseen, "in another PID namespace"
+}
+
+// findBelow looks for an owner among all processes of the machine, which have their numbers of their own namespaces too.
+func findBelow(o Owner) sight {
+	found := gone
+	err := procs(func(pid int) {
+		p, err := statOf(pid)
+		if err != nil || p.start != o.StartTime {
+			return
+		}
+		for _, n := range numbersOf(strconv.Itoa(pid)) {
+			if n == strconv.Itoa(o.PID) {
+				found = living
+			}
+		}
+	})
+	if err != nil {
+		return unseen
+	}
+	return found
+}
+
+// hides says whether /proc keeps processes of others from us, by the options that it is mounted with.
+func hides() bool {
+	data, err := readFile("/proc/self/mountinfo")
+	if err != nil {
+		return true
+	}
+	hidden := false
+	for line := range bytes.Lines(data) {
+		before, after, _ := strings.Cut(string(line), " - ")
+		at, kind := strings.Fields(before), strings.Fields(after)
+		if len(at) < 6 || at[4] != "/proc" || len(kind) < 3 || kind[0] != "proc" {
+			continue
+		}
+		hidden = false // the last one mounted there counts
+		for option := range strings.SplitSeq(at[5]+","+kind[2], ",") {
+			if value, ok := strings.CutPrefix(option, "hidepid="); ok {
+				hidden = value != "0" && value != "off"
+			}
+		}
+	}
+	return hidden && !seesAll()
+}
+
+// seesAll says whether we are exempt from hidepid: by our rights, or by our group. The first process is another user's.
+func seesAll() bool {
+	_, _, err := readStat("/proc/1/stat")
+	if uid, ok := userOf(1); err == nil && ok && uid != os.Getuid() {
+		return true
+	}
+	return err == nil && os.Geteuid() == 0
+}
+
+// hiddenIn says whether a process group has members where some may be hidden from us.
+func hiddenIn(group int) bool {
+	return group > 1 && hides() && !errors.Is(unix.Kill(-group, 0), unix.ESRCH)
+}

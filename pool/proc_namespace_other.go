@@ -1,0 +1,24 @@
+//go:build !linux
+
+package pool
+
+// Here all processes of a machine have numbers of one kind, and everybody sees which there are.
+
+func namespace() string { return "" }
+
+func blind() string { return "" }
+
+const blindHint = ""
+
+// SameNumbers says whether the process pid has the same numbers for processes as this one.
+func SameNumbers(int) bool { return true }
+
+func find(o Owner) (s sight, where string) {
+	if s = lookAt(proc{o.PID, o.StartTime}); s == unseen {
+		where = "that cannot be looked at"
+	}
+	return s, where
+}
+
+// hiddenIn says whether a process group has members where some may be hidden from us.
+func hiddenIn(int) bool { return false }
