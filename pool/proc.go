@@ -87,6 +87,12 @@ func Named(pid int) (Owner, error) {
 // Blind says why this process cannot see which processes run; empty: it can.
 func Blind() string { return blind() }
 
+// BlindHint is what to do then.
+const BlindHint = blindHint
+
+// Hides says whether processes of other users may be hidden from this one.
+func Hides() bool { return hides() }
+
 // look is what can be known of an owner, and where it is if it cannot be seen: "in another PID namespace".
 func (o Owner) look() (s sight, where string) {
 	switch {

@@ -1,11 +1,16 @@
 package pool
 
 import (
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 const (
@@ -52,4 +57,141 @@ func ownZombies(t *testing.T) int {
 		}
 	}
 	return n
+}
+
+const firstThreadEnds = "RUNT_TEST_FIRST_THREAD_ENDS"
+
+// init ends the first thread of this program where a test wants that, and leaves another one that works.
+func init() {
+	if os.Getenv(firstThreadEnds) == "" {
+		return
+	}
+	go func() {
+		time.Sleep(time.Minute)
+		os.Exit(0)
+	}()
+	runtime.LockOSThread() // init runs on the first thread
+	_, _, _ = syscall.RawSyscall(syscall.SYS_EXIT, 0, 0, 0)
+}
+
+func TestAnOwnerWhoseFirstThreadHasEndedLives(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	envs := t.TempDir()
+	dir := filepath.Join(envs, "uv-threads")
+	cmd := spawn(t, []string{firstThreadEnds + "=1", "VIRTUAL_ENV=" + dir}, self)
+	soon(t, "its first thread has ended", func() bool {
+		_, state, err := readStat(fmt.Sprintf("/proc/%d/stat", cmd.Process.Pid))
+		return err == nil && state == 'Z'
+	})
+	owner, err := OwnerOf(cmd.Process.Pid)
+	if err != nil || seenAs(owner) != living {
+		t.Errorf("it counts as ended: %v", err)
+	}
+	if found, err := users(envs, nil); err != nil || found["uv-threads"].pid != cmd.Process.Pid {
+		t.Errorf("it uses no environment: %v, %v", found, err)
+	}
+	_ = cmd.Process.Kill()
+	soon(t, "it counts as ended", func() bool { return seenAs(owner) == gone })
+}
+
+func TestAThreadOfTheKernelOwnsNothing(t *testing.T) {
+	_ = procs(func(pid int) {
+		if p, err := statOf(pid); err == nil && p.kernel {
+			if _, err := Named(pid); err == nil {
+				t.Errorf("the thread %d of the kernel can own", pid)
+			}
+		}
+	})
+	const stat = "2 (kthread) R) S 0 0 0 0 -1 2129984 0 0 0 0 0 0 0 0 20 0 1 0 12 0 0"
+	path := filepath.Join(t.TempDir(), "stat")
+	if err := os.WriteFile(path, []byte(stat), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if p, state, err := readStat(path); err != nil || state != 'S' || !p.kernel || p.start != 12 || p.pid != 2 {
+		t.Errorf("%+v, %c, %v", p, state, err)
+	}
+}
+
+func TestALeaseOfAnEarlierVersionIsCompletedWhereItsOwnerIsSeen(t *testing.T) {
+	cfg := sized(1)
+	cfg.Dir = t.TempDir()
+	m := runManager(t, cfg)
+	cmd := spawn(t, nil, "sleep", "600")
+	owner, err := OwnerOf(cmd.Process.Pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := m.Acquire(t.Context(), Request{Pool: "uv", Wait: 10 * time.Second, Owner: owner, Key: "again"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = m.Stop(t.Context())
+	old := *got.Env.Lease
+	old.Owner.Namespace, old.Owner.Group = "", 0
+	data, err := encodeLease(leaseRecord{leaseHeld, &old})
+	if err == nil {
+		err = os.WriteFile(filepath.Join(got.Env.Path, leaseName), data, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	m = runManager(t, cfg)
+	defer func() { _ = m.Stop(t.Context()) }()
+	again, err := m.Acquire(t.Context(), Request{Pool: "uv", Wait: 10 * time.Second, Owner: owner, Key: "again"})
+	if err != nil || again.Env.ID != got.Env.ID {
+		t.Errorf("who asks again with the key gets %s, not %s: %v", again.Env.ID, got.Env.ID, err)
+	}
+	if r, err := readLease(got.Env.Path); err != nil || r.Owner != owner {
+		t.Errorf("%+v, %v", r, err)
+	}
+	end(cmd)
+	soon(t, "it ends with its owner", func() bool { return !exists(got.Env.Path) })
+	gone := old.Owner
+	if s := seenAs(gone); namespace() != firstPIDNamespace && s != unseen {
+		t.Errorf("an owner that may be in another namespace is %v", s)
+	}
+}
+
+func TestALeaseThatCameWithACopyIsVoid(t *testing.T) {
+	cfg := sized(1)
+	cfg.Dir = t.TempDir()
+	if mount, _ := mountOf(cfg.Dir); !slices.Contains(append(lastingTypes, "overlay"), mount.Type) {
+		t.Skipf("on %s copies cannot be told", mount.Type)
+	}
+	m := runManager(t, cfg)
+	owner, err := OwnerOf(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := m.Acquire(t.Context(), Request{Pool: "uv", Wait: 10 * time.Second, Owner: owner})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = m.Stop(t.Context())
+	owner.Namespace = "1+1" // of which nothing is known here
+	if err := m.store.writeLease(got.Env.Path, leaseRecord{leaseHeld, &Lease{Owner: owner}}); err != nil {
+		t.Fatal(err)
+	}
+	leased := func() int {
+		m := runManager(t, cfg)
+		defer func() { _ = m.Stop(t.Context()) }()
+		list, err := m.List(t.Context(), "", Leased)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(list)
+	}
+	if n := leased(); n != 1 {
+		t.Errorf("%d are leased where the owner cannot be seen", n)
+	}
+	moved := got.Env.Path + ".moved"
+	if out, err := exec.Command("sh", "-c", `mv "$1" "$2" && cp -a "$2" "$1"`, "sh", got.Env.Path, moved).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if n := leased(); n != 0 {
+		t.Errorf("%d are leased after a copy", n)
+	}
 }

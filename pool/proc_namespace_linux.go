@@ -3,9 +3,11 @@ package pool
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -150,4 +152,24 @@ func seesAll() bool {
 // hiddenIn says whether a process group has members where some may be hidden from us.
 func hiddenIn(group int) bool {
 	return group > 1 && hides() && !errors.Is(unix.Kill(-group, 0), unix.ESRCH)
+}
+
+// HoldsLock says whether the process pid holds a lock on the file at path (proc(5), locks).
+func HoldsLock(pid int, path string) bool {
+	if _, err := statOf(pid); err != nil || blind() != "" {
+		return false
+	}
+	data, err := readFile("/proc/locks")
+	info, err2 := os.Stat(path)
+	if err != nil || err2 != nil {
+		return true
+	}
+	inode := fmt.Sprint(info.Sys().(*syscall.Stat_t).Ino)
+	for line := range strings.Lines(string(data)) {
+		f := strings.Fields(line) // 1: FLOCK ADVISORY WRITE 4711 fe:00:99 0 EOF
+		if len(f) > 5 && f[4] == strconv.Itoa(pid) && strings.HasSuffix(f[5], ":"+inode) {
+			return true
+		}
+	}
+	return false
 }

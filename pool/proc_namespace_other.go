@@ -6,6 +6,8 @@ package pool
 
 func namespace() string { return "" }
 
+func hides() bool { return false }
+
 func blind() string { return "" }
 
 const blindHint = ""
@@ -22,3 +24,9 @@ func find(o Owner) (s sight, where string) {
 
 // hiddenIn says whether a process group has members where some may be hidden from us.
 func hiddenIn(int) bool { return false }
+
+// HoldsLock says whether the process pid may hold the lock on the file at path.
+func HoldsLock(pid int, _ string) bool {
+	_, err := statOf(pid)
+	return err == nil
+}

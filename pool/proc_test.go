@@ -262,3 +262,67 @@ func copyFile(t *testing.T, from, to string) {
 		t.Fatal(err)
 	}
 }
+
+func TestAProcessUsesTheEnvironmentThatItsVariablesOrItsFolderName(t *testing.T) {
+	envs, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := filepath.Join(t.TempDir(), filepath.Base(envs))
+	if err := os.Symlink(envs, other); err != nil {
+		t.Fatal(err)
+	}
+	held := map[string]Owner{}
+	for _, id := range []string{"uv-name", "uv-list", "uv-link", "uv-cwd", "uv-not"} {
+		held[id] = Owner{}
+		if err := os.MkdirAll(filepath.Join(envs, id, "bin"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	spawn(t, []string{"VIRTUAL_ENV=" + filepath.Join(envs, "uv-name")}, "sleep", "600")
+	spawn(t, []string{"PATHS=/bin:" + filepath.Join(envs, "uv-list", "bin") + ":/usr/bin"}, "sleep", "600")
+	spawn(t, []string{"CONDA_PREFIX=" + filepath.Join(other, "uv-link")}, "sleep", "600")
+	spawn(t, []string{"VIRTUAL_ENV=" + filepath.Join(envs, "uv-not") + "x", "A=" + filepath.Join(t.TempDir(), filepath.Base(envs), "uv-not")}, "sleep", "600")
+	want := []string{"uv-name", "uv-list", "uv-link"}
+	if mapsAreSeen {
+		cmd := exec.Command("sleep", "600")
+		cmd.Dir = filepath.Join(envs, "uv-cwd", "bin")
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+		want = append(want, "uv-cwd")
+	}
+	soon(t, "all are seen", func() bool {
+		found, err := users(envs, held)
+		for _, id := range want {
+			if p, ok := found[id]; !ok || lookAt(p) != living {
+				return false
+			}
+		}
+		_, other := found["uv-not"]
+		return err == nil && !other
+	})
+}
+
+func TestWhatMayNotBeLookedAtUsesTheEnvironmentOfItsGroup(t *testing.T) {
+	owner := Owner{PID: 40, Group: 41, Namespace: namespace()}
+	far := owner
+	far.Namespace = "another"
+	s := search{"/state/envs", map[string]Owner{"uv-ours": owner, "uv-far": far, "uv-none": {}}}
+	for name, c := range map[string]struct {
+		p      stat
+		closed bool
+		want   int
+	}{
+		"of its group":               {stat{group: 41, session: 1}, true, 1},
+		"of a session that it led":   {stat{group: 7, session: 40}, true, 1},
+		"of another group":           {stat{group: 7, session: 1}, true, 0},
+		"of no group":                {stat{}, true, 0},
+		"of its group, and readable": {stat{group: 41, session: 40}, false, 0},
+	} {
+		if ids := s.uses(c.p, traces{closed: c.closed}); len(ids) != c.want || c.want == 1 && ids[0] != "uv-ours" {
+			t.Errorf("%s: %v", name, ids)
+		}
+	}
+}

@@ -83,6 +83,16 @@ func newClient(nc net.Conn, path string, opts ClientOptions) *Client {
 	return c
 }
 
+// Peer is the process that opened the socket: the daemon, or a service manager. Its PID is 0 where it is in a PID namespace that is
+// not seen from here; the number that daemon.info tells then means nothing here.
+func (c *Client) Peer() (Peer, error) {
+	known, ok := c.stream.nc.(systemConn)
+	if !ok {
+		return Peer{}, errors.ErrUnsupported
+	}
+	return PeerOf(known)
+}
+
 // Call asks for method and stores the answer in result, a pointer, or nil where the answer does not matter.
 // When ctx ends first, the daemon is told ($/cancelRequest) and the connection is closed, so that no late answer is taken for another one.
 func (c *Client) Call(ctx context.Context, method string, params, result any) error {

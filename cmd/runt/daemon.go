@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"time"
 
@@ -95,6 +96,7 @@ func (daemonStopCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
+	pid := pidOf(c, info)
 	raw, err := a.shutdown(c, info)
 	if err != nil {
 		return err
@@ -102,11 +104,26 @@ func (daemonStopCmd) Run(a *app) error {
 	if info.StartedBy == rpc.StartedByService {
 		a.hint("its service manager may start it again, and cannot be reached from here; in a session of your own: runt service stop")
 	}
-	return answer(a, raw, func(rpc.None) { fmt.Fprintf(a.stdout, "stopped: pid %d\n", info.PID) })
+	return answer(a, raw, func(rpc.None) { fmt.Fprintf(a.stdout, "stopped: pid %s\n", pid) })
+}
+
+// pidOf is the daemon's number for people, and whether it is one of another PID namespace.
+func pidOf(c *rpc.Client, info rpc.Info) string {
+	pid := strconv.Itoa(info.PID)
+	peer, err := c.Peer()
+	switch {
+	case err != nil || peer.PID == info.PID:
+	case peer.PID == 0:
+		pid += " in another PID namespace"
+	case info.StartedBy != rpc.StartedByService: // whose manager has opened the socket
+		pid += fmt.Sprintf(" in its PID namespace, %d in this one", peer.PID)
+	}
+	return pid
 }
 
 // shutdown ends a daemon and waits until it is gone. It closes c.
 func (a *app) shutdown(c *rpc.Client, info rpc.Info) (json.RawMessage, error) {
+	pid := pidOf(c, info)
 	raw, err := a.call(c, rpc.MethodShutdown, rpc.None{}, 0)
 	c.Close()
 	if err != nil && rpc.KindOf(err) != rpc.KindShuttingDown {
@@ -123,7 +140,7 @@ func (a *app) shutdown(c *rpc.Client, info rpc.Info) (json.RawMessage, error) {
 			break
 		}
 		if time.Now().After(deadline) {
-			return nil, failed("the daemon (pid %d) still runs %s after it was asked to stop", info.PID, stopTime).
+			return nil, failed("the daemon (pid %s) still runs %s after it was asked to stop", pid, stopTime).
 				withHint("see what it does with: runt daemon logs")
 		}
 		select {

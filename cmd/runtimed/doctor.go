@@ -133,6 +133,7 @@ var looks = []struct {
 	{"links", (*exam).lookLinks},
 	{"strays", (*exam).lookStrays},
 	{"leftovers", (*exam).lookLeftovers},
+	{"processes", (*exam).lookProcesses},
 	{"clock", (*exam).lookClock},
 }
 

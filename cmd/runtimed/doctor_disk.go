@@ -147,6 +147,21 @@ func some(list []string) string {
 	return strings.Join(list, ", ")
 }
 
+func (x *exam) lookProcesses() finding {
+	why := pool.Blind()
+	switch {
+	case why != "":
+		return problem("%s, so nothing can be leased, and no environment that was used is removed", why).next(pool.BlindHint)
+	case x.met.far:
+		return warning("the daemon runs in another PID namespace, so nothing can be leased from here").
+			next("run a daemon here too, with a state directory and a socket (RUNTIMED_SOCKET) of its own")
+	case pool.Hides():
+		return warning("/proc hides the processes of others (hidepid), and one of theirs that runs from an environment is not always seen").
+			next("nothing to do, unless others run programs from your environments: then mount /proc with hidepid=0")
+	}
+	return fine("they can be seen")
+}
+
 const (
 	firstYear = 2024      // before it there was none of this
 	clockSlop = time.Hour // between machines that share a folder

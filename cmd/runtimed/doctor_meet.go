@@ -25,6 +25,7 @@ type meeting struct {
 	who  string     // one of the constants below
 	err  *rpc.Error // why it is not trusted
 	info *rpc.Info  // of the daemon
+	far  bool       // it is in another PID namespace, so that its pid means nothing here
 }
 
 const (
@@ -61,7 +62,7 @@ func (x *exam) gather() {
 	}
 	if info := x.met.info; info != nil {
 		x.at.state = info.StateDir
-		if environ := pool.EnvironOf(info.PID); environ != nil {
+		if environ := pool.EnvironOf(info.PID); environ != nil && !x.met.far {
 			x.environ = environ
 		}
 		env := func(name string) string { return valueOf(x.environ, name) }
@@ -124,10 +125,10 @@ func (x *exam) meet(path string, listening bool) meeting {
 	ctx, cancel := context.WithTimeout(x.ctx, greetTime)
 	defer cancel()
 	for tries := 1; ; tries++ {
-		info, err := greet(ctx, path)
+		info, far, err := greet(ctx, path)
 		switch kind := rpc.KindOf(err); {
 		case err == nil && info.Name == rpc.Name:
-			return meeting{who: meetDaemon, info: &info}
+			return meeting{who: meetDaemon, info: &info, far: far}
 		case kind == rpc.KindTimeout:
 			return meeting{who: meetMute}
 		case kind == rpc.KindUnreachable:
@@ -145,14 +146,16 @@ func (x *exam) meet(path string, listening bool) meeting {
 	}
 }
 
-func greet(ctx context.Context, path string) (info rpc.Info, err error) {
+func greet(ctx context.Context, path string) (info rpc.Info, far bool, err error) {
 	c, err := rpc.Dial(ctx, path, rpc.ClientOptions{})
 	if err != nil {
-		return info, err
+		return info, false, err
 	}
 	defer c.Close()
+	peer, unknown := c.Peer()
 	err = c.Call(ctx, rpc.MethodInfo, rpc.InfoParams{Client: &rpc.ClientInfo{Name: "doctor", Version: rpc.Version()}}, &info)
-	return info, err
+	far = unknown == nil && peer.PID != info.PID && (peer.PID == 0 || info.StartedBy != rpc.StartedByService)
+	return info, far, err
 }
 
 // whyUnreachable tells a socket without a listener from one that is not ours to use.

@@ -143,8 +143,9 @@ func (x *exam) findLock() lockFound {
 	switch f := problem("%s is held, and by whom is not known", path).next("who has it open: fuser " + path); {
 	case pid == 0:
 		return lockFound{f, true}
-	case !isAlive(pid):
-		f.Message = fmt.Sprintf("%s is held; the daemon that it names (pid %d) is gone, and something that it started may hold it", path, pid)
+	case !pool.HoldsLock(pid, path):
+		f.Message = fmt.Sprintf("%s is held; the daemon that it names (pid %d) is gone, and something that it started may hold it, "+
+			"or a daemon in another PID namespace", path, pid)
 		return lockFound{f, true}
 	case socket != "" && socket != x.at.socket:
 		return lockFound{problem("a daemon (pid %d) holds %s, and listens on %s", pid, path, socket).
