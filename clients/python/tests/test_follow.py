@@ -19,13 +19,13 @@ STOPPING = {"code": -32005, "message": "the daemon is stopping", "data": {"kind"
 
 
 def sync(path: str, **named: Any) -> str:
-    with Client(path) as c:
+    with Client(path, timeout=1) as c:
         return c.acquire(**named).id
 
 
 def in_asyncio(path: str, **named: Any) -> str:
     async def main() -> str:
-        async with AsyncClient(path) as c:
+        async with AsyncClient(path, timeout=1) as c:
             return (await c.acquire(**named)).id
 
     return asyncio.run(main())
@@ -157,7 +157,7 @@ def test_following_ends_with_the_time_that_the_call_has(fake: FakeDaemon, acquir
     with pytest.raises(ConnectError) as caught:
         acquire(fake.path, wait=0)
     assert caught.value.kind in ("unreachable", "closed")
-    assert 2.5 < time.monotonic() - start < 20
+    assert 0.5 < time.monotonic() - start < 20
 
 
 def test_closing_the_client_ends_the_following(fake: FakeDaemon) -> None:
@@ -197,7 +197,7 @@ def test_an_acquire_starts_the_next_daemon_where_that_is_allowed(
     runt.chmod(0o755)
     fake.hook = lambda peer, request: request["method"] == "pool.acquire"
     monkeypatch.setenv("RUNTIMED_NO_START", "")
-    with Client(fake.path, autostart=allowed, runt=runt) as c, ThreadPoolExecutor(1) as threads:
+    with Client(fake.path, timeout=1, autostart=allowed, runt=runt) as c, ThreadPoolExecutor(1) as threads:
         waiting = threads.submit(c.acquire, wait=0)
         wait_until(lambda: "pool.acquire" in fake.methods())
         gone(fake)
