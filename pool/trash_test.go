@@ -79,7 +79,7 @@ func undeletable(t *testing.T, path string) {
 func TestDebrisThatCannotBeDeletedIsSaidOnceAndKeepsNothingElse(t *testing.T) {
 	inBubble(t, sized(1), func(w *world) {
 		w.settled()
-		undeletable(t, filepath.Join(w.store.trash(), "uv-aaaaaaaa", "bin"))
+		undeletable(w.T, filepath.Join(w.store.trash(), "uv-aaaaaaaa", "bin"))
 		tree(t, filepath.Join(w.store.trash(), "uv-aaaaaaaa", "lib"), 100)
 		tree(t, filepath.Join(w.store.trash(), "uv-bbbbbbbb"), 100)
 		w.crash()
@@ -110,7 +110,7 @@ func TestWhatIsMountedInAnEnvironmentSurvivesItAndTheRestGoesOnceItIsUnmounted(t
 		if err := os.Mkdir(data, 0o700); err != nil {
 			t.Fatal(err)
 		}
-		unmount := bindMount(t, precious, data)
+		unmount := bindMount(w.T, precious, data)
 		w.release(id)
 		w.pass(time.Hour)
 		if got := files(precious); got != before {
@@ -134,7 +134,7 @@ func TestWhatIsMountedInAnEnvironmentSurvivesItAndTheRestGoesOnceItIsUnmounted(t
 
 		// An environment that is itself covered.
 		id = w.settled().get(1).Env.ID
-		unmount = bindMount(t, precious, w.store.env(id))
+		unmount = bindMount(w.T, precious, w.store.env(id))
 		w.release(id)
 		if w.pass(time.Hour); files(precious) != before || len(w.said("an environment cannot be removed")) != 1 {
 			t.Errorf("covered: %d of %d files; the log says %s", files(precious), before, w.said("cannot be removed"))
