@@ -56,6 +56,7 @@ type env struct {
 	finished time.Time // by this daemon; zero where it was found
 	manifest Manifest
 	seen     fileID // of the manifest, when this daemon read or wrote it
+	measured measured
 
 	// while leased
 	handing *waiter // whom it is being handed to; nil once the lease is on disk

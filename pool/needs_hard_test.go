@@ -317,7 +317,7 @@ func TestWhoLooksWhileOneIsExtendedSeesEachOnce(t *testing.T) {
 				list, err := w.List(context.Background(), "", "")
 				seen := map[string]bool{}
 				for _, i := range list {
-					if i.Size() < 0 || seen[i.ID] || err != nil {
+					if i.SizeBytes < 0 || seen[i.ID] || err != nil {
 						t.Errorf("%s is there twice, %v", i.ID, err)
 					}
 					seen[i.ID] = true

@@ -38,13 +38,14 @@ type Manager struct {
 	builders map[string]Builder
 	procs    processes
 
-	ctx    context.Context // of everything in the background; ends at Stop
-	cancel context.CancelFunc
-	work   sync.WaitGroup
-	kick   chan struct{} // the loop looks at once
-	sweep  chan struct{} // the sweeper looks at once
-	trash  chan struct{} // something was thrown away
-	opened chan struct{} // closed when the disk has been read
+	ctx     context.Context // of everything in the background; ends at Stop
+	cancel  context.CancelFunc
+	work    sync.WaitGroup
+	kick    chan struct{} // the loop looks at once
+	sweep   chan struct{} // the sweeper looks at once
+	measure chan struct{} // sizes are measured anew
+	trash   chan struct{} // something was thrown away
+	opened  chan struct{} // closed when the disk has been read
 
 	pulse time.Duration // the loop calls beat at least this often; both are set before Start
 	beat  func()
@@ -88,7 +89,7 @@ func New(cfg Config, builders map[string]Builder, log *zap.Logger) (*Manager, er
 	}
 	m := &Manager{
 		log: log, store: st, builders: builders, procs: thisMachine,
-		kick: make(chan struct{}, 1), sweep: make(chan struct{}, 1), trash: make(chan struct{}, 1), opened: make(chan struct{}),
+		kick: make(chan struct{}, 1), sweep: make(chan struct{}, 1), measure: make(chan struct{}, 1), trash: make(chan struct{}, 1), opened: make(chan struct{}),
 		pools: map[string]*pool{}, envs: map[string]*env{}, change: make(chan struct{}),
 	}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
@@ -101,7 +102,7 @@ func (m *Manager) Dir() string { return m.store.dir }
 
 // Start begins to read the disk and to fill the pools, in the background. The caller holds the lock on the state directory.
 func (m *Manager) Start() {
-	for _, f := range []func(){m.loop, m.sweeper, m.emptyTrash} {
+	for _, f := range []func(){m.loop, m.sweeper, m.emptyTrash, m.measurer} {
 		m.work.Go(f)
 	}
 }

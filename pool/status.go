@@ -43,7 +43,7 @@ type Info struct {
 	Path  string
 	State State
 	Lease *Lease // nil unless leased
-	Alive bool   // the owner of the lease is not known to have ended, or a process uses the environment; told by List alone
+	Alive bool   // the owner of the lease is not known to have ended, or a process used it when the sweeper last looked; told by List alone
 	Where string // where that owner is, if it cannot be seen from here: "in another PID namespace"; told by List alone
 }
 
@@ -55,6 +55,7 @@ func (e *env) info() Info {
 		n.Packages = redact.Texts(n.Packages)
 		i.Needs = &n
 	}
+	i.SizeBytes = e.size()
 	i.ID, i.Pool, i.Kind = e.id, homeOf(e.pool), e.spec.Kind // a build has no manifest yet
 	return i
 }
@@ -131,40 +132,49 @@ func (m *Manager) statusOf(p *pool) Status {
 	return s
 }
 
-// List returns the environments of a pool (or of all) in a state (or in any), by pool and age.
+// List returns the environments of a pool (or of all) in a state (or in any), by pool and age. It tells sizes and processes as they
+// were found last, and has them looked at again where that may be out of date.
 func (m *Manager) List(ctx context.Context, pool string, state State) ([]Info, error) {
 	defer endOnPanic()
 	if err := m.wait(ctx); err != nil {
 		return nil, err
 	}
+	m.measureOlder(sizeFresh)
 	list, known := m.infos(pool, state)
 	if !known {
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		return nil, m.unknown(pool)
 	}
-	orphaned := map[string]Owner{}
 	for i := range list {
-		if l := list[i].Lease; l != nil {
-			s, where := m.look(l.Owner)
-			if list[i].Alive, list[i].Where = s != gone, where; s == gone {
-				orphaned[list[i].ID] = l.Owner
-			}
+		l := list[i].Lease
+		if l == nil {
+			continue
 		}
-	}
-	if len(orphaned) == 0 {
-		return list, nil
-	}
-	inUse, err := m.procs.users(m.store.envs(), orphaned)
-	for i := range list {
-		_, used := inUse[list[i].ID]
-		_, asked := orphaned[list[i].ID]
-		list[i].Alive = list[i].Alive || used || asked && err != nil
+		s, where := m.look(l.Owner)
+		list[i].Where = where
+		switch {
+		case s != gone:
+			list[i].Alive = true
+		case list[i].Alive:
+			m.sweepSoon()
+		}
 	}
 	return list, nil
 }
 
-// infos is the list without a look at processes; known is false where the pool neither is configured nor has environments.
+// Leased is how many environments are leased.
+func (m *Manager) Leased(ctx context.Context) (int, error) {
+	defer endOnPanic()
+	if err := m.wait(ctx); err != nil {
+		return 0, err
+	}
+	list, _ := m.infos("", Leased)
+	return len(list), nil
+}
+
+// infos is the list, in which a lease is alive unless the sweeper found nobody; known is false where the pool neither is configured nor
+// has environments.
 func (m *Manager) infos(pool string, state State) (list []Info, known bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -174,21 +184,15 @@ func (m *Manager) infos(pool string, state State) (list []Info, known bool) {
 		home := homeOf(e.pool)
 		known = known || home == pool // a pool that is no longer configured may still have leases
 		if (pool == "" || home == pool) && (state == "" || e.state == state) {
-			list = append(list, e.info())
+			i := e.info()
+			i.Alive = e.lease != nil && e.orphan != e.lease
+			list = append(list, i)
 		}
 	}
 	slices.SortFunc(list, func(a, b Info) int {
 		return cmp.Or(strings.Compare(a.Pool, b.Pool), a.CreatedAt.Compare(b.CreatedAt), strings.Compare(a.ID, b.ID))
 	})
 	return list, known
-}
-
-// Size is what the environment takes on disk now, in bytes.
-func (i Info) Size() int64 {
-	if i.State == Ready {
-		return i.SizeBytes
-	}
-	return diskSize(i.Path)
 }
 
 // Watch returns the pools as they are now, and calls changed with each pool that is another than last told, at most every

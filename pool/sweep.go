@@ -25,6 +25,7 @@ func (m *Manager) sweeper() {
 	}
 	for {
 		var again <-chan time.Time
+		m.measureOlder(sizeEvery)
 		if more, due := m.sweepOnce(); more {
 			again = time.After(min(lookEvery, due))
 		}

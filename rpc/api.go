@@ -280,7 +280,7 @@ type EnvListResult struct {
 // EnvListed is an environment in env.list.
 type EnvListed struct {
 	Env
-	SizeBytes int64  `json:"size_bytes"` // as on disk; a file with several hard links counts once
+	SizeBytes *int64 `json:"size_bytes"` // as it was measured last; a file with several hard links counts once; null where it is not known
 	Lease     *Lease `json:"lease"`      // null unless leased
 }
 

@@ -66,7 +66,10 @@ func writeEnvs(w io.Writer, envs []rpc.EnvListed, now time.Time) {
 	for _, e := range envs {
 		cells := []string{e.ID, e.Pool, e.State, orDash(e.PythonVersion), "-", "-", leaseText(e.Lease)}
 		if e.State != rpc.EnvWarming { // neither is known before it is built
-			cells[4], cells[5] = sizeText(e.SizeBytes), age(now.Sub(e.CreatedAt))
+			cells[5] = age(now.Sub(e.CreatedAt))
+			if e.SizeBytes != nil && *e.SizeBytes > 0 {
+				cells[4] = sizeText(*e.SizeBytes)
+			}
 		}
 		for i := range cells {
 			cells[i] = redact.Printable(cells[i])

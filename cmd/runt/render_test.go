@@ -68,11 +68,12 @@ data environments (uv):
 func TestEnvTable(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	env := rpc.Env{ID: "uv-00000001", Pool: "uv", PythonVersion: "3.12.1", State: rpc.EnvLeased, CreatedAt: now.Add(-90 * time.Minute)}
+	size := func(n int64) *int64 { return &n }
 	var b strings.Builder
 	writeEnvs(&b, []rpc.EnvListed{
-		{Env: env, SizeBytes: 84 << 20, Lease: &rpc.Lease{OwnerPID: 12, Alive: true, Label: "a note"}},
-		{Env: rpc.Env{ID: "data-00000002", Pool: "data", State: rpc.EnvWarming, CreatedAt: now}, SizeBytes: 17},
-		{Env: env, SizeBytes: 5 << 40, Lease: &rpc.Lease{OwnerPID: 13}},
+		{Env: env, SizeBytes: size(84 << 20), Lease: &rpc.Lease{OwnerPID: 12, Alive: true, Label: "a note"}},
+		{Env: rpc.Env{ID: "data-00000002", Pool: "data", State: rpc.EnvWarming, CreatedAt: now}, SizeBytes: size(17)},
+		{Env: env, SizeBytes: size(5 << 40), Lease: &rpc.Lease{OwnerPID: 13}},
 	}, now)
 	want := `
 ID             POOL  STATE    PYTHON  SIZE      AGE  LEASED TO

@@ -9,7 +9,6 @@ import (
 
 	"go.uber.org/zap"
 
-	"runtimed/pool"
 	"runtimed/rpc"
 )
 
@@ -29,8 +28,8 @@ func (e *endpoint) endWhenIdle() {
 		if last := e.called.Load(); last != nil && last.After(needed) {
 			needed = *last
 		}
-		leased, err := e.pools.List(context.Background(), "", pool.Leased)
-		if err != nil || len(leased) > 0 || e.server.Connections() > 0 || idle == 0 {
+		leased, err := e.pools.Leased(context.Background())
+		if err != nil || leased > 0 || e.server.Connections() > 0 || idle == 0 {
 			needed = time.Now()
 			continue
 		}

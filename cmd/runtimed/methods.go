@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"maps"
 	"sync"
 	"time"
 
@@ -21,7 +20,6 @@ type methods struct {
 	pools    *pools
 	reloader *reloader
 	watches  watches
-	sizes    sizes
 }
 
 // table is every method there is, but rpc.discover, which the server makes of it.
@@ -188,59 +186,17 @@ func (m *methods) gc(ctx context.Context, p rpc.GCParams) (rpc.GCResult, error) 
 func (m *methods) list(ctx context.Context, p rpc.EnvListParams) (rpc.EnvListResult, error) {
 	infos, err := m.pools.List(ctx, value(p.Pool), pool.State(value(p.State)))
 	result := rpc.EnvListResult{Envs: []rpc.EnvListed{}}
-	sizes := m.sizes.of(infos)
-	for i, info := range infos {
-		listed := rpc.EnvListed{Env: envOf(info), SizeBytes: sizes[i]}
+	for _, info := range infos {
+		listed := rpc.EnvListed{Env: envOf(info)}
+		if info.SizeBytes > 0 {
+			listed.SizeBytes = &info.SizeBytes
+		}
 		if l := info.Lease; l != nil {
 			listed.Lease = &rpc.Lease{OwnerPID: l.Owner.PID, Alive: info.Alive, Where: info.Where, Label: l.Label, Session: l.Session, Since: l.LeasedAt.UTC()}
 		}
 		result.Envs = append(result.Envs, listed)
 	}
 	return result, wireError(err)
-}
-
-const (
-	lookTime  = time.Second      // for one list; what is not reached by then has the size it was built with
-	sizeFresh = 10 * time.Second // what was measured is not measured again
-)
-
-// sizes remembers what environments take on disk: thousands of files are looked at for each, and many may ask at once.
-type sizes struct {
-	mu    sync.Mutex
-	known map[string]measured
-}
-
-type measured struct {
-	bytes int64
-	at    time.Time
-}
-
-// of is the size of each environment, in bytes.
-func (s *sizes) of(infos []pool.Info) []int64 {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	began := time.Now()
-	maps.DeleteFunc(s.known, func(_ string, m measured) bool { return began.Sub(m.at) > sizeFresh })
-	if s.known == nil {
-		s.known = map[string]measured{}
-	}
-	list := make([]int64, len(infos))
-	for i, info := range infos {
-		if info.State == pool.Ready {
-			list[i] = info.SizeBytes
-			continue
-		}
-		size, ok := s.known[info.ID]
-		if !ok {
-			size = measured{info.SizeBytes, time.Now()}
-			if size.at.Sub(began) < lookTime {
-				size.bytes = info.Size()
-				s.known[info.ID] = size
-			}
-		}
-		list[i] = size.bytes
-	}
-	return list
 }
 
 // watchInterval is the shortest time between two notifications about one pool.

@@ -1,0 +1,74 @@
+package pool
+
+import "time"
+
+const (
+	sizeFresh = 10 * time.Second // what was measured is not measured again, however often somebody asks
+	sizeEvery = 5 * time.Minute  // what is leased is measured again, since who has it may install more
+)
+
+// measured is what an environment takes on disk, in bytes. Zero is not known: as long as it was not measured, its manifest tells.
+type measured struct {
+	bytes int64
+	at    time.Time
+}
+
+// size is what is known of what e takes on disk, in bytes; 0 where nothing is. Callers hold mu.
+func (e *env) size() int64 {
+	switch {
+	case e.state == Warming && !e.recheck:
+		return 0
+	case !e.measured.at.IsZero():
+		return e.measured.bytes
+	}
+	return e.manifest.SizeBytes
+}
+
+// olderThan says whether the size of e may be another by now: it is leased, and was last known longer ago. Callers hold mu.
+func (e *env) olderThan(age time.Duration, now time.Time) bool {
+	return e.state == Leased && now.Sub(e.since) > age && now.Sub(e.measured.at) > age
+}
+
+// measureOlder has what was leased measured again, if any of it was not for so long.
+func (m *Manager) measureOlder(age time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := time.Now()
+	for _, e := range m.envs {
+		if e.olderThan(age, now) {
+			wake(m.measure)
+			return
+		}
+	}
+}
+
+// measurer measures environments when it is woken. Thousands of files are looked at for each, so nobody waits for it.
+func (m *Manager) measurer() {
+	for {
+		select {
+		case <-m.ctx.Done():
+			return
+		case <-m.measure:
+		}
+		now := time.Now()
+		m.mu.Lock()
+		var list []*env
+		for _, e := range m.envs {
+			if e.olderThan(sizeFresh, now) {
+				list = append(list, e)
+			}
+		}
+		m.mu.Unlock()
+		for _, e := range list {
+			if m.ctx.Err() != nil {
+				return
+			}
+			size := diskSize(e.dir)
+			m.mu.Lock()
+			if e.state == Leased { // else its folder may have gone while it was looked at
+				e.measured = measured{size, time.Now()}
+			}
+			m.mu.Unlock()
+		}
+	}
+}
