@@ -92,6 +92,22 @@ const repeated = [
 const pauseMs = 200; // a daemon that ends has its last words to write
 const mostHasty = 5; // times in a row that one may hang up at once
 
+/** Waits for it, or until the signal aborts: then it goes on by itself. */
+async function unlessAborted(doing: Promise<void>, signal: AbortSignal | undefined): Promise<void> {
+  let abort = () => {};
+  const aborted = new Promise<void>((resolve) => {
+    abort = resolve;
+  });
+  signal?.addEventListener("abort", abort);
+  try {
+    await Promise.race([doing, aborted]);
+    signal?.throwIfAborted();
+  } finally {
+    signal?.removeEventListener("abort", abort);
+    doing.catch(() => {}); // nobody else hears of it
+  }
+}
+
 type Leased = string | { id: string };
 
 const idOf = (env: Leased) => (typeof env === "string" ? env : env.id);
@@ -295,7 +311,8 @@ export class Client {
           kind === "closed" || kind === "shutting_down" || (kind === "unreachable" && lost && this.#met);
         if (!follows || !again || this.#closed || hasty > mostHasty || passed() + pauseMs > lastMs)
           throw error;
-        if (kind === "unreachable" && acquires) await this.#start(error as ConnectError);
+        if (kind === "unreachable" && acquires)
+          await unlessAborted(this.#start(error as ConnectError), signal);
         if (!lost || kind === "closed") lost = kind;
       }
       await sleep(pauseMs, undefined, { signal }).catch(() => signal?.throwIfAborted());

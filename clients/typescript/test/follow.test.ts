@@ -105,6 +105,24 @@ for (const autostart of [true, false])
     if (autostart) assert.equal(readFileSync(join(dir.path, "calls"), "utf8"), "daemon start --auto\n");
   });
 
+test("its signal ends an acquire while the next daemon is started", async () => {
+  using dir = new TempDir();
+  const runt = join(dir.path, "runt");
+  writeFileSync(runt, `#!/bin/sh\ntouch ${dir.path}/started\nsleep 5\ntouch ${dir.path}/ended\n`, { mode: 0o755 });
+  await using daemon = await FakeDaemon.start((message, peer) => {
+    if (message.method === "daemon.info") peer.result(message, info);
+  });
+  await using client = await Client.connect({ socket: daemon.path, autostart: true, runt });
+  const control = new AbortController();
+  const acquiring = failure(client.acquire({ signal: control.signal }));
+  await until(() => daemon.calls("pool.acquire").length === 1);
+  await daemon.stop();
+  await until(() => existsSync(join(dir.path, "started")));
+  control.abort(new Error("enough"));
+  assert.equal(((await acquiring) as Error).message, "enough");
+  assert.equal(existsSync(join(dir.path, "ended")), false);
+});
+
 test("a real acquire waits on through a kill and a stop of its daemon", async () => {
   await using daemon = waiting();
   await daemon.start();
