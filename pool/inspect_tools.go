@@ -41,6 +41,7 @@ func (i *Inspector) Close() error { return removeFolder(i.tmp) }
 type FoundUV struct {
 	Tool
 	FetchWith string // it is not there yet: the next build fetches it with this Python
+	Fetcher   string // the version of that Python
 }
 
 // UV finds uv as a build would. The error is a *BuildError where there is none and none can be fetched.
@@ -65,18 +66,58 @@ func (i *Inspector) UV(ctx context.Context) (FoundUV, error) {
 	var last *BuildError
 	var tried []string
 	for _, python := range machinePythons(append(filepath.SplitList(lookup(i.uv.environ, "PATH")), i.uv.elsewhere...)) {
-		const hasPip = "import importlib.util as u, sys; sys.exit(not (u.find_spec('ensurepip') or u.find_spec('pip')))"
-		_, err := i.uv.python(ctx, "", i.uv.cfg, python, "-I", "-c", hasPip)
+		const hasPip = "import importlib.util as u, platform, sys; print(platform.python_version()); " +
+			"sys.exit(not (u.find_spec('venv') and u.find_spec('ensurepip') or u.find_spec('pip')))"
+		done, err := i.uv.python(ctx, "", i.uv.cfg, python, "-I", "-c", hasPip)
 		if ctx.Err() != nil {
 			return FoundUV{}, ctx.Err()
 		}
 		if err == nil {
-			return FoundUV{Tool: Tool{Name: "uv", Version: uvVersion()}, FetchWith: python}, nil
+			return FoundUV{Tool: Tool{Name: "uv", Version: uvVersion()}, FetchWith: python, Fetcher: strings.TrimSpace(string(done.stdout))}, nil
 		}
 		tried = append(tried, python)
 		last = &BuildError{Cause: CauseToolMissing, Message: python + " has no pip"}
 	}
 	return FoundUV{}, notFetched(tried, last)
+}
+
+// fetchProbe has the pip that would fetch uv ask its index for it: that of the Python itself, or the one that a venv would get.
+const fetchProbe = `
+import importlib.util, runpy, sys
+if importlib.util.find_spec("ensurepip") and importlib.util.find_spec("venv") or not importlib.util.find_spec("pip"):
+    import ensurepip, os
+    dirs = [os.path.join(os.path.dirname(ensurepip.__file__), "_bundled"), getattr(ensurepip, "_WHEEL_PKG_DIR", None)]
+    for wheel in [os.path.join(d, f) for d in dirs if d and os.path.isdir(d) for f in os.listdir(d) if f.startswith("pip-")]:
+        sys.path.insert(0, wheel)
+sys.argv = ["pip"] + sys.argv[1:]
+runpy.run_module("pip", run_name="__main__", alter_sys=True)
+`
+
+// ErrNotAsked says that a tool is too old for the question.
+var ErrNotAsked = errors.New("it is too old to be asked")
+
+// FetchIndex has pip ask for uv as the build will that fetches it, with its own rules for where. It returns nil, ErrNotAsked, a
+// *BuildError, or the error of ctx where there was no answer in time.
+func (i *Inspector) FetchIndex(ctx context.Context, python string) error {
+	done, err := i.uv.python(ctx, "", i.uv.cfg, python, "-c", fetchProbe, "index", "versions", "uv", "--pre", "--only-binary", ":all:",
+		"--disable-pip-version-check", "--no-input", "--retries", "0", "--timeout", "2", "--no-cache-dir")
+	said := string(done.stdout)
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case err != nil && strings.Contains(done.output, "unknown command"):
+		return ErrNotAsked
+	case err != nil:
+		return pipError(python, done.output, err)
+	}
+	_, versions, _ := strings.Cut(said, "Available versions:")
+	if versions, _, _ = strings.Cut(versions, "\n"); !slices.Contains(strings.Split(strings.ReplaceAll(versions, " ", ""), ","), uvVersion()) {
+		return &BuildError{
+			Cause: CausePackageNotFound, Message: "the package index has no uv " + uvVersion() + " for this machine",
+			Hint: "install uv (https://docs.astral.sh/uv), or name an index that has it as uv.index_url", Output: done.output,
+		}
+	}
+	return nil
 }
 
 // FoundPython is what a pool's python would be.

@@ -186,6 +186,9 @@ func notFetched(tried []string, last *BuildError) *BuildError {
 	if last != nil {
 		b.Message = fmt.Sprintf("uv is not on this machine, and could not be fetched with %s: %s", strings.Join(tried, ", "), last.Message)
 		b.Output = last.Output
+		if last.Cause != CauseToolMissing && last.Hint != "" { // the Python was not what lacked
+			b.Hint = last.Hint + "; or install uv (https://docs.astral.sh/uv), or name one as uv.path in the configuration"
+		}
 	}
 	return b
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -60,12 +59,15 @@ func byWay(to string) string {
 }
 
 func (x *exam) lookIndex() finding {
-	if len(x.poolsOn(config.KindUV)) == 0 {
-		return fine("not needed: no uv pool is on")
+	if !x.needUV() {
+		return fine("not needed: no pool that is on installs from it")
 	}
 	uv, err := x.uv()
-	if err != nil || !answers(uv) {
-		return fine("not tested without uv, which asks it")
+	if err != nil || uv.FetchWith == "" && !answers(uv) {
+		return warning("not tested without uv, which asks it").next("see what is said of uv")
+	}
+	if uv.FetchWith != "" {
+		return x.lookFetch(uv)
 	}
 	index := cmp.Or(x.cfg.UV.IndexURL, valueOf(x.environ, "UV_DEFAULT_INDEX"))
 	name := cmp.Or(index, "uv's own index") + byWay(index)
@@ -117,20 +119,28 @@ func severity(f finding) string {
 	return map[string]string{rpc.CheckOK: "0", rpc.CheckWarning: "1", rpc.CheckProblem: "2"}[f.Status]
 }
 
+// usualChannels is where conda tools look for a channel that has a name only, unless they are told otherwise.
+const usualChannels = ""
+
 // askChannel asks for what every channel has. Where a channel is that has a name only, its tool alone knows.
 func (x *exam) askChannel(channel string) finding {
 	at := channel
 	if !strings.Contains(channel, "://") {
 		if x.noTools != nil {
-			return fine("%s: not tested here", channel)
+			return warning("%s: not tested here: %v", channel, x.noTools)
 		}
 		conda, err := x.conda()
 		known := false
-		if err == nil && conda.Name == pool.ProviderRattler {
+		if err == nil && conda.Name == pool.ProviderRattler && !conda.missing {
 			at, known = x.tools.ChannelURL(x.ctx, channel)
 		}
 		if !known {
-			return fine("%s: not tested here, since only the conda tool knows where that is", channel)
+			f := x.askChannel(usualChannels + channel) // the tool may know another place by that name
+			f.Message = strings.TrimPrefix(f.Message, usualChannels)
+			if f.Status == rpc.CheckProblem && !(err == nil && conda.missing) {
+				f.Status = rpc.CheckWarning
+			}
+			return f
 		}
 	}
 	if u, err := url.Parse(at); err == nil && u.Scheme == "file" {
@@ -159,25 +169,6 @@ func (x *exam) askChannel(channel string) finding {
 		return problem("%s answers with the status %d", name, status).next("correct channels of the pool in the configuration")
 	}
 	return fine("%s answers", name)
-}
-
-// head asks without taking the answer's body, which may be large.
-func head(ctx context.Context, url string) (status int, err error) {
-	for _, method := range []string{http.MethodHead, http.MethodGet} {
-		req, err := http.NewRequestWithContext(ctx, method, url, nil)
-		if err != nil {
-			return 0, err
-		}
-		resp, err := http.DefaultClient.Do(req)
-		if err != nil {
-			return 0, err
-		}
-		_ = resp.Body.Close()
-		if status = resp.StatusCode; status != http.StatusMethodNotAllowed && status != http.StatusNotImplemented {
-			break
-		}
-	}
-	return status, nil
 }
 
 // unwrapURL is an error without the URL before it, which has been told.

@@ -6,7 +6,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -78,6 +82,18 @@ type sick struct {
 }
 
 // diagnosed fails unless exactly these things are found wrong.
+// withoutUV leaves a Python on PATH that can fetch uv, and no uv.
+func (h *house) withoutUV() {
+	h.t.Helper()
+	if found, err := filepath.Glob("/usr/*/bin/uv"); err == nil && len(found) > 0 || isThere("/usr/bin/uv") || isThere("/opt/homebrew/bin/uv") {
+		h.t.Skip("there is a uv where installers put it")
+	}
+	h.setenv("PATH", "/usr/bin:/bin")
+	for _, name := range []string{"PIP_INDEX_URL", "PIP_CERT", "PIP_CONFIG_FILE", "PIP_EXTRA_INDEX_URL", "UV_DEFAULT_INDEX", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"} {
+		h.setenv(name, "")
+	}
+}
+
 func (h *house) diagnosed(found map[string]finding, wants ...sick) {
 	h.t.Helper()
 	for _, want := range wants {
@@ -184,11 +200,17 @@ func TestTheDoctorNamesEachBreak(t *testing.T) {
 		},
 		"a uv that is not there": {
 			func(h *house) { h.configure("[uv]\npath = \"/nowhere/uv\"\n" + quickly + "1\n") },
-			[]sick{{"uv", rpc.CheckProblem, []string{"uv.path names /nowhere/uv, which is no program"}}},
+			[]sick{
+				{"uv", rpc.CheckProblem, []string{"uv.path names /nowhere/uv, which is no program"}},
+				{"python", rpc.CheckWarning, []string{"not known without uv"}}, {"index", rpc.CheckWarning, []string{"not tested without uv"}},
+			},
 		},
 		"a uv that is none": {
 			func(h *house) { h.configure("[uv]\npath = \"/bin/sh\"\n" + quickly + "1\n") },
-			[]sick{{"uv", rpc.CheckProblem, []string{"/bin/sh does not tell its version: it is not uv"}}},
+			[]sick{
+				{"uv", rpc.CheckProblem, []string{"/bin/sh does not tell its version: it is not uv"}},
+				{"python", rpc.CheckWarning, []string{"not known without uv"}}, {"index", rpc.CheckWarning, []string{"not tested without uv"}},
+			},
 		},
 		"a Python that is not there": {
 			func(h *house) { h.configure(quickly + "1\npython = \"/nowhere/python\"\n") },
@@ -208,6 +230,37 @@ func TestTheDoctorNamesEachBreak(t *testing.T) {
 				"https://***@index.example/simple, by way of the proxy http://***@proxy.example:8080: the package index cannot be reached",
 				": Connection refused",
 			}}},
+		},
+		"no uv, and an index that nobody serves": {
+			func(h *house) {
+				h.withoutUV()
+				h.setenv("NO_PROXY", "*")
+				h.setenv("PIP_INDEX_URL", "http://me:planted@127.0.0.1:9/simple")
+			},
+			[]sick{{"index", rpc.CheckProblem, []string{"uv cannot be fetched: http://***@127.0.0.1:9/simple cannot be reached", "refused", "check the network", "install uv"}}},
+		},
+		"no uv, and an index in pip's file that lacks it": {
+			func(h *house) {
+				h.withoutUV()
+				h.setenv("NO_PROXY", "*")
+				server := httptest.NewServer(http.NotFoundHandler())
+				h.t.Cleanup(server.Close)
+				_ = os.MkdirAll(filepath.Join(h.home, ".config/pip"), 0o755)
+				write(h, filepath.Join(h.home, ".config/pip/pip.conf"), "[global]\nindex-url = "+server.URL+"/simple\n")
+			},
+			[]sick{{"index", rpc.CheckProblem, []string{"uv cannot be fetched: http://127.0.0.1:", "the status 404 when it is asked for uv"}}},
+		},
+		"no uv, and an index whose certificate is not trusted": {
+			func(h *house) {
+				h.withoutUV()
+				h.setenv("NO_PROXY", "*")
+				server := httptest.NewUnstartedServer(http.NotFoundHandler())
+				server.Config.ErrorLog = log.New(io.Discard, "", 0)
+				server.StartTLS()
+				h.t.Cleanup(server.Close)
+				h.configure("[uv]\nindex_url = \"" + server.URL + "/simple\"\n" + quickly + "1\n")
+			},
+			[]sick{{"index", rpc.CheckProblem, []string{"uv cannot be fetched: the certificate of https://127.0.0.1:", "is not trusted here", "SSL_CERT_FILE"}}},
 		},
 		"a conda that is not there": {
 			func(h *house) {
@@ -251,6 +304,9 @@ func TestTheDoctorNamesEachBreak(t *testing.T) {
 			h := patient(t)
 			c.set(h)
 			found := h.examined(c.want...)
+			if name == "a configuration with a mistake" { // by the defaults conda-forge is asked, which not every machine can reach
+				delete(found, "channels")
+			}
 			h.diagnosed(found, c.want...)
 			for _, f := range found {
 				if strings.Contains(f.Message+f.Hint, "planted") {

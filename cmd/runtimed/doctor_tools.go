@@ -139,8 +139,11 @@ func (x *exam) lookPython() finding {
 		return fine("not needed: no uv pool is on")
 	}
 	uv, err := x.uv()
-	if err != nil || !answers(uv) {
-		return fine("not known without uv, which looks for them")
+	if err != nil || uv.FetchWith == "" && !answers(uv) {
+		return warning("not known without uv, which looks for them").next("see what is said of uv")
+	}
+	if uv.FetchWith != "" {
+		return x.pythonBeforeUV(uv, pools)
 	}
 	wants := make([]string, len(pools))
 	for i, p := range pools {
@@ -170,6 +173,17 @@ func (x *exam) lookPython() finding {
 	}
 	f.Message = strings.Join(lines, "\n")
 	return f
+}
+
+// pythonBeforeUV is what is known of Pythons while uv is not there: of the one that fetches it.
+func (x *exam) pythonBeforeUV(uv pool.FoundUV, pools []config.Pool) finding {
+	for _, p := range pools {
+		if p.Python != "" && !strings.HasPrefix(uv.Fetcher+".", p.Python+".") {
+			return warning("%s: whether there is a Python %s is not known before uv is there, which looks for it", p.Name, p.Python).
+				next("the first build tells; or install uv, and then: runt doctor")
+		}
+	}
+	return fine("Python %s at %s, until uv is there and looks for others", uv.Fetcher, uv.FetchWith)
 }
 
 func (x *exam) lookConda() finding {
