@@ -15,12 +15,12 @@ type envCmd struct {
 }
 
 type envListCmd struct {
-	Pool  *string `placeholder:"NAME" complete:"pools" help:"Of this pool only."`
-	State string  `enum:",warming,ready,leased,removing" default:"" help:"In this state only: warming, ready, leased or removing."`
+	onePool `embed:""`
+	State   string `enum:",warming,ready,leased,removing" default:"" help:"In this state only: warming, ready, leased or removing."`
 }
 
 func (c *envListCmd) Run(a *app) error {
-	params := rpc.EnvListParams{Pool: c.Pool}
+	params := rpc.EnvListParams{Pool: c.params().Pool}
 	if c.State != "" {
 		params.State = &c.State
 	}

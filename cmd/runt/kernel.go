@@ -94,7 +94,7 @@ func (c *kernelCmd) begin(a *app, file string) error {
 		argv = append(argv, c.Args[1:]...)
 	}
 	if err = a.ctx.Err(); err == nil {
-		err = become(r.Env.Python, argv, activated(os.Environ(), r.Env))
+		err = become(r.Env.Python, argv, activated(os.Environ(), r.Env), nil)
 	}
 	a.call(client, rpc.MethodRelease, rpc.EnvParams{Env: r.Env.ID}, 0) // only a failure comes here
 	return failed("%s cannot be run: %v", r.Env.Python, err).withHint("see what the environment has: %s", r.Env.Path)

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"runtimed/internal/pyreq"
 	"runtimed/internal/safefile"
 	"runtimed/rpc"
 )
@@ -56,6 +57,9 @@ func (f *needFlags) addTo(a *app, params *rpc.AcquireParams) error {
 
 // readNeeds reads a file of which the daemon gets the text.
 func (a *app) readNeeds(name string) (string, error) {
+	if what, ok := noRequirements[strings.ToLower(filepath.Ext(name))]; ok {
+		return "", failure{code: exitUsage}.says("--with-requirements: %s is %s, and no requirements file", name, what[0]).withHint("%s", what[1])
+	}
 	from := a.stdin
 	if name != "-" {
 		f, err := openNeeds(name)
@@ -72,7 +76,14 @@ func (a *app) readNeeds(name string) (string, error) {
 	case len(data) > rpc.MaxNeeds:
 		return "", failure{code: exitUsage}.says("--with-requirements: %s is longer than %d KiB", name, rpc.MaxNeeds>>10)
 	}
-	return string(data), nil
+	text, err := pyreq.RequirementsText(data, a.env)
+	if err != nil {
+		if name == "-" {
+			name = "standard input"
+		}
+		return "", notText("--with-requirements: "+name, err)
+	}
+	return text, nil
 }
 
 // splitRequirements parts what commas part, as uv does for its --with: not the extras of one, its versions ("a[b,c]>=1,<2") or what is in quotes.
@@ -151,32 +162,41 @@ func askScript(path string, params *rpc.AcquireParams) error {
 	if err != nil {
 		return failure{code: exitNotExecutable}.says("%v", err)
 	}
-	if block := metadata(string(data)); block != "" {
+	return askMetadata(path, data, params)
+}
+
+// askMetadata adds what the metadata of a script ask for, given its bytes. The daemon need not have the rest.
+func askMetadata(name string, data []byte, params *rpc.AcquireParams) error {
+	block, err := pyreq.ScriptMetadata(data, rpc.MaxNeeds)
+	if err != nil {
+		return notText(name, err)
+	}
+	if block != "" {
 		params.Script = &block
 	}
 	return nil
 }
 
-// metadata is what there is of a script's own metadata (PEP 723), each line where it was, so that errors name the right one; the daemon
-// need not have the rest. A block of them lies within lines of comment.
-func metadata(text string) string {
-	text = strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(strings.TrimPrefix(text, "\ufeff"))
-	lines := strings.Split(text, "\n")
-	for first := 0; first < len(lines); {
-		end := first
-		for end < len(lines) && strings.HasPrefix(lines[end], "#") {
-			end++
-		}
-		if !slices.Contains(lines[first:end], "# /// script") {
-			clear(lines[first:max(end, first+1)])
-		}
-		first = max(end, first+1)
+// notText names the file and the line that cannot be read.
+func notText(name string, err error) *failure {
+	f := failure{code: exitUsage}.says("%s: %v", name, err)
+	var bad *pyreq.TextError
+	if errors.As(err, &bad) {
+		f.hint = bad.Hint
 	}
-	text = strings.TrimRight(strings.Join(lines, "\n"), "\n")
-	if len(text) > rpc.MaxNeeds {
-		text = strings.TrimLeft(text, "\n") // the number of a line is worth less than the block
-	}
-	return text
+	return f
+}
+
+// noRequirements are the endings of files that somebody may take for requirements files.
+var noRequirements = map[string][2]string{
+	".py":    {"a Python script", "runt run SCRIPT has what the script's own metadata ask for"},
+	".ipynb": {"a notebook", "name the packages that it needs with --with"},
+	".toml":  {"a TOML file", "write its dependencies into a requirements file: uv export, or uv pip compile"},
+	".yml":   {"a YAML file", "write its packages into a requirements file, or name them with --with"},
+	".yaml":  {"a YAML file", "write its packages into a requirements file, or name them with --with"},
+	".json":  {"a JSON file", "write its packages into a requirements file, or name them with --with"},
+	".lock":  {"a lock file", "write it as a requirements file: uv export --no-hashes"},
+	".whl":   {"a package", "install it into the environment once you have it"},
 }
 
 // tellAdded says what was installed, to a person who has waited for it.

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"runtimed/internal/pyreq"
 	"runtimed/rpc"
 )
 
@@ -46,8 +47,8 @@ func TestOfAScriptOnlyItsMetadataAreSent(t *testing.T) {
 		"not of the whole line":     {"x = 1 # /// script\n# ///\n", ""},
 		"in a string, as uv has it": {"'''\n" + block + "\n'''\n", "\n" + block},
 	} {
-		if got := metadata(c[0]); got != c[1] {
-			t.Errorf("%s: got %q, want %q", name, got, c[1])
+		if got, err := pyreq.ScriptMetadata([]byte(c[0]), rpc.MaxNeeds); got != c[1] || err != nil {
+			t.Errorf("%s: got %q, want %q, %v", name, got, c[1], err)
 		}
 	}
 }

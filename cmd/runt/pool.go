@@ -19,12 +19,32 @@ type poolCmd struct {
 	Watch   poolWatchCmd   `cmd:"" help:"Print the status again whenever it changes."`
 }
 
+// onePool names a pool, as an argument or as the flag that commands have which take an environment.
+type onePool struct {
+	Name *string `arg:"" optional:"" placeholder:"NAME" complete:"pools" help:"This pool only."`
+	Pool *string `placeholder:"NAME" complete:"pools" help:"The same."`
+}
+
+func (o *onePool) Validate() error {
+	if o.Name != nil && o.Pool != nil && *o.Name != *o.Pool {
+		return fmt.Errorf("two pools are named, %s and %s", *o.Name, *o.Pool)
+	}
+	return nil
+}
+
+func (o *onePool) params() rpc.PoolParams {
+	if o.Name != nil {
+		return rpc.PoolParams{Pool: o.Name}
+	}
+	return rpc.PoolParams{Pool: o.Pool}
+}
+
 type poolStatusCmd struct {
-	Pool *string `placeholder:"NAME" complete:"pools" help:"This pool only."`
+	onePool `embed:""`
 }
 
 func (c *poolStatusCmd) Run(a *app) error {
-	return ask(a, rpc.MethodStatus, rpc.PoolParams{Pool: c.Pool}, func(r rpc.StatusResult) {
+	return ask(a, rpc.MethodStatus, c.params(), func(r rpc.StatusResult) {
 		writeStatus(a.stdout, r.Pools)
 	})
 }
@@ -137,21 +157,38 @@ func (c *poolAcquireCmd) Run(a *app) error {
 }
 
 type poolReleaseCmd struct {
-	ID string `arg:"" complete:"leased" help:"The environment's id, as 'runt env list' shows it."`
+	IDs []string `arg:"" name:"id" complete:"leased" help:"The ids of the environments, as 'runt env list' shows them."`
 }
 
+// Run goes on after one that cannot be released: the others are as much in the way.
 func (c *poolReleaseCmd) Run(a *app) error {
-	return ask(a, rpc.MethodRelease, rpc.EnvParams{Env: c.ID}, func(rpc.None) {
-		fmt.Fprintln(a.stdout, "released", redact.Printable(c.ID))
-	})
+	var first *failure
+	for _, id := range c.IDs {
+		err := ask(a, rpc.MethodRelease, rpc.EnvParams{Env: id}, func(rpc.None) {
+			fmt.Fprintln(a.stdout, "released", redact.Printable(id))
+		})
+		switch {
+		case err == nil:
+		case asFailure(err).code == exitUnreachable:
+			return err
+		case first == nil:
+			first = asFailure(err)
+		default:
+			first.message += "\n" + asFailure(err).message
+		}
+	}
+	if first != nil {
+		return first
+	}
+	return nil
 }
 
 type poolFlushCmd struct {
-	Pool *string `placeholder:"NAME" complete:"pools" help:"This pool only."`
+	onePool `embed:""`
 }
 
 func (c *poolFlushCmd) Run(a *app) error {
-	return ask(a, rpc.MethodFlush, rpc.PoolParams{Pool: c.Pool}, func(r rpc.FlushResult) {
+	return ask(a, rpc.MethodFlush, c.params(), func(r rpc.FlushResult) {
 		fmt.Fprintln(a.stdout, "removed", r.Removed)
 	})
 }

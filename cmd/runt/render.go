@@ -66,7 +66,7 @@ func writeEnvs(w io.Writer, envs []rpc.EnvListed, now time.Time) {
 	for _, e := range envs {
 		cells := []string{e.ID, e.Pool, e.State, orDash(e.PythonVersion), "-", "-", leaseText(e.Lease)}
 		if e.State != rpc.EnvWarming { // neither is known before it is built
-			cells[5] = age(now.Sub(e.CreatedAt))
+			cells[5] = ageSince(e.CreatedAt, now)
 			if e.SizeBytes != nil && *e.SizeBytes > 0 {
 				cells[4] = sizeText(*e.SizeBytes)
 			}
@@ -112,6 +112,15 @@ func sizeText(n int64) string {
 		return fmt.Sprintf("%d B", n)
 	}
 	return fmt.Sprintf("%.1f %ciB", f, "KMGT"[unit-1])
+}
+
+// ageSince is a dash where it is not known: of an environment whose record cannot be read, or after the clock was set back.
+func ageSince(t, now time.Time) string {
+	const slack = time.Minute // between two clocks
+	if t.Year() < 2000 || t.After(now.Add(slack)) {
+		return "-"
+	}
+	return age(now.Sub(t))
 }
 
 // age is the largest unit that says something.

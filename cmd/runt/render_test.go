@@ -95,3 +95,17 @@ func TestAge(t *testing.T) {
 		}
 	}
 }
+
+func TestAnAgeThatIsNotKnownIsADash(t *testing.T) {
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	for want, at := range map[string]time.Time{"-": {}, "1h": now.Add(-time.Hour), "0s": now.Add(time.Second), "2d": now.Add(-49 * time.Hour)} {
+		if got := ageSince(at, now); got != want {
+			t.Errorf("%s is %s, not %s", at, got, want)
+		}
+	}
+	for _, at := range []time.Time{time.Unix(0, 0), now.Add(time.Hour), now.AddDate(80, 0, 0)} {
+		if got := ageSince(at, now); got != "-" {
+			t.Errorf("%s is %s", at, got)
+		}
+	}
+}

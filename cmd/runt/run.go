@@ -2,8 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,7 +13,7 @@ import (
 type runCmd struct {
 	takeFlags `embed:""`
 	needFlags `embed:""`
-	Command   []string `arg:"" passthrough:"" placeholder:"CMD" help:"The command and its arguments, or a script: a file that ends with .py."`
+	Command   []string `arg:"" passthrough:"" placeholder:"CMD" help:"The command and its arguments; a script, which is a file that ends with .py; -m and a module; or -, a script on standard input."`
 }
 
 func (runCmd) Help() string {
@@ -38,11 +36,9 @@ func (c *runCmd) Run(a *app) error {
 	if err := c.addTo(a, &params); err != nil {
 		return err
 	}
-	script, isScript := scriptOf(argv)
-	if isScript {
-		if err := askScript(script, &params); err != nil {
-			return err
-		}
+	what, err := a.resolve(argv, &params)
+	if err != nil {
+		return err
 	}
 	client, raw, err := a.take(c.takeFlags, params, wait)
 	if err != nil {
@@ -55,10 +51,7 @@ func (c *runCmd) Run(a *app) error {
 	}
 	a.tellAdded(r)
 	environ := activated(os.Environ(), r.Env)
-	if isScript {
-		if argv[0] = script; strings.HasPrefix(script, "-") {
-			argv[0] = "." + string(filepath.Separator) + script // else it were an option of Python's
-		}
+	if argv = what.argv; what.python {
 		argv = append([]string{r.Env.Python}, argv...)
 	}
 	program, err := lookUp(argv[0], value(environ, "PATH"))
@@ -66,15 +59,12 @@ func (c *runCmd) Run(a *app) error {
 		if a.ctx.Err() != nil {
 			err = a.ctx.Err()
 		} else {
-			err = become(program, argv, environ)
+			err = become(program, argv, environ, what.stdin)
 		}
 	}
 	// Only a failure comes back. The lease is ours and would end with us; this way it ends at once.
 	a.call(client, rpc.MethodRelease, rpc.EnvParams{Env: r.Env.ID}, 0)
-	if errors.Is(err, fs.ErrNotExist) {
-		return failure{code: exitNotFound}.says("%s: command not found", argv[0])
-	}
-	return failure{code: exitNotExecutable}.says("%s: %v", argv[0], err)
+	return cannotRun(argv[0], err)
 }
 
 // activated merges what activation means into an environment.

@@ -9,13 +9,20 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // foldVariable is the name of a variable as the system tells one from another.
 func foldVariable(name string) string { return name }
 
 // become replaces runt by the command. Signals that came in between have the command's own meaning.
-func become(program string, argv, environ []string) error {
+func become(program string, argv, environ []string, stdin *os.File) error {
+	if stdin != nil {
+		if err := unix.Dup2(int(stdin.Fd()), 0); err != nil {
+			return err
+		}
+	}
 	return syscall.Exec(program, argv, environ)
 }
 

@@ -14,13 +14,20 @@ func foldVariable(name string) string { return strings.ToUpper(name) }
 
 // become runs the command to its end and ends as it did, since a process cannot become another one here. The lease is ours, and so
 // it ends with us. Ctrl-C reaches every process of the console, and what it means is the command's business.
-func become(program string, argv, environ []string) error {
+func become(program string, argv, environ []string, stdin *os.File) error {
 	signal.Ignore(os.Interrupt)
 	cmd := exec.Command(program, argv[1:]...)
 	cmd.Env = environ
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	if stdin != nil {
+		cmd.Stdin = stdin
+	}
 	handOn(cmd, environ)
 	err := cmd.Run()
+	if stdin != nil {
+		_ = stdin.Close()
+		_ = os.Remove(stdin.Name())
+	}
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
 		return err

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -31,7 +32,7 @@ func needsOf(p rpc.AcquireParams) (pool.Needs, error) {
 	for _, text := range p.Packages {
 		r, problem := readRequirement(text)
 		if problem != "" {
-			return pool.Needs{}, badNeed(inPackages, "packages has %s, which %s", brief(text), problem)
+			return pool.Needs{}, badRequirement(inPackages, text, "packages has %s, which %s", brief(text), problem)
 		}
 		all = append(all, r)
 	}
@@ -67,6 +68,34 @@ func badNeed(param, format string, args ...any) *rpc.Error {
 	e.Data.Hint = needHints[param]
 	return e
 }
+
+// badRequirement is badNeed for a requirement whose text says what was meant by it.
+func badRequirement(param, text, format string, args ...any) *rpc.Error {
+	e := badNeed(param, format, args...)
+	text = strings.TrimSpace(text)
+	option, _, _ := strings.Cut(strings.Replace(text, "=", " ", 1), " ")
+	switch name, version, _ := strings.Cut(text, "@"); {
+	case strings.HasPrefix(text, "-e"), option == "--editable":
+		return e.WithHint("it would be a folder's; install that into the environment once you have it: pip install -e FOLDER")
+	case strings.HasPrefix(text, "-r"), strings.HasPrefix(text, "-c"), option == "--requirement", option == "--constraint":
+		return e.WithHint("put what is in that file in its place")
+	case text != "" && text[0] == '-':
+		return e.WithHint("leave it out; the index and what belongs to it come from the daemon's configuration")
+	case versionAfterAt.MatchString(text):
+		return e.WithHint("write it as %s==%s", strings.TrimSpace(name), strings.TrimSpace(version))
+	case latestAfterAt.MatchString(text):
+		return e.WithHint("write it as %s: the newest is taken by itself", strings.TrimSpace(name))
+	case oneEqual.MatchString(text):
+		return e.WithHint("write it as %s", strings.Replace(text, "=", "==", 1))
+	}
+	return e
+}
+
+var (
+	versionAfterAt = regexp.MustCompile(`^[A-Za-z0-9][\w.-]*(?:\[[^\]]*\])?\s*@\s*v?\d[\w.!+*-]*$`)
+	latestAfterAt  = regexp.MustCompile(`^[A-Za-z0-9][\w.-]*(?:\[[^\]]*\])?\s*@\s*latest$`)
+	oneEqual       = regexp.MustCompile(`^[A-Za-z0-9][\w.-]*(?:\[[^\]]*\])?\s*=\s*\d[\w.!+*-]*$`)
+)
 
 // needHints are the next steps where an error has none of its own.
 var needHints = map[string]string{

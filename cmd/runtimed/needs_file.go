@@ -10,14 +10,16 @@ var (
 	commentLine = regexp.MustCompile(`^\s*#`)
 	hashOption  = regexp.MustCompile(`\s--hash[=\s]`)
 	lineOption  = regexp.MustCompile(`\s(--?[A-Za-z][A-Za-z-]*)`)
-	lineBreak   = strings.NewReplacer("\r\n", "\n", "\r", "\n")
+	// pip ends lines where Python's splitlines does.
+	pipBreak  = strings.NewReplacer("\f", "\n", "\v", "\n", "\x1c", "\n", "\x1d", "\n", "\x1e", "\n", "\u0085", "\n", "\u2028", "\n", "\u2029", "\n")
+	lineBreak = strings.NewReplacer("\r\n", "\n", "\r", "\n")
 )
 
 // readRequirements are the requirements of a requirements file, line by line as pip reads it: a last backslash goes on with the next
 // line, then comments go. Options and paths are refused: they would be read in the daemon's folder, or count for all that comes later.
 func readRequirements(text string) ([]string, error) {
 	var list []string
-	for _, line := range joinedLines(strings.Split(plainText(text), "\n")) {
+	for _, line := range joinedLines(strings.Split(pipBreak.Replace(plainText(text)), "\n")) {
 		line.text = strings.TrimSpace(comment.ReplaceAllString(line.text, ""))
 		if line.text == "" {
 			continue
@@ -30,11 +32,11 @@ func readRequirements(text string) ([]string, error) {
 		option := lineOption.FindStringSubmatch(" " + line.text)
 		if at := strings.IndexByte(line.text, ';'); option != nil && (at < 0 || strings.Index(line.text, option[1]) < at) {
 			return nil, badNeed(inRequirements, "line %d of requirements has the option %s, and options are not taken", line.number, option[1]).
-				WithHint("leave it out; the index and what belongs to it come from the daemon's configuration")
+				WithHint("%s", badRequirement(inRequirements, line.text[max(0, strings.Index(line.text, option[1])):], "").Data.Hint)
 		}
 		r, problem := readRequirement(line.text)
 		if problem != "" {
-			return nil, badNeed(inRequirements, "line %d of requirements, %s, %s", line.number, brief(line.text), problem)
+			return nil, badRequirement(inRequirements, line.text, "line %d of requirements, %s, %s", line.number, brief(line.text), problem)
 		}
 		list = append(list, r)
 	}

@@ -59,6 +59,9 @@ func readRequirement(text string) (r, problem string) {
 		if u == nil {
 			return "", "has no URL behind the @"
 		}
+		if versionAfterAt.MatchString(text) || latestAfterAt.MatchString(text) {
+			return "", "has a version behind an @, where a URL belongs"
+		}
 		if !remoteURL.MatchString(u[1]) {
 			return "", "is to be found at a place that is not on the network; install it into the environment once you have it"
 		}

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/pelletier/go-toml/v2"
+
+	"runtimed/internal/pyreq"
 )
 
 // scriptBlock is the reference expression of the specification of inline script metadata (PEP 723). A block without an end is none.
@@ -34,7 +36,7 @@ func readScript(text string) (m metadata, err error) {
 		block = at
 	}
 	if block == nil {
-		return m, nil
+		return m, noBlock(text)
 	}
 	var content strings.Builder
 	for line := range strings.Lines(text[block[4]:block[5]]) {
@@ -46,6 +48,43 @@ func readScript(text string) (m metadata, err error) {
 	}
 	return readMetadata(content.String(), lineAt(text, block[4]))
 }
+
+// noBlock is why what looks like the beginning of a script's metadata is none; nil where nothing does. The specification would have it
+// ignored, and the script fail for want of what it names.
+func noBlock(text string) error {
+	lines := strings.Split(text, "\n")
+	for first, line := range lines {
+		if !pyreq.Opening.MatchString(line) {
+			continue
+		}
+		content := lines[first+1:]
+		if end := slices.IndexFunc(content, func(l string) bool { return !strings.HasPrefix(l, "#") }); end >= 0 {
+			content = content[:end]
+		}
+		end := slices.IndexFunc(content, closing.MatchString)
+		if line != "# /// script" {
+			if end < 0 {
+				continue // a remark
+			}
+			return badNeed(inScript, "line %d of the script, %s, does not begin a block of metadata as it stands", first+1, brief(line)).
+				WithHint("write it as # /// script, with nothing before or behind it")
+		}
+		if end < 0 {
+			return badNeed(inScript, "line %d of the script begins a block of metadata, and there is no line # /// that ends it", first+1).
+				WithHint("end it with a line # ///; each line between the two begins with #, the empty ones too")
+		}
+		for i, l := range content[:end+1] {
+			if i == end && l != "# ///" || l != "#" && !strings.HasPrefix(l, "# ") {
+				return badNeed(inScript, "line %d of the script, %s, does not belong into a block of metadata as it stands", first+2+i, brief(l)).
+					WithHint("each line of the block is # with a blank and its text, or # alone; the last is # ///")
+			}
+		}
+		return nil // nothing is in it
+	}
+	return nil
+}
+
+var closing = regexp.MustCompile(`^#\s*///\s*$`)
 
 func lineAt(text string, offset int) int { return 1 + strings.Count(text[:offset], "\n") }
 
@@ -94,7 +133,7 @@ func readMetadata(content string, first int) (m metadata, err error) {
 		}
 		r, problem := readRequirement(text)
 		if problem != "" {
-			return m, badNeed(inScript, "line %d of the script: dependencies has %s, which %s", keyLine("dependencies"), brief(text), problem)
+			return m, badRequirement(inScript, text, "line %d of the script: dependencies has %s, which %s", keyLine("dependencies"), brief(text), problem)
 		}
 		m.dependencies = append(m.dependencies, r)
 	}

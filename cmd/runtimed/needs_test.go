@@ -70,6 +70,9 @@ func TestWhatIsNoRequirementIsRefused(t *testing.T) {
 		"foo @ /x":                      "not on the network",
 		"foo @ file:///x":               "not on the network",
 		"foo @ git+file:///x":           "not on the network",
+		"foo@1.2":                       "has a version behind an @",
+		"foo[x] @ v1.2":                 "has a version behind an @",
+		"foo@latest":                    "has a version behind an @",
 		"foo @":                         "has no URL",
 		"foo @ https://a.b/c d":         "has no URL",
 		"foo\nbar":                      "control character",
@@ -118,6 +121,26 @@ last \`
 	}
 }
 
+func TestTheNextStepIsThatForWhatWasMeant(t *testing.T) {
+	for text, want := range map[string]string{
+		"-e .": "pip install -e FOLDER", "--editable=.": "pip install -e FOLDER", "-r more.txt": "put what is in that file in its place",
+		"--requirement more.txt": "put what is in that file", "-c x": "put what is in that file", "--index-url https://a.b": "daemon's configuration",
+		"pkg@1.2": "write it as pkg==1.2", "pkg@latest": "write it as pkg:", "pkg=1.2": "write it as pkg==1.2", "pkg 1.2": `write each as "numpy"`,
+	} {
+		for _, params := range []rpc.AcquireParams{{Packages: []string{text}}, {Requirements: p("six\n" + text + "\n")}} {
+			if params.Requirements != nil && strings.HasPrefix(want, "write each") {
+				continue
+			}
+			_, err := needsOf(params)
+			if e := new(rpc.Error); !errors.As(err, &e) || !strings.Contains(e.Data.Hint, want) {
+				t.Errorf("%s: %v", text, err)
+			} else if params.Requirements != nil && !strings.Contains(e.Message, "line 2") {
+				t.Error(e.Message)
+			}
+		}
+	}
+}
+
 func TestAScriptsMetadataIsReadAsItsSpecificationSays(t *testing.T) {
 	block := "# /// script\n# requires-python = \">=3.11\"\n# dependencies = [\n#   \"Rich\",  # a note\n#\n#   'requests<3',\n# ]\n# other = 1\n# [tool.black]\n# x = 1\n# [tool.uv]\n# ///\n"
 	want := metadata{dependencies: []string{"rich", "requests<3"}, requiresPython: ">=3.11"}
@@ -137,16 +160,26 @@ func TestAScriptsMetadataIsReadAsItsSpecificationSays(t *testing.T) {
 	for name, text := range map[string]string{
 		"nothing":           "",
 		"no block":          "import rich\n",
-		"no end":            "# /// script\n# dependencies = [\"rich\"]\n",
-		"an end too late":   "# /// script\n# dependencies = [\"rich\"]\n\n# ///\n",
 		"not at the margin": "  # /// script\n  # dependencies = [\"rich\"]\n  # ///\n",
-		"no blank":          "#/// script\n# dependencies = [\"rich\"]\n# ///\n",
-		"a bad line":        "# /// script\n#dependencies = [\"rich\"]\n# ///\n",
+		"a remark":          "#/// script\nx = 1\n",
 		"another type":      "# /// scripts\n# dependencies = [\"rich\"]\n# ///\n",
 		"an empty table":    "# /// script\n# ///\n",
 	} {
 		if got, err := readScript(text); err != nil || got.dependencies != nil || got.requiresPython != "" {
 			t.Errorf("%s: %+v, %v", name, got, err)
+		}
+	}
+	for text, want := range map[string]string{
+		"# /// script\n# dependencies = [\"rich\"]\n":          "line 1 of the script begins a block of metadata, and there is no line # /// that ends it",
+		"\n# /// script\n# dependencies = []\n\n# ///\n":       "line 2 of the script begins a block of metadata, and there is no line # /// that ends it",
+		"#/// script\n# dependencies = [\"rich\"]\n# ///\n":    `line 1 of the script, "#/// script", does not begin a block`,
+		"# /// Script \n# dependencies = [\"rich\"]\n# ///\n":  `line 1 of the script, "# /// Script ", does not begin a block`,
+		"# /// script\n#dependencies = [\"rich\"]\n# ///\n":    `line 2 of the script, "#dependencies = [\"rich\"]", does not belong into a block`,
+		"# /// script\n# dependencies = [\"rich\"]\n# ///  \n": `line 3 of the script, "# ///  ", does not belong into a block`,
+	} {
+		_, err := readScript(text)
+		if e := new(rpc.Error); !errors.As(err, &e) || !strings.HasPrefix(e.Message, want) || e.Data.Hint == "" || e.Data.Param != "script" {
+			t.Errorf("%q: %v, not %s", text, err, want)
 		}
 	}
 	// The last line that may end the block ends it.

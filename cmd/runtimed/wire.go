@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"maps"
 	"os"
 	"strings"
 	"time"
@@ -115,12 +116,30 @@ func statusOf(s pool.Status) rpc.PoolStatus {
 func envOf(i pool.Info) rpc.Env {
 	e := rpc.Env{
 		ID: i.ID, Pool: i.Pool, Kind: i.Kind, Path: i.Path, Python: i.Python, PythonVersion: i.PythonVersion, State: string(i.State),
-		CreatedAt: i.CreatedAt.UTC(), Packages: packagesOf(i.Packages), Variables: i.Variables, PathPrepend: i.PathPrepend,
+		CreatedAt: i.CreatedAt.UTC(), Packages: packagesOf(i.Packages), Variables: activated(i.Variables), PathPrepend: i.PathPrepend,
 	}
 	if i.Needs != nil {
 		e.Needs = i.Needs.Packages
 	}
 	return e
+}
+
+// elsewhere are the variables of a caller that would have uv and pip install into another Python than that of the environment, though it
+// is activated.
+var elsewhere = []string{"UV_SYSTEM_PYTHON", "UV_PYTHON", "PIP_TARGET", "PIP_USER", "PIP_PREFIX", "PIP_ROOT", "PIP_PYTHON"}
+
+// activated are the variables of an environment, and those that must not stay in its users'.
+func activated(variables map[string]*string) map[string]*string {
+	if variables == nil { // it is not built yet
+		return nil
+	}
+	all := maps.Clone(variables)
+	for _, name := range elsewhere {
+		if _, told := all[name]; !told {
+			all[name] = nil
+		}
+	}
+	return all
 }
 
 func packagesOf(from []pool.Package) (to []rpc.Package) {

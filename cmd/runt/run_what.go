@@ -1,0 +1,120 @@
+package main
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+
+	"golang.org/x/term"
+
+	"runtimed/rpc"
+)
+
+// todo is what a command line of runt run comes to.
+type todo struct {
+	argv   []string // of the command; without the Python where that runs it
+	python bool     // the environment's Python runs it
+	stdin  *os.File // to read in place of ours, if not nil
+}
+
+// resolve tells a script, a module and standard input from a command, and adds to params what a script asks for.
+func (a *app) resolve(argv []string, params *rpc.AcquireParams) (todo, error) {
+	if err := refuseCommand(argv[0]); err != nil {
+		return todo{}, err
+	}
+	switch {
+	case argv[0] == "-m" && len(argv) == 1:
+		return todo{}, failure{code: exitUsage}.says("-m has no name of a module").withHint("as in: runt run -m http.server")
+	case argv[0] == "-m":
+		return todo{argv: argv, python: true}, nil
+	case argv[0] == "-":
+		stdin, err := a.scriptFromStdin(params)
+		return todo{argv: argv, python: true, stdin: stdin}, err
+	}
+	script, isScript := scriptOf(argv)
+	if !isScript {
+		return todo{argv: argv}, nil
+	}
+	if err := askScript(script, params); err != nil {
+		return todo{}, err
+	}
+	if strings.HasPrefix(script, "-") {
+		script = "." + string(filepath.Separator) + script // else it were an option of Python's
+	}
+	return todo{argv: append([]string{script}, argv[1:]...), python: true}, nil
+}
+
+var someURL = regexp.MustCompile(`^(?i:https?|ftp|git\+\w+|file)://`)
+
+// refuseCommand names what cannot be a command before an environment is taken for it.
+func refuseCommand(name string) error {
+	notFound, notExecutable := failure{code: exitNotFound}, failure{code: exitNotExecutable}
+	info, err := os.Stat(name)
+	switch {
+	case someURL.MatchString(name):
+		return notExecutable.says("%s is a URL, and scripts are not fetched", shown(name)).withHint("download it and look at it, then: runt run FILE")
+	case strings.HasPrefix(name, "-") && name != "-" && name != "-m" && !strings.HasSuffix(name, ".py"):
+		return notFound.says("%s: command not found", name).withHint("for an option of Python: runt run -- python %s …; those of runt run stand before the command", name)
+	case strings.HasSuffix(name, ".ipynb"):
+		if err != nil {
+			return notFound.says("%s: there is no such notebook", name)
+		}
+		return notExecutable.says("%s is a notebook, and no command", name).
+			withHint("open it with a kernel of runt kernelspec install; or run its cells: runt run --with nbclient -- jupyter execute %s", name)
+	case strings.HasSuffix(name, ".py") && strings.ContainsRune(filepath.ToSlash(name), '/') && errors.Is(err, fs.ErrNotExist):
+		return notFound.says("%s: there is no such script", name)
+	case err == nil && info.IsDir() && strings.ContainsRune(filepath.ToSlash(name), '/'), err == nil && info.IsDir() && (name == "." || name == ".."):
+		return notExecutable.says("%s is a folder, and no command", name).withHint("to run the __main__.py in it: runt run -- python %s", name)
+	}
+	return nil
+}
+
+// cannotRun is why a command did not become what we are.
+func cannotRun(name string, err error) *failure {
+	switch {
+	case !errors.Is(err, fs.ErrNotExist):
+		return failure{code: exitNotExecutable}.says("%s: %v", name, err)
+	case strings.HasSuffix(name, ".py"):
+		return failure{code: exitNotFound}.says("%s: there is no such script, and no command of that name", name)
+	}
+	return failure{code: exitNotFound}.says("%s: command not found", name)
+}
+
+// scriptFromStdin reads a script from standard input, since what it asks for is in it, and returns the same to be read again. A person at
+// a terminal talks to Python.
+func (a *app) scriptFromStdin(params *rpc.AcquireParams) (*os.File, error) {
+	if f, ok := a.stdin.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		return nil, nil
+	}
+	data, err := io.ReadAll(io.LimitReader(a.stdin, maxScript+1))
+	switch {
+	case err != nil:
+		return nil, failed("reading the script: %v", err)
+	case len(data) > maxScript:
+		return nil, failure{code: exitUsage}.says("the script on standard input is longer than %d MiB", maxScript>>20)
+	}
+	if err := askMetadata("standard input", data, params); err != nil {
+		return nil, err
+	}
+	f, err := os.CreateTemp("", "runt-stdin-")
+	if err != nil {
+		return nil, failed("keeping the script: %v", err).withHint("the folder for temporary files (TMPDIR) must be writable")
+	}
+	_ = os.Remove(f.Name()) // where that is possible it is nobody's but the descriptor's
+	if _, err = f.Write(data); err == nil {
+		_, err = f.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		_ = f.Close()
+		if errors.Is(err, syscall.ENOSPC) {
+			return nil, failed("keeping the script: %v", err).withHint("free some room where temporary files are (TMPDIR)")
+		}
+		return nil, failed("keeping the script: %v", err)
+	}
+	return f, nil
+}

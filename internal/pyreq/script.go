@@ -1,0 +1,70 @@
+package pyreq
+
+import (
+	"bytes"
+	"regexp"
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+// Opening is a line that is meant to begin a block of a script's metadata. Only "# /// script" does.
+var Opening = regexp.MustCompile(`^#\s*///\s*(?i:script)\s*$`)
+
+var lineBreak = strings.NewReplacer("\r\n", "\n", "\r", "\n")
+
+// ScriptMetadata is what there is of a script's own metadata (PEP 723), in UTF-8, each line where it was, so that errors name the right
+// one; the rest of the script is left out, and need not be text. A block of metadata lies within lines of comment. Where these would be
+// longer than limit, the lines before are left out too. The error is a *TextError; the script's encoding is the one that Python takes.
+func ScriptMetadata(data []byte, limit int) (string, error) {
+	rest, mark := cutMark(data)
+	encoding, line := named(rest, scriptCoding)
+	switch {
+	case mark != "" && mark != "utf-8":
+		return "", &TextError{1, "is in " + display(mark) + ", in which Python reads no script", saveAsUTF8}
+	case mark == "utf-8" || encoding == "":
+		encoding = "utf-8"
+	}
+	lines := strings.Split(lineBreak.Replace(string(rest)), "\n")
+	for first := 0; first < len(lines); {
+		end := first
+		for end < len(lines) && strings.HasPrefix(lines[end], "#") {
+			end++
+		}
+		if !slices.ContainsFunc(lines[first:end], Opening.MatchString) {
+			clear(lines[first:max(end, first+1)])
+		}
+		for i := first; i < end; i++ {
+			text, err := decodeLine(lines[i], encoding, line)
+			if err != nil {
+				return "", &TextError{i + 1, err.Says, err.Hint}
+			}
+			lines[i] = text
+		}
+		first = max(end, first+1)
+	}
+	text := strings.TrimRight(strings.Join(lines, "\n"), "\n")
+	if len(text) > limit {
+		text = strings.TrimLeft(text, "\n") // the number of a line is worth less than the block
+	}
+	return text, nil
+}
+
+// decodeLine needs to know the encoding only of what is not ASCII.
+func decodeLine(text, encoding string, line int) (string, *TextError) {
+	ascii := !bytes.ContainsFunc([]byte(text), func(c rune) bool { return c >= utf8.RuneSelf })
+	if ascii {
+		if strings.IndexByte(text, 0) >= 0 {
+			return "", &TextError{1, "holds a NUL byte, which no script has", saveAsUTF8}
+		}
+		return text, nil
+	}
+	decoded, err := decode([]byte(text), encoding, line)
+	if e, ok := err.(*TextError); ok {
+		if _, known := tables[encoding]; !known && encoding != "utf-8" && encoding != "ascii" && encoding != "latin-1" {
+			e.Says = "is in the encoding " + encoding + ", which is not one that can be read here"
+		}
+		return "", e
+	}
+	return decoded, nil
+}
