@@ -12,6 +12,7 @@ import (
 
 	"runtimed/internal/redact"
 	"runtimed/internal/safefile"
+	"runtimed/internal/statedir"
 )
 
 // condaProgram is micromamba, mamba or conda as a provider.
@@ -95,6 +96,13 @@ func (p condaProgram) run(ctx context.Context, dir string, args []string) error 
 	env := append(p.c.childEnv(), condaOwn()...)
 	if p.classic {
 		env = append(env, "CONDA_REGISTER_ENVS=false", "MAMBA_NO_BANNER=1") // the user's list of environments is theirs
+	} else {
+		if err = usable(p.c.dir, p.root()); err == nil {
+			err = statedir.MakeFolder(filepath.Join(p.root(), "pkgs")) // the tool takes no root with a file of ours in it
+		}
+		if err != nil {
+			return diskError(err)
+		}
 	}
 	done, err := run(ctx, child{argv: append([]string{p.path}, args...), dir: cwd, env: env, mark: dir})
 	if ctx.Err() == nil && (errors.Is(err, os.ErrNotExist) || errors.Is(err, os.ErrPermission)) {

@@ -74,10 +74,16 @@ func openStore(dir string) (store, error) {
 			return store{}, fmt.Errorf("making the state directory: %w", err)
 		}
 	}
-	if m, err := mountOf(s.dir); err == nil {
+	return storeAt(resolved), nil
+}
+
+// storeAt is the store in a folder that is there, symlinks resolved.
+func storeAt(dir string) store {
+	s := store{dir: dir}
+	if m, err := mountOf(dir); err == nil {
 		s.network, s.guest = m.Network, m.Guest
 	}
-	return s, nil
+	return s
 }
 
 // usable makes a folder of ours below the state directory, with those above it, where somebody deleted it; the error is a

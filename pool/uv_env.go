@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 
 	"go.uber.org/zap"
+
+	"runtimed/internal/statedir"
 )
 
 // workdir is the empty folder in which children run: uv looks for projects and Python versions upwards from where it is.
@@ -48,6 +50,7 @@ func (u *UV) cacheDir() string {
 	u.ownCache = true
 	u.mu.Unlock()
 	if !told {
+		_ = statedir.MakeFolder(own) // if it cannot be made, uv says so
 		u.log.Info("uv gets a cache of its own, since nothing can be linked from the usual one or written to it",
 			zap.String("usual", cache), zap.String("own", own))
 	}

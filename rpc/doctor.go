@@ -1,5 +1,7 @@
 package rpc
 
+import "runtimed/internal/statedir"
+
 // Check is what one look of runt doctor found. It never travels on the socket: the daemon's program prints a list of them, which runt
 // reads and adds to.
 type Check struct {
@@ -16,3 +18,13 @@ const (
 	CheckWarning = "warning"
 	CheckProblem = "problem"
 )
+
+// Purged is what the daemon's program says of `runt service uninstall --purge`. It never travels on the socket either.
+type Purged struct {
+	Places []string         `json:"places"` // the folders that things were kept in
+	Paths  []string         `json:"paths"`  // what would be removed, where that was asked
+	Stays  []statedir.Stays `json:"stays"`
+	Held   bool             `json:"held"`   // a daemon runs, so nothing is removed
+	InUse  bool             `json:"in_use"` // an environment is, so nothing is removed
+	Error  string           `json:"error"`
+}

@@ -1,17 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
+	"os/exec"
 	"runtime"
-	"slices"
 	"strings"
 
-	"runtimed/config"
 	"runtimed/rpc"
 	"runtimed/service"
 )
@@ -29,18 +25,18 @@ func (c *serviceUninstallCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	var places []string
-	if c.Purge {
-		if places, err = a.statePlaces(); err != nil {
-			return err
-		}
-	}
 	steps, err := s.Uninstall(a.ctx)
 	if err != nil {
 		return serviceFailure(err)
 	}
+	var kept rpc.Purged
+	if c.Purge {
+		if kept, err = a.purger("--dry-run"); err != nil && !(kept.InUse && !c.DryRun) {
+			return err
+		}
+	}
 	if c.DryRun {
-		for _, path := range made(places) {
+		for _, path := range kept.Paths {
 			steps = append(steps, service.Step{Remove: path})
 		}
 		return s.plan(steps, nil)
@@ -52,9 +48,9 @@ func (c *serviceUninstallCmd) Run(a *app) error {
 		}
 		a.note("the files are removed, but what runs is not stopped: %s", trouble)
 	}
-	left := made(places)
-	if len(left) > 0 {
-		if err := a.nothingLeased(); err != nil {
+	purge := len(kept.Paths) > 0 || kept.InUse
+	if purge {
+		if err := a.nothingUsed(); err != nil {
 			return err
 		}
 	}
@@ -65,72 +61,78 @@ func (c *serviceUninstallCmd) Run(a *app) error {
 	if len(steps) == 0 {
 		text = "not installed"
 	}
-	if len(left) > 0 {
-		if err := a.stopAny(); err != nil {
+	if purge {
+		if err := a.purge(); err != nil {
 			return err
 		}
-		if err := a.purge(places); err != nil {
-			return err
-		}
-		text += fmt.Sprintf("; what the daemon kept in %s is removed", strings.Join(places, " and "))
+		text += fmt.Sprintf("; what the daemon kept in %s is removed", strings.Join(kept.Places, " and "))
 	} else if dir, err := rpc.StateDir(runtime.GOOS, a.env); err == nil && exists(dir) && !c.Purge {
 		text += "; environments and log stay in " + dir
 	}
 	return s.done(text)
 }
 
-// statePlaces are the folders that a daemon of this shell keeps things in.
-func (a *app) statePlaces() ([]string, error) {
-	socket, err := a.socket()
+// purger has the daemon's program look or remove, by the daemon's own rules and under its locks.
+func (a *app) purger(flags ...string) (said rpc.Purged, err error) {
+	program, err := daemonProgram()
 	if err != nil {
-		return nil, err
+		return said, err
 	}
-	cfg, err := config.Load(config.Flags{}, a.env)
-	if err != nil {
-		return nil, err // it names the folder
+	var errs bytes.Buffer
+	cmd := exec.Command(program, append([]string{"purge"}, flags...)...)
+	cmd.Stderr = &errs
+	out, err := cmd.Output()
+	if json.Unmarshal(out, &said) != nil {
+		f := failed("%s cannot purge: %v", program, err).withHint("install it anew, in the version of runt")
+		f.quote(rpc.Name, errs.String())
+		return said, f
 	}
-	state := cfg.CacheDir
-	if state == "" {
-		if state, err = rpc.StateDir(runtime.GOOS, a.env); err != nil {
-			return nil, err
-		}
+	switch {
+	case said.InUse:
+		return said, failed("%s", said.Error).withHint("end who uses them; runt env list shows all; without --purge the service alone is taken away")
+	case said.Error != "":
+		return said, failed("%s", said.Error).withHint("nothing is removed")
 	}
-	places := []string{state}
-	if dir := filepath.Dir(socket); runtime.GOOS != "windows" && dir != state {
-		places = append(places, dir)
-	}
-	return places, nil
+	return said, nil
 }
 
-// made are the files and folders in places that a daemon makes. Nothing else there is ours to remove.
-func made(places []string) []string {
-	var paths []string
-	for _, dir := range places {
-		for _, pattern := range []string{
-			"envs", "locks", "tools", "daemon.lock", "daemon.json", "runtimed.sock", "runtimed.log", "runtimed-*.log*",
-		} {
-			names, _ := fs.Glob(os.DirFS(dir), pattern)
-			for _, name := range names {
-				paths = append(paths, filepath.Join(dir, name))
+// nothingUsed says what is in use: as a daemon that runs knows, else as the disk tells.
+func (a *app) nothingUsed() error {
+	err := a.nothingLeased()
+	if rpc.KindOf(err) != rpc.KindUnreachable {
+		return err
+	}
+	if said, err := a.purger("--check"); !said.Held {
+		return err
+	}
+	return a.nothingLeased() // it has just started
+}
+
+// purge removes what a daemon keeps. Where one starts meanwhile, it is asked, and stopped too.
+func (a *app) purge() error {
+	for try := 1; ; try++ {
+		if err := a.stopAny(); err != nil {
+			return err
+		}
+		said, err := a.purger()
+		if said.Held && try < 5 {
+			if err := a.nothingLeased(); err != nil && rpc.KindOf(err) != rpc.KindUnreachable {
+				return err
 			}
+			continue
 		}
+		for _, s := range said.Stays {
+			a.note("%s stays: %s", s.Path, s.Why)
+		}
+		return err
 	}
-	return paths
 }
 
-// nothingLeased asks the daemon, and starts one where none runs: it alone tells a lease from one whose owner is gone.
-func (a *app) nothingLeased() (refused error) {
+// nothingLeased asks the daemon that runs whether anything is leased.
+func (a *app) nothingLeased() error {
 	c, _, err := a.connect(nil)
 	if rpc.KindOf(err) == rpc.KindUnreachable {
-		a.note("start a daemon for a moment, to ask it which environments are in use")
-		if err = a.start(true); err == nil {
-			defer func() {
-				if refused != nil {
-					_ = a.stopAny() // that is said which kept us
-				}
-			}()
-			c, _, err = a.connect(nil)
-		}
+		return err
 	}
 	if err != nil {
 		f := asFailure(err)
@@ -167,56 +169,4 @@ func (a *app) stopAny() error {
 	defer c.Close()
 	_, err = a.shutdown(c, info)
 	return err
-}
-
-// purge removes what a daemon made, and then the folders, if nothing else is in them.
-func (a *app) purge(places []string) error {
-	for _, path := range made(places) {
-		if filepath.Base(path) == "envs" {
-			if err := removeEnvs(path); err != nil {
-				return err
-			}
-			continue
-		}
-		if err := os.RemoveAll(path); err != nil {
-			return err
-		}
-	}
-	slices.SortFunc(places, func(x, y string) int { return len(y) - len(x) }) // one may lie in the other
-	for _, dir := range places {
-		real, err := filepath.EvalSymlinks(dir)
-		if err == nil {
-			err = os.Remove(real)
-		}
-		if err == nil && real != dir { // it was a link, which leads nowhere now
-			err = os.Remove(dir)
-		}
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			a.note("%s stays: something is in it that the daemon did not make", dir)
-		}
-	}
-	return nil
-}
-
-// removeEnvs removes environments with all that belongs to them. A folder without a manifest is none of ours, as everywhere.
-func removeEnvs(dir string) error {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		name := e.Name()
-		ours := name == ".trash" || exists(filepath.Join(dir, name, "runtimed.json")) || exists(filepath.Join(dir, ".new", name+".json"))
-		if !ours {
-			continue
-		}
-		if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
-			return err
-		}
-	}
-	if err := os.RemoveAll(filepath.Join(dir, ".new")); err != nil { // last: its records tell of what was still to be removed
-		return err
-	}
-	_ = os.Remove(dir) // unless it has more
-	return nil
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
@@ -193,6 +192,8 @@ func (x *exam) lookDaemonFile() finding {
 			next("it writes one that is gone again within seconds; else: runt daemon restart")
 	case gone:
 		return fine("none, as where no daemon runs")
+	case err != nil && x.at.folder != x.at.own: // where the user has files too
+		return warning("%s is no daemon's, or is damaged: %v", path, err).next("if it is not yours, remove it; the daemon goes on without")
 	case err != nil && daemon == nil && !x.holds().held:
 		return warning("%s is damaged: %v", path, err).next("nothing to do: the next start replaces it; or: runt doctor --fix").
 			mendedAloneBy(func() (string, error) { return "removed " + path, os.Remove(path) })
@@ -236,25 +237,5 @@ func (x *exam) mend(list []finding) {
 func (x *exam) hold() (free func(), err error) {
 	l := newLocks(x.at)
 	l.patience = 50 * time.Millisecond
-	files := []string{x.at.lock()}
-	if x.at.state != x.at.folder && isThere(x.at.state) {
-		files = append(files, filepath.Join(x.at.state, lockName))
-	}
-	for _, path := range files {
-		f := safefile.NewLock(path)
-		if err := l.try(f, path); err != nil {
-			l.free()
-			return nil, err
-		}
-		l.held = append(l.held, f)
-	}
-	if envs := filepath.Join(x.at.state, "envs"); isThere(envs) {
-		f := safefile.NewFolderLock(envs)
-		if err := l.try(f, x.at.lock()); err != nil {
-			l.free()
-			return nil, err
-		}
-		l.envs = f
-	}
-	return l.free, nil
+	return l.free, l.hold()
 }

@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap"
 
 	"runtimed/internal/safefile"
+	"runtimed/internal/statedir"
 )
 
 const lockName = "daemon.lock"
@@ -88,6 +89,44 @@ func (l *locks) take(log *zap.Logger, begin func()) error {
 	return err
 }
 
+// hold takes all locks in the folders that are there, or none. It writes nothing into their files, and makes no folder.
+func (l *locks) hold() (err error) {
+	defer func() {
+		if err != nil {
+			l.free()
+		}
+	}()
+	files := []string{}
+	if isThere(l.at.folder) {
+		files = append(files, l.at.lock())
+	}
+	if l.at.state != l.at.folder && isThere(l.at.state) {
+		files = append(files, filepath.Join(l.at.state, lockName))
+	}
+	for _, path := range files {
+		f := safefile.NewLock(path)
+		if err := l.try(f, path); err != nil {
+			return err
+		}
+		l.held = append(l.held, f)
+	}
+	if envs := filepath.Join(l.at.state, "envs"); foldersLock && isThere(envs) {
+		l.envs = safefile.NewFolderLock(envs)
+		return l.try(l.envs, l.at.lock())
+	}
+	return nil
+}
+
+// name writes into the lock files who holds them: for people and messages only, since what counts is the lock itself, also on a full
+// disk. A file of the user's that has the name is locked, and not changed.
+func (l *locks) name() {
+	for _, f := range l.held {
+		if statedir.IsLockFile(f.Path()) || filepath.Dir(f.Path()) == l.at.own {
+			_ = safefile.WriteOwn(f.Path(), fmt.Appendf(nil, "%d %s\n", os.Getpid(), l.at.socket), 0o600)
+		}
+	}
+}
+
 // restore takes a lock again whose file was deleted: what is still held has no name any more, so it would keep nobody out.
 // Where a second daemon holds it at this moment, that one is about to end, since our socket answers.
 func (l *locks) restore(log *zap.Logger) {
@@ -118,8 +157,7 @@ func (l *locks) takeOne(path string) error {
 		return err
 	}
 	l.held = append(l.held, f)
-	// for people and messages only: what counts is the lock itself, also on a full disk
-	_ = safefile.WriteOwn(path, fmt.Appendf(nil, "%d %s\n", os.Getpid(), l.at.socket), 0o600)
+	l.name()
 	return nil
 }
 

@@ -41,6 +41,7 @@ type commandLine struct {
 	Version kong.VersionFlag `help:"Print the version and exit."`
 	Run     runCommand       `cmd:"" default:"withargs" help:"Keep the pools filled and answer on the socket until told to stop (the default)."`
 	Doctor  doctorCommand    `cmd:"" hidden:""`
+	Purge   purgeCommand     `cmd:"" hidden:""`
 }
 
 type runCommand struct {

@@ -7,6 +7,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"runtimed/internal/statedir"
 	"runtimed/pool"
 	"runtimed/rpc"
 )
@@ -35,6 +36,9 @@ func (e *endpoint) writeStatus() error {
 	if info, err := os.Lstat(path); err == nil && info.IsDir() {
 		e.d.log.Warn("a folder is where daemon.json belongs; going on without it", zap.String("path", path))
 		return nil
+	}
+	if info, err := os.Lstat(path); err == nil && info.Mode().IsRegular() && e.d.at.folder != e.d.at.own && !statedir.IsStatus(path) {
+		return fmt.Errorf("%s is no daemon's, so it is left alone", path)
 	}
 	if err := pool.WriteWhole(path, append(data, '\n'), e.d.at.folder); err != nil {
 		return fmt.Errorf("writing daemon.json: %w", err)

@@ -1,0 +1,127 @@
+package pool
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"go.uber.org/zap"
+
+	"runtimed/internal/statedir"
+)
+
+// InUseError says that environments are in use, so that nothing was removed.
+type InUseError struct {
+	ID    string // one of them
+	PID   int    // of its owner, or of a process that runs from it; 0 where nobody can tell
+	Count int
+}
+
+func (e *InUseError) Error() string {
+	who := ""
+	if e.PID > 0 {
+		who = fmt.Sprintf(" by pid %d", e.PID)
+	}
+	return fmt.Sprintf("%d of the environments are in use (%s%s), so nothing is removed", e.Count, e.ID, who)
+}
+
+// Purge removes all environments below the state directory dir with what belongs to them, by the rules by which a Manager tells what is
+// ours. The caller holds the locks of a daemon. Where an environment is leased to somebody who is alive, or a process runs from it,
+// nothing is removed, and the error is an *InUseError. With dry it only returns what it would remove. After a kill, it goes on where it
+// was.
+func Purge(dir string, dry bool, log *zap.Logger) (paths []string, stays []statedir.Stays, err error) {
+	if dir, err = filepath.EvalSymlinks(dir); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			err = nil
+		}
+		return nil, nil, err
+	}
+	m := &Manager{log: log, store: storeAt(dir), procs: thisMachine}
+	for _, d := range []string{m.store.envs(), m.store.records(), m.store.trash()} {
+		if err := ours(dir, d); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, nil, err // a link leads to where nothing is ours
+		}
+	}
+	if !exists(m.store.envs()) {
+		return nil, nil, nil
+	}
+	ids, err := m.purgeable()
+	if err != nil {
+		return nil, nil, err
+	}
+	if dry {
+		for _, id := range ids {
+			paths = append(paths, m.store.env(id))
+		}
+		for _, name := range m.trashed() {
+			paths = append(paths, filepath.Join(m.store.trash(), name))
+		}
+		return paths, nil, nil
+	}
+	if exists(m.store.records()) {
+		m.clearRecords()
+	}
+	stay := func(path string, err error) {
+		if err != nil {
+			stays = append(stays, statedir.Stays{Path: path, Why: err.Error()})
+		}
+	}
+	for _, id := range ids {
+		stay(m.store.env(id), m.store.discard(id))
+	}
+	for _, name := range m.trashed() {
+		stay(filepath.Join(m.store.trash(), name), m.store.deleteTrashed(name, nil))
+	}
+	stays = append(stays, statedir.RemoveEmpty([]string{m.store.trash(), m.store.records(), m.store.envs()})...)
+	return nil, stays, nil
+}
+
+// purgeable are the environments that are ours, with those whose build was not finished.
+func (m *Manager) purgeable() (ids []string, err error) {
+	entries, err := os.ReadDir(m.store.envs())
+	if err != nil {
+		return nil, err
+	}
+	list, owners := []*env{}, map[string]Owner{}
+	for _, entry := range entries {
+		id := entry.Name()
+		if _, ok := poolOf(id); !ok || strings.HasPrefix(id, ".") || !entry.IsDir() {
+			continue
+		}
+		e := m.recover(id, entry)
+		if e == nil {
+			if _, ours := statedir.RecordOf(m.store.record(id)); ours {
+				ids = append(ids, id)
+			}
+			continue
+		}
+		owners[id] = e.tenant
+		if e.lease != nil {
+			owners[id] = e.lease.Owner
+		}
+		list, ids = append(list, e), append(ids, id)
+	}
+	inUse, err := m.procs.users(m.store.envs(), owners)
+	if err != nil && len(list) > 0 {
+		return nil, fmt.Errorf("nobody tells whether an environment is in use, so nothing is removed: %w", err)
+	}
+	var used InUseError
+	for _, e := range list {
+		user, runs := inUse[e.id]
+		held := e.state == Leased && (e.lease == nil || m.alive(e.lease.Owner))
+		if runs || held {
+			used.ID, used.PID = e.id, user.pid
+			used.Count++
+		}
+		if held && e.lease != nil {
+			used.PID = e.lease.Owner.PID
+		}
+	}
+	if used.Count > 0 {
+		return nil, &used
+	}
+	return ids, nil
+}
