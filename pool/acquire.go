@@ -47,8 +47,8 @@ func (m *Manager) Acquire(ctx context.Context, r Request) (Acquired, error) {
 	if err := m.wait(ctx); err != nil {
 		return Acquired{}, err
 	}
-	if got, ok := m.resume(r, began); ok {
-		return got, nil
+	if got, ok, err := m.resume(r, began); ok || err != nil {
+		return got, err
 	}
 	m.mu.Lock()
 	p := m.named(r.Pool)

@@ -75,6 +75,7 @@ func (m *Manager) build(ctx context.Context, e *env) {
 		if !e.recheck {
 			e.finished = time.Now()
 		}
+		e.stuck = false
 		m.move(e, Ready, "built")
 		m.log.Info("environment ready", zap.String("env", e.id), zap.Duration("took", time.Since(began)))
 		if p != nil && p.hash == e.hash && !e.recheck {
@@ -89,6 +90,13 @@ func (m *Manager) build(ctx context.Context, e *env) {
 	case m.ctx.Err() != nil: // the next daemon finds the build record
 	case ctx.Err() == context.Canceled:
 		m.move(e, Removing, "no longer needed")
+	case e.recheck && trouble(err):
+		if !e.stuck {
+			m.log.Warn("environment cannot be looked through for now; trying again now and then", zap.String("env", e.id), zap.Error(err))
+		}
+		e.started, e.stuck, e.notBefore = false, true, time.Now().Add(troubleEvery)
+		e.stage = Stage{Name: StageQueued, Message: "waiting to be looked through: " + redact.Text(err.Error())}
+		m.changed()
 	case e.recheck:
 		m.log.Warn("environment does not work any more and will be replaced", zap.String("env", e.id), zap.Error(err))
 		m.move(e, Removing, err.Error())

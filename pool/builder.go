@@ -134,6 +134,7 @@ type BuildError struct {
 	Hint    string // the next step
 	Package string // the package to blame, where one can be told
 	Output  string // the tool's own last lines
+	machine bool   // it says nothing of the environment; see trouble
 }
 
 func (e *BuildError) Error() string {

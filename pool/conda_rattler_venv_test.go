@@ -132,15 +132,15 @@ func TestWhatRattlerNeedsIsTold(t *testing.T) {
 	}{
 		{BuildError{Cause: CausePythonMissing, Message: "needs Python 3.13", Hint: "name it as python of the pool"}, BuildError{
 			CausePythonMissing, "rattler, which makes conda environments, needs Python >= 3.10, and uv could not find or fetch one",
-			"install Python >= 3.10, or micromamba, mamba or conda", "", "",
+			"install Python >= 3.10, or micromamba, mamba or conda", "", "", false,
 		}},
 		{BuildError{Cause: CausePackageNotFound, Message: "the package py-rattler is not in the index", Package: "py-rattler"}, BuildError{
 			CausePackageNotFound, lacks + "the package py-rattler is not in the index",
-			"uv.index_url must name an index that has py-rattler; or install micromamba, mamba or conda", "", "",
+			"uv.index_url must name an index that has py-rattler; or install micromamba, mamba or conda", "", "", false,
 		}},
 		{BuildError{Cause: CauseNetwork, Message: "the package index cannot be reached", Hint: "check it", Output: "refused"}, BuildError{
 			CauseNetwork, lacks + "the package index cannot be reached",
-			"check it", "", "refused",
+			"check it", "", "refused", false,
 		}},
 	} {
 		if got := buildError(t, noRattler(t.Context(), &c.was)); *got != c.want {

@@ -73,7 +73,7 @@ type env struct {
 	// while removing
 	tenant  Owner // of its last lease; zero where it had none
 	why     string
-	stuck   bool // its lease record could not be written, or its folder not be moved; said once
+	stuck   bool // its lease record could not be written, its folder not be moved, or it not be looked through; said once
 	retryAt time.Time
 
 	// record is held while the lease record is written, and before Manager.mu where both are.

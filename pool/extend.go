@@ -40,6 +40,10 @@ func (m *Manager) extend(ctx context.Context, b Extender, e *env) (*Built, error
 				break
 			}
 		}
+		if trouble(err) {
+			m.handBack(e, planned, base, func() {})
+			return nil, unwritten(base.id, base.pool, err).Build
+		}
 		m.log.Warn("environment is damaged and will be replaced", zap.String("env", base.id), zap.Error(err))
 		m.handBack(e, planned, base, func() { m.move(base, Removing, "damaged: "+err.Error()) })
 	}

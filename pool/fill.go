@@ -128,7 +128,7 @@ func (m *Manager) plan(p *pool, now time.Time) (next time.Time) {
 					next = earlier(next, now.Add(p.cfg.MaxAge-e.manifest.age(now)))
 				}
 			}
-		case e.state == Warming:
+		case e.state == Warming && !e.stuck:
 			warming++
 			if !e.started {
 				idle = append(idle, e)
@@ -226,7 +226,7 @@ func (m *Manager) startBuilds(now time.Time) (next time.Time) {
 			}
 		}
 		switch {
-		case !waited && now.Before(e.notBefore):
+		case (e.stuck || !waited) && now.Before(e.notBefore):
 			next = earlier(next, e.notBefore)
 		case running[slot] >= most:
 			if waited {

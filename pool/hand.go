@@ -2,6 +2,7 @@ package pool
 
 import (
 	"cmp"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -15,11 +16,11 @@ const syncDelay = 100 * time.Millisecond
 func (m *Manager) serve(p *pool) []*env {
 	var handing []*env
 	for len(p.waiters) > 0 {
-		e := m.pick(p)
+		w := p.waiters[0]
+		e := m.pick(p, w.tried...)
 		if e == nil || !m.enter() {
 			break
 		}
-		w := p.waiters[0]
 		p.waiters = p.waiters[1:]
 		e.built = e.finished.After(w.since)
 		if !e.built {
@@ -32,11 +33,11 @@ func (m *Manager) serve(p *pool) []*env {
 	return handing
 }
 
-// pick is the environment that goes next: of the present configuration before an earlier one, the oldest first.
-func (m *Manager) pick(p *pool) *env {
+// pick is the environment that goes next: of the present configuration before an earlier one, the oldest first, and none but these.
+func (m *Manager) pick(p *pool, but ...*env) *env {
 	var best *env
 	for _, e := range m.envs {
-		if e.pool != p.cfg.Name || !p.fits(e) {
+		if e.pool != p.cfg.Name || !p.fits(e) || slices.Contains(but, e) {
 			continue
 		}
 		if best == nil || cmp.Or(cmpBool(e.hash == p.hash, best.hash == p.hash), byAge(e, best)) < 0 {
@@ -83,7 +84,10 @@ func (m *Manager) hand(e *env) {
 	e.handing = nil
 	p := m.pools[e.pool]
 	var next []*env
+	m.troubled = m.troubled && err != nil
 	switch {
+	case trouble(err):
+		next = m.keep(p, e, w, err)
 	case err != nil:
 		m.log.Warn("environment is damaged and will be replaced", zap.String("env", e.id), zap.Error(err))
 		m.move(e, Removing, "damaged: "+err.Error())
@@ -101,7 +105,7 @@ func (m *Manager) hand(e *env) {
 		m.lookSoon()
 	case len(w.calls) == 0:
 		m.mu.Unlock()
-		m.putBack(e)
+		m.putBack(e, lease)
 		return
 	default:
 		e.lease, e.replies = lease, len(w.calls)
@@ -118,6 +122,34 @@ func (m *Manager) hand(e *env) {
 	m.handAll(next)
 }
 
+// keep makes an environment ready again that could not be handed to w though nothing is wrong with it. w gets another one, or is told
+// why it gets none: no build would do better. Callers hold mu.
+func (m *Manager) keep(p *pool, e *env, w *waiter, err error) (next []*env) {
+	if !m.troubled {
+		m.log.Error("environments cannot be handed out for now; they stay", zap.String("env", e.id), zap.Error(err))
+	}
+	m.troubled = true
+	m.move(e, Ready, "it could not be handed out: "+err.Error())
+	switch {
+	case len(w.calls) == 0:
+	case m.closed:
+		w.finish(Acquired{}, ErrClosed)
+	case p == nil:
+		w.finish(Acquired{}, m.unknown(homeOf(e.pool)))
+	default:
+		w.tried = append(w.tried, e)
+		p.back(w)
+		next = m.serve(p)
+		if at := slices.Index(p.waiters, w); at >= 0 {
+			p.waiters = slices.Delete(p.waiters, at, at+1)
+			w.finish(Acquired{}, unwritten(e.id, e.pool, err))
+			next = append(next, m.serve(p)...)
+		}
+	}
+	m.lookSoon()
+	return next
+}
+
 // Undelivered takes back an environment whose reply provably never reached the one who asked for it. Where another reply may
 // have told of the same lease, it stands.
 func (m *Manager) Undelivered(id string) {
@@ -132,7 +164,7 @@ func (m *Manager) Undelivered(id string) {
 	defer m.work.Done()
 	e.record.Lock()
 	m.mu.Lock()
-	last := false
+	last, lease := false, e.lease
 	if e.lease != nil {
 		e.replies--
 		last = e.replies == 0
@@ -145,18 +177,25 @@ func (m *Manager) Undelivered(id string) {
 		e.record.Unlock()
 		return
 	}
-	m.putBack(e)
+	m.putBack(e, lease)
 }
 
-// putBack makes a leased environment ready again that nobody has heard of. Callers hold e.record, which it lets go, and not mu.
-func (m *Manager) putBack(e *env) {
+// putBack makes a leased environment ready again that nobody has heard of, or leaves it leased where that cannot be put on disk for
+// now: who asks again with the same key gets it. Callers hold e.record, which it lets go, and not mu.
+func (m *Manager) putBack(e *env, lease *Lease) {
 	err := m.store.writeLease(e.dir, leaseRecord{State: leaseFree})
 	m.mu.Lock()
 	var next []*env
-	if err != nil {
+	switch {
+	case trouble(err):
+		m.log.Warn("environment cannot be taken back for now; it stays leased", zap.String("env", e.id), zap.Error(err))
+		e.lease, e.replies = lease, 1
+		m.watchOwner(e)
+		m.changed()
+	case err != nil:
 		m.log.Warn("environment cannot be taken back and will be replaced", zap.String("env", e.id), zap.Error(err))
 		m.move(e, Removing, err.Error())
-	} else {
+	default:
 		m.move(e, Ready, "its reply never left")
 		if p := m.pools[e.pool]; p != nil {
 			next = m.serve(p)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -36,6 +37,9 @@ type Lease struct {
 
 	Folder *folderID `json:"folder,omitempty"` // that it was written for; nil where folders have nothing lasting to be known by
 }
+
+// unknown says that nobody knows who it is: the lease record cannot be read. Such an owner never ends by itself.
+func (o Owner) unknown() bool { return o.PID == 0 }
 
 // The states of a lease record.
 const (
@@ -95,7 +99,7 @@ func (s store) writeLease(dir string, r leaseRecord) error {
 		r.Lease = &l
 	}
 	data, encoded := encodeLease(r)
-	if other := (*safefile.Error)(nil); errors.As(err, &other) && encoded == nil {
+	if encoded == nil && (errors.As(err, new(*safefile.Error)) || errors.Is(err, fs.ErrPermission)) {
 		if err = WriteWhole(filepath.Join(dir, leaseName), data, s.records()); err == nil {
 			return nil
 		}
@@ -125,6 +129,9 @@ func openLease(dir string, flag int) (f *os.File, err error) {
 	return f, err
 }
 
+// errEmptyLease is what a power loss leaves of a record.
+var errEmptyLease = errors.New("its lease record is empty")
+
 func readLease(dir string) (leaseRecord, error) {
 	var r leaseRecord
 	f, err := openLease(dir, os.O_RDONLY)
@@ -135,6 +142,9 @@ func readLease(dir string) (leaseRecord, error) {
 	data, err := io.ReadAll(io.LimitReader(f, leaseSize))
 	if err != nil {
 		return r, fmt.Errorf("reading its lease record: %w", err)
+	}
+	if len(bytes.Trim(data, "\x00")) == 0 {
+		return r, errEmptyLease
 	}
 	if err := json.Unmarshal(bytes.TrimRight(data, "\x00\n"), &r); err != nil {
 		return r, fmt.Errorf("parsing its lease record: %w", err)

@@ -53,7 +53,7 @@ func machineError(what, output string, err error) *BuildError {
 	var exit *exec.ExitError
 	switch {
 	case errors.As(err, &exit) && strings.HasPrefix(exit.ProcessState.String(), "signal: "):
-		b := &BuildError{Cause: CauseOther, Message: fmt.Sprintf("%s ended with %s", what, exit.ProcessState), Output: output, Hint: "see the tool's output"}
+		b := &BuildError{Cause: CauseOther, Message: fmt.Sprintf("%s ended with %s", what, exit.ProcessState), Output: output, Hint: "see the tool's output", machine: true}
 		if strings.HasPrefix(exit.ProcessState.String(), "signal: killed") {
 			b.Hint = "somebody else ended it; if the system did, for want of memory, its log says so"
 		}
@@ -68,5 +68,5 @@ func machineError(what, output string, err error) *BuildError {
 	if s == nil {
 		return nil
 	}
-	return &BuildError{Cause: s.cause, Message: s.say, Hint: s.hint, Output: output}
+	return &BuildError{Cause: s.cause, Message: s.say, Hint: s.hint, Output: output, machine: true}
 }

@@ -131,13 +131,28 @@ func within(dir, path string) string {
 	return filepath.Join(dir, path)
 }
 
+// stands says why the folder of an environment is not there.
+func stands(dir string) error {
+	info, err := os.Lstat(dir)
+	if trouble(err) {
+		return fmt.Errorf("looking at its folder: %w", err)
+	}
+	if err != nil || !info.IsDir() { // a process that runs from where a link leads would not be found
+		return errors.New("its folder is gone, or somebody put a link in its place")
+	}
+	return nil
+}
+
 // intact is the cheap check before a hand-out: the manifest is the one this daemon knows, and the sentinels are as they were
 // built. A handful of stats, about 20 µs.
 func (s store) intact(dir string, m *Manifest, seen fileID) error {
-	if info, err := os.Lstat(dir); err != nil || !info.IsDir() { // a process that runs from where a link leads would not be found
-		return errors.New("its folder is gone, or somebody put a link in its place")
+	if err := stands(dir); err != nil {
+		return err
 	}
 	now, err := statID(s.manifest(dir))
+	if trouble(err) {
+		return fmt.Errorf("looking at its manifest: %w", err)
+	}
 	if err != nil || now != seen {
 		return errors.New("its manifest is gone or was changed")
 	}

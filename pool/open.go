@@ -3,6 +3,7 @@ package pool
 import (
 	"cmp"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -70,7 +71,9 @@ func (m *Manager) clearRecords() {
 		}
 		if id != "" {
 			if _, _, err := m.store.readManifest(id); err != nil {
-				err = m.store.discard(id)
+				if !trouble(err) {
+					err = m.store.discard(id)
+				}
 				if err != nil { // it keeps its record, and is tried again at the next start
 					m.log.Warn("an unfinished environment cannot be set aside", zap.String("env", id), zap.Error(err))
 					continue
@@ -108,6 +111,14 @@ func (m *Manager) recover(id string, entry os.DirEntry) *env {
 	case err == nil && lease.State == leaseHeld:
 		e.state, e.why, e.tenant = Removing, "its lease came with a copy", lease.Owner
 		m.log.Info("a lease came with a copy of its environment, and is nobody's", zap.String("env", id))
+	case trouble(err), err != nil && !errors.Is(err, fs.ErrNotExist) && (!errors.Is(err, errEmptyLease) || manifest.BootID == bootID()):
+		// What cannot be read may say that somebody holds it. What a power loss took was held by nobody who still runs.
+		e.state, e.lease, e.replies = Leased, &Lease{LeasedAt: manifest.CreatedAt}, 1
+		m.log.Warn("the lease record of an environment cannot be read, so it counts as held until somebody releases it",
+			zap.String("env", id), zap.Error(err), zap.String("try", "runt pool release "+id))
+	case trouble(bad):
+		m.log.Warn("environment cannot be looked at, and is left alone until the next start", zap.String("env", id), zap.Error(bad))
+		return nil
 	case bad != nil, err != nil: // without a lease record, nobody can say whether it was used
 		bad = cmp.Or(bad, err)
 		e.state, e.why = Removing, bad.Error()

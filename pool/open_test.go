@@ -125,8 +125,11 @@ func TestWhatIsNotWholeIsSetAside(t *testing.T) {
 			w.change(id, func(m *Manifest) { m.Python = w.store.env(id) + "x/bin/python" })
 			return nil
 		},
-		"a torn lease": func(w *world, id string) error { return os.Truncate(filepath.Join(w.store.env(id), leaseName), 5) },
-		"no lease":     func(w *world, id string) error { return os.Remove(filepath.Join(w.store.env(id), leaseName)) },
+		"a lease that a power loss emptied": func(w *world, id string) error {
+			w.change(id, func(m *Manifest) { m.BootID = "before" })
+			return os.Truncate(filepath.Join(w.store.env(id), leaseName), 0)
+		},
+		"no lease": func(w *world, id string) error { return os.Remove(filepath.Join(w.store.env(id), leaseName)) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, sized(1), func(w *world) {

@@ -59,6 +59,7 @@ type Manager struct {
 	closed   bool
 	renewing bool     // a lock file is looked at
 	blind    bool     // no process can be seen, which was said; the sweeper's own
+	troubled bool     // environments could not be handed out the last time, and that was said
 	looking  bool     // the sweeper will look again by itself
 	unsynced []string // folders whose lease record a power loss could still take back
 	syncing  bool     // they are being worked off

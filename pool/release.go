@@ -3,7 +3,6 @@ package pool
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"time"
 
@@ -11,7 +10,7 @@ import (
 )
 
 // Release ends a lease. That is on disk when it returns; the environment is removed once no process runs from it. The error is
-// ErrUnknownEnv where id is not leased.
+// ErrUnknownEnv where id is not leased, *FailedError where that cannot be put on disk.
 func (m *Manager) Release(ctx context.Context, id string) error {
 	defer endOnPanic()
 	if err := m.wait(ctx); err != nil {
@@ -37,7 +36,7 @@ func (m *Manager) release(id string, only *Lease, why string) error {
 	})
 }
 
-// Adopt gives a lease to another process of the same user. Errors are ErrUnknownEnv and *OwnerError.
+// Adopt gives a lease to another process of the same user. Errors are ErrUnknownEnv, *OwnerError and *FailedError.
 func (m *Manager) Adopt(ctx context.Context, id string, pid int) (Info, error) {
 	defer endOnPanic()
 	if err := m.wait(ctx); err != nil {
@@ -89,7 +88,7 @@ func (m *Manager) changeLease(id string, next func(*Lease) (leaseRecord, error),
 	}
 	if err := m.store.writeLease(e.dir, record); err != nil {
 		if !errors.Is(err, fs.ErrNotExist) || record.State != leaseReleased {
-			return fmt.Errorf("%s: %w", id, err)
+			return unwritten(id, e.pool, err)
 		}
 		// somebody deleted it; without a lease record it is never ready again, whatever happens now
 		m.log.Warn("a leased environment was deleted by somebody else, or its lease record", zap.String("env", id))
@@ -146,7 +145,7 @@ func (m *Manager) watchOwner(e *env) {
 		e.unwatch()
 		e.unwatch = nil
 	}
-	if o := e.lease.Owner; o.Namespace == namespace() { // else the number is somebody else's here
+	if o := e.lease.Owner; !o.unknown() && o.Namespace == namespace() { // else the number is somebody else's here
 		e.unwatch = m.procs.onExit(o.PID, m.sweepSoon)
 	}
 	if !m.looking { // its regular look begins with the first lease

@@ -41,9 +41,9 @@ func (r Request) lease() *Lease {
 
 // resume gives r the environment that its session had before, if its owner has ended; ok is false where there is none. Callers do
 // not hold mu.
-func (m *Manager) resume(r Request, began time.Time) (got Acquired, ok bool) {
+func (m *Manager) resume(r Request, began time.Time) (got Acquired, ok bool, err error) {
 	if r.Session == "" {
-		return Acquired{}, false
+		return Acquired{}, false, nil
 	}
 	for _, e := range m.ofSession(r) {
 		var lease *Lease
@@ -52,6 +52,9 @@ func (m *Manager) resume(r Request, began time.Time) (got Acquired, ok bool) {
 				return leaseRecord{}, errTaken
 			}
 			if err := runs(e); err != nil {
+				if trouble(err) {
+					err = unwritten(e.id, e.pool, err)
+				}
 				return leaseRecord{}, err
 			}
 			lease = r.lease()
@@ -67,12 +70,14 @@ func (m *Manager) resume(r Request, began time.Time) (got Acquired, ok bool) {
 		switch {
 		case err == nil:
 			m.log.Info("a session goes on in its environment", zap.String("env", e.id), zap.Int("owner_pid", r.Owner.PID))
-			return got, true
+			return got, true, nil
+		case errors.As(err, new(*FailedError)): // it is there, and another one would not be what was asked for
+			return Acquired{}, false, err
 		case !errors.Is(err, errTaken) && !errors.Is(err, ErrUnknownEnv) && !errors.Is(err, ErrClosed):
 			m.log.Warn("the environment of a session cannot be used any more", zap.String("env", e.id), zap.Error(err))
 		}
 	}
-	return Acquired{}, false
+	return Acquired{}, false, nil
 }
 
 // ofSession are the environments that r may find its session in, the last leased first; none where its own retry has one already.
@@ -116,10 +121,13 @@ func (e *env) has(home *pool, needs Needs) bool {
 
 // runs says why a used environment cannot be used on. Its sentinels tell nothing: its user may have installed another ipykernel.
 func runs(e *env) error {
-	if info, err := os.Lstat(e.dir); err != nil || !info.IsDir() {
-		return errors.New("its folder is gone, or somebody put a link in its place")
+	if err := stands(e.dir); err != nil {
+		return err
 	}
-	if _, err := os.Stat(e.manifest.Python); err != nil {
+	switch _, err := os.Stat(e.manifest.Python); {
+	case trouble(err):
+		return fmt.Errorf("looking at its Python: %w", err)
+	case err != nil:
 		return fmt.Errorf("its Python is gone: %w", err)
 	}
 	return nil

@@ -13,6 +13,8 @@ import (
 const (
 	lookEvery  = 5 * time.Second  // at owners, and at processes that run from an environment that is to go
 	stuckEvery = 10 * time.Minute // at what could not be removed
+
+	troubleEvery = time.Minute // at what only the machine was in the way of
 )
 
 // sweeper ends the leases of owners that are gone, and moves what is to go into the trash; both only when no process runs from the
@@ -48,6 +50,9 @@ type suspect struct {
 
 // look is what can be known of an owner. Another boot may be one of another machine, where machine-ids do not tell them apart.
 func (m *Manager) look(o Owner) (s sight, where string) {
+	if o.unknown() {
+		return unseen, "since its record cannot be read"
+	}
 	s, where = m.procs.look(o)
 	if s == gone && o.BootID != bootID() && (m.store.guest || m.store.network && o.MachineID == "") {
 		return unseen, "of another boot, perhaps on another machine"
@@ -157,6 +162,8 @@ func (m *Manager) remove(e *env) {
 		var mount *statedir.MountError
 		if errors.As(err, &mount) {
 			wait = lookEvery // to see that it is gone costs little
+		} else if trouble(err) {
+			wait = troubleEvery
 		}
 		e.stuck, e.retryAt = true, time.Now().Add(wait)
 		return

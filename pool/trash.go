@@ -29,6 +29,7 @@ func (m *Manager) emptyTrash() {
 		return
 	}
 	told := map[string]bool{}
+	troubled := false             // and that was said
 	mounts := map[string]string{} // where something is mounted, by the name in the trash
 	left := func() []string {
 		return slices.DeleteFunc(m.trashed(), func(n string) bool { return told[n] })
@@ -56,10 +57,18 @@ func (m *Manager) emptyTrash() {
 		if !m.calm() {
 			return
 		}
+		later := false
 		for _, name := range left() {
 			err := m.store.deleteTrashed(name, m.breathe)
 			if m.ctx.Err() != nil {
 				return
+			}
+			if trouble(err) {
+				if !troubled {
+					m.log.Warn("what is in the trash cannot be deleted for now", zap.String("path", filepath.Join(m.store.trash(), name)), zap.Error(err))
+				}
+				troubled, later = true, true
+				continue
 			}
 			if err != nil {
 				m.log.Warn("what is in the trash cannot be deleted; it is left there",
@@ -69,6 +78,13 @@ func (m *Manager) emptyTrash() {
 			var mount *statedir.MountError
 			if errors.As(err, &mount) {
 				mounts[name] = mount.Path
+			}
+		}
+		if troubled = later; later {
+			select {
+			case <-m.ctx.Done():
+				return
+			case <-time.After(troubleEvery):
 			}
 		}
 	}

@@ -16,6 +16,7 @@ type waiter struct {
 	since    time.Time
 	deadline time.Time    // of the most patient call
 	calls    []chan Stage // one for each call that still wants the answer; holds the stage that it has not told yet
+	tried    []*env       // that could not be handed to it, and are as good as they were
 	done     chan struct{}
 	got      Acquired // these two are set before done is closed
 	err      error

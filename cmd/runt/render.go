@@ -91,6 +91,9 @@ func leaseText(l *rpc.Lease) string {
 		return "-"
 	}
 	text := fmt.Sprintf("pid %d", l.OwnerPID)
+	if l.OwnerPID == 0 {
+		text = "somebody unknown,"
+	}
 	switch {
 	case l.Where != "":
 		text += " " + l.Where
