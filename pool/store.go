@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"unicode/utf8"
 
 	"runtimed/internal/safefile"
 	"runtimed/internal/statedir"
@@ -63,6 +64,9 @@ func openStore(dir string) (store, error) {
 	resolved, err := filepath.EvalSymlinks(dir)
 	if err != nil {
 		return store{}, fmt.Errorf("resolving the state directory: %w", err)
+	}
+	if !utf8.ValidString(resolved) { // clients get paths as texts, which would name others
+		return store{}, fmt.Errorf("the state directory leads to %q, which is not UTF-8", resolved)
 	}
 	s := store{dir: resolved}
 	for _, d := range []string{s.records(), s.trash()} {

@@ -151,3 +151,17 @@ func BenchmarkAcquireFromAReadyPool(b *testing.B) {
 		b.Fatal(err)
 	}
 }
+
+func TestAStateDirectoryThatIsNotUTF8IsRefused(t *testing.T) {
+	dir := t.TempDir()
+	link, odd := filepath.Join(dir, "link"), filepath.Join(dir, "\xe9")
+	if err := os.Mkdir(odd, 0o700); err != nil {
+		t.Skipf("no names of such bytes here: %v", err)
+	}
+	if err := os.Symlink(odd, link); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := openStore(link); err == nil || !strings.Contains(err.Error(), `\xe9", which is not UTF-8`) {
+		t.Errorf("a link to it: %v", err)
+	}
+}

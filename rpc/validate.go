@@ -42,9 +42,9 @@ func (p AcquireParams) Validate() *Error {
 	)
 }
 
-// Names are the members by which one call is told from another, or by which something is looked up.
+// Names are the members in which two texts that differ must not become the same.
 func (p AcquireParams) Names() []string {
-	return []string{"pool", "key", "session", "python", "packages"}
+	return []string{"key", "session", "python", "packages"}
 }
 
 func (p AcquireParams) checkNeeds() *Error {
