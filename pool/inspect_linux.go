@@ -23,7 +23,7 @@ var networkTypes = []string{
 var linklessTypes = []string{"vfat", "msdos", "exfat"}
 
 // guestTypes are folders of the machine that this virtual one runs on, which has another boot, and often the same machine-id.
-var guestTypes = []string{"9p", "virtiofs", "fuse.grpcfuse", "fuse.portal"}
+var guestTypes = []string{"9p", "virtiofs", "fuse.grpcfuse", "fakeowner", "vboxsf", "fuse.vmhgfs-fuse", "prl_fs"}
 
 // lastingTypes keep the inode and the birth of a folder for as long as it lives.
 var lastingTypes = []string{"ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "jfs", "zfs", "bcachefs", "tmpfs"}

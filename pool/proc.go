@@ -64,7 +64,10 @@ func OwnerOf(pid int) (Owner, error) {
 		return Owner{}, &OwnerError{PID: pid, Says: "cannot be seen: " + why, Hint: blindHint}
 	}
 	p, err := statOf(pid)
-	if err != nil {
+	switch {
+	case err != nil && lookAt(proc{pid: pid}) == unseen:
+		return Owner{}, &OwnerError{PID: pid, Says: "cannot be seen: /proc hides it", Hint: "mount /proc without hidepid, or ask as the daemon's user"}
+	case err != nil:
 		return Owner{}, &OwnerError{PID: pid}
 	}
 	if p.kernel {
@@ -98,11 +101,12 @@ func (o Owner) look() (s sight, where string) {
 	switch {
 	case o.PID <= 0:
 		return unseen, "not known"
-	case o.MachineID != machineID():
-		return unseen, "on another machine"
 	case bootID() == "" || o.BootID == "":
 		return unseen, "of a boot that is not known here"
-	case o.BootID != bootID():
+	case o.BootID == bootID(): // and so of this machine, whatever its id is by now
+	case o.MachineID != machineID():
+		return unseen, "on another machine"
+	default:
 		return gone, ""
 	}
 	return find(o)
@@ -151,7 +155,8 @@ type traces struct {
 //     extension modules are what is mapped),
 //   - whose variables name it, as those that activate it do,
 //   - whose working folder is in it,
-//   - that cannot be looked at, and is of the process group of its owner or of a session that its owner leads, as with sudo.
+//   - that cannot be looked at, and is of the process group of its owner or of a session that its owner leads, as with sudo; or is in
+//     a PID namespace below this one, where its owner was in another.
 type search struct {
 	envs string           // the folder of all environments
 	held map[string]Owner // who holds, or held last, those that are asked about
@@ -199,7 +204,13 @@ func (s search) uses(p stat, t traces) (ids []string) {
 	s.in([]byte(t.cwd+"/"), "/", p.pid, add)
 	if t.closed {
 		for id, o := range s.held {
-			if o.Namespace == namespace() && (o.Group != 0 && o.Group == p.group || o.PID == p.session) {
+			switch {
+			case o.PID == 0: // nobody had it
+			case o.Namespace == namespace():
+				if o.Group != 0 && o.Group == p.group || o.PID == p.session {
+					add(id)
+				}
+			case nested(p.pid): // a container, perhaps that of the owner
 				add(id)
 			}
 		}

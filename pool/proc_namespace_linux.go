@@ -76,6 +76,9 @@ func SameNumbers(pid int) bool {
 	return len(numbers) == 1
 }
 
+// nested says whether a process is in a PID namespace below ours.
+func nested(pid int) bool { return len(numbersOf(strconv.Itoa(pid))) > 1 }
+
 // find is what can be known of an owner of this machine and boot.
 func find(o Owner) (s sight, where string) {
 	here, p := namespace(), proc{o.PID, o.StartTime}

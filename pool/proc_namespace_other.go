@@ -15,6 +15,8 @@ const blindHint = ""
 // SameNumbers says whether the process pid has the same numbers for processes as this one.
 func SameNumbers(int) bool { return true }
 
+func nested(int) bool { return false }
+
 func find(o Owner) (s sight, where string) {
 	if s = lookAt(proc{o.PID, o.StartTime}); s == unseen {
 		where = "that cannot be looked at"

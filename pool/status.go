@@ -163,14 +163,22 @@ func (m *Manager) List(ctx context.Context, pool string, state State) ([]Info, e
 	return list, nil
 }
 
-// Leased is how many environments are leased.
+// Leased is how many environments are leased to owners whose end this daemon will see.
 func (m *Manager) Leased(ctx context.Context) (int, error) {
 	defer endOnPanic()
 	if err := m.wait(ctx); err != nil {
 		return 0, err
 	}
 	list, _ := m.infos("", Leased)
-	return len(list), nil
+	n := 0
+	for _, i := range list {
+		if i.Lease == nil { // on its way
+			n++
+		} else if s, _ := m.look(i.Lease.Owner); s != unseen {
+			n++
+		}
+	}
+	return n, nil
 }
 
 // infos is the list, in which a lease is alive unless the sweeper found nobody; known is false where the pool neither is configured nor

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -38,7 +39,11 @@ type heldError struct {
 func (e *heldError) Error() string {
 	holder := ""
 	if e.pid != "" {
-		holder = fmt.Sprintf(" (pid %s, socket %s)", e.pid, e.socket)
+		number := e.pid
+		if pid, err := strconv.Atoi(number); err != nil || !isAlive(pid) {
+			number += ", not seen from here" // as in another PID namespace
+		}
+		holder = fmt.Sprintf(" (pid %s, socket %s)", number, e.socket)
 	}
 	return fmt.Sprintf("another daemon runs%s: it holds %s", holder, e.path)
 }
