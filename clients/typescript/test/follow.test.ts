@@ -108,7 +108,9 @@ for (const autostart of [true, false])
 test("its signal ends an acquire while the next daemon is started", async () => {
   using dir = new TempDir();
   const runt = join(dir.path, "runt");
-  writeFileSync(runt, `#!/bin/sh\ntouch ${dir.path}/started\nsleep 5\ntouch ${dir.path}/ended\n`, { mode: 0o755 });
+  writeFileSync(runt, `#!/bin/sh\ntouch ${dir.path}/started\nsleep 5\ntouch ${dir.path}/ended\n`, {
+    mode: 0o755,
+  });
   await using daemon = await FakeDaemon.start((message, peer) => {
     if (message.method === "daemon.info") peer.result(message, info);
   });
