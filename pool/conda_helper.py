@@ -260,7 +260,6 @@ async def make(req, progress):
     progress[-1].show(whole=True)
     for record in lacking:
         unchanged(record)
-    config.set("allow-symbolic-links", "false")  # an environment of links into the cache would end with it
     if req["copy"]:
         config.set("allow-hard-links", "false")
     await rattler.install(
