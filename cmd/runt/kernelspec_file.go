@@ -180,7 +180,20 @@ func (s kernelspec) remove() error {
 	if err := os.Remove(filepath.Join(s.Path, kernelFile)); err != nil && !errors.Is(err, fs.ErrNotExist) { // it is a kernel no more
 		return unwritable(err)
 	}
-	return unwritable(os.RemoveAll(s.Path))
+	if err := os.Remove(filepath.Join(s.Path, logoFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return unwritable(err)
+	}
+	left, _ := filepath.Glob(filepath.Join(s.Path, "~runtimed-*")) // of an install that was killed
+	for _, made := range left {
+		for _, name := range []string{kernelFile, logoFile} {
+			_ = os.Remove(filepath.Join(made, name))
+		}
+		_ = os.Remove(made)
+	}
+	if left, err := os.ReadDir(s.Path); err != nil || len(left) > 0 {
+		return unwritable(err) // what somebody else put there stays
+	}
+	return unwritable(os.Remove(s.Path))
 }
 
 func unwritable(err error) error {

@@ -89,23 +89,27 @@ func (c purgeCommand) purge() (said rpc.Purged, err error) {
 		said.Paths = nil
 		return said, err
 	}
-	files := statedir.Kept(realPath(at.state), at.state == at.own)
+	files := map[string][]string{at.state: statedir.Kept(realPath(at.state), at.usual(at.state))}
 	for _, dir := range said.Places {
-		files = append(files, statedir.Beside(realPath(dir), dir == at.own)...)
+		files[dir] = append(files[dir], statedir.Beside(realPath(dir), at.usual(dir))...)
 	}
 	if c.DryRun {
-		said.Paths = append(said.Paths, files...)
+		for _, dir := range said.Places {
+			said.Paths = append(said.Paths, files[dir]...)
+		}
 		for _, dir := range said.Places {
 			if path := filepath.Join(dir, lockName); statedir.IsLockFile(path) {
 				said.Paths = append(said.Paths, path)
 			}
-			if dir == at.own {
+			if at.usual(dir) {
 				said.Paths = append(said.Paths, dir)
 			}
 		}
 		return said, nil
 	}
-	said.Stays = append(said.Stays, statedir.RemoveAll(files)...)
+	for _, dir := range said.Places {
+		said.Stays = append(said.Stays, statedir.RemoveAll(realPath(dir), files[dir])...)
+	}
 	for _, s := range statedir.RemoveEmpty(statedir.Emptied(realPath(at.state))) {
 		if filepath.Base(s.Path) != "empty" { // a folder of the user's may have that name
 			said.Stays = append(said.Stays, s)
@@ -117,7 +121,7 @@ func (c purgeCommand) purge() (said rpc.Purged, err error) {
 		}
 	}
 	for _, dir := range said.Places { // last of all: who comes now begins anew
-		if path := filepath.Join(dir, lockName); statedir.IsLockFile(path) || dir == at.own {
+		if path := filepath.Join(dir, lockName); statedir.IsLockFile(path) || at.usual(dir) {
 			_ = os.Remove(path)
 		}
 	}
@@ -131,6 +135,12 @@ func (c purgeCommand) purge() (said rpc.Purged, err error) {
 	return said, nil
 }
 
+// usual says whether dir is our own by our own rule, and no folder that a variable happens to name so: nobody else keeps anything in it.
+func (p paths) usual(dir string) bool {
+	parent := filepath.Base(filepath.Dir(dir))
+	return dir == p.own && (parent == ".cache" || parent == "Caches" || !socketIsFile)
+}
+
 // realPath is dir with its links resolved; what cannot be resolved stays as it is.
 func realPath(dir string) string {
 	if to, err := filepath.EvalSymlinks(dir); err == nil {
@@ -142,6 +152,9 @@ func realPath(dir string) string {
 // removePlace removes a state or socket folder that is empty by now, and the link to it.
 func removePlace(dir string) []statedir.Stays {
 	to := realPath(dir)
+	if to == realPath(os.Getenv("HOME")) {
+		return nil // a socket may lie there
+	}
 	if stays := statedir.RemoveEmpty([]string{to}); len(stays) > 0 {
 		return []statedir.Stays{{Path: dir, Why: stays[0].Why}}
 	}

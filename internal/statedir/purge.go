@@ -114,10 +114,14 @@ func Beside(dir string, usual bool) (paths []string) {
 	return paths
 }
 
-// RemoveAll removes each of paths, and returns what stays.
-func RemoveAll(paths []string) (stays []Stays) {
+// RemoveAll removes each of paths, which lie below dir, and returns what stays.
+func RemoveAll(dir string, paths []string) (stays []Stays) {
 	for _, path := range paths {
-		if err := RemoveTree(filepath.Dir(path), filepath.Base(path), nil); err != nil {
+		name, err := filepath.Rel(dir, path)
+		if err == nil {
+			err = RemoveTree(dir, name, nil)
+		}
+		if err != nil {
 			stays = append(stays, Stays{path, err.Error()})
 		}
 	}
