@@ -162,6 +162,9 @@ type search struct {
 	held map[string]Owner // who holds, or held last, those that are asked about
 }
 
+// maxRounds bounds the rounds where processes start faster than they can be looked at.
+const maxRounds = 20
+
 // users finds, for each environment in the folder envs that a process uses, one such process. held are the owners of those that it
 // is asked about. The error is a *blindError where no process can be seen.
 func users(envs string, held map[string]Owner) (map[string]proc, error) {
@@ -170,7 +173,9 @@ func users(envs string, held map[string]Owner) (map[string]proc, error) {
 	}
 	found := map[string]proc{}
 	s := search{envs, held}
-	err := procs(func(pid int) {
+	looked := map[int]bool{}
+	look := func(pid int) {
+		looked[pid] = true
 		p, err := statOf(pid)
 		if err != nil || p.kernel {
 			return
@@ -182,9 +187,18 @@ func users(envs string, held map[string]Owner) (map[string]proc, error) {
 		for _, id := range s.uses(p, t) {
 			found[id] = p.proc
 		}
-	})
-	if err != nil {
-		return nil, &blindError{err.Error()}
+	}
+	for more, rounds := true, 0; more && rounds < maxRounds; rounds++ { // who ended before its turn may have left a child that came after
+		more = false
+		err := procs(func(pid int) {
+			if !looked[pid] {
+				look(pid)
+				more = true
+			}
+		})
+		if err != nil {
+			return nil, &blindError{err.Error()}
+		}
 	}
 	for id, o := range held {
 		if _, ok := found[id]; !ok && o.Namespace == namespace() && hiddenIn(o.Group) {

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -164,15 +165,26 @@ func markOf(pid int) string {
 	return ""
 }
 
+// execTime is longer than a process takes to become another program; meanwhile it shows neither arguments nor variables.
+const execTime = 50 * time.Millisecond
+
 // tracesOf reads what a process shows. Much of it is for its own user only.
 func tracesOf(p stat) traces {
+	for end := time.Now().Add(execTime); ; time.Sleep(time.Millisecond) {
+		t, between := readTraces(p)
+		if _, err := statOf(p.pid); !between || err != nil || time.Now().After(end) {
+			return t
+		}
+	}
+}
+
+func readTraces(p stat) (t traces, between bool) {
 	dir := "/proc/" + strconv.Itoa(p.pid)
 	if _, err := os.Readlink(dir + "/exe"); errors.Is(err, fs.ErrNotExist) {
 		if task := livingTask(dir); task != "" { // where the first thread has ended, the others still tell
 			dir = task
 		}
 	}
-	var t traces
 	look := func(err error) bool {
 		t.closed = t.closed || errors.Is(err, fs.ErrPermission)
 		return err == nil
@@ -180,18 +192,20 @@ func tracesOf(p stat) traces {
 	if exe, err := os.Readlink(dir + "/exe"); look(err) {
 		t.paths = append(t.paths, []byte(exe))
 	}
-	for _, name := range []string{"/cmdline", "/maps"} {
-		if data, err := readFile(dir + name); look(err) {
-			t.paths = append(t.paths, data)
-		}
+	args, err := readFile(dir + "/cmdline")
+	if look(err) {
+		t.paths = append(t.paths, args)
+	}
+	if data, err := readFile(dir + "/maps"); look(err) {
+		t.paths = append(t.paths, data)
 	}
 	if data, err := readFile(dir + "/environ"); look(err) {
-		t.environ = data
+		t.environ, between = data, len(data)+len(args) == 0
 	}
 	if cwd, err := os.Readlink(dir + "/cwd"); look(err) {
 		t.cwd = cwd
 	}
-	return t
+	return t, between
 }
 
 // same says whether path, as the process pid has it, is the environment id. In another mount namespace it is where that one has it.

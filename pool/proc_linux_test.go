@@ -195,3 +195,24 @@ func TestALeaseThatCameWithACopyIsVoid(t *testing.T) {
 		t.Errorf("%d are leased after a copy", n)
 	}
 }
+
+// A chain of processes, each of which ends as soon as it has started the next: a look that takes a while sees one of them.
+func TestWhoIsStartedDuringTheLookIsSeen(t *testing.T) {
+	envs := t.TempDir()
+	script := `n=$1; [ "$n" = 0 ] && exit; sleep 0.03; sh -c "$0" "$0" $((n - 1)) &`
+	held := map[string]Owner{"uv-chain": {}}
+	cmd := spawn(t, []string{"VIRTUAL_ENV=" + filepath.Join(envs, "uv-chain")}, "sh", "-c", script, script, "30")
+	_ = cmd.Wait()
+	for {
+		found, err := users(envs, held)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(found) == 0 {
+			if again, _ := users(envs, held); len(again) > 0 {
+				t.Fatal("it was not seen, and lives")
+			}
+			return // the chain has ended
+		}
+	}
+}
