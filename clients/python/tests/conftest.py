@@ -61,7 +61,7 @@ def running(uv_pool: int, config: str = "") -> Iterator[str]:
                 wait_until(answers, 30)
                 yield path
                 process.send_signal(signal.SIGTERM)
-                assert process.wait(10) == 0, (base / "log").read_text()
+                assert process.wait(60) == 0, (base / "log").read_text()
             finally:
                 if process.poll() is None:
                     process.kill()
@@ -75,7 +75,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What is installed of this package: the tests have its sources only, and these have no entry points."""
     folder = tmp_path_factory.mktemp("wheel")
     build = [sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir", str(folder), str(REPOSITORY / "clients/python")]
-    subprocess.run(build, check=True, capture_output=True, timeout=50)
+    subprocess.run(build, check=True, capture_output=True, timeout=150)
     (made,) = folder.glob("*.whl")
     return made
 

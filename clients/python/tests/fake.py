@@ -158,7 +158,7 @@ class FakeDaemon:
         return {"result": {"env": self.env(id), "source": "ready", "stale": False, "waited_ms": 0, "added": [], "added_ms": 0}}
 
 
-def wait_until(condition: Callable[[], object], seconds: float = 10) -> None:
+def wait_until(condition: Callable[[], object], seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not happen in time"

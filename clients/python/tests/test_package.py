@@ -20,9 +20,10 @@ EXAMPLES = re.findall(r"^```python\n(.*?)^```", (FOLDER / "README.md").read_text
 
 def run_example(example: str, socket: str) -> None:
     env = {"PATH": "/usr/bin:/bin", "RUNTIMED_SOCKET": socket, "PYTHONPATH": str(FOLDER / "src")}
-    done = subprocess.run([sys.executable, "-X", "dev", "-c", example], env=env, capture_output=True, text=True, timeout=50)
+    done = subprocess.run([sys.executable, "-X", "dev", "-c", example], env=env, capture_output=True, text=True, timeout=150)
     assert done.returncode == 0, done.stderr
-    assert not done.stderr
+    # asyncio in development names what a busy machine holds up for a tenth of a second
+    assert not [line for line in done.stderr.splitlines() if not line.startswith("Executing <")]
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
@@ -45,7 +46,7 @@ def test_there_are_examples() -> None:
 
 def test_the_wheel(tmp_path: Path) -> None:
     build = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(tmp_path), str(FOLDER)]
-    subprocess.run(build, check=True, capture_output=True, timeout=50)
+    subprocess.run(build, check=True, capture_output=True, timeout=150)
     (wheel,) = tmp_path.glob("*.whl")
     assert wheel.name == f"runtimed_client-{runtimed_client.__version__}-py3-none-any.whl"
     names = {name.split("/", 1)[1] for name in zipfile.ZipFile(wheel).namelist()}

@@ -82,13 +82,13 @@ def test_where_runt_is_looked_for(folder: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_the_runt_of_a_virtual_environment_goes_before_path(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / "venv"], check=True, timeout=50)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / "venv"], check=True, timeout=150)
     monkeypatch.setenv("PATH", str(script(folder / "path/runt", "").parent))
     code = "from runtimed_client._start import find_runt; print(find_runt())"
 
     def found() -> str:
         env = {**os.environ, "PYTHONPATH": str(REPOSITORY / "clients/python/src")}
-        return subprocess.check_output([folder / "venv/bin/python", "-c", code], env=env, text=True, timeout=50).strip()
+        return subprocess.check_output([folder / "venv/bin/python", "-c", code], env=env, text=True, timeout=150).strip()
 
     assert found() == str(folder / "path/runt")
     own = script(folder / "venv/bin/runt", "")
@@ -245,7 +245,7 @@ def test_fifty_tasks_of_one_client_start_one_daemon(stopped: Path) -> None:
 def test_the_daemon_outlives_who_started_it(stopped: Path) -> None:
     code = "from runtimed_client import Client; print(Client(autostart=True).info().pid)"
     env = {**os.environ, "PYTHONPATH": str(REPOSITORY / "clients/python/src")}
-    done = subprocess.run([sys.executable, "-X", "dev", "-c", code], env=env, capture_output=True, text=True, timeout=50)
+    done = subprocess.run([sys.executable, "-X", "dev", "-c", code], env=env, capture_output=True, text=True, timeout=150)
     assert done.returncode == 0, done.stderr
     info = ask()
     assert info.pid == int(done.stdout)

@@ -180,7 +180,7 @@ test("a real environment: built, run, handed to a child, released, replaced", as
   await using client = await Client.connect({ socket: daemon.socket });
   const stages = new Set<string>();
   const env = await client.acquire({
-    waitMs: 100_000,
+    waitMs: 280_000,
     label: "größe",
     onProgress: ({ stage }) => stages.add(stage),
   });
@@ -206,10 +206,10 @@ test("a real environment: built, run, handed to a child, released, replaced", as
   await env.release(); // before the child ends, since the lease is the child's now
   child.stdin.end();
   await once(child, "exit");
-  await using next = await client.acquire({ waitMs: 100_000, session: "größe", lingerMs: 5000 });
+  await using next = await client.acquire({ waitMs: 280_000, session: "größe", lingerMs: 5000 });
   assert.notEqual(next.id, env.id);
   await using more = await client.acquire({
-    waitMs: 100_000,
+    waitMs: 280_000,
     packages: ["iniconfig"],
     requirements: "ipykernel\n",
   });

@@ -16,7 +16,7 @@ function project(folder: string) {
     cpSync(join(root, file), join(modules, "runtimed-client", file), { recursive: true });
   const runt = program(join(modules, name, "bin/runt"));
   const node = (args: string[], options = {}) =>
-    spawnSync(process.execPath, args, { cwd: folder, encoding: "utf8", timeout: 50_000, ...options });
+    spawnSync(process.execPath, args, { cwd: folder, encoding: "utf8", timeout: 150_000, ...options });
   return { modules, runt, node, shim: join(modules, "runtimed-client/dist/runt.js") };
 }
 
