@@ -83,6 +83,11 @@ var symptoms = []symptom{
 		"the package %s is not in the index", "correct the name in the pool's packages, or name the index that has it",
 	},
 	{
+		// pip says no more than this, also where it reached nothing and was not to try again.
+		CausePackageNotFound, regexp.MustCompile(`(?s)\(from versions: none\).*No matching distribution found for ` + packageName),
+		"the package index has no %s for this machine, or was not reached", "check the network, the proxy and the package index",
+	},
+	{
 		CausePackageNotFound, regexp.MustCompile(`No matching distribution found for ` + packageName),
 		"the package %s is not in the index", "check the package index",
 	},

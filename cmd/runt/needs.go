@@ -57,9 +57,6 @@ func (f *needFlags) addTo(a *app, params *rpc.AcquireParams) error {
 
 // readNeeds reads a file of which the daemon gets the text.
 func (a *app) readNeeds(name string) (string, error) {
-	if what, ok := noRequirements[strings.ToLower(filepath.Ext(name))]; ok {
-		return "", failure{code: exitUsage}.says("--with-requirements: %s is %s, and no requirements file", name, what[0]).withHint("%s", what[1])
-	}
 	from := a.stdin
 	if name != "-" {
 		f, err := openNeeds(name)
@@ -67,6 +64,9 @@ func (a *app) readNeeds(name string) (string, error) {
 			return "", failure{code: exitUsage}.says("--with-requirements: %v", err)
 		}
 		defer f.Close()
+		if what, ok := noRequirements[strings.ToLower(filepath.Ext(name))]; ok {
+			return "", failure{code: exitUsage}.says("--with-requirements: %s is %s, and no requirements file", name, what[0]).withHint("%s", what[1])
+		}
 		from = f
 	}
 	data, err := io.ReadAll(io.LimitReader(from, rpc.MaxNeeds+1))

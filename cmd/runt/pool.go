@@ -167,14 +167,20 @@ func (c *poolReleaseCmd) Run(a *app) error {
 		err := ask(a, rpc.MethodRelease, rpc.EnvParams{Env: id}, func(rpc.None) {
 			fmt.Fprintln(a.stdout, "released", redact.Printable(id))
 		})
-		switch {
-		case err == nil:
-		case asFailure(err).code == exitUnreachable:
-			return err
-		case first == nil:
-			first = asFailure(err)
-		default:
-			first.message += "\n" + asFailure(err).message
+		if err == nil {
+			continue
+		}
+		f := asFailure(err)
+		if f.code == exitUnreachable {
+			return f
+		}
+		if len(c.IDs) > 1 {
+			f.message = id + ": " + f.message
+		}
+		if first == nil {
+			first = f
+		} else {
+			first.message += "\n" + f.message
 		}
 	}
 	if first != nil {
