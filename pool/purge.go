@@ -75,7 +75,7 @@ func Purge(dir string, dry bool, log *zap.Logger) (paths []string, stays []state
 	for _, name := range m.trashed() {
 		stay(filepath.Join(m.store.trash(), name), m.store.deleteTrashed(name, nil))
 	}
-	stays = append(stays, statedir.RemoveEmpty([]string{m.store.trash(), m.store.records(), m.store.envs()})...)
+	stays = append(stays, statedir.RemoveEmpty(m.store.envs(), []string{m.store.trash(), m.store.records(), m.store.envs()})...)
 	return nil, stays, nil
 }
 

@@ -110,7 +110,7 @@ func (c purgeCommand) purge() (said rpc.Purged, err error) {
 	for _, dir := range said.Places {
 		said.Stays = append(said.Stays, statedir.RemoveAll(realPath(dir), files[dir])...)
 	}
-	for _, s := range statedir.RemoveEmpty(statedir.Emptied(realPath(at.state))) {
+	for _, s := range statedir.RemoveEmpty(realPath(at.state), statedir.Emptied(realPath(at.state))) {
 		if filepath.Base(s.Path) != "empty" { // a folder of the user's may have that name
 			said.Stays = append(said.Stays, s)
 		}
@@ -155,7 +155,7 @@ func removePlace(dir string) []statedir.Stays {
 	if to == realPath(os.Getenv("HOME")) {
 		return nil // a socket may lie there
 	}
-	if stays := statedir.RemoveEmpty([]string{to}); len(stays) > 0 {
+	if stays := statedir.RemoveEmpty(to, []string{to}); len(stays) > 0 {
 		return []statedir.Stays{{Path: dir, Why: stays[0].Why}}
 	}
 	if to != dir {

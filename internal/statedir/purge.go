@@ -128,11 +128,21 @@ func RemoveAll(dir string, paths []string) (stays []Stays) {
 	return stays
 }
 
-// RemoveEmpty removes each folder of paths that is empty, and returns those that stay.
-func RemoveEmpty(paths []string) (stays []Stays) {
+// mountedAbove says whether something is mounted between dir and path.
+func mountedAbove(dir, path string) bool {
+	for up := path; up != dir && filepath.Dir(up) != dir && filepath.Dir(up) != up; {
+		if up = filepath.Dir(up); IsMount(up) || safefile.Folder(up) != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// RemoveEmpty removes each folder of paths that is empty, and returns those that stay. The paths are dir, or lie below it.
+func RemoveEmpty(dir string, paths []string) (stays []Stays) {
 	for _, path := range paths {
-		if safefile.Folder(path) != nil {
-			continue // it is not there, or a link, and so somebody else's
+		if safefile.Folder(path) != nil || mountedAbove(dir, path) {
+			continue // it is not there, or is somebody else's: a link, or what is mounted
 		}
 		if marked(path) {
 			if entries, err := os.ReadDir(path); err == nil && len(entries) == 1 {
