@@ -187,7 +187,7 @@ func notFetched(tried []string, last *BuildError) *BuildError {
 		b.Message = fmt.Sprintf("uv is not on this machine, and could not be fetched with %s: %s", strings.Join(tried, ", "), last.Message)
 		b.Output = last.Output
 		if last.Cause != CauseToolMissing && last.Hint != "" { // the Python was not what lacked
-			b.Hint = last.Hint + "; or install uv (https://docs.astral.sh/uv), or name one as uv.path in the configuration"
+			b.Hint = last.Hint + "; else " + b.Hint
 		}
 	}
 	return b
