@@ -37,7 +37,11 @@ exit 2`))
 		t.Fatal(err)
 	}
 	stdout, stderr, _ := h.runtEnds("", "pool", "status")
-	refused := h.refused(rpc.AcquireParams{WaitMS: p(int64(0))})
+	var refused string
+	h.eventually(time.Minute, "an acquire is told why", func() bool { // not while it tries again
+		refused = h.refused(rpc.AcquireParams{WaitMS: p(int64(0))})
+		return strings.Contains(refused, rpc.KindBuildFailed)
+	})
 	log, err := os.ReadFile(h.state("runtimed.log"))
 	if err != nil {
 		t.Fatal(err)
