@@ -104,20 +104,38 @@ func (c *Conda) Build(ctx context.Context, spec Spec, dir string, progress func(
 	}
 	lock := c.lockPath(spec, provider)
 	job := condaJob{specs: condaSpecs(spec), channels: spec.Channels, progress: progress}
-	err = c.fromLock(ctx, provider, dir, lock, job)
+	if err := c.uv.soundLock(lock, nil); err != nil {
+		return Built{}, err
+	}
+	locked := filled(lock)
+	built, err := c.attempt(ctx, provider, dir, lock, job)
+	if c := causeOf(err); c != CauseCorrupt && c != CauseVerifyFailed || ctx.Err() != nil || !filled(lock) {
+		return built, err
+	}
+	if !locked {
+		_ = os.Remove(lock) // the next build solves anew
+		return built, err
+	}
+	if err := setAside(c.log, lock, err); err != nil { // once, since there is no lock file now
+		return Built{}, err
+	}
+	if err := removeFolder(dir); err != nil {
+		return Built{}, diskError(err)
+	}
+	return c.attempt(ctx, provider, dir, lock, job)
+}
+
+// attempt makes the environment from its lock file, else from what the channels have, and verifies it.
+func (c *Conda) attempt(ctx context.Context, provider condaProvider, dir, lock string, job condaJob) (Built, error) {
+	err := c.fromLock(ctx, provider, dir, lock, job)
 	if errors.Is(err, errNoLock) {
 		err = c.fromChannels(ctx, provider, dir, lock, job)
 	}
 	if err != nil {
 		return Built{}, err
 	}
-	progress(Stage{Name: StageVerifying, Message: "importing the kernel"})
-	built, err := c.verified(ctx, dir)
-	switch causeOf(err) {
-	case CauseCorrupt, CauseVerifyFailed:
-		_ = os.Remove(lock) // the next build solves anew
-	}
-	return built, err
+	job.progress(Stage{Name: StageVerifying, Message: "importing the kernel"})
+	return c.verified(ctx, dir)
 }
 
 // errNoLock: the channels have to be asked.
@@ -147,7 +165,7 @@ func (c *Conda) fromLock(ctx context.Context, provider condaProvider, dir, lock 
 // fromChannels solves anew, and keeps what came of it for the builds to come. Where the channels cannot be reached, a lock file that
 // was to be renewed serves on.
 func (c *Conda) fromChannels(ctx context.Context, provider condaProvider, dir, lock string, job condaJob) error {
-	if err := usable(c.dir, filepath.Dir(lock)); err != nil {
+	if err := c.uv.folder(filepath.Dir(lock)); err != nil {
 		return diskError(err)
 	}
 	tmp, remove, err := statedir.Scratch(filepath.Dir(lock), statedir.ResolvePrefix)
@@ -169,7 +187,7 @@ func (c *Conda) fromChannels(ctx context.Context, provider condaProvider, dir, l
 	if err != nil {
 		return err
 	}
-	if err := os.Rename(job.to, lock); err != nil {
+	if err := c.keepLock(job.to, lock, tmp); err != nil {
 		return diskError(err)
 	}
 	_ = os.Remove(outdated(lock))
@@ -194,7 +212,7 @@ func (c *Conda) Renew(ctx context.Context, spec Spec, age time.Duration) error {
 	if !filled(lock) || !older(lock, age) {
 		return nil
 	}
-	if err := usable(c.dir, filepath.Dir(lock)); err != nil {
+	if err := c.uv.folder(filepath.Dir(lock)); err != nil {
 		return diskError(err)
 	}
 	tmp, remove, err := statedir.Scratch(filepath.Dir(lock), statedir.ResolvePrefix)
@@ -205,11 +223,27 @@ func (c *Conda) Renew(ctx context.Context, spec Spec, age time.Duration) error {
 	job := condaJob{specs: condaSpecs(spec), channels: spec.Channels, to: filepath.Join(tmp, "lock"), progress: func(Stage) {}}
 	switch err := provider.renew(ctx, c.uv.tools(), job); {
 	case errors.Is(err, errors.ErrUnsupported):
+		if err := c.uv.noFolder(outdated(lock)); err != nil {
+			return err
+		}
 		return os.Rename(lock, outdated(lock)) // the next build solves anew
 	case err != nil:
 		return err
 	}
-	return os.Rename(job.to, lock)
+	return c.keepLock(job.to, lock, tmp)
+}
+
+// keepLock writes the lock file that a provider made, in a scratch folder, to its place. One that was made without the network stays
+// marked as such.
+func (c *Conda) keepLock(made, lock, tmp string) error {
+	data, err := readOwn(made, maxInside)
+	if err == nil {
+		err = c.uv.writeLock(lock, data, tmp)
+	}
+	if err == nil && isMakeshift(made) {
+		makeshift(lock)
+	}
+	return err
 }
 
 // condaPlace refuses a path that packages do not stand: they write it into scripts, and some of those into strings of Python.

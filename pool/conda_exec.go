@@ -93,6 +93,9 @@ func (p condaProgram) run(ctx context.Context, dir string, args []string) error 
 	if err != nil {
 		return err
 	}
+	if err := p.c.uv.noFile(p.root()); err != nil {
+		return err
+	}
 	env := append(p.c.childEnv(), condaOwn()...)
 	if p.classic {
 		env = append(env, "CONDA_REGISTER_ENVS=false", "MAMBA_NO_BANNER=1") // the user's list of environments is theirs

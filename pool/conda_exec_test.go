@@ -100,7 +100,7 @@ func TestASecondBuildIsFromTheLockAndOffline(t *testing.T) {
 				want += "https://conda.example/t/tk-1/forge/noarch/" + p + "-0.conda#md5-of-" + name + "\n"
 			}
 			info, _ := os.Stat(locks[0])
-			if diff := cmp.Diff(want, string(data)); diff != "" || info.Mode().Perm() != 0o600 {
+			if diff := cmp.Diff(string(sealed(locks[0], []byte(want))), string(data)); diff != "" || info.Mode().Perm() != 0o600 {
 				t.Errorf("%s%s", info.Mode(), diff)
 			}
 		})

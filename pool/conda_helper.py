@@ -43,6 +43,7 @@ try:
 except Exception as error:  # a crash of the machine may have left files without an end, or empty
     fail("ImportError", f"{type(error).__name__}: {error}")
 
+makeshift = []  # not empty: what was known of the channels had to do
 UNREACHABLE = re.compile(r"error sending request|dns error|connection (refused|reset|closed)|timed out|status server error", re.IGNORECASE)
 
 
@@ -189,6 +190,7 @@ async def solved(req, config, client, channels, specs, platforms):
             raise
         try:
             gateway, candidates = await read("force-cache-only")
+            makeshift.append(True)
         except Exception:
             if silent:
                 fail("Timeout", f"{bases} did not answer in full within {req['fetch_timeout']:g} s")
@@ -250,6 +252,8 @@ async def make(req, progress):
             lock.add_conda_package("default", platform, record)
         lock.to_path(Path(req["to"]))
         os.chmod(req["to"], 0o600)
+        if makeshift:
+            os.utime(req["to"], (1, 1))  # it is to be renewed soon
     if not req["prefix"]:
         return
     # in full: environments are hard links into the cache, so that what is edited in one of them is edited in the cache

@@ -90,14 +90,27 @@ type helperEvent struct {
 
 // helper runs the helper, with a venv that works.
 func (r *rattler) helper(ctx context.Context, mark string, job condaJob, request helperRequest) error {
-	err := usable(r.c.dir, r.c.uv.tools())
+	err := r.c.uv.folder(r.c.uv.tools())
+	if err == nil {
+		err = r.c.uv.noFile(r.cache())
+	}
 	if err == nil {
 		err = statedir.MakeFolder(r.cache())
 	}
 	if err != nil {
 		return diskError(err)
 	}
+	for _, name := range []string{"pkgs", "repodata"} {
+		if err := r.c.uv.noFile(filepath.Join(r.cache(), name)); err != nil {
+			return err
+		}
+	}
 	request.Channels, request.Specs, request.From, request.To = job.channels, job.specs, job.from, job.to
+	for _, name := range []string{"pkgs", "repodata"} {
+		if err := r.c.uv.noFile(filepath.Join(r.cache(), name)); err != nil {
+			return err
+		}
+	}
 	request.Cache, request.Copy, request.Parent = r.cache(), r.c.uv.config().Copy, os.Getpid()
 	request.FetchTimeout, request.StallTimeout = r.fetch.Seconds(), r.stall.Seconds()
 	input, err := json.Marshal(request)

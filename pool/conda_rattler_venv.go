@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"runtimed/internal/statedir"
 )
@@ -98,6 +99,11 @@ func (r *rattler) makeVenv(ctx context.Context, mark string, progress func(Stage
 			Hint: "uv's cache may be damaged: uv cache clean py-rattler; or install micromamba, mamba or conda",
 		}
 	}
+	if exists(r.venv()) && !statedir.IsTool(r.venv()) {
+		if err := setAside(r.c.log, r.venv(), errors.New("it is no venv of the daemon's")); err != nil {
+			return err
+		}
+	}
 	if err := statedir.Install(dir, r.venv()); err != nil {
 		return diskError(err)
 	}
@@ -119,7 +125,8 @@ func (r *rattler) imports(ctx context.Context, mark, python string) (output stri
 func (r *rattler) damaged(ctx context.Context, mark string) bool {
 	_, err := r.imports(ctx, mark, venvPython(r.venv()))
 	var exit *exec.ExitError
-	return ctx.Err() == nil && (errors.As(err, &exit) || errors.Is(err, os.ErrNotExist) || errors.Is(err, os.ErrPermission))
+	return ctx.Err() == nil && (errors.As(err, &exit) || errors.Is(err, os.ErrNotExist) || errors.Is(err, os.ErrPermission) ||
+		errors.Is(err, syscall.ENOEXEC))
 }
 
 // mend takes away a venv that does not work, unless another build has made it anew meanwhile.
@@ -132,6 +139,9 @@ func (r *rattler) mend(ctx context.Context, mark string) error {
 	}
 	if !r.damaged(ctx, mark) {
 		return ctx.Err()
+	}
+	if !statedir.IsTool(r.venv()) {
+		return setAside(r.c.log, r.venv(), errors.New("it is no venv of the daemon's"))
 	}
 	if err := statedir.RemoveTool(r.venv()); err != nil {
 		return diskError(err)

@@ -177,7 +177,7 @@ verify-hashes = false
 	if _, err := u.uv(t.Context(), tool, "", append([]string{"venv", "--no-project"}, append(python.args(), dir)...)...); err != nil {
 		t.Fatalf("%+v", err)
 	}
-	if err := u.install(t.Context(), tool, lock, dir, func(Stage) {}); err != nil {
+	if err := u.install(t.Context(), tool, lock, dir, false, func(Stage) {}); err != nil {
 		t.Fatalf("%+v", err)
 	}
 	if list := allDistributions(dir); len(list) != 1 || list[0].Name != "nothing" {

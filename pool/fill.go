@@ -12,8 +12,9 @@ import (
 )
 
 const (
-	refillPause = time.Second // a refill keeps away for this long from the kernel that starts in what was just handed out
-	renewEvery  = time.Hour   // looks at the age of lock files
+	refillPause = time.Second     // a refill keeps away for this long from the kernel that starts in what was just handed out
+	renewEvery  = time.Hour       // looks at the age of lock files
+	renewAgain  = 5 * time.Minute // the same after one could not be renewed
 
 	forNeeds    = " for needs"     // ends the slot of builds for needs that somebody waits for
 	needsAtOnce = 4                // such builds at once, or build.parallel where that is more
@@ -78,9 +79,10 @@ func (m *Manager) renewSoon(now time.Time) {
 			return
 		}
 	}
+	every := min(renewEvery, m.cfg.LockAge)
 	for _, pc := range m.cfg.Pools {
 		p := m.pools[pc.Name]
-		if pc.Size == 0 || p.fail != nil || now.Sub(p.renewed) < min(renewEvery, m.cfg.LockAge) {
+		if pc.Size == 0 || p.fail != nil || now.Sub(p.renewed) < every {
 			continue
 		}
 		b, ok := m.builders[pc.Spec.Kind]
@@ -88,16 +90,24 @@ func (m *Manager) renewSoon(now time.Time) {
 			continue
 		}
 		p.renewed, m.renewing = now, true
-		age, timeout := m.cfg.LockAge, m.cfg.BuildTimeout
+		age, timeout, told := m.cfg.LockAge, m.cfg.BuildTimeout, p.unrenewed
 		m.work.Go(func() {
 			ctx, cancel := context.WithTimeout(m.ctx, timeout)
 			defer cancel()
-			if err := b.Renew(ctx, pc.Spec, age); err != nil && m.ctx.Err() == nil {
-				m.log.Info("the lock file of a pool could not be renewed; the old one serves on", zap.String("pool", pc.Name), zap.Error(err))
+			err := b.Renew(ctx, pc.Spec, age)
+			if err != nil && m.ctx.Err() == nil {
+				log := m.log.Info
+				if told {
+					log = m.log.Debug
+				}
+				log("the lock file of a pool could not be renewed; the old one serves on", zap.String("pool", pc.Name), zap.Error(err))
 			}
 			endMarked(func(dir string) bool { return dir == m.store.tools() }) // what left its process group
 			m.mu.Lock()
 			m.renewing = false
+			if p.unrenewed = err != nil; p.unrenewed { // when the network is there again, it is to be seen soon
+				p.renewed = p.renewed.Add(min(renewAgain, every) - every)
+			}
 			m.mu.Unlock()
 			m.lookSoon()
 		})

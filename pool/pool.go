@@ -68,12 +68,13 @@ type Manager struct {
 
 // pool is one named pool. Its counts are counted from the environments.
 type pool struct {
-	cfg     PoolConfig
-	hash    string
-	shown   []string  // the packages, without passwords
-	waiters []*waiter // first come first
-	fail    *failure  // nil while builds succeed
-	renewed time.Time // of the last try to renew its lock file
+	cfg       PoolConfig
+	hash      string
+	shown     []string  // the packages, without passwords
+	waiters   []*waiter // first come first
+	fail      *failure  // nil while builds succeed
+	renewed   time.Time // of the last try to renew its lock file
+	unrenewed bool      // that one failed
 
 	// of a pool for needs only, which forms by itself when somebody asks for them; see needs.go
 	needs Needs
@@ -200,7 +201,7 @@ func (m *Manager) configure(cfg Config) []string {
 			changed = append(changed, pc.Name)
 		case p.hash != hash:
 			changed = append(changed, pc.Name)
-			p.fail = nil // nobody knows yet how the new set builds
+			p.fail, p.renewed = nil, time.Time{} // nobody knows yet how the new set builds
 		case p.cfg.Size != pc.Size || p.cfg.MaxAge != pc.MaxAge:
 			changed = append(changed, pc.Name)
 		}

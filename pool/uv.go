@@ -3,6 +3,7 @@ package pool
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
@@ -69,16 +70,78 @@ func (u *UV) config() UVConfig {
 
 // Build makes a venv at dir, installs the locked set into it, from uv's cache where that has it all, and verifies it.
 func (u *UV) Build(ctx context.Context, spec Spec, dir string, progress func(Stage)) (Built, error) {
-	from, err := u.prepare(ctx, spec, dir, 0, progress)
-	if err != nil {
-		return Built{}, err
+	return u.mending(ctx, spec, dir, progress, func(from source) (Built, error) {
+		if from.again {
+			if err := removeFolder(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return Built{}, diskError(err)
+			}
+		}
+		progress(Stage{Name: StageInstalling, Message: "making a venv with Python " + from.python.Version})
+		if _, err := u.uv(ctx, from.tool, dir, append([]string{"venv", "--no-project"}, append(from.python.args(), dir)...)...); err != nil {
+			u.forgetPythons() // it may be the interpreter that is gone
+			return Built{}, err
+		}
+		return u.populate(ctx, from, dir, progress, func() bool { return false })
+	})
+}
+
+// mending makes an environment, and where that fails by what the daemon keeps for it, has that made anew and tries once more.
+func (u *UV) mending(ctx context.Context, spec Spec, mark string, progress func(Stage), make func(source) (Built, error)) (Built, error) {
+	began := time.Now()
+	var built Built
+	from, err := u.prepare(ctx, spec, mark, 0, progress)
+	if err == nil {
+		built, err = make(from)
 	}
-	progress(Stage{Name: StageInstalling, Message: "making a venv with Python " + from.python.Version})
-	if _, err := u.uv(ctx, from.tool, dir, append([]string{"venv", "--no-project"}, append(from.python.args(), dir)...)...); err != nil {
-		u.forgetPythons() // it may be the interpreter that is gone
-		return Built{}, err
+	if err == nil || ctx.Err() != nil {
+		return built, err
 	}
-	return u.populate(ctx, from, dir, progress, func() bool { return false })
+	lock, aside := from.lock, ""
+	switch causeOf(err) {
+	case CausePackageNotFound, CauseUnsatisfiable, CauseCorrupt, CauseVerifyFailed, CauseOther:
+		switch {
+		case !filled(lock):
+		case wasMadeSince(lock, began):
+			if causeOf(err) != CauseOther {
+				_ = os.Remove(lock) // what it names can no longer be had, or does not go together: the next build resolves anew
+			}
+		case setAside(u.log, lock, err) == nil:
+			aside = lock + asideSuffix
+		}
+	}
+	if aside == "" && !u.spoilt(ctx, mark) {
+		return built, err
+	}
+	from, again := u.prepare(ctx, spec, mark, 0, progress)
+	if again == nil {
+		from.again = true
+		built, again = make(from)
+	}
+	if again != nil && aside != "" && !filled(lock) {
+		_ = os.Rename(aside, lock) // it may not have been to blame, and nothing better is to be had
+	}
+	return built, again
+}
+
+// wasMadeSince says whether a lock file was written after that moment. One that was made without the network does not tell.
+func wasMadeSince(lock string, moment time.Time) bool {
+	info, err := os.Lstat(lock)
+	return err == nil && (!info.ModTime().Before(moment.Add(-time.Second)) || isMakeshift(lock))
+}
+
+// spoilt says whether the uv that was fetched no longer runs; it is then looked for anew.
+func (u *UV) spoilt(ctx context.Context, mark string) bool {
+	tool, ok := u.Tool()
+	if !ok || filepath.Dir(filepath.Dir(filepath.Dir(tool.Path))) != u.tools() {
+		return false
+	}
+	if _, runs := u.version(ctx, mark, tool.Path); runs || ctx.Err() != nil {
+		return false
+	}
+	u.mu.Lock()
+	u.tool = Tool{}
+	u.mu.Unlock()
+	return true
 }
 
 // source is what an environment is made of: a uv, a Python, and the lock file of its packages.
@@ -86,6 +149,7 @@ type source struct {
 	tool   string
 	python interpreter
 	lock   string
+	again  bool // a try before this one failed: nothing in uv's cache is trusted
 }
 
 // prepare finds all of it. A lock file that is older than age is made anew where that can be done; 0 is any age.
@@ -103,19 +167,11 @@ func (u *UV) prepare(ctx context.Context, spec Spec, mark string, age time.Durat
 // populate brings the venv at dir to what the lock file says and verifies it. verifiedBefore says, after that, whether all that was
 // verified before is as it was.
 func (u *UV) populate(ctx context.Context, from source, dir string, progress func(Stage), verifiedBefore func() bool) (Built, error) {
-	err := u.install(ctx, from.tool, from.lock, dir, progress)
-	if err == nil {
-		progress(Stage{Name: StageVerifying, Message: "importing the kernel"})
-		var built Built
-		if built, err = u.verified(ctx, dir, verifiedBefore()); err == nil {
-			return built, nil
-		}
+	if err := u.install(ctx, from.tool, from.lock, dir, from.again, progress); err != nil {
+		return Built{}, err
 	}
-	switch causeOf(err) {
-	case CausePackageNotFound, CauseUnsatisfiable, CauseCorrupt, CauseVerifyFailed:
-		_ = os.Remove(from.lock) // what it names can no longer be had, or does not go together: the next build resolves anew
-	}
-	return Built{}, err
+	progress(Stage{Name: StageVerifying, Message: "importing the kernel"})
+	return u.verified(ctx, dir, verifiedBefore())
 }
 
 func causeOf(err error) string {

@@ -8,6 +8,8 @@ import (
 
 	"github.com/pelletier/go-toml/v2"
 	"go.uber.org/zap"
+
+	"runtimed/internal/statedir"
 )
 
 // What a user's uv.toml says about where and how to install is not for our builds: it would put packages into a folder of the user's,
@@ -42,7 +44,7 @@ func (u *UV) configFile() string {
 		if old, err := readOwn(kept, maxUVConfig); err == nil && bytes.Equal(old, text) {
 			return kept
 		}
-		err := usable(u.dir, u.tools())
+		err := u.folder(u.tools())
 		if err == nil {
 			err = WriteWhole(kept, text, u.tools())
 		}
@@ -89,5 +91,5 @@ func withoutOwn(path string) (text []byte, changed bool) {
 		}
 	}
 	text, err = toml.Marshal(all)
-	return text, changed && err == nil
+	return append([]byte(statedir.UVConfigHead), text...), changed && err == nil
 }

@@ -13,7 +13,7 @@ import (
 // workdir is the empty folder in which children run: uv looks for projects and Python versions upwards from where it is.
 func (u *UV) workdir() (string, error) {
 	dir := filepath.Join(u.tools(), "empty")
-	if err := usable(u.dir, dir); err != nil {
+	if err := u.folder(dir); err != nil {
 		return "", diskError(err)
 	}
 	return dir, nil
@@ -45,6 +45,7 @@ func (u *UV) cacheDir() string {
 		return cache
 	}
 	own := filepath.Join(u.tools(), "uv-cache")
+	_ = u.noFile(own) // where that does not go, uv says so
 	u.mu.Lock()
 	told := u.ownCache
 	u.ownCache = true

@@ -37,14 +37,12 @@ func sameFile(a, b string) bool {
 
 // Extend brings the finished environment at dir to what spec was resolved to, and verifies it.
 func (u *UV) Extend(ctx context.Context, spec Spec, dir string, progress func(Stage)) (Built, error) {
-	from, err := u.prepare(ctx, spec, dir, 0, progress)
-	if err != nil {
-		return Built{}, err
-	}
 	before := allDistributions(dir)
-	return u.populate(ctx, from, dir, progress, func() bool {
-		after := allDistributions(dir)
-		return len(before) > 0 && !slices.ContainsFunc(before, func(p Package) bool { return !slices.Contains(after, p) })
+	return u.mending(ctx, spec, dir, progress, func(from source) (Built, error) {
+		return u.populate(ctx, from, dir, progress, func() bool {
+			after := allDistributions(dir)
+			return len(before) > 0 && !slices.ContainsFunc(before, func(p Package) bool { return !slices.Contains(after, p) })
+		})
 	})
 }
 
@@ -65,9 +63,12 @@ func allDistributions(dir string) (list []Package) {
 // what stands in its output file. Where nothing was resolved before, what uv's cache knows is enough: it is asked first, as that takes
 // milliseconds. Not so where it passed over a version that it knows by name alone, or what somebody once installed would be taken for
 // the newest; and what is renewed asks the index, or it would stay as old as the cache.
-func (u *UV) resolveLike(ctx context.Context, tool, mark, like, out string, renew bool, argv []string) error {
+func (u *UV) resolveLike(ctx context.Context, tool, mark, like, out string, renew bool, argv []string, offline *bool) error {
 	prefer := func() error {
-		data, _ := readOwn(like, maxInside) // where there is none, nothing is preferred
+		var data []byte // where there is none that is sound, nothing is preferred
+		if lockFault(like, nil) == nil {
+			data, _ = readOwn(like, maxInside)
+		}
 		return os.WriteFile(out, data, 0o600)
 	}
 	var fromCache []byte
@@ -93,6 +94,7 @@ func (u *UV) resolveLike(ctx context.Context, tool, mark, like, out string, rene
 		if err := os.WriteFile(out, fromCache, 0o600); err != nil {
 			return diskError(err)
 		}
+		*offline = true
 		return nil
 	}
 	return err

@@ -7,29 +7,35 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 )
 
 // install brings the venv at dir to exactly what the lock says: without the network where the cache has everything, else with it,
 // else asking the index anew. That last try also undoes what a half failed one left, which uv would take for installed.
-func (u *UV) install(ctx context.Context, tool, lock, dir string, progress func(Stage)) error {
+// again says that a try before this one failed: then nothing in the cache is trusted, as long as the network is there.
+func (u *UV) install(ctx context.Context, tool, lock, dir string, again bool, progress func(Stage)) error {
 	var err error
-	for i, try := range []struct {
+	tries := []struct {
 		stage Stage
 		flag  []string
 	}{
 		{Stage{Name: StageInstalling, Message: "installing from the cache"}, []string{"--offline"}},
 		{Stage{Name: StageDownloading, Message: "downloading what the cache lacks"}, nil},
-		{Stage{Name: StageDownloading, Message: "downloading everything anew"}, []string{"--reinstall"}},
-	} {
+		{Stage{Name: StageDownloading, Message: "downloading everything anew"}, []string{"--reinstall", "--refresh"}},
+	}
+	if again {
+		slices.Reverse(tries)
+	}
+	for i, try := range tries {
 		progress(try.stage)
 		_, err = u.uv(ctx, tool, dir, append([]string{"pip", "sync", "--python", venvPython(dir), lock}, try.flag...)...)
 		if err == nil || ctx.Err() != nil {
 			return err
 		}
 		switch c := causeOf(err); {
-		case c == CauseDiskFull, c == CausePermission, i > 0 && (c == CauseNetwork || c == CauseAuth):
+		case c == CauseDiskFull, c == CausePermission, !again && i > 0 && (c == CauseNetwork || c == CauseAuth):
 			return err // once more would end the same way
 		}
 	}

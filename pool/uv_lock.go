@@ -47,21 +47,21 @@ func (u *UV) lock(ctx context.Context, tool, mark string, spec Spec, python inte
 	current := func() bool {
 		return filled(path) && (age <= 0 || !older(path, age) && (spec.Like == nil || !before(path, u.lockPath(*spec.Like, python))))
 	}
-	if current() {
-		return path, nil
-	}
 	done, err := u.alone(ctx, path)
 	if err != nil {
 		return "", err
 	}
 	defer done()
+	if err := u.soundLock(path, spec.Packages); err != nil {
+		return "", err
+	}
 	if current() {
 		return path, nil
 	}
 	progress(Stage{Name: StageResolving, Message: "resolving " + fewOf(redact.Texts(spec.Packages))})
 	err = u.resolve(ctx, tool, mark, spec, python, filled(path) && age > 0 && older(path, age))
 	if err != nil && ctx.Err() == nil && filled(path) {
-		switch causeOf(err) {
+		switch causeOf(err) { // no lock file is to blame for these
 		case CauseNetwork, CauseAuth:
 			if spec.Like != nil { // somebody waits each time, so it is not tried each time
 				again := time.Now().Add(min(renewEvery, age) - age)
@@ -131,7 +131,7 @@ func (u *UV) alone(ctx context.Context, key string) (done func(), err error) {
 // its time is over.
 func (u *UV) resolve(ctx context.Context, tool, mark string, spec Spec, python interpreter, old bool) error {
 	lock := u.lockPath(spec, python)
-	if err := usable(u.dir, filepath.Dir(lock)); err != nil {
+	if err := u.folder(filepath.Dir(lock)); err != nil {
 		return diskError(err)
 	}
 	tmp, remove, err := statedir.Scratch(filepath.Dir(lock), statedir.ResolvePrefix)
@@ -145,23 +145,44 @@ func (u *UV) resolve(ctx context.Context, tool, mark string, spec Spec, python i
 	}
 	argv := append([]string{"pip", "compile", "--quiet", "--generate-hashes", "--no-header", "--no-annotate", "--output-file", out}, python.args()...)
 	argv = append(argv, in)
+	offline := false // what uv's cache knows had to do
 	if spec.Like == nil {
 		_, err = u.uv(ctx, tool, mark, argv...)
+		if causeOf(err) == CauseNetwork && ctx.Err() == nil && !filled(lock) {
+			_, fromCache := u.uv(ctx, tool, mark, append(argv, "--offline")...)
+			if offline = fromCache == nil; offline {
+				err = nil
+			}
+		}
 	} else {
-		err = u.resolveLike(ctx, tool, mark, u.lockPath(*spec.Like, python), out, old, argv)
+		err = u.resolveLike(ctx, tool, mark, u.lockPath(*spec.Like, python), out, old, argv, &offline)
 	}
 	if err != nil {
 		return err
 	}
 	data, err := readOwn(out, maxInside)
 	if err == nil {
-		err = WriteWhole(lock, data, tmp)
+		err = u.writeLock(lock, data, tmp)
 	}
 	if err != nil {
 		return diskError(err)
 	}
+	if offline {
+		u.log.Info("the package index cannot be reached: what uv's cache knows was resolved, and is renewed soon", zap.String("lock", lock))
+		makeshift(lock)
+	}
 	return nil
 }
+
+// makeshift has a lock file that was made without the network count as old, whatever age others may have.
+func makeshift(lock string) { _ = os.Chtimes(lock, longAgo, longAgo) }
+
+func isMakeshift(lock string) bool {
+	info, err := os.Lstat(lock)
+	return err == nil && info.ModTime().Equal(longAgo)
+}
+
+var longAgo = time.Unix(1, 0)
 
 // Renew resolves spec anew where its lock file is older than age. Environments that are ready stay; those to come get the new set.
 func (u *UV) Renew(ctx context.Context, spec Spec, age time.Duration) error {
@@ -197,6 +218,7 @@ func older(path string, age time.Duration) bool {
 
 // tidy removes what a killed daemon left of its work on tools and lock files.
 func (u *UV) tidy() {
+	u.tidyAside()
 	for _, left := range [][2]string{
 		{"tools", statedir.FetchPrefix}, {"locks", statedir.ResolvePrefix}, {filepath.Join("locks", "needs"), statedir.ResolvePrefix},
 	} {

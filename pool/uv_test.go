@@ -84,14 +84,14 @@ func TestTheNetworkIsAskedOnlyForWhatTheCacheLacks(t *testing.T) {
 	}{
 		{"everything is there", "", "", "", "--offline", "", true},
 		{"something is missing", missing, "", "", "--offline ", "", true},
-		{"the index must be asked anew", missing, "x", "", "--offline  --reinstall", "", true},
+		{"the index must be asked anew", missing, "x", "", "--offline  --reinstall --refresh", "", true},
 		{"no network", missing, network, "", "--offline ", CauseNetwork, true},
 		{"no access", missing, "401 Unauthorized", "", "--offline ", CauseAuth, true},
 		{"the disk is full", "No space left on device (os error 28)", "", "", "--offline", CauseDiskFull, true},
 		{"nothing can be written", "Read-only file system (os error 30)", "", "", "--offline", CausePermission, true},
-		{"a version is gone", missing, "No solution found", "error: No solution found", "--offline  --reinstall", CauseUnsatisfiable, false},
-		{"a file is damaged", missing, "x", "Hash mismatch for `six==1.17.0`", "--offline  --reinstall", CauseCorrupt, false},
-		{"something unknown", "x", "x", "error: it is Monday", "--offline  --reinstall", CauseOther, true},
+		{"a version is gone", missing, "No solution found", "error: No solution found", "--offline  --reinstall --refresh", CauseUnsatisfiable, false},
+		{"a file is damaged", missing, "x", "Hash mismatch for `six==1.17.0`", "--offline  --reinstall --refresh", CauseCorrupt, false},
+		{"something unknown", "x", "x", "error: it is Monday", "--offline  --reinstall --refresh", CauseOther, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := newStandin(t)

@@ -3,6 +3,7 @@ package pool
 import (
 	"context"
 	_ "embed"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -84,9 +85,19 @@ func (u *UV) locate(ctx context.Context, mark string, cfg UVConfig, progress fun
 	fetched := filepath.Join(u.tools(), "uv-"+uvVersion())
 	tool := Tool{Path: uvBelow(fetched), Version: uvVersion(), Why: "none was found, so it was fetched"}
 	if executable(tool.Path) {
-		return tool, nil
+		if _, runs := u.version(ctx, mark, tool.Path); runs || ctx.Err() != nil {
+			return tool, ctx.Err()
+		}
 	}
 	progress(Stage{Name: StageDownloading, Message: "fetching uv " + uvVersion()})
+	if ctx.Err() != nil {
+		return Tool{}, ctx.Err()
+	}
+	if exists(fetched) {
+		if err := setAside(u.log, fetched, errors.New("it does not run")); err != nil {
+			return Tool{}, err
+		}
+	}
 	if err := u.fetch(ctx, mark, cfg, fetched); err != nil {
 		return Tool{}, err
 	}
@@ -131,7 +142,7 @@ func onPath(dirs []string, name string) []string {
 // index, proxy and certificates hold. The folder appears whole or not at all.
 func (u *UV) fetch(ctx context.Context, mark string, cfg UVConfig, to string) error {
 	tools := filepath.Dir(to)
-	if err := usable(u.dir, tools); err != nil {
+	if err := u.folder(tools); err != nil {
 		return diskError(err)
 	}
 	tmp, remove, err := statedir.Scratch(tools, statedir.FetchPrefix)

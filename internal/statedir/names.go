@@ -14,8 +14,8 @@ var (
 	recordForm = regexp.MustCompile(`^([a-z][a-z0-9_-]{0,31}-[0-9a-f]{8})\.json$`)
 	halfForm   = regexp.MustCompile(`^\.?([a-z][a-z0-9_-]{0,31}-[0-9a-f]{8}\.json|lease|runtimed\.json)-?[0-9]+$`)
 	lockForm   = regexp.MustCompile(`^[0-9a-f]{16}-((([0-9a-f]{16}-)?py[0-9]+\.[0-9]+(-[0-9a-f]{8})?\.txt)|` +
-		`((linux|osx|win)-[0-9a-z_]+-(rattler\.lock|(conda|mamba|micromamba)\.txt)(\.old)?))$`)
-	lockText = regexp.MustCompile(`^(\s*$|[A-Za-z0-9][A-Za-z0-9._-]*(\[[^\]]*\])? ?(==|@ )|# platform: |@EXPLICIT|version: [0-9])`)
+		`((linux|osx|win)-[0-9a-z_]+-(rattler\.lock|(conda|mamba|micromamba)\.txt)(\.old)?))(\.damaged)?$`)
+	lockText = regexp.MustCompile(`^(\s*$|# runtimed: |[A-Za-z0-9][A-Za-z0-9._-]*(\[[^\]]*\])? ?(==|@ )|# platform: |@EXPLICIT|version: [0-9])`)
 )
 
 // PoolOf is the pool of an environment with such an id; ok is false for what is no id of ours.
@@ -53,4 +53,15 @@ func IsLock(path string) bool {
 func isLockName(path string) bool {
 	info, err := os.Lstat(path)
 	return err == nil && info.Mode().IsRegular() && lockForm.MatchString(filepath.Base(path))
+}
+
+// HasLockName says whether a path has the name of a lock file of ours, or of one that was set aside, whatever is there.
+func HasLockName(path string) bool { return lockForm.MatchString(filepath.Base(path)) }
+
+// UVConfigHead is how a copy of the user's uv.toml begins.
+const UVConfigHead = "# runtimed: a copy of uv.toml without what is not for builds\n"
+
+// IsUVConfig says whether such a copy is at path.
+func IsUVConfig(path string) bool {
+	return filepath.Base(path) == "uv.toml" && bytes.HasPrefix(headOf(path), []byte(UVConfigHead))
 }

@@ -47,7 +47,7 @@ func Kept(dir string, usual bool) (paths []string) {
 	}
 	add(func(path string) bool {
 		tool := IsTool(path) || usual && toolForm.MatchString(filepath.Base(path)) && safefile.Folder(path) == nil
-		return tool || isScratch(filepath.Dir(path), filepath.Base(path), FetchPrefix)
+		return tool || IsUVConfig(path) || isScratch(filepath.Dir(path), filepath.Base(path), FetchPrefix)
 	}, "tools")
 	for name, names := range caches {
 		at := filepath.Join(dir, "tools", name)
