@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"go.uber.org/zap"
+
+	"runtimed/internal/statedir"
 )
 
 // Inspector finds out what builds would use. Its tools run in a folder for temporary files, so the state directory may be as broken
@@ -29,6 +31,9 @@ func NewInspector(dir string, uv UVConfig, conda CondaConfig, environ []string) 
 	}
 	// The usual cache would be made where it is not there. Without its content all is the same, and a little slower.
 	environ = append(slices.Clone(environ), "UV_CACHE_DIR="+filepath.Join(tmp, "cache"))
+	if statedir.CheckHome(lookup(environ, homeVariable)) != nil {
+		environ = append(environ, homeVariable+"="+tmp) // what a tool makes at home would be root's
+	}
 	i := &Inspector{dir: dir, tmp: tmp, uv: NewUV(tmp, uv, environ, zap.NewNop())}
 	i.conda = NewConda(tmp, conda, i.uv, environ, zap.NewNop())
 	return i, nil
