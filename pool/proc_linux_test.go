@@ -216,3 +216,33 @@ func TestWhoIsStartedDuringTheLookIsSeen(t *testing.T) {
 		}
 	}
 }
+
+// A daemon in another PID namespace has released it, and ended before it saw that no process runs from it any more.
+func TestWhatWasReleasedElsewhereStaysUntilItIsReleasedByHand(t *testing.T) {
+	cfg := sized(1)
+	cfg.Dir = t.TempDir()
+	m := runManager(t, cfg)
+	owner, err := OwnerOf(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := m.Acquire(t.Context(), Request{Pool: "uv", Wait: 10 * time.Second, Owner: owner})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = m.Stop(t.Context())
+	owner.Namespace = "1+1" // of which nothing is known here
+	if err := m.store.writeLease(got.Env.Path, leaseRecord{leaseReleased, &Lease{Owner: owner}}); err != nil {
+		t.Fatal(err)
+	}
+	m = runManager(t, cfg)
+	list, err := m.List(t.Context(), "", Leased)
+	if err != nil || len(list) != 1 || list[0].ID != got.Env.ID || !list[0].Alive || list[0].Where != "in another PID namespace" {
+		t.Errorf("%+v, %v", list, err)
+	}
+	if err := m.Release(t.Context(), got.Env.ID); err != nil {
+		t.Error(err)
+	}
+	soon(t, "it goes", func() bool { return !exists(got.Env.Path) })
+	_ = m.Stop(t.Context())
+}
