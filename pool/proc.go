@@ -66,7 +66,9 @@ func OwnerOf(pid int) (Owner, error) {
 	p, err := statOf(pid)
 	switch {
 	case err != nil && lookAt(proc{pid: pid}) == unseen:
-		return Owner{}, &OwnerError{PID: pid, Says: "cannot be seen: /proc hides it", Hint: "mount /proc without hidepid, or ask as the daemon's user"}
+		return Owner{}, &OwnerError{
+			PID: pid, Says: "cannot be seen: /proc hides it", Hint: "mount /proc without hidepid, or ask as the daemon's user",
+		}
 	case err != nil:
 		return Owner{}, &OwnerError{PID: pid}
 	}
@@ -114,7 +116,8 @@ func (o Owner) look() (s sight, where string) {
 
 // is says whether both are the same process. An earlier version did not note the namespace.
 func (o Owner) is(other Owner) bool {
-	return o.PID == other.PID && o.StartTime == other.StartTime && o.BootID == other.BootID && o.MachineID == other.MachineID &&
+	return o.PID == other.PID && o.StartTime == other.StartTime &&
+		o.BootID == other.BootID && o.MachineID == other.MachineID &&
 		(o.Namespace == other.Namespace || o.Namespace == "" || other.Namespace == "")
 }
 
@@ -188,8 +191,8 @@ func users(envs string, held map[string]Owner) (map[string]proc, error) {
 			found[id] = p.proc
 		}
 	}
-	for more, rounds := true, 0; more && rounds < maxRounds; rounds++ { // who ended before its turn may have left a child that came after
-		more = false
+	for more, rounds := true, 0; more && rounds < maxRounds; rounds++ {
+		more = false // unless somebody ended before its turn, and left a child that came after
 		err := procs(func(pid int) {
 			if !looked[pid] {
 				look(pid)

@@ -61,17 +61,20 @@ func procEntries() []os.DirEntry {
 	return entries
 }
 
-// numbersOf are the numbers of a process, first that in the namespace of /proc, last that in its own; kernels before 4.1 do not tell.
+// numbersOf are the numbers of a process, first that in the namespace of /proc, last that in its own; kernels before 4.1
+// do not tell.
 func numbersOf(process string) []string { return statusOf(process, "NSpid") }
 
-// SameNumbers says whether the process pid has the same numbers for processes as this one, and not those of a PID namespace of its own.
+// SameNumbers says whether the process pid has the same numbers for processes as this one, and not those of a PID
+// namespace of its own.
 func SameNumbers(pid int) bool {
 	if blind() != "" {
 		return false
 	}
 	numbers := numbersOf(strconv.Itoa(pid))
 	if len(numbers) == 0 {
-		return errors.Is(unix.Kill(pid, 0), unix.ESRCH) // it has ended, and whoever it left its connection to is taken for its like
+		// where it has ended, whoever it left its connection to is taken for its like
+		return errors.Is(unix.Kill(pid, 0), unix.ESRCH)
 	}
 	return len(numbers) == 1
 }

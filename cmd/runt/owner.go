@@ -9,7 +9,8 @@ import (
 func callingShell() (int, error) {
 	pid := owner(os.Getpid(), processGroup(), parentOf)
 	if pid <= 0 {
-		return 0, failed("the process that called runt cannot be seen from here").withHint("name one with --owner-pid; or use runt run, where the command itself holds the environment")
+		return 0, failed("the process that called runt cannot be seen from here").
+			withHint("name one with --owner-pid; or use runt run, where the command itself holds the environment")
 	}
 	return pid, nil
 }

@@ -125,9 +125,9 @@ func TestWithoutProcNothingIsTakenForGoneAndTheReasonIsTold(t *testing.T) {
 	held := h.acquire(rpc.AcquireParams{OwnerPID: p(owner.pid())}).Env
 	h.stopped(d)
 	for why, script := range map[string]string{
-		"/proc is not mounted here":                 `exec unshare --mount sh -c 'umount -l /proc; exec "$@"' sh "$@"`,
-		"/proc is that of another PID namespace":    `exec unshare --pid --fork --kill-child "$@"`,
-		"which is the parent's, of the same number": `exec unshare --pid --mount --fork --kill-child sh -c 'mount -t tmpfs none /proc; exec "$@"' sh "$@"`,
+		"/proc is not mounted here":              `exec unshare --mount sh -c 'umount -l /proc; exec "$@"' sh "$@"`,
+		"/proc is that of another PID namespace": `exec unshare --pid --fork --kill-child "$@"`,
+		"both":                                   `exec unshare --pid --mount --fork --kill-child sh -c 'mount -t tmpfs none /proc; exec "$@"' sh "$@"`,
 	} {
 		h.script = script
 		d = h.start()
@@ -152,7 +152,8 @@ func TestWithoutProcNothingIsTakenForGoneAndTheReasonIsTold(t *testing.T) {
 	cmd := exec.Command("unshare", "--mount", "sh", "-c", `umount -l /proc; exec "$@"`, "sh", self, "doctor", "--json")
 	cmd.Env, cmd.Dir = h.env, h.home
 	out, _ := cmd.Output()
-	if found := h.told(out, cmd.ProcessState.ExitCode())["processes"]; found.Status != rpc.CheckProblem || !strings.Contains(found.Message, "/proc is not mounted here") {
+	if found := h.told(out, cmd.ProcessState.ExitCode())["processes"]; found.Status != rpc.CheckProblem ||
+		!strings.Contains(found.Message, "/proc is not mounted here") {
 		t.Errorf("the doctor says %+v", found)
 	}
 }

@@ -149,10 +149,12 @@ func canName(ctx context.Context, named bool) error {
 	case pool.Blind() != "": // which says it better, for any process
 		return nil
 	case peer == 0:
-		e = rpc.Errorf(rpc.KindInvalidParams, "nothing can be leased to a process in a PID namespace that this daemon does not see, as outside its container").
+		e = rpc.Errorf(rpc.KindInvalidParams, "nothing can be leased to a process in a PID namespace that "+
+			"this daemon does not see, as outside its container").
 			WithHint("run a daemon beside the program that asks, with a state directory and a socket (RUNTIMED_SOCKET) of its own")
 	case named && !pool.SameNumbers(peer):
-		e = rpc.Errorf(rpc.KindInvalidParams, "owner_pid is a number of another PID namespace than this daemon's, where it may be a stranger's").
+		e = rpc.Errorf(rpc.KindInvalidParams, "owner_pid is a number of another PID namespace than this daemon's, "+
+			"where it may be a stranger's").
 			WithHint("leave owner_pid out, and the lease belongs to the process that asks, as with runt run")
 	default:
 		return nil
