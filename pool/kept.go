@@ -110,6 +110,11 @@ func sealed(path string, data []byte) []byte {
 	return append([]byte(seal+proof(path, data)+"\n"), data...)
 }
 
+func isSealed(path string) bool {
+	data, err := readOwn(path, maxInside)
+	return err == nil && bytes.HasPrefix(data, []byte(seal))
+}
+
 // proof covers the name too: another set's lock file is not this one's.
 func proof(path string, data []byte) string {
 	name := strings.TrimSuffix(filepath.Base(path), ".old")

@@ -100,7 +100,7 @@ func (u *UV) mending(ctx context.Context, spec Spec, mark string, progress func(
 	switch causeOf(err) {
 	case CausePackageNotFound, CauseUnsatisfiable, CauseCorrupt, CauseVerifyFailed, CauseOther:
 		switch {
-		case !filled(lock):
+		case !filled(lock), causeOf(err) == CauseOther && isSealed(lock): // that one is whole
 		case wasMadeSince(lock, began):
 			if causeOf(err) != CauseOther {
 				_ = os.Remove(lock) // what it names can no longer be had, or does not go together: the next build resolves anew
