@@ -227,7 +227,7 @@ func (m *Manager) syncSoon(dir string) {
 			m.unsynced = nil
 			m.mu.Unlock()
 			for _, d := range dirs {
-				syncLease(d)
+				m.store.syncLease(d)
 			}
 			m.mu.Lock()
 		}

@@ -60,14 +60,17 @@ type leaseRecord struct {
 // createLease makes the record of an environment that a build has finished, of real bytes and not a hole: a later lease needs no new
 // block, so it works on a full disk. What lies in its place came with a package, and is never written to: it may be a link, or a
 // second name of a file in a package cache. A power loss may take the record, and then nobody can say whether the environment was used.
-func createLease(dir, tmp string) error {
+func (s store) createLease(dir string) error {
 	path := filepath.Join(dir, leaseName)
 	data, err := encodeLease(leaseRecord{State: leaseFree})
+	if err == nil {
+		err = s.stands(dir)
+	}
 	if info, lerr := os.Lstat(path); err == nil && lerr == nil && info.IsDir() { // nothing else has to go before a file can take its place
 		err = removeFolder(path)
 	}
 	if err == nil {
-		err = WriteWhole(path, data, tmp)
+		err = WriteWhole(path, data, s.records())
 	}
 	if err != nil {
 		return fmt.Errorf("making its lease record: %w", err)
@@ -92,7 +95,7 @@ func encodeLease(r leaseRecord) ([]byte, error) {
 // no rename, unless somebody put something else in its place. A power loss needs no fsync here, since it ends every owner too;
 // syncLease follows in the background.
 func (s store) writeLease(dir string, r leaseRecord) error {
-	f, err := openLease(dir, os.O_WRONLY)
+	f, err := s.openLease(dir, os.O_WRONLY)
 	if r.Lease != nil {
 		l := *r.Lease
 		l.Folder = folderOf(dir) // an overlay has copied the folder by now, if it had to
@@ -117,24 +120,32 @@ func (s store) writeLease(dir string, r leaseRecord) error {
 }
 
 // syncLease makes the record outlive a power loss, so that a used environment does not come back as ready.
-func syncLease(dir string) {
-	if f, err := openLease(dir, os.O_WRONLY); err == nil {
+func (s store) syncLease(dir string) {
+	if f, err := s.openLease(dir, os.O_WRONLY); err == nil {
 		_ = f.Sync() // only a power loss in this moment would make a difference, and a failure is no reason to refuse a lease
 		_ = f.Close()
 	}
 }
 
-func openLease(dir string, flag int) (f *os.File, err error) {
+// openLease opens the record in the folder of an environment. Opening alone does nothing, so the folder is looked at once it is done:
+// what is open then cannot be elsewhere.
+func (s store) openLease(dir string, flag int) (f *os.File, err error) {
 	err = patiently(func() error { f, err = safefile.OpenOwn(filepath.Join(dir, leaseName), flag, 0); return err })
+	if gone := s.stands(dir); gone != nil {
+		if err == nil {
+			_ = f.Close()
+		}
+		return nil, gone
+	}
 	return f, err
 }
 
 // errEmptyLease is what a power loss leaves of a record.
 var errEmptyLease = errors.New("its lease record is empty")
 
-func readLease(dir string) (leaseRecord, error) {
+func (s store) readLease(dir string) (leaseRecord, error) {
 	var r leaseRecord
-	f, err := openLease(dir, os.O_RDONLY)
+	f, err := s.openLease(dir, os.O_RDONLY)
 	if err != nil {
 		return r, fmt.Errorf("reading its lease record: %w", err)
 	}

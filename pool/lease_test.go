@@ -16,7 +16,7 @@ import (
 func TestALeaseIsReadAsItWasWritten(t *testing.T) {
 	dir := t.TempDir()
 	s := store{dir: dir}
-	if err := createLease(dir, dir); err != nil {
+	if err := errors.Join(s.usable(s.records()), s.createLease(dir)); err != nil {
 		t.Fatal(err)
 	}
 	at := time.Date(2026, 1, 2, 3, 4, 5, 678, time.UTC)
@@ -60,7 +60,7 @@ func TestALeaseIsNeverWrittenIntoWhatSomebodyPutInItsPlace(t *testing.T) {
 			t.Fatal(err)
 		}
 		for i, write := range []func() error{
-			func() error { return createLease(dir, s.records()) },
+			func() error { return s.createLease(dir) },
 			func() error { return s.writeLease(dir, leaseRecord{State: leaseReleased}) },
 		} {
 			lease := filepath.Join(dir, leaseName)
@@ -81,6 +81,45 @@ func TestALeaseIsNeverWrittenIntoWhatSomebodyPutInItsPlace(t *testing.T) {
 			r, err := readLease(dir)
 			if err != nil || r.State != []string{leaseFree, leaseReleased}[i] {
 				t.Errorf("%s: the record says %q, %v", what, r.State, err)
+			}
+		}
+	}
+}
+
+func TestNothingIsWrittenThroughALinkInPlaceOfAnEnvironment(t *testing.T) {
+	for what, put := range map[string]func(s store, outside string) error{
+		"the environment": func(s store, outside string) error {
+			return errors.Join(os.Remove(s.env("uv-00000000")), os.Symlink(filepath.Join(outside, "uv-00000000"), s.env("uv-00000000")))
+		},
+		"the folder of all": func(s store, outside string) error {
+			return errors.Join(os.Rename(s.envs(), s.envs()+"-moved"), os.Symlink(outside, s.envs()))
+		},
+	} {
+		s, outside := store{dir: t.TempDir()}, t.TempDir()
+		dir := s.env("uv-00000000")
+		precious := map[string]string{leaseName: "my lease", manifestName: "my manifest"}
+		if err := errors.Join(s.usable(s.records()), os.Mkdir(dir, 0o700), os.Mkdir(filepath.Join(outside, "uv-00000000"), 0o700)); err != nil {
+			t.Fatal(err)
+		}
+		for name, text := range precious {
+			if err := os.WriteFile(filepath.Join(outside, "uv-00000000", name), []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := put(s, outside); err != nil {
+			t.Fatal(err)
+		}
+		_, manifest := s.writeManifest(dir, Manifest{})
+		for call, err := range map[string]error{
+			"createLease": s.createLease(dir), "writeLease": s.writeLease(dir, leaseRecord{State: leaseReleased}), "writeManifest": manifest,
+		} {
+			if !errors.Is(err, errNoFolder) {
+				t.Errorf("a link in place of %s: %s says %v", what, call, err)
+			}
+		}
+		for name, text := range precious {
+			if data, err := os.ReadFile(filepath.Join(outside, "uv-00000000", name)); string(data) != text {
+				t.Errorf("a link in place of %s: the other %s has %.40q, %v", what, name, data, err)
 			}
 		}
 	}
@@ -260,6 +299,9 @@ func TestALeaseThatCannotBeEndedIsSaidOnce(t *testing.T) {
 		w.want(1, 0, 0, 0)
 	})
 }
+
+// readLease is the lease record in dir, wherever that is.
+func readLease(dir string) (leaseRecord, error) { return store{dir: dir}.readLease(dir) }
 
 // readWithoutFolder is the lease record in dir, but for what tells that folder from its copies.
 func readWithoutFolder(dir string) (leaseRecord, error) {

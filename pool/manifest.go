@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"runtimed/internal/safefile"
+	"runtimed/internal/statedir"
 )
 
 // Manifest is the last file a build writes. A folder that has it is a whole environment.
@@ -58,6 +59,9 @@ func statID(path string) (fileID, error) {
 
 func (s store) writeManifest(dir string, m Manifest) (fileID, error) {
 	data, err := json.MarshalIndent(m, "", " ")
+	if err == nil {
+		err = s.stands(dir)
+	}
 	if err != nil {
 		return fileID{}, err
 	}
@@ -131,14 +135,19 @@ func within(dir, path string) string {
 	return filepath.Join(dir, path)
 }
 
-// stands says why the folder of an environment is not there.
-func stands(dir string) error {
-	info, err := os.Lstat(dir)
-	if trouble(err) {
+var errNoFolder = errors.New("its folder is gone, or somebody put a link in its place or above it")
+
+// stands says why the folder of an environment is not there: errNoFolder where a link or a mount is in its place, since what those lead
+// to is somebody else's, and a process that runs from there would not be found.
+func (s store) stands(dir string) error {
+	err := ours(s.dir, dir)
+	switch {
+	case trouble(err):
 		return fmt.Errorf("looking at its folder: %w", err)
-	}
-	if err != nil || !info.IsDir() { // a process that runs from where a link leads would not be found
-		return errors.New("its folder is gone, or somebody put a link in its place")
+	case err != nil:
+		return errNoFolder
+	case statedir.IsMount(dir):
+		return fmt.Errorf("%w: something is mounted at %s", errNoFolder, dir)
 	}
 	return nil
 }
@@ -146,7 +155,7 @@ func stands(dir string) error {
 // intact is the cheap check before a hand-out: the manifest is the one this daemon knows, and the sentinels are as they were
 // built. A handful of stats, about 20 µs.
 func (s store) intact(dir string, m *Manifest, seen fileID) error {
-	if err := stands(dir); err != nil {
+	if err := s.stands(dir); err != nil {
 		return err
 	}
 	now, err := statID(s.manifest(dir))

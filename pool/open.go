@@ -103,7 +103,7 @@ func (m *Manager) recover(id string, entry os.DirEntry) *env {
 	if manifest.Needs != nil {
 		e.pool = manifest.Needs.key(pool)
 	}
-	lease, err := readLease(e.dir)
+	lease, err := m.store.readLease(e.dir)
 	switch {
 	case err == nil && m.holds(e, lease): // whatever became of it, it is somebody's
 		e.state, e.lease = Leased, lease.Lease

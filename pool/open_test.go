@@ -237,7 +237,7 @@ func TestWhatIsTheUsersOwnIsNeverTouched(t *testing.T) {
 			os.Symlink(outside, env("uv-01234569")),
 			os.WriteFile(filepath.Join(outside, "work"), nil, 0o600),
 			os.WriteFile(filepath.Join(outside, manifestName), []byte(strings.ReplaceAll(string(manifest), id, "uv-01234569")), 0o600),
-			createLease(outside, outside),
+			os.WriteFile(filepath.Join(outside, leaseName), []byte(`{"state":"free"}`), 0o600),
 			os.WriteFile(env("notes.txt"), nil, 0o600),
 			os.CopyFS(env(id+".bak"), os.DirFS(env(id))),
 			w.store.begin("uv-01234569", "uv"), // a record alone is no licence to follow a link

@@ -87,7 +87,8 @@ func (m *Manager) changeLease(id string, next func(*Lease) (leaseRecord, error),
 		return err
 	}
 	if err := m.store.writeLease(e.dir, record); err != nil {
-		if !errors.Is(err, fs.ErrNotExist) || record.State != leaseReleased {
+		gone := errors.Is(err, fs.ErrNotExist) || errors.Is(err, errNoFolder)
+		if !gone || record.State != leaseReleased {
 			return unwritten(id, e.pool, err)
 		}
 		// somebody deleted it; without a lease record it is never ready again, whatever happens now

@@ -51,7 +51,7 @@ func (m *Manager) resume(r Request, began time.Time) (got Acquired, ok bool, err
 			if l.Session != r.Session || m.alive(l.Owner) { // whoever changes a lease holds e.record, so only one gets it
 				return leaseRecord{}, errTaken
 			}
-			if err := runs(e); err != nil {
+			if err := m.store.runs(e); err != nil {
 				if trouble(err) {
 					err = unwritten(e.id, e.pool, err)
 				}
@@ -120,8 +120,8 @@ func (e *env) has(home *pool, needs Needs) bool {
 }
 
 // runs says why a used environment cannot be used on. Its sentinels tell nothing: its user may have installed another ipykernel.
-func runs(e *env) error {
-	if err := stands(e.dir); err != nil {
+func (s store) runs(e *env) error {
+	if err := s.stands(e.dir); err != nil {
 		return err
 	}
 	switch _, err := os.Stat(e.manifest.Python); {

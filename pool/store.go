@@ -135,7 +135,7 @@ func (s store) finish(dir string, m Manifest) (fileID, error) {
 	if err := s.usable(s.records()); err != nil {
 		return fileID{}, err
 	}
-	if err := createLease(dir, s.records()); err != nil {
+	if err := s.createLease(dir); err != nil {
 		return fileID{}, err
 	}
 	seen, err := s.writeManifest(dir, m)
@@ -154,7 +154,7 @@ func (s store) finishAgain(dir string, m Manifest) (fileID, error) {
 	if err := s.usable(s.records()); err != nil {
 		return fileID{}, err
 	}
-	return seen, createLease(dir, s.records())
+	return seen, s.createLease(dir)
 }
 
 // end unlinks the build record.
