@@ -39,19 +39,29 @@ class Server:
         return self
 
     def __exit__(self, *exc: object) -> None:
+        if reply_to(self.vector, 0) is None:
+            self.listener.shutdown(socket.SHUT_RDWR)  # which wakes accept
         self.thread.join(10)
         assert not self.thread.is_alive()
         self.listener.close()
 
     def serve(self) -> None:
         self.listener.settimeout(10)
-        conn, _ = self.listener.accept()
+        while self.closes():  # each time that the client asks again
+            pass
+
+    def closes(self) -> bool:
+        """Serve one connection; whether it was closed without an answer and another may come."""
+        try:
+            conn, _ = self.listener.accept()
+        except OSError:
+            return False
         with conn, conn.makefile("rb") as lines:
             conn.settimeout(10)
             self.request = json.loads(lines.readline())
             reply = reply_to(self.vector, self.request["id"])
             if reply is None:
-                return
+                return True
             size = self.vector.get("chunk", len(reply) or 1)
             try:
                 for start in range(0, len(reply), size):
@@ -60,6 +70,7 @@ class Server:
                     lines.read()  # until the client has done
             except OSError:
                 pass  # it hung up on us
+        return False
 
 
 def wire(value: Any) -> Any:
