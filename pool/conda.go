@@ -116,7 +116,7 @@ func (c *Conda) Build(ctx context.Context, spec Spec, dir string, progress func(
 		_ = os.Remove(lock) // the next build solves anew
 		return built, err
 	}
-	if err := setAside(c.log, lock, err); err != nil { // once, since there is no lock file now
+	if _, err := setAside(c.log, lock, err); err != nil { // once, since there is no lock file now
 		return Built{}, err
 	}
 	if err := removeFolder(dir); err != nil {

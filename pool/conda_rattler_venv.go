@@ -100,7 +100,7 @@ func (r *rattler) makeVenv(ctx context.Context, mark string, progress func(Stage
 		}
 	}
 	if exists(r.venv()) && !statedir.IsTool(r.venv()) {
-		if err := setAside(r.c.log, r.venv(), errors.New("it is no venv of the daemon's")); err != nil {
+		if _, err := setAside(r.c.log, r.venv(), errors.New("it is no venv of the daemon's")); err != nil {
 			return err
 		}
 	}
@@ -141,7 +141,8 @@ func (r *rattler) mend(ctx context.Context, mark string) error {
 		return ctx.Err()
 	}
 	if !statedir.IsTool(r.venv()) {
-		return setAside(r.c.log, r.venv(), errors.New("it is no venv of the daemon's"))
+		_, err := setAside(r.c.log, r.venv(), errors.New("it is no venv of the daemon's"))
+		return err
 	}
 	if err := statedir.RemoveTool(r.venv()); err != nil {
 		return diskError(err)

@@ -21,23 +21,29 @@ import (
 
 // What a build uses and the daemon keeps, lock files and tools, may be damaged: by a disk, by a crash, by hand. It is then set aside,
 // under a name beside it, and made anew. What was set aside stays until the daemon's next start, or until the next is; but nothing is
-// ever deleted that others may have put there: a folder with something in it, say.
+// ever deleted that others may have put there: a folder with something in it, say. The next then gets a name with a number.
 const asideSuffix = ".damaged"
 
-// setAside moves what is at path out of the way, and says so.
-func setAside(log *zap.Logger, path string, why error) error {
-	aside := path + asideSuffix
-	err := dropAside(aside)
+// setAside moves what is at path out of the way, and says so. It returns where it is then.
+func setAside(log *zap.Logger, path string, why error) (aside string, err error) {
+	aside = path + asideSuffix
+	err = dropAside(aside)
+	for n := 2; err != nil && n <= 9; n++ {
+		aside = fmt.Sprintf("%s%s.%d", path, asideSuffix, n)
+		err = dropAside(aside)
+	}
 	if err == nil {
 		err = os.Rename(path, aside)
 	}
 	if err != nil {
-		return diskError(fmt.Errorf("%w; it cannot be set aside: %w", why, err))
+		return "", diskError(fmt.Errorf("%w; it cannot be set aside: %w", why, err))
 	}
 	log.Warn("what builds use is damaged: it was set aside and is made anew",
 		zap.String("path", path), zap.String("aside", aside), zap.String("why", why.Error()))
-	return nil
+	return aside, nil
 }
+
+var asideForm = regexp.MustCompile(`\.damaged(\.[2-9])?$`)
 
 // dropAside removes what was set aside before.
 func dropAside(aside string) error {
@@ -59,7 +65,7 @@ func (u *UV) tidyAside() {
 		}
 		entries, _ := os.ReadDir(dir) // where it cannot be read, it stays
 		for _, e := range entries {
-			if path := filepath.Join(dir, e.Name()); strings.HasSuffix(path, asideSuffix) && (statedir.HasLockName(path) || statedir.IsTool(path)) {
+			if path := filepath.Join(dir, e.Name()); asideForm.MatchString(path) && (statedir.HasLockName(path) || statedir.IsTool(path)) {
 				_ = dropAside(path) // what stays is in nobody's way
 			}
 		}
@@ -71,7 +77,7 @@ func (u *UV) folder(dir string) error {
 	err := usable(u.dir, dir)
 	var other *safefile.Error
 	if errors.As(err, &other) && filepath.Dir(other.Path) != u.dir { // there it may be the user's own
-		if err := setAside(u.log, other.Path, other); err != nil {
+		if _, err := setAside(u.log, other.Path, other); err != nil {
 			return err
 		}
 		err = usable(u.dir, dir)
@@ -91,15 +97,18 @@ func (u *UV) noFile(dir string) error {
 	if err != nil || info.IsDir() {
 		return nil
 	}
-	return setAside(u.log, dir, errors.New("it is no folder"))
+	_, err = setAside(u.log, dir, errors.New("it is no folder"))
+	return err
 }
 
 // noFolder sets aside a folder that is in the place of a file.
 func (u *UV) noFolder(path string) error {
-	if info, err := os.Lstat(path); err != nil || !info.IsDir() {
+	info, err := os.Lstat(path)
+	if err != nil || !info.IsDir() {
 		return nil
 	}
-	return setAside(u.log, path, errors.New("it is a folder"))
+	_, err = setAside(u.log, path, errors.New("it is a folder"))
+	return err
 }
 
 // seal is how the first line of a lock file begins that proves it whole. Those of earlier versions have none.
@@ -162,7 +171,7 @@ var requirementName = regexp.MustCompile(`^\s*` + packageName)
 // writeLock writes the lock file at path. tmp is a scratch folder.
 func (u *UV) writeLock(path string, data []byte, tmp string) error {
 	if info, err := os.Lstat(path); err == nil && !info.Mode().IsRegular() {
-		if err := setAside(u.log, path, errors.New("it is no file")); err != nil {
+		if _, err := setAside(u.log, path, errors.New("it is no file")); err != nil {
 			return err
 		}
 	}
@@ -171,8 +180,10 @@ func (u *UV) writeLock(path string, data []byte, tmp string) error {
 
 // soundLock sets a lock file aside that cannot be used.
 func (u *UV) soundLock(path string, requirements []string) error {
-	if why := lockFault(path, requirements); why != nil {
-		return setAside(u.log, path, why)
+	why := lockFault(path, requirements)
+	if why == nil {
+		return nil
 	}
-	return nil
+	_, err := setAside(u.log, path, why)
+	return err
 }

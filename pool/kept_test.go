@@ -24,6 +24,9 @@ func TestADamagedLockFileIsSetAsideAndMadeAnew(t *testing.T) {
 		"another's": func(path string, _ []byte) error {
 			return os.WriteFile(path, sealed("x", []byte("rich==1.0\n")), 0o600)
 		},
+		"a full folder": func(path string, _ []byte) error {
+			return errors.Join(os.Remove(path), os.Mkdir(path, 0o700), os.Mkdir(filepath.Join(path, "mine"), 0o700))
+		},
 		"a folder":     func(path string, _ []byte) error { return errors.Join(os.Remove(path), os.Mkdir(path, 0o700)) },
 		"a named pipe": func(path string, _ []byte) error { return errors.Join(os.Remove(path), syscall.Mkfifo(path, 0o600)) },
 		"a link":       func(path string, _ []byte) error { return errors.Join(os.Remove(path), os.Symlink("/dev/zero", path)) },
@@ -61,8 +64,9 @@ func TestADamagedLockFileIsSetAsideAndMadeAnew(t *testing.T) {
 			}
 			again := NewUV(s.state, UVConfig{}, s.environ, nop) // the next daemon
 			again.tidy()
-			if left, _ := filepath.Glob(filepath.Join(s.state, "locks", "*"+asideSuffix)); len(left) > 0 {
-				t.Errorf("left: %v", left)
+			left, _ := filepath.Glob(filepath.Join(s.state, "locks", "*"+asideSuffix+"*"))
+			if (name == "a full folder") != (len(left) == 2) || name != "a full folder" && len(left) > 0 {
+				t.Errorf("left: %v", left) // nobody else's are removed
 			}
 		})
 	}
@@ -134,6 +138,36 @@ func TestAToolThatIsDamagedIsFetchedAnew(t *testing.T) {
 			t.Errorf("%s: it does not run", name)
 		}
 		_ = os.RemoveAll(filepath.Join(s.state, "tools", "empty"+asideSuffix))
+	}
+}
+
+func TestNoLockFileIsToBlameForADamagedToolOrTheMachine(t *testing.T) {
+	s := fetching(t)
+	s.script("uv.real", "testdata/uv.sh")
+	s.write("uv.fetched", "#!/bin/sh\nexec "+filepath.Join(s.bin, "uv.real")+` "$@"`+"\n")
+	sp := spec("ipykernel")
+	if _, _, err := s.build(sp); err != nil {
+		t.Fatal(err)
+	}
+	locks, _ := filepath.Glob(filepath.Join(s.state, "locks", "*.txt"))
+	past := time.Now().Add(-time.Hour)
+	tool, _ := s.Tool()
+	for _, damage := range []string{"", "\x7fELF and no more"} {
+		if err := errors.Join(os.WriteFile(tool.Path, []byte(damage), 0o700), os.Chtimes(locks[0], past, past)); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := s.build(sp); err != nil {
+			t.Errorf("%q: %+v", damage, err)
+		}
+	}
+	for _, step := range []string{"offline", "online", "reinstall"} {
+		s.write("fail."+step, "error: Too many open files (os error 24)")
+	}
+	if _, _, err := s.build(sp); err == nil {
+		t.Error("built")
+	}
+	if info, err := os.Stat(locks[0]); err != nil || info.ModTime().Unix() != past.Unix() {
+		t.Errorf("it was made anew: %v", err)
 	}
 }
 

@@ -97,20 +97,17 @@ func (u *UV) mending(ctx context.Context, spec Spec, mark string, progress func(
 		return built, err
 	}
 	lock, aside := from.lock, ""
-	switch causeOf(err) {
-	case CausePackageNotFound, CauseUnsatisfiable, CauseCorrupt, CauseVerifyFailed, CauseOther:
+	if !u.spoilt(ctx, mark) {
 		switch {
-		case !filled(lock), causeOf(err) == CauseOther && isSealed(lock): // that one is whole
-		case wasMadeSince(lock, began):
-			if causeOf(err) != CauseOther {
-				_ = os.Remove(lock) // what it names can no longer be had, or does not go together: the next build resolves anew
-			}
-		case setAside(u.log, lock, err) == nil:
-			aside = lock + asideSuffix
+		case !mayBlame(err), !filled(lock), causeOf(err) == CauseOther && isSealed(lock): // that one is whole
+		case !wasMadeSince(lock, began):
+			aside, _ = setAside(u.log, lock, err) // where that does not go, the first error tells more
+		case causeOf(err) != CauseOther:
+			_ = os.Remove(lock) // what it names can no longer be had, or does not go together: the next build resolves anew
 		}
-	}
-	if aside == "" && !u.spoilt(ctx, mark) {
-		return built, err
+		if aside == "" {
+			return built, err
+		}
 	}
 	from, again := u.prepare(ctx, spec, mark, 0, progress)
 	if again == nil {
@@ -121,6 +118,15 @@ func (u *UV) mending(ctx context.Context, spec Spec, mark string, progress func(
 		_ = os.Rename(aside, lock) // it may not have been to blame, and nothing better is to be had
 	}
 	return built, again
+}
+
+// mayBlame says whether a lock file may be why a build failed.
+func mayBlame(err error) bool {
+	switch causeOf(err) {
+	case CausePackageNotFound, CauseUnsatisfiable, CauseCorrupt, CauseVerifyFailed, CauseOther:
+		return !trouble(err)
+	}
+	return false
 }
 
 // wasMadeSince says whether a lock file was written after that moment. One that was made without the network does not tell.

@@ -94,7 +94,7 @@ func (u *UV) locate(ctx context.Context, mark string, cfg UVConfig, progress fun
 		return Tool{}, ctx.Err()
 	}
 	if exists(fetched) {
-		if err := setAside(u.log, fetched, errors.New("it does not run")); err != nil {
+		if _, err := setAside(u.log, fetched, errors.New("it does not run")); err != nil {
 			return Tool{}, err
 		}
 	}

@@ -8,6 +8,7 @@ case "$*" in
 	cp "$0" "$4/bin/python"
 	[ -e "$here/fail.pip" ] && cp "$here/fail.pip" "$4/bin/"
 	[ -e "$here/pip.config" ] && cp "$here/pip.config" "$4/bin/"
+	[ -e "$here/uv.fetched" ] && cp "$here/uv.fetched" "$4/bin/"
 	exit 0 ;;
 "-m pip config list")
 	[ -e "$here/pip.config" ] && cat "$here/pip.config"
@@ -22,6 +23,7 @@ case "$*" in
 	done
 	mkdir -p "$target/bin"
 	printf '#!/bin/sh\n' > "$target/bin/uv"
+	[ -e "$here/uv.fetched" ] && cat "$here/uv.fetched" > "$target/bin/uv"
 	chmod +x "$target/bin/uv" ;;
 *sys.version_info*ipykernel*|*ipykernel*)
 	env="$(dirname "$here")"
