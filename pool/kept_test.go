@@ -139,6 +139,16 @@ func TestAToolThatIsDamagedIsFetchedAnew(t *testing.T) {
 		}
 		_ = os.RemoveAll(filepath.Join(s.state, "tools", "empty"+asideSuffix))
 	}
+	// One that does not run, and cannot be replaced, stays: it may have been the machine.
+	s.write("fail.pip", "Connection refused")
+	if err := os.WriteFile(path, []byte("#!/bin/sh\nexit 1\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	again := NewUV(s.state, UVConfig{}, s.environ, nop)
+	again.elsewhere = nil
+	if _, err := again.find(t.Context(), again.tools(), func(Stage) {}); err == nil || !exists(path) {
+		t.Errorf("it is gone: %v", err)
+	}
 }
 
 func TestNoLockFileIsToBlameForADamagedToolOrTheMachine(t *testing.T) {

@@ -93,11 +93,6 @@ func (u *UV) locate(ctx context.Context, mark string, cfg UVConfig, progress fun
 	if ctx.Err() != nil {
 		return Tool{}, ctx.Err()
 	}
-	if exists(fetched) {
-		if _, err := setAside(u.log, fetched, errors.New("it does not run")); err != nil {
-			return Tool{}, err
-		}
-	}
 	if err := u.fetch(ctx, mark, cfg, fetched); err != nil {
 		return Tool{}, err
 	}
@@ -173,6 +168,11 @@ func (u *UV) fetch(ctx context.Context, mark string, cfg UVConfig, to string) er
 			return ctx.Err()
 		}
 		if err == nil && executable(uvBelow(venv)) {
+			if exists(to) { // until now: it may run another time, and without the network there would be none
+				if _, err := setAside(u.log, to, errors.New("it does not run")); err != nil {
+					return err
+				}
+			}
 			if err := statedir.Install(venv, to); err != nil {
 				return diskError(err)
 			}
