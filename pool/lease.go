@@ -22,8 +22,9 @@ type Owner struct {
 	MachineID string `json:"machine_id"`
 
 	// An earlier version did not write these.
-	Namespace string `json:"pid_ns,omitempty"` // the PID namespace that the numbers are of (Linux)
-	Group     int    `json:"pgid,omitempty"`   // its process group when it became the owner; 0: the system has none
+	Namespace string `json:"pid_ns,omitempty"`  // the PID namespace that the numbers are of (Linux)
+	Group     int    `json:"pgid,omitempty"`    // its process group when it became the owner; 0: the system has none
+	Terminal  int    `json:"tty_sid,omitempty"` // its session, where that has a terminal, whose shell gives each job a group; 0: none
 }
 
 // Lease is who holds an environment, and since when.

@@ -75,8 +75,13 @@ func OwnerOf(pid int) (Owner, error) {
 	if p.kernel {
 		return Owner{}, &OwnerError{PID: pid, Says: "is a part of the kernel"}
 	}
+	if whole := processOf(pid); whole != pid { // the lease would end with the thread, under those that work on
+		says := fmt.Sprintf("is only a thread of the process %d", whole)
+		return Owner{}, &OwnerError{PID: pid, Says: says, Hint: fmt.Sprintf("name the process: %d", whole)}
+	}
 	return Owner{
 		PID: pid, StartTime: p.start, BootID: bootID(), MachineID: machineID(), Namespace: namespace(), Group: p.group,
+		Terminal: p.terminal,
 	}, nil
 }
 
@@ -136,6 +141,7 @@ var thisMachine = processes{Named, Owner.look, func(p proc) bool { return lookAt
 type stat struct {
 	proc
 	group, session int  // 0 where the system has none
+	terminal       int  // the session, where that has a terminal
 	kernel         bool // it is a thread of the kernel
 }
 
@@ -158,8 +164,7 @@ type traces struct {
 //     extension modules are what is mapped),
 //   - whose variables name it, as those that activate it do,
 //   - whose working folder is in it,
-//   - that cannot be looked at, and is of the process group of its owner or of a session that its owner leads, as with sudo; or is in
-//     a PID namespace below this one, where its owner was in another.
+//   - that cannot be looked at, and may have been started by its owner, as with sudo: see mayBeOf.
 type search struct {
 	envs string           // the folder of all environments
 	held map[string]Owner // who holds, or held last, those that are asked about
@@ -221,18 +226,25 @@ func (s search) uses(p stat, t traces) (ids []string) {
 	s.in([]byte(t.cwd+"/"), "/", p.pid, add)
 	if t.closed {
 		for id, o := range s.held {
-			switch {
-			case o.PID == 0: // nobody had it
-			case o.Namespace == namespace():
-				if o.Group != 0 && o.Group == p.group || o.PID == p.session {
-					add(id)
-				}
-			case nested(p.pid): // a container, perhaps that of the owner
+			if p.mayBeOf(o) {
 				add(id)
 			}
 		}
 	}
 	return ids
+}
+
+// mayBeOf says whether o, the owner of an environment, may have started a process, or what started that: it is younger, and of the
+// same process group, of a session that o leads, or of the same terminal; or it is in a PID namespace below this one, where o was in
+// another. Who is older was there before, as the script of root's that has a user's command run.
+func (p stat) mayBeOf(o Owner) bool {
+	switch {
+	case o.PID == 0 || p.start < o.StartTime: // nobody had it; or no child of his
+		return false
+	case o.Namespace != namespace():
+		return nested(p.pid)
+	}
+	return o.Group != 0 && o.Group == p.group || o.PID == p.session || o.Terminal != 0 && o.Terminal == p.terminal
 }
 
 // below says whether path is a direct child of dir.

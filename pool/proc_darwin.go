@@ -25,7 +25,10 @@ func sysctl(name string) string {
 	return s
 }
 
-const zombie = 5 // SZOMB of sys/proc.h
+const (
+	zombie   = 5  // SZOMB of sys/proc.h
+	noDevice = -1 // NODEV of sys/param.h
+)
 
 // statOf is what the system tells of a process; it began that many µs after 1970. The error is errEnded where it has ended and is
 // only not asked for yet.
@@ -41,7 +44,11 @@ func statOf(pid int) (stat, error) {
 	}
 	start := uint64(p.Proc.P_starttime.Sec)*1e6 + uint64(p.Proc.P_starttime.Usec)
 	session, _ := unix.Getsid(pid)
-	return stat{proc: proc{pid, start}, group: int(p.Eproc.Pgid), session: session, kernel: pid == 0}, nil
+	s := stat{proc: proc{pid, start}, group: int(p.Eproc.Pgid), session: session, kernel: pid == 0}
+	if p.Eproc.Tdev != noDevice {
+		s.terminal = session
+	}
+	return s, nil
 }
 
 // userOf is the user that a process runs as (the real one).

@@ -59,6 +59,9 @@ func readStat(path string) (p stat, state byte, err error) {
 	p.group, errs[1] = strconv.Atoi(fields[2])
 	p.session, errs[2] = strconv.Atoi(fields[3])
 	p.start, errs[3] = strconv.ParseUint(fields[19], 10, 64)
+	if fields[4] != "0" {
+		p.terminal = p.session
+	}
 	p.kernel = flags&kernelThread != 0
 	return p, fields[0][0], errors.Join(append(errs[:], err)...)
 }
@@ -77,6 +80,16 @@ func livingTask(dir string) string {
 		}
 	}
 	return ""
+}
+
+// processOf is the process that a number belongs to, which may be that of a thread: /proc shows those too when asked by number.
+func processOf(pid int) int {
+	if fields := statusOf(strconv.Itoa(pid), "Tgid"); len(fields) == 1 {
+		if whole, err := strconv.Atoi(fields[0]); err == nil {
+			return whole
+		}
+	}
+	return pid
 }
 
 // userOf is the user that a process runs as (proc(5), status: the real one).

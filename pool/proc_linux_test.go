@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -112,6 +113,23 @@ func TestAThreadOfTheKernelOwnsNothing(t *testing.T) {
 	}
 	if p, state, err := readStat(path); err != nil || state != 'S' || !p.kernel || p.start != 12 || p.pid != 2 {
 		t.Errorf("%+v, %c, %v", p, state, err)
+	}
+}
+
+func TestAThreadOwnsNothing(t *testing.T) {
+	tasks, err := os.ReadDir("/proc/self/task")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, task := range tasks {
+		id, err := strconv.Atoi(task.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = Named(id)
+		if want := fmt.Sprintf("the process %d is only a thread of the process %d", id, os.Getpid()); id != os.Getpid() && (err == nil || err.Error() != want) {
+			t.Errorf("%d: %v", id, err)
+		}
 	}
 }
 

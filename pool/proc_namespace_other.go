@@ -17,6 +17,9 @@ func SameNumbers(int) bool { return true }
 
 func nested(int) bool { return false }
 
+// processOf is the process that a number belongs to: here threads have none of this kind.
+func processOf(pid int) int { return pid }
+
 func find(o Owner) (s sight, where string) {
 	if s = lookAt(proc{o.PID, o.StartTime}); s == unseen {
 		where = "that cannot be looked at"

@@ -306,7 +306,7 @@ func TestAProcessUsesTheEnvironmentThatItsVariablesOrItsFolderName(t *testing.T)
 }
 
 func TestWhatMayNotBeLookedAtUsesTheEnvironmentOfItsGroup(t *testing.T) {
-	owner := Owner{PID: 40, Group: 41, Namespace: namespace()}
+	owner := Owner{PID: 40, StartTime: 100, Group: 41, Terminal: 9, Namespace: namespace()}
 	far := owner
 	far.Namespace = "another"
 	s := search{"/state/envs", map[string]Owner{"uv-ours": owner, "uv-far": far, "uv-none": {}}}
@@ -316,11 +316,17 @@ func TestWhatMayNotBeLookedAtUsesTheEnvironmentOfItsGroup(t *testing.T) {
 		want   int
 	}{
 		"of its group":               {stat{group: 41, session: 1}, true, 1},
+		"of its group, and older":    {stat{proc: proc{start: 99}, group: 41, session: 1}, true, 0},
 		"of a session that it led":   {stat{group: 7, session: 40}, true, 1},
+		"of its terminal":            {stat{group: 7, session: 9, terminal: 9}, true, 1},
+		"of its terminal, and older": {stat{proc: proc{start: 99}, group: 7, session: 9, terminal: 9}, true, 0},
 		"of another group":           {stat{group: 7, session: 1}, true, 0},
 		"of no group":                {stat{}, true, 0},
 		"of its group, and readable": {stat{group: 41, session: 40}, false, 0},
 	} {
+		if c.p.start == 0 {
+			c.p.start = 100
+		}
 		if ids := s.uses(c.p, traces{closed: c.closed}); len(ids) != c.want || c.want == 1 && ids[0] != "uv-ours" {
 			t.Errorf("%s: %v", name, ids)
 		}
