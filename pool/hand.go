@@ -91,14 +91,7 @@ func (m *Manager) hand(e *env) {
 	case err != nil:
 		m.log.Warn("environment is damaged and will be replaced", zap.String("env", e.id), zap.Error(err))
 		m.move(e, Removing, "damaged: "+err.Error())
-		switch {
-		case len(w.calls) == 0:
-		case m.closed:
-			w.finish(Acquired{}, ErrClosed)
-		case p == nil:
-			w.finish(Acquired{}, m.unknown(homeOf(e.pool)))
-		default:
-			p.back(w)
+		if m.requeue(p, e, w) {
 			next = m.serve(p)
 			m.failHopeless(p)
 		}
@@ -130,15 +123,8 @@ func (m *Manager) keep(p *pool, e *env, w *waiter, err error) (next []*env) {
 	}
 	m.troubled = true
 	m.move(e, Ready, "it could not be handed out: "+err.Error())
-	switch {
-	case len(w.calls) == 0:
-	case m.closed:
-		w.finish(Acquired{}, ErrClosed)
-	case p == nil:
-		w.finish(Acquired{}, m.unknown(homeOf(e.pool)))
-	default:
+	if m.requeue(p, e, w) {
 		w.tried = append(w.tried, e)
-		p.back(w)
 		next = m.serve(p)
 		if at := slices.Index(p.waiters, w); at >= 0 {
 			p.waiters = slices.Delete(p.waiters, at, at+1)
@@ -148,6 +134,23 @@ func (m *Manager) keep(p *pool, e *env, w *waiter, err error) (next []*env) {
 	}
 	m.lookSoon()
 	return next
+}
+
+// requeue puts a waiter that could not be given e back where it was in line, and says whether it is there: nobody may want the answer
+// any more, or nobody can give one. Callers hold mu.
+func (m *Manager) requeue(p *pool, e *env, w *waiter) bool {
+	switch {
+	case len(w.calls) == 0:
+		return false
+	case m.closed:
+		w.finish(Acquired{}, ErrClosed)
+		return false
+	case p == nil:
+		w.finish(Acquired{}, m.unknown(homeOf(e.pool)))
+		return false
+	}
+	p.back(w)
+	return true
 }
 
 // Undelivered takes back an environment whose reply provably never reached the one who asked for it. Where another reply may
