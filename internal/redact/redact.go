@@ -81,16 +81,26 @@ func (r *Redactor) Learn(texts ...string) {
 	for _, text := range texts {
 		for _, u := range urlsIn(text) {
 			name, password, both := strings.Cut(u.login, ":")
-			if !both && (len(name) >= 16 || len(name) >= 8 && strings.ContainsAny(name, "0123456789")) { // a token alone, and not "git"
+			if !both && isToken(name) {
 				password = name
 			}
 			r.learn(password)
 			r.learn(u.token)
+			for _, m := range urlRules().query.FindAllStringSubmatch(u.query, -1) {
+				if isToken(m[3]) && !harmlessQuery[strings.ToLower(m[2])] {
+					r.learn(m[3])
+				}
+			}
 		}
 		if m := rules().bareLogin.FindStringSubmatch(text); m != nil {
 			r.learn(m[2])
 		}
 	}
+}
+
+// isToken says whether a word that stands where a secret may be is one, and not "git" or "stable".
+func isToken(word string) bool {
+	return len(word) >= 16 || len(word) >= 8 && strings.ContainsAny(word, "0123456789")
 }
 
 // shortest is how long a secret must be to be looked for everywhere: "a" stands in every text, and "false" in many.

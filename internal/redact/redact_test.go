@@ -42,6 +42,7 @@ func TestSecretsAreTakenOutOfTexts(t *testing.T) {
 		{"https://h/s?access=hunter2&subdirectory=a#sha256=ab", "https://h/s?access=***&subdirectory=a#sha256=ab"},
 		{"https://h/s?X-Amz-Signature=ab#frag key=a", "https://h/s?X-Amz-Signature=***#frag key=a"},
 		{"a @ https://h/a.zip?x=1&sig=ab%3D&token=c b", "a @ https://h/a.zip?x=1&sig=***&token=*** b"},
+		{"broken by 'x': /simple?access=hunter2/uv/ (with url: /s?a=hunter2&page=12)", "broken by 'x': /simple?access=*** (with url: /s?a=***&page=12)"},
 		{"https://h/s?hunter2 (https://h/s?k=hunter2)", "https://h/s?*** (https://h/s?k=***)"},
 		// without a scheme
 		{"HTTPS_PROXY=me:hunter2@proxy.corp:3128", "HTTPS_PROXY=***@proxy.corp:3128"},
@@ -49,6 +50,8 @@ func TestSecretsAreTakenOutOfTexts(t *testing.T) {
 		{"user:pa/ss@proxy:3128", "***@proxy:3128"},
 		{"proxy = 'user:secret@proxy'", "proxy = '***@proxy'"},
 		{"user:secret@proxy", "***@proxy"},
+		{`HTTP_PROXY=CORP\me:hunter2@proxy:3128 CORP\me:hunter2@proxy:3128`, `HTTP_PROXY=***@proxy:3128 ***@proxy:3128`},
+		{"proxy=me@corp.com:hunter2@proxy:3128, über:hunter2@proxy:3128", "proxy=***@proxy:3128, ***@proxy:3128"},
 		{"curl -u me:hunter2 -v", "curl -u *** -v"},
 		// by name
 		{"PIP_PASSWORD=hunter2", "PIP_PASSWORD=***"},
@@ -73,6 +76,8 @@ func TestSecretsAreTakenOutOfTexts(t *testing.T) {
 		{"-H 'authorization: token abc' -v", "-H 'authorization: ***' -v"},
 		{`{"Authorization": "Basic abc"}`, `{"Authorization": "***"}`},
 		{"Cookie: a=b; c=d", "Cookie: ***"},
+		{"Authorization: Digest username=\"me\", response=\"hunter2\"\nX-JFrog-Art-Api: hunter2", "Authorization: ***\nX-JFrog-Art-Api: ***"},
+		{`{"auth": "hunter2"} UV_INDEX_CORP_USERNAME=hunter2`, `{"auth": "***"} UV_INDEX_CORP_USERNAME=***`},
 		{"bearer abcdef012345 and Basic dXNlcjpwYXNz", "bearer *** and Basic ***"},
 		{"machine pypi.corp login me password hunter2", "machine pypi.corp login *** password ***"},
 		{"machine h\n  login me\n  password hunter2\nnext", "machine h\n  login ***\n  password ***\nnext"},

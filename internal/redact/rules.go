@@ -27,6 +27,8 @@ type ruleSet struct {
 const (
 	// A host as it may stand behind a login that has no scheme. A version (1.2) is none, nor is a digest (sha256:…).
 	bareHost = `(?:[\w-]+(?:\.[\w-]+)*\.[A-Za-z]{2,}\b|\d+(?:\.\d+){3}|\[[\da-fA-F:]+\]|localhost\b|[\w.-]+:\d{2,5}\b)`
+	// Who logs in: also me@corp.com and CORP\me.
+	user = `[\pL\w.%+~-][\pL\w.%+~@\\-]*`
 	// What a name in code or in a file is followed by: quotes may themselves be quoted.
 	assign = `(?:\\*["'])?\s*(?:[=:]|=>)\s*`
 	// A value: quoted in some way, a list, or a word.
@@ -37,9 +39,9 @@ var rules = sync.OnceValue(func() *ruleSet {
 	re := regexp.MustCompile
 	return &ruleSet{
 		quotedLogin: re(`(?i)(%3A(?:%2F){2})[^/\s"'&]*%40`),
-		bareLogin:   re(`(^|[\s"'=(/,])[\w.%+~-]+:([^\s"'@\\/][^\s"']*)@(` + bareHost + `)`),
-		namedLogin:  re(`(?i)(\w*(?:proxy|url|index)\w*(?:\\*["'])?\s*[=:]\s*\\*["']?)[\w.%+~-]+:[^\s"'@/][^\s"']*@(\w)`),
-		wholeLogin:  re(`^\s*[\w.%+~-]+:[^\s"'@/][^\s"']*@([\w-]+/?\s*)$`),
+		bareLogin:   re(`(^|[\s"'=(/,])` + user + `:([^\s"'@\\/][^\s"']*)@(` + bareHost + `)`),
+		namedLogin:  re(`(?i)(\w*(?:proxy|url|index)\w*(?:\\*["'])?\s*[=:]\s*\\*["']?)` + user + `:[^\s"'@/][^\s"']*@(\w)`),
+		wholeLogin:  re(`^\s*` + user + `:[^\s"'@/][^\s"']*@([\w-]+/?\s*)$`),
 		// Where conda channels have theirs, in a text without its scheme.
 		channelToken: re(`(/t/)(?:[a-z]{2}-[\da-fA-F-]{8,}|<?TOKEN>?)`),
 		userFlag:     re(`((?:^|\s)(?:-u|-U|--user|--proxy-user)[ =]\s*["']?)[^\s:"'/]+:[^\s"']+`),
@@ -50,13 +52,13 @@ var rules = sync.OnceValue(func() *ruleSet {
 		// A value of several lines: in YAML, and in TOML or Python.
 		block:  re(`(?im)(^[ \t]*[\w.-]*` + secretWord + `[\w.-]*["']?\s*:\s*[|>][-+\d]*[ \t]*\n)(?:[ \t]+\S.*(?:\n|$)|[ \t]*\n)+`),
 		triple: re(`(?is)([\w.-]*` + secretWord + `[\w.-]*` + assign + `)(?:""".*?(?:"""|\z)|'''.*?(?:'''|\z))`),
-		header: re(`(?i)(\b(?:(?:proxy-)?authorization|(?:set-)?cookie)\\*["']?\s*[:=]\s*\\*["']?)[^\r\n"'\\]+`),
+		header: re(`(?i)(\b(?:(?:proxy-)?authorization|(?:set-)?cookie|x-jfrog-art-api)\\*["']?\s*[:=]\s*\\*["']?)(?:digest [^\r\n]+|[^\r\n"'\\]+)`),
 		// NAME=value, as for a shell: to the next blank that is not quoted.
-		shell: re(`\b((?:[A-Z][A-Z0-9]*_)*(?:[A-Z0-9]*(?:PASSWORD|PASSWD|SECRET|TOKEN)(?:_[A-Z0-9_]+)?|(?:KEY|PASS|AUTH|[A-Z0-9]+_PWD)(?:_\d+)?)=)` +
+		shell: re(`\b((?:[A-Z][A-Z0-9]*_)*(?:[A-Z0-9]*(?:PASSWORD|PASSWD|SECRET|TOKEN)(?:_[A-Z0-9_]+)?|(?:KEY|PASS|AUTH|[A-Z0-9]+_PWD)(?:_\d+)?|INDEX_[A-Z0-9_]+_USERNAME)=)` +
 			`(?:(\\+")[^"]*"|(")(?:[^"\\]|\\.)*"|(')[^']*'|[^\s"'](?:\\[\s\S]|[^\s"\\])*)`),
 		// NAME=value, "name": "value", name = 'value', --name value.
 		assigned: re(`(?i)([\w.-]*` + secretWord + `[\w.-]*` + assign + `|--[\w-]*` + secretWord + `[\w-]*(?:\s+|["'],\s*)|` +
-			`[?&](?:key|auth)=|\b(?:pass|auth|passwd)=|\b(?-i:[Pp]wd)=)(?:(?:bearer|basic|token|digest)\s+)?` + oneValue),
+			`[?&](?:key|auth)=|\b(?:pass|auth|passwd)=|["'](?:pass|auth)\\*["']\s*:\s*|\b(?-i:[Pp]wd)=)(?:(?:bearer|basic|token|digest)\s+)?` + oneValue),
 		auth: re(`(?i)\b((?:bearer|basic)\s+)[\w.~+/=-]{6,}`),
 		// Tokens that are known by their form.
 		token: re(`\b(?:gh[opsur]_\w{16,}|github_pat_\w{16,}|glpat-[\w-]{16,}|pypi-[\w-]{16,}|hf_\w{16,}|npm_\w{16,}|` +
@@ -71,7 +73,7 @@ func byForm(s string) string {
 	}
 	r := rules()
 	s = r.pem.ReplaceAllString(s, "${1}"+Mask+"${2}")
-	s = inURLs(s)
+	s = inPaths(inURLs(s))
 	s = r.quotedLogin.ReplaceAllString(s, "${1}"+Mask+"%40")
 	s = replaceLogins(s, r)
 	s = r.channelToken.ReplaceAllString(s, "${1}"+Mask)

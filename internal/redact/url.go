@@ -6,13 +6,14 @@ import (
 	"sync"
 )
 
-var urlRules = sync.OnceValue(func() (r struct{ scheme, version, port, host, query *regexp.Regexp }) {
+var urlRules = sync.OnceValue(func() (r struct{ scheme, version, port, host, query, path *regexp.Regexp }) {
 	// uv writes one slash where it takes a URL for a path.
 	r.scheme = regexp.MustCompile(`[A-Za-z][A-Za-z0-9+.-]+:/{2,3}|\b(?:https?|ftp):/`)
 	r.version = regexp.MustCompile(`^v?\d+(?:\.\d+)*[a-z]*\d*$`)
 	r.port = regexp.MustCompile(`^\d{1,5}$`)
 	r.host = regexp.MustCompile(`^(?:[\w-]+\.)+[A-Za-z]{2,}(?:[:/]|$)|^localhost\b|^\d+(?:\.\d+){3}(?:[:/]|$)|^[\w.-]+:\d+(?:/|$)|^[\w-]+/`)
 	r.query = regexp.MustCompile(`([?&;])(?:([^=&;#\s"'()<>]*)=)?([^&;#\s"'()<>]*)`)
+	r.path = regexp.MustCompile(`(?:^|[\s"'(:=])/[\w./~%+@-]*\?[\w.%~-]+=[^\s"'<>()]+`)
 	return r
 })
 
@@ -26,6 +27,7 @@ type foundURL struct {
 	begin, end int    // of the login in the text; the same where there is none
 	login      string // without the @
 	token      string // of a conda channel
+	query      string // with its question mark
 }
 
 // urlsIn finds the logins of the URLs in a text, and the tokens of conda channels.
@@ -49,6 +51,9 @@ func urlsIn(s string) (found []foundURL) {
 		if _, after, ok := strings.Cut(path, "/t/"); ok && !strings.HasPrefix(scheme, "file:") {
 			u.token, _, _ = strings.Cut(after, "/")
 			u.token = strings.TrimRight(u.token, `'\),.`)
+		}
+		if i := strings.IndexByte(path, '?'); i >= 0 {
+			u.query, _, _ = strings.Cut(path[i:], "#")
 		}
 		found = append(found, u)
 	}
@@ -159,6 +164,15 @@ func inURLs(s string) string {
 		done = u.end + len(whole)
 	}
 	return b.String() + s[done:]
+}
+
+// inPaths takes the values of queries out of what HTTP clients name without scheme and host: "url: /simple?access=…".
+func inPaths(s string) string {
+	r := urlRules().path
+	return r.ReplaceAllStringFunc(s, func(m string) string {
+		at := strings.IndexByte(m, '/')
+		return m[:at] + withoutQuery(m[at:])
+	})
 }
 
 // withoutQuery masks the values of a URL's query, whatever their names: there is no list of what servers call a signature.
