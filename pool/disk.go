@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+
+	"runtimed/internal/safefile"
 )
 
 // room says why the build of e may not begin, as far as the disk is concerned. A build that began before it counts as much as the
@@ -57,7 +59,10 @@ func sizeText(n int64) string {
 // diskError tells the kind of a failure of our own writes.
 func diskError(err error) *BuildError {
 	b := &BuildError{Cause: CauseOther, Message: "keeping the environment: " + err.Error()}
+	var other *safefile.Error
 	switch {
+	case errors.As(err, &other):
+		b.Hint = "move it away; it is then made anew, and tried again by itself"
 	case isFull(err):
 		b.Cause, b.Hint = CauseDiskFull, "free some room"
 	case errors.Is(err, fs.ErrPermission), isReadOnly(err):

@@ -125,7 +125,7 @@ func (x *exam) lookLeftovers() finding {
 	case len(pids) == 0:
 		return fine("none")
 	case x.holds().held:
-		return fine("the daemon's builds run: %d processes", len(pids))
+		return fine("builds of the daemon run; their processes: %d", len(pids))
 	}
 	texts := make([]string, len(pids))
 	for i, pid := range pids {
@@ -134,7 +134,7 @@ func (x *exam) lookLeftovers() finding {
 	return warning("processes of builds go on, and their daemon is gone: pid %s", some(texts)).
 		next("nothing to do: the next start ends them; or: runt doctor --fix").
 		mendedAloneBy(func() (string, error) {
-			return fmt.Sprintf("ended %d processes", pool.EndLeftovers(x.at.state)), nil
+			return fmt.Sprintf("ended processes: %d", pool.EndLeftovers(x.at.state)), nil
 		})
 }
 
