@@ -114,7 +114,7 @@ func (o Owner) look() (s sight, where string) {
 	case o.MachineID != machineID():
 		return unseen, "on another machine"
 	default:
-		return gone, ""
+		return findOfOtherBoot(o)
 	}
 	return find(o)
 }

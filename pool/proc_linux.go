@@ -14,8 +14,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+const bootIDFile = "/proc/sys/kernel/random/boot_id"
+
 // bootID names this boot of the machine.
-var bootID = sync.OnceValue(func() string { return readID("/proc/sys/kernel/random/boot_id") })
+var bootID = sync.OnceValue(func() string { return readID(bootIDFile) })
 
 // machineID names this machine: a home folder may be shared by several, whose processes cannot be seen from here.
 var machineID = sync.OnceValue(func() string { return readID("/etc/machine-id") })

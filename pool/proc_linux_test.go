@@ -133,6 +133,25 @@ func TestAThreadOwnsNothing(t *testing.T) {
 	}
 }
 
+func TestAnOwnerInAContainerWithItsOwnNameForTheBootIsFoundByItsHost(t *testing.T) {
+	if namespace() != firstPIDNamespace || hides() {
+		t.Skip("only the first PID namespace sees into the others")
+	}
+	cmd := spawn(t, nil, "sleep", "600")
+	owner, err := OwnerOf(cmd.Process.Pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	owner.BootID, owner.Namespace = "its own", "1"
+	if s := seenAs(owner); s != living {
+		t.Errorf("while it runs it is %v", s)
+	}
+	end(cmd)
+	if s := seenAs(owner); s != gone {
+		t.Errorf("after its end it is %v", s)
+	}
+}
+
 func TestALeaseOfAnEarlierVersionIsCompletedWhereItsOwnerIsSeen(t *testing.T) {
 	cfg := sized(1)
 	cfg.Dir = t.TempDir()

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -102,6 +104,28 @@ func find(o Owner) (s sight, where string) {
 	}
 	return unseen, "in another PID namespace"
 }
+
+// findOfOtherBoot is what can be known of an owner of this machine whose boot has another name. That boot has ended, unless one of
+// both names is that of a container, as systemd-nspawn and LXC give them: then the host may be the same, and run on.
+func findOfOtherBoot(o Owner) (s sight, where string) {
+	ns, _, _ := strings.Cut(o.Namespace, "+")
+	first := ns == firstPIDNamespace
+	switch {
+	case ns == "":
+	case first && hasOwnBoot():
+		return unseen, "on the host of this container, or of a boot before"
+	case !first && namespace() == firstPIDNamespace && blind() == "" && !hides():
+		return findBelow(o), ""
+	}
+	return gone, ""
+}
+
+// hasOwnBoot says whether this container has a name of its own for the boot: a file that is mounted where the kernel has its.
+var hasOwnBoot = sync.OnceValue(func() bool {
+	var id, folder unix.Stat_t
+	err := errors.Join(unix.Stat(bootIDFile, &id), unix.Stat(filepath.Dir(bootIDFile), &folder))
+	return err == nil && id.Dev != folder.Dev
+})
 
 // findBelow looks for an owner among all processes of the machine, which have their numbers of their own namespaces too.
 func findBelow(o Owner) sight {

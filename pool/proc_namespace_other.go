@@ -27,6 +27,9 @@ func find(o Owner) (s sight, where string) {
 	return s, where
 }
 
+// findOfOtherBoot is what can be known of an owner of this machine whose boot has another name.
+func findOfOtherBoot(Owner) (s sight, where string) { return gone, "" }
+
 // hiddenIn says whether a process group has members where some may be hidden from us.
 func hiddenIn(int) bool { return false }
 

@@ -114,6 +114,31 @@ func TestAnOwnerInAnotherPIDNamespaceIsNeverTakenForGone(t *testing.T) {
 	h.stopped(d)
 }
 
+func TestAContainerWithItsOwnNameForTheBootTakesNoOwnerOfItsHostForGone(t *testing.T) {
+	t.Parallel()
+	if link, _ := os.Readlink("/proc/self/ns/pid"); link != "pid:[4026531836]" {
+		lacking(t, "these tests run in a container themselves: "+link)
+	}
+	h := newHouse(t).withStandIn(fastUV)
+	own := filepath.Join(h.home, "boot_id")
+	if err := os.WriteFile(own, []byte("01234567-89ab-cdef-0123-456789abcdef\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	in := `mount --bind '` + own + `' /proc/sys/kernel/random/boot_id && exec "$@"`
+	if out, err := h.apart(t, "sh", "-c", in, "sh", "true").CombinedOutput(); err != nil {
+		lacking(t, "nothing can be mounted there: "+string(out))
+	}
+	h.configure(quickly + "1\n")
+	d := h.start()
+	h.filled("uv", time.Minute)
+	env := h.acquire(rpc.AcquireParams{OwnerPID: p(newTenantFor(t).pid())}).Env
+	h.stopped(d)
+	h.script = `exec unshare --pid --fork --kill-child --mount-proc sh -c '` + strings.ReplaceAll(in, "'", `'\''`) + `' sh "$@"`
+	d = h.start()
+	h.keeps("a container with a boot of its own", env)
+	h.stopped(d)
+}
+
 func TestWithoutProcNothingIsTakenForGoneAndTheReasonIsTold(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t).withStandIn(fastUV)
