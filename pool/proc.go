@@ -140,6 +140,7 @@ var thisMachine = processes{Named, Owner.look, func(p proc) bool { return lookAt
 // stat is what the system tells of each process to everybody.
 type stat struct {
 	proc
+	parent         int  // who started it, or took it in after the end of that one
 	group, session int  // 0 where the system has none
 	terminal       int  // the session, where that has a terminal
 	kernel         bool // it is a thread of the kernel
@@ -234,16 +235,36 @@ func (s search) uses(p stat, t traces) (ids []string) {
 	return ids
 }
 
-// mayBeOf says whether o, the owner of an environment, may have started a process, or what started that: it is younger, and of the
-// same process group, of a session that o leads, or of the same terminal; or it is in a PID namespace below this one, where o was in
-// another. Who is older was there before, as the script of root's that has a user's command run.
+// mayBeOf says whether o, the owner of an environment, may have started a process, or what started that: it is younger and near, or
+// in a PID namespace below this one where o was in another. What a script or a shell near o started itself is nothing of o's: root's
+// script, say, that has a user's command run and goes on.
 func (p stat) mayBeOf(o Owner) bool {
 	switch {
-	case o.PID == 0 || p.start < o.StartTime: // nobody had it; or no child of his
+	case o.PID == 0: // nobody had it
 		return false
 	case o.Namespace != namespace():
-		return nested(p.pid)
+		return p.start >= o.StartTime && nested(p.pid)
+	case p.isOlder(o) || !p.isNear(o):
+		return false
 	}
+	for !p.isOlder(o) && p.pid != o.PID {
+		parent, err := statOf(p.parent)
+		if err != nil {
+			return true
+		}
+		p = parent
+	}
+	return p.pid == o.PID || !p.isNear(o) // who takes in what o left behind is far
+}
+
+// isOlder says whether a process was there before o. Start times are coarse, and a script starts a command at once; numbers are given
+// in order.
+func (p stat) isOlder(o Owner) bool {
+	return p.start < o.StartTime || p.start == o.StartTime && p.pid < o.PID
+}
+
+// isNear says whether a process is of the group that o was of, of a session that o leads, or of o's terminal.
+func (p stat) isNear(o Owner) bool {
 	return o.Group != 0 && o.Group == p.group || o.PID == p.session || o.Terminal != 0 && o.Terminal == p.terminal
 }
 

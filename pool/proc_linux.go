@@ -56,11 +56,12 @@ func readStat(path string) (p stat, state byte, err error) {
 		return p, 0, fmt.Errorf("%s has %d fields", path, len(fields))
 	}
 	flags, err := strconv.ParseUint(fields[6], 10, 64)
-	var errs [4]error
+	var errs [5]error
 	p.pid, errs[0] = strconv.Atoi(string(number))
 	p.group, errs[1] = strconv.Atoi(fields[2])
 	p.session, errs[2] = strconv.Atoi(fields[3])
 	p.start, errs[3] = strconv.ParseUint(fields[19], 10, 64)
+	p.parent, errs[4] = strconv.Atoi(fields[1])
 	if fields[4] != "0" {
 		p.terminal = p.session
 	}

@@ -306,7 +306,11 @@ func TestAProcessUsesTheEnvironmentThatItsVariablesOrItsFolderName(t *testing.T)
 }
 
 func TestWhatMayNotBeLookedAtUsesTheEnvironmentOfItsGroup(t *testing.T) {
-	owner := Owner{PID: 40, StartTime: 100, Group: 41, Terminal: 9, Namespace: namespace()}
+	self, err := statOf(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	owner := Owner{PID: self.pid + 1, StartTime: self.start, Group: self.group, Terminal: 9, Namespace: namespace()}
 	far := owner
 	far.Namespace = "another"
 	s := search{"/state/envs", map[string]Owner{"uv-ours": owner, "uv-far": far, "uv-none": {}}}
@@ -315,17 +319,18 @@ func TestWhatMayNotBeLookedAtUsesTheEnvironmentOfItsGroup(t *testing.T) {
 		closed bool
 		want   int
 	}{
-		"of its group":               {stat{group: 41, session: 1}, true, 1},
-		"of its group, and older":    {stat{proc: proc{start: 99}, group: 41, session: 1}, true, 0},
-		"of a session that it led":   {stat{group: 7, session: 40}, true, 1},
-		"of its terminal":            {stat{group: 7, session: 9, terminal: 9}, true, 1},
-		"of its terminal, and older": {stat{proc: proc{start: 99}, group: 7, session: 9, terminal: 9}, true, 0},
-		"of another group":           {stat{group: 7, session: 1}, true, 0},
-		"of no group":                {stat{}, true, 0},
-		"of its group, and readable": {stat{group: 41, session: 40}, false, 0},
+		"of its group":                                        {stat{group: self.group, session: 1}, true, 1},
+		"of its group, and older":                             {stat{proc: proc{pid: self.pid, start: self.start}, group: self.group, session: 1}, true, 0},
+		"of a session that it led":                            {stat{group: 7, session: owner.PID}, true, 1},
+		"of its terminal":                                     {stat{group: 7, session: 9, terminal: 9}, true, 1},
+		"of its terminal, and older":                          {stat{proc: proc{pid: self.pid, start: self.start}, group: 7, session: 9, terminal: 9}, true, 0},
+		"of its group, and of a script that was there before": {stat{parent: self.pid, group: self.group}, true, 0},
+		"of another group":                                    {stat{group: 7, session: 1}, true, 0},
+		"of no group":                                         {stat{}, true, 0},
+		"of its group, and readable":                          {stat{group: self.group, session: owner.PID}, false, 0},
 	} {
-		if c.p.start == 0 {
-			c.p.start = 100
+		if c.p.pid == 0 {
+			c.p.proc = proc{self.pid + 2, self.start}
 		}
 		if ids := s.uses(c.p, traces{closed: c.closed}); len(ids) != c.want || c.want == 1 && ids[0] != "uv-ours" {
 			t.Errorf("%s: %v", name, ids)
