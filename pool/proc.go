@@ -210,7 +210,7 @@ func users(envs string, held map[string]Owner) (map[string]proc, error) {
 		}
 	}
 	for id, o := range held {
-		if _, ok := found[id]; !ok && o.Namespace == namespace() && hiddenIn(o.Group) {
+		if _, ok := found[id]; !ok && o.Namespace == namespace() && hiddenBeside(o) {
 			found[id] = proc{}
 		}
 	}

@@ -179,9 +179,41 @@ func seesAll() bool {
 	return err == nil && os.Geteuid() == 0
 }
 
-// hiddenIn says whether a process group has members where some may be hidden from us.
-func hiddenIn(group int) bool {
-	return group > 1 && hides() && !errors.Is(unix.Kill(-group, 0), unix.ESRCH)
+// hiddenBeside says whether somebody who is hidden from us is of an owner's process group, and younger. The kernel tells the group of
+// any number that is asked for; numbers are given in order, and begin again behind the last.
+func hiddenBeside(o Owner) bool {
+	if o.PID == 0 || o.Group <= 1 || !hides() || errors.Is(unix.Kill(-o.Group, 0), unix.ESRCH) {
+		return false
+	}
+	last, all := lastNumber()
+	if last >= o.PID {
+		return hiddenOf(o.Group, o.PID, last)
+	}
+	return hiddenOf(o.Group, o.PID, all) || hiddenOf(o.Group, 1, last)
+}
+
+func hiddenOf(group, first, last int) bool {
+	for pid := first; pid <= last; pid++ {
+		if g, err := unix.Getpgid(pid); err != nil || g != group {
+			continue
+		}
+		if _, err := os.Lstat("/proc/" + strconv.Itoa(pid)); errors.Is(err, os.ErrNotExist) && !errors.Is(unix.Kill(pid, 0), unix.ESRCH) {
+			return true // else it can be seen: it, or the process that this thread is of
+		}
+	}
+	return false
+}
+
+// lastNumber is the number that was given to a process last, and the highest that one may get.
+func lastNumber() (last, all int) {
+	const most = 1 << 22 // PID_MAX_LIMIT
+	text, err := readFile("/proc/loadavg")
+	if fields := strings.Fields(string(text)); err == nil && len(fields) == 5 {
+		if last, err := strconv.Atoi(fields[4]); err == nil {
+			return last, most
+		}
+	}
+	return most, most
 }
 
 // HoldsLock says whether the process pid holds a lock on the file at path (proc(5), locks).

@@ -30,8 +30,8 @@ func find(o Owner) (s sight, where string) {
 // findOfOtherBoot is what can be known of an owner of this machine whose boot has another name.
 func findOfOtherBoot(Owner) (s sight, where string) { return gone, "" }
 
-// hiddenIn says whether a process group has members where some may be hidden from us.
-func hiddenIn(int) bool { return false }
+// hiddenBeside says whether somebody who is hidden from us is of an owner's process group.
+func hiddenBeside(Owner) bool { return false }
 
 // HoldsLock says whether the process pid may hold the lock on the file at path.
 func HoldsLock(pid int, _ string) bool {
