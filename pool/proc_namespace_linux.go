@@ -127,8 +127,14 @@ var hasOwnBoot = sync.OnceValue(func() bool {
 	return err == nil && id.Dev != folder.Dev
 })
 
+var foundBelow sync.Map // which process an Owner was when it was last found below, as a proc of our own numbers
+
 // findBelow looks for an owner among all processes of the machine, which have their numbers of their own namespaces too.
 func findBelow(o Owner) sight {
+	if p, ok := foundBelow.Load(o); ok && lookAt(p.(proc)) == living {
+		return living // without a look at all of them, for each such owner again and again
+	}
+	foundBelow.Delete(o)
 	found := gone
 	err := procs(func(pid int) {
 		p, err := statOf(pid)
@@ -138,6 +144,7 @@ func findBelow(o Owner) sight {
 		for _, n := range numbersOf(strconv.Itoa(pid)) {
 			if n == strconv.Itoa(o.PID) {
 				found = living
+				foundBelow.Store(o, p.proc)
 			}
 		}
 	})
