@@ -18,10 +18,10 @@ type Stays struct {
 }
 
 // caches are the folders below tools that a tool keeps packages in, and the names that it gives there. A folder that is no cache of
-// ours may well have such a name.
+// ours may well have such a name. Our mark goes last, with the folder: after a kill, what is left is still known to be ours.
 var caches = map[string]*regexp.Regexp{
-	"rattler":  regexp.MustCompile(`^(pkgs|repodata|\.auth-[a-z0-9_]{8}|\.runtimed)$`),
-	"uv-cache": regexp.MustCompile(`^(CACHEDIR\.TAG|\.gitignore|\.git|\.lock|[a-z-]+-v[0-9]+|\.tmp[A-Za-z0-9]+|\.runtimed)$`),
+	"rattler":  regexp.MustCompile(`^(pkgs|repodata|\.auth-[a-z0-9_]{8})$`),
+	"uv-cache": regexp.MustCompile(`^(CACHEDIR\.TAG|\.gitignore|\.git|\.lock|[a-z-]+-v[0-9]+|\.tmp[A-Za-z0-9]+)$`),
 	"mamba":    regexp.MustCompile(`^pkgs$`),
 }
 
@@ -87,6 +87,12 @@ func IsStatus(path string) bool {
 		(len(head) == 0 || bytes.HasPrefix(head, []byte("{")) && bytes.Contains(head, []byte(`"endpoint"`)) && bytes.Contains(head, []byte(`"pid"`)))
 }
 
+// isLog says whether the file at path begins as a log of a daemon's does, or is empty.
+func isLog(path string) bool {
+	head := headOf(path)
+	return len(head) == 0 || bytes.HasPrefix(head, []byte(`{"level":"`))
+}
+
 // Beside are the files in the folder of the socket or the state directory that a daemon made there, but for the socket and the lock.
 func Beside(dir string, usual bool) (paths []string) {
 	entries, _ := os.ReadDir(dir) // what cannot be read stays
@@ -99,13 +105,14 @@ func Beside(dir string, usual bool) (paths []string) {
 		case name == "daemon.json":
 			ours = usual || IsStatus(path)
 		case name == "runtimed.log":
-			head := headOf(path)
-			ours = usual || len(head) == 0 || bytes.HasPrefix(head, []byte(`{"level":"`))
+			ours = usual || isLog(path)
 		case probeForm.MatchString(name):
 			info, err := e.Info()
 			ours = err == nil && info.Size() == 0
-		default:
-			ours = oldLogForm.MatchString(name) || halfStatus.MatchString(name)
+		case oldLogForm.MatchString(name):
+			ours = usual || isLog(path)
+		case halfStatus.MatchString(name): // people name their copies so too
+			ours = usual || IsStatus(path)
 		}
 		if ours {
 			paths = append(paths, path)
