@@ -201,6 +201,9 @@ func (m *launchd) kick() Step {
 
 func (m *launchd) Install(ctx context.Context, want Config) ([]Step, error) {
 	files, err := m.files(want)
+	if err == nil {
+		err = foreign(m.path())
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -236,6 +239,9 @@ func (m *launchd) Install(ctx context.Context, want Config) ([]Step, error) {
 }
 
 func (m *launchd) Uninstall(ctx context.Context) ([]Step, error) {
+	if err := foreign(m.path()); err != nil {
+		return nil, err
+	}
 	var steps []Step
 	if m.Check(ctx) == nil {
 		if loaded, _, _, err := m.look(ctx); err != nil {

@@ -265,6 +265,28 @@ func occupied(path string) bool {
 	return err == nil && !info.Mode().IsRegular()
 }
 
+// mark stands in each file that Install writes for a manager.
+const mark = "runt service install"
+
+// foreign is a *Problem if a file at one of paths is not one that Install wrote: it is neither replaced nor removed.
+func foreign(paths ...string) error {
+	for _, path := range paths {
+		if !isFile(path) {
+			continue
+		}
+		data, err := safefile.Read(path, maxFile)
+		if err != nil {
+			return &Problem{Message: err.Error(), Hint: "move it away"}
+		}
+		if !bytes.Contains(data, []byte(mark)) {
+			return &Problem{
+				Message: path + " was not written by " + mark + ", so it is left alone", Hint: "move it away if runt shall manage the service",
+			}
+		}
+	}
+	return nil
+}
+
 func isFile(path string) bool {
 	info, err := os.Stat(path)
 	return err == nil && info.Mode().IsRegular()

@@ -153,6 +153,9 @@ func (m *systemd) Install(ctx context.Context, want Config) ([]Step, error) {
 	if err == nil {
 		err = m.masked()
 	}
+	if err == nil {
+		err = foreign(m.units()...)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -200,7 +203,15 @@ func (m *systemd) Install(ctx context.Context, want Config) ([]Step, error) {
 	return steps, nil
 }
 
+// units are the paths of the unit files.
+func (m *systemd) units() []string {
+	return []string{filepath.Join(m.dir(), serviceUnit), filepath.Join(m.dir(), socketUnit)}
+}
+
 func (m *systemd) Uninstall(ctx context.Context) ([]Step, error) {
+	if err := foreign(m.units()...); err != nil {
+		return nil, err
+	}
 	var paths []string
 	for _, unit := range []string{serviceUnit, socketUnit} {
 		for _, path := range []string{filepath.Join(m.dir(), unit), m.link(unit)} {

@@ -293,6 +293,24 @@ func TestAMaskedUnitIsLeftAsItIs(t *testing.T) {
 	}
 }
 
+func TestAUnitFileThatSomebodyElseWroteIsLeftAlone(t *testing.T) {
+	m := under(t, show("inactive", "disabled", "inactive", "disabled"))
+	path := filepath.Join(m.dir(), serviceUnit)
+	own := []byte("[Service]\nExecStart=/home/u/bin/runtimed\n")
+	if err := errors.Join(os.MkdirAll(m.dir(), 0o700), os.WriteFile(path, own, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	for name, do := range map[string]func() ([]Step, error){
+		"install":   func() ([]Step, error) { return m.Install(t.Context(), plain()) },
+		"uninstall": func() ([]Step, error) { return m.Uninstall(t.Context()) },
+	} {
+		var p *Problem
+		if steps, err := do(); !errors.As(err, &p) || !strings.Contains(p.Message, path+" was not written by runt") || len(steps) > 0 {
+			t.Errorf("%s: %s", name, words(m, steps, err))
+		}
+	}
+}
+
 func TestOnlyFilesAreReplaced(t *testing.T) {
 	dir := t.TempDir()
 	device, link := filepath.Join(dir, "device"), filepath.Join(dir, "link")

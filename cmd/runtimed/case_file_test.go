@@ -83,6 +83,23 @@ func TestALogThatWasNoFileBeginsOnceItIsMovedAway(t *testing.T) {
 	})
 }
 
+func TestALogOfTheUsersOwnIsNotWrittenTo(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.configure(off)
+	log := filepath.Join(h.home, "runtimed.log")
+	if err := errors.Join(os.Chmod(h.home, 0o700), os.WriteFile(log, []byte("my own notes\n"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	h.socket = filepath.Join(h.home, "r.sock")
+	h.setenv("RUNTIMED_SOCKET", h.socket)
+	d := h.start()
+	h.eventually(10*time.Second, "it says so", func() bool { return strings.Contains(d.stderr.String(), "is no log of a daemon") })
+	if data, err := os.ReadFile(log); string(data) != "my own notes\n" {
+		t.Errorf("the file has %q, %v", data, err)
+	}
+}
+
 func TestALeaseThatIsNoFileHangsNobodyAndIsNeverWrittenThrough(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t).withStandIn(fastUV)

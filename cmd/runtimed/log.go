@@ -15,6 +15,7 @@ import (
 	"golang.org/x/term"
 
 	"runtimed/internal/safefile"
+	"runtimed/internal/statedir"
 	"runtimed/rpc"
 )
 
@@ -69,16 +70,30 @@ func newLog(at paths, level string, stderr *os.File) (logbook, error) {
 // logFile keeps timberjack from what is no file of ours: it opens whatever is there, follows a link, and waits on a named pipe.
 type logFile struct {
 	rotated *timberjack.Logger
+	shared  bool // the folder may hold files of the user's
 	stderr  io.Writer
 	told    atomic.Bool // that it cannot be written
 }
 
 func newLogFile(at paths, stderr io.Writer) *logFile {
-	return &logFile{rotated: &timberjack.Logger{Filename: at.log(), MaxSize: logSize, MaxBackups: logKept, FileMode: 0o600}, stderr: stderr}
+	rotated := &timberjack.Logger{Filename: at.log(), MaxSize: logSize, MaxBackups: logKept, FileMode: 0o600}
+	return &logFile{rotated: rotated, shared: at.folder != at.own, stderr: stderr}
+}
+
+// check says why what lies at the log's path is not to be written to.
+func (l *logFile) check() error {
+	path := l.rotated.Filename
+	if err := safefile.CheckOwn(path); err != nil {
+		return err
+	}
+	if l.shared && isThere(path) && !statedir.IsLog(path) {
+		return fmt.Errorf("%s is no log of a daemon, so it is left alone", path)
+	}
+	return nil
 }
 
 func (l *logFile) Write(line []byte) (int, error) {
-	if err := safefile.CheckOwn(l.rotated.Filename); err != nil {
+	if err := l.check(); err != nil {
 		if !l.told.Swap(true) {
 			fail(l.stderr, fmt.Errorf("nothing can be logged: %w", err), "move it away; the log begins anew within seconds")
 		}
@@ -108,6 +123,9 @@ func (b *logbook) restore() {
 func (b *logbook) crashes() {
 	if b.file == nil {
 		return
+	}
+	if b.file.check() != nil {
+		return // the log has failed before, and said so
 	}
 	f, err := safefile.OpenOwn(b.place, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {

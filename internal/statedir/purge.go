@@ -70,27 +70,27 @@ var (
 	oldLogForm = regexp.MustCompile(`^runtimed-[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}-[0-9]{2}-[0-9]{2}\.[0-9]{3}(-[a-z]+)?\.log(\.gz|\.zst)?$`)
 	halfStatus = regexp.MustCompile(`^\.?daemon\.json-?[0-9]+$`)
 	probeForm  = regexp.MustCompile(`^\.writable-[0-9]+$`)
-	lockLine   = regexp.MustCompile(`^([0-9]+ [^\n]*\n?)?$`)
+	lockLine   = regexp.MustCompile(`^[0-9]+ [^\n]*\n?$`)
+	logHead    = regexp.MustCompile(`^(\{"level":"|panic: |fatal error: |SIG|goroutine )`) // a line, or the trace of a crash
 )
 
-// IsLockFile says whether the file at path is what a daemon writes into its daemon.lock, or empty.
-func IsLockFile(path string) bool {
+// has says whether there is a regular file at path that is empty, or begins in a certain way. One that cannot be read does not.
+func has(path string, begins func(head []byte) bool) bool {
 	info, err := os.Lstat(path)
-	return err == nil && info.Mode().IsRegular() && lockLine.Match(headOf(path))
+	return err == nil && info.Mode().IsRegular() && (info.Size() == 0 || begins(headOf(path)))
 }
+
+// IsLockFile says whether the file at path is what a daemon writes into its daemon.lock, or empty.
+func IsLockFile(path string) bool { return has(path, lockLine.Match) }
+
+// IsLog says whether the file at path is a log of a daemon's, or empty.
+func IsLog(path string) bool { return has(path, logHead.Match) }
 
 // IsStatus says whether the file at path is a daemon.json, or empty.
 func IsStatus(path string) bool {
-	info, err := os.Lstat(path)
-	head := headOf(path)
-	return err == nil && info.Mode().IsRegular() &&
-		(len(head) == 0 || bytes.HasPrefix(head, []byte("{")) && bytes.Contains(head, []byte(`"endpoint"`)) && bytes.Contains(head, []byte(`"pid"`)))
-}
-
-// isLog says whether the file at path begins as a log of a daemon's does, or is empty.
-func isLog(path string) bool {
-	head := headOf(path)
-	return len(head) == 0 || bytes.HasPrefix(head, []byte(`{"level":"`))
+	return has(path, func(head []byte) bool {
+		return bytes.HasPrefix(head, []byte("{")) && bytes.Contains(head, []byte(`"endpoint"`)) && bytes.Contains(head, []byte(`"pid"`))
+	})
 }
 
 // Beside are the files in the folder of the socket or the state directory that a daemon made there, but for the socket and the lock.
@@ -105,12 +105,12 @@ func Beside(dir string, usual bool) (paths []string) {
 		case name == "daemon.json":
 			ours = usual || IsStatus(path)
 		case name == "runtimed.log":
-			ours = usual || isLog(path)
+			ours = usual || IsLog(path)
 		case probeForm.MatchString(name):
 			info, err := e.Info()
 			ours = err == nil && info.Size() == 0
 		case oldLogForm.MatchString(name):
-			ours = usual || isLog(path)
+			ours = usual || IsLog(path)
 		case halfStatus.MatchString(name): // people name their copies so too
 			ours = usual || IsStatus(path)
 		}
