@@ -79,7 +79,16 @@ func cannotRun(name string, err error) *failure {
 	switch {
 	case !errors.Is(err, fs.ErrNotExist):
 		return failure{code: exitNotExecutable}.says("%s: %v", name, err)
-	case strings.HasSuffix(name, ".py"):
+	}
+	info, there := os.Stat(name)
+	switch ext := strings.ToLower(filepath.Ext(name)); {
+	case there == nil && info.IsDir() && ext == ".py":
+		return failure{code: exitNotExecutable}.says("%s is a folder, and no script", name).withHint("to run the __main__.py in it: runt run -- python %s", name)
+	case there == nil && info.Mode().IsRegular() && (ext == ".py" || ext == ".pyw" || ext == ".pyc" || ext == ".pyz"):
+		return failure{code: exitNotFound}.says("%s: command not found", name).withHint("to run it as a script: runt run -- python %s", name)
+	case there == nil && ext == ".py":
+		return failure{code: exitNotExecutable}.says("%s is no file that can be read as a script", name)
+	case ext == ".py":
 		return failure{code: exitNotFound}.says("%s: there is no such script, and no command of that name", name)
 	}
 	return failure{code: exitNotFound}.says("%s: command not found", name)

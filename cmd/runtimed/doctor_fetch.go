@@ -9,10 +9,12 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 
+	"runtimed/internal/redact"
 	"runtimed/internal/safefile"
 	"runtimed/pool"
 	"runtimed/rpc"
@@ -30,30 +32,38 @@ func (x *exam) lookFetch(uv pool.FoundUV) finding {
 	}
 	asked := make(chan error, 1)
 	x.children.Go(func() { asked <- x.tools.FetchIndex(x.ctx, uv.FetchWith) })
-	ours := x.askIndex(index, "uv")
+	client, way := x.pipClient(index)
+	ours := x.askIndex(client, index, way, "uv")
 	if ours.Status != rpc.CheckOK {
-		ours.Message = "uv cannot be fetched: " + ours.Message
 		ours.Hint += "; or install uv (https://docs.astral.sh/uv)"
+	}
+	if ours.Status == rpc.CheckProblem {
+		ours.Message = "uv cannot be fetched: " + ours.Message
 		return ours
 	}
-	said := fmt.Sprintf("%s answers", index+byWay(index))
+	said := fmt.Sprintf("%s answers", index+way)
 	var b *pool.BuildError
 	select {
 	case err := <-asked:
 		switch {
 		case err == nil:
-			said = fmt.Sprintf("%s has uv %s", index+byWay(index), uv.Version)
+			said = fmt.Sprintf("%s has uv %s", index+way, uv.Version)
 		case errors.As(err, &b):
 			f := x.failed(err, "")
-			f.Message = "uv cannot be fetched from " + index + byWay(index) + ": " + f.Message
+			f.Message = "uv cannot be fetched from " + index + way + ": " + f.Message
 			f.Hint += "; or install uv (https://docs.astral.sh/uv)"
 			return f
+		case ours.Status != rpc.CheckOK:
+			return ours
 		}
 	case <-x.ctx.Done():
+		if ours.Status != rpc.CheckOK {
+			return ours
+		}
 		said += ", and pip, which fetches uv, took too long to be asked whether it finds it so"
 	}
 	if own != index {
-		if f := x.askIndex(own, "ipykernel"); f.Status != rpc.CheckOK {
+		if f := x.askIndex(http.DefaultClient, own, byWay(own), "ipykernel"); f.Status != rpc.CheckOK {
 			return f
 		}
 		said += "; " + own + " answers"
@@ -61,16 +71,16 @@ func (x *exam) lookFetch(uv pool.FoundUV) finding {
 	return fine("%s", said)
 }
 
-// askIndex asks an index for a project.
-func (x *exam) askIndex(index, project string) finding {
-	name := index + byWay(index)
+// askIndex asks an index for a project. way names the proxy of the client, if it has one.
+func (x *exam) askIndex(client *http.Client, index, way, project string) finding {
+	name := index + way
 	if path, local := strings.CutPrefix(index, "file://"); local {
 		if _, err := os.Stat(path); err != nil {
 			return problem("the package index %s is not there: %v", index, err).next("correct uv.index_url in the configuration, or the index of pip and uv")
 		}
 		return fine("%s is there", index)
 	}
-	status, err := headWith(x.ctx, x.pipClient(), strings.TrimRight(index, "/")+"/"+project+"/")
+	status, err := headWith(x.ctx, client, strings.TrimRight(index, "/")+"/"+project+"/")
 	var untrusted *tls.CertificateVerificationError
 	switch {
 	case x.ctx.Err() != nil:
@@ -81,8 +91,12 @@ func (x *exam) askIndex(index, project string) finding {
 	case err != nil:
 		return problem("%s cannot be reached: %v", name, unwrapURL(err)).
 			next("check the network, the proxy and the package index (uv.index_url in the configuration); it is tried again by itself")
+	case (status == http.StatusUnauthorized || status == http.StatusForbidden) && x.hasLogins(index):
+		return warning("%s refuses access (status %d) to who has no name and no password; those that pip and uv may have were not tested", name, status).
+			next("the first build tells")
 	case status == http.StatusUnauthorized, status == http.StatusForbidden:
-		return warning("%s asks for a name and a password, which were not tested here", name).next("pip and uv may have them; the first build tells")
+		return problem("%s refuses access (status %d)", name, status).
+			next("check the user name and token of the package index (uv.index_url in the configuration, or the index of pip and uv)")
 	case status >= 400 && cmp.Or(valueOf(x.environ, "PIP_EXTRA_INDEX_URL"), x.pipSetting("extra-index-url"), valueOf(x.environ, "UV_INDEX")) != "":
 		return warning("%s answers with the status %d when it is asked for %s; the other indexes were not tested", name, status, project).
 			next("the first build tells whether one of them has it")
@@ -93,17 +107,41 @@ func (x *exam) askIndex(index, project string) finding {
 	return fine("%s answers", name)
 }
 
-// pipClient trusts what pip is told to.
-func (x *exam) pipClient() *http.Client {
-	path := cmp.Or(valueOf(x.environ, "PIP_CERT"), x.pipSetting("cert"), valueOf(x.environ, "REQUESTS_CA_BUNDLE"), valueOf(x.environ, "CURL_CA_BUNDLE"))
-	data, err := safefile.Read(path, 16<<20)
-	roots := x509.NewCertPool()
-	if path == "" || err != nil || !roots.AppendCertsFromPEM(data) {
-		return http.DefaultClient
+// hasLogins says whether pip or uv may have a name and a password for an index beside those in its URL, with which we have asked.
+func (x *exam) hasLogins(index string) bool {
+	if u, err := url.Parse(index); err == nil && u.User != nil {
+		return false
 	}
+	for _, v := range x.environ {
+		if strings.HasPrefix(v, "UV_INDEX_") || strings.HasPrefix(v, "UV_KEYRING_PROVIDER=") {
+			return true
+		}
+	}
+	home := valueOf(x.environ, "HOME")
+	return isThere(cmp.Or(valueOf(x.environ, "NETRC"), filepath.Join(home, ".netrc"))) || isThere(filepath.Join(home, "_netrc")) ||
+		cmp.Or(valueOf(x.environ, "PIP_KEYRING_PROVIDER"), x.pipSetting("keyring-provider")) != ""
+}
+
+// pipClient trusts whom pip is told to trust, and goes by pip's own proxy where it has one. way names that, or the daemon's.
+func (x *exam) pipClient(index string) (client *http.Client, way string) {
+	client, way = http.DefaultClient, byWay(index)
 	t := http.DefaultTransport.(*http.Transport).Clone()
-	t.TLSClientConfig = &tls.Config{RootCAs: roots}
-	return &http.Client{Transport: t}
+	path := cmp.Or(valueOf(x.environ, "PIP_CERT"), x.pipSetting("cert"), valueOf(x.environ, "REQUESTS_CA_BUNDLE"), valueOf(x.environ, "CURL_CA_BUNDLE"))
+	roots := x509.NewCertPool()
+	if data, err := safefile.Read(path, 16<<20); path != "" && err == nil && roots.AppendCertsFromPEM(data) {
+		t.TLSClientConfig = &tls.Config{RootCAs: roots}
+		client = &http.Client{Transport: t}
+	}
+	if via := cmp.Or(valueOf(x.environ, "PIP_PROXY"), x.pipSetting("proxy")); via != "" {
+		if !strings.Contains(via, "://") {
+			via = "http://" + via
+		}
+		if proxy, err := url.Parse(via); err == nil {
+			t.Proxy = http.ProxyURL(proxy)
+			client, way = &http.Client{Transport: t}, ", by way of the proxy "+redact.Text(via)
+		}
+	}
+	return client, way
 }
 
 // pipSetting is a setting of pip's configuration files, the last of which counts.
@@ -133,14 +171,14 @@ func (x *exam) pipSetting(key string) (value string) {
 	return value
 }
 
-func head(ctx context.Context, url string) (int, error) {
-	return headWith(ctx, http.DefaultClient, url)
+func head(ctx context.Context, to string) (int, error) {
+	return headWith(ctx, http.DefaultClient, to)
 }
 
 // headWith asks without taking the answer's body, which may be large.
-func headWith(ctx context.Context, client *http.Client, url string) (status int, err error) {
+func headWith(ctx context.Context, client *http.Client, to string) (status int, err error) {
 	for _, method := range []string{http.MethodHead, http.MethodGet} {
-		req, err := http.NewRequestWithContext(ctx, method, url, nil)
+		req, err := http.NewRequestWithContext(ctx, method, to, nil)
 		if err != nil {
 			return 0, err
 		}

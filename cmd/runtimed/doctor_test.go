@@ -250,6 +250,26 @@ func TestTheDoctorNamesEachBreak(t *testing.T) {
 			},
 			[]sick{{"index", rpc.CheckProblem, []string{"uv cannot be fetched: http://127.0.0.1:", "the status 404 when it is asked for uv"}}},
 		},
+		"no uv, and an index in pip's file that refuses all": {
+			func(h *house) {
+				h.withoutUV()
+				h.setenv("NO_PROXY", "*")
+				server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) }))
+				h.t.Cleanup(server.Close)
+				_ = os.MkdirAll(filepath.Join(h.home, ".config/pip"), 0o755)
+				write(h, filepath.Join(h.home, ".config/pip/pip.conf"), "[global]\nindex-url = "+server.URL+"/simple\n")
+			},
+			[]sick{{"index", rpc.CheckProblem, []string{"uv cannot be fetched: http://127.0.0.1:", "refuses access (status 403)", "check the user name and token"}}},
+		},
+		"no uv, and a dead proxy of pip's own": {
+			func(h *house) {
+				h.withoutUV()
+				h.setenv("NO_PROXY", "*")
+				h.setenv("PIP_PROXY", "me:planted@127.0.0.1:9")
+				h.setenv("PIP_INDEX_URL", "http://index.example/simple")
+			},
+			[]sick{{"index", rpc.CheckProblem, []string{"by way of the proxy http://***@127.0.0.1:9 cannot be reached"}}},
+		},
 		"no uv, and an index whose certificate is not trusted": {
 			func(h *house) {
 				h.withoutUV()

@@ -56,7 +56,7 @@ func readRequirement(text string) (r, problem string) {
 	var marker string
 	if strings.HasPrefix(rest, "@") {
 		u := requirementURL.FindStringSubmatch(rest)
-		if u == nil {
+		if u == nil || !strings.ContainsAny(u[1], ":/\\") && !versionAfterAt.MatchString(text) && !latestAfterAt.MatchString(text) {
 			return "", "has no URL behind the @"
 		}
 		if versionAfterAt.MatchString(text) || latestAfterAt.MatchString(text) {

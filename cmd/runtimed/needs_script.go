@@ -75,7 +75,7 @@ func noBlock(text string) error {
 		}
 		for i, l := range content[:end+1] {
 			if i == end && l != "# ///" || l != "#" && !strings.HasPrefix(l, "# ") {
-				return badNeed(inScript, "line %d of the script, %s, does not belong into a block of metadata as it stands", first+2+i, brief(l)).
+				return badNeed(inScript, "line %d of the script, %s, does not belong in a block of metadata as it stands", first+2+i, brief(l)).
 					WithHint("each line of the block is # with a blank and its text, or # alone; the last is # ///")
 			}
 		}

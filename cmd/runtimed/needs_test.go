@@ -68,6 +68,7 @@ func TestWhatIsNoRequirementIsRefused(t *testing.T) {
 		"git+https://a.b/c":             "is a URL without a name",
 		"foo @ ./x":                     "not on the network",
 		"foo @ /x":                      "not on the network",
+		"foo@main":                      "no URL behind the @",
 		"foo @ file:///x":               "not on the network",
 		"foo @ git+file:///x":           "not on the network",
 		"foo@1.2":                       "has a version behind an @",
@@ -174,8 +175,8 @@ func TestAScriptsMetadataIsReadAsItsSpecificationSays(t *testing.T) {
 		"\n# /// script\n# dependencies = []\n\n# ///\n":       "line 2 of the script begins a block of metadata, and there is no line # /// that ends it",
 		"#/// script\n# dependencies = [\"rich\"]\n# ///\n":    `line 1 of the script, "#/// script", does not begin a block`,
 		"# /// Script \n# dependencies = [\"rich\"]\n# ///\n":  `line 1 of the script, "# /// Script ", does not begin a block`,
-		"# /// script\n#dependencies = [\"rich\"]\n# ///\n":    `line 2 of the script, "#dependencies = [\"rich\"]", does not belong into a block`,
-		"# /// script\n# dependencies = [\"rich\"]\n# ///  \n": `line 3 of the script, "# ///  ", does not belong into a block`,
+		"# /// script\n#dependencies = [\"rich\"]\n# ///\n":    `line 2 of the script, "#dependencies = [\"rich\"]", does not belong in a block`,
+		"# /// script\n# dependencies = [\"rich\"]\n# ///  \n": `line 3 of the script, "# ///  ", does not belong in a block`,
 	} {
 		_, err := readScript(text)
 		if e := new(rpc.Error); !errors.As(err, &e) || !strings.HasPrefix(e.Message, want) || e.Data.Hint == "" || e.Data.Param != "script" {
