@@ -2,7 +2,7 @@ import { EventEmitter } from "node:events";
 import { connect } from "node:net";
 import { ConnectError, ProtocolError, RequestTimeout } from "./errors.js";
 import { checkPath } from "./path.js";
-import { isTrusted } from "./trust.js";
+import { hold, isTrusted } from "./trust.js";
 import { type Decode, decodeError, decodeProgress, object, type Progress } from "./wire.js";
 
 const newline = 0x0a;
@@ -39,14 +39,17 @@ export class Connection extends EventEmitter<{ notification: [string, unknown]; 
   #begun: Buffer[] = []; // the pieces of a line whose end has not come; a long one is put together once
 
   static async open(path: string): Promise<Connection> {
-    isTrusted(checkPath(process.platform, path)); // also where nobody listens: no daemon shall be started there
-    const connection = new Connection(path);
+    // also where nobody listens: no daemon shall be started there
+    const held = isTrusted(checkPath(process.platform, path)) ? hold(path) : undefined;
+    const connection = new Connection(path, held?.path);
     await new Promise<void>((settle) => {
       connection.#socket.once("connect", settle);
       connection.once("end", settle);
     });
+    held?.close();
     try {
-      if (!connection.error && !isTrusted(path)) connection.end(connection.#lost()); // what is there now is another than before
+      // what is there now is another than before
+      if (!connection.error && !(held && isTrusted(path))) connection.end(connection.#lost());
     } catch (error) {
       connection.end(error);
     }
@@ -54,10 +57,10 @@ export class Connection extends EventEmitter<{ notification: [string, unknown]; 
     return connection;
   }
 
-  private constructor(path: string) {
+  private constructor(path: string, held = path) {
     super();
     this.#path = path;
-    this.#socket = connect({ path });
+    this.#socket = connect({ path: held });
     this.#socket.on("connect", () => this.#socket.unref()); // a call that waits keeps the process running, by its timer
     this.#socket.on("data", (chunk) => this.#read(chunk));
     this.#socket.on("end", () => {

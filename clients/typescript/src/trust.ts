@@ -1,5 +1,16 @@
-import { lstatSync, readFileSync, readlinkSync, type Stats } from "node:fs";
-import { dirname, isAbsolute } from "node:path";
+import {
+  closeSync,
+  constants,
+  existsSync,
+  fstatSync,
+  lstatSync,
+  openSync,
+  readFileSync,
+  readlinkSync,
+  realpathSync,
+  type Stats,
+} from "node:fs";
+import { basename, dirname, isAbsolute } from "node:path";
 import { ConnectError } from "./errors.js";
 
 /**
@@ -18,17 +29,18 @@ export function isTrusted(path: string): boolean {
   }
 }
 
+const ours = ({ uid }: Stats, own: number) => uid === 0 || (uid === own && isMapped(uid));
+const strange = ({ uid }: Stats) => `belongs to another user (uid ${uid})`;
+
+function refuse(path: string, what: string, problem: string): never {
+  const message = `${path} is not trusted: ${what} ${problem}`;
+  const hint = "set RUNTIMED_SOCKET to a path in a folder of your own, or run as the user whose daemon it is";
+  throw new ConnectError("untrusted", message, { hint });
+}
+
 function walk(path: string, own: number): boolean {
-  const ours = ({ uid }: Stats) => uid === 0 || (uid === own && isMapped(uid));
   // Who owns "/" can do all that root can: in a user namespace root himself may show as another.
   const root = lstatSync("/").uid;
-  const refuse = (what: string, problem: string) => {
-    const message = `${path} is not trusted: ${what} ${problem}`;
-    const hint =
-      "set RUNTIMED_SOCKET to a path in a folder of your own, or run as the user whose daemon it is";
-    throw new ConnectError("untrusted", message, { hint });
-  };
-  const strange = ({ uid }: Stats) => `belongs to another user (uid ${uid})`;
 
   const parts = (isAbsolute(path) ? path : `${process.cwd()}/${path}`).split("/").filter(Boolean);
   let at = "";
@@ -38,30 +50,62 @@ function walk(path: string, own: number): boolean {
     const next = name === "." ? at : name === ".." ? dirname(at).replace(/^\/$/, "") : `${at}/${name}`;
     const info = lstatSync(next || "/");
     if (info.isSymbolicLink()) {
-      if (!ours(info) && info.uid !== root) refuse(`the link ${next}`, strange(info));
+      if (!ours(info, own) && info.uid !== root) refuse(path, `the link ${next}`, strange(info));
       if (++links > 40) return false;
       const target = readlinkSync(next);
       parts.unshift(...target.split("/").filter(Boolean));
       if (target.startsWith("/")) at = "";
     } else if (parts.length > 0) {
       const sticky = (info.mode & 0o1000) !== 0;
-      if (!ours(info) && info.uid !== root && !sticky) refuse(`the folder ${next}`, strange(info));
+      if (!ours(info, own) && info.uid !== root && !sticky) refuse(path, `the folder ${next}`, strange(info));
       [at, folder] = [next, info];
     } else {
       if (!info.isSocket()) return false;
-      if (!ours(info)) refuse("it", strange(info));
-      break;
+      check(path, own, at, folder, info);
+      return true;
     }
   }
-  if (!ours(folder)) refuse(`the folder ${at}`, strange(folder));
+}
+
+function check(path: string, own: number, at: string, folder: Stats, socket: Stats): void {
+  if (!ours(socket, own)) refuse(path, "it", strange(socket));
+  if (!ours(folder, own)) refuse(path, `the folder ${at}`, strange(folder));
   // As the daemon has it. One of root's counts as our own if only root, the group 0 and its owner may write to it.
   const open = folder.uid === own ? 0o077 : folder.gid === 0 ? 0o002 : 0o022;
-  if (folder.mode & open)
-    refuse(
-      `the folder ${at}`,
-      `is open to others (mode ${(folder.mode & 0o7777).toString(8).padStart(4, "0")})`,
-    );
-  return true;
+  const mode = (folder.mode & 0o7777).toString(8).padStart(4, "0");
+  if (folder.mode & open) refuse(path, `the folder ${at}`, `is open to others (mode ${mode})`);
+}
+
+const onlyPath = 0x200000; // O_PATH: a folder that may be gone through need not be readable
+
+/**
+ * A way to the socket that nobody can exchange while we connect: through its folder, which is checked once it is open.
+ * Only Linux has one. Undefined: the socket is gone.
+ */
+export function hold(path: string): { path: string; close(): void } | undefined {
+  const own = process.geteuid?.();
+  if (process.platform !== "linux" || own === undefined || !existsSync("/proc/self/fd"))
+    return { path, close: () => {} };
+  let folder: number | undefined;
+  const close = () => {
+    if (folder !== undefined) closeSync(folder);
+  };
+  try {
+    const real = realpathSync(path);
+    folder = openSync(dirname(real), onlyPath | constants.O_DIRECTORY | constants.O_NOFOLLOW);
+    const through = `/proc/self/fd/${folder}/${basename(real)}`;
+    const socket = lstatSync(through);
+    if (socket.isSocket()) {
+      check(path, own, dirname(real), fstatSync(folder), socket);
+      return { path: Buffer.byteLength(through) > 107 ? path : through, close };
+    }
+  } catch (error) {
+    close();
+    if (error instanceof ConnectError) throw error;
+    return undefined;
+  }
+  close();
+  return undefined;
 }
 
 /** False in a user namespace that does not know this user: all whom it does not know show as one. */

@@ -2,11 +2,12 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { chmodSync, chownSync, existsSync, mkdirSync, renameSync, symlinkSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
+import { connect, createServer } from "node:net";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { type TestContext, test } from "node:test";
 import { Client, type ConnectError } from "runtimed-client";
+import { hold } from "../dist/trust.js";
 import { FakeDaemon, failure, info, TempDir } from "./support.js";
 
 const nobody = 65534;
@@ -98,6 +99,33 @@ test("a folder that is open to others is refused, with its mode", async () => {
   }
   chmodSync(dir.path, 0o700);
   await (await Client.connect({ socket: join(dir.path, "s") })).close();
+});
+
+test("a folder that is exchanged between the check and the connection leads to nobody else", async () => {
+  using dir = new TempDir();
+  const folder = join(dir.path, "mine");
+  const path = join(folder, "s");
+  const answers: string[] = [];
+  const listen = async (name: string) => {
+    mkdirSync(folder, { mode: 0o700 });
+    const server = createServer((socket) => {
+      answers.push(name);
+      socket.end();
+    }).listen(path);
+    await once(server, "listening");
+    return server;
+  };
+  const servers = [await listen("mine")];
+  const held = hold(path);
+  assert.ok(held);
+  renameSync(folder, join(dir.path, "away"));
+  servers.push(await listen("theirs"));
+  const socket = connect(held.path).resume();
+  await once(socket, "close");
+  held.close();
+  assert.deepEqual(answers, [process.platform === "linux" ? "mine" : "theirs"]); // elsewhere the check after it refuses what it sees
+  assert.equal(hold(join(dir.path, "nothing")) === undefined, process.platform === "linux");
+  for (const server of servers) server.close();
 });
 
 test("a socket that is exchanged while the client connects is not used", async () => {
