@@ -62,10 +62,14 @@ func (c *serviceUninstallCmd) Run(a *app) error {
 		text = "not installed"
 	}
 	if purge {
-		if err := a.purge(); err != nil {
+		whole, err := a.purge()
+		if err != nil {
 			return err
 		}
 		text += fmt.Sprintf("; what the daemon kept in %s is removed", strings.Join(kept.Places, " and "))
+		if !whole {
+			text += ", but for what stays"
+		}
 	} else if dir, err := rpc.StateDir(runtime.GOOS, a.env); err == nil && exists(dir) && !c.Purge {
 		text += "; environments and log stay in " + dir
 	}
@@ -108,23 +112,23 @@ func (a *app) nothingUsed() error {
 	return a.nothingLeased() // it has just started
 }
 
-// purge removes what a daemon keeps. Where one starts meanwhile, it is asked, and stopped too.
-func (a *app) purge() error {
+// purge removes what a daemon keeps; whole says that nothing stays. Where a daemon starts meanwhile, it is asked, and stopped too.
+func (a *app) purge() (whole bool, err error) {
 	for try := 1; ; try++ {
 		if err := a.stopAny(); err != nil {
-			return err
+			return false, err
 		}
 		said, err := a.purger()
 		if said.Held && try < 5 {
 			if err := a.nothingLeased(); err != nil && rpc.KindOf(err) != rpc.KindUnreachable {
-				return err
+				return false, err
 			}
 			continue
 		}
 		for _, s := range said.Stays {
 			a.note("%s stays: %s", s.Path, s.Why)
 		}
-		return err
+		return len(said.Stays) == 0, err
 	}
 }
 
