@@ -106,11 +106,6 @@ func (r *rattler) helper(ctx context.Context, mark string, job condaJob, request
 		}
 	}
 	request.Channels, request.Specs, request.From, request.To = job.channels, job.specs, job.from, job.to
-	for _, name := range []string{"pkgs", "repodata"} {
-		if err := r.c.uv.noFile(filepath.Join(r.cache(), name)); err != nil {
-			return err
-		}
-	}
 	request.Cache, request.Copy, request.Parent = r.cache(), r.c.uv.config().Copy, os.Getpid()
 	request.FetchTimeout, request.StallTimeout = r.fetch.Seconds(), r.stall.Seconds()
 	input, err := json.Marshal(request)
