@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -32,12 +33,7 @@ func (o *onePool) Validate() error {
 	return nil
 }
 
-func (o *onePool) params() rpc.PoolParams {
-	if o.Name != nil {
-		return rpc.PoolParams{Pool: o.Name}
-	}
-	return rpc.PoolParams{Pool: o.Pool}
-}
+func (o *onePool) params() rpc.PoolParams { return rpc.PoolParams{Pool: cmp.Or(o.Name, o.Pool)} }
 
 type poolStatusCmd struct {
 	onePool `embed:""`
@@ -112,13 +108,20 @@ func (a *app) takeOnce(f takeFlags, params rpc.AcquireParams, wait time.Duration
 }
 
 type poolAcquireCmd struct {
+	Name      *string `arg:"" optional:"" placeholder:"NAME" complete:"pools" help:"The same as --pool."`
 	takeFlags `embed:""`
 	needFlags `embed:""`
 	OwnerPID  *int    `name:"owner-pid" placeholder:"PID" help:"Lease it to this process (default: the calling shell). The lease ends with it."`
 	Label     *string `placeholder:"TEXT" help:"A note that 'runt env list' shows."`
 }
 
+func (c *poolAcquireCmd) Validate() error {
+	one := onePool{c.Name, c.Pool}
+	return cmp.Or(one.Validate(), c.takeFlags.Validate())
+}
+
 func (c *poolAcquireCmd) Run(a *app) error {
+	c.Pool = cmp.Or(c.Name, c.Pool)
 	params, wait := c.params()
 	params.OwnerPID, params.Label = c.OwnerPID, c.Label
 	if err := c.addTo(a, &params); err != nil {
