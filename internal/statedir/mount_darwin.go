@@ -29,5 +29,8 @@ func mountedAt(dir *os.File, name string, v volume) bool {
 	return err == nil && volume{st.Dev} != v
 }
 
+// mountedPath has no quick answer here.
+func mountedPath(string) (mounted, known bool) { return false, false }
+
 // Mounts are the places below dir where something is mounted. Here only a removal finds them.
 func Mounts(string) []string { return nil }

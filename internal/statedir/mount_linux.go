@@ -24,7 +24,7 @@ type volume struct {
 
 // volumeOf is where an open folder is.
 func volumeOf(f *os.File) (volume, error) {
-	v, err := volumeAt(int(f.Fd()), "", unix.AT_EMPTY_PATH)
+	v, _, err := volumeAt(int(f.Fd()), "", unix.AT_EMPTY_PATH)
 	if err == nil && v.mount == 0 {
 		v.mount = mountInProc(f)
 	}
@@ -34,21 +34,22 @@ func volumeOf(f *os.File) (volume, error) {
 	return v, err
 }
 
-func volumeAt(fd int, name string, flags int) (volume, error) {
+// volumeAt is where name is, and whether that is a folder; the mount is 0 where the kernel does not tell it here.
+func volumeAt(fd int, name string, flags int) (v volume, isFolder bool, err error) {
 	var st unix.Statx_t
-	err := unix.Statx(fd, name, flags|unix.AT_SYMLINK_NOFOLLOW|unix.AT_NO_AUTOMOUNT, unix.STATX_TYPE|unix.STATX_MNT_ID, &st)
+	err = unix.Statx(fd, name, flags|unix.AT_SYMLINK_NOFOLLOW|unix.AT_NO_AUTOMOUNT, unix.STATX_TYPE|unix.STATX_MNT_ID, &st)
 	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EPERM) { // an old kernel, or a container's filter
 		var old unix.Stat_t
 		if err := unix.Fstatat(fd, name, &old, flags|unix.AT_SYMLINK_NOFOLLOW); err != nil {
-			return volume{}, err
+			return volume{}, false, err
 		}
-		return volume{major: unix.Major(old.Dev), minor: unix.Minor(old.Dev)}, nil
+		return volume{major: unix.Major(old.Dev), minor: unix.Minor(old.Dev)}, old.Mode&unix.S_IFMT == unix.S_IFDIR, nil
 	}
-	v := volume{major: st.Dev_major, minor: st.Dev_minor}
+	v = volume{major: st.Dev_major, minor: st.Dev_minor}
 	if st.Mask&unix.STATX_MNT_ID != 0 {
 		v.mount = st.Mnt_id
 	}
-	return v, err
+	return v, st.Mode&unix.S_IFMT == unix.S_IFDIR, err
 }
 
 // mountInProc is the mount of an open file as /proc tells it; 0 where it does not.
@@ -63,23 +64,39 @@ func mountInProc(f *os.File) uint64 {
 	return 0
 }
 
-// mountedAt says whether name in an open folder, which is on v, is on another volume. A file of an overlay may have another device
-// than its folder, so of files the mount alone counts.
+// mountedAt says whether name in an open folder, which is on v, is on another volume.
 func mountedAt(dir *os.File, name string, v volume) bool {
-	fd, err := unix.Openat(int(dir.Fd()), name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	at, isFolder, err := volumeAt(int(dir.Fd()), name, 0)
 	if err != nil {
 		return false
 	}
-	f := os.NewFile(uintptr(fd), name)
-	defer f.Close()
-	at, err := volumeOf(f)
-	if err != nil {
-		return false
+	if at.mount == 0 {
+		fd, err := unix.Openat(int(dir.Fd()), name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return false
+		}
+		f := os.NewFile(uintptr(fd), name)
+		at.mount = mountInProc(f)
+		_ = f.Close()
 	}
-	if info, err := f.Stat(); err != nil || !info.IsDir() {
-		return at.mount != v.mount
+	return at.differs(v, isFolder)
+}
+
+// mountedPath says whether path is on another volume than the folder that it is in, without opening that: each acquire asks.
+// known is false where the kernel tells no mounts.
+func mountedPath(path string) (mounted, known bool) {
+	v, _, err := volumeAt(unix.AT_FDCWD, filepath.Dir(path)+"/.", 0)
+	if err != nil || v.mount == 0 {
+		return false, false
 	}
-	return at != v
+	at, isFolder, err := volumeAt(unix.AT_FDCWD, path, 0)
+	return err == nil && at.differs(v, isFolder), true
+}
+
+// differs says whether what is on v is on another volume than the folder that it is in. A file of an overlay may have another device
+// than its folder, so of files the mount alone counts.
+func (v volume) differs(folder volume, isFolder bool) bool {
+	return v.mount != folder.mount || isFolder && v != folder
 }
 
 // Mounts are the places below dir, links resolved, where something is mounted.

@@ -35,5 +35,8 @@ func mountedAt(dir *os.File, name string, _ volume) bool {
 	return err == nil && strings.Contains(strings.ToLower(to), `volume{`)
 }
 
+// mountedPath has no quick answer here.
+func mountedPath(string) (mounted, known bool) { return false, false }
+
 // Mounts are the places below dir where something is mounted. Here only a removal finds them.
 func Mounts(string) []string { return nil }

@@ -256,6 +256,9 @@ func (r *remover) raise(path string) (in folder, name string, err error) {
 
 // IsMount says whether something is mounted at path, over what was there.
 func IsMount(path string) bool {
+	if mounted, known := mountedPath(path); known {
+		return mounted
+	}
 	dir, err := os.Open(filepath.Dir(path))
 	if err != nil {
 		return false
