@@ -71,7 +71,7 @@ func (m *Manager) build(ctx context.Context, e *env) {
 	var handing []*env
 	switch {
 	case err == nil && ctx.Err() != context.Canceled:
-		e.manifest, e.seen = manifest, seen
+		e.manifest, e.seen, e.folder = manifest, seen, folderOf(e.dir)
 		if !e.recheck {
 			e.finished = time.Now()
 		}
@@ -190,7 +190,7 @@ func (m *Manager) make(ctx context.Context, e *env) (Manifest, fileID, error) {
 			return Manifest{}, fileID{}, err
 		}
 		if e.spoilt {
-			if err := m.store.writeLease(e.dir, leaseRecord{State: leaseFree}); err != nil {
+			if err := m.writeLease(e, leaseRecord{State: leaseFree}); err != nil {
 				return Manifest{}, fileID{}, err
 			}
 			return e.manifest, e.seen, nil

@@ -55,7 +55,8 @@ type env struct {
 	// from ready on
 	finished time.Time // by this daemon; zero where it was found
 	manifest Manifest
-	seen     fileID // of the manifest, when this daemon read or wrote it
+	seen     fileID    // of the manifest, when this daemon read or wrote it
+	folder   *folderID // that this daemon made or found; nil before, and where folders have nothing to be known by
 	measured measured
 
 	// while leased

@@ -33,7 +33,7 @@ func (m *Manager) extend(ctx context.Context, b Extender, e *env) (*Built, error
 		err := m.store.intact(base.dir, &base.manifest, base.seen)
 		if err == nil {
 			// From here on nobody else may have it, whatever happens to this daemon.
-			if err = m.store.writeLease(base.dir, leaseRecord{State: leaseReleased}); err == nil {
+			if err = m.writeLease(base, leaseRecord{State: leaseReleased}); err == nil {
 				m.mu.Lock()
 				m.syncSoon(base.dir)
 				m.mu.Unlock()
@@ -91,9 +91,10 @@ type placement struct {
 	id, dir  string
 	manifest Manifest
 	seen     fileID
+	folder   *folderID
 }
 
-func (e *env) placement() placement { return placement{e.id, e.dir, e.manifest, e.seen} }
+func (e *env) placement() placement { return placement{e.id, e.dir, e.manifest, e.seen, e.folder} }
 
 // takeOver gives e the place of a ready environment of its home pool, with that Python, and returns the latter, which is no longer
 // among the environments; nil where there is none, or nobody waits for e: what is only to be kept ready takes none from others.
@@ -135,7 +136,7 @@ func (m *Manager) handBack(e *env, planned placement, base *env, then func()) {
 // swap moves e to another place; who then has its old one is in. Callers hold mu.
 func (m *Manager) swap(e *env, to placement, in *env) {
 	delete(m.envs, e.id)
-	e.id, e.dir, e.manifest, e.seen = to.id, to.dir, to.manifest, to.seen
+	e.id, e.dir, e.manifest, e.seen, e.folder = to.id, to.dir, to.manifest, to.seen, to.folder
 	m.envs[e.id] = e
 	if in != nil {
 		m.envs[in.id] = in
@@ -147,6 +148,6 @@ func (m *Manager) swap(e *env, to placement, in *env) {
 func (e *env) doubtful() *env {
 	return &env{
 		id: e.id, pool: e.pool, spec: e.spec, hash: e.hash, dir: e.dir, state: Warming, since: time.Now(), recheck: true, spoilt: true,
-		manifest: e.manifest, seen: e.seen, stage: Stage{Name: StageQueued, Message: "waiting to be looked through"},
+		manifest: e.manifest, seen: e.seen, folder: e.folder, stage: Stage{Name: StageQueued, Message: "waiting to be looked through"},
 	}
 }

@@ -78,7 +78,7 @@ func (m *Manager) hand(e *env) {
 	lease := w.lease()
 	err := m.store.intact(e.dir, &e.manifest, e.seen)
 	if err == nil {
-		err = m.store.writeLease(e.dir, leaseRecord{leaseHeld, lease})
+		err = m.writeLease(e, leaseRecord{leaseHeld, lease})
 	}
 	m.mu.Lock()
 	e.handing = nil
@@ -186,7 +186,7 @@ func (m *Manager) Undelivered(id string) {
 // putBack makes a leased environment ready again that nobody has heard of, or leaves it leased where that cannot be put on disk for
 // now: who asks again with the same key gets it. Callers hold e.record, which it lets go, and not mu.
 func (m *Manager) putBack(e *env, lease *Lease) {
-	err := m.store.writeLease(e.dir, leaseRecord{State: leaseFree})
+	err := m.writeLease(e, leaseRecord{State: leaseFree})
 	m.mu.Lock()
 	var next []*env
 	switch {

@@ -1,6 +1,9 @@
 package pool
 
-import "slices"
+import (
+	"fmt"
+	"slices"
+)
 
 // folderID is what a copy of a folder does not have, however it was made.
 type folderID struct {
@@ -8,19 +11,30 @@ type folderID struct {
 	Born  int64  `json:"born,omitempty"` // ns since 1970; 0 where the file system does not keep it
 }
 
-// copied says whether the lease of the folder dir was written for another one, and so came here in a copy. On file systems of other
-// machines, and where numbers change by themselves, that cannot be told.
-func copied(dir string, l *Lease) bool {
+// copied says whether the lease of the folder dir was written for another one, and so came here in a copy.
+func copied(dir string, l *Lease) bool { return l.Folder.isNot(dir) }
+
+// writeLease replaces the lease record of e, unless somebody put another folder in its place.
+func (m *Manager) writeLease(e *env, r leaseRecord) error {
+	if e.folder.isNot(e.dir) {
+		return fmt.Errorf("%w: another one is at %s", errNoFolder, e.dir)
+	}
+	return m.store.writeLease(e.dir, r)
+}
+
+// isNot says whether another folder is at dir. On file systems of other machines, and where numbers change by themselves, that cannot
+// be told.
+func (f *folderID) isNot(dir string) bool {
 	now := folderOf(dir)
-	if l.Folder == nil || now == nil {
+	if f == nil || now == nil || *f == *now {
 		return false
 	}
 	m, err := mountOf(dir)
 	if err != nil || m.Network {
 		return false
 	}
-	inode, born := l.Folder.Inode != now.Inode, l.Folder.Born != now.Born
-	known := l.Folder.Born != 0 && now.Born != 0
+	inode, born := f.Inode != now.Inode, f.Born != now.Born
+	known := f.Born != 0 && now.Born != 0
 	switch {
 	case slices.Contains(lastingTypes, m.Type):
 		return inode || known && born

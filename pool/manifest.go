@@ -135,7 +135,7 @@ func within(dir, path string) string {
 	return filepath.Join(dir, path)
 }
 
-var errNoFolder = errors.New("its folder is gone, or somebody put a link in its place or above it")
+var errNoFolder = errors.New("its folder is gone, or somebody put something else in its place or above it")
 
 // stands says why the folder of an environment is not there: errNoFolder where a link or a mount is in its place, since what those lead
 // to is somebody else's, and a process that runs from there would not be found.

@@ -98,7 +98,7 @@ func (m *Manager) recover(id string, entry os.DirEntry) *env {
 	}
 	e := &env{
 		id: id, pool: pool, hash: manifest.SpecHash, spec: Spec{Kind: manifest.Kind}, dir: m.store.env(id),
-		since: time.Now(), manifest: manifest, seen: seen,
+		since: time.Now(), manifest: manifest, seen: seen, folder: folderOf(m.store.env(id)),
 	}
 	if manifest.Needs != nil {
 		e.pool = manifest.Needs.key(pool)
@@ -153,7 +153,7 @@ func (m *Manager) holds(e *env, r leaseRecord) bool {
 	if s == living && r.Owner.Namespace == "" && namespace() != "" {
 		if o, err := OwnerOf(r.Owner.PID); err == nil && o.is(r.Owner) {
 			r.Owner = o
-			if err := m.store.writeLease(e.dir, r); err != nil {
+			if err := m.writeLease(e, r); err != nil {
 				m.log.Warn("a lease record cannot be completed", zap.String("env", e.id), zap.Error(err))
 			}
 		}

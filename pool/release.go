@@ -86,7 +86,7 @@ func (m *Manager) changeLease(id string, next func(*Lease) (leaseRecord, error),
 	if err != nil {
 		return err
 	}
-	if err := m.store.writeLease(e.dir, record); err != nil {
+	if err := m.writeLease(e, record); err != nil {
 		gone := errors.Is(err, fs.ErrNotExist) || errors.Is(err, errNoFolder)
 		if !gone || record.State != leaseReleased {
 			return unwritten(id, e.pool, err)

@@ -2,6 +2,7 @@ package pool
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -147,7 +148,12 @@ func (m *Manager) orphaned(e *env, lease *Lease) {
 
 // remove takes the folder of e away, and then e itself.
 func (m *Manager) remove(e *env) {
-	err := m.store.discard(e.id)
+	var err error
+	if e.folder.isNot(e.dir) && !statedir.IsMount(e.dir) { // which goes again
+		err = fmt.Errorf("another folder is at %s, which this daemon did not make", e.dir)
+	} else {
+		err = m.store.discard(e.id)
+	}
 	if err == nil {
 		err = m.store.end(e.id)
 	}
