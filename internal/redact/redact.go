@@ -25,7 +25,7 @@ type Redactor struct {
 	After func(string) string
 
 	mu      sync.RWMutex
-	literal []string // secrets, the longest first
+	literal []string // secrets, the longest first; replaced and never changed, since Text reads it without mu
 }
 
 // New returns a Redactor that knows the secrets in environ, which is like that of [os.Environ].
@@ -116,18 +116,20 @@ func (r *Redactor) learn(secret string) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	literal := slices.Clone(r.literal)
 	for _, s := range forms {
-		if len(s) >= shortest && !slices.Contains(r.literal, s) {
-			r.literal = append(r.literal, s)
+		if len(s) >= shortest && !slices.Contains(literal, s) {
+			literal = append(literal, s)
 		}
 	}
-	slices.SortStableFunc(r.literal, func(a, b string) int { return cmp.Compare(len(b), len(a)) })
+	slices.SortStableFunc(literal, func(a, b string) int { return cmp.Compare(len(b), len(a)) })
+	r.literal = literal
 }
 
 // Text takes the secrets out of a text that is no JSON.
 func (r *Redactor) Text(s string) string {
 	r.mu.RLock()
-	literal := r.literal // it is replaced, never changed, below its length
+	literal := r.literal
 	r.mu.RUnlock()
 	for _, secret := range literal {
 		s = replaceLiteral(s, secret)

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -199,5 +200,17 @@ func TestCharactersThatDeceiveAreShownAsWhatTheyAre(t *testing.T) {
 	}
 	if got := PrintableLines("a\r\nb\x1b\nc"); got != "a\nb\\x1b\nc" {
 		t.Errorf("%q", got)
+	}
+}
+
+func TestWhatIsLearnedLeavesAloneWhoReadsMeanwhile(t *testing.T) {
+	r := New(nil)
+	for i := range 20 {
+		before := r.literal
+		want := slices.Clone(before)
+		r.learn(strings.Repeat("x", 10+i) + "1")
+		if !slices.Equal(before, want) {
+			t.Fatalf("after %d: %q, not %q", i, before, want)
+		}
 	}
 }
