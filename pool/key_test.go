@@ -160,3 +160,16 @@ func TestLabelsAndKeysAreBounded(t *testing.T) {
 		}
 	})
 }
+
+func TestARetryIsKnownThoughItsProcessHasAnotherGroupByNow(t *testing.T) {
+	before := Request{Key: "k", Owner: Owner{PID: 1, StartTime: 2, BootID: "b", Group: 1, Terminal: 1}}
+	after := before
+	after.Owner.Group, after.Owner.Terminal = 7, 0 // as after setsid
+	if w := (&waiter{Request: before}); !w.same(after) {
+		t.Error("it has a second place in line")
+	}
+	after.Owner.StartTime++
+	if w := (&waiter{Request: before}); w.same(after) {
+		t.Error("another process has its place in line")
+	}
+}

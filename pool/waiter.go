@@ -22,7 +22,7 @@ type waiter struct {
 	err      error
 }
 
-func (w *waiter) same(r Request) bool { return r.Key != "" && w.Key == r.Key && w.Owner == r.Owner }
+func (w *waiter) same(r Request) bool { return r.Key != "" && w.Key == r.Key && w.Owner.is(r.Owner) }
 
 func (w *waiter) finish(got Acquired, err error) {
 	w.got, w.err = got, err
