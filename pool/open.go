@@ -29,6 +29,7 @@ func (m *Manager) open() {
 			continue
 		}
 		if e := m.recover(id, entry); e != nil {
+			m.complete(e)
 			found[id] = e
 		}
 	}
@@ -138,7 +139,7 @@ func (m *Manager) recover(id string, entry os.DirEntry) *env {
 }
 
 // holds says whether a lease record holds the environment e: that of a lease, unless it came with a copy, and that of one that was
-// released where processes of its owner may use it that cannot be seen from here. What an earlier version wrote is completed.
+// released where processes of its owner may use it that cannot be seen from here.
 func (m *Manager) holds(e *env, r leaseRecord) bool {
 	if r.Lease == nil {
 		return false
@@ -147,16 +148,23 @@ func (m *Manager) holds(e *env, r leaseRecord) bool {
 	if s != living && copied(e.dir, r.Lease) {
 		return false
 	}
-	if r.State != leaseHeld {
-		return r.State == leaseReleased && s == unseen
+	return r.State == leaseHeld || r.State == leaseReleased && s == unseen
+}
+
+// complete notes of the owner of a lease what an earlier version did not, while that can be seen.
+func (m *Manager) complete(e *env) {
+	if e.lease == nil || e.lease.Owner.Namespace != "" || namespace() == "" {
+		return
 	}
-	if s == living && r.Owner.Namespace == "" && namespace() != "" {
-		if o, err := OwnerOf(r.Owner.PID); err == nil && o.is(r.Owner) {
-			r.Owner = o
-			if err := m.writeLease(e, r); err != nil {
-				m.log.Warn("a lease record cannot be completed", zap.String("env", e.id), zap.Error(err))
-			}
-		}
+	if s, _ := m.look(e.lease.Owner); s != living {
+		return
 	}
-	return true
+	o, err := OwnerOf(e.lease.Owner.PID)
+	if err != nil || !o.is(e.lease.Owner) {
+		return
+	}
+	e.lease.Owner = o
+	if err := m.writeLease(e, leaseRecord{leaseHeld, e.lease}); err != nil {
+		m.log.Warn("a lease record cannot be completed", zap.String("env", e.id), zap.Error(err))
+	}
 }

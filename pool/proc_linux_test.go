@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -174,6 +175,13 @@ func TestALeaseOfAnEarlierVersionIsCompletedWhereItsOwnerIsSeen(t *testing.T) {
 	}
 	if err != nil {
 		t.Fatal(err)
+	}
+	var used *InUseError
+	if _, _, err := Purge(cfg.Dir, true, nop); !errors.As(err, &used) {
+		t.Errorf("a purge that only looks: %v", err)
+	}
+	if r, err := readLease(got.Env.Path); err != nil || r.Owner != old.Owner {
+		t.Errorf("a purge that only looks has written %+v, %v", r, err)
 	}
 	m = runManager(t, cfg)
 	defer func() { _ = m.Stop(t.Context()) }()
