@@ -209,3 +209,13 @@ func TestWithoutTheNetworkTheCacheIsEnoughForANewLockFile(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestAUVConfigThatIsANamedPipeHangsNobody(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "uv.toml")
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if text, changed := withoutOwn(path); changed {
+		t.Errorf("got %q", text)
+	}
+}

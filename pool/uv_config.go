@@ -2,13 +2,13 @@ package pool
 
 import (
 	"bytes"
-	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/pelletier/go-toml/v2"
 	"go.uber.org/zap"
 
+	"runtimed/internal/safefile"
 	"runtimed/internal/statedir"
 )
 
@@ -59,7 +59,7 @@ func (u *UV) configFile() string {
 
 // withoutOwn is the uv.toml at path without what is ours to say, and whether that makes a difference.
 func withoutOwn(path string) (text []byte, changed bool) {
-	data, err := os.ReadFile(path)
+	data, err := safefile.Read(path, maxUVConfig)
 	if err != nil {
 		return nil, false
 	}
