@@ -280,7 +280,7 @@ func foreign(paths ...string) error {
 		}
 		if !bytes.Contains(data, []byte(mark)) {
 			return &Problem{
-				Message: path + " was not written by " + mark + ", so it is left alone", Hint: "move it away if runt shall manage the service",
+				Message: path + " was not written by " + mark + ", so it is left alone", Hint: "move it away to have runt manage the service",
 			}
 		}
 	}

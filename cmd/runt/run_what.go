@@ -76,8 +76,7 @@ func refuseCommand(name string) error {
 
 // cannotRun is why a command did not become what we are.
 func cannotRun(name string, err error) *failure {
-	switch {
-	case !errors.Is(err, fs.ErrNotExist):
+	if !errors.Is(err, fs.ErrNotExist) {
 		return failure{code: exitNotExecutable}.says("%s: %v", name, err)
 	}
 	info, there := os.Stat(name)

@@ -28,7 +28,7 @@ func (x *exam) lookFetch(uv pool.FoundUV) finding {
 	index := cmp.Or(x.cfg.UV.IndexURL, valueOf(x.environ, "PIP_INDEX_URL"), x.pipSetting("index-url"), usualIndex)
 	own := cmp.Or(x.cfg.UV.IndexURL, valueOf(x.environ, "UV_DEFAULT_INDEX"), usualIndex)
 	if cmp.Or(valueOf(x.environ, "PIP_NO_INDEX"), x.pipSetting("no-index")) != "" {
-		return warning("not tested: pip, which fetches uv, is told to ask no index").next("the first build tells whether pip finds uv; or install uv")
+		return warning("not tested: pip, which fetches uv, is set to ask no index").next("the first build tells whether pip finds uv; or install uv")
 	}
 	asked := make(chan error, 1)
 	x.children.Go(func() { asked <- x.tools.FetchIndex(x.ctx, uv.FetchWith) })
@@ -92,7 +92,7 @@ func (x *exam) askIndex(client *http.Client, index, way, project string) finding
 		return problem("%s cannot be reached: %v", name, unwrapURL(err)).
 			next("check the network, the proxy and the package index (uv.index_url in the configuration); it is tried again by itself")
 	case (status == http.StatusUnauthorized || status == http.StatusForbidden) && x.hasLogins(index):
-		return warning("%s refuses access (status %d) to who has no name and no password; those that pip and uv may have were not tested", name, status).
+		return warning("%s refuses access (status %d) without a user name and password; those that pip and uv may have were not tested", name, status).
 			next("the first build tells")
 	case status == http.StatusUnauthorized, status == http.StatusForbidden:
 		return problem("%s refuses access (status %d)", name, status).

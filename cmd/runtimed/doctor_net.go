@@ -164,7 +164,7 @@ func (x *exam) askChannel(channel string) finding {
 		return problem("%s cannot be reached: %v", name, unwrapURL(err)).
 			next("check the network, the proxy and the channel; it is tried again by itself")
 	case status == http.StatusUnauthorized || status == http.StatusForbidden:
-		return warning("%s refuses access (status %d) to who has no name and no password; those that the conda tool may have were not tested", name, status).
+		return warning("%s refuses access (status %d) without a user name and password; those that the conda tool may have were not tested", name, status).
 			next("the first build tells")
 	case status >= 400:
 		return problem("%s answers with the status %d", name, status).next("correct channels of the pool in the configuration")
