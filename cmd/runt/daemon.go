@@ -2,16 +2,19 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"runtimed/config"
 	"runtimed/internal/redact"
+	"runtimed/internal/safefile"
 	"runtimed/rpc"
 )
 
@@ -181,6 +184,9 @@ func (a *app) swap(c *rpc.Client, info rpc.Info, stay bool) error {
 	if err == nil {
 		err = a.ownHome()
 	}
+	if err == nil {
+		err = locks(info)
+	}
 	if err != nil {
 		return err // while the old one still runs
 	}
@@ -222,6 +228,20 @@ func (a *app) likeBefore(info rpc.Info) ([]string, error) {
 		args = append(args, "--cache-dir="+info.StateDir)
 	}
 	return args, nil
+}
+
+// locks says why no daemon could take the lock where the environments of another one are: its disk turned read-only. What else may be
+// in the way, the next daemon says.
+func locks(info rpc.Info) error {
+	f, err := safefile.OpenOwn(filepath.Join(info.StateDir, lockName), os.O_WRONLY, 0)
+	if err == nil {
+		return f.Close()
+	}
+	if errors.Is(err, syscall.EROFS) {
+		return failed("the disk of %s is read-only, so no daemon can start there", info.StateDir).
+			withHint("the one that runs was left alone; make the disk writable, and do it again")
+	}
+	return nil
 }
 
 type daemonReloadCmd struct{}

@@ -104,6 +104,8 @@ func (s *services) startsAgain(st service.Status) error {
 		return nil // it may hang, which is a reason to restart it
 	}
 	c.Close()
-	_, err = s.likeBefore(info)
-	return err
+	if _, err := s.likeBefore(info); err != nil {
+		return err
+	}
+	return locks(info)
 }

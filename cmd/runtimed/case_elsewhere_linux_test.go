@@ -63,6 +63,28 @@ for what in sys.argv[2:]:
 	}
 }
 
+func TestARestartOnADiskThatTurnedReadOnlyLeavesTheDaemonThere(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.configure(off)
+	runt := h.installed()
+	h.runt("daemon", "start")
+	defer h.runt("daemon", "stop")
+	before := must[rpc.Info](h, rpc.MethodInfo, nil)
+	h.mount(t, h.state(), "--bind", h.state())
+	if out, err := exec.Command("mount", "-o", "remount,bind,ro", h.state()).CombinedOutput(); err != nil {
+		lacking(t, fmt.Sprintf("%v: %s", err, out))
+	}
+	restart := exec.Command(runt, "daemon", "restart")
+	restart.Env = h.env
+	if out, err := restart.CombinedOutput(); err == nil || !strings.Contains(string(out), "is read-only") {
+		t.Errorf("got %s, %v", out, err)
+	}
+	if after := must[rpc.Info](h, rpc.MethodInfo, nil); after.PID != before.PID {
+		t.Errorf("pid %d answers, not %d", after.PID, before.PID)
+	}
+}
+
 // keeps fails where an environment goes within the time of two regular looks, and more.
 func (h *house) keeps(what string, env rpc.Env) {
 	h.t.Helper()
