@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -44,9 +46,24 @@ func namespaceLink(kind string) string {
 
 const blindHint = "mount it for this PID namespace: mount -t proc proc /proc; then runt daemon restart"
 
-// blind says why the processes of our own PID namespace cannot be seen; empty: they can.
+var wholeProc atomic.Value // the fs.FileInfo of the /proc in which all that blind looks at was seen last
+
+// blind says why the processes of our own PID namespace cannot be seen; empty: they can. It is asked several times for each lease, so
+// of the same /proc it looks at one link only.
 func blind() string {
 	self, err := os.Readlink("/proc/self")
+	proc, perr := os.Stat("/proc")
+	if before, ok := wholeProc.Load().(fs.FileInfo); ok && self == strconv.Itoa(os.Getpid()) && perr == nil && os.SameFile(before, proc) {
+		return ""
+	}
+	why := whyBlind(self, err)
+	if why == "" && perr == nil {
+		wholeProc.Store(proc)
+	}
+	return why
+}
+
+func whyBlind(self string, err error) string {
 	switch {
 	case errors.Is(err, os.ErrNotExist) && len(procEntries()) == 0:
 		return "/proc is not mounted here"
