@@ -213,7 +213,7 @@ func (m *Manager) make(ctx context.Context, e *env) (Manifest, fileID, error) {
 			return Manifest{}, fileID{}, err
 		}
 		if extended != nil {
-			return m.finish(e, *extended, m.store.finishAgain)
+			return m.finish(ctx, e, *extended, m.store.finishAgain)
 		}
 	}
 	if err := m.store.begin(e.id, homeOf(e.pool)); err != nil {
@@ -223,12 +223,12 @@ func (m *Manager) make(ctx context.Context, e *env) (Manifest, fileID, error) {
 	if err != nil {
 		return Manifest{}, fileID{}, err
 	}
-	return m.finish(e, built, m.store.finish)
+	return m.finish(ctx, e, built, m.store.finish)
 }
 
 // finish puts the manifest of a built environment on disk, by write.
-func (m *Manager) finish(e *env, built Built, write func(dir string, made Manifest) (fileID, error)) (Manifest, fileID, error) {
-	made, err := m.describe(e, built)
+func (m *Manager) finish(ctx context.Context, e *env, built Built, write func(dir string, made Manifest) (fileID, error)) (Manifest, fileID, error) {
+	made, err := m.describe(ctx, e, built)
 	if err != nil {
 		return Manifest{}, fileID{}, err
 	}
@@ -240,14 +240,14 @@ func (m *Manager) finish(e *env, built Built, write func(dir string, made Manife
 }
 
 // describe is the manifest of a finished environment.
-func (m *Manager) describe(e *env, built Built) (Manifest, error) {
+func (m *Manager) describe(ctx context.Context, e *env, built Built) (Manifest, error) {
 	list, err := sentinels(e.dir, built.Sentinels)
 	if err != nil {
 		return Manifest{}, &BuildError{Cause: CauseVerifyFailed, Message: "the finished environment is not whole: " + err.Error()}
 	}
 	size := built.SizeBytes
 	if size == 0 {
-		size = diskSize(e.dir)
+		size = diskSize(ctx, e.dir)
 	}
 	return Manifest{
 		Version: manifestVersion, ID: e.id, Pool: homeOf(e.pool), Kind: e.spec.Kind, SpecHash: e.hash, Needs: e.needs,

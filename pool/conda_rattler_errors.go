@@ -59,7 +59,7 @@ func rattlerError(last helperEvent, output string, err error) *BuildError {
 	text := redact.Text(last.Text)
 	b := &BuildError{Cause: CauseOther, Output: strings.ToValidUTF8(text[:min(len(text), outputTail)], "")}
 	if s := machineSymptom(text); s != nil {
-		b.Cause, b.Message, b.Hint = s.cause, s.say, s.hint
+		b.Cause, b.Message, b.Hint, b.machine = s.cause, s.say, s.hint, true
 		return b
 	}
 	switch last.Type {

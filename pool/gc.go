@@ -64,7 +64,7 @@ func (m *Manager) GC(ctx context.Context, dry bool) (Collected, error) {
 			c.Kept++
 			continue
 		}
-		item := Item{e.id, e.dir, m.whyOf(e), diskSize(e.dir)}
+		item := Item{e.id, e.dir, m.whyOf(e), diskSize(ctx, e.dir)}
 		if !dry {
 			m.remove(e)
 			if exists(e.dir) { // it says in the log why
@@ -77,7 +77,7 @@ func (m *Manager) GC(ctx context.Context, dry bool) (Collected, error) {
 	for _, name := range m.trashed() {
 		path := filepath.Join(m.store.trash(), name)
 		counted := slices.ContainsFunc(c.Removed, func(i Item) bool { return i.ID == name })
-		item := Item{name, path, "in the trash", diskSize(path)}
+		item := Item{name, path, "in the trash", diskSize(ctx, path)}
 		if mounts := statedir.Mounts(path); dry && len(mounts) > 0 {
 			c.Strays = append(c.Strays, Item{name, mounts[0], (&statedir.MountError{Path: mounts[0]}).Error(), 0})
 			continue
@@ -103,7 +103,7 @@ func (m *Manager) GC(ctx context.Context, dry bool) (Collected, error) {
 	}
 	for _, name := range m.strays() {
 		path := m.store.env(name)
-		c.Strays = append(c.Strays, Item{name, path, "has no manifest of its own, so it was not made here", diskSize(path)})
+		c.Strays = append(c.Strays, Item{name, path, "has no manifest of its own, so it was not made here", diskSize(ctx, path)})
 	}
 	return c, nil
 }

@@ -63,9 +63,9 @@ func (m *Manager) measurer() {
 			if m.ctx.Err() != nil {
 				return
 			}
-			size := diskSize(e.dir)
+			size := diskSize(m.ctx, e.dir)
 			m.mu.Lock()
-			if e.state == Leased { // else its folder may have gone while it was looked at
+			if e.state == Leased && m.ctx.Err() == nil { // else its folder may have gone while it was looked at
 				e.measured = measured{size, time.Now()}
 			}
 			m.mu.Unlock()

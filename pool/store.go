@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -202,12 +203,15 @@ func (s store) deleteTrashed(name string, pause func() error) error {
 	return statedir.RemoveTree(s.envs(), ".trash/"+name, pause)
 }
 
-// diskSize is what the files below dir take on disk, in bytes; one with several links inside counts once.
-func diskSize(dir string) int64 {
+// diskSize is what the files below dir take on disk, in bytes; one with several links inside counts once. It is too little where ctx ends.
+func diskSize(ctx context.Context, dir string) int64 {
 	seen := map[inode]bool{}
 	var total int64
 	top, _ := os.Lstat(dir) // where it cannot be looked at, nothing counts
 	_ = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
 		if err != nil {
 			return nil // what cannot be read does not count
 		}

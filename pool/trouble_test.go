@@ -83,3 +83,13 @@ func TestOnlyTheMachinesFaultsAreNoDamage(t *testing.T) {
 		}
 	}
 }
+
+func TestADiskThatFailsWhileABuildIsLookedThroughBlamesNoLockFile(t *testing.T) {
+	err := notWhole(t.Context(), &fs.PathError{Op: "read", Path: "x", Err: syscall.EIO})
+	if !trouble(err) || mayBlame(err) {
+		t.Errorf("%+v", err)
+	}
+	if err := notWhole(t.Context(), errors.New("x is gone")); trouble(err) || !mayBlame(err) {
+		t.Errorf("%+v", err)
+	}
+}

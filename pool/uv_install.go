@@ -53,7 +53,7 @@ func (u *UV) verified(ctx context.Context, dir string, again bool) (Built, error
 	go func() { // on another core meanwhile
 		err := wholeSites(ctx, dir)
 		if again { // nothing more is compiled
-			size = diskSize(dir)
+			size = diskSize(ctx, dir)
 		}
 		complete <- err
 	}()
@@ -91,7 +91,7 @@ func notWhole(ctx context.Context, err error) error {
 		return err
 	}
 	if s := machineSymptom(err.Error()); s != nil { // it could not be looked at
-		return &BuildError{Cause: s.cause, Message: s.say, Hint: s.hint, Output: err.Error()}
+		return &BuildError{Cause: s.cause, Message: s.say, Hint: s.hint, Output: err.Error(), machine: true}
 	}
 	return &BuildError{Cause: CauseVerifyFailed, Message: "the environment was built, but is not whole: " + err.Error(), Hint: byItself}
 }
