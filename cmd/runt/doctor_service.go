@@ -27,6 +27,12 @@ func (a *app) lookService(ctx context.Context) (finding, serviceStatus) {
 	case st.Trouble != nil:
 		return found(name, rpc.CheckWarning, "installed, and its manager cannot be used from here: %s", st.Trouble.Message).
 			next(st.Trouble.Hint), st
+	case !st.Enabled || !st.UpToDate:
+		if _, err := s.Install(ctx, s.config); err != nil { // as where somebody else wrote its files
+			return foundFailure(name, rpc.CheckWarning, serviceFailure(err)), st
+		}
+	}
+	switch {
 	case !st.Enabled:
 		return found(name, rpc.CheckWarning, "installed, and not enabled: nothing starts the daemon at login").
 			next("runt service install enables it"), st
