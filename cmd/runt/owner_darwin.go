@@ -1,6 +1,10 @@
 package main
 
-import "golang.org/x/sys/unix"
+import (
+	"os"
+
+	"golang.org/x/sys/unix"
+)
 
 // parentOf is 0 where it cannot be told.
 func parentOf(pid int) int {
@@ -9,4 +13,9 @@ func parentOf(pid int) int {
 		return 0
 	}
 	return int(info.Eproc.Ppid)
+}
+
+func isOurs(pid int) bool {
+	info, err := unix.SysctlKinfoProc("kern.proc.pid", pid)
+	return err == nil && int(info.Eproc.Ucred.Uid) == os.Geteuid()
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"syscall"
 )
 
 // parentOf is 0 where it cannot be told.
@@ -23,4 +24,13 @@ func parentOf(pid int) int {
 	}
 	ppid, _ := strconv.Atoi(string(fields[1]))
 	return ppid
+}
+
+func isOurs(pid int) bool {
+	info, err := os.Stat(fmt.Sprintf("/proc/%d", pid))
+	if err != nil {
+		return false
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	return ok && int(st.Uid) == os.Geteuid()
 }

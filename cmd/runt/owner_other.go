@@ -11,3 +11,5 @@ func parentOf(pid int) int {
 	}
 	return 0
 }
+
+func isOurs(int) bool { return true }

@@ -7,7 +7,8 @@ import (
 )
 
 func TestOwner(t *testing.T) {
-	parents := map[int]int{50: 40, 40: 30, 30: 20, 20: 1, 60: 1, 70: 0, 80: 80}
+	parents := map[int]int{50: 40, 40: 30, 30: 20, 20: 1, 60: 1, 70: 0, 80: 80, 94: 93, 93: 92, 92: 91, 91: 90}
+	theirs := map[int]bool{1: true, 90: true, 91: true}
 	for _, tt := range []struct {
 		name               string
 		self, leader, want int
@@ -19,9 +20,11 @@ func TestOwner(t *testing.T) {
 		{"a leader beyond what can be seen", 50, 0, 40},
 		{"init called us", 60, 60, 1},
 		{"nobody can be seen", 70, 70, 0},
+		{"below su in a script of another user's: what su started", 94, 90, 92},
+		{"below su itself", 92, 90, 91},
 		{"a circle, as a race of pids might make it", 80, 99, 80},
 	} {
-		if got := owner(tt.self, tt.leader, func(pid int) int { return parents[pid] }); got != tt.want {
+		if got := owner(tt.self, tt.leader, func(pid int) int { return parents[pid] }, func(pid int) bool { return !theirs[pid] }); got != tt.want {
 			t.Errorf("%s: got %d, want %d", tt.name, got, tt.want)
 		}
 	}

@@ -47,18 +47,19 @@ func TestWhoWaitsFollowsToTheNextDaemonWithTheSameKey(t *testing.T) {
 	h.setenv("PYTHONPATH", source)
 	h.setenv("PYTHONDONTWRITEBYTECODE", "1")
 	clients := [][]string{
-		{runt, "run", "--wait", "60s", "--", "printenv", "VIRTUAL_ENV"},
-		{runt, "pool", "acquire", "--wait", "60s", "--json"},
+		{runt, "run", "--wait", "200s", "--", "printenv", "VIRTUAL_ENV"},
+		{runt, "pool", "acquire", "--wait", "200s", "--json"},
 		{"python3", "-c", followsSync},
 		{"python3", "-c", followsAsync},
 	}
 	old := h.start()
 	var all sync.WaitGroup
+	t.Cleanup(all.Wait)
 	var mu sync.Mutex
 	got := map[string]string{} // what was printed, by the environment
 	for _, argv := range clients {
 		all.Go(func() {
-			cmd := exec.Command(argv[0], argv[1:]...)
+			cmd := exec.CommandContext(t.Context(), argv[0], argv[1:]...)
 			cmd.Env, cmd.Dir = h.env, h.home
 			out, err := cmd.Output()
 			if err != nil {
@@ -80,7 +81,7 @@ func TestWhoWaitsFollowsToTheNextDaemonWithTheSameKey(t *testing.T) {
 		})
 	}
 	waiting := func() {
-		h.eventually(20*time.Second, "all wait", func() bool { return h.pool("uv").Waiting == len(clients) })
+		h.eventually(time.Minute, "all wait", func() bool { return h.pool("uv").Waiting == len(clients) })
 	}
 	waiting()
 	old.kill()
