@@ -250,8 +250,9 @@ func TestAPeerThatReadsAgainGetsEverything(t *testing.T) {
 func TestAClosedPeerIsSeenWhileReadingIsPaused(t *testing.T) {
 	b := start(t, Options{})
 	w := b.dial(t)
-	w.send(req("1", "wait") + "\n" + strings.Repeat(`{"jsonrpc":"2.0","id":1,"method":"echo","params":{"size":100000}}`+"\n", 100))
+	w.send(req("1", "wait") + "\n")
 	eventually(t, "it runs", func() bool { return b.waiting.Load() == 1 })
+	w.send(strings.Repeat(`{"jsonrpc":"2.0","id":1,"method":"echo","params":{"size":100000}}`+"\n", 100))
 	time.Sleep(50 * time.Millisecond)
 	w.Close()
 	eventually(t, "the call ends", func() bool { return b.waiting.Load() == 0 && b.Connections() == 0 })

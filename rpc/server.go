@@ -15,12 +15,13 @@ import (
 )
 
 const (
-	drainTime   = time.Second      // what comes after a fatal error is thrown away so long
-	silenceTime = time.Second      // what a surplus connection has for its first message
-	lateTime    = time.Second      // what methods have to end after their connection is closed, at a stop
-	maxSurplus  = 32               // surplus connections that get an answer at once; more are closed without
-	spareFiles  = 128              // descriptors kept for everything but connections
-	tellAgain   = 10 * time.Minute // the same trouble with a caller is not logged more often
+	drainTime    = time.Second      // what comes after a fatal error is thrown away so long
+	silenceTime  = time.Second      // what a surplus connection has for its first message
+	lateTime     = time.Second      // what methods have to end after their connection is closed, at a stop
+	maxAdmitting = 64               // connections that are accepted and not yet counted
+	maxSurplus   = 32               // surplus connections that get an answer at once; more are closed without
+	spareFiles   = 128              // descriptors kept for everything but connections
+	tellAgain    = 10 * time.Minute // the same trouble with a caller is not logged more often
 )
 
 // Options are what a Server can be told besides its methods.
@@ -94,6 +95,7 @@ func (s *Server) Serve(ln net.Listener) error {
 	s.mu.Unlock()
 
 	var pause time.Duration
+	admitted := make(chan struct{}, maxAdmitting)
 	for {
 		nc, err := ln.Accept()
 		switch {
@@ -102,7 +104,14 @@ func (s *Server) Serve(ln net.Listener) error {
 				s.log.Info("connections are accepted again")
 			}
 			pause = 0
-			go s.admit(nc)
+			admitted <- struct{}{} // who comes faster waits in the system's queue, and takes no memory of ours
+			go func() {
+				c := s.admit(nc)
+				<-admitted
+				if c != nil {
+					s.serve(c)
+				}
+			}()
 		case s.stopping.Load():
 			return nil
 		case errors.Is(err, syscall.ECONNABORTED), errors.Is(err, syscall.EINTR):
@@ -118,8 +127,8 @@ func (s *Server) Serve(ln net.Listener) error {
 	}
 }
 
-// admit asks the kernel who connects before a word is read.
-func (s *Server) admit(nc net.Conn) {
+// admit asks the kernel who connects before a word is read. It returns nil where it has closed the connection.
+func (s *Server) admit(nc net.Conn) *Conn {
 	var peer Peer
 	if known, ok := nc.(systemConn); ok {
 		var err error
@@ -134,22 +143,33 @@ func (s *Server) admit(nc net.Conn) {
 			if !again {
 				s.log.Warn("a connection of another user was refused", zap.Int("uid", peer.UID), zap.Int("pid", peer.PID), zap.Error(err))
 			}
-			return
+			return nil
 		}
 	}
-	s.ServeConn(nc, peer)
+	return s.enter(nc, peer)
 }
 
 // ServeConn serves one connection, and returns when it is closed and its methods have ended.
 func (s *Server) ServeConn(nc net.Conn, peer Peer) {
+	if c := s.enter(nc, peer); c != nil {
+		s.serve(c)
+	}
+}
+
+// enter counts a connection, or closes it where there are too many and returns nil.
+func (s *Server) enter(nc net.Conn, peer Peer) *Conn {
 	c := newConn(s, nc, peer)
 	if !s.add(c) {
 		nc.Close()
-		return
+		return nil
 	}
+	return c
+}
+
+func (s *Server) serve(c *Conn) {
 	defer s.remove(c)
 	if c.refuse != nil {
-		nc.SetReadDeadline(time.Now().Add(s.silenceTime))
+		c.nc.SetReadDeadline(time.Now().Add(s.silenceTime))
 	}
 	c.mu.Lock() // Handle, on the goroutine that this starts, waits for lib to be there
 	c.lib = jsonrpc2.NewConn(c.ctx, stream{c}, stream{c}, jsonrpc2.SetLogger(quiet{}))
