@@ -170,7 +170,8 @@ func TestAPeerThatDoesNotReadIsPausedAndThenClosed(t *testing.T) {
 				break
 			}
 		}
-		if sent < MaxUnsent/50000 || sent > MaxUnsent/50000+MaxRunning+MaxQueued+1 { // what is read but waits is bounded too
+		// What is read but waits is bounded too. What is more than may wait is refused in some 100 bytes, until the first answers are there.
+		if sent < MaxUnsent/50000 || sent > MaxUnsent/50000+MaxRunning+MaxQueued+MaxUnsent/100 {
 			t.Errorf("it read %d requests before it paused", sent)
 		}
 		if d := (<-ended).Sub(begun); d < WriteTimeout || d > WriteTimeout+time.Second {
