@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -20,20 +21,24 @@ import (
 	"runtimed/rpc"
 )
 
-const usualIndex = ""
-
 // lookFetch asks for what the first build needs where uv is not there: pip's index for uv, and uv's own. pip itself is asked to, and
-// where it takes too long to start, what its index answers to us counts.
+// where it takes too long to start, what its index answers to us counts. Which index pip has of its own, it alone knows.
 func (x *exam) lookFetch(uv pool.FoundUV) finding {
-	index := cmp.Or(x.cfg.UV.IndexURL, valueOf(x.environ, "PIP_INDEX_URL"), x.pipSetting("index-url"), usualIndex)
-	own := cmp.Or(x.cfg.UV.IndexURL, valueOf(x.environ, "UV_DEFAULT_INDEX"), usualIndex)
+	index := cmp.Or(x.cfg.UV.IndexURL, valueOf(x.environ, "PIP_INDEX_URL"), x.pipSetting("index-url"))
+	own := cmp.Or(x.cfg.UV.IndexURL, valueOf(x.environ, "UV_DEFAULT_INDEX"))
 	if cmp.Or(valueOf(x.environ, "PIP_NO_INDEX"), x.pipSetting("no-index")) != "" {
 		return warning("not tested: pip, which fetches uv, is set to ask no index").next("the first build tells whether pip finds uv; or install uv")
 	}
 	asked := make(chan error, 1)
 	x.children.Go(func() { asked <- x.tools.FetchIndex(x.ctx, uv.FetchWith) })
 	client, way := x.pipClient(index)
-	ours := x.askIndex(client, index, way, "uv")
+	name := cmp.Or(index, "pip's own index") + way
+	var ours finding
+	if index != "" {
+		ours = x.askIndex(client, index, way, "uv")
+	} else {
+		ours = x.askProxy(client)
+	}
 	if ours.Status != rpc.CheckOK {
 		ours.Hint += "; or install uv (https://docs.astral.sh/uv)"
 	}
@@ -41,16 +46,16 @@ func (x *exam) lookFetch(uv pool.FoundUV) finding {
 		ours.Message = "uv cannot be fetched: " + ours.Message
 		return ours
 	}
-	said := fmt.Sprintf("%s answers", index+way)
+	said := name + " answers"
 	var b *pool.BuildError
 	select {
 	case err := <-asked:
 		switch {
 		case err == nil:
-			said = fmt.Sprintf("%s has uv %s", index+way, uv.Version)
+			said = fmt.Sprintf("%s has uv %s", name, uv.Version)
 		case errors.As(err, &b):
 			f := x.failed(err, "")
-			f.Message = "uv cannot be fetched from " + index + way + ": " + f.Message
+			f.Message = "uv cannot be fetched from " + name + ": " + f.Message
 			f.Hint += "; or install uv (https://docs.astral.sh/uv)"
 			return f
 		case ours.Status != rpc.CheckOK:
@@ -62,13 +67,36 @@ func (x *exam) lookFetch(uv pool.FoundUV) finding {
 		}
 		said += ", and pip, which fetches uv, took too long to be asked whether it finds it so"
 	}
-	if own != index {
+	if own != "" && own != index {
 		if f := x.askIndex(http.DefaultClient, own, byWay(own), "ipykernel"); f.Status != rpc.CheckOK {
 			return f
 		}
 		said += "; " + own + " answers"
 	}
 	return fine("%s", said)
+}
+
+// askProxy is for an index that pip alone knows: it tells of the proxy that pip asks it through, if it has one, and no more.
+func (x *exam) askProxy(client *http.Client) finding {
+	untold := warning("not tested: pip, which fetches uv and knows its index, did not answer within %s", doctorLook).
+		next("the first build tells whether pip finds uv")
+	proxy := http.ProxyFromEnvironment
+	if t, ok := client.Transport.(*http.Transport); ok {
+		proxy = t.Proxy
+	}
+	via, err := proxy(&http.Request{URL: &url.URL{Scheme: "https", Host: "index.invalid"}}) // one of the internet
+	if err != nil || via == nil {
+		return untold
+	}
+	port := cmp.Or(via.Port(), map[string]string{"http": "80", "https": "443"}[via.Scheme], "1080")
+	c, err := new(net.Dialer).DialContext(x.ctx, "tcp", net.JoinHostPort(via.Hostname(), port))
+	if err != nil && x.ctx.Err() == nil {
+		return problem("the proxy %s cannot be reached: %v", redact.Text(via.String()), err).next("check the proxy's address, or the network")
+	}
+	if err == nil {
+		_ = c.Close()
+	}
+	return untold
 }
 
 // askIndex asks an index for a project. way names the proxy of the client, if it has one.

@@ -261,6 +261,16 @@ func TestTheDoctorNamesEachBreak(t *testing.T) {
 			},
 			[]sick{{"index", rpc.CheckProblem, []string{"uv cannot be fetched: http://127.0.0.1:", "refuses access (status 403)", "check the user name and token"}}},
 		},
+		"no uv, no index but pip's own, and a dead proxy": {
+			func(h *house) {
+				h.withoutUV()
+				h.setenv("NO_PROXY", "")
+				h.setenv("HTTPS_PROXY", "http://me:planted@127.0.0.1:9")
+				h.setenv("PIP_INDEX_URL", "")
+				h.setenv("PIP_CONFIG_FILE", os.DevNull)
+			},
+			[]sick{{"index", rpc.CheckProblem, []string{"uv cannot be fetched: the proxy http://***@127.0.0.1:9 cannot be reached", "check the proxy"}}},
+		},
 		"no uv, and a dead proxy of pip's own": {
 			func(h *house) {
 				h.withoutUV()
@@ -324,7 +334,7 @@ func TestTheDoctorNamesEachBreak(t *testing.T) {
 			h := patient(t)
 			c.set(h)
 			found := h.examined(c.want...)
-			if name == "a configuration with a mistake" { // by the defaults conda-forge is asked, which not every machine can reach
+			if name == "a configuration with a mistake" { // by the defaults there is conda-forge, and no tool that knows where
 				delete(found, "channels")
 			}
 			h.diagnosed(found, c.want...)
