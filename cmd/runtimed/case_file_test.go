@@ -94,7 +94,11 @@ func TestALogOfTheUsersOwnIsNotWrittenTo(t *testing.T) {
 	h.socket = filepath.Join(h.home, "r.sock")
 	h.setenv("RUNTIMED_SOCKET", h.socket)
 	d := h.start()
-	h.eventually(10*time.Second, "it says so", func() bool { return strings.Contains(d.stderr.String(), "is no log of a daemon") })
+	d.signal(syscall.SIGTERM)
+	d.exit(10 * time.Second)
+	if !strings.Contains(d.stderr.String(), "is no log of a daemon") {
+		t.Errorf("it says %s", d.stderr)
+	}
 	if data, err := os.ReadFile(log); string(data) != "my own notes\n" {
 		t.Errorf("the file has %q, %v", data, err)
 	}
