@@ -1,9 +1,7 @@
 package pool
 
 import (
-	"bytes"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -63,21 +61,12 @@ func mountType(dir string) (name string) {
 	if real, err := filepath.EvalSymlinks(dir); err == nil {
 		dir = real
 	}
-	data, err := os.ReadFile("/proc/self/mountinfo")
-	if err != nil {
-		return ""
-	}
+	lines, _ := statedir.MountLines() // where they cannot be read, there is none
 	longest := 0
-	for line := range bytes.Lines(data) {
-		before, after, _ := strings.Cut(string(line), " - ")
-		fields, kind := strings.Fields(before), strings.Fields(after)
-		if len(fields) < 5 || len(kind) == 0 {
-			continue
-		}
-		at := statedir.UnescapeMount(fields[4])
-		inside := at == "/" || dir == at || strings.HasPrefix(dir, at+"/")
-		if inside && len(at) >= longest { // of two at the same place the later one counts
-			longest, name = len(at), kind[0]
+	for _, l := range lines {
+		inside := l.At == "/" || dir == l.At || strings.HasPrefix(dir, l.At+"/")
+		if inside && len(l.At) >= longest { // of two at the same place the later one counts
+			longest, name = len(l.At), l.Type
 		}
 	}
 	return name

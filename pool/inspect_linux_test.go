@@ -5,8 +5,6 @@ import (
 	"slices"
 	"syscall"
 	"testing"
-
-	"runtimed/internal/statedir"
 )
 
 func TestTheMountOfAFolderIsItsInnermost(t *testing.T) {
@@ -31,14 +29,6 @@ func TestTheMountOfAFolderIsItsInnermost(t *testing.T) {
 	}
 	if _, err := MountOf(dir + "/none"); err == nil {
 		t.Error("what is not there has a file system")
-	}
-}
-
-func TestPathsOfMountinfoAreRead(t *testing.T) {
-	for text, want := range map[string]string{`/a\040b`: "/a b", `/a\134b\011`: "/a\\b\t", `/a\`: `/a\`, `/a\09`: `/a\09`, "/é": "/é"} {
-		if got := statedir.UnescapeMount(text); got != want {
-			t.Errorf("%s is %q, want %q", text, got, want)
-		}
 	}
 }
 

@@ -1,7 +1,6 @@
 package pool
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -14,6 +13,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"runtimed/internal/statedir"
 )
 
 // A pid is a number of one PID namespace. /proc has those of the namespace that it was mounted for, which may be another than ours,
@@ -173,19 +174,18 @@ func findBelow(o Owner) sight {
 
 // hides says whether /proc keeps processes of others from us, by the options that it is mounted with.
 func hides() bool {
-	data, err := readFile("/proc/self/mountinfo")
+	var lines []statedir.MountLine
+	err := patiently(func() (err error) { lines, err = statedir.MountLines(); return err })
 	if err != nil {
 		return true
 	}
 	hidden := false
-	for line := range bytes.Lines(data) {
-		before, after, _ := strings.Cut(string(line), " - ")
-		at, kind := strings.Fields(before), strings.Fields(after)
-		if len(at) < 6 || at[4] != "/proc" || len(kind) < 3 || kind[0] != "proc" {
+	for _, l := range lines {
+		if l.At != "/proc" || l.Type != "proc" {
 			continue
 		}
 		hidden = false // the last one mounted there counts
-		for option := range strings.SplitSeq(at[5]+","+kind[2], ",") {
+		for option := range strings.SplitSeq(l.Options, ",") {
 			if value, ok := strings.CutPrefix(option, "hidepid="); ok {
 				hidden = value != "0" && value != "off"
 			}

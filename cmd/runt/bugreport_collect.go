@@ -18,6 +18,7 @@ import (
 	"runtimed/config"
 	"runtimed/internal/redact"
 	"runtimed/internal/safefile"
+	"runtimed/internal/statedir"
 	"runtimed/rpc"
 )
 
@@ -192,8 +193,8 @@ func (b *bugreport) state(a *app, cfg *config.Config, answered string) {
 		if dir == "" {
 			continue
 		}
-		if data, err := readSome(filepath.Join(dir, "daemon.json"), 64<<10); err == nil {
-			b.addJSON("daemon.json", data)
+		if data, err := readSome(filepath.Join(dir, statedir.StatusName), 64<<10); err == nil {
+			b.addJSON(statedir.StatusName, data)
 		}
 		fmt.Fprintf(&t, "%s\n", dir)
 		listing(&t, dir, 1)

@@ -15,6 +15,7 @@ import (
 	"runtimed/config"
 	"runtimed/internal/redact"
 	"runtimed/internal/safefile"
+	"runtimed/internal/statedir"
 	"runtimed/rpc"
 )
 
@@ -138,7 +139,7 @@ func (a *app) shutdown(c *rpc.Client, info rpc.Info) (json.RawMessage, error) {
 			other.Close()
 		}
 		// A number says nothing: it may be one of another PID namespace, or that of a process that ended and that nobody asks for.
-		gone := rpc.KindOf(err) == rpc.KindUnreachable && !a.lockHeld() && !held(filepath.Join(info.StateDir, lockName))
+		gone := rpc.KindOf(err) == rpc.KindUnreachable && !a.lockHeld() && !held(filepath.Join(info.StateDir, statedir.LockName))
 		if gone || err == nil && !now.StartedAt.Equal(info.StartedAt) { // until then another could not start
 			break
 		}
@@ -233,7 +234,7 @@ func (a *app) likeBefore(info rpc.Info) ([]string, error) {
 // locks says why no daemon could take the lock where the environments of another one are: its disk turned read-only. What else may be
 // in the way, the next daemon says.
 func locks(info rpc.Info) error {
-	f, err := safefile.OpenOwn(filepath.Join(info.StateDir, lockName), os.O_WRONLY, 0)
+	f, err := safefile.OpenOwn(filepath.Join(info.StateDir, statedir.LockName), os.O_WRONLY, 0)
 	if err == nil {
 		return f.Close()
 	}

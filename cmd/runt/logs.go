@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"time"
 
+	"runtimed/internal/statedir"
 	"runtimed/rpc"
 )
 
@@ -97,7 +98,7 @@ func (a *app) journalIsNewer(path string) bool {
 // logFile is where a daemon writes that no systemd runs.
 func (a *app) logFile() (string, error) {
 	dir, err := a.besideSocket()
-	return filepath.Join(dir, "runtimed.log"), err
+	return filepath.Join(dir, statedir.LogName), err
 }
 
 // besideSocket is the folder of the daemon's lock, log and daemon.json.

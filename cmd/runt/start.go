@@ -16,10 +16,7 @@ import (
 	"runtimed/rpc"
 )
 
-const (
-	startTime = 10 * time.Second // for a new daemon to answer
-	lockName  = "daemon.lock"    // beside the socket, and where the environments are
-)
+const startTime = 10 * time.Second // for a new daemon to answer
 
 // connectOrStart is for commands that need an environment. The daemon is started by another runt: this one may
 // become somebody else's command, which must not find a child that it does not know.
@@ -210,5 +207,5 @@ func (d *daemon) failure(message string) error {
 // lockHeld says whether a daemon holds the lock beside the socket, whether it answers or not.
 func (a *app) lockHeld() bool {
 	dir, err := a.besideSocket()
-	return err == nil && held(filepath.Join(dir, lockName))
+	return err == nil && held(filepath.Join(dir, statedir.LockName))
 }

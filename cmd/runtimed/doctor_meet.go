@@ -292,7 +292,7 @@ func (x *exam) elsewhere() (socket string, pid int) {
 	if err != nil || path == x.at.socket {
 		return "", 0
 	}
-	if pid, _ := readLock(filepath.Join(filepath.Dir(path), lockName)); pid == 0 || !isAlive(pid) {
+	if pid, _ := readLock(filepath.Join(filepath.Dir(path), statedir.LockName)); pid == 0 || !isAlive(pid) {
 		return "", 0 // whoever listens is a service manager, which would start one
 	}
 	if met := x.meet(path, false); met.info != nil {

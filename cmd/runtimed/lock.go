@@ -17,8 +17,6 @@ import (
 	"runtimed/internal/statedir"
 )
 
-const lockName = "daemon.lock"
-
 const maxLock = 8 << 10 // bytes; a pid and a path
 
 // lockPatience is how long a lock is tried for: a daemon that was just killed may have left a child between fork and exec, which
@@ -77,7 +75,7 @@ func (l *locks) take(log *zap.Logger, begin func()) error {
 	l.patience = lockPatience // only the first one is fought for
 	hint := l.at.lock()
 	if err == nil && l.at.state != l.at.folder {
-		hint = filepath.Join(l.at.state, lockName)
+		hint = filepath.Join(l.at.state, statedir.LockName)
 		err = l.takeOne(hint)
 	}
 	envs := filepath.Join(l.at.state, "envs")
@@ -106,7 +104,7 @@ func (l *locks) hold() (err error) {
 		files = append(files, l.at.lock())
 	}
 	if l.at.state != l.at.folder && isThere(l.at.state) {
-		files = append(files, filepath.Join(l.at.state, lockName))
+		files = append(files, filepath.Join(l.at.state, statedir.LockName))
 	}
 	for _, path := range files {
 		f := safefile.NewLock(path)

@@ -49,9 +49,9 @@ func places(cfg *config.Config) (paths, error) {
 	return p, nil
 }
 
-func (p paths) lock() string       { return filepath.Join(p.folder, lockName) }
-func (p paths) statusFile() string { return filepath.Join(p.folder, "daemon.json") }
-func (p paths) log() string        { return filepath.Join(p.folder, "runtimed.log") }
+func (p paths) lock() string       { return filepath.Join(p.folder, statedir.LockName) }
+func (p paths) statusFile() string { return filepath.Join(p.folder, statedir.StatusName) }
+func (p paths) log() string        { return filepath.Join(p.folder, statedir.LogName) }
 
 // check refuses a folder that is another's, or was configured and is open to others; it touches nothing. One that is not there yet is
 // fine, unless root would make it in a user's folder.

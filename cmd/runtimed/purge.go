@@ -98,7 +98,7 @@ func (c purgeCommand) purge() (said rpc.Purged, err error) {
 			said.Paths = append(said.Paths, files[dir]...)
 		}
 		for _, dir := range said.Places {
-			if path := filepath.Join(dir, lockName); statedir.IsLockFile(path) {
+			if path := filepath.Join(dir, statedir.LockName); statedir.IsLockFile(path) {
 				said.Paths = append(said.Paths, path)
 			}
 			if at.usual(dir) {
@@ -121,7 +121,7 @@ func (c purgeCommand) purge() (said rpc.Purged, err error) {
 		}
 	}
 	for _, dir := range said.Places { // last of all: who comes now begins anew
-		if path := filepath.Join(dir, lockName); statedir.IsLockFile(path) || at.usual(dir) {
+		if path := filepath.Join(dir, statedir.LockName); statedir.IsLockFile(path) || at.usual(dir) {
 			_ = os.Remove(path)
 		}
 	}

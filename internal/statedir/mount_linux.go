@@ -99,9 +99,30 @@ func (v volume) differs(folder volume, isFolder bool) bool {
 	return v.mount != folder.mount || isFolder && v != folder
 }
 
+// MountLine is a line of mountinfo (proc(5)).
+type MountLine struct {
+	At      string // where it is mounted
+	Type    string // as the kernel calls the file system
+	Options string // of the mount and of the file system, separated by commas
+}
+
+// MountLines are the mounts that this process sees, in the order in which they were made.
+func MountLines() ([]MountLine, error) {
+	data, err := os.ReadFile("/proc/self/mountinfo")
+	var list []MountLine
+	for line := range bytes.Lines(data) {
+		before, after, _ := strings.Cut(string(line), " - ")
+		mount, system := strings.Fields(before), strings.Fields(after) // whose second field, the source, may be empty
+		if len(mount) > 5 && len(system) > 1 {
+			list = append(list, MountLine{unescapeMount(mount[4]), system[0], mount[5] + "," + system[len(system)-1]})
+		}
+	}
+	return list, err
+}
+
 // Mounts are the places below dir, links resolved, where something is mounted.
 func Mounts(dir string) []string {
-	data, err := os.ReadFile("/proc/self/mountinfo")
+	lines, err := MountLines()
 	if real, rerr := filepath.EvalSymlinks(dir); rerr == nil {
 		dir = real
 	}
@@ -109,18 +130,16 @@ func Mounts(dir string) []string {
 		return nil // then only a removal finds them
 	}
 	var list []string
-	for line := range bytes.Lines(data) {
-		if fields := strings.Fields(string(line)); len(fields) > 4 {
-			if at := UnescapeMount(fields[4]); strings.HasPrefix(at, dir+"/") && !slices.Contains(list, at) {
-				list = append(list, at)
-			}
+	for _, l := range lines {
+		if strings.HasPrefix(l.At, dir+"/") && !slices.Contains(list, l.At) {
+			list = append(list, l.At)
 		}
 	}
 	return list
 }
 
-// UnescapeMount reads a path of mountinfo, where spaces and a few others are octal numbers.
-func UnescapeMount(path string) string {
+// unescapeMount reads a path of mountinfo, where spaces and a few others are octal numbers.
+func unescapeMount(path string) string {
 	var b strings.Builder
 	for i := 0; i < len(path); i++ {
 		if path[i] == '\\' && i+3 < len(path) {

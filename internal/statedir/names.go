@@ -7,6 +7,13 @@ import (
 	"regexp"
 )
 
+// The files beside the socket. One with the first name lies in the state directory too, where that is another folder.
+const (
+	LockName   = "daemon.lock"
+	StatusName = "daemon.json"
+	LogName    = "runtimed.log"
+)
+
 // The forms of the names that the daemon gives. An id is that of an environment; what is in the trash may have a number behind it.
 var (
 	idForm     = regexp.MustCompile(`^([a-z][a-z0-9_-]{0,31})-[0-9a-f]{8}$`)

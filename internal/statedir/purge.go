@@ -102,9 +102,9 @@ func Beside(dir string, usual bool) (paths []string) {
 		}
 		path, ours := filepath.Join(dir, e.Name()), false
 		switch name := e.Name(); {
-		case name == "daemon.json":
+		case name == StatusName:
 			ours = usual || IsStatus(path)
-		case name == "runtimed.log":
+		case name == LogName:
 			ours = usual || IsLog(path)
 		case probeForm.MatchString(name):
 			info, err := e.Info()
