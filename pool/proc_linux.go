@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -45,19 +46,13 @@ const kernelThread = 0x00200000 // PF_KTHREAD of linux/sched.h
 
 // readStat reads proc(5), stat.
 func readStat(path string) (p stat, state byte, err error) {
-	data, err := readFile(path)
+	number, fields, err := statFields(path)
 	if err != nil {
 		return p, 0, err
 	}
-	number, _, _ := bytes.Cut(data, []byte(" "))
-	// the second field is the name, in parentheses, and may hold spaces and parentheses itself
-	fields := strings.Fields(string(data[bytes.LastIndexByte(data, ')')+1:]))
-	if len(fields) < 20 {
-		return p, 0, fmt.Errorf("%s has %d fields", path, len(fields))
-	}
 	flags, err := strconv.ParseUint(fields[6], 10, 64)
 	var errs [5]error
-	p.pid, errs[0] = strconv.Atoi(string(number))
+	p.pid, errs[0] = strconv.Atoi(number)
 	p.group, errs[1] = strconv.Atoi(fields[2])
 	p.session, errs[2] = strconv.Atoi(fields[3])
 	p.start, errs[3] = strconv.ParseUint(fields[19], 10, 64)
@@ -68,6 +63,36 @@ func readStat(path string) (p stat, state byte, err error) {
 	p.kernel = flags&kernelThread != 0
 	return p, fields[0][0], errors.Join(append(errs[:], err)...)
 }
+
+// statFields are the first field of proc(5), stat, and those from the third on.
+func statFields(path string) (number string, fields []string, err error) {
+	data, err := readFile(path)
+	if err != nil {
+		return "", nil, err
+	}
+	number, _, _ = strings.Cut(string(data), " ")
+	// the second field is the name, in parentheses, and may hold spaces and parentheses itself
+	fields = strings.Fields(string(data[bytes.LastIndexByte(data, ')')+1:]))
+	if len(fields) < 20 {
+		return "", nil, fmt.Errorf("%s has %d fields", path, len(fields))
+	}
+	return number, fields, nil
+}
+
+// memoryOf is where a process has its stack, arguments and variables: another program has them elsewhere. whole is false while they
+// are not all there, in the middle of an exec, and where that is not told.
+func memoryOf(dir string) (places string, whole bool) {
+	const stack, arguments, end = 28 - 3, 48 - 3, 51 - 3 // proc(5) counts from 1, and the first two fields are left out
+	_, fields, err := statFields(dir + "/stat")
+	if err != nil || len(fields) <= end {
+		return "", false
+	}
+	places = fields[stack] + " " + strings.Join(fields[arguments:end+1], " ")
+	return places, !slices.Contains(fields[arguments:end+1], "0")
+}
+
+// tellsMemory is false for a kernel before 3.5, and for one that only behaves like Linux.
+var tellsMemory = sync.OnceValue(func() bool { _, whole := memoryOf("/proc/self"); return whole })
 
 // livingTask is the folder of a thread that runs, of a process whose first thread has ended; empty where none does.
 func livingTask(dir string) string {
@@ -184,23 +209,29 @@ func markOf(pid int) string {
 // execTime is longer than a process takes to become another program; meanwhile it shows neither arguments nor variables.
 const execTime = 50 * time.Millisecond
 
-// tracesOf reads what a process shows. Much of it is for its own user only.
+// tracesOf reads what a process shows. Much of it is for its own user only. One that is another program by the end is read again.
 func tracesOf(p stat) traces {
 	for end := time.Now().Add(execTime); ; time.Sleep(time.Millisecond) {
-		t, between := readTraces(p)
-		if _, err := statOf(p.pid); !between || err != nil || time.Now().After(end) {
+		t, same := readTraces(p)
+		if same {
+			return t
+		}
+		_, err := statOf(p.pid)
+		if t.closed = err == nil; !t.closed || time.Now().After(end) {
 			return t
 		}
 	}
 }
 
-func readTraces(p stat) (t traces, between bool) {
+// readTraces reads them once; same says that they are of one program, or that nobody lets us see.
+func readTraces(p stat) (t traces, same bool) {
 	dir := "/proc/" + strconv.Itoa(p.pid)
 	if _, err := os.Readlink(dir + "/exe"); errors.Is(err, fs.ErrNotExist) {
 		if task := livingTask(dir); task != "" { // where the first thread has ended, the others still tell
 			dir = task
 		}
 	}
+	before, whole := memoryOf(dir)
 	look := func(err error) bool {
 		t.closed = t.closed || errors.Is(err, fs.ErrPermission)
 		return err == nil
@@ -216,12 +247,16 @@ func readTraces(p stat) (t traces, between bool) {
 		t.paths = append(t.paths, data)
 	}
 	if data, err := readFile(dir + "/environ"); look(err) {
-		t.environ, between = data, len(data)+len(args) == 0
+		t.environ = data
 	}
 	if cwd, err := os.Readlink(dir + "/cwd"); look(err) {
 		t.cwd = cwd
 	}
-	return t, between
+	if !tellsMemory() {
+		return t, t.closed || len(t.environ)+len(args) > 0
+	}
+	after, _ := memoryOf(dir)
+	return t, t.closed || whole && before == after
 }
 
 // same says whether path, as the process pid has it, is the environment id. In another mount namespace it is where that one has it.

@@ -262,6 +262,25 @@ func TestWhoIsStartedDuringTheLookIsSeen(t *testing.T) {
 	}
 }
 
+// A process that becomes another program shows nothing of its arguments and variables for a moment, in the middle of a look too.
+func TestWhoBecomesAnotherProgramDuringTheLookIsSeen(t *testing.T) {
+	envs := t.TempDir()
+	script := `n=$1; [ "$n" = 0 ] && exit; exec sh -c "$0" "$0" $((n - 1))`
+	cmd := spawn(t, []string{"VIRTUAL_ENV=" + filepath.Join(envs, "uv-exec")}, "sh", "-c", script, script, "1500")
+	for {
+		found, err := users(envs, map[string]Owner{"uv-exec": {}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, ended := statOf(cmd.Process.Pid); ended != nil {
+			return
+		}
+		if len(found) == 0 {
+			t.Fatal("it was not seen, and lives")
+		}
+	}
+}
+
 // A daemon in another PID namespace has released it, and ended before it saw that no process runs from it any more.
 func TestWhatWasReleasedElsewhereStaysUntilItIsReleasedByHand(t *testing.T) {
 	cfg := sized(1)
