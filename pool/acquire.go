@@ -71,7 +71,7 @@ func (m *Manager) Acquire(ctx context.Context, r Request) (Acquired, error) {
 		p = line
 	case !r.Needs.none():
 		var err error
-		if p, err = m.poolFor(p, r.Needs, began); err != nil {
+		if p, err = m.derivedFor(p, r.Needs, began); err != nil {
 			m.mu.Unlock()
 			return Acquired{}, err
 		}
@@ -90,9 +90,9 @@ func (m *Manager) Acquire(ctx context.Context, r Request) (Acquired, error) {
 	if slices.Contains(p.waiters, w) {
 		if r.Wait <= 0 {
 			m.leave(w, call) // before the loop makes a build for it
-			empty := &EmptyError{homeOf(r.Pool), 0, m.warming(r.Pool), p.forNeeds()}
+			empty := &EmptyError{homeOf(r.Pool), 0, m.warming(r.Pool), p.derived()}
 			m.mu.Unlock()
-			m.handAll(handing) // to those before it in line
+			m.grantAll(handing) // to those before it in line
 			return Acquired{}, empty
 		}
 		call <- m.standing(p, w)
@@ -100,7 +100,7 @@ func (m *Manager) Acquire(ctx context.Context, r Request) (Acquired, error) {
 	m.changed()
 	m.lookSoon()
 	m.mu.Unlock()
-	m.handAll(handing)
+	m.grantAll(handing)
 	return m.await(ctx, w, call, r, began)
 }
 

@@ -109,14 +109,14 @@ func (m *Manager) build(ctx context.Context, e *env) {
 	m.lookSoon()
 	m.mu.Unlock()
 	for _, h := range handing {
-		go m.hand(h)
+		go m.grant(h)
 	}
 }
 
 // failed records that a build of p failed, and returns what is now handed out in its place. Callers hold mu.
 func (m *Manager) failed(p *pool, e *env, err *BuildError) []*env {
 	now := time.Now()
-	if p.forNeeds() {
+	if p.derived() {
 		err = err.ofNeeds()
 	}
 	if f := p.fail; f == nil || e.turn > f.turn {
@@ -134,7 +134,7 @@ func (m *Manager) failed(p *pool, e *env, err *BuildError) []*env {
 			log = m.log.Debug
 		}
 		fields := []zap.Field{zap.String("pool", e.pool), zap.String("cause", err.Cause), zap.String("reason", err.Message), zap.String("output", err.Output)}
-		if !p.forNeeds() {
+		if !p.derived() {
 			fields = append(fields, zap.Duration("next_try_in", f.next.Sub(now)))
 		}
 		log("build failed", fields...)

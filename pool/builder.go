@@ -18,14 +18,14 @@ const (
 
 // Spec is what an environment is made of, as configured.
 type Spec struct {
-	Kind     string
-	Python   string   // empty: the newest suitable; else a version like "3.12", or an absolute path
-	Packages []string // requirements (uv) or match specs (conda)
-	Channels []string // conda only
-	Fits     string   `json:",omitempty"` // version specifiers that the Python at an absolute path must satisfy
+	Kind           string
+	Python         string   // empty: the newest suitable; else a version like "3.12", or an absolute path
+	Packages       []string // requirements (uv) or match specs (conda)
+	Channels       []string // conda only
+	RequiresPython string   `json:"Fits,omitempty"` // version specifiers that the Python at an absolute path must satisfy
 	// Like is the spec of the pool that this one has more than, for the needs of one acquire; nil for a pool's own. What the two have
 	// in common gets the same versions where that goes together, so it is no part of what was asked for.
-	Like *Spec `json:"-"`
+	Base *Spec `json:"-"`
 }
 
 // Hash names the spec on disk. It covers what was configured and nothing else: neither the tool's version nor what the

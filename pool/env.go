@@ -60,13 +60,13 @@ type env struct {
 	measured measured
 
 	// while leased
-	handing *waiter // whom it is being handed to; nil once the lease is on disk
-	built   bool    // while that one waited
-	more    *added  // what the build of this daemon added to a ready environment; nil where it made all of it
-	lease   *Lease  // nil until the record is on disk
-	replies int     // that may have told somebody of this lease; with none it is taken back
-	user    proc    // the process last seen to use it after its owner ended
-	unwatch func()  // ends the watch for the end of the owner; nil where there is none
+	granting *waiter // whom it is being handed to; nil once the lease is on disk
+	built    bool    // while that one waited
+	more     *added  // what the build of this daemon added to a ready environment; nil where it made all of it
+	lease    *Lease  // nil until the record is on disk
+	replies  int     // that may have told somebody of this lease; with none it is taken back
+	user     proc    // the process last seen to use it after its owner ended
+	unwatch  func()  // ends the watch for the end of the owner; nil where there is none
 
 	orphan     *Lease    // the one that lingers, its owner having ended
 	orphanedAt time.Time // when this daemon first saw that
@@ -82,7 +82,7 @@ type env struct {
 }
 
 // urgent says whether it is built for somebody who waits for more than a pool gives.
-func (e *env) urgent() bool { return strings.HasSuffix(e.slot, forNeeds) }
+func (e *env) urgent() bool { return strings.HasSuffix(e.slot, derivedSlot) }
 
 // move is the only place where a state changes. An edge that the package comment does not show is a fault in this program.
 func (m *Manager) move(e *env, to State, why string) {
@@ -104,7 +104,7 @@ func (m *Manager) move(e *env, to State, why string) {
 		}
 	}
 	if to == Removing {
-		m.sweepSoon()
+		m.reapSoon()
 	}
 	m.changed()
 }

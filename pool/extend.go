@@ -102,7 +102,7 @@ func (m *Manager) takeOver(e *env, pythonVersion string) *env {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	p, home := m.pools[e.pool], m.pools[homeOf(e.pool)]
-	if p == nil || home == nil || e.spec.Like == nil || e.spec.Like.Hash() != home.hash || slices.Index(m.promised(p), e) >= len(p.waiters) {
+	if p == nil || home == nil || e.spec.Base == nil || e.spec.Base.Hash() != home.hash || slices.Index(m.promised(p), e) >= len(p.waiters) {
 		return nil
 	}
 	var base *env

@@ -16,7 +16,7 @@ const (
 	renewEvery  = time.Hour       // looks at the age of lock files
 	renewAgain  = 5 * time.Minute // the same after one could not be renewed
 
-	forNeeds    = " for needs"     // ends the slot of builds for needs that somebody waits for
+	derivedSlot = " for needs"     // ends the slot of builds for needs that somebody waits for
 	needsAtOnce = 4                // such builds at once, or build.parallel where that is more
 	needsYoung  = 10 * time.Second // one that takes longer keeps no other waiting
 	needsAtMost = 32               // even so
@@ -29,7 +29,7 @@ func (m *Manager) loop() {
 		next := m.step()
 		if m.beat != nil {
 			m.beat()
-			next = earlier(next, time.Now().Add(m.pulse))
+			next = earlier(next, time.Now().Add(m.heartbeat))
 		}
 		timer := time.NewTimer(time.Until(next))
 		select {
@@ -61,8 +61,8 @@ func (m *Manager) step() time.Time {
 		next = earlier(next, m.plan(m.pools[pc.Name], now))
 	}
 	m.makeRoom()
-	for _, p := range m.forNeeds() {
-		next = earlier(next, m.planNeeds(p, now))
+	for _, p := range m.derivedPools() {
+		next = earlier(next, m.planDerived(p, now))
 	}
 	next = earlier(next, m.startBuilds(now))
 	m.renewSoon(now)
@@ -191,7 +191,7 @@ func (m *Manager) queue(p *pool, now time.Time) {
 		e.id = homeOf(p.cfg.Name) + "-" + hex.EncodeToString(b[:])
 	}
 	e.dir = m.store.env(e.id)
-	if p.forNeeds() {
+	if p.derived() {
 		e.needs = &p.needs
 	}
 	m.envs[e.id] = e
@@ -232,7 +232,7 @@ func (m *Manager) startBuilds(now time.Time) (next time.Time) {
 		slot, most, waited := e.spec.Kind, m.parallel(e.spec.Kind), wanted(e)
 		if waited && e.needs != nil && !e.recheck {
 			if waited = patient[e.pool] < len(m.pools[e.pool].waiters); waited { // else it is one to keep ready
-				slot, most = slot+forNeeds, min(max(needsAtOnce, most)+old, needsAtMost)
+				slot, most = slot+derivedSlot, min(max(needsAtOnce, most)+old, needsAtMost)
 			}
 		}
 		switch {

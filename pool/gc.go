@@ -23,9 +23,9 @@ type Item struct {
 
 // Collected is what GC did, or would do.
 type Collected struct {
-	Removed []Item
-	Kept    int    // environments that are ready, leased, being built, or still in use
-	Strays  []Item // folders among the environments that are none of ours, and are left alone
+	Removed   []Item
+	Kept      int    // environments that are ready, leased, being built, or still in use
+	Unmanaged []Item // folders among the environments that are none of ours, and are left alone
 }
 
 // GC removes at once what is on its way out: released environments that no process runs from, and the trash. With dry it only
@@ -35,7 +35,7 @@ func (m *Manager) GC(ctx context.Context, dry bool) (Collected, error) {
 	if err := m.wait(ctx); err != nil {
 		return Collected{}, err
 	}
-	c := Collected{Removed: []Item{}, Strays: []Item{}}
+	c := Collected{Removed: []Item{}, Unmanaged: []Item{}}
 	m.mu.Lock()
 	if !m.enter() {
 		m.mu.Unlock()
@@ -79,7 +79,7 @@ func (m *Manager) GC(ctx context.Context, dry bool) (Collected, error) {
 		counted := slices.ContainsFunc(c.Removed, func(i Item) bool { return i.ID == name })
 		item := Item{name, path, "in the trash", diskSize(ctx, path)}
 		if mounts := statedir.Mounts(path); dry && len(mounts) > 0 {
-			c.Strays = append(c.Strays, Item{name, mounts[0], (&statedir.MountError{Path: mounts[0]}).Error(), 0})
+			c.Unmanaged = append(c.Unmanaged, Item{name, mounts[0], (&statedir.MountError{Path: mounts[0]}).Error(), 0})
 			continue
 		}
 		if !dry {
@@ -90,7 +90,7 @@ func (m *Manager) GC(ctx context.Context, dry bool) (Collected, error) {
 			var mount *statedir.MountError
 			switch {
 			case errors.As(err, &mount):
-				c.Strays = append(c.Strays, Item{name, mount.Path, mount.Error(), 0})
+				c.Unmanaged = append(c.Unmanaged, Item{name, mount.Path, mount.Error(), 0})
 				continue
 			case err != nil && !counted:
 				m.log.Warn("what is in the trash cannot be deleted", zap.String("path", path), zap.Error(err))
@@ -101,9 +101,9 @@ func (m *Manager) GC(ctx context.Context, dry bool) (Collected, error) {
 			c.Removed = append(c.Removed, item)
 		}
 	}
-	for _, name := range m.strays() {
+	for _, name := range m.unmanaged() {
 		path := m.store.env(name)
-		c.Strays = append(c.Strays, Item{name, path, "has no manifest of its own, so it was not made here", diskSize(ctx, path)})
+		c.Unmanaged = append(c.Unmanaged, Item{name, path, "has no manifest of its own, so it was not made here", diskSize(ctx, path)})
 	}
 	return c, nil
 }
@@ -115,7 +115,7 @@ func (m *Manager) whyOf(e *env) string {
 }
 
 // strays are the folders among the environments that are none of ours, and whatever else lies there.
-func (m *Manager) strays() []string {
+func (m *Manager) unmanaged() []string {
 	names := []string{}
 	entries, err := os.ReadDir(m.store.envs())
 	if err != nil {

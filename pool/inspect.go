@@ -65,7 +65,7 @@ func resolved(dir string) store {
 
 // Strays are the names in the folder of environments below dir that no daemon made. It may run beside a daemon: a build's record is
 // there before its folder, and goes after its manifest was written.
-func Strays(dir string) []string {
+func Unmanaged(dir string) []string {
 	s := resolved(dir)
 	entries, err := os.ReadDir(s.envs())
 	if err != nil {

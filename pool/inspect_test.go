@@ -119,13 +119,13 @@ func TestStraysAreWhatNoDaemonMade(t *testing.T) {
 	if err := s.begin("uv-0000000c", "uv"); err != nil { // being built
 		t.Fatal(err)
 	}
-	if got := Strays(s.dir); !slices.Equal(got, []string{"mine", "uv-0000000d"}) {
+	if got := Unmanaged(s.dir); !slices.Equal(got, []string{"mine", "uv-0000000d"}) {
 		t.Errorf("strays: %v", got)
 	}
 	if id, newest := Newest(s.dir); id != "uv-0000000a" || !newest.Equal(at) {
 		t.Errorf("the newest is %s of %s", id, newest)
 	}
-	if got := Strays(filepath.Join(s.dir, "none")); got != nil {
+	if got := Unmanaged(filepath.Join(s.dir, "none")); got != nil {
 		t.Errorf("strays of nothing: %v", got)
 	}
 }

@@ -129,7 +129,7 @@ func (b *fakeBuilder) Extend(ctx context.Context, spec Spec, dir string, progres
 		Python: filepath.Join(dir, "bin", "python"), PythonVersion: fakeVersion(spec), Packages: []Package{{"ipykernel", "7.4"}},
 		PathPrepend: []string{filepath.Join(dir, "bin")}, Sentinels: []string{"bin/python", "pyvenv.cfg", "kernel.py"},
 	}
-	for _, r := range spec.Packages[len(spec.Like.Packages):] {
+	for _, r := range spec.Packages[len(spec.Base.Packages):] {
 		built.Packages = append(built.Packages, Package{r, "1.0"})
 	}
 	return built, ctx.Err()

@@ -92,7 +92,7 @@ func (m *model) end() {
 		most += pc.Size
 	}
 	m.w.mu.Lock()
-	most += len(m.w.forNeeds())
+	most += len(m.w.derivedPools())
 	m.w.mu.Unlock()
 	for id := range m.over {
 		if m.w.p.uses(id) {

@@ -12,9 +12,9 @@ import (
 
 // Needs is what somebody asks for beyond what a pool gives.
 type Needs struct {
-	Packages []string `json:"packages"`         // requirements (PEP 508), sorted, none twice
-	Python   string   `json:"python,omitempty"` // empty: as the pool has it; else a version like "3.12", specifiers like ">=3.11,<3.14", or an absolute path
-	Fits     string   `json:"fits,omitempty"`   // specifiers that the Python at an absolute path must satisfy
+	Packages       []string `json:"packages"`         // requirements (PEP 508), sorted, none twice
+	Python         string   `json:"python,omitempty"` // empty: as the pool has it; else a version like "3.12", specifiers like ">=3.11,<3.14", or an absolute path
+	RequiresPython string   `json:"fits,omitempty"`   // specifiers that the Python at an absolute path must satisfy
 }
 
 // none says whether the pool alone will do.
@@ -42,11 +42,11 @@ func homeOf(key string) string {
 	return home
 }
 
-func (p *pool) forNeeds() bool { return homeOf(p.cfg.Name) != p.cfg.Name }
+func (p *pool) derived() bool { return homeOf(p.cfg.Name) != p.cfg.Name }
 
 // size is how many are kept ready while nobody waits.
 func (p *pool) size() int {
-	if p.forNeeds() && !p.keep {
+	if p.derived() && !p.keep {
 		return 0
 	}
 	return p.cfg.Size
@@ -54,7 +54,7 @@ func (p *pool) size() int {
 
 // named is the pool of that name in the configuration; nil where there is none. Callers hold mu.
 func (m *Manager) named(name string) *pool {
-	if p := m.pools[name]; p != nil && !p.forNeeds() {
+	if p := m.pools[name]; p != nil && !p.derived() {
 		return p
 	}
 	return nil
@@ -64,11 +64,11 @@ func (m *Manager) named(name string) *pool {
 func (p *pool) follow(home *pool) {
 	spec, like := home.cfg.Spec, home.cfg.Spec
 	spec.Packages = slices.Concat(spec.Packages, p.needs.Packages)
-	spec.Python, spec.Fits = p.needs.Python, p.needs.Fits
+	spec.Python, spec.RequiresPython = p.needs.Python, p.needs.RequiresPython
 	if spec.Python == "" {
 		spec.Python = like.Python
 	}
-	spec.Like = &like
+	spec.Base = &like
 	p.cfg.Size, p.cfg.Spec, p.cfg.MaxAge = 1, spec, home.cfg.MaxAge
 	p.hash, p.fail = spec.Hash(), nil
 }
@@ -90,7 +90,7 @@ func (m *Manager) derive(p *pool) {
 }
 
 // poolFor is the pool that has environments for needs: home itself where it gives all of that. Callers hold mu.
-func (m *Manager) poolFor(home *pool, needs Needs, now time.Time) (*pool, error) {
+func (m *Manager) derivedFor(home *pool, needs Needs, now time.Time) (*pool, error) {
 	if home.cfg.Spec.Kind != KindUV {
 		return nil, &NeedsError{home.cfg.Name, home.cfg.Spec.Kind}
 	}
@@ -126,7 +126,7 @@ func (m *Manager) gives(home *pool, needs Needs) bool {
 			return false
 		}
 	}
-	if needs.Fits == "" && (needs.Python == "" || needs.Python == home.cfg.Spec.Python) {
+	if needs.RequiresPython == "" && (needs.Python == "" || needs.Python == home.cfg.Spec.Python) {
 		return true
 	}
 	e := m.pick(home)
@@ -137,7 +137,7 @@ func (m *Manager) gives(home *pool, needs Needs) bool {
 func (e *env) runsOn(home *pool, needs Needs) bool {
 	version := e.manifest.PythonVersion
 	if needs.Python == home.cfg.Spec.Python {
-		return satisfies(version, needs.Fits)
+		return satisfies(version, needs.RequiresPython)
 	}
 	return needs.Python == "" || !filepath.IsAbs(needs.Python) && satisfies(version, needs.Python)
 }
@@ -170,10 +170,10 @@ func (m *Manager) asked(home *pool, r Request) (leased *env, line *pool) {
 }
 
 // forNeeds are the pools for needs, the most lately asked for first. Callers hold mu.
-func (m *Manager) forNeeds() []*pool {
+func (m *Manager) derivedPools() []*pool {
 	var list []*pool
 	for _, p := range m.pools {
-		if p.forNeeds() {
+		if p.derived() {
 			list = append(list, p)
 		}
 	}
@@ -184,7 +184,7 @@ func (m *Manager) forNeeds() []*pool {
 // makeRoom forgets the pools for needs that nobody asked for the longest, so that as many are left as are kept. One that has made
 // nothing yet pushes out none that has. Callers hold mu.
 func (m *Manager) makeRoom() {
-	kept := slices.DeleteFunc(m.forNeeds(), func(p *pool) bool { return !p.keep })
+	kept := slices.DeleteFunc(m.derivedPools(), func(p *pool) bool { return !p.keep })
 	for n := len(kept); n > maxNeeds && len(kept) > 0; kept = kept[:len(kept)-1] {
 		if m.forget(kept[len(kept)-1], "others were asked for since") {
 			n--
@@ -195,7 +195,7 @@ func (m *Manager) makeRoom() {
 // spare forgets the pool for needs, other than p, that nobody asked for the longest: what is kept on the chance that somebody asks must
 // not keep a pool from being filled. Callers hold mu.
 func (m *Manager) spare(p *pool) {
-	for _, o := range slices.Backward(m.forNeeds()) {
+	for _, o := range slices.Backward(m.derivedPools()) {
 		if o != p && o.keep && m.forget(o, "the disk is short of room") {
 			return
 		}
@@ -208,7 +208,7 @@ func (m *Manager) forget(p *pool, why string) bool {
 		return false
 	}
 	for _, e := range m.envs {
-		if e.pool == p.cfg.Name && e.handing != nil {
+		if e.pool == p.cfg.Name && e.granting != nil {
 			return false
 		}
 	}
@@ -239,7 +239,7 @@ func (m *Manager) endUnwanted(p *pool) {
 
 // planNeeds is plan for a pool for needs: it goes when nobody has asked for long, or when nothing was built for it and nobody waits to
 // see that done. Callers hold mu.
-func (m *Manager) planNeeds(p *pool, now time.Time) (next time.Time) {
+func (m *Manager) planDerived(p *pool, now time.Time) (next time.Time) {
 	m.endUnwanted(p)
 	if (p.fail != nil || !p.keep) && m.warming(p.cfg.Name) == 0 && m.pick(p) == nil && m.forget(p, "nothing was built for it") {
 		return next
@@ -272,7 +272,7 @@ func (m *Manager) reform(found map[string]*env) {
 	for _, e := range kept {
 		home := m.pools[homeOf(e.pool)]
 		switch {
-		case m.pools[e.pool] != nil || len(m.forNeeds()) >= maxNeeds:
+		case m.pools[e.pool] != nil || len(m.derivedPools()) >= maxNeeds:
 		case home == nil || home.cfg.Size == 0 || home.cfg.Spec.Kind != KindUV:
 		default:
 			p := m.form(home, *e.manifest.Needs)

@@ -37,7 +37,7 @@ func TestManyWhoAskAtOnceLeaveNoMoreThanAreKept(t *testing.T) {
 			}
 		}
 		w.pass(10 * time.Minute)
-		if n, ready := len(w.forNeeds()), len(w.ids(Ready)); n > maxNeeds || ready > maxNeeds+1 {
+		if n, ready := len(w.derivedPools()), len(w.ids(Ready)); n > maxNeeds || ready > maxNeeds+1 {
 			t.Errorf("%d pools for needs, %d ready", n, ready)
 		}
 	})
@@ -67,7 +67,7 @@ func TestWhatCannotBeHadPushesOutNothingThatIsKept(t *testing.T) {
 		if got := w.asked(1, needs("rich")); got.Waited != 0 {
 			t.Errorf("%+v", got)
 		}
-		if n := len(w.forNeeds()); n != 1 {
+		if n := len(w.derivedPools()); n != 1 {
 			t.Errorf("%d pools for needs", n)
 		}
 	})
@@ -116,8 +116,8 @@ func TestTheSameKeyWithNeedsGetsTheSameAfterItsPoolIsForgotten(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.pass(time.Minute)
-		if again := w.mustGet(r); again.Env.ID != first.Env.ID || len(w.forNeeds()) != 0 {
-			t.Errorf("%s and %s, %d pools", first.Env.ID, again.Env.ID, len(w.forNeeds()))
+		if again := w.mustGet(r); again.Env.ID != first.Env.ID || len(w.derivedPools()) != 0 {
+			t.Errorf("%s and %s, %d pools", first.Env.ID, again.Env.ID, len(w.derivedPools()))
 		}
 	})
 }
@@ -127,11 +127,11 @@ func TestThePoolsOwnPythonMustFitToo(t *testing.T) {
 	cfg.Pools[0].Spec.Python = "/usr/bin/python3" // 3.11.9
 	inBubble(t, cfg, func(w *world) {
 		w.want(1, 0, 0, 0)
-		if got := w.asked(1, Needs{Python: "/usr/bin/python3", Fits: ">=3.11"}); got.Env.Needs != nil {
+		if got := w.asked(1, Needs{Python: "/usr/bin/python3", RequiresPython: ">=3.11"}); got.Env.Needs != nil {
 			t.Errorf("%+v", got)
 		}
 		w.b.set(func() { w.b.resolves = &BuildError{Cause: CausePythonMissing, Message: "it is too old", Hint: "none"} })
-		if a := <-w.ask(1, Needs{Python: "/usr/bin/python3", Fits: ">=3.12"}); a.err == nil {
+		if a := <-w.ask(1, Needs{Python: "/usr/bin/python3", RequiresPython: ">=3.12"}); a.err == nil {
 			t.Errorf("%+v", a)
 		}
 	})
@@ -167,8 +167,8 @@ func TestWhatIsKeptForNeedsGoesWhereTheDiskIsShort(t *testing.T) {
 		w.reconfigure(func(c *Config) { c.MaxSize = total + largest/2 })
 		w.get(1)
 		w.pass(10 * time.Minute)
-		if s := w.status(); s.Available != 1 || s.Error != nil || len(w.forNeeds()) != 0 {
-			t.Errorf("%+v, %d pools for needs", s, len(w.forNeeds()))
+		if s := w.status(); s.Available != 1 || s.Error != nil || len(w.derivedPools()) != 0 {
+			t.Errorf("%+v, %d pools for needs", s, len(w.derivedPools()))
 		}
 	})
 }
@@ -211,7 +211,7 @@ func TestAClockThatWasAheadKeepsNothingForEver(t *testing.T) {
 		w.crash()
 		w.start()
 		w.pass(50 * time.Hour)
-		if n := len(w.forNeeds()); n != 0 {
+		if n := len(w.derivedPools()); n != 0 {
 			t.Errorf("%d pools for needs", n)
 		}
 	})
@@ -267,8 +267,8 @@ func TestWhoWaitsLongerThanAnythingIsKeptMakesNobodyBusy(t *testing.T) {
 		w.pass(30 * time.Second)
 		w.mu.Lock()
 		var next time.Time
-		for _, p := range w.forNeeds() {
-			next = w.planNeeds(p, time.Now())
+		for _, p := range w.derivedPools() {
+			next = w.planDerived(p, time.Now())
 		}
 		w.mu.Unlock()
 		if !next.IsZero() && !next.After(time.Now()) {
@@ -284,7 +284,7 @@ func TestWhoWaitsLongerThanAnythingIsKeptMakesNobodyBusy(t *testing.T) {
 func TestAPoolForNeedsHasNoName(t *testing.T) {
 	inBubble(t, sized(1), func(w *world) {
 		w.keeps(needs("rich"))
-		name := w.forNeeds()[0].cfg.Name
+		name := w.derivedPools()[0].cfg.Name
 		r := request(1, 0)
 		r.Pool = name
 		if _, err := w.Acquire(context.Background(), r); !errors.As(err, new(*UnknownPoolError)) {
@@ -311,7 +311,7 @@ func TestWhoLooksWhileOneIsExtendedSeesEachOnce(t *testing.T) {
 		for _, look := range []func(){
 			func() { _, _ = w.Status(context.Background(), "") },
 			func() { _, _ = w.GC(context.Background(), false) },
-			func() { w.Undelivered("uv-00000000"); w.sweepSoon() },
+			func() { w.Undelivered("uv-00000000"); w.reapSoon() },
 			func() { _, _ = w.Flush(context.Background(), "") },
 			func() {
 				list, err := w.List(context.Background(), "", "")

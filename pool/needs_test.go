@@ -76,8 +76,8 @@ func TestNeedsThatThePoolMeetsCostNothing(t *testing.T) {
 				t.Errorf("%+v: %+v", n, got)
 			}
 		}
-		if w.b.extended != 0 || len(w.forNeeds()) != 0 {
-			t.Errorf("extended %d times, %d pools", w.b.extended, len(w.forNeeds()))
+		if w.b.extended != 0 || len(w.derivedPools()) != 0 {
+			t.Errorf("extended %d times, %d pools", w.b.extended, len(w.derivedPools()))
 		}
 	})
 }
@@ -110,8 +110,8 @@ func TestNeedsThatCannotBeMetCostThePoolNothing(t *testing.T) {
 		}
 		w.pass(time.Hour) // and it is not tried again
 		w.want(2, 0, 0, 0)
-		if !slices.Equal(w.ids(Ready), ready) || w.b.tries() != tries || len(w.forNeeds()) != 0 {
-			t.Errorf("ready %q before and %q now, %d builds, %d pools", ready, w.ids(Ready), w.b.tries()-tries, len(w.forNeeds()))
+		if !slices.Equal(w.ids(Ready), ready) || w.b.tries() != tries || len(w.derivedPools()) != 0 {
+			t.Errorf("ready %q before and %q now, %d builds, %d pools", ready, w.ids(Ready), w.b.tries()-tries, len(w.derivedPools()))
 		}
 		if s := w.status(); s.State != "ready" || s.Error != nil {
 			t.Errorf("%+v", s)
@@ -178,7 +178,7 @@ func TestOnlySoManySetsOfNeedsAreKept(t *testing.T) {
 			w.asked(1, needs(fmt.Sprint("p", i)))
 			w.asked(1, needs("p0")) // it is asked for again and again, so it stays
 		}
-		if n := len(w.forNeeds()); n != maxNeeds {
+		if n := len(w.derivedPools()); n != maxNeeds {
 			t.Errorf("%d pools for needs", n)
 		}
 		if n := len(w.ids(Ready)); n != maxNeeds+1 {
@@ -213,7 +213,7 @@ func TestPoolsForNeedsFollowTheConfiguration(t *testing.T) {
 		}
 		w.pass(time.Minute)
 		w.want(1, 0, 2, 0)
-		if n := len(w.forNeeds()); n != 0 {
+		if n := len(w.derivedPools()); n != 0 {
 			t.Errorf("%d pools for needs after a flush", n)
 		}
 		w.asked(1, needs("rich"))
@@ -267,16 +267,16 @@ func TestABuildForNeedsEndsWhenNobodyWaitsForItAnyMore(t *testing.T) {
 		if a := <-short; !errors.As(a.err, new(*EmptyError)) {
 			t.Errorf("%v", a.err)
 		}
-		if w.b.tries() != tries || len(w.forNeeds()) != 1 {
-			t.Errorf("%d builds and %d pools while one waits on", w.b.tries()-tries, len(w.forNeeds()))
+		if w.b.tries() != tries || len(w.derivedPools()) != 1 {
+			t.Errorf("%d builds and %d pools while one waits on", w.b.tries()-tries, len(w.derivedPools()))
 		}
 		cancel() // its client hung up
 		if a := <-long; a.err == nil {
 			t.Errorf("%+v", a)
 		}
 		w.settled()
-		if w.b.building() != 1 || len(w.forNeeds()) != 0 {
-			t.Errorf("%d builds run, %d pools for needs", w.b.building(), len(w.forNeeds()))
+		if w.b.building() != 1 || len(w.derivedPools()) != 0 {
+			t.Errorf("%d builds run, %d pools for needs", w.b.building(), len(w.derivedPools()))
 		}
 		w.b.set(func() { w.b.hold = nil })
 		if got := w.asked(1, old); got.Env.PythonVersion != "3.11.9" { // and whoever asks again has it built

@@ -48,7 +48,7 @@ func (m *Manager) open() {
 	m.changed()
 	close(m.opened)
 	m.mu.Unlock()
-	if strays := m.strays(); len(strays) > 0 {
+	if strays := m.unmanaged(); len(strays) > 0 {
 		m.log.Info("folders that this daemon did not make are left alone", zap.String("in", m.store.envs()), zap.Strings("names", strays))
 	}
 }

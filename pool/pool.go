@@ -42,13 +42,13 @@ type Manager struct {
 	cancel  context.CancelFunc
 	work    sync.WaitGroup
 	kick    chan struct{} // the loop looks at once
-	sweep   chan struct{} // the sweeper looks at once
+	reap    chan struct{} // the sweeper looks at once
 	measure chan struct{} // sizes are measured anew
 	trash   chan struct{} // something was thrown away
 	opened  chan struct{} // closed when the disk has been read
 
-	pulse time.Duration // the loop calls beat at least this often; both are set before Start
-	beat  func()
+	heartbeat time.Duration // the loop calls beat at least this often; both are set before Start
+	beat      func()
 
 	mu       sync.Mutex // guards all that follows
 	cfg      Config
@@ -91,7 +91,7 @@ func New(cfg Config, builders map[string]Builder, log *zap.Logger) (*Manager, er
 	}
 	m := &Manager{
 		log: log, store: st, builders: builders, procs: thisMachine,
-		kick: make(chan struct{}, 1), sweep: make(chan struct{}, 1), measure: make(chan struct{}, 1), trash: make(chan struct{}, 1), opened: make(chan struct{}),
+		kick: make(chan struct{}, 1), reap: make(chan struct{}, 1), measure: make(chan struct{}, 1), trash: make(chan struct{}, 1), opened: make(chan struct{}),
 		pools: map[string]*pool{}, envs: map[string]*env{}, change: make(chan struct{}),
 	}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
@@ -104,14 +104,14 @@ func (m *Manager) Dir() string { return m.store.dir }
 
 // Start begins to read the disk and to fill the pools, in the background. The caller holds the lock on the state directory.
 func (m *Manager) Start() {
-	for _, f := range []func(){m.loop, m.sweeper, m.emptyTrash, m.measurer} {
+	for _, f := range []func(){m.loop, m.reaper, m.emptyTrash, m.measurer} {
 		m.work.Go(f)
 	}
 }
 
 // Pulse has the loop call beat at least every so often, from when the disk has been read until Stop; it is for who must know whether
 // the loop still runs. Builds do not hold it up, but what keeps the Manager's lock does. Call it before Start; beat must not block.
-func (m *Manager) Pulse(every time.Duration, beat func()) { m.pulse, m.beat = every, beat }
+func (m *Manager) Heartbeat(every time.Duration, beat func()) { m.heartbeat, m.beat = every, beat }
 
 // Close answers all waiters with ErrClosed and has the builds end; it does not wait for them, and may be called more than once.
 // Ready environments and leases stay as they are.
@@ -184,8 +184,8 @@ func wake(c chan struct{}) {
 	}
 }
 
-func (m *Manager) lookSoon()  { wake(m.kick) }
-func (m *Manager) sweepSoon() { wake(m.sweep) }
+func (m *Manager) lookSoon() { wake(m.kick) }
+func (m *Manager) reapSoon() { wake(m.reap) }
 
 // configure puts cfg in force and returns the pools that are another than before. Callers hold mu, or are New.
 func (m *Manager) configure(cfg Config) []string {
@@ -213,7 +213,7 @@ func (m *Manager) configure(cfg Config) []string {
 		m.pools[pc.Name] = p
 	}
 	for name, p := range before {
-		if p.forNeeds() {
+		if p.derived() {
 			m.derive(p)
 			continue
 		}
@@ -250,7 +250,7 @@ func (m *Manager) Reconfigure(ctx context.Context, cfg Config) ([]string, error)
 	m.changed()
 	m.lookSoon()
 	m.mu.Unlock()
-	m.handAll(handing)
+	m.grantAll(handing)
 	return changed, nil
 }
 

@@ -126,7 +126,7 @@ func (m *Manager) Flush(ctx context.Context, name string) (int, error) {
 	for key, p := range m.pools {
 		switch {
 		case name != "" && homeOf(key) != name:
-		case p.forNeeds():
+		case p.derived():
 			m.forget(p, "flushed")
 		default:
 			p.tryAgain()
@@ -147,11 +147,11 @@ func (m *Manager) watchOwner(e *env) {
 		e.unwatch = nil
 	}
 	if o := e.lease.Owner; !o.unknown() && o.Namespace == namespace() { // else the number is somebody else's here
-		e.unwatch = m.procs.onExit(o.PID, m.sweepSoon)
+		e.unwatch = m.procs.onExit(o.PID, m.reapSoon)
 	}
 	if !m.looking { // its regular look begins with the first lease
 		m.looking = true
-		m.sweepSoon()
+		m.reapSoon()
 	}
 }
 

@@ -228,7 +228,7 @@ func TestALeaseLingersForAsLongAsItsSessionAsked(t *testing.T) {
 			w.p.end(1)
 			w.pass(time.Hour)
 			w.p.use(id, false)
-			w.sweepSoon()
+			w.reapSoon()
 		}, time.Minute},
 		"anew after a process that came meanwhile": {time.Minute, func(w *world, id string) {
 			w.p.end(1)
@@ -236,7 +236,7 @@ func TestALeaseLingersForAsLongAsItsSessionAsked(t *testing.T) {
 			w.p.use(id, true)
 			w.pass(time.Hour)
 			w.p.use(id, false)
-			w.sweepSoon()
+			w.reapSoon()
 		}, time.Minute},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -157,7 +157,7 @@ func (m *Manager) List(ctx context.Context, pool string, state State) ([]Info, e
 		case s != gone:
 			list[i].Alive = true
 		case list[i].Alive:
-			m.sweepSoon()
+			m.reapSoon()
 		}
 	}
 	return list, nil

@@ -119,7 +119,7 @@ func TestWhatIsMountedInAnEnvironmentSurvivesItAndTheRestGoesOnceItIsUnmounted(t
 		at := filepath.Join(w.store.trash(), id, "data")
 		for _, dry := range []bool{true, false} {
 			c, err := w.GC(context.Background(), dry)
-			if err != nil || len(c.Removed) != 0 || len(c.Strays) != 1 || c.Strays[0].Path != at {
+			if err != nil || len(c.Removed) != 0 || len(c.Unmanaged) != 1 || c.Unmanaged[0].Path != at {
 				t.Errorf("gc, dry %t: %+v, %v", dry, c, err)
 			}
 		}
@@ -224,7 +224,7 @@ func TestGCSaysWhatItWouldRemoveAndThenRemovesIt(t *testing.T) {
 		want := func(dry bool, removed int) {
 			t.Helper()
 			c, err := w.GC(context.Background(), dry)
-			if err != nil || len(c.Removed) != removed || c.Kept != 3 || len(c.Strays) != 1 || c.Strays[0].ID != "mine" {
+			if err != nil || len(c.Removed) != removed || c.Kept != 3 || len(c.Unmanaged) != 1 || c.Unmanaged[0].ID != "mine" {
 				t.Errorf("dry %t: %+v, %v", dry, c, err)
 			}
 			for _, i := range c.Removed {

@@ -20,10 +20,10 @@ const needsKept = 30 * 24 * time.Hour
 func (u *UV) Prepare(ctx context.Context, spec Spec, mark string, age time.Duration, progress func(Stage)) (string, error) {
 	u.forgetNeeds()
 	from, err := u.prepare(ctx, spec, mark, age, progress)
-	if err != nil || spec.Like == nil || !filepath.IsAbs(spec.Python) || spec.Python == spec.Like.Python {
+	if err != nil || spec.Base == nil || !filepath.IsAbs(spec.Python) || spec.Python == spec.Base.Python {
 		return from.python.Version, err
 	}
-	if pools, err := u.interpreter(ctx, from.tool, mark, spec.Like.Python, progress); err != nil || !sameFile(pools.Path, from.python.Path) {
+	if pools, err := u.interpreter(ctx, from.tool, mark, spec.Base.Python, progress); err != nil || !sameFile(pools.Path, from.python.Path) {
 		return "", ctx.Err()
 	}
 	return from.python.Version, nil
@@ -105,16 +105,16 @@ func (u *UV) resolveLike(ctx context.Context, tool, mark, like, out string, rene
 func (u *UV) interpreterFor(ctx context.Context, tool, mark string, spec Spec, progress func(Stage)) (interpreter, error) {
 	if filepath.IsAbs(spec.Python) {
 		python, err := u.interpreter(ctx, tool, mark, spec.Python, progress)
-		if err == nil && !satisfies(python.Version, spec.Fits) {
+		if err == nil && !satisfies(python.Version, spec.RequiresPython) {
 			err = &BuildError{
-				Cause: CausePythonMissing, Message: fmt.Sprintf("needs Python %s, and %s is %s", spec.Fits, spec.Python, python.Version),
+				Cause: CausePythonMissing, Message: fmt.Sprintf("needs Python %s, and %s is %s", spec.RequiresPython, spec.Python, python.Version),
 				Hint: "name another one, or leave it to the daemon to find one",
 			}
 		}
 		return python, err
 	}
-	if spec.Like != nil && spec.Python != spec.Like.Python {
-		python, err := u.interpreter(ctx, tool, mark, spec.Like.Python, progress)
+	if spec.Base != nil && spec.Python != spec.Base.Python {
+		python, err := u.interpreter(ctx, tool, mark, spec.Base.Python, progress)
 		if err == nil && satisfies(python.Version, spec.Python) {
 			return python, nil
 		}

@@ -21,7 +21,7 @@ func TestARealEnvironmentIsExtended(t *testing.T) {
 		t.Fatalf("%+v", err)
 	}
 	more := spec("ipykernel", "pip", "humanize", "rich>=13")
-	more.Like = &home
+	more.Base = &home
 
 	began := time.Now()
 	version, err := u.Prepare(t.Context(), more, dir, time.Hour, func(Stage) {})
@@ -54,9 +54,9 @@ func TestARealEnvironmentIsExtended(t *testing.T) {
 		t.Errorf("%s, %+v", got, err)
 	}
 	for cause, sp := range map[string]Spec{
-		CausePackageNotFound: {Kind: KindUV, Packages: []string{"ipykernel", "runtimed-has-no-such-package-zz"}, Like: &home},
-		CauseUnsatisfiable:   {Kind: KindUV, Packages: []string{"ipykernel", "humanize==4.9.0", "humanize==4.10.0"}, Like: &home},
-		CausePythonMissing:   {Kind: KindUV, Packages: home.Packages, Python: before.Python, Fits: "<3", Like: &home},
+		CausePackageNotFound: {Kind: KindUV, Packages: []string{"ipykernel", "runtimed-has-no-such-package-zz"}, Base: &home},
+		CauseUnsatisfiable:   {Kind: KindUV, Packages: []string{"ipykernel", "humanize==4.9.0", "humanize==4.10.0"}, Base: &home},
+		CausePythonMissing:   {Kind: KindUV, Packages: home.Packages, Python: before.Python, RequiresPython: "<3", Base: &home},
 	} {
 		_, err := u.Prepare(t.Context(), sp, dir, time.Hour, func(Stage) {})
 		var b *BuildError

@@ -13,7 +13,7 @@ import (
 // more is spec with one more package, beside the pool of spec.
 func more(like Spec, name string) Spec {
 	spec := like
-	spec.Packages, spec.Like = append(slices.Clone(like.Packages), name), &like
+	spec.Packages, spec.Base = append(slices.Clone(like.Packages), name), &like
 	return spec
 }
 

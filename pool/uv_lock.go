@@ -21,8 +21,8 @@ import (
 // pools have more becomes the same set, in which each keeps its own versions.
 func (u *UV) lockPath(spec Spec, python interpreter) string {
 	name := spec.Hash()
-	if spec.Like != nil {
-		name += "-" + spec.Like.Hash()
+	if spec.Base != nil {
+		name += "-" + spec.Base.Hash()
 	}
 	name += "-py" + python.minor()
 	if index := u.config().IndexURL; index != "" {
@@ -34,7 +34,7 @@ func (u *UV) lockPath(spec Spec, python interpreter) string {
 
 // locksOf is the folder for the lock file of a spec. Those of needs come and go with what people happen to ask for.
 func locksOf(spec Spec) string {
-	if spec.Like != nil {
+	if spec.Base != nil {
 		return filepath.Join("locks", "needs")
 	}
 	return "locks"
@@ -45,7 +45,7 @@ func locksOf(spec Spec) string {
 func (u *UV) lock(ctx context.Context, tool, mark string, spec Spec, python interpreter, age time.Duration, progress func(Stage)) (string, error) {
 	path := u.lockPath(spec, python)
 	current := func() bool {
-		return filled(path) && (age <= 0 || !older(path, age) && (spec.Like == nil || !before(path, u.lockPath(*spec.Like, python))))
+		return filled(path) && (age <= 0 || !older(path, age) && (spec.Base == nil || !before(path, u.lockPath(*spec.Base, python))))
 	}
 	done, err := u.alone(ctx, path)
 	if err != nil {
@@ -63,7 +63,7 @@ func (u *UV) lock(ctx context.Context, tool, mark string, spec Spec, python inte
 	if err != nil && ctx.Err() == nil && filled(path) {
 		switch causeOf(err) { // no lock file is to blame for these
 		case CauseNetwork, CauseAuth:
-			if spec.Like != nil { // somebody waits each time, so it is not tried each time
+			if spec.Base != nil { // somebody waits each time, so it is not tried each time
 				again := time.Now().Add(min(renewEvery, age) - age)
 				_ = os.Chtimes(path, again, again)
 			}
@@ -146,7 +146,7 @@ func (u *UV) resolve(ctx context.Context, tool, mark string, spec Spec, python i
 	argv := append([]string{"pip", "compile", "--quiet", "--generate-hashes", "--no-header", "--no-annotate", "--output-file", out}, python.args()...)
 	argv = append(argv, in)
 	offline := false // what uv's cache knows had to do
-	if spec.Like == nil {
+	if spec.Base == nil {
 		_, err = u.uv(ctx, tool, mark, argv...)
 		if causeOf(err) == CauseNetwork && ctx.Err() == nil && !filled(lock) {
 			_, fromCache := u.uv(ctx, tool, mark, append(argv, "--offline")...)
@@ -155,7 +155,7 @@ func (u *UV) resolve(ctx context.Context, tool, mark string, spec Spec, python i
 			}
 		}
 	} else {
-		err = u.resolveLike(ctx, tool, mark, u.lockPath(*spec.Like, python), out, old, argv, &offline)
+		err = u.resolveLike(ctx, tool, mark, u.lockPath(*spec.Base, python), out, old, argv, &offline)
 	}
 	if err != nil {
 		return err

@@ -70,8 +70,8 @@ func (m *Manager) inLine(p *pool, r Request) *waiter {
 		}
 	}
 	for _, e := range m.envs {
-		if e.pool == r.Pool && e.handing != nil && e.handing.same(r) {
-			return e.handing
+		if e.pool == r.Pool && e.granting != nil && e.granting.same(r) {
+			return e.granting
 		}
 	}
 	return nil
@@ -122,7 +122,7 @@ func (m *Manager) failHopeless(p *pool) {
 		switch f := p.fail; {
 		case off:
 			return &OffError{p.cfg.Name}
-		case p.forNeeds():
+		case p.derived():
 			return &FailedError{homeOf(p.cfg.Name), f.err, -1}
 		case now.Before(f.next) && (f.err.Cause == CauseToolMissing || f.next.After(w.deadline)):
 			return &FailedError{p.cfg.Name, f.err, f.next.Sub(now)}

@@ -131,7 +131,7 @@ func newPools(d *daemon) (*pools, error) {
 	builders := map[string]pool.Builder{pool.KindUV: uv, pool.KindConda: conda}
 	m, err := pool.New(poolConfig(cfg, d.at.state), builders, d.log.Named("pool"))
 	if err == nil && d.by.watchdog > 0 {
-		m.Pulse(d.by.watchdog/feeds, func() {
+		m.Heartbeat(d.by.watchdog/feeds, func() {
 			select {
 			case d.pulse <- struct{}{}:
 			default: // the one before is being worked off

@@ -108,7 +108,7 @@ func (x *exam) lookLinks() finding {
 }
 
 func (x *exam) lookStrays() finding {
-	strays := pool.Strays(x.at.state)
+	strays := pool.Unmanaged(x.at.state)
 	envs := filepath.Join(x.at.state, "envs")
 	if mounts := statedir.Mounts(filepath.Join(envs, ".trash")); len(mounts) > 0 {
 		return warning("mounted in what is to be deleted, and left alone: %s", some(mounts)).next("unmount it; the rest is then deleted by itself")

@@ -259,7 +259,7 @@ func TestAClockThatIsBehindIsTold(t *testing.T) {
 	write(h, path, string(data))
 	found, _ := h.doctor()
 	h.diagnosed(found, sick{"clock", rpc.CheckWarning, []string{"the environment " + id + " was made"}})
-	if strays := pool.Strays(h.state()); len(strays) > 0 {
+	if strays := pool.Unmanaged(h.state()); len(strays) > 0 {
 		t.Errorf("strays: %v", strays)
 	}
 }

@@ -59,7 +59,7 @@ func needsOf(p rpc.AcquireParams) (pool.Needs, error) {
 	if len(all) > maxRequirements {
 		return pool.Needs{}, badNeed(inPackages, "%d requirements are asked for, but may be %d", len(all), maxRequirements)
 	}
-	return pool.Needs{Packages: all, Python: python, Fits: fits}, nil
+	return pool.Needs{Packages: all, Python: python, RequiresPython: fits}, nil
 }
 
 func badNeed(param, format string, args ...any) *rpc.Error {

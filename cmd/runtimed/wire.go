@@ -157,5 +157,5 @@ func gcResult(c pool.Collected) rpc.GCResult {
 		}
 		return to
 	}
-	return rpc.GCResult{Removed: items(c.Removed), Kept: c.Kept, Strays: items(c.Strays)}
+	return rpc.GCResult{Removed: items(c.Removed), Kept: c.Kept, Strays: items(c.Unmanaged)}
 }

@@ -27,7 +27,7 @@ func (m *Manager) serve(p *pool) []*env {
 			m.lastGet = time.Now()
 		}
 		m.move(e, Leased, "acquired")
-		e.handing = w
+		e.granting = w
 		handing = append(handing, e)
 	}
 	return handing
@@ -63,25 +63,25 @@ func cmpBool(a, b bool) int {
 }
 
 // handAll hands out what serve returned. Callers do not hold mu.
-func (m *Manager) handAll(handing []*env) {
+func (m *Manager) grantAll(handing []*env) {
 	for _, e := range handing {
-		m.hand(e)
+		m.grant(e)
 	}
 }
 
 // hand checks an environment that serve chose, puts its lease on disk and answers the waiter; a damaged one is replaced by the
 // next. Callers do not hold mu.
-func (m *Manager) hand(e *env) {
+func (m *Manager) grant(e *env) {
 	defer m.work.Done() // serve has counted it
 	e.record.Lock()
-	w := e.handing
+	w := e.granting
 	lease := w.lease()
 	err := m.store.intact(e.dir, &e.manifest, e.seen)
 	if err == nil {
 		err = m.writeLease(e, leaseRecord{leaseHeld, lease})
 	}
 	m.mu.Lock()
-	e.handing = nil
+	e.granting = nil
 	p := m.pools[e.pool]
 	var next []*env
 	m.troubled = m.troubled && err != nil
@@ -98,7 +98,7 @@ func (m *Manager) hand(e *env) {
 		m.lookSoon()
 	case len(w.calls) == 0:
 		m.mu.Unlock()
-		m.putBack(e, lease)
+		m.reclaim(e, lease)
 		return
 	default:
 		e.lease, e.replies = lease, len(w.calls)
@@ -112,7 +112,7 @@ func (m *Manager) hand(e *env) {
 	}
 	m.mu.Unlock()
 	e.record.Unlock()
-	m.handAll(next)
+	m.grantAll(next)
 }
 
 // keep makes an environment ready again that could not be handed to w though nothing is wrong with it. w gets another one, or is told
@@ -180,12 +180,12 @@ func (m *Manager) Undelivered(id string) {
 		e.record.Unlock()
 		return
 	}
-	m.putBack(e, lease)
+	m.reclaim(e, lease)
 }
 
 // putBack makes a leased environment ready again that nobody has heard of, or leaves it leased where that cannot be put on disk for
 // now: who asks again with the same key gets it. Callers hold e.record, which it lets go, and not mu.
-func (m *Manager) putBack(e *env, lease *Lease) {
+func (m *Manager) reclaim(e *env, lease *Lease) {
 	err := m.writeLease(e, leaseRecord{State: leaseFree})
 	m.mu.Lock()
 	var next []*env
@@ -207,7 +207,7 @@ func (m *Manager) putBack(e *env, lease *Lease) {
 	m.lookSoon()
 	m.mu.Unlock()
 	e.record.Unlock()
-	m.handAll(next)
+	m.grantAll(next)
 }
 
 // syncSoon makes a lease record outlive a power loss, off the path of the reply; one thread does that for all. Callers hold mu.

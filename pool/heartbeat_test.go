@@ -27,7 +27,7 @@ func beating(t *testing.T, f func(w *world, beats func() int64)) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, dir, &fakeBuilder{})
 		var n atomic.Int64
-		w.Pulse(10*time.Second, func() { n.Add(1) })
+		w.Heartbeat(10*time.Second, func() { n.Add(1) })
 		f(w, n.Load)
 		w.stop()
 	})
@@ -69,7 +69,7 @@ func TestALongBuildDoesNotHoldTheBeatUp(t *testing.T) {
 func TestALoopThatHangsDoesNotBeat(t *testing.T) {
 	w := newWorld(t, t.TempDir(), &fakeBuilder{})
 	var n atomic.Int64
-	w.Pulse(time.Millisecond, func() { n.Add(1) })
+	w.Heartbeat(time.Millisecond, func() { n.Add(1) })
 	w.Start()
 	more := func(than int64) bool {
 		for end := time.Now().Add(10 * time.Second); n.Load() <= than && time.Now().Before(end); time.Sleep(time.Millisecond) {

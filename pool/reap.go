@@ -20,7 +20,7 @@ const (
 
 // sweeper ends the leases of owners that are gone, and moves what is to go into the trash; both only when no process runs from the
 // environment any more.
-func (m *Manager) sweeper() {
+func (m *Manager) reaper() {
 	select {
 	case <-m.opened:
 	case <-m.ctx.Done():
@@ -29,13 +29,13 @@ func (m *Manager) sweeper() {
 	for {
 		var again <-chan time.Time
 		m.measureOlder(sizeEvery)
-		if more, due := m.sweepOnce(); more {
+		if more, due := m.reapOnce(); more {
 			again = time.After(min(lookEvery, due))
 		}
 		select {
 		case <-m.ctx.Done():
 			return
-		case <-m.sweep:
+		case <-m.reap:
 		case <-again:
 		}
 	}
@@ -68,7 +68,7 @@ func (m *Manager) alive(o Owner) bool {
 }
 
 // sweepOnce looks once and says whether anything is left to look at later, and when the first lease has lingered long enough.
-func (m *Manager) sweepOnce() (more bool, due time.Duration) {
+func (m *Manager) reapOnce() (more bool, due time.Duration) {
 	now := time.Now()
 	due = lookEvery
 	m.mu.Lock()
