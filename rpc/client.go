@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"io/fs"
+	"log"
 	"net"
 	"os"
 	"runtime"
@@ -79,19 +81,13 @@ func unreachable(path string, err error) *Error {
 
 func newClient(nc net.Conn, path string, opts ClientOptions) *Client {
 	c := &Client{path: path, stream: newClientStream(nc, path)}
-	c.rpc = jsonrpc2.NewConn(context.Background(), c.stream, notifyHandler{opts.OnNotify}, jsonrpc2.SetLogger(quiet{}))
+	c.rpc = jsonrpc2.NewConn(context.Background(), c.stream, notifyHandler{opts.OnNotify}, jsonrpc2.SetLogger(log.New(io.Discard, "", 0)))
 	return c
 }
 
 // Peer is the process that opened the socket: the daemon, or a service manager. Its PID is 0 where it is in a PID namespace that is
 // not seen from here; the number that daemon.info tells then means nothing here.
-func (c *Client) Peer() (Peer, error) {
-	known, ok := c.stream.nc.(systemConn)
-	if !ok {
-		return Peer{}, errors.ErrUnsupported
-	}
-	return PeerOf(known)
-}
+func (c *Client) Peer() (Peer, error) { return PeerOf(c.stream.nc) }
 
 // Call asks for method and stores the answer in result, a pointer, or nil where the answer does not matter.
 // When ctx ends first, the daemon is told ($/cancelRequest) and the connection is closed, so that no late answer is taken for another one.
@@ -100,7 +96,7 @@ func (c *Client) Call(ctx context.Context, method string, params, result any) er
 	if err != nil || result == nil {
 		return err
 	}
-	if err := jsonv2.Unmarshal(raw, result, surrogates); err != nil {
+	if err := jsonv2.Unmarshal(raw, result, LooseText); err != nil {
 		return notUnderstood(c.path, "its answer to "+method+" has another shape").WithHint("the daemon and this program may be of different versions")
 	}
 	return nil
@@ -113,7 +109,7 @@ func encodeParams(method string, params any) ([]byte, error) {
 		return nil, Errorf(KindInvalidParams, "the params of %s are not UTF-8", method)
 	}
 	if isRaw {
-		data, err := jsonv2.Marshal(raw, grammar, jsontext.PreserveRawStrings(true))
+		data, err := jsonv2.Marshal(raw, LooseJSON, jsontext.PreserveRawStrings(true))
 		if err != nil {
 			return nil, Errorf(KindInvalidParams, "the params of %s are no JSON: %v", method, err)
 		}
@@ -122,8 +118,8 @@ func encodeParams(method string, params any) ([]byte, error) {
 	data, err := jsonv2.Marshal(params)
 	var syn *jsontext.SyntacticError
 	if errors.As(err, &syn) {
-		member := memberOf(syn.JSONPointer)
-		return nil, badParam(member, "%s is not UTF-8", member)
+		member := Member(syn.JSONPointer)
+		return nil, BadParam(member, "%s is not UTF-8", member)
 	}
 	if err != nil {
 		return nil, Errorf(KindInvalidParams, "the params of %s are no JSON: %v", method, err)
@@ -201,8 +197,3 @@ func (h notifyHandler) Handle(_ context.Context, _ *jsonrpc2.Conn, req *jsonrpc2
 	}
 	h.f(req.Method, params)
 }
-
-// quiet keeps the library from writing to stderr.
-type quiet struct{}
-
-func (quiet) Printf(string, ...any) {}

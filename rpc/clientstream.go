@@ -54,7 +54,7 @@ func (s *clientStream) ReadObject(v any) error {
 		Result  json.RawMessage `json:"result"`
 		Error   *jsonrpc2.Error `json:"error"`
 	}
-	if err := jsonv2.Unmarshal(line, &m, grammar); err != nil || !utf8.Valid(line) || m.Version != "2.0" || m.Method == nil && m.Result == nil && m.Error == nil {
+	if err := jsonv2.Unmarshal(line, &m, LooseJSON); err != nil || !utf8.Valid(line) || m.Version != "2.0" || m.Method == nil && m.Result == nil && m.Error == nil {
 		return s.ended(notUnderstood(s.path, "it does not speak JSON-RPC 2.0"))
 	}
 	if m.Error != nil && (m.ID == nil || string(m.ID) == "null") {
@@ -116,7 +116,7 @@ func notUnderstood(path, what string) *Error {
 func fromWire(e *jsonrpc2.Error) *Error {
 	out := &Error{Code: int(e.Code), Message: e.Message}
 	if e.Data != nil {
-		_ = jsonv2.Unmarshal(*e.Data, &out.Data, surrogates) // what it does not hold stays empty
+		_ = jsonv2.Unmarshal(*e.Data, &out.Data, LooseText) // what it does not hold stays empty
 	}
 	if out.Data.Kind == "" {
 		out.Data.Kind = KindInternal

@@ -11,8 +11,8 @@ import (
 // PID is 0 where it cannot be told: the process lives in another pid namespace.
 type Peer struct{ UID, PID int }
 
-// trusts says whether the process of a user may be at the other end for own: that user or root, on either side.
-func trusts(own, uid int) bool { return uid == 0 || uid == own && isMapped(uid) }
+// Trusts says whether the process of a user may be at the other end for own: that user or root, on either side.
+func Trusts(own, uid int) bool { return uid == 0 || uid == own && isMapped(uid) }
 
 // isMapped is false in a user namespace that does not know uid. All users whom it does not know show as one, so they may be anybody.
 func isMapped(uid int) bool {

@@ -10,22 +10,17 @@ import (
 	"syscall"
 )
 
-// systemConn is a connection whose other end the system knows.
-type systemConn = *net.UnixConn
-
 // checkPeer refuses the daemon of a stranger, who may have been first at the path. Nothing is sent before.
 func checkPeer(nc net.Conn, path string) error {
-	known, ok := nc.(systemConn)
-	if !ok {
-		return errors.ErrUnsupported
-	}
-	peer, err := PeerOf(known)
+	peer, err := PeerOf(nc)
 	switch own := os.Geteuid(); {
 	case errors.Is(err, syscall.ENOTCONN), errors.Is(err, syscall.EINVAL): // macOS forgets who it was
 		return Errorf(KindClosed, "%s closed the connection without an answer", path)
+	case errors.Is(err, errors.ErrUnsupported):
+		return err
 	case err != nil:
 		return untrusted(path, "somebody unknown ("+err.Error()+")")
-	case trusts(own, peer.UID):
+	case Trusts(own, peer.UID):
 		return nil
 	case peer.UID == own:
 		return untrusted(path, fmt.Sprintf("a user outside this user namespace (shown as uid %d)", peer.UID))

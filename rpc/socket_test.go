@@ -106,35 +106,6 @@ func TestListenReplacesADeadSocketOnly(t *testing.T) {
 	}
 }
 
-func TestListenSaysWhoHasTheSocket(t *testing.T) {
-	b := start(t, Options{})
-	_, err := Listen(b.path)
-	if !errors.Is(err, ErrSocketInUse) || !strings.Contains(err.Error(), "runtimed 1.2.3, pid 77") || !strings.Contains(err.Error(), b.path) {
-		t.Errorf("got %v", err)
-	}
-	b.dial(t).askOne(req("1", MethodPing) + "\n")
-
-	path := filepath.Join(shortDir(t), "mute")
-	ln, err := net.Listen("unix", path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	go func() {
-		for {
-			nc, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			nc.Write([]byte("\x00\x01garbage\n"))
-			nc.Close()
-		}
-	}()
-	if _, err := Listen(path); !errors.Is(err, ErrSocketInUse) {
-		t.Errorf("got %v", err)
-	}
-}
-
 func TestThePeerIsWhoConnects(t *testing.T) {
 	path := filepath.Join(shortDir(t), "s")
 	ln, err := Listen(path)

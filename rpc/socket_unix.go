@@ -60,7 +60,7 @@ func checkFolder(dir string) error {
 	if err != nil {
 		return fmt.Errorf("opening socket: %w", err)
 	}
-	if perm := info.Mode().Perm(); perm&0o077 != 0 && modesCount && !statedir.IsLent(info) {
+	if perm := info.Mode().Perm(); perm&0o077 != 0 && !statedir.IsLent(info) {
 		return fmt.Errorf("folder %s of the socket is open to others (mode %04o): set %s to a path in a folder of your own, with mode 0700", dir, perm, envSocket)
 	}
 	return nil
@@ -123,10 +123,4 @@ func dial(ctx context.Context, path string) (net.Conn, error) {
 func isFile(path string) bool {
 	info, err := os.Lstat(path)
 	return err == nil && info.Mode().Type() == 0
-}
-
-// shortage says whether no connection can be accepted for now, and will be again.
-func shortage(err error) bool {
-	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ENOMEM) ||
-		errors.Is(err, syscall.ENOBUFS)
 }

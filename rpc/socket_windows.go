@@ -74,7 +74,7 @@ func checkPeer(nc net.Conn, path string) error {
 	if err != nil {
 		return err
 	}
-	pipe, ok := nc.(systemConn)
+	pipe, ok := nc.(pipeConn)
 	if !ok {
 		return errors.ErrUnsupported
 	}
@@ -94,9 +94,3 @@ func checkPeer(nc net.Conn, path string) error {
 
 // isFile is for systems where the endpoint has a place in a file system; to look would be to connect.
 func isFile(string) bool { return false }
-
-// shortage says whether no connection can be accepted for now, and will be again.
-func shortage(err error) bool {
-	return errors.Is(err, windows.ERROR_TOO_MANY_OPEN_FILES) || errors.Is(err, windows.ERROR_NOT_ENOUGH_MEMORY) ||
-		errors.Is(err, windows.ERROR_NO_SYSTEM_RESOURCES)
-}

@@ -23,19 +23,19 @@ func (p LogLevel) Validate() *Error {
 // Validate implements the check of pool.acquire's params.
 func (p AcquireParams) Validate() *Error {
 	if w := p.WaitMS; w != nil && (*w < 0 || *w > MaxWait.Milliseconds()) {
-		return badParam("wait_ms", "wait_ms is %d, but must be from 0 to %d", *w, MaxWait.Milliseconds())
+		return BadParam("wait_ms", "wait_ms is %d, but must be from 0 to %d", *w, MaxWait.Milliseconds())
 	}
 	if p.OwnerPID != nil && *p.OwnerPID < 1 {
-		return badParam("owner_pid", "owner_pid is %d, but a process has a number from 1 on", *p.OwnerPID)
+		return BadParam("owner_pid", "owner_pid is %d, but a process has a number from 1 on", *p.OwnerPID)
 	}
 	if l := p.LingerMS; l != nil && (*l < 0 || *l > MaxLinger.Milliseconds()) {
-		return badParam("linger_ms", "linger_ms is %d, but must be from 0 to %d", *l, MaxLinger.Milliseconds())
+		return BadParam("linger_ms", "linger_ms is %d, but must be from 0 to %d", *l, MaxLinger.Milliseconds())
 	}
 	if p.LingerMS != nil && p.Session == nil {
-		return badParam("linger_ms", "linger_ms is for a session, and none is named")
+		return BadParam("linger_ms", "linger_ms is for a session, and none is named")
 	}
 	if p.Session != nil && *p.Session == "" {
-		return badParam("session", "session is empty; leave it out for none")
+		return BadParam("session", "session is empty; leave it out for none")
 	}
 	return firstError(
 		checkPool(p.Pool), checkText("label", p.Label), checkText("key", p.Key), checkText("session", p.Session), checkText("python", p.Python), p.checkNeeds(),
@@ -56,7 +56,7 @@ func (p AcquireParams) checkNeeds() *Error {
 	}
 	for _, r := range p.Packages {
 		if strings.TrimSpace(r) == "" {
-			return badParam("packages", "packages has one without a name")
+			return BadParam("packages", "packages has one without a name")
 		}
 		count("packages", len(r))
 	}
@@ -67,7 +67,7 @@ func (p AcquireParams) checkNeeds() *Error {
 		count("script", len(*p.Script))
 	}
 	if size > MaxNeeds {
-		return badParam(last, "packages, requirements and script have %d bytes together, but may have %d", size, MaxNeeds)
+		return BadParam(last, "packages, requirements and script have %d bytes together, but may have %d", size, MaxNeeds)
 	}
 	return nil
 }
@@ -87,7 +87,7 @@ func (p AdoptParams) Validate() *Error {
 		return err
 	}
 	if p.OwnerPID < 1 {
-		return badParam("owner_pid", "owner_pid is required: the process that the environment shall belong to, from 1 on")
+		return BadParam("owner_pid", "owner_pid is required: the process that the environment shall belong to, from 1 on")
 	}
 	return nil
 }
@@ -102,14 +102,14 @@ func (p EnvListParams) Validate() *Error {
 
 func checkPool(name *string) *Error {
 	if name != nil && *name == "" {
-		return badParam("pool", "pool is empty; leave it out for the default")
+		return BadParam("pool", "pool is empty; leave it out for the default")
 	}
 	return nil
 }
 
 func checkEnv(id string) *Error {
 	if id == "" {
-		return badParam("env", "env is required: the id of an environment")
+		return BadParam("env", "env is required: the id of an environment")
 	}
 	return nil
 }
@@ -120,7 +120,7 @@ func checkOneOf(param, value string, allowed ...string) *Error {
 			return nil
 		}
 	}
-	return badParam(param, "%s is %q, but must be one of %s", param, clip(value), strings.Join(allowed, ", "))
+	return BadParam(param, "%s is %.60q, but must be one of %s", param, value, strings.Join(allowed, ", "))
 }
 
 // checkText is for what ends up in logs, on terminals and in lease records.
@@ -129,14 +129,14 @@ func checkText(param string, s *string) *Error {
 	case s == nil:
 		return nil
 	case len(*s) > MaxLabel:
-		return badParam(param, "%s is %d bytes long, but may be %d", param, len(*s), MaxLabel)
+		return BadParam(param, "%s is %d bytes long, but may be %d", param, len(*s), MaxLabel)
 	case strings.ContainsFunc(*s, unicode.IsControl):
-		return badParam(param, "%s holds a control character", param)
+		return BadParam(param, "%s holds a control character", param)
 	}
 	return nil
 }
 
-func badParam(param, format string, args ...any) *Error {
+func BadParam(param, format string, args ...any) *Error {
 	err := Errorf(KindInvalidParams, format, args...)
 	err.Data.Param = param
 	return err
@@ -149,13 +149,4 @@ func firstError(errs ...*Error) *Error {
 		}
 	}
 	return nil
-}
-
-// clip keeps what a caller sent from making a message long.
-func clip(s string) string {
-	const most = 60
-	if len(s) <= most {
-		return s
-	}
-	return strings.ToValidUTF8(s[:most], "") + "…"
 }

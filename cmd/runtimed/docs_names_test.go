@@ -217,7 +217,7 @@ func thousands(n int) string {
 func sources(t *testing.T) string {
 	t.Helper()
 	var all strings.Builder
-	for _, pattern := range []string{"../../rpc/*.go", "../../pool/*.go", "../../pool/*.py", "../../config/*.go", "../../service/*.go", "../../internal/*/*.go", "../*/*.go"} {
+	for _, pattern := range []string{"../../rpc/*.go", "../../rpc/server/*.go", "../../pool/*.go", "../../pool/*.py", "../../config/*.go", "../../service/*.go", "../../internal/*/*.go", "../*/*.go"} {
 		paths, err := filepath.Glob(pattern)
 		if err != nil || len(paths) == 0 {
 			t.Fatal(pattern, err)

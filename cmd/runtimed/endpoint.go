@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap"
 
 	"runtimed/rpc"
+	"runtimed/rpc/server"
 )
 
 // endpoint is the socket, daemon.json, and the server behind them.
@@ -21,7 +22,7 @@ type endpoint struct {
 	d      *daemon
 	pools  *pools
 	locks  *locks
-	server *rpc.Server
+	server *server.Server
 	ctx    context.Context // ends at stop
 	cancel context.CancelFunc
 	work   sync.WaitGroup
@@ -44,7 +45,7 @@ func newEndpoint(d *daemon, l *locks, p *pools, r *reloader) *endpoint {
 	m := &methods{d: d, pools: p, reloader: r}
 	e := &endpoint{
 		d: d, pools: p, locks: l,
-		server: rpc.NewServer(m.table(), rpc.Options{Log: d.log.Named("rpc"), UID: os.Getuid(), Version: rpc.Version()}),
+		server: server.New(m.table(), server.Options{Log: d.log.Named("rpc"), UID: os.Getuid(), Version: rpc.Version()}),
 	}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	return e

@@ -12,6 +12,7 @@ import (
 	"runtimed/internal/redact"
 	"runtimed/pool"
 	"runtimed/rpc"
+	"runtimed/rpc/server"
 )
 
 // methods are the daemon's side of the contract: what each name does with the pools.
@@ -23,28 +24,28 @@ type methods struct {
 }
 
 // table is every method there is, but rpc.discover, which the server makes of it.
-func (m *methods) table() []rpc.Method {
-	return []rpc.Method{
-		rpc.NewMethod(rpc.MethodInfo, "Who answers, since when, and where it keeps its things.", m.info),
-		rpc.NewMethod(rpc.MethodPing, "Answers, and does nothing else.", m.ping),
-		rpc.NewMethod(rpc.MethodReload, "Reads the configuration again; a bad one changes nothing.", m.reload),
-		rpc.NewMethod(rpc.MethodShutdown, "Stops the daemon; leases stay.", m.shutdown),
-		rpc.NewMethod(rpc.MethodSetLogLevel, "Changes the log level until the next start.", m.setLogLevel),
-		rpc.NewMethod(rpc.MethodStatus, "Counts the pools.", m.status),
-		rpc.NewMethod(rpc.MethodAcquire, "Leases an environment; waits in line where none is ready.", m.acquire),
-		rpc.NewMethod(rpc.MethodRelease, "Ends a lease; the environment is removed.", m.release),
-		rpc.NewMethod(rpc.MethodFlush, "Drops the ready environments and builds new ones.", m.flush),
-		rpc.NewMethod(rpc.MethodWatch, "Counts the pools now, and tells each change from then on.", m.watch),
-		rpc.NewMethod(rpc.MethodUnwatch, "Ends what pool.watch began on this connection.", m.unwatch),
-		rpc.NewMethod(rpc.MethodEnvList, "Lists the environments.", m.list),
-		rpc.NewMethod(rpc.MethodAdopt, "Gives a lease to another process.", m.adopt),
-		rpc.NewMethod(rpc.MethodGC, "Removes at once what is on its way out.", m.gc),
+func (m *methods) table() []server.Method {
+	return []server.Method{
+		server.NewMethod(rpc.MethodInfo, "Who answers, since when, and where it keeps its things.", m.info),
+		server.NewMethod(rpc.MethodPing, "Answers, and does nothing else.", m.ping),
+		server.NewMethod(rpc.MethodReload, "Reads the configuration again; a bad one changes nothing.", m.reload),
+		server.NewMethod(rpc.MethodShutdown, "Stops the daemon; leases stay.", m.shutdown),
+		server.NewMethod(rpc.MethodSetLogLevel, "Changes the log level until the next start.", m.setLogLevel),
+		server.NewMethod(rpc.MethodStatus, "Counts the pools.", m.status),
+		server.NewMethod(rpc.MethodAcquire, "Leases an environment; waits in line where none is ready.", m.acquire),
+		server.NewMethod(rpc.MethodRelease, "Ends a lease; the environment is removed.", m.release),
+		server.NewMethod(rpc.MethodFlush, "Drops the ready environments and builds new ones.", m.flush),
+		server.NewMethod(rpc.MethodWatch, "Counts the pools now, and tells each change from then on.", m.watch),
+		server.NewMethod(rpc.MethodUnwatch, "Ends what pool.watch began on this connection.", m.unwatch),
+		server.NewMethod(rpc.MethodEnvList, "Lists the environments.", m.list),
+		server.NewMethod(rpc.MethodAdopt, "Gives a lease to another process.", m.adopt),
+		server.NewMethod(rpc.MethodGC, "Removes at once what is on its way out.", m.gc),
 	}
 }
 
 func (m *methods) info(ctx context.Context, p rpc.InfoParams) (rpc.Info, error) {
 	if p.Client != nil {
-		m.d.log.Debug("client", zap.String("name", p.Client.Name), zap.String("version", p.Client.Version), zap.Int("pid", rpc.PeerFrom(ctx).PID))
+		m.d.log.Debug("client", zap.String("name", p.Client.Name), zap.String("version", p.Client.Version), zap.Int("pid", server.PeerFrom(ctx).PID))
 	}
 	return rpc.Info{
 		Name: rpc.Name, Version: rpc.Version(), Protocol: rpc.Protocol, PID: pid, StartedAt: m.d.started.UTC(),
@@ -95,7 +96,7 @@ func (m *methods) acquire(ctx context.Context, p rpc.AcquireParams) (rpc.Acquire
 		Pool: pool.KindUV, Needs: needs, Wait: rpc.DefaultWait, Owner: owner, Label: value(p.Label), Key: value(p.Key),
 		Session: value(p.Session), Linger: rpc.DefaultLinger,
 		Progress: func(s pool.Stage) {
-			rpc.SendProgress(ctx, rpc.Progress{Stage: s.Name, Message: redact.Text(s.Message), Fraction: s.Fraction})
+			server.SendProgress(ctx, rpc.Progress{Stage: s.Name, Message: redact.Text(s.Message), Fraction: s.Fraction})
 		},
 	}
 	if p.Pool != nil {
@@ -111,7 +112,7 @@ func (m *methods) acquire(ctx context.Context, p rpc.AcquireParams) (rpc.Acquire
 	if err != nil {
 		return rpc.AcquireResult{}, wireError(err)
 	}
-	rpc.OnUndelivered(ctx, func() { m.pools.Undelivered(got.Env.ID) })
+	server.OnUndelivered(ctx, func() { m.pools.Undelivered(got.Env.ID) })
 	source := rpc.SourceReady
 	switch {
 	case got.Resumed:
@@ -136,14 +137,14 @@ func ownerOf(ctx context.Context, named *int) (pool.Owner, error) {
 		owner, err := pool.Named(*named)
 		return owner, wireError(err)
 	}
-	owner, err := pool.OwnerOf(rpc.PeerFrom(ctx).PID)
+	owner, err := pool.OwnerOf(server.PeerFrom(ctx).PID)
 	return owner, wireError(err)
 }
 
 // canName says why nobody can own what the process at the other end asks for. That has numbers for processes of its own where it is in
 // another PID namespace; here they are those of strangers.
 func canName(ctx context.Context, named bool) error {
-	peer := rpc.PeerFrom(ctx).PID
+	peer := server.PeerFrom(ctx).PID
 	var e *rpc.Error
 	switch {
 	case pool.Blind() != "": // which says it better, for any process
@@ -207,11 +208,11 @@ const watchInterval = 100 * time.Millisecond
 // watches are the connections that watch the pools; one that asks again begins anew.
 type watches struct {
 	mu  sync.Mutex
-	end map[*rpc.Conn]context.CancelFunc
+	end map[*server.Conn]context.CancelFunc
 }
 
 func (m *methods) watch(ctx context.Context, _ rpc.None) (rpc.StatusResult, error) {
-	conn := rpc.ConnFrom(ctx)
+	conn := server.ConnFrom(ctx)
 	watching, cancel := context.WithCancel(conn.Context()) // a watch ends with its connection, whatever else is forgotten
 	list, err := m.pools.Watch(watching, watchInterval, func(s pool.Status, gone bool) bool {
 		return conn.Notify(rpc.NotifyPoolChanged, rpc.PoolChanged{Pool: statusOf(s), Gone: gone})
@@ -225,16 +226,16 @@ func (m *methods) watch(ctx context.Context, _ rpc.None) (rpc.StatusResult, erro
 }
 
 func (m *methods) unwatch(ctx context.Context, _ rpc.None) (rpc.None, error) {
-	m.watches.stop(rpc.ConnFrom(ctx))
+	m.watches.stop(server.ConnFrom(ctx))
 	return rpc.None{}, nil
 }
 
 // start ends what conn watched before, and notes how to end what it watches now.
-func (w *watches) start(conn *rpc.Conn, cancel context.CancelFunc) {
+func (w *watches) start(conn *server.Conn, cancel context.CancelFunc) {
 	w.mu.Lock() // until the entry is there: a connection that has closed by now takes it out again only then
 	defer w.mu.Unlock()
 	if w.end == nil {
-		w.end = map[*rpc.Conn]context.CancelFunc{}
+		w.end = map[*server.Conn]context.CancelFunc{}
 	}
 	if before, ok := w.end[conn]; ok {
 		before()
@@ -244,7 +245,7 @@ func (w *watches) start(conn *rpc.Conn, cancel context.CancelFunc) {
 	w.end[conn] = func() { cancel(); release(); unhook() }
 }
 
-func (w *watches) stop(conn *rpc.Conn) {
+func (w *watches) stop(conn *server.Conn) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if end, ok := w.end[conn]; ok {

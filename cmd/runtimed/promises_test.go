@@ -25,7 +25,7 @@ func TestThePromisesNameTestsThatExist(t *testing.T) {
 		}
 	}
 	for _, dir := range []string{
-		"cmd/runtimed", "cmd/runt", "cmd/runt/zmtp", "config", "pool", "rpc", "service",
+		"cmd/runtimed", "cmd/runt", "cmd/runt/zmtp", "config", "pool", "rpc", "rpc/server", "service",
 		"internal/pyreq", "internal/redact", "internal/safefile", "internal/statedir",
 	} {
 		fill(dir, "*_test.go", regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)\w+)\(`))

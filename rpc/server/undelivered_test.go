@@ -1,6 +1,6 @@
 //go:build unix
 
-package rpc
+package server
 
 import (
 	"bufio"
@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"runtimed/rpc"
 )
 
 // counted is a connection that knows how many bytes were written to it.
@@ -57,7 +59,7 @@ func TestAResultIsUndoneExactlyWhenNoByteOfItWasWritten(t *testing.T) {
 		nc := &counted{UnixConn: server}
 		done := make(chan bool)
 		taken, before := b.taken.Load(), b.undone.Load()
-		go func() { b.ServeConn(nc, Peer{}); close(done) }()
+		go func() { b.ServeConn(nc, rpc.Peer{}); close(done) }()
 		io.WriteString(client, req("1", "take")+"\n")
 		if round%2 == 0 {
 			client.CloseWrite()
@@ -102,7 +104,7 @@ func TestACancelledCallIsEitherAnsweredOrUndone(t *testing.T) {
 		switch {
 		case got.Error == nil && n == 0:
 			kept++
-		case got.Error != nil && got.Error.Code == CodeCancelled && n <= 1: // 0: it never ran
+		case got.Error != nil && got.Error.Code == rpc.CodeCancelled && n <= 1: // 0: it never ran
 			undone++
 		default:
 			t.Fatalf("got %+v, undone %d times", got, n)
@@ -121,7 +123,7 @@ func TestAPartlyWrittenBatchUndoesWhatLiesBehindThePart(t *testing.T) {
 		b := newBench(Options{})
 		client, server := net.Pipe()
 		done := make(chan bool)
-		go func() { b.ServeConn(server, Peer{}); close(done) }()
+		go func() { b.ServeConn(server, rpc.Peer{}); close(done) }()
 		io.WriteString(client, "["+req("1", "take")+","+req("1", "take")+"]\n")
 		eventually(t, "both ran", func() bool { return b.taken.Load() == 2 })
 		if _, err := io.ReadFull(client, make([]byte, read)); err != nil {
@@ -163,8 +165,8 @@ func TestAStopUndoesWhatItCutsOff(t *testing.T) {
 func TestAMethodThatFailsAfterAllIsUndone(t *testing.T) {
 	var undone atomic.Int32
 	late := make(chan context.Context, 1)
-	s := NewServer([]Method{
-		NewMethod("fails", "", func(ctx context.Context, _ None) (None, error) {
+	s := New([]Method{
+		NewMethod("fails", "", func(ctx context.Context, _ rpc.None) (rpc.None, error) {
 			OnUndelivered(ctx, func() { undone.Add(1) })
 			late <- ctx
 			panic("after all")
@@ -172,7 +174,7 @@ func TestAMethodThatFailsAfterAllIsUndone(t *testing.T) {
 	}, Options{})
 	client, server := net.Pipe()
 	defer client.Close()
-	go s.ServeConn(server, Peer{})
+	go s.ServeConn(server, rpc.Peer{})
 	io.WriteString(client, req("1", "fails")+"\n")
 	if line, _ := bufio.NewReader(client).ReadString('\n'); !strings.Contains(line, "-32603") || undone.Load() != 1 {
 		t.Errorf("got %q, undone %d times", line, undone.Load())

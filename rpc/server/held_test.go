@@ -1,12 +1,14 @@
 //go:build unix
 
-package rpc
+package server
 
 import (
 	"fmt"
 	"strings"
 	"testing"
 	"time"
+
+	"runtimed/rpc"
 )
 
 // answersSoon has a client that is new ask something small, and something of 4 KiB.
@@ -26,7 +28,7 @@ func TestWhatAllConnectionsHoldTogetherIsBounded(t *testing.T) {
 	const most = 1 << 20
 	for name, crowd := range map[string]func(b *bench, w *wire){
 		"requests that run and in line": func(b *bench, w *wire) {
-			w.send(strings.Repeat(req("1", "wait")+"\n", MaxRunning))
+			w.send(strings.Repeat(req("1", "wait")+"\n", rpc.MaxRunning))
 			w.send(strings.Repeat(`{"jsonrpc":"2.0","id":2,"method":"echo","params":{"text":"`+strings.Repeat("x", 10_000)+"\"}}\n", 20))
 		},
 		"long ids and methods": func(b *bench, w *wire) {
@@ -56,7 +58,7 @@ func TestWhatAllConnectionsHoldTogetherIsBounded(t *testing.T) {
 			eventually(t, "a good part is held", func() bool { return b.held.Load() > most/3 })
 			b.answersSoon(t)
 			// besides the bound: what each always may, and answers that were begun side by side when there was room
-			if held := b.held.Load(); held > most+50*(MinHeld+100_000) {
+			if held := b.held.Load(); held > most+50*(rpc.MinHeld+100_000) {
 				t.Errorf("%d bytes are held", held)
 			}
 			for _, w := range all {
@@ -71,17 +73,17 @@ func TestOneConnectionAloneMayHoldAllThatOneMay(t *testing.T) {
 	b := start(t, Options{})
 	w := b.dial(t)
 	w.SetDeadline(time.Now().Add(time.Minute))
-	w.send(strings.Repeat(req("1", "wait")+"\n", MaxRunning))
+	w.send(strings.Repeat(req("1", "wait")+"\n", rpc.MaxRunning))
 	one := fmt.Sprintf(`{"jsonrpc":"2.0","id":2,"method":"wait","params":{"text":"%s"}}`+"\n", strings.Repeat("x", 500_000))
 	for range 30 {
 		w.send(one)
 	}
-	w.send(req("3", MethodPing) + "\n")
+	w.send(req("3", rpc.MethodPing) + "\n")
 	eventually(t, "15 MB are in line", func() bool { return b.held.Load() > 30*500_000 })
 	for range 6 {
 		w.send(one)
 	}
-	if got := decode(t, w.line()); got.Error == nil || got.Error.Data.Kind != KindOverloaded {
+	if got := decode(t, w.line()); got.Error == nil || got.Error.Data.Kind != rpc.KindOverloaded {
 		t.Errorf("got %+v", got)
 	}
 }

@@ -1,4 +1,6 @@
-package rpc
+package server
+
+import "runtimed/rpc"
 
 // What the daemon keeps in memory for its clients: requests that run or are in line, messages half received, answers of batches that
 // are not complete, and answers that are not read. All connections share one bound. A connection may have half of what is free, so that
@@ -10,7 +12,7 @@ const callCost = 1 << 10
 // mayHold says whether n bytes more may be kept for the connection. Called with mu held.
 func (c *Conn) mayHold(n int) bool {
 	free := c.srv.maxHeld - int(c.srv.held.Load())
-	return c.held+n <= max(MinHeld, free/2)
+	return c.held+n <= max(rpc.MinHeld, free/2)
 }
 
 // hold counts n bytes more, or less. Called with mu held.
@@ -28,7 +30,7 @@ func (c *Conn) letGo() {
 }
 
 // full says whether the peer must read before it is given more. Called with mu held.
-func (c *Conn) full() bool { return c.unsent >= MaxUnsent || c.unsent > 0 && !c.mayHold(0) }
+func (c *Conn) full() bool { return c.unsent >= rpc.MaxUnsent || c.unsent > 0 && !c.mayHold(0) }
 
 // receive counts n bytes of a message that is not complete; false where there is no room for them.
 func (c *Conn) receive(n int) bool {
@@ -60,7 +62,7 @@ func (c *Conn) batchFull(b *batch) bool {
 // cost is what the call takes in memory.
 func (c *call) cost() int { return callCost + len(c.method) + len(c.params) + len(c.id) }
 
-func tooMuch() *Error {
-	return Errorf(KindOverloaded, "the daemon holds too much for its clients already").
+func tooMuch() *rpc.Error {
+	return rpc.Errorf(rpc.KindOverloaded, "the daemon holds too much for its clients already").
 		WithHint("read the answers, close connections that are not needed, and try again")
 }

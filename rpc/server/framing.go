@@ -1,4 +1,4 @@
-package rpc
+package server
 
 import (
 	"bufio"
@@ -6,6 +6,8 @@ import (
 	"io"
 	"strconv"
 	"strings"
+
+	"runtimed/rpc"
 )
 
 // framer cuts what comes in into messages, in the framing that the first byte decides, and puts answers into the same one.
@@ -69,8 +71,8 @@ func (f *framer) nextLine() ([]byte, error) {
 	var line []byte
 	for {
 		part, err := f.r.ReadSlice('\n')
-		if len(line)+len(part) > MaxMessage+len("\r\n") {
-			return nil, tooLong("message", MaxMessage)
+		if len(line)+len(part) > rpc.MaxMessage+len("\r\n") {
+			return nil, tooLong("message", rpc.MaxMessage)
 		}
 		if err == bufio.ErrBufferFull && !f.mayHold(len(part)) {
 			return nil, tooMuch()
@@ -84,8 +86,8 @@ func (f *framer) nextLine() ([]byte, error) {
 		}
 		msg := bytes.TrimSuffix(bytes.TrimSuffix(line, []byte("\n")), []byte("\r"))
 		switch {
-		case len(msg) > MaxMessage:
-			return nil, tooLong("message", MaxMessage)
+		case len(msg) > rpc.MaxMessage:
+			return nil, tooLong("message", rpc.MaxMessage)
 		case len(bytes.Trim(msg, " \t\r")) > 0:
 			return msg, nil
 		case err != nil:
@@ -106,7 +108,7 @@ func (f *framer) nextHeaders() ([]byte, error) {
 			return nil, tooMuch()
 		}
 		if _, err := io.CopyN(&body, f.r, int64(min(bodyStep, n-body.Len()))); err == io.EOF {
-			return nil, Errorf(KindParseError, "the message ends after %d of %d bytes", body.Len(), n)
+			return nil, rpc.Errorf(rpc.KindParseError, "the message ends after %d of %d bytes", body.Len(), n)
 		} else if err != nil {
 			return nil, err
 		}
@@ -121,7 +123,7 @@ func (f *framer) mayHold(n int) bool { return f.hold == nil || f.hold(n) }
 
 // length reads one header block.
 func (f *framer) length() (int, error) {
-	length, room := -1, MaxHeader
+	length, room := -1, rpc.MaxHeader
 	for {
 		line, err := f.headerLine(&room)
 		if err != nil {
@@ -129,23 +131,23 @@ func (f *framer) length() (int, error) {
 		}
 		if line == "" {
 			if length < 0 {
-				return 0, Errorf(KindInvalidRequest, "the header block gives no Content-Length")
+				return 0, rpc.Errorf(rpc.KindInvalidRequest, "the header block gives no Content-Length")
 			}
 			return length, nil
 		}
 		name, value, ok := strings.Cut(line, ":")
 		if !ok {
-			return 0, Errorf(KindInvalidRequest, "a header line has no colon")
+			return 0, rpc.Errorf(rpc.KindInvalidRequest, "a header line has no colon")
 		}
 		if !strings.EqualFold(strings.TrimSpace(name), "Content-Length") {
 			continue
 		}
 		value = strings.TrimSpace(value)
 		if length >= 0 || value == "" || strings.Trim(value, "0123456789") != "" {
-			return 0, Errorf(KindInvalidRequest, "the header block gives no valid Content-Length")
+			return 0, rpc.Errorf(rpc.KindInvalidRequest, "the header block gives no valid Content-Length")
 		}
-		if length, err = strconv.Atoi(value); err != nil || length > MaxMessage {
-			return 0, tooLong("message", MaxMessage)
+		if length, err = strconv.Atoi(value); err != nil || length > rpc.MaxMessage {
+			return 0, tooLong("message", rpc.MaxMessage)
 		}
 	}
 }
@@ -156,12 +158,12 @@ func (f *framer) headerLine(room *int) (string, error) {
 	for {
 		b, err := f.r.ReadByte()
 		switch {
-		case err == io.EOF && *room < MaxHeader:
-			return "", Errorf(KindInvalidRequest, "the header block has no end")
+		case err == io.EOF && *room < rpc.MaxHeader:
+			return "", rpc.Errorf(rpc.KindInvalidRequest, "the header block has no end")
 		case err != nil:
 			return "", err
 		case *room == 0:
-			return "", tooLong("header block", MaxHeader)
+			return "", tooLong("header block", rpc.MaxHeader)
 		}
 		*room--
 		if b == '\n' {
@@ -171,8 +173,8 @@ func (f *framer) headerLine(room *int) (string, error) {
 	}
 }
 
-func tooLong(what string, limit int) *Error {
-	return Errorf(KindInvalidRequest, "the %s is longer than %d bytes", what, limit)
+func tooLong(what string, limit int) *rpc.Error {
+	return rpc.Errorf(rpc.KindInvalidRequest, "the %s is longer than %d bytes", what, limit)
 }
 
 // wrap makes a frame of an answer. Until a first message has decided, answers are lines.

@@ -1,4 +1,4 @@
-package rpc
+package server
 
 import (
 	"bytes"
@@ -12,6 +12,8 @@ import (
 
 	jsonv2 "github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+
+	"runtimed/rpc"
 )
 
 // Method is one entry of the daemon's table: a name and a typed function behind it. [NewMethod] makes one.
@@ -35,7 +37,7 @@ func NewMethod[P, R any](name, summary string, f func(context.Context, P) (R, er
 			if err := decodeParams(raw, &p); err != nil {
 				return nil, err
 			}
-			if v, ok := any(&p).(interface{ Validate() *Error }); ok {
+			if v, ok := any(&p).(interface{ Validate() *rpc.Error }); ok {
 				if err := v.Validate(); err != nil {
 					return nil, err
 				}
@@ -58,7 +60,7 @@ func NewMethod[P, R any](name, summary string, f func(context.Context, P) (R, er
 // encode is how everything of ours goes out: never a null list or map, members of maps in order, raw values byte for byte, and U+FFFD
 // in place of what is not UTF-8, such as the path of a tool.
 func encode(v any) ([]byte, error) {
-	return jsonv2.Marshal(v, jsonv2.Deterministic(true), jsontext.PreserveRawStrings(true), surrogates)
+	return jsonv2.Marshal(v, jsonv2.Deterministic(true), jsontext.PreserveRawStrings(true), rpc.LooseText)
 }
 
 func decodeParams(raw []byte, p any) error {
@@ -66,9 +68,9 @@ func decodeParams(raw []byte, p any) error {
 		return nil
 	}
 	if raw[0] == '[' {
-		return Errorf(KindInvalidParams, "params are a list, but members are given by name here")
+		return rpc.Errorf(rpc.KindInvalidParams, "params are a list, but members are given by name here")
 	}
-	err := jsonv2.Unmarshal(raw, p, jsonv2.RejectUnknownMembers(true), surrogates)
+	err := jsonv2.Unmarshal(raw, p, jsonv2.RejectUnknownMembers(true), rpc.LooseText)
 	if err == nil {
 		return checkNames(raw, p)
 	}
@@ -79,23 +81,23 @@ func decodeParams(raw []byte, p any) error {
 	)
 	switch {
 	case errors.As(err, &sem):
-		member = memberOf(sem.JSONPointer)
+		member = rpc.Member(sem.JSONPointer)
 	case errors.As(err, &syn):
-		member = memberOf(syn.JSONPointer)
+		member = rpc.Member(syn.JSONPointer)
 	}
 	switch {
 	case errors.Is(err, jsonv2.ErrUnknownName):
-		bad := badParam(member, "unknown member %s", clip(member))
+		bad := rpc.BadParam(member, "unknown member %.60s", member)
 		if names := memberNames(reflect.TypeOf(p).Elem()); len(names) > 0 {
 			return bad.WithHint("members are %s", strings.Join(names, ", "))
 		}
 		return bad.WithHint("this method takes none")
 	case errors.Is(err, jsontext.ErrDuplicateName):
-		return badParam(member, "member %s is given twice", clip(member))
+		return rpc.BadParam(member, "member %.60s is given twice", member)
 	case sem != nil && sem.GoType != nil:
-		return badParam(member, "%s must be %s", clip(member), kindName(sem.GoType))
+		return rpc.BadParam(member, "%.60s must be %s", member, kindName(sem.GoType))
 	}
-	return badParam(member, "params cannot be read: %v", err)
+	return rpc.BadParam(member, "params cannot be read: %v", err)
 }
 
 // checkNames refuses half of a surrogate pair in what is compared and not only shown: as U+FFFD, two different names would be the same.
@@ -104,29 +106,17 @@ func checkNames(raw jsontext.Value, p any) error {
 	if !ok || raw.IsValid() {
 		return nil
 	}
-	dec := jsontext.NewDecoder(bytes.NewBuffer(raw), surrogates)
+	dec := jsontext.NewDecoder(bytes.NewBuffer(raw), rpc.LooseText)
 	dec.ReadToken()
 	for dec.PeekKind() != '}' {
 		name, _ := dec.ReadToken()
 		member := name.String()
 		val, _ := dec.ReadValue()
 		if slices.Contains(named.Names(), member) && !val.IsValid() {
-			return badParam(member, "%s holds half of a surrogate pair, which is no character", member)
+			return rpc.BadParam(member, "%s holds half of a surrogate pair, which is no character", member)
 		}
 	}
 	return nil
-}
-
-// memberOf is the member of params that a JSON pointer leads into; inner ones are joined by dots.
-func memberOf(p jsontext.Pointer) string {
-	var b bytes.Buffer
-	for tok := range p.Tokens() {
-		if b.Len() > 0 {
-			b.WriteByte('.')
-		}
-		b.WriteString(tok)
-	}
-	return b.String()
 }
 
 func kindName(t reflect.Type) string {

@@ -1,6 +1,6 @@
 //go:build unix
 
-package rpc
+package server
 
 import (
 	"fmt"
@@ -11,6 +11,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"runtimed/rpc"
 )
 
 func req(id, method string) string {
@@ -24,7 +26,7 @@ func cancelled(id string) string {
 func TestAWaitingCallHoldsBackNoOther(t *testing.T) {
 	b := start(t, Options{})
 	w := b.dial(t)
-	w.send(req("1", "wait") + "\n" + req("2", MethodPing) + "\n")
+	w.send(req("1", "wait") + "\n" + req("2", rpc.MethodPing) + "\n")
 	if got := w.line(); got != `{"jsonrpc":"2.0","id":2,"result":{}}` {
 		t.Errorf("got %s", got)
 	}
@@ -37,25 +39,25 @@ func TestAWaitingCallHoldsBackNoOther(t *testing.T) {
 func TestSixtyFourRunAThousandWaitAndTheRestIsRefused(t *testing.T) {
 	b := start(t, Options{})
 	w := b.dial(t)
-	const all = MaxRunning + MaxQueued
+	const all = rpc.MaxRunning + rpc.MaxQueued
 	var sb strings.Builder
 	for i := range all {
 		sb.WriteString(req(fmt.Sprint(i), "wait") + "\n")
 	}
-	sb.WriteString(req(`"over"`, MethodPing) + "\n" + cancelled(fmt.Sprint(all-1)) + "\n" + req(`"fits"`, "wait") + "\n" + req(`"over"`, MethodPing) + "\n")
+	sb.WriteString(req(`"over"`, rpc.MethodPing) + "\n" + cancelled(fmt.Sprint(all-1)) + "\n" + req(`"fits"`, "wait") + "\n" + req(`"over"`, rpc.MethodPing) + "\n")
 	w.send(sb.String())
-	for _, want := range []struct{ id, kind string }{{`"over"`, KindOverloaded}, {fmt.Sprint(all - 1), KindCancelled}, {`"over"`, KindOverloaded}} {
+	for _, want := range []struct{ id, kind string }{{`"over"`, rpc.KindOverloaded}, {fmt.Sprint(all - 1), rpc.KindCancelled}, {`"over"`, rpc.KindOverloaded}} {
 		if got := decode(t, w.line()); string(got.ID) != want.id || got.Error == nil || got.Error.Data.Kind != want.kind {
 			t.Fatalf("got %s %v, want %v", got.ID, got.Error, want)
 		}
 	}
-	eventually(t, "64 run", func() bool { return b.waiting.Load() == MaxRunning })
+	eventually(t, "64 run", func() bool { return b.waiting.Load() == rpc.MaxRunning })
 	close(b.release)
 	w.CloseWrite()
 	if n := strings.Count(w.rest(), `"result"`); n != all {
 		t.Errorf("%d answers, want %d", n, all)
 	}
-	if most := b.most.Load(); most != MaxRunning {
+	if most := b.most.Load(); most != rpc.MaxRunning {
 		t.Errorf("%d ran at once", most)
 	}
 }
@@ -81,7 +83,7 @@ func TestACancelInTheSameWriteIsNeverTooEarly(t *testing.T) {
 	for i := range 200 {
 		id := fmt.Sprint(i)
 		w.send(req(id, "wait") + "\n" + cancelled(id) + "\n")
-		if got := decode(t, w.line()); got.Error == nil || got.Error.Code != CodeCancelled {
+		if got := decode(t, w.line()); got.Error == nil || got.Error.Code != rpc.CodeCancelled {
 			t.Fatalf("got %v", got)
 		}
 	}
@@ -122,26 +124,26 @@ func TestAHalfClosedConnectionIsAnsweredThenClosed(t *testing.T) {
 func TestAHalfClosedConnectionStaysOpenWhileItIsHeld(t *testing.T) {
 	b := start(t, Options{})
 	w := b.dial(t)
-	w.send(req("1", MethodWatch))
+	w.send(req("1", rpc.MethodWatch))
 	w.CloseWrite()
 	c := <-b.conns
 	w.line()
 	time.Sleep(20 * time.Millisecond)
-	if !c.Notify(NotifyPoolChanged, PoolChanged{}) {
+	if !c.Notify(rpc.NotifyPoolChanged, rpc.PoolChanged{}) {
 		t.Error("nothing was sent")
 	}
-	if got := decode(t, w.line()); got.Method != NotifyPoolChanged || !strings.Contains(string(got.Params), `"packages":[]`) {
+	if got := decode(t, w.line()); got.Method != rpc.NotifyPoolChanged || !strings.Contains(string(got.Params), `"packages":[]`) {
 		t.Errorf("got %+v", got)
 	}
 	w.Close()
 	eventually(t, "it ends", func() bool { return b.Connections() == 0 })
 	<-c.Context().Done()
-	if c.Notify(NotifyPoolChanged, PoolChanged{}) {
+	if c.Notify(rpc.NotifyPoolChanged, rpc.PoolChanged{}) {
 		t.Error("sent to nobody")
 	}
 
 	w = b.dial(t)
-	w.send(req("1", MethodWatch) + "\n")
+	w.send(req("1", rpc.MethodWatch) + "\n")
 	release := (<-b.conns).Hold() // a second one, given back below; the first stays
 	release()
 	release()
@@ -161,7 +163,7 @@ func TestAPeerThatDoesNotReadIsPausedAndThenClosed(t *testing.T) {
 		defer client.Close()
 		ended := make(chan time.Time, 1)
 		begun := time.Now()
-		go func() { b.ServeConn(server, Peer{PID: 5}); ended <- time.Now() }()
+		go func() { b.ServeConn(server, rpc.Peer{PID: 5}); ended <- time.Now() }()
 		sent := 0
 		for {
 			client.SetWriteDeadline(time.Now().Add(time.Second))
@@ -171,10 +173,10 @@ func TestAPeerThatDoesNotReadIsPausedAndThenClosed(t *testing.T) {
 			}
 		}
 		// What is read but waits is bounded too. What is more than may wait is refused in some 100 bytes, until the first answers are there.
-		if sent < MaxUnsent/50000 || sent > MaxUnsent/50000+MaxRunning+MaxQueued+MaxUnsent/100 {
+		if sent < rpc.MaxUnsent/50000 || sent > rpc.MaxUnsent/50000+rpc.MaxRunning+rpc.MaxQueued+rpc.MaxUnsent/100 {
 			t.Errorf("it read %d requests before it paused", sent)
 		}
-		if d := (<-ended).Sub(begun); d < WriteTimeout || d > WriteTimeout+time.Second {
+		if d := (<-ended).Sub(begun); d < rpc.WriteTimeout || d > rpc.WriteTimeout+time.Second {
 			t.Errorf("closed after %v", d)
 		}
 		if b.Connections() != 0 {
@@ -190,7 +192,7 @@ func TestWhatFollowsATooLongMessageIsThrownAwayForASecond(t *testing.T) {
 		client, server := net.Pipe()
 		defer client.Close()
 		begun := time.Now()
-		go b.ServeConn(server, Peer{})
+		go b.ServeConn(server, rpc.Peer{})
 		io.WriteString(client, "Content-Length: 2000000\r\n\r\n")
 		got := make([]byte, 1000)
 		if n, err := client.Read(got); err != nil || !strings.Contains(string(got[:n]), "-32600") {
@@ -215,7 +217,7 @@ func TestASilentSurplusConnectionIsClosedAfterASecond(t *testing.T) {
 		for range 1 + maxSurplus + 1 {
 			client, server := net.Pipe()
 			defer client.Close()
-			go b.ServeConn(server, Peer{})
+			go b.ServeConn(server, rpc.Peer{})
 			synctest.Wait()
 			ends = append(ends, client)
 		}
@@ -241,7 +243,7 @@ func TestAPeerThatReadsAgainGetsEverything(t *testing.T) {
 	b := start(t, Options{})
 	w := b.dial(t)
 	const n = 200
-	go io.WriteString(w, strings.Repeat(`{"jsonrpc":"2.0","id":1,"method":"echo","params":{"size":50000}}`+"\n", n)+req(`"last"`, MethodPing)+"\n")
+	go io.WriteString(w, strings.Repeat(`{"jsonrpc":"2.0","id":1,"method":"echo","params":{"size":50000}}`+"\n", n)+req(`"last"`, rpc.MethodPing)+"\n")
 	time.Sleep(50 * time.Millisecond)
 	for range n + 1 {
 		w.line()
@@ -268,7 +270,7 @@ func TestASlowReaderDelaysNobodyElse(t *testing.T) {
 	var times []time.Duration
 	for range 50 {
 		begun := time.Now()
-		w.askOne(req("1", MethodPing) + "\n")
+		w.askOne(req("1", rpc.MethodPing) + "\n")
 		times = append(times, time.Since(begun))
 	}
 	if slices.Sort(times); times[25] > 100*time.Millisecond {
@@ -280,7 +282,7 @@ func TestTheAnswersOfABatchAreBounded(t *testing.T) {
 	b := start(t, Options{}, func(b *bench) { b.batchBytes = 100_000 })
 	one := `{"jsonrpc":"2.0","id":1,"method":"echo","params":{"size":10000}}`
 	got := b.dial(t).ask("[" + strings.Repeat(one+",", 499) + one + "]\n")
-	if ok := strings.Count(got, "xxx\""); ok < 10 || ok > 10+MaxRunning || strings.Count(got, `"code":-32006`) != 500-ok {
+	if ok := strings.Count(got, "xxx\""); ok < 10 || ok > 10+rpc.MaxRunning || strings.Count(got, `"code":-32006`) != 500-ok {
 		t.Errorf("%d answered, %d refused", ok, strings.Count(got, `"code":-32006`))
 	}
 }
@@ -288,10 +290,10 @@ func TestTheAnswersOfABatchAreBounded(t *testing.T) {
 func TestWhatWaitsInLineIsBoundedInBytesToo(t *testing.T) {
 	b := start(t, Options{}, func(b *bench) { b.lineBytes = 100_000 })
 	w := b.dial(t)
-	w.send(strings.Repeat(req("1", "wait")+"\n", MaxRunning))
+	w.send(strings.Repeat(req("1", "wait")+"\n", rpc.MaxRunning))
 	w.send(strings.Repeat(`{"jsonrpc":"2.0","id":2,"method":"echo","params":{"text":"`+strings.Repeat("x", 10_000)+"\"}}\n", 12))
 	for range 3 {
-		if got := decode(t, w.line()); got.Error == nil || got.Error.Data.Kind != KindOverloaded {
+		if got := decode(t, w.line()); got.Error == nil || got.Error.Data.Kind != rpc.KindOverloaded {
 			t.Errorf("got %+v", got)
 		}
 	}
@@ -314,7 +316,7 @@ func TestProgressGoesToWhoAskedAndNeverAfterTheAnswer(t *testing.T) {
 			t.Errorf("with %s: %s", params, got)
 		}
 	}
-	w.askOne(req("2", MethodPing) + "\n") // the next line is this answer, and nothing late
+	w.askOne(req("2", rpc.MethodPing) + "\n") // the next line is this answer, and nothing late
 }
 
 func (w *wire) askOne(s string) string {

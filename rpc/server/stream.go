@@ -1,4 +1,4 @@
-package rpc
+package server
 
 import (
 	"bytes"
@@ -10,6 +10,8 @@ import (
 	"strconv"
 
 	jsonv2 "github.com/go-json-experiment/json"
+
+	"runtimed/rpc"
 )
 
 // stream shows the connection to the library. Of each request the library sees no more than a number of ours, and of each
@@ -40,7 +42,7 @@ func (s stream) ReadObject(v any) error {
 		}
 		msg, err := s.in.next()
 		s.received()
-		var fatal *Error
+		var fatal *rpc.Error
 		switch {
 		case err == nil:
 			s.open(msg)
@@ -106,7 +108,7 @@ func (c *Conn) open(msg []byte) {
 }
 
 // answerUnasked answers what is no request.
-func (c *Conn) answerUnasked(err *Error) {
+func (c *Conn) answerUnasked(err *rpc.Error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.closed {
@@ -119,7 +121,7 @@ func (c *Conn) take(r request) *call {
 	switch {
 	case r.reply:
 		return nil
-	case r.err == nil && r.id == nil && r.method == NotifyCancel:
+	case r.err == nil && r.id == nil && r.method == rpc.NotifyCancel:
 		c.cancelCalls(r.params)
 		return nil
 	}
@@ -190,7 +192,7 @@ func (c *Conn) deliver(call *call, body []byte, succeeded bool) {
 }
 
 // reply makes an answer of a result, or of an error.
-func reply(id, result []byte, err *Error) []byte {
+func reply(id, result []byte, err *rpc.Error) []byte {
 	var b bytes.Buffer
 	b.WriteString(`{"jsonrpc":"2.0","id":`)
 	b.Write(id)
@@ -198,7 +200,7 @@ func reply(id, result []byte, err *Error) []byte {
 		b.WriteString(`,"result":`)
 		b.Write(result)
 	} else {
-		data, _ := jsonv2.Marshal(err, surrogates) // holds nothing that can fail
+		data, _ := jsonv2.Marshal(err, rpc.LooseText) // holds nothing that can fail
 		b.WriteString(`,"error":`)
 		b.Write(data)
 	}

@@ -1,4 +1,4 @@
-package rpc
+package server
 
 import (
 	"context"
@@ -11,6 +11,8 @@ import (
 
 	"github.com/sourcegraph/jsonrpc2"
 	"go.uber.org/zap"
+
+	"runtimed/rpc"
 )
 
 // Conn is one connection at the daemon's end. Three goroutines serve it, besides one for each request that runs:
@@ -25,8 +27,8 @@ type Conn struct {
 	srv    *Server
 	nc     net.Conn
 	in     *framer // the reader's, except that wrap is anybody's once a message has been read
-	peer   Peer
-	refuse *Error // set on a surplus connection: the answer to its first message, and its end
+	peer   rpc.Peer
+	refuse *rpc.Error // set on a surplus connection: the answer to its first message, and its end
 	log    *zap.Logger
 	lib    *jsonrpc2.Conn // set once, under mu
 
@@ -61,7 +63,7 @@ const (
 	maxBatchBytes = 16 << 20
 )
 
-func newConn(s *Server, nc net.Conn, peer Peer) *Conn {
+func newConn(s *Server, nc net.Conn, peer rpc.Peer) *Conn {
 	c := &Conn{
 		srv: s, nc: nc, in: newFramer(nc), peer: peer, log: s.log,
 		calls: map[uint64]*call{}, batches: map[*batch]struct{}{},
@@ -72,7 +74,7 @@ func newConn(s *Server, nc net.Conn, peer Peer) *Conn {
 }
 
 // Peer is the process at the other end.
-func (c *Conn) Peer() Peer { return c.peer }
+func (c *Conn) Peer() rpc.Peer { return c.peer }
 
 // Context ends with the connection.
 func (c *Conn) Context() context.Context { return c.ctx }

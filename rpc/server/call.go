@@ -1,10 +1,12 @@
-package rpc
+package server
 
 import (
 	"context"
 	"encoding/json"
 
 	"go.uber.org/zap"
+
+	"runtimed/rpc"
 )
 
 // call is one request, from when it is read until its answer has reached the socket or cannot any more.
@@ -51,11 +53,11 @@ func (c *Conn) register(call *call) {
 }
 
 // PeerFrom is the process that made the request, or the zero Peer outside one.
-func PeerFrom(ctx context.Context) Peer {
+func PeerFrom(ctx context.Context) rpc.Peer {
 	if c := callFrom(ctx); c != nil {
 		return c.conn.peer
 	}
-	return Peer{}
+	return rpc.Peer{}
 }
 
 // ConnFrom is the connection that the request came by, or nil outside one.
@@ -68,7 +70,7 @@ func ConnFrom(ctx context.Context) *Conn {
 
 // SendProgress sends p to who made the request, if it asked for that and has no answer yet. The id is filled in.
 // It never blocks: where the peer does not read, p is dropped.
-func SendProgress(ctx context.Context, p Progress) {
+func SendProgress(ctx context.Context, p rpc.Progress) {
 	c := callFrom(ctx)
 	if c == nil || c.id == nil {
 		return
@@ -77,7 +79,7 @@ func SendProgress(ctx context.Context, p Progress) {
 	defer c.conn.mu.Unlock()
 	if c.progress && c.conn.calls[c.number] == c {
 		p.ID = json.RawMessage(c.id)
-		c.conn.notify(NotifyProgress, p)
+		c.conn.notify(rpc.NotifyProgress, p)
 	}
 }
 

@@ -1,4 +1,4 @@
-package rpc
+package server
 
 import (
 	"bytes"
@@ -12,13 +12,15 @@ import (
 	jsonv2 "github.com/go-json-experiment/json"
 	"github.com/sourcegraph/jsonrpc2"
 	"go.uber.org/zap"
+
+	"runtimed/rpc"
 )
 
 // Handle implements jsonrpc2.Handler on the reader's goroutine: it starts the call, puts it in line, or refuses it. It never blocks.
 func (s stream) Handle(_ context.Context, _ *jsonrpc2.Conn, req *jsonrpc2.Request) {
 	s.mu.Lock()
 	call := s.calls[req.ID.Num]
-	var refused *Error
+	var refused *rpc.Error
 	switch cost := call.cost(); {
 	case s.closed:
 	case !s.mayHold(cost):
@@ -27,8 +29,8 @@ func (s stream) Handle(_ context.Context, _ *jsonrpc2.Conn, req *jsonrpc2.Reques
 		s.hold(cost)
 		s.running++
 		go s.run(call)
-	case len(s.line) >= MaxQueued || s.inLine+cost > s.srv.lineBytes:
-		refused = Errorf(KindOverloaded, "too many requests of this connection are in line").
+	case len(s.line) >= rpc.MaxQueued || s.inLine+cost > s.srv.lineBytes:
+		refused = rpc.Errorf(rpc.KindOverloaded, "too many requests of this connection are in line").
 			WithHint("wait for answers before asking on")
 	default:
 		s.hold(cost)
@@ -42,7 +44,7 @@ func (s stream) Handle(_ context.Context, _ *jsonrpc2.Conn, req *jsonrpc2.Reques
 }
 
 // mayRun is called with mu held.
-func (c *Conn) mayRun() bool { return c.running < MaxRunning && !c.full() && !c.closed }
+func (c *Conn) mayRun() bool { return c.running < rpc.MaxRunning && !c.full() && !c.closed }
 
 // startNext starts what is in line, as far as there is room. Called with mu held.
 func (c *Conn) startNext() {
@@ -115,7 +117,7 @@ func (c *Conn) serve(call *call) {
 }
 
 // finish ends a call: it hands the answer to the library, which hands it to WriteObject.
-func (c *Conn) finish(call *call, result []byte, fail *Error) {
+func (c *Conn) finish(call *call, result []byte, fail *rpc.Error) {
 	defer call.cancel()
 	call.succeeded = fail == nil
 	if call.id != nil {
@@ -140,39 +142,39 @@ func (c *Conn) invoke(call *call) (result []byte, err error) {
 		return nil, err
 	}
 	if c.srv.stopping.Load() {
-		return nil, Errorf(KindShuttingDown, "the daemon is stopping")
+		return nil, rpc.Errorf(rpc.KindShuttingDown, "the daemon is stopping")
 	}
 	m, ok := c.srv.methods[call.method]
 	switch {
 	case !ok:
-		return nil, Errorf(KindMethodNotFound, "there is no method %q", clip(call.method)).WithHint("%s lists them", MethodDiscover)
-	case call.id == nil && m.Name == MethodAcquire:
+		return nil, rpc.Errorf(rpc.KindMethodNotFound, "there is no method %.60q", call.method).WithHint("%s lists them", rpc.MethodDiscover)
+	case call.id == nil && m.Name == rpc.MethodAcquire:
 		return nil, nil // nobody would learn of the environment
 	case call.batch != nil && c.batchFull(call.batch):
-		return nil, Errorf(KindOverloaded, "the answers of this batch are too long together").WithHint("ask in several batches")
+		return nil, rpc.Errorf(rpc.KindOverloaded, "the answers of this batch are too long together").WithHint("ask in several batches")
 	}
 	return m.call(call.ctx, call.params)
 }
 
 // toWire makes what the caller sees of an error. What is none of ours goes to the log instead.
-func (c *Conn) toWire(call *call, err error, cancelled bool) *Error {
-	var e *Error
+func (c *Conn) toWire(call *call, err error, cancelled bool) *rpc.Error {
+	var e *rpc.Error
 	switch {
 	case errors.As(err, &e) && e != nil && e.Code != 0:
 		return e
 	case cancelled && errors.Is(err, context.Canceled):
-		return Errorf(KindCancelled, "the request was cancelled")
+		return rpc.Errorf(rpc.KindCancelled, "the request was cancelled")
 	case c.ctx.Err() != nil:
-		return Errorf(KindInternal, "the connection is closed") // nobody will read it
+		return rpc.Errorf(rpc.KindInternal, "the connection is closed") // nobody will read it
 	}
-	c.log.Error("a method failed by a fault of ours", zap.String("method", clip(call.method)), zap.Error(err))
-	return Errorf(KindInternal, "%s failed by a fault of the daemon", clip(call.method)).WithHint("its log tells more: runt daemon logs")
+	c.log.Error("a method failed by a fault of ours", zap.String("method", call.method), zap.Error(err))
+	return rpc.Errorf(rpc.KindInternal, "%s failed by a fault of the daemon", call.method).WithHint("its log tells more: runt daemon logs")
 }
 
 // cancelCalls is $/cancelRequest: it ends all calls with that id. What it names wrongly is ignored, as it has no answer.
 func (c *Conn) cancelCalls(params []byte) {
-	var p CancelParams
-	if len(params) == 0 || jsonv2.Unmarshal(params, &p, grammar) != nil || len(p.ID) == 0 {
+	var p rpc.CancelParams
+	if len(params) == 0 || jsonv2.Unmarshal(params, &p, rpc.LooseJSON) != nil || len(p.ID) == 0 {
 		return
 	}
 	var unstarted []*call
@@ -192,6 +194,6 @@ func (c *Conn) cancelCalls(params []byte) {
 	}
 	c.mu.Unlock()
 	for _, call := range unstarted {
-		c.finish(call, nil, Errorf(KindCancelled, "the request was cancelled"))
+		c.finish(call, nil, rpc.Errorf(rpc.KindCancelled, "the request was cancelled"))
 	}
 }

@@ -1,54 +1,48 @@
-package rpc
+package server
 
 import (
 	"bytes"
 	"unicode/utf8"
 
-	jsonv2 "github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+
+	"runtimed/rpc"
 )
 
 // request is one request or notification as it came.
 type request struct {
 	method string
-	params []byte // nil: none
-	id     []byte // byte for byte; nil: a notification
-	err    *Error // what is wrong with it; then nothing of it but id counts
-	reply  bool   // an answer to a question we never asked
+	params []byte     // nil: none
+	id     []byte     // byte for byte; nil: a notification
+	err    *rpc.Error // what is wrong with it; then nothing of it but id counts
+	reply  bool       // an answer to a question we never asked
 }
 
 var null = []byte("null")
 
-// surrogates lets half of a surrogate pair pass ("\ud83d"), as RFC 8259 does; as text it is U+FFFD. It lets bytes pass that are not UTF-8
-// as well, so whoever uses it on what came from outside has looked for those.
-var surrogates = jsontext.AllowInvalidUTF8(true)
-
-// grammar is what RFC 8259 allows. What a name that stands twice means is judged below, and by the method.
-var grammar = jsonv2.JoinOptions(surrogates, jsontext.AllowDuplicateNames(true))
-
 // parse takes one message apart. list says that it is a batch. An error is about the message as a whole.
-func parse(msg []byte) (requests []request, list bool, err *Error) {
+func parse(msg []byte) (requests []request, list bool, err *rpc.Error) {
 	if tooDeep(msg) {
-		return nil, false, Errorf(KindParseError, "the message is nested deeper than %d", MaxDepth)
+		return nil, false, rpc.Errorf(rpc.KindParseError, "the message is nested deeper than %d", rpc.MaxDepth)
 	}
 	value := jsontext.Value(bytes.Trim(msg, " \t\r\n"))
-	if !utf8.Valid(value) || !value.IsValid(grammar) {
-		return nil, false, Errorf(KindParseError, "the message is not JSON").WithHint("a message is one JSON value in UTF-8, on one line or behind a Content-Length header")
+	if !utf8.Valid(value) || !value.IsValid(rpc.LooseJSON) {
+		return nil, false, rpc.Errorf(rpc.KindParseError, "the message is not JSON").WithHint("a message is one JSON value in UTF-8, on one line or behind a Content-Length header")
 	}
 	if value.Kind() != '[' {
 		return []request{parseOne(value)}, false, nil
 	}
-	dec := jsontext.NewDecoder(bytes.NewBuffer(value), grammar)
+	dec := jsontext.NewDecoder(bytes.NewBuffer(value), rpc.LooseJSON)
 	dec.ReadToken()
 	for dec.PeekKind() != ']' {
-		if len(requests) == MaxBatch {
-			return nil, false, Errorf(KindInvalidRequest, "the batch has more than %d elements", MaxBatch)
+		if len(requests) == rpc.MaxBatch {
+			return nil, false, rpc.Errorf(rpc.KindInvalidRequest, "the batch has more than %d elements", rpc.MaxBatch)
 		}
 		element, _ := dec.ReadValue() // cannot fail, the whole is valid
 		requests = append(requests, parseOne(element))
 	}
 	if len(requests) == 0 {
-		return nil, false, Errorf(KindInvalidRequest, "the batch is empty")
+		return nil, false, rpc.Errorf(rpc.KindInvalidRequest, "the batch is empty")
 	}
 	return requests, true, nil
 }
@@ -57,13 +51,13 @@ func parse(msg []byte) (requests []request, list bool, err *Error) {
 func parseOne(value jsontext.Value) (r request) {
 	invalid := func(format string, args ...any) {
 		if r.err == nil {
-			r.err = Errorf(KindInvalidRequest, format, args...)
+			r.err = rpc.Errorf(rpc.KindInvalidRequest, format, args...)
 		}
 	}
 	if value.Kind() != '{' {
-		return request{id: null, err: Errorf(KindInvalidRequest, "a request is an object")}
+		return request{id: null, err: rpc.Errorf(rpc.KindInvalidRequest, "a request is an object")}
 	}
-	dec := jsontext.NewDecoder(bytes.NewBuffer(value), grammar)
+	dec := jsontext.NewDecoder(bytes.NewBuffer(value), rpc.LooseJSON)
 	dec.ReadToken()
 	var version, method, answer bool
 	seen := map[string]bool{}
@@ -133,7 +127,7 @@ func tooDeep(msg []byte) bool {
 			inString = !inString
 		case inString:
 		case b == '[' || b == '{':
-			if depth++; depth > MaxDepth {
+			if depth++; depth > rpc.MaxDepth {
 				return true
 			}
 		case b == ']' || b == '}':

@@ -1,4 +1,4 @@
-package rpc
+package server
 
 import (
 	"context"
@@ -8,21 +8,23 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"runtimed/rpc"
 )
 
 // pipeBench is a server on a pipe of its own until the test ends.
-func pipeBench(t *testing.T) (path string, peers chan Peer) {
+func pipeBench(t *testing.T) (path string, peers chan rpc.Peer) {
 	t.Helper()
 	path = fmt.Sprintf(`\\.\pipe\runtimed-test-%d-%s`, os.Getpid(), t.Name())
-	ln, err := Listen(path)
+	ln, err := rpc.Listen(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	peers = make(chan Peer, 10)
-	s := NewServer([]Method{
-		NewMethod(MethodInfo, "says who", func(ctx context.Context, _ InfoParams) (Info, error) {
+	peers = make(chan rpc.Peer, 10)
+	s := New([]Method{
+		NewMethod(rpc.MethodInfo, "says who", func(ctx context.Context, _ rpc.InfoParams) (rpc.Info, error) {
 			peers <- PeerFrom(ctx)
-			return Info{Name: Name, Version: "1.2.3", Protocol: Protocol, PID: 77, Socket: strings.Repeat("x", 1<<20)}, nil
+			return rpc.Info{Name: rpc.Name, Version: "1.2.3", Protocol: rpc.Protocol, PID: 77, Socket: strings.Repeat("x", 1<<20)}, nil
 		}),
 	}, Options{UID: os.Getuid()})
 	served := make(chan error, 1)
@@ -45,15 +47,15 @@ func TestAPipeAnswers(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	for range 3 {
-		c, err := Dial(ctx, path, ClientOptions{})
+		c, err := rpc.Dial(ctx, path, rpc.ClientOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		var info Info
-		if err := c.Call(ctx, MethodInfo, nil, &info); err != nil || info.PID != 77 || len(info.Socket) != 1<<20 {
+		var info rpc.Info
+		if err := c.Call(ctx, rpc.MethodInfo, nil, &info); err != nil || info.PID != 77 || len(info.Socket) != 1<<20 {
 			t.Errorf("got pid %d, %v", info.PID, err)
 		}
-		if peer := <-peers; peer != (Peer{UID: os.Getuid(), PID: os.Getpid()}) {
+		if peer := <-peers; peer != (rpc.Peer{UID: os.Getuid(), PID: os.Getpid()}) {
 			t.Errorf("the peer is %+v", peer)
 		}
 		c.Close()
@@ -62,25 +64,25 @@ func TestAPipeAnswers(t *testing.T) {
 
 func TestAPipeHasOneDaemon(t *testing.T) {
 	path, _ := pipeBench(t)
-	_, err := Listen(path)
-	if !errors.Is(err, ErrSocketInUse) || !strings.Contains(err.Error(), "runtimed 1.2.3, pid 77") {
+	_, err := rpc.Listen(path)
+	if !errors.Is(err, rpc.ErrSocketInUse) || !strings.Contains(err.Error(), "runtimed 1.2.3, pid 77") {
 		t.Errorf("got %v", err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	c, err := Dial(ctx, path, ClientOptions{})
+	c, err := rpc.Dial(ctx, path, rpc.ClientOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := c.Call(ctx, MethodInfo, nil, nil); err != nil {
+	if err := c.Call(ctx, rpc.MethodInfo, nil, nil); err != nil {
 		t.Error(err)
 	}
 	c.Close()
 }
 
 func TestAPipeThatNobodyMadeIsNoDaemon(t *testing.T) {
-	_, err := Dial(t.Context(), `\\.\pipe\runtimed-test-none`, ClientOptions{})
-	if KindOf(err) != KindUnreachable || !strings.Contains(err.Error(), "there is no pipe at") {
+	_, err := rpc.Dial(t.Context(), `\\.\pipe\runtimed-test-none`, rpc.ClientOptions{})
+	if rpc.KindOf(err) != rpc.KindUnreachable || !strings.Contains(err.Error(), "there is no pipe at") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -88,7 +90,7 @@ func TestAPipeThatNobodyMadeIsNoDaemon(t *testing.T) {
 func TestAnEndedListenerLeavesNoPipe(t *testing.T) {
 	path := `\\.\pipe\runtimed-test-again`
 	for range 3 {
-		ln, err := Listen(path)
+		ln, err := rpc.Listen(path)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -97,7 +99,7 @@ func TestAnEndedListenerLeavesNoPipe(t *testing.T) {
 }
 
 func TestAPlaceInAFileSystemIsNoPipe(t *testing.T) {
-	if _, err := Listen(`C:\runt\a.sock`); err == nil || !strings.Contains(err.Error(), "not the name of a pipe") {
+	if _, err := rpc.Listen(`C:\runt\a.sock`); err == nil || !strings.Contains(err.Error(), "not the name of a pipe") {
 		t.Errorf("got %v", err)
 	}
 }

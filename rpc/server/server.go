@@ -1,9 +1,12 @@
-package rpc
+// Package server is the daemon's end of the wire: it serves a table of methods on any number of connections.
+package server
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -12,6 +15,8 @@ import (
 
 	"github.com/sourcegraph/jsonrpc2"
 	"go.uber.org/zap"
+
+	"runtimed/rpc"
 )
 
 const (
@@ -54,19 +59,19 @@ type Server struct {
 	told      time.Time
 }
 
-// NewServer makes a server of a table of methods, and adds rpc.discover to them. Two methods of one name are a fault of the program.
-func NewServer(methods []Method, opts Options) *Server {
+// New makes a server of a table of methods, and adds rpc.discover to them. Two methods of one name are a fault of the program.
+func New(methods []Method, opts Options) *Server {
 	s := &Server{
 		methods: map[string]Method{}, uid: opts.UID, most: opts.MaxConnections, log: opts.Log,
-		writeTime: WriteTimeout, drainTime: drainTime, silenceTime: silenceTime,
-		lineBytes: maxLineBytes, batchBytes: maxBatchBytes, maxHeld: MaxHeld,
+		writeTime: rpc.WriteTimeout, drainTime: drainTime, silenceTime: silenceTime,
+		lineBytes: maxLineBytes, batchBytes: maxBatchBytes, maxHeld: rpc.MaxHeld,
 		listeners: map[net.Listener]struct{}{}, conns: map[*Conn]struct{}{},
 	}
 	if s.log == nil {
 		s.log = zap.NewNop()
 	}
 	if s.most == 0 {
-		s.most = max(8, min(MaxConnections, descriptorLimit()-spareFiles))
+		s.most = max(8, min(rpc.MaxConnections, descriptorLimit()-spareFiles))
 	}
 	for _, m := range append(methods[:len(methods):len(methods)], discover(methods, opts.Version)) {
 		if _, twice := s.methods[m.Name]; twice {
@@ -129,35 +134,37 @@ func (s *Server) Serve(ln net.Listener) error {
 
 // admit asks the kernel who connects before a word is read. It returns nil where it has closed the connection.
 func (s *Server) admit(nc net.Conn) *Conn {
-	var peer Peer
-	if known, ok := nc.(systemConn); ok {
-		var err error
-		if peer, err = PeerOf(known); err != nil || !trusts(s.uid, peer.UID) {
-			nc.Close()
-			s.mu.Lock()
-			again := time.Since(s.told) < tellAgain && !s.told.IsZero()
-			if !again {
-				s.told = time.Now()
-			}
-			s.mu.Unlock()
-			if !again {
-				s.log.Warn("a connection of another user was refused", zap.Int("uid", peer.UID), zap.Int("pid", peer.PID), zap.Error(err))
-			}
-			return nil
-		}
+	peer, err := rpc.PeerOf(nc)
+	if err == nil && rpc.Trusts(s.uid, peer.UID) {
+		return s.enter(nc, peer)
 	}
-	return s.enter(nc, peer)
+	nc.Close()
+	if s.mayLogRefusal() {
+		s.log.Warn("a connection of another user was refused", zap.Int("uid", peer.UID), zap.Int("pid", peer.PID), zap.Error(err))
+	}
+	return nil
+}
+
+// mayLogRefusal is true once in a while, so that a caller who tries again and again does not fill the log.
+func (s *Server) mayLogRefusal() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.told.IsZero() && time.Since(s.told) < tellAgain {
+		return false
+	}
+	s.told = time.Now()
+	return true
 }
 
 // ServeConn serves one connection, and returns when it is closed and its methods have ended.
-func (s *Server) ServeConn(nc net.Conn, peer Peer) {
+func (s *Server) ServeConn(nc net.Conn, peer rpc.Peer) {
 	if c := s.enter(nc, peer); c != nil {
 		s.serve(c)
 	}
 }
 
 // enter counts a connection, or closes it where there are too many and returns nil.
-func (s *Server) enter(nc net.Conn, peer Peer) *Conn {
+func (s *Server) enter(nc net.Conn, peer rpc.Peer) *Conn {
 	c := newConn(s, nc, peer)
 	if !s.add(c) {
 		nc.Close()
@@ -172,7 +179,7 @@ func (s *Server) serve(c *Conn) {
 		c.nc.SetReadDeadline(time.Now().Add(s.silenceTime))
 	}
 	c.mu.Lock() // Handle, on the goroutine that this starts, waits for lib to be there
-	c.lib = jsonrpc2.NewConn(c.ctx, stream{c}, stream{c}, jsonrpc2.SetLogger(quiet{}))
+	c.lib = jsonrpc2.NewConn(c.ctx, stream{c}, stream{c}, jsonrpc2.SetLogger(log.New(io.Discard, "", 0)))
 	c.mu.Unlock()
 	c.write()
 	<-c.lib.DisconnectNotify()
@@ -195,7 +202,7 @@ func (s *Server) add(c *Conn) bool {
 			return false
 		}
 		s.surplus++
-		c.refuse = Errorf(KindOverloaded, "the daemon has %d connections already", s.most).WithHint("close some, and try again")
+		c.refuse = rpc.Errorf(rpc.KindOverloaded, "the daemon has %d connections already", s.most).WithHint("close some, and try again")
 	}
 	s.conns[c] = struct{}{}
 	s.served.Add(1)

@@ -1,4 +1,4 @@
-package rpc
+package server
 
 import (
 	"context"
@@ -6,6 +6,8 @@ import (
 	"reflect"
 	"strings"
 	"time"
+
+	"runtimed/rpc"
 )
 
 // openRPC is the document of rpc.discover (spec.open-rpc.org), as far as we fill it.
@@ -42,10 +44,10 @@ type schema map[string]any
 func discover(methods []Method, version string) Method {
 	var doc openRPC
 	var text json.RawMessage // encoded once: whoever asks ten thousand times shall not keep the processors from the others
-	self := NewMethod(MethodDiscover, "this document, in OpenRPC",
-		func(context.Context, None) (json.RawMessage, error) { return text, nil })
+	self := NewMethod(rpc.MethodDiscover, "this document, in OpenRPC",
+		func(context.Context, rpc.None) (json.RawMessage, error) { return text, nil })
 	doc.OpenRPC = "1.3.2"
-	doc.Info.Title = Name
+	doc.Info.Title = rpc.Name
 	doc.Info.Version = version
 	doc.Components.Schemas = map[string]schema{}
 	for _, m := range append(methods[:len(methods):len(methods)], self) {
@@ -54,7 +56,7 @@ func discover(methods []Method, version string) Method {
 			om.Params = append(om.Params, openValue{f.name, !f.optional, schemaOf(f.typ, doc.Components.Schemas)})
 		}
 		om.Result = openValue{Name: "result", Schema: schema{"type": "object"}} // of rpc.discover: its shape is OpenRPC's business
-		if m.Name != MethodDiscover {
+		if m.Name != rpc.MethodDiscover {
 			om.Result.Schema = schemaOf(m.result, doc.Components.Schemas)
 		}
 		doc.Methods = append(doc.Methods, om)

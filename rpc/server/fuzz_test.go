@@ -1,6 +1,6 @@
 //go:build unix
 
-package rpc
+package server
 
 import (
 	"bytes"
@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"runtimed/rpc"
 )
 
 // exchange sends all of in over one connection and returns what is answered until the end.
@@ -16,7 +18,7 @@ func exchange(t *testing.T, s *Server, in []byte) []byte {
 	client, server := socketPair(t)
 	defer client.Close()
 	done := make(chan bool)
-	go func() { s.ServeConn(server, Peer{}); close(done) }()
+	go func() { s.ServeConn(server, rpc.Peer{}); close(done) }()
 	go func() { client.Write(in); client.CloseWrite() }()
 	client.SetReadDeadline(time.Now().Add(5 * time.Second))
 	out, err := io.ReadAll(client)
@@ -29,7 +31,7 @@ func exchange(t *testing.T, s *Server, in []byte) []byte {
 }
 
 func fuzzServer() *Server {
-	s := NewServer(offTable(), Options{})
+	s := New(offTable(), Options{})
 	s.drainTime = 50 * time.Millisecond
 	return s
 }
@@ -37,9 +39,9 @@ func fuzzServer() *Server {
 // Whatever comes in, the connection ends, and what goes out is well-formed replies in one framing.
 func FuzzStream(f *testing.F) {
 	for _, seed := range []string{
-		"", "\n", "{}\n", "[]\n", "[1,2", req("1", MethodPing), "\xef\xbb\xbf" + req("1", MethodPing), "\xef\xbb",
-		req("1.50", MethodStatus) + "\n" + req("null", MethodDiscover) + "\r\n",
-		"[" + req("1", MethodPing) + "," + cancelled("1") + ",3]\n", "Content-Length: 2\r\n\r\n{}", "content-length: 0\r\n\r\n",
+		"", "\n", "{}\n", "[]\n", "[1,2", req("1", rpc.MethodPing), "\xef\xbb\xbf" + req("1", rpc.MethodPing), "\xef\xbb",
+		req("1.50", rpc.MethodStatus) + "\n" + req("null", rpc.MethodDiscover) + "\r\n",
+		"[" + req("1", rpc.MethodPing) + "," + cancelled("1") + ",3]\n", "Content-Length: 2\r\n\r\n{}", "content-length: 0\r\n\r\n",
 		"C", "Content-Length: 99999999\r\n\r\n", "\x00\x01\x02", strings.Repeat("[", 2000), `{"jsonrpc":"2.0","id":"\ud800","method":"x"}`,
 	} {
 		f.Add([]byte(seed))
@@ -61,12 +63,12 @@ func FuzzStream(f *testing.F) {
 					Version string           `json:"jsonrpc"`
 					ID      *json.RawMessage `json:"id"`
 					Result  json.RawMessage  `json:"result"`
-					Error   *Error           `json:"error"`
+					Error   *rpc.Error       `json:"error"`
 				}
 				if err := json.Unmarshal(reply, &m); err != nil || m.Version != "2.0" || (m.Result == nil) == (m.Error == nil) {
 					t.Fatalf("%q is answered by %q: %v", in, out, err)
 				}
-				if m.Error != nil && (codes[m.Error.Data.Kind] != m.Error.Code || m.Error.Code == CodeInternal || m.Error.Message == "") {
+				if m.Error != nil && (rpc.Errorf(m.Error.Data.Kind, "").Code != m.Error.Code || m.Error.Code == rpc.CodeInternal || m.Error.Message == "") {
 					t.Fatalf("%q is answered by %q", in, out)
 				}
 			}
@@ -99,15 +101,15 @@ func FuzzDispatch(f *testing.F) {
 		f.Add("1", m.Name, "{}")
 		f.Add(`"a"`, m.Name, `{"pool":"uv","env":"uv-1","owner_pid":1,"level":"info","state":"ready","dry_run":true,"wait_ms":1,"key":"k","client":{"name":"n","version":"v"}}`)
 	}
-	f.Add("9007199254740993", MethodAcquire, `{"wait_ms":1e3,"label":"\u0000"}`)
-	f.Add("null", MethodEnvList, "null")
-	f.Add("-0.0", MethodAdopt, `{"env":null,"owner_pid":99999999999999999999}`)
+	f.Add("9007199254740993", rpc.MethodAcquire, `{"wait_ms":1e3,"label":"\u0000"}`)
+	f.Add("null", rpc.MethodEnvList, "null")
+	f.Add("-0.0", rpc.MethodAdopt, `{"env":null,"owner_pid":99999999999999999999}`)
 	s := fuzzServer()
 	f.Fuzz(func(t *testing.T, id, method, params string) {
 		name, _ := json.Marshal(method)
 		msg := `{"jsonrpc":"2.0","id":` + id + `,"method":` + string(name) + `,"params":` + params + `}`
 		var p map[string]json.RawMessage
-		if strings.ContainsAny(id+params, "\n") || json.Unmarshal([]byte(msg), &p) != nil || string(p["id"]) != id || len(p) != 4 || len(msg) > MaxMessage {
+		if strings.ContainsAny(id+params, "\n") || json.Unmarshal([]byte(msg), &p) != nil || string(p["id"]) != id || len(p) != 4 || len(msg) > rpc.MaxMessage {
 			t.Skip() // FuzzStream's part
 		}
 		requests, list, perr := parse([]byte(msg))
@@ -118,8 +120,8 @@ func FuzzDispatch(f *testing.F) {
 		if !bytes.HasPrefix(out, []byte(`{"jsonrpc":"2.0","id":`+id+",")) || bytes.Count(out, []byte("\n")) != 1 {
 			t.Fatalf("%s is answered by %q", msg, out)
 		}
-		var m struct{ Error *Error }
-		if err := json.Unmarshal(out, &m); err != nil || m.Error != nil && m.Error.Code == CodeInternal {
+		var m struct{ Error *rpc.Error }
+		if err := json.Unmarshal(out, &m); err != nil || m.Error != nil && m.Error.Code == rpc.CodeInternal {
 			t.Fatalf("%s is answered by %q", msg, out)
 		}
 	})

@@ -1,6 +1,6 @@
 //go:build unix
 
-package rpc
+package server
 
 import (
 	"bufio"
@@ -14,6 +14,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"runtimed/rpc"
 )
 
 // text is a string of a vector: as it stands, or a list whose objects repeat.
@@ -43,7 +45,7 @@ func (s *text) UnmarshalJSON(b []byte) error {
 
 func readVectors[V any](t *testing.T, name string) []V {
 	t.Helper()
-	f, err := os.Open("../testdata/wire/" + name)
+	f, err := os.Open("../../testdata/wire/" + name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,7 +76,7 @@ func TestPathsAreThoseOfTheVectors(t *testing.T) {
 		}
 	}](t, "paths.jsonl") {
 		t.Run(v.Platform+" "+v.Name, func(t *testing.T) {
-			got, err := SocketPath(v.Platform, func(name string) string { return string(v.Env[name]) })
+			got, err := rpc.SocketPath(v.Platform, func(name string) string { return string(v.Env[name]) })
 			if v.Error == nil {
 				if err != nil || got != string(v.Path) {
 					t.Errorf("got %q, %v, want %q", got, err, v.Path)
@@ -101,7 +103,7 @@ type wantReply struct {
 }
 
 func TestTheServerAnswersTheVectors(t *testing.T) {
-	b := start(t, Options{}, func(b *bench) { b.Server = NewServer(offTable(), Options{UID: os.Getuid()}) })
+	b := start(t, Options{}, func(b *bench) { b.Server = New(offTable(), Options{UID: os.Getuid()}) })
 	for _, v := range readVectors[struct {
 		Name    string
 		Send    text
@@ -213,54 +215,58 @@ func within(want, got any) bool {
 
 // offTable stands in for a daemon whose two pools have size 0.
 func offTable() []Method {
-	known := func(pool *string) *Error {
+	known := func(pool *string) *rpc.Error {
 		if pool != nil && *pool != "uv" && *pool != "conda" {
-			err := Errorf(KindUnknownPool, "there is no pool %q", *pool)
+			err := rpc.Errorf(rpc.KindUnknownPool, "there is no pool %q", *pool)
 			err.Data.Pools = []string{"uv", "conda"}
 			return err
 		}
 		return nil
 	}
-	orNil := func(err *Error) error {
+	orNil := func(err *rpc.Error) error {
 		if err == nil {
 			return nil
 		}
 		return err
 	}
-	none := func(context.Context, None) (None, error) { return None{}, nil }
-	status := func(_ context.Context, p PoolParams) (r StatusResult, err error) {
+	none := func(context.Context, rpc.None) (rpc.None, error) { return rpc.None{}, nil }
+	status := func(_ context.Context, p rpc.PoolParams) (r rpc.StatusResult, err error) {
 		for _, name := range []string{"uv", "conda"} {
 			if p.Pool == nil || *p.Pool == name {
-				r.Pools = append(r.Pools, PoolStatus{Name: name, Kind: name, State: PoolOff})
+				r.Pools = append(r.Pools, rpc.PoolStatus{Name: name, Kind: name, State: rpc.PoolOff})
 			}
 		}
 		return r, orNil(known(p.Pool))
 	}
 	return []Method{
-		NewMethod(MethodInfo, "", func(context.Context, InfoParams) (Info, error) { return Info{Name: Name, Protocol: Protocol}, nil }),
-		NewMethod(MethodPing, "", none),
-		NewMethod(MethodReload, "", func(context.Context, None) (ReloadResult, error) { return ReloadResult{}, nil }),
-		NewMethod(MethodShutdown, "", none),
-		NewMethod(MethodSetLogLevel, "", func(_ context.Context, p LogLevel) (LogLevel, error) { return p, nil }),
-		NewMethod(MethodStatus, "", status),
-		NewMethod(MethodAcquire, "", func(_ context.Context, p AcquireParams) (AcquireResult, error) {
+		NewMethod(rpc.MethodInfo, "", func(context.Context, rpc.InfoParams) (rpc.Info, error) {
+			return rpc.Info{Name: rpc.Name, Protocol: rpc.Protocol}, nil
+		}),
+		NewMethod(rpc.MethodPing, "", none),
+		NewMethod(rpc.MethodReload, "", func(context.Context, rpc.None) (rpc.ReloadResult, error) { return rpc.ReloadResult{}, nil }),
+		NewMethod(rpc.MethodShutdown, "", none),
+		NewMethod(rpc.MethodSetLogLevel, "", func(_ context.Context, p rpc.LogLevel) (rpc.LogLevel, error) { return p, nil }),
+		NewMethod(rpc.MethodStatus, "", status),
+		NewMethod(rpc.MethodAcquire, "", func(_ context.Context, p rpc.AcquireParams) (rpc.AcquireResult, error) {
 			if err := known(p.Pool); err != nil {
-				return AcquireResult{}, err
+				return rpc.AcquireResult{}, err
 			}
-			return AcquireResult{}, Errorf(KindPoolOff, "the pool is off")
+			return rpc.AcquireResult{}, rpc.Errorf(rpc.KindPoolOff, "the pool is off")
 		}),
-		NewMethod(MethodRelease, "", func(context.Context, EnvParams) (None, error) {
-			return None{}, Errorf(KindUnknownEnv, "no such environment")
+		NewMethod(rpc.MethodRelease, "", func(context.Context, rpc.EnvParams) (rpc.None, error) {
+			return rpc.None{}, rpc.Errorf(rpc.KindUnknownEnv, "no such environment")
 		}),
-		NewMethod(MethodFlush, "", func(_ context.Context, p PoolParams) (FlushResult, error) { return FlushResult{}, orNil(known(p.Pool)) }),
-		NewMethod(MethodWatch, "", func(context.Context, None) (StatusResult, error) { return StatusResult{}, nil }),
-		NewMethod(MethodUnwatch, "", none),
-		NewMethod(MethodEnvList, "", func(_ context.Context, p EnvListParams) (EnvListResult, error) {
-			return EnvListResult{}, orNil(known(p.Pool))
+		NewMethod(rpc.MethodFlush, "", func(_ context.Context, p rpc.PoolParams) (rpc.FlushResult, error) {
+			return rpc.FlushResult{}, orNil(known(p.Pool))
 		}),
-		NewMethod(MethodAdopt, "", func(context.Context, AdoptParams) (AdoptResult, error) {
-			return AdoptResult{}, Errorf(KindUnknownEnv, "no such environment")
+		NewMethod(rpc.MethodWatch, "", func(context.Context, rpc.None) (rpc.StatusResult, error) { return rpc.StatusResult{}, nil }),
+		NewMethod(rpc.MethodUnwatch, "", none),
+		NewMethod(rpc.MethodEnvList, "", func(_ context.Context, p rpc.EnvListParams) (rpc.EnvListResult, error) {
+			return rpc.EnvListResult{}, orNil(known(p.Pool))
 		}),
-		NewMethod(MethodGC, "", func(context.Context, GCParams) (GCResult, error) { return GCResult{}, nil }),
+		NewMethod(rpc.MethodAdopt, "", func(context.Context, rpc.AdoptParams) (rpc.AdoptResult, error) {
+			return rpc.AdoptResult{}, rpc.Errorf(rpc.KindUnknownEnv, "no such environment")
+		}),
+		NewMethod(rpc.MethodGC, "", func(context.Context, rpc.GCParams) (rpc.GCResult, error) { return rpc.GCResult{}, nil }),
 	}
 }

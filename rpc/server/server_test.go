@@ -1,6 +1,6 @@
 //go:build unix
 
-package rpc
+package server
 
 import (
 	"context"
@@ -19,19 +19,21 @@ import (
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
+
+	"runtimed/rpc"
 )
 
 func TestASurplusConnectionIsToldSoAndClosed(t *testing.T) {
 	b := start(t, Options{MaxConnections: 2}, func(b *bench) { b.silenceTime = 50 * time.Millisecond })
 	one, two := b.dial(t), b.dial(t)
-	one.askOne(req("1", MethodPing) + "\n")
-	two.askOne(req("1", MethodPing) + "\n")
+	one.askOne(req("1", rpc.MethodPing) + "\n")
+	two.askOne(req("1", rpc.MethodPing) + "\n")
 
-	if got := decode(t, b.dial(t).askOne(req(`"x"`, MethodPing)+"\n")); string(got.ID) != `"x"` || got.Error == nil || got.Error.Data.Kind != KindOverloaded {
+	if got := decode(t, b.dial(t).askOne(req(`"x"`, rpc.MethodPing)+"\n")); string(got.ID) != `"x"` || got.Error == nil || got.Error.Data.Kind != rpc.KindOverloaded {
 		t.Errorf("got %+v", got)
 	}
 	three := b.dial(t)
-	three.send("[" + req("1", MethodPing) + "," + req("2", MethodPing) + "]\n" + req("3", MethodPing) + "\n")
+	three.send("[" + req("1", rpc.MethodPing) + "," + req("2", rpc.MethodPing) + "]\n" + req("3", rpc.MethodPing) + "\n")
 	if got := three.rest(); strings.Count(got, "-32006") != 2 || got[0] != '[' {
 		t.Errorf("got %s", got)
 	}
@@ -43,7 +45,7 @@ func TestASurplusConnectionIsToldSoAndClosed(t *testing.T) {
 	}
 	one.Close()
 	eventually(t, "there is room again", func() bool { return b.Connections() == 1 })
-	if got := decode(t, b.dial(t).askOne(req("1", MethodPing)+"\n")); got.Error != nil {
+	if got := decode(t, b.dial(t).askOne(req("1", rpc.MethodPing)+"\n")); got.Error != nil {
 		t.Errorf("got %v", got.Error)
 	}
 }
@@ -65,7 +67,7 @@ func TestTheServerSurvivesAShortageOfDescriptorsAndSaysSoOnce(t *testing.T) {
 	core, logs := observer.New(zap.InfoLevel)
 	b := newBench(Options{Log: zap.New(core)})
 	b.path = shortDir(t) + "/s"
-	ln, err := Listen(b.path)
+	ln, err := rpc.Listen(b.path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +75,7 @@ func TestTheServerSurvivesAShortageOfDescriptorsAndSaysSoOnce(t *testing.T) {
 	short.short.Store(5)
 	served := make(chan error, 1)
 	go func() { served <- b.Serve(short) }()
-	b.dial(t).askOne(req("1", MethodPing) + "\n")
+	b.dial(t).askOne(req("1", rpc.MethodPing) + "\n")
 	if n := logs.FilterLevelExact(zap.WarnLevel).Len(); n != 1 {
 		t.Errorf("%d warnings: %v", n, logs.All())
 	}
@@ -86,14 +88,14 @@ func TestTheServerSurvivesAShortageOfDescriptorsAndSaysSoOnce(t *testing.T) {
 func TestShutdownAnswersWhatRunsAndRefusesWhatComes(t *testing.T) {
 	b := start(t, Options{})
 	w, idle := b.dial(t), b.dial(t)
-	idle.askOne(req("1", MethodPing) + "\n")
+	idle.askOne(req("1", rpc.MethodPing) + "\n")
 	w.send(req("1", "wait") + "\n")
 	eventually(t, "it runs", func() bool { return b.waiting.Load() == 1 })
 	down := make(chan error, 1)
 	go func() { down <- b.Shutdown(t.Context()) }()
 	eventually(t, "it stops", b.stopping.Load)
 	for _, one := range []*wire{w, idle} {
-		if got := decode(t, one.askOne(req("2", MethodPing)+"\n")); got.Error == nil || got.Error.Data.Kind != KindShuttingDown {
+		if got := decode(t, one.askOne(req("2", rpc.MethodPing)+"\n")); got.Error == nil || got.Error.Data.Kind != rpc.KindShuttingDown {
 			t.Errorf("got %+v", got)
 		}
 	}
@@ -139,7 +141,7 @@ func TestFaultsOfAMethodAreTheCallersInKindAndTheLogsInDetail(t *testing.T) {
 	w := b.dial(t)
 	for what, logged := range map[string]string{"panic": "on purpose", "plain": io.ErrNoProgress.Error()} {
 		got := decode(t, w.askOne(`{"jsonrpc":"2.0","id":1,"method":"fail","params":{"text":"`+what+`"}}`+"\n"))
-		if got.Error == nil || got.Error.Code != CodeInternal || got.Error.Data.Kind != KindInternal || strings.Contains(got.Error.Message, logged) {
+		if got.Error == nil || got.Error.Code != rpc.CodeInternal || got.Error.Data.Kind != rpc.KindInternal || strings.Contains(got.Error.Message, logged) {
 			t.Errorf("%s: got %+v", what, got.Error)
 		}
 		entries := logs.TakeAll()
@@ -148,10 +150,10 @@ func TestFaultsOfAMethodAreTheCallersInKindAndTheLogsInDetail(t *testing.T) {
 		}
 	}
 	got := decode(t, w.askOne(`{"jsonrpc":"2.0","id":1,"method":"fail","params":{"text":"ours"}}`+"\n"))
-	if got.Error == nil || got.Error.Code != CodePoolOff || got.Error.Data.Hint != "set its size" || logs.Len() != 0 {
+	if got.Error == nil || got.Error.Code != rpc.CodePoolOff || got.Error.Data.Hint != "set its size" || logs.Len() != 0 {
 		t.Errorf("got %+v, logged %v", got.Error, logs.All())
 	}
-	if got := w.askOne(req("2", MethodPing) + "\n"); !strings.Contains(got, `"result"`) {
+	if got := w.askOne(req("2", rpc.MethodPing) + "\n"); !strings.Contains(got, `"result"`) {
 		t.Errorf("got %s", got)
 	}
 }
@@ -161,7 +163,7 @@ func TestNothingIsNullInAResult(t *testing.T) {
 	if got := b.dial(t).askOne(req("1", "echo") + "\n"); got != `{"jsonrpc":"2.0","id":1,"result":{"text":"","list":[],"map":{}}}` {
 		t.Errorf("got %s", got)
 	}
-	got, err := encode(AcquireResult{Env: Env{Variables: map[string]*string{"PYTHONHOME": nil}}})
+	got, err := encode(rpc.AcquireResult{Env: rpc.Env{Variables: map[string]*string{"PYTHONHOME": nil}}})
 	if want := `"packages":[],"needs":[],"variables":{"PYTHONHOME":null},"path_prepend":[]`; err != nil || !strings.Contains(string(got), want) {
 		t.Errorf("got %s, %v", got, err)
 	}
@@ -177,8 +179,8 @@ func TestANotificationNeverAcquires(t *testing.T) {
 
 func TestRPCDiscoverIsTheTable(t *testing.T) {
 	table := offTable()
-	s := NewServer(table, Options{Version: "9.9"})
-	raw, err := s.methods[MethodDiscover].call(t.Context(), nil)
+	s := New(table, Options{Version: "9.9"})
+	raw, err := s.methods[rpc.MethodDiscover].call(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -202,10 +204,10 @@ func TestRPCDiscoverIsTheTable(t *testing.T) {
 	var names []string
 	for _, m := range doc.Methods {
 		names = append(names, m.Name)
-		if m.Name == MethodAdopt && (len(m.Params) != 2 || !m.Params[0].Required || m.Params[1].Name != "owner_pid" || string(m.Params[1].Schema) != `{"type":"integer"}`) {
+		if m.Name == rpc.MethodAdopt && (len(m.Params) != 2 || !m.Params[0].Required || m.Params[1].Name != "owner_pid" || string(m.Params[1].Schema) != `{"type":"integer"}`) {
 			t.Errorf("%+v", m)
 		}
-		if m.Name == MethodAcquire && (len(m.Params) != 12 || m.Params[0].Required) {
+		if m.Name == rpc.MethodAcquire && (len(m.Params) != 12 || m.Params[0].Required) {
 			t.Errorf("%+v", m)
 		}
 	}
@@ -213,7 +215,7 @@ func TestRPCDiscoverIsTheTable(t *testing.T) {
 	for _, m := range table {
 		want = append(want, m.Name)
 	}
-	if want = append(want, MethodDiscover); !slices.Equal(names, want) || doc.Info.Version != "9.9" || doc.OpenRPC == "" {
+	if want = append(want, rpc.MethodDiscover); !slices.Equal(names, want) || doc.Info.Version != "9.9" || doc.OpenRPC == "" {
 		t.Errorf("got %v, want %v", names, want)
 	}
 	for _, ref := range strings.Split(string(raw), "#/components/schemas/")[1:] {
@@ -228,7 +230,7 @@ func TestRPCDiscoverIsTheTable(t *testing.T) {
 
 func TestEverythingComesBackAfterALoad(t *testing.T) {
 	b := start(t, Options{})
-	b.dial(t).ask(req("1", MethodPing))
+	b.dial(t).ask(req("1", rpc.MethodPing))
 	eventually(t, "no connection", func() bool { return b.Connections() == 0 })
 	before, files := runtime.NumGoroutine(), openFiles(t)
 
@@ -248,9 +250,9 @@ func TestEverythingComesBackAfterALoad(t *testing.T) {
 	for range 4 {
 		go func() {
 			for range 500 {
-				c, err := Dial(t.Context(), b.path, ClientOptions{})
+				c, err := rpc.Dial(t.Context(), b.path, rpc.ClientOptions{})
 				if err == nil {
-					if c.Call(t.Context(), MethodPing, nil, nil) == nil {
+					if c.Call(t.Context(), rpc.MethodPing, nil, nil) == nil {
 						served.Add(1)
 					}
 					c.Close()
@@ -294,9 +296,9 @@ func BenchmarkRoundTripOverANewConnection(b *testing.B) {
 	times := make([]time.Duration, 0, 1<<16)
 	for b.Loop() {
 		begun := time.Now()
-		c, err := Dial(b.Context(), s.path, ClientOptions{})
+		c, err := rpc.Dial(b.Context(), s.path, rpc.ClientOptions{})
 		if err == nil {
-			err = c.Call(b.Context(), MethodInfo, nil, nil)
+			err = c.Call(b.Context(), rpc.MethodInfo, nil, nil)
 		}
 		times = append(times, time.Since(begun))
 		if err != nil {

@@ -1,0 +1,37 @@
+package server
+
+import (
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// waitHangup returns nil when the other end of a half-closed connection is closed for good: then writing is at its end as well.
+// (poll says POLLHUP for a half close already.)
+func waitHangup(raw syscall.RawConn) error {
+	kq, err := unix.Kqueue()
+	if err != nil {
+		return err
+	}
+	defer unix.Close(kq)
+	unix.CloseOnExec(kq)
+	return raw.Read(func(fd uintptr) bool {
+		change := make([]unix.Kevent_t, 1)
+		unix.SetKevent(&change[0], int(fd), unix.EVFILT_WRITE, unix.EV_ADD|unix.EV_ONESHOT)
+		events := make([]unix.Kevent_t, 1)
+		n, err := unix.Kevent(kq, change, events, &unix.Timespec{})
+		return err == nil && n > 0 && events[0].Flags&unix.EV_EOF != 0
+	})
+}
+
+// hangupTick is how often waitHangup must be called again, should its wake-up be missed.
+const hangupTick = time.Second
+
+func descriptorLimit() int {
+	var lim unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &lim) != nil {
+		return 256
+	}
+	return int(min(lim.Cur, 1<<20))
+}

@@ -1,0 +1,24 @@
+package rpc
+
+import (
+	"strings"
+
+	jsonv2 "github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// LooseText accepts half of a surrogate pair ("\ud83d"), as RFC 8259 does, and reads it as U+FFFD. It also accepts bytes that are not
+// UTF-8, so input from outside must be checked for those first.
+var LooseText = jsontext.AllowInvalidUTF8(true)
+
+// LooseJSON accepts all that RFC 8259 allows, duplicate names included.
+var LooseJSON = jsonv2.JoinOptions(LooseText, jsontext.AllowDuplicateNames(true))
+
+// Member names what p points to as callers know it: inner members follow a dot.
+func Member(p jsontext.Pointer) string {
+	var names []string
+	for name := range p.Tokens() {
+		names = append(names, name)
+	}
+	return strings.Join(names, ".")
+}
