@@ -43,8 +43,7 @@ func otherVersion(info rpc.Info) error {
 	if info.Protocol > rpc.Protocol {
 		older, update = "runt", "update runt to the version of the daemon: "+info.Version
 	}
-	return failure{code: exitVersion}.says(
-		"the daemon (version %s) speaks protocol %d and this runt (version %s) protocol %d: %s is too old",
+	return failedWith(exitVersion, "the daemon (version %s) speaks protocol %d and this runt (version %s) protocol %d: %s is too old",
 		info.Version, info.Protocol, rpc.Version(), rpc.Protocol, older).withHint("%s", update)
 }
 
@@ -78,7 +77,7 @@ func (a *app) hangsUp(path string) error {
 	if m == nil {
 		return failed("who listens on %s closes the connection without an answer", path)
 	}
-	f := failure{code: exitUnreachable}.says("the service's daemon ends as soon as it is started")
+	f := failedWith(exitUnreachable, "the service's daemon ends as soon as it is started")
 	f.quote(rpc.Name, a.said(m, time.Now().Add(-answerTime)))
 	return f.orHint("see why with: runt daemon logs")
 }
@@ -107,7 +106,7 @@ func late(err error, path string, after time.Duration) error {
 	if rpc.KindOf(err) != rpc.KindTimeout {
 		return err
 	}
-	return failure{code: exitUnreachable}.says("the daemon at %s did not answer within %s", path, after).
+	return failedWith(exitUnreachable, "the daemon at %s did not answer within %s", path, after).
 		withHint("see what it does with: runt daemon logs")
 }
 

@@ -55,7 +55,7 @@ func (c *helpCmd) Run(a *app) error {
 	node := a.model.Node
 	for _, word := range c.Words {
 		if node = childOf(node, word); node == nil || node.Hidden {
-			return failure{code: exitUsage}.says("there is no command or topic %q", strings.Join(c.Words, " ")).withHint("see: runt help")
+			return failedWith(exitUsage, "there is no command or topic %q", strings.Join(c.Words, " ")).withHint("see: runt help")
 		}
 	}
 	if err := a.dispatch(append(c.Words[:len(c.Words):len(c.Words)], "--help")); err != nil {

@@ -37,18 +37,18 @@ func (kernelCmd) Help() string {
 
 func (c *kernelCmd) Run(a *app) error {
 	if c.File == "" {
-		return failure{code: exitUsage}.says("no connection file: runt kernel is what a notebook front-end starts, with -f FILE").
+		return failedWith(exitUsage, "no connection file: runt kernel is what a notebook front-end starts, with -f FILE").
 			withHint("make the warm kernels known to Jupyter with: runt kernelspec install")
 	}
 	if c.Wait < 0 || c.Wait > rpc.MaxWait {
-		return failure{code: exitUsage}.says("--wait must be 0s to %s, got %s", rpc.MaxWait, c.Wait).withHint("see: runt kernel --help")
+		return failedWith(exitUsage, "--wait must be 0s to %s, got %s", rpc.MaxWait, c.Wait).withHint("see: runt kernel --help")
 	}
 	file, err := filepath.Abs(c.File)
 	if err != nil {
 		return err
 	}
 	if len(c.Args) > 0 && c.Args[0] != "--" {
-		return failure{code: exitUsage}.says("unexpected argument %s", c.Args[0]).withHint("what is for ipykernel comes after --; see: runt kernel --help")
+		return failedWith(exitUsage, "unexpected argument %s", c.Args[0]).withHint("what is for ipykernel comes after --; see: runt kernel --help")
 	}
 	a.forFrontEnd()
 	why := c.begin(a, file)

@@ -62,7 +62,7 @@ func (c *kernelspecInstallCmd) Run(a *app) error {
 		return err
 	}
 	if c.Name != nil && len(pools) > 1 {
-		return failure{code: exitUsage}.says("--name is for one kernel, and there are %d pools", len(pools)).withHint("say which with --pool")
+		return failedWith(exitUsage, "--name is for one kernel, and there are %d pools", len(pools)).withHint("say which with --pool")
 	}
 	runt, why, err := a.lastingRunt()
 	if err != nil {
@@ -135,7 +135,7 @@ func (c *kernelspecInstallCmd) pools(a *app) ([]string, error) {
 	case c.Pool == nil:
 		return on, nil
 	case !slices.Contains(all, *c.Pool):
-		return nil, failure{code: exitUnknown}.says("there is no pool %q", *c.Pool).withHint("there are: %s", strings.Join(all, ", "))
+		return nil, failedWith(exitUnknown, "there is no pool %q", *c.Pool).withHint("there are: %s", strings.Join(all, ", "))
 	case !slices.Contains(on, *c.Pool):
 		a.note("the pool %s is off; its kernel says so until it is given a size", *c.Pool)
 	}

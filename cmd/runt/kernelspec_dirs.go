@@ -20,7 +20,7 @@ func (p *specPlace) dir(a *app) (string, error) {
 	prefix := p.Prefix
 	if p.SysPrefix {
 		if prefix = activePrefix(a.env); prefix == "" {
-			return "", failure{code: exitUsage}.says("no environment is active: neither VIRTUAL_ENV nor CONDA_PREFIX is set").
+			return "", failedWith(exitUsage, "no environment is active: neither VIRTUAL_ENV nor CONDA_PREFIX is set").
 				withHint("activate one, or name it with --prefix")
 		}
 	}

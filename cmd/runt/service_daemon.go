@@ -87,8 +87,7 @@ func (a *app) restartService(m service.Manager) (bool, error) {
 		return false, err
 	}
 	if info.Protocol < rpc.Protocol {
-		return false, failure{code: exitVersion}.says(
-			"the service starts a daemon of version %s (protocol %d), and this runt needs protocol %d", info.Version, info.Protocol, rpc.Protocol).
+		return false, failedWith(exitVersion, "the service starts a daemon of version %s (protocol %d), and this runt needs protocol %d", info.Version, info.Protocol, rpc.Protocol).
 			withHint("have the service start this version: runt service install")
 	}
 	return true, a.tellDaemon("restarted")

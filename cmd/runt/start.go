@@ -37,7 +37,7 @@ func (a *app) connectOrStart(p *progress) (*rpc.Client, error) {
 		cmd.SysProcAttr = detached()
 	}
 	if err := cmd.Run(); err != nil {
-		f := failure{code: max(1, cmd.ProcessState.ExitCode())}.says("starting the daemon: %v", err)
+		f := failedWith(max(1, cmd.ProcessState.ExitCode()), "starting the daemon: %v", err)
 		f.quote("runt", said.String())
 		return nil, f
 	}
