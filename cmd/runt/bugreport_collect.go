@@ -119,7 +119,7 @@ func (b *bugreport) doctor(a *app) {
 	if json.Valid(out.Bytes()) {
 		b.addJSON("doctor.json", out.Bytes())
 	} else {
-		b.fail("the doctor", fmt.Errorf("%v: %s", err, strings.Join(lastLines(said.String(), 3), "; ")))
+		b.fail("the doctor", fmt.Errorf("%v: %s", err, strings.Join(redact.LastLines(said.String(), 3), "; ")))
 	}
 }
 

@@ -4,27 +4,30 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+
+	"runtimed/internal/failure"
+	"runtimed/internal/redact"
 )
 
 // errEnough ends what has no other end than the user's Ctrl-C, so there is nothing to say.
-var errEnough error = &failure{code: exitInterrupted}
+var errEnough error = &failure.Error{Code: failure.Interrupted}
 
 // report tells the user and gives the exit code.
 func (a *app) report(err error) int {
 	if err == nil {
-		return exitOK
+		return failure.OK
 	}
-	f := asFailure(err)
-	for line := range strings.Lines(f.message) {
-		fmt.Fprintln(a.stderr, "runt: error:", shown(strings.TrimRight(line, "\r\n")))
+	f := failure.Of(err)
+	for line := range strings.Lines(f.Message) {
+		fmt.Fprintln(a.stderr, "runt: error:", redact.Line(strings.TrimRight(line, "\r\n")))
 	}
-	for _, line := range lastLines(f.output, 10) {
+	for _, line := range redact.LastLines(f.Output, 10) {
 		fmt.Fprintln(a.stderr, "  |", line)
 	}
-	if f.hint != "" {
-		fmt.Fprintln(a.stderr, "runt: hint:", shown(f.hint))
+	if f.Hint != "" {
+		fmt.Fprintln(a.stderr, "runt: hint:", redact.Line(f.Hint))
 	}
-	return f.code
+	return f.Code
 }
 
 // printJSON prints an answer as it came.

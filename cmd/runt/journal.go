@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"runtimed/internal/failure"
 	"runtimed/service"
 )
 
@@ -85,7 +86,7 @@ func (j *journal) read(a *app, args []string, take func(line []byte, cursor stri
 		err = cmd.Start()
 	}
 	if err != nil {
-		return failed("reading the journal: %v", err).withHint("see for yourself with: journalctl --user-unit=runtimed.service")
+		return failure.New("reading the journal: %v", err).WithHint("see for yourself with: journalctl --user-unit=runtimed.service")
 	}
 	in, enough := bufio.NewReader(pipe), false
 	for !enough {
@@ -104,8 +105,8 @@ func (j *journal) read(a *app, args []string, take func(line []byte, cursor stri
 		cancel()
 	}
 	if err := cmd.Wait(); err != nil && !enough && a.ctx.Err() == nil {
-		f := failed("reading the journal: %v", err)
-		f.output = said.String()
+		f := failure.New("reading the journal: %v", err)
+		f.Output = said.String()
 		return f
 	}
 	return nil

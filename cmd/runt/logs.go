@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"time"
 
+	"runtimed/internal/failure"
 	"runtimed/internal/statedir"
 	"runtimed/rpc"
 )
@@ -126,14 +127,15 @@ func userUnit(env func(string) string) string {
 }
 
 // errNoLog is that there is no log yet.
-type errNoLog struct{ *failure }
+type errNoLog struct{ why *failure.Error }
 
-func (e errNoLog) Unwrap() error { return e.failure }
+func (e errNoLog) Error() string { return e.why.Error() }
+func (e errNoLog) Unwrap() error { return e.why }
 
 func isNoLog(err error) bool { _, is := err.(errNoLog); return is }
 
 func noLog(path string) error {
-	return errNoLog{failed("there is no log at %s yet", path).withHint("start a daemon with: runt daemon start")}
+	return errNoLog{failure.New("there is no log at %s yet", path).WithHint("start a daemon with: runt daemon start")}
 }
 
 // older are the files that were put aside, the newest first. Their names begin with their time.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"time"
 
+	"runtimed/internal/failure"
 	"runtimed/internal/safefile"
 )
 
@@ -75,7 +76,7 @@ func openLog(path string) (*os.File, error) {
 const maxLog = 64 << 20 // bytes
 
 func (l *fileLog) unreadable(err error) error {
-	return failed("reading the log: %v", err).withHint("it should be a file of your own: ls -ld %s", l.path)
+	return failure.New("reading the log: %v", err).WithHint("it should be a file of your own: ls -ld %s", l.path)
 }
 
 // lastLinesOf are the last n lines that the filter keeps, and where the last line ended that has an end. The log's files are

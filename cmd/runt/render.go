@@ -39,7 +39,7 @@ func poolTitle(p rpc.PoolStatus) string {
 
 func writePoolError(w io.Writer, e *rpc.PoolError) {
 	fmt.Fprintf(w, "  Failing:   %s\n", redact.Printable(e.Message))
-	for _, line := range lastLines(e.Output, 3) {
+	for _, line := range redact.LastLines(e.Output, 3) {
 		fmt.Fprintf(w, "             | %s\n", line)
 	}
 	if e.Hint != "" {
