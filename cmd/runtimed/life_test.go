@@ -30,25 +30,6 @@ func TestTheListOfPartsFitsTogether(t *testing.T) {
 	}
 }
 
-func TestThePackagesAreLeaves(t *testing.T) {
-	ours := []string{"runtimed/rpc", "runtimed/pool", "runtimed/config", "runtimed/service", "runtimed/internal/safefile", "runtimed/internal/redact", "runtimed/internal/pyreq"}
-	for _, name := range ours {
-		out, err := exec.Command("go", "list", "-deps", name).Output()
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, dep := range strings.Fields(string(out)) {
-			leaf := dep == name || strings.HasPrefix(dep, "runtimed/internal/") && !strings.HasPrefix(name, "runtimed/internal/")
-			if !leaf && (strings.HasPrefix(dep, "runtimed/") || strings.HasPrefix(dep, "go.uber.org/fx")) {
-				t.Errorf("%s reaches %s", name, dep)
-			}
-			if name != "runtimed/rpc" && strings.HasPrefix(dep, "github.com/sourcegraph/jsonrpc2") {
-				t.Errorf("%s reaches %s", name, dep)
-			}
-		}
-	}
-}
-
 func TestItStopsWhateverIsGoingOn(t *testing.T) {
 	for name, stop := range map[string]func(*lodger){
 		"SIGTERM":         func(l *lodger) { l.signal(syscall.SIGTERM) },
