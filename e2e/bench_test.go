@@ -1,4 +1,6 @@
-package main
+//go:build e2e && unix
+
+package e2e
 
 import (
 	"context"
@@ -42,7 +44,6 @@ func median(list []time.Duration) time.Duration {
 func benchHouse(b *testing.B) *house {
 	b.Helper()
 	h := newHouse(b).withUV()
-	h.program = os.Getenv("RUNTIMED_BIN")
 	return h
 }
 
@@ -60,7 +61,7 @@ func BenchmarkOverTheSocket(b *testing.B) {
 	var pings, acquires, asks []time.Duration
 	for range 12 {
 		pings = append(pings, once[rpc.None](h, rpc.MethodPing, nil))
-		acquires = append(acquires, once[rpc.AcquireResult](h, rpc.MethodAcquire, rpc.AcquireParams{WaitMS: p(int64(0))}))
+		acquires = append(acquires, once[rpc.AcquireResult](h, rpc.MethodAcquire, rpc.AcquireParams{WaitMS: new(int64(0))}))
 	}
 	c := h.dial()
 	for range 300 {
@@ -155,7 +156,7 @@ func BenchmarkTenAtOnceOnAPoolOfThree(b *testing.B) {
 	var all sync.WaitGroup
 	for range 10 {
 		all.Go(func() {
-			if _, err := ask[rpc.AcquireResult](h, rpc.MethodAcquire, rpc.AcquireParams{OwnerPID: p(os.Getpid())}); err != nil {
+			if _, err := ask[rpc.AcquireResult](h, rpc.MethodAcquire, rpc.AcquireParams{OwnerPID: new(os.Getpid())}); err != nil {
 				b.Error(err)
 			}
 		})
@@ -174,7 +175,7 @@ func BenchmarkRestartWithReadyEnvironments(b *testing.B) {
 	began := time.Now()
 	h.launch()
 	for {
-		if _, err := ask[rpc.AcquireResult](h, rpc.MethodAcquire, rpc.AcquireParams{WaitMS: p(int64(0))}); err == nil {
+		if _, err := ask[rpc.AcquireResult](h, rpc.MethodAcquire, rpc.AcquireParams{WaitMS: new(int64(0))}); err == nil {
 			break
 		} else if rpc.KindOf(err) != rpc.KindUnreachable {
 			b.Fatal(err)

@@ -1,8 +1,9 @@
-package main
+//go:build e2e && unix
+
+package e2e
 
 import (
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -248,34 +249,4 @@ echo 'error: no download' >&2; exit 2
 		e := h.pool("uv").Error
 		return e != nil && e.Cause == rpc.CauseToolMissing && strings.Contains(e.Message, "/nowhere/uv")
 	})
-}
-
-func TestTheLogStaysUnderItsCapWhileItIsWritten(t *testing.T) {
-	t.Parallel()
-	at := paths{folder: t.TempDir()}
-	w := newLogFile(at, io.Discard)
-	line := []byte(strings.Repeat("x", 9999) + "\n")
-	for range 8 * logSize * 100 { // eight times what one file holds
-		if _, err := w.Write(line); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for end := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
-		var total int64
-		entries, err := os.ReadDir(at.folder)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, e := range entries {
-			if info, err := e.Info(); err == nil {
-				total += info.Size()
-			}
-		}
-		if total <= (logKept+1)*logSize<<20 && len(entries) <= logKept+1 {
-			return
-		}
-		if time.Now().After(end) {
-			t.Fatalf("%d bytes in %d files", total, len(entries))
-		}
-	}
 }

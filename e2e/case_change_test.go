@@ -1,4 +1,6 @@
-package main
+//go:build e2e && unix
+
+package e2e
 
 import (
 	"bytes"
@@ -31,7 +33,7 @@ func TestAfterAChangeOfPackagesTheNewSetIsGivenAndTheOldOnlyWhereItCannotBeBuilt
 	h.filled("uv", time.Minute)
 	owner := newTenantFor(t)
 	get := func() rpc.AcquireResult {
-		return h.acquire(rpc.AcquireParams{OwnerPID: p(owner.pid()), WaitMS: p(int64(120_000))})
+		return h.acquire(rpc.AcquireParams{OwnerPID: new(owner.pid()), WaitMS: new(int64(120_000))})
 	}
 	old := h.ids(rpc.EnvReady)
 	h.configure(quickly + "3\npackages = [\"attrs\"]\n")
@@ -112,7 +114,7 @@ func TestOldAndOddlyDatedEnvironmentsServeUntilTheirReplacementsDo(t *testing.T)
 			if s := h.pool("uv"); s.Available != 3 {
 				t.Errorf("offline: %+v", s)
 			}
-			r := h.acquire(rpc.AcquireParams{OwnerPID: p(newTenantFor(t).pid()), WaitMS: p(int64(0))})
+			r := h.acquire(rpc.AcquireParams{OwnerPID: new(newTenantFor(t).pid()), WaitMS: new(int64(0))})
 			if !slices.Contains(old, r.Env.ID) {
 				t.Errorf("offline it gives %s", r.Env.ID)
 			}
@@ -146,12 +148,12 @@ func TestAStoppedDaemonGoesOnWithoutABurstAndWithoutLosingAnything(t *testing.T)
 	d := h.start()
 	h.filled("uv", time.Minute)
 	owner, dies := newTenantFor(t), newTenantFor(t)
-	held := h.acquire(rpc.AcquireParams{OwnerPID: p(owner.pid())})
-	h.acquire(rpc.AcquireParams{OwnerPID: p(dies.pid())})
+	held := h.acquire(rpc.AcquireParams{OwnerPID: new(owner.pid())})
+	h.acquire(rpc.AcquireParams{OwnerPID: new(dies.pid())})
 	h.filled("uv", time.Minute)
 	h.shut("go")
 	h.shut("builds")
-	h.acquire(rpc.AcquireParams{OwnerPID: p(owner.pid())})
+	h.acquire(rpc.AcquireParams{OwnerPID: new(owner.pid())})
 	h.eventually(time.Minute, "a build runs", func() bool { return h.pool("uv").Warming == 1 && len(marked(h.home)) > 0 })
 	d.signal(sigStop)
 	h.eventually(10*time.Second, "all of its threads stand still", func() bool { // the signal takes a moment to reach them
@@ -166,7 +168,7 @@ func TestAStoppedDaemonGoesOnWithoutABurstAndWithoutLosingAnything(t *testing.T)
 	answered := make(chan error, 1)
 	go func() { // it asks a daemon that does not hear it, and has less patience than that lasts
 		var err error
-		got, err = ask[rpc.AcquireResult](h, rpc.MethodAcquire, rpc.AcquireParams{OwnerPID: p(owner.pid()), WaitMS: p(int64(1000))})
+		got, err = ask[rpc.AcquireResult](h, rpc.MethodAcquire, rpc.AcquireParams{OwnerPID: new(owner.pid()), WaitMS: new(int64(1000))})
 		answered <- err
 	}()
 	h.open("go") // the build ends meanwhile
@@ -198,7 +200,7 @@ func TestAStateDirectoryThatIsMovedIsJudgedByWhatIsTrueThere(t *testing.T) {
 	d := h.start()
 	h.filled("uv", time.Minute)
 	owner := newTenantFor(t)
-	held := h.acquire(rpc.AcquireParams{OwnerPID: p(owner.pid())}).Env
+	held := h.acquire(rpc.AcquireParams{OwnerPID: new(owner.pid())}).Env
 	h.filled("uv", time.Minute)
 	old := h.folders()
 	d.signal(syscall.SIGTERM)
@@ -209,7 +211,7 @@ func TestAStateDirectoryThatIsMovedIsJudgedByWhatIsTrueThere(t *testing.T) {
 	}
 	d = h.start()
 	h.filled("uv", time.Minute)
-	r := h.acquire(rpc.AcquireParams{OwnerPID: p(owner.pid())})
+	r := h.acquire(rpc.AcquireParams{OwnerPID: new(owner.pid())})
 	if slices.Contains(old, r.Env.ID) || !strings.HasPrefix(r.Env.Python, elsewhere) {
 		t.Errorf("its scripts point elsewhere, and it is given: %s", r.Env.Python)
 	}

@@ -1,10 +1,11 @@
-package main
+//go:build e2e && unix
+
+package e2e
 
 import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"regexp"
 	"strings"
 	"sync"
@@ -36,7 +37,7 @@ func TestClientsThatHangUpAtOnceLeaveNothing(t *testing.T) {
 		line(1, rpc.MethodWatch, nil),
 		line(1, rpc.MethodWatch, nil) + line(2, rpc.MethodUnwatch, nil) + line(3, rpc.MethodWatch, nil),
 		"[" + strings.TrimSpace(line(1, rpc.MethodWatch, nil)) + "]\n",
-		line(1, rpc.MethodAcquire, rpc.AcquireParams{OwnerPID: p(owner.pid()), Progress: p(true)}) + line(2, rpc.MethodWatch, nil),
+		line(1, rpc.MethodAcquire, rpc.AcquireParams{OwnerPID: new(owner.pid()), Progress: new(true)}) + line(2, rpc.MethodWatch, nil),
 	}
 	for range 40 {
 		var all sync.WaitGroup
@@ -76,12 +77,12 @@ func TestClientsThatHangUpAtOnceLeaveNothing(t *testing.T) {
 func TestManyConnectionsTogetherHoldNoMoreThanTheBound(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t).withStandIn(gated("go"))
-	h.program = os.Getenv("RUNTIMED_BIN") // the race detector has a memory of its own
+	h.program = plainDaemon(t) // the race detector has a memory of its own
 	h.configure(quickly + "1\n")
 	d := h.start()
 	before := d.memory()
 	owner := newTenantFor(t)
-	wait := line(1, rpc.MethodAcquire, rpc.AcquireParams{OwnerPID: p(owner.pid())})
+	wait := line(1, rpc.MethodAcquire, rpc.AcquireParams{OwnerPID: new(owner.pid())})
 	big := `{"jsonrpc":"2.0","id":2,"method":"pool.acquire","params":{"wait_ms":60000` + strings.Repeat(" ", 1_000_000) + "}}\n"
 	var all sync.WaitGroup
 	for i := range 80 {
@@ -102,7 +103,7 @@ func TestManyConnectionsTogetherHoldNoMoreThanTheBound(t *testing.T) {
 	h.prompt("240 MB were sent")
 	now := d.memory()
 	t.Logf("memory was %d MiB, is %d MiB", before>>20, now>>20)
-	if h.program != "" && now > before+250<<20 {
+	if now > before+250<<20 {
 		t.Errorf("memory was %d MiB, is %d MiB", before>>20, now>>20)
 	}
 	h.open("go")

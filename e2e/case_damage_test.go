@@ -1,4 +1,6 @@
-package main
+//go:build e2e && unix
+
+package e2e
 
 import (
 	"errors"
@@ -69,7 +71,7 @@ func TestADamagedEnvironmentIsNeverGivenButReplacedAndOneLineSaysWhy(t *testing.
 			}
 			owner := newTenantFor(t)
 			for range 2 {
-				r := h.acquire(rpc.AcquireParams{OwnerPID: p(owner.pid())})
+				r := h.acquire(rpc.AcquireParams{OwnerPID: new(owner.pid())})
 				if err := whole(r.Env.Path); err != nil || r.Env.ID == bad {
 					t.Errorf("given: %s, damaged: %s; %v", r.Env.ID, bad, err)
 				}
@@ -93,7 +95,7 @@ func TestADamagedEnvironmentIsNeverGivenButReplacedAndOneLineSaysWhy(t *testing.
 			}
 			h.start()
 			for range 2 {
-				if r := h.acquire(rpc.AcquireParams{OwnerPID: p(owner.pid())}); whole(r.Env.Path) != nil || r.Env.ID == bad {
+				if r := h.acquire(rpc.AcquireParams{OwnerPID: new(owner.pid())}); whole(r.Env.Path) != nil || r.Env.ID == bad {
 					t.Errorf("damaged while no daemon ran, and given: %s", r.Env.ID)
 				}
 			}
@@ -114,7 +116,7 @@ func TestWhenTheBasePythonIsUpgradedAwayItsEnvironmentsAreReplaced(t *testing.T)
 	if err := os.Rename(base, base+".old"); err != nil {
 		t.Fatal(err)
 	}
-	_, err := ask[rpc.AcquireResult](h, rpc.MethodAcquire, rpc.AcquireParams{WaitMS: p(int64(2000))})
+	_, err := ask[rpc.AcquireResult](h, rpc.MethodAcquire, rpc.AcquireParams{WaitMS: new(int64(2000))})
 	if kind := rpc.KindOf(err); kind != rpc.KindBuildFailed && kind != rpc.KindPoolEmpty {
 		t.Errorf("acquire without a Python: %v", err)
 	}
@@ -122,7 +124,7 @@ func TestWhenTheBasePythonIsUpgradedAwayItsEnvironmentsAreReplaced(t *testing.T)
 		t.Fatal(err)
 	}
 	must[rpc.FlushResult](h, rpc.MethodFlush, nil)
-	if r := h.acquire(rpc.AcquireParams{OwnerPID: p(newTenantFor(t).pid())}); slices.Contains(bad, r.Env.ID) {
+	if r := h.acquire(rpc.AcquireParams{OwnerPID: new(newTenantFor(t).pid())}); slices.Contains(bad, r.Env.ID) {
 		t.Errorf("given: %s", r.Env.ID)
 	}
 	for _, id := range bad {

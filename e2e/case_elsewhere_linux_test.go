@@ -1,4 +1,6 @@
-package main
+//go:build e2e && unix
+
+package e2e
 
 import (
 	"errors"
@@ -27,28 +29,6 @@ func (h *house) apart(t *testing.T, argv ...string) *exec.Cmd {
 	return cmd
 }
 
-// installed is a runt with this daemon beside it.
-func (h *house) installed() string {
-	h.t.Helper()
-	program, err := runtProgram()
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	self, err := os.Executable()
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	dir := filepath.Join(h.home, "bin")
-	runt := filepath.Join(dir, "runt")
-	err = errors.Join(os.MkdirAll(dir, 0o755), os.Symlink(program, runt),
-		os.WriteFile(filepath.Join(dir, "runtimed"), fmt.Appendf(nil, "#!/bin/sh\nexec '%s' \"$@\"\n", self), 0o755))
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	h.setenv("PATH", dir+":"+os.Getenv("PATH")) // runt is a link, so its daemon is looked for here
-	return runt
-}
-
 func TestADaemonRestartsAndStopsBelowAPIDOneThatReapsNobody(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
@@ -56,7 +36,7 @@ func TestADaemonRestartsAndStopsBelowAPIDOneThatReapsNobody(t *testing.T) {
 	const initOf = `import subprocess, sys
 for what in sys.argv[2:]:
     print(subprocess.run([sys.argv[1], "daemon", what], stdout=subprocess.DEVNULL).returncode, flush=True)`
-	cmd := h.apart(t, "python3", "-c", initOf, h.installed(), "start", "restart", "restart", "stop", "info")
+	cmd := h.apart(t, "python3", "-c", initOf, runtProgram, "start", "restart", "restart", "stop", "info")
 	out, err := cmd.Output()
 	if got := strings.Join(strings.Fields(string(out)), " "); err != nil || got != "0 0 0 0 3" {
 		t.Errorf("the exit codes are %s, and the last should be 3: %v", got, err)
@@ -67,7 +47,6 @@ func TestARestartOnADiskThatTurnedReadOnlyLeavesTheDaemonThere(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
 	h.configure(off)
-	runt := h.installed()
 	h.runt("daemon", "start")
 	defer h.runt("daemon", "stop")
 	before := must[rpc.Info](h, rpc.MethodInfo, nil)
@@ -75,7 +54,7 @@ func TestARestartOnADiskThatTurnedReadOnlyLeavesTheDaemonThere(t *testing.T) {
 	if out, err := exec.Command("mount", "-o", "remount,bind,ro", h.state()).CombinedOutput(); err != nil {
 		lacking(t, fmt.Sprintf("%v: %s", err, out))
 	}
-	restart := exec.Command(runt, "daemon", "restart")
+	restart := exec.Command(runtProgram, "daemon", "restart")
 	restart.Env = h.env
 	if out, err := restart.CombinedOutput(); err == nil || !strings.Contains(string(out), "is read-only") {
 		t.Errorf("got %s, %v", out, err)
@@ -110,7 +89,7 @@ func TestAnOwnerInAnotherPIDNamespaceIsNeverTakenForGone(t *testing.T) {
 	d := h.start()
 	h.filled("uv", time.Minute)
 	owner := newTenantFor(t)
-	env := h.acquire(rpc.AcquireParams{OwnerPID: p(owner.pid())}).Env
+	env := h.acquire(rpc.AcquireParams{OwnerPID: new(owner.pid())}).Env
 	h.stopped(d)
 
 	h.script = `exec unshare --pid --fork --kill-child --mount-proc "$@"`
@@ -119,7 +98,7 @@ func TestAnOwnerInAnotherPIDNamespaceIsNeverTakenForGone(t *testing.T) {
 	if out := h.runt("env", "list"); !strings.Contains(out, fmt.Sprintf("pid %d in another PID namespace", owner.pid())) {
 		t.Errorf("who holds it is not told:\n%s", out)
 	}
-	_, err := ask[rpc.AcquireResult](h, rpc.MethodAcquire, rpc.AcquireParams{OwnerPID: p(1)})
+	_, err := ask[rpc.AcquireResult](h, rpc.MethodAcquire, rpc.AcquireParams{OwnerPID: new(1)})
 	if e := (*rpc.Error)(nil); !errors.As(err, &e) || e.Data.Kind != rpc.KindInvalidParams || e.Data.Hint == "" {
 		t.Errorf("a client outside: %v", err)
 	}
@@ -153,7 +132,7 @@ func TestAContainerWithItsOwnNameForTheBootTakesNoOwnerOfItsHostForGone(t *testi
 	h.configure(quickly + "1\n")
 	d := h.start()
 	h.filled("uv", time.Minute)
-	env := h.acquire(rpc.AcquireParams{OwnerPID: p(newTenantFor(t).pid())}).Env
+	env := h.acquire(rpc.AcquireParams{OwnerPID: new(newTenantFor(t).pid())}).Env
 	h.stopped(d)
 	h.script = `exec unshare --pid --fork --kill-child --mount-proc sh -c '` + strings.ReplaceAll(in, "'", `'\''`) + `' sh "$@"`
 	d = h.start()
@@ -169,7 +148,7 @@ func TestWithoutProcNothingIsTakenForGoneAndTheReasonIsTold(t *testing.T) {
 	d := h.start()
 	h.filled("uv", time.Minute)
 	owner := newTenantFor(t)
-	held := h.acquire(rpc.AcquireParams{OwnerPID: p(owner.pid())}).Env
+	held := h.acquire(rpc.AcquireParams{OwnerPID: new(owner.pid())}).Env
 	h.stopped(d)
 	for why, script := range map[string]string{
 		"/proc is not mounted here":              `exec unshare --mount sh -c 'umount -l /proc; exec "$@"' sh "$@"`,
@@ -192,11 +171,7 @@ func TestWithoutProcNothingIsTakenForGoneAndTheReasonIsTold(t *testing.T) {
 		}
 		h.stopped(d)
 	}
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command("unshare", "--mount", "sh", "-c", `umount -l /proc; exec "$@"`, "sh", self, "doctor", "--json")
+	cmd := exec.Command("unshare", "--mount", "sh", "-c", `umount -l /proc; exec "$@"`, "sh", daemonProgram, "doctor", "--json")
 	cmd.Env, cmd.Dir = h.env, h.home
 	out, _ := cmd.Output()
 	if found := h.told(out, cmd.ProcessState.ExitCode())["processes"]; found.Status != rpc.CheckProblem ||
@@ -212,25 +187,24 @@ func TestAClientInAnotherPIDNamespaceOwnsWhatItAsksForOrIsToldWhy(t *testing.T) 
 	h.configure(quickly + "2\n")
 	h.start()
 	h.filled("uv", time.Minute)
-	runt := h.installed()
-	out, err := h.apart(t, runt, "rpc", "pool.acquire", `{"owner_pid":2}`).CombinedOutput()
+	out, err := h.apart(t, runtProgram, "rpc", "pool.acquire", `{"owner_pid":2}`).CombinedOutput()
 	if err == nil || !strings.Contains(string(out), "another PID namespace") || !strings.Contains(string(out), "hint: leave owner_pid out") {
 		t.Errorf("a number of another namespace: %v: %s", err, out)
 	}
-	_, err = ask[rpc.AcquireResult](h, rpc.MethodAcquire, rpc.AcquireParams{OwnerPID: p(2)}) // kthreadd, where that is to be seen
+	_, err = ask[rpc.AcquireResult](h, rpc.MethodAcquire, rpc.AcquireParams{OwnerPID: new(2)}) // kthreadd, where that is to be seen
 	if rpc.KindOf(err) != rpc.KindInvalidParams {
 		t.Errorf("a thread of the kernel: %v", err)
 	}
 	if leased := h.ids(rpc.EnvLeased); len(leased) != 0 {
 		t.Errorf("leased: %v", leased)
 	}
-	runs := h.apart(t, runt, "run", "sleep", "60")
+	runs := h.apart(t, runtProgram, "run", "sleep", "60")
 	if err := runs.Start(); err != nil {
 		t.Fatal(err)
 	}
 	h.eventually(20*time.Second, "it has its own", func() bool { return len(h.ids(rpc.EnvLeased)) == 1 })
 	time.Sleep(6 * time.Second) // a regular look
-	leased := must[rpc.EnvListResult](h, rpc.MethodEnvList, rpc.EnvListParams{State: p(rpc.EnvLeased)}).Envs
+	leased := must[rpc.EnvListResult](h, rpc.MethodEnvList, rpc.EnvListParams{State: new(rpc.EnvLeased)}).Envs
 	if len(leased) != 1 {
 		t.Fatalf("leased: %v", leased)
 	}

@@ -1,6 +1,6 @@
-//go:build unix
+//go:build e2e && unix
 
-package main
+package e2e
 
 import (
 	"encoding/json"
@@ -35,11 +35,7 @@ func TestWhoWaitsFollowsToTheNextDaemonWithTheSameKey(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t).withStandIn(gated("go"))
 	h.configure(quickly + "1\n")
-	runt, err := runtProgram()
-	if err != nil {
-		t.Fatal(err)
-	}
-	source, err := filepath.Abs("../../clients/python/src")
+	source, err := filepath.Abs("../clients/python/src")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,8 +43,8 @@ func TestWhoWaitsFollowsToTheNextDaemonWithTheSameKey(t *testing.T) {
 	h.setenv("PYTHONPATH", source)
 	h.setenv("PYTHONDONTWRITEBYTECODE", "1")
 	clients := [][]string{
-		{runt, "run", "--wait", "200s", "--", "printenv", "VIRTUAL_ENV"},
-		{runt, "pool", "acquire", "--wait", "200s", "--json"},
+		{runtProgram, "run", "--wait", "200s", "--", "printenv", "VIRTUAL_ENV"},
+		{runtProgram, "pool", "acquire", "--wait", "200s", "--json"},
 		{"python3", "-c", followsSync},
 		{"python3", "-c", followsAsync},
 	}
@@ -102,7 +98,7 @@ func TestWhoWaitsFollowsToTheNextDaemonWithTheSameKey(t *testing.T) {
 	if given := len(got); given != len(clients) {
 		t.Errorf("%d environments were given, not %d", given, len(clients))
 	}
-	leased := must[rpc.EnvListResult](h, rpc.MethodEnvList, rpc.EnvListParams{State: p(rpc.EnvLeased)})
+	leased := must[rpc.EnvListResult](h, rpc.MethodEnvList, rpc.EnvListParams{State: new(rpc.EnvLeased)})
 	if len(leased.Envs) > len(clients) {
 		t.Errorf("%d are leased for %d", len(leased.Envs), len(clients))
 	}

@@ -1,6 +1,6 @@
-//go:build unix
+//go:build e2e && unix
 
-package main
+package e2e
 
 import (
 	"bufio"
@@ -29,7 +29,7 @@ type frontEnd struct {
 // newFrontEnd starts one in env, with the Python of other at its own end.
 func newFrontEnd(t *testing.T, env, other rpc.Env) *frontEnd {
 	t.Helper()
-	f := &frontEnd{t: t, cmd: exec.Command(other.Python, "../../testdata/tools/kernel_hold.py", env.Python)}
+	f := &frontEnd{t: t, cmd: exec.Command(other.Python, "../testdata/tools/kernel_hold.py", env.Python)}
 	f.cmd.Env = []string{"HOME=" + t.TempDir(), "PATH=/usr/bin:/bin"}
 	f.cmd.Stderr = os.Stderr
 	out, err := f.cmd.StdoutPipe()
@@ -92,8 +92,8 @@ func TestAKernelRunsOnWhateverHappensToTheDaemonAndItsPool(t *testing.T) {
 	h.configure(before + data)
 	d := h.start()
 	h.filled("data", 3*time.Minute)
-	env := h.acquire(rpc.AcquireParams{Pool: p("data"), OwnerPID: p(os.Getpid())}).Env
-	other := h.acquire(rpc.AcquireParams{Pool: p("data"), OwnerPID: p(os.Getpid()), WaitMS: p(int64(120_000))}).Env
+	env := h.acquire(rpc.AcquireParams{Pool: new("data"), OwnerPID: new(os.Getpid())}).Env
+	other := h.acquire(rpc.AcquireParams{Pool: new("data"), OwnerPID: new(os.Getpid()), WaitMS: new(int64(120_000))}).Env
 	f := newFrontEnd(t, env, other)
 	must[rpc.AdoptResult](h, rpc.MethodAdopt, rpc.AdoptParams{Env: env.ID, OwnerPID: f.cmd.Process.Pid})
 	reload := func(text string) func() {
@@ -139,7 +139,7 @@ func TestAKernelRunsOnWhateverHappensToTheDaemonAndItsPool(t *testing.T) {
 	d.kill()
 	h.start()
 	time.Sleep(12 * time.Second) // two regular looks at owners, and more
-	leased := must[rpc.EnvListResult](h, rpc.MethodEnvList, rpc.EnvListParams{State: p(rpc.EnvLeased)})
+	leased := must[rpc.EnvListResult](h, rpc.MethodEnvList, rpc.EnvListParams{State: new(rpc.EnvLeased)})
 	if _, err := os.Stat(env.Python); err != nil || !f.lives() {
 		t.Errorf("the front-end was killed: %v; leased %+v", err, leased.Envs)
 	}

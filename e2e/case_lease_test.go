@@ -1,4 +1,6 @@
-package main
+//go:build e2e && unix
+
+package e2e
 
 import (
 	"errors"
@@ -33,10 +35,10 @@ func TestWhatWasAnsweredStandsAfterAKill(t *testing.T) {
 // answeredStands leases and releases an environment, and each time kills the daemon as soon as it has answered.
 func answeredStands(h *house, d *lodger, owner *tenant) *lodger {
 	h.t.Helper()
-	got := h.acquire(rpc.AcquireParams{OwnerPID: p(owner.pid()), Label: p("kept")})
+	got := h.acquire(rpc.AcquireParams{OwnerPID: new(owner.pid()), Label: new("kept")})
 	d.kill()
 	d = h.start()
-	leased := must[rpc.EnvListResult](h, rpc.MethodEnvList, rpc.EnvListParams{State: p(rpc.EnvLeased)}).Envs
+	leased := must[rpc.EnvListResult](h, rpc.MethodEnvList, rpc.EnvListParams{State: new(rpc.EnvLeased)}).Envs
 	if len(leased) != 1 || leased[0].ID != got.Env.ID || leased[0].Lease.OwnerPID != owner.pid() || !leased[0].Lease.Alive || leased[0].Lease.Label != "kept" {
 		h.t.Errorf("leased was %s, and after a kill there is %+v", got.Env.ID, leased)
 	}
@@ -45,7 +47,7 @@ func answeredStands(h *house, d *lodger, owner *tenant) *lodger {
 	must[rpc.AdoptResult](h, rpc.MethodAdopt, rpc.AdoptParams{Env: got.Env.ID, OwnerPID: next.pid()})
 	d.kill()
 	d = h.start()
-	leased = must[rpc.EnvListResult](h, rpc.MethodEnvList, rpc.EnvListParams{State: p(rpc.EnvLeased)}).Envs
+	leased = must[rpc.EnvListResult](h, rpc.MethodEnvList, rpc.EnvListParams{State: new(rpc.EnvLeased)}).Envs
 	if len(leased) != 1 || leased[0].Lease.OwnerPID != next.pid() {
 		h.t.Errorf("adopted by %d, and after a kill there is %+v", next.pid(), leased)
 	}
@@ -163,7 +165,7 @@ func TestAUsedEnvironmentIsNeverGivenAgain(t *testing.T) {
 	seen := map[string]bool{}
 	for i := range 20 {
 		owner := newTenant(t)
-		r := h.acquire(rpc.AcquireParams{OwnerPID: p(owner.pid())})
+		r := h.acquire(rpc.AcquireParams{OwnerPID: new(owner.pid())})
 		mine := filepath.Join(r.Env.Path, "lib/python3.12/site-packages/mine.py")
 		if _, err := os.Stat(mine); err == nil || seen[r.Env.ID] {
 			t.Errorf("%s was used before", r.Env.ID)
@@ -184,7 +186,7 @@ func TestAnAdoptedEnvironmentLivesWithItsNewOwnerThroughACrash(t *testing.T) {
 	h.configure(quickly + "1\n")
 	d := h.start()
 	launcher, kernel := newTenantFor(t), newTenantFor(t)
-	r := h.acquire(rpc.AcquireParams{OwnerPID: p(launcher.pid())})
+	r := h.acquire(rpc.AcquireParams{OwnerPID: new(launcher.pid())})
 	must[rpc.AdoptResult](h, rpc.MethodAdopt, rpc.AdoptParams{Env: r.Env.ID, OwnerPID: kernel.pid()})
 	launcher.end()
 	d.kill()
@@ -207,7 +209,7 @@ func TestAReleasedEnvironmentStaysWhileAProcessRunsFromIt(t *testing.T) {
 	h := newHouse(t).withStandIn(fastUV)
 	h.configure(quickly + "1\n")
 	d := h.start()
-	env := h.acquire(rpc.AcquireParams{OwnerPID: p(newTenantFor(t).pid())}).Env
+	env := h.acquire(rpc.AcquireParams{OwnerPID: new(newTenantFor(t).pid())}).Env
 	runs := h.runsFrom(t, env)
 	must[rpc.None](h, rpc.MethodRelease, rpc.EnvParams{Env: env.ID})
 	must[rpc.FlushResult](h, rpc.MethodFlush, nil)
@@ -233,8 +235,8 @@ func TestWhatCannotBeSeenIsNotTakenForGone(t *testing.T) {
 	h := newHouse(t).withStandIn(fastUV)
 	h.configure(quickly + "1\n")
 	d := h.start()
-	held := h.acquire(rpc.AcquireParams{OwnerPID: p(newTenantFor(t).pid())}).Env
-	used := h.acquire(rpc.AcquireParams{OwnerPID: p(newTenantFor(t).pid())}).Env
+	held := h.acquire(rpc.AcquireParams{OwnerPID: new(newTenantFor(t).pid())}).Env
+	used := h.acquire(rpc.AcquireParams{OwnerPID: new(newTenantFor(t).pid())}).Env
 	h.runsFrom(t, used)
 	h.filled("uv", time.Minute)
 	c := h.dial()
@@ -299,14 +301,14 @@ func TestAnUpgradeKeepsLeasesAndThePool(t *testing.T) {
 	h.filled("uv", time.Minute)
 	owner := newTenant(t)
 	defer owner.end()
-	held := h.acquire(rpc.AcquireParams{OwnerPID: p(owner.pid())})
+	held := h.acquire(rpc.AcquireParams{OwnerPID: new(owner.pid())})
 	h.filled("uv", time.Minute)
-	ready := must[rpc.EnvListResult](h, rpc.MethodEnvList, rpc.EnvListParams{State: p(rpc.EnvReady)}).Envs
+	ready := must[rpc.EnvListResult](h, rpc.MethodEnvList, rpc.EnvListParams{State: new(rpc.EnvReady)}).Envs
 	d.signal(syscall.SIGTERM)
 	d.exit(5 * time.Second)
 
 	h.program = filepath.Join(h.home, "runtimed-9.9.9")
-	build := exec.Command("go", "build", "-ldflags", "-X runtimed/rpc.buildVersion=9.9.9", "-o", h.program, ".")
+	build := exec.Command("go", "build", "-ldflags", "-X runtimed/rpc.buildVersion=9.9.9", "-o", h.program, "../cmd/runtimed")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}

@@ -1,4 +1,6 @@
-package main
+//go:build e2e && unix
+
+package e2e
 
 import (
 	"strings"
@@ -23,7 +25,7 @@ func TestABuildThatHangsEndsWithItsCallerAndKeepsNobodyWaiting(t *testing.T) {
 	h.filled("uv", time.Minute)
 	owner := newTenantFor(t)
 	need := func(name string, wait int64) rpc.AcquireParams {
-		return rpc.AcquireParams{Packages: []string{name}, OwnerPID: p(owner.pid()), WaitMS: &wait}
+		return rpc.AcquireParams{Packages: []string{name}, OwnerPID: new(owner.pid()), WaitMS: &wait}
 	}
 	// waits asks on a connection of its own until hangUp is called.
 	waits := func() (hangUp func()) {
@@ -41,7 +43,7 @@ func TestABuildThatHangsEndsWithItsCallerAndKeepsNobodyWaiting(t *testing.T) {
 
 	lastLeaves := waits() // the same needs: it joins, and keeps the build alive
 	h.eventually(time.Minute, "two wait", func() bool {
-		return len(must[rpc.EnvListResult](h, rpc.MethodEnvList, rpc.EnvListParams{State: p(rpc.EnvWarming)}).Envs) == 2
+		return len(must[rpc.EnvListResult](h, rpc.MethodEnvList, rpc.EnvListParams{State: new(rpc.EnvWarming)}).Envs) == 2
 	})
 	firstLeaves()
 	if _, err := ask[rpc.AcquireResult](h, rpc.MethodAcquire, need("sleeper", 1)); err == nil || !strings.Contains(err.Error(), "within") {
@@ -53,6 +55,6 @@ func TestABuildThatHangsEndsWithItsCallerAndKeepsNobodyWaiting(t *testing.T) {
 	lastLeaves()
 	h.eventually(30*time.Second, "its processes are ended", func() bool { return len(marked(h.home)) == 0 })
 	h.eventually(30*time.Second, "it is not begun again", func() bool {
-		return len(must[rpc.EnvListResult](h, rpc.MethodEnvList, rpc.EnvListParams{State: p(rpc.EnvWarming)}).Envs) == 0
+		return len(must[rpc.EnvListResult](h, rpc.MethodEnvList, rpc.EnvListParams{State: new(rpc.EnvWarming)}).Envs) == 0
 	})
 }

@@ -1,4 +1,6 @@
-package main
+//go:build e2e && unix
+
+package e2e
 
 import (
 	"context"
@@ -102,7 +104,7 @@ func TestNobodyIsToldToCloseAFolderThatOthersNeed(t *testing.T) {
 func TestWatchingAgainAndAgainLeavesNothing(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
-	h.program = os.Getenv("RUNTIMED_BIN") // the race detector has a memory of its own
+	h.program = plainDaemon(t) // the race detector has a memory of its own
 	h.configure(off)
 	d := h.start()
 	c, err := rpc.Dial(t.Context(), h.socket, rpc.ClientOptions{OnNotify: func(string, json.RawMessage) {}})
@@ -121,7 +123,7 @@ func TestWatchingAgainAndAgainLeavesNothing(t *testing.T) {
 		return usage(d.cmd.Process.Pid).rss
 	}
 	before := cycle(1000)
-	if after := cycle(5000); h.program != "" && after > before+15<<20 {
+	if after := cycle(5000); after > before+15<<20 {
 		t.Errorf("resident %d MB after 1,000 watches, %d MB after 6,000", before>>20, after>>20)
 	}
 }
@@ -140,7 +142,7 @@ func TestTheBoundOfAllEnvironmentsHoldsForBuildsSideBySide(t *testing.T) {
 	if s := h.pool("uv"); s.Available != 2 {
 		t.Errorf("%d environments of 4 MB are ready under a bound of 9 MB", s.Available)
 	}
-	got := h.acquire(rpc.AcquireParams{OwnerPID: p(os.Getpid())})
+	got := h.acquire(rpc.AcquireParams{OwnerPID: new(os.Getpid())})
 	must[rpc.None](h, rpc.MethodRelease, rpc.EnvParams{Env: got.Env.ID})
 	h.eventually(20*time.Second, "what was released makes room at once", func() bool { return h.pool("uv").Available == 2 })
 }

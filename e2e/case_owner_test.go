@@ -1,6 +1,6 @@
-//go:build unix
+//go:build e2e && unix
 
-package main
+package e2e
 
 import (
 	"errors"
@@ -76,10 +76,6 @@ func TestAFolderOfRootsThatNobodyElseMayWriteToIsOnesOwn(t *testing.T) {
 	if os.Getuid() != 0 {
 		lacking(t, "only root can try as another user")
 	}
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
 	for name, c := range map[string]struct {
 		owner, group int
 		mode         os.FileMode
@@ -96,7 +92,7 @@ func TestAFolderOfRootsThatNobodyElseMayWriteToIsOnesOwn(t *testing.T) {
 			h.configure(off)
 			h.program = filepath.Join(filepath.Dir(h.home), "runtimed")
 			err := errors.Join(os.MkdirAll(h.state(), 0o700), os.Chown(h.state(), c.owner, c.group), os.Chmod(h.state(), c.mode),
-				os.Chmod(h.state(".."), 0o755), os.Chmod(filepath.Dir(h.home), 0o755), exec.Command("cp", self, h.program).Run(),
+				os.Chmod(h.state(".."), 0o755), os.Chmod(filepath.Dir(h.home), 0o755), exec.Command("cp", daemonProgram, h.program).Run(),
 				os.Chmod(h.program, 0o755))
 			if err != nil {
 				t.Fatal(err)

@@ -1,4 +1,6 @@
-package main
+//go:build e2e && unix
+
+package e2e
 
 import (
 	"context"
@@ -61,7 +63,7 @@ func TestNothingOfTheFolderOrTheShellItIsStartedInReachesItsBuilds(t *testing.T)
 	h.configure("[pools.uv]\nsize = 1\n")
 	h.start()
 	h.filled("uv", 3*time.Minute)
-	env := h.acquire(rpc.AcquireParams{OwnerPID: p(os.Getpid())}).Env
+	env := h.acquire(rpc.AcquireParams{OwnerPID: new(os.Getpid())}).Env
 	if !strings.HasPrefix(env.Python, h.home) || len(compiled(t, env.Path)) < 300 {
 		t.Errorf("%s, %d compiled files", env.Python, len(compiled(t, env.Path)))
 	}
@@ -101,7 +103,7 @@ func TestInAnOddAndLongHomeEveryScriptRuns(t *testing.T) {
 	h.configure("[pools.uv]\nsize = 1\n")
 	h.start()
 	h.filled("uv", 3*time.Minute)
-	env := h.acquire(rpc.AcquireParams{OwnerPID: p(os.Getpid())}).Env
+	env := h.acquire(rpc.AcquireParams{OwnerPID: new(os.Getpid())}).Env
 	if len(env.Path) < 200 {
 		t.Errorf("its path has %d bytes", len(env.Path))
 	}

@@ -1,6 +1,6 @@
-//go:build unix
+//go:build e2e && unix
 
-package main
+package e2e
 
 import (
 	"encoding/json"
@@ -17,11 +17,7 @@ import (
 // purge runs the daemon's own part of `runt service uninstall --purge`.
 func (h *house) purge(args ...string) (said rpc.Purged) {
 	h.t.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	cmd := exec.Command(self, append([]string{"purge"}, args...)...)
+	cmd := exec.Command(daemonProgram, append([]string{"purge"}, args...)...)
 	cmd.Env, cmd.Dir = h.env, h.home
 	out, _ := cmd.Output() // what it says has the error
 	if err := json.Unmarshal(out, &said); err != nil {
@@ -44,7 +40,7 @@ func TestAPurgeRemovesNothingThatADaemonOrAnybodyUses(t *testing.T) {
 	}
 	end := func() { _ = errors.Join(owner.Process.Kill(), owner.Wait()) }
 	defer end()
-	id := h.acquire(rpc.AcquireParams{OwnerPID: p(owner.Process.Pid), WaitMS: p(int64(60000))}).Env.ID
+	id := h.acquire(rpc.AcquireParams{OwnerPID: new(owner.Process.Pid), WaitMS: new(int64(60000))}).Env.ID
 	d.kill()
 	for _, args := range [][]string{{"--check"}, {"--dry-run"}, {}} {
 		said := h.purge(args...)

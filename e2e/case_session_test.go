@@ -1,4 +1,6 @@
-package main
+//go:build e2e && unix
+
+package e2e
 
 import (
 	"slices"
@@ -15,8 +17,8 @@ func TestASessionFindsItsEnvironmentAgainAlsoAfterAKill(t *testing.T) {
 	d := h.start()
 	h.filled("uv", time.Minute)
 	first, second := newTenantFor(t), newTenantFor(t)
-	r := h.acquire(rpc.AcquireParams{OwnerPID: p(first.pid()), Session: p("a notebook")})
-	if other := h.acquire(rpc.AcquireParams{OwnerPID: p(second.pid()), Session: p("a notebook")}); other.Source == rpc.SourceResumed || other.Env.ID == r.Env.ID {
+	r := h.acquire(rpc.AcquireParams{OwnerPID: new(first.pid()), Session: new("a notebook")})
+	if other := h.acquire(rpc.AcquireParams{OwnerPID: new(second.pid()), Session: new("a notebook")}); other.Source == rpc.SourceResumed || other.Env.ID == r.Env.ID {
 		t.Errorf("two living owners have %s", r.Env.ID)
 	} else {
 		must[rpc.None](h, rpc.MethodRelease, rpc.EnvParams{Env: other.Env.ID})
@@ -24,7 +26,7 @@ func TestASessionFindsItsEnvironmentAgainAlsoAfterAKill(t *testing.T) {
 	first.end()
 	leased := func() rpc.EnvListed {
 		t.Helper()
-		list := must[rpc.EnvListResult](h, rpc.MethodEnvList, rpc.EnvListParams{State: p(rpc.EnvLeased)}).Envs
+		list := must[rpc.EnvListResult](h, rpc.MethodEnvList, rpc.EnvListParams{State: new(rpc.EnvLeased)}).Envs
 		if len(list) != 1 || list[0].ID != r.Env.ID {
 			t.Fatalf("leased are %+v", list)
 		}
@@ -36,7 +38,7 @@ func TestASessionFindsItsEnvironmentAgainAlsoAfterAKill(t *testing.T) {
 	}
 	d.kill()
 	h.start()
-	again := h.acquire(rpc.AcquireParams{OwnerPID: p(second.pid()), Session: p("a notebook"), LingerMS: p(int64(500)), Label: p("again")})
+	again := h.acquire(rpc.AcquireParams{OwnerPID: new(second.pid()), Session: new("a notebook"), LingerMS: new(int64(500)), Label: new("again")})
 	if l := leased().Lease; again.Source != rpc.SourceResumed || again.Env.ID != r.Env.ID || l.OwnerPID != second.pid() || !l.Alive || l.Label != "again" {
 		t.Errorf("%+v, %+v", again, l)
 	}

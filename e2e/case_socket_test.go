@@ -1,6 +1,6 @@
-//go:build unix
+//go:build e2e && unix
 
-package main
+package e2e
 
 import (
 	"fmt"
@@ -87,7 +87,7 @@ func TestDaemonAndClientsMeetWhateverElseIsInTheirEnvironment(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
 	h.configure(off)
-	h.env = []string{"HOME=" + h.home, beDaemon + "=1"} // as env -i would
+	h.env = []string{"HOME=" + h.home} // as env -i would
 	d := h.start()
 	link := h.home + "-link"
 	if err := os.Symlink(h.home, link); err != nil {

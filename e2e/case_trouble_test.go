@@ -1,9 +1,10 @@
-//go:build unix
+//go:build e2e && unix
 
-package main
+package e2e
 
 import (
 	"errors"
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -33,7 +34,7 @@ func TestADiskThatTurnsReadOnlyCostsNoEnvironment(t *testing.T) {
 	c := h.dial()
 	for method, params := range map[string]any{
 		rpc.MethodAcquire: rpc.AcquireParams{}, rpc.MethodRelease: rpc.EnvParams{Env: held},
-		rpc.MethodAdopt: rpc.AdoptParams{Env: held, OwnerPID: pid},
+		rpc.MethodAdopt: rpc.AdoptParams{Env: held, OwnerPID: os.Getpid()},
 	} {
 		for range 3 {
 			err := c.Call(t.Context(), method, params, nil)

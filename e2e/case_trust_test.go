@@ -1,6 +1,6 @@
-//go:build unix
+//go:build e2e && unix
 
-package main
+package e2e
 
 import (
 	"os"
@@ -19,14 +19,10 @@ func TestNobodyIsServedByADaemonOfAnotherUser(t *testing.T) {
 	}
 	theirs, ours := newHouse(t), newHouse(t)
 	theirs.configure(off)
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
 	theirs.program = filepath.Join(theirs.home, "runtimed") // no other user can use this one where it is
 	theirs.socket = filepath.Join(theirs.home, "x", "s")
 	for _, argv := range [][]string{
-		{"cp", self, theirs.program},
+		{"cp", daemonProgram, theirs.program},
 		{"mkdir", "-m", "700", filepath.Dir(theirs.socket)},
 		{"chmod", "755", filepath.Dir(theirs.home)},
 		{"chown", "-R", "65534:65534", theirs.home},

@@ -1,4 +1,6 @@
-package main
+//go:build e2e && unix
+
+package e2e
 
 import (
 	"context"
@@ -43,7 +45,7 @@ func TestAClientThatLeavesJustAsItsEnvironmentComesLeaksNothing(t *testing.T) {
 	}
 	ways := []func(owner *tenant){
 		func(owner *tenant) { // its time is up
-			count(ask[rpc.AcquireResult](h, rpc.MethodAcquire, rpc.AcquireParams{OwnerPID: p(owner.pid()), WaitMS: p(moment().Milliseconds())}))
+			count(ask[rpc.AcquireResult](h, rpc.MethodAcquire, rpc.AcquireParams{OwnerPID: new(owner.pid()), WaitMS: new(moment().Milliseconds())}))
 		},
 		func(owner *tenant) { // it cancels, and then asks whether it has got one after all
 			c, err := rpc.Dial(context.Background(), h.socket, rpc.ClientOptions{})
@@ -55,12 +57,12 @@ func TestAClientThatLeavesJustAsItsEnvironmentComesLeaksNothing(t *testing.T) {
 			ctx, cancel := context.WithTimeout(context.Background(), moment())
 			defer cancel()
 			var r rpc.AcquireResult
-			params := rpc.AcquireParams{OwnerPID: p(owner.pid()), Key: p("again"), WaitMS: p(int64(30_000))}
+			params := rpc.AcquireParams{OwnerPID: new(owner.pid()), Key: new("again"), WaitMS: new(int64(30_000))}
 			if err = c.Call(ctx, rpc.MethodAcquire, params, &r); err == nil {
 				count(r, nil)
 				return
 			}
-			params.WaitMS = p(int64(0))
+			params.WaitMS = new(int64(0))
 			count(ask[rpc.AcquireResult](h, rpc.MethodAcquire, params))
 		},
 		func(owner *tenant) { // it closes without a word
@@ -69,7 +71,7 @@ func TestAClientThatLeavesJustAsItsEnvironmentComesLeaksNothing(t *testing.T) {
 				t.Error(err)
 				return
 			}
-			fmt.Fprint(nc, line(1, rpc.MethodAcquire, rpc.AcquireParams{OwnerPID: p(owner.pid())}))
+			fmt.Fprint(nc, line(1, rpc.MethodAcquire, rpc.AcquireParams{OwnerPID: new(owner.pid())}))
 			time.Sleep(moment())
 			nc.Close()
 		},
@@ -107,7 +109,7 @@ func TestAClientThatGivesUpAndAsksAgainNeverHoldsTwo(t *testing.T) {
 	h := newHouse(t).withStandIn(gated("go"))
 	h.configure(quickly + "2\n")
 	h.start()
-	params := rpc.AcquireParams{Key: p("mine"), OwnerPID: p(newTenantFor(t).pid())}
+	params := rpc.AcquireParams{Key: new("mine"), OwnerPID: new(newTenantFor(t).pid())}
 	for i := range 3 {
 		c := h.dial()
 		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
@@ -146,7 +148,7 @@ func TestWhoCameFirstIsServedFirst(t *testing.T) {
 	owner := newTenantFor(t)
 	for i := range 10 {
 		waiters.Go(func() {
-			_, err := ask[rpc.AcquireResult](h, rpc.MethodAcquire, rpc.AcquireParams{Label: p(fmt.Sprint(i)), OwnerPID: p(owner.pid())})
+			_, err := ask[rpc.AcquireResult](h, rpc.MethodAcquire, rpc.AcquireParams{Label: new(fmt.Sprint(i)), OwnerPID: new(owner.pid())})
 			if err != nil {
 				t.Error(err)
 			}
@@ -155,7 +157,7 @@ func TestWhoCameFirstIsServedFirst(t *testing.T) {
 	}
 	h.open("go")
 	waiters.Wait()
-	leased := must[rpc.EnvListResult](h, rpc.MethodEnvList, rpc.EnvListParams{State: p(rpc.EnvLeased)}).Envs
+	leased := must[rpc.EnvListResult](h, rpc.MethodEnvList, rpc.EnvListParams{State: new(rpc.EnvLeased)}).Envs
 	slices.SortFunc(leased, func(a, b rpc.EnvListed) int { return a.Lease.Since.Compare(b.Lease.Since) })
 	for i, e := range leased {
 		if e.Lease.Label != fmt.Sprint(i) {
@@ -181,7 +183,7 @@ func TestABurstIsServedWhileStatusAnswersAndNothingHeldIsRemoved(t *testing.T) {
 	var clients sync.WaitGroup
 	for i := range 250 {
 		clients.Go(func() {
-			r, err := ask[rpc.AcquireResult](h, rpc.MethodAcquire, rpc.AcquireParams{OwnerPID: p(owner.pid()), WaitMS: p(int64(170_000))})
+			r, err := ask[rpc.AcquireResult](h, rpc.MethodAcquire, rpc.AcquireParams{OwnerPID: new(owner.pid()), WaitMS: new(int64(170_000))})
 			if err != nil {
 				t.Error(err)
 				return
@@ -234,7 +236,7 @@ func TestAHundredAtOnceFromTwentyProcessesAllGetTheirOwn(t *testing.T) {
 		s := h.stranger(t)
 		clients.Go(func() {
 			for i := range 5 {
-				fmt.Fprint(s.in, line(i, rpc.MethodAcquire, rpc.AcquireParams{WaitMS: p(int64(170_000))}))
+				fmt.Fprint(s.in, line(i, rpc.MethodAcquire, rpc.AcquireParams{WaitMS: new(int64(170_000))}))
 			}
 			for range 5 {
 				var a answer[rpc.AcquireResult]
@@ -266,16 +268,16 @@ func TestAnEmptyPoolIsWaitedForOrSaysThatOneIsWarming(t *testing.T) {
 	h.configure(quickly + "1\n")
 	h.start()
 	h.eventually(time.Minute, "a build runs", func() bool { return h.pool("uv").Warming == 1 })
-	_, err := ask[rpc.AcquireResult](h, rpc.MethodAcquire, rpc.AcquireParams{WaitMS: p(int64(300))})
+	_, err := ask[rpc.AcquireResult](h, rpc.MethodAcquire, rpc.AcquireParams{WaitMS: new(int64(300))})
 	var e *rpc.Error
 	if !errors.As(err, &e) || e.Data.Kind != rpc.KindPoolEmpty || e.Data.Warming == nil || *e.Data.Warming < 1 {
 		t.Errorf("acquire from an empty pool: %v", err)
 	}
 	time.AfterFunc(time.Second, func() { h.open("go") })
-	if r := h.acquire(rpc.AcquireParams{WaitMS: p(int64(60_000))}); r.Source != rpc.SourceBuilt || r.WaitedMS < 500 {
+	if r := h.acquire(rpc.AcquireParams{WaitMS: new(int64(60_000))}); r.Source != rpc.SourceBuilt || r.WaitedMS < 500 {
 		t.Errorf("acquired: %+v", r)
 	}
-	if _, err := ask[rpc.AcquireResult](h, rpc.MethodAcquire, rpc.AcquireParams{Pool: p("conda")}); rpc.KindOf(err) != rpc.KindPoolOff {
+	if _, err := ask[rpc.AcquireResult](h, rpc.MethodAcquire, rpc.AcquireParams{Pool: new("conda")}); rpc.KindOf(err) != rpc.KindPoolOff {
 		t.Errorf("an acquire of conda: %v", err)
 	}
 }

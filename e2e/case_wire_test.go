@@ -1,4 +1,6 @@
-package main
+//go:build e2e && unix
+
+package e2e
 
 import (
 	"bufio"
@@ -154,7 +156,7 @@ func TestWithFortyDescriptorsItLivesSaysSoAndAcceptsAgain(t *testing.T) {
 			t.Fatal(err)
 		}
 		all = append(all, nc)
-		fmt.Fprint(nc, line(1, rpc.MethodAcquire, rpc.AcquireParams{WaitMS: p(int64(5000))}))
+		fmt.Fprint(nc, line(1, rpc.MethodAcquire, rpc.AcquireParams{WaitMS: new(int64(5000))}))
 	}
 	time.Sleep(2 * time.Second)
 	for _, nc := range all {
@@ -184,7 +186,7 @@ func TestTenThousandMangledRequestsDoNotEndIt(t *testing.T) {
 	h.configure(off)
 	d := h.start()
 	var corpus []string
-	file, err := os.Open("../../testdata/wire/server.jsonl")
+	file, err := os.Open("../testdata/wire/server.jsonl")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -195,9 +197,9 @@ func TestTenThousandMangledRequestsDoNotEndIt(t *testing.T) {
 			corpus = append(corpus, v.Send)
 		}
 	}
-	for _, m := range (&methods{}).table() {
-		if m.Name != rpc.MethodShutdown {
-			corpus = append(corpus, line(1, m.Name, map[string]any{"pool": "uv", "env": "uv-00000000", "wait_ms": 0, "owner_pid": 1}))
+	for _, method := range methods(t) {
+		if method != rpc.MethodShutdown {
+			corpus = append(corpus, line(1, method, map[string]any{"pool": "uv", "env": "uv-00000000", "wait_ms": 0, "owner_pid": 1}))
 		}
 	}
 	for range rounds(100, 1000) {

@@ -1,6 +1,6 @@
-//go:build unix
+//go:build e2e && unix
 
-package main
+package e2e
 
 import (
 	"os"
@@ -48,7 +48,7 @@ func TestAScriptWhoseMetadataAreLeftOpenIsNamedWithItsLine(t *testing.T) {
 	if want := "runt: error: line 2 of the script begins a block of metadata, and there is no line # /// that ends it\n"; code != 2 || !strings.HasPrefix(stderr, want) {
 		t.Errorf("%d: %s", code, stderr)
 	}
-	if len(must[rpc.EnvListResult](h, rpc.MethodEnvList, rpc.EnvListParams{State: p(rpc.EnvLeased)}).Envs) > 0 {
+	if len(must[rpc.EnvListResult](h, rpc.MethodEnvList, rpc.EnvListParams{State: new(rpc.EnvLeased)}).Envs) > 0 {
 		t.Error("it leased an environment")
 	}
 }

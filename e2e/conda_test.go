@@ -1,4 +1,6 @@
-package main
+//go:build e2e && unix
+
+package e2e
 
 import (
 	"bytes"
@@ -21,7 +23,7 @@ import (
 // condaChannel is the folder of a real conda channel, made once and kept.
 var condaChannel = sync.OnceValues(func() (string, error) {
 	var said bytes.Buffer
-	cmd := exec.Command("python3", "../../testdata/tools/conda_channel.py")
+	cmd := exec.Command("python3", "../testdata/tools/conda_channel.py")
 	cmd.Stderr = &said
 	out, err := cmd.Output()
 	if err != nil {
@@ -71,8 +73,8 @@ func TestACondaPoolFillsAndItsKernelRunsActivatedAndCompilesNothing(t *testing.T
 	if tool := h.pool("conda").Tool; tool == nil || tool.Name != "rattler" || tool.Version == "" || tool.Why != "conda.provider in the configuration names it" {
 		t.Errorf("the pool's tool: %+v", tool)
 	}
-	env := h.acquire(rpc.AcquireParams{Pool: p("conda"), OwnerPID: p(os.Getpid())}).Env
-	other := h.acquire(rpc.AcquireParams{Pool: p("conda"), OwnerPID: p(os.Getpid())}).Env
+	env := h.acquire(rpc.AcquireParams{Pool: new("conda"), OwnerPID: new(os.Getpid())}).Env
+	other := h.acquire(rpc.AcquireParams{Pool: new("conda"), OwnerPID: new(os.Getpid())}).Env
 	before := compiled(t, env.Path)
 	said := kernel(t, env, other, "1+1", "import ipywidgets")
 	for path := range compiled(t, env.Path) {
@@ -128,9 +130,9 @@ func TestCondaEnvironmentsSurviveAKillAndABootAndAreWhole(t *testing.T) {
 	h := newHouse(t).withChannel("size = 1\n")
 	d := h.start()
 	h.filled("conda", 3*time.Minute)
-	held := h.acquire(rpc.AcquireParams{Pool: p("conda"), OwnerPID: p(os.Getpid())}).Env
+	held := h.acquire(rpc.AcquireParams{Pool: new("conda"), OwnerPID: new(os.Getpid())}).Env
 	h.filled("conda", 3*time.Minute)
-	ready := must[rpc.EnvListResult](h, rpc.MethodEnvList, rpc.EnvListParams{State: p(rpc.EnvReady)}).Envs[0]
+	ready := must[rpc.EnvListResult](h, rpc.MethodEnvList, rpc.EnvListParams{State: new(rpc.EnvReady)}).Envs[0]
 	d.kill()
 	manifest := filepath.Join(ready.Path, "runtimed.json")
 	data, err := os.ReadFile(manifest)
@@ -192,8 +194,8 @@ func TestASecondCondaEnvironmentNeedsNoNetwork(t *testing.T) {
 	h.start()
 	h.filled("conda", 3*time.Minute)
 	server.Close()
-	env := h.acquire(rpc.AcquireParams{Pool: p("conda"), OwnerPID: p(os.Getpid())})
-	again := h.acquire(rpc.AcquireParams{Pool: p("conda"), OwnerPID: p(os.Getpid()), WaitMS: p(int64(60_000))})
+	env := h.acquire(rpc.AcquireParams{Pool: new("conda"), OwnerPID: new(os.Getpid())})
+	again := h.acquire(rpc.AcquireParams{Pool: new("conda"), OwnerPID: new(os.Getpid()), WaitMS: new(int64(60_000))})
 	if env.Env.ID == again.Env.ID || len(env.Env.Packages) != len(again.Env.Packages) {
 		t.Errorf("%+v\n%+v", env.Env, again.Env)
 	}
@@ -213,7 +215,7 @@ func TestAnUnreachableChannelIsSaidOnceAndCostsTheUVPoolNothing(t *testing.T) {
 	h.eventually(2*time.Minute, "both say why", func() bool { return h.pool("conda").Error != nil && h.pool("dead").Error != nil })
 	for _, pool := range []string{"conda", "dead"} {
 		h.eventually(2*time.Minute, "an acquire says why there is none", func() bool {
-			got, err := ask[rpc.AcquireResult](h, rpc.MethodAcquire, rpc.AcquireParams{Pool: p(pool), WaitMS: p(int64(1000))})
+			got, err := ask[rpc.AcquireResult](h, rpc.MethodAcquire, rpc.AcquireParams{Pool: new(pool), WaitMS: new(int64(1000))})
 			if kind := rpc.KindOf(err); kind != rpc.KindBuildFailed && kind != rpc.KindPoolEmpty { // that while the next try is on
 				t.Fatalf("an acquire from %s, which cannot be filled: %+v, %v", pool, got, err)
 			}

@@ -1,4 +1,6 @@
-package main
+//go:build e2e && unix
+
+package e2e
 
 import (
 	"context"
@@ -145,7 +147,7 @@ func (l *ledger) client(ctx context.Context, t *testing.T, h *house) {
 	for ctx.Err() == nil {
 		owner := newTenant(t)
 		got, err := ask[rpc.AcquireResult](h, rpc.MethodAcquire, rpc.AcquireParams{
-			OwnerPID: p(owner.pid()), WaitMS: p(rand.Int64N(300)), Key: p("k"),
+			OwnerPID: new(owner.pid()), WaitMS: new(rand.Int64N(300)), Key: new("k"),
 		})
 		if err != nil {
 			l.count(rpc.KindOf(err))

@@ -1,7 +1,10 @@
-package main
+//go:build e2e && unix
+
+package e2e
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -20,6 +23,79 @@ import (
 
 	"runtimed/rpc"
 )
+
+// TestTheDocumentsShowWhatHappens has one daemon, configured as protocol.md says, do all that the documents show.
+func TestTheDocumentsShowWhatHappens(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t).withUV()
+	h.configure(blocks(t, protocolDoc, "toml")[0].text)
+	d := h.start()
+	h.eventually(3*time.Minute, "the pool uv is filled, and old fails", func() bool {
+		return h.pool("uv").Available == 1 && h.pool("old").Error != nil
+	})
+	if err := os.Mkdir(h.state("envs", "notes"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+
+	t.Run("files", func(t *testing.T) { filesAreTold(t, h) })
+	t.Run("nc", func(t *testing.T) { pipesPrint(t, h) })
+	x := exchange{house: h}
+	var last []block
+	for _, b := range blocks(t, protocolDoc, "jsonrpc") {
+		if strings.Contains(b.text, rpc.MethodShutdown) {
+			last = append(last, b)
+			continue
+		}
+		t.Run(fmt.Sprintf("protocol.md:%d", b.line), func(t *testing.T) { x.replay(t, b) })
+	}
+	for _, b := range last {
+		t.Run(fmt.Sprintf("protocol.md:%d", b.line), func(t *testing.T) { x.replay(t, b) })
+	}
+	if code := d.exit(5 * time.Second); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+}
+
+// TestEveryCommandIsUnderstood runs each runt of the sh blocks where no daemon can be started: none is a usage error.
+func TestEveryCommandIsUnderstood(t *testing.T) {
+	dir, seen := t.TempDir(), 0
+	if out, err := exec.Command("cp", runtProgram, dir).CombinedOutput(); err != nil { // with no daemon beside it
+		t.Fatalf("%v: %s", err, out)
+	}
+	for _, path := range []string{protocolDoc, operationsDoc, "../README.md"} {
+		for _, b := range blocks(t, path, "sh", "console") {
+			for _, line := range strings.Split(b.text, "\n") {
+				line = strings.TrimPrefix(line, "$ ")
+				if !strings.HasPrefix(line, "runt ") {
+					continue
+				}
+				seen++
+				ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second) // logs -f has no end
+				cmd := exec.CommandContext(ctx, "sh", "-c", "exec "+line)
+				cmd.Env = []string{"HOME=" + dir, "PATH=" + dir, "RUNTIMED_NO_START=1", "RUNTIMED_SOCKET=" + dir + "/s"}
+				cmd.Path, cmd.Dir = "/bin/sh", dir // runt bugreport leaves a file
+				out, err := cmd.CombinedOutput()
+				if code := cmd.ProcessState.ExitCode(); code == 2 || code == 127 {
+					t.Errorf("%s:%d: %s: %v: %s", path, b.line, line, err, out)
+				}
+				cancel()
+			}
+		}
+	}
+	if seen < 20 {
+		t.Errorf("only %d commands were found", seen)
+	}
+	help, err := exec.Command(daemonProgram, "run", "--help").Output()
+	flags := regexp.MustCompile(`--[a-z][a-z-]+`).FindAllString(string(help), -1)
+	if err != nil || len(flags) < 7 {
+		t.Errorf("runtimed run --help: %v: %s", err, help)
+	}
+	for _, flag := range flags {
+		if !strings.Contains(doc(t, operationsDoc), "`"+flag) {
+			t.Errorf("operations.md does not name %s", flag)
+		}
+	}
+}
 
 // exchange replays the blocks of a document one after another.
 type exchange struct {
@@ -77,7 +153,7 @@ func (x *exchange) replay(t *testing.T, b block) {
 // settle has nothing leased and the pool filled.
 func (x *exchange) settle() {
 	x.t.Helper()
-	for _, e := range must[rpc.EnvListResult](x.house, rpc.MethodEnvList, rpc.EnvListParams{State: p(rpc.EnvLeased)}).Envs {
+	for _, e := range must[rpc.EnvListResult](x.house, rpc.MethodEnvList, rpc.EnvListParams{State: new(rpc.EnvLeased)}).Envs {
 		_, _ = ask[rpc.None](x.house, rpc.MethodRelease, rpc.EnvParams{Env: e.ID}) // it may have ended by itself
 	}
 	x.filled("uv", time.Minute)
@@ -240,9 +316,7 @@ func pipesPrint(t *testing.T, h *house) {
 }
 
 var (
-	tableRow = regexp.MustCompile("(?m)^\\| (`[^|]*`)[^|]* \\|(.*)\\|$")
-	code     = regexp.MustCompile("`([^`]+)`")
-	envID    = regexp.MustCompile(`\b[a-z][a-z0-9_-]*-[0-9a-f]{8}\b`)
+	envID = regexp.MustCompile(`\b[a-z][a-z0-9_-]*-[0-9a-f]{8}\b`)
 )
 
 // filesAreTold compares the state directory with the table of files in operations.md, both ways.

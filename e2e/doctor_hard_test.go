@@ -1,6 +1,6 @@
-//go:build unix
+//go:build e2e && unix
 
-package main
+package e2e
 
 import (
 	"encoding/json"
@@ -106,11 +106,7 @@ func TestTheDoctorIsBounded(t *testing.T) {
 	t.Parallel()
 	h := patient(t)
 	write(h, filepath.Join(h.home, "standin/uv"), "#!/bin/sh\ntrap '' TERM\nwhile :; do sleep 0.37; done\n")
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(self, "doctor")
+	cmd := exec.Command(daemonProgram, "doctor")
 	cmd.Env, cmd.Dir = h.env, h.home
 	out, err := cmd.StdoutPipe()
 	if err == nil {
@@ -121,7 +117,7 @@ func TestTheDoctorIsBounded(t *testing.T) {
 	}
 	began := time.Now()
 	told, err := io.ReadAll(out)
-	if took := time.Since(began); err != nil || took > doctorTell+20*time.Second || !h.runs("standin/uv") {
+	if took := time.Since(began); err != nil || took > time.Minute || !h.runs("standin/uv") {
 		t.Errorf("it told after %s, %v", took, err)
 	}
 	if err := cmd.Wait(); err != nil {

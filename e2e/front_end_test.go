@@ -1,6 +1,6 @@
-//go:build unix
+//go:build e2e && unix
 
-package main
+package e2e
 
 import (
 	"archive/zip"
@@ -55,28 +55,10 @@ var frontEndPython = sync.OnceValues(func() (string, error) {
 	return python, nil
 })
 
-// runtProgram is runt, built once for all tests that start it.
-var runtProgram = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "rtd-runt")
-	if err != nil {
-		return "", err
-	}
-	atEnd = append(atEnd, func() { _ = os.RemoveAll(dir) })
-	path := filepath.Join(dir, "runt")
-	if out, err := exec.Command("go", "build", "-buildvcs=false", "-o", path, "runtimed/cmd/runt").CombinedOutput(); err != nil {
-		return "", fmt.Errorf("%w: %s", err, out)
-	}
-	return path, nil
-})
-
 // runt runs a command of runt in the house and returns what it prints.
 func (h *house) runt(args ...string) string {
 	h.t.Helper()
-	program, err := runtProgram()
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	cmd := exec.Command(program, args...)
+	cmd := exec.Command(runtProgram, args...)
 	cmd.Env, cmd.Dir = append(h.env, "RUNTIMED_NO_START=1"), h.home
 	out, err := cmd.Output()
 	if err != nil {
@@ -99,7 +81,7 @@ func (h *house) jupyter() *jupyter {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	script, err := filepath.Abs("../../testdata/tools/front_end.py")
+	script, err := filepath.Abs("../testdata/tools/front_end.py")
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -238,13 +220,9 @@ func (h *house) wheel(name string) string {
 // kernelspec writes one that starts runt kernel with these arguments.
 func (h *house) kernelspec(name string, args ...string) {
 	h.t.Helper()
-	program, err := runtProgram()
-	if err != nil {
-		h.t.Fatal(err)
-	}
 	dir := filepath.Join(h.home, ".local/share/jupyter/kernels", name)
 	text, err := json.Marshal(map[string]any{
-		"argv": append([]string{program, "kernel", "-f", "{connection_file}"}, args...), "display_name": name, "language": "python",
+		"argv": append([]string{runtProgram, "kernel", "-f", "{connection_file}"}, args...), "display_name": name, "language": "python",
 		"env": map[string]string{"RUNTIMED_NO_START": ""}, // which is told to a kernel by its arguments
 	})
 	if err == nil {

@@ -1,7 +1,10 @@
-package main
+//go:build e2e && unix
+
+package e2e
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -17,22 +20,61 @@ import (
 	"runtimed/rpc"
 )
 
-// beDaemon makes the test binary the daemon itself, so that the race detector watches it too.
-const beDaemon = "RUNTIMED_TEST_BE_DAEMON"
+// What a daemon ends with, as operations.md tells.
+const (
+	exitStopped = 0
+	exitUseless = 1
+	exitCrash   = 2
+)
+
+// The programs under test, built once; with the race detector where the tests have it.
+var daemonProgram, runtProgram string
 
 func TestMain(m *testing.M) {
-	if os.Getenv(beDaemon) != "" {
-		os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
-	}
-	code := m.Run()
-	for _, f := range atEnd {
-		f()
-	}
-	os.Exit(code)
+	os.Exit(withPrograms(m.Run))
 }
 
-// atEnd clears away what tests share.
-var atEnd []func()
+func withPrograms(run func() int) int {
+	dir, err := os.MkdirTemp("", "rtd-bin")
+	if err == nil {
+		defer os.RemoveAll(dir)
+		err = os.Chmod(dir, 0o755) // for daemons of other users
+	}
+	if err != nil {
+		panic(err)
+	}
+	if err := build(raceEnabled, dir+"/", "../cmd/..."); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	daemonProgram, runtProgram = filepath.Join(dir, "runtimed"), filepath.Join(dir, "runt")
+	return run()
+}
+
+// build compiles programs without a version, which a clone would stamp.
+func build(race bool, to string, what ...string) error {
+	args := []string{"build", "-buildvcs=false", "-o", to}
+	if race {
+		args = append(args, "-race")
+	}
+	if out, err := exec.Command("go", append(args, what...)...).CombinedOutput(); err != nil {
+		return fmt.Errorf("go %v: %w\n%s", args, err, out)
+	}
+	return nil
+}
+
+// plainDaemon is a daemon without the race detector, which has a memory of its own.
+func plainDaemon(t testing.TB) string {
+	t.Helper()
+	if !raceEnabled {
+		return daemonProgram
+	}
+	path := daemonProgram + "-plain"
+	if err := build(false, path, "../cmd/runtimed"); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
 
 // house is a HOME with at most one daemon, and nothing of the machine's user in it.
 type house struct {
@@ -42,7 +84,7 @@ type house struct {
 	env    []string
 	flags  []string
 
-	program string // of the daemon; empty: this test binary
+	program string // of the daemon; empty: the one under test
 	script  string // a line of sh that the daemon is started by, as "$@"; empty: none
 }
 
@@ -62,7 +104,7 @@ func newHouse(t testing.TB) *house {
 			h.env = append(h.env, name+"="+v)
 		}
 	}
-	h.env = append(h.env, "HOME="+h.home, "PATH="+os.Getenv("PATH"), "UV_CACHE_DIR="+filepath.Join(testCache(t), "uv-cache"), beDaemon+"=1",
+	h.env = append(h.env, "HOME="+h.home, "PATH="+os.Getenv("PATH"), "UV_CACHE_DIR="+filepath.Join(testCache(t), "uv-cache"),
 		"RUNTIMED_CONDA_POOL_SIZE=0", "GORACE=atexit_sleep_ms=0") // else the race detector keeps a daemon that ends for a second
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -109,7 +151,7 @@ var realUV = sync.OnceValues(func() (string, error) {
 	}
 	for _, argv := range [][]string{
 		{"python3", "-m", "venv", "--clear", dir},
-		{filepath.Join(bin, "python"), "-m", "pip", "install", "--quiet", "--require-hashes", "-r", "../../pool/uv_requirements.txt"},
+		{filepath.Join(bin, "python"), "-m", "pip", "install", "--quiet", "--require-hashes", "-r", "../pool/uv_requirements.txt"},
 	} {
 		if out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput(); err != nil {
 			return "", fmt.Errorf("%v: %w: %s", argv, err, out)
@@ -178,14 +220,7 @@ type lodger struct {
 // command is the daemon, not yet started.
 func (h *house) command(args ...string) *exec.Cmd {
 	h.t.Helper()
-	program := h.program
-	if program == "" {
-		self, err := os.Executable()
-		if err != nil {
-			h.t.Fatal(err)
-		}
-		program = self
-	}
+	program := cmp.Or(h.program, daemonProgram)
 	argv := append(append([]string{program, "run"}, h.flags...), args...)
 	if h.script != "" {
 		argv = append([]string{"sh", "-c", h.script, "sh"}, argv...)
@@ -370,4 +405,7 @@ func (h *house) statusFile() (s struct {
 	return s
 }
 
-func p[T any](v T) *T { return &v }
+func isThere(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
+}

@@ -1,6 +1,6 @@
-//go:build unix
+//go:build e2e && unix
 
-package main
+package e2e
 
 import (
 	"path/filepath"
@@ -16,7 +16,7 @@ import (
 // leases are the leased environments.
 func (h *house) leases() []rpc.EnvListed {
 	h.t.Helper()
-	return must[rpc.EnvListResult](h, rpc.MethodEnvList, rpc.EnvListParams{State: p(rpc.EnvLeased)}).Envs
+	return must[rpc.EnvListResult](h, rpc.MethodEnvList, rpc.EnvListParams{State: new(rpc.EnvLeased)}).Envs
 }
 
 func TestAFrontEndRunsAWarmKernelAsItRunsAnyOther(t *testing.T) {

@@ -1,4 +1,6 @@
-package main
+//go:build e2e && unix
+
+package e2e
 
 import (
 	"bytes"
@@ -13,22 +15,10 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/fx"
-	"go.uber.org/zap"
-
-	"runtimed/config"
 	"runtimed/rpc"
 )
 
 const off = "[pools.uv]\nsize = 0\n"
-
-func TestTheListOfPartsFitsTogether(t *testing.T) {
-	d := &daemon{log: zap.NewNop(), at: paths{socket: "/s", folder: "/", state: t.TempDir()}}
-	d.cfg.Store(&config.Config{})
-	if err := fx.ValidateApp(parts(d)); err != nil {
-		t.Error(err)
-	}
-}
 
 func TestItStopsWhateverIsGoingOn(t *testing.T) {
 	for name, stop := range map[string]func(*lodger){

@@ -1,6 +1,6 @@
-//go:build unix
+//go:build e2e && unix
 
-package main
+package e2e
 
 import (
 	"encoding/json"
@@ -13,8 +13,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"go.uber.org/zap/zapcore"
 
 	"runtimed/rpc"
 )
@@ -230,19 +228,5 @@ func TestPasswordsInURLsDoNotReachTheLog(t *testing.T) {
 	again.exit(10 * time.Second)
 	if said := again.stderr.String(); strings.Contains(said, "geheim") || !strings.Contains(said, "uv.link") {
 		t.Errorf("at its start it says %s", said)
-	}
-}
-
-func TestALineForTheJournalIsOneLineWhateverIsInIt(t *testing.T) {
-	enc := newLineEncoder(zapcore.EncoderConfig{EncodeDuration: zapcore.StringDurationEncoder}).Clone()
-	enc.AddString("id", "x")
-	buf, err := enc.EncodeEntry(zapcore.Entry{Level: zapcore.ErrorLevel, LoggerName: "pool", Message: "it\nbroke"}, []zapcore.Field{
-		{Key: "text", Type: zapcore.StringType, String: "two\nlines"}, {Key: "path", Type: zapcore.StringType, String: "/a b"},
-		{Key: "none", Type: zapcore.StringType}, {Key: "n", Type: zapcore.Int64Type, Integer: 3},
-		{Key: "took", Type: zapcore.DurationType, Integer: int64(time.Second)},
-	})
-	want := `<3>pool: it broke id=x text="two\nlines" path="/a b" none="" n=3 took=1s` + "\n"
-	if err != nil || buf.String() != want {
-		t.Errorf("got %q, %v, not %q", buf, err, want)
 	}
 }

@@ -1,11 +1,10 @@
-//go:build unix
+//go:build e2e && unix
 
-package main
+package e2e
 
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -72,7 +71,7 @@ func (h *house) extension(needs []string) (whole time.Duration, stages map[strin
 	}
 	defer c.Close()
 	var r rpc.AcquireResult
-	if err := c.Call(h.t.Context(), rpc.MethodAcquire, rpc.AcquireParams{Packages: needs, Progress: p(true), OwnerPID: p(os.Getpid())}, &r); err != nil {
+	if err := c.Call(h.t.Context(), rpc.MethodAcquire, rpc.AcquireParams{Packages: needs, Progress: new(true), OwnerPID: new(os.Getpid())}, &r); err != nil {
 		h.t.Fatal(err)
 	}
 	pass("")
@@ -101,7 +100,7 @@ func BenchmarkAcquireWithTwoPackagesMore(b *testing.B) {
 		must[rpc.None](h, rpc.MethodRelease, rpc.EnvParams{Env: env})
 		h.rested(needs)
 		began := time.Now()
-		r := h.acquire(rpc.AcquireParams{Packages: needs, OwnerPID: p(os.Getpid())})
+		r := h.acquire(rpc.AcquireParams{Packages: needs, OwnerPID: new(os.Getpid())})
 		if again = append(again, time.Since(began)); r.Source != rpc.SourceReady {
 			b.Fatal(r.Source)
 		}
@@ -213,8 +212,7 @@ func BenchmarkNeedsBesideUVRunAndJuv(b *testing.B) {
 	front, juv := h.frontEnd(b), h.notebookVenv(b, "juv-0.5.0", "juv==0.5.0")
 	h.filled("uv", 10*time.Minute)
 	bin, err := realUV()
-	runt, built := runtProgram()
-	if err = errors.Join(err, built); err != nil {
+	if err != nil {
 		b.Fatal(err)
 	}
 	uv := filepath.Join(bin, "uv")
@@ -245,13 +243,13 @@ func BenchmarkNeedsBesideUVRunAndJuv(b *testing.B) {
 				return append(append([]string{uv, "run", "--no-project", "--python", python}, withEach(needs)...), "python", "-c", uses(needs))
 			},
 			func(needs []string) []string {
-				return append(append([]string{runt, "run"}, withEach(needs)...), "--", "python", "-c", uses(needs))
+				return append(append([]string{runtProgram, "run"}, withEach(needs)...), "--", "python", "-c", uses(needs))
 			},
 		},
 		{
 			"runt run SCRIPT, with PEP 723", "uv run SCRIPT",
 			func(needs []string) []string { return []string{uv, "run", "--python", python, script(needs)} },
-			func(needs []string) []string { return []string{runt, "run", script(needs)} },
+			func(needs []string) []string { return []string{runtProgram, "run", script(needs)} },
 		},
 		{
 			"a notebook in a kernel: nbclient, runt kernel", "juv exec, without a kernel",

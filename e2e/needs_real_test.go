@@ -1,6 +1,6 @@
-//go:build unix
+//go:build e2e && unix
 
-package main
+package e2e
 
 import (
 	"errors"
@@ -18,12 +18,8 @@ import (
 // runtEnds runs a command of runt in the house, with something to read, and returns all that can be seen of it.
 func (h *house) runtEnds(stdin string, args ...string) (stdout, stderr string, code int) {
 	h.t.Helper()
-	program, err := runtProgram()
-	if err != nil {
-		h.t.Fatal(err)
-	}
 	var out, errs strings.Builder
-	cmd := exec.Command(program, args...)
+	cmd := exec.Command(runtProgram, args...)
 	cmd.Env, cmd.Dir = append(h.env, "RUNTIMED_NO_START=1"), h.home
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &out, &errs
 	var exit *exec.ExitError
@@ -47,7 +43,7 @@ func TestACommandAndAScriptGetWhatTheyNeed(t *testing.T) {
 	h.start()
 	h.filled("uv", 3*time.Minute)
 
-	got := h.acquire(rpc.AcquireParams{Packages: []string{"Iniconfig >= 2"}, Requirements: p("# as well\npython-dateutil\n"), OwnerPID: p(os.Getpid())})
+	got := h.acquire(rpc.AcquireParams{Packages: []string{"Iniconfig >= 2"}, Requirements: new("# as well\npython-dateutil\n"), OwnerPID: new(os.Getpid())})
 	added := func(name string) bool {
 		return slices.ContainsFunc(got.Added, func(p rpc.Package) bool { return p.Name == name && p.Version != "" })
 	}
@@ -106,14 +102,14 @@ func TestNeedsThatCannotBeMetAreTrueErrors(t *testing.T) {
 		"conflict":        {rpc.AcquireParams{Packages: []string{"iniconfig==2.0.0", "iniconfig==1.1.1"}}, rpc.KindBuildFailed, rpc.CauseUnsatisfiable},
 		"with the pool":   {rpc.AcquireParams{Packages: []string{"ipykernel<1"}}, rpc.KindBuildFailed, rpc.CauseUnsatisfiable},
 		"bad marker":      {rpc.AcquireParams{Packages: []string{"iniconfig; nonsense"}}, rpc.KindBuildFailed, ""},
-		"no such Python":  {rpc.AcquireParams{Python: p("3.99")}, rpc.KindBuildFailed, rpc.CausePythonMissing},
-		"no Python there": {rpc.AcquireParams{Python: p("/nowhere/python")}, rpc.KindBuildFailed, rpc.CausePythonMissing},
-		"another Python": {rpc.AcquireParams{Python: &path, Script: p("# /// script\n# requires-python = '>=3.98'\n# ///\n")},
+		"no such Python":  {rpc.AcquireParams{Python: new("3.99")}, rpc.KindBuildFailed, rpc.CausePythonMissing},
+		"no Python there": {rpc.AcquireParams{Python: new("/nowhere/python")}, rpc.KindBuildFailed, rpc.CausePythonMissing},
+		"another Python": {rpc.AcquireParams{Python: &path, Script: new("# /// script\n# requires-python = '>=3.98'\n# ///\n")},
 			rpc.KindBuildFailed, rpc.CausePythonMissing},
-		"a conda pool": {rpc.AcquireParams{Pool: p("snakes"), Packages: []string{"iniconfig"}}, rpc.KindInvalidParams, inPackages},
-		"an option":    {rpc.AcquireParams{Requirements: p("-e .\n")}, rpc.KindInvalidParams, inRequirements},
+		"a conda pool": {rpc.AcquireParams{Pool: new("snakes"), Packages: []string{"iniconfig"}}, rpc.KindInvalidParams, "packages"},
+		"an option":    {rpc.AcquireParams{Requirements: new("-e .\n")}, rpc.KindInvalidParams, "requirements"},
 	} {
-		c.p.OwnerPID = p(os.Getpid())
+		c.p.OwnerPID = new(os.Getpid())
 		_, err := ask[rpc.AcquireResult](h, rpc.MethodAcquire, c.p)
 		var e *rpc.Error
 		if !errors.As(err, &e) || e.Data.Kind != c.kind || c.what != "" && c.what != e.Data.Cause+e.Data.Param || e.Data.Hint == "" {
@@ -123,7 +119,7 @@ func TestNeedsThatCannotBeMetAreTrueErrors(t *testing.T) {
 	if s := h.pool("uv"); s.Available != 1 || s.Error != nil || !slices.Equal(before, h.folders()) {
 		t.Errorf("%+v, %q then and %q now", s, before, h.folders())
 	}
-	got := h.acquire(rpc.AcquireParams{Python: &path, OwnerPID: p(os.Getpid())})
+	got := h.acquire(rpc.AcquireParams{Python: &path, OwnerPID: new(os.Getpid())})
 	base := func(python string) string {
 		out, err := exec.Command(python, "-c", "import os, sys; print(os.path.realpath(sys.base_prefix))").Output()
 		if err != nil {

@@ -1,4 +1,6 @@
-package main
+//go:build e2e && unix
+
+package e2e
 
 import (
 	"os"
@@ -11,13 +13,9 @@ import (
 
 func TestAProgramThatIsReplacedUnderTheDaemonIsNoticed(t *testing.T) {
 	t.Parallel()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
 	put := func(path string) {
 		t.Helper()
-		if out, err := exec.Command("cp", self, path).CombinedOutput(); err != nil {
+		if out, err := exec.Command("cp", daemonProgram, path).CombinedOutput(); err != nil {
 			t.Fatalf("%v: %s", err, out)
 		}
 	}

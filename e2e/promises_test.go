@@ -1,4 +1,4 @@
-package main
+package e2e
 
 import (
 	"os"
@@ -8,34 +8,24 @@ import (
 	"testing"
 )
 
-const promisesDoc = "../../docs/promises.md"
+const promisesDoc = "../docs/promises.md"
 
 // TestThePromisesNameTestsThatExist also wants each test that was made for a promise to be named.
 func TestThePromisesNameTestsThatExist(t *testing.T) {
 	written := map[string]bool{} // by folder and name
-	fill := func(dir, glob string, name *regexp.Regexp) {
-		paths, err := filepath.Glob(filepath.Join("../..", dir, glob))
-		if err != nil || len(paths) == 0 {
-			t.Fatalf("no %s in %s: %v", glob, dir, err)
-		}
-		for _, path := range paths {
-			for _, m := range name.FindAllStringSubmatch(doc(t, path), -1) {
-				written[dir+": "+m[1]] = true
+	function := regexp.MustCompile(`(?m)^(?:async )?(?:func|def) ((?:Test|Fuzz|test_)\w+)\(`)
+	walk(t, "..", func(path string) {
+		if strings.HasSuffix(path, "_test.go") || strings.HasPrefix(filepath.Base(path), "test_") {
+			for _, m := range function.FindAllStringSubmatch(doc(t, path), -1) {
+				written[filepath.ToSlash(filepath.Dir(path))[3:]+": "+m[1]] = true
 			}
 		}
-	}
-	for _, dir := range []string{
-		"cmd/runtimed", "cmd/runt", "cmd/runt/zmtp", "config", "pool", "rpc", "rpc/server", "service",
-		"internal/pyreq", "internal/redact", "internal/safefile", "internal/statedir",
-	} {
-		fill(dir, "*_test.go", regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)\w+)\(`))
-	}
-	fill("clients/python/tests", "*.py", regexp.MustCompile(`(?m)^(?:async )?def (test_\w+)\(`))
+	})
 
 	named := map[string]bool{}
 	cell := regexp.MustCompile("(?:([\\w/]+): )?`((?:Test|Fuzz|test_)[\\w/]+)`")
 	for line := range strings.Lines(doc(t, promisesDoc)) {
-		dir := "cmd/runtimed"
+		dir := "e2e"
 		for _, m := range cell.FindAllStringSubmatch(line, -1) {
 			switch {
 			case m[1] == "Python":
@@ -47,7 +37,7 @@ func TestThePromisesNameTestsThatExist(t *testing.T) {
 			if named[dir+": "+name] = true; !written[dir+": "+name] {
 				t.Errorf("there is no %s: %s", dir, name)
 			}
-			if _, err := os.Stat(filepath.Join("../..", dir, "testdata", script+".txt")); script != "" && err != nil {
+			if _, err := os.Stat(filepath.Join("..", dir, "testdata", script+".txt")); script != "" && err != nil {
 				t.Errorf("there is no %s: %s: %v", dir, m[2], err)
 			}
 		}
@@ -58,7 +48,7 @@ func TestThePromisesNameTestsThatExist(t *testing.T) {
 	}
 	for _, path := range paths {
 		for _, m := range regexp.MustCompile(`(?m)^func (Test\w+)\(`).FindAllStringSubmatch(doc(t, path), -1) {
-			if !named["cmd/runtimed: "+m[1]] {
+			if !named["e2e: "+m[1]] {
 				t.Errorf("%s is not named in %s", m[1], promisesDoc)
 			}
 		}

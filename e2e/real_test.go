@@ -1,4 +1,6 @@
-package main
+//go:build e2e && unix
+
+package e2e
 
 import (
 	"encoding/json"
@@ -15,7 +17,7 @@ import (
 // kernel runs cells in the kernel of env, with the Python of another environment at the other end, and returns what they answer.
 func kernel(t *testing.T, env, other rpc.Env, cells ...string) string {
 	t.Helper()
-	cmd := exec.Command(other.Python, append([]string{"../../testdata/tools/kernel_check.py", env.Python}, cells...)...)
+	cmd := exec.Command(other.Python, append([]string{"../testdata/tools/kernel_check.py", env.Python}, cells...)...)
 	cmd.Env = []string{"HOME=" + t.TempDir(), "PATH=" + strings.Join(append(env.PathPrepend, "/usr/bin:/bin"), ":")}
 	for name, value := range env.Variables {
 		if value != nil {
@@ -36,8 +38,8 @@ func TestANewcomerWithoutUVGetsAKernelThatAnswers(t *testing.T) {
 	h.start()
 	h.filled("uv", 3*time.Minute)
 
-	env := h.acquire(rpc.AcquireParams{Label: p("newcomer"), OwnerPID: p(os.Getpid())})
-	other := h.acquire(rpc.AcquireParams{WaitMS: p(int64(120_000)), OwnerPID: p(os.Getpid())})
+	env := h.acquire(rpc.AcquireParams{Label: new("newcomer"), OwnerPID: new(os.Getpid())})
+	other := h.acquire(rpc.AcquireParams{WaitMS: new(int64(120_000)), OwnerPID: new(os.Getpid())})
 	if env.Source != rpc.SourceReady || env.Stale || env.Env.State != rpc.EnvLeased {
 		t.Errorf("acquired from a full pool: %+v", env)
 	}
@@ -73,7 +75,7 @@ func TestAKernelStartsWithoutCompilingAnything(t *testing.T) {
 	h.configure("[pools.uv]\nsize = 2\n")
 	h.start()
 	h.filled("uv", 3*time.Minute)
-	env, other := h.acquire(rpc.AcquireParams{OwnerPID: p(os.Getpid())}), h.acquire(rpc.AcquireParams{OwnerPID: p(os.Getpid())})
+	env, other := h.acquire(rpc.AcquireParams{OwnerPID: new(os.Getpid())}), h.acquire(rpc.AcquireParams{OwnerPID: new(os.Getpid())})
 	before := compiled(t, env.Env.Path)
 	kernel(t, env.Env, other.Env, "1+1", "import ipywidgets")
 	for path := range compiled(t, env.Env.Path) {
@@ -103,14 +105,14 @@ func TestAfterAKillTheReadyPoolIsThereAndNothingElse(t *testing.T) {
 	h.configure("[pools.uv]\nsize = 2\n")
 	d := h.start()
 	h.filled("uv", 3*time.Minute)
-	held := h.acquire(rpc.AcquireParams{OwnerPID: p(os.Getpid())})
+	held := h.acquire(rpc.AcquireParams{OwnerPID: new(os.Getpid())})
 	h.eventually(30*time.Second, "a build has begun to make its folder", func() bool { return len(h.folders()) == 3 })
 	half := h.folders()
 	d.kill()
 
 	h.start()
-	ready := must[rpc.EnvListResult](h, rpc.MethodEnvList, rpc.EnvListParams{State: p(rpc.EnvReady)})
-	leased := must[rpc.EnvListResult](h, rpc.MethodEnvList, rpc.EnvListParams{State: p(rpc.EnvLeased)})
+	ready := must[rpc.EnvListResult](h, rpc.MethodEnvList, rpc.EnvListParams{State: new(rpc.EnvReady)})
+	leased := must[rpc.EnvListResult](h, rpc.MethodEnvList, rpc.EnvListParams{State: new(rpc.EnvLeased)})
 	if len(ready.Envs) != 1 || len(leased.Envs) != 1 || leased.Envs[0].ID != held.Env.ID || !leased.Envs[0].Lease.Alive {
 		t.Errorf("after the kill: ready %+v, leased %+v", ready.Envs, leased.Envs)
 	}
@@ -136,7 +138,7 @@ func TestAMistypedPackageIsNamedAndCorrectingItRetriesAtOnce(t *testing.T) {
 		data, _ := json.Marshal(s)
 		t.Errorf("status: %s", data)
 	}
-	_, err := ask[rpc.AcquireResult](h, rpc.MethodAcquire, rpc.AcquireParams{WaitMS: p(int64(1000))})
+	_, err := ask[rpc.AcquireResult](h, rpc.MethodAcquire, rpc.AcquireParams{WaitMS: new(int64(1000))})
 	if rpc.KindOf(err) != rpc.KindBuildFailed {
 		t.Errorf("acquire from a failing pool: %v", err)
 	}
@@ -150,7 +152,7 @@ func TestANamedPoolHasItsOwnPackages(t *testing.T) {
 	h.configure("[pools.uv]\nsize = 0\n[pools.data]\nkind = \"uv\"\nsize = 1\npackages = [\"attrs\"]\n")
 	h.start()
 	h.filled("data", 3*time.Minute)
-	env := h.acquire(rpc.AcquireParams{Pool: p("data"), OwnerPID: p(os.Getpid())})
+	env := h.acquire(rpc.AcquireParams{Pool: new("data"), OwnerPID: new(os.Getpid())})
 	var names []string
 	for _, p := range env.Env.Packages {
 		names = append(names, p.Name)

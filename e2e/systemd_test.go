@@ -1,4 +1,6 @@
-package main
+//go:build e2e && unix
+
+package e2e
 
 import (
 	"bufio"
@@ -20,7 +22,7 @@ const noManager = 77
 
 // TestSystemdMakesTheSocketAgainThatSomebodyDeleted runs under a real manager. The daemon asks it, since only it can.
 func TestSystemdMakesTheSocketAgainThatSomebodyDeleted(t *testing.T) {
-	tool, err := filepath.Abs("../../testdata/tools/with-systemd-user")
+	tool, err := filepath.Abs("../testdata/tools/with-systemd-user")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -30,10 +32,6 @@ func TestSystemdMakesTheSocketAgainThatSomebodyDeleted(t *testing.T) {
 	t.Parallel() // there is one manager of the machine at a time, so it mostly waits for the other
 	h := newHouse(t)
 	h.configure(off)
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
 	units := filepath.Join(h.home, ".config/systemd/user")
 	if err := os.MkdirAll(units, 0o755); err != nil {
 		t.Fatal(err)
@@ -43,7 +41,7 @@ func TestSystemdMakesTheSocketAgainThatSomebodyDeleted(t *testing.T) {
 	write(h, filepath.Join(units, "runtimed.service"), fmt.Sprintf(
 		"[Unit]\nRequires=runtimed.socket\nAfter=runtimed.socket\n"+
 			"[Service]\nType=notify\nRestart=on-failure\nRestartPreventExitStatus=1\nWatchdogSec=5\n"+
-			"Environment=%s=1\nExecStart=%s run --conda-pool-size 0\n", beDaemon, self))
+			"ExecStart=%s run --conda-pool-size 0\n", daemonProgram))
 
 	manager := exec.Command(tool, "sh", "-c",
 		"systemctl --user start runtimed.socket && echo ready && cat; journalctl --user-unit runtimed --no-pager -n 200")

@@ -21,7 +21,7 @@ wait $channel || {
     [ -z "${CI:-}" ] || cat "$dir/channel"
     lacks "$(tail -n 1 "$dir/channel"): the tests that need one are skipped"
 }
-{ code=0; go test $race -parallel 3 -timeout 20m "$@" ./... || code=$?; echo "$code" >"$dir/code"; } | tee "$dir/out"
+{ code=0; go test -tags e2e $race -parallel 3 -timeout 20m "$@" ./... || code=$?; echo "$code" >"$dir/code"; } | tee "$dir/out"
 code=$(cat "$dir/code")
 [ "$code" = 0 ] || awk '
     function show(line) { if (lines++ < 40) print substr(line, 1, 300) }

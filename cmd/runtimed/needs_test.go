@@ -128,7 +128,7 @@ func TestTheNextStepIsThatForWhatWasMeant(t *testing.T) {
 		"--requirement more.txt": "put what is in that file", "-c x": "put what is in that file", "--index-url https://a.b": "daemon's configuration",
 		"pkg@1.2": "write it as pkg==1.2", "pkg@latest": "write it as pkg:", "pkg=1.2": "write it as pkg==1.2", "pkg 1.2": `write each as "numpy"`,
 	} {
-		for _, params := range []rpc.AcquireParams{{Packages: []string{text}}, {Requirements: p("six\n" + text + "\n")}} {
+		for _, params := range []rpc.AcquireParams{{Packages: []string{text}}, {Requirements: new("six\n" + text + "\n")}} {
 			if params.Requirements != nil && strings.HasPrefix(want, "write each") {
 				continue
 			}
@@ -220,24 +220,24 @@ func TestAPythonIsAVersionSpecifiersOrAPath(t *testing.T) {
 func TestTheSameNeedsAreTheSameValue(t *testing.T) {
 	want := pool.Needs{Packages: []string{"a", "b>=1", "c"}, Python: "3.12"}
 	for i, p := range []rpc.AcquireParams{
-		{Packages: []string{"c", "b>=1", "a"}, Python: p("3.12")},
-		{Packages: []string{"A", "b >= 1", "a"}, Requirements: p("c\nB>=1\n"), Python: p("==3.12.*")},
-		{Requirements: p("# x\nb>=1\na"), Script: p("# /// script\n# dependencies = ['c']\n# requires-python = '==3.12.*'\n# ///\n")},
-		{Script: p("# /// script\n# dependencies = ['c', 'b>=1', 'a']\n# requires-python = '== 3.12.*'\n# ///\n")},
+		{Packages: []string{"c", "b>=1", "a"}, Python: new("3.12")},
+		{Packages: []string{"A", "b >= 1", "a"}, Requirements: new("c\nB>=1\n"), Python: new("==3.12.*")},
+		{Requirements: new("# x\nb>=1\na"), Script: new("# /// script\n# dependencies = ['c']\n# requires-python = '==3.12.*'\n# ///\n")},
+		{Script: new("# /// script\n# dependencies = ['c', 'b>=1', 'a']\n# requires-python = '== 3.12.*'\n# ///\n")},
 	} {
 		got, err := needsOf(p)
 		if diff := cmp.Diff(want, got); diff != "" || err != nil {
 			t.Errorf("%d: %v\n%s", i, err, diff)
 		}
 	}
-	if none, err := needsOf(rpc.AcquireParams{Requirements: p("# none\n"), Script: p("print()"), Packages: []string{}}); err != nil || none.Packages != nil || none.Python != "" {
+	if none, err := needsOf(rpc.AcquireParams{Requirements: new("# none\n"), Script: new("print()"), Packages: []string{}}); err != nil || none.Packages != nil || none.Python != "" {
 		t.Errorf("%+v, %v", none, err)
 	}
 }
 
 func TestBadNeedsAreNamedWithTheirPlace(t *testing.T) {
 	script := func(lines string) rpc.AcquireParams {
-		return rpc.AcquireParams{Script: p("#!python\n# /// script\n" + lines + "# ///\n")}
+		return rpc.AcquireParams{Script: new("#!python\n# /// script\n" + lines + "# ///\n")}
 	}
 	for _, c := range []struct {
 		p           rpc.AcquireParams
@@ -246,12 +246,12 @@ func TestBadNeedsAreNamedWithTheirPlace(t *testing.T) {
 		{rpc.AcquireParams{Packages: []string{"a", "./b"}}, "packages", `packages has "./b", which is a path`},
 		{rpc.AcquireParams{Packages: []string{"b @ https://ada:secret@a.b/c d"}}, "packages", "://***@a.b/c d"},
 		{rpc.AcquireParams{Packages: strings.Split(strings.TrimSuffix(strings.Repeat("a,b>=1,", 600), ","), ",")}, "", ""},
-		{rpc.AcquireParams{Requirements: p("a\n\n-r x.txt")}, "requirements", "line 3 of requirements has the option -r"},
-		{rpc.AcquireParams{Requirements: p("--index-url=https://a.b")}, "requirements", "line 1 of requirements has the option --index-url"},
-		{rpc.AcquireParams{Requirements: p("a==1 \\\n  --hash=sha256:00")}, "requirements", "line 1 of requirements has a --hash"},
-		{rpc.AcquireParams{Requirements: p("a ; os_name == 'x' --config-settings x")}, "requirements", `no marker`},
-		{rpc.AcquireParams{Requirements: p("a --global-option x")}, "requirements", "has the option --global-option"},
-		{rpc.AcquireParams{Requirements: p("a\n./x.whl")}, "requirements", `line 2 of requirements, "./x.whl", is a path`},
+		{rpc.AcquireParams{Requirements: new("a\n\n-r x.txt")}, "requirements", "line 3 of requirements has the option -r"},
+		{rpc.AcquireParams{Requirements: new("--index-url=https://a.b")}, "requirements", "line 1 of requirements has the option --index-url"},
+		{rpc.AcquireParams{Requirements: new("a==1 \\\n  --hash=sha256:00")}, "requirements", "line 1 of requirements has a --hash"},
+		{rpc.AcquireParams{Requirements: new("a ; os_name == 'x' --config-settings x")}, "requirements", `no marker`},
+		{rpc.AcquireParams{Requirements: new("a --global-option x")}, "requirements", "has the option --global-option"},
+		{rpc.AcquireParams{Requirements: new("a\n./x.whl")}, "requirements", `line 2 of requirements, "./x.whl", is a path`},
 		{script("# x = 1\n# y = [\n# z = 1\n"), "script", "line 5 of the script cannot be read"},
 		{script("# dependencies = 'a'\n"), "script", "line 3 of the script: dependencies must be a list of strings"},
 		{script("# x = 1\n# dependencies = ['a', 1]\n"), "script", "line 4 of the script: dependencies must be a list of strings"},
@@ -262,17 +262,17 @@ func TestBadNeedsAreNamedWithTheirPlace(t *testing.T) {
 		{script("# [tool.uv]\n# exclude-newer = '2024-01-01'\n"), "script", `line 4 of the script sets "exclude-newer" in tool.uv`},
 		{script("# x = 1\n# [[tool.uv.index]]\n# url = 'x'\n"), "script", `line 4 of the script sets "index" in tool.uv`},
 		{script("# tool.uv.sources.a = {path = 'x'}\n"), "script", `line 3 of the script sets "sources" in tool.uv`},
-		{rpc.AcquireParams{Script: p("# /// script\n# a = 1\n# ///\n\n# /// script\n# a = 1\n# ///\n")}, "script", "line 5 of the script begins a second block"},
-		{rpc.AcquireParams{Python: p("python3")}, "python", `python has "python3", which is neither`},
-		{rpc.AcquireParams{Python: p("3")}, "python", `neither`},
-		{rpc.AcquireParams{Python: p(">=3.11 <3.14")}, "python", `neither`},
-		{rpc.AcquireParams{Python: p(">=3.11.*")}, "python", `neither`},
-		{rpc.AcquireParams{Python: p("~=3")}, "python", `neither`},
-		{rpc.AcquireParams{Python: p(">=3.11||<3")}, "python", `neither`},
-		{rpc.AcquireParams{Python: p(">=3.11,,<4")}, "python", `neither`},
-		{rpc.AcquireParams{Python: p("./python")}, "python", `neither`},
-		{rpc.AcquireParams{Python: p("/x\ny")}, "python", `control character`},
-		{rpc.AcquireParams{Python: p("3.9"), Script: p("# /// script\n# requires-python = '>=3.11'\n# ///\n")}, "python", `python is "3.9", and the script requires ">=3.11": no Python is both`},
+		{rpc.AcquireParams{Script: new("# /// script\n# a = 1\n# ///\n\n# /// script\n# a = 1\n# ///\n")}, "script", "line 5 of the script begins a second block"},
+		{rpc.AcquireParams{Python: new("python3")}, "python", `python has "python3", which is neither`},
+		{rpc.AcquireParams{Python: new("3")}, "python", `neither`},
+		{rpc.AcquireParams{Python: new(">=3.11 <3.14")}, "python", `neither`},
+		{rpc.AcquireParams{Python: new(">=3.11.*")}, "python", `neither`},
+		{rpc.AcquireParams{Python: new("~=3")}, "python", `neither`},
+		{rpc.AcquireParams{Python: new(">=3.11||<3")}, "python", `neither`},
+		{rpc.AcquireParams{Python: new(">=3.11,,<4")}, "python", `neither`},
+		{rpc.AcquireParams{Python: new("./python")}, "python", `neither`},
+		{rpc.AcquireParams{Python: new("/x\ny")}, "python", `control character`},
+		{rpc.AcquireParams{Python: new("3.9"), Script: new("# /// script\n# requires-python = '>=3.11'\n# ///\n")}, "python", `python is "3.9", and the script requires ">=3.11": no Python is both`},
 	} {
 		_, err := needsOf(c.p)
 		if c.want == "" {
