@@ -152,8 +152,12 @@ func TestWhatThereIsToNameIsNamed(t *testing.T) {
 	for _, variable := range regexp.MustCompile(`RUNTIMED_[A-Z_]+`).FindAllString(sources(t), -1) {
 		names("operations.md", operations, variable)
 	}
-	for name, value := range constants(t, "../cmd/runt/fail.go", "../cmd/runtimed/main.go") {
-		if strings.HasPrefix(name, "exit") && !strings.Contains(operations, "\n| "+value+" |") {
+	codes := constants(t, "../internal/failure/failure.go", "../cmd/runtimed/main.go")
+	if len(codes) < 9 {
+		t.Errorf("only %d exit codes were found", len(codes))
+	}
+	for name, value := range codes {
+		if !strings.Contains(operations, "\n| "+value+" |") {
 			t.Errorf("operations.md has no row for the exit code %s (%s)", value, name)
 		}
 	}

@@ -17,7 +17,7 @@ func TestThePromisesNameTestsThatExist(t *testing.T) {
 	walk(t, "..", func(path string) {
 		if strings.HasSuffix(path, "_test.go") || strings.HasPrefix(filepath.Base(path), "test_") {
 			for _, m := range function.FindAllStringSubmatch(doc(t, path), -1) {
-				written[filepath.ToSlash(filepath.Dir(path))[3:]+": "+m[1]] = true
+				written[strings.TrimPrefix(filepath.ToSlash(filepath.Dir(path)), "../")+": "+m[1]] = true
 			}
 		}
 	})
