@@ -154,6 +154,7 @@ func (h *house) output(b *testing.B, argv ...string) string {
 func (h *house) frontEnd(b *testing.B) string {
 	b.Helper()
 	dir := h.notebookVenv(b, "front-end-bench-8.10.0-0.11.0", "jupyter-client==8.10.0", "nbclient==0.11.0")
-	h.uv(b, "pip", "install", "--quiet", "--python", dir, "--reinstall-package", "runtimed-client", repository(b, "clients/python"))
+	h.uv(b, "pip", "install", "--quiet", "--python", dir, "--reinstall-package", "runtimed-client", "--reinstall-package", "runtimed-jupyter",
+		repository(b, "clients/python"), repository(b, "clients/jupyter"))
 	return dir
 }

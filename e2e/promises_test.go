@@ -28,8 +28,8 @@ func TestThePromisesNameTestsThatExist(t *testing.T) {
 		dir := "e2e"
 		for _, m := range cell.FindAllStringSubmatch(line, -1) {
 			switch {
-			case m[1] == "Python":
-				dir = "clients/python/tests"
+			case m[1] == "Python" || m[1] == "Jupyter":
+				dir = "clients/" + strings.ToLower(m[1]) + "/tests"
 			case m[1] != "":
 				dir = m[1] // and of those that follow in the same line
 			}

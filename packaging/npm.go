@@ -47,8 +47,10 @@ func makeClients(root string, c *common, dir string) error {
 	if _, err := os.Stat(filepath.Join(root, "clients/python", python)); err != nil {
 		return fmt.Errorf("clients/python is not set up; run: task py:setup (%w)", err)
 	}
-	if err := command(filepath.Join(root, "clients/python"), nil, python, "-m", "build", "--no-isolation", "--outdir", dir); err != nil {
-		return err
+	for _, project := range []string{".", "../jupyter"} {
+		if err := command(filepath.Join(root, "clients/python"), nil, python, "-m", "build", "--no-isolation", "--outdir", dir, project); err != nil {
+			return err
+		}
 	}
 	compiled, err := os.MkdirTemp("", "packaging")
 	if err != nil {

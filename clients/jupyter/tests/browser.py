@@ -23,7 +23,10 @@ def browser(venv: Path) -> Iterator[Any]:
         from playwright.sync_api import sync_playwright
 
         with sync_playwright() as playwright:
-            args = ["--no-sandbox", "--disable-dev-shm-usage"]  # root has no sandbox, and a container little shared memory
+            args = [
+                "--no-sandbox",
+                "--disable-dev-shm-usage",
+            ]  # root has no sandbox, and a container little shared memory
             made = playwright.chromium.launch(executable_path=chromium(), args=args)
             yield made
             made.close()
@@ -40,7 +43,10 @@ class Front:
         self.page = self.context.new_page()
         self.page.set_default_timeout(LONG)
         self._errors: list[str] = []
-        self.page.on("console", lambda said: self._errors.append(f"{said.text} {said.location}") if said.type == "error" else None)
+        self.page.on(
+            "console",
+            lambda said: self._errors.append(f"{said.text} {said.location}") if said.type == "error" else None,
+        )
         self.page.on("pageerror", lambda error: self._errors.append(f"{error} {error.stack}"))
 
     def errors(self) -> list[str]:

@@ -18,13 +18,16 @@ from urllib.request import Request, urlopen
 
 import pytest
 from fake import wait_until
+from runtimed_client import Client, ConnectError, Status
 from wire import REPOSITORY
 
-from runtimed_client import Client, ConnectError, Status
-
 CACHE = Path.home() / ".cache/runtimed-tests"
-REQUIREMENTS = REPOSITORY / "clients/python/requirements-lab.txt"
-CLEAN = {name: value for name, value in os.environ.items() if not re.match("RUNTIMED_|XDG_|JUPYTER|PYTHON|VIRTUAL_ENV|IPYTHON", name)}
+REQUIREMENTS = REPOSITORY / "clients/jupyter/requirements-lab.txt"
+CLEAN = {
+    name: value
+    for name, value in os.environ.items()
+    if not re.match("RUNTIMED_|XDG_|JUPYTER|PYTHON|VIRTUAL_ENV|IPYTHON", name)
+}
 
 
 def lacking(what: str) -> NoReturn:
@@ -39,7 +42,9 @@ def chromium() -> str:
     found = shutil.which("chromium")
     if not found:
         lacking("there is no chromium on PATH (Debian: apt-get install chromium)")
-    if subprocess.run([found, "--version"], capture_output=True, timeout=60).returncode:  # a snap's place holder, for one
+    if subprocess.run(
+        [found, "--version"], capture_output=True, timeout=60
+    ).returncode:  # a snap's place holder, for one
         lacking(f"{found} does not run")
     return found
 
@@ -71,8 +76,8 @@ def link(source: str, target: str) -> None:
         shutil.copy2(source, target)
 
 
-def installed(wheel: Path, venv: Path) -> Path:
-    """That venv as it is after `pip install runtimed-client`, at the path `venv`."""
+def installed(wheels: list[Path], venv: Path) -> Path:
+    """That venv as it is after `pip install runtimed-jupyter`, at the path `venv`."""
     cached = downloaded()
     shutil.copytree(cached, venv, symlinks=True, copy_function=link)
     for script in (venv / "bin").glob("jupyter*"):
@@ -80,7 +85,7 @@ def installed(wheel: Path, venv: Path) -> Path:
         script.unlink()  # it is the same file as the cached one
         script.write_text(text)
         script.chmod(0o755)
-    subprocess.run([*pip(venv), "--no-index", "--no-deps", str(wheel)], check=True, timeout=60)
+    subprocess.run([*pip(venv), "--no-index", "--no-deps", *map(str, wheels)], check=True, timeout=60)
     return venv
 
 
@@ -100,7 +105,9 @@ def tiny_wheel(folder: Path) -> Path:
     with zipfile.ZipFile(path, "w") as wheel:
         wheel.writestr("tinypkg.py", "said = 'tiny but here'\n")
         wheel.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: tinypkg\nVersion: 1.0\n")
-        wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr(
+            f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
         wheel.writestr(f"{info}/RECORD", f"tinypkg.py,,\n{info}/METADATA,,\n{info}/WHEEL,,\n{info}/RECORD,,\n")
     return path
 
@@ -116,7 +123,9 @@ class Process:
 
     def start(self) -> None:
         log = open(self.log, "ab")  # noqa: SIM115 (it is the process's)
-        made = subprocess.Popen(self._command, env=self.env, cwd=self._folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        made = subprocess.Popen(
+            self._command, env=self.env, cwd=self._folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+        )
         self._running = made, log
 
     @property
@@ -201,13 +210,27 @@ class Jupyter(Process):
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         self.token, self.url = secrets.token_hex(16), f"http://127.0.0.1:{port}/proxied/"
-        env = {**CLEAN, "HOME": str(base), "RUNTIMED_SOCKET": daemon, "RUNTIMED_NO_START": "1", "JUPYTER_TOKEN": self.token}
+        env = {
+            **CLEAN,
+            "HOME": str(base),
+            "RUNTIMED_SOCKET": daemon,
+            "RUNTIMED_NO_START": "1",
+            "JUPYTER_TOKEN": self.token,
+        }
         env |= {f"JUPYTER_{what}_DIR": str(base / what.lower()) for what in ("CONFIG", "DATA", "RUNTIME")}
         env["PATH"] = os.pathsep.join([str(venv / "bin"), env["PATH"]])
         page = base / "config/labconfig/page_config.json"
         page.parent.mkdir(parents=True)
-        page.write_text(json.dumps({"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}}))  # it asks for news
-        command = [str(venv / "bin/jupyter"), program, "--no-browser", f"--ServerApp.port={port}", "--ServerApp.base_url=/proxied/"]
+        page.write_text(
+            json.dumps({"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}})
+        )  # it asks for news
+        command = [
+            str(venv / "bin/jupyter"),
+            program,
+            "--no-browser",
+            f"--ServerApp.port={port}",
+            "--ServerApp.base_url=/proxied/",
+        ]
         command += [f"--ServerApp.root_dir={base / 'notes'}", "--ServerApp.port_retries=0", "--allow-root"]
         super().__init__(program, base, command, env)
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from browser import ITEM, Front, browser, shots
 from fake import wait_until
+from fixtures import build_wheel
 from lab import Daemon, Jupyter, built, chromium, installed, tiny_wheel
 
 pytestmark = pytest.mark.timeout(600)
@@ -41,7 +42,9 @@ def kernelspec(venv: Path, name: str, shown: str, pool: str) -> None:
     file = venv / "share/jupyter/kernels" / name / "kernel.json"
     file.parent.mkdir(parents=True)
     file.write_text(
-        json.dumps({"argv": ARGV, "display_name": shown, "language": "python", "metadata": {"kernel_provisioner": provisioner}})
+        json.dumps(
+            {"argv": ARGV, "display_name": shown, "language": "python", "metadata": {"kernel_provisioner": provisioner}}
+        )
     )
 
 
@@ -56,11 +59,13 @@ def house(wheel: Path) -> Iterator[House]:
         processes.append(daemon)
         daemon.configure(2)
         daemon.start()
-        venv = installed(wheel, base / "venv")
+        venv = installed([wheel, build_wheel("python", base)], base / "venv")
         kernelspec(venv, "provisioner", OURS, "uv")
         kernelspec(venv, "torn", BROKEN, "torn")
         install = [str(programs / "runt"), "kernelspec", "install", "--prefix", str(venv), "--pool", "uv"]
-        subprocess.run(install, env={**daemon.env, "RUNTIMED_SOCKET": daemon.socket}, check=True, capture_output=True, timeout=30)
+        subprocess.run(
+            install, env={**daemon.env, "RUNTIMED_SOCKET": daemon.socket}, check=True, capture_output=True, timeout=30
+        )
         lab, notebook = (Jupyter(program, venv, base / program, daemon.socket) for program in ("lab", "notebook"))
         for server in (lab, notebook):
             processes.append(server)
@@ -71,7 +76,7 @@ def house(wheel: Path) -> Iterator[House]:
         with browser(venv) as opened:
             yield House(base, venv, daemon, lab, notebook, opened)
         said = lab.log.read_text()
-        assert "runtimed_client/server.py" not in said, said  # as a traceback would have it
+        assert "runtimed_jupyter/server.py" not in said, said  # as a traceback would have it
     finally:
         for process in reversed(processes):
             process.end()
@@ -122,7 +127,9 @@ def test_a_persons_way(house: House, lab: Front, kernel: str) -> None:
 
     lab.menu("File", "Close and Shut Down Notebook")
     lab.answer("Ok")
-    if kernel == RUNT:  # it cannot tell the end of a kernel from a restart, so the environment waits a minute for the next
+    if (
+        kernel == RUNT
+    ):  # it cannot tell the end of a kernel from a restart, so the environment waits a minute for the next
         wait_until(lambda: not house.daemon.leased()[0]["lease"]["alive"], 30)
         house.daemon.release(lease["id"])
     wait_until(lambda: not house.daemon.leased(), 30)
@@ -146,7 +153,9 @@ def test_the_status_item(house: House, lab: Front) -> None:
     lab.see(".runtimed-Popup", "torn: failing, 0 of 1 ready")  # it changes while it is open
     lab.see(".runtimed-mod-error", "the packages cannot be installed together")
     lab.see(".runtimed-mod-error", "Hint: ")
-    wait_until(lambda: popup.bounding_box()["y"] + popup.bounding_box()["height"] <= item.bounding_box()["y"] + 1)  # not cut off
+    wait_until(
+        lambda: popup.bounding_box()["y"] + popup.bounding_box()["height"] <= item.bounding_box()["y"] + 1
+    )  # not cut off
     lab.shot("failing")
     lab.menu("Settings", "Theme")
     lab.see(".lm-Menu-itemLabel", re.compile("^JupyterLab Dark$")).click()
@@ -217,9 +226,14 @@ def test_without_a_browser(house: House, tmp_path: Path) -> None:
     one, other = tmp_path / "nbclient.ipynb", tmp_path / "papermill.ipynb"
     write(one, "import sys; sys.prefix")
     write(other, "import sys; sys.prefix")
-    programs = [["jupyter", "execute", "--inplace", str(one)], ["python", "-m", "papermill", "--no-progress-bar", str(other), str(other)]]
+    programs = [
+        ["jupyter", "execute", "--inplace", str(one)],
+        ["python", "-m", "papermill", "--no-progress-bar", str(other), str(other)],
+    ]
     running = [
-        subprocess.Popen([str(house.venv / "bin" / name), *more], env=house.lab.env, cwd=tmp_path, stderr=subprocess.PIPE)
+        subprocess.Popen(
+            [str(house.venv / "bin" / name), *more], env=house.lab.env, cwd=tmp_path, stderr=subprocess.PIPE
+        )
         for name, *more in programs
     ]
     for process in running:

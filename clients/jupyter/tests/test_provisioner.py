@@ -15,20 +15,21 @@ from queue import Empty
 from typing import Any, Callable, Optional
 
 import pytest
-from conftest import running
 from fake import FakeDaemon, Peer, wait_until
+from fixtures import running
 from jupyter_client.asynchronous.client import AsyncKernelClient
 from jupyter_client.ioloop.manager import AsyncIOLoopKernelManager
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager, KernelManager
 from jupyter_client.provisioning.factory import KernelProvisionerFactory
 from jupyter_core.utils import ensure_async
+from runtimed_client import Client, RuntimedError
 from traitlets import TraitError
 from traitlets.config import Config
-from wire import REPOSITORY
+from wire import SOURCES
 
-from runtimed_client import Client, RuntimedError
-from runtimed_client.jupyter import Running, RuntimedProvisioner, is_plain, label_of, owed
+from runtimed_jupyter import RuntimedProvisioner
+from runtimed_jupyter.provisioner import Running, is_plain, label_of, owed
 
 pytestmark = pytest.mark.timeout(300)
 ARGV = ["python", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
@@ -151,7 +152,10 @@ def test_a_restart_keeps_what_was_installed(socket: str) -> None:
             assert f"/{env}/bin/" in await run(kc, "!command -v python")
             assert await run(kc, "import iniconfig") == "ModuleNotFoundError"
             await run(kc, "%pip install --quiet --no-deps --no-compile iniconfig")
-            assert (await run(kc, "print('on'); import time; time.sleep(60)", km.interrupt_kernel)).split() == ["on", "KeyboardInterrupt"]
+            assert (await run(kc, "print('on'); import time; time.sleep(60)", km.interrupt_kernel)).split() == [
+                "on",
+                "KeyboardInterrupt",
+            ]
         for now in (False, True):
             await km.restart_kernel(now=now)
             assert env_of(km) == env
@@ -242,7 +246,7 @@ def test_a_servers_kernel_outlives_its_crash(socket: str, wheel: Path, tmp_path:
     """And one that a script started does not. Another process can take over by the provisioner's info."""
     made = spec(wait=WAIT, linger=1)
     given = json.dumps({"argv": made.argv, "metadata": made.metadata})
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(REPOSITORY / "clients/python/src"), str(wheel)])}
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([*SOURCES, str(wheel)])}
     told = tmp_path / "told"
     server = subprocess.Popen([sys.executable, "-c", SERVER, given, str(told)], env=env)
     try:
@@ -325,7 +329,9 @@ def test_pools_that_give_nothing(socket: str) -> None:
     began = time.monotonic()
     text = failure(pool="torn", wait=60)
     assert time.monotonic() - began < 20  # the next try is 30 s away, and not waited for
-    assert text.startswith("no environment of the pool torn for the kernel: the packages cannot be installed together\nhint: ")
+    assert text.startswith(
+        "no environment of the pool torn for the kernel: the packages cannot be installed together\nhint: "
+    )
     assert "six==1.16.0" in text  # in uv's own words
 
 
@@ -378,14 +384,18 @@ def test_a_kernel_whose_daemon_is_replaced_while_it_waits_starts(lone: RuntimedP
     again = asyncio.run(main())
     try:
         first, second = (daemon.requests[daemon.methods().index("pool.acquire")]["params"] for daemon in (fake, again))
-        assert [first[name] for name in ("key", "session", "label")] == [second[name] for name in ("key", "session", "label")]
+        assert [first[name] for name in ("key", "session", "label")] == [
+            second[name] for name in ("key", "session", "label")
+        ]
         assert second["wait_ms"] < first["wait_ms"]
         assert len(again.leases) == 1
     finally:
         again.stop()
 
 
-def test_a_kernel_that_cannot_be_launched_gives_its_environment_back(lone: RuntimedProvisioner, fake: FakeDaemon) -> None:
+def test_a_kernel_that_cannot_be_launched_gives_its_environment_back(
+    lone: RuntimedProvisioner, fake: FakeDaemon
+) -> None:
     async def main() -> None:
         launch = await lone.pre_launch(env={"JPY_PARENT_PID": "1"})
         assert launch["cmd"] == ["/envs/bin/python", *ARGV[1:]]

@@ -19,14 +19,14 @@ from urllib.request import Request, urlopen
 
 import pytest
 from fake import POOL, FakeDaemon, Peer, wait_until
+from runtimed_client import AsyncClient
 from tornado.httpclient import HTTPClientError, HTTPRequest
 from tornado.websocket import WebSocketClientConnection, websocket_connect
-from wire import REPOSITORY
+from wire import SOURCES
 
-from runtimed_client import AsyncClient
-from runtimed_client.server import Watcher
+from runtimed_jupyter.server import Watcher
 
-FOLDER = REPOSITORY / "clients/python"
+FOLDER = Path(__file__).resolve().parents[1]
 TOKEN = "secret"
 
 
@@ -39,11 +39,16 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def server(place: Path) -> Iterator[str]:
     """The URL of a server that was told of the extension by nothing but the file that the wheel has."""
-    told = place / "config/jupyter_server_config.d/runtimed_client.json"
+    told = place / "config/jupyter_server_config.d/runtimed_jupyter.json"
     told.parent.mkdir(parents=True)
-    shutil.copy(FOLDER / "jupyter/server.json", told)
+    shutil.copy(FOLDER / "server.json", told)
     env = {name: value for name, value in os.environ.items() if not name.startswith(("JUPYTER", "RUNTIMED_"))}
-    env |= {"HOME": str(place), "PYTHONPATH": str(FOLDER / "src"), "RUNTIMED_SOCKET": str(place / "s"), "JUPYTER_TOKEN": TOKEN}
+    env |= {
+        "HOME": str(place),
+        "PYTHONPATH": os.pathsep.join(SOURCES),
+        "RUNTIMED_SOCKET": str(place / "s"),
+        "JUPYTER_TOKEN": TOKEN,
+    }
     env |= {"JUPYTER_CONFIG_PATH": str(place / "config"), "JUPYTER_RUNTIME_DIR": str(place / "runtime")}
     with socket.socket() as free:  # told port 0, the Jupyter Server of Python 3.9 does not tell which it took
         free.bind(("127.0.0.1", 0))
@@ -261,7 +266,7 @@ def test_a_fault_of_ours_is_told_and_tried_again(
             raise faults.pop()
         return AsyncClient()
 
-    monkeypatch.setattr("runtimed_client.server.AsyncClient", client)
+    monkeypatch.setattr("runtimed_jupyter.server.AsyncClient", client)
 
     async def main() -> None:
         watcher = Watcher(logging.getLogger())

@@ -12,15 +12,15 @@ from typing import Any, Optional, cast
 
 from jupyter_client.multikernelmanager import MultiKernelManager
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
+from runtimed_client import AsyncClient, Env, Progress, RPCError, RuntimedError
 from traitlets import Bool, Enum, Float, TraitError, Unicode, default
 
-from ._async import AsyncClient
-from ._errors import RPCError, RuntimedError
-from ._start import find_runt
-from ._values import Env, Progress, decode
-
 PYTHON = re.compile(r"pythonw?(\d+(\.\d+)?)?(\.exe)?", re.IGNORECASE)
-OURS = ("python", f"python{sys.version_info[0]}", f"python{sys.version_info[0]}.{sys.version_info[1]}")  # as jupyter_client has them
+OURS = (
+    "python",
+    f"python{sys.version_info[0]}",
+    f"python{sys.version_info[0]}.{sys.version_info[1]}",
+)  # as jupyter_client has them
 owed: set[str] = set()  # environments that could not be given back, since no daemon answered
 
 
@@ -35,7 +35,9 @@ def is_plain(argv: list[str]) -> bool:
     folder = os.path.dirname(argv[0])
     if not folder:
         return argv[0] in OURS
-    with contextlib.suppress(OSError):  # a venv's Python is a link to one that others link to as well, so the folder decides
+    with contextlib.suppress(
+        OSError
+    ):  # a venv's Python is a link to one that others link to as well, so the folder decides
         return os.path.samefile(folder, os.path.dirname(sys.executable)) and os.path.samefile(argv[0], sys.executable)
     return False
 
@@ -46,13 +48,11 @@ def label_of(session: str) -> str:
     return "Jupyter: " + name.encode()[:200].decode(errors="ignore")
 
 
-def told(error: RuntimedError, pool: str, autostart: bool) -> str:
+def told(error: RuntimedError, pool: str) -> str:
     """All that the daemon said of a failure. A front-end shows this text and no more."""
-    lines, hint = [f"no environment of the pool {pool} for the kernel: {error.message}"], error.hint
-    if error.kind == "unreachable" and autostart and not os.environ.get("RUNTIMED_NO_START") and not find_runt():
-        hint = "install runtimed, as runtimed-client[bin] does"
-    if hint:
-        lines.append(f"hint: {hint}")
+    lines = [f"no environment of the pool {pool} for the kernel: {error.message}"]
+    if error.hint:
+        lines.append(f"hint: {error.hint}")
     if isinstance(error, RPCError):
         lines.append(str(error.data.get("output") or ""))
     return "\n".join(lines).strip()
@@ -106,16 +106,24 @@ class RuntimedProvisioner(LocalProvisioner):
     """
 
     pool = Unicode("uv", config=True, help="The pool that the environment comes from.")
-    wait_time = Float(60.0, min=0.0, config=True, help="Seconds to wait for an environment; a kernelspec may call it wait.")
+    wait_time = Float(
+        60.0, min=0.0, config=True, help="Seconds to wait for an environment; a kernelspec may call it wait."
+    )
     autostart = Bool(True, config=True, help="Have a daemon started where none runs.")
     on_restart = Enum(["keep", "fresh"], "keep", config=True, help="Whether a restarted kernel keeps its environment.")
-    linger = Float(60.0, min=0.0, max=3600.0, config=True, help="Seconds that it is kept for, from the end of the kernel on.")
-    outlive = Bool(config=True, help="The kernel goes on when Jupyter crashes: that of a server by default, that of a script not.")
+    linger = Float(
+        60.0, min=0.0, max=3600.0, config=True, help="Seconds that it is kept for, from the end of the kernel on."
+    )
+    outlive = Bool(
+        config=True, help="The kernel goes on when Jupyter crashes: that of a server by default, that of a script not."
+    )
 
     def __init__(self, **kwargs: Any) -> None:
         if "wait" in kwargs:  # that is a method here, so no trait can have the name
             kwargs["wait_time"] = kwargs.pop("wait")
-        if unknown := kwargs.keys() - set(self.class_trait_names()):  # traitlets would only warn, and start another kernel than was meant
+        if unknown := kwargs.keys() - set(
+            self.class_trait_names()
+        ):  # traitlets would only warn, and start another kernel than was meant
             names = ", ".join(sorted(unknown))
             known = "pool, wait, autostart, on_restart, linger and outlive"
             raise TraitError(f"runtimed's kernel_provisioner config has {known}, and no {names}")
@@ -179,7 +187,7 @@ class RuntimedProvisioner(LocalProvisioner):
         """Take over a kernel that another process started and left: if it lives, it can be polled, signalled, shut down and restarted."""
         await super().load_provisioner_info(provisioner_info)
         env = provisioner_info.get("env")
-        self.lease = None if env is None else decode(Env, env, "env")
+        self.lease = None if env is None else Env(**env)
         if self.pid and await self._hand_to(self.pid) and sys.platform != "win32":
             self.process = cast(Any, Running(self.pid))
 
@@ -188,7 +196,9 @@ class RuntimedProvisioner(LocalProvisioner):
         if self.lease is not None:
             await self._hand_to(os.getpid())
             if self.lease is None:
-                self.log.warning("The kernel's environment was given back meanwhile: it gets a fresh one, without what was installed.")
+                self.log.warning(
+                    "The kernel's environment was given back meanwhile: it gets a fresh one, without what was installed."
+                )
         return self.lease
 
     async def _acquire(self, label: str) -> Env:
@@ -197,10 +207,14 @@ class RuntimedProvisioner(LocalProvisioner):
         try:
             async with AsyncClient(autostart=self.autostart) as client:
                 wait = await self._patience(client)
-                env = await client.acquire(self.pool, wait=wait, label=label, session=session, linger=linger, progress=self._tell)
+                env = await client.acquire(
+                    self.pool, wait=wait, label=label, session=session, linger=linger, progress=self._tell
+                )
         except RuntimedError as error:
-            raise RuntimedError(told(error, self.pool, self.autostart), kind=error.kind) from error
-        self.log.info("The kernel gets the environment %s (%s, after %.1f s).", env.id, env.source, env.waited_ms / 1000)
+            raise RuntimedError(told(error, self.pool), kind=error.kind) from error
+        self.log.info(
+            "The kernel gets the environment %s (%s, after %.1f s).", env.id, env.source, env.waited_ms / 1000
+        )
         self.lease = env
         return env
 

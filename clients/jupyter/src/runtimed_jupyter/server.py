@@ -21,11 +21,9 @@ from typing import Any, Optional
 from jupyter_server.auth.decorator import authorized
 from jupyter_server.base.handlers import APIHandler, JupyterHandler
 from jupyter_server.utils import url_path_join
+from runtimed_client import AsyncClient, RuntimedError
 from tornado import web
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
-
-from ._async import AsyncClient
-from ._errors import RuntimedError
 
 RESOURCE = "runtimed"  # as an authorizer of Jupyter Server is asked
 FIRST_PAUSE, LAST_PAUSE = 0.5, 5.0  # seconds until the next try where no daemon answers
@@ -98,7 +96,9 @@ class Watcher:
                     self._tell(failure(error))
             except Exception as error:  # a fault of ours must not leave the browsers with what was true once
                 self._log.exception("The pools of runtimed cannot be watched")
-                self._tell({"error": {"kind": "internal", "message": f"The pools cannot be watched: {error!r}", "hint": HINT}})
+                self._tell(
+                    {"error": {"kind": "internal", "message": f"The pools cannot be watched: {error!r}", "hint": HINT}}
+                )
                 pause = max(pause, FIRST_PAUSE)
             await asyncio.sleep(pause)
             pause = min(max(FIRST_PAUSE, 2 * pause), LAST_PAUSE)
@@ -157,11 +157,9 @@ class WatchHandler(JupyterHandler, WebSocketHandler):
                 await self.write_message(state)
 
 
-def _jupyter_server_extension_points() -> list[dict[str, Any]]:
-    return [{"module": "runtimed_client.server"}]
-
-
 def _load_jupyter_server_extension(app: Any) -> None:
+    if app.jpserver_extensions.get("runtimed_client.server") is False:  # its name when it was a part of runtimed-client
+        return
     base, watcher = app.web_app.settings["base_url"], Watcher(app.log)
     app.web_app.add_handlers(
         ".*$",

@@ -1,6 +1,6 @@
 // The status item of runtimed in JupyterLab: the pools, live. Plain JavaScript, as it is loaded: there is no build step, so this is by
 // hand what webpack would make of an extension, a module federation container. What it uses of JupyterLab it takes from the share scope.
-// The name of this file holds a hash of it, since browsers may keep it: tests/test_package.py tells the name after a change.
+// The name of this file holds a hash of it, since browsers may keep it: tests/test_jupyter_package.py tells the name after a change.
 (() => {
   const SCOPE = "runtimed-status";
   const MOST = 4; // pools in the status bar; the popup has all
