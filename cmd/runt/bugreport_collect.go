@@ -96,7 +96,7 @@ func (b *bugreport) log(a *app) ([][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	lines, err := src.last(a, reportLines, logFilter{})
+	lines, err := src.last(a.ctx, reportLines, logFilter{})
 	for _, line := range lines {
 		b.Learn(string(line))
 	}

@@ -32,7 +32,7 @@ func journalctl(ctx context.Context, args ...string) *exec.Cmd {
 }
 
 // last reads from the end, so that a filter can be ours: the level may be in the text alone.
-func (j *journal) last(a *app, n int, filter logFilter) ([][]byte, error) {
+func (j *journal) last(ctx context.Context, n int, filter logFilter) ([][]byte, error) {
 	j.began = time.Now()
 	args := []string{"--reverse"}
 	if !filter.since.IsZero() {
@@ -42,7 +42,7 @@ func (j *journal) last(a *app, n int, filter logFilter) ([][]byte, error) {
 		args = append(args, "--lines="+strconv.Itoa(max(n, 1)))
 	}
 	var lines [][]byte
-	err := j.read(a, args, func(line []byte, cursor string) bool {
+	err := j.read(ctx, args, func(line []byte, cursor string) bool {
 		if j.cursor == "" {
 			j.cursor = cursor
 		}
@@ -55,30 +55,30 @@ func (j *journal) last(a *app, n int, filter logFilter) ([][]byte, error) {
 	return lines, err
 }
 
-func (j *journal) follow(a *app, out *logText) error {
+func (j *journal) follow(ctx context.Context, out *logText) error {
 	args := []string{"--follow", "--no-tail"}
 	if j.cursor != "" {
 		args = append(args, "--after-cursor="+j.cursor)
 	} else {
 		args = append(args, "--since=@"+strconv.FormatInt(j.began.Unix(), 10))
 	}
-	err := j.read(a, args, func(line []byte, _ string) bool {
+	err := j.read(ctx, args, func(line []byte, _ string) bool {
 		if out.filter.keeps(line) {
 			out.print(line)
 		}
-		return a.stdout.err == nil
+		return out.err == nil
 	})
-	if a.ctx.Err() != nil {
-		return errEnough
+	if ctx.Err() != nil {
+		return nil
 	}
 	return err
 }
 
 // read gives each entry to take, until that has enough.
-func (j *journal) read(a *app, args []string, take func(line []byte, cursor string) bool) error {
-	ctx, cancel := context.WithCancel(a.ctx)
+func (j *journal) read(ctx context.Context, args []string, take func(line []byte, cursor string) bool) error {
+	reading, cancel := context.WithCancel(ctx)
 	defer cancel()
-	cmd := journalctl(ctx, args...)
+	cmd := journalctl(reading, args...)
 	var said strings.Builder
 	cmd.Stderr = &said
 	pipe, err := cmd.StdoutPipe()
@@ -104,7 +104,7 @@ func (j *journal) read(a *app, args []string, take func(line []byte, cursor stri
 	if enough {
 		cancel()
 	}
-	if err := cmd.Wait(); err != nil && !enough && a.ctx.Err() == nil {
+	if err := cmd.Wait(); err != nil && !enough && ctx.Err() == nil {
 		f := failure.New("reading the journal: %v", err)
 		f.Output = said.String()
 		return f

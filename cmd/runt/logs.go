@@ -3,13 +3,11 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
 	"time"
 
-	"runtimed/internal/failure"
 	"runtimed/internal/statedir"
 	"runtimed/rpc"
 )
@@ -26,14 +24,6 @@ func (daemonLogsCmd) Help() string {
 		"With --json the lines are printed as they are in the file, and those of the journal in the same shape."
 }
 
-// logSource is where a log is: a file, or the journal.
-type logSource interface {
-	// last are the last n lines that the filter keeps, and there is none of them is no error unless there is no log at all.
-	last(a *app, n int, f logFilter) ([][]byte, error)
-	// follow writes what comes after those. It ends with the context, or when nobody reads any more.
-	follow(a *app, out *logText) error
-}
-
 func (c *daemonLogsCmd) Run(a *app) error {
 	src, err := a.logSource()
 	if err != nil {
@@ -43,7 +33,7 @@ func (c *daemonLogsCmd) Run(a *app) error {
 	if c.Since != nil {
 		filter.since = c.Since.Time
 	}
-	lines, err := src.last(a, max(0, c.Lines), filter)
+	lines, err := src.last(a.ctx, max(0, c.Lines), filter)
 	if err != nil && !(c.Follow && isNoLog(err)) {
 		return err
 	}
@@ -52,7 +42,10 @@ func (c *daemonLogsCmd) Run(a *app) error {
 		out.print(line)
 	}
 	if c.Follow && a.stdout.err == nil {
-		return src.follow(a, out)
+		if err := src.follow(a.ctx, out); a.ctx.Err() == nil {
+			return err
+		}
+		return errEnough
 	}
 	return nil
 }
@@ -87,7 +80,7 @@ func (a *app) logSource() (logSource, error) {
 
 // journalIsNewer tells whether the last word of a daemon is in the journal and not in the file: it may have run by hand since.
 func (a *app) journalIsNewer(path string) bool {
-	lines, err := (&journal{}).last(a, 1, logFilter{})
+	lines, err := (&journal{}).last(a.ctx, 1, logFilter{})
 	info, ferr := os.Stat(path)
 	if err != nil || ferr != nil {
 		return err == nil
@@ -124,27 +117,4 @@ func userUnit(env func(string) string) string {
 		dir = filepath.Join(env("HOME"), ".config")
 	}
 	return filepath.Join(dir, "systemd", "user", "runtimed.service")
-}
-
-// errNoLog is that there is no log yet.
-type errNoLog struct{ why *failure.Error }
-
-func (e errNoLog) Error() string { return e.why.Error() }
-func (e errNoLog) Unwrap() error { return e.why }
-
-func isNoLog(err error) bool { _, is := err.(errNoLog); return is }
-
-func noLog(path string) error {
-	return errNoLog{failure.New("there is no log at %s yet", path).WithHint("start a daemon with: runt daemon start")}
-}
-
-// older are the files that were put aside, the newest first. Their names begin with their time.
-func older(path string) []string {
-	ext := filepath.Ext(path)
-	all, _ := fs.Glob(os.DirFS(filepath.Dir(path)), filepath.Base(path[:len(path)-len(ext)])+"-*"+ext)
-	out := make([]string, 0, len(all))
-	for i := len(all) - 1; i >= 0; i-- {
-		out = append(out, filepath.Join(filepath.Dir(path), all[i]))
-	}
-	return out
 }

@@ -2,10 +2,13 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"runtimed/internal/failure"
@@ -21,7 +24,7 @@ type fileLog struct {
 	f    *os.File // stands behind the lines that were given out; nil while there is none
 }
 
-func (l *fileLog) last(_ *app, n int, filter logFilter) ([][]byte, error) {
+func (l *fileLog) last(_ context.Context, n int, filter logFilter) ([][]byte, error) {
 	f, err := openLog(l.path)
 	rest := older(l.path)
 	switch {
@@ -106,20 +109,27 @@ func lastLinesOf(r io.Reader, n int, filter logFilter) (lines [][]byte, ended in
 	}
 }
 
-// tail writes the last n lines of a log.
-func tail(w io.Writer, f *os.File, n int) error {
-	lines, _, err := lastLinesOf(f, n, logFilter{})
-	for _, line := range lines {
-		if _, err := w.Write(append(line, '\n')); err != nil {
-			return err
-		}
+// recent are the last n lines of the log at path, for people; none if nothing was written to it since then.
+func recent(path string, since time.Time, n int) string {
+	f, err := openLog(path)
+	if err != nil {
+		return ""
 	}
-	return err
+	defer f.Close()
+	if info, err := f.Stat(); err != nil || info.ModTime().Before(since) {
+		return ""
+	}
+	lines, _, _ := lastLinesOf(f, n, logFilter{})
+	var b strings.Builder
+	for _, line := range lines {
+		b.WriteString(logLine(line) + "\n")
+	}
+	return b.String()
 }
 
 // follow goes over to the next file when the log is rotated.
-func (l *fileLog) follow(a *app, out *logText) error {
-	for a.stdout.err == nil {
+func (l *fileLog) follow(ctx context.Context, out *logText) error {
+	for out.err == nil {
 		if l.f != nil {
 			if _, err := io.Copy(out, l.f); err != nil {
 				return err
@@ -139,8 +149,8 @@ func (l *fileLog) follow(a *app, out *logText) error {
 		}
 		select {
 		case <-time.After(followEvery):
-		case <-a.ctx.Done():
-			return errEnough
+		case <-ctx.Done():
+			return nil
 		}
 	}
 	return nil
@@ -155,4 +165,15 @@ func replaced(path string, f *os.File) bool {
 	}
 	pos, _ := f.Seek(0, io.SeekCurrent)
 	return !os.SameFile(old, now) || now.Size() < pos
+}
+
+// older are the files that were put aside, the newest first. Their names begin with their time.
+func older(path string) []string {
+	ext := filepath.Ext(path)
+	all, _ := fs.Glob(os.DirFS(filepath.Dir(path)), filepath.Base(path[:len(path)-len(ext)])+"-*"+ext)
+	out := make([]string, 0, len(all))
+	for i := len(all) - 1; i >= 0; i-- {
+		out = append(out, filepath.Join(filepath.Dir(path), all[i]))
+	}
+	return out
 }

@@ -80,7 +80,7 @@ func TestLinesAreCountedAfterTheyWereFilteredAcrossTheOlderFiles(t *testing.T) {
 		{99, logFilter{since: at(7), least: levels["info"]}, "six seven eight"},
 		{99, logFilter{since: at(20)}, ""},
 	} {
-		lines, err := (&fileLog{path: filepath.Join(dir, "runtimed.log")}).last(nil, tt.n, tt.filter)
+		lines, err := (&fileLog{path: filepath.Join(dir, "runtimed.log")}).last(t.Context(), tt.n, tt.filter)
 		var got []string
 		for _, line := range lines {
 			words := strings.FieldsFunc(string(line), func(r rune) bool { return r == '"' || r == ' ' || r == '}' })
@@ -106,13 +106,12 @@ func TestALogThatIsFollowedIsReadOnWhenItIsRotated(t *testing.T) {
 	}
 	add("first\nhal")
 	src := &fileLog{path: path}
-	lines, err := src.last(nil, 1, logFilter{})
+	lines, err := src.last(t.Context(), 1, logFilter{})
 	if err != nil || len(lines) != 1 || string(lines[0]) != "hal" {
 		t.Fatalf("got %q, %v", lines, err)
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	out := &watched{want: "last\n", seen: stop}
-	a := &app{ctx: ctx, stdout: &answerWriter{w: out}}
 	go func() {
 		add("f\n")
 		if err := os.Rename(path, strings.TrimSuffix(path, ".log")+"-2026-size.log"); err != nil {
@@ -124,7 +123,7 @@ func TestALogThatIsFollowedIsReadOnWhenItIsRotated(t *testing.T) {
 		add("last\n")
 	}()
 	time.AfterFunc(10*time.Second, stop)
-	if err := src.follow(a, &logText{w: a.stdout, json: true, filter: logFilter{least: levels["warn"]}}); err != errEnough {
+	if err := src.follow(ctx, &logText{w: out, json: true, filter: logFilter{least: levels["warn"]}}); err != nil {
 		t.Error(err)
 	}
 	if got := out.String(); got != "half\ntorn\nlast\n" {
@@ -162,26 +161,6 @@ func TestLogText(t *testing.T) {
 	want := at + " INFO  listening socket=/s pid=7 note=\"a b\" none=\"\"\npanic: oh no\n WARN  \\x1b[2J\n"
 	if out.String() != want {
 		t.Errorf("got\n%s\nwant\n%s", out.String(), want)
-	}
-}
-
-func TestAMomentIsADurationOrATime(t *testing.T) {
-	now := time.Now()
-	today := time.Date(now.Year(), now.Month(), now.Day(), 0, 0, 0, 0, time.Local)
-	for text, want := range map[string]time.Time{
-		"90s": now.Add(-90 * time.Second), "2h": now.Add(-2 * time.Hour), "1h30m": now.Add(-90 * time.Minute), "7d": now.AddDate(0, 0, -7),
-		"15:04": today.Add(15*time.Hour + 4*time.Minute), "2026-01-02": time.Date(2026, 1, 2, 0, 0, 0, 0, time.Local),
-		"2026-01-02 03:04": time.Date(2026, 1, 2, 3, 4, 0, 0, time.Local), "2026-01-02T03:04:05Z": time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
-	} {
-		var m moment
-		if err := m.UnmarshalText([]byte(text)); err != nil || m.Sub(want).Abs() > time.Minute {
-			t.Errorf("%s is %s, want %s: %v", text, m.Time, want, err)
-		}
-	}
-	for _, text := range []string{"", "-2h", "2", "yesterday", "-1d", "2026-13-01"} {
-		if err := new(moment).UnmarshalText([]byte(text)); err == nil {
-			t.Errorf("%q is taken for a moment", text)
-		}
 	}
 }
 

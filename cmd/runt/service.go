@@ -270,14 +270,7 @@ func (s *services) withLog(err error) error {
 func (a *app) said(m service.Manager, since time.Time) string {
 	text := m.Said(a.ctx, since)
 	if path, err := a.logFile(); text == "" && err == nil {
-		if f, err := openLog(path); err == nil {
-			defer f.Close()
-			if info, err := f.Stat(); err == nil && !info.ModTime().Before(since) { // else it is of another day
-				var b strings.Builder
-				_ = tail(&logText{w: &b}, f, 10)
-				text = b.String()
-			}
-		}
+		text = recent(path, since, 10)
 	}
 	var lines []string
 	for line := range strings.Lines(text) {
