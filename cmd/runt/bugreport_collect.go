@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"runtimed/config"
+	"runtimed/internal/logview"
 	"runtimed/internal/redact"
 	"runtimed/internal/safefile"
 	"runtimed/internal/statedir"
@@ -96,7 +97,7 @@ func (b *bugreport) log(a *app) ([][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	lines, err := src.last(a.ctx, reportLines, logFilter{})
+	lines, err := src.Last(a.ctx, reportLines, logview.Filter{})
 	for _, line := range lines {
 		b.Learn(string(line))
 	}

@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"time"
 
+	"runtimed/internal/logview"
 	"runtimed/internal/statedir"
 	"runtimed/rpc"
 )
@@ -29,20 +30,20 @@ func (c *daemonLogsCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	filter := logFilter{least: levels[c.Level]}
+	filter := logview.Filter{Least: logview.Levels[c.Level]}
 	if c.Since != nil {
-		filter.since = c.Since.Time
+		filter.Since = c.Since.Time
 	}
-	lines, err := src.last(a.ctx, max(0, c.Lines), filter)
-	if err != nil && !(c.Follow && isNoLog(err)) {
+	lines, err := src.Last(a.ctx, max(0, c.Lines), filter)
+	if err != nil && !(c.Follow && logview.IsNoLog(err)) {
 		return err
 	}
-	out := &logText{w: a.stdout, json: a.json, filter: filter}
+	out := &logview.Printer{W: a.stdout, Json: a.json, Filter: filter}
 	for _, line := range lines {
-		out.print(line)
+		out.Print(line)
 	}
 	if c.Follow && a.stdout.err == nil {
-		if err := src.follow(a.ctx, out); a.ctx.Err() == nil {
+		if err := src.Follow(a.ctx, out); a.ctx.Err() == nil {
 			return err
 		}
 		return errEnough
@@ -55,7 +56,7 @@ const logAskTime = 500 * time.Millisecond
 
 // logSource asks the daemon. Where none answers, the log is in the journal if there is a service that has written there
 // last, and else in the file beside the socket: it has most to tell when no daemon answers.
-func (a *app) logSource() (logSource, error) {
+func (a *app) logSource() (logview.Source, error) {
 	path, err := a.logFile()
 	if err != nil {
 		return nil, err
@@ -67,20 +68,20 @@ func (a *app) logSource() (logSource, error) {
 		switch info.Log {
 		case "": // of an older daemon
 		case rpc.LogJournal:
-			return &journal{}, nil
+			return &logview.Journal{}, nil
 		default:
-			return &fileLog{path: info.Log}, nil
+			return &logview.File{Path: info.Log}, nil
 		}
 	}
 	if unit := userUnit(a.env); unit != "" && exists(unit) && a.journalIsNewer(path) {
-		return &journal{}, nil
+		return &logview.Journal{}, nil
 	}
-	return &fileLog{path: path}, nil
+	return &logview.File{Path: path}, nil
 }
 
 // journalIsNewer tells whether the last word of a daemon is in the journal and not in the file: it may have run by hand since.
 func (a *app) journalIsNewer(path string) bool {
-	lines, err := (&journal{}).last(a.ctx, 1, logFilter{})
+	lines, err := (&logview.Journal{}).Last(a.ctx, 1, logview.Filter{})
 	info, ferr := os.Stat(path)
 	if err != nil || ferr != nil {
 		return err == nil

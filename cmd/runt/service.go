@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"runtimed/internal/failure"
+	"runtimed/internal/logview"
 	"runtimed/internal/redact"
 	"runtimed/rpc"
 	"runtimed/service"
@@ -270,7 +271,7 @@ func (s *services) withLog(err error) error {
 func (a *app) said(m service.Manager, since time.Time) string {
 	text := m.Said(a.ctx, since)
 	if path, err := a.logFile(); text == "" && err == nil {
-		text = recent(path, since, 10)
+		text = logview.Recent(path, since, 10)
 	}
 	var lines []string
 	for line := range strings.Lines(text) {

@@ -1,4 +1,4 @@
-package main
+package logview
 
 import (
 	"bytes"
@@ -39,7 +39,7 @@ func TestTheLastLinesAreTheLast(t *testing.T) {
 		{long.String() + wide, 2, "line 19999\n" + wide},
 		{wide + wide, 1, wide},
 	} {
-		lines, ended, err := lastLinesOf(strings.NewReader(tt.text), tt.n, logFilter{})
+		lines, ended, err := lastLinesOf(strings.NewReader(tt.text), tt.n, Filter{})
 		got := ""
 		for _, line := range lines {
 			got += string(line) + "\n"
@@ -67,20 +67,20 @@ func TestLinesAreCountedAfterTheyWereFilteredAcrossTheOlderFiles(t *testing.T) {
 	at := func(minute int) time.Time { return time.Date(2026, 1, 2, 3, minute, 0, 0, time.UTC) }
 	for _, tt := range []struct {
 		n      int
-		filter logFilter
+		filter Filter
 		want   string
 	}{
-		{2, logFilter{}, "seven eight"},
-		{5, logFilter{}, "four five six seven eight"},
-		{99, logFilter{}, "one two three four five six seven eight"},
-		{2, logFilter{least: levels["warn"]}, "six eight"},
-		{4, logFilter{least: levels["warn"]}, "three four six eight"},
-		{99, logFilter{least: levels["error"]}, "three four eight"},
-		{99, logFilter{since: at(6)}, "three four five six seven eight"},
-		{99, logFilter{since: at(7), least: levels["info"]}, "six seven eight"},
-		{99, logFilter{since: at(20)}, ""},
+		{2, Filter{}, "seven eight"},
+		{5, Filter{}, "four five six seven eight"},
+		{99, Filter{}, "one two three four five six seven eight"},
+		{2, Filter{Least: Levels["warn"]}, "six eight"},
+		{4, Filter{Least: Levels["warn"]}, "three four six eight"},
+		{99, Filter{Least: Levels["error"]}, "three four eight"},
+		{99, Filter{Since: at(6)}, "three four five six seven eight"},
+		{99, Filter{Since: at(7), Least: Levels["info"]}, "six seven eight"},
+		{99, Filter{Since: at(20)}, ""},
 	} {
-		lines, err := (&fileLog{path: filepath.Join(dir, "runtimed.log")}).last(t.Context(), tt.n, tt.filter)
+		lines, err := (&File{Path: filepath.Join(dir, "runtimed.log")}).Last(t.Context(), tt.n, tt.filter)
 		var got []string
 		for _, line := range lines {
 			words := strings.FieldsFunc(string(line), func(r rune) bool { return r == '"' || r == ' ' || r == '}' })
@@ -105,8 +105,8 @@ func TestALogThatIsFollowedIsReadOnWhenItIsRotated(t *testing.T) {
 		}
 	}
 	add("first\nhal")
-	src := &fileLog{path: path}
-	lines, err := src.last(t.Context(), 1, logFilter{})
+	src := &File{Path: path}
+	lines, err := src.Last(t.Context(), 1, Filter{})
 	if err != nil || len(lines) != 1 || string(lines[0]) != "hal" {
 		t.Fatalf("got %q, %v", lines, err)
 	}
@@ -123,7 +123,7 @@ func TestALogThatIsFollowedIsReadOnWhenItIsRotated(t *testing.T) {
 		add("last\n")
 	}()
 	time.AfterFunc(10*time.Second, stop)
-	if err := src.follow(ctx, &logText{w: out, json: true, filter: logFilter{least: levels["warn"]}}); err != nil {
+	if err := src.Follow(ctx, &Printer{W: out, Json: true, Filter: Filter{Least: Levels["warn"]}}); err != nil {
 		t.Error(err)
 	}
 	if got := out.String(); got != "half\ntorn\nlast\n" {
@@ -148,7 +148,7 @@ func (w *watched) Write(p []byte) (int, error) {
 
 func TestLogText(t *testing.T) {
 	var out bytes.Buffer
-	text := &logText{w: &out}
+	text := &Printer{W: &out}
 	for _, part := range []string{
 		`{"level":"info","time":"2026-01-02T03:04:05Z","msg":"listen`, "ing\",\"socket\":\"/s\",\"pid\":7,\"note\":\"a b\",\"none\":\"\"}\n",
 		"panic: oh no\n{\"level\":\"warn\",\"msg\":\"\\u001b[2J\"}\n", `{"level":"err`,

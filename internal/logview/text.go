@@ -1,4 +1,4 @@
-package main
+package logview
 
 import (
 	"bytes"
@@ -10,8 +10,8 @@ import (
 	"runtimed/internal/redact"
 )
 
-// logLine is "time LEVEL message name=value…"; what is no JSON, a crash for one, is left as it is.
-func logLine(line []byte) string {
+// readable is "time LEVEL message name=value…"; what is no JSON, a crash for one, is left as it is.
+func readable(line []byte) string {
 	var told struct{ Level, Time, Msg string }
 	if json.Unmarshal(line, &told) != nil || told.Msg == "" {
 		return redact.Printable(strings.TrimRight(string(line), "\r\n"))

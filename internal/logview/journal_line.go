@@ -1,4 +1,4 @@
-package main
+package logview
 
 import (
 	"bytes"
@@ -132,4 +132,9 @@ func fieldsOf(text string) (members string, ok bool) {
 		members += "," + literal(m[1]) + ":" + value
 	}
 	return members, true
+}
+
+func literal(s string) string {
+	b, _ := json.Marshal(s)
+	return string(b)
 }

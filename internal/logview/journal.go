@@ -1,4 +1,4 @@
-package main
+package logview
 
 import (
 	"bufio"
@@ -16,8 +16,8 @@ import (
 	"runtimed/service"
 )
 
-// journal is the log of a daemon that systemd runs.
-type journal struct {
+// Journal is the log of a daemon that systemd runs.
+type Journal struct {
 	cursor string    // of the last entry that was read
 	began  time.Time // when we looked, where there was none
 }
@@ -31,14 +31,14 @@ func journalctl(ctx context.Context, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// last reads from the end, so that a filter can be ours: the level may be in the text alone.
-func (j *journal) last(ctx context.Context, n int, filter logFilter) ([][]byte, error) {
+// Last reads from the end, so that a filter can be ours: the level may be in the text alone.
+func (j *Journal) Last(ctx context.Context, n int, filter Filter) ([][]byte, error) {
 	j.began = time.Now()
 	args := []string{"--reverse"}
-	if !filter.since.IsZero() {
-		args = append(args, "--since=@"+strconv.FormatInt(filter.since.Unix(), 10))
+	if !filter.Since.IsZero() {
+		args = append(args, "--since=@"+strconv.FormatInt(filter.Since.Unix(), 10))
 	}
-	if filter.least == 0 {
+	if filter.Least == 0 {
 		args = append(args, "--lines="+strconv.Itoa(max(n, 1)))
 	}
 	var lines [][]byte
@@ -55,7 +55,7 @@ func (j *journal) last(ctx context.Context, n int, filter logFilter) ([][]byte, 
 	return lines, err
 }
 
-func (j *journal) follow(ctx context.Context, out *logText) error {
+func (j *Journal) Follow(ctx context.Context, out *Printer) error {
 	args := []string{"--follow", "--no-tail"}
 	if j.cursor != "" {
 		args = append(args, "--after-cursor="+j.cursor)
@@ -63,8 +63,8 @@ func (j *journal) follow(ctx context.Context, out *logText) error {
 		args = append(args, "--since=@"+strconv.FormatInt(j.began.Unix(), 10))
 	}
 	err := j.read(ctx, args, func(line []byte, _ string) bool {
-		if out.filter.keeps(line) {
-			out.print(line)
+		if out.Filter.keeps(line) {
+			out.Print(line)
 		}
 		return out.err == nil
 	})
@@ -75,7 +75,7 @@ func (j *journal) follow(ctx context.Context, out *logText) error {
 }
 
 // read gives each entry to take, until that has enough.
-func (j *journal) read(ctx context.Context, args []string, take func(line []byte, cursor string) bool) error {
+func (j *Journal) read(ctx context.Context, args []string, take func(line []byte, cursor string) bool) error {
 	reading, cancel := context.WithCancel(ctx)
 	defer cancel()
 	cmd := journalctl(reading, args...)

@@ -1,4 +1,4 @@
-package main
+package logview
 
 import (
 	"bufio"
@@ -18,18 +18,18 @@ import (
 // followEvery is how often a log that is followed is looked at.
 const followEvery = 200 * time.Millisecond
 
-// fileLog is a log in a file, with older ones beside it.
-type fileLog struct {
-	path string
+// File is a log in a file, with older ones beside it.
+type File struct {
+	Path string
 	f    *os.File // stands behind the lines that were given out; nil while there is none
 }
 
-func (l *fileLog) last(_ context.Context, n int, filter logFilter) ([][]byte, error) {
-	f, err := openLog(l.path)
-	rest := older(l.path)
+func (l *File) Last(_ context.Context, n int, filter Filter) ([][]byte, error) {
+	f, err := open(l.Path)
+	rest := older(l.Path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && len(rest) == 0:
-		return nil, noLog(l.path)
+		return nil, noLog(l.Path)
 	case errors.Is(err, fs.ErrNotExist): // it is put aside just now
 	case err != nil:
 		return nil, l.unreadable(err)
@@ -50,7 +50,7 @@ func (l *fileLog) last(_ context.Context, n int, filter logFilter) ([][]byte, er
 		if len(lines) >= n {
 			break
 		}
-		f, err := openLog(path)
+		f, err := open(path)
 		if err != nil {
 			break // deleted, as it was the oldest
 		}
@@ -64,8 +64,8 @@ func (l *fileLog) last(_ context.Context, n int, filter logFilter) ([][]byte, er
 	return lines, nil
 }
 
-// openLog opens a file of the log; of one that is far longer than a daemon lets it grow, only the end counts.
-func openLog(path string) (*os.File, error) {
+// open opens a file of the log; of one that is far longer than a daemon lets it grow, only the end counts.
+func open(path string) (*os.File, error) {
 	f, err := safefile.OpenOwn(path, os.O_RDONLY, 0)
 	if err != nil {
 		return nil, err
@@ -78,13 +78,13 @@ func openLog(path string) (*os.File, error) {
 
 const maxLog = 64 << 20 // bytes
 
-func (l *fileLog) unreadable(err error) error {
-	return failure.New("reading the log: %v", err).WithHint("it should be a file of your own: ls -ld %s", l.path)
+func (l *File) unreadable(err error) error {
+	return failure.New("reading the log: %v", err).WithHint("it should be a file of your own: ls -ld %s", l.Path)
 }
 
 // lastLinesOf are the last n lines that the filter keeps, and where the last line ended that has an end. The log's files are
 // small, and a line may belong to the one before it: so they are read from the front.
-func lastLinesOf(r io.Reader, n int, filter logFilter) (lines [][]byte, ended int64, err error) {
+func lastLinesOf(r io.Reader, n int, filter Filter) (lines [][]byte, ended int64, err error) {
 	if s, ok := r.(io.Seeker); ok {
 		ended, _ = s.Seek(0, io.SeekCurrent)
 	}
@@ -109,9 +109,9 @@ func lastLinesOf(r io.Reader, n int, filter logFilter) (lines [][]byte, ended in
 	}
 }
 
-// recent are the last n lines of the log at path, for people; none if nothing was written to it since then.
-func recent(path string, since time.Time, n int) string {
-	f, err := openLog(path)
+// Recent are the last n lines of the log at path, for people; none if nothing was written to it since then.
+func Recent(path string, since time.Time, n int) string {
+	f, err := open(path)
 	if err != nil {
 		return ""
 	}
@@ -119,22 +119,22 @@ func recent(path string, since time.Time, n int) string {
 	if info, err := f.Stat(); err != nil || info.ModTime().Before(since) {
 		return ""
 	}
-	lines, _, _ := lastLinesOf(f, n, logFilter{})
+	lines, _, _ := lastLinesOf(f, n, Filter{})
 	var b strings.Builder
 	for _, line := range lines {
-		b.WriteString(logLine(line) + "\n")
+		b.WriteString(readable(line) + "\n")
 	}
 	return b.String()
 }
 
-// follow goes over to the next file when the log is rotated.
-func (l *fileLog) follow(ctx context.Context, out *logText) error {
+// Follow goes over to the next file when the log is rotated.
+func (l *File) Follow(ctx context.Context, out *Printer) error {
 	for out.err == nil {
 		if l.f != nil {
 			if _, err := io.Copy(out, l.f); err != nil {
 				return err
 			}
-			if replaced(l.path, l.f) {
+			if replaced(l.Path, l.f) {
 				io.Copy(out, l.f) // what came in between
 				out.end()
 				l.f.Close()
@@ -142,7 +142,7 @@ func (l *fileLog) follow(ctx context.Context, out *logText) error {
 			}
 		}
 		if l.f == nil {
-			if next, err := openLog(l.path); err == nil {
+			if next, err := open(l.Path); err == nil {
 				l.f = next
 				continue
 			}
