@@ -3,15 +3,16 @@ import { execFile, execFileSync } from "node:child_process";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, afterEach, before, test } from "node:test";
+import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { MessageChannel, type MessagePort } from "node:worker_threads";
 import { Client } from "runtimed-client";
-import type { Event, PoolsView } from "../examples/desktop/dist/calls.js";
-import { Backend } from "../examples/desktop/dist/main/backend.js";
-import { portChannel } from "../examples/desktop/dist/main/ipc.js";
-import { Api } from "../examples/desktop/dist/renderer/api.js";
-import { programs, uvCache } from "./daemon.js";
-import { failure, root, TempDir, until } from "./support.js";
+import { programs, uvCache } from "../../clients/typescript/.test/daemon.js";
+import { failure, TempDir, until } from "../../clients/typescript/.test/support.js";
+import type { Event, PoolsView } from "../desktop/dist/calls.js";
+import { Backend } from "../desktop/dist/main/backend.js";
+import { portChannel } from "../desktop/dist/main/ipc.js";
+import { Api } from "../desktop/dist/renderer/api.js";
 
 // A home with no daemon in it: the example starts one.
 const usual = { ...process.env };
@@ -59,9 +60,7 @@ function renderer(backend: Backend) {
 }
 
 /** What the daemon has leased. */
-async function leased(): Promise<
-  { id: string; path: string; lease: { owner_pid: number; alive: boolean } }[]
-> {
+async function leased(): Promise<{ id: string; path: string; lease: { owner_pid: number; alive: boolean } }[]> {
   await using client = await Client.connect({ socket });
   const { envs } = (await client.call("env.list", { state: "leased" })) as { envs: never[] };
   return envs;
@@ -165,27 +164,23 @@ test("a window cannot reach past the calls, nor to another's kernels, and reads 
 });
 
 test("what a browser loads leads to nothing of Node, nor to the client", () => {
-  const dist = join(root, "examples/desktop/dist");
+  const dist = fileURLToPath(new URL("../desktop/dist", import.meta.url));
   const files = ["calls.js", ...["api.js", "page.js"].map((name) => join("renderer", name))];
-  for (const file of files)
-    assert.doesNotMatch(readFileSync(join(dist, file), "utf8"), /(from|import) "(?!\.)/);
+  for (const file of files) assert.doesNotMatch(readFileSync(join(dist, file), "utf8"), /(from|import) "(?!\.)/);
 });
 
 test("without a daemon and without a runt, the window is told why, and the app ends all the same", async () => {
   const backend = new Backend({ socket: join(home.path, "none"), runt: "/nowhere/runt" });
   const { api, told } = renderer(backend);
   await until(() => told.length > 1);
-  assert.match(
-    told[0]?.problem?.message ?? "",
-    /none: ENOENT; starting one failed: \/nowhere\/runt cannot be run/,
-  );
+  assert.match(told[0]?.problem?.message ?? "", /none: ENOENT; starting one failed: \/nowhere\/runt cannot be run/);
   assert.ok(told[0]?.problem?.hint);
   assert.match(String(await failure(api.call("start", { pool: "uv" }))), /cannot be run: ENOENT/);
   await backend.close();
 });
 
 test("the same main process, run as a program of its own", async () => {
-  const plain = join(root, "examples/desktop/dist/main/plain.js");
+  const plain = fileURLToPath(new URL("../desktop/dist/main/plain.js", import.meta.url));
   const { stdout } = await promisify(execFile)(process.execPath, [plain]);
   assert.match(stdout, /^uv: \d of 1, conda: 0 of 0$/m);
   assert.match(stdout, /^Python 3\.\S+ says that 1\+1 is 2$/m);

@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { test } from "node:test";
+import { fileURLToPath } from "node:url";
 import {
   CancellationTokenSource,
   createMessageConnection,
@@ -10,11 +11,11 @@ import {
   StreamMessageReader,
   StreamMessageWriter,
 } from "vscode-jsonrpc/node";
-import { Daemon as Connection, type Pool, told } from "../examples/vscode/dist/daemon.js";
-import { activation, takeEnvironment, withDaemon } from "../examples/vscode/dist/environment.js";
-import { choices, rows, status, type View, watchPools } from "../examples/vscode/dist/pools.js";
-import { Daemon, waiting } from "./daemon.js";
-import { failure, root, TempDir, until } from "./support.js";
+import { Daemon, waiting } from "../../clients/typescript/.test/daemon.js";
+import { failure, TempDir, until } from "../../clients/typescript/.test/support.js";
+import { Daemon as Connection, type Pool, told } from "../vscode/dist/daemon.js";
+import { activation, takeEnvironment, withDaemon } from "../vscode/dist/environment.js";
+import { choices, rows, status, type View, watchPools } from "../vscode/dist/pools.js";
 
 test("the pools over a restart of the daemon", async () => {
   await using daemon = new Daemon();
@@ -55,9 +56,7 @@ test("an acquire that waits tells progress, and a cancel ends it in the daemon t
   const taking = failure(takeEnvironment(where, "uv", ({ stage }) => stages.push(stage), source.token));
   await until(() => stages.length > 0);
   const line = () =>
-    withDaemon(daemon.socket, (connection) =>
-      connection.ask<{ pools: (Pool & { waiting: number })[] }>("pool.status"),
-    );
+    withDaemon(daemon.socket, (connection) => connection.ask<{ pools: (Pool & { waiting: number })[] }>("pool.status"));
   while ((await line()).pools[0]?.waiting !== 1);
   source.cancel();
   assert.equal(((await taking) as ResponseError<unknown>).code, -32800);
@@ -68,9 +67,7 @@ test("an acquire that waits tells progress, and a cancel ends it in the daemon t
 });
 
 test("an environment: built with progress, activated, adopted, released", async () => {
-  await using daemon = new Daemon(
-    () => '[pools.uv]\nsize = 1\npackages = ["ipykernel"]\n[pools.conda]\nsize = 0\n',
-  );
+  await using daemon = new Daemon(() => '[pools.uv]\nsize = 1\npackages = ["ipykernel"]\n[pools.conda]\nsize = 0\n');
   await daemon.start();
   const stages = new Set<string>();
   const env = await takeEnvironment({ socket: daemon.socket }, "uv", ({ stage }) => stages.add(stage));
@@ -93,10 +90,7 @@ class OtherProgram {
   readonly #server = createServer((socket) => {
     if (this.answer === "hangs up") socket.destroy();
     if (typeof this.answer !== "object" || !this.answer) return;
-    const connection = createMessageConnection(
-      new StreamMessageReader(socket),
-      new StreamMessageWriter(socket),
-    );
+    const connection = createMessageConnection(new StreamMessageReader(socket), new StreamMessageWriter(socket));
     connection.onRequest(() => this.answer);
     connection.listen();
   }).listen(this.path);
@@ -150,7 +144,7 @@ test("what the status bar and the quick pick say", () => {
 });
 
 test("the extension registers the commands that its manifest tells", () => {
-  const folder = join(root, "examples/vscode");
+  const folder = fileURLToPath(new URL("../vscode/", import.meta.url));
   const { contributes, main } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
   const code = readFileSync(join(folder, main), "utf8");
   const registered = [...code.matchAll(/registerCommand\("(.*?)"/g)].map(([, name]) => name);

@@ -62,10 +62,7 @@ export class Daemon implements Disposable {
   static async dial(socket = socketPath(), waitMs = limitMs): Promise<Daemon> {
     const stream = connect({ path: socket });
     await once(stream, "connect");
-    const connection = createMessageConnection(
-      new StreamMessageReader(stream),
-      new StreamMessageWriter(stream),
-    );
+    const connection = createMessageConnection(new StreamMessageReader(stream), new StreamMessageWriter(stream));
     const daemon = new Daemon(connection, () => stream.destroy());
     try {
       const client = { name: "vscode", version: "0.1.0" };
@@ -151,12 +148,7 @@ export class Daemon implements Disposable {
     const listening = this.#connection.onNotification("$/progress", onProgress);
     try {
       const waitMs = params.wait_ms + limitMs;
-      const { env } = await this.ask<{ env: Env }>(
-        "pool.acquire",
-        { ...params, progress: true },
-        waitMs,
-        token,
-      );
+      const { env } = await this.ask<{ env: Env }>("pool.acquire", { ...params, progress: true }, waitMs, token);
       if (!token?.isCancellationRequested) return env;
       await this.release(env.id); // it came as it was cancelled, and nobody waits for it any more
       throw new Error("the request was cancelled");

@@ -17,10 +17,7 @@ export async function takeEnvironment(
 }
 
 /** A connection for as long as it is used. */
-export async function withDaemon<T>(
-  socket: string | undefined,
-  use: (daemon: Daemon) => Promise<T>,
-): Promise<T> {
+export async function withDaemon<T>(socket: string | undefined, use: (daemon: Daemon) => Promise<T>): Promise<T> {
   const daemon = await Daemon.dial(socket);
   try {
     return await use(daemon);

@@ -45,9 +45,7 @@ export function status(view: View): { text: string; tooltip: string; warn: boole
   return {
     text: `$(vm) ${counts.join(" · ") || "no pools"}`,
     tooltip: rows(view.pools)
-      .map(({ label, description, detail }) =>
-        [`${label}: ${description}`, detail].filter(Boolean).join("\n"),
-      )
+      .map(({ label, description, detail }) => [`${label}: ${description}`, detail].filter(Boolean).join("\n"))
       .join("\n"),
     warn: view.pools.some(({ state }) => state === "failing"),
   };
