@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"runtimed/config"
+	"runtimed/internal/pyreq"
 	"runtimed/internal/redact"
 	"runtimed/pool"
 	"runtimed/rpc"
@@ -88,12 +89,14 @@ func (m *methods) acquire(ctx context.Context, p rpc.AcquireParams) (rpc.Acquire
 	if err != nil {
 		return rpc.AcquireResult{}, err
 	}
-	needs, err := needsOf(p)
+	needs, err := pyreq.Request{
+		Packages: p.Packages, Requirements: value(p.Requirements), Script: value(p.Script), Python: value(p.Python),
+	}.Needs()
 	if err != nil {
-		return rpc.AcquireResult{}, err
+		return rpc.AcquireResult{}, wireError(err)
 	}
 	r := pool.Request{
-		Pool: pool.KindUV, Needs: needs, Wait: rpc.DefaultWait, Owner: owner, Label: value(p.Label), Key: value(p.Key),
+		Pool: pool.KindUV, Needs: pool.Needs(needs), Wait: rpc.DefaultWait, Owner: owner, Label: value(p.Label), Key: value(p.Key),
 		Session: value(p.Session), Linger: rpc.DefaultLinger,
 		Progress: func(s pool.Stage) {
 			server.SendProgress(ctx, rpc.Progress{Stage: s.Name, Message: redact.Text(s.Message), Fraction: s.Fraction})

@@ -1,4 +1,4 @@
-package main
+package pyreq
 
 import (
 	"errors"
@@ -8,30 +8,27 @@ import (
 	"strings"
 
 	"github.com/pelletier/go-toml/v2"
-
-	"runtimed/internal/pyreq"
 )
 
-// scriptBlock is the reference expression of the specification of inline script metadata (PEP 723). A block without an end is none.
-var scriptBlock = regexp.MustCompile(`(?m)^# /// (?P<type>[a-zA-Z0-9-]+)$\s(?P<content>(^#(| .*)$\s)+)^# ///$`)
+// scriptBlock is the reference expression of PEP 723. A block without an end is none.
+var scriptBlock = lazy(`(?m)^# /// (?P<type>[a-zA-Z0-9-]+)$\s(?P<content>(^#(| .*)$\s)+)^# ///$`)
 
-// metadata is what a script says of the environment that it needs.
 type metadata struct {
 	dependencies   []string
 	requiresPython string
 }
 
-// readScript reads the metadata of a script; a script without any needs nothing.
+// readScript reads a script's metadata; a script without any needs nothing.
 func readScript(text string) (m metadata, err error) {
 	text = plainText(text)
 	var block []int
-	for _, at := range scriptBlock.FindAllStringSubmatchIndex(text, -1) {
+	for _, at := range scriptBlock().FindAllStringSubmatchIndex(text, -1) {
 		if text[at[2]:at[3]] != "script" {
 			continue
 		}
 		if block != nil {
-			return m, badNeed(inScript, "line %d of the script begins a second block of metadata, and there may be one", lineAt(text, at[0])).
-				WithHint("make them one")
+			return m, badWith(inScript, "make them one",
+				"line %d of the script begins a second block of metadata, and there may be one", lineAt(text, at[0]))
 		}
 		block = at
 	}
@@ -49,34 +46,37 @@ func readScript(text string) (m metadata, err error) {
 	return readMetadata(content.String(), lineAt(text, block[4]))
 }
 
-// noBlock is why what looks like the beginning of a script's metadata is none; nil where nothing does. The specification would have it
-// ignored, and the script fail for want of what it names.
+// noBlock says why what looks like the beginning of a block is none; nil where nothing does. By the specification it
+// would be ignored, and the script would fail for want of what it names.
 func noBlock(text string) error {
 	lines := strings.Split(text, "\n")
 	for first, line := range lines {
-		if !pyreq.Opening.MatchString(line) {
+		if !opening().MatchString(line) {
 			continue
 		}
 		content := lines[first+1:]
 		if end := slices.IndexFunc(content, func(l string) bool { return !strings.HasPrefix(l, "#") }); end >= 0 {
 			content = content[:end]
 		}
-		end := slices.IndexFunc(content, closing.MatchString)
+		end := slices.IndexFunc(content, closing().MatchString)
 		if line != "# /// script" {
 			if end < 0 {
 				continue // a remark
 			}
-			return badNeed(inScript, "line %d of the script, %s, does not begin a block of metadata as it stands", first+1, brief(line)).
-				WithHint("write it as # /// script, with nothing before or behind it")
+			return badWith(inScript, "write it as # /// script, with nothing before or behind it",
+				"line %d of the script, %s, does not begin a block of metadata as it stands", first+1, brief(line))
 		}
 		if end < 0 {
-			return badNeed(inScript, "line %d of the script begins a block of metadata, and there is no line # /// that ends it", first+1).
-				WithHint("end it with a line # ///; each line between the two begins with #, the empty ones too")
+			return badWith(inScript,
+				"end it with a line # ///; each line between the two begins with #, the empty ones too",
+				"line %d of the script begins a block of metadata, and there is no line # /// that ends it", first+1)
 		}
 		for i, l := range content[:end+1] {
 			if i == end && l != "# ///" || l != "#" && !strings.HasPrefix(l, "# ") {
-				return badNeed(inScript, "line %d of the script, %s, does not belong in a block of metadata as it stands", first+2+i, brief(l)).
-					WithHint("each line of the block is # with a blank and its text, or # alone; the last is # ///")
+				return badWith(inScript,
+					"each line of the block is # with a blank and its text, or # alone; the last is # ///",
+					"line %d of the script, %s, does not belong in a block of metadata as it stands", first+2+i,
+					brief(l))
 			}
 		}
 		return nil // nothing is in it
@@ -84,40 +84,40 @@ func noBlock(text string) error {
 	return nil
 }
 
-var closing = regexp.MustCompile(`^#\s*///\s*$`)
-
-func lineAt(text string, offset int) int { return 1 + strings.Count(text[:offset], "\n") }
+var closing = lazy(`^#\s*///\s*$`)
 
 // readMetadata reads the TOML of a block that begins on line first of its script.
 func readMetadata(content string, first int) (m metadata, err error) {
 	var all map[string]any
 	if err := toml.Unmarshal([]byte(content), &all); err != nil {
 		line := first
-		var bad *toml.DecodeError
-		if errors.As(err, &bad) {
-			row, _ := bad.Position()
+		var faulty *toml.DecodeError
+		if errors.As(err, &faulty) {
+			row, _ := faulty.Position()
 			line += row - 1
 		}
-		return m, badNeed(inScript, "line %d of the script cannot be read: %s", line, strings.TrimPrefix(err.Error(), "toml: "))
+		return m, bad(inScript, "", "line %d of the script cannot be read: %s", line, strings.TrimPrefix(err.Error(),
+			"toml: "))
 	}
 	keyLine := func(key string) int {
-		at := regexp.MustCompile(`(?m)^[ \t]*(?:\[[^\]\n]*\.)?["']?` + regexp.QuoteMeta(key) + `["']?\s*[=.\]]`).FindStringIndex(content)
-		if at == nil {
-			return first
+		expr := `(?m)^[ \t]*(?:\[[^\]\n]*\.)?["']?` + regexp.QuoteMeta(key) + `["']?\s*[=.\]]`
+		if at := regexp.MustCompile(expr).FindStringIndex(content); at != nil {
+			return first - 1 + lineAt(content, at[0])
 		}
-		return first + strings.Count(content[:at[0]], "\n")
+		return first
 	}
 	if tool, ok := all["tool"].(map[string]any); ok {
 		if uv, ok := tool["uv"].(map[string]any); ok && len(uv) > 0 {
 			key := slices.Min(slices.Collect(maps.Keys(uv)))
-			return m, badNeed(inScript, "line %d of the script sets %s in tool.uv, which counts for uv alone", keyLine(key), brief(key)).
-				WithHint("run the script with uv run, or take that out")
+			return m, badWith(inScript, "run the script with uv run, or take that out",
+				"line %d of the script sets %s in tool.uv, which counts for uv alone", keyLine(key), brief(key))
 		}
 	}
 	if v, there := all["requires-python"]; there {
 		s, ok := v.(string)
 		if !ok {
-			return m, badNeed(inScript, "line %d of the script: requires-python must be a string", keyLine("requires-python"))
+			return m, bad(inScript, "", "line %d of the script: requires-python must be a string",
+				keyLine("requires-python"))
 		}
 		m.requiresPython = s
 	}
@@ -133,12 +133,14 @@ func readMetadata(content string, first int) (m metadata, err error) {
 		}
 		r, problem := readRequirement(text)
 		if problem != "" {
-			return m, badRequirement(inScript, text, "line %d of the script: dependencies has %s, which %s", keyLine("dependencies"), brief(text), problem)
+			return m, bad(inScript, text, "line %d of the script: dependencies has %s, which %s",
+				keyLine("dependencies"), brief(text), problem)
 		}
 		m.dependencies = append(m.dependencies, r)
 	}
 	if !ok {
-		return m, badNeed(inScript, "line %d of the script: dependencies must be a list of strings", keyLine("dependencies"))
+		return m, bad(inScript, "", "line %d of the script: dependencies must be a list of strings",
+			keyLine("dependencies"))
 	}
 	return m, nil
 }

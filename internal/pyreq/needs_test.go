@@ -1,4 +1,4 @@
-package main
+package pyreq
 
 import (
 	"errors"
@@ -6,25 +6,24 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-
-	"runtimed/pool"
-	"runtimed/rpc"
 )
 
 func TestARequirementIsTheSameHoweverItIsWritten(t *testing.T) {
 	for want, texts := range map[string][]string{
-		"pandas":                   {"pandas", " Pandas ", "PANDAS", "pandas()", "pandas[]"},
-		"ruamel-yaml":              {"ruamel.yaml", "Ruamel_YAML", "ruamel-_.yaml"},
-		"rich>=13":                 {"rich>=13", "rich >= 13", "Rich(>=13)", "rich\t>=  13", "rich>=13,", "rich>=13,>=13"},
+		"pandas":      {"pandas", " Pandas ", "PANDAS", "pandas()", "pandas[]"},
+		"ruamel-yaml": {"ruamel.yaml", "Ruamel_YAML", "ruamel-_.yaml"},
+		"rich>=13": {"rich>=13", "rich >= 13", "Rich(>=13)", "rich\t>=  13", "rich>=13,",
+			"rich>=13,>=13"},
 		"rich<14,>=13":             {"rich>=13,<14", "rich <14 , >= 13", "rich (<14,>=13)"},
 		"httpx[brotli,http2]>=0.2": {"httpx[http2,brotli]>=0.2", "HTTPX [ Brotli , http2, http2 ] >= 0.2"},
 		`foo; python_version > "3.9" and os_name == "nt"`: {
 			"foo;python_version>'3.9' and os_name=='nt'", `foo ; python_version  > "3.9"  and os_name == "nt"`,
 		},
-		`foo; python_version in "3.9 3.10"`:     {"foo; python_version in '3.9 3.10'"},
-		`foo; ( os_name == 'say "a"' )`:         {`foo; (os_name == 'say "a"')`},
-		`foo; what? is this`:                    {"foo;what? is this"},
-		"foo @ https://a.b/c.whl":               {"foo @ https://a.b/c.whl", "Foo@https://a.b/c.whl", "foo   @https://a.b/c.whl"},
+		`foo; python_version in "3.9 3.10"`: {"foo; python_version in '3.9 3.10'"},
+		`foo; ( os_name == 'say "a"' )`:     {`foo; (os_name == 'say "a"')`},
+		`foo; what? is this`:                {"foo;what? is this"},
+		"foo @ https://a.b/c.whl": {"foo @ https://a.b/c.whl", "Foo@https://a.b/c.whl",
+			"foo   @https://a.b/c.whl"},
 		"foo[x] @ git+ssh://git@a.b/c@main#egg": {"foo[x]@git+ssh://git@a.b/c@main#egg"},
 		`foo @ https://a.b/c.whl ; os_name == "nt"`: {
 			"foo @ https://a.b/c.whl ;os_name=='nt'", "foo @ https://a.b/c.whl; os_name=='nt'",
@@ -113,7 +112,8 @@ bar; python_version \
   Rich@https://a.b/c.zip#subdirectory=x
 last \`
 	got, err := readRequirements(text)
-	want := []string{"pandas", "numpy<3,>=2", "foo==1.0", `bar; python_version > "3.9"`, "rich @ https://a.b/c.zip#subdirectory=x", "last"}
+	want := []string{"pandas", "numpy<3,>=2", "foo==1.0", `bar; python_version > "3.9"`,
+		"rich @ https://a.b/c.zip#subdirectory=x", "last"}
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
 		t.Errorf("%v\n%s", err, diff)
 	}
@@ -124,18 +124,21 @@ last \`
 
 func TestTheNextStepIsThatForWhatWasMeant(t *testing.T) {
 	for text, want := range map[string]string{
-		"-e .": "pip install -e FOLDER", "--editable=.": "pip install -e FOLDER", "-r more.txt": "put what is in that file in its place",
-		"--requirement more.txt": "put what is in that file", "-c x": "put what is in that file", "--index-url https://a.b": "daemon's configuration",
-		"pkg@1.2": "write it as pkg==1.2", "pkg@latest": "write it as pkg:", "pkg=1.2": "write it as pkg==1.2", "pkg 1.2": `write each as "numpy"`,
+		"-e .": "pip install -e FOLDER", "--editable=.": "pip install -e FOLDER",
+		"-r more.txt":            "put what is in that file in its place",
+		"--requirement more.txt": "put what is in that file", "-c x": "put what is in that file",
+		"--index-url https://a.b": "daemon's configuration",
+		"pkg@1.2":                 "write it as pkg==1.2", "pkg@latest": "write it as pkg:", "pkg=1.2": "write it as pkg==1.2",
+		"pkg 1.2": `write each as "numpy"`,
 	} {
-		for _, params := range []rpc.AcquireParams{{Packages: []string{text}}, {Requirements: new("six\n" + text + "\n")}} {
-			if params.Requirements != nil && strings.HasPrefix(want, "write each") {
+		for _, params := range []Request{{Packages: []string{text}}, {Requirements: "six\n" + text + "\n"}} {
+			if params.Requirements != "" && strings.HasPrefix(want, "write each") {
 				continue
 			}
-			_, err := needsOf(params)
-			if e := new(rpc.Error); !errors.As(err, &e) || !strings.Contains(e.Data.Hint, want) {
+			_, err := params.Needs()
+			if e := new(Error); !errors.As(err, &e) || !strings.Contains(e.Hint, want) {
 				t.Errorf("%s: %v", text, err)
-			} else if params.Requirements != nil && !strings.Contains(e.Message, "line 2") {
+			} else if params.Requirements != "" && !strings.Contains(e.Message, "line 2") {
 				t.Error(e.Message)
 			}
 		}
@@ -179,12 +182,14 @@ func TestAScriptsMetadataIsReadAsItsSpecificationSays(t *testing.T) {
 		"# /// script\n# dependencies = [\"rich\"]\n# ///  \n": `line 3 of the script, "# ///  ", does not belong in a block`,
 	} {
 		_, err := readScript(text)
-		if e := new(rpc.Error); !errors.As(err, &e) || !strings.HasPrefix(e.Message, want) || e.Data.Hint == "" || e.Data.Param != "script" {
+		if e := new(Error); !errors.As(err, &e) || !strings.HasPrefix(e.Message, want) || e.Hint == "" ||
+			e.Param != "script" {
 			t.Errorf("%q: %v, not %s", text, err, want)
 		}
 	}
 	// The last line that may end the block ends it.
-	if got, err := readScript("# /// script\n# x = '''\n# ///\n# '''\n# dependencies = ['a']\n# ///\n"); err != nil || len(got.dependencies) != 1 {
+	if got, err := readScript("# /// script\n# x = '''\n# ///\n# '''\n# dependencies = ['a']\n# ///\n"); err != nil ||
+		len(got.dependencies) != 1 {
 		t.Errorf("%+v, %v", got, err)
 	}
 }
@@ -218,97 +223,107 @@ func TestAPythonIsAVersionSpecifiersOrAPath(t *testing.T) {
 }
 
 func TestTheSameNeedsAreTheSameValue(t *testing.T) {
-	want := pool.Needs{Packages: []string{"a", "b>=1", "c"}, Python: "3.12"}
-	for i, p := range []rpc.AcquireParams{
-		{Packages: []string{"c", "b>=1", "a"}, Python: new("3.12")},
-		{Packages: []string{"A", "b >= 1", "a"}, Requirements: new("c\nB>=1\n"), Python: new("==3.12.*")},
-		{Requirements: new("# x\nb>=1\na"), Script: new("# /// script\n# dependencies = ['c']\n# requires-python = '==3.12.*'\n# ///\n")},
-		{Script: new("# /// script\n# dependencies = ['c', 'b>=1', 'a']\n# requires-python = '== 3.12.*'\n# ///\n")},
+	want := Needs{Packages: []string{"a", "b>=1", "c"}, Python: "3.12"}
+	for i, p := range []Request{
+		{Packages: []string{"c", "b>=1", "a"}, Python: "3.12"},
+		{Packages: []string{"A", "b >= 1", "a"}, Requirements: "c\nB>=1\n", Python: "==3.12.*"},
+		{Requirements: "# x\nb>=1\na", Script: "# /// script\n# dependencies = ['c']\n# requires-python = '==3.12.*'\n# ///\n"},
+		{Script: "# /// script\n# dependencies = ['c', 'b>=1', 'a']\n# requires-python = '== 3.12.*'\n# ///\n"},
 	} {
-		got, err := needsOf(p)
+		got, err := p.Needs()
 		if diff := cmp.Diff(want, got); diff != "" || err != nil {
 			t.Errorf("%d: %v\n%s", i, err, diff)
 		}
 	}
-	if none, err := needsOf(rpc.AcquireParams{Requirements: new("# none\n"), Script: new("print()"), Packages: []string{}}); err != nil || none.Packages != nil || none.Python != "" {
+	if none, err := (Request{Requirements: "# none\n", Script: "print()", Packages: []string{}}).Needs(); err != nil ||
+		none.Packages != nil || none.Python != "" {
 		t.Errorf("%+v, %v", none, err)
 	}
 }
 
 func TestBadNeedsAreNamedWithTheirPlace(t *testing.T) {
-	script := func(lines string) rpc.AcquireParams {
-		return rpc.AcquireParams{Script: new("#!python\n# /// script\n" + lines + "# ///\n")}
+	script := func(lines string) Request {
+		return Request{Script: "#!python\n# /// script\n" + lines + "# ///\n"}
 	}
 	for _, c := range []struct {
-		p           rpc.AcquireParams
+		p           Request
 		param, want string
 	}{
-		{rpc.AcquireParams{Packages: []string{"a", "./b"}}, "packages", `packages has "./b", which is a path`},
-		{rpc.AcquireParams{Packages: []string{"b @ https://ada:secret@a.b/c d"}}, "packages", "://***@a.b/c d"},
-		{rpc.AcquireParams{Packages: strings.Split(strings.TrimSuffix(strings.Repeat("a,b>=1,", 600), ","), ",")}, "", ""},
-		{rpc.AcquireParams{Requirements: new("a\n\n-r x.txt")}, "requirements", "line 3 of requirements has the option -r"},
-		{rpc.AcquireParams{Requirements: new("--index-url=https://a.b")}, "requirements", "line 1 of requirements has the option --index-url"},
-		{rpc.AcquireParams{Requirements: new("a==1 \\\n  --hash=sha256:00")}, "requirements", "line 1 of requirements has a --hash"},
-		{rpc.AcquireParams{Requirements: new("a ; os_name == 'x' --config-settings x")}, "requirements", `no marker`},
-		{rpc.AcquireParams{Requirements: new("a --global-option x")}, "requirements", "has the option --global-option"},
-		{rpc.AcquireParams{Requirements: new("a\n./x.whl")}, "requirements", `line 2 of requirements, "./x.whl", is a path`},
+		{Request{Packages: []string{"a", "./b"}}, "packages", `packages has "./b", which is a path`},
+		{Request{Packages: []string{"b @ https://ada:secret@a.b/c d"}}, "packages", "://***@a.b/c d"},
+		{Request{Packages: strings.Split(strings.TrimSuffix(strings.Repeat("a,b>=1,", 600), ","), ",")}, "", ""},
+		{Request{Requirements: "a\n\n-r x.txt"}, "requirements", "line 3 of requirements has the option -r"},
+		{Request{Requirements: "--index-url=https://a.b"}, "requirements",
+			"line 1 of requirements has the option --index-url"},
+		{Request{Requirements: "a==1 \\\n  --hash=sha256:00"}, "requirements", "line 1 of requirements has a --hash"},
+		{Request{Requirements: "a ; os_name == 'x' --config-settings x"}, "requirements", `no marker`},
+		{Request{Requirements: "a --global-option x"}, "requirements", "has the option --global-option"},
+		{Request{Requirements: "a\n./x.whl"}, "requirements", `line 2 of requirements, "./x.whl", is a path`},
 		{script("# x = 1\n# y = [\n# z = 1\n"), "script", "line 5 of the script cannot be read"},
 		{script("# dependencies = 'a'\n"), "script", "line 3 of the script: dependencies must be a list of strings"},
-		{script("# x = 1\n# dependencies = ['a', 1]\n"), "script", "line 4 of the script: dependencies must be a list of strings"},
-		{script("# dependencies = ['-r x']\n"), "script", `line 3 of the script: dependencies has "-r x", which is an option`},
+		{script("# x = 1\n# dependencies = ['a', 1]\n"), "script",
+			"line 4 of the script: dependencies must be a list of strings"},
+		{script("# dependencies = ['-r x']\n"), "script",
+			`line 3 of the script: dependencies has "-r x", which is an option`},
 		{script("# requires-python = 3.11\n"), "script", "line 3 of the script: requires-python must be a string"},
-		{script("# requires-python = '3.11'\n"), "script", `requires-python of the script has "3.11", which is no specifier`},
+		{script("# requires-python = '3.11'\n"), "script",
+			`requires-python of the script has "3.11", which is no specifier`},
 		{script("# requires-python = '>=3.12,<3.9'\n"), "script", "no Python satisfies requires-python of the script"},
-		{script("# [tool.uv]\n# exclude-newer = '2024-01-01'\n"), "script", `line 4 of the script sets "exclude-newer" in tool.uv`},
-		{script("# x = 1\n# [[tool.uv.index]]\n# url = 'x'\n"), "script", `line 4 of the script sets "index" in tool.uv`},
+		{script("# [tool.uv]\n# exclude-newer = '2024-01-01'\n"), "script",
+			`line 4 of the script sets "exclude-newer" in tool.uv`},
+		{script("# x = 1\n# [[tool.uv.index]]\n# url = 'x'\n"), "script",
+			`line 4 of the script sets "index" in tool.uv`},
 		{script("# tool.uv.sources.a = {path = 'x'}\n"), "script", `line 3 of the script sets "sources" in tool.uv`},
-		{rpc.AcquireParams{Script: new("# /// script\n# a = 1\n# ///\n\n# /// script\n# a = 1\n# ///\n")}, "script", "line 5 of the script begins a second block"},
-		{rpc.AcquireParams{Python: new("python3")}, "python", `python has "python3", which is neither`},
-		{rpc.AcquireParams{Python: new("3")}, "python", `neither`},
-		{rpc.AcquireParams{Python: new(">=3.11 <3.14")}, "python", `neither`},
-		{rpc.AcquireParams{Python: new(">=3.11.*")}, "python", `neither`},
-		{rpc.AcquireParams{Python: new("~=3")}, "python", `neither`},
-		{rpc.AcquireParams{Python: new(">=3.11||<3")}, "python", `neither`},
-		{rpc.AcquireParams{Python: new(">=3.11,,<4")}, "python", `neither`},
-		{rpc.AcquireParams{Python: new("./python")}, "python", `neither`},
-		{rpc.AcquireParams{Python: new("/x\ny")}, "python", `control character`},
-		{rpc.AcquireParams{Python: new("3.9"), Script: new("# /// script\n# requires-python = '>=3.11'\n# ///\n")}, "python", `python is "3.9", and the script requires ">=3.11": no Python is both`},
+		{Request{Script: "# /// script\n# a = 1\n# ///\n\n# /// script\n# a = 1\n# ///\n"}, "script",
+			"line 5 of the script begins a second block"},
+		{Request{Python: "python3"}, "python", `python has "python3", which is neither`},
+		{Request{Python: "3"}, "python", `neither`},
+		{Request{Python: ">=3.11 <3.14"}, "python", `neither`},
+		{Request{Python: ">=3.11.*"}, "python", `neither`},
+		{Request{Python: "~=3"}, "python", `neither`},
+		{Request{Python: ">=3.11||<3"}, "python", `neither`},
+		{Request{Python: ">=3.11,,<4"}, "python", `neither`},
+		{Request{Python: "./python"}, "python", `neither`},
+		{Request{Python: "/x\ny"}, "python", `control character`},
+		{Request{Python: "3.9", Script: "# /// script\n# requires-python = '>=3.11'\n# ///\n"}, "python",
+			`python is "3.9", and the script requires ">=3.11": no Python is both`},
 	} {
-		_, err := needsOf(c.p)
+		_, err := c.p.Needs()
 		if c.want == "" {
 			if err != nil {
 				t.Error(err)
 			}
 			continue
 		}
-		var e *rpc.Error
-		if !errors.As(err, &e) || e.Data.Kind != rpc.KindInvalidParams || e.Data.Param != c.param || !strings.Contains(e.Message, c.want) || e.Data.Hint == "" {
+		var e *Error
+		if !errors.As(err, &e) || e.Param != c.param || !strings.Contains(e.Message, c.want) || e.Hint == "" {
 			t.Errorf("%#v, want %q of %s", err, c.want, c.param)
 		}
 	}
-	many := make([]string, maxRequirements+1)
+	many := make([]string, MaxRequirements+1)
 	for i := range many {
 		many[i] = "a" + strings.Repeat("b", i%50) + ">=" + strings.Repeat("1", 1+i/50)
 	}
-	if _, err := needsOf(rpc.AcquireParams{Packages: many}); err == nil || !strings.Contains(err.Error(), "1001 requirements") {
+	if _, err := (Request{Packages: many}).Needs(); err == nil || !strings.Contains(err.Error(), "1001 requirements") {
 		t.Error(err)
 	}
 }
 
 func FuzzNeeds(f *testing.F) {
-	f.Add("pandas>=2", "a\nb --hash=x\n-r c", "# /// script\n# dependencies = ['x']\n# requires-python = '>=3'\n# ///\n", "3.12")
+	f.Add("pandas>=2", "a\nb --hash=x\n-r c",
+		"# /// script\n# dependencies = ['x']\n# requires-python = '>=3'\n# ///\n", "3.12")
 	f.Add("a[b] @ https://c/d ; e", "a \\\n b # c", "# /// script\n# [tool.uv]\n# a = 1\n# ///\n", ">=3.11,<4")
 	f.Add("a;b=='c'", "", "# /// script\n# a = [\n# ///\n", "/x")
 	f.Fuzz(func(t *testing.T, one, file, script, python string) {
-		got, err := needsOf(rpc.AcquireParams{Packages: []string{one}, Requirements: &file, Script: &script, Python: &python})
+		got, err := Request{Packages: []string{one}, Requirements: file, Script: script, Python: python}.Needs()
 		if err != nil {
-			var e *rpc.Error
-			if !errors.As(err, &e) || e.Data.Param == "" || e.Data.Hint == "" {
+			var e *Error
+			if !errors.As(err, &e) || e.Param == "" || e.Hint == "" {
 				t.Fatalf("%#v", err)
 			}
 			return
 		}
-		again, err := needsOf(rpc.AcquireParams{Packages: got.Packages, Python: &got.Python})
+		again, err := Request{Packages: got.Packages, Python: got.Python}.Needs()
 		if err != nil || !cmp.Equal(got.Packages, again.Packages) || got.Python != again.Python {
 			t.Fatalf("%+v becomes %+v, %v", got, again, err)
 		}

@@ -1,22 +1,20 @@
-package main
+package pyreq
 
 import (
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"unicode"
 
 	"deps.dev/util/semver"
-
-	"runtimed/rpc"
 )
 
 var (
-	pythonVersion  = regexp.MustCompile(`^3\.[0-9]{1,3}(\.[0-9]{1,3})?$`)
-	exactClause    = regexp.MustCompile(`^==(3\.[0-9]{1,3}(?:\.[0-9]{1,3}|\.\*))$`)
-	pythonClause   = regexp.MustCompile(`^(?:(?:==|!=)` + release + `\.\*|(?:==|!=|<=|>=|<|>)` + release + pre + `|~=[0-9]{1,4}(?:\.[0-9]{1,4}){1,3}` + pre + `)$`)
-	blanksInClause = regexp.MustCompile(`^\s*(~=|==|!=|<=|>=|<|>)\s*(\S+)\s*$`)
+	pythonVersion = lazy(`^3\.[0-9]{1,3}(\.[0-9]{1,3})?$`)
+	exactClause   = lazy(`^==(3\.[0-9]{1,3}(?:\.[0-9]{1,3}|\.\*))$`)
+	pythonClause  = lazy(`^(?:(?:==|!=)` + release + `\.\*|(?:==|!=|<=|>=|<|>)` + release + pre +
+		`|~=[0-9]{1,4}(?:\.[0-9]{1,4}){1,3}` + pre + `)$`)
+	blanksInClause = lazy(`^\s*(~=|==|!=|<=|>=|<|>)\s*(\S+)\s*$`)
 )
 
 const (
@@ -24,22 +22,22 @@ const (
 	pre     = `(?:(?:a|b|rc)[0-9]{1,3})?`
 )
 
-// readPython is the one request that both python and the requires-python of a script make. The versions it may be are one version or
-// specifiers in one order; for an absolute path they come apart, as what the interpreter there must satisfy.
-func readPython(python, requires string) (request, fits string, err error) {
-	list, bad := readSpecifiers(requires)
-	if bad != "" {
-		return "", "", badNeed(inScript, "requires-python of the script has %s, which is no specifier of a version", bad).
-			WithHint(`write it like ">=3.11" or ">=3.11,<3.14"`)
+// readPython joins python and the requires-python of a script into one version, or specifiers in one order. For an
+// absolute path the specifiers stay apart, as what the interpreter there must satisfy.
+func readPython(python, requires string) (request, requiresPython string, err error) {
+	list, part := readSpecifiers(requires)
+	if part != "" {
+		return "", "", badWith(inScript, `write it like ">=3.11" or ">=3.11,<3.14"`,
+			"requires-python of the script has %s, which is no specifier of a version", part)
 	}
 	switch {
 	case filepath.IsAbs(python):
 		if strings.ContainsFunc(python, unicode.IsControl) {
-			return "", "", badNeed(inPython, "python holds a control character")
+			return "", "", bad(inPython, "", "python holds a control character")
 		}
-		fits, err := oneRequest(list, requires, "")
-		return filepath.Clean(python), fits, err
-	case pythonVersion.MatchString(python):
+		requiresPython, err := oneRequest(list, requires, "")
+		return filepath.Clean(python), requiresPython, err
+	case pythonVersion().MatchString(python):
 		if list == nil {
 			return python, "", nil
 		}
@@ -49,28 +47,28 @@ func readPython(python, requires string) (request, fits string, err error) {
 		}
 		list = append(list, exact)
 	default:
-		asked, bad := readSpecifiers(python)
-		if bad != "" {
-			return "", "", badNeed(inPython, "python has %s, which is neither a version nor an absolute path", bad)
+		asked, part := readSpecifiers(python)
+		if part != "" {
+			return "", "", bad(inPython, "", "python has %s, which is neither a version nor an absolute path", part)
 		}
 		list = append(list, asked...)
 	}
 	request, err = oneRequest(list, requires, python)
-	if m := exactClause.FindStringSubmatch(request); m != nil {
+	if m := exactClause().FindStringSubmatch(request); m != nil {
 		request = strings.TrimSuffix(m[1], ".*")
 	}
 	return request, "", err
 }
 
-// readSpecifiers splits specifiers of Python's version, or says which part is none.
-func readSpecifiers(text string) (list []string, bad string) {
+// readSpecifiers splits specifiers, or says which part is none.
+func readSpecifiers(text string) (list []string, wrong string) {
 	parts := strings.Split(text, ",")
 	for i, part := range parts {
 		if strings.TrimSpace(part) == "" && (len(parts) == 1 || i == len(parts)-1) {
-			continue // none at all, or a comma at the end, which the specification allows
+			continue // the specification allows a comma at the end
 		}
-		m := blanksInClause.FindStringSubmatch(part)
-		if m == nil || !pythonClause.MatchString(m[1]+m[2]) {
+		m := blanksInClause().FindStringSubmatch(part)
+		if m == nil || !pythonClause().MatchString(m[1]+m[2]) {
 			return nil, brief(strings.TrimSpace(part))
 		}
 		list = append(list, m[1]+m[2])
@@ -78,7 +76,7 @@ func readSpecifiers(text string) (list []string, bad string) {
 	return list, ""
 }
 
-// oneRequest joins specifiers. Those that no version satisfies are refused here: the search for one would end in a download.
+// oneRequest joins specifiers. It refuses those that no version satisfies: the search for one would end in a download.
 func oneRequest(list []string, requires, python string) (string, error) {
 	slices.Sort(list)
 	list = slices.Compact(list)
@@ -86,20 +84,20 @@ func oneRequest(list []string, requires, python string) (string, error) {
 	c, err := semver.PyPI.ParseConstraint(joined)
 	switch {
 	case err != nil:
-		return "", badNeed(inPython, "python cannot be read as specifiers of a version: %s", joined)
+		return "", bad(inPython, "", "python cannot be read as specifiers of a version: %s", joined)
 	case c.Set().Empty():
 		return "", nothingFits(requires, python)
 	}
 	return joined, nil
 }
 
-func nothingFits(requires, python string) *rpc.Error {
+func nothingFits(requires, python string) *Error {
 	switch {
 	case python == "":
-		return badNeed(inScript, "no Python satisfies requires-python of the script, %s", brief(requires))
+		return bad(inScript, "", "no Python satisfies requires-python of the script, %s", brief(requires))
 	case requires == "":
-		return badNeed(inPython, "no Python satisfies %s", brief(python))
+		return bad(inPython, "", "no Python satisfies %s", brief(python))
 	}
-	return badNeed(inPython, "python is %s, and the script requires %s: no Python is both", brief(python), brief(requires)).
-		WithHint("leave python out, or name one that the script can do with")
+	return badWith(inPython, "leave python out, or name one that the script can do with",
+		"python is %s, and the script requires %s: no Python is both", brief(python), brief(requires))
 }
