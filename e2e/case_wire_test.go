@@ -197,9 +197,9 @@ func TestTenThousandMangledRequestsDoNotEndIt(t *testing.T) {
 			corpus = append(corpus, v.Send)
 		}
 	}
-	for _, method := range methods(t) {
-		if method != rpc.MethodShutdown {
-			corpus = append(corpus, line(1, method, map[string]any{"pool": "uv", "env": "uv-00000000", "wait_ms": 0, "owner_pid": 1}))
+	for _, method := range rpc.Methods {
+		if method.Name != rpc.MethodShutdown {
+			corpus = append(corpus, line(1, method.Name, map[string]any{"pool": "uv", "env": "uv-00000000", "wait_ms": 0, "owner_pid": 1}))
 		}
 	}
 	for range rounds(100, 1000) {

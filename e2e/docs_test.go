@@ -125,16 +125,18 @@ func TestWhatThereIsToNameIsNamed(t *testing.T) {
 				}
 			}
 		}
-		if strings.HasPrefix(name, "Code") && !strings.Contains(protocol, "| "+value+" |") {
-			t.Errorf("protocol.md has no row for the code %s", value)
+	}
+	for kind, code := range rpc.Codes {
+		if !strings.Contains(protocol, fmt.Sprintf("| %d | `%s` |", code, kind)) {
+			t.Errorf("protocol.md has no row for the code %d of %s", code, kind)
 		}
 	}
 	for _, tag := range jsonTags(t, "../rpc/api.go", "../rpc/errors.go") {
 		names("protocol.md", protocol, tag)
 	}
-	for _, method := range methods(t) {
-		if !strings.Contains(protocol, `"method":"`+method+`"`) {
-			t.Errorf("protocol.md has no example of %s", method)
+	for _, method := range rpc.Methods {
+		if !strings.Contains(protocol, `"method":"`+method.Name+`"`) {
+			t.Errorf("protocol.md has no example of %s", method.Name)
 		}
 	}
 	for _, limit := range []string{
@@ -252,17 +254,6 @@ func walk(t *testing.T, dir string, f func(path string)) {
 	if err != nil {
 		t.Fatal(err)
 	}
-}
-
-// methods are all that a daemon understands but rpc.discover.
-func methods(t *testing.T) (names []string) {
-	t.Helper()
-	for name, value := range constants(t, "../rpc/api.go") {
-		if method, err := strconv.Unquote(value); err == nil && strings.HasPrefix(name, "Method") && method != rpc.MethodDiscover {
-			names = append(names, method)
-		}
-	}
-	return names
 }
 
 // constants are the constants of some files with a literal as their value, as the source writes it.

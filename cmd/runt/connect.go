@@ -137,7 +137,7 @@ func askLong[R any](a *app, method string, params any, wait time.Duration, show 
 			return answer(a, raw, show)
 		case turn.isDone(method, err):
 			return answer(a, json.RawMessage("{}"), show)
-		case !repeatable(method) || !turn.again(a.ctx, err):
+		case !rpc.MethodOf(method).Repeatable || !turn.again(a.ctx, err):
 			return err
 		}
 	}
