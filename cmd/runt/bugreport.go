@@ -13,6 +13,7 @@ import (
 
 	"runtimed/internal/failure"
 	"runtimed/internal/redact"
+	"runtimed/internal/safefile"
 )
 
 type bugreportCmd struct {
@@ -86,7 +87,7 @@ func (b *bugreport) readme(now time.Time) string {
 	var t strings.Builder
 	fmt.Fprintf(&t, "A bug report of %s, made %s.\n\n", versionLine(), now.Format(time.RFC3339))
 	for _, f := range b.files {
-		fmt.Fprintf(&t, "  %-28s %s\n", f.name, sizeText(int64(len(f.text))))
+		fmt.Fprintf(&t, "  %-28s %s\n", f.name, safefile.Size(int64(len(f.text))))
 	}
 	if len(b.failed) > 0 {
 		t.WriteString("\nWhat could not be had:\n")
