@@ -232,6 +232,3 @@ func (f Faults) Error() string {
 	}
 	return strings.Join(lines, "\n")
 }
-
-// Explain gives the next step.
-func (f Faults) Explain() (hint, output string) { return "check it again with: runt config check", "" }

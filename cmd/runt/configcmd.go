@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"runtimed/config"
-	"runtimed/internal/failure"
 	"runtimed/internal/redact"
 )
 
@@ -98,7 +97,7 @@ type configCheckCmd struct {
 func (c *configCheckCmd) Run(a *app) error {
 	cfg, err := config.Load(c.flags(), a.env)
 	if err != nil {
-		return &failure.Error{Code: failure.Failed, Message: err.Error()}
+		return &failure{code: exitFailed, message: err.Error()}
 	}
 	if a.json {
 		return encodePath(a, cfg.Path)

@@ -7,7 +7,6 @@ import (
 	"sync"
 	"testing"
 
-	"runtimed/internal/failure"
 	"runtimed/rpc"
 )
 
@@ -96,7 +95,7 @@ func TestInstallsAtOnceDoNotGetIntoEachOthersWay(t *testing.T) {
 }
 
 func TestACellOfWhichNoHistoryIsKeptIsNotCounted(t *testing.T) {
-	k := newReason(connection{Key: "k"}, failure.New("none"))
+	k := newReason(connection{Key: "k"}, failed("none"))
 	for i, c := range []struct {
 		content string
 		want    int

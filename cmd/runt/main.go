@@ -15,7 +15,6 @@ import (
 
 	"github.com/alecthomas/kong"
 
-	"runtimed/internal/failure"
 	"runtimed/internal/words"
 )
 
@@ -66,7 +65,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
 		err = fmt.Errorf("writing the answer: %w", a.stdout.err)
 	}
 	if a.ctx.Err() != nil && err != nil && !errors.Is(err, errEnough) {
-		err = &failure.Error{Code: failure.Interrupted, Message: "interrupted"}
+		err = &failure{code: exitInterrupted, message: "interrupted"}
 	}
 	return a.report(err)
 }
@@ -114,7 +113,7 @@ func usage(err error) error {
 			help = node.FullPath() + " --help"
 		}
 	}
-	return &failure.Error{Code: failure.Usage, Message: err.Error(), Hint: "see: " + help}
+	return &failure{code: exitUsage, message: err.Error(), hint: "see: " + help}
 }
 
 // answerWriter remembers that an answer did not get out.

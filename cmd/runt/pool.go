@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"time"
 
-	"runtimed/internal/failure"
 	"runtimed/internal/redact"
 	"runtimed/rpc"
 )
@@ -166,7 +165,7 @@ type poolReleaseCmd struct {
 
 // Run goes on after one that cannot be released: the others are as much in the way.
 func (c *poolReleaseCmd) Run(a *app) error {
-	var first *failure.Error
+	var first *failure
 	for _, id := range c.IDs {
 		err := ask(a, rpc.MethodRelease, rpc.EnvParams{Env: id}, func(rpc.None) {
 			fmt.Fprintln(a.stdout, "released", redact.Printable(id))
@@ -174,17 +173,17 @@ func (c *poolReleaseCmd) Run(a *app) error {
 		if err == nil {
 			continue
 		}
-		f := failure.Of(err)
-		if f.Code == failure.Unreachable {
+		f := asFailure(err)
+		if f.code == exitUnreachable {
 			return f
 		}
 		if len(c.IDs) > 1 {
-			f.Message = id + ": " + f.Message
+			f.message = id + ": " + f.message
 		}
 		if first == nil {
 			first = f
 		} else {
-			first.Message += "\n" + f.Message
+			first.message += "\n" + f.message
 		}
 	}
 	if first != nil {

@@ -14,8 +14,6 @@ import (
 	"strings"
 	"time"
 
-	"runtimed/internal/failure"
-	"runtimed/internal/logview"
 	"runtimed/internal/redact"
 	"runtimed/rpc"
 	"runtimed/service"
@@ -44,7 +42,17 @@ type services struct {
 }
 
 func (a *app) manager() (service.Manager, error) {
-	return service.New(runtime.GOOS, a.env, service.Commands{})
+	m, err := service.New(runtime.GOOS, a.env, service.Commands{})
+	return m, serviceFailure(err)
+}
+
+// serviceFailure is err as this command reports it.
+func serviceFailure(err error) error {
+	var p *service.Problem
+	if !errors.As(err, &p) {
+		return err
+	}
+	return &failure{code: exitFailed, message: p.Message, hint: p.Hint, output: p.Output}
 }
 
 // services works out what would be installed from this shell.
@@ -106,7 +114,7 @@ func (a *app) managed() service.Manager {
 // do takes steps and says so. Where a command of the manager fails, it has the daemon say why.
 func (s *services) do(steps []service.Step, err error) error {
 	if err != nil {
-		return err
+		return serviceFailure(err)
 	}
 	err = service.Do(s.ctx, service.Commands{}, steps, func(step service.Step) { s.note("%s", step) })
 	var command *service.Problem
@@ -114,9 +122,9 @@ func (s *services) do(steps []service.Step, err error) error {
 	var link *os.LinkError
 	switch {
 	case errors.As(err, &command):
-		return s.withLog(err)
+		return s.withLog(serviceFailure(err))
 	case errors.As(err, &path), errors.As(err, &link):
-		return failure.New("%v", err).WithHint("the place must be yours and writable, and its disk not full; then do it again")
+		return failed("%v", err).withHint("the place must be yours and writable, and its disk not full; then do it again")
 	}
 	return err
 }
@@ -124,7 +132,7 @@ func (s *services) do(steps []service.Step, err error) error {
 // note is progress in words.
 func (a *app) note(format string, args ...any) {
 	if !a.json {
-		fmt.Fprintln(a.stderr, "runt:", redact.Line(fmt.Sprintf(format, args...)))
+		fmt.Fprintln(a.stderr, "runt:", shown(fmt.Sprintf(format, args...)))
 	}
 }
 
@@ -133,7 +141,7 @@ func (a *app) hint(format string, args ...any) { a.note("hint: "+format, args...
 // plan prints steps in the place of taking them.
 func (s *services) plan(steps []service.Step, err error) error {
 	if err != nil {
-		return err
+		return serviceFailure(err)
 	}
 	if err := s.Check(s.ctx); err != nil {
 		var p *service.Problem
@@ -201,7 +209,7 @@ func (a *app) encode(v any) error {
 func (s *services) stranger() (*rpc.Client, rpc.Info, error) {
 	st, err := s.Status(s.ctx, s.config)
 	if err != nil || st.Socket.Listening || st.Running && st.PID == 0 {
-		return nil, rpc.Info{}, err // who answers on the manager's socket is the manager's
+		return nil, rpc.Info{}, serviceFailure(err) // who answers on the manager's socket is the manager's
 	}
 	c, info, err := s.meet(s.ctx, nil)
 	switch {
@@ -241,7 +249,7 @@ func (s *services) answers() (rpc.Info, error) {
 	defer cancel()
 	if _, err := s.untilItAnswers(ctx, nil, 0); err != nil {
 		if err == errEnded {
-			err = failure.New("the service's daemon did not answer within %s", startTime)
+			err = failed("the service's daemon did not answer within %s", startTime)
 		}
 		return rpc.Info{}, s.withLog(err)
 	}
@@ -252,26 +260,33 @@ func (s *services) answers() (rpc.Info, error) {
 	c.Close()
 	st, err := s.Status(s.ctx, s.config)
 	if err == nil && st.PID != 0 && st.PID != info.PID {
-		return info, failure.New("another daemon answers (pid %d), not the service's (pid %d)", info.PID, st.PID).
-			WithHint("stop it with: runt daemon stop; then: runt service start")
+		return info, failed("another daemon answers (pid %d), not the service's (pid %d)", info.PID, st.PID).
+			withHint("stop it with: runt daemon stop; then: runt service start")
 	}
-	return info, err
+	return info, serviceFailure(err)
 }
 
 // withLog has the daemon itself say why it does not run.
 func (s *services) withLog(err error) error {
-	f := failure.Of(err)
+	f := asFailure(err)
 	if said := s.said(s.Manager, s.began); said != "" {
-		f.Quote(rpc.Name, said)
+		f.quote(rpc.Name, said)
 	}
-	return f.OrHint("look further with: runt daemon logs")
+	return f.orHint("look further with: runt daemon logs")
 }
 
 // said are the daemon's last lines, each once: a daemon that fails is started several times.
 func (a *app) said(m service.Manager, since time.Time) string {
 	text := m.Said(a.ctx, since)
 	if path, err := a.logFile(); text == "" && err == nil {
-		text = logview.Recent(path, since, 10)
+		if f, err := openLog(path); err == nil {
+			defer f.Close()
+			if info, err := f.Stat(); err == nil && !info.ModTime().Before(since) { // else it is of another day
+				var b strings.Builder
+				_ = tail(&logText{w: &b}, f, 10)
+				text = b.String()
+			}
+		}
 	}
 	var lines []string
 	for line := range strings.Lines(text) {

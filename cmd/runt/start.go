@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"runtimed/config"
-	"runtimed/internal/failure"
 	"runtimed/internal/statedir"
 	"runtimed/rpc"
 )
@@ -38,8 +37,8 @@ func (a *app) connectOrStart(p *progress) (*rpc.Client, error) {
 		cmd.SysProcAttr = detached()
 	}
 	if err := cmd.Run(); err != nil {
-		f := failure.With(max(1, cmd.ProcessState.ExitCode()), "starting the daemon: %v", err)
-		f.Quote("runt", said.String())
+		f := failure{code: max(1, cmd.ProcessState.ExitCode())}.says("starting the daemon: %v", err)
+		f.quote("runt", said.String())
 		return nil, f
 	}
 	c, _, err = a.connect(p.notify)
@@ -50,7 +49,7 @@ func (a *app) connectOrStart(p *progress) (*rpc.Client, error) {
 func (a *app) ownHome() error {
 	var owner *statedir.OwnerError
 	if errors.As(statedir.CheckHome(a.env("HOME")), &owner) {
-		return failure.New("%s", owner).WithHint("%s", owner.Hint())
+		return failed("%s", owner).withHint("%s", owner.Hint())
 	}
 	return nil
 }
@@ -78,7 +77,7 @@ func (a *app) start(auto bool, flags ...string) error {
 	for {
 		child, err := launch(program, args)
 		if err != nil {
-			return failure.New("starting %s: %v", program, err)
+			return failed("starting %s: %v", program, err)
 		}
 		info, err := a.untilItAnswers(ctx, child.ended, patience)
 		if err == nil && info.PID != child.process.Pid { // ours would take the place of that one as soon as it is stopped
@@ -113,7 +112,7 @@ func (a *app) untilItAnswers(ctx context.Context, ended <-chan struct{}, patienc
 			c.Close()
 			return info, nil
 		}
-		if f := failure.Of(err); f.Code != failure.Unreachable {
+		if f := asFailure(err); f.code != exitUnreachable {
 			return info, err
 		}
 		select {
@@ -148,7 +147,7 @@ func daemonProgram() (string, error) {
 	}
 	path, err := exec.LookPath(name)
 	if err != nil {
-		return "", failure.New("%s is neither beside runt nor on PATH", name).WithHint("install it beside runt")
+		return "", failed("%s is neither beside runt nor on PATH", name).withHint("install it beside runt")
 	}
 	return filepath.Abs(path)
 }
@@ -197,12 +196,12 @@ func (d *daemon) forget() {
 // failure is what the daemon said, else message.
 func (d *daemon) failure(message string) error {
 	defer d.forget()
-	f := failure.New("%s", message)
+	f := failed("%s", message)
 	if d.stderr != nil {
 		said, _ := io.ReadAll(io.NewSectionReader(d.stderr, 0, 64<<10))
-		f.Quote(rpc.Name, string(said))
+		f.quote(rpc.Name, string(said))
 	}
-	return f.OrHint("look further with: runt daemon logs")
+	return f.orHint("look further with: runt daemon logs")
 }
 
 // lockHeld says whether a daemon holds the lock beside the socket, whether it answers or not.

@@ -10,7 +10,6 @@ import (
 
 	"golang.org/x/term"
 
-	"runtimed/internal/failure"
 	"runtimed/rpc"
 )
 
@@ -39,7 +38,7 @@ func (poolWatchCmd) Run(a *app) error {
 	}
 	var now rpc.StatusResult
 	if err := json.Unmarshal(raw, &now); err != nil {
-		return failure.New("the daemon's answer has another shape than this runt expects")
+		return failed("the daemon's answer has another shape than this runt expects")
 	}
 	show := a.shower()
 	if a.json {
@@ -71,7 +70,7 @@ func (poolWatchCmd) Run(a *app) error {
 			for len(changes) > 0 {
 				take(<-changes)
 			}
-			return failure.New("the daemon (pid %d) has stopped", info.PID).WithHint("start it with: runt daemon start")
+			return failed("the daemon (pid %d) has stopped", info.PID).withHint("start it with: runt daemon start")
 		case <-a.ctx.Done():
 			return errEnough
 		}
