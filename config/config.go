@@ -232,3 +232,6 @@ func (f Faults) Error() string {
 	}
 	return strings.Join(lines, "\n")
 }
+
+// Explain gives the next step.
+func (f Faults) Explain() (hint, output string) { return "check it again with: runt config check", "" }

@@ -2,7 +2,6 @@ package config
 
 import (
 	"os"
-	"os/exec"
 	"path/filepath"
 	"reflect"
 	"strings"
@@ -251,18 +250,6 @@ func TestSizes(t *testing.T) {
 		}
 		if got != want {
 			t.Errorf("%v: got %d, want %d", s, got, want)
-		}
-	}
-}
-
-func TestIsALeaf(t *testing.T) {
-	out, err := exec.Command("go", "list", "-deps", ".").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, dep := range strings.Fields(string(out)) {
-		if strings.HasPrefix(dep, "runtimed/") && dep != "runtimed/config" && dep != "runtimed/internal/safefile" {
-			t.Errorf("config reaches %s", dep)
 		}
 	}
 }

@@ -54,19 +54,33 @@ func readVersion(root string) (string, error) {
 	if !regexp.MustCompile(`^\d+\.\d+\.\d+$`).MatchString(version) {
 		return "", fmt.Errorf("clients/typescript/package.json: version %q is not X.Y.Z, the one form that pip and npm write alike", version)
 	}
-	for path, line := range map[string]string{
-		"clients/python/src/runtimed_client/_wire.py": fmt.Sprintf("VERSION = %q", version),
-		"clients/python/pyproject.toml":               fmt.Sprintf(`bin = ["%s==%s"]`, binName, version),
-	} {
+	for path, lines := range versionLines(version) {
 		text, err := os.ReadFile(filepath.Join(root, path))
 		if err != nil {
 			return "", err
 		}
-		if !strings.Contains("\n"+string(text), "\n"+line+"\n") {
-			return "", fmt.Errorf("%s has no line %s, and clients/typescript/package.json is of version %s: give them one version", path, line, version)
+		for _, line := range lines {
+			if !strings.Contains("\n"+string(text), "\n"+line+"\n") {
+				return "", fmt.Errorf("%s has no line %s, and clients/typescript/package.json is of version %s: give them one version", path, line, version)
+			}
 		}
 	}
 	return version, nil
+}
+
+// versionLines are the lines of the Python packages that hold the version, by their files.
+func versionLines(version string) map[string][]string {
+	return map[string][]string{
+		"clients/python/src/runtimed_client/_wire.py": {fmt.Sprintf("VERSION = %q", version)},
+		"clients/python/pyproject.toml": {
+			fmt.Sprintf(`bin = ["%s==%s"]`, binName, version),
+			fmt.Sprintf(`jupyter = ["runtimed-jupyter==%s"]`, version),
+		},
+		"clients/jupyter/pyproject.toml": {
+			fmt.Sprintf("version = %q", version),
+			fmt.Sprintf(`dependencies = ["jupyter_client>=8", "runtimed-client==%s"]`, version),
+		},
+	}
 }
 
 // buildArgs are those of .goreleaser.yaml.

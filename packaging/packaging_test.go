@@ -7,6 +7,7 @@ import (
 	"compress/gzip"
 	"encoding/json"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -29,7 +30,8 @@ func TestEveryPackageHasOneVersion(t *testing.T) {
 
 func TestAVersionThatDiffersIsRefused(t *testing.T) {
 	root := t.TempDir()
-	for _, path := range []string{"clients/typescript/package.json", "clients/python/pyproject.toml", "clients/python/src/runtimed_client/_wire.py"} {
+	paths := append(slices.Collect(maps.Keys(versionLines("1.2.3"))), "clients/typescript/package.json")
+	for _, path := range paths {
 		text := must(os.ReadFile(filepath.Join("..", path)))(t)
 		if strings.HasSuffix(path, "toml") {
 			text = bytes.Replace(text, []byte(binName+"=="), []byte(binName+"==9"), 1)

@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap"
 
 	"runtimed/internal/redact"
+	"runtimed/internal/safefile"
 	"runtimed/internal/statedir"
 )
 
@@ -164,7 +165,7 @@ func (e helperEvent) stage() Stage {
 	s := Stage{Name: e.Name, Message: redact.Text(e.Text)}
 	switch {
 	case e.Name == StageDownloading && e.BytesTotal > 0:
-		s.Message = fmt.Sprintf("%d of %d packages, %s of %s", e.Done, e.Total, sizeText(e.Bytes), sizeText(e.BytesTotal))
+		s.Message = fmt.Sprintf("%d of %d packages, %s of %s", e.Done, e.Total, safefile.Size(e.Bytes), safefile.Size(e.BytesTotal))
 		s.Fraction = fraction(e.Bytes, e.BytesTotal)
 	case e.Total > 0:
 		s.Message, s.Fraction = fmt.Sprintf("%d of %d packages", e.Done, e.Total), fraction(int64(e.Done), int64(e.Total))

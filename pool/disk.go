@@ -30,30 +30,17 @@ func (m *Manager) room(e *env) error {
 	}
 	if free < minFree {
 		return &BuildError{
-			Cause: CauseDiskFull, Message: fmt.Sprintf("%s free under %s, less than the %s that build.min_free asks for", sizeText(free), m.store.dir, sizeText(minFree)),
+			Cause: CauseDiskFull, Message: fmt.Sprintf("%s free under %s, less than the %s that build.min_free asks for", safefile.Size(free), m.store.dir, safefile.Size(minFree)),
 			Hint: "free some room, or lower build.min_free in the configuration",
 		}
 	}
 	if maxSize > 0 && total+largest > maxSize {
 		return &BuildError{
-			Cause: CauseDiskFull, Message: fmt.Sprintf("the environments take %s, and one more would pass the %s of build.max_size", sizeText(total), sizeText(maxSize)),
+			Cause: CauseDiskFull, Message: fmt.Sprintf("the environments take %s, and one more would pass the %s of build.max_size", safefile.Size(total), safefile.Size(maxSize)),
 			Hint: "release environments (runt env list shows them), or raise build.max_size in the configuration",
 		}
 	}
 	return nil
-}
-
-// sizeText is a number of bytes as people read it.
-func sizeText(n int64) string {
-	const units = "KMGT"
-	if n < 1024 {
-		return fmt.Sprintf("%d B", n)
-	}
-	f, u := float64(n)/1024, 0
-	for f >= 1024 && u < len(units)-1 {
-		f, u = f/1024, u+1
-	}
-	return fmt.Sprintf("%.1f %ciB", f, units[u])
 }
 
 // diskError tells the kind of a failure of our own writes.

@@ -12,9 +12,6 @@ import (
 
 // What runtimed doctor asks. Nothing here makes, fetches or changes anything that outlives the look, but for EndLeftovers.
 
-// SizeText is a number of bytes as people read it.
-func SizeText(n int64) string { return sizeText(n) }
-
 // Standing is path, or the nearest folder above it that is there: where path would be made.
 func Standing(path string) string {
 	for up := path; ; up = filepath.Dir(up) {

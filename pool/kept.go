@@ -15,6 +15,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"runtimed/internal/pyreq"
 	"runtimed/internal/safefile"
 	"runtimed/internal/statedir"
 )
@@ -155,11 +156,11 @@ func lockFault(path string, requirements []string) error {
 	}
 	locked := map[string]bool{}
 	for _, m := range lockedName.FindAllSubmatch(data, -1) {
-		locked[NormalName(string(m[1]))] = true
+		locked[pyreq.NormalName(string(m[1]))] = true
 	}
 	for _, r := range requirements {
 		m := requirementName.FindStringSubmatch(r)
-		if m != nil && !strings.ContainsAny(r, ";/\\") && !locked[NormalName(m[1])] {
+		if m != nil && !strings.ContainsAny(r, ";/\\") && !locked[pyreq.NormalName(m[1])] {
 			return errors.New("it does not name " + m[1])
 		}
 	}

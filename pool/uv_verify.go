@@ -9,11 +9,11 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
+	"runtimed/internal/pyreq"
 	"runtimed/internal/safefile"
 )
 
@@ -31,17 +31,12 @@ func distributions(sitePackages string) ([]Package, error) {
 			continue
 		}
 		if name, version, ok := strings.Cut(name, "-"); ok {
-			list = append(list, Package{NormalName(name), version})
+			list = append(list, Package{pyreq.NormalName(name), version})
 		}
 	}
 	slices.SortFunc(list, func(a, b Package) int { return strings.Compare(a.Name, b.Name) })
 	return list, nil
 }
-
-var nameRuns = regexp.MustCompile(`[-_.]+`)
-
-// NormalName is the form in which two spellings of a distribution's name are equal (PEP 503).
-func NormalName(name string) string { return strings.ToLower(nameRuns.ReplaceAllString(name, "-")) }
 
 // Verify looks through a finished environment: a power loss may have taken what was written last.
 func (u *UV) Verify(ctx context.Context, m Manifest, dir string) error {

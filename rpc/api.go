@@ -33,6 +33,42 @@ const (
 	MethodDiscover    = "rpc.discover"
 )
 
+// Method is a method of the daemon.
+type Method struct {
+	Name       string
+	Summary    string // one line, for rpc.discover
+	Repeatable bool   // may be called again after its answer was lost
+}
+
+// Methods lists the methods of the daemon.
+var Methods = []Method{
+	{MethodInfo, "Who answers, since when, and where it keeps its things.", true},
+	{MethodPing, "Answers, and does nothing else.", true},
+	{MethodReload, "Reads the configuration again; a bad one changes nothing.", false},
+	{MethodShutdown, "Stops the daemon; leases stay.", false},
+	{MethodSetLogLevel, "Changes the log level until the next start.", false},
+	{MethodStatus, "Counts the pools.", true},
+	{MethodAcquire, "Leases an environment; waits in line where none is ready.", false},
+	{MethodRelease, "Ends a lease; the environment is removed.", true},
+	{MethodFlush, "Drops the ready environments and builds new ones.", false},
+	{MethodWatch, "Counts the pools now, and tells each change from then on.", false},
+	{MethodUnwatch, "Ends what pool.watch began on this connection.", false},
+	{MethodEnvList, "Lists the environments.", true},
+	{MethodAdopt, "Gives a lease to another process.", true},
+	{MethodGC, "Removes at once what is on its way out.", false},
+	{MethodDiscover, "Returns this document, in OpenRPC.", true},
+}
+
+// MethodOf looks a method up by its name. The result is the zero Method if there is none.
+func MethodOf(name string) Method {
+	for _, m := range Methods {
+		if m.Name == name {
+			return m
+		}
+	}
+	return Method{}
+}
+
 // The notifications: the first a client sends, the others the daemon.
 const (
 	NotifyCancel      = "$/cancelRequest"

@@ -120,7 +120,7 @@ func fromWire(e *jsonrpc2.Error) *Error {
 	}
 	if out.Data.Kind == "" {
 		out.Data.Kind = KindInternal
-		for kind, code := range codes {
+		for kind, code := range Codes {
 			if code == out.Code {
 				out.Data.Kind = kind
 			}

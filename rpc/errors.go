@@ -5,23 +5,6 @@ import (
 	"fmt"
 )
 
-// The codes of JSON-RPC 2.0 (section 5.1), the daemon's own, and the one that the Language Server Protocol gives to a cancelled request.
-const (
-	CodeParseError     = -32700
-	CodeInvalidRequest = -32600
-	CodeMethodNotFound = -32601
-	CodeInvalidParams  = -32602
-	CodeInternal       = -32603
-	CodePoolEmpty      = -32001
-	CodeUnknownPool    = -32002
-	CodeBuildFailed    = -32003
-	CodeUnknownEnv     = -32004
-	CodeShuttingDown   = -32005
-	CodeOverloaded     = -32006
-	CodePoolOff        = -32007
-	CodeCancelled      = -32800
-)
-
 // The kinds: what clients match on. Each goes with one code; the last five never travel, they are a client's own.
 const (
 	KindParseError     = "parse_error"
@@ -61,20 +44,22 @@ const (
 	CauseOther           = "other"
 )
 
-var codes = map[string]int{
-	KindParseError:     CodeParseError,
-	KindInvalidRequest: CodeInvalidRequest,
-	KindMethodNotFound: CodeMethodNotFound,
-	KindInvalidParams:  CodeInvalidParams,
-	KindInternal:       CodeInternal,
-	KindPoolEmpty:      CodePoolEmpty,
-	KindUnknownPool:    CodeUnknownPool,
-	KindBuildFailed:    CodeBuildFailed,
-	KindUnknownEnv:     CodeUnknownEnv,
-	KindShuttingDown:   CodeShuttingDown,
-	KindOverloaded:     CodeOverloaded,
-	KindPoolOff:        CodePoolOff,
-	KindCancelled:      CodeCancelled,
+// Codes are the codes on the wire: those of JSON-RPC 2.0 (section 5.1), the daemon's own, and the one that the Language
+// Server Protocol gives to a cancelled request.
+var Codes = map[string]int{
+	KindParseError:     -32700,
+	KindInvalidRequest: -32600,
+	KindMethodNotFound: -32601,
+	KindInvalidParams:  -32602,
+	KindInternal:       -32603,
+	KindPoolEmpty:      -32001,
+	KindUnknownPool:    -32002,
+	KindBuildFailed:    -32003,
+	KindUnknownEnv:     -32004,
+	KindShuttingDown:   -32005,
+	KindOverloaded:     -32006,
+	KindPoolOff:        -32007,
+	KindCancelled:      -32800,
 }
 
 // Error is an error as it travels. The message is one lower-case sentence, the hint the next step to take.
@@ -103,7 +88,7 @@ func (e *Error) Error() string { return e.Message }
 
 // Errorf makes an error of a kind, with the code that belongs to it.
 func Errorf(kind, format string, args ...any) *Error {
-	return &Error{Code: codes[kind], Message: fmt.Sprintf(format, args...), Data: ErrorData{Kind: kind}}
+	return &Error{Code: Codes[kind], Message: fmt.Sprintf(format, args...), Data: ErrorData{Kind: kind}}
 }
 
 // WithHint adds the next step.

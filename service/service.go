@@ -82,6 +82,9 @@ type Problem struct {
 // Error is the message alone.
 func (p *Problem) Error() string { return p.Message }
 
+// Explain gives what a report of it shows besides.
+func (p *Problem) Explain() (hint, output string) { return p.Hint, p.Output }
+
 // New is the manager of the system goos. env is this shell's environment.
 func New(goos string, env func(string) string, run Runner) (Manager, error) {
 	who := person{env: env, uid: os.Getuid()}

@@ -20,7 +20,7 @@ for tool in node npm; do
     command -v $tool >/dev/null || skip "there is no $tool"
 done
 client=$root/clients/python/.venv/bin/python
-$client -c 'import jupyter_client, packaging' || fail "clients/python is not set up; run: go run ./task py:setup"
+$client -c 'import jupyter_client, packaging' || fail "clients/python is not set up; run: task py:setup"
 
 base=$(mktemp -d /tmp/packtest.XXXXXX)
 dist=${1:-$base/dist}
@@ -62,6 +62,7 @@ as_user "$python" -m venv "$base/v"
 files() { (cd "$1" && find . -type f ! -name '*.pyc' -exec cksum {} + | LC_ALL=C sort -k 3); }
 files "$base/v" >"$base/bare"
 as_user "$base/v/bin/pip" install -q --no-index --find-links "$dist" 'runtimed-client[bin]'
+as_user "$base/v/bin/pip" install -q --no-index --no-deps --find-links "$dist" runtimed-jupyter # what it needs is on an index
 runt=$base/v/bin/runt
 files "$base/v" >"$base/installed"
 for program in "runt version" "runtimed --version"; do
@@ -100,7 +101,7 @@ step "pip: twice is the same, and what goes leaves nothing"
 as_user "$base/v/bin/pip" install -q --no-index --find-links "$dist" --force-reinstall 'runtimed-client[bin]'
 files "$base/v" | grep -v RECORD >"$base/again.list"
 grep -v RECORD "$base/installed" | diff - "$base/again.list"
-as_user "$base/v/bin/pip" uninstall -q -y runtimed-bin runtimed-client
+as_user "$base/v/bin/pip" uninstall -q -y runtimed-bin runtimed-client runtimed-jupyter
 files "$base/v" | diff "$base/bare" -
 
 step "uv: as a tool, and once without installing"

@@ -11,7 +11,9 @@ import (
 	"strings"
 	"time"
 
+	"runtimed/internal/failure"
 	"runtimed/internal/redact"
+	"runtimed/internal/safefile"
 )
 
 type bugreportCmd struct {
@@ -44,7 +46,7 @@ func (b *bugreport) addJSON(name string, raw []byte) {
 }
 
 func (b *bugreport) fail(what string, err error) {
-	b.failed = append(b.failed, b.Text(fmt.Sprintf("%s: %s", what, asFailure(err).message)))
+	b.failed = append(b.failed, b.Text(fmt.Sprintf("%s: %s", what, failure.Of(err).Message)))
 }
 
 func (c *bugreportCmd) Run(a *app) error {
@@ -85,7 +87,7 @@ func (b *bugreport) readme(now time.Time) string {
 	var t strings.Builder
 	fmt.Fprintf(&t, "A bug report of %s, made %s.\n\n", versionLine(), now.Format(time.RFC3339))
 	for _, f := range b.files {
-		fmt.Fprintf(&t, "  %-28s %s\n", f.name, sizeText(int64(len(f.text))))
+		fmt.Fprintf(&t, "  %-28s %s\n", f.name, safefile.Size(int64(len(f.text))))
 	}
 	if len(b.failed) > 0 {
 		t.WriteString("\nWhat could not be had:\n")
@@ -100,11 +102,11 @@ func (b *bugreport) readme(now time.Time) string {
 // write makes the archive beside its place first, so that no half of one is ever there, and for its owner alone.
 func (b *bugreport) write(path, folder string, now time.Time) error {
 	if info, err := os.Lstat(path); err == nil && !info.Mode().IsRegular() { // root could put it in the place of /dev/null
-		return failed("writing %s: what is there is no file", path).withHint("name another place with --output")
+		return failure.New("writing %s: what is there is no file", path).WithHint("name another place with --output")
 	}
 	f, err := os.CreateTemp(filepath.Dir(path), ".runt-bugreport-")
 	if err != nil {
-		return failed("writing %s: %v", path, err).withHint("name another place with --output")
+		return failure.New("writing %s: %v", path, err).WithHint("name another place with --output")
 	}
 	defer os.Remove(f.Name())
 	_, err = f.Write(b.archive(folder, now))
@@ -115,7 +117,7 @@ func (b *bugreport) write(path, folder string, now time.Time) error {
 		err = os.Rename(f.Name(), path)
 	}
 	if err != nil {
-		return failed("writing %s: %v", path, err).withHint("name another place with --output")
+		return failure.New("writing %s: %v", path, err).WithHint("name another place with --output")
 	}
 	return nil
 }

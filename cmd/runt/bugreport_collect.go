@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"runtimed/config"
+	"runtimed/internal/logview"
 	"runtimed/internal/redact"
 	"runtimed/internal/safefile"
 	"runtimed/internal/statedir"
@@ -96,7 +97,7 @@ func (b *bugreport) log(a *app) ([][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	lines, err := src.last(a, reportLines, logFilter{})
+	lines, err := src.Last(a.ctx, reportLines, logview.Filter{})
 	for _, line := range lines {
 		b.Learn(string(line))
 	}
@@ -119,7 +120,7 @@ func (b *bugreport) doctor(a *app) {
 	if json.Valid(out.Bytes()) {
 		b.addJSON("doctor.json", out.Bytes())
 	} else {
-		b.fail("the doctor", fmt.Errorf("%v: %s", err, strings.Join(lastLines(said.String(), 3), "; ")))
+		b.fail("the doctor", fmt.Errorf("%v: %s", err, strings.Join(redact.LastLines(said.String(), 3), "; ")))
 	}
 }
 

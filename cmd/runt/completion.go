@@ -168,18 +168,16 @@ func flagNames(node *kong.Node) (names []string) {
 	return names
 }
 
-var methods = []string{
-	rpc.MethodInfo, rpc.MethodPing, rpc.MethodReload, rpc.MethodShutdown, rpc.MethodSetLogLevel, rpc.MethodStatus, rpc.MethodAcquire, rpc.MethodRelease,
-	rpc.MethodFlush, rpc.MethodWatch, rpc.MethodUnwatch, rpc.MethodEnvList, rpc.MethodAdopt, rpc.MethodGC, rpc.MethodDiscover,
-}
-
 // values are what a flag or an argument may be, as far as that can be told before the user loses patience.
 func (a *app) values(v *kong.Value) (out []string) {
 	ctx, cancel := context.WithTimeout(a.ctx, 200*time.Millisecond)
 	defer cancel()
 	switch v.Tag.Get("complete") {
 	case "methods":
-		return methods
+		for _, m := range rpc.Methods {
+			out = append(out, m.Name)
+		}
+		return out
 	case "pools":
 		var r rpc.StatusResult
 		a.tell(ctx, rpc.MethodStatus, nil, &r)

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"runtimed/config"
+	"runtimed/internal/failure"
 	"runtimed/internal/redact"
 )
 
@@ -97,7 +98,7 @@ type configCheckCmd struct {
 func (c *configCheckCmd) Run(a *app) error {
 	cfg, err := config.Load(c.flags(), a.env)
 	if err != nil {
-		return &failure{code: exitFailed, message: err.Error()}
+		return &failure.Error{Code: failure.Failed, Message: err.Error()}
 	}
 	if a.json {
 		return encodePath(a, cfg.Path)

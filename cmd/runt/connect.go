@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"time"
 
+	"runtimed/internal/failure"
 	"runtimed/rpc"
 )
 
@@ -17,7 +18,7 @@ type notifyFunc = func(method string, params json.RawMessage)
 func (a *app) socket() (string, error) {
 	path, err := rpc.SocketPath(runtime.GOOS, a.env)
 	if err != nil {
-		return "", &failure{code: exitUnreachable, message: err.Error()}
+		return "", &failure.Error{Code: failure.Unreachable, Message: err.Error()}
 	}
 	return path, nil
 }
@@ -43,9 +44,8 @@ func otherVersion(info rpc.Info) error {
 	if info.Protocol > rpc.Protocol {
 		older, update = "runt", "update runt to the version of the daemon: "+info.Version
 	}
-	return failure{code: exitVersion}.says(
-		"the daemon (version %s) speaks protocol %d and this runt (version %s) protocol %d: %s is too old",
-		info.Version, info.Protocol, rpc.Version(), rpc.Protocol, older).withHint("%s", update)
+	return failure.With(failure.OtherVersion, "the daemon (version %s) speaks protocol %d and this runt (version %s) protocol %d: %s is too old",
+		info.Version, info.Protocol, rpc.Version(), rpc.Protocol, older).WithHint("%s", update)
 }
 
 // meet finds out who listens, and nothing else is said before that is known.
@@ -76,11 +76,11 @@ func (a *app) meet(ctx context.Context, notify notifyFunc) (*rpc.Client, rpc.Inf
 func (a *app) hangsUp(path string) error {
 	m := a.managed()
 	if m == nil {
-		return failed("who listens on %s closes the connection without an answer", path)
+		return failure.New("who listens on %s closes the connection without an answer", path)
 	}
-	f := failure{code: exitUnreachable}.says("the service's daemon ends as soon as it is started")
-	f.quote(rpc.Name, a.said(m, time.Now().Add(-answerTime)))
-	return f.orHint("see why with: runt daemon logs")
+	f := failure.With(failure.Unreachable, "the service's daemon ends as soon as it is started")
+	f.Quote(rpc.Name, a.said(m, time.Now().Add(-answerTime)))
+	return f.OrHint("see why with: runt daemon logs")
 }
 
 func greet(ctx context.Context, path string, notify notifyFunc) (*rpc.Client, rpc.Info, error) {
@@ -96,8 +96,8 @@ func greet(ctx context.Context, path string, notify notifyFunc) (*rpc.Client, rp
 	c.Close()
 	switch kind := rpc.KindOf(err); {
 	case err == nil, kind == rpc.KindMethodNotFound, kind == rpc.KindProtocol:
-		err = failed("another program listens on %s: it does not speak runtimed's protocol", path).
-			withHint("stop it, or set RUNTIMED_SOCKET to another path for the daemon and for runt")
+		err = failure.New("another program listens on %s: it does not speak runtimed's protocol", path).
+			WithHint("stop it, or set RUNTIMED_SOCKET to another path for the daemon and for runt")
 	}
 	return nil, info, err
 }
@@ -107,8 +107,8 @@ func late(err error, path string, after time.Duration) error {
 	if rpc.KindOf(err) != rpc.KindTimeout {
 		return err
 	}
-	return failure{code: exitUnreachable}.says("the daemon at %s did not answer within %s", path, after).
-		withHint("see what it does with: runt daemon logs")
+	return failure.With(failure.Unreachable, "the daemon at %s did not answer within %s", path, after).
+		WithHint("see what it does with: runt daemon logs")
 }
 
 // call asks for one answer; wait is what the daemon may wait by itself.
@@ -137,7 +137,7 @@ func askLong[R any](a *app, method string, params any, wait time.Duration, show 
 			return answer(a, raw, show)
 		case turn.isDone(method, err):
 			return answer(a, json.RawMessage("{}"), show)
-		case !repeatable(method) || !turn.again(a.ctx, err):
+		case !rpc.MethodOf(method).Repeatable || !turn.again(a.ctx, err):
 			return err
 		}
 	}
@@ -156,7 +156,7 @@ func (a *app) askOnce(method string, params any, wait time.Duration) (json.RawMe
 func answer[R any](a *app, raw json.RawMessage, show func(R)) error {
 	var result R
 	if err := json.Unmarshal(raw, &result); err != nil {
-		return failed("the daemon's answer has another shape than this runt expects")
+		return failure.New("the daemon's answer has another shape than this runt expects")
 	}
 	if a.json {
 		a.printJSON(raw)

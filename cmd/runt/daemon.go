@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"runtimed/config"
+	"runtimed/internal/failure"
 	"runtimed/internal/redact"
 	"runtimed/internal/safefile"
 	"runtimed/internal/statedir"
@@ -144,8 +145,8 @@ func (a *app) shutdown(c *rpc.Client, info rpc.Info) (json.RawMessage, error) {
 			break
 		}
 		if time.Now().After(deadline) {
-			return nil, failed("the daemon (pid %s) still runs %s after it was asked to stop", pid, stopTime).
-				withHint("see what it does with: runt daemon logs")
+			return nil, failure.New("the daemon (pid %s) still runs %s after it was asked to stop", pid, stopTime).
+				WithHint("see what it does with: runt daemon logs")
 		}
 		select {
 		case <-time.After(20 * time.Millisecond):
@@ -239,8 +240,8 @@ func locks(info rpc.Info) error {
 		return f.Close()
 	}
 	if errors.Is(err, syscall.EROFS) {
-		return failed("the disk of %s is read-only, so no daemon can start there", info.StateDir).
-			withHint("the one that runs was left alone; make the disk writable, and do it again")
+		return failure.New("the disk of %s is read-only, so no daemon can start there", info.StateDir).
+			WithHint("the one that runs was left alone; make the disk writable, and do it again")
 	}
 	return nil
 }

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"time"
 
+	"runtimed/internal/failure"
+	"runtimed/internal/redact"
 	"runtimed/rpc"
 )
 
@@ -46,8 +48,8 @@ func (f finding) next(hint string) finding {
 
 // foundFailure is a finding of an error that has its own next step.
 func foundFailure(name, status string, err error) finding {
-	f := asFailure(err)
-	return finding{Check: rpc.Check{Name: name, Status: status, Message: f.message, Hint: f.hint}}
+	f := failure.Of(err)
+	return finding{Check: rpc.Check{Name: name, Status: status, Message: f.Message, Hint: f.Hint}}
 }
 
 func (c *doctorCmd) Run(a *app) error {
@@ -78,7 +80,7 @@ func (c *doctorCmd) Run(a *app) error {
 		writeFindings(a.stdout, list, a.redraws(a.stdout.w) && a.env("NO_COLOR") == "")
 	}
 	if bad {
-		return &failure{code: exitFailed} // which has been told
+		return &failure.Error{Code: failure.Failed} // which has been told
 	}
 	return nil
 }
@@ -124,7 +126,7 @@ func (a *app) lookInside(ctx context.Context, fix, listening bool) (programs fin
 	}
 	f := found("programs", rpc.CheckProblem, "%s is of another version than this runt (%s), and knows no doctor", program, rpc.Version()).
 		next("install both programs in the same version")
-	if lines := lastLines(said.String(), 1); len(lines) > 0 && !strings.Contains(lines[0], rpc.Name+": ") {
+	if lines := redact.LastLines(said.String(), 1); len(lines) > 0 && !strings.Contains(lines[0], rpc.Name+": ") {
 		f.Message = fmt.Sprintf("%s breaks down: %s", program, lines[0])
 	}
 	return f, nil

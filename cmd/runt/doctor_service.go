@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 
+	"runtimed/internal/failure"
 	"runtimed/rpc"
 	"runtimed/service"
 )
@@ -16,12 +17,12 @@ func (a *app) lookService(ctx context.Context) (finding, serviceStatus) {
 	const name, install = "service", "runt service install has the daemon start at login"
 	s, err := a.servicesAnyway()
 	if err != nil {
-		return found(name, rpc.CheckOK, "none: %s", asFailure(err).message), serviceStatus{}
+		return found(name, rpc.CheckOK, "none: %s", failure.Of(err).Message), serviceStatus{}
 	}
 	st, err := s.Status(ctx, s.config)
 	switch {
 	case err != nil:
-		return foundFailure(name, rpc.CheckWarning, serviceFailure(err)), st
+		return foundFailure(name, rpc.CheckWarning, err), st
 	case !st.Installed:
 		return found(name, rpc.CheckOK, "not installed; "+install), st
 	case st.Trouble != nil:
@@ -29,7 +30,7 @@ func (a *app) lookService(ctx context.Context) (finding, serviceStatus) {
 			next(st.Trouble.Hint), st
 	case !st.Enabled || !st.UpToDate:
 		if _, err := s.Install(ctx, s.config); err != nil { // as where somebody else wrote its files
-			return foundFailure(name, rpc.CheckWarning, serviceFailure(err)), st
+			return foundFailure(name, rpc.CheckWarning, err), st
 		}
 	}
 	switch {

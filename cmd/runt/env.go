@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"runtimed/internal/redact"
+	"runtimed/internal/safefile"
 	"runtimed/rpc"
 )
 
@@ -47,10 +48,10 @@ func (c *envGCCmd) Run(a *app) error {
 			verb = "would remove"
 		}
 		for _, item := range r.Removed {
-			fmt.Fprintf(a.stdout, "%s %s (%s): %s\n", verb, redact.Printable(item.Path), sizeText(item.SizeBytes), redact.Printable(item.Reason))
+			fmt.Fprintf(a.stdout, "%s %s (%s): %s\n", verb, redact.Printable(item.Path), safefile.Size(item.SizeBytes), redact.Printable(item.Reason))
 		}
 		for _, item := range r.Strays {
-			fmt.Fprintf(a.stdout, "left alone %s (%s): %s\n", redact.Printable(item.Path), sizeText(item.SizeBytes), redact.Printable(item.Reason))
+			fmt.Fprintf(a.stdout, "left alone %s (%s): %s\n", redact.Printable(item.Path), safefile.Size(item.SizeBytes), redact.Printable(item.Reason))
 		}
 		fmt.Fprintf(a.stdout, "%s %d, kept %d\n", verb, len(r.Removed), r.Kept)
 	})

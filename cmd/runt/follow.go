@@ -55,15 +55,6 @@ func (f *follower) again(ctx context.Context, err error) bool {
 	return true
 }
 
-// repeatable says whether a call may be made again where its answer was lost.
-func repeatable(method string) bool {
-	switch method {
-	case rpc.MethodInfo, rpc.MethodPing, rpc.MethodStatus, rpc.MethodRelease, rpc.MethodAdopt, rpc.MethodEnvList, rpc.MethodDiscover:
-		return true
-	}
-	return false
-}
-
 // isDone says whether err tells that a call which was lost on the way had been carried out.
 func (f *follower) isDone(method string, err error) bool {
 	return method == rpc.MethodRelease && f.lost == rpc.KindClosed && rpc.KindOf(err) == rpc.KindUnknownEnv

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/alecthomas/kong"
+
+	"runtimed/internal/failure"
 )
 
 type helpCmd struct {
@@ -55,7 +57,7 @@ func (c *helpCmd) Run(a *app) error {
 	node := a.model.Node
 	for _, word := range c.Words {
 		if node = childOf(node, word); node == nil || node.Hidden {
-			return failure{code: exitUsage}.says("there is no command or topic %q", strings.Join(c.Words, " ")).withHint("see: runt help")
+			return failure.With(failure.Usage, "there is no command or topic %q", strings.Join(c.Words, " ")).WithHint("see: runt help")
 		}
 	}
 	if err := a.dispatch(append(c.Words[:len(c.Words):len(c.Words)], "--help")); err != nil {

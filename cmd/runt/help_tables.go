@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"runtimed/config"
+	"runtimed/internal/failure"
 )
 
 // entry is a line of a table. The help and the man pages are made of these tables, and a test holds docs/operations.md to them.
@@ -22,17 +23,17 @@ var exitCodes = []struct {
 	code int
 	when string
 }{
-	{exitOK, "done"},
-	{exitFailed, "failed, and none of those below"},
-	{exitUsage, "wrong usage, or wrong params (also a configuration that runt daemon reload refuses)"},
-	{exitUnreachable, "no daemon, or one that is stopping or does not answer within 3 s"},
-	{exitNoEnvironment, "no environment in time"},
-	{exitVersion, "daemon and runt are of versions that do not understand each other"},
-	{exitBuildFailed, "builds fail"},
-	{exitUnknown, "no such pool, or no such environment"},
-	{exitNotExecutable, "runt run: the command cannot be executed"},
-	{exitNotFound, "runt run: there is no such command"},
-	{exitInterrupted, "interrupted"},
+	{failure.OK, "done"},
+	{failure.Failed, "failed, and none of those below"},
+	{failure.Usage, "wrong usage, or wrong params (also a configuration that runt daemon reload refuses)"},
+	{failure.Unreachable, "no daemon, or one that is stopping or does not answer within 3 s"},
+	{failure.NoEnvironment, "no environment in time"},
+	{failure.OtherVersion, "daemon and runt are of versions that do not understand each other"},
+	{failure.BuildFailed, "builds fail"},
+	{failure.Unknown, "no such pool, or no such environment"},
+	{failure.NotExecutable, "runt run: the command cannot be executed"},
+	{failure.NotFound, "runt run: there is no such command"},
+	{failure.Interrupted, "interrupted"},
 }
 
 func exitEntries() (out []entry) {

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/term"
 
+	"runtimed/internal/failure"
 	"runtimed/internal/redact"
 	"runtimed/rpc"
 )
@@ -37,18 +38,18 @@ func (kernelCmd) Help() string {
 
 func (c *kernelCmd) Run(a *app) error {
 	if c.File == "" {
-		return failure{code: exitUsage}.says("no connection file: runt kernel is what a notebook front-end starts, with -f FILE").
-			withHint("make the warm kernels known to Jupyter with: runt kernelspec install")
+		return failure.With(failure.Usage, "no connection file: runt kernel is what a notebook front-end starts, with -f FILE").
+			WithHint("make the warm kernels known to Jupyter with: runt kernelspec install")
 	}
 	if c.Wait < 0 || c.Wait > rpc.MaxWait {
-		return failure{code: exitUsage}.says("--wait must be 0s to %s, got %s", rpc.MaxWait, c.Wait).withHint("see: runt kernel --help")
+		return failure.With(failure.Usage, "--wait must be 0s to %s, got %s", rpc.MaxWait, c.Wait).WithHint("see: runt kernel --help")
 	}
 	file, err := filepath.Abs(c.File)
 	if err != nil {
 		return err
 	}
 	if len(c.Args) > 0 && c.Args[0] != "--" {
-		return failure{code: exitUsage}.says("unexpected argument %s", c.Args[0]).withHint("what is for ipykernel comes after --; see: runt kernel --help")
+		return failure.With(failure.Usage, "unexpected argument %s", c.Args[0]).WithHint("what is for ipykernel comes after --; see: runt kernel --help")
 	}
 	a.forFrontEnd()
 	why := c.begin(a, file)
@@ -58,9 +59,9 @@ func (c *kernelCmd) Run(a *app) error {
 	code := a.report(why) // also where the front-end keeps its kernels' stderr
 	connection, err := readConnection(file)
 	if err != nil {
-		return &failure{code: code, message: "the front-end cannot be told: " + err.Error()}
+		return &failure.Error{Code: code, Message: "the front-end cannot be told: " + err.Error()}
 	}
-	return newReason(connection, asFailure(why)).serve(a.ctx)
+	return newReason(connection, failure.Of(why)).serve(a.ctx)
 }
 
 // begin becomes the kernel; what comes back is why it cannot.
@@ -87,7 +88,7 @@ func (c *kernelCmd) begin(a *app, file string) error {
 	defer client.Close()
 	var r rpc.AcquireResult
 	if err := json.Unmarshal(raw, &r); err != nil {
-		return failed("the daemon's answer has another shape than this runt expects")
+		return failure.New("the daemon's answer has another shape than this runt expects")
 	}
 	argv := []string{r.Env.Python, "-m", "ipykernel_launcher", "-f", file}
 	if len(c.Args) > 0 {
@@ -97,7 +98,7 @@ func (c *kernelCmd) begin(a *app, file string) error {
 		err = become(r.Env.Python, argv, activated(os.Environ(), r.Env), nil)
 	}
 	a.call(client, rpc.MethodRelease, rpc.EnvParams{Env: r.Env.ID}, 0) // only a failure comes here
-	return failed("%s cannot be run: %v", r.Env.Python, err).withHint("see what the environment has: %s", r.Env.Path)
+	return failure.New("%s cannot be run: %v", r.Env.Python, err).WithHint("see what the environment has: %s", r.Env.Path)
 }
 
 // failingWait is the patience with a pool whose builds fail: whoever has opened a notebook wants to know at once, and not after the next try.

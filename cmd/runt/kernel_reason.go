@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"runtimed/cmd/runt/zmtp"
+	"runtimed/internal/failure"
+	"runtimed/internal/redact"
 	"runtimed/internal/safefile"
 	"runtimed/rpc"
 )
@@ -96,15 +98,15 @@ type reason struct {
 
 const tryAgain = "No cell can run before that is mended: then restart the kernel to try again."
 
-func newReason(c connection, why *failure) *reason {
+func newReason(c connection, why *failure.Error) *reason {
 	k := &reason{connection: c, session: newSigned(c.Key), ended: make(chan struct{})}
-	k.message = strings.Join(lastLines(why.message, 10), "; ")
+	k.message = strings.Join(redact.LastLines(why.Message, 10), "; ")
 	k.lines = []string{"RuntimedError: " + k.message}
-	for _, line := range lastLines(why.output, 10) {
+	for _, line := range redact.LastLines(why.Output, 10) {
 		k.lines = append(k.lines, "  | "+line)
 	}
-	if why.hint != "" {
-		k.lines = append(k.lines, "hint: "+shown(why.hint))
+	if why.Hint != "" {
+		k.lines = append(k.lines, "hint: "+redact.Line(why.Hint))
 	}
 	k.lines = append(k.lines, tryAgain)
 	return k
@@ -123,7 +125,7 @@ func (k *reason) serve(ctx context.Context) (err error) {
 	}{{&k.iopub, k.IOPub}, {&stdin, k.Stdin}, {&heartbeat, k.Heartbeat}, {&control, k.Control}, {&shell, k.Shell}} {
 		ln, err := k.listen(s.port)
 		if err != nil {
-			return failed("the front-end cannot be told: %v", err)
+			return failure.New("the front-end cannot be told: %v", err)
 		}
 		s.server.Serve(ln)
 		defer s.server.Close()

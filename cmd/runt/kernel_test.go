@@ -7,6 +7,7 @@ import (
 	"sync"
 	"testing"
 
+	"runtimed/internal/failure"
 	"runtimed/rpc"
 )
 
@@ -95,7 +96,7 @@ func TestInstallsAtOnceDoNotGetIntoEachOthersWay(t *testing.T) {
 }
 
 func TestACellOfWhichNoHistoryIsKeptIsNotCounted(t *testing.T) {
-	k := newReason(connection{Key: "k"}, failed("none"))
+	k := newReason(connection{Key: "k"}, failure.New("none"))
 	for i, c := range []struct {
 		content string
 		want    int

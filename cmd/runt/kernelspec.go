@@ -8,6 +8,7 @@ import (
 	"text/tabwriter"
 
 	"runtimed/config"
+	"runtimed/internal/failure"
 	"runtimed/internal/redact"
 	"runtimed/rpc"
 )
@@ -62,14 +63,14 @@ func (c *kernelspecInstallCmd) Run(a *app) error {
 		return err
 	}
 	if c.Name != nil && len(pools) > 1 {
-		return failure{code: exitUsage}.says("--name is for one kernel, and there are %d pools", len(pools)).withHint("say which with --pool")
+		return failure.With(failure.Usage, "--name is for one kernel, and there are %d pools", len(pools)).WithHint("say which with --pool")
 	}
 	runt, why, err := a.lastingRunt()
 	if err != nil {
 		return err
 	}
 	if name := filled.FindString(runt); name != "" {
-		return failed("front-ends cannot start %s: they put something else for %s", runt, name).withHint("install runt in a folder of another name")
+		return failure.New("front-ends cannot start %s: they put something else for %s", runt, name).WithHint("install runt in a folder of another name")
 	}
 	if why != "" {
 		a.note("the kernels start %s, and that place may not last: %s", runt, why)
@@ -131,11 +132,11 @@ func (c *kernelspecInstallCmd) pools(a *app) ([]string, error) {
 	}
 	switch {
 	case c.Pool == nil && len(on) == 0:
-		return nil, failed("every pool is off").withHint("give one a size in the configuration, or name one with --pool")
+		return nil, failure.New("every pool is off").WithHint("give one a size in the configuration, or name one with --pool")
 	case c.Pool == nil:
 		return on, nil
 	case !slices.Contains(all, *c.Pool):
-		return nil, failure{code: exitUnknown}.says("there is no pool %q", *c.Pool).withHint("there are: %s", strings.Join(all, ", "))
+		return nil, failure.With(failure.Unknown, "there is no pool %q", *c.Pool).WithHint("there are: %s", strings.Join(all, ", "))
 	case !slices.Contains(on, *c.Pool):
 		a.note("the pool %s is off; its kernel says so until it is given a size", *c.Pool)
 	}

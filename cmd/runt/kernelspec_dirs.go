@@ -4,6 +4,8 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+
+	"runtimed/internal/failure"
 )
 
 // specPlace says for whom kernelspecs are.
@@ -20,8 +22,8 @@ func (p *specPlace) dir(a *app) (string, error) {
 	prefix := p.Prefix
 	if p.SysPrefix {
 		if prefix = activePrefix(a.env); prefix == "" {
-			return "", failure{code: exitUsage}.says("no environment is active: neither VIRTUAL_ENV nor CONDA_PREFIX is set").
-				withHint("activate one, or name it with --prefix")
+			return "", failure.With(failure.Usage, "no environment is active: neither VIRTUAL_ENV nor CONDA_PREFIX is set").
+				WithHint("activate one, or name it with --prefix")
 		}
 	}
 	if prefix != "" {
@@ -29,7 +31,7 @@ func (p *specPlace) dir(a *app) (string, error) {
 	}
 	data := jupyterData(runtime.GOOS, a.env)
 	if data == "" {
-		return "", failed("HOME is not set, so there is no place for kernels").withHint("set it, or name a place with --prefix")
+		return "", failure.New("HOME is not set, so there is no place for kernels").WithHint("set it, or name a place with --prefix")
 	}
 	dir, err := filepath.Abs(filepath.Join(data, "kernels"))
 	return dir, err

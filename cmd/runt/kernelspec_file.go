@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 
+	"runtimed/internal/failure"
 	"runtimed/internal/safefile"
 	"runtimed/service"
 )
@@ -124,8 +125,8 @@ func (s kernelspec) packaged() bool {
 }
 
 func notOurs(path string) error {
-	return failed("%s is a kernel that runt did not install", path).
-		withHint("leave it, and choose another name with --name; or take it away with: jupyter kernelspec remove %s", filepath.Base(path))
+	return failure.New("%s is a kernel that runt did not install", path).
+		WithHint("leave it, and choose another name with --name; or take it away with: jupyter kernelspec remove %s", filepath.Base(path))
 }
 
 // install puts the kernelspec where it belongs, whole or not at all, and says whether that changed anything.
@@ -200,7 +201,7 @@ func unwritable(err error) error {
 	if err == nil {
 		return nil
 	}
-	return failed("%v", err).withHint("the place must be writable for you, and its disk not full; --prefix names another")
+	return failure.New("%v", err).WithHint("the place must be writable for you, and its disk not full; --prefix names another")
 }
 
 // lastingRunt is the path by which front-ends start runt: a name that an upgrade turns to the next version where there is one. why says

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 
+	"runtimed/internal/failure"
 	"runtimed/internal/redact"
 	"runtimed/rpc"
 )
@@ -20,8 +21,8 @@ func (c *daemonLogLevelCmd) Run(a *app) error {
 		fmt.Fprintln(a.stdout, "logging from", redact.Printable(r.Level), "on, until the next start")
 	})
 	if rpc.KindOf(err) == rpc.KindMethodNotFound {
-		return failed("the daemon is older than this runt, and has but the level of its start").
-			withHint("swap it for the daemon of this runt: runt daemon restart")
+		return failure.New("the daemon is older than this runt, and has but the level of its start").
+			WithHint("swap it for the daemon of this runt: runt daemon restart")
 	}
 	return err
 }

@@ -3,12 +3,12 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
 	"time"
 
+	"runtimed/internal/logview"
 	"runtimed/internal/statedir"
 	"runtimed/rpc"
 )
@@ -25,33 +25,28 @@ func (daemonLogsCmd) Help() string {
 		"With --json the lines are printed as they are in the file, and those of the journal in the same shape."
 }
 
-// logSource is where a log is: a file, or the journal.
-type logSource interface {
-	// last are the last n lines that the filter keeps, and there is none of them is no error unless there is no log at all.
-	last(a *app, n int, f logFilter) ([][]byte, error)
-	// follow writes what comes after those. It ends with the context, or when nobody reads any more.
-	follow(a *app, out *logText) error
-}
-
 func (c *daemonLogsCmd) Run(a *app) error {
 	src, err := a.logSource()
 	if err != nil {
 		return err
 	}
-	filter := logFilter{least: levels[c.Level]}
+	filter := logview.Filter{Least: logview.Levels[c.Level]}
 	if c.Since != nil {
-		filter.since = c.Since.Time
+		filter.Since = c.Since.Time
 	}
-	lines, err := src.last(a, max(0, c.Lines), filter)
-	if err != nil && !(c.Follow && isNoLog(err)) {
+	lines, err := src.Last(a.ctx, max(0, c.Lines), filter)
+	if err != nil && !(c.Follow && logview.IsNoLog(err)) {
 		return err
 	}
-	out := &logText{w: a.stdout, json: a.json, filter: filter}
+	out := &logview.Printer{W: a.stdout, Json: a.json, Filter: filter}
 	for _, line := range lines {
-		out.print(line)
+		out.Print(line)
 	}
 	if c.Follow && a.stdout.err == nil {
-		return src.follow(a, out)
+		if err := src.Follow(a.ctx, out); a.ctx.Err() == nil {
+			return err
+		}
+		return errEnough
 	}
 	return nil
 }
@@ -61,7 +56,7 @@ const logAskTime = 500 * time.Millisecond
 
 // logSource asks the daemon. Where none answers, the log is in the journal if there is a service that has written there
 // last, and else in the file beside the socket: it has most to tell when no daemon answers.
-func (a *app) logSource() (logSource, error) {
+func (a *app) logSource() (logview.Source, error) {
 	path, err := a.logFile()
 	if err != nil {
 		return nil, err
@@ -73,20 +68,20 @@ func (a *app) logSource() (logSource, error) {
 		switch info.Log {
 		case "": // of an older daemon
 		case rpc.LogJournal:
-			return &journal{}, nil
+			return &logview.Journal{}, nil
 		default:
-			return &fileLog{path: info.Log}, nil
+			return &logview.File{Path: info.Log}, nil
 		}
 	}
 	if unit := userUnit(a.env); unit != "" && exists(unit) && a.journalIsNewer(path) {
-		return &journal{}, nil
+		return &logview.Journal{}, nil
 	}
-	return &fileLog{path: path}, nil
+	return &logview.File{Path: path}, nil
 }
 
 // journalIsNewer tells whether the last word of a daemon is in the journal and not in the file: it may have run by hand since.
 func (a *app) journalIsNewer(path string) bool {
-	lines, err := (&journal{}).last(a, 1, logFilter{})
+	lines, err := (&logview.Journal{}).Last(a.ctx, 1, logview.Filter{})
 	info, ferr := os.Stat(path)
 	if err != nil || ferr != nil {
 		return err == nil
@@ -123,26 +118,4 @@ func userUnit(env func(string) string) string {
 		dir = filepath.Join(env("HOME"), ".config")
 	}
 	return filepath.Join(dir, "systemd", "user", "runtimed.service")
-}
-
-// errNoLog is that there is no log yet.
-type errNoLog struct{ *failure }
-
-func (e errNoLog) Unwrap() error { return e.failure }
-
-func isNoLog(err error) bool { _, is := err.(errNoLog); return is }
-
-func noLog(path string) error {
-	return errNoLog{failed("there is no log at %s yet", path).withHint("start a daemon with: runt daemon start")}
-}
-
-// older are the files that were put aside, the newest first. Their names begin with their time.
-func older(path string) []string {
-	ext := filepath.Ext(path)
-	all, _ := fs.Glob(os.DirFS(filepath.Dir(path)), filepath.Base(path[:len(path)-len(ext)])+"-*"+ext)
-	out := make([]string, 0, len(all))
-	for i := len(all) - 1; i >= 0; i-- {
-		out = append(out, filepath.Join(filepath.Dir(path), all[i]))
-	}
-	return out
 }

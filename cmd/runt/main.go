@@ -15,6 +15,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"runtimed/internal/failure"
 	"runtimed/internal/words"
 )
 
@@ -65,7 +66,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
 		err = fmt.Errorf("writing the answer: %w", a.stdout.err)
 	}
 	if a.ctx.Err() != nil && err != nil && !errors.Is(err, errEnough) {
-		err = &failure{code: exitInterrupted, message: "interrupted"}
+		err = &failure.Error{Code: failure.Interrupted, Message: "interrupted"}
 	}
 	return a.report(err)
 }
@@ -113,7 +114,7 @@ func usage(err error) error {
 			help = node.FullPath() + " --help"
 		}
 	}
-	return &failure{code: exitUsage, message: err.Error(), hint: "see: " + help}
+	return &failure.Error{Code: failure.Usage, Message: err.Error(), Hint: "see: " + help}
 }
 
 // answerWriter remembers that an answer did not get out.

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"runtimed/internal/failure"
 	"runtimed/internal/pyreq"
 	"runtimed/internal/safefile"
 	"runtimed/rpc"
@@ -28,7 +29,7 @@ func (f *needFlags) addTo(a *app, params *rpc.AcquireParams) error {
 		params.Packages = append(params.Packages, splitRequirements(text)...)
 	}
 	if len(f.With) > 0 && len(params.Packages) == 0 {
-		return failure{code: exitUsage}.says("--with has no name of a package")
+		return failure.With(failure.Usage, "--with has no name of a package")
 	}
 	switch len(f.WithRequirements) {
 	case 0:
@@ -39,7 +40,7 @@ func (f *needFlags) addTo(a *app, params *rpc.AcquireParams) error {
 		}
 		params.Requirements = &text
 	default:
-		return failure{code: exitUsage}.says("--with-requirements is given twice").withHint("put what is in both files into one")
+		return failure.With(failure.Usage, "--with-requirements is given twice").WithHint("put what is in both files into one")
 	}
 	if f.Python != "" {
 		python := f.Python
@@ -61,20 +62,20 @@ func (a *app) readNeeds(name string) (string, error) {
 	if name != "-" {
 		f, err := openNeeds(name)
 		if err != nil {
-			return "", failure{code: exitUsage}.says("--with-requirements: %v", err)
+			return "", failure.With(failure.Usage, "--with-requirements: %v", err)
 		}
 		defer f.Close()
 		if what, ok := noRequirements[strings.ToLower(filepath.Ext(name))]; ok {
-			return "", failure{code: exitUsage}.says("--with-requirements: %s is %s, and no requirements file", name, what[0]).withHint("%s", what[1])
+			return "", failure.With(failure.Usage, "--with-requirements: %s is %s, and no requirements file", name, what[0]).WithHint("%s", what[1])
 		}
 		from = f
 	}
 	data, err := io.ReadAll(io.LimitReader(from, rpc.MaxNeeds+1))
 	switch {
 	case err != nil:
-		return "", failed("--with-requirements: %v", err)
+		return "", failure.New("--with-requirements: %v", err)
 	case len(data) > rpc.MaxNeeds:
-		return "", failure{code: exitUsage}.says("--with-requirements: %s is longer than %d KiB", name, rpc.MaxNeeds>>10)
+		return "", failure.With(failure.Usage, "--with-requirements: %s is longer than %d KiB", name, rpc.MaxNeeds>>10)
 	}
 	text, err := pyreq.RequirementsText(data, a.env)
 	if err != nil {
@@ -160,7 +161,7 @@ const maxScript = 64 << 20 // bytes
 func askScript(path string, params *rpc.AcquireParams) error {
 	data, err := safefile.Read(path, maxScript)
 	if err != nil {
-		return failure{code: exitNotExecutable}.says("%v", err)
+		return failure.With(failure.NotExecutable, "%v", err)
 	}
 	return askMetadata(path, data, params)
 }
@@ -178,11 +179,11 @@ func askMetadata(name string, data []byte, params *rpc.AcquireParams) error {
 }
 
 // notText names the file and the line that cannot be read.
-func notText(name string, err error) *failure {
-	f := failure{code: exitUsage}.says("%s: %v", name, err)
+func notText(name string, err error) *failure.Error {
+	f := failure.With(failure.Usage, "%s: %v", name, err)
 	var bad *pyreq.TextError
 	if errors.As(err, &bad) {
-		f.hint = bad.Hint
+		f.Hint = bad.Hint
 	}
 	return f
 }
@@ -223,6 +224,6 @@ func orOlder(err error) error {
 	if !errors.As(err, &e) || e.Data.Kind != rpc.KindInvalidParams || !strings.HasPrefix(e.Message, "unknown member ") {
 		return err
 	}
-	return failure{code: exitVersion}.says("the daemon is older than this runt, and cannot yet do what is asked: %s", e.Message).
-		withHint("swap it for the daemon of this runt: runt daemon restart")
+	return failure.With(failure.OtherVersion, "the daemon is older than this runt, and cannot yet do what is asked: %s", e.Message).
+		WithHint("swap it for the daemon of this runt: runt daemon restart")
 }

@@ -2,6 +2,8 @@ package main
 
 import (
 	"os"
+
+	"runtimed/internal/failure"
 )
 
 // callingShell is the process that should hold what runt takes: runt itself is gone at once, and so is
@@ -9,8 +11,8 @@ import (
 func callingShell() (int, error) {
 	pid := owner(os.Getpid(), processGroup(), parentOf, isOurs)
 	if pid <= 0 {
-		return 0, failed("the process that called runt cannot be seen from here").
-			withHint("name one with --owner-pid; or use runt run, where the command itself holds the environment")
+		return 0, failure.New("the process that called runt cannot be seen from here").
+			WithHint("name one with --owner-pid; or use runt run, where the command itself holds the environment")
 	}
 	return pid, nil
 }

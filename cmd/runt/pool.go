@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"time"
 
+	"runtimed/internal/failure"
 	"runtimed/internal/redact"
 	"runtimed/rpc"
 )
@@ -165,7 +166,7 @@ type poolReleaseCmd struct {
 
 // Run goes on after one that cannot be released: the others are as much in the way.
 func (c *poolReleaseCmd) Run(a *app) error {
-	var first *failure
+	var first *failure.Error
 	for _, id := range c.IDs {
 		err := ask(a, rpc.MethodRelease, rpc.EnvParams{Env: id}, func(rpc.None) {
 			fmt.Fprintln(a.stdout, "released", redact.Printable(id))
@@ -173,17 +174,17 @@ func (c *poolReleaseCmd) Run(a *app) error {
 		if err == nil {
 			continue
 		}
-		f := asFailure(err)
-		if f.code == exitUnreachable {
+		f := failure.Of(err)
+		if f.Code == failure.Unreachable {
 			return f
 		}
 		if len(c.IDs) > 1 {
-			f.message = id + ": " + f.message
+			f.Message = id + ": " + f.Message
 		}
 		if first == nil {
 			first = f
 		} else {
-			first.message += "\n" + f.message
+			first.Message += "\n" + f.Message
 		}
 	}
 	if first != nil {

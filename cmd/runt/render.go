@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"runtimed/internal/redact"
+	"runtimed/internal/safefile"
 	"runtimed/rpc"
 )
 
@@ -39,7 +40,7 @@ func poolTitle(p rpc.PoolStatus) string {
 
 func writePoolError(w io.Writer, e *rpc.PoolError) {
 	fmt.Fprintf(w, "  Failing:   %s\n", redact.Printable(e.Message))
-	for _, line := range lastLines(e.Output, 3) {
+	for _, line := range redact.LastLines(e.Output, 3) {
 		fmt.Fprintf(w, "             | %s\n", line)
 	}
 	if e.Hint != "" {
@@ -68,7 +69,7 @@ func writeEnvs(w io.Writer, envs []rpc.EnvListed, now time.Time) {
 		if e.State != rpc.EnvWarming { // neither is known before it is built
 			cells[5] = ageSince(e.CreatedAt, now)
 			if e.SizeBytes != nil && *e.SizeBytes > 0 {
-				cells[4] = sizeText(*e.SizeBytes)
+				cells[4] = safefile.Size(*e.SizeBytes)
 			}
 		}
 		for i := range cells {
@@ -104,17 +105,6 @@ func leaseText(l *rpc.Lease) string {
 		text += " (" + l.Label + ")"
 	}
 	return text
-}
-
-func sizeText(n int64) string {
-	unit, f := 0, float64(n)
-	for f >= 1024 && unit < 4 {
-		unit, f = unit+1, f/1024
-	}
-	if unit == 0 {
-		return fmt.Sprintf("%d B", n)
-	}
-	return fmt.Sprintf("%.1f %ciB", f, "KMGT"[unit-1])
 }
 
 // ageSince is a dash where it is not known: of an environment whose record cannot be read, or after the clock was set back.

@@ -5,6 +5,7 @@ import (
 	"io"
 	"time"
 
+	"runtimed/internal/failure"
 	"runtimed/rpc"
 )
 
@@ -22,13 +23,13 @@ func (c *rpcCmd) Run(a *app) error {
 	if c.Params == "-" {
 		var err error
 		if text, err = io.ReadAll(io.LimitReader(a.stdin, rpc.MaxMessage)); err != nil {
-			return failed("reading the params: %v", err)
+			return failure.New("reading the params: %v", err)
 		}
 	}
 	var params any
 	if len(text) > 0 {
 		if !json.Valid(text) {
-			return &failure{code: exitUsage, message: "the params are not valid JSON", hint: "see: runt rpc --help"}
+			return &failure.Error{Code: failure.Usage, Message: "the params are not valid JSON", Hint: "see: runt rpc --help"}
 		}
 		params = json.RawMessage(text)
 	}

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"runtimed/internal/failure"
 	"runtimed/internal/redact"
 	"runtimed/rpc"
 )
@@ -27,7 +28,7 @@ func (c *runCmd) Run(a *app) error {
 		argv = argv[1:]
 	}
 	if len(argv) == 0 {
-		return &failure{code: exitUsage, message: "no command to run", hint: "see: runt run --help"}
+		return &failure.Error{Code: failure.Usage, Message: "no command to run", Hint: "see: runt run --help"}
 	}
 	params, wait := c.params()
 	if label := filepath.Base(argv[0]); len(label) <= rpc.MaxLabel && label == redact.Printable(label) {
@@ -47,7 +48,7 @@ func (c *runCmd) Run(a *app) error {
 	defer client.Close()
 	var r rpc.AcquireResult
 	if err := json.Unmarshal(raw, &r); err != nil {
-		return failed("the daemon's answer has another shape than this runt expects")
+		return failure.New("the daemon's answer has another shape than this runt expects")
 	}
 	a.tellAdded(r)
 	environ := activated(os.Environ(), r.Env)

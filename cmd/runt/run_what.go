@@ -12,6 +12,8 @@ import (
 
 	"golang.org/x/term"
 
+	"runtimed/internal/failure"
+	"runtimed/internal/redact"
 	"runtimed/rpc"
 )
 
@@ -29,7 +31,7 @@ func (a *app) resolve(argv []string, params *rpc.AcquireParams) (todo, error) {
 	}
 	switch {
 	case argv[0] == "-m" && len(argv) == 1:
-		return todo{}, failure{code: exitUsage}.says("-m has no name of a module").withHint("as in: runt run -m http.server")
+		return todo{}, failure.With(failure.Usage, "-m has no name of a module").WithHint("as in: runt run -m http.server")
 	case argv[0] == "-m":
 		return todo{argv: argv, python: true}, nil
 	case argv[0] == "-":
@@ -53,44 +55,43 @@ var someURL = regexp.MustCompile(`^(?i:https?|ftp|git\+\w+|file)://`)
 
 // refuseCommand names what cannot be a command before an environment is taken for it.
 func refuseCommand(name string) error {
-	notFound, notExecutable := failure{code: exitNotFound}, failure{code: exitNotExecutable}
 	info, err := os.Stat(name)
 	switch {
 	case someURL.MatchString(name):
-		return notExecutable.says("%s is a URL, and scripts are not fetched", shown(name)).withHint("download it and look at it, then: runt run FILE")
+		return failure.With(failure.NotExecutable, "%s is a URL, and scripts are not fetched", redact.Line(name)).WithHint("download it and look at it, then: runt run FILE")
 	case strings.HasPrefix(name, "-") && name != "-" && name != "-m" && !strings.HasSuffix(name, ".py"):
-		return notFound.says("%s: command not found", name).withHint("for an option of Python: runt run -- python %s …; those of runt run stand before the command", name)
+		return failure.With(failure.NotFound, "%s: command not found", name).WithHint("for an option of Python: runt run -- python %s …; those of runt run stand before the command", name)
 	case strings.HasSuffix(name, ".ipynb"):
 		if err != nil {
-			return notFound.says("%s: there is no such notebook", name)
+			return failure.With(failure.NotFound, "%s: there is no such notebook", name)
 		}
-		return notExecutable.says("%s is a notebook, and no command", name).
-			withHint("open it with a kernel of runt kernelspec install; or run its cells: runt run --with nbclient -- jupyter execute %s", name)
+		return failure.With(failure.NotExecutable, "%s is a notebook, and no command", name).
+			WithHint("open it with a kernel of runt kernelspec install; or run its cells: runt run --with nbclient -- jupyter execute %s", name)
 	case strings.HasSuffix(name, ".py") && strings.ContainsRune(filepath.ToSlash(name), '/') && errors.Is(err, fs.ErrNotExist):
-		return notFound.says("%s: there is no such script", name)
+		return failure.With(failure.NotFound, "%s: there is no such script", name)
 	case err == nil && info.IsDir() && strings.ContainsRune(filepath.ToSlash(name), '/'), err == nil && info.IsDir() && (name == "." || name == ".."):
-		return notExecutable.says("%s is a folder, and no command", name).withHint("to run the __main__.py in it: runt run -- python %s", name)
+		return failure.With(failure.NotExecutable, "%s is a folder, and no command", name).WithHint("to run the __main__.py in it: runt run -- python %s", name)
 	}
 	return nil
 }
 
 // cannotRun is why a command did not become what we are.
-func cannotRun(name string, err error) *failure {
+func cannotRun(name string, err error) *failure.Error {
 	if !errors.Is(err, fs.ErrNotExist) {
-		return failure{code: exitNotExecutable}.says("%s: %v", name, err)
+		return failure.With(failure.NotExecutable, "%s: %v", name, err)
 	}
 	info, there := os.Stat(name)
 	switch ext := strings.ToLower(filepath.Ext(name)); {
 	case there == nil && info.IsDir() && ext == ".py":
-		return failure{code: exitNotExecutable}.says("%s is a folder, and no script", name).withHint("to run the __main__.py in it: runt run -- python %s", name)
+		return failure.With(failure.NotExecutable, "%s is a folder, and no script", name).WithHint("to run the __main__.py in it: runt run -- python %s", name)
 	case there == nil && info.Mode().IsRegular() && (ext == ".py" || ext == ".pyw" || ext == ".pyc" || ext == ".pyz"):
-		return failure{code: exitNotFound}.says("%s: command not found", name).withHint("to run it as a script: runt run -- python %s", name)
+		return failure.With(failure.NotFound, "%s: command not found", name).WithHint("to run it as a script: runt run -- python %s", name)
 	case there == nil && ext == ".py":
-		return failure{code: exitNotExecutable}.says("%s is no file that can be read as a script", name)
+		return failure.With(failure.NotExecutable, "%s is no file that can be read as a script", name)
 	case ext == ".py":
-		return failure{code: exitNotFound}.says("%s: there is no such script, and no command of that name", name)
+		return failure.With(failure.NotFound, "%s: there is no such script, and no command of that name", name)
 	}
-	return failure{code: exitNotFound}.says("%s: command not found", name)
+	return failure.With(failure.NotFound, "%s: command not found", name)
 }
 
 // scriptFromStdin reads a script from standard input, since what it asks for is in it, and returns the same to be read again. A person at
@@ -102,16 +103,16 @@ func (a *app) scriptFromStdin(params *rpc.AcquireParams) (*os.File, error) {
 	data, err := io.ReadAll(io.LimitReader(a.stdin, maxScript+1))
 	switch {
 	case err != nil:
-		return nil, failed("reading the script: %v", err)
+		return nil, failure.New("reading the script: %v", err)
 	case len(data) > maxScript:
-		return nil, failure{code: exitUsage}.says("the script on standard input is longer than %d MiB", maxScript>>20)
+		return nil, failure.With(failure.Usage, "the script on standard input is longer than %d MiB", maxScript>>20)
 	}
 	if err := askMetadata("standard input", data, params); err != nil {
 		return nil, err
 	}
 	f, err := os.CreateTemp("", "runt-stdin-")
 	if err != nil {
-		return nil, failed("keeping the script: %v", err).withHint("the folder for temporary files (TMPDIR) must be writable")
+		return nil, failure.New("keeping the script: %v", err).WithHint("the folder for temporary files (TMPDIR) must be writable")
 	}
 	_ = os.Remove(f.Name()) // where that is possible it is nobody's but the descriptor's
 	if _, err = f.Write(data); err == nil {
@@ -120,9 +121,9 @@ func (a *app) scriptFromStdin(params *rpc.AcquireParams) (*os.File, error) {
 	if err != nil {
 		_ = f.Close()
 		if errors.Is(err, syscall.ENOSPC) {
-			return nil, failed("keeping the script: %v", err).withHint("free some room where temporary files are (TMPDIR)")
+			return nil, failure.New("keeping the script: %v", err).WithHint("free some room where temporary files are (TMPDIR)")
 		}
-		return nil, failed("keeping the script: %v", err)
+		return nil, failure.New("keeping the script: %v", err)
 	}
 	return f, nil
 }

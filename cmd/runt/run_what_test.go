@@ -6,6 +6,8 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"runtimed/internal/failure"
 )
 
 func TestWhatCannotBeRunIsNamedForWhatItIs(t *testing.T) {
@@ -17,14 +19,14 @@ func TestWhatCannotBeRunIsNamedForWhatItIs(t *testing.T) {
 		code       int
 		says, hint string
 	}{
-		"folder.py":  {exitNotExecutable, "folder.py is a folder, and no script", "runt run -- python folder.py"},
-		"script.PY":  {exitNotFound, "command not found", "runt run -- python script.PY"},
-		"missing.PY": {exitNotFound, "there is no such script", ""},
-		"missing":    {exitNotFound, "command not found", ""},
+		"folder.py":  {failure.NotExecutable, "folder.py is a folder, and no script", "runt run -- python folder.py"},
+		"script.PY":  {failure.NotFound, "command not found", "runt run -- python script.PY"},
+		"missing.PY": {failure.NotFound, "there is no such script", ""},
+		"missing":    {failure.NotFound, "command not found", ""},
 	} {
 		f := cannotRun(name, fs.ErrNotExist)
-		if f.code != want.code || !strings.Contains(f.Error(), want.says) || !strings.Contains(f.hint, want.hint) {
-			t.Errorf("%s: %d, %v (%s)", name, f.code, f, f.hint)
+		if f.Code != want.code || !strings.Contains(f.Error(), want.says) || !strings.Contains(f.Hint, want.hint) {
+			t.Errorf("%s: %d, %v (%s)", name, f.Code, f, f.Hint)
 		}
 	}
 }

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"time"
 
+	"runtimed/internal/failure"
+	"runtimed/internal/logview"
 	"runtimed/internal/redact"
 	"runtimed/rpc"
 	"runtimed/service"
@@ -42,17 +44,7 @@ type services struct {
 }
 
 func (a *app) manager() (service.Manager, error) {
-	m, err := service.New(runtime.GOOS, a.env, service.Commands{})
-	return m, serviceFailure(err)
-}
-
-// serviceFailure is err as this command reports it.
-func serviceFailure(err error) error {
-	var p *service.Problem
-	if !errors.As(err, &p) {
-		return err
-	}
-	return &failure{code: exitFailed, message: p.Message, hint: p.Hint, output: p.Output}
+	return service.New(runtime.GOOS, a.env, service.Commands{})
 }
 
 // services works out what would be installed from this shell.
@@ -114,7 +106,7 @@ func (a *app) managed() service.Manager {
 // do takes steps and says so. Where a command of the manager fails, it has the daemon say why.
 func (s *services) do(steps []service.Step, err error) error {
 	if err != nil {
-		return serviceFailure(err)
+		return err
 	}
 	err = service.Do(s.ctx, service.Commands{}, steps, func(step service.Step) { s.note("%s", step) })
 	var command *service.Problem
@@ -122,9 +114,9 @@ func (s *services) do(steps []service.Step, err error) error {
 	var link *os.LinkError
 	switch {
 	case errors.As(err, &command):
-		return s.withLog(serviceFailure(err))
+		return s.withLog(err)
 	case errors.As(err, &path), errors.As(err, &link):
-		return failed("%v", err).withHint("the place must be yours and writable, and its disk not full; then do it again")
+		return failure.New("%v", err).WithHint("the place must be yours and writable, and its disk not full; then do it again")
 	}
 	return err
 }
@@ -132,7 +124,7 @@ func (s *services) do(steps []service.Step, err error) error {
 // note is progress in words.
 func (a *app) note(format string, args ...any) {
 	if !a.json {
-		fmt.Fprintln(a.stderr, "runt:", shown(fmt.Sprintf(format, args...)))
+		fmt.Fprintln(a.stderr, "runt:", redact.Line(fmt.Sprintf(format, args...)))
 	}
 }
 
@@ -141,7 +133,7 @@ func (a *app) hint(format string, args ...any) { a.note("hint: "+format, args...
 // plan prints steps in the place of taking them.
 func (s *services) plan(steps []service.Step, err error) error {
 	if err != nil {
-		return serviceFailure(err)
+		return err
 	}
 	if err := s.Check(s.ctx); err != nil {
 		var p *service.Problem
@@ -209,7 +201,7 @@ func (a *app) encode(v any) error {
 func (s *services) stranger() (*rpc.Client, rpc.Info, error) {
 	st, err := s.Status(s.ctx, s.config)
 	if err != nil || st.Socket.Listening || st.Running && st.PID == 0 {
-		return nil, rpc.Info{}, serviceFailure(err) // who answers on the manager's socket is the manager's
+		return nil, rpc.Info{}, err // who answers on the manager's socket is the manager's
 	}
 	c, info, err := s.meet(s.ctx, nil)
 	switch {
@@ -249,7 +241,7 @@ func (s *services) answers() (rpc.Info, error) {
 	defer cancel()
 	if _, err := s.untilItAnswers(ctx, nil, 0); err != nil {
 		if err == errEnded {
-			err = failed("the service's daemon did not answer within %s", startTime)
+			err = failure.New("the service's daemon did not answer within %s", startTime)
 		}
 		return rpc.Info{}, s.withLog(err)
 	}
@@ -260,33 +252,26 @@ func (s *services) answers() (rpc.Info, error) {
 	c.Close()
 	st, err := s.Status(s.ctx, s.config)
 	if err == nil && st.PID != 0 && st.PID != info.PID {
-		return info, failed("another daemon answers (pid %d), not the service's (pid %d)", info.PID, st.PID).
-			withHint("stop it with: runt daemon stop; then: runt service start")
+		return info, failure.New("another daemon answers (pid %d), not the service's (pid %d)", info.PID, st.PID).
+			WithHint("stop it with: runt daemon stop; then: runt service start")
 	}
-	return info, serviceFailure(err)
+	return info, err
 }
 
 // withLog has the daemon itself say why it does not run.
 func (s *services) withLog(err error) error {
-	f := asFailure(err)
+	f := failure.Of(err)
 	if said := s.said(s.Manager, s.began); said != "" {
-		f.quote(rpc.Name, said)
+		f.Quote(rpc.Name, said)
 	}
-	return f.orHint("look further with: runt daemon logs")
+	return f.OrHint("look further with: runt daemon logs")
 }
 
 // said are the daemon's last lines, each once: a daemon that fails is started several times.
 func (a *app) said(m service.Manager, since time.Time) string {
 	text := m.Said(a.ctx, since)
 	if path, err := a.logFile(); text == "" && err == nil {
-		if f, err := openLog(path); err == nil {
-			defer f.Close()
-			if info, err := f.Stat(); err == nil && !info.ModTime().Before(since) { // else it is of another day
-				var b strings.Builder
-				_ = tail(&logText{w: &b}, f, 10)
-				text = b.String()
-			}
-		}
+		text = logview.Recent(path, since, 10)
 	}
 	var lines []string
 	for line := range strings.Lines(text) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"runtimed/internal/failure"
 	"runtimed/rpc"
 	"runtimed/service"
 )
@@ -20,7 +21,7 @@ func (a *app) through(m service.Manager) (*services, service.Status, error) {
 	}
 	s := &services{app: a, Manager: m, began: time.Now(), config: service.Config{Socket: socket}}
 	st, err := m.Status(a.ctx, s.config)
-	return s, st, serviceFailure(err)
+	return s, st, err
 }
 
 // startService leaves a daemon alone that answers already, whoever started it.
@@ -87,9 +88,8 @@ func (a *app) restartService(m service.Manager) (bool, error) {
 		return false, err
 	}
 	if info.Protocol < rpc.Protocol {
-		return false, failure{code: exitVersion}.says(
-			"the service starts a daemon of version %s (protocol %d), and this runt needs protocol %d", info.Version, info.Protocol, rpc.Protocol).
-			withHint("have the service start this version: runt service install")
+		return false, failure.With(failure.OtherVersion, "the service starts a daemon of version %s (protocol %d), and this runt needs protocol %d", info.Version, info.Protocol, rpc.Protocol).
+			WithHint("have the service start this version: runt service install")
 	}
 	return true, a.tellDaemon("restarted")
 }

@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"strings"
 
+	"runtimed/internal/failure"
 	"runtimed/rpc"
 	"runtimed/service"
 )
@@ -27,7 +28,7 @@ func (c *serviceUninstallCmd) Run(a *app) error {
 	}
 	steps, err := s.Uninstall(a.ctx)
 	if err != nil {
-		return serviceFailure(err)
+		return err
 	}
 	var kept rpc.Purged
 	if c.Purge {
@@ -44,7 +45,7 @@ func (c *serviceUninstallCmd) Run(a *app) error {
 	trouble := s.Check(a.ctx)
 	if trouble != nil && len(steps) > 0 {
 		if c.Purge { // a daemon that goes on would make all of it again
-			return serviceFailure(trouble)
+			return trouble
 		}
 		a.note("the files are removed, but what runs is not stopped: %s", trouble)
 	}
@@ -87,15 +88,15 @@ func (a *app) purger(flags ...string) (said rpc.Purged, err error) {
 	cmd.Stderr = &errs
 	out, err := cmd.Output()
 	if json.Unmarshal(out, &said) != nil {
-		f := failed("%s cannot purge: %v", program, err).withHint("install it anew, in the version of runt")
-		f.quote(rpc.Name, errs.String())
+		f := failure.New("%s cannot purge: %v", program, err).WithHint("install it anew, in the version of runt")
+		f.Quote(rpc.Name, errs.String())
 		return said, f
 	}
 	switch {
 	case said.InUse:
-		return said, failed("%s", said.Error).withHint("end who uses them; runt env list shows all; without --purge the service alone is taken away")
+		return said, failure.New("%s", said.Error).WithHint("end who uses them; runt env list shows all; without --purge the service alone is taken away")
 	case said.Error != "":
-		return said, failed("%s", said.Error).withHint("nothing is removed")
+		return said, failure.New("%s", said.Error).WithHint("nothing is removed")
 	}
 	return said, nil
 }
@@ -139,8 +140,8 @@ func (a *app) nothingLeased() error {
 		return err
 	}
 	if err != nil {
-		f := asFailure(err)
-		f.message = "nobody tells whether an environment is in use, so nothing is removed: " + f.message
+		f := failure.Of(err)
+		f.Message = "nobody tells whether an environment is in use, so nothing is removed: " + f.Message
 		return f
 	}
 	defer c.Close()
@@ -151,14 +152,14 @@ func (a *app) nothingLeased() error {
 	}
 	var list rpc.EnvListResult
 	if err := json.Unmarshal(raw, &list); err != nil {
-		return failed("the daemon's answer has another shape than this runt expects")
+		return failure.New("the daemon's answer has another shape than this runt expects")
 	}
 	if len(list.Envs) == 0 {
 		return nil
 	}
 	e := list.Envs[0]
-	return failed("%d of the environments are in use (%s by %s), so nothing is removed", len(list.Envs), e.ID, leaseText(e.Lease)).
-		withHint("end who uses them; runt env list shows all; without --purge the service alone is taken away")
+	return failure.New("%d of the environments are in use (%s by %s), so nothing is removed", len(list.Envs), e.ID, leaseText(e.Lease)).
+		WithHint("end who uses them; runt env list shows all; without --purge the service alone is taken away")
 }
 
 // stopAny ends a daemon, whoever started it.

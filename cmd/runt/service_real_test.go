@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"runtimed/internal/failure"
 	"runtimed/rpc"
 	"runtimed/service"
 )
@@ -107,15 +108,15 @@ func TestAServiceFromInstallToPurge(t *testing.T) {
 	// A configuration that is wrong does not stop a daemon that works; one that cannot start at all says why, and its socket stays.
 	write("size = 3\n")
 	for _, args := range [][]string{{"service", "restart"}, {"daemon", "restart"}, {"service", "install"}} {
-		_, errs = runt(t, exitFailed, args...)
+		_, errs = runt(t, failure.Failed, args...)
 		says(t, errs, "config.toml:1: size: unknown key")
 	}
 	runt(t, 0, "pool", "status")
 	systemctl(t, "restart", "runtimed.service")
 	for range 3 { // each asks several times
-		runtSays(t, exitUnreachable, []string{"pool", "status"}, "config.toml:1: size: unknown key")
+		runtSays(t, failure.Unreachable, []string{"pool", "status"}, "config.toml:1: size: unknown key")
 	}
-	runtSays(t, exitFailed, []string{"service", "start"}, "config.toml:1: size: unknown key")
+	runtSays(t, failure.Failed, []string{"service", "start"}, "config.toml:1: size: unknown key")
 	if got := systemctl(t, "is-active", "runtimed.socket"); got != "active" {
 		t.Errorf("the socket is %s", got)
 	}
@@ -125,8 +126,8 @@ func TestAServiceFromInstallToPurge(t *testing.T) {
 	// Stopped it stays stopped, whoever asks.
 	out, _ = runt(t, 0, "service", "stop")
 	says(t, out, "stopped")
-	runt(t, exitUnreachable, "pool", "status")
-	runt(t, exitUnreachable, "daemon", "info")
+	runt(t, failure.Unreachable, "pool", "status")
+	runt(t, failure.Unreachable, "daemon", "info")
 	out, _ = runt(t, 0, "service", "stop")
 	says(t, out, "not running")
 	out, _ = runt(t, 0, "daemon", "stop")
@@ -135,7 +136,7 @@ func TestAServiceFromInstallToPurge(t *testing.T) {
 	says(t, out, "started by its service")
 	out, _ = runt(t, 0, "daemon", "stop")
 	says(t, out, "stopped: pid")
-	runt(t, exitUnreachable, "pool", "status")
+	runt(t, failure.Unreachable, "pool", "status")
 	out, _ = runt(t, 0, "daemon", "restart")
 	says(t, out, "started by its service")
 
@@ -151,7 +152,7 @@ func TestAServiceFromInstallToPurge(t *testing.T) {
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
-	runtSays(t, exitUnreachable, []string{"pool", "status"}, "ends as soon as it is started")
+	runtSays(t, failure.Unreachable, []string{"pool", "status"}, "ends as soon as it is started")
 	if err := os.Rename(program+"-gone", program); err != nil {
 		t.Fatal(err)
 	}
@@ -164,7 +165,7 @@ func TestAServiceFromInstallToPurge(t *testing.T) {
 	kernel.runs("assert x == 1")
 
 	// While an environment is in use, nothing of it is purged.
-	_, errs = runt(t, exitFailed, "service", "uninstall", "--purge")
+	_, errs = runt(t, failure.Failed, "service", "uninstall", "--purge")
 	says(t, errs, got.Env.ID)
 	runt(t, 0, "service", "uninstall")
 	if err := os.Remove(configFile); err != nil {
@@ -182,9 +183,9 @@ func TestAServiceFromInstallToPurge(t *testing.T) {
 		t.Errorf("uninstalled: %+v", st)
 	}
 	kernel.runs("assert x == 1")
-	_, errs = runt(t, exitFailed, "service", "uninstall", "--purge") // a daemon is started to ask it
+	_, errs = runt(t, failure.Failed, "service", "uninstall", "--purge") // a daemon is started to ask it
 	says(t, errs, got.Env.ID)
-	runt(t, exitUnreachable, "daemon", "info") // and not left running
+	runt(t, failure.Unreachable, "daemon", "info") // and not left running
 	kernel.end()
 	runt(t, 0, "daemon", "start")
 	runt(t, 0, "pool", "release", got.Env.ID)
@@ -193,14 +194,14 @@ func TestAServiceFromInstallToPurge(t *testing.T) {
 		t.Errorf("the state directory is left behind: %v", filesAtHome(t))
 	}
 	runt(t, 0, "service", "uninstall", "--purge")
-	runt(t, exitUnreachable, "daemon", "info")
+	runt(t, failure.Unreachable, "daemon", "info")
 
 	// What keeps a file from being written has nothing to do with the daemon's log.
 	unit := filepath.Join(home, ".config/systemd/user/runtimed.service")
 	if err := os.Mkdir(unit, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	_, errs = runt(t, exitFailed, "service", "install")
+	_, errs = runt(t, failure.Failed, "service", "install")
 	says(t, errs, unit+": it is no file, so it is left alone\nrunt: hint: the place must be yours")
 	runt(t, 0, "service", "uninstall")
 	if err := os.Remove(unit); err != nil {

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"runtimed/config"
+	"runtimed/internal/failure"
 	"runtimed/internal/redact"
 	"runtimed/service"
 )
@@ -36,11 +37,11 @@ func (c *serviceInstallCmd) Run(a *app) error {
 		return s.planStart(steps, err)
 	}
 	if err := s.Check(a.ctx); err != nil {
-		return serviceFailure(err)
+		return err
 	}
 	steps, err := s.Install(a.ctx, s.config)
 	if err != nil {
-		return serviceFailure(err)
+		return err
 	}
 	if slices.ContainsFunc(steps, func(step service.Step) bool { return step.Write != nil && step.Write.From != "" }) {
 		s.note("the programs lie in %s, so the service has copies of its own in %s", s.why, filepath.Dir(s.config.Program))
@@ -102,7 +103,7 @@ func whereVariables() string {
 func (s *services) done(text string) error {
 	st, err := s.Status(s.ctx, s.config)
 	if err != nil {
-		return serviceFailure(err)
+		return err
 	}
 	if s.json {
 		return s.encode(st)
@@ -180,14 +181,14 @@ func (a *app) installedService(dry bool) (*services, service.Status, error) {
 	st, err := s.Status(a.ctx, s.config)
 	switch {
 	case err != nil:
-		return s, st, serviceFailure(err)
+		return s, st, err
 	case !st.Installed && !dry:
-		return s, st, failed("the service is not installed").withHint("install it with: runt service install")
+		return s, st, failure.New("the service is not installed").WithHint("install it with: runt service install")
 	case st.Trouble != nil && !dry:
-		return s, st, serviceFailure(st.Trouble)
+		return s, st, st.Trouble
 	case !s.Serves(s.config.Socket) && !dry: // a daemon that answers there is none of the service's business
-		return s, st, failed("the service is installed for another socket than %s, which this shell uses", s.config.Socket).
-			withHint("unset RUNTIMED_SOCKET and XDG_CACHE_HOME; or have the service use this one: runt service install")
+		return s, st, failure.New("the service is installed for another socket than %s, which this shell uses", s.config.Socket).
+			WithHint("unset RUNTIMED_SOCKET and XDG_CACHE_HOME; or have the service use this one: runt service install")
 	}
 	return s, st, nil
 }
@@ -207,11 +208,11 @@ func (c *serviceStopCmd) Run(a *app) error {
 	st, err := s.Status(a.ctx, s.config)
 	switch {
 	case err != nil:
-		return serviceFailure(err)
+		return err
 	case !st.Installed:
 		return s.done("not installed")
 	case st.Trouble != nil:
-		return serviceFailure(st.Trouble)
+		return st.Trouble
 	case !st.Running && !st.Socket.Listening:
 		return s.done("not running")
 	}
@@ -247,7 +248,7 @@ func (serviceStatusCmd) Run(a *app) error {
 	}
 	st, err := s.Status(a.ctx, s.config)
 	if err != nil {
-		return serviceFailure(err)
+		return err
 	}
 	if a.json {
 		return s.encode(st)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"runtimed/config"
+	"runtimed/internal/failure"
 	"runtimed/internal/statedir"
 	"runtimed/rpc"
 )
@@ -37,8 +38,8 @@ func (a *app) connectOrStart(p *progress) (*rpc.Client, error) {
 		cmd.SysProcAttr = detached()
 	}
 	if err := cmd.Run(); err != nil {
-		f := failure{code: max(1, cmd.ProcessState.ExitCode())}.says("starting the daemon: %v", err)
-		f.quote("runt", said.String())
+		f := failure.With(max(1, cmd.ProcessState.ExitCode()), "starting the daemon: %v", err)
+		f.Quote("runt", said.String())
 		return nil, f
 	}
 	c, _, err = a.connect(p.notify)
@@ -49,7 +50,7 @@ func (a *app) connectOrStart(p *progress) (*rpc.Client, error) {
 func (a *app) ownHome() error {
 	var owner *statedir.OwnerError
 	if errors.As(statedir.CheckHome(a.env("HOME")), &owner) {
-		return failed("%s", owner).withHint("%s", owner.Hint())
+		return failure.New("%s", owner).WithHint("%s", owner.Hint())
 	}
 	return nil
 }
@@ -77,7 +78,7 @@ func (a *app) start(auto bool, flags ...string) error {
 	for {
 		child, err := launch(program, args)
 		if err != nil {
-			return failed("starting %s: %v", program, err)
+			return failure.New("starting %s: %v", program, err)
 		}
 		info, err := a.untilItAnswers(ctx, child.ended, patience)
 		if err == nil && info.PID != child.process.Pid { // ours would take the place of that one as soon as it is stopped
@@ -112,7 +113,7 @@ func (a *app) untilItAnswers(ctx context.Context, ended <-chan struct{}, patienc
 			c.Close()
 			return info, nil
 		}
-		if f := asFailure(err); f.code != exitUnreachable {
+		if f := failure.Of(err); f.Code != failure.Unreachable {
 			return info, err
 		}
 		select {
@@ -147,7 +148,7 @@ func daemonProgram() (string, error) {
 	}
 	path, err := exec.LookPath(name)
 	if err != nil {
-		return "", failed("%s is neither beside runt nor on PATH", name).withHint("install it beside runt")
+		return "", failure.New("%s is neither beside runt nor on PATH", name).WithHint("install it beside runt")
 	}
 	return filepath.Abs(path)
 }
@@ -196,12 +197,12 @@ func (d *daemon) forget() {
 // failure is what the daemon said, else message.
 func (d *daemon) failure(message string) error {
 	defer d.forget()
-	f := failed("%s", message)
+	f := failure.New("%s", message)
 	if d.stderr != nil {
 		said, _ := io.ReadAll(io.NewSectionReader(d.stderr, 0, 64<<10))
-		f.quote(rpc.Name, string(said))
+		f.Quote(rpc.Name, string(said))
 	}
-	return f.orHint("look further with: runt daemon logs")
+	return f.OrHint("look further with: runt daemon logs")
 }
 
 // lockHeld says whether a daemon holds the lock beside the socket, whether it answers or not.

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/term"
 
+	"runtimed/internal/failure"
 	"runtimed/rpc"
 )
 
@@ -38,7 +39,7 @@ func (poolWatchCmd) Run(a *app) error {
 	}
 	var now rpc.StatusResult
 	if err := json.Unmarshal(raw, &now); err != nil {
-		return failed("the daemon's answer has another shape than this runt expects")
+		return failure.New("the daemon's answer has another shape than this runt expects")
 	}
 	show := a.shower()
 	if a.json {
@@ -70,7 +71,7 @@ func (poolWatchCmd) Run(a *app) error {
 			for len(changes) > 0 {
 				take(<-changes)
 			}
-			return failed("the daemon (pid %d) has stopped", info.PID).withHint("start it with: runt daemon start")
+			return failure.New("the daemon (pid %d) has stopped", info.PID).WithHint("start it with: runt daemon start")
 		case <-a.ctx.Done():
 			return errEnough
 		}

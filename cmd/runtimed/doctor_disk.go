@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"runtimed/config"
+	"runtimed/internal/safefile"
 	"runtimed/internal/statedir"
 	"runtimed/pool"
 )
@@ -25,10 +26,10 @@ func (x *exam) lookSpace() finding {
 	case err != nil:
 		return problem("the free room under %s is not known: %v", dir, err)
 	case free < least:
-		return problem("%s free under %s, less than the %s that build.min_free asks for", pool.SizeText(free), dir, pool.SizeText(least)).
+		return problem("%s free under %s, less than the %s that build.min_free asks for", safefile.Size(free), dir, safefile.Size(least)).
 			next("free some room: runt env gc, uv cache prune; or lower build.min_free in the configuration")
 	}
-	return fine("%s free under %s", pool.SizeText(free), dir)
+	return fine("%s free under %s", safefile.Size(free), dir)
 }
 
 // mount is the file system of the state directory, or of where that will be. told is what there is to say where it is not known.

@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"runtimed/config"
+	"runtimed/internal/pyreq"
 	"runtimed/internal/redact"
 	"runtimed/pool"
 	"runtimed/rpc"
@@ -26,20 +27,20 @@ type methods struct {
 // table is every method there is, but rpc.discover, which the server makes of it.
 func (m *methods) table() []server.Method {
 	return []server.Method{
-		server.NewMethod(rpc.MethodInfo, "Who answers, since when, and where it keeps its things.", m.info),
-		server.NewMethod(rpc.MethodPing, "Answers, and does nothing else.", m.ping),
-		server.NewMethod(rpc.MethodReload, "Reads the configuration again; a bad one changes nothing.", m.reload),
-		server.NewMethod(rpc.MethodShutdown, "Stops the daemon; leases stay.", m.shutdown),
-		server.NewMethod(rpc.MethodSetLogLevel, "Changes the log level until the next start.", m.setLogLevel),
-		server.NewMethod(rpc.MethodStatus, "Counts the pools.", m.status),
-		server.NewMethod(rpc.MethodAcquire, "Leases an environment; waits in line where none is ready.", m.acquire),
-		server.NewMethod(rpc.MethodRelease, "Ends a lease; the environment is removed.", m.release),
-		server.NewMethod(rpc.MethodFlush, "Drops the ready environments and builds new ones.", m.flush),
-		server.NewMethod(rpc.MethodWatch, "Counts the pools now, and tells each change from then on.", m.watch),
-		server.NewMethod(rpc.MethodUnwatch, "Ends what pool.watch began on this connection.", m.unwatch),
-		server.NewMethod(rpc.MethodEnvList, "Lists the environments.", m.list),
-		server.NewMethod(rpc.MethodAdopt, "Gives a lease to another process.", m.adopt),
-		server.NewMethod(rpc.MethodGC, "Removes at once what is on its way out.", m.gc),
+		server.NewMethod(rpc.MethodInfo, m.info),
+		server.NewMethod(rpc.MethodPing, m.ping),
+		server.NewMethod(rpc.MethodReload, m.reload),
+		server.NewMethod(rpc.MethodShutdown, m.shutdown),
+		server.NewMethod(rpc.MethodSetLogLevel, m.setLogLevel),
+		server.NewMethod(rpc.MethodStatus, m.status),
+		server.NewMethod(rpc.MethodAcquire, m.acquire),
+		server.NewMethod(rpc.MethodRelease, m.release),
+		server.NewMethod(rpc.MethodFlush, m.flush),
+		server.NewMethod(rpc.MethodWatch, m.watch),
+		server.NewMethod(rpc.MethodUnwatch, m.unwatch),
+		server.NewMethod(rpc.MethodEnvList, m.list),
+		server.NewMethod(rpc.MethodAdopt, m.adopt),
+		server.NewMethod(rpc.MethodGC, m.gc),
 	}
 }
 
@@ -88,12 +89,14 @@ func (m *methods) acquire(ctx context.Context, p rpc.AcquireParams) (rpc.Acquire
 	if err != nil {
 		return rpc.AcquireResult{}, err
 	}
-	needs, err := needsOf(p)
+	needs, err := pyreq.Request{
+		Packages: p.Packages, Requirements: value(p.Requirements), Script: value(p.Script), Python: value(p.Python),
+	}.Needs()
 	if err != nil {
-		return rpc.AcquireResult{}, err
+		return rpc.AcquireResult{}, wireError(err)
 	}
 	r := pool.Request{
-		Pool: pool.KindUV, Needs: needs, Wait: rpc.DefaultWait, Owner: owner, Label: value(p.Label), Key: value(p.Key),
+		Pool: pool.KindUV, Needs: pool.Needs(needs), Wait: rpc.DefaultWait, Owner: owner, Label: value(p.Label), Key: value(p.Key),
 		Session: value(p.Session), Linger: rpc.DefaultLinger,
 		Progress: func(s pool.Stage) {
 			server.SendProgress(ctx, rpc.Progress{Stage: s.Name, Message: redact.Text(s.Message), Fraction: s.Fraction})

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"runtimed/internal/pyreq"
 	"runtimed/internal/redact"
 	"runtimed/pool"
 	"runtimed/rpc"
@@ -43,10 +44,15 @@ func asWireError(err error) error {
 		failed  *pool.FailedError
 		owner   *pool.OwnerError
 		needs   *pool.NeedsError
+		request *pyreq.Error
 	)
 	switch {
 	case err == nil:
 		return nil
+	case errors.As(err, &request):
+		e := rpc.Errorf(rpc.KindInvalidParams, "%s", request.Message).WithHint("%s", request.Hint)
+		e.Data.Param = request.Param
+		return e
 	case errors.As(err, &unknown):
 		e := rpc.Errorf(rpc.KindUnknownPool, "%s", err).WithHint("choose one of: %s", strings.Join(unknown.Pools, ", "))
 		e.Data.Pools = unknown.Pools

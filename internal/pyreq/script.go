@@ -2,20 +2,20 @@ package pyreq
 
 import (
 	"bytes"
-	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
 )
 
-// Opening is a line that is meant to begin a block of a script's metadata. Only "# /// script" does.
-var Opening = regexp.MustCompile(`^#\s*///\s*(?i:script)\s*$`)
+// opening is a line that is meant to begin a block of a script's metadata. Only "# /// script" does.
+var opening = lazy(`^#\s*///\s*(?i:script)\s*$`)
 
 var lineBreak = strings.NewReplacer("\r\n", "\n", "\r", "\n")
 
-// ScriptMetadata is what there is of a script's own metadata (PEP 723), in UTF-8, each line where it was, so that errors name the right
-// one; the rest of the script is left out, and need not be text. A block of metadata lies within lines of comment. Where these would be
-// longer than limit, the lines before are left out too. The error is a *TextError; the script's encoding is the one that Python takes.
+// ScriptMetadata is what there is of a script's own metadata (PEP 723), in UTF-8, each line where it was, so that
+// errors name the right one; the rest of the script is left out, and need not be text. A block of metadata lies within
+// lines of comment. Where these would be longer than limit, the lines before are left out too. The error is a
+// *TextError; the script's encoding is the one that Python takes.
 func ScriptMetadata(data []byte, limit int) (string, error) {
 	rest, mark := cutMark(data)
 	encoding, line := named(rest, scriptCoding)
@@ -31,7 +31,7 @@ func ScriptMetadata(data []byte, limit int) (string, error) {
 		for end < len(lines) && strings.HasPrefix(lines[end], "#") {
 			end++
 		}
-		if !slices.ContainsFunc(lines[first:end], Opening.MatchString) {
+		if !slices.ContainsFunc(lines[first:end], opening().MatchString) {
 			clear(lines[first:max(end, first+1)])
 		}
 		for i := first; i < end; i++ {

@@ -1,5 +1,5 @@
-// Package pyreq reads the files in which Python code says what it needs, as pip and Python read them: requirements files, and scripts
-// with metadata of their own (PEP 723).
+// Package pyreq reads the files in which Python code says what it needs, as pip and Python read them: requirements
+// files, and scripts with metadata of their own (PEP 723).
 package pyreq
 
 import (
@@ -26,9 +26,11 @@ func (e *TextError) Error() string { return fmt.Sprintf("line %d %s", e.Line, e.
 
 const saveAsUTF8 = "save the file as UTF-8"
 
-// marks are what files begin with whose encoding needs no other sign. Those of UTF-32 come before those of UTF-16, which begin alike.
+// marks are what files begin with whose encoding needs no other sign. Those of UTF-32 come before those of UTF-16,
+// which begin alike.
 var marks = []struct{ mark, encoding string }{
-	{"\xef\xbb\xbf", "utf-8"}, {"\xff\xfe\x00\x00", "utf-32-le"}, {"\x00\x00\xfe\xff", "utf-32-be"}, {"\xff\xfe", "utf-16-le"}, {"\xfe\xff", "utf-16-be"},
+	{"\xef\xbb\xbf", "utf-8"}, {"\xff\xfe\x00\x00", "utf-32-le"}, {"\x00\x00\xfe\xff", "utf-32-be"},
+	{"\xff\xfe", "utf-16-le"}, {"\xfe\xff", "utf-16-be"},
 }
 
 // cutMark takes off the byte order mark, and tells which encoding it is of.
@@ -41,8 +43,9 @@ func cutMark(data []byte) (rest []byte, encoding string) {
 	return data, ""
 }
 
-// RequirementsText is the text of a requirements file: by its byte order mark, by the encoding that one of its first two lines names
-// ("# -*- coding: latin-1 -*-"), by the locale's where it is not UTF-8, or else as UTF-8. The error is a *TextError.
+// RequirementsText is the text of a requirements file: by its byte order mark, by the encoding that one of its first
+// two lines names ("# -*- coding: latin-1 -*-"), by the locale's where it is not UTF-8, or else as UTF-8. The error is
+// a *TextError.
 func RequirementsText(data []byte, env func(string) string) (string, error) {
 	rest, encoding := cutMark(data)
 	line := 1
@@ -64,7 +67,8 @@ func RequirementsText(data []byte, env func(string) string) (string, error) {
 		return "", err
 	}
 	if at := strings.IndexByte(text, 0); at >= 0 {
-		return "", &TextError{lineAt(text, at), "holds a NUL byte, so it is no text in " + display(encoding), saveAsUTF8}
+		return "", &TextError{lineAt(text, at), "holds a NUL byte, so it is no text in " + display(encoding),
+			saveAsUTF8}
 	}
 	return text, nil
 }
@@ -106,10 +110,12 @@ func localeEncoding(env func(string) string) string {
 var aliases = map[string]string{
 	"utf8": "utf-8", "u8": "utf-8", "utf": "utf-8", "utf-8-sig": "utf-8", "cp65001": "utf-8", "utf8-sig": "utf-8",
 	"us-ascii": "ascii", "646": "ascii", "ansi-x3.4-1968": "ascii",
-	"latin1": "latin-1", "l1": "latin-1", "iso-8859-1": "latin-1", "iso8859-1": "latin-1", "iso-8859-1-1987": "latin-1", "8859": "latin-1", "cp819": "latin-1",
+	"latin1": "latin-1", "l1": "latin-1", "iso-8859-1": "latin-1", "iso8859-1": "latin-1", "iso-8859-1-1987": "latin-1",
+	"8859": "latin-1", "cp819": "latin-1",
 	"latin9": "latin-9", "l9": "latin-9", "iso-8859-15": "latin-9", "iso8859-15": "latin-9",
 	"windows-1252": "cp1252", "1252": "cp1252", "ansi": "cp1252", "mbcs": "cp1252",
-	"utf16": "utf-16", "u16": "utf-16", "utf-16le": "utf-16-le", "utf-16be": "utf-16-be", "utf32": "utf-32", "u32": "utf-32", "utf-32le": "utf-32-le", "utf-32be": "utf-32-be",
+	"utf16": "utf-16", "u16": "utf-16", "utf-16le": "utf-16-le", "utf-16be": "utf-16-be", "utf32": "utf-32",
+	"u32": "utf-32", "utf-32le": "utf-32-le", "utf-32be": "utf-32-be",
 }
 
 // canonical is one of the names that we know an encoding by, or the name as it is.
@@ -133,18 +139,23 @@ func display(encoding string) string {
 
 // tables are where single bytes stand for other characters than those with their number.
 var tables = map[string]map[byte]rune{
-	"latin-9": {0xa4: 0x20ac, 0xa6: 0x160, 0xa8: 0x161, 0xb4: 0x17d, 0xb8: 0x17e, 0xbc: 0x152, 0xbd: 0x153, 0xbe: 0x178},
+	"latin-9": {0xa4: 0x20ac, 0xa6: 0x160, 0xa8: 0x161, 0xb4: 0x17d, 0xb8: 0x17e, 0xbc: 0x152, 0xbd: 0x153,
+		0xbe: 0x178},
 	"cp1252": {
-		0x80: 0x20ac, 0x81: -1, 0x82: 0x201a, 0x83: 0x192, 0x84: 0x201e, 0x85: 0x2026, 0x86: 0x2020, 0x87: 0x2021, 0x88: 0x2c6, 0x89: 0x2030, 0x8a: 0x160,
-		0x8b: 0x2039, 0x8c: 0x152, 0x8d: -1, 0x8e: 0x17d, 0x8f: -1, 0x90: -1, 0x91: 0x2018, 0x92: 0x2019, 0x93: 0x201c, 0x94: 0x201d, 0x95: 0x2022, 0x96: 0x2013,
-		0x97: 0x2014, 0x98: 0x2dc, 0x99: 0x2122, 0x9a: 0x161, 0x9b: 0x203a, 0x9c: 0x153, 0x9d: -1, 0x9e: 0x17e, 0x9f: 0x178,
+		0x80: 0x20ac, 0x81: -1, 0x82: 0x201a, 0x83: 0x192, 0x84: 0x201e, 0x85: 0x2026, 0x86: 0x2020, 0x87: 0x2021,
+		0x88: 0x2c6, 0x89: 0x2030, 0x8a: 0x160,
+		0x8b: 0x2039, 0x8c: 0x152, 0x8d: -1, 0x8e: 0x17d, 0x8f: -1, 0x90: -1, 0x91: 0x2018, 0x92: 0x2019, 0x93: 0x201c,
+		0x94: 0x201d, 0x95: 0x2022, 0x96: 0x2013,
+		0x97: 0x2014, 0x98: 0x2dc, 0x99: 0x2122, 0x9a: 0x161, 0x9b: 0x203a, 0x9c: 0x153, 0x9d: -1, 0x9e: 0x17e,
+		0x9f: 0x178,
 	},
 }
 
 // decode is the text that bytes are in an encoding. line is where that is named.
 func decode(data []byte, encoding string, line int) (string, error) {
 	bad := func(at int) error {
-		return &TextError{1 + bytes.Count(data[:at], []byte("\n")), "is not " + display(encoding), "save the file as UTF-8, or name its encoding in its first line: # -*- coding: latin-1 -*-"}
+		return &TextError{1 + bytes.Count(data[:at], []byte("\n")), "is not " + display(encoding),
+			"save the file as UTF-8, or name its encoding in its first line: # -*- coding: latin-1 -*-"}
 	}
 	table := tables[encoding]
 	switch encoding {
@@ -163,7 +174,8 @@ func decode(data []byte, encoding string, line int) (string, error) {
 		return decodeWide(data, encoding)
 	case "ascii", "latin-1", "latin-9", "cp1252":
 	default:
-		return "", &TextError{line, fmt.Sprintf("names the encoding %q, which is not one that can be read here", encoding), saveAsUTF8 + "; what can be read is " + Encodings}
+		return "", &TextError{line, fmt.Sprintf("names the encoding %q, which is not one that can be read here",
+			encoding), saveAsUTF8 + "; what can be read is " + Encodings}
 	}
 	var b strings.Builder
 	for at, c := range data {

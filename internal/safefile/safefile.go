@@ -10,10 +10,10 @@ package safefile
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
+	"strings"
 )
 
 // Error says what keeps a file from being used.
@@ -148,7 +148,7 @@ func Read(path string, limit int64) ([]byte, error) {
 }
 
 func read(f *os.File, limit int64) ([]byte, error) {
-	tooLarge := &Error{f.Name(), "is larger than " + size(limit)}
+	tooLarge := &Error{f.Name(), "is larger than " + strings.Replace(Size(limit), ".0 ", " ", 1)}
 	if info, err := f.Stat(); err == nil && info.Size() > limit {
 		return nil, tooLarge
 	}
@@ -190,14 +190,4 @@ func kind(info fs.FileInfo) string {
 		return "a device"
 	}
 	return "something else"
-}
-
-func size(n int64) string {
-	switch {
-	case n >= 1<<20 && n%(1<<20) == 0:
-		return fmt.Sprintf("%d MiB", n>>20)
-	case n >= 1<<10 && n%(1<<10) == 0:
-		return fmt.Sprintf("%d KiB", n>>10)
-	}
-	return fmt.Sprintf("%d bytes", n)
 }

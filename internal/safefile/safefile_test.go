@@ -103,7 +103,7 @@ func TestMoreThanTheLimitIsNotRead(t *testing.T) {
 	if _, err := ReadOwn(path, 1<<20); err == nil || err.Error() != path+" is larger than 1 MiB" {
 		t.Errorf("got %v", err)
 	}
-	if _, err := Read("/proc/self/status", 5); err == nil || !strings.HasSuffix(err.Error(), "is larger than 5 bytes") {
+	if _, err := Read("/proc/self/status", 5); err == nil || !strings.HasSuffix(err.Error(), "is larger than 5 B") {
 		if _, serr := os.Stat("/proc/self/status"); serr == nil {
 			t.Errorf("got %v", err) // it says that it is empty
 		}

@@ -83,7 +83,7 @@ func TestACancelInTheSameWriteIsNeverTooEarly(t *testing.T) {
 	for i := range 200 {
 		id := fmt.Sprint(i)
 		w.send(req(id, "wait") + "\n" + cancelled(id) + "\n")
-		if got := decode(t, w.line()); got.Error == nil || got.Error.Code != rpc.CodeCancelled {
+		if got := decode(t, w.line()); got.Error == nil || got.Error.Data.Kind != rpc.KindCancelled {
 			t.Fatalf("got %v", got)
 		}
 	}

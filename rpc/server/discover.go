@@ -44,14 +44,14 @@ type schema map[string]any
 func discover(methods []Method, version string) Method {
 	var doc openRPC
 	var text json.RawMessage // encoded once: whoever asks ten thousand times shall not keep the processors from the others
-	self := NewMethod(rpc.MethodDiscover, "this document, in OpenRPC",
+	self := NewMethod(rpc.MethodDiscover,
 		func(context.Context, rpc.None) (json.RawMessage, error) { return text, nil })
 	doc.OpenRPC = "1.3.2"
 	doc.Info.Title = rpc.Name
 	doc.Info.Version = version
 	doc.Components.Schemas = map[string]schema{}
 	for _, m := range append(methods[:len(methods):len(methods)], self) {
-		om := openMethod{Name: m.Name, Summary: m.Summary, ParamStructure: "by-name", Params: []openValue{}}
+		om := openMethod{Name: m.Name, Summary: rpc.MethodOf(m.Name).Summary, ParamStructure: "by-name", Params: []openValue{}}
 		for _, f := range members(m.params) {
 			om.Params = append(om.Params, openValue{f.name, !f.optional, schemaOf(f.typ, doc.Components.Schemas)})
 		}

@@ -68,7 +68,7 @@ func FuzzStream(f *testing.F) {
 				if err := json.Unmarshal(reply, &m); err != nil || m.Version != "2.0" || (m.Result == nil) == (m.Error == nil) {
 					t.Fatalf("%q is answered by %q: %v", in, out, err)
 				}
-				if m.Error != nil && (rpc.Errorf(m.Error.Data.Kind, "").Code != m.Error.Code || m.Error.Code == rpc.CodeInternal || m.Error.Message == "") {
+				if m.Error != nil && (rpc.Codes[m.Error.Data.Kind] != m.Error.Code || m.Error.Data.Kind == rpc.KindInternal || m.Error.Message == "") {
 					t.Fatalf("%q is answered by %q", in, out)
 				}
 			}
@@ -121,7 +121,7 @@ func FuzzDispatch(f *testing.F) {
 			t.Fatalf("%s is answered by %q", msg, out)
 		}
 		var m struct{ Error *rpc.Error }
-		if err := json.Unmarshal(out, &m); err != nil || m.Error != nil && m.Error.Code == rpc.CodeInternal {
+		if err := json.Unmarshal(out, &m); err != nil || m.Error != nil && m.Error.Data.Kind == rpc.KindInternal {
 			t.Fatalf("%s is answered by %q", msg, out)
 		}
 	})

@@ -67,25 +67,25 @@ func newBench(opts Options) *bench {
 		}
 	}
 	methods := []Method{
-		NewMethod(rpc.MethodPing, "answers", func(context.Context, rpc.None) (rpc.None, error) { return rpc.None{}, nil }),
-		NewMethod(rpc.MethodInfo, "says who", func(ctx context.Context, p rpc.InfoParams) (rpc.Info, error) {
+		NewMethod(rpc.MethodPing, func(context.Context, rpc.None) (rpc.None, error) { return rpc.None{}, nil }),
+		NewMethod(rpc.MethodInfo, func(ctx context.Context, p rpc.InfoParams) (rpc.Info, error) {
 			return rpc.Info{Name: rpc.Name, Version: "1.2.3", Protocol: rpc.Protocol, PID: 77}, nil
 		}),
-		NewMethod("echo", "answers with its params", func(ctx context.Context, p echoParams) (echoResult, error) {
+		NewMethod("echo", func(ctx context.Context, p echoParams) (echoResult, error) {
 			SendProgress(ctx, rpc.Progress{Stage: rpc.StageQueued, Message: "half"})
 			return echoResult{Text: p.Text + strings.Repeat("x", p.Size)}, nil
 		}),
-		NewMethod("wait", "waits", wait),
-		NewMethod("take", "takes something that is to be given back where the answer is not delivered", func(ctx context.Context, _ rpc.None) (rpc.None, error) {
+		NewMethod("wait", wait),
+		NewMethod("take", func(ctx context.Context, _ rpc.None) (rpc.None, error) {
 			b.taken.Add(1)
 			OnUndelivered(ctx, func() { b.undone.Add(1) })
 			return rpc.None{}, nil
 		}),
-		NewMethod(rpc.MethodAcquire, "acquires", func(ctx context.Context, p rpc.AcquireParams) (echoResult, error) {
+		NewMethod(rpc.MethodAcquire, func(ctx context.Context, p rpc.AcquireParams) (echoResult, error) {
 			b.taken.Add(1)
 			return echoResult{}, nil
 		}),
-		NewMethod("fail", "fails", func(ctx context.Context, p echoParams) (rpc.None, error) {
+		NewMethod("fail", func(ctx context.Context, p echoParams) (rpc.None, error) {
 			switch p.Text {
 			case "panic":
 				panic("on purpose")
@@ -94,7 +94,7 @@ func newBench(opts Options) *bench {
 			}
 			return rpc.None{}, io.ErrNoProgress
 		}),
-		NewMethod(rpc.MethodWatch, "watches", func(ctx context.Context, _ rpc.None) (rpc.None, error) {
+		NewMethod(rpc.MethodWatch, func(ctx context.Context, _ rpc.None) (rpc.None, error) {
 			c := ConnFrom(ctx)
 			c.Hold()
 			b.conns <- c

@@ -18,8 +18,7 @@ import (
 
 // Method is one entry of the daemon's table: a name and a typed function behind it. [NewMethod] makes one.
 type Method struct {
-	Name    string
-	Summary string // one line, for rpc.discover
+	Name string
 
 	params, result reflect.Type
 	call           func(ctx context.Context, params []byte) (result []byte, err error)
@@ -28,9 +27,9 @@ type Method struct {
 // NewMethod makes a method of f. Params are decoded strictly into P: an unknown member, a wrong type or a second member of the
 // same name is -32602 and names the member; none at all is the zero P. A P with a Validate method is asked before f is.
 // The result goes out with nil slices as [] and nil maps as {}. An error of f that is (or wraps) an *[Error] is sent as it is.
-func NewMethod[P, R any](name, summary string, f func(context.Context, P) (R, error)) Method {
+func NewMethod[P, R any](name string, f func(context.Context, P) (R, error)) Method {
 	return Method{
-		Name: name, Summary: summary,
+		Name:   name,
 		params: reflect.TypeFor[P](), result: reflect.TypeFor[R](),
 		call: func(ctx context.Context, raw []byte) ([]byte, error) {
 			var p P

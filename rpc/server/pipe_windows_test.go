@@ -22,7 +22,7 @@ func pipeBench(t *testing.T) (path string, peers chan rpc.Peer) {
 	}
 	peers = make(chan rpc.Peer, 10)
 	s := New([]Method{
-		NewMethod(rpc.MethodInfo, "says who", func(ctx context.Context, _ rpc.InfoParams) (rpc.Info, error) {
+		NewMethod(rpc.MethodInfo, func(ctx context.Context, _ rpc.InfoParams) (rpc.Info, error) {
 			peers <- PeerFrom(ctx)
 			return rpc.Info{Name: rpc.Name, Version: "1.2.3", Protocol: rpc.Protocol, PID: 77, Socket: strings.Repeat("x", 1<<20)}, nil
 		}),

@@ -141,7 +141,7 @@ func TestFaultsOfAMethodAreTheCallersInKindAndTheLogsInDetail(t *testing.T) {
 	w := b.dial(t)
 	for what, logged := range map[string]string{"panic": "on purpose", "plain": io.ErrNoProgress.Error()} {
 		got := decode(t, w.askOne(`{"jsonrpc":"2.0","id":1,"method":"fail","params":{"text":"`+what+`"}}`+"\n"))
-		if got.Error == nil || got.Error.Code != rpc.CodeInternal || got.Error.Data.Kind != rpc.KindInternal || strings.Contains(got.Error.Message, logged) {
+		if got.Error == nil || got.Error.Data.Kind != rpc.KindInternal || strings.Contains(got.Error.Message, logged) {
 			t.Errorf("%s: got %+v", what, got.Error)
 		}
 		entries := logs.TakeAll()
@@ -150,7 +150,7 @@ func TestFaultsOfAMethodAreTheCallersInKindAndTheLogsInDetail(t *testing.T) {
 		}
 	}
 	got := decode(t, w.askOne(`{"jsonrpc":"2.0","id":1,"method":"fail","params":{"text":"ours"}}`+"\n"))
-	if got.Error == nil || got.Error.Code != rpc.CodePoolOff || got.Error.Data.Hint != "set its size" || logs.Len() != 0 {
+	if got.Error == nil || got.Error.Data.Kind != rpc.KindPoolOff || got.Error.Data.Hint != "set its size" || logs.Len() != 0 {
 		t.Errorf("got %+v, logged %v", got.Error, logs.All())
 	}
 	if got := w.askOne(req("2", rpc.MethodPing) + "\n"); !strings.Contains(got, `"result"`) {

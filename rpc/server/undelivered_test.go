@@ -104,7 +104,7 @@ func TestACancelledCallIsEitherAnsweredOrUndone(t *testing.T) {
 		switch {
 		case got.Error == nil && n == 0:
 			kept++
-		case got.Error != nil && got.Error.Code == rpc.CodeCancelled && n <= 1: // 0: it never ran
+		case got.Error != nil && got.Error.Data.Kind == rpc.KindCancelled && n <= 1: // 0: it never ran
 			undone++
 		default:
 			t.Fatalf("got %+v, undone %d times", got, n)
@@ -166,7 +166,7 @@ func TestAMethodThatFailsAfterAllIsUndone(t *testing.T) {
 	var undone atomic.Int32
 	late := make(chan context.Context, 1)
 	s := New([]Method{
-		NewMethod("fails", "", func(ctx context.Context, _ rpc.None) (rpc.None, error) {
+		NewMethod("fails", func(ctx context.Context, _ rpc.None) (rpc.None, error) {
 			OnUndelivered(ctx, func() { undone.Add(1) })
 			late <- ctx
 			panic("after all")

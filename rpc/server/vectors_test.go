@@ -239,34 +239,34 @@ func offTable() []Method {
 		return r, orNil(known(p.Pool))
 	}
 	return []Method{
-		NewMethod(rpc.MethodInfo, "", func(context.Context, rpc.InfoParams) (rpc.Info, error) {
+		NewMethod(rpc.MethodInfo, func(context.Context, rpc.InfoParams) (rpc.Info, error) {
 			return rpc.Info{Name: rpc.Name, Protocol: rpc.Protocol}, nil
 		}),
-		NewMethod(rpc.MethodPing, "", none),
-		NewMethod(rpc.MethodReload, "", func(context.Context, rpc.None) (rpc.ReloadResult, error) { return rpc.ReloadResult{}, nil }),
-		NewMethod(rpc.MethodShutdown, "", none),
-		NewMethod(rpc.MethodSetLogLevel, "", func(_ context.Context, p rpc.LogLevel) (rpc.LogLevel, error) { return p, nil }),
-		NewMethod(rpc.MethodStatus, "", status),
-		NewMethod(rpc.MethodAcquire, "", func(_ context.Context, p rpc.AcquireParams) (rpc.AcquireResult, error) {
+		NewMethod(rpc.MethodPing, none),
+		NewMethod(rpc.MethodReload, func(context.Context, rpc.None) (rpc.ReloadResult, error) { return rpc.ReloadResult{}, nil }),
+		NewMethod(rpc.MethodShutdown, none),
+		NewMethod(rpc.MethodSetLogLevel, func(_ context.Context, p rpc.LogLevel) (rpc.LogLevel, error) { return p, nil }),
+		NewMethod(rpc.MethodStatus, status),
+		NewMethod(rpc.MethodAcquire, func(_ context.Context, p rpc.AcquireParams) (rpc.AcquireResult, error) {
 			if err := known(p.Pool); err != nil {
 				return rpc.AcquireResult{}, err
 			}
 			return rpc.AcquireResult{}, rpc.Errorf(rpc.KindPoolOff, "the pool is off")
 		}),
-		NewMethod(rpc.MethodRelease, "", func(context.Context, rpc.EnvParams) (rpc.None, error) {
+		NewMethod(rpc.MethodRelease, func(context.Context, rpc.EnvParams) (rpc.None, error) {
 			return rpc.None{}, rpc.Errorf(rpc.KindUnknownEnv, "no such environment")
 		}),
-		NewMethod(rpc.MethodFlush, "", func(_ context.Context, p rpc.PoolParams) (rpc.FlushResult, error) {
+		NewMethod(rpc.MethodFlush, func(_ context.Context, p rpc.PoolParams) (rpc.FlushResult, error) {
 			return rpc.FlushResult{}, orNil(known(p.Pool))
 		}),
-		NewMethod(rpc.MethodWatch, "", func(context.Context, rpc.None) (rpc.StatusResult, error) { return rpc.StatusResult{}, nil }),
-		NewMethod(rpc.MethodUnwatch, "", none),
-		NewMethod(rpc.MethodEnvList, "", func(_ context.Context, p rpc.EnvListParams) (rpc.EnvListResult, error) {
+		NewMethod(rpc.MethodWatch, func(context.Context, rpc.None) (rpc.StatusResult, error) { return rpc.StatusResult{}, nil }),
+		NewMethod(rpc.MethodUnwatch, none),
+		NewMethod(rpc.MethodEnvList, func(_ context.Context, p rpc.EnvListParams) (rpc.EnvListResult, error) {
 			return rpc.EnvListResult{}, orNil(known(p.Pool))
 		}),
-		NewMethod(rpc.MethodAdopt, "", func(context.Context, rpc.AdoptParams) (rpc.AdoptResult, error) {
+		NewMethod(rpc.MethodAdopt, func(context.Context, rpc.AdoptParams) (rpc.AdoptResult, error) {
 			return rpc.AdoptResult{}, rpc.Errorf(rpc.KindUnknownEnv, "no such environment")
 		}),
-		NewMethod(rpc.MethodGC, "", func(context.Context, rpc.GCParams) (rpc.GCResult, error) { return rpc.GCResult{}, nil }),
+		NewMethod(rpc.MethodGC, func(context.Context, rpc.GCParams) (rpc.GCResult, error) { return rpc.GCResult{}, nil }),
 	}
 }

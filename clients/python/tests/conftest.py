@@ -1,83 +1,10 @@
-import contextlib
 import os
-import shutil
-import signal
-import subprocess
-import sys
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from fake import FakeDaemon, wait_until
-from wire import REPOSITORY
+from fixtures import fake, folder, running
 
-from runtimed_client import Client, ConnectError
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """A folder with a short name: a socket's path may have 103 bytes only, and pytest's own folders are deep."""
-    path = Path(tempfile.mkdtemp(prefix="rt-"))
-    yield path
-    shutil.rmtree(path)
-
-
-@pytest.fixture
-def fake(folder: Path) -> Iterator[FakeDaemon]:
-    daemon = FakeDaemon(str(folder / "s"))
-    yield daemon
-    daemon.stop()
-
-
-@contextlib.contextmanager
-def running(uv_pool: int, config: str = "") -> Iterator[str]:
-    """A real daemon in a home of its own, with a uv pool of that size and a configuration; its socket."""
-    base = Path(tempfile.mkdtemp(prefix="rt-"))
-    try:
-        binary = os.environ.get("RUNTIMED_BIN")
-        if not binary:
-            binary = str(base / "runtimed")
-            subprocess.run(["go", "build", "-o", binary, "./cmd/runtimed"], cwd=REPOSITORY, check=True, timeout=600)
-        path = str(base / "s")
-        (base / "cache").mkdir(mode=0o700)
-        (base / "config").write_text(config)
-        env = {name: value for name, value in os.environ.items() if not name.startswith(("RUNTIMED_", "XDG_"))}
-        env |= {"HOME": str(base), "UV_CACHE_DIR": str(Path.home() / ".cache/runtimed-tests/uv-cache")}  # downloads are expensive
-        command = [binary, "run", "--config", str(base / "config"), "--socket", path, "--cache-dir", str(base / "cache")]
-        command += ["--uv-pool-size", str(uv_pool), "--conda-pool-size", "0"]
-        with open(base / "log", "w+") as log:
-            process = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-            try:
-
-                def answers() -> bool:
-                    assert process.poll() is None, (base / "log").read_text()
-                    with Client(path) as c:
-                        try:
-                            return c.info().pid == process.pid
-                        except ConnectError:
-                            return False
-
-                wait_until(answers, 30)
-                yield path
-                process.send_signal(signal.SIGTERM)
-                assert process.wait(60) == 0, (base / "log").read_text()
-            finally:
-                if process.poll() is None:
-                    process.kill()
-                    process.wait()
-    finally:
-        shutil.rmtree(base)
-
-
-@pytest.fixture(scope="session")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What is installed of this package: the tests have its sources only, and these have no entry points."""
-    folder = tmp_path_factory.mktemp("wheel")
-    build = [sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir", str(folder), str(REPOSITORY / "clients/python")]
-    subprocess.run(build, check=True, capture_output=True, timeout=150)
-    (made,) = folder.glob("*.whl")
-    return made
+__all__ = ["fake", "folder"]
 
 
 @pytest.fixture(scope="session")

@@ -201,7 +201,9 @@ def test_watch(fake: FakeDaemon) -> None:
                 if len(seen) == 3:
                     break
                 await asyncio.sleep(0.15)
-                fake.peers[0].send({"method": "pool.changed", "params": {"pool": {**POOL, "available": 10 + len(seen)}}})
+                fake.peers[0].send(
+                    {"method": "pool.changed", "params": {"pool": {**POOL, "available": 10 + len(seen)}}}
+                )
             assert seen == [3, 11, 12]
             await until(fake.peers[0].gone.is_set)
 

@@ -1,7 +1,5 @@
 """The README's examples, and what the wheel holds."""
 
-import hashlib
-import json
 import re
 import subprocess
 import sys
@@ -14,13 +12,14 @@ from fake import FakeDaemon
 import runtimed_client
 
 FOLDER = Path(__file__).resolve().parents[1]
-LABEXTENSION = FOLDER / "jupyter/labextension"
 EXAMPLES = re.findall(r"^```python\n(.*?)^```", (FOLDER / "README.md").read_text(), re.MULTILINE | re.DOTALL)
 
 
 def run_example(example: str, socket: str) -> None:
     env = {"PATH": "/usr/bin:/bin", "RUNTIMED_SOCKET": socket, "PYTHONPATH": str(FOLDER / "src")}
-    done = subprocess.run([sys.executable, "-X", "dev", "-c", example], env=env, capture_output=True, text=True, timeout=150)
+    done = subprocess.run(
+        [sys.executable, "-X", "dev", "-c", example], env=env, capture_output=True, text=True, timeout=150
+    )
     assert done.returncode == 0, done.stderr
     # asyncio in development names what a busy machine holds up for a tenth of a second
     assert not [line for line in done.stderr.splitlines() if not line.startswith("Executing <")]
@@ -52,18 +51,10 @@ def test_the_wheel(tmp_path: Path) -> None:
     names = {name.split("/", 1)[1] for name in zipfile.ZipFile(wheel).namelist()}
     assert names == {
         *(path.name for path in (FOLDER / "src" / "runtimed_client").iterdir() if path.is_file()),
-        *("METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE"),
-        "data/etc/jupyter/jupyter_server_config.d/runtimed_client.json",
-        *(f"data/share/jupyter/labextensions/runtimed-status/{path.relative_to(LABEXTENSION)}" for path in LABEXTENSION.rglob("*.js*")),
+        *("METADATA", "RECORD", "WHEEL", "licenses/LICENSE"),
     }
     assert "py.typed" in names
-    subprocess.run([sys.executable, "-I", "-S", "-c", f"import sys; sys.path.append({str(wheel)!r}); import runtimed_client"], check=True)
-
-
-def test_the_labextension_is_named_by_what_is_in_it() -> None:
-    """A browser keeps a file of a known name, and would run the old one after an update."""
-    (entry,) = (LABEXTENSION / "static").iterdir()
-    package = json.loads((LABEXTENSION / "package.json").read_text())
-    name = f"remoteEntry.{hashlib.sha256(entry.read_bytes()).hexdigest()[:16]}.js"
-    assert (entry.name, package["jupyterlab"]["_build"]["load"]) == (name, f"static/{name}"), f"rename it to {name}, and in package.json"
-    assert package["version"] == runtimed_client.__version__
+    subprocess.run(
+        [sys.executable, "-I", "-S", "-c", f"import sys; sys.path.append({str(wheel)!r}); import runtimed_client"],
+        check=True,
+    )

@@ -25,7 +25,12 @@ def check(env: Env) -> None:
     done = subprocess.run(command, env=env.environ(), check=True, capture_output=True, text=True, timeout=60)
     assert os.path.realpath(done.stdout.strip()) == os.path.realpath(env.path)
     found = subprocess.run(
-        ["/bin/sh", "-c", "command -v python"], env=env.environ(), check=True, capture_output=True, text=True, timeout=60
+        ["/bin/sh", "-c", "command -v python"],
+        env=env.environ(),
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     assert os.path.dirname(found.stdout.strip()) == env.path_prepend[0]
     assert env.variables["VIRTUAL_ENV"] == env.path
@@ -61,7 +66,8 @@ def test_two_never_get_the_same(socket: str) -> None:
 def test_the_same_key_gets_the_same(socket: str) -> None:
     with Client(socket) as c:
         first, again = (
-            c.call("pool.acquire", {"pool": "uv", "wait_ms": 120_000, "key": f"test {os.getpid()}"}, wait=120) for _ in range(2)
+            c.call("pool.acquire", {"pool": "uv", "wait_ms": 120_000, "key": f"test {os.getpid()}"}, wait=120)
+            for _ in range(2)
         )
         assert first["env"]["id"] == again["env"]["id"]
         c.release(first["env"]["id"])
@@ -80,12 +86,16 @@ def test_a_lease_ends_with_the_process_that_adopted_it(socket: str) -> None:
 def test_needs_are_added_to_what_the_pool_has(socket: str) -> None:
     script = "# /// script\n# dependencies = ['iniconfig']\n# requires-python = '>=3.9'\n# ///\n"
     with Client(socket) as c:
-        with c.acquire("uv", wait=120, packages=["tabulate"], requirements="pip  # has the pool\n", script=script) as env:
+        with c.acquire(
+            "uv", wait=120, packages=["tabulate"], requirements="pip  # has the pool\n", script=script
+        ) as env:
             check(env)
             assert env.source in ("extended", "built")  # as one was ready, or not
             assert env.needs == ("iniconfig", "pip", "tabulate")
             assert {"iniconfig", "tabulate"} <= {package.name for package in env.packages}
-            assert [package.name for package in env.added] == (["iniconfig", "tabulate"] if env.source == "extended" else [])
+            assert [package.name for package in env.added] == (
+                ["iniconfig", "tabulate"] if env.source == "extended" else []
+            )
             assert bool(env.added_ms) == bool(env.added)
             subprocess.run([env.python, "-c", "import iniconfig, tabulate"], check=True, timeout=60)
         with pytest.raises(RPCError) as caught:

@@ -96,7 +96,9 @@ def test_the_runt_of_a_virtual_environment_goes_before_path(folder: Path, monkey
 
     def found() -> str:
         env = {**os.environ, "PYTHONPATH": str(REPOSITORY / "clients/python/src")}
-        return subprocess.check_output([folder / "venv/bin/python", "-c", code], env=env, text=True, timeout=150).strip()
+        return subprocess.check_output(
+            [folder / "venv/bin/python", "-c", code], env=env, text=True, timeout=150
+        ).strip()
 
     assert found() == str(folder / "path/runt")
     own = script(folder / "venv/bin/runt", "")
@@ -134,7 +136,9 @@ def test_nothing_is_started_unasked(folder: Path, ask: Ask, monkeypatch: pytest.
 
 @both
 @pytest.mark.parametrize("other", [{"name": "other"}, {"protocol": 0}, {"protocol": 2}, None])
-def test_nothing_is_started_where_somebody_listens(fake: FakeDaemon, folder: Path, ask: Ask, other: Optional[dict[str, Any]]) -> None:
+def test_nothing_is_started_where_somebody_listens(
+    fake: FakeDaemon, folder: Path, ask: Ask, other: Optional[dict[str, Any]]
+) -> None:
     def hook(peer: Peer, request: dict[str, Any]) -> bool:
         if other is None:
             peer.hang_up()
@@ -176,7 +180,11 @@ def test_there_is_no_runt(folder: Path, ask: Ask) -> None:
 
 @both
 def test_runt_says_why_it_failed(folder: Path, ask: Ask) -> None:
-    lines = ["echo noise >&2"] * 30 + ["echo 'runt: error: the disk is full' >&2", "echo 'runt: hint: empty it' >&2", "exit 1"]
+    lines = ["echo noise >&2"] * 30 + [
+        "echo 'runt: error: the disk is full' >&2",
+        "echo 'runt: hint: empty it' >&2",
+        "exit 1",
+    ]
     error = failure(ask, autostart=True, runt=script(folder / "runt", "\n".join(lines)))
     assert error.kind == "unreachable"
     assert "starting one failed: noise\n" in error.message
@@ -185,7 +193,9 @@ def test_runt_says_why_it_failed(folder: Path, ask: Ask) -> None:
     assert error.hint == "empty it"
     error = failure(ask, autostart=True, runt=script(folder / "runt", "exit 3"))
     assert error.message.endswith("/runt ended with 3")
-    error = failure(ask, autostart=True, runt=script(folder / "runt", "head -c 5000000 /dev/zero | tr '\\0' x >&2; exit 1"))
+    error = failure(
+        ask, autostart=True, runt=script(folder / "runt", "head -c 5000000 /dev/zero | tr '\\0' x >&2; exit 1")
+    )
     assert 10_000 < len(error.message) < 20_000
 
 
@@ -206,7 +216,9 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if (given / "runt").is_file():
         return given
     built = tmp_path_factory.mktemp("bin")
-    subprocess.run(["go", "build", "-o", f"{built}/", "./cmd/runt", "./cmd/runtimed"], cwd=REPOSITORY, check=True, timeout=600)
+    subprocess.run(
+        ["go", "build", "-o", f"{built}/", "./cmd/runt", "./cmd/runtimed"], cwd=REPOSITORY, check=True, timeout=600
+    )
     return built
 
 
@@ -226,7 +238,10 @@ def daemons(home: Path) -> list[str]:
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            if b"\0run\0--auto" in (process / "cmdline").read_bytes() and f"HOME={home}\0".encode() in (process / "environ").read_bytes():
+            if (
+                b"\0run\0--auto" in (process / "cmdline").read_bytes()
+                and f"HOME={home}\0".encode() in (process / "environ").read_bytes()
+            ):
                 found.append(process.name)
     return found
 
@@ -253,7 +268,9 @@ def test_fifty_tasks_of_one_client_start_one_daemon(stopped: Path) -> None:
 def test_the_daemon_outlives_who_started_it(stopped: Path) -> None:
     code = "from runtimed_client import Client; print(Client(autostart=True).info().pid)"
     env = {**os.environ, "PYTHONPATH": str(REPOSITORY / "clients/python/src")}
-    done = subprocess.run([sys.executable, "-X", "dev", "-c", code], env=env, capture_output=True, text=True, timeout=150)
+    done = subprocess.run(
+        [sys.executable, "-X", "dev", "-c", code], env=env, capture_output=True, text=True, timeout=150
+    )
     assert done.returncode == 0, done.stderr
     info = ask()
     assert info.pid == int(done.stdout)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[3]
+SOURCES = [str(REPOSITORY / "clients" / name / "src") for name in ("python", "jupyter")]
 
 Vector = dict[str, Any]
 

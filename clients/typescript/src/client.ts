@@ -235,10 +235,7 @@ export class Client {
    * The status of all pools, now and after each change, until the loop is left. A watch has a connection of its own, and
    * ends with an error when that is lost.
    */
-  async *watch({
-    timeoutMs: limitMs = this.timeoutMs,
-    signal,
-  }: CallOptions = {}): AsyncIterableIterator<Status> {
+  async *watch({ timeoutMs: limitMs = this.timeoutMs, signal }: CallOptions = {}): AsyncIterableIterator<Status> {
     signal?.throwIfAborted();
     const connection = await this.#open();
     const abort = () => connection.end(signal?.reason);
@@ -304,15 +301,11 @@ export class Client {
         });
       } catch (error) {
         const kind = error instanceof RuntimedError ? error.kind : "";
-        if (method === "pool.release" && lost === "closed" && kind === "unknown_env")
-          return request.decode({}, method); // done before
+        if (method === "pool.release" && lost === "closed" && kind === "unknown_env") return request.decode({}, method); // done before
         hasty = kind === "closed" && passed() - since < 1000 ? hasty + 1 : 0;
-        const follows =
-          kind === "closed" || kind === "shutting_down" || (kind === "unreachable" && lost && this.#met);
-        if (!follows || !again || this.#closed || hasty > mostHasty || passed() + pauseMs > lastMs)
-          throw error;
-        if (kind === "unreachable" && acquires)
-          await unlessAborted(this.#start(error as ConnectError), signal);
+        const follows = kind === "closed" || kind === "shutting_down" || (kind === "unreachable" && lost && this.#met);
+        if (!follows || !again || this.#closed || hasty > mostHasty || passed() + pauseMs > lastMs) throw error;
+        if (kind === "unreachable" && acquires) await unlessAborted(this.#start(error as ConnectError), signal);
         if (!lost || kind === "closed") lost = kind;
       }
       await sleep(pauseMs, undefined, { signal }).catch(() => signal?.throwIfAborted());

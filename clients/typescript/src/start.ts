@@ -36,10 +36,7 @@ export async function startDaemon(
     new ConnectError(nobody.kind, `${nobody.message}; ${problem}`, { hint, cause: nobody });
   if (!runt) {
     const hint = 'install runtimed, or say where its runt is: {autostart: true, runt: "/path/to/runt"}';
-    throw failed(
-      `there is no runt in ${binaryPackage}, on PATH or in ~/.local/bin that could start one`,
-      hint,
-    );
+    throw failed(`there is no runt in ${binaryPackage}, on PATH or in ~/.local/bin that could start one`, hint);
   }
   const { problem, said, hint } = await run(runt, socket);
   if (!problem) return;

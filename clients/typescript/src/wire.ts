@@ -61,9 +61,7 @@ const orElse =
     value === undefined ? missing : item(value, at);
 
 /** An object with these members, under their wire names; others are ignored, since a newer daemon may have more. */
-function record<M extends Record<string, Decode<unknown>>>(
-  members: M,
-): Decode<{ [K in keyof M]: ReturnType<M[K]> }> {
+function record<M extends Record<string, Decode<unknown>>>(members: M): Decode<{ [K in keyof M]: ReturnType<M[K]> }> {
   return (value, at) => {
     const source = object(value, at);
     return mapped(members, (name, decode) => {

@@ -57,11 +57,7 @@ for (const vector of vectors<ClientVector>("client.jsonl")) {
   });
 }
 
-async function play(
-  { reply, reply_hex, chunk, close }: ClientVector,
-  request: Message,
-  socket: Socket,
-): Promise<void> {
+async function play({ reply, reply_hex, chunk, close }: ClientVector, request: Message, socket: Socket): Promise<void> {
   if (reply === null) return void socket.destroy();
   const text = reply === undefined ? Buffer.from(reply_hex ?? "", "hex") : Buffer.from(joined(reply));
   const bytes = Buffer.from(text.toString("latin1").replaceAll("$ID", String(request.id)), "latin1");

@@ -71,8 +71,7 @@ function mismatch(replies: string[], expected: Reply[]): string | undefined {
 
 function fits(reply: string, expected: Reply): boolean {
   const value = JSON.parse(reply);
-  if ("batch" in expected)
-    return Array.isArray(value) && mismatch(elements(reply), expected.batch) === undefined;
+  if ("batch" in expected) return Array.isArray(value) && mismatch(elements(reply), expected.batch) === undefined;
   const { id, ...members } = expected;
   const told = `"id":${joined(id)}`;
   return [",", "}"].some((end) => reply.includes(told + end)) && difference(value, members) === undefined;
@@ -173,9 +172,7 @@ test("an abort ends the wait in the daemon too, and the watch shows it", async (
 });
 
 test("a real environment: built, run, handed to a child, released, replaced", async () => {
-  await using daemon = new Daemon(
-    () => '[pools.uv]\nsize = 1\npackages = ["ipykernel"]\n[pools.conda]\nsize = 0\n',
-  );
+  await using daemon = new Daemon(() => '[pools.uv]\nsize = 1\npackages = ["ipykernel"]\n[pools.conda]\nsize = 0\n');
   await daemon.start();
   await using client = await Client.connect({ socket: daemon.socket });
   const stages = new Set<string>();
@@ -189,8 +186,7 @@ test("a real environment: built, run, handed to a child, released, replaced", as
   assert.equal(tool?.name, "uv");
   assert.ok(isAbsolute(tool.path) && tool.why, JSON.stringify(tool));
 
-  const code =
-    "import ipykernel, os, sys; print(sys.prefix, os.environ['VIRTUAL_ENV'], flush=True); sys.stdin.read()";
+  const code = "import ipykernel, os, sys; print(sys.prefix, os.environ['VIRTUAL_ENV'], flush=True); sys.stdin.read()";
   const child = spawn(env.python, ["-c", code], { env: env.environ(), stdio: ["pipe", "pipe", "inherit"] });
   const [line] = await once(createInterface(child.stdout), "line");
   assert.equal(line, `${env.path} ${env.path}`);
@@ -198,10 +194,7 @@ test("a real environment: built, run, handed to a child, released, replaced", as
   const { envs } = (await client.call("env.list", { state: "leased" })) as {
     envs: { id: string; lease: object }[];
   };
-  assert.equal(
-    difference(envs, [{ id: env.id, lease: { owner_pid: child.pid, label: "größe" } }]),
-    undefined,
-  );
+  assert.equal(difference(envs, [{ id: env.id, lease: { owner_pid: child.pid, label: "größe" } }]), undefined);
 
   await env.release(); // before the child ends, since the lease is the child's now
   child.stdin.end();
@@ -229,16 +222,12 @@ test("vscode-jsonrpc connects as it is, in its own framing", async () => {
   await daemon.start();
   const socket = connect(daemon.socket);
   await once(socket, "connect");
-  const connection = createMessageConnection(
-    new StreamMessageReader(socket),
-    new StreamMessageWriter(socket),
-  );
+  const connection = createMessageConnection(new StreamMessageReader(socket), new StreamMessageWriter(socket));
   connection.listen();
   try {
     const info = await connection.sendRequest<{ name: string }>("daemon.info");
     assert.equal(info.name, "runtimed");
-    const status = () =>
-      connection.sendRequest<{ pools: { name: string; waiting: number }[] }>("pool.status");
+    const status = () => connection.sendRequest<{ pools: { name: string; waiting: number }[] }>("pool.status");
     const uv = async () => (await status()).pools.find(({ name }) => name === "uv")?.waiting;
     assert.equal(await uv(), 0);
 

@@ -18,8 +18,7 @@ test("the examples of the README compile for a strict user, and do what they say
       const data = { kind: "build_failed", cause: "network", output: "no route" };
       return peer.send({ id, error: { code: -32003, message: "building failed", data } });
     }
-    if (params.progress)
-      peer.send({ method: "$/progress", params: { id, stage: "queued", message: "first" } });
+    if (params.progress) peer.send({ method: "$/progress", params: { id, stage: "queued", message: "first" } });
     const results: Record<string, unknown> = {
       "daemon.info": { ...info, socket: daemon.path },
       "pool.status": { pools: [pool("uv", 3)] },
@@ -78,9 +77,7 @@ test("the examples of the README compile for a strict user, and do what they say
 test("the package holds the compiled sources and the README, and needs nothing", async () => {
   const { stdout } = await run("npm", ["pack", "--dry-run", "--json", "--ignore-scripts"], { cwd: root });
   const listed = JSON.parse(stdout);
-  const [{ files }] = Array.isArray(listed)
-    ? listed
-    : (Object.values(listed) as [{ files: { path: string }[] }]);
+  const [{ files }] = Array.isArray(listed) ? listed : (Object.values(listed) as [{ files: { path: string }[] }]);
   const modules = readdirSync(join(root, "src")).map((name) => `dist/${name.replace(/\.ts$/, "")}`);
   assert.deepEqual(
     files.map(({ path }: { path: string }) => path).sort(),

@@ -54,8 +54,7 @@ test("the runt that npm installed with this client goes before PATH, also from b
   const code = `import { Client } from "runtimed-client";
     await Client.connect({ socket: "nowhere/s", autostart: true }).catch((error) => console.log(error.message))`;
   const env = { PATH: `${dirname(path)}:/usr/bin:/bin`, HOME: dir.path };
-  const told = (node: ReturnType<typeof project>["node"]) =>
-    node(["--input-type=module", "-e", code], { env }).stdout;
+  const told = (node: ReturnType<typeof project>["node"]) => node(["--input-type=module", "-e", code], { env }).stdout;
 
   const { modules, runt, node } = project(join(dir.path, "plain"));
   assert.match(told(node), new RegExp(`starting one failed: ${runt} daemon start --auto\n`));

@@ -32,10 +32,7 @@ function script(path: string, lines: string): string {
 /** A runt that notes how it was called, and what then is in the notes. */
 function noting(folder = "bin") {
   const calls = join(home.path, "calls");
-  const runt = script(
-    join(home.path, folder, "runt"),
-    `echo "$0 $@ $RUNTIMED_SOCKET $(cat | wc -c)" >> "${calls}"`,
-  );
+  const runt = script(join(home.path, folder, "runt"), `echo "$0 $@ $RUNTIMED_SOCKET $(cat | wc -c)" >> "${calls}"`);
   return { runt, calls: () => (existsSync(calls) ? readFileSync(calls, "utf8").trim().split("\n") : []) };
 }
 
@@ -94,9 +91,7 @@ test("nothing is started unasked", async () => {
 test("nothing is started where somebody listens, or once a daemon was met", async () => {
   const { runt, calls } = noting();
   for (const other of [{ name: "other" }, { protocol: 0 }, { protocol: 2 }]) {
-    await using daemon = await FakeDaemon.start((message, peer) =>
-      peer.result(message, { ...info, ...other }),
-    );
+    await using daemon = await FakeDaemon.start((message, peer) => peer.result(message, { ...info, ...other }));
     const error = await fails({ socket: daemon.path, autostart: true, runt });
     assert.ok(error instanceof ProtocolError, String(error));
   }
@@ -161,9 +156,7 @@ function daemons(): string[] {
   const told = (pid: string, what: string) => readFileSync(join("/proc", pid, what), "utf8");
   return readdirSync("/proc").filter((pid) => {
     try {
-      return (
-        told(pid, "cmdline").includes("\0run\0--auto") && told(pid, "environ").includes(`HOME=${home.path}\0`)
-      );
+      return told(pid, "cmdline").includes("\0run\0--auto") && told(pid, "environ").includes(`HOME=${home.path}\0`);
     } catch {
       return false; // no process, or one that has ended
     }

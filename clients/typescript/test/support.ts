@@ -35,8 +35,7 @@ export function difference(actual: unknown, expected: unknown, at = "it"): strin
   }
   if (typeof actual !== "object" || actual === null) return `${at} is ${JSON.stringify(actual)}`;
   if (Array.isArray(expected)) {
-    if (!Array.isArray(actual) || actual.length !== expected.length)
-      return `${at} is ${JSON.stringify(actual)}`;
+    if (!Array.isArray(actual) || actual.length !== expected.length) return `${at} is ${JSON.stringify(actual)}`;
   }
   for (const [name, value] of Object.entries(expected)) {
     const found = difference((actual as Record<string, unknown>)[name], value, `${at}.${name}`);

@@ -14,8 +14,7 @@ const nobody = 65534;
 
 /** A test that needs root, to make what another user has made. */
 function asRoot(name: string, body: (t: TestContext) => Promise<void>): void {
-  const skip =
-    process.geteuid?.() !== 0 && !process.env.CI && "only root can make what another user has made";
+  const skip = process.geteuid?.() !== 0 && !process.env.CI && "only root can make what another user has made";
   test(name, { skip }, body);
 }
 

@@ -19,7 +19,15 @@ from ._wire import VERSION, Connection, check_protocol, checked_path, foreign, s
 
 CLIENT = {"name": "runtimed-client (Python)", "version": VERSION}
 MAX_IDLE = 8  # connections kept for the next call
-REPEATED = ("daemon.info", "daemon.ping", "pool.status", "pool.release", "env.adopt", "env.list", "rpc.discover")  # harmless to ask again
+REPEATED = (
+    "daemon.info",
+    "daemon.ping",
+    "pool.status",
+    "pool.release",
+    "env.adopt",
+    "env.list",
+    "rpc.discover",
+)  # harmless to ask again
 PAUSE = 0.2  # seconds; a daemon that ends has its last words to write
 MAX_HASTY = 5  # times in a row that one may hang up at once
 OnProgress = Optional[Callable[[Progress], None]]
@@ -74,7 +82,9 @@ class AsyncClient:
         self._closed = False
         self._idle: list[Connection] = []
         self._busy: set[Connection] = set()
-        self._held: set[tuple[str, int]] = set()  # environments that the end of a with block releases, and in which process
+        self._held: set[tuple[str, int]] = (
+            set()
+        )  # environments that the end of a with block releases, and in which process
 
     async def info(self) -> Info:
         """Who the daemon is. One that speaks another version of the protocol is a ProtocolError."""
@@ -228,18 +238,30 @@ class AsyncClient:
                 if method == "pool.release" and lost == "closed" and kind == "unknown_env":
                     return {}  # done before the answer was lost
                 hasty = hasty + 1 if kind == "closed" and now - since < 1.0 else 0
-                follows = kind in ("closed", "shutting_down") or (kind == "unreachable" and lost and not self._autostart)
+                follows = kind in ("closed", "shutting_down") or (
+                    kind == "unreachable" and lost and not self._autostart
+                )
                 again = method in REPEATED or (method == "pool.acquire" and "key" in params)
                 if not (follows and again) or self._closed or hasty > MAX_HASTY or now + PAUSE > last:
                     raise
-                if isinstance(error, ConnectError) and kind == "unreachable" and method == "pool.acquire" and self._starts():
+                if (
+                    isinstance(error, ConnectError)
+                    and kind == "unreachable"
+                    and method == "pool.acquire"
+                    and self._starts()
+                ):
                     await self._start_daemon(error)
                 lost = kind if kind == "closed" or not lost else lost
             await self._pause(PAUSE)
             if method == "pool.acquire":
-                asked = {**params, "wait_ms": max(0, params.get("wait_ms", 60_000) - int((time.monotonic() - begun) * 1000))}
+                asked = {
+                    **params,
+                    "wait_ms": max(0, params.get("wait_ms", 60_000) - int((time.monotonic() - begun) * 1000)),
+                }
 
-    async def _call_once(self, method: str, params: Mapping[str, Any], end: float, progress: OnProgress) -> dict[str, Any]:
+    async def _call_once(
+        self, method: str, params: Mapping[str, Any], end: float, progress: OnProgress
+    ) -> dict[str, Any]:
         conn = self._idle_connection() or Connection(self.socket)
         try:
             return await self._ask(conn, method, params, end, progress)
@@ -293,7 +315,12 @@ class AsyncClient:
         await self._done(conn, end, conn.send)
         while (result := conn.result(message := await self._message(conn, end))) is None:
             told = message.get("params")
-            if progress and message.get("method") == "$/progress" and isinstance(told, dict) and conn.is_ours(told.get("id")):
+            if (
+                progress
+                and message.get("method") == "$/progress"
+                and isinstance(told, dict)
+                and conn.is_ours(told.get("id"))
+            ):
                 progress(decode(Progress, told, "progress"))
         return result
 
@@ -306,13 +333,17 @@ class AsyncClient:
         """Do a step of a connection, in time."""
         while True:
             if conn.pid != os.getpid():
-                raise ConnectError(f"this connection to {self.socket} belongs to process {conn.pid}, of which this one is a fork")
+                raise ConnectError(
+                    f"this connection to {self.socket} belongs to process {conn.pid}, of which this one is a fork"
+                )
             if (left := end - time.monotonic()) <= 0:
                 message = f"the daemon at {self.socket} did not answer {conn.method or 'the connection'} in time"
                 raise RequestTimeout(message, hint="see: runt daemon logs")
             try:
                 return step()
-            except BlockingIOError:  # only what is to be read tells when it is there; room in the daemon's queue and a pipe do not
+            except (
+                BlockingIOError
+            ):  # only what is to be read tells when it is there; room in the daemon's queue and a pipe do not
                 if step == conn.receive and not isinstance(conn.sock, Pipe):
                     await self._wait(conn, min(left, 3600.0))
                 else:

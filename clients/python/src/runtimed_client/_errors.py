@@ -44,4 +44,6 @@ class RPCError(RuntimedError):
         self.code = code
         self.data: dict[str, Any] = data if isinstance(data, dict) else {}
         kind, hint = self.data.get("kind"), self.data.get("hint")
-        super().__init__(message, kind=kind if isinstance(kind, str) else "", hint=hint if isinstance(hint, str) else None)
+        super().__init__(
+            message, kind=kind if isinstance(kind, str) else "", hint=hint if isinstance(hint, str) else None
+        )

@@ -4,7 +4,10 @@ import importlib
 import socket
 from typing import Any, Optional
 
-BUSY, ENDED = 231, (109, 232, 233)  # the system's numbers for a pipe without a free end, and for one whose other side is closed
+BUSY, ENDED = (
+    231,
+    (109, 232, 233),
+)  # the system's numbers for a pipe without a free end, and for one whose other side is closed
 ANONYMOUS = 0x00100000  # SECURITY_SQOS_PRESENT and no more: whoever made the pipe cannot act as us
 
 
@@ -26,9 +29,12 @@ def made_by_us(handle: int) -> bool:
     system.GetCurrentProcess.restype = pointer
     try:
         return bool(
-            security.GetSecurityInfo(pointer(handle), 6, 1, ref(owner), None, None, None, ref(descriptor)) == 0  # the owner of a handle
+            security.GetSecurityInfo(pointer(handle), 6, 1, ref(owner), None, None, None, ref(descriptor))
+            == 0  # the owner of a handle
             and security.OpenProcessToken(pointer(system.GetCurrentProcess()), 8, ref(token))  # TOKEN_QUERY
-            and security.GetTokenInformation(token, 1, user, len(user), ref(ctypes.c_ulong()))  # TOKEN_USER: a pointer to its SID is first
+            and security.GetTokenInformation(
+                token, 1, user, len(user), ref(ctypes.c_ulong())
+            )  # TOKEN_USER: a pointer to its SID is first
             and security.EqualSid(owner, pointer.from_buffer(user))
         )
     finally:
@@ -40,7 +46,9 @@ class Pipe:
     """What is to be read is looked for before it is read, so that a pipe needs no event loop of one kind, and no thread."""
 
     def __init__(self) -> None:
-        self._api: Any = importlib.import_module("_winapi")  # what multiprocessing uses: open() has no way to look first
+        self._api: Any = importlib.import_module(
+            "_winapi"
+        )  # what multiprocessing uses: open() has no way to look first
         self._handle: Any = None
         self._shut = False
         self.pause = 0.001  # seconds until the next look; the longer nothing comes, the longer
@@ -48,7 +56,9 @@ class Pipe:
     def connect(self, path: str) -> None:
         api = self._api
         try:
-            self._handle = api.CreateFile(path, api.GENERIC_READ | api.GENERIC_WRITE, 0, api.NULL, api.OPEN_EXISTING, ANONYMOUS, api.NULL)
+            self._handle = api.CreateFile(
+                path, api.GENERIC_READ | api.GENERIC_WRITE, 0, api.NULL, api.OPEN_EXISTING, ANONYMOUS, api.NULL
+            )
         except OSError as exc:
             if getattr(exc, "winerror", None) == BUSY:  # the daemon is between two connections
                 raise BlockingIOError from exc

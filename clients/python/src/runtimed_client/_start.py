@@ -51,7 +51,10 @@ def start_daemon(nobody: ConnectError, socket: Optional[str], runt: Optional[str
     except subprocess.TimeoutExpired:
         problem = f"{program} did not end within {START_TIME:.0f} s"
     except OSError as exc:
-        problem, hint = f"{program} cannot be run: {exc.strerror or exc}", "install runtimed, or correct the path of runt"
+        problem, hint = (
+            f"{program} cannot be run: {exc.strerror or exc}",
+            "install runtimed, or correct the path of runt",
+        )
     else:
         if done.returncode == 0:
             return

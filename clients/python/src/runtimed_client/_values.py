@@ -162,7 +162,11 @@ def _decode(kind: Any, value: Any, where: str) -> Any:
     if origin is dict and isinstance(value, dict):
         return {name: _decode(inner[1], item, f"{where}.{name}") for name, item in value.items()}
     if dataclasses.is_dataclass(kind) and isinstance(value, dict):
-        members = [member for member in dataclasses.fields(kind) if member.name in value or member.default is dataclasses.MISSING]
+        members = [
+            member
+            for member in dataclasses.fields(kind)
+            if member.name in value or member.default is dataclasses.MISSING
+        ]
         told = {member.name: value.get(member.name, member.metadata.get("missing")) for member in members}
         return kind(**{m.name: _decode(m.type, told[m.name], f"{where}.{m.name}") for m in members})  # type: ignore[operator]
     if type(value) is kind or (kind is float and type(value) is int):  # not isinstance: True is no number

@@ -65,7 +65,9 @@ def is_text(path: str) -> bool:
 
 
 def foreign(path: str, what: str) -> ProtocolError:
-    return ProtocolError(f"the program at {path} does not speak runtimed's protocol: {what}", hint="see which program listens there")
+    return ProtocolError(
+        f"the program at {path} does not speak runtimed's protocol: {what}", hint="see which program listens there"
+    )
 
 
 def check_protocol(info: Mapping[str, Any]) -> None:
@@ -73,7 +75,11 @@ def check_protocol(info: Mapping[str, Any]) -> None:
     protocol = info.get("protocol")
     if info.get("name") != "runtimed" or type(protocol) is not int or protocol == PROTOCOL:
         return
-    older, hint = ("daemon", "restart it with: runt daemon restart") if protocol < PROTOCOL else ("client", "update runtimed-client")
+    older, hint = (
+        ("daemon", "restart it with: runt daemon restart")
+        if protocol < PROTOCOL
+        else ("client", "update runtimed-client")
+    )
     raise ProtocolError(
         f"the daemon (version {info.get('version')}) speaks protocol {protocol}, "
         f"and this client (version {VERSION}) protocol {PROTOCOL}: the {older} is too old",
@@ -134,7 +140,9 @@ class Connection:
     def request(self, method: str, params: Mapping[str, Any]) -> None:
         """Begin a call; send() does the rest."""
         self.method, self.answered, self._id = method, False, self._id + 1
-        self._unsent = json.dumps({"jsonrpc": "2.0", "id": self._id, "method": method, "params": params}).encode() + b"\n"
+        self._unsent = (
+            json.dumps({"jsonrpc": "2.0", "id": self._id, "method": method, "params": params}).encode() + b"\n"
+        )
 
     def send(self) -> None:
         while self._unsent:
@@ -220,7 +228,11 @@ class Connection:
 
     def gone(self, exc: Optional[OSError] = None) -> ConnectError:
         if self._connected or not exc:
-            return ConnectError(f"the connection to {self.path} was closed before the answer to {self.method} came", hint="try again")
+            return ConnectError(
+                f"the connection to {self.path} was closed before the answer to {self.method} came", hint="try again"
+            )
         absent = isinstance(exc, (FileNotFoundError, ConnectionRefusedError))
         hint = "start it with: runt daemon start" if absent else "see whose socket it is, or set RUNTIMED_SOCKET"
-        return ConnectError(f"no daemon can be reached at {self.path}: {exc.strerror or exc}", kind="unreachable", hint=hint)
+        return ConnectError(
+            f"no daemon can be reached at {self.path}: {exc.strerror or exc}", kind="unreachable", hint=hint
+        )

@@ -1,0 +1,212 @@
+package runtimed_test
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"unicode/utf8"
+)
+
+// layers says who may import whom: a package may import what its line names, and only packages further down.
+// "/*" stands for every package in that folder. CONTRIBUTING.md says what each is.
+var layers = []struct{ pkg, mayImport string }{
+	{"e2e", "cmd/* rpc rpc/server pool pool/* config service doctor kernel internal/*"},
+	{"task", ""},
+	{"packaging", ""},
+
+	{"cmd/runtimed", "doctor pool pool/* rpc rpc/server config internal/*"},
+	{"cmd/runt", "kernel cmd/runt/zmtp rpc service config internal/*"},
+	{"cmd/runt/zmtp", ""},
+
+	{"doctor", "pool pool/* rpc config internal/*"},
+	{"kernel", "rpc internal/*"},
+
+	{"pool", "pool/builder pool/envdir internal/*"},
+	{"pool/uv", "pool/builder pool/envdir internal/*"},
+	{"pool/conda", "pool/builder pool/envdir internal/*"},
+	{"pool/envdir", "pool/builder internal/*"},
+	{"pool/builder", "internal/*"},
+
+	{"rpc/server", "rpc"},
+	{"rpc", "internal/statedir"},
+	{"service", "internal/*"},
+	{"config", "internal/*"},
+
+	{"internal/tool", "internal/*"},
+	{"internal/proc", "internal/*"},
+	{"internal/logview", "internal/redact internal/safefile"},
+	{"internal/statedir", "internal/safefile"},
+	{"internal/pyreq", ""},
+	{"internal/redact", ""},
+	{"internal/safefile", ""},
+	{"internal/words", ""},
+}
+
+// libraries may be imported only by these packages.
+var libraries = map[string]string{
+	"go.uber.org/fx":                  "cmd/runtimed",
+	"github.com/sourcegraph/jsonrpc2": "rpc rpc/server",
+	"github.com/alecthomas/kong":      "cmd/runt cmd/runtimed internal/words",
+}
+
+const (
+	mostFiles   = 30 // of one package, tests not counted
+	mostColumns = 120
+	tab         = "    "
+)
+
+// mostLines is how long a package may be, tests not counted.
+var mostLines = map[string]int{"pool": 3600, "cmd/runt": 4000, "cmd/runtimed": 2500}
+
+// What is not true yet. Each line goes with the change that makes it true.
+var (
+	absent = "task doctor kernel pool/uv pool/conda pool/envdir pool/builder internal/tool internal/proc" +
+		" internal/logview cmd/runt/zmtp internal/words"
+	tooMany = "pool cmd/runt cmd/runtimed"
+	tooLong = "pool cmd/runt cmd/runtimed"
+	tooWide = "pool pool/uv pool/conda pool/envdir pool/builder rpc rpc/server service config packaging" +
+		" cmd/runt cmd/runtimed cmd/runt/zmtp doctor kernel e2e internal/tool internal/proc internal/logview" +
+		" internal/statedir internal/pyreq internal/redact internal/safefile internal/words"
+)
+
+// source is one Go file, of any system and with any build tag.
+type source struct {
+	path, pkg string
+	test      bool
+	imports   []string
+	text      string
+}
+
+func sources(t *testing.T) []source {
+	t.Helper()
+	var all []source
+	err := fs.WalkDir(os.DirFS("."), ".", func(p string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() {
+			hidden := p != "." && strings.HasPrefix(d.Name(), ".")
+			if hidden || slices.Contains([]string{"testdata", "node_modules", "clients", "examples"}, d.Name()) {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		if path.Ext(p) != ".go" || path.Dir(p) == "." {
+			return nil
+		}
+		text, err := os.ReadFile(p)
+		if err != nil {
+			return err
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), p, text, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		s := source{path: p, pkg: path.Dir(p), test: strings.HasSuffix(p, "_test.go"), text: string(text)}
+		for _, spec := range f.Imports {
+			name, err := strconv.Unquote(spec.Path.Value)
+			if err != nil {
+				return err
+			}
+			s.imports = append(s.imports, name)
+		}
+		all = append(all, s)
+		return nil
+	})
+	if err != nil || len(all) < 100 {
+		t.Fatalf("%d files: %v", len(all), err)
+	}
+	return all
+}
+
+func rankOf(pkg string) int {
+	for i, l := range layers {
+		if l.pkg == pkg {
+			return i
+		}
+	}
+	return -1
+}
+
+func listed(list, pkg string) bool {
+	for _, entry := range strings.Fields(list) {
+		if dir, all := strings.CutSuffix(entry, "/*"); entry == pkg || all && path.Dir(pkg) == dir {
+			return true
+		}
+	}
+	return false
+}
+
+func TestPackagesImportOnlyWhatTheTableAllows(t *testing.T) {
+	seen := map[string]bool{}
+	for _, s := range sources(t) {
+		rank := rankOf(s.pkg)
+		if rank < 0 {
+			t.Errorf("%s: package %s is not in the table", s.path, s.pkg)
+			continue
+		}
+		seen[s.pkg] = true
+		for _, name := range s.imports {
+			if own, ok := strings.CutPrefix(name, "runtimed/"); ok && own != s.pkg {
+				switch to := rankOf(own); {
+				case to <= rank:
+					t.Errorf("%s: imports %s, which is further up", s.path, own)
+				case !s.test && !listed(layers[rank].mayImport, own):
+					t.Errorf("%s: %s may not import %s", s.path, s.pkg, own)
+				}
+			}
+			for library, users := range libraries {
+				if (name == library || strings.HasPrefix(name, library+"/")) && !listed(users, s.pkg) {
+					t.Errorf("%s: %s may not import %s", s.path, s.pkg, name)
+				}
+			}
+		}
+	}
+	for _, l := range layers {
+		if !seen[l.pkg] && !listed(absent, l.pkg) {
+			t.Errorf("%s is in the table and has no files", l.pkg)
+		}
+	}
+}
+
+func TestPackagesStaySmall(t *testing.T) {
+	files, lines := map[string]int{}, map[string]int{}
+	for _, s := range sources(t) {
+		if !s.test {
+			files[s.pkg]++
+			lines[s.pkg] += strings.Count(s.text, "\n")
+		}
+	}
+	for pkg, n := range files {
+		if n > mostFiles && !listed(tooMany, pkg) {
+			t.Errorf("%s has %d files, and may have %d", pkg, n, mostFiles)
+		}
+	}
+	for pkg, most := range mostLines {
+		if n := lines[pkg]; n > most && !listed(tooLong, pkg) {
+			t.Errorf("%s has %d lines, and may have %d", pkg, n, most)
+		}
+	}
+}
+
+func TestLinesFitTheScreen(t *testing.T) {
+	for _, s := range sources(t) {
+		if listed(tooWide, s.pkg) {
+			continue
+		}
+		n := 0
+		for line := range strings.Lines(s.text) {
+			n++
+			width := utf8.RuneCountInString(strings.ReplaceAll(strings.TrimRight(line, "\r\n"), "\t", tab))
+			if width > mostColumns {
+				t.Errorf("%s:%d: %d columns", s.path, n, width)
+			}
+		}
+	}
+}

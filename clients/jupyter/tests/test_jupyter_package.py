@@ -1,0 +1,44 @@
+"""What the wheel holds, and the names that it had as a part of runtimed-client."""
+
+import hashlib
+import importlib
+import json
+import zipfile
+from pathlib import Path
+
+import runtimed_client
+
+from runtimed_jupyter import RuntimedProvisioner
+
+FOLDER = Path(__file__).resolve().parents[1]
+LABEXTENSION = FOLDER / "labextension"
+
+
+def test_the_wheel(wheel: Path) -> None:
+    assert wheel.name == f"runtimed_jupyter-{runtimed_client.__version__}-py3-none-any.whl"
+    assert {name.split("/", 1)[1] for name in zipfile.ZipFile(wheel).namelist()} == {
+        *(path.name for path in (FOLDER / "src/runtimed_jupyter").iterdir() if path.is_file()),
+        *("METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE"),
+        "data/etc/jupyter/jupyter_server_config.d/runtimed_jupyter.json",
+        *(
+            f"data/share/jupyter/labextensions/runtimed-status/{path.relative_to(LABEXTENSION)}"
+            for path in LABEXTENSION.rglob("*.js*")
+        ),
+    }
+
+
+def test_the_old_names_still_work() -> None:
+    assert importlib.import_module("runtimed_client.jupyter").RuntimedProvisioner is RuntimedProvisioner
+    server = importlib.import_module("runtimed_client.server")
+    assert server._jupyter_server_extension_points() == [{"module": "runtimed_jupyter.server"}]
+
+
+def test_the_labextension_is_named_by_what_is_in_it() -> None:
+    """A browser keeps a file of a known name, and would run the old one after an update."""
+    (entry,) = (LABEXTENSION / "static").iterdir()
+    package = json.loads((LABEXTENSION / "package.json").read_text())
+    name = f"remoteEntry.{hashlib.sha256(entry.read_bytes()).hexdigest()[:16]}.js"
+    assert (entry.name, package["jupyterlab"]["_build"]["load"]) == (name, f"static/{name}"), (
+        f"rename it to {name}, and in package.json"
+    )
+    assert package["version"] == runtimed_client.__version__

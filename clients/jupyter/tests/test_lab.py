@@ -1,0 +1,244 @@
+"""JupyterLab and Notebook 7 from the index, in a real browser, with kernels of a real daemon. RUNTIMED_SCREENSHOTS keeps what was seen."""
+
+import json
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from browser import ITEM, Front, browser, shots
+from fake import wait_until
+from fixtures import build_wheel
+from lab import Daemon, Jupyter, built, chromium, installed, tiny_wheel
+
+pytestmark = pytest.mark.timeout(600)
+OURS, RUNT, BROKEN = "Python (provisioner)", "Python (warm uv)", "Python (torn)"  # as the launcher shows them
+ARGV = ["python", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+TORN = 'pools.torn = { kind = "uv", size = 1, packages = ["ipykernel", "six==1.16.0", "six==1.17.0"] }\n'
+
+
+@dataclass
+class House:
+    """All that runs, and where."""
+
+    base: Path
+    venv: Path
+    daemon: Daemon
+    lab: Jupyter
+    notebook: Jupyter
+    browser: Any
+
+    def front(self, server: Jupyter) -> Front:
+        return Front(self.browser, server, shots(self.base / "shots"))
+
+
+def kernelspec(venv: Path, name: str, shown: str, pool: str) -> None:
+    provisioner = {"provisioner_name": "runtimed", "config": {"pool": pool, "wait": 20}}
+    file = venv / "share/jupyter/kernels" / name / "kernel.json"
+    file.parent.mkdir(parents=True)
+    file.write_text(
+        json.dumps(
+            {"argv": ARGV, "display_name": shown, "language": "python", "metadata": {"kernel_provisioner": provisioner}}
+        )
+    )
+
+
+@pytest.fixture(scope="module")
+def house(wheel: Path) -> Iterator[House]:
+    chromium()
+    base = Path(tempfile.mkdtemp(prefix="rt-"))  # a socket's path is short
+    processes: list[Any] = []
+    try:
+        programs = built(base)
+        daemon = Daemon(base, programs)
+        processes.append(daemon)
+        daemon.configure(2)
+        daemon.start()
+        venv = installed([wheel, build_wheel("python", base)], base / "venv")
+        kernelspec(venv, "provisioner", OURS, "uv")
+        kernelspec(venv, "torn", BROKEN, "torn")
+        install = [str(programs / "runt"), "kernelspec", "install", "--prefix", str(venv), "--pool", "uv"]
+        subprocess.run(
+            install, env={**daemon.env, "RUNTIMED_SOCKET": daemon.socket}, check=True, capture_output=True, timeout=30
+        )
+        lab, notebook = (Jupyter(program, venv, base / program, daemon.socket) for program in ("lab", "notebook"))
+        for server in (lab, notebook):
+            processes.append(server)
+            server.start()
+        lab.wait()
+        notebook.wait()
+        daemon.fill()
+        with browser(venv) as opened:
+            yield House(base, venv, daemon, lab, notebook, opened)
+        said = lab.log.read_text()
+        assert "runtimed_jupyter/server.py" not in said, said  # as a traceback would have it
+    finally:
+        for process in reversed(processes):
+            process.end()
+        shutil.rmtree(base)
+
+
+@pytest.fixture
+def lab(house: House) -> Iterator[Front]:
+    """JupyterLab, just opened, with no kernel running."""
+    front = house.front(house.lab)
+    front.open("lab")
+    yield front
+    front.shot("last")
+    assert not front.errors()
+    front.close()
+
+
+@pytest.mark.parametrize("kernel", [OURS, RUNT], ids=["provisioner", "runt"])
+def test_a_persons_way(house: House, lab: Front, kernel: str) -> None:
+    """From the launcher to the end of the kernel, by what there is to click."""
+    name = kernel.split("(")[1].strip(")").replace(" ", "-")
+    lab.item("uv 2")
+    lab.see(".jp-LauncherCard", kernel)
+    lab.shot(f"{name}-launcher")
+    lab.notebook(kernel)
+    assert lab.run("1+1") == "2"
+    (lease,) = house.daemon.leased()
+    assert lease["id"] in lab.run("x = 1; import sys; sys.prefix")
+    assert "Successfully installed tinypkg" in lab.run(f"%pip install --no-index --no-deps {tiny_wheel(house.base)}")
+    assert lab.run("import tinypkg; tinypkg.said") == "'tiny but here'"
+
+    lab.run("print('on')\nwhile True: pass", wait=False)
+    lab.see(".jp-OutputArea-output", "on")
+    lab.menu("Kernel", "Interrupt Kernel")
+    lab.see(".jp-OutputArea-output", "KeyboardInterrupt")
+    lab.run("print('once more')\nwhile True: pass", wait=False)
+    lab.see(".jp-OutputArea-output", "once more")
+    lab.page.keyboard.press("Escape")
+    lab.page.keyboard.press("i")
+    lab.page.keyboard.press("i")
+    wait_until(lambda: lab.page.locator(".jp-OutputArea-output").filter(has_text="KeyboardInterrupt").count() == 2, 30)
+    lab.shot(f"{name}-interrupted")
+
+    lab.restart()
+    assert lab.run("import tinypkg; tinypkg.said, 'x' in dir()") == "('tiny but here', False)"
+    assert [one["id"] for one in house.daemon.leased()] == [lease["id"]]
+    lab.shot(f"{name}-restarted")
+
+    lab.menu("File", "Close and Shut Down Notebook")
+    lab.answer("Ok")
+    if (
+        kernel == RUNT
+    ):  # it cannot tell the end of a kernel from a restart, so the environment waits a minute for the next
+        wait_until(lambda: not house.daemon.leased()[0]["lease"]["alive"], 30)
+        house.daemon.release(lease["id"])
+    wait_until(lambda: not house.daemon.leased(), 30)
+
+
+def test_the_status_item(house: House, lab: Front) -> None:
+    daemon, item = house.daemon, lab.page.locator(ITEM)
+    lab.item(re.compile("^uv 2$"))
+    assert item.get_attribute("title") == "uv: 2 ready\nconda: off"
+    assert item.get_attribute("aria-label") == "Warm Python environments: uv: 2 ready; conda: off"
+    daemon.configure(3)
+    lab.item("uv 2…")
+    lab.item(re.compile("^uv 3$"))
+
+    item.click()
+    popup = lab.see(".runtimed-Popup")
+    assert popup.inner_text().split("\n\n") == ["Warm Python environments", "uv: 3 ready", "conda: off"]
+    assert item.get_attribute("aria-expanded") == "true"
+    daemon.configure(3, TORN)
+    lab.item("uv 3 · ⚠ torn 0")
+    lab.see(".runtimed-Popup", "torn: failing, 0 of 1 ready")  # it changes while it is open
+    lab.see(".runtimed-mod-error", "the packages cannot be installed together")
+    lab.see(".runtimed-mod-error", "Hint: ")
+    wait_until(
+        lambda: popup.bounding_box()["y"] + popup.bounding_box()["height"] <= item.bounding_box()["y"] + 1
+    )  # not cut off
+    lab.shot("failing")
+    lab.menu("Settings", "Theme")
+    lab.see(".lm-Menu-itemLabel", re.compile("^JupyterLab Dark$")).click()
+    lab.page.wait_for_selector('body[data-jp-theme-light="false"]', state="attached")
+    item.click()
+    lab.see(".runtimed-Popup")
+    lab.shot("failing-dark")
+    lab.page.keyboard.press("Escape")
+    popup.wait_for(state="detached")
+    assert item.get_attribute("aria-expanded") == "false"
+
+    daemon.end(kill=True)
+    lab.item("runtimed: no daemon")
+    assert "Hint: start it with: runt daemon start" in str(item.get_attribute("title"))
+    item.click()
+    lab.see(".runtimed-Popup", "no daemon can be reached")
+    lab.shot("no-daemon")
+    daemon.configure(2)
+    daemon.start()
+    lab.item("uv ")
+    lab.item(re.compile(r"^uv \d$"))
+
+
+def test_why_a_kernel_does_not_start(house: House, lab: Front) -> None:
+    house.daemon.configure(2, TORN)
+    lab.item("⚠ torn 0")
+    lab.see('.jp-LauncherCard[data-category="Notebook"]', BROKEN).click()
+    lab.see(".jp-Dialog", "the packages cannot be installed together")
+    lab.see(".jp-Dialog", "hint: loosen the versions")
+    lab.shot("no-kernel")
+    house.daemon.configure(2)
+
+
+def test_notebook_7(house: House) -> None:
+    """It has no status bar. The kernel works, and nothing is said of what is missing."""
+    write(house.base / "notebook/notes/seven.ipynb", "6 * 7")
+    front = house.front(house.notebook)
+    with front.connects():
+        front.open("notebooks/seven.ipynb")
+    assert front.run("") == "42"
+    assert front.page.evaluate("'runtimed-status' in window._JUPYTERLAB")
+    assert front.page.locator(ITEM).count() == 0
+    front.shot("notebook-7")
+    assert not front.errors()
+    front.close()
+
+
+def write(path: Path, code: str) -> None:
+    """A notebook of one cell, for our kernel."""
+    cell: dict[str, Any] = {
+        "cell_type": "code",
+        "id": "a",
+        "execution_count": None,
+        "metadata": {"tags": ["parameters"]},
+        "outputs": [],
+        "source": code,
+    }
+    spec = {"name": "provisioner", "display_name": OURS, "language": "python"}
+    path.write_text(json.dumps({"cells": [cell], "metadata": {"kernelspec": spec}, "nbformat": 4, "nbformat_minor": 5}))
+
+
+def outputs(path: Path) -> str:
+    return json.dumps([cell["outputs"] for cell in json.loads(path.read_text())["cells"]])
+
+
+def test_without_a_browser(house: House, tmp_path: Path) -> None:
+    """nbclient and papermill, side by side."""
+    one, other = tmp_path / "nbclient.ipynb", tmp_path / "papermill.ipynb"
+    write(one, "import sys; sys.prefix")
+    write(other, "import sys; sys.prefix")
+    programs = [
+        ["jupyter", "execute", "--inplace", str(one)],
+        ["python", "-m", "papermill", "--no-progress-bar", str(other), str(other)],
+    ]
+    running = [
+        subprocess.Popen(
+            [str(house.venv / "bin" / name), *more], env=house.lab.env, cwd=tmp_path, stderr=subprocess.PIPE
+        )
+        for name, *more in programs
+    ]
+    for process in running:
+        _, said = process.communicate(timeout=120)
+        assert process.returncode == 0, said
+    for made in (one, other):
+        assert f"{house.base}/home/cache/envs/uv-" in outputs(made)
+    assert not house.daemon.leased()

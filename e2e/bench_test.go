@@ -1,0 +1,208 @@
+//go:build e2e && unix
+
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"runtimed/rpc"
+)
+
+// report prints a measured figure beside what it is held against. Times on a shared machine move; the ratio is what to look at.
+func report(b *testing.B, what string, got, goal time.Duration, against string) {
+	b.Helper()
+	fmt.Printf("%-66s %10s   %4.2f of %s (%s)\n", what, round(got), float64(got)/float64(goal), round(goal), against)
+}
+
+func round(d time.Duration) time.Duration {
+	switch {
+	case d > time.Second:
+		return d.Round(10 * time.Millisecond)
+	case d > 10*time.Millisecond:
+		return d.Round(time.Millisecond)
+	}
+	return d.Round(time.Microsecond)
+}
+
+func median(list []time.Duration) time.Duration {
+	slices.Sort(list)
+	return list[len(list)/2]
+}
+
+// benchHouse runs the ordinary binary where the caller names one: a test binary carries more.
+func benchHouse(b *testing.B) *house {
+	b.Helper()
+	h := newHouse(b).withUV()
+	return h
+}
+
+func BenchmarkOverTheSocket(b *testing.B) {
+	h := benchHouse(b)
+	h.configure("[build]\nparallel = 1\n[pools.uv]\nsize = 12\n")
+	h.start()
+	h.filled("uv", 10*time.Minute)
+	idle := usage(h.statusFile().PID)
+	time.Sleep(10 * time.Second)
+	after := usage(h.statusFile().PID)
+	fmt.Printf("%-66s %7d MB   %4.2f of 20 MB (goal)\n", "resident memory, 12 ready", after.rss>>20, float64(after.rss)/(20<<20))
+	report(b, "processor time in 10 s of doing nothing", after.cpu-idle.cpu, 50*time.Millisecond/3, "goal")
+
+	var pings, acquires, asks []time.Duration
+	for range 12 {
+		pings = append(pings, once[rpc.None](h, rpc.MethodPing, nil))
+		acquires = append(acquires, once[rpc.AcquireResult](h, rpc.MethodAcquire, rpc.AcquireParams{WaitMS: new(int64(0))}))
+	}
+	c := h.dial()
+	for range 300 {
+		began := time.Now()
+		var r rpc.StatusResult
+		if err := c.Call(context.Background(), rpc.MethodStatus, nil, &r); err != nil {
+			b.Fatal(err)
+		}
+		asks = append(asks, time.Since(began))
+	}
+	report(b, "pool.acquire over a new connection, lease on disk, median of 12", median(acquires), 500*time.Microsecond, "goal")
+	report(b, "  beside a ping over a new connection in the same run", median(acquires), median(pings), "ping")
+	report(b, "pool.status on an open connection, median of 300", median(asks), 150*time.Microsecond, "goal")
+}
+
+// once is how long a call takes on a connection of its own, dialling included.
+func once[R any](h *house, method string, params any) time.Duration {
+	h.t.Helper()
+	began := time.Now()
+	c, err := rpc.Dial(context.Background(), h.socket, rpc.ClientOptions{})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	defer c.Close()
+	var r R
+	if err := c.Call(context.Background(), method, params, &r); err != nil {
+		h.t.Fatal(err)
+	}
+	return time.Since(began)
+}
+
+func BenchmarkBuildBesideBareUV(b *testing.B) {
+	h := benchHouse(b)
+	h.configure("[build]\nparallel = 1\n[pools.uv]\nsize = 5\n")
+	h.start()
+	h.filled("uv", 10*time.Minute)
+	ours := buildTimes(h)
+	must[rpc.None](h, rpc.MethodShutdown, nil)
+
+	locks, err := filepath.Glob(h.state("locks", "*.txt"))
+	if err != nil || len(locks) != 1 {
+		b.Fatal(locks, err)
+	}
+	var bare, imports []time.Duration
+	for i := range 4 {
+		dir := filepath.Join(h.home, "bare", strconv.Itoa(i))
+		began := time.Now()
+		h.uv(b, "venv", "--quiet", "--no-project", dir)
+		h.uv(b, "pip", "sync", "--quiet", "--offline", "--python", dir+"/bin/python", locks[0])
+		bare = append(bare, time.Since(began))
+		began = time.Now()
+		if out, err := exec.Command(dir+"/bin/python", "-c", "import ipykernel.kernelapp, ipykernel.debugger").CombinedOutput(); err != nil {
+			b.Fatalf("%v: %s", err, out)
+		}
+		imports = append(imports, time.Since(began))
+	}
+	report(b, "a build: venv, sync, verified and compiled, median of 4", median(ours), 600*time.Millisecond, "goal")
+	report(b, "  beside bare uv venv + sync and a first import in the same run", median(ours), median(bare)+median(imports), "bare")
+	report(b, "  beside bare uv venv + sync alone", median(ours), median(bare), "bare")
+}
+
+// buildTimes are the times between one environment and the next, which were built one after the other.
+func buildTimes(h *house) []time.Duration {
+	h.t.Helper()
+	envs := must[rpc.EnvListResult](h, rpc.MethodEnvList, nil).Envs
+	var times []time.Duration
+	for i := range envs[1:] {
+		times = append(times, envs[i+1].CreatedAt.Sub(envs[i].CreatedAt))
+	}
+	return times
+}
+
+func (h *house) uv(b *testing.B, args ...string) {
+	b.Helper()
+	bin, err := realUV()
+	if err != nil {
+		b.Fatal(err)
+	}
+	cmd := exec.Command(filepath.Join(bin, "uv"), args...)
+	cmd.Env, cmd.Dir = h.env, h.home
+	if out, err := cmd.CombinedOutput(); err != nil {
+		b.Fatalf("uv %v: %v: %s", args, err, out)
+	}
+}
+
+func BenchmarkTenAtOnceOnAPoolOfThree(b *testing.B) {
+	h := benchHouse(b)
+	h.configure("[pools.uv]\nsize = 3\n")
+	h.start()
+	h.filled("uv", 10*time.Minute)
+	began := time.Now()
+	var all sync.WaitGroup
+	for range 10 {
+		all.Go(func() {
+			if _, err := ask[rpc.AcquireResult](h, rpc.MethodAcquire, rpc.AcquireParams{OwnerPID: new(os.Getpid())}); err != nil {
+				b.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	report(b, "10 acquires at once on a pool of 3, all served", time.Since(began), 4*time.Second, "goal")
+}
+
+func BenchmarkRestartWithReadyEnvironments(b *testing.B) {
+	h := benchHouse(b)
+	const many = 64
+	h.configure(fmt.Sprintf("[build]\nparallel = %d\n[pools.uv]\nsize = %d\n", runtime.NumCPU(), many))
+	d := h.start()
+	h.filled("uv", 10*time.Minute)
+	d.kill()
+	began := time.Now()
+	h.launch()
+	for {
+		if _, err := ask[rpc.AcquireResult](h, rpc.MethodAcquire, rpc.AcquireParams{WaitMS: new(int64(0))}); err == nil {
+			break
+		} else if rpc.KindOf(err) != rpc.KindUnreachable {
+			b.Fatal(err)
+		}
+		time.Sleep(time.Millisecond)
+	}
+	report(b, fmt.Sprintf("killed with %d ready, started, acquired", many), time.Since(began), 100*time.Millisecond, "goal")
+}
+
+type used struct {
+	rss int64
+	cpu time.Duration
+}
+
+// usage is what a process has used (proc(5): status and stat).
+func usage(pid int) (u used) {
+	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	for line := range strings.Lines(string(status)) {
+		if f := strings.Fields(line); f[0] == "VmRSS:" {
+			kb, _ := strconv.ParseInt(f[1], 10, 64)
+			u.rss = kb << 10
+		}
+	}
+	stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	f := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
+	user, _ := strconv.Atoi(f[11])
+	system, _ := strconv.Atoi(f[12])
+	u.cpu = time.Duration(user+system) * 10 * time.Millisecond // a clock tick is 10 ms on every Linux
+	return u
+}

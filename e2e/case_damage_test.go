@@ -1,0 +1,135 @@
+//go:build e2e && unix
+
+package e2e
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"runtimed/rpc"
+)
+
+// linked is fastUV whose environments have a link to a Python of HOME, as real ones do.
+func linked(h *house) string {
+	base := filepath.Join(h.home, "base")
+	if err := os.MkdirAll(base, 0o755); err != nil {
+		h.t.Fatal(err)
+	}
+	script := `#!/bin/sh
+dir=${0%/bin/python}; site=$dir/lib/python3.12/site-packages
+echo '{"version":"3.12.0","prefix":"'$dir'","site_packages":"'$site'","sentinels":["'$site'/ipykernel/__init__.py","'$site'/zmq/_zmq.so"]}'
+`
+	if err := os.WriteFile(filepath.Join(base, "python3"), []byte(script), 0o755); err != nil {
+		h.t.Fatal(err)
+	}
+	return at(stepVenv, `for dir; do :; done; mkdir -p "$dir/bin"; echo home >"$dir/pyvenv.cfg"; ln -s "$HOME/base/python3" "$dir/bin/python"; exit`)
+}
+
+func rewrite(path string) error { return os.WriteFile(path, []byte("z\n"), 0o600) }
+
+const site = "lib/python3.12/site-packages"
+
+var damages = map[string]func(dir string) error{
+	"all of it is gone":               os.RemoveAll,
+	"ipykernel is gone":               func(dir string) error { return os.RemoveAll(filepath.Join(dir, site, "ipykernel")) },
+	"ipykernel is empty":              func(dir string) error { return os.Truncate(filepath.Join(dir, site, "ipykernel/__init__.py"), 0) },
+	"the compiled part of zmq is cut": func(dir string) error { return os.Truncate(filepath.Join(dir, site, "zmq/_zmq.so"), 1) },
+	"the compiled part is another":    func(dir string) error { return rewrite(filepath.Join(dir, site, "zmq/_zmq.so")) },
+	"its Python is gone":              func(dir string) error { return os.Remove(filepath.Join(dir, "bin/python")) },
+	"its link leads nowhere":          func(dir string) error { return relink(filepath.Join(dir, "bin/python"), "/nowhere/python3") },
+	"its Python is another":           func(dir string) error { return relink(filepath.Join(dir, "bin/python"), "/bin/sh") },
+	"pyvenv.cfg is gone":              func(dir string) error { return os.Remove(filepath.Join(dir, "pyvenv.cfg")) },
+	"its manifest is gone":            func(dir string) error { return os.Remove(filepath.Join(dir, "runtimed.json")) },
+	"its manifest is noise":           func(dir string) error { return rewrite(filepath.Join(dir, "runtimed.json")) },
+	"its lease record is gone":        func(dir string) error { return os.Remove(filepath.Join(dir, "lease")) },
+	"a link is where it was": func(dir string) error {
+		return errors.Join(os.Rename(dir, dir+".moved"), os.Symlink(dir+".moved", dir))
+	},
+	"a link to another environment is": func(dir string) error { return errors.Join(os.RemoveAll(dir), os.Symlink("/usr", dir)) },
+}
+
+func relink(path, to string) error { return errors.Join(os.Remove(path), os.Symlink(to, path)) }
+
+func TestADamagedEnvironmentIsNeverGivenButReplacedAndOneLineSaysWhy(t *testing.T) {
+	t.Parallel()
+	for name, damage := range damages {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := newHouse(t)
+			h.withStandIn(linked(h))
+			h.configure(quickly + "2\n")
+			d := h.start()
+			h.filled("uv", time.Minute)
+			bad := h.ids(rpc.EnvReady)[0] // the oldest goes first
+			if err := damage(h.state("envs", bad)); err != nil {
+				t.Fatal(err)
+			}
+			owner := newTenantFor(t)
+			for range 2 {
+				r := h.acquire(rpc.AcquireParams{OwnerPID: new(owner.pid())})
+				if err := whole(r.Env.Path); err != nil || r.Env.ID == bad {
+					t.Errorf("given: %s, damaged: %s; %v", r.Env.ID, bad, err)
+				}
+				must[rpc.None](h, rpc.MethodRelease, rpc.EnvParams{Env: r.Env.ID})
+			}
+			if said := h.logged("damaged", bad); len(said) != 1 {
+				t.Errorf("the log says:\n%s", strings.Join(said, ""))
+			}
+			h.filled("uv", time.Minute)
+			if !strings.HasPrefix(name, "a link") {
+				h.settled(2, time.Minute)
+			} else if _, err := os.Stat("/usr/bin"); err != nil {
+				t.Fatal("what the link leads to was removed")
+			}
+
+			// the same while no daemon runs
+			bad = h.ids(rpc.EnvReady)[0]
+			d.kill()
+			if err := damage(h.state("envs", bad)); err != nil {
+				t.Fatal(err)
+			}
+			h.start()
+			for range 2 {
+				if r := h.acquire(rpc.AcquireParams{OwnerPID: new(owner.pid())}); whole(r.Env.Path) != nil || r.Env.ID == bad {
+					t.Errorf("damaged while no daemon ran, and given: %s", r.Env.ID)
+				}
+			}
+			h.filled("uv", time.Minute)
+		})
+	}
+}
+
+func TestWhenTheBasePythonIsUpgradedAwayItsEnvironmentsAreReplaced(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.withStandIn(linked(h))
+	h.configure(quickly + "2\n")
+	h.start()
+	h.filled("uv", time.Minute)
+	bad := h.ids(rpc.EnvReady)
+	base := filepath.Join(h.home, "base/python3")
+	if err := os.Rename(base, base+".old"); err != nil {
+		t.Fatal(err)
+	}
+	_, err := ask[rpc.AcquireResult](h, rpc.MethodAcquire, rpc.AcquireParams{WaitMS: new(int64(2000))})
+	if kind := rpc.KindOf(err); kind != rpc.KindBuildFailed && kind != rpc.KindPoolEmpty {
+		t.Errorf("acquire without a Python: %v", err)
+	}
+	if err := os.Rename(base+".old", base); err != nil {
+		t.Fatal(err)
+	}
+	must[rpc.FlushResult](h, rpc.MethodFlush, nil)
+	if r := h.acquire(rpc.AcquireParams{OwnerPID: new(newTenantFor(t).pid())}); slices.Contains(bad, r.Env.ID) {
+		t.Errorf("given: %s", r.Env.ID)
+	}
+	for _, id := range bad {
+		if said := h.logged("damaged", id); len(said) != 1 {
+			t.Errorf("of %s the log says:\n%s", id, strings.Join(said, ""))
+		}
+	}
+}

@@ -1,0 +1,125 @@
+//go:build e2e && unix
+
+package e2e
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"runtimed/rpc"
+)
+
+// instead puts each kind of thing in turn where a file of ours belongs.
+var instead = map[string]func(path, precious string) error{
+	"a link":              func(path, precious string) error { return os.Symlink(precious, path) },
+	"a named pipe":        func(path, _ string) error { return syscall.Mkfifo(path, 0o600) },
+	"a folder":            func(path, _ string) error { return os.Mkdir(path, 0o700) },
+	"a file's other name": func(path, precious string) error { return os.Link(precious, path) },
+}
+
+func TestWhateverLiesInPlaceOfAFileOfOursNothingHangsAndNothingElseIsWritten(t *testing.T) {
+	t.Parallel()
+	for what, put := range instead {
+		for name, says := range map[string]string{
+			"config.toml": "config.toml is ", "daemon.lock": "daemon.lock is ", "daemon.json": "", "runtimed.log": "nothing can be logged: ",
+		} {
+			t.Run(what+" in place of "+name, func(t *testing.T) {
+				t.Parallel()
+				h := newHouse(t)
+				h.configure(off)
+				path, precious := h.state(name), filepath.Join(h.home, "precious")
+				if name == "config.toml" {
+					path = filepath.Join(h.home, ".config/runt", name)
+					says = path + ": is "
+				}
+				text := []byte("[pools.uv]\nsize = 0\n# precious\n")
+				if err := errors.Join(os.MkdirAll(h.state(), 0o700), os.WriteFile(precious, text, 0o600), os.RemoveAll(path), put(path, precious)); err != nil {
+					t.Fatal(err)
+				}
+				users, other := what == "a link" || what == "a file's other name", what == "a file's other name"
+				if name == "config.toml" && !users || name == "daemon.lock" && !other { // it must be read, or taken
+					l := h.launch()
+					if code := l.exit(10 * time.Second); code != exitUseless || !strings.Contains(l.stderr.String(), says+strings.TrimPrefix(what, "is ")) {
+						t.Errorf("exit code %d: %s", code, l.stderr)
+					}
+				} else {
+					l := h.start()
+					must[rpc.StatusResult](h, rpc.MethodStatus, nil)
+					l.signal(syscall.SIGTERM)
+					if code := l.exit(10 * time.Second); code != exitStopped {
+						t.Errorf("exit code %d: %s", code, l.stderr)
+					}
+					if name == "runtimed.log" && !strings.Contains(l.stderr.String(), says) {
+						t.Errorf("stderr: %s", l.stderr)
+					}
+				}
+				if data, err := os.ReadFile(precious); string(data) != string(text) {
+					t.Errorf("the other file has %q, %v", data, err)
+				}
+			})
+		}
+	}
+}
+
+func TestALogThatWasNoFileBeginsOnceItIsMovedAway(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.configure(off)
+	if err := errors.Join(os.MkdirAll(h.state(), 0o700), syscall.Mkfifo(h.state("runtimed.log"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	h.start()
+	if err := os.Remove(h.state("runtimed.log")); err != nil {
+		t.Fatal(err)
+	}
+	h.eventually(10*time.Second, "the log begins", func() bool {
+		data, _ := os.ReadFile(h.state("runtimed.log"))
+		return len(data) > 0
+	})
+}
+
+func TestALogOfTheUsersOwnIsNotWrittenTo(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.configure(off)
+	log := filepath.Join(h.home, "runtimed.log")
+	if err := errors.Join(os.Chmod(h.home, 0o700), os.WriteFile(log, []byte("my own notes\n"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	h.socket = filepath.Join(h.home, "r.sock")
+	h.setenv("RUNTIMED_SOCKET", h.socket)
+	d := h.start()
+	d.signal(syscall.SIGTERM)
+	d.exit(10 * time.Second)
+	if !strings.Contains(d.stderr.String(), "is no log of a daemon") {
+		t.Errorf("it says %s", d.stderr)
+	}
+	if data, err := os.ReadFile(log); string(data) != "my own notes\n" {
+		t.Errorf("the file has %q, %v", data, err)
+	}
+}
+
+func TestALeaseThatIsNoFileHangsNobodyAndIsNeverWrittenThrough(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t).withStandIn(fastUV)
+	h.configure("[pools.uv]\nsize = 1\n")
+	h.start()
+	precious := filepath.Join(h.home, "precious")
+	for what, put := range instead {
+		h.filled("uv", time.Minute)
+		lease := h.state("envs", h.ids("ready")[0], "lease")
+		if err := errors.Join(os.WriteFile(precious, []byte("precious"), 0o600), os.RemoveAll(lease), put(lease, precious)); err != nil {
+			t.Fatal(err)
+		}
+		got := h.acquire(rpc.AcquireParams{})
+		must[rpc.None](h, rpc.MethodRelease, rpc.EnvParams{Env: got.Env.ID})
+		if data, err := os.ReadFile(precious); string(data) != "precious" {
+			t.Errorf("%s: the other file has %.40q, %v", what, data, err)
+		}
+	}
+}

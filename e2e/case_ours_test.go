@@ -1,0 +1,163 @@
+//go:build e2e && unix
+
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"runtimed/rpc"
+)
+
+func TestWhatTookTheSocketsPlaceIsNeverRemoved(t *testing.T) {
+	for name, put := range map[string]func(h *house){
+		"a file": func(h *house) { write(h, h.socket, "precious") },
+		"another program's socket": func(h *house) {
+			l, err := net.Listen("unix", h.socket)
+			if err != nil {
+				h.t.Fatal(err)
+			}
+			h.t.Cleanup(func() { _ = l.Close() })
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHouse(t)
+			h.configure(off)
+			d := h.start()
+			if err := os.Remove(h.socket); err != nil {
+				t.Fatal(err)
+			}
+			put(h)
+			before, err := os.Lstat(h.socket)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if code := d.exit(20 * time.Second); code != exitCrash {
+				t.Errorf("exit code %d", code)
+			}
+			if after, err := os.Lstat(h.socket); err != nil || !os.SameFile(before, after) {
+				t.Errorf("what was in the socket's place: %v", err)
+			}
+		})
+	}
+}
+
+func TestAFolderThatIsDeletedUnderARunningDaemonComesBack(t *testing.T) {
+	h := newHouse(t)
+	h.configure(off)
+	h.start()
+	if err := os.RemoveAll(h.state()); err != nil {
+		t.Fatal(err)
+	}
+	h.eventually(20*time.Second, "the daemon is reachable again", func() bool {
+		_, err := ask[rpc.None](h, rpc.MethodPing, nil)
+		return err == nil
+	})
+}
+
+func TestASecondDaemonMakesNoFolderAndChangesNoRights(t *testing.T) {
+	h := newHouse(t)
+	h.configure(off)
+	h.start()
+	if err := os.Chmod(h.state(), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	other := filepath.Join(h.home, "elsewhere")
+	if code := h.launch("--cache-dir", other).exit(20 * time.Second); code != exitUseless {
+		t.Errorf("exit code %d", code)
+	}
+	if _, err := os.Stat(other); !os.IsNotExist(err) {
+		t.Error("it made a folder")
+	}
+	if info, err := os.Stat(h.state()); err != nil || info.Mode().Perm() != 0o755 {
+		t.Errorf("the rights were changed: %v", info.Mode())
+	}
+}
+
+func TestNobodyIsToldToCloseAFolderThatOthersNeed(t *testing.T) {
+	h := newHouse(t)
+	shared := filepath.Join(h.home, "tmp")
+	if err := os.Mkdir(shared, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(shared, 0o777|os.ModeSticky); err != nil {
+		t.Fatal(err)
+	}
+	h.setenv("RUNTIMED_SOCKET", filepath.Join(shared, "s"))
+	d := h.launch()
+	if code := d.exit(10 * time.Second); code != exitUseless || strings.Contains(d.stderr.String(), "chmod") || !strings.Contains(d.stderr.String(), shared) {
+		t.Errorf("exit code %d: %s", code, d.stderr)
+	}
+	if entries, _ := os.ReadDir(shared); len(entries) > 0 {
+		t.Errorf("it left %v there", entries)
+	}
+}
+
+func TestWatchingAgainAndAgainLeavesNothing(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.program = plainDaemon(t) // the race detector has a memory of its own
+	h.configure(off)
+	d := h.start()
+	c, err := rpc.Dial(t.Context(), h.socket, rpc.ClientOptions{OnNotify: func(string, json.RawMessage) {}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	cycle := func(n int) int64 {
+		for range n {
+			for _, method := range []string{rpc.MethodWatch, rpc.MethodUnwatch} {
+				if err := c.Call(context.Background(), method, nil, nil); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		return usage(d.cmd.Process.Pid).rss
+	}
+	before := cycle(1000)
+	if after := cycle(5000); after > before+15<<20 {
+		t.Errorf("resident %d MB after 1,000 watches, %d MB after 6,000", before>>20, after>>20)
+	}
+}
+
+func TestTheBoundOfAllEnvironmentsHoldsForBuildsSideBySide(t *testing.T) {
+	h := newHouse(t).withStandIn(fastUV + "\n[ \"$1 $2\" = 'pip sync' ] && head -c 4000000 /dev/zero >\"$site/big\" && echo 'big,,4000000' >>\"$site/ipykernel-7.0.0.dist-info/RECORD\"; true")
+	h.configure("[build]\nparallel = 4\nmin_free = \"1MB\"\nmax_size = \"9MB\"\n[pools.uv]\nsize = 1\n")
+	h.start()
+	h.filled("uv", time.Minute)
+	h.configure("[build]\nparallel = 4\nmin_free = \"1MB\"\nmax_size = \"9MB\"\n[pools.uv]\nsize = 6\n")
+	h.eventually(time.Minute, "the bound is the reason", func() bool {
+		e := h.pool("uv").Error
+		return e != nil && e.Cause == rpc.CauseDiskFull && strings.Contains(e.Message, "max_size")
+	})
+	h.eventually(time.Minute, "no build runs", func() bool { return h.pool("uv").Warming == 0 })
+	if s := h.pool("uv"); s.Available != 2 {
+		t.Errorf("%d environments of 4 MB are ready under a bound of 9 MB", s.Available)
+	}
+	got := h.acquire(rpc.AcquireParams{OwnerPID: new(os.Getpid())})
+	must[rpc.None](h, rpc.MethodRelease, rpc.EnvParams{Env: got.Env.ID})
+	h.eventually(20*time.Second, "what was released makes room at once", func() bool { return h.pool("uv").Available == 2 })
+}
+
+func TestADaemonThatStopsHoldsItsLocksNoLongerThanItsProcessLives(t *testing.T) {
+	h := newHouse(t).withStandIn("trap '' TERM; sleep 66.5; exit 1")
+	d := h.start()
+	h.eventually(10*time.Second, "a build hangs", func() bool { return running("66.5", h.home) })
+	d.signal(syscall.SIGTERM)
+	d.exit(5 * time.Second)
+	if code := func() int {
+		n := h.start("--uv-pool-size", "0")
+		n.signal(syscall.SIGTERM)
+		return n.exit(5 * time.Second)
+	}(); code != 0 {
+		t.Error(fmt.Sprint("the next daemon ended with ", code))
+	}
+}

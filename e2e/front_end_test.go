@@ -1,0 +1,246 @@
+//go:build e2e && unix
+
+package e2e
+
+import (
+	"archive/zip"
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"time"
+)
+
+// frontEndPackages are what a notebook front-end without windows is made of.
+var frontEndPackages = []string{"jupyter-client==8.10.0", "nbclient==0.11.0", "papermill==2.7.0"}
+
+// frontEndPython is a Python with them, made once and kept.
+var frontEndPython = sync.OnceValues(func() (string, error) {
+	bin, err := realUV()
+	if err != nil {
+		return "", err
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", err
+	}
+	dir := filepath.Join(cache, "runtimed-tests", "front-end-8.10.0-0.11.0-2.7.0")
+	python := filepath.Join(dir, "bin", "python")
+	if _, err := os.Stat(python); err == nil {
+		return python, nil
+	}
+	made, err := os.MkdirTemp(filepath.Dir(dir), "front-end-") // renamed when it is whole; others may do the same
+	if err != nil {
+		return "", err
+	}
+	defer os.RemoveAll(made)
+	uv := filepath.Join(bin, "uv")
+	for _, argv := range [][]string{
+		{uv, "venv", "--quiet", "--clear", made},
+		append([]string{uv, "pip", "install", "--quiet", "--python", filepath.Join(made, "bin", "python")}, frontEndPackages...),
+	} {
+		if out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput(); err != nil {
+			return "", fmt.Errorf("%v: %w: %s", argv, err, out)
+		}
+	}
+	if err := os.Rename(made, dir); err != nil {
+		if _, there := os.Stat(python); there != nil {
+			return "", err
+		}
+	}
+	return python, nil
+})
+
+// runt runs a command of runt in the house and returns what it prints.
+func (h *house) runt(args ...string) string {
+	h.t.Helper()
+	cmd := exec.Command(runtProgram, args...)
+	cmd.Env, cmd.Dir = append(h.env, "RUNTIMED_NO_START=1"), h.home
+	out, err := cmd.Output()
+	if err != nil {
+		h.t.Fatalf("runt %v: %v: %s", args, err, err.(*exec.ExitError).Stderr)
+	}
+	return string(out)
+}
+
+// jupyter is a front-end with the real jupyter_client, in a house.
+type jupyter struct {
+	*house
+	cmd *exec.Cmd
+	in  io.WriteCloser
+	out *bufio.Reader
+}
+
+func (h *house) jupyter() *jupyter {
+	h.t.Helper()
+	python, err := frontEndPython()
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	script, err := filepath.Abs("../testdata/tools/front_end.py")
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	j := &jupyter{house: h, cmd: exec.Command(python, script)}
+	tmp := filepath.Join(filepath.Dir(h.home), "t") // short, since sockets lie in it
+	if err := os.MkdirAll(tmp, 0o755); err != nil {
+		h.t.Fatal(err)
+	}
+	j.cmd.Env, j.cmd.Dir = append(h.env, "RUNTIMED_NO_START=1", "TMPDIR="+tmp), h.home
+	stderr, err := os.Create(filepath.Join(h.home, "front-end.log"))
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	j.cmd.Stderr = stderr
+	out, err := j.cmd.StdoutPipe()
+	if err == nil {
+		j.in, err = j.cmd.StdinPipe()
+	}
+	if err == nil {
+		err = j.cmd.Start()
+	}
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	j.out = bufio.NewReader(out)
+	h.t.Cleanup(func() {
+		j.kill()
+		_ = stderr.Close()
+		if said, _ := os.ReadFile(stderr.Name()); h.t.Failed() {
+			h.t.Logf("the front-end and its kernels: %s", said)
+		}
+	})
+	return j
+}
+
+// kill ends the front-end as the kernel of the system would; its kernels notice.
+func (j *jupyter) kill() {
+	_ = j.cmd.Process.Kill()
+	_ = j.cmd.Wait()
+}
+
+type step map[string]any
+
+// told is what a step of the front-end comes back with.
+type told struct {
+	Error, Status, Ename, Evalue, Said, File, Failed, Forged string
+	PID, Code                                                int
+	Seconds                                                  float64
+	Alive                                                    bool
+}
+
+// try has the front-end do something.
+func (j *jupyter) try(what string, s step) (r told) {
+	j.t.Helper()
+	j.raw(what, s, &r)
+	return r
+}
+
+func (j *jupyter) raw(what string, s step, into any) {
+	j.t.Helper()
+	if s == nil {
+		s = step{}
+	}
+	s["do"] = what
+	began := time.Now()
+	defer func() { j.t.Logf("to %s took %.1f s", what, time.Since(began).Seconds()) }()
+	line, err := json.Marshal(s)
+	if err == nil {
+		_, err = fmt.Fprintf(j.in, "%s\n", line)
+	}
+	var answer string
+	if err == nil {
+		answer, err = j.out.ReadString('\n')
+	}
+	if err == nil {
+		err = json.Unmarshal([]byte(answer), into)
+	}
+	if err != nil {
+		j.t.Fatalf("the front-end does not %s: %v", what, err)
+	}
+}
+
+// do is try for what must succeed.
+func (j *jupyter) do(what string, s step) told {
+	j.t.Helper()
+	r := j.try(what, s)
+	if r.Error != "" {
+		j.t.Fatalf("the front-end does not %s: %s", what, r.Error)
+	}
+	return r
+}
+
+// cell runs code and returns what it prints; it must succeed.
+func (j *jupyter) cell(code string) string {
+	j.t.Helper()
+	r := j.do("run", step{"code": code})
+	if r.Status != "ok" {
+		j.t.Fatalf("%s: %s: %s\n%s", code, r.Ename, r.Evalue, r.Said)
+	}
+	return r.Said
+}
+
+// wheel makes a pure package that pip can install without a network, and returns its path.
+func (h *house) wheel(name string) string {
+	h.t.Helper()
+	path := filepath.Join(h.home, name+"-1.0-py3-none-any.whl")
+	f, err := os.Create(path)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	w := zip.NewWriter(f)
+	info := name + "-1.0.dist-info/"
+	for _, file := range [][2]string{
+		{name + ".py", "answer = 42\n"},
+		{info + "METADATA", "Metadata-Version: 2.1\nName: " + name + "\nVersion: 1.0\n"},
+		{info + "WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"},
+		{info + "RECORD", name + ".py,,\n" + info + "METADATA,,\n" + info + "WHEEL,,\n" + info + "RECORD,,\n"},
+	} {
+		part, err := w.Create(file[0])
+		if err == nil {
+			_, err = io.WriteString(part, file[1])
+		}
+		if err != nil {
+			h.t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		h.t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		h.t.Fatal(err)
+	}
+	return path
+}
+
+// kernelspec writes one that starts runt kernel with these arguments.
+func (h *house) kernelspec(name string, args ...string) {
+	h.t.Helper()
+	dir := filepath.Join(h.home, ".local/share/jupyter/kernels", name)
+	text, err := json.Marshal(map[string]any{
+		"argv": append([]string{runtProgram, "kernel", "-f", "{connection_file}"}, args...), "display_name": name, "language": "python",
+		"env": map[string]string{"RUNTIMED_NO_START": ""}, // which is told to a kernel by its arguments
+	})
+	if err == nil {
+		err = os.MkdirAll(dir, 0o755)
+	}
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, "kernel.json"), text, 0o644)
+	}
+	if err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// gone waits until a process has ended that is not ours to ask.
+func (h *house) gone(pid int, within time.Duration) {
+	h.t.Helper()
+	h.eventually(within, fmt.Sprintf("process %d has ended", pid), func() bool {
+		f := frontEnd{kernel: pid}
+		return !f.lives()
+	})
+}

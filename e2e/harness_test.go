@@ -1,0 +1,411 @@
+//go:build e2e && unix
+
+package e2e
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"runtimed/rpc"
+)
+
+// What a daemon ends with, as operations.md tells.
+const (
+	exitStopped = 0
+	exitUseless = 1
+	exitCrash   = 2
+)
+
+// The programs under test, built once; with the race detector where the tests have it.
+var daemonProgram, runtProgram string
+
+func TestMain(m *testing.M) {
+	os.Exit(withPrograms(m.Run))
+}
+
+func withPrograms(run func() int) int {
+	dir, err := os.MkdirTemp("", "rtd-bin")
+	if err == nil {
+		defer os.RemoveAll(dir)
+		err = os.Chmod(dir, 0o755) // for daemons of other users
+	}
+	if err != nil {
+		panic(err)
+	}
+	if err := build(raceEnabled, dir+"/", "../cmd/..."); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	daemonProgram, runtProgram = filepath.Join(dir, "runtimed"), filepath.Join(dir, "runt")
+	return run()
+}
+
+// build compiles programs without a version, which a clone would stamp.
+func build(race bool, to string, what ...string) error {
+	args := []string{"build", "-buildvcs=false", "-o", to}
+	if race {
+		args = append(args, "-race")
+	}
+	if out, err := exec.Command("go", append(args, what...)...).CombinedOutput(); err != nil {
+		return fmt.Errorf("go %v: %w\n%s", args, err, out)
+	}
+	return nil
+}
+
+// plainDaemon is a daemon without the race detector, which has a memory of its own.
+func plainDaemon(t testing.TB) string {
+	t.Helper()
+	if !raceEnabled {
+		return daemonProgram
+	}
+	path := daemonProgram + "-plain"
+	if err := build(false, path, "../cmd/runtimed"); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// house is a HOME with at most one daemon, and nothing of the machine's user in it.
+type house struct {
+	t      testing.TB
+	home   string
+	socket string
+	env    []string
+	flags  []string
+
+	program string // of the daemon; empty: the one under test
+	script  string // a line of sh that the daemon is started by, as "$@"; empty: none
+}
+
+func newHouse(t testing.TB) *house {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "rtd") // a socket's path must be short
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &house{t: t, home: filepath.Join(dir, "home"), socket: filepath.Join(dir, "home/.cache/runt/runtimed.sock")}
+	if err := os.Mkdir(h.home, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"TMPDIR", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR", "PIP_CERT", "PIP_INDEX_URL",
+		"UV_DEFAULT_INDEX"} {
+		if v, ok := os.LookupEnv(name); ok {
+			h.env = append(h.env, name+"="+v)
+		}
+	}
+	h.env = append(h.env, "HOME="+h.home, "PATH="+os.Getenv("PATH"), "UV_CACHE_DIR="+filepath.Join(testCache(t), "uv-cache"),
+		"RUNTIMED_CONDA_POOL_SIZE=0", "GORACE=atexit_sleep_ms=0") // else the race detector keeps a daemon that ends for a second
+	t.Cleanup(func() {
+		if t.Failed() {
+			log, _ := os.ReadFile(filepath.Join(h.home, ".cache/runt/runtimed.log"))
+			t.Logf("the daemon's log:\n%s", log[max(0, len(log)-8000):])
+		}
+		err := os.RemoveAll(dir)
+		for end := time.Now().Add(10 * time.Second); err != nil && time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+			err = os.RemoveAll(dir) // a killed daemon's build may still write there
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	return h
+}
+
+// testCache is a folder that outlives the tests: downloads are expensive.
+func testCache(t testing.TB) string {
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		dir = os.TempDir()
+	}
+	dir = filepath.Join(dir, "runtimed-tests")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// realUV is a folder with uv in it: that of the machine, or one that was installed for the tests.
+var realUV = sync.OnceValues(func() (string, error) {
+	if path, err := exec.LookPath("uv"); err == nil {
+		return filepath.Dir(path), nil
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", err
+	}
+	dir := filepath.Join(cache, "runtimed-tests", "uv")
+	bin := filepath.Join(dir, "bin")
+	if exec.Command(filepath.Join(bin, "uv"), "--version").Run() == nil {
+		return bin, nil
+	}
+	for _, argv := range [][]string{
+		{"python3", "-m", "venv", "--clear", dir},
+		{filepath.Join(bin, "python"), "-m", "pip", "install", "--quiet", "--require-hashes", "-r", "../pool/uv_requirements.txt"},
+	} {
+		if out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput(); err != nil {
+			return "", fmt.Errorf("%v: %w: %s", argv, err, out)
+		}
+	}
+	return bin, nil
+})
+
+// withUV puts a real uv on the daemon's PATH.
+func (h *house) withUV() *house {
+	h.t.Helper()
+	bin, err := realUV()
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.setenv("PATH", bin+":"+os.Getenv("PATH"))
+	return h
+}
+
+// withStandIn puts a script in the place of uv. Asked for interpreters it names the machine's own.
+func (h *house) withStandIn(script string) *house {
+	h.t.Helper()
+	python, err := exec.LookPath("python3")
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	dir := filepath.Join(h.home, "standin")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		h.t.Fatal(err)
+	}
+	text := fmt.Sprintf("#!/bin/sh\n[ \"$1\" = --version ] && echo uv 0.0.0 && exit\nif [ \"$1 $2\" = 'python list' ]; then\n  echo '[{\"path\":%q,\"version\":\"3.12.0\",\"implementation\":\"cpython\",\"variant\":\"default\"}]'\n  exit\nfi\n%s\n", python, script)
+	if err := os.WriteFile(filepath.Join(dir, "uv"), []byte(text), 0o755); err != nil {
+		h.t.Fatal(err)
+	}
+	h.setenv("PATH", dir+":"+os.Getenv("PATH"))
+	return h
+}
+
+func (h *house) setenv(name, value string) {
+	h.env = append(h.env, name+"="+value) // the last one counts
+}
+
+func (h *house) state(elem ...string) string {
+	return filepath.Join(append([]string{h.home, ".cache/runt"}, elem...)...)
+}
+
+func (h *house) configure(text string) {
+	h.t.Helper()
+	dir := filepath.Join(h.home, ".config/runt")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		h.t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "config.toml"), []byte(text), 0o644); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// lodger is a running daemon.
+type lodger struct {
+	*house
+	cmd    *exec.Cmd
+	stderr *bytes.Buffer
+	ended  chan struct{}
+}
+
+// command is the daemon, not yet started.
+func (h *house) command(args ...string) *exec.Cmd {
+	h.t.Helper()
+	program := cmp.Or(h.program, daemonProgram)
+	argv := append(append([]string{program, "run"}, h.flags...), args...)
+	if h.script != "" {
+		argv = append([]string{"sh", "-c", h.script, "sh"}, argv...)
+	}
+	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd.Env = h.env
+	cmd.Dir = h.home
+	return cmd
+}
+
+// launch starts a daemon without waiting for it to answer.
+func (h *house) launch(args ...string) *lodger {
+	h.t.Helper()
+	return h.begin(h.command(args...))
+}
+
+// begin starts the daemon that cmd is, and ends it with the test. What it says is kept, unless its stderr goes elsewhere.
+func (h *house) begin(cmd *exec.Cmd) *lodger {
+	h.t.Helper()
+	l := &lodger{house: h, cmd: cmd, stderr: &bytes.Buffer{}, ended: make(chan struct{})}
+	if cmd.Stderr == nil {
+		cmd.Stderr = l.stderr
+	}
+	if err := l.cmd.Start(); err != nil {
+		h.t.Fatal(err)
+	}
+	go func() {
+		_ = l.cmd.Wait() // the exit code says it
+		close(l.ended)
+	}()
+	h.t.Cleanup(func() {
+		_ = l.cmd.Process.Signal(syscall.SIGTERM)
+		select {
+		case <-l.ended:
+		case <-time.After(10 * time.Second):
+			h.t.Error("the daemon did not end at the end of the test")
+			l.kill()
+		}
+		if strings.Contains(l.stderr.String(), "DATA RACE") {
+			h.t.Errorf("the daemon: %s", l.stderr)
+		}
+	})
+	return l
+}
+
+// start starts a daemon and returns once it answers.
+func (h *house) start(args ...string) *lodger {
+	h.t.Helper()
+	l := h.launch(args...)
+	h.eventually(10*time.Second, "the daemon answers", func() bool {
+		select {
+		case <-l.ended:
+			h.t.Fatalf("the daemon ended: %s", l.stderr)
+		default:
+		}
+		c, err := rpc.Dial(h.t.Context(), h.socket, rpc.ClientOptions{})
+		if err != nil {
+			return false
+		}
+		defer c.Close()
+		return c.Call(h.t.Context(), rpc.MethodPing, nil, nil) == nil
+	})
+	return l
+}
+
+// kill ends the daemon as the kernel does when memory runs out.
+func (l *lodger) kill() {
+	_ = l.cmd.Process.Kill()
+	<-l.ended
+}
+
+// exit is the exit code of a daemon that ends within the time.
+func (l *lodger) exit(within time.Duration) int {
+	l.t.Helper()
+	select {
+	case <-l.ended:
+		return l.cmd.ProcessState.ExitCode()
+	case <-time.After(within):
+		l.t.Fatalf("the daemon did not end within %s", within)
+		return -1
+	}
+}
+
+func (l *lodger) signal(s syscall.Signal) {
+	l.t.Helper()
+	if err := l.cmd.Process.Signal(s); err != nil {
+		l.t.Fatal(err)
+	}
+}
+
+func (h *house) dial() *rpc.Client {
+	h.t.Helper()
+	c, err := rpc.Dial(h.t.Context(), h.socket, rpc.ClientOptions{})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+// ask calls a method on a connection of its own.
+func ask[R any](h *house, method string, params any) (R, error) {
+	var r R
+	c, err := rpc.Dial(context.Background(), h.socket, rpc.ClientOptions{})
+	if err != nil {
+		return r, err
+	}
+	defer c.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	defer cancel()
+	return r, c.Call(ctx, method, params, &r)
+}
+
+func must[R any](h *house, method string, params any) R {
+	h.t.Helper()
+	r, err := ask[R](h, method, params)
+	if err != nil {
+		h.t.Fatalf("%s: %v", method, err)
+	}
+	return r
+}
+
+func (h *house) pool(name string) rpc.PoolStatus {
+	h.t.Helper()
+	return must[rpc.StatusResult](h, rpc.MethodStatus, rpc.PoolParams{Pool: &name}).Pools[0]
+}
+
+// filled waits until the pool is, or fails with its error.
+func (h *house) filled(name string, within time.Duration) {
+	h.t.Helper()
+	h.eventually(within, "pool "+name+" is filled", func() bool {
+		s := h.pool(name)
+		if s.Error != nil {
+			h.t.Fatalf("the pool %s fails: %s: %s\n%s", name, s.Error.Cause, s.Error.Message, s.Error.Output)
+		}
+		return s.Available >= s.Target && s.Warming == 0
+	})
+}
+
+func (h *house) acquire(p rpc.AcquireParams) rpc.AcquireResult {
+	h.t.Helper()
+	return must[rpc.AcquireResult](h, rpc.MethodAcquire, p)
+}
+
+func (h *house) eventually(within time.Duration, what string, f func() bool) {
+	h.t.Helper()
+	for end := time.Now().Add(within); !f(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			h.t.Fatalf("not within %s: %s", within, what)
+		}
+	}
+}
+
+// folders are the environments on disk.
+func (h *house) folders() []string {
+	h.t.Helper()
+	entries, err := os.ReadDir(h.state("envs"))
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	var names []string
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), ".") {
+			names = append(names, e.Name())
+		}
+	}
+	return names
+}
+
+func (h *house) statusFile() (s struct {
+	Endpoint string
+	PID      int
+}) {
+	h.t.Helper()
+	data, err := os.ReadFile(h.state("daemon.json"))
+	if err == nil {
+		err = json.Unmarshal(data, &s)
+	}
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return s
+}
+
+func isThere(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
+}

@@ -1,0 +1,168 @@
+//go:build e2e && unix
+
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"runtimed/rpc"
+)
+
+func TestABadConfigurationChangesNothingAndAGoodOneIsTakenOver(t *testing.T) {
+	h := newHouse(t)
+	h.configure(off)
+	d := h.start()
+	h.configure("[pools.uv]\nsize = \"many\"\n")
+	_, err := ask[rpc.ReloadResult](h, rpc.MethodReload, nil)
+	if err == nil || !strings.Contains(err.Error(), "config.toml:2") || !strings.Contains(err.Error(), "pools.uv.size") {
+		t.Errorf("reload of a bad configuration: %v", err)
+	}
+	h.configure(off + "[pools.more]\nkind = \"uv\"\nsize = 0\n")
+	d.signal(syscall.SIGHUP)
+	h.eventually(30*time.Second, "the new pool is there", func() bool {
+		return len(must[rpc.StatusResult](h, rpc.MethodStatus, nil).Pools) == 3
+	})
+	h.configure(off)
+	h.eventually(30*time.Second, "the change of the file is noticed", func() bool {
+		return len(must[rpc.StatusResult](h, rpc.MethodStatus, nil).Pools) == 2
+	})
+}
+
+func TestDiscoverTellsEveryMethod(t *testing.T) {
+	h := newHouse(t)
+	h.configure(off)
+	h.start()
+	doc := must[struct {
+		Methods []struct {
+			Name string `json:"name"`
+		} `json:"methods"`
+	}](h, rpc.MethodDiscover, nil)
+	var told, want []string
+	for _, m := range doc.Methods {
+		told = append(told, m.Name)
+	}
+	for _, m := range rpc.Methods {
+		want = append(want, m.Name)
+	}
+	if !slices.Equal(told, want) {
+		t.Errorf("got %v, want %v", told, want)
+	}
+}
+
+func TestAWatcherHearsTheLastChange(t *testing.T) {
+	h := newHouse(t)
+	h.configure(off)
+	h.start()
+	changes := make(chan string, 100)
+	c, err := rpc.Dial(t.Context(), h.socket, rpc.ClientOptions{OnNotify: func(method string, params json.RawMessage) {
+		changes <- method + string(params)
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	var first rpc.StatusResult
+	if err := c.Call(context.Background(), rpc.MethodWatch, nil, &first); err != nil || len(first.Pools) != 2 {
+		t.Fatalf("watch: %v, %+v", err, first)
+	}
+	h.configure("[pools.uv]\nsize = 2\npackages = [\"x\"]\n")
+	must[rpc.ReloadResult](h, rpc.MethodReload, nil)
+	hear := func(what string) {
+		t.Helper()
+		deadline := time.After(10 * time.Second)
+		for {
+			select {
+			case change := <-changes:
+				if strings.HasPrefix(change, rpc.NotifyPoolChanged) && strings.Contains(change, what) {
+					return
+				}
+			case <-deadline:
+				t.Fatalf("no change arrived with %s", what)
+			}
+		}
+	}
+	hear(`"target":2`)
+	h.configure(off + "[pools.more]\nkind = \"uv\"\nsize = 0\n")
+	hear(`"name":"more"`)
+	h.configure(off)
+	hear(`"gone":true`)
+}
+
+func TestWhatIsDeletedUnderARunningDaemonComesBack(t *testing.T) {
+	h := newHouse(t)
+	h.configure(off)
+	h.start()
+	before := h.dial()
+	for range 2 {
+		for _, name := range []string{"runtimed.sock", "daemon.lock", "daemon.json"} {
+			if err := os.Remove(h.state(name)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		second := h.launch()
+		if code := second.exit(10 * time.Second); code == 0 {
+			t.Errorf("a second daemon ended with %d: %s", code, second.stderr)
+		}
+		h.eventually(10*time.Second, "the daemon is reachable again", func() bool {
+			_, err := ask[rpc.None](h, rpc.MethodPing, nil)
+			_, jsonErr := os.Stat(h.state("daemon.json"))
+			_, lockErr := os.Stat(h.state("daemon.lock"))
+			return err == nil && jsonErr == nil && lockErr == nil
+		})
+		if code := h.launch().exit(10 * time.Second); code != exitUseless {
+			t.Errorf("another daemon ended with %d", code)
+		}
+		if err := before.Call(context.Background(), rpc.MethodPing, nil, nil); err != nil {
+			t.Errorf("a connection from before: %v", err)
+		}
+	}
+}
+
+func TestAConfigurationThatIsMadeLaterIsNoticed(t *testing.T) {
+	h := newHouse(t)
+	h.flags = []string{"--uv-pool-size", "0"}
+	h.start()
+	h.configure("[pools.more]\nkind = \"uv\"\nsize = 0\n")
+	h.eventually(30*time.Second, "the pool of the new file is there", func() bool {
+		return len(must[rpc.StatusResult](h, rpc.MethodStatus, nil).Pools) == 3
+	})
+}
+
+func TestADaemonThatACommandStartedEndsWhenItIsNotNeeded(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.configure("idle_exit = \"1s\"\n" + off)
+	d := h.start("--auto")
+	if code := d.exit(30 * time.Second); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	h.configure("idle_exit = \"0\"\n" + off)
+	d = h.start("--auto")
+	select {
+	case <-d.ended:
+		t.Error("it ended, though idle_exit says never")
+	case <-time.After(12 * time.Second):
+	}
+}
+
+func TestADefaultStateDirectoryThatIsOpenToOthersIsClosed(t *testing.T) {
+	h := newHouse(t)
+	h.configure(off)
+	if err := os.MkdirAll(h.state(), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(h.state(), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	h.start()
+	if info, err := os.Stat(h.state()); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("mode %v, %v", info.Mode(), err)
+	}
+}

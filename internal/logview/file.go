@@ -1,0 +1,179 @@
+package logview
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"runtimed/internal/failure"
+	"runtimed/internal/safefile"
+)
+
+// followEvery is how often a log that is followed is looked at.
+const followEvery = 200 * time.Millisecond
+
+// File is a log in a file, with older ones beside it.
+type File struct {
+	Path string
+	f    *os.File // stands behind the lines that were given out; nil while there is none
+}
+
+func (l *File) Last(_ context.Context, n int, filter Filter) ([][]byte, error) {
+	f, err := open(l.Path)
+	rest := older(l.Path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && len(rest) == 0:
+		return nil, noLog(l.Path)
+	case errors.Is(err, fs.ErrNotExist): // it is put aside just now
+	case err != nil:
+		return nil, l.unreadable(err)
+	}
+	var lines [][]byte
+	if f != nil {
+		var ended int64
+		if lines, ended, err = lastLinesOf(f, n, filter); err == nil {
+			_, err = f.Seek(ended, io.SeekStart)
+		}
+		if err != nil {
+			f.Close()
+			return nil, l.unreadable(err)
+		}
+		l.f = f
+	}
+	for _, path := range rest {
+		if len(lines) >= n {
+			break
+		}
+		f, err := open(path)
+		if err != nil {
+			break // deleted, as it was the oldest
+		}
+		more, _, err := lastLinesOf(f, n-len(lines), filter)
+		f.Close()
+		if err != nil {
+			return nil, err
+		}
+		lines = append(more, lines...)
+	}
+	return lines, nil
+}
+
+// open opens a file of the log; of one that is far longer than a daemon lets it grow, only the end counts.
+func open(path string) (*os.File, error) {
+	f, err := safefile.OpenOwn(path, os.O_RDONLY, 0)
+	if err != nil {
+		return nil, err
+	}
+	if info, err := f.Stat(); err == nil && info.Size() > maxLog {
+		_, _ = f.Seek(-maxLog, io.SeekEnd)
+	}
+	return f, nil
+}
+
+const maxLog = 64 << 20 // bytes
+
+func (l *File) unreadable(err error) error {
+	return failure.New("reading the log: %v", err).WithHint("it should be a file of your own: ls -ld %s", l.Path)
+}
+
+// lastLinesOf are the last n lines that the filter keeps, and where the last line ended that has an end. The log's files are
+// small, and a line may belong to the one before it: so they are read from the front.
+func lastLinesOf(r io.Reader, n int, filter Filter) (lines [][]byte, ended int64, err error) {
+	if s, ok := r.(io.Seeker); ok {
+		ended, _ = s.Seek(0, io.SeekCurrent)
+	}
+	in := bufio.NewReaderSize(r, 64<<10)
+	for {
+		line, err := in.ReadBytes('\n')
+		if err != nil && err != io.EOF {
+			return nil, 0, err
+		}
+		if err == nil {
+			ended += int64(len(line))
+			line = line[:len(line)-1]
+		}
+		if (err == nil || len(line) > 0) && n > 0 && filter.keeps(line) {
+			if lines = append(lines, line); len(lines) >= 2*n+64 {
+				lines = append(lines[:0], lines[len(lines)-n:]...)
+			}
+		}
+		if err == io.EOF {
+			return lines[max(0, len(lines)-n):], ended, nil
+		}
+	}
+}
+
+// Recent are the last n lines of the log at path, for people; none if nothing was written to it since then.
+func Recent(path string, since time.Time, n int) string {
+	f, err := open(path)
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err != nil || info.ModTime().Before(since) {
+		return ""
+	}
+	lines, _, _ := lastLinesOf(f, n, Filter{})
+	var b strings.Builder
+	for _, line := range lines {
+		b.WriteString(readable(line) + "\n")
+	}
+	return b.String()
+}
+
+// Follow goes over to the next file when the log is rotated.
+func (l *File) Follow(ctx context.Context, out *Printer) error {
+	for out.err == nil {
+		if l.f != nil {
+			if _, err := io.Copy(out, l.f); err != nil {
+				return err
+			}
+			if replaced(l.Path, l.f) {
+				io.Copy(out, l.f) // what came in between
+				out.end()
+				l.f.Close()
+				l.f = nil
+			}
+		}
+		if l.f == nil {
+			if next, err := open(l.Path); err == nil {
+				l.f = next
+				continue
+			}
+		}
+		select {
+		case <-time.After(followEvery):
+		case <-ctx.Done():
+			return nil
+		}
+	}
+	return nil
+}
+
+// replaced tells whether another file is at path by now, or this one was cut short.
+func replaced(path string, f *os.File) bool {
+	old, err := f.Stat()
+	now, nerr := os.Lstat(path)
+	if err != nil || nerr != nil {
+		return false
+	}
+	pos, _ := f.Seek(0, io.SeekCurrent)
+	return !os.SameFile(old, now) || now.Size() < pos
+}
+
+// older are the files that were put aside, the newest first. Their names begin with their time.
+func older(path string) []string {
+	ext := filepath.Ext(path)
+	all, _ := fs.Glob(os.DirFS(filepath.Dir(path)), filepath.Base(path[:len(path)-len(ext)])+"-*"+ext)
+	out := make([]string, 0, len(all))
+	for i := len(all) - 1; i >= 0; i-- {
+		out = append(out, filepath.Join(filepath.Dir(path), all[i]))
+	}
+	return out
+}

@@ -1,0 +1,134 @@
+package pyreq
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+
+	"runtimed/internal/redact"
+)
+
+// MaxRequirements bounds what one request may ask for.
+const MaxRequirements = 1000
+
+// Where a request says what an environment must have, as pool.acquire names its members.
+const (
+	inPackages     = "packages"
+	inRequirements = "requirements"
+	inScript       = "script"
+	inPython       = "python"
+)
+
+// Request is what a caller wrote. The zero value asks for nothing.
+type Request struct {
+	Packages     []string // requirements (PEP 508)
+	Requirements string   // the text of a requirements file
+	Script       string   // the text of a script with metadata (PEP 723)
+	Python       string   // a version, specifiers, or the absolute path of an interpreter
+}
+
+// Needs is what a [Request] asks for, the same value however it was written.
+type Needs struct {
+	Packages       []string // requirements, sorted
+	Python         string   // a version, specifiers, or an absolute path
+	RequiresPython string   // specifiers that the interpreter at that path must satisfy
+}
+
+// Error says which part of a [Request] is wrong.
+type Error struct {
+	Param, Message, Hint string
+}
+
+func (e *Error) Error() string { return e.Message }
+
+// Needs reads the request. The error is an *[Error].
+func (r Request) Needs() (n Needs, err error) {
+	for _, text := range r.Packages {
+		requirement, problem := readRequirement(text)
+		if problem != "" {
+			return Needs{}, bad(inPackages, text, "packages has %s, which %s", brief(text), problem)
+		}
+		n.Packages = append(n.Packages, requirement)
+	}
+	list, err := readRequirements(r.Requirements)
+	if err != nil {
+		return Needs{}, err
+	}
+	block, err := readScript(r.Script)
+	if err != nil {
+		return Needs{}, err
+	}
+	n.Packages = append(append(n.Packages, list...), block.dependencies...)
+	if n.Python, n.RequiresPython, err = readPython(r.Python, block.requiresPython); err != nil {
+		return Needs{}, err
+	}
+	slices.Sort(n.Packages)
+	n.Packages = slices.Compact(n.Packages)
+	if len(n.Packages) > MaxRequirements {
+		return Needs{}, bad(inPackages, "", "%d requirements are asked for, but may be %d", len(n.Packages),
+			MaxRequirements)
+	}
+	return n, nil
+}
+
+// bad is the error for a part of a request, with the next step that fits the requirement that was written, if it was
+// one.
+func bad(param, requirement, format string, args ...any) *Error {
+	return &Error{param, fmt.Sprintf(format, args...), hint(param, requirement)}
+}
+
+// badWith is bad with a next step of its own.
+func badWith(param, hint, format string, args ...any) *Error {
+	return &Error{param, fmt.Sprintf(format, args...), hint}
+}
+
+func hint(param, text string) string {
+	text = strings.TrimSpace(text)
+	option, _, _ := strings.Cut(strings.Replace(text, "=", " ", 1), " ")
+	name, version, _ := strings.Cut(text, "@")
+	name, version = strings.TrimSpace(name), strings.TrimSpace(version)
+	switch {
+	case strings.HasPrefix(text, "-e"), option == "--editable":
+		return "it would be a folder's; install that into the environment once you have it: pip install -e FOLDER"
+	case strings.HasPrefix(text, "-r"), strings.HasPrefix(text, "-c"), option == "--requirement",
+		option == "--constraint":
+		return "put what is in that file in its place"
+	case strings.HasPrefix(text, "-"):
+		return "leave it out; the index and what belongs to it come from the daemon's configuration"
+	case versionAfterAt().MatchString(text):
+		return "write it as " + name + "==" + version
+	case latestAfterAt().MatchString(text):
+		return "write it as " + name + ": the newest is taken by itself"
+	case oneEqual().MatchString(text):
+		return "write it as " + strings.Replace(text, "=", "==", 1)
+	}
+	return map[string]string{
+		inPackages:     `write each as "numpy", "numpy>=2,<3" or "numpy @ https://…"`,
+		inRequirements: `correct that line; it may be like "numpy", "numpy>=2,<3" or "numpy @ https://…"`,
+		inScript:       "correct the script's metadata; it is between the lines # /// script and # ///",
+		inPython:       `write it as "3.12", "3.12.4", ">=3.11,<3.14" or an absolute path`,
+	}[param]
+}
+
+var (
+	versionAfterAt = lazy(`^[A-Za-z0-9][\w.-]*(?:\[[^\]]*\])?\s*@\s*v?\d[\w.!+*-]*$`)
+	latestAfterAt  = lazy(`^[A-Za-z0-9][\w.-]*(?:\[[^\]]*\])?\s*@\s*latest$`)
+	oneEqual       = lazy(`^[A-Za-z0-9][\w.-]*(?:\[[^\]]*\])?\s*=\s*\d[\w.!+*-]*$`)
+)
+
+// lazy compiles an expression at its first use: a command line that reads no requirements pays for none.
+func lazy(expr string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(expr) })
+}
+
+// brief is what a caller wrote, fit for a message: short, on one line, and without passwords.
+func brief(s string) string {
+	const most = 80
+	s = redact.Text(s)
+	if len(s) > most {
+		s = strings.ToValidUTF8(s[:most], "") + "…"
+	}
+	return fmt.Sprintf("%q", s)
+}

@@ -1,0 +1,74 @@
+package pyreq
+
+import "strings"
+
+var (
+	comment     = lazy(`(^|\s+)#.*$`)
+	commentLine = lazy(`^\s*#`)
+	hashOption  = lazy(`\s--hash[=\s]`)
+	lineOption  = lazy(`\s(--?[A-Za-z][A-Za-z-]*)`)
+	// pip ends lines where Python's splitlines does.
+	pipBreak = strings.NewReplacer("\f", "\n", "\v", "\n", "\x1c", "\n", "\x1d", "\n", "\x1e", "\n",
+		"\u0085", "\n", "\u2028", "\n", "\u2029", "\n")
+)
+
+// readRequirements reads a requirements file as pip does. Options and paths are refused: they would be read in the
+// daemon's folder, or change all that follows.
+func readRequirements(text string) ([]string, error) {
+	var list []string
+	for _, line := range joinedLines(strings.Split(pipBreak.Replace(plainText(text)), "\n")) {
+		line.text = strings.TrimSpace(comment().ReplaceAllString(line.text, ""))
+		if line.text == "" {
+			continue
+		}
+		if hashOption().MatchString(line.text) {
+			return nil, badWith(inRequirements,
+				"leave the hashes out, or install the file into the environment with pip once you have it",
+				"line %d of requirements has a --hash, which would not be looked at: "+
+					"what is installed is checked against the hashes of the index", line.number)
+		}
+		if option := lineOption().FindStringSubmatch(" " + line.text); option != nil {
+			at := strings.Index(line.text, option[1])
+			if marker := strings.IndexByte(line.text, ';'); marker < 0 || at < marker {
+				return nil, bad(inRequirements, line.text[at:],
+					"line %d of requirements has the option %s, and options are not taken", line.number, option[1])
+			}
+		}
+		r, problem := readRequirement(line.text)
+		if problem != "" {
+			return nil, bad(inRequirements, line.text, "line %d of requirements, %s, %s", line.number, brief(line.text),
+				problem)
+		}
+		list = append(list, r)
+	}
+	return list, nil
+}
+
+// plainText is a text without the mark that an editor put before it, its lines ended by "\n".
+func plainText(text string) string { return lineBreak.Replace(strings.TrimPrefix(text, "\ufeff")) }
+
+type fileLine struct {
+	number int // from 1: that of the first one, where several are joined
+	text   string
+}
+
+// joinedLines joins each line that ends with a backslash to the next.
+func joinedLines(lines []string) (joined []fileLine) {
+	open := false
+	for i, text := range lines {
+		isComment := commentLine().MatchString(text)
+		if !open {
+			joined = append(joined, fileLine{number: i + 1})
+		}
+		line := &joined[len(joined)-1]
+		open = strings.HasSuffix(text, `\`) && !isComment
+		switch {
+		case open:
+			text = strings.TrimRight(text, `\`)
+		case isComment:
+			text = " " + text // it stays a comment behind what it is joined to
+		}
+		line.text += text
+	}
+	return joined
+}
