@@ -3,13 +3,16 @@
 package e2e
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -39,6 +42,59 @@ func nameOf(t *testing.T, f *os.File) string {
 	return fmt.Sprintf("%d:%d", st.Dev, st.Ino)
 }
 
+// journal stands for that of systemd: the daemon finds its socket where systemd's is, in a mount namespace of its own.
+func (u *unit) journal(t *testing.T) (entries func() []map[string]string) {
+	u.t.Helper()
+	if os.Getuid() != 0 {
+		lacking(t, "only root can put a socket where that of the journal is")
+	}
+	dir := filepath.Join(filepath.Dir(u.home), "journal")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		u.t.Fatal(err)
+	}
+	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(dir, "socket"), Net: "unixgram"})
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	u.t.Cleanup(func() { _ = conn.Close() })
+	u.script = "exec unshare --mount sh -c 'mount -t tmpfs none /run && mkdir /run/systemd && ln -s " + dir +
+		" /run/systemd/journal && " + u.script + `' sh "$@"`
+	var mu sync.Mutex
+	var heard []map[string]string
+	go func() {
+		buf := make([]byte, 1<<20)
+		for {
+			n, err := conn.Read(buf)
+			if err != nil {
+				return
+			}
+			mu.Lock()
+			heard = append(heard, journalFields(string(buf[:n])))
+			mu.Unlock()
+		}
+	}()
+	return func() []map[string]string {
+		mu.Lock()
+		defer mu.Unlock()
+		return slices.Clone(heard)
+	}
+}
+
+// journalFields reads a datagram of the journal's protocol: NAME=value, or NAME, the length, and a value of several lines.
+func journalFields(data string) map[string]string {
+	fields := map[string]string{}
+	for data != "" {
+		line, rest, _ := strings.Cut(data, "\n")
+		name, value, ok := strings.Cut(line, "=")
+		if !ok && len(rest) >= 8 {
+			n := int(binary.LittleEndian.Uint64([]byte(rest)))
+			value, rest = rest[8:8+n], rest[9+n:]
+		}
+		fields[name], data = value, rest
+	}
+	return fields
+}
+
 func TestTheJournalGetsLinesWithALevelAndWithoutATime(t *testing.T) {
 	t.Parallel()
 	u := newUnit(t)
@@ -46,29 +102,35 @@ func TestTheJournalGetsLinesWithALevelAndWithoutATime(t *testing.T) {
 	u.configure("[pools.uv]\nsize = 1\n")
 	stderr, name := stderrFile(t)
 	u.setenv("JOURNAL_STREAM", name)
+	entries := u.journal(t)
 	d := u.run(stderr, u.file)
 	u.hears("builds fail")
 	if info := must[rpc.Info](u.house, rpc.MethodInfo, nil); info.Log != rpc.LogJournal {
 		t.Errorf("its log is %s", info.Log)
 	}
 	d.stop()
-	data, err := os.ReadFile(stderr.Name())
-	if err != nil {
-		t.Fatal(err)
-	}
-	lines := strings.Split(strings.TrimSuffix(string(data), "\n"), "\n")
-	for _, l := range lines {
-		if !regexp.MustCompile(`^<[3467]>\S`).MatchString(l) || strings.Contains(l, `"time"`) {
-			t.Errorf("a line is %q", l)
+	for _, e := range entries() {
+		var line struct{ Level, Time, Msg string }
+		if err := json.Unmarshal([]byte(e[rpc.JournalEntry]), &line); err != nil || line.Time == "" || line.Level == "" {
+			t.Errorf("%v: %q is no line of the log", err, e)
+		}
+		if !regexp.MustCompile(`^[3467]$`).MatchString(e["PRIORITY"]) || strings.Contains(e["MESSAGE"], line.Time) {
+			t.Errorf("an entry is %q", e)
 		}
 	}
-	first := fmt.Sprintf("<6>starting version=%s pid=%d config=%s state=%s started_by=service program=",
+	first := fmt.Sprintf(`starting {"version": %q, "pid": %d, "config": %q, "state": %q, "started_by": "service", "program": `,
 		rpc.Version(), d.cmd.Process.Pid, filepath.Join(u.home, ".config/runt/config.toml"), u.state())
-	if !strings.HasPrefix(lines[0], first) {
-		t.Errorf("the first line is %q, and not %q", lines[0], first)
+	if e := entries()[0]; e["PRIORITY"] != "6" || !strings.HasPrefix(e["MESSAGE"], first) {
+		t.Errorf("the first entry is %q, and not %q", e, first)
 	}
-	if !strings.Contains(string(data), "\n<4>pool: build failed pool=uv cause=") || !strings.Contains(string(data), `one\ntwo`) {
-		t.Errorf("the failure does not read well:\n%s", data)
+	if !slices.ContainsFunc(entries(), func(e map[string]string) bool {
+		return e["PRIORITY"] == "4" && strings.HasPrefix(e["MESSAGE"], `pool: build failed {"pool": "uv", "cause": `) &&
+			strings.Contains(e[rpc.JournalEntry], `one\ntwo`)
+	}) {
+		t.Errorf("the failure does not read well:\n%s", entries())
+	}
+	if data, err := os.ReadFile(stderr.Name()); err != nil || len(data) > 0 {
+		t.Errorf("on stderr it says %s, %v", data, err)
 	}
 	if _, err := os.Lstat(u.state("runtimed.log")); !os.IsNotExist(err) {
 		t.Error("there is a log file too")

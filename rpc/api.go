@@ -139,6 +139,9 @@ const (
 // LogJournal is what daemon.info answers as its log where that is the journal of systemd.
 const LogJournal = "journal"
 
+// JournalEntry is the field of an entry in the journal that holds it as the log file would: as a JSON object.
+const JournalEntry = "RUNTIMED_ENTRY"
+
 // ReloadResult is the result of daemon.reload: the pools whose configuration is another than before.
 type ReloadResult struct {
 	Changed []string `json:"changed"`

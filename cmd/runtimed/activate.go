@@ -19,8 +19,8 @@ const (
 	remakePause = time.Minute
 )
 
-// passed is the socket that a service manager listens on and has passed to us. It stays the manager's: we never remove its file
-// nor bind it again, so that whoever connects while no daemon runs waits for the next one.
+// passed is the socket that a service manager listens on and has passed to us. It stays the manager's: we never remove
+// its file nor bind it again, so that whoever connects while no daemon runs waits for the next one.
 type passed struct {
 	*net.UnixListener
 	unit  string    // that made it
@@ -72,9 +72,9 @@ func samePlace(a, b string) bool {
 	return err == nil && yerr == nil && os.SameFile(x, y) && filepath.Base(a) == filepath.Base(b)
 }
 
-// remake has the manager make the socket's file again, which only it can. That restarts the service too: the unit of the service
-// requires that of the socket, so both are one job, which this process need not live to see. It returns false where the manager
-// was asked a short while ago.
+// remake has the manager make the socket's file again, which only it can. That restarts the service too: the unit of
+// the service requires that of the socket, so both are one job, which this process need not live to see. It returns
+// false where the manager was asked a short while ago.
 func (p *passed) remake(ctx context.Context) (bool, error) {
 	if !p.asked.IsZero() && time.Since(p.asked) < remakePause {
 		return false, nil

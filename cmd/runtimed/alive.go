@@ -41,7 +41,8 @@ func (e *endpoint) endWhenIdle() {
 	}
 }
 
-// feed feeds the service manager's watchdog each time the pools' loop has shown that it runs, if the socket answers too.
+// feed feeds the service manager's watchdog each time the pools' loop has shown that it runs, if the socket answers
+// too.
 func (e *endpoint) feed() {
 	silent := false
 	for {
@@ -63,7 +64,8 @@ func (e *endpoint) feed() {
 	}
 }
 
-// answers asks the daemon as a client would. It fails where no answer of any kind comes; a file that is gone is guard's to mend.
+// answers asks the daemon as a client would. It fails where no answer of any kind comes; a file that is gone is guard's
+// to mend.
 func (e *endpoint) answers() error {
 	ctx, cancel := context.WithTimeout(e.ctx, e.d.by.watchdog/feeds)
 	defer cancel()
@@ -73,7 +75,8 @@ func (e *endpoint) answers() error {
 		err = c.Call(ctx, rpc.MethodPing, nil, nil)
 	}
 	_, gone := os.Lstat(e.d.at.socket)
-	if kind := rpc.KindOf(err); errors.Is(gone, fs.ErrNotExist) || kind != rpc.KindUnreachable && kind != rpc.KindTimeout && ctx.Err() == nil {
+	if kind := rpc.KindOf(err); errors.Is(gone, fs.ErrNotExist) || kind != rpc.KindUnreachable &&
+		kind != rpc.KindTimeout && ctx.Err() == nil {
 		return nil
 	}
 	return err

@@ -49,14 +49,17 @@ func (d *daemon) end(code int) {
 	}
 }
 
-// begin is the first line of each run. The log belongs to who has the lock beside it, so before that nothing is written.
+// begin is the first line of each run. The log belongs to who has the lock beside it, so before that nothing is
+// written.
 func (d *daemon) begin() {
 	d.begun = true
-	d.log.Info("starting", zap.String("version", rpc.Version()), zap.Int("pid", pid), zap.String("config", d.cfg.Load().Path),
+	d.log.Info("starting", zap.String("version", rpc.Version()), zap.Int("pid", pid),
+		zap.String("config", d.cfg.Load().Path),
 		zap.String("state", d.at.state), zap.String("started_by", d.by.by), zap.String("program", d.program.path))
 }
 
-// newApp is the list of parts. They start in the order in which they need each other: locks, pools, socket; and stop in reverse.
+// newApp is the list of parts. They start in the order in which they need each other: locks, pools, socket; and stop in
+// reverse.
 func newApp(d *daemon) *fx.App { return fx.New(parts(d)) }
 
 func parts(d *daemon) fx.Option {

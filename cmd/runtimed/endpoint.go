@@ -45,7 +45,8 @@ func newEndpoint(d *daemon, l *locks, p *pools, r *reloader) *endpoint {
 	m := &methods{d: d, pools: p, reloader: r}
 	e := &endpoint{
 		d: d, pools: p, locks: l,
-		server: server.New(m.table(), server.Options{Log: d.log.Named("rpc"), UID: os.Getuid(), Version: rpc.Version()}),
+		server: server.New(m.table(), server.Options{Log: d.log.Named("rpc"), UID: os.Getuid(),
+			Version: rpc.Version()}),
 	}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	return e
@@ -133,15 +134,16 @@ func (n noticed) Accept() (net.Conn, error) {
 
 func (e *endpoint) serve(listener net.Listener) {
 	e.work.Go(func() {
-		if err := e.server.Serve(noticed{listener, e}); err != nil && !errors.Is(err, net.ErrClosed) { // guard closes one that nobody can reach
+		// guard closes one that nobody can reach
+		if err := e.server.Serve(noticed{listener, e}); err != nil && !errors.Is(err, net.ErrClosed) {
 			e.d.log.Error("the socket cannot be served any more", zap.Error(err))
 			e.d.end(exitCrash)
 		}
 	})
 }
 
-// guard puts back what somebody deletes under a running daemon: nobody could reach it without its socket, and a second one could
-// start without its lock file. Connections that are open stay.
+// guard puts back what somebody deletes under a running daemon: nobody could reach it without its socket, and a second
+// one could start without its lock file. Connections that are open stay.
 func (e *endpoint) guard(listener net.Listener) {
 	tick := time.NewTicker(guardTime)
 	defer tick.Stop()
@@ -180,10 +182,12 @@ func (e *endpoint) remake() {
 	switch {
 	case !asked || e.ctx.Err() != nil:
 	case err != nil:
-		e.d.log.Error("the socket was removed by somebody, and the service manager does not make it again", zap.String("socket", e.d.at.socket),
+		e.d.log.Error("the socket was removed by somebody, and the service manager does not make it again",
+			zap.String("socket", e.d.at.socket),
 			zap.String("try", "systemctl --user restart "+e.d.passed.unit), zap.Error(err))
 	default:
-		e.d.log.Warn("the socket was removed by somebody; the service manager makes it again", zap.String("socket", e.d.at.socket))
+		e.d.log.Warn("the socket was removed by somebody; the service manager makes it again",
+			zap.String("socket", e.d.at.socket))
 	}
 }
 
@@ -191,7 +195,8 @@ func (e *endpoint) remake() {
 func (e *endpoint) stop(ctx context.Context) error {
 	e.cancel()
 	if e.d.passed != nil {
-		_ = e.d.passed.Close() // who connects from here on waits for the next daemon, and is not taken in to be sent away
+		// who connects from here on waits for the next daemon, and is not taken in to be sent away
+		_ = e.d.passed.Close()
 		if last := e.called.Load(); last != nil {
 			time.Sleep(time.Until(last.Add(askedTime))) // who came just before gets to ask, and an answer
 		}

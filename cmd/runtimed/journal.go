@@ -1,89 +1,74 @@
 package main
 
 import (
-	"bytes"
-	"encoding/json"
-	"fmt"
-	"io"
-	"os"
 	"strings"
 
-	"go.uber.org/zap/buffer"
+	"github.com/coreos/go-systemd/v22/journal"
 	"go.uber.org/zap/zapcore"
+
+	"runtimed/rpc"
 )
 
-// priority is how a line for the journal begins that has a level.
-func priority(l zapcore.Level) string {
-	switch {
-	case l <= zapcore.DebugLevel:
-		return "<7>"
-	case l == zapcore.InfoLevel:
-		return "<6>"
-	case l == zapcore.WarnLevel:
-		return "<4>"
+// journalCore writes to the journal of systemd: a sentence for people, and the same entry as JSON for programs.
+type journalCore struct {
+	zapcore.LevelEnabler
+	sentence, object zapcore.Encoder
+}
+
+// newJournalCore returns nil unless the journal reads our stderr. The variable alone does not tell: children inherit
+// it.
+func newJournalCore(cfg zapcore.EncoderConfig, level zapcore.LevelEnabler) zapcore.Core {
+	if ours, err := journal.StderrIsJournalStream(); !ours || err != nil || !journal.Enabled() {
+		return nil
 	}
-	return "<3>"
+	plain := cfg
+	plain.TimeKey, plain.LevelKey, plain.CallerKey, plain.StacktraceKey, plain.ConsoleSeparator = "", "", "", "", " "
+	plain.EncodeName = func(name string, to zapcore.PrimitiveArrayEncoder) { to.AppendString(name + ":") }
+	return journalCore{level, zapcore.NewConsoleEncoder(plain), zapcore.NewJSONEncoder(cfg)}
 }
 
-var lines = buffer.NewPool()
-
-// lineEncoder writes "<priority>logger: message name=value…" for the journal, which has the time already.
-type lineEncoder struct{ zapcore.Encoder } // of the fields alone, as one JSON object
-
-func newLineEncoder(cfg zapcore.EncoderConfig) zapcore.Encoder {
-	cfg.TimeKey, cfg.LevelKey, cfg.NameKey, cfg.CallerKey, cfg.MessageKey, cfg.StacktraceKey = "", "", "", "", "", ""
-	return lineEncoder{zapcore.NewJSONEncoder(cfg)}
+func (c journalCore) With(fields []zapcore.Field) zapcore.Core {
+	c.sentence, c.object = c.sentence.Clone(), c.object.Clone()
+	for _, f := range fields {
+		f.AddTo(c.sentence)
+		f.AddTo(c.object)
+	}
+	return c
 }
 
-// Clone is for what With adds to.
-func (l lineEncoder) Clone() zapcore.Encoder { return lineEncoder{l.Encoder.Clone()} }
+func (c journalCore) Check(e zapcore.Entry, to *zapcore.CheckedEntry) *zapcore.CheckedEntry {
+	if c.Enabled(e.Level) {
+		return to.AddCore(e, c)
+	}
+	return to
+}
 
-// EncodeEntry is one line.
-func (l lineEncoder) EncodeEntry(e zapcore.Entry, fields []zapcore.Field) (*buffer.Buffer, error) {
-	object, err := l.Encoder.EncodeEntry(e, fields)
+func (c journalCore) Write(e zapcore.Entry, fields []zapcore.Field) error {
+	sentence, err := c.sentence.EncodeEntry(e, fields)
 	if err != nil {
-		return nil, err
+		return err
+	}
+	defer sentence.Free()
+	object, err := c.object.EncodeEntry(e, fields)
+	if err != nil {
+		return err
 	}
 	defer object.Free()
-	line := lines.Get()
-	line.AppendString(priority(e.Level))
-	if e.LoggerName != "" {
-		line.AppendString(e.LoggerName + ": ")
-	}
-	line.AppendString(strings.ReplaceAll(e.Message, "\n", " "))
-	dec := json.NewDecoder(bytes.NewReader(object.Bytes()))
-	_, _ = dec.Token()
-	for dec.More() { // in their order, which a map would lose
-		var raw json.RawMessage
-		name, err := dec.Token()
-		if err != nil || dec.Decode(&raw) != nil {
-			break
-		}
-		value := string(raw)
-		if text := strings.Trim(value, `"`); len(text) == len(value)-2 && text != "" && !strings.ContainsAny(text, `\ =`) {
-			value = text // a word needs no quotes
-		}
-		fmt.Fprintf(line, " %v=%s", name, value)
-	}
-	line.AppendByte('\n')
-	return line, nil
+	return journal.Send(strings.TrimSpace(sentence.String()), priority(e.Level), map[string]string{
+		"SYSLOG_IDENTIFIER": rpc.Name, rpc.JournalEntry: strings.TrimSpace(object.String()),
+	})
 }
 
-// complaints is stderr for what cannot be logged. Under the journal each line of it is an error.
-func complaints(stderr io.Writer) io.Writer {
-	if isJournal(os.Stderr) {
-		return asErrors{stderr}
-	}
-	return stderr
-}
+func (c journalCore) Sync() error { return nil }
 
-type asErrors struct{ io.Writer }
-
-func (m asErrors) Write(p []byte) (int, error) {
-	for line := range bytes.Lines(p) {
-		if _, err := m.Writer.Write(append([]byte(priority(zapcore.ErrorLevel)), line...)); err != nil {
-			return 0, err
-		}
+func priority(l zapcore.Level) journal.Priority {
+	switch {
+	case l <= zapcore.DebugLevel:
+		return journal.PriDebug
+	case l == zapcore.InfoLevel:
+		return journal.PriInfo
+	case l == zapcore.WarnLevel:
+		return journal.PriWarning
 	}
-	return len(p), nil
+	return journal.PriErr
 }

@@ -19,9 +19,10 @@ import (
 
 const maxLock = 8 << 10 // bytes; a pid and a path
 
-// lockPatience is how long a lock is tried for: a daemon that was just killed may have left a child between fork and exec, which
-// still holds what its parent held. A service manager would start a daemon that ends at once again at once, for whoever has
-// connected meanwhile, and soon give the socket up: so under one it takes its time, in which the other may be stopping.
+// lockPatience is how long a lock is tried for: a daemon that was just killed may have left a child between fork and
+// exec, which still holds what its parent held. A service manager would start a daemon that ends at once again at once,
+// for whoever has connected meanwhile, and soon give the socket up: so under one it takes its time, in which the other
+// may be stopping.
 const (
 	lockPatience    = 250 * time.Millisecond
 	managedPatience = 3 * time.Second
@@ -46,9 +47,9 @@ func (e *heldError) Error() string {
 	return fmt.Sprintf("another daemon runs%s: it holds %s", holder, e.path)
 }
 
-// locks are held for the life of the daemon: daemon.lock beside the socket and where the environments are, and the folder of the
-// environments itself, since people delete lock files, and two daemons could then each hold one of the same name. The kernel
-// frees them when the process ends, however it does.
+// locks are held for the life of the daemon: daemon.lock beside the socket and where the environments are, and the
+// folder of the environments itself, since people delete lock files, and two daemons could then each hold one of the
+// same name. The kernel frees them when the process ends, however it does.
 type locks struct {
 	at       paths
 	patience time.Duration
@@ -120,8 +121,8 @@ func (l *locks) hold() (err error) {
 	return nil
 }
 
-// name writes into the lock files who holds them: for people and messages only, since what counts is the lock itself, also on a full
-// disk. A file of the user's that has the name is locked, and not changed.
+// name writes into the lock files who holds them: for people and messages only, since what counts is the lock itself,
+// also on a full disk. A file of the user's that has the name is locked, and not changed.
 func (l *locks) name() {
 	for _, f := range l.held {
 		if statedir.IsLockFile(f.Path()) || filepath.Dir(f.Path()) == l.at.own {
@@ -130,14 +131,15 @@ func (l *locks) name() {
 	}
 }
 
-// restore takes a lock again whose file was deleted: what is still held has no name any more, so it would keep nobody out.
-// Where a second daemon holds it at this moment, that one is about to end, since our socket answers.
+// restore takes a lock again whose file was deleted: what is still held has no name any more, so it would keep nobody
+// out. Where a second daemon holds it at this moment, that one is about to end, since our socket answers.
 func (l *locks) restore(log *zap.Logger) {
 	for _, f := range l.held {
 		if now, err := os.Lstat(f.Path()); err == nil && !l.names(now) || errors.Is(err, fs.ErrNotExist) {
 			err := l.takeOne(f.Path())
 			if err == nil || !l.told {
-				log.Warn("the lock file was deleted by somebody; it is taken again", zap.String("path", f.Path()), zap.Error(err))
+				log.Warn("the lock file was deleted by somebody; it is taken again", zap.String("path", f.Path()),
+					zap.Error(err))
 			}
 			l.told = err != nil
 		}

@@ -34,8 +34,8 @@ type logbook struct {
 	trace fs.FileInfo // the file that a crash would be told in
 }
 
-// newLog writes for people on a terminal, for the journal of systemd where that reads our stderr, and else JSON lines into the
-// rotated file. The file is opened by the first line.
+// newLog writes to the journal of systemd where that reads our stderr, for people on a terminal, and else JSON lines
+// into the rotated file. The file is opened by the first line.
 func newLog(at paths, level string, stderr *os.File) (logbook, error) {
 	lvl, err := zap.ParseAtomicLevel(level)
 	if err != nil {
@@ -45,11 +45,12 @@ func newLog(at paths, level string, stderr *os.File) (logbook, error) {
 	cfg := zap.NewProductionEncoderConfig()
 	cfg.EncodeTime = zapcore.RFC3339TimeEncoder
 	cfg.EncodeDuration = zapcore.StringDurationEncoder
+	cfg.TimeKey = "time"
+	inJournal := newJournalCore(cfg, lvl)
 	var core zapcore.Core
 	switch {
-	case isJournal(stderr):
-		b.place = rpc.LogJournal
-		core = zapcore.NewCore(newLineEncoder(cfg), zapcore.Lock(stderr), lvl)
+	case inJournal != nil:
+		b.place, core = rpc.LogJournal, inJournal
 	case term.IsTerminal(int(stderr.Fd())):
 		cfg.EncodeTime = zapcore.TimeEncoderOfLayout("15:04:05")
 		cfg.EncodeLevel = zapcore.CapitalLevelEncoder
@@ -58,7 +59,6 @@ func newLog(at paths, level string, stderr *os.File) (logbook, error) {
 		}
 		core = zapcore.NewCore(zapcore.NewConsoleEncoder(cfg), zapcore.Lock(stderr), lvl)
 	default:
-		cfg.TimeKey = "time"
 		b.place = at.log()
 		b.file = newLogFile(at, stderr)
 		core = zapcore.NewCore(zapcore.NewJSONEncoder(cfg), zapcore.AddSync(b.file), lvl)
@@ -67,7 +67,8 @@ func newLog(at paths, level string, stderr *os.File) (logbook, error) {
 	return b, nil
 }
 
-// logFile keeps timberjack from what is no file of ours: it opens whatever is there, follows a link, and waits on a named pipe.
+// logFile keeps timberjack from what is no file of ours: it opens whatever is there, follows a link, and waits on a
+// named pipe.
 type logFile struct {
 	rotated *timberjack.Logger
 	shared  bool // the folder may hold files of the user's
@@ -95,7 +96,8 @@ func (l *logFile) check() error {
 func (l *logFile) Write(line []byte) (int, error) {
 	if err := l.check(); err != nil {
 		if !l.told.Swap(true) {
-			fail(l.stderr, fmt.Errorf("nothing can be logged: %w", err), "move it away; the log begins anew within seconds")
+			fail(l.stderr, fmt.Errorf("nothing can be logged: %w", err),
+				"move it away; the log begins anew within seconds")
 		}
 		return len(line), nil // that was said
 	}
@@ -103,7 +105,8 @@ func (l *logFile) Write(line []byte) (int, error) {
 	return l.rotated.Write(line)
 }
 
-// restore opens the file again that somebody deleted, else what is written would be seen by nobody; and follows a rotation.
+// restore opens the file again that somebody deleted, else what is written would be seen by nobody; and follows a
+// rotation.
 func (b *logbook) restore() {
 	if b.file == nil {
 		return

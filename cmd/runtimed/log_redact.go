@@ -42,7 +42,8 @@ func withoutSecrets(fields []zapcore.Field) []zapcore.Field {
 		switch f.Type {
 		case zapcore.StringType:
 			shown = append(shown, zap.String(f.Key, redact.Value(f.Key, f.String)))
-		case zapcore.NamespaceType, zapcore.SkipType, zapcore.BoolType, zapcore.DurationType, zapcore.TimeType, zapcore.TimeFullType:
+		case zapcore.NamespaceType, zapcore.SkipType, zapcore.BoolType, zapcore.DurationType, zapcore.TimeType,
+			zapcore.TimeFullType:
 			shown = append(shown, f)
 		default:
 			shown = append(shown, encoded(f)...)
@@ -51,8 +52,8 @@ func withoutSecrets(fields []zapcore.Field) []zapcore.Field {
 	return shown
 }
 
-// encoded are the members that a field becomes, whatever its type is: lists, objects and errors are known by their JSON alone. A number
-// stays itself unless its name is that of a secret.
+// encoded are the members that a field becomes, whatever its type is: lists, objects and errors are known by their JSON
+// alone. A number stays itself unless its name is that of a secret.
 func encoded(f zapcore.Field) []zapcore.Field {
 	if f.Type != zapcore.InlineMarshalerType && f.Interface == nil {
 		if redact.IsSecret(f.Key) {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/alecthomas/kong"
+	"github.com/coreos/go-systemd/v22/journal"
 	"go.uber.org/zap"
 
 	"runtimed/config"
@@ -60,7 +61,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 	parser, err := kong.New(&line,
 		kong.Name("runtimed"),
 		kong.Description("Keeps Python environments warm and lends them to whoever asks on its socket."),
-		kong.Vars{"version": fmt.Sprintf("runtimed %s (protocol %d, %s, %s/%s)", rpc.Version(), rpc.Protocol, runtime.Version(), runtime.GOOS, runtime.GOARCH)},
+		kong.Vars{"version": fmt.Sprintf("runtimed %s (protocol %d, %s, %s/%s)", rpc.Version(), rpc.Protocol,
+			runtime.Version(), runtime.GOOS, runtime.GOARCH)},
 		kong.Writers(stdout, stderr),
 		kong.Exit(func(code int) { exit = code }),
 		words.Verbatim,
@@ -89,16 +91,19 @@ func learnSecrets(cfg *config.Config) {
 
 // fail prints an error and, where there is one, the next step.
 func fail(stderr io.Writer, err error, hint string) int {
-	fmt.Fprintf(stderr, "runtimed: error: %s\n",
-		strings.ReplaceAll(redact.PrintableLines(redact.Text(err.Error())), "\n", "\nruntimed: error: "))
+	name := "runtimed: "
+	if inJournal, _ := journal.StderrIsJournalStream(); inJournal { // else the variable is not for us
+		name = "<3>" + name // an error, by sd-daemon(3)
+	}
+	text := redact.PrintableLines(redact.Text(err.Error()))
+	fmt.Fprintf(stderr, "%serror: %s\n", name, strings.ReplaceAll(text, "\n", "\n"+name+"error: "))
 	if hint != "" {
-		fmt.Fprintf(stderr, "runtimed: hint: %s\n", redact.Printable(redact.Text(hint)))
+		fmt.Fprintf(stderr, "%shint: %s\n", name, redact.Printable(redact.Text(hint)))
 	}
 	return exitUseless
 }
 
 func (c runCommand) run(stderr io.Writer) int {
-	stderr = complaints(stderr)
 	by, err := manager(c.Auto) // first: nothing of it is for anybody else
 	if err != nil {
 		return fail(stderr, err, "")
@@ -142,7 +147,8 @@ func (c runCommand) run(stderr io.Writer) int {
 func (d *daemon) run(stderr io.Writer) int {
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
-	// A write to a stderr that nobody reads any more would end us: a journal that was restarted. (Ignored, it would be so for builds.)
+	// A write to a stderr that nobody reads any more would end us: a journal that was restarted. (Ignored, it would be
+	// so for builds.)
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	app := newApp(d)
 	err := app.Err()
@@ -234,7 +240,8 @@ func (d *daemon) wait(signals <-chan os.Signal) int {
 func rootCause(err error) error {
 	for {
 		next := errors.Unwrap(err)
-		if next == nil || !strings.Contains(fmt.Sprintf("%T", err), "fx") && !strings.Contains(fmt.Sprintf("%T", err), "dig") {
+		if next == nil || !strings.Contains(fmt.Sprintf("%T", err), "fx") && !strings.Contains(fmt.Sprintf("%T", err),
+			"dig") {
 			return err
 		}
 		err = next

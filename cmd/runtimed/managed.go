@@ -23,8 +23,8 @@ type managed struct {
 	watchdog time.Duration // it ends us when it hears nothing for so long; 0: it does not
 }
 
-// manager reads what a service manager passed to this process, and takes it out of what children get. The same variables may
-// be another's, inherited from a terminal or a service that started us: those count for nothing.
+// manager reads what a service manager passed to this process, and takes it out of what children get. The same
+// variables may be another's, inherited from a terminal or a service that started us: those count for nothing.
 func manager(auto bool) (managed, error) {
 	m := managed{by: rpc.StartedByHand, sockets: activation.Files(true)}
 	watchdog, err := systemd.SdWatchdogEnabled(true)
@@ -35,7 +35,8 @@ func manager(auto bool) (managed, error) {
 		ours, m.by = true, rpc.StartedByService
 	case auto:
 		ours, m.by = false, rpc.StartedByCommand
-	case ours && os.Getenv("INVOCATION_ID") != "", runtime.GOOS == "darwin" && os.Getenv("XPC_SERVICE_NAME") == launchdLabel:
+	case ours && os.Getenv("INVOCATION_ID") != "", runtime.GOOS == "darwin" &&
+		os.Getenv("XPC_SERVICE_NAME") == launchdLabel:
 		m.by = rpc.StartedByService
 	}
 	if !ours {

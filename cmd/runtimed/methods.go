@@ -46,11 +46,13 @@ func (m *methods) table() []server.Method {
 
 func (m *methods) info(ctx context.Context, p rpc.InfoParams) (rpc.Info, error) {
 	if p.Client != nil {
-		m.d.log.Debug("client", zap.String("name", p.Client.Name), zap.String("version", p.Client.Version), zap.Int("pid", server.PeerFrom(ctx).PID))
+		m.d.log.Debug("client", zap.String("name", p.Client.Name), zap.String("version", p.Client.Version),
+			zap.Int("pid", server.PeerFrom(ctx).PID))
 	}
 	return rpc.Info{
 		Name: rpc.Name, Version: rpc.Version(), Protocol: rpc.Protocol, PID: pid, StartedAt: m.d.started.UTC(),
-		Socket: m.d.at.socket, StateDir: m.pools.Dir(), ConfigPath: m.d.cfg.Load().Path, UptimeMS: time.Since(m.d.started).Milliseconds(),
+		Socket: m.d.at.socket, StateDir: m.pools.Dir(), ConfigPath: m.d.cfg.Load().Path,
+		UptimeMS:  time.Since(m.d.started).Milliseconds(),
 		StartedBy: m.d.by.by, Program: m.d.program.path, Replaced: m.d.program.replaced(), Log: m.d.book.place,
 	}, nil
 }
@@ -61,7 +63,8 @@ func (m *methods) reload(ctx context.Context, _ rpc.None) (rpc.ReloadResult, err
 	changed, err := m.reloader.reload(ctx)
 	var faults config.Faults
 	if errors.As(err, &faults) {
-		return rpc.ReloadResult{}, rpc.Errorf(rpc.KindInvalidParams, "the configuration is wrong: %s", redact.Text(err.Error())).WithHint("correct it; the old one stays in force. runt config check looks at it again")
+		return rpc.ReloadResult{}, rpc.Errorf(rpc.KindInvalidParams, "the configuration is wrong: %s",
+			redact.Text(err.Error())).WithHint("correct it; the old one stays in force. runt config check looks at it again")
 	}
 	return rpc.ReloadResult{Changed: changed}, wireError(err)
 }
@@ -96,7 +99,8 @@ func (m *methods) acquire(ctx context.Context, p rpc.AcquireParams) (rpc.Acquire
 		return rpc.AcquireResult{}, wireError(err)
 	}
 	r := pool.Request{
-		Pool: pool.KindUV, Needs: pool.Needs(needs), Wait: rpc.DefaultWait, Owner: owner, Label: value(p.Label), Key: value(p.Key),
+		Pool: pool.KindUV, Needs: pool.Needs(needs), Wait: rpc.DefaultWait, Owner: owner, Label: value(p.Label),
+		Key:     value(p.Key),
 		Session: value(p.Session), Linger: rpc.DefaultLinger,
 		Progress: func(s pool.Stage) {
 			server.SendProgress(ctx, rpc.Progress{Stage: s.Name, Message: redact.Text(s.Message), Fraction: s.Fraction})
@@ -144,8 +148,8 @@ func ownerOf(ctx context.Context, named *int) (pool.Owner, error) {
 	return owner, wireError(err)
 }
 
-// canName says why nobody can own what the process at the other end asks for. That has numbers for processes of its own where it is in
-// another PID namespace; here they are those of strangers.
+// canName says why nobody can own what the process at the other end asks for. That has numbers for processes of its own
+// where it is in another PID namespace; here they are those of strangers.
 func canName(ctx context.Context, named bool) error {
 	peer := server.PeerFrom(ctx).PID
 	var e *rpc.Error
@@ -198,7 +202,8 @@ func (m *methods) list(ctx context.Context, p rpc.EnvListParams) (rpc.EnvListRes
 			listed.SizeBytes = &info.SizeBytes
 		}
 		if l := info.Lease; l != nil {
-			listed.Lease = &rpc.Lease{OwnerPID: l.Owner.PID, Alive: info.Alive, Where: info.Where, Label: l.Label, Session: l.Session, Since: l.LeasedAt.UTC()}
+			listed.Lease = &rpc.Lease{OwnerPID: l.Owner.PID, Alive: info.Alive, Where: info.Where, Label: l.Label,
+				Session: l.Session, Since: l.LeasedAt.UTC()}
 		}
 		result.Envs = append(result.Envs, listed)
 	}
@@ -216,7 +221,8 @@ type watches struct {
 
 func (m *methods) watch(ctx context.Context, _ rpc.None) (rpc.StatusResult, error) {
 	conn := server.ConnFrom(ctx)
-	watching, cancel := context.WithCancel(conn.Context()) // a watch ends with its connection, whatever else is forgotten
+	// a watch ends with its connection, whatever else is forgotten
+	watching, cancel := context.WithCancel(conn.Context())
 	list, err := m.pools.Watch(watching, watchInterval, func(s pool.Status, gone bool) bool {
 		return conn.Notify(rpc.NotifyPoolChanged, rpc.PoolChanged{Pool: statusOf(s), Gone: gone})
 	})

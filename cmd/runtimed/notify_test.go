@@ -10,7 +10,8 @@ func TestTheLineAboutThePoolsTellsWhatMatters(t *testing.T) {
 	got := statusLine([]pool.Status{
 		{Name: "uv", State: "ready", Target: 3, Available: 3, Leased: 1},
 		{Name: "data", State: "warming", Target: 2, Warming: 1, Waiting: 4},
-		{Name: "bad", State: "failing", Target: 1, Error: &pool.StatusError{BuildError: pool.BuildError{Cause: "network"}}},
+		{Name: "bad", State: "failing", Target: 1,
+			Error: &pool.StatusError{BuildError: pool.BuildError{Cause: "network"}}},
 		{Name: "conda", State: "off"},
 		{Name: "old", State: "off", Leased: 2},
 	})

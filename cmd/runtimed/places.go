@@ -19,8 +19,9 @@ import (
 type paths struct {
 	socket string
 	folder string // of the socket, with the lock, daemon.json and the log beside it, where clients can find them
-	state  string // environments, lock files and tools; the same folder unless cache_dir or RUNTIMED_SOCKET say otherwise
-	own    string // the state directory by our own rule, whose rights we may put right; empty where HOME does not tell
+	// environments, lock files and tools; the same folder unless cache_dir or RUNTIMED_SOCKET say otherwise
+	state string
+	own   string // the state directory by our own rule, whose rights we may put right; empty where HOME does not tell
 }
 
 func places(cfg *config.Config) (paths, error) {
@@ -53,8 +54,8 @@ func (p paths) lock() string       { return filepath.Join(p.folder, statedir.Loc
 func (p paths) statusFile() string { return filepath.Join(p.folder, statedir.StatusName) }
 func (p paths) log() string        { return filepath.Join(p.folder, statedir.LogName) }
 
-// check refuses a folder that is another's, or was configured and is open to others; it touches nothing. One that is not there yet is
-// fine, unless root would make it in a user's folder.
+// check refuses a folder that is another's, or was configured and is open to others; it touches nothing. One that is
+// not there yet is fine, unless root would make it in a user's folder.
 func (p paths) check() error {
 	for _, dir := range []string{p.folder, p.state} {
 		if err := statedir.CheckPlace(dir); err != nil {
@@ -70,13 +71,15 @@ func (p paths) check() error {
 		switch open, ours := rights(info); {
 		case statedir.IsLent(info):
 		case open && (!ours || info.Mode()&fs.ModeSticky != 0): // a shared folder like /tmp: closing it would break the machine
-			return fmt.Errorf("the folder %s is for others too: name one of your own, with mode 0700, in its place", dir)
+			return fmt.Errorf("the folder %s is for others too: name one of your own, with mode 0700, in its place",
+				dir)
 		case !ours:
 			uid, _ := statedir.OwnerUID(info) // where users have no numbers, all is ours
 			return &statedir.OwnerError{What: "the folder " + dir, UID: uid, Own: os.Geteuid()}
 		case !open || dir == p.own:
 		default:
-			return fmt.Errorf("the folder %s is open to others (mode %04o): run chmod 700 on it, or name another", dir, info.Mode().Perm())
+			return fmt.Errorf("the folder %s is open to others (mode %04o): run chmod 700 on it, or name another", dir,
+				info.Mode().Perm())
 		}
 	}
 	return nil
@@ -96,7 +99,8 @@ func (p paths) prepare(log *zap.Logger) error {
 			if err := os.Chmod(dir, 0o700); err != nil {
 				return fmt.Errorf("closing the state directory to others: %w", err)
 			}
-			log.Info("the state directory was open to others and is closed now", zap.String("dir", dir), zap.Stringer("mode_was", info.Mode().Perm()))
+			log.Info("the state directory was open to others and is closed now", zap.String("dir", dir),
+				zap.Stringer("mode_was", info.Mode().Perm()))
 		}
 		if err := writable(dir); err != nil {
 			return fmt.Errorf("the state directory %s cannot be written: %w", dir, errors.Unwrap(err))

@@ -18,7 +18,8 @@ import (
 	"runtimed/rpc"
 )
 
-// purgeCommand is the part of `runt service uninstall --purge` that needs the daemon's rules and locks, and runt has none of them.
+// purgeCommand is the part of `runt service uninstall --purge` that needs the daemon's rules and locks, and runt has
+// none of them.
 type purgeCommand struct {
 	DryRun bool `help:"Print what would be removed, and change nothing."`
 	Check  bool `help:"Only see whether an environment is in use."`
@@ -135,7 +136,8 @@ func (c purgeCommand) purge() (said rpc.Purged, err error) {
 	return said, nil
 }
 
-// usual says whether dir is our own by our own rule, and no folder that a variable happens to name so: nobody else keeps anything in it.
+// usual says whether dir is our own by our own rule, and no folder that a variable happens to name so: nobody else
+// keeps anything in it.
 func (p paths) usual(dir string) bool {
 	parent := filepath.Base(filepath.Dir(dir))
 	return dir == p.own && (parent == ".cache" || parent == "Caches" || !socketIsFile)

@@ -12,8 +12,8 @@ import (
 	"runtimed/config"
 )
 
-// watchTime is how often the configuration file is looked at. A look costs a microsecond and notices what a watch on its folder
-// would not: a folder that is made later, the target of a link, another machine's write to a network home.
+// watchTime is how often the configuration file is looked at. A look costs a microsecond and notices what a watch on
+// its folder would not: a folder that is made later, the target of a link, another machine's write to a network home.
 const watchTime = time.Second
 
 // reloader reads the configuration again when it is asked to: by daemon.reload, by SIGHUP, or by a change of the file.
@@ -82,11 +82,13 @@ func same(a, b fs.FileInfo) bool {
 
 func (r *reloader) logged(why string) {
 	if _, err := r.reload(r.ctx); err != nil && r.ctx.Err() == nil {
-		r.d.log.Warn("the configuration is not taken over; the old one stays in force", zap.String("read_because", why), zap.Error(err))
+		r.d.log.Warn("the configuration is not taken over; the old one stays in force", zap.String("read_because", why),
+			zap.Error(err))
 	}
 }
 
-// reload reads the configuration and puts it in force, or changes nothing. It returns the pools that are another than before.
+// reload reads the configuration and puts it in force, or changes nothing. It returns the pools that are another than
+// before.
 func (r *reloader) reload(ctx context.Context) ([]string, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

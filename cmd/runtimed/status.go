@@ -26,7 +26,8 @@ func (e *endpoint) keepStatus() {
 // writeStatus writes daemon.json. It is for people and for messages; whether a daemon lives, only its socket tells.
 func (e *endpoint) writeStatus() error {
 	data, err := json.MarshalIndent(map[string]any{
-		"endpoint": e.d.at.socket, "pid": os.Getpid(), "version": rpc.Version(), "protocol": rpc.Protocol, "started_at": e.d.started.UTC(),
+		"endpoint": e.d.at.socket, "pid": os.Getpid(), "version": rpc.Version(), "protocol": rpc.Protocol,
+		"started_at": e.d.started.UTC(),
 		"started_by": e.d.by.by, "log": e.d.book.place,
 	}, "", "  ")
 	if err != nil {
@@ -37,7 +38,8 @@ func (e *endpoint) writeStatus() error {
 		e.d.log.Warn("a folder is where daemon.json belongs; going on without it", zap.String("path", path))
 		return nil
 	}
-	if info, err := os.Lstat(path); err == nil && info.Mode().IsRegular() && e.d.at.folder != e.d.at.own && !statedir.IsStatus(path) {
+	if info, err := os.Lstat(path); err == nil && info.Mode().IsRegular() && e.d.at.folder != e.d.at.own &&
+		!statedir.IsStatus(path) {
 		return fmt.Errorf("%s is no daemon's, so it is left alone", path)
 	}
 	if err := pool.WriteWhole(path, append(data, '\n'), e.d.at.folder); err != nil {

@@ -25,6 +25,3 @@ func isFull(err error) bool {
 
 // listens is false: no service manager passes a pipe.
 func listens(*os.File) bool { return false }
-
-// isJournal is false: there is none.
-func isJournal(*os.File) bool { return false }

@@ -60,7 +60,9 @@ func asWireError(err error) error {
 	case errors.As(err, &off):
 		return rpc.Errorf(rpc.KindPoolOff, "%s", err).WithHint("set size of pools.%s in the configuration", off.Name)
 	case errors.As(err, &needs):
-		e := rpc.Errorf(rpc.KindInvalidParams, "%s", err).WithHint("take it from a pool of the kind uv, or name the packages in pools.%s of the configuration", needs.Pool)
+		e := rpc.Errorf(rpc.KindInvalidParams, "%s",
+			err).WithHint("take it from a pool of the kind uv, or name the packages in pools.%s of the configuration",
+			needs.Pool)
 		e.Data.Param = "packages"
 		return e
 	case errors.As(err, &empty):
@@ -73,13 +75,15 @@ func asWireError(err error) error {
 		return e
 	case errors.As(err, &failed):
 		e := rpc.Errorf(rpc.KindBuildFailed, "%s", err)
-		e.Data.Hint, e.Data.Cause, e.Data.Package, e.Data.Output = failed.Build.Hint, failed.Build.Cause, failed.Build.Package, failed.Build.Output
+		e.Data.Hint, e.Data.Cause, e.Data.Package, e.Data.Output = failed.Build.Hint, failed.Build.Cause,
+			failed.Build.Package, failed.Build.Output
 		if next := failed.NextRetry.Milliseconds(); failed.NextRetry >= 0 {
 			e.Data.NextRetryMS = &next
 		}
 		return e
 	case errors.As(err, &owner):
-		e := rpc.Errorf(rpc.KindInvalidParams, "%s", err).WithHint("%s", cmp.Or(owner.Hint, "name a process of your own that runs"))
+		e := rpc.Errorf(rpc.KindInvalidParams, "%s", err).WithHint("%s",
+			cmp.Or(owner.Hint, "name a process of your own that runs"))
 		e.Data.Param = "owner_pid"
 		return e
 	case errors.Is(err, pool.ErrUnknownEnv):
@@ -112,8 +116,9 @@ func statusOf(s pool.Status) rpc.PoolStatus {
 	}
 	if e := s.Error; e != nil {
 		w.Error = &rpc.PoolError{
-			Cause: e.Cause, Message: e.Message, Hint: e.Hint, Package: e.Package, Output: e.Output, Failures: e.Failures,
-			Since: e.Since.UTC(), NextRetryMS: max(0, time.Until(e.NextRetry).Milliseconds()),
+			Cause: e.Cause, Message: e.Message, Hint: e.Hint, Package: e.Package, Output: e.Output,
+			Failures: e.Failures,
+			Since:    e.Since.UTC(), NextRetryMS: max(0, time.Until(e.NextRetry).Milliseconds()),
 		}
 	}
 	return w
@@ -121,8 +126,10 @@ func statusOf(s pool.Status) rpc.PoolStatus {
 
 func envOf(i pool.Info) rpc.Env {
 	e := rpc.Env{
-		ID: i.ID, Pool: i.Pool, Kind: i.Kind, Path: i.Path, Python: i.Python, PythonVersion: i.PythonVersion, State: string(i.State),
-		CreatedAt: i.CreatedAt.UTC(), Packages: packagesOf(i.Packages), Variables: activated(i.Variables), PathPrepend: i.PathPrepend,
+		ID: i.ID, Pool: i.Pool, Kind: i.Kind, Path: i.Path, Python: i.Python, PythonVersion: i.PythonVersion,
+		State:     string(i.State),
+		CreatedAt: i.CreatedAt.UTC(), Packages: packagesOf(i.Packages), Variables: activated(i.Variables),
+		PathPrepend: i.PathPrepend,
 	}
 	if i.Needs != nil {
 		e.Needs = i.Needs.Packages
@@ -130,9 +137,10 @@ func envOf(i pool.Info) rpc.Env {
 	return e
 }
 
-// elsewhere are the variables of a caller that would have uv and pip install into another Python than that of the environment, though it
-// is activated.
-var elsewhere = []string{"UV_SYSTEM_PYTHON", "UV_PYTHON", "PIP_TARGET", "PIP_USER", "PIP_PREFIX", "PIP_ROOT", "PIP_PYTHON"}
+// elsewhere are the variables of a caller that would have uv and pip install into another Python than that of the
+// environment, though it is activated.
+var elsewhere = []string{"UV_SYSTEM_PYTHON", "UV_PYTHON", "PIP_TARGET", "PIP_USER", "PIP_PREFIX", "PIP_ROOT",
+	"PIP_PYTHON"}
 
 // activated are the variables of an environment, and those that must not stay in its users'.
 func activated(variables map[string]*string) map[string]*string {

@@ -18,6 +18,7 @@ type journalEntry struct {
 	Time       string          `json:"__REALTIME_TIMESTAMP"` // microseconds
 	Cursor     string          `json:"__CURSOR"`
 	Identifier string          `json:"SYSLOG_IDENTIFIER"`
+	Entry      string          `json:"RUNTIMED_ENTRY"` // the line as the file would have it
 }
 
 // journalLine is an entry in the shape that a line of the file has: level, time, logger, message and the fields.
@@ -25,6 +26,9 @@ func journalLine(raw []byte) (line []byte, cursor string, ok bool) {
 	var e journalEntry
 	if json.Unmarshal(raw, &e) != nil || e.Time == "" {
 		return nil, "", false
+	}
+	if e.Entry != "" {
+		return []byte(e.Entry), e.Cursor, true
 	}
 	message, level := cutPriority(messageText(e.Message), levelOf(e.Priority))
 	var told struct{ Level, Time, Msg string }

@@ -177,6 +177,8 @@ func TestAnEntryOfTheJournalIsALineLikeThoseOfTheFile(t *testing.T) {
 			`{"level":"info",` + at + `,"logger":"systemd","msg":"Main process exited, code=killed status=9"}`},
 		{`"MESSAGE":"runtimed: error: no place","PRIORITY":"3"`, `{"level":"error",` + at + `,"msg":"runtimed: error: no place"}`},
 		{`"MESSAGE":[104,255,105]`, `{"level":"info",` + at + `,"msg":"h�i"}`},
+		{`"MESSAGE":"broke {\"n\": 3}","PRIORITY":"3","RUNTIMED_ENTRY":"{\"level\":\"error\",\"msg\":\"broke\",\"n\":3}"`,
+			`{"level":"error","msg":"broke","n":3}`},
 		{`"MESSAGE":null`, `{"level":"info",` + at + `,"msg":""}`},
 		{`"MESSAGE":"{\"level\":\"warn\",\"time\":\"2026-01-01T00:00:00Z\",\"msg\":\"as in the file\"}"`,
 			`{"level":"warn","time":"2026-01-01T00:00:00Z","msg":"as in the file"}`},
