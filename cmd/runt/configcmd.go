@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 
 	"runtimed/config"
@@ -77,11 +76,6 @@ func literal(v any) string {
 		return `""`
 	}
 	return strings.TrimSpace(b.String())
-}
-
-func exists(path string) bool {
-	_, err := os.Stat(path)
-	return err == nil
 }
 
 func fileNote(path string) string {

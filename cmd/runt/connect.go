@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"runtime"
 	"time"
 
 	"runtimed/internal/failure"
@@ -15,17 +14,9 @@ const answerTime = 3 * time.Second
 
 type notifyFunc = func(method string, params json.RawMessage)
 
-func (a *app) socket() (string, error) {
-	path, err := rpc.SocketPath(runtime.GOOS, a.env)
-	if err != nil {
-		return "", &failure.Error{Code: failure.Unreachable, Message: err.Error()}
-	}
-	return path, nil
-}
-
 // connect is for commands that ask: a daemon of our protocol answers, or it is an error.
-func (a *app) connect(notify notifyFunc) (*rpc.Client, rpc.Info, error) {
-	c, info, err := a.meet(a.ctx, notify)
+func (d *control) connect(notify notifyFunc) (*rpc.Client, rpc.Info, error) {
+	c, info, err := d.meet(d.ctx, notify)
 	if err != nil {
 		return nil, info, err
 	}
@@ -34,7 +25,7 @@ func (a *app) connect(notify notifyFunc) (*rpc.Client, rpc.Info, error) {
 		return nil, info, otherVersion(info)
 	}
 	if info.Replaced {
-		a.hint("the daemon's program was replaced; runt daemon restart brings the new one in")
+		d.hint("the daemon's program was replaced; runt daemon restart brings the new one in")
 	}
 	return c, info, nil
 }
@@ -49,8 +40,8 @@ func otherVersion(info rpc.Info) error {
 }
 
 // meet finds out who listens, and nothing else is said before that is known.
-func (a *app) meet(ctx context.Context, notify notifyFunc) (*rpc.Client, rpc.Info, error) {
-	path, err := a.socket()
+func (d *control) meet(ctx context.Context, notify notifyFunc) (*rpc.Client, rpc.Info, error) {
+	path, err := d.socket()
 	if err != nil {
 		return nil, rpc.Info{}, err
 	}
@@ -61,7 +52,7 @@ func (a *app) meet(ctx context.Context, notify notifyFunc) (*rpc.Client, rpc.Inf
 		switch kind := rpc.KindOf(err); {
 		case kind == rpc.KindClosed && tries < 5: // a daemon that is just ending does so; a moment later it is gone
 		case kind == rpc.KindClosed, kind == rpc.KindTimeout && tries > 1:
-			return nil, info, a.hangsUp(path)
+			return nil, info, d.hangsUp(path)
 		default:
 			return c, info, late(err, path, answerTime)
 		}
@@ -73,13 +64,13 @@ func (a *app) meet(ctx context.Context, notify notifyFunc) (*rpc.Client, rpc.Inf
 }
 
 // hangsUp is for connections that are closed without an answer. So does a service manager whose daemon ends at once.
-func (a *app) hangsUp(path string) error {
-	m := a.managed()
+func (d *control) hangsUp(path string) error {
+	m := d.managed()
 	if m == nil {
 		return failure.New("who listens on %s closes the connection without an answer", path)
 	}
 	f := failure.With(failure.Unreachable, "the service's daemon ends as soon as it is started")
-	f.Quote(rpc.Name, a.said(m, time.Now().Add(-answerTime)))
+	f.Quote(rpc.Name, d.said(m, time.Now().Add(-answerTime)))
 	return f.OrHint("see why with: runt daemon logs")
 }
 
@@ -112,56 +103,13 @@ func late(err error, path string, after time.Duration) error {
 }
 
 // call asks for one answer; wait is what the daemon may wait by itself.
-func (a *app) call(c *rpc.Client, method string, params any, wait time.Duration) (json.RawMessage, error) {
-	ctx, cancel := context.WithTimeout(a.ctx, wait+answerTime)
+func (d *control) call(c *rpc.Client, method string, params any, wait time.Duration) (json.RawMessage, error) {
+	ctx, cancel := context.WithTimeout(d.ctx, wait+answerTime)
 	defer cancel()
 	raw, err := c.CallRaw(ctx, method, params)
 	if err != nil {
-		path, _ := a.socket()
+		path, _ := d.socket()
 		return nil, late(err, path, wait+answerTime)
 	}
 	return raw, nil
-}
-
-// ask connects, calls and shows the answer.
-func ask[R any](a *app, method string, params any, show func(R)) error {
-	return askLong(a, method, params, 0, show)
-}
-
-// askLong is ask for what may take the daemon that long.
-func askLong[R any](a *app, method string, params any, wait time.Duration, show func(R)) error {
-	for turn := follow(wait); ; {
-		raw, err := a.askOnce(method, params, wait)
-		switch {
-		case err == nil:
-			return answer(a, raw, show)
-		case turn.isDone(method, err):
-			return answer(a, json.RawMessage("{}"), show)
-		case !rpc.MethodOf(method).Repeatable || !turn.again(a.ctx, err):
-			return err
-		}
-	}
-}
-
-func (a *app) askOnce(method string, params any, wait time.Duration) (json.RawMessage, error) {
-	c, _, err := a.connect(nil)
-	if err != nil {
-		return nil, err
-	}
-	defer c.Close()
-	return a.call(c, method, params, wait)
-}
-
-// answer prints the result as it came, or has it shown.
-func answer[R any](a *app, raw json.RawMessage, show func(R)) error {
-	var result R
-	if err := json.Unmarshal(raw, &result); err != nil {
-		return failure.New("the daemon's answer has another shape than this runt expects")
-	}
-	if a.json {
-		a.printJSON(raw)
-	} else {
-		show(result)
-	}
-	return nil
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"time"
 
 	"runtimed/rpc"
@@ -58,4 +59,26 @@ func (f *follower) again(ctx context.Context, err error) bool {
 // isDone says whether err tells that a call which was lost on the way had been carried out.
 func (f *follower) isDone(method string, err error) bool {
 	return method == rpc.MethodRelease && f.lost == rpc.KindClosed && rpc.KindOf(err) == rpc.KindUnknownEnv
+}
+
+// ask connects and calls. Where the daemon is replaced meanwhile, a call that may be repeated goes to the next one.
+func (d *control) ask(method string, params any, wait time.Duration) (json.RawMessage, error) {
+	for turn := follow(wait); ; {
+		raw, err := d.askOnce(method, params, wait)
+		switch {
+		case turn.isDone(method, err):
+			return json.RawMessage("{}"), nil
+		case err == nil, !rpc.MethodOf(method).Repeatable, !turn.again(d.ctx, err):
+			return raw, err
+		}
+	}
+}
+
+func (d *control) askOnce(method string, params any, wait time.Duration) (json.RawMessage, error) {
+	c, _, err := d.connect(nil)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	return d.call(c, method, params, wait)
 }

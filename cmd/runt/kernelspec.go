@@ -143,16 +143,6 @@ func (c *kernelspecInstallCmd) pools(a *app) ([]string, error) {
 	return []string{*c.Pool}, nil
 }
 
-// poolsNow asks the daemon that runs, if one does.
-func (a *app) poolsNow() (r rpc.StatusResult, err error) {
-	c, _, err := a.connect(nil)
-	if err != nil {
-		return r, err
-	}
-	defer c.Close()
-	return r, c.Call(a.ctx, rpc.MethodStatus, rpc.PoolParams{}, &r)
-}
-
 type kernelspecRemoveCmd struct {
 	specFilter `embed:""`
 	specPlace  `embed:""`

@@ -7,16 +7,13 @@ import (
 	"errors"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"slices"
 	"strings"
 
 	"runtimed/internal/failure"
 	"runtimed/internal/safefile"
-	"runtimed/service"
 )
 
 //go:embed kernel_logo.svg
@@ -202,37 +199,4 @@ func unwritable(err error) error {
 		return nil
 	}
 	return failure.New("%v", err).WithHint("the place must be writable for you, and its disk not full; --prefix names another")
-}
-
-// lastingRunt is the path by which front-ends start runt: a name that an upgrade turns to the next version where there is one. why says
-// what is wrong with its place.
-func (a *app) lastingRunt() (path, why string, err error) {
-	self, err := os.Executable()
-	if err != nil {
-		return "", "", err
-	}
-	program := "runt"
-	if runtime.GOOS == "windows" {
-		program = "runt.exe"
-	}
-	names := a.namesOf(program)
-	path, _, why = service.Settle(self, names, a.env)
-	if why == "" {
-		return path, "", nil
-	}
-	if called, err := exec.LookPath(os.Args[0]); err == nil { // Settle would copy it
-		if called, err = filepath.Abs(called); err == nil {
-			names = slices.Insert(names, 0, called)
-		}
-	}
-	mine, err := os.Stat(self)
-	if err != nil {
-		return "", "", err
-	}
-	for _, name := range names {
-		if info, err := os.Stat(name); err == nil && os.SameFile(info, mine) {
-			return name, why, nil
-		}
-	}
-	return self, why, nil
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"runtimed/internal/failure"
+	"runtimed/internal/redact"
 	"runtimed/internal/words"
 )
 
@@ -43,9 +44,7 @@ type cli struct {
 
 // app is what every command gets.
 type app struct {
-	ctx    context.Context // ends with the first SIGINT or SIGTERM
-	apart  bool            // SIGINT is for a cell, and none of our children is to end by it
-	env    func(string) string
+	*control
 	stdin  io.Reader
 	stdout *answerWriter
 	stderr io.Writer
@@ -60,7 +59,12 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
 	defer stop()
 	defer context.AfterFunc(ctx, stop)() // the second signal ends us as usual
 
-	a := &app{ctx: ctx, env: os.Getenv, stdin: stdin, stdout: &answerWriter{w: stdout}, stderr: stderr}
+	a := &app{control: &control{ctx: ctx, env: os.Getenv}, stdin: stdin, stdout: &answerWriter{w: stdout}, stderr: stderr}
+	a.say = func(line string) {
+		if !a.json {
+			fmt.Fprintln(a.stderr, "runt:", redact.Line(line))
+		}
+	}
 	err := a.dispatch(args)
 	if err == nil && a.stdout.err != nil {
 		err = fmt.Errorf("writing the answer: %w", a.stdout.err)

@@ -217,13 +217,3 @@ func (a *app) tellAdded(r rpc.AcquireResult) {
 	took := time.Duration(r.AddedMS) * time.Millisecond
 	a.note("added %s in %.1f s", text, took.Seconds())
 }
-
-// orOlder says what it means that the daemon does not know what it is asked.
-func orOlder(err error) error {
-	var e *rpc.Error
-	if !errors.As(err, &e) || e.Data.Kind != rpc.KindInvalidParams || !strings.HasPrefix(e.Message, "unknown member ") {
-		return err
-	}
-	return failure.With(failure.OtherVersion, "the daemon is older than this runt, and cannot yet do what is asked: %s", e.Message).
-		WithHint("swap it for the daemon of this runt: runt daemon restart")
-}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"context"
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
@@ -68,44 +67,6 @@ func (f *takeFlags) params() (rpc.AcquireParams, time.Duration) {
 		params.WaitMS, wait = &ms, *f.Wait
 	}
 	return params, wait
-}
-
-// take connects, starting a daemon where that is allowed, and acquires. The connection is the caller's to close. Where the daemon is
-// replaced meanwhile, the next one is asked: the key in params sees to it that no more than one environment is taken.
-func (a *app) take(f takeFlags, params rpc.AcquireParams, wait time.Duration) (c *rpc.Client, raw json.RawMessage, err error) {
-	begun := time.Now()
-	for turn, left := follow(wait), wait; ; {
-		c, raw, err = a.takeOnce(f, params, left)
-		if err == nil || !turn.again(a.ctx, err) {
-			return c, raw, err
-		}
-		left = max(0, wait-time.Since(begun))
-		ms := left.Milliseconds()
-		params.WaitMS = &ms
-	}
-}
-
-func (a *app) takeOnce(f takeFlags, params rpc.AcquireParams, wait time.Duration) (c *rpc.Client, raw json.RawMessage, err error) {
-	p := a.progress()
-	defer p.end()
-	if p != nil {
-		yes := true
-		params.Progress = &yes
-	}
-	if f.NoStart || a.env("RUNTIMED_NO_START") != "" {
-		c, _, err = a.connect(p.notify)
-	} else {
-		c, err = a.connectOrStart(p)
-	}
-	if err != nil {
-		return nil, nil, err
-	}
-	raw, err = a.call(c, rpc.MethodAcquire, params, wait)
-	if err != nil {
-		c.Close()
-		return nil, nil, orOlder(err)
-	}
-	return c, raw, nil
 }
 
 type poolAcquireCmd struct {
@@ -203,30 +164,12 @@ func (c *poolFlushCmd) Run(a *app) error {
 	})
 }
 
-// takeBack gives back what an interrupted acquire may have got in its last moment: the lease would be the shell's, which
-// never heard of it. The key names it; but asking with the key would take a new one where there is none, so look first.
-func (a *app) takeBack(params rpc.AcquireParams, since time.Time) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	c, _, err := a.meet(ctx, nil)
-	if err != nil {
-		return
+// take takes an environment, and shows a person how that goes.
+func (a *app) take(f takeFlags, params rpc.AcquireParams, wait time.Duration) (*rpc.Client, json.RawMessage, error) {
+	var p progressOf
+	if shown := a.progress(); shown != nil {
+		defer shown.end()
+		p = progressOf{shown.notify, shown.say}
 	}
-	defer c.Close()
-	leased, zero := rpc.EnvLeased, int64(0)
-	var list rpc.EnvListResult
-	if c.Call(ctx, rpc.MethodEnvList, rpc.EnvListParams{Pool: params.Pool, State: &leased}, &list) != nil {
-		return
-	}
-	for _, e := range list.Envs {
-		if e.Lease == nil || e.Lease.OwnerPID != *params.OwnerPID || e.Lease.Since.Before(since) {
-			continue
-		}
-		params.WaitMS, params.Progress = &zero, nil
-		var got rpc.AcquireResult
-		if c.Call(ctx, rpc.MethodAcquire, params, &got) == nil {
-			c.Call(ctx, rpc.MethodRelease, rpc.EnvParams{Env: got.Env.ID}, nil)
-		}
-		return
-	}
+	return a.control.take(f.NoStart, p, params, wait)
 }

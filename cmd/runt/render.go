@@ -87,26 +87,6 @@ func orDash(s string) string {
 	return s
 }
 
-func leaseText(l *rpc.Lease) string {
-	if l == nil {
-		return "-"
-	}
-	text := fmt.Sprintf("pid %d", l.OwnerPID)
-	if l.OwnerPID == 0 {
-		text = "somebody unknown,"
-	}
-	switch {
-	case l.Where != "":
-		text += " " + l.Where
-	case !l.Alive:
-		text += ", gone"
-	}
-	if l.Label != "" {
-		text += " (" + l.Label + ")"
-	}
-	return text
-}
-
 // ageSince is a dash where it is not known: of an environment whose record cannot be read, or after the clock was set back.
 func ageSince(t, now time.Time) string {
 	const slack = time.Minute // between two clocks

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"encoding/json"
-	"fmt"
 	"time"
 
 	"runtimed/internal/failure"
@@ -14,24 +12,24 @@ import (
 // all there is to do.
 
 // through is a service with what is needed to look at it and to change it.
-func (a *app) through(m service.Manager) (*services, service.Status, error) {
-	socket, err := a.socket()
+func (d *control) through(m service.Manager) (*services, service.Status, error) {
+	socket, err := d.socket()
 	if err != nil {
 		return nil, service.Status{}, err
 	}
-	s := &services{app: a, Manager: m, began: time.Now(), config: service.Config{Socket: socket}}
-	st, err := m.Status(a.ctx, s.config)
+	s := &services{control: d, Manager: m, began: time.Now(), config: service.Config{Socket: socket}}
+	st, err := m.Status(d.ctx, s.config)
 	return s, st, err
 }
 
 // startService leaves a daemon alone that answers already, whoever started it.
-func (a *app) startService(m service.Manager) (bool, error) {
-	s, st, err := a.through(m)
+func (d *control) startService(m service.Manager) (bool, error) {
+	s, st, err := d.through(m)
 	if err != nil || st.Running {
 		return false, err
 	}
 	if !st.Socket.Listening { // on a socket of the manager's nobody else can be
-		c, info, err := a.meet(a.ctx, nil)
+		c, info, err := d.meet(d.ctx, nil)
 		if err == nil {
 			c.Close()
 		}
@@ -42,45 +40,32 @@ func (a *app) startService(m service.Manager) (bool, error) {
 			return false, err
 		}
 	}
-	if err := s.do(s.Start(a.ctx)); err != nil {
+	if err := s.do(s.Start(d.ctx)); err != nil {
 		return false, err
 	}
 	if _, err := s.answers(); err != nil {
 		return false, err
 	}
-	return true, a.tellDaemon("started by its service")
-}
-
-func (a *app) stopService(m service.Manager) (bool, error) {
-	s, st, err := a.through(m)
-	if err != nil || !st.Running && !st.Socket.Listening {
-		return false, err
-	}
-	if err := s.do(s.Stop(a.ctx)); err != nil {
-		return false, err
-	}
-	if st.Enabled {
-		a.hint("its service starts it again at the next login, unless: runt service uninstall")
-	}
-	if a.json {
-		a.printJSON(json.RawMessage("{}"))
-	} else if st.PID != 0 {
-		fmt.Fprintf(a.stdout, "stopped: pid %d\n", st.PID)
-	} else {
-		fmt.Fprintln(a.stdout, "stopped")
-	}
 	return true, nil
 }
 
-func (a *app) restartService(m service.Manager) (bool, error) {
-	s, st, err := a.through(m)
+func (d *control) stopService(m service.Manager) (stopped *service.Status, err error) {
+	s, st, err := d.through(m)
+	if err != nil || !st.Running && !st.Socket.Listening {
+		return nil, err
+	}
+	return &st, s.do(s.Stop(d.ctx))
+}
+
+func (d *control) restartService(m service.Manager) (bool, error) {
+	s, st, err := d.through(m)
 	if err != nil || !st.Running && !st.Socket.Listening {
 		return false, err
 	}
 	if err := s.startsAgain(st); err != nil {
 		return false, err
 	}
-	if err := s.do(s.Restart(a.ctx)); err != nil {
+	if err := s.do(s.Restart(d.ctx)); err != nil {
 		return false, err
 	}
 	info, err := s.answers()
@@ -91,7 +76,7 @@ func (a *app) restartService(m service.Manager) (bool, error) {
 		return false, failure.With(failure.OtherVersion, "the service starts a daemon of version %s (protocol %d), and this runt needs protocol %d", info.Version, info.Protocol, rpc.Protocol).
 			WithHint("have the service start this version: runt service install")
 	}
-	return true, a.tellDaemon("restarted")
+	return true, nil
 }
 
 // startsAgain is checked before a daemon that works is stopped.

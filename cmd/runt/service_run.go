@@ -32,9 +32,9 @@ func (c *serviceInstallCmd) Run(a *app) error {
 	if c.DryRun {
 		steps, err := s.Install(a.ctx, s.config)
 		if len(steps) == 0 {
-			return s.plan(steps, err)
+			return a.plan(s, steps, err)
 		}
-		return s.planStart(steps, err)
+		return a.planStart(s, steps, err)
 	}
 	if err := s.Check(a.ctx); err != nil {
 		return err
@@ -54,11 +54,11 @@ func (c *serviceInstallCmd) Run(a *app) error {
 	if err := s.do(steps, nil); err != nil {
 		return err
 	}
-	return s.installed(len(steps) > 0)
+	return a.installed(s, len(steps) > 0)
 }
 
 // installed checks what was done, and tells it.
-func (s *services) installed(changed bool) error {
+func (a *app) installed(s *services, changed bool) error {
 	text := "installed: the daemon starts when somebody first asks"
 	if !s.config.OnDemand {
 		info, err := s.answers()
@@ -77,7 +77,7 @@ func (s *services) installed(changed bool) error {
 		text = fmt.Sprintf("installed: the daemon runs (pid %d), and starts at every login", info.PID)
 	}
 	if !changed {
-		return s.done("already " + text + "; nothing was changed\nsocket: " + s.config.Socket)
+		return a.done(s, "already "+text+"; nothing was changed\nsocket: "+s.config.Socket)
 	}
 	for _, v := range s.config.Vars {
 		s.note("the service's daemon has %s=%s, as this shell", v.Name, v.Value)
@@ -88,7 +88,7 @@ func (s *services) installed(changed bool) error {
 	if st, err := s.Status(s.ctx, s.config); err == nil && st.Linger != nil && !*st.Linger {
 		s.hint("it ends when you log out for good; to have it go on: loginctl enable-linger")
 	}
-	return s.done(text + "\nsocket: " + s.config.Socket)
+	return a.done(s, text+"\nsocket: "+s.config.Socket)
 }
 
 // whereVariables is where a variable must be set for a service to have it.
@@ -100,15 +100,15 @@ func whereVariables() string {
 }
 
 // done prints the text, or the status as JSON.
-func (s *services) done(text string) error {
+func (a *app) done(s *services, text string) error {
 	st, err := s.Status(s.ctx, s.config)
 	if err != nil {
 		return err
 	}
-	if s.json {
-		return s.encode(st)
+	if a.json {
+		return a.encode(st)
 	}
-	fmt.Fprintln(s.stdout, redact.PrintableLines(text))
+	fmt.Fprintln(a.stdout, redact.PrintableLines(text))
 	return nil
 }
 
@@ -123,20 +123,20 @@ func (c *serviceStartCmd) Run(a *app) error {
 	}
 	steps, err := s.Start(a.ctx)
 	if c.DryRun || err != nil {
-		return s.planStart(steps, err)
+		return a.planStart(s, steps, err)
 	}
 	if st.Running && (st.Socket.Listening || !st.Socket.Installed) {
 		info, err := s.answers()
 		if err != nil {
 			return err
 		}
-		return s.done(fmt.Sprintf("already running: pid %d", info.PID))
+		return a.done(s, fmt.Sprintf("already running: pid %d", info.PID))
 	}
-	return s.started(steps, "started")
+	return a.started(s, steps, "started")
 }
 
 // started takes the steps that start the service, and tells how that went.
-func (s *services) started(steps []service.Step, word string) error {
+func (a *app) started(s *services, steps []service.Step, word string) error {
 	if err := s.handOver(); err != nil {
 		return err
 	}
@@ -147,7 +147,7 @@ func (s *services) started(steps []service.Step, word string) error {
 	if err != nil {
 		return err
 	}
-	return s.done(fmt.Sprintf("%s: pid %d", word, info.PID))
+	return a.done(s, fmt.Sprintf("%s: pid %d", word, info.PID))
 }
 
 type serviceRestartCmd struct {
@@ -161,12 +161,12 @@ func (c *serviceRestartCmd) Run(a *app) error {
 	}
 	steps, err := s.Restart(a.ctx)
 	if c.DryRun || err != nil {
-		return s.planStart(steps, err)
+		return a.planStart(s, steps, err)
 	}
 	if err := s.startsAgain(st); err != nil {
 		return err
 	}
-	return s.started(steps, "restarted")
+	return a.started(s, steps, "restarted")
 }
 
 // installedService is for commands that have nothing to do where there is no service.
@@ -203,40 +203,27 @@ func (c *serviceStopCmd) Run(a *app) error {
 		return err
 	}
 	if c.DryRun {
-		return s.plan(s.Stop(a.ctx))
+		steps, err := s.Stop(a.ctx)
+		return a.plan(s, steps, err)
 	}
 	st, err := s.Status(a.ctx, s.config)
 	switch {
 	case err != nil:
 		return err
 	case !st.Installed:
-		return s.done("not installed")
+		return a.done(s, "not installed")
 	case st.Trouble != nil:
 		return st.Trouble
 	case !st.Running && !st.Socket.Listening:
-		return s.done("not running")
+		return a.done(s, "not running")
 	}
 	if err := s.do(s.Stop(a.ctx)); err != nil {
 		return err
 	}
 	if st.Enabled {
-		return s.done("stopped, until the next login or: runt service start")
+		return a.done(s, "stopped, until the next login or: runt service start")
 	}
-	return s.done("stopped")
-}
-
-// servicesAnyway is services for what works without the daemon's program.
-func (a *app) servicesAnyway() (*services, error) {
-	s, err := a.services(false)
-	if err == nil {
-		return s, nil
-	}
-	m, merr := a.manager()
-	socket, serr := a.socket()
-	if merr != nil || serr != nil {
-		return nil, err
-	}
-	return &services{app: a, Manager: m, config: service.Config{Socket: socket}}, nil
+	return a.done(s, "stopped")
 }
 
 type serviceStatusCmd struct{}
@@ -251,7 +238,7 @@ func (serviceStatusCmd) Run(a *app) error {
 		return err
 	}
 	if a.json {
-		return s.encode(st)
+		return a.encode(st)
 	}
 	writeService(a.stdout, st)
 	switch {

@@ -7,13 +7,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"time"
 
 	"runtimed/config"
 	"runtimed/internal/failure"
-	"runtimed/internal/statedir"
 	"runtimed/rpc"
 )
 
@@ -21,20 +19,20 @@ const startTime = 10 * time.Second // for a new daemon to answer
 
 // connectOrStart is for commands that need an environment. The daemon is started by another runt: this one may
 // become somebody else's command, which must not find a child that it does not know.
-func (a *app) connectOrStart(p *progress) (*rpc.Client, error) {
-	c, _, err := a.connect(p.notify)
+func (d *control) connectOrStart(p progressOf) (*rpc.Client, error) {
+	c, _, err := d.connect(p.notify)
 	if rpc.KindOf(err) != rpc.KindUnreachable {
 		return c, err
 	}
-	p.say("starting the daemon")
+	p.starting()
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
 	var said strings.Builder
-	cmd := exec.CommandContext(a.ctx, self, "daemon", "start", "--auto")
+	cmd := exec.CommandContext(d.ctx, self, "daemon", "start", "--auto")
 	cmd.Stderr = &said
-	if a.apart {
+	if d.apart {
 		cmd.SysProcAttr = detached()
 	}
 	if err := cmd.Run(); err != nil {
@@ -42,26 +40,17 @@ func (a *app) connectOrStart(p *progress) (*rpc.Client, error) {
 		f.Quote("runt", said.String())
 		return nil, f
 	}
-	c, _, err = a.connect(p.notify)
+	c, _, err = d.connect(p.notify)
 	return c, err
-}
-
-// ownHome refuses root with a user's HOME, before anything is made or stopped.
-func (a *app) ownHome() error {
-	var owner *statedir.OwnerError
-	if errors.As(statedir.CheckHome(a.env("HOME")), &owner) {
-		return failure.New("%s", owner).WithHint("%s", owner.Hint())
-	}
-	return nil
 }
 
 // start has a daemon running when it returns nil, whoever started it. A child that ends at once may have lost the
 // lock to another starter's, so we go on dialling; or to one that is just stopping, so after a while we start another.
-func (a *app) start(auto bool, flags ...string) error {
-	if err := a.ownHome(); err != nil {
+func (d *control) start(auto bool, flags ...string) error {
+	if err := d.ownHome(); err != nil {
 		return err
 	}
-	if _, err := config.Load(config.Flags{}, a.env); err != nil && len(flags) == 0 {
+	if _, err := config.Load(config.Flags{}, d.env); err != nil && len(flags) == 0 {
 		return err // at once, and in its own words
 	}
 	program, err := daemonProgram()
@@ -72,7 +61,7 @@ func (a *app) start(auto bool, flags ...string) error {
 	if auto {
 		args = append(args, "--auto")
 	}
-	ctx, cancel := context.WithTimeout(a.ctx, startTime)
+	ctx, cancel := context.WithTimeout(d.ctx, startTime)
 	defer cancel()
 	patience, alone := 250*time.Millisecond, 0
 	for {
@@ -80,10 +69,10 @@ func (a *app) start(auto bool, flags ...string) error {
 		if err != nil {
 			return failure.New("starting %s: %v", program, err)
 		}
-		info, err := a.untilItAnswers(ctx, child.ended, patience)
+		info, err := d.untilItAnswers(ctx, child.ended, patience)
 		if err == nil && info.PID != child.process.Pid { // ours would take the place of that one as soon as it is stopped
 			child.kill()
-			_, err = a.untilItAnswers(ctx, child.ended, patience)
+			_, err = d.untilItAnswers(ctx, child.ended, patience)
 		}
 		if err != errEnded {
 			child.forget()
@@ -92,7 +81,7 @@ func (a *app) start(auto bool, flags ...string) error {
 		if ctx.Err() != nil {
 			return child.failure("the daemon did not answer within " + startTime.String())
 		}
-		if !a.lockHeld() {
+		if !d.lockHeld() {
 			if alone++; alone == 2 {
 				return child.failure("the daemon ended at once")
 			}
@@ -105,10 +94,10 @@ func (a *app) start(auto bool, flags ...string) error {
 var errEnded = errors.New("nobody answers")
 
 // untilItAnswers dials until a daemon answers; patience begins when our child has ended. It returns errEnded where none does.
-func (a *app) untilItAnswers(ctx context.Context, ended <-chan struct{}, patience time.Duration) (rpc.Info, error) {
+func (d *control) untilItAnswers(ctx context.Context, ended <-chan struct{}, patience time.Duration) (rpc.Info, error) {
 	var enough <-chan time.Time
 	for pause := 5 * time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
-		c, info, err := a.meet(ctx, nil)
+		c, info, err := d.meet(ctx, nil)
 		if err == nil {
 			c.Close()
 			return info, nil
@@ -126,31 +115,6 @@ func (a *app) untilItAnswers(ctx context.Context, ended <-chan struct{}, patienc
 			return info, errEnded
 		}
 	}
-}
-
-// daemonProgram is the runtimed beside this runt, else the one on PATH.
-func daemonProgram() (string, error) {
-	name := "runtimed"
-	if runtime.GOOS == "windows" {
-		name += ".exe"
-	}
-	if self, err := os.Executable(); err == nil {
-		places := []string{filepath.Dir(self)}
-		if real, err := filepath.EvalSymlinks(self); err == nil {
-			places = append(places, filepath.Dir(real))
-		}
-		for _, dir := range places {
-			path := filepath.Join(dir, name)
-			if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() {
-				return path, nil
-			}
-		}
-	}
-	path, err := exec.LookPath(name)
-	if err != nil {
-		return "", failure.New("%s is neither beside runt nor on PATH", name).WithHint("install it beside runt")
-	}
-	return filepath.Abs(path)
 }
 
 // daemon is a runtimed that we started.
@@ -203,10 +167,4 @@ func (d *daemon) failure(message string) error {
 		f.Quote(rpc.Name, string(said))
 	}
 	return f.OrHint("look further with: runt daemon logs")
-}
-
-// lockHeld says whether a daemon holds the lock beside the socket, whether it answers or not.
-func (a *app) lockHeld() bool {
-	dir, err := a.besideSocket()
-	return err == nil && held(filepath.Join(dir, statedir.LockName))
 }

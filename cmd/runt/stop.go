@@ -1,0 +1,144 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"syscall"
+	"time"
+
+	"runtimed/config"
+	"runtimed/internal/failure"
+	"runtimed/internal/safefile"
+	"runtimed/internal/statedir"
+	"runtimed/rpc"
+)
+
+// stopTime is what the daemon has for its own stop, and a little more.
+const stopTime = 6 * time.Second
+
+// shutdown ends a daemon and waits until it is gone. It closes c.
+func (d *control) shutdown(c *rpc.Client, info rpc.Info) (json.RawMessage, error) {
+	pid := pidOf(c, info)
+	raw, err := d.call(c, rpc.MethodShutdown, rpc.None{}, 0)
+	c.Close()
+	if err != nil && rpc.KindOf(err) != rpc.KindShuttingDown {
+		return nil, err
+	}
+	for deadline := time.Now().Add(stopTime); ; {
+		other, now, err := d.meet(d.ctx, nil)
+		if err == nil {
+			other.Close()
+		}
+		// A number says nothing: it may be one of another PID namespace, or that of a process that ended and that nobody asks for.
+		gone := rpc.KindOf(err) == rpc.KindUnreachable && !d.lockHeld() && !held(filepath.Join(info.StateDir, statedir.LockName))
+		if gone || err == nil && !now.StartedAt.Equal(info.StartedAt) { // until then another could not start
+			break
+		}
+		if time.Now().After(deadline) {
+			return nil, failure.New("the daemon (pid %s) still runs %s after it was asked to stop", pid, stopTime).
+				WithHint("see what it does with: runt daemon logs")
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-d.ctx.Done():
+			return nil, d.ctx.Err()
+		}
+	}
+	if raw == nil {
+		raw = json.RawMessage("{}")
+	}
+	return raw, nil
+}
+
+// pidOf is the daemon's number for people, and whether it is one of another PID namespace.
+func pidOf(c *rpc.Client, info rpc.Info) string {
+	pid := strconv.Itoa(info.PID)
+	peer, err := c.Peer()
+	switch {
+	case err != nil || peer.PID == info.PID:
+	case peer.PID == 0:
+		pid += " in another PID namespace"
+	case info.StartedBy != rpc.StartedByService: // whose manager has opened the socket
+		pid += fmt.Sprintf(" in its PID namespace, %d in this one", peer.PID)
+	}
+	return pid
+}
+
+// likeBefore are the flags by which a new daemon reads the configuration that the old one had, and has its environments, where
+// this shell would choose others.
+func (d *control) likeBefore(info rpc.Info) ([]string, error) {
+	var args []string
+	flags := config.Flags{}
+	if path, err := config.FilePath(flags, d.env); (err != nil || path != info.ConfigPath) && exists(info.ConfigPath) {
+		flags.Config = info.ConfigPath
+		args = append(args, "--config="+info.ConfigPath)
+	}
+	cfg, err := config.Load(flags, d.env)
+	if err != nil {
+		return nil, err
+	}
+	state := cfg.CacheDir
+	if state == "" {
+		state, _ = rpc.StateDir(runtime.GOOS, d.env)
+	}
+	now, err1 := os.Stat(state)
+	was, err2 := os.Stat(info.StateDir)
+	if err2 == nil && (err1 != nil || !os.SameFile(now, was)) {
+		args = append(args, "--cache-dir="+info.StateDir)
+	}
+	return args, nil
+}
+
+// locks says why no daemon could take the lock where the environments of another one are: its disk turned read-only. What else may be
+// in the way, the next daemon says.
+func locks(info rpc.Info) error {
+	f, err := safefile.OpenOwn(filepath.Join(info.StateDir, statedir.LockName), os.O_WRONLY, 0)
+	if err == nil {
+		return f.Close()
+	}
+	if errors.Is(err, syscall.EROFS) {
+		return failure.New("the disk of %s is read-only, so no daemon can start there", info.StateDir).
+			WithHint("the one that runs was left alone; make the disk writable, and do it again")
+	}
+	return nil
+}
+
+// stopAny ends a daemon, whoever started it.
+func (d *control) stopAny() error {
+	c, info, err := d.meet(d.ctx, nil)
+	if rpc.KindOf(err) == rpc.KindUnreachable {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	_, err = d.shutdown(c, info)
+	return err
+}
+
+// swap ends a daemon and starts another: one that stays, or one like the old.
+func (d *control) swap(c *rpc.Client, info rpc.Info, stay bool) error {
+	args, err := d.likeBefore(info)
+	if err == nil {
+		err = d.ownHome()
+	}
+	if err == nil {
+		err = locks(info)
+	}
+	if err != nil {
+		return err // while the old one still runs
+	}
+	if _, err := daemonProgram(); err != nil {
+		return err
+	}
+	if _, err := d.shutdown(c, info); err != nil {
+		return err
+	}
+	return d.start(info.StartedBy == rpc.StartedByCommand && !stay, args...)
+}

@@ -1,0 +1,108 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
+	"time"
+
+	"runtimed/internal/failure"
+	"runtimed/rpc"
+)
+
+// progressOf is told how a long wait goes on. Both are nil where nobody looks.
+type progressOf struct {
+	notify notifyFunc
+	say    func(text string)
+}
+
+func (p progressOf) starting() {
+	if p.say != nil {
+		p.say("starting the daemon")
+	}
+}
+
+// take connects, starting a daemon where that is allowed, and acquires. The connection is the caller's to close. Where the daemon is
+// replaced meanwhile, the next one is asked: the key in params sees to it that no more than one environment is taken.
+func (d *control) take(noStart bool, p progressOf, params rpc.AcquireParams, wait time.Duration) (c *rpc.Client, raw json.RawMessage, err error) {
+	begun := time.Now()
+	for turn, left := follow(wait), wait; ; {
+		c, raw, err = d.takeOnce(noStart, p, params, left)
+		if err == nil || !turn.again(d.ctx, err) {
+			return c, raw, err
+		}
+		left = max(0, wait-time.Since(begun))
+		ms := left.Milliseconds()
+		params.WaitMS = &ms
+	}
+}
+
+func (d *control) takeOnce(noStart bool, p progressOf, params rpc.AcquireParams, wait time.Duration) (c *rpc.Client, raw json.RawMessage, err error) {
+	if p.notify != nil {
+		yes := true
+		params.Progress = &yes
+	}
+	if noStart || d.env("RUNTIMED_NO_START") != "" {
+		c, _, err = d.connect(p.notify)
+	} else {
+		c, err = d.connectOrStart(p)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	raw, err = d.call(c, rpc.MethodAcquire, params, wait)
+	if err != nil {
+		c.Close()
+		return nil, nil, orOlder(err)
+	}
+	return c, raw, nil
+}
+
+// takeBack gives back what an interrupted acquire may have got in its last moment: the lease would be the shell's, which
+// never heard of it. The key names it; but asking with the key would take a new one where there is none, so look first.
+func (d *control) takeBack(params rpc.AcquireParams, since time.Time) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	c, _, err := d.meet(ctx, nil)
+	if err != nil {
+		return
+	}
+	defer c.Close()
+	leased, zero := rpc.EnvLeased, int64(0)
+	var list rpc.EnvListResult
+	if c.Call(ctx, rpc.MethodEnvList, rpc.EnvListParams{Pool: params.Pool, State: &leased}, &list) != nil {
+		return
+	}
+	for _, e := range list.Envs {
+		if e.Lease == nil || e.Lease.OwnerPID != *params.OwnerPID || e.Lease.Since.Before(since) {
+			continue
+		}
+		params.WaitMS, params.Progress = &zero, nil
+		var got rpc.AcquireResult
+		if c.Call(ctx, rpc.MethodAcquire, params, &got) == nil {
+			c.Call(ctx, rpc.MethodRelease, rpc.EnvParams{Env: got.Env.ID}, nil)
+		}
+		return
+	}
+}
+
+// orOlder says what it means that the daemon does not know what it is asked.
+func orOlder(err error) error {
+	var e *rpc.Error
+	if !errors.As(err, &e) || e.Data.Kind != rpc.KindInvalidParams || !strings.HasPrefix(e.Message, "unknown member ") {
+		return err
+	}
+	return failure.With(failure.OtherVersion, "the daemon is older than this runt, and cannot yet do what is asked: %s", e.Message).
+		WithHint("swap it for the daemon of this runt: runt daemon restart")
+}
+
+// poolsNow asks the daemon that runs, if one does.
+func (d *control) poolsNow() (r rpc.StatusResult, err error) {
+	c, _, err := d.connect(nil)
+	if err != nil {
+		return r, err
+	}
+	defer c.Close()
+	return r, c.Call(d.ctx, rpc.MethodStatus, rpc.PoolParams{}, &r)
+}
