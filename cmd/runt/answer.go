@@ -14,7 +14,7 @@ func ask[R any](a *app, method string, params any, show func(R)) error {
 
 // askLong is ask for what may take the daemon that long.
 func askLong[R any](a *app, method string, params any, wait time.Duration, show func(R)) error {
-	raw, err := a.ask(method, params, wait)
+	raw, err := a.Ask(method, params, wait)
 	if err != nil {
 		return err
 	}

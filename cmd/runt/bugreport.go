@@ -59,8 +59,8 @@ func (c *bugreportCmd) Run(a *app) error {
 	home, user := whoRuns()
 	b := &bugreport{Redactor: anonymous(os.Environ(), home, user)}
 	b.collect(a)
-	if a.ctx.Err() != nil {
-		return a.ctx.Err()
+	if a.Ctx.Err() != nil {
+		return a.Ctx.Err()
 	}
 	b.files = append([]reportFile{{"README.txt", b.readme(now)}}, b.files...)
 	if err := b.write(path, name, now); err != nil {

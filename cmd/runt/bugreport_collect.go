@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"runtimed/config"
+	"runtimed/internal/daemon"
 	"runtimed/internal/logview"
 	"runtimed/internal/redact"
 	"runtimed/internal/safefile"
@@ -33,13 +34,13 @@ const (
 
 // collect asks all there is to ask. Nothing that fails keeps the rest out.
 func (b *bugreport) collect(a *app) {
-	cfg, cfgErr := config.Load(config.Flags{}, a.env)
-	if path, err := config.FilePath(config.Flags{}, a.env); err == nil {
+	cfg, cfgErr := config.Load(config.Flags{}, a.Env)
+	if path, err := config.FilePath(config.Flags{}, a.Env); err == nil {
 		if data, err := safefile.Read(path, maxConfig); err == nil {
 			b.Learn(string(data)) // before anything is written: the log may have them without their URL
 		}
 	}
-	services := serviceFiles(a.env)
+	services := serviceFiles(a.Env)
 	for _, path := range services {
 		if data, err := safefile.Read(path, maxConfig); err == nil {
 			b.Learn(string(data))
@@ -75,14 +76,14 @@ func (b *bugreport) collect(a *app) {
 
 // daemon asks the daemon, where one answers, and tells where it keeps its things.
 func (b *bugreport) daemon(a *app) (stateDir string) {
-	c, info, err := a.meet(a.ctx, nil) // of any version
+	c, info, err := a.Meet(a.Ctx, nil) // of any version
 	if err != nil {
 		b.fail("the daemon", err)
 		return ""
 	}
 	defer c.Close()
 	for _, method := range []string{rpc.MethodInfo, rpc.MethodStatus, rpc.MethodEnvList} {
-		raw, err := a.call(c, method, rpc.None{}, 0)
+		raw, err := a.Call(c, method, rpc.None{}, 0)
 		if err != nil {
 			b.fail(method, err)
 		} else {
@@ -93,11 +94,11 @@ func (b *bugreport) daemon(a *app) (stateDir string) {
 }
 
 func (b *bugreport) log(a *app) ([][]byte, error) {
-	src, err := a.logSource()
+	src, err := a.LogSource()
 	if err != nil {
 		return nil, err
 	}
-	lines, err := src.Last(a.ctx, reportLines, logview.Filter{})
+	lines, err := src.Last(a.Ctx, reportLines, logview.Filter{})
 	for _, line := range lines {
 		b.Learn(string(line))
 	}
@@ -110,7 +111,7 @@ func (b *bugreport) doctor(a *app) {
 	if err != nil || childOf(a.model.Node, "doctor") == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(a.ctx, doctorTime)
+	ctx, cancel := context.WithTimeout(a.Ctx, doctorTime)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, self, "doctor", "--json")
 	cmd.WaitDelay = time.Second
@@ -161,7 +162,7 @@ func (b *bugreport) environment(environ []string) string {
 // serviceFiles are those of the services that are installed here.
 func serviceFiles(env func(string) string) (all []string) {
 	var places []string
-	if unit := userUnit(env); unit != "" {
+	if unit := daemon.UserUnit(env); unit != "" {
 		for _, dir := range []string{filepath.Dir(unit), "/etc/systemd/user", "/usr/lib/systemd/user"} {
 			places = append(places, dir+"/runtimed.service", dir+"/runtimed.service.d/*.conf", dir+"/runtimed.socket")
 		}
@@ -179,10 +180,10 @@ func serviceFiles(env func(string) string) (all []string) {
 // state tells what lies in the folders of the daemon: names and sizes, and no deeper than that packages would begin.
 func (b *bugreport) state(a *app, cfg *config.Config, answered string) {
 	dirs := []string{answered}
-	if own, err := rpc.StateDir(runtime.GOOS, a.env); err == nil {
+	if own, err := rpc.StateDir(runtime.GOOS, a.Env); err == nil {
 		dirs = append(dirs, own)
 	}
-	if log, err := a.logFile(); err == nil {
+	if log, err := a.LogFile(); err == nil {
 		dirs = append(dirs, filepath.Dir(log))
 	}
 	if cfg != nil {

@@ -170,7 +170,7 @@ func flagNames(node *kong.Node) (names []string) {
 
 // values are what a flag or an argument may be, as far as that can be told before the user loses patience.
 func (a *app) values(v *kong.Value) (out []string) {
-	ctx, cancel := context.WithTimeout(a.ctx, 200*time.Millisecond)
+	ctx, cancel := context.WithTimeout(a.Ctx, 200*time.Millisecond)
 	defer cancel()
 	switch v.Tag.Get("complete") {
 	case "methods":
@@ -198,7 +198,7 @@ func (a *app) values(v *kong.Value) (out []string) {
 }
 
 func (a *app) tell(ctx context.Context, method string, params, result any) {
-	if c, _, err := a.meet(ctx, nil); err == nil {
+	if c, _, err := a.Meet(ctx, nil); err == nil {
 		c.Call(ctx, method, params, result)
 		c.Close()
 	}

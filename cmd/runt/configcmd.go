@@ -10,6 +10,7 @@ import (
 	"runtimed/config"
 	"runtimed/internal/failure"
 	"runtimed/internal/redact"
+	"runtimed/internal/safefile"
 )
 
 type configCmd struct {
@@ -30,7 +31,7 @@ type configShowCmd struct {
 }
 
 func (c *configShowCmd) Run(a *app) error {
-	cfg, err := config.Load(c.flags(), a.env)
+	cfg, err := config.Load(c.flags(), a.Env)
 	if err != nil {
 		return err
 	}
@@ -39,7 +40,7 @@ func (c *configShowCmd) Run(a *app) error {
 			Path     string           `json:"path"`
 			Exists   bool             `json:"exists"`
 			Settings []config.Setting `json:"settings"`
-		}{cfg.Path, exists(cfg.Path), cfg.Settings()})
+		}{cfg.Path, safefile.Exists(cfg.Path), cfg.Settings()})
 	}
 	writeConfig(a.stdout, cfg)
 	return nil
@@ -79,7 +80,7 @@ func literal(v any) string {
 }
 
 func fileNote(path string) string {
-	if exists(path) {
+	if safefile.Exists(path) {
 		return path
 	}
 	return path + " (not there, so the defaults hold)"
@@ -90,7 +91,7 @@ type configCheckCmd struct {
 }
 
 func (c *configCheckCmd) Run(a *app) error {
-	cfg, err := config.Load(c.flags(), a.env)
+	cfg, err := config.Load(c.flags(), a.Env)
 	if err != nil {
 		return &failure.Error{Code: failure.Failed, Message: err.Error()}
 	}
@@ -106,7 +107,7 @@ type configPathCmd struct {
 }
 
 func (c *configPathCmd) Run(a *app) error {
-	path, err := config.FilePath(c.flags(), a.env)
+	path, err := config.FilePath(c.flags(), a.Env)
 	if err != nil {
 		return err
 	}
@@ -121,5 +122,5 @@ func encodePath(a *app, path string) error {
 	return json.NewEncoder(a.stdout).Encode(struct {
 		Path   string `json:"path"`
 		Exists bool   `json:"exists"`
-	}{path, exists(path)})
+	}{path, safefile.Exists(path)})
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"runtimed/internal/daemon"
 	"runtimed/internal/redact"
 	"runtimed/rpc"
 	"runtimed/service"
@@ -36,8 +37,8 @@ type daemonStartCmd struct {
 }
 
 func (c *daemonStartCmd) Run(a *app) error {
-	if m := a.managed(); m != nil {
-		done, err := a.startService(m)
+	if m := a.Managed(); m != nil {
+		done, err := a.StartService(m)
 		switch {
 		case err != nil:
 			return err
@@ -45,9 +46,9 @@ func (c *daemonStartCmd) Run(a *app) error {
 			return a.tellDaemon("started by its service")
 		}
 	}
-	client, info, err := a.meet(a.ctx, nil)
+	client, info, err := a.Meet(a.Ctx, nil)
 	if rpc.KindOf(err) == rpc.KindUnreachable {
-		if err := a.start(c.Auto); err != nil {
+		if err := a.Launch(c.Auto); err != nil {
 			return err
 		}
 		return a.tellDaemon("started")
@@ -58,9 +59,9 @@ func (c *daemonStartCmd) Run(a *app) error {
 	defer client.Close()
 	switch {
 	case info.Protocol != rpc.Protocol:
-		return otherVersion(info)
+		return daemon.OtherVersion(info)
 	case info.StartedBy == rpc.StartedByCommand && !c.Auto: // it would end by itself, and now somebody wants it to stay
-		if err := a.swap(client, info, true); err != nil {
+		if err := a.Swap(client, info, true); err != nil {
 			return err
 		}
 		return a.tellDaemon("running to stay")
@@ -79,8 +80,8 @@ type daemonStopCmd struct{}
 
 // A daemon of any version can be stopped: that is how one makes place for another.
 func (daemonStopCmd) Run(a *app) error {
-	if m := a.managed(); m != nil { // a socket that is left would start it again
-		st, err := a.stopService(m)
+	if m := a.Managed(); m != nil { // a socket that is left would start it again
+		st, err := a.StopService(m)
 		if st != nil && err == nil {
 			a.stoppedService(*st)
 		}
@@ -88,7 +89,7 @@ func (daemonStopCmd) Run(a *app) error {
 			return err
 		}
 	}
-	c, info, err := a.meet(a.ctx, nil)
+	c, info, err := a.Meet(a.Ctx, nil)
 	if rpc.KindOf(err) == rpc.KindUnreachable {
 		if a.json {
 			a.printJSON(json.RawMessage("{}"))
@@ -100,13 +101,13 @@ func (daemonStopCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	pid := pidOf(c, info)
-	raw, err := a.shutdown(c, info)
+	pid := daemon.PidOf(c, info)
+	raw, err := a.Shutdown(c, info)
 	if err != nil {
 		return err
 	}
 	if info.StartedBy == rpc.StartedByService {
-		a.hint("its service manager may start it again, and cannot be reached from here; in a session of your own: runt service stop")
+		a.Hint("its service manager may start it again, and cannot be reached from here; in a session of your own: runt service stop")
 	}
 	return answer(a, raw, func(rpc.None) { fmt.Fprintf(a.stdout, "stopped: pid %s\n", pid) })
 }
@@ -115,8 +116,8 @@ type daemonRestartCmd struct{}
 
 // A daemon of any version can be swapped for that of this runt.
 func (daemonRestartCmd) Run(a *app) error {
-	if m := a.managed(); m != nil {
-		done, err := a.restartService(m)
+	if m := a.Managed(); m != nil {
+		done, err := a.RestartService(m)
 		switch {
 		case err != nil:
 			return err
@@ -124,7 +125,7 @@ func (daemonRestartCmd) Run(a *app) error {
 			return a.tellDaemon("restarted")
 		}
 	}
-	c, info, err := a.meet(a.ctx, nil)
+	c, info, err := a.Meet(a.Ctx, nil)
 	if rpc.KindOf(err) == rpc.KindUnreachable {
 		return (&daemonStartCmd{}).Run(a)
 	}
@@ -132,7 +133,7 @@ func (daemonRestartCmd) Run(a *app) error {
 		return err
 	}
 	defer c.Close()
-	if err := a.swap(c, info, false); err != nil {
+	if err := a.Swap(c, info, false); err != nil {
 		return err
 	}
 	return a.tellDaemon("restarted")
@@ -152,7 +153,7 @@ func (daemonReloadCmd) Run(a *app) error {
 
 func (a *app) stoppedService(st service.Status) {
 	if st.Enabled {
-		a.hint("its service starts it again at the next login, unless: runt service uninstall")
+		a.Hint("its service starts it again at the next login, unless: runt service uninstall")
 	}
 	switch {
 	case a.json:

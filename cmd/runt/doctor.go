@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"runtimed/internal/daemon"
 	"runtimed/internal/failure"
 	"runtimed/internal/redact"
 	"runtimed/rpc"
@@ -53,21 +54,21 @@ func foundFailure(name, status string, err error) finding {
 }
 
 func (c *doctorCmd) Run(a *app) error {
-	ctx, cancel := context.WithTimeout(a.ctx, doctorLimit)
+	ctx, cancel := context.WithTimeout(a.Ctx, doctorLimit)
 	defer cancel()
 	service, st := a.lookService(ctx)
 	listening := st.Socket.Listening && !st.Running ||
-		st.Trouble != nil && st.Socket.Installed && !a.lockHeld() // a manager that cannot be asked may listen too
-	var programs, daemon, pools finding
+		st.Trouble != nil && st.Socket.Installed && !a.LockHeld() // a manager that cannot be asked may listen too
+	var programs, answering, pools finding
 	var rest []finding
 	var work sync.WaitGroup
 	work.Go(func() { programs, rest = a.lookInside(ctx, c.Fix, listening) })
-	work.Go(func() { daemon, pools = a.lookDaemon(ctx, listening, st) })
+	work.Go(func() { answering, pools = a.lookDaemon(ctx, listening, st) })
 	work.Wait()
-	if a.ctx.Err() != nil {
-		return a.ctx.Err()
+	if a.Ctx.Err() != nil {
+		return a.Ctx.Err()
 	}
-	list := slices.Concat([]finding{programs, daemon, service, pools}, a.lookKernelspecs(), rest)
+	list := slices.Concat([]finding{programs, answering, service, pools}, a.lookKernelspecs(), rest)
 	bad := slices.ContainsFunc(list, func(f finding) bool { return f.Status == rpc.CheckProblem })
 	if a.json {
 		if err := a.encode(struct {
@@ -77,7 +78,7 @@ func (c *doctorCmd) Run(a *app) error {
 			return err
 		}
 	} else {
-		writeFindings(a.stdout, list, a.redraws(a.stdout.w) && a.env("NO_COLOR") == "")
+		writeFindings(a.stdout, list, a.redraws(a.stdout.w) && a.Env("NO_COLOR") == "")
 	}
 	if bad {
 		return &failure.Error{Code: failure.Failed} // which has been told
@@ -87,7 +88,7 @@ func (c *doctorCmd) Run(a *app) error {
 
 // lookInside has the daemon's program look at what needs its code: it knows how pools are built.
 func (a *app) lookInside(ctx context.Context, fix, listening bool) (programs finding, rest []finding) {
-	program, err := daemonProgram()
+	program, err := daemon.Program()
 	if err != nil {
 		return foundFailure("programs", rpc.CheckProblem, err), nil
 	}
@@ -145,12 +146,12 @@ func (a *app) lookPrograms(program, version string, protocol int) finding {
 }
 
 // lookDaemon asks the daemon who it is and how its pools are, unless asking would start it.
-func (a *app) lookDaemon(ctx context.Context, listening bool, st serviceStatus) (daemon, pools finding) {
+func (a *app) lookDaemon(ctx context.Context, listening bool, st serviceStatus) (answering, pools finding) {
 	unknown := found("pools", rpc.CheckOK, "not known: no daemon answers")
 	if listening {
 		return found("daemon", rpc.CheckOK, "not running: the service manager starts it when somebody asks"), unknown
 	}
-	c, info, err := a.meet(ctx, nil)
+	c, info, err := a.Meet(ctx, nil)
 	switch {
 	case rpc.KindOf(err) == rpc.KindUnreachable && st.Enabled && !st.OnDemand:
 		return found("daemon", rpc.CheckWarning, "not running, though its service is installed").
@@ -162,24 +163,24 @@ func (a *app) lookDaemon(ctx context.Context, listening bool, st serviceStatus) 
 	}
 	defer c.Close()
 	if info.Protocol != rpc.Protocol {
-		return foundFailure("daemon", rpc.CheckProblem, otherVersion(info)), found("pools", rpc.CheckOK, "not known: the daemon is of another version")
+		return foundFailure("daemon", rpc.CheckProblem, daemon.OtherVersion(info)), found("pools", rpc.CheckOK, "not known: the daemon is of another version")
 	}
 	up := age(time.Duration(info.UptimeMS) * time.Millisecond)
-	daemon = found("daemon", rpc.CheckOK, "version %s, pid %d, up %s, started by %s", info.Version, info.PID, up, startedBy(info))
+	answering = found("daemon", rpc.CheckOK, "version %s, pid %d, up %s, started by %s", info.Version, info.PID, up, startedBy(info))
 	const restart = "bring the new one in with: runt daemon restart"
 	switch {
 	case info.Replaced:
-		daemon = found("daemon", rpc.CheckWarning, "version %s (pid %d) runs, and another file is at %s by now",
+		answering = found("daemon", rpc.CheckWarning, "version %s (pid %d) runs, and another file is at %s by now",
 			info.Version, info.PID, info.Program).next(restart)
 	case info.Version != rpc.Version():
-		daemon = found("daemon", rpc.CheckWarning, "version %s (pid %d) runs, and this runt is %s",
+		answering = found("daemon", rpc.CheckWarning, "version %s (pid %d) runs, and this runt is %s",
 			info.Version, info.PID, rpc.Version()).next(restart)
 	}
 	var status rpc.StatusResult
 	if err := c.Call(ctx, rpc.MethodStatus, rpc.PoolParams{}, &status); err != nil {
-		return daemon, foundFailure("pools", rpc.CheckProblem, late(err, info.Socket, doctorLimit))
+		return answering, foundFailure("pools", rpc.CheckProblem, daemon.TimedOut(err, info.Socket, doctorLimit))
 	}
-	return daemon, lookPools(status.Pools)
+	return answering, lookPools(status.Pools)
 }
 
 func startedBy(info rpc.Info) string {

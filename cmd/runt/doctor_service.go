@@ -15,11 +15,11 @@ func (a *app) lookService(ctx context.Context) (finding, serviceStatus) {
 	ctx, cancel := context.WithTimeout(ctx, serviceTime)
 	defer cancel()
 	const name, install = "service", "runt service install has the daemon start at login"
-	s, err := a.servicesAnyway()
+	s, err := a.LookUpService()
 	if err != nil {
 		return found(name, rpc.CheckOK, "none: %s", failure.Of(err).Message), serviceStatus{}
 	}
-	st, err := s.Status(ctx, s.config)
+	st, err := s.Status(ctx, s.Config)
 	switch {
 	case err != nil:
 		return foundFailure(name, rpc.CheckWarning, err), st
@@ -29,7 +29,7 @@ func (a *app) lookService(ctx context.Context) (finding, serviceStatus) {
 		return found(name, rpc.CheckWarning, "installed, and its manager cannot be used from here: %s", st.Trouble.Message).
 			next(st.Trouble.Hint), st
 	case !st.Enabled || !st.UpToDate:
-		if _, err := s.Install(ctx, s.config); err != nil { // as where somebody else wrote its files
+		if _, err := s.Install(ctx, s.Config); err != nil { // as where somebody else wrote its files
 			return foundFailure(name, rpc.CheckWarning, err), st
 		}
 	}

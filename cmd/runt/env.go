@@ -28,7 +28,7 @@ func (c *envListCmd) Run(a *app) error {
 	return ask(a, rpc.MethodEnvList, params, func(r rpc.EnvListResult) {
 		writeEnvs(a.stdout, r.Envs, time.Now())
 		if i := slices.IndexFunc(r.Envs, func(e rpc.EnvListed) bool { return e.Lease != nil && e.Lease.Where != "" }); i >= 0 {
-			a.hint("the daemon cannot see whether an owner elsewhere has ended; where it has, end its lease with: "+
+			a.Hint("the daemon cannot see whether an owner elsewhere has ended; where it has, end its lease with: "+
 				"runt pool release %s", r.Envs[i].ID)
 		}
 	})

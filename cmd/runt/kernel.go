@@ -53,15 +53,15 @@ func (c *kernelCmd) Run(a *app) error {
 	}
 	a.forFrontEnd()
 	why := c.begin(a, file)
-	if a.ctx.Err() != nil {
-		return a.ctx.Err()
+	if a.Ctx.Err() != nil {
+		return a.Ctx.Err()
 	}
 	code := a.report(why) // also where the front-end keeps its kernels' stderr
 	connection, err := readConnection(file)
 	if err != nil {
 		return &failure.Error{Code: code, Message: "the front-end cannot be told: " + err.Error()}
 	}
-	return newReason(connection, failure.Of(why)).serve(a.ctx)
+	return newReason(connection, failure.Of(why)).serve(a.Ctx)
 }
 
 // begin becomes the kernel; what comes back is why it cannot.
@@ -72,7 +72,7 @@ func (c *kernelCmd) begin(a *app, file string) error {
 	}
 	take := takeFlags{Pool: c.Pool, Wait: &patience, NoStart: c.NoStart}
 	params, wait := take.params()
-	label := kernelLabel(file, a.env)
+	label := kernelLabel(file, a.Env)
 	params.Label = &label
 	if c.OnRestart == "keep" {
 		session := sessionOf(file)
@@ -94,10 +94,10 @@ func (c *kernelCmd) begin(a *app, file string) error {
 	if len(c.Args) > 0 {
 		argv = append(argv, c.Args[1:]...)
 	}
-	if err = a.ctx.Err(); err == nil {
+	if err = a.Ctx.Err(); err == nil {
 		err = become(r.Env.Python, argv, activated(os.Environ(), r.Env), nil)
 	}
-	a.call(client, rpc.MethodRelease, rpc.EnvParams{Env: r.Env.ID}, 0) // only a failure comes here
+	a.Call(client, rpc.MethodRelease, rpc.EnvParams{Env: r.Env.ID}, 0) // only a failure comes here
 	return failure.New("%s cannot be run: %v", r.Env.Python, err).WithHint("see what the environment has: %s", r.Env.Path)
 }
 
@@ -110,7 +110,7 @@ func (a *app) fails(pool *string) bool {
 	if pool != nil {
 		name = *pool
 	}
-	r, err := a.poolsNow()
+	r, err := a.Pools()
 	return err == nil && slices.ContainsFunc(r.Pools, func(p rpc.PoolStatus) bool {
 		return p.Name == name && p.Error != nil && p.Available == 0 && p.Warming == 0
 	})
@@ -142,7 +142,7 @@ func fits(text string) bool {
 // forFrontEnd has SIGINT mean nothing from now on where a front-end started us: it is how a cell is interrupted, and none runs yet. It ends
 // a.ctx when the front-end is gone, as ipykernel would. A person's Ctrl-C ends runt as ever.
 func (a *app) forFrontEnd() {
-	parent := a.env("JPY_PARENT_PID")
+	parent := a.Env("JPY_PARENT_PID")
 	if stdin, ok := a.stdin.(*os.File); parent == "" && ok && term.IsTerminal(int(stdin.Fd())) {
 		return
 	}
@@ -161,5 +161,5 @@ func (a *app) forFrontEnd() {
 			cancel()
 		}()
 	}
-	a.ctx, a.apart = ctx, true
+	a.Ctx, a.Detached = ctx, true
 }

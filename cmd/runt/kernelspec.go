@@ -10,6 +10,7 @@ import (
 	"runtimed/config"
 	"runtimed/internal/failure"
 	"runtimed/internal/redact"
+	"runtimed/internal/safefile"
 	"runtimed/rpc"
 )
 
@@ -53,8 +54,8 @@ func (c *kernelspecInstallCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	if below, rerr := filepath.Rel(a.env("HOME"), dir); rerr == nil && filepath.IsLocal(below) { // --prefix may well be root's business
-		if err := a.ownHome(); err != nil {
+	if below, rerr := filepath.Rel(a.Env("HOME"), dir); rerr == nil && filepath.IsLocal(below) { // --prefix may well be root's business
+		if err := a.CheckHome(); err != nil {
 			return err
 		}
 	}
@@ -65,7 +66,7 @@ func (c *kernelspecInstallCmd) Run(a *app) error {
 	if c.Name != nil && len(pools) > 1 {
 		return failure.With(failure.Usage, "--name is for one kernel, and there are %d pools", len(pools)).WithHint("say which with --pool")
 	}
-	runt, why, err := a.lastingRunt()
+	runt, why, err := a.LastingRunt()
 	if err != nil {
 		return err
 	}
@@ -73,8 +74,8 @@ func (c *kernelspecInstallCmd) Run(a *app) error {
 		return failure.New("front-ends cannot start %s: they put something else for %s", runt, name).WithHint("install runt in a folder of another name")
 	}
 	if why != "" {
-		a.note("the kernels start %s, and that place may not last: %s", runt, why)
-		a.hint("install runt in a place that lasts, and do this again from there")
+		a.Note("the kernels start %s, and that place may not last: %s", runt, why)
+		a.Hint("install runt in a place that lasts, and do this again from there")
 	}
 	type installed struct {
 		kernelspec
@@ -114,7 +115,7 @@ func (c *kernelspecInstallCmd) pools(a *app) ([]string, error) {
 			on = append(on, name)
 		}
 	}
-	status, err := a.poolsNow()
+	status, err := a.Pools()
 	for _, p := range status.Pools {
 		add(p.Name, p.Target)
 	}
@@ -122,7 +123,7 @@ func (c *kernelspecInstallCmd) pools(a *app) ([]string, error) {
 		if rpc.KindOf(err) != rpc.KindUnreachable {
 			return nil, err
 		}
-		cfg, err := config.Load(config.Flags{}, a.env)
+		cfg, err := config.Load(config.Flags{}, a.Env)
 		if err != nil {
 			return nil, err
 		}
@@ -138,7 +139,7 @@ func (c *kernelspecInstallCmd) pools(a *app) ([]string, error) {
 	case !slices.Contains(all, *c.Pool):
 		return nil, failure.With(failure.Unknown, "there is no pool %q", *c.Pool).WithHint("there are: %s", strings.Join(all, ", "))
 	case !slices.Contains(on, *c.Pool):
-		a.note("the pool %s is off; its kernel says so until it is given a size", *c.Pool)
+		a.Note("the pool %s is off; its kernel says so until it is given a size", *c.Pool)
 	}
 	return []string{*c.Pool}, nil
 }
@@ -155,7 +156,7 @@ func (c *kernelspecRemoveCmd) Run(a *app) error {
 	}
 	if c.Name != nil {
 		path := filepath.Join(dir, strings.ToLower(*c.Name))
-		if _, ours := readKernelspec(path); exists(path) && !ours {
+		if _, ours := readKernelspec(path); safefile.Exists(path) && !ours {
 			return notOurs(path)
 		}
 	}
@@ -183,7 +184,7 @@ type kernelspecListCmd struct {
 }
 
 func (c *kernelspecListCmd) Run(a *app) error {
-	dirs := kernelDirs(a.env)
+	dirs := kernelDirs(a.Env)
 	if c.named() {
 		dir, err := c.dir(a)
 		if err != nil {
@@ -217,7 +218,7 @@ func (c *kernelspecListCmd) Run(a *app) error {
 // lookKernelspecs finds kernels that a front-end offers and that cannot start; there is nothing to tell of others.
 func (a *app) lookKernelspecs() []finding {
 	var lines []string
-	for _, dir := range kernelDirs(a.env) {
+	for _, dir := range kernelDirs(a.Env) {
 		for _, s := range kernelspecsIn(dir) {
 			if !s.RuntExists {
 				lines = append(lines, fmt.Sprintf("%s starts %s, which is gone", s.Path, s.Runt))

@@ -21,7 +21,7 @@ func (p *specPlace) named() bool { return p.User || p.Prefix != "" || p.SysPrefi
 func (p *specPlace) dir(a *app) (string, error) {
 	prefix := p.Prefix
 	if p.SysPrefix {
-		if prefix = activePrefix(a.env); prefix == "" {
+		if prefix = activePrefix(a.Env); prefix == "" {
 			return "", failure.With(failure.Usage, "no environment is active: neither VIRTUAL_ENV nor CONDA_PREFIX is set").
 				WithHint("activate one, or name it with --prefix")
 		}
@@ -29,7 +29,7 @@ func (p *specPlace) dir(a *app) (string, error) {
 	if prefix != "" {
 		return filepath.Join(prefix, "share", "jupyter", "kernels"), nil
 	}
-	data := jupyterData(runtime.GOOS, a.env)
+	data := jupyterData(runtime.GOOS, a.Env)
 	if data == "" {
 		return "", failure.New("HOME is not set, so there is no place for kernels").WithHint("set it, or name a place with --prefix")
 	}

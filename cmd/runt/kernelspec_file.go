@@ -94,7 +94,7 @@ func readKernelspec(path string) (s kernelspec, ours bool) {
 	s = kernelspec{Name: filepath.Base(path), DisplayName: k.DisplayName, Pool: k.Metadata.Runtimed.Pool, Path: path, text: text}
 	if len(k.Argv) > 0 {
 		s.Runt = k.Argv[0]
-		s.RuntExists = exists(s.Runt)
+		s.RuntExists = safefile.Exists(s.Runt)
 	}
 	return s, true
 }

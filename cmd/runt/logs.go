@@ -1,8 +1,6 @@
 package main
 
-import (
-	"runtimed/internal/logview"
-)
+import "runtimed/internal/logview"
 
 type daemonLogsCmd struct {
 	Follow bool    `short:"f" help:"Go on printing as the log grows."`
@@ -17,7 +15,7 @@ func (daemonLogsCmd) Help() string {
 }
 
 func (c *daemonLogsCmd) Run(a *app) error {
-	src, err := a.logSource()
+	src, err := a.LogSource()
 	if err != nil {
 		return err
 	}
@@ -25,7 +23,7 @@ func (c *daemonLogsCmd) Run(a *app) error {
 	if c.Since != nil {
 		filter.Since = c.Since.Time
 	}
-	lines, err := src.Last(a.ctx, max(0, c.Lines), filter)
+	lines, err := src.Last(a.Ctx, max(0, c.Lines), filter)
 	if err != nil && !(c.Follow && logview.IsNoLog(err)) {
 		return err
 	}
@@ -34,7 +32,7 @@ func (c *daemonLogsCmd) Run(a *app) error {
 		out.Print(line)
 	}
 	if c.Follow && a.stdout.err == nil {
-		if err := src.Follow(a.ctx, out); a.ctx.Err() == nil {
+		if err := src.Follow(a.Ctx, out); a.Ctx.Err() == nil {
 			return err
 		}
 		return errEnough

@@ -15,6 +15,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"runtimed/internal/daemon"
 	"runtimed/internal/failure"
 	"runtimed/internal/redact"
 	"runtimed/internal/words"
@@ -44,7 +45,7 @@ type cli struct {
 
 // app is what every command gets.
 type app struct {
-	*control
+	*daemon.Control
 	stdin  io.Reader
 	stdout *answerWriter
 	stderr io.Writer
@@ -59,8 +60,8 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
 	defer stop()
 	defer context.AfterFunc(ctx, stop)() // the second signal ends us as usual
 
-	a := &app{control: &control{ctx: ctx, env: os.Getenv}, stdin: stdin, stdout: &answerWriter{w: stdout}, stderr: stderr}
-	a.say = func(line string) {
+	a := &app{Control: &daemon.Control{Ctx: ctx, Env: os.Getenv}, stdin: stdin, stdout: &answerWriter{w: stdout}, stderr: stderr}
+	a.Say = func(line string) {
 		if !a.json {
 			fmt.Fprintln(a.stderr, "runt:", redact.Line(line))
 		}
@@ -69,7 +70,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
 	if err == nil && a.stdout.err != nil {
 		err = fmt.Errorf("writing the answer: %w", a.stdout.err)
 	}
-	if a.ctx.Err() != nil && err != nil && !errors.Is(err, errEnough) {
+	if a.Ctx.Err() != nil && err != nil && !errors.Is(err, errEnough) {
 		err = &failure.Error{Code: failure.Interrupted, Message: "interrupted"}
 	}
 	return a.report(err)

@@ -77,7 +77,7 @@ func (a *app) readNeeds(name string) (string, error) {
 	case len(data) > rpc.MaxNeeds:
 		return "", failure.With(failure.Usage, "--with-requirements: %s is longer than %d KiB", name, rpc.MaxNeeds>>10)
 	}
-	text, err := pyreq.RequirementsText(data, a.env)
+	text, err := pyreq.RequirementsText(data, a.Env)
 	if err != nil {
 		if name == "-" {
 			name = "standard input"
@@ -215,5 +215,5 @@ func (a *app) tellAdded(r rpc.AcquireResult) {
 		text += fmt.Sprintf(" (and %d more)", more)
 	}
 	took := time.Duration(r.AddedMS) * time.Millisecond
-	a.note("added %s in %.1f s", text, took.Seconds())
+	a.Note("added %s in %.1f s", text, took.Seconds())
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"runtimed/internal/daemon"
 	"runtimed/internal/failure"
 	"runtimed/internal/redact"
 	"runtimed/rpc"
@@ -90,7 +91,7 @@ func (c *poolAcquireCmd) Run(a *app) error {
 		return err
 	}
 	if params.OwnerPID == nil {
-		pid, err := callingShell()
+		pid, err := daemon.CallingShell()
 		if err != nil {
 			return err
 		}
@@ -99,8 +100,8 @@ func (c *poolAcquireCmd) Run(a *app) error {
 	since := time.Now()
 	client, raw, err := a.take(c.takeFlags, params, wait)
 	if err != nil {
-		if a.ctx.Err() != nil {
-			a.takeBack(params, since)
+		if a.Ctx.Err() != nil {
+			a.TakeBack(params, since)
 		}
 		return err
 	}
@@ -116,7 +117,7 @@ func (c *poolAcquireCmd) Run(a *app) error {
 	})
 	if a.stdout.err != nil { // nobody will ever know of it
 		json.Unmarshal(raw, &result)
-		a.call(client, rpc.MethodRelease, rpc.EnvParams{Env: result.Env.ID}, 0)
+		a.Call(client, rpc.MethodRelease, rpc.EnvParams{Env: result.Env.ID}, 0)
 	}
 	return err
 }
@@ -166,10 +167,10 @@ func (c *poolFlushCmd) Run(a *app) error {
 
 // take takes an environment, and shows a person how that goes.
 func (a *app) take(f takeFlags, params rpc.AcquireParams, wait time.Duration) (*rpc.Client, json.RawMessage, error) {
-	var p progressOf
+	var p daemon.Progress
 	if shown := a.progress(); shown != nil {
 		defer shown.end()
-		p = progressOf{shown.notify, shown.say}
+		p = daemon.Progress{Notify: shown.notify, Say: shown.say}
 	}
-	return a.control.take(f.NoStart, p, params, wait)
+	return a.Control.Take(f.NoStart, p, params, wait)
 }

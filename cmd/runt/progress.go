@@ -32,7 +32,7 @@ func (a *app) progress() *progress {
 // redraws tells whether w is a terminal that can move its cursor.
 func (a *app) redraws(w io.Writer) bool {
 	f, ok := w.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd())) && a.env("TERM") != "dumb"
+	return ok && term.IsTerminal(int(f.Fd())) && a.Env("TERM") != "dumb"
 }
 
 func (p *progress) notify(method string, params json.RawMessage) {

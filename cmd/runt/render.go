@@ -7,6 +7,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"runtimed/internal/daemon"
 	"runtimed/internal/redact"
 	"runtimed/internal/safefile"
 	"runtimed/rpc"
@@ -65,7 +66,7 @@ func writeEnvs(w io.Writer, envs []rpc.EnvListed, now time.Time) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "ID\tPOOL\tSTATE\tPYTHON\tSIZE\tAGE\tLEASED TO")
 	for _, e := range envs {
-		cells := []string{e.ID, e.Pool, e.State, orDash(e.PythonVersion), "-", "-", leaseText(e.Lease)}
+		cells := []string{e.ID, e.Pool, e.State, orDash(e.PythonVersion), "-", "-", daemon.LeaseText(e.Lease)}
 		if e.State != rpc.EnvWarming { // neither is known before it is built
 			cells[5] = ageSince(e.CreatedAt, now)
 			if e.SizeBytes != nil && *e.SizeBytes > 0 {

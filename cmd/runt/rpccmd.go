@@ -33,12 +33,12 @@ func (c *rpcCmd) Run(a *app) error {
 		}
 		params = json.RawMessage(text)
 	}
-	client, _, err := a.connect(nil)
+	client, _, err := a.Connect(nil)
 	if err != nil {
 		return err
 	}
 	defer client.Close()
-	raw, err := a.call(client, c.Method, params, c.wait(text))
+	raw, err := a.Call(client, c.Method, params, c.wait(text))
 	if err != nil {
 		return err
 	}

@@ -57,14 +57,14 @@ func (c *runCmd) Run(a *app) error {
 	}
 	program, err := lookUp(argv[0], value(environ, "PATH"))
 	if err == nil {
-		if a.ctx.Err() != nil {
-			err = a.ctx.Err()
+		if a.Ctx.Err() != nil {
+			err = a.Ctx.Err()
 		} else {
 			err = become(program, argv, environ, what.stdin)
 		}
 	}
 	// Only a failure comes back. The lease is ours and would end with us; this way it ends at once.
-	a.call(client, rpc.MethodRelease, rpc.EnvParams{Env: r.Env.ID}, 0)
+	a.Call(client, rpc.MethodRelease, rpc.EnvParams{Env: r.Env.ID}, 0)
 	return cannotRun(argv[0], err)
 }
 

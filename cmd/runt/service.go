@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"runtimed/internal/daemon"
 	"runtimed/internal/redact"
 	"runtimed/service"
 )
@@ -30,15 +31,15 @@ func (a *app) encode(v any) error {
 }
 
 // plan prints steps in the place of taking them.
-func (a *app) plan(s *services, steps []service.Step, err error) error {
+func (a *app) plan(s *daemon.Service, steps []service.Step, err error) error {
 	if err != nil {
 		return err
 	}
-	if err := s.Check(s.ctx); err != nil {
+	if err := s.Check(s.Ctx); err != nil {
 		var p *service.Problem
 		if errors.As(err, &p) {
-			s.note("here it would fail: %s", p.Message)
-			s.hint("%s", p.Hint)
+			s.Note("here it would fail: %s", p.Message)
+			s.Hint("%s", p.Hint)
 		}
 	}
 	if a.json {
@@ -91,8 +92,8 @@ func (a *app) planJSON(steps []service.Step) error {
 }
 
 // planStart is plan for steps before which a daemon that no manager runs is stopped.
-func (a *app) planStart(s *services, steps []service.Step, err error) error {
-	if c, _, err := s.stranger(); err == nil && c != nil {
+func (a *app) planStart(s *daemon.Service, steps []service.Step, err error) error {
+	if c, _, err := s.Unmanaged(); err == nil && c != nil {
 		c.Close()
 		steps = append([]service.Step{{Run: []string{"runt", "daemon", "stop"}}}, steps...)
 	}

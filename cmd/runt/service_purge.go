@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"strings"
 
+	"runtimed/internal/safefile"
 	"runtimed/rpc"
 	"runtimed/service"
 )
@@ -15,20 +16,20 @@ type serviceUninstallCmd struct {
 }
 
 func (c *serviceUninstallCmd) Run(a *app) error {
-	if err := a.ownHome(); err != nil && !c.DryRun {
+	if err := a.CheckHome(); err != nil && !c.DryRun {
 		return err
 	}
-	s, err := a.servicesAnyway()
+	s, err := a.LookUpService()
 	if err != nil {
 		return err
 	}
-	steps, err := s.Uninstall(a.ctx)
+	steps, err := s.Uninstall(a.Ctx)
 	if err != nil {
 		return err
 	}
 	var kept rpc.Purged
 	if c.Purge {
-		if kept, err = a.purger("--dry-run"); err != nil && !(kept.InUse && !c.DryRun) {
+		if kept, err = a.RunPurge("--dry-run"); err != nil && !(kept.InUse && !c.DryRun) {
 			return err
 		}
 	}
@@ -38,20 +39,20 @@ func (c *serviceUninstallCmd) Run(a *app) error {
 		}
 		return a.plan(s, steps, nil)
 	}
-	trouble := s.Check(a.ctx)
+	trouble := s.Check(a.Ctx)
 	if trouble != nil && len(steps) > 0 {
 		if c.Purge { // a daemon that goes on would make all of it again
 			return trouble
 		}
-		a.note("the files are removed, but what runs is not stopped: %s", trouble)
+		a.Note("the files are removed, but what runs is not stopped: %s", trouble)
 	}
 	purge := len(kept.Paths) > 0 || kept.InUse
 	if purge {
-		if err := a.nothingUsed(); err != nil {
+		if err := a.CheckUnused(); err != nil {
 			return err
 		}
 	}
-	if err := s.do(steps, nil); err != nil {
+	if err := s.Do(steps, nil); err != nil {
 		return err
 	}
 	text := "uninstalled"
@@ -59,7 +60,7 @@ func (c *serviceUninstallCmd) Run(a *app) error {
 		text = "not installed"
 	}
 	if purge {
-		whole, err := a.purge()
+		whole, err := a.Purge()
 		if err != nil {
 			return err
 		}
@@ -67,7 +68,7 @@ func (c *serviceUninstallCmd) Run(a *app) error {
 		if !whole {
 			text += ", but for what stays"
 		}
-	} else if dir, err := rpc.StateDir(runtime.GOOS, a.env); err == nil && exists(dir) && !c.Purge {
+	} else if dir, err := rpc.StateDir(runtime.GOOS, a.Env); err == nil && safefile.Exists(dir) && !c.Purge {
 		text += "; environments and log stay in " + dir
 	}
 	return a.done(s, text)

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"runtimed/config"
+	"runtimed/internal/daemon"
 	"runtimed/internal/failure"
 	"runtimed/internal/redact"
 	"runtimed/service"
@@ -19,76 +20,76 @@ type serviceInstallCmd struct {
 }
 
 func (c *serviceInstallCmd) Run(a *app) error {
-	if _, err := config.Load(config.Flags{}, a.env); err != nil {
+	if _, err := config.Load(config.Flags{}, a.Env); err != nil {
 		return err // before a daemon that works is stopped
 	}
-	if err := a.ownHome(); err != nil && !c.DryRun {
+	if err := a.CheckHome(); err != nil && !c.DryRun {
 		return err
 	}
-	s, err := a.services(c.OnDemand)
+	s, err := a.NewService(c.OnDemand)
 	if err != nil {
 		return err
 	}
 	if c.DryRun {
-		steps, err := s.Install(a.ctx, s.config)
+		steps, err := s.Install(a.Ctx, s.Config)
 		if len(steps) == 0 {
 			return a.plan(s, steps, err)
 		}
 		return a.planStart(s, steps, err)
 	}
-	if err := s.Check(a.ctx); err != nil {
+	if err := s.Check(a.Ctx); err != nil {
 		return err
 	}
-	steps, err := s.Install(a.ctx, s.config)
+	steps, err := s.Install(a.Ctx, s.Config)
 	if err != nil {
 		return err
 	}
 	if slices.ContainsFunc(steps, func(step service.Step) bool { return step.Write != nil && step.Write.From != "" }) {
-		s.note("the programs lie in %s, so the service has copies of its own in %s", s.why, filepath.Dir(s.config.Program))
+		s.Note("the programs lie in %s, so the service has copies of its own in %s", s.CopyReason, filepath.Dir(s.Config.Program))
 	}
 	if len(steps) > 0 {
-		if err := s.handOver(); err != nil {
+		if err := s.StopUnmanaged(); err != nil {
 			return err
 		}
 	}
-	if err := s.do(steps, nil); err != nil {
+	if err := s.Do(steps, nil); err != nil {
 		return err
 	}
 	return a.installed(s, len(steps) > 0)
 }
 
 // installed checks what was done, and tells it.
-func (a *app) installed(s *services, changed bool) error {
+func (a *app) installed(s *daemon.Service, changed bool) error {
 	text := "installed: the daemon starts when somebody first asks"
-	if !s.config.OnDemand {
-		info, err := s.answers()
+	if !s.Config.OnDemand {
+		info, err := s.WaitForDaemon()
 		if err != nil {
 			return err
 		}
 		if info.Replaced {
-			if err := s.do(s.Restart(s.ctx)); err != nil {
+			if err := s.Do(s.Restart(s.Ctx)); err != nil {
 				return err
 			}
 			changed = true
-			if info, err = s.answers(); err != nil {
+			if info, err = s.WaitForDaemon(); err != nil {
 				return err
 			}
 		}
 		text = fmt.Sprintf("installed: the daemon runs (pid %d), and starts at every login", info.PID)
 	}
 	if !changed {
-		return a.done(s, "already "+text+"; nothing was changed\nsocket: "+s.config.Socket)
+		return a.done(s, "already "+text+"; nothing was changed\nsocket: "+s.Config.Socket)
 	}
-	for _, v := range s.config.Vars {
-		s.note("the service's daemon has %s=%s, as this shell", v.Name, v.Value)
+	for _, v := range s.Config.Vars {
+		s.Note("the service's daemon has %s=%s, as this shell", v.Name, v.Value)
 	}
-	if names := s.Lacks(s.ctx); len(names) > 0 {
-		s.hint("this shell has %s, and a service does not get that from it: %s", strings.Join(names, ", "), whereVariables())
+	if names := s.Lacks(s.Ctx); len(names) > 0 {
+		s.Hint("this shell has %s, and a service does not get that from it: %s", strings.Join(names, ", "), whereVariables())
 	}
-	if st, err := s.Status(s.ctx, s.config); err == nil && st.Linger != nil && !*st.Linger {
-		s.hint("it ends when you log out for good; to have it go on: loginctl enable-linger")
+	if st, err := s.Status(s.Ctx, s.Config); err == nil && st.Linger != nil && !*st.Linger {
+		s.Hint("it ends when you log out for good; to have it go on: loginctl enable-linger")
 	}
-	return a.done(s, text+"\nsocket: "+s.config.Socket)
+	return a.done(s, text+"\nsocket: "+s.Config.Socket)
 }
 
 // whereVariables is where a variable must be set for a service to have it.
@@ -100,8 +101,8 @@ func whereVariables() string {
 }
 
 // done prints the text, or the status as JSON.
-func (a *app) done(s *services, text string) error {
-	st, err := s.Status(s.ctx, s.config)
+func (a *app) done(s *daemon.Service, text string) error {
+	st, err := s.Status(s.Ctx, s.Config)
 	if err != nil {
 		return err
 	}
@@ -121,12 +122,12 @@ func (c *serviceStartCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	steps, err := s.Start(a.ctx)
+	steps, err := s.Start(a.Ctx)
 	if c.DryRun || err != nil {
 		return a.planStart(s, steps, err)
 	}
 	if st.Running && (st.Socket.Listening || !st.Socket.Installed) {
-		info, err := s.answers()
+		info, err := s.WaitForDaemon()
 		if err != nil {
 			return err
 		}
@@ -136,14 +137,14 @@ func (c *serviceStartCmd) Run(a *app) error {
 }
 
 // started takes the steps that start the service, and tells how that went.
-func (a *app) started(s *services, steps []service.Step, word string) error {
-	if err := s.handOver(); err != nil {
+func (a *app) started(s *daemon.Service, steps []service.Step, word string) error {
+	if err := s.StopUnmanaged(); err != nil {
 		return err
 	}
-	if err := s.do(steps, nil); err != nil {
+	if err := s.Do(steps, nil); err != nil {
 		return err
 	}
-	info, err := s.answers()
+	info, err := s.WaitForDaemon()
 	if err != nil {
 		return err
 	}
@@ -159,26 +160,26 @@ func (c *serviceRestartCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	steps, err := s.Restart(a.ctx)
+	steps, err := s.Restart(a.Ctx)
 	if c.DryRun || err != nil {
 		return a.planStart(s, steps, err)
 	}
-	if err := s.startsAgain(st); err != nil {
+	if err := s.CheckRestart(st); err != nil {
 		return err
 	}
 	return a.started(s, steps, "restarted")
 }
 
 // installedService is for commands that have nothing to do where there is no service.
-func (a *app) installedService(dry bool) (*services, service.Status, error) {
-	if err := a.ownHome(); err != nil && !dry {
+func (a *app) installedService(dry bool) (*daemon.Service, service.Status, error) {
+	if err := a.CheckHome(); err != nil && !dry {
 		return nil, service.Status{}, err
 	}
-	s, err := a.servicesAnyway()
+	s, err := a.LookUpService()
 	if err != nil {
 		return nil, service.Status{}, err
 	}
-	st, err := s.Status(a.ctx, s.config)
+	st, err := s.Status(a.Ctx, s.Config)
 	switch {
 	case err != nil:
 		return s, st, err
@@ -186,8 +187,8 @@ func (a *app) installedService(dry bool) (*services, service.Status, error) {
 		return s, st, failure.New("the service is not installed").WithHint("install it with: runt service install")
 	case st.Trouble != nil && !dry:
 		return s, st, st.Trouble
-	case !s.Serves(s.config.Socket) && !dry: // a daemon that answers there is none of the service's business
-		return s, st, failure.New("the service is installed for another socket than %s, which this shell uses", s.config.Socket).
+	case !s.Serves(s.Config.Socket) && !dry: // a daemon that answers there is none of the service's business
+		return s, st, failure.New("the service is installed for another socket than %s, which this shell uses", s.Config.Socket).
 			WithHint("unset RUNTIMED_SOCKET and XDG_CACHE_HOME; or have the service use this one: runt service install")
 	}
 	return s, st, nil
@@ -198,15 +199,15 @@ type serviceStopCmd struct {
 }
 
 func (c *serviceStopCmd) Run(a *app) error {
-	s, err := a.servicesAnyway()
+	s, err := a.LookUpService()
 	if err != nil {
 		return err
 	}
 	if c.DryRun {
-		steps, err := s.Stop(a.ctx)
+		steps, err := s.Stop(a.Ctx)
 		return a.plan(s, steps, err)
 	}
-	st, err := s.Status(a.ctx, s.config)
+	st, err := s.Status(a.Ctx, s.Config)
 	switch {
 	case err != nil:
 		return err
@@ -217,7 +218,7 @@ func (c *serviceStopCmd) Run(a *app) error {
 	case !st.Running && !st.Socket.Listening:
 		return a.done(s, "not running")
 	}
-	if err := s.do(s.Stop(a.ctx)); err != nil {
+	if err := s.Do(s.Stop(a.Ctx)); err != nil {
 		return err
 	}
 	if st.Enabled {
@@ -229,11 +230,11 @@ func (c *serviceStopCmd) Run(a *app) error {
 type serviceStatusCmd struct{}
 
 func (serviceStatusCmd) Run(a *app) error {
-	s, err := a.servicesAnyway()
+	s, err := a.LookUpService()
 	if err != nil {
 		return err
 	}
-	st, err := s.Status(a.ctx, s.config)
+	st, err := s.Status(a.Ctx, s.Config)
 	if err != nil {
 		return err
 	}
@@ -243,12 +244,12 @@ func (serviceStatusCmd) Run(a *app) error {
 	writeService(a.stdout, st)
 	switch {
 	case st.Trouble != nil:
-		a.note("%s", st.Trouble.Message)
-		a.hint("%s", st.Trouble.Hint)
+		a.Note("%s", st.Trouble.Message)
+		a.Hint("%s", st.Trouble.Hint)
 	case !st.Installed:
-		a.hint("install it with: runt service install")
+		a.Hint("install it with: runt service install")
 	case !st.UpToDate:
-		a.hint("what install would write from this shell is something else; to have that: runt service install")
+		a.Hint("what install would write from this shell is something else; to have that: runt service install")
 	}
 	return nil
 }

@@ -20,7 +20,7 @@ func (poolWatchCmd) Run(a *app) error {
 	changes := make(chan json.RawMessage, 64)
 	gone := make(chan struct{})
 	defer close(gone)
-	c, info, err := a.connect(func(method string, params json.RawMessage) {
+	c, info, err := a.Connect(func(method string, params json.RawMessage) {
 		if method != rpc.NotifyPoolChanged {
 			return
 		}
@@ -33,7 +33,7 @@ func (poolWatchCmd) Run(a *app) error {
 		return err
 	}
 	defer c.Close()
-	raw, err := a.call(c, rpc.MethodWatch, rpc.None{}, 0)
+	raw, err := a.Call(c, rpc.MethodWatch, rpc.None{}, 0)
 	if err != nil {
 		return err
 	}
@@ -72,7 +72,7 @@ func (poolWatchCmd) Run(a *app) error {
 				take(<-changes)
 			}
 			return failure.New("the daemon (pid %d) has stopped", info.PID).WithHint("start it with: runt daemon start")
-		case <-a.ctx.Done():
+		case <-a.Ctx.Done():
 			return errEnough
 		}
 	}

@@ -1,4 +1,4 @@
-package main
+package daemon
 
 import (
 	"bytes"
@@ -10,9 +10,9 @@ import (
 	"runtimed/rpc"
 )
 
-// purger has the daemon's program look or remove, by the daemon's own rules and under its locks.
-func (d *control) purger(flags ...string) (said rpc.Purged, err error) {
-	program, err := daemonProgram()
+// RunPurge has the daemon's program look or remove, by the daemon's own rules and under its locks.
+func (d *Control) RunPurge(flags ...string) (said rpc.Purged, err error) {
+	program, err := Program()
 	if err != nil {
 		return said, err
 	}
@@ -34,41 +34,41 @@ func (d *control) purger(flags ...string) (said rpc.Purged, err error) {
 	return said, nil
 }
 
-// nothingUsed says what is in use: as a daemon that runs knows, else as the disk tells.
-func (d *control) nothingUsed() error {
-	err := d.nothingLeased()
+// CheckUnused says what is in use: as a daemon that runs knows, else as the disk tells.
+func (d *Control) CheckUnused() error {
+	err := d.checkNotLeased()
 	if rpc.KindOf(err) != rpc.KindUnreachable {
 		return err
 	}
-	if said, err := d.purger("--check"); !said.Held {
+	if said, err := d.RunPurge("--check"); !said.Held {
 		return err
 	}
-	return d.nothingLeased() // it has just started
+	return d.checkNotLeased() // it has just started
 }
 
-// purge removes what a daemon keeps; whole says that nothing stays. Where a daemon starts meanwhile, it is asked, and stopped too.
-func (d *control) purge() (whole bool, err error) {
+// Purge removes what a daemon keeps; whole says that nothing stays. Where a daemon starts meanwhile, it is asked, and stopped too.
+func (d *Control) Purge() (whole bool, err error) {
 	for try := 1; ; try++ {
 		if err := d.stopAny(); err != nil {
 			return false, err
 		}
-		said, err := d.purger()
+		said, err := d.RunPurge()
 		if said.Held && try < 5 {
-			if err := d.nothingLeased(); err != nil && rpc.KindOf(err) != rpc.KindUnreachable {
+			if err := d.checkNotLeased(); err != nil && rpc.KindOf(err) != rpc.KindUnreachable {
 				return false, err
 			}
 			continue
 		}
 		for _, s := range said.Stays {
-			d.note("%s stays: %s", s.Path, s.Why)
+			d.Note("%s stays: %s", s.Path, s.Why)
 		}
 		return len(said.Stays) == 0, err
 	}
 }
 
-// nothingLeased asks the daemon that runs whether anything is leased.
-func (d *control) nothingLeased() error {
-	c, _, err := d.connect(nil)
+// checkNotLeased asks the daemon that runs whether anything is leased.
+func (d *Control) checkNotLeased() error {
+	c, _, err := d.Connect(nil)
 	if rpc.KindOf(err) == rpc.KindUnreachable {
 		return err
 	}
@@ -79,7 +79,7 @@ func (d *control) nothingLeased() error {
 	}
 	defer c.Close()
 	leased := rpc.EnvLeased
-	raw, err := d.call(c, rpc.MethodEnvList, rpc.EnvListParams{State: &leased}, 0)
+	raw, err := d.Call(c, rpc.MethodEnvList, rpc.EnvListParams{State: &leased}, 0)
 	if err != nil {
 		return err
 	}
@@ -91,11 +91,11 @@ func (d *control) nothingLeased() error {
 		return nil
 	}
 	e := list.Envs[0]
-	return failure.New("%d of the environments are in use (%s by %s), so nothing is removed", len(list.Envs), e.ID, leaseText(e.Lease)).
+	return failure.New("%d of the environments are in use (%s by %s), so nothing is removed", len(list.Envs), e.ID, LeaseText(e.Lease)).
 		WithHint("end who uses them; runt env list shows all; without --purge the service alone is taken away")
 }
 
-func leaseText(l *rpc.Lease) string {
+func LeaseText(l *rpc.Lease) string {
 	if l == nil {
 		return "-"
 	}

@@ -1,4 +1,4 @@
-package main
+package daemon
 
 import (
 	"os"
@@ -11,8 +11,8 @@ import (
 	"runtimed/service"
 )
 
-// daemonProgram is the runtimed beside this runt, else the one on PATH.
-func daemonProgram() (string, error) {
+// Program is the runtimed beside this runt, else the one on PATH.
+func Program() (string, error) {
 	name := "runtimed"
 	if runtime.GOOS == "windows" {
 		name += ".exe"
@@ -37,14 +37,14 @@ func daemonProgram() (string, error) {
 }
 
 // namesOf are paths by which people know a program: beside runt as it was called, then on PATH. An upgrade changes what they lead to.
-func (d *control) namesOf(program string) []string {
+func (d *Control) namesOf(program string) []string {
 	var paths []string
 	if called, err := exec.LookPath(os.Args[0]); err == nil {
 		if called, err = filepath.Abs(called); err == nil {
 			paths = append(paths, filepath.Join(filepath.Dir(called), program))
 		}
 	}
-	for _, dir := range filepath.SplitList(d.env("PATH")) {
+	for _, dir := range filepath.SplitList(d.Env("PATH")) {
 		if filepath.IsAbs(dir) {
 			paths = append(paths, filepath.Join(dir, program))
 		}
@@ -52,9 +52,9 @@ func (d *control) namesOf(program string) []string {
 	return paths
 }
 
-// lastingRunt is the path by which front-ends start runt: a name that an upgrade turns to the next version where there is one. why says
+// LastingRunt is the path by which front-ends start runt: a name that an upgrade turns to the next version where there is one. why says
 // what is wrong with its place.
-func (d *control) lastingRunt() (path, why string, err error) {
+func (d *Control) LastingRunt() (path, why string, err error) {
 	self, err := os.Executable()
 	if err != nil {
 		return "", "", err
@@ -64,7 +64,7 @@ func (d *control) lastingRunt() (path, why string, err error) {
 		program = "runt.exe"
 	}
 	names := d.namesOf(program)
-	path, _, why = service.Settle(self, names, d.env)
+	path, _, why = service.Settle(self, names, d.Env)
 	if why == "" {
 		return path, "", nil
 	}

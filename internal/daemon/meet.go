@@ -1,4 +1,4 @@
-package main
+package daemon
 
 import (
 	"context"
@@ -14,23 +14,23 @@ const answerTime = 3 * time.Second
 
 type notifyFunc = func(method string, params json.RawMessage)
 
-// connect is for commands that ask: a daemon of our protocol answers, or it is an error.
-func (d *control) connect(notify notifyFunc) (*rpc.Client, rpc.Info, error) {
-	c, info, err := d.meet(d.ctx, notify)
+// Connect is for commands that ask: a daemon of our protocol answers, or it is an error.
+func (d *Control) Connect(notify notifyFunc) (*rpc.Client, rpc.Info, error) {
+	c, info, err := d.Meet(d.Ctx, notify)
 	if err != nil {
 		return nil, info, err
 	}
 	if info.Protocol != rpc.Protocol {
 		c.Close()
-		return nil, info, otherVersion(info)
+		return nil, info, OtherVersion(info)
 	}
 	if info.Replaced {
-		d.hint("the daemon's program was replaced; runt daemon restart brings the new one in")
+		d.Hint("the daemon's program was replaced; runt daemon restart brings the new one in")
 	}
 	return c, info, nil
 }
 
-func otherVersion(info rpc.Info) error {
+func OtherVersion(info rpc.Info) error {
 	older, update := "runtimed", "swap it for the daemon of this runt: runt daemon restart"
 	if info.Protocol > rpc.Protocol {
 		older, update = "runt", "update runt to the version of the daemon: "+info.Version
@@ -39,8 +39,8 @@ func otherVersion(info rpc.Info) error {
 		info.Version, info.Protocol, rpc.Version(), rpc.Protocol, older).WithHint("%s", update)
 }
 
-// meet finds out who listens, and nothing else is said before that is known.
-func (d *control) meet(ctx context.Context, notify notifyFunc) (*rpc.Client, rpc.Info, error) {
+// Meet finds out who listens, and nothing else is said before that is known.
+func (d *Control) Meet(ctx context.Context, notify notifyFunc) (*rpc.Client, rpc.Info, error) {
 	path, err := d.socket()
 	if err != nil {
 		return nil, rpc.Info{}, err
@@ -52,9 +52,9 @@ func (d *control) meet(ctx context.Context, notify notifyFunc) (*rpc.Client, rpc
 		switch kind := rpc.KindOf(err); {
 		case kind == rpc.KindClosed && tries < 5: // a daemon that is just ending does so; a moment later it is gone
 		case kind == rpc.KindClosed, kind == rpc.KindTimeout && tries > 1:
-			return nil, info, d.hangsUp(path)
+			return nil, info, d.hangUpError(path)
 		default:
-			return c, info, late(err, path, answerTime)
+			return c, info, TimedOut(err, path, answerTime)
 		}
 		select {
 		case <-time.After(50 * time.Millisecond):
@@ -63,14 +63,14 @@ func (d *control) meet(ctx context.Context, notify notifyFunc) (*rpc.Client, rpc
 	}
 }
 
-// hangsUp is for connections that are closed without an answer. So does a service manager whose daemon ends at once.
-func (d *control) hangsUp(path string) error {
-	m := d.managed()
+// hangUpError is for connections that are closed without an answer. So does a service manager whose daemon ends at once.
+func (d *Control) hangUpError(path string) error {
+	m := d.Managed()
 	if m == nil {
 		return failure.New("who listens on %s closes the connection without an answer", path)
 	}
 	f := failure.With(failure.Unreachable, "the service's daemon ends as soon as it is started")
-	f.Quote(rpc.Name, d.said(m, time.Now().Add(-answerTime)))
+	f.Quote(rpc.Name, d.lastWords(m, time.Now().Add(-answerTime)))
 	return f.OrHint("see why with: runt daemon logs")
 }
 
@@ -93,8 +93,8 @@ func greet(ctx context.Context, path string, notify notifyFunc) (*rpc.Client, rp
 	return nil, info, err
 }
 
-// late says after how long we gave up.
-func late(err error, path string, after time.Duration) error {
+// TimedOut says after how long we gave up.
+func TimedOut(err error, path string, after time.Duration) error {
 	if rpc.KindOf(err) != rpc.KindTimeout {
 		return err
 	}
@@ -102,14 +102,14 @@ func late(err error, path string, after time.Duration) error {
 		WithHint("see what it does with: runt daemon logs")
 }
 
-// call asks for one answer; wait is what the daemon may wait by itself.
-func (d *control) call(c *rpc.Client, method string, params any, wait time.Duration) (json.RawMessage, error) {
-	ctx, cancel := context.WithTimeout(d.ctx, wait+answerTime)
+// Call asks for one answer; wait is what the daemon may wait by itself.
+func (d *Control) Call(c *rpc.Client, method string, params any, wait time.Duration) (json.RawMessage, error) {
+	ctx, cancel := context.WithTimeout(d.Ctx, wait+answerTime)
 	defer cancel()
 	raw, err := c.CallRaw(ctx, method, params)
 	if err != nil {
 		path, _ := d.socket()
-		return nil, late(err, path, wait+answerTime)
+		return nil, TimedOut(err, path, wait+answerTime)
 	}
 	return raw, nil
 }

@@ -1,4 +1,4 @@
-package main
+package daemon
 
 import (
 	"context"
@@ -61,24 +61,24 @@ func (f *follower) isDone(method string, err error) bool {
 	return method == rpc.MethodRelease && f.lost == rpc.KindClosed && rpc.KindOf(err) == rpc.KindUnknownEnv
 }
 
-// ask connects and calls. Where the daemon is replaced meanwhile, a call that may be repeated goes to the next one.
-func (d *control) ask(method string, params any, wait time.Duration) (json.RawMessage, error) {
+// Ask connects and calls. Where the daemon is replaced meanwhile, a call that may be repeated goes to the next one.
+func (d *Control) Ask(method string, params any, wait time.Duration) (json.RawMessage, error) {
 	for turn := follow(wait); ; {
 		raw, err := d.askOnce(method, params, wait)
 		switch {
 		case turn.isDone(method, err):
 			return json.RawMessage("{}"), nil
-		case err == nil, !rpc.MethodOf(method).Repeatable, !turn.again(d.ctx, err):
+		case err == nil, !rpc.MethodOf(method).Repeatable, !turn.again(d.Ctx, err):
 			return raw, err
 		}
 	}
 }
 
-func (d *control) askOnce(method string, params any, wait time.Duration) (json.RawMessage, error) {
-	c, _, err := d.connect(nil)
+func (d *Control) askOnce(method string, params any, wait time.Duration) (json.RawMessage, error) {
+	c, _, err := d.Connect(nil)
 	if err != nil {
 		return nil, err
 	}
 	defer c.Close()
-	return d.call(c, method, params, wait)
+	return d.Call(c, method, params, wait)
 }

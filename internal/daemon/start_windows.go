@@ -1,4 +1,4 @@
-package main
+package daemon
 
 import (
 	"errors"
@@ -16,8 +16,8 @@ func detached() *syscall.SysProcAttr {
 // keepFiles has nothing to do here: only what is named is inherited.
 func keepFiles() {}
 
-// held says whether a process holds the lock on the file at path, which keeps others from reading it here.
-func held(path string) bool {
+// Locked says whether a process holds the lock on the file at path, which keeps others from reading it here.
+func Locked(path string) bool {
 	_, err := os.ReadFile(path)
 	return errors.Is(err, windows.ERROR_LOCK_VIOLATION)
 }

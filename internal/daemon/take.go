@@ -1,4 +1,4 @@
-package main
+package daemon
 
 import (
 	"context"
@@ -11,25 +11,25 @@ import (
 	"runtimed/rpc"
 )
 
-// progressOf is told how a long wait goes on. Both are nil where nobody looks.
-type progressOf struct {
-	notify notifyFunc
-	say    func(text string)
+// Progress is told how a long wait goes on. Both are nil where nobody looks.
+type Progress struct {
+	Notify notifyFunc
+	Say    func(text string)
 }
 
-func (p progressOf) starting() {
-	if p.say != nil {
-		p.say("starting the daemon")
+func (p Progress) starting() {
+	if p.Say != nil {
+		p.Say("starting the daemon")
 	}
 }
 
-// take connects, starting a daemon where that is allowed, and acquires. The connection is the caller's to close. Where the daemon is
+// Take connects, starting a daemon where that is allowed, and acquires. The connection is the caller's to close. Where the daemon is
 // replaced meanwhile, the next one is asked: the key in params sees to it that no more than one environment is taken.
-func (d *control) take(noStart bool, p progressOf, params rpc.AcquireParams, wait time.Duration) (c *rpc.Client, raw json.RawMessage, err error) {
+func (d *Control) Take(noStart bool, p Progress, params rpc.AcquireParams, wait time.Duration) (c *rpc.Client, raw json.RawMessage, err error) {
 	begun := time.Now()
 	for turn, left := follow(wait), wait; ; {
 		c, raw, err = d.takeOnce(noStart, p, params, left)
-		if err == nil || !turn.again(d.ctx, err) {
+		if err == nil || !turn.again(d.Ctx, err) {
 			return c, raw, err
 		}
 		left = max(0, wait-time.Since(begun))
@@ -38,33 +38,33 @@ func (d *control) take(noStart bool, p progressOf, params rpc.AcquireParams, wai
 	}
 }
 
-func (d *control) takeOnce(noStart bool, p progressOf, params rpc.AcquireParams, wait time.Duration) (c *rpc.Client, raw json.RawMessage, err error) {
-	if p.notify != nil {
+func (d *Control) takeOnce(noStart bool, p Progress, params rpc.AcquireParams, wait time.Duration) (c *rpc.Client, raw json.RawMessage, err error) {
+	if p.Notify != nil {
 		yes := true
 		params.Progress = &yes
 	}
-	if noStart || d.env("RUNTIMED_NO_START") != "" {
-		c, _, err = d.connect(p.notify)
+	if noStart || d.Env("RUNTIMED_NO_START") != "" {
+		c, _, err = d.Connect(p.Notify)
 	} else {
 		c, err = d.connectOrStart(p)
 	}
 	if err != nil {
 		return nil, nil, err
 	}
-	raw, err = d.call(c, rpc.MethodAcquire, params, wait)
+	raw, err = d.Call(c, rpc.MethodAcquire, params, wait)
 	if err != nil {
 		c.Close()
-		return nil, nil, orOlder(err)
+		return nil, nil, orOlderDaemon(err)
 	}
 	return c, raw, nil
 }
 
-// takeBack gives back what an interrupted acquire may have got in its last moment: the lease would be the shell's, which
+// TakeBack gives back what an interrupted acquire may have got in its last moment: the lease would be the shell's, which
 // never heard of it. The key names it; but asking with the key would take a new one where there is none, so look first.
-func (d *control) takeBack(params rpc.AcquireParams, since time.Time) {
+func (d *Control) TakeBack(params rpc.AcquireParams, since time.Time) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	c, _, err := d.meet(ctx, nil)
+	c, _, err := d.Meet(ctx, nil)
 	if err != nil {
 		return
 	}
@@ -87,8 +87,8 @@ func (d *control) takeBack(params rpc.AcquireParams, since time.Time) {
 	}
 }
 
-// orOlder says what it means that the daemon does not know what it is asked.
-func orOlder(err error) error {
+// orOlderDaemon says what it means that the daemon does not know what it is asked.
+func orOlderDaemon(err error) error {
 	var e *rpc.Error
 	if !errors.As(err, &e) || e.Data.Kind != rpc.KindInvalidParams || !strings.HasPrefix(e.Message, "unknown member ") {
 		return err
@@ -97,12 +97,12 @@ func orOlder(err error) error {
 		WithHint("swap it for the daemon of this runt: runt daemon restart")
 }
 
-// poolsNow asks the daemon that runs, if one does.
-func (d *control) poolsNow() (r rpc.StatusResult, err error) {
-	c, _, err := d.connect(nil)
+// Pools asks the daemon that runs, if one does.
+func (d *Control) Pools() (r rpc.StatusResult, err error) {
+	c, _, err := d.Connect(nil)
 	if err != nil {
 		return r, err
 	}
 	defer c.Close()
-	return r, c.Call(d.ctx, rpc.MethodStatus, rpc.PoolParams{}, &r)
+	return r, c.Call(d.Ctx, rpc.MethodStatus, rpc.PoolParams{}, &r)
 }

@@ -1,4 +1,4 @@
-package main
+package daemon
 
 import (
 	"time"
@@ -12,63 +12,63 @@ import (
 // all there is to do.
 
 // through is a service with what is needed to look at it and to change it.
-func (d *control) through(m service.Manager) (*services, service.Status, error) {
+func (d *Control) through(m service.Manager) (*Service, service.Status, error) {
 	socket, err := d.socket()
 	if err != nil {
 		return nil, service.Status{}, err
 	}
-	s := &services{control: d, Manager: m, began: time.Now(), config: service.Config{Socket: socket}}
-	st, err := m.Status(d.ctx, s.config)
+	s := &Service{Control: d, Manager: m, began: time.Now(), Config: service.Config{Socket: socket}}
+	st, err := m.Status(d.Ctx, s.Config)
 	return s, st, err
 }
 
-// startService leaves a daemon alone that answers already, whoever started it.
-func (d *control) startService(m service.Manager) (bool, error) {
+// StartService leaves a daemon alone that answers already, whoever started it.
+func (d *Control) StartService(m service.Manager) (bool, error) {
 	s, st, err := d.through(m)
 	if err != nil || st.Running {
 		return false, err
 	}
 	if !st.Socket.Listening { // on a socket of the manager's nobody else can be
-		c, info, err := d.meet(d.ctx, nil)
+		c, info, err := d.Meet(d.Ctx, nil)
 		if err == nil {
 			c.Close()
 		}
 		if rpc.KindOf(err) != rpc.KindUnreachable && !(err == nil && info.StartedBy == rpc.StartedByCommand) {
 			return false, nil
 		}
-		if err := s.handOver(); err != nil {
+		if err := s.StopUnmanaged(); err != nil {
 			return false, err
 		}
 	}
-	if err := s.do(s.Start(d.ctx)); err != nil {
+	if err := s.Do(s.Start(d.Ctx)); err != nil {
 		return false, err
 	}
-	if _, err := s.answers(); err != nil {
+	if _, err := s.WaitForDaemon(); err != nil {
 		return false, err
 	}
 	return true, nil
 }
 
-func (d *control) stopService(m service.Manager) (stopped *service.Status, err error) {
+func (d *Control) StopService(m service.Manager) (stopped *service.Status, err error) {
 	s, st, err := d.through(m)
 	if err != nil || !st.Running && !st.Socket.Listening {
 		return nil, err
 	}
-	return &st, s.do(s.Stop(d.ctx))
+	return &st, s.Do(s.Stop(d.Ctx))
 }
 
-func (d *control) restartService(m service.Manager) (bool, error) {
+func (d *Control) RestartService(m service.Manager) (bool, error) {
 	s, st, err := d.through(m)
 	if err != nil || !st.Running && !st.Socket.Listening {
 		return false, err
 	}
-	if err := s.startsAgain(st); err != nil {
+	if err := s.CheckRestart(st); err != nil {
 		return false, err
 	}
-	if err := s.do(s.Restart(d.ctx)); err != nil {
+	if err := s.Do(s.Restart(d.Ctx)); err != nil {
 		return false, err
 	}
-	info, err := s.answers()
+	info, err := s.WaitForDaemon()
 	if err != nil {
 		return false, err
 	}
@@ -79,18 +79,18 @@ func (d *control) restartService(m service.Manager) (bool, error) {
 	return true, nil
 }
 
-// startsAgain is checked before a daemon that works is stopped.
-func (s *services) startsAgain(st service.Status) error {
+// CheckRestart is checked before a daemon that works is stopped.
+func (s *Service) CheckRestart(st service.Status) error {
 	if !st.Running {
 		return nil
 	}
-	c, info, err := s.meet(s.ctx, nil)
+	c, info, err := s.Meet(s.Ctx, nil)
 	if err != nil {
 		return nil // it may hang, which is a reason to restart it
 	}
 	c.Close()
-	if _, err := s.likeBefore(info); err != nil {
+	if _, err := s.sameSettings(info); err != nil {
 		return err
 	}
-	return locks(info)
+	return checkLockable(info)
 }

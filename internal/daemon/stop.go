@@ -1,4 +1,4 @@
-package main
+package daemon
 
 import (
 	"encoding/json"
@@ -21,21 +21,21 @@ import (
 // stopTime is what the daemon has for its own stop, and a little more.
 const stopTime = 6 * time.Second
 
-// shutdown ends a daemon and waits until it is gone. It closes c.
-func (d *control) shutdown(c *rpc.Client, info rpc.Info) (json.RawMessage, error) {
-	pid := pidOf(c, info)
-	raw, err := d.call(c, rpc.MethodShutdown, rpc.None{}, 0)
+// Shutdown ends a daemon and waits until it is gone. It closes c.
+func (d *Control) Shutdown(c *rpc.Client, info rpc.Info) (json.RawMessage, error) {
+	pid := PidOf(c, info)
+	raw, err := d.Call(c, rpc.MethodShutdown, rpc.None{}, 0)
 	c.Close()
 	if err != nil && rpc.KindOf(err) != rpc.KindShuttingDown {
 		return nil, err
 	}
 	for deadline := time.Now().Add(stopTime); ; {
-		other, now, err := d.meet(d.ctx, nil)
+		other, now, err := d.Meet(d.Ctx, nil)
 		if err == nil {
 			other.Close()
 		}
 		// A number says nothing: it may be one of another PID namespace, or that of a process that ended and that nobody asks for.
-		gone := rpc.KindOf(err) == rpc.KindUnreachable && !d.lockHeld() && !held(filepath.Join(info.StateDir, statedir.LockName))
+		gone := rpc.KindOf(err) == rpc.KindUnreachable && !d.LockHeld() && !Locked(filepath.Join(info.StateDir, statedir.LockName))
 		if gone || err == nil && !now.StartedAt.Equal(info.StartedAt) { // until then another could not start
 			break
 		}
@@ -45,8 +45,8 @@ func (d *control) shutdown(c *rpc.Client, info rpc.Info) (json.RawMessage, error
 		}
 		select {
 		case <-time.After(20 * time.Millisecond):
-		case <-d.ctx.Done():
-			return nil, d.ctx.Err()
+		case <-d.Ctx.Done():
+			return nil, d.Ctx.Err()
 		}
 	}
 	if raw == nil {
@@ -55,8 +55,8 @@ func (d *control) shutdown(c *rpc.Client, info rpc.Info) (json.RawMessage, error
 	return raw, nil
 }
 
-// pidOf is the daemon's number for people, and whether it is one of another PID namespace.
-func pidOf(c *rpc.Client, info rpc.Info) string {
+// PidOf is the daemon's number for people, and whether it is one of another PID namespace.
+func PidOf(c *rpc.Client, info rpc.Info) string {
 	pid := strconv.Itoa(info.PID)
 	peer, err := c.Peer()
 	switch {
@@ -69,22 +69,22 @@ func pidOf(c *rpc.Client, info rpc.Info) string {
 	return pid
 }
 
-// likeBefore are the flags by which a new daemon reads the configuration that the old one had, and has its environments, where
+// sameSettings are the flags by which a new daemon reads the configuration that the old one had, and has its environments, where
 // this shell would choose others.
-func (d *control) likeBefore(info rpc.Info) ([]string, error) {
+func (d *Control) sameSettings(info rpc.Info) ([]string, error) {
 	var args []string
 	flags := config.Flags{}
-	if path, err := config.FilePath(flags, d.env); (err != nil || path != info.ConfigPath) && exists(info.ConfigPath) {
+	if path, err := config.FilePath(flags, d.Env); (err != nil || path != info.ConfigPath) && safefile.Exists(info.ConfigPath) {
 		flags.Config = info.ConfigPath
 		args = append(args, "--config="+info.ConfigPath)
 	}
-	cfg, err := config.Load(flags, d.env)
+	cfg, err := config.Load(flags, d.Env)
 	if err != nil {
 		return nil, err
 	}
 	state := cfg.CacheDir
 	if state == "" {
-		state, _ = rpc.StateDir(runtime.GOOS, d.env)
+		state, _ = rpc.StateDir(runtime.GOOS, d.Env)
 	}
 	now, err1 := os.Stat(state)
 	was, err2 := os.Stat(info.StateDir)
@@ -94,9 +94,9 @@ func (d *control) likeBefore(info rpc.Info) ([]string, error) {
 	return args, nil
 }
 
-// locks says why no daemon could take the lock where the environments of another one are: its disk turned read-only. What else may be
+// checkLockable says why no daemon could take the lock where the environments of another one are: its disk turned read-only. What else may be
 // in the way, the next daemon says.
-func locks(info rpc.Info) error {
+func checkLockable(info rpc.Info) error {
 	f, err := safefile.OpenOwn(filepath.Join(info.StateDir, statedir.LockName), os.O_WRONLY, 0)
 	if err == nil {
 		return f.Close()
@@ -109,8 +109,8 @@ func locks(info rpc.Info) error {
 }
 
 // stopAny ends a daemon, whoever started it.
-func (d *control) stopAny() error {
-	c, info, err := d.meet(d.ctx, nil)
+func (d *Control) stopAny() error {
+	c, info, err := d.Meet(d.Ctx, nil)
 	if rpc.KindOf(err) == rpc.KindUnreachable {
 		return nil
 	}
@@ -118,27 +118,27 @@ func (d *control) stopAny() error {
 		return err
 	}
 	defer c.Close()
-	_, err = d.shutdown(c, info)
+	_, err = d.Shutdown(c, info)
 	return err
 }
 
-// swap ends a daemon and starts another: one that stays, or one like the old.
-func (d *control) swap(c *rpc.Client, info rpc.Info, stay bool) error {
-	args, err := d.likeBefore(info)
+// Swap ends a daemon and starts another: one that stays, or one like the old.
+func (d *Control) Swap(c *rpc.Client, info rpc.Info, stay bool) error {
+	args, err := d.sameSettings(info)
 	if err == nil {
-		err = d.ownHome()
+		err = d.CheckHome()
 	}
 	if err == nil {
-		err = locks(info)
+		err = checkLockable(info)
 	}
 	if err != nil {
 		return err // while the old one still runs
 	}
-	if _, err := daemonProgram(); err != nil {
+	if _, err := Program(); err != nil {
 		return err
 	}
-	if _, err := d.shutdown(c, info); err != nil {
+	if _, err := d.Shutdown(c, info); err != nil {
 		return err
 	}
-	return d.start(info.StartedBy == rpc.StartedByCommand && !stay, args...)
+	return d.Launch(info.StartedBy == rpc.StartedByCommand && !stay, args...)
 }

@@ -1,6 +1,6 @@
 //go:build unix
 
-package main
+package daemon
 
 import (
 	"os"
@@ -24,9 +24,9 @@ func keepFiles() {
 	}
 }
 
-// held says whether a process holds the lock on the file at path. The kernel answers for every PID namespace, and a process that
+// Locked says whether a process holds the lock on the file at path. The kernel answers for every PID namespace, and a process that
 // has ended holds none, even where its parent never asks for it.
-func held(path string) bool {
+func Locked(path string) bool {
 	f, err := safefile.OpenOwn(path, os.O_RDONLY, 0)
 	if err != nil {
 		return false

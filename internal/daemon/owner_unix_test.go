@@ -1,6 +1,6 @@
 //go:build unix
 
-package main
+package daemon
 
 import (
 	"os"
@@ -14,7 +14,7 @@ import (
 // A real shell, its subshell and a pipe: the owner is the shell, which is still there afterwards.
 func TestOwnerOfASubshell(t *testing.T) {
 	if os.Getenv("PRINT_OWNER") != "" {
-		pid, _ := callingShell()
+		pid, _ := CallingShell()
 		os.Stdout.WriteString(strconv.Itoa(pid) + "\n")
 		os.Exit(0)
 	}

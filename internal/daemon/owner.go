@@ -1,4 +1,4 @@
-package main
+package daemon
 
 import (
 	"os"
@@ -6,9 +6,9 @@ import (
 	"runtimed/internal/failure"
 )
 
-// callingShell is the process that should hold what runt takes: runt itself is gone at once, and so is
+// CallingShell is the process that should hold what runt takes: runt itself is gone at once, and so is
 // the subshell of $(runt … | jq), but the leader of their process group is the shell or the script.
-func callingShell() (int, error) {
+func CallingShell() (int, error) {
 	pid := owner(os.Getpid(), processGroup(), parentOf, isOurs)
 	if pid <= 0 {
 		return 0, failure.New("the process that called runt cannot be seen from here").

@@ -1,4 +1,4 @@
-package main
+package daemon
 
 import (
 	"context"
@@ -19,8 +19,8 @@ const startTime = 10 * time.Second // for a new daemon to answer
 
 // connectOrStart is for commands that need an environment. The daemon is started by another runt: this one may
 // become somebody else's command, which must not find a child that it does not know.
-func (d *control) connectOrStart(p progressOf) (*rpc.Client, error) {
-	c, _, err := d.connect(p.notify)
+func (d *Control) connectOrStart(p Progress) (*rpc.Client, error) {
+	c, _, err := d.Connect(p.Notify)
 	if rpc.KindOf(err) != rpc.KindUnreachable {
 		return c, err
 	}
@@ -30,9 +30,9 @@ func (d *control) connectOrStart(p progressOf) (*rpc.Client, error) {
 		return nil, err
 	}
 	var said strings.Builder
-	cmd := exec.CommandContext(d.ctx, self, "daemon", "start", "--auto")
+	cmd := exec.CommandContext(d.Ctx, self, "daemon", "start", "--auto")
 	cmd.Stderr = &said
-	if d.apart {
+	if d.Detached {
 		cmd.SysProcAttr = detached()
 	}
 	if err := cmd.Run(); err != nil {
@@ -40,20 +40,20 @@ func (d *control) connectOrStart(p progressOf) (*rpc.Client, error) {
 		f.Quote("runt", said.String())
 		return nil, f
 	}
-	c, _, err = d.connect(p.notify)
+	c, _, err = d.Connect(p.Notify)
 	return c, err
 }
 
-// start has a daemon running when it returns nil, whoever started it. A child that ends at once may have lost the
+// Launch has a daemon running when it returns nil, whoever started it. A child that ends at once may have lost the
 // lock to another starter's, so we go on dialling; or to one that is just stopping, so after a while we start another.
-func (d *control) start(auto bool, flags ...string) error {
-	if err := d.ownHome(); err != nil {
+func (d *Control) Launch(auto bool, flags ...string) error {
+	if err := d.CheckHome(); err != nil {
 		return err
 	}
-	if _, err := config.Load(config.Flags{}, d.env); err != nil && len(flags) == 0 {
+	if _, err := config.Load(config.Flags{}, d.Env); err != nil && len(flags) == 0 {
 		return err // at once, and in its own words
 	}
-	program, err := daemonProgram()
+	program, err := Program()
 	if err != nil {
 		return err
 	}
@@ -61,7 +61,7 @@ func (d *control) start(auto bool, flags ...string) error {
 	if auto {
 		args = append(args, "--auto")
 	}
-	ctx, cancel := context.WithTimeout(d.ctx, startTime)
+	ctx, cancel := context.WithTimeout(d.Ctx, startTime)
 	defer cancel()
 	patience, alone := 250*time.Millisecond, 0
 	for {
@@ -69,19 +69,19 @@ func (d *control) start(auto bool, flags ...string) error {
 		if err != nil {
 			return failure.New("starting %s: %v", program, err)
 		}
-		info, err := d.untilItAnswers(ctx, child.ended, patience)
+		info, err := d.waitForAnswer(ctx, child.ended, patience)
 		if err == nil && info.PID != child.process.Pid { // ours would take the place of that one as soon as it is stopped
 			child.kill()
-			_, err = d.untilItAnswers(ctx, child.ended, patience)
+			_, err = d.waitForAnswer(ctx, child.ended, patience)
 		}
-		if err != errEnded {
+		if err != errNoAnswer {
 			child.forget()
 			return err
 		}
 		if ctx.Err() != nil {
 			return child.failure("the daemon did not answer within " + startTime.String())
 		}
-		if !d.lockHeld() {
+		if !d.LockHeld() {
 			if alone++; alone == 2 {
 				return child.failure("the daemon ended at once")
 			}
@@ -91,13 +91,13 @@ func (d *control) start(auto bool, flags ...string) error {
 	}
 }
 
-var errEnded = errors.New("nobody answers")
+var errNoAnswer = errors.New("nobody answers")
 
-// untilItAnswers dials until a daemon answers; patience begins when our child has ended. It returns errEnded where none does.
-func (d *control) untilItAnswers(ctx context.Context, ended <-chan struct{}, patience time.Duration) (rpc.Info, error) {
+// waitForAnswer dials until a daemon answers; patience begins when our child has ended. It returns errEnded where none does.
+func (d *Control) waitForAnswer(ctx context.Context, ended <-chan struct{}, patience time.Duration) (rpc.Info, error) {
 	var enough <-chan time.Time
 	for pause := 5 * time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
-		c, info, err := d.meet(ctx, nil)
+		c, info, err := d.Meet(ctx, nil)
 		if err == nil {
 			c.Close()
 			return info, nil
@@ -110,22 +110,22 @@ func (d *control) untilItAnswers(ctx context.Context, ended <-chan struct{}, pat
 		case <-ended:
 			ended, enough = nil, time.After(patience)
 		case <-enough:
-			return info, errEnded
+			return info, errNoAnswer
 		case <-ctx.Done():
-			return info, errEnded
+			return info, errNoAnswer
 		}
 	}
 }
 
-// daemon is a runtimed that we started.
-type daemon struct {
+// child is a runtimed that we started.
+type child struct {
 	process *os.Process
 	ended   chan struct{}
 	stderr  *os.File // its first words; a file, because writing to a pipe whose reader is gone would end it
 }
 
-func launch(program string, args []string) (*daemon, error) {
-	d := &daemon{ended: make(chan struct{})}
+func launch(program string, args []string) (*child, error) {
+	d := &child{ended: make(chan struct{})}
 	cmd := exec.Command(program, args...)
 	cmd.Dir = string(filepath.Separator) // so that it keeps no folder from being unmounted
 	cmd.SysProcAttr = detached()
@@ -147,19 +147,19 @@ func launch(program string, args []string) (*daemon, error) {
 }
 
 // kill ends a daemon that has lost the lock, or has not come to it; one that has it loses nothing by that either.
-func (d *daemon) kill() {
+func (d *child) kill() {
 	_ = d.process.Kill() // it may have ended by itself
 	<-d.ended
 }
 
-func (d *daemon) forget() {
+func (d *child) forget() {
 	if d.stderr != nil {
 		d.stderr.Close()
 	}
 }
 
 // failure is what the daemon said, else message.
-func (d *daemon) failure(message string) error {
+func (d *child) failure(message string) error {
 	defer d.forget()
 	f := failure.New("%s", message)
 	if d.stderr != nil {

@@ -1,0 +1,70 @@
+// Package daemon reaches the daemon for commands: it meets, starts and stops it, by itself or through its service.
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"runtime"
+
+	"runtimed/internal/failure"
+	"runtimed/internal/statedir"
+	"runtimed/rpc"
+)
+
+// Control is what commands need to reach the daemon.
+type Control struct {
+	Ctx      context.Context // ends with the first SIGINT or SIGTERM
+	Detached bool            // SIGINT is for a cell, and none of our children is to end by it
+	Env      func(string) string
+	Say      func(line string) // progress in words, a line at a time; nil: nobody reads it
+}
+
+// Note says what is going on.
+func (d *Control) Note(format string, args ...any) {
+	if d.Say != nil {
+		d.Say(fmt.Sprintf(format, args...))
+	}
+}
+
+// Hint says what the user could do next.
+func (d *Control) Hint(format string, args ...any) { d.Note("hint: "+format, args...) }
+
+func (d *Control) socket() (string, error) {
+	path, err := rpc.SocketPath(runtime.GOOS, d.Env)
+	if err != nil {
+		return "", &failure.Error{Code: failure.Unreachable, Message: err.Error()}
+	}
+	return path, nil
+}
+
+// LogFile is where a daemon writes that no systemd runs.
+func (d *Control) LogFile() (string, error) {
+	dir, err := d.RunDir()
+	return filepath.Join(dir, statedir.LogName), err
+}
+
+// RunDir is the folder of the daemon's lock, log and daemon.json.
+func (d *Control) RunDir() (string, error) {
+	if runtime.GOOS == "windows" { // a pipe is in no folder
+		return rpc.StateDir(runtime.GOOS, d.Env)
+	}
+	socket, err := d.socket()
+	return filepath.Dir(socket), err
+}
+
+// CheckHome refuses root with a user's HOME, before anything is made or stopped.
+func (d *Control) CheckHome() error {
+	var owner *statedir.OwnerError
+	if errors.As(statedir.CheckHome(d.Env("HOME")), &owner) {
+		return failure.New("%s", owner).WithHint("%s", owner.Hint())
+	}
+	return nil
+}
+
+// LockHeld says whether a daemon holds the lock beside the socket, whether it answers or not.
+func (d *Control) LockHeld() bool {
+	dir, err := d.RunDir()
+	return err == nil && Locked(filepath.Join(dir, statedir.LockName))
+}
