@@ -1,4 +1,4 @@
-"""The main job, on real parts, in a place of its own: nothing of a daemon that already runs is touched."""
+"""The main job, on real parts, in a folder of its own that is removed at the end. A daemon that already runs is left alone."""
 
 import os
 import shutil
@@ -10,14 +10,15 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "clients/python/src"))
-from runtimed_client import Client  # noqa: E402
+from runtimed_client import Client, RPCError  # noqa: E402
 
 RUNT = ROOT / "bin/runt"
 CELLS = ["1+1", "import ipywidgets", "%pip --version"]
+BEGAN = time.monotonic()
 
 
 def say(text):
-    print(f"\n# {text}", flush=True)
+    print(f"\n# {time.monotonic() - BEGAN:.1f} s: {text}", flush=True)
 
 
 def runt(*args):
@@ -25,58 +26,79 @@ def runt(*args):
     subprocess.run([RUNT, *args], check=True)
 
 
-def filled(client):
+def full(client):
+    """Wait until the pool is full, and say how it fills."""
+    told = None
     for status in client.watch():
         pool = status["uv"]
+        if told != pool.available:
+            told = pool.available
+            say(f"{told} of {pool.target} environments are ready")
         if pool.error:
             sys.exit(f"the pool cannot be filled: {pool.error.message}\n{pool.error.output or ''}\nhint: {pool.error.hint}")
         if pool.available == pool.target:
             return
 
 
+def answer(env):
+    check = ROOT / "testdata/tools/kernel_check.py"
+    subprocess.run([env.python, check, env.python, *CELLS], env=env.environ(), check=True)
+
+
 def main():
-    began = time.monotonic()
-    say("a daemon starts; it finds uv or fetches it, and makes three environments with ipykernel, ipywidgets and pip")
+    say("start a daemon; it finds uv or fetches it, then builds three environments with ipykernel, ipywidgets and pip")
     runt("daemon", "start")
     with Client() as client:
-        runt("pool", "status")
-        filled(client)
-        say(f"filled {time.monotonic() - began:.1f} s after the start")
+        stages = []
+
+        def progress(p):
+            if p.message not in stages[-1:]:
+                stages.append(p.message)
+                print(f"  {time.monotonic() - BEGAN:.1f} s  {p.message}", flush=True)
+
+        with client.acquire("uv", wait=300, label="demo", progress=progress) as env:
+            say("the first environment is ready; start a kernel in it")
+            answer(env)
+            say("the kernel has answered")
+        full(client)
         runt("pool", "status")
 
-        client.status()  # the connection is there, as it is in a front-end
         asked = time.perf_counter()
         env = client.acquire("uv", label="demo")
-        say(f"acquired in {(time.perf_counter() - asked) * 1000:.2f} ms, with the lease on disk")
-        print(env.python)
-
-        say("a kernel is started in it, and answers (the other end of the conversation runs in a second environment)")
-        with client.acquire("uv", wait=60, label="demo") as other:
-            check = ROOT / "testdata/tools/kernel_check.py"
-            subprocess.run([other.python, check, env.python, *CELLS], env=env.environ(), check=True)
-
-        say("released, removed, and replaced")
+        say(f"acquired from a full pool in {(time.perf_counter() - asked) * 1000:.2f} ms, with the lease on disk")
+        answer(env)
         runt("env", "list", "--state", "leased")
         runt("pool", "release", env.id)
-        filled(client)
+        full(client)
         while Path(env.path).exists():
             time.sleep(0.05)
-        runt("pool", "status")
-        print(f"gone: {env.path}")
+        say(f"released, removed and replaced: {env.path}")
     runt("daemon", "stop")
 
 
 if __name__ == "__main__":
+    # On the file system of HOME, since /tmp is often small; the socket in /tmp, since its path must be short.
     cache = Path.home() / ".cache"
     cache.mkdir(parents=True, exist_ok=True)
-    places = [tempfile.mkdtemp(prefix="runtimed-demo-", dir=cache), tempfile.mkdtemp(prefix="runtimed-")]
-    os.environ |= {"RUNTIMED_CACHE_DIR": places[0], "RUNTIMED_SOCKET": os.path.join(places[1], "s"), "XDG_CONFIG_HOME": places[1]}
-    os.environ["RUNTIMED_CONDA_POOL_SIZE"] = "0"  # the demo shows uv, and a conda channel may be out of reach here
+    place, short = tempfile.mkdtemp(prefix="runtimed-demo-", dir=cache), tempfile.mkdtemp(prefix="runtimed-")
+    Path(short, "config.toml").touch()
+    os.environ |= {
+        "RUNTIMED_CACHE_DIR": f"{place}/state",
+        "RUNTIMED_CONFIG": f"{short}/config.toml",
+        "RUNTIMED_SOCKET": f"{short}/s",
+        "RUNTIMED_CONDA_POOL_SIZE": "0",  # the demo shows uv, and a conda channel may be out of reach here
+        "UV_CACHE_DIR": f"{place}/uv",
+        "PIP_CACHE_DIR": f"{place}/pip",
+        "IPYTHONDIR": f"{short}/ipython",
+    }
     try:
         main()
+    except RPCError as error:
+        sys.exit(f"{error}\n{error.data.get('output', '')}\nhint: {error.hint}\nthe daemon's log is in {short}")
     except subprocess.CalledProcessError as error:
-        sys.exit(f"{error}\nthe daemon's log is in {places[1]}")
+        sys.exit(f"{error}\nthe daemon's log is in {short}")
     finally:
         subprocess.run([RUNT, "daemon", "stop"], capture_output=True)
-    for place in places:
         shutil.rmtree(place)
+    shutil.rmtree(short)
+    print("\nThe demo has removed what it made. Left are bin/ and what Go keeps: see go env GOCACHE GOMODCACHE.")

@@ -1,0 +1,36 @@
+package main
+
+import (
+	"io"
+	"strings"
+	"testing"
+)
+
+func TestTheLastLineSaysWhatRanAndWhatWasSkippedAndWhy(t *testing.T) {
+	g := &goRun{result: result{suite: "Go"}, out: io.Discard, said: map[event]*strings.Builder{}}
+	g.read(strings.NewReader(`{"Action":"output","Package":"p","Test":"TestA","Output":"    a_test.go:3: no moon tonight\n"}
+{"Action":"skip","Package":"p","Test":"TestA"}
+{"Action":"pass","Package":"p","Test":"TestB/one"}
+{"Action":"pass","Package":"p","Test":"TestB"}
+{"Action":"output","Package":"p","Test":"TestC","Output":"    a_test.go:9: got 3\n"}
+{"Action":"fail","Package":"p","Test":"TestC"}
+{"Action":"fail","Package":"p"}
+`))
+	g.err = errFailed
+	python := &result{suite: "Python"}
+	countPytest(python, "1 failed?\nSKIPPED [2] tests/test_a.py:31: there is no chromium\n==== 225 passed, 2 skipped in 14.75s ====\n")
+	tap, spec := &result{suite: "TypeScript"}, &result{suite: "TypeScript"}
+	countNode(tap, "ok 3 - refuses # SKIP only root can\n# tests 2\n# pass 1\n# fail 0\n# skipped 1\n")
+	countNode(spec, "﹣ refuses (0.1ms) # only root can\nℹ pass 1\nℹ fail 0\nℹ skipped 1\n")
+	for _, node := range []*result{tap, spec} {
+		line, err := summary([]*result{&g.result, python, node})
+		want := "FAILED: Go 1 passed, 1 failed; Python 225 passed; TypeScript 1 passed. " +
+			"Skipped: 1 of Go (no moon tonight); 2 of Python (there is no chromium); 1 of TypeScript (only root can)."
+		if line != want || err == nil {
+			t.Errorf("%v: %s", err, line)
+		}
+	}
+	if got := strings.Join(g.failures, "\n"); got != "  p TestC\n    a_test.go:9: got 3" {
+		t.Errorf("%s", got)
+	}
+}

@@ -1,0 +1,232 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"os/exec"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+)
+
+// result is what one suite did.
+type result struct {
+	suite          string
+	passed, failed int
+	skipped        map[string]int // how many tests, by the reason
+	failures       []string       // the failed tests and why, in short
+	err            error
+}
+
+func (r *result) skip(n int, why string) {
+	if r.skipped == nil {
+		r.skipped = map[string]int{}
+	}
+	r.skipped[why] += n
+}
+
+// test runs Python and TypeScript beside Go: all of them mostly wait.
+func test(args ...string) error {
+	if err := build(); err != nil {
+		return err
+	}
+	out := &lockedWriter{w: os.Stdout}
+	var others []*result
+	var wait sync.WaitGroup
+	wait.Go(func() {
+		_ = do(io.Discard, ".", "python3 testdata/tools/conda_channel.py") // the tests ask for it again, and then say why there is none
+		for _, suite := range []func(io.Writer, ...string) *result{pyTests, tsTests} {
+			var text bytes.Buffer
+			others = append(others, suite(&text))
+			out.Write(text.Bytes())
+		}
+	})
+	all := []*result{goTests(out, raced("-tags", "e2e"), args...)}
+	wait.Wait()
+	return report(append(all, others...))
+}
+
+func unit(args ...string) error {
+	return report([]*result{goTests(os.Stdout, nil, args...)})
+}
+
+func testGo(args ...string) error {
+	if err := build(); err != nil {
+		return err
+	}
+	return report([]*result{goTests(os.Stdout, raced("-tags", "e2e"), args...)})
+}
+
+func pyTest(args ...string) error {
+	if err := build(); err != nil {
+		return err
+	}
+	return report([]*result{pyTests(os.Stdout, args...)})
+}
+
+func tsTest(...string) error {
+	if err := build(); err != nil {
+		return err
+	}
+	return report([]*result{tsTests(os.Stdout)})
+}
+
+const noRace = "no C compiler: the Go tests ran without -race"
+
+// raced adds -race where a C compiler can link it.
+func raced(flags ...string) []string {
+	c := exec.Command("go", "build", "-race", "-o", os.DevNull, "./task")
+	c.Env = append(os.Environ(), "CGO_ENABLED=1")
+	if c.Run() == nil {
+		flags = append(flags, "-race")
+	}
+	return flags
+}
+
+func pyTests(out io.Writer, args ...string) *result {
+	r := &result{suite: "Python"}
+	if err := exec.Command("python3", "-c", "import venv, ensurepip").Run(); err != nil {
+		return r.without("there is no python3 with venv and pip (Debian: apt-get install python3-venv)")
+	}
+	if r.err = pyTools(out); r.err != nil {
+		return r
+	}
+	for _, dir := range []string{python, jupyter} {
+		var text bytes.Buffer
+		r.err = errors.Join(r.err, do(tee(out, &text), dir, daemon()+" ../python/.venv/bin/python -m pytest -rs", args...))
+		countPytest(r, text.String())
+	}
+	return r
+}
+
+func tsTests(out io.Writer, _ ...string) *result {
+	r := &result{suite: "TypeScript"}
+	for _, program := range []string{"node", "npm"} {
+		if _, err := exec.LookPath(program); err != nil {
+			return r.without("there is no " + program)
+		}
+	}
+	if r.err = tsTools(out); r.err != nil {
+		return r
+	}
+	for _, dir := range []string{typescript, examples} {
+		var text bytes.Buffer
+		r.err = errors.Join(r.err, do(tee(out, &text), dir, daemon()+" npm test"))
+		countNode(r, text.String())
+	}
+	return r
+}
+
+// without is a suite that cannot run here. Where all is to be checked, that is a failure.
+func (r *result) without(why string) *result {
+	r.skip(1, why)
+	if os.Getenv("CI") != "" {
+		r.err = errors.New(why)
+	}
+	return r
+}
+
+var (
+	pytestCount = regexp.MustCompile(`(\d+) (passed|failed|errors?)\b`)
+	pytestSkip  = regexp.MustCompile(`(?m)^SKIPPED \[(\d+)\] \S+: (.*)$`)
+	nodeCount   = regexp.MustCompile(`(?m)^(?:#|ℹ) (pass|fail|cancelled) (\d+)$`)
+	nodeSkip    = regexp.MustCompile(`(?m)^ *(?:ok .*# SKIP|﹣ .* #) ?(.*)$`)
+)
+
+// countPytest reads the last lines of pytest -rs.
+func countPytest(r *result, text string) {
+	for _, m := range pytestSkip.FindAllStringSubmatch(text, -1) {
+		n, _ := strconv.Atoi(m[1])
+		r.skip(n, m[2])
+	}
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	for _, m := range pytestCount.FindAllStringSubmatch(lines[len(lines)-1], -1) {
+		n, _ := strconv.Atoi(m[1])
+		if m[2] == "passed" {
+			r.passed += n
+		} else {
+			r.failed += n
+		}
+	}
+}
+
+// countNode reads what node --test prints, on a terminal and elsewhere.
+func countNode(r *result, text string) {
+	for _, m := range nodeSkip.FindAllStringSubmatch(text, -1) {
+		r.skip(1, m[1])
+	}
+	for _, m := range nodeCount.FindAllStringSubmatch(text, -1) {
+		n, _ := strconv.Atoi(m[2])
+		if m[1] == "pass" {
+			r.passed += n
+		} else {
+			r.failed += n
+		}
+	}
+}
+
+// report ends with one line that says what ran, and what did not and why.
+func report(all []*result) error {
+	var failures []string
+	for _, r := range all {
+		failures = append(failures, r.failures...)
+	}
+	if len(failures) > 0 {
+		fmt.Println("\nFailed:") // again and in short: a log may be cut off at its beginning
+		for _, line := range failures[:min(len(failures), 40)] {
+			fmt.Println(line)
+		}
+	}
+	line, err := summary(all)
+	fmt.Println("\n" + line)
+	return err
+}
+
+// errFailed comes after a summary that says what failed.
+var errFailed = errors.New("failed")
+
+func summary(all []*result) (line string, err error) {
+	var ran, skipped []string
+	for _, r := range all {
+		text := fmt.Sprintf("%s %d passed", r.suite, r.passed)
+		if r.failed > 0 {
+			text += fmt.Sprintf(", %d failed", r.failed)
+		} else if r.err != nil {
+			text += fmt.Sprintf(", %v", r.err)
+		}
+		if r.err != nil {
+			err = errFailed
+		}
+		ran = append(ran, text)
+		for _, why := range slices.Sorted(maps.Keys(r.skipped)) {
+			skipped = append(skipped, fmt.Sprintf("%d of %s (%s)", r.skipped[why], r.suite, why))
+		}
+	}
+	if len(skipped) == 0 {
+		skipped = []string{"nothing"}
+	}
+	line = "OK: "
+	if err != nil {
+		line = "FAILED: "
+	}
+	return line + strings.Join(ran, "; ") + ". Skipped: " + strings.Join(skipped, "; ") + ".", err
+}
+
+func tee(out io.Writer, text *bytes.Buffer) io.Writer { return io.MultiWriter(out, text) }
+
+type lockedWriter struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+func (l *lockedWriter) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.w.Write(p)
+}
