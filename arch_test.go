@@ -72,7 +72,7 @@ var (
 		" cmd/runt/zmtp internal/words"
 	tooMany = "pool cmd/runt cmd/runtimed"
 	tooLong = "pool cmd/runt cmd/runtimed"
-	tooWide = "task pool pool/uv pool/conda pool/envdir pool/builder rpc rpc/server service config packaging" +
+	tooWide = "pool pool/uv pool/conda pool/envdir pool/builder rpc rpc/server service config packaging" +
 		" cmd/runt cmd/runtimed cmd/runt/zmtp doctor kernel e2e internal/tool internal/proc internal/logview internal/daemon internal/failure" +
 		" internal/statedir internal/pyreq internal/redact internal/safefile internal/words"
 )

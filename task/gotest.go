@@ -85,7 +85,8 @@ func (g *goRun) take(e event) {
 var (
 	skipReason = regexp.MustCompile(`(?m)^ *[\w.]+\.go:\d+: (.*)$`)
 	// what a test says of itself and no command that it ran
-	failReason = regexp.MustCompile(`(?m)^ *([\w.]+\.go:\d+: [^$\n].*|FAIL: .*|panic: .*|fatal error: .*|WARNING: DATA RACE)$`)
+	failReason = regexp.MustCompile(
+		`(?m)^ *([\w.]+\.go:\d+: [^$\n].*|FAIL: .*|panic: .*|fatal error: .*|WARNING: DATA RACE)$`)
 )
 
 func (g *goRun) ended(key event, how string) {
@@ -119,7 +120,8 @@ func (g *goRun) ended(key event, how string) {
 		}
 		io.WriteString(g.out, text)
 		name := strings.TrimSpace(key.Package + " " + key.Test)
-		if key.Test == "" && slices.ContainsFunc(g.failures, func(f string) bool { return strings.HasPrefix(f, "  "+name+" ") }) {
+		told := func(failure string) bool { return strings.HasPrefix(failure, "  "+name+" ") }
+		if key.Test == "" && slices.ContainsFunc(g.failures, told) {
 			return
 		}
 		g.failures = append(g.failures, "  "+name)

@@ -29,18 +29,18 @@ func menu() []task {
 		{"test", "run every test in Go, Python and TypeScript", test},
 		{"test:unit", "run the Go tests that need nothing but Go, in under a minute", unit},
 		{"test:go", "run all Go tests; arguments go to go test", testGo},
-		{"test:deb", "install, use and remove the deb on this machine (needs root and dpkg)", script("testdata/debtest.sh")},
-		{"test:packages", "install, use and remove what pip and npm install, in an empty home", testPackages},
+		{"test:deb", "install, use and remove the deb here (needs root and dpkg)", script("testdata/debtest.sh")},
+		{"test:packages", "install, use and remove what pip and npm get, in an empty home", testPackages},
 		{"lint", "check style and types in all three languages", lint},
 		{"fmt", "format in all three languages", format},
 		{"bench", "measure what the pool costs", bench},
 		{"soak", "kill and load the daemon and fuzz, for over an hour", soak},
 		{"packages", "make what pip and npm install, for this machine, all, or os/arch,os/arch", packages},
 		{"release:snapshot", "make everything that a release has, in dist/; publish nothing", release},
-		{"py:setup", "install the development tools of the Python client", pySetup},
+		{"py:setup", "install the development tools of the Python packages", pySetup},
 		{"py:test", "run the tests in Python; arguments go to pytest", pyTest},
-		{"py:build", "build the wheel and the source archive", pyBuild},
-		{"ts:setup", "install the development tools of the TypeScript client", tsSetup},
+		{"py:build", "build the wheels and the source archives", pyBuild},
+		{"ts:setup", "install the development tools of the TypeScript client and the examples", tsSetup},
 		{"ts:test", "run the tests in TypeScript", tsTest},
 		{"ts:build", "compile to clients/typescript/dist", tsBuild},
 	}
@@ -175,12 +175,13 @@ func bench(args ...string) error {
 	if err := build(); err != nil {
 		return err
 	}
-	return do(os.Stdout, ".", daemon()+" go test -tags e2e -run ^$ -bench . -benchtime 1x -timeout 30m ./e2e", args...)
+	line := daemon() + " go test -tags e2e -run ^$ -bench . -benchtime 1x -timeout 30m ./e2e"
+	return do(os.Stdout, ".", line, args...)
 }
 
 func soak(...string) error {
-	err := do(os.Stdout, ".", "RUNTIMED_SOAK=1 go test -tags e2e -race -timeout 2h -v -run Kill|Load|Leaves|Restart|Burst|Model "+
-		"./e2e ./pool")
+	const long = "Kill|Load|Leaves|Restart|Burst|Model"
+	err := each("RUNTIMED_SOAK=1 go test -tags e2e -race -timeout 2h -v -run " + long + " ./e2e ./pool")
 	if err != nil {
 		return err
 	}
@@ -221,16 +222,19 @@ func packages(args ...string) error {
 
 func release(...string) error {
 	// goreleaser takes a clone without a remote for one without a commit, and dates everything in the year 1.
-	err := each("GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=remote.origin.url GIT_CONFIG_VALUE_0=https://example.invalid/runtimed " +
-		"go tool -modfile=release.mod goreleaser release --snapshot --clean")
-	if err != nil {
+	const key, value = " GIT_CONFIG_KEY_0=remote.origin.url", " GIT_CONFIG_VALUE_0=https://example.invalid/runtimed"
+	if err := each("GIT_CONFIG_COUNT=1" + key + value + " go tool -modfile=release.mod goreleaser release --snapshot --clean"); err != nil {
 		return err
 	}
 	return packages("all")
 }
 
-const python, jupyter = "clients/python", "clients/jupyter"
-const typescript, examples = "clients/typescript", "examples"
+const (
+	python     = "clients/python"
+	jupyter    = "clients/jupyter" // with the tools of python
+	typescript = "clients/typescript"
+	examples   = "examples"
+)
 
 func pySetup(...string) error { return pyTools(os.Stdout) }
 func pyBuild(...string) error {
@@ -256,9 +260,12 @@ func pyTools(out io.Writer) error {
 }
 
 func tsTools(out io.Writer) error {
-	return errors.Join(
-		installed(out, typescript, "package-lock.json", "node_modules/installed.json", "npm ci"),
-		installed(out, examples, "package-lock.json", "node_modules/installed.json", "npm ci"))
+	for _, dir := range []string{typescript, examples} {
+		if err := installed(out, dir, "package-lock.json", "node_modules/installed.json", "npm ci"); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // installed runs lines unless they ran for this lock file before; then done is a copy of it.

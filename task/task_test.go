@@ -8,7 +8,8 @@ import (
 
 func TestTheLastLineSaysWhatRanAndWhatWasSkippedAndWhy(t *testing.T) {
 	g := &goRun{result: result{suite: "Go"}, out: io.Discard, said: map[event]*strings.Builder{}}
-	g.read(strings.NewReader(`{"Action":"output","Package":"p","Test":"TestA","Output":"    a_test.go:3: no moon tonight\n"}
+	g.read(strings.NewReader(`
+{"Action":"output","Package":"p","Test":"TestA","Output":"    a_test.go:3: no moon tonight\n"}
 {"Action":"skip","Package":"p","Test":"TestA"}
 {"Action":"pass","Package":"p","Test":"TestB/one"}
 {"Action":"pass","Package":"p","Test":"TestB"}
@@ -18,7 +19,8 @@ func TestTheLastLineSaysWhatRanAndWhatWasSkippedAndWhy(t *testing.T) {
 `))
 	g.err = errFailed
 	python := &result{suite: "Python"}
-	countPytest(python, "1 failed?\nSKIPPED [2] tests/test_a.py:31: there is no chromium\n==== 225 passed, 2 skipped in 14.75s ====\n")
+	countPytest(python, "1 failed?\nSKIPPED [2] tests/test_a.py:31: there is no chromium\n"+
+		"==== 225 passed, 2 skipped in 14.75s ====\n")
 	tap, spec := &result{suite: "TypeScript"}, &result{suite: "TypeScript"}
 	countNode(tap, "ok 3 - refuses # SKIP only root can\n# tests 2\n# pass 1\n# fail 0\n# skipped 1\n")
 	countNode(spec, "﹣ refuses (0.1ms) # only root can\nℹ pass 1\nℹ fail 0\nℹ skipped 1\n")

@@ -31,7 +31,28 @@ func (r *result) skip(n int, why string) {
 	r.skipped[why] += n
 }
 
-// test runs Python and TypeScript beside Go: all of them mostly wait.
+// A suite is tested by one command in its folder, after its tools are installed.
+type suite struct {
+	name, dir, command string
+	possible           func() error
+	tools              func(io.Writer) error
+	count              func(*result, string)
+}
+
+const pytest = "../python/.venv/bin/python -m pytest -rs"
+
+var (
+	pySuites = []suite{
+		{"Python", python, pytest, canPython, pyTools, countPytest},
+		{"Jupyter", jupyter, pytest, canPython, pyTools, countPytest},
+	}
+	tsSuites = []suite{
+		{"TypeScript", typescript, "npm test", canNode, tsTools, countNode},
+		{"examples", examples, "npm test", canNode, tsTools, countNode},
+	}
+)
+
+// test runs the other languages beside Go: all of them mostly wait.
 func test(args ...string) error {
 	if err := build(); err != nil {
 		return err
@@ -40,14 +61,15 @@ func test(args ...string) error {
 	var others []*result
 	var wait sync.WaitGroup
 	wait.Go(func() {
-		_ = do(io.Discard, ".", "python3 testdata/tools/conda_channel.py") // the tests ask for it again, and then say why there is none
-		for _, suite := range []func(io.Writer, ...string) *result{pyTests, tsTests} {
+		// The Go tests ask again, and say why there is none.
+		_ = do(io.Discard, ".", "python3 testdata/tools/conda_channel.py")
+		for _, s := range slices.Concat(pySuites, tsSuites) {
 			var text bytes.Buffer
-			others = append(others, suite(&text))
+			others = append(others, s.run(&text))
 			out.Write(text.Bytes())
 		}
 	})
-	all := []*result{goTests(out, raced("-tags", "e2e"), args...)}
+	all := []*result{goTests(out, raced(), args...)}
 	wait.Wait()
 	return report(append(all, others...))
 }
@@ -60,27 +82,28 @@ func testGo(args ...string) error {
 	if err := build(); err != nil {
 		return err
 	}
-	return report([]*result{goTests(os.Stdout, raced("-tags", "e2e"), args...)})
+	return report([]*result{goTests(os.Stdout, raced(), args...)})
 }
 
-func pyTest(args ...string) error {
+func pyTest(args ...string) error { return testAll(pySuites, args...) }
+func tsTest(args ...string) error { return testAll(tsSuites, args...) }
+
+func testAll(suites []suite, args ...string) error {
 	if err := build(); err != nil {
 		return err
 	}
-	return report([]*result{pyTests(os.Stdout, args...)})
-}
-
-func tsTest(...string) error {
-	if err := build(); err != nil {
-		return err
+	var all []*result
+	for _, s := range suites {
+		all = append(all, s.run(os.Stdout, args...))
 	}
-	return report([]*result{tsTests(os.Stdout)})
+	return report(all)
 }
 
 const noRace = "no C compiler: the Go tests ran without -race"
 
-// raced adds -race where a C compiler can link it.
-func raced(flags ...string) []string {
+// raced are the flags for all tests, with -race where a C compiler can link it.
+func raced() []string {
+	flags := []string{"-tags", "e2e"}
 	c := exec.Command("go", "build", "-race", "-o", os.DevNull, "./task")
 	c.Env = append(os.Environ(), "CGO_ENABLED=1")
 	if c.Run() == nil {
@@ -89,46 +112,33 @@ func raced(flags ...string) []string {
 	return flags
 }
 
-func pyTests(out io.Writer, args ...string) *result {
-	r := &result{suite: "Python"}
-	if err := exec.Command("python3", "-c", "import venv, ensurepip").Run(); err != nil {
-		return r.without("there is no python3 with venv and pip (Debian: apt-get install python3-venv)")
+func canPython() error {
+	if exec.Command("python3", "-c", "import venv, ensurepip").Run() != nil {
+		return errors.New("there is no python3 with venv and pip (Debian: apt-get install python3-venv)")
 	}
-	if r.err = pyTools(out); r.err != nil {
-		return r
-	}
-	for _, dir := range []string{python, jupyter} {
-		var text bytes.Buffer
-		r.err = errors.Join(r.err, do(tee(out, &text), dir, daemon()+" ../python/.venv/bin/python -m pytest -rs", args...))
-		countPytest(r, text.String())
-	}
-	return r
+	return nil
 }
 
-func tsTests(out io.Writer, _ ...string) *result {
-	r := &result{suite: "TypeScript"}
-	for _, program := range []string{"node", "npm"} {
-		if _, err := exec.LookPath(program); err != nil {
-			return r.without("there is no " + program)
+func canNode() error {
+	_, err := exec.LookPath("npm")
+	return err
+}
+
+func (s suite) run(out io.Writer, args ...string) *result {
+	r := &result{suite: s.name}
+	if err := s.possible(); err != nil {
+		r.skip(1, err.Error())
+		if os.Getenv("CI") != "" { // where nothing may be skipped
+			r.err = err
 		}
-	}
-	if r.err = tsTools(out); r.err != nil {
 		return r
 	}
-	for _, dir := range []string{typescript, examples} {
-		var text bytes.Buffer
-		r.err = errors.Join(r.err, do(tee(out, &text), dir, daemon()+" npm test"))
-		countNode(r, text.String())
+	if r.err = s.tools(out); r.err != nil {
+		return r
 	}
-	return r
-}
-
-// without is a suite that cannot run here. Where all is to be checked, that is a failure.
-func (r *result) without(why string) *result {
-	r.skip(1, why)
-	if os.Getenv("CI") != "" {
-		r.err = errors.New(why)
-	}
+	var text bytes.Buffer
+	r.err = do(io.MultiWriter(out, &text), s.dir, daemon()+" "+s.command, args...)
+	s.count(r, text.String())
 	return r
 }
 
@@ -217,8 +227,6 @@ func summary(all []*result) (line string, err error) {
 	}
 	return line + strings.Join(ran, "; ") + ". Skipped: " + strings.Join(skipped, "; ") + ".", err
 }
-
-func tee(out io.Writer, text *bytes.Buffer) io.Writer { return io.MultiWriter(out, text) }
 
 type lockedWriter struct {
 	mu sync.Mutex
