@@ -117,7 +117,7 @@ func (m *Manager) build(ctx context.Context, e *env) {
 func (m *Manager) failed(p *pool, e *env, err *BuildError) []*env {
 	now := time.Now()
 	if p.derived() {
-		err = err.ofNeeds()
+		err = ofNeeds(err)
 	}
 	if f := p.fail; f == nil || e.turn > f.turn {
 		known := f != nil && f.err.Cause == err.Cause && f.err.Message == err.Message
@@ -153,9 +153,6 @@ func (m *Manager) failed(p *pool, e *env, err *BuildError) []*env {
 	return handing
 }
 
-// byItself is in the hint of a failure that needs nobody; it holds for pools of the configuration alone.
-const byItself = "it is tried again by itself"
-
 // asBuildError is err as it is shown; last is how far the build had come.
 func (m *Manager) asBuildError(ctx context.Context, last Stage, err error) *BuildError {
 	var b *BuildError
@@ -186,7 +183,7 @@ func (m *Manager) make(ctx context.Context, e *env) (Manifest, fileID, error) {
 	}
 	if e.recheck {
 		m.report(e, Stage{Name: StageVerifying, Message: "looking through it"})
-		if err := b.Verify(ctx, e.manifest, e.dir); err != nil {
+		if err := b.Verify(ctx, e.manifest.built(), e.dir); err != nil {
 			return Manifest{}, fileID{}, err
 		}
 		if e.spoilt {

@@ -93,7 +93,7 @@ type Builder interface {
 	Build(ctx context.Context, spec Spec, dir string, progress func(Stage)) (Built, error)
 	// Verify proves that a finished environment still works, after a crash of the machine for example: its kernel can be
 	// imported, and every file has the size that the installer recorded.
-	Verify(ctx context.Context, m Manifest, dir string) error
+	Verify(ctx context.Context, built Built, dir string) error
 	// Renew resolves spec anew where what it resolved to is older than age, for builds to come. It retires nothing.
 	Renew(ctx context.Context, spec Spec, age time.Duration) error
 	// Tool is what builds are made with; false while none was looked for, or found.
@@ -148,3 +148,12 @@ func lastLine(s string) string {
 	s = strings.TrimSpace(s)
 	return s[strings.LastIndexByte(s, '\n')+1:]
 }
+
+// noUserSite keeps ~/.local out of what a Python imports: a conda environment would read its packages before its own, and a venv never
+// reads them.
+const noUserSite = "PYTHONNOUSERSITE"
+
+// byItself is in the hint of a failure that needs nobody; it holds for pools of the configuration alone.
+const byItself = "it is tried again by itself"
+
+const renewEvery = time.Hour // looks at the age of lock files

@@ -12,34 +12,6 @@ import (
 	"time"
 )
 
-// activation is what "activated" means for an environment.
-type activation struct {
-	variables   map[string]*string // nil: taken out
-	pathPrepend []string
-}
-
-// environ is env with the activation on top.
-func (a activation) environ(env []string) []string {
-	ours := map[string]bool{"PATH": true}
-	for name := range a.variables {
-		ours[foldName(name)] = true
-	}
-	env = slices.DeleteFunc(slices.Clone(env), func(v string) bool {
-		name, _, _ := strings.Cut(v, "=")
-		return ours[foldName(name)]
-	})
-	for name, value := range a.variables {
-		if value != nil {
-			env = append(env, name+"="+*value)
-		}
-	}
-	return append(env, "PATH="+strings.Join(append(slices.Clone(a.pathPrepend), activationPath), string(filepath.ListSeparator)))
-}
-
-// noUserSite keeps ~/.local out of what a Python imports: a conda environment would read its packages before its own, and a venv never
-// reads them.
-const noUserSite = "PYTHONNOUSERSITE"
-
 // condaUnset takes a variable out (conda's CONDA_ENV_VARS_UNSET_VAR).
 const condaUnset = "***unset***"
 
@@ -56,7 +28,7 @@ func (c *Conda) activation(ctx context.Context, dir string) (activation, error) 
 		},
 		pathPrepend: condaBins(dir),
 	}
-	if err := act.records(dir); err != nil {
+	if err := applyRecords(act, dir); err != nil {
 		return act, activationError(err, "")
 	}
 	scripts, err := filepath.Glob(filepath.Join(globEscape(dir), "etc", "conda", "activate.d", activationScripts))
@@ -87,7 +59,7 @@ func (c *Conda) activation(ctx context.Context, dir string) (activation, error) 
 	if !bytes.Contains(done.stdout, []byte(activationEnd)) {
 		return act, activationError(errors.New("a script ended the shell that it ran in"), done.output)
 	}
-	act.changed(before, done.stdout)
+	applyChanges(&act, before, done.stdout)
 	return act, nil
 }
 
@@ -98,8 +70,8 @@ func activationError(err error, output string) *BuildError {
 	}
 }
 
-// records takes in the variables that are written down: those of packages, then those that `conda env config vars set` keeps.
-func (a activation) records(dir string) error {
+// applyRecords takes in the variables that are written down: those of packages, then those that `conda env config vars set` keeps.
+func applyRecords(a activation, dir string) error {
 	files, err := filepath.Glob(filepath.Join(globEscape(dir), "etc", "conda", "env_vars.d", "*.json"))
 	if err != nil {
 		return err
@@ -109,7 +81,7 @@ func (a activation) records(dir string) error {
 		if err := readJSON(path, &vars); err != nil {
 			return err
 		}
-		a.set(vars)
+		setVariables(a, vars)
 	}
 	var state struct {
 		Vars map[string]string `json:"env_vars"`
@@ -119,7 +91,7 @@ func (a activation) records(dir string) error {
 			return err
 		}
 	}
-	a.set(state.Vars)
+	setVariables(a, state.Vars)
 	return nil
 }
 
@@ -134,7 +106,7 @@ func readJSON(path string, to any) error {
 	return nil
 }
 
-func (a activation) set(vars map[string]string) {
+func setVariables(a activation, vars map[string]string) {
 	for name, value := range vars {
 		if value == condaUnset {
 			a.variables[name] = nil
@@ -144,8 +116,8 @@ func (a activation) set(vars map[string]string) {
 	}
 }
 
-// changed takes in what the scripts made of the environment that they ran in: after is what they printed of it at the end.
-func (a *activation) changed(before []string, after []byte) {
+// applyChanges takes in what the scripts made of the environment that they ran in: after is what they printed of it at the end.
+func applyChanges(a *activation, before []string, after []byte) {
 	left := map[string]string{}
 	for _, v := range before {
 		name, value, _ := strings.Cut(v, "=")

@@ -5,8 +5,7 @@ package pool
 import "path/filepath"
 
 const (
-	// activationPath is the PATH that packages' scripts see behind the environment's own.
-	activationPath = "/usr/local/bin:/usr/bin:/bin"
+
 	// activationScripts are those of this system.
 	activationScripts = "*.sh"
 	// activateScript runs what packages bring for this, as conda's own activation does. What they print is no answer.

@@ -1,7 +1,6 @@
 package pool
 
 import (
-	"os"
 	"path/filepath"
 	"strings"
 )
@@ -18,12 +17,6 @@ for %%f in (*.bat) do call "%%f" 1>&2
 set
 `
 )
-
-// activationPath is where the system's own programs are.
-var activationPath = func() string {
-	root := os.Getenv("SystemRoot")
-	return strings.Join([]string{filepath.Join(root, "System32"), root, filepath.Join(root, "System32", "Wbem")}, ";")
-}()
 
 // shellOwn has what cmd sets where it is not there.
 var shellOwn = []string{"PROMPT", "COMSPEC", "PATHEXT", MarkEnv}

@@ -214,12 +214,18 @@ func inOrder(records map[string]condaPackage) []condaPackage {
 		}
 		sorted = append(sorted, r)
 	}
+	first := func(name string) int { // python comes before all others
+		if name == "python" {
+			return -1
+		}
+		return 0
+	}
 	names := make([]string, 0, len(records))
 	for name := range records {
 		names = append(names, name)
 	}
 	slices.SortFunc(names, func(a, b string) int {
-		return cmp.Or(cmpBool(a == "python", b == "python"), strings.Compare(a, b))
+		return cmp.Or(first(a), -first(b), strings.Compare(a, b))
 	})
 	for _, name := range names {
 		visit(name)

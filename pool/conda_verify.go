@@ -52,7 +52,7 @@ func (c *Conda) imports(ctx context.Context, dir string, act activation) (verify
 }
 
 // Verify looks through a finished environment: a power loss may have taken what was written last.
-func (c *Conda) Verify(ctx context.Context, m Manifest, dir string) error {
+func (c *Conda) Verify(ctx context.Context, built Built, dir string) error {
 	packages, err := condaPackages(dir)
 	if err != nil {
 		return err
@@ -60,7 +60,7 @@ func (c *Conda) Verify(ctx context.Context, m Manifest, dir string) error {
 	if err := errors.Join(unchanged(dir), wholePrefix(ctx, dir, packages)); err != nil {
 		return err
 	}
-	_, err = c.imports(ctx, dir, activation{m.Variables, m.PathPrepend})
+	_, err = c.imports(ctx, dir, activation{built.Variables, built.PathPrepend})
 	return err
 }
 

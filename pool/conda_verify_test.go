@@ -75,7 +75,7 @@ func TestADamagedCondaEnvironmentIsNoticed(t *testing.T) {
 			if err := c.damage(dir); err != nil {
 				t.Fatal(err)
 			}
-			err := condaIn(t).Verify(t.Context(), Manifest{}, dir)
+			err := condaIn(t).Verify(t.Context(), Built{}, dir)
 			if err == nil || !strings.Contains(err.Error(), c.says) {
 				t.Errorf("%v", err)
 			}

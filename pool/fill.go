@@ -12,9 +12,9 @@ import (
 )
 
 const (
-	refillPause = time.Second     // a refill keeps away for this long from the kernel that starts in what was just handed out
-	renewEvery  = time.Hour       // looks at the age of lock files
-	renewAgain  = 5 * time.Minute // the same after one could not be renewed
+	refillPause = time.Second // a refill keeps away for this long from the kernel that starts in what was just handed out
+
+	renewAgain = 5 * time.Minute // the same after one could not be renewed
 
 	derivedSlot = " for needs"     // ends the slot of builds for needs that somebody waits for
 	needsAtOnce = 4                // such builds at once, or build.parallel where that is more

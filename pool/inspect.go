@@ -27,21 +27,6 @@ func Writable(dir string) bool { return writable(dir) }
 // FreeSpace is what we may still write below dir, in bytes.
 func FreeSpace(dir string) (int64, error) { return freeSpace(dir) }
 
-// Mount is the file system that a folder is on.
-type Mount struct {
-	Type     string // as the system calls it; empty where that cannot be told
-	ReadOnly bool
-	NoExec   bool
-	Network  bool
-	Guest    bool  // it is that of the machine that this virtual one runs on
-	NoLinks  bool  // it knows neither symbolic nor hard links
-	Inodes   int64 // that there can be; 0: it has no such bound
-	Free     int64 // of them
-}
-
-// MountOf tells of the file system that dir is on. The error is errors.ErrUnsupported where the system cannot be asked.
-func MountOf(dir string) (Mount, error) { return mountOf(dir) }
-
 // Linkable says whether what uv keeps in its usual cache can be linked into environments below dir: both on one file system, and
 // the cache writable. Where it cannot, builds get a cache of their own.
 func Linkable(environ []string, dir string) (cache string, ok bool) {

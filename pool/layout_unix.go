@@ -63,12 +63,6 @@ func uvCache(environ []string) string {
 	return ""
 }
 
-// passedHere are variables that only this system has.
-var passedHere []string
-
-// foldName is the name of a variable as the system tells one from another.
-func foldName(name string) string { return name }
-
 func executable(path string) bool {
 	info, err := os.Stat(path)
 	return err == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o111 != 0
@@ -78,3 +72,6 @@ func executable(path string) bool {
 func globEscape(path string) string {
 	return regexp.MustCompile(`[*?\[\\]`).ReplaceAllString(path, `\$0`)
 }
+
+// activationPath is the PATH that packages' scripts see behind the environment's own.
+const activationPath = "/usr/local/bin:/usr/bin:/bin"

@@ -59,17 +59,6 @@ func uvCache(environ []string) string {
 	return ""
 }
 
-// passedHere is what the system's own functions, the C library, Python and uv need to find their folders and programs.
-var passedHere = []string{
-	"SYSTEMROOT", "SYSTEMDRIVE", "WINDIR", "COMSPEC", "PATHEXT", "TEMP", "TMP", "OS",
-	"USERPROFILE", "USERNAME", "USERDOMAIN", "HOMEDRIVE", "HOMEPATH", "APPDATA", "LOCALAPPDATA",
-	"PROGRAMDATA", "ALLUSERSPROFILE", "PUBLIC", "PROGRAMFILES", "PROGRAMFILES(X86)", "PROGRAMW6432",
-	"COMMONPROGRAMFILES", "COMMONPROGRAMFILES(X86)", "COMMONPROGRAMW6432",
-	"NUMBER_OF_PROCESSORS", "PROCESSOR_*", "COMPUTERNAME",
-}
-
-func foldName(name string) string { return strings.ToUpper(name) }
-
 // executable leaves out the stand-ins by which the system's store offers Python: they are no regular files.
 func executable(path string) bool {
 	info, err := os.Stat(path)
@@ -78,3 +67,9 @@ func executable(path string) bool {
 
 // globEscape keeps a path from being taken for a pattern. A backslash escapes nothing here, and no name has a * or ?.
 func globEscape(path string) string { return strings.ReplaceAll(path, "[", "[[]") }
+
+// activationPath is where the system's own programs are.
+var activationPath = func() string {
+	root := os.Getenv("SystemRoot")
+	return strings.Join([]string{filepath.Join(root, "System32"), root, filepath.Join(root, "System32", "Wbem")}, ";")
+}()

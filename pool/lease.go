@@ -14,19 +14,6 @@ import (
 	"runtimed/internal/safefile"
 )
 
-// Owner is the process that a lease belongs to. A pid alone is nobody: the kernel gives it away again.
-type Owner struct {
-	PID       int    `json:"pid"`
-	StartTime uint64 `json:"start_time"` // as the system counts it: clock ticks since boot (Linux), µs since 1970 (macOS), 100 ns since 1601 (Windows)
-	BootID    string `json:"boot_id"`
-	MachineID string `json:"machine_id"`
-
-	// An earlier version did not write these.
-	Namespace string `json:"pid_ns,omitempty"`  // the PID namespace that the numbers are of (Linux)
-	Group     int    `json:"pgid,omitempty"`    // its process group when it became the owner; 0: the system has none
-	Terminal  int    `json:"tty_sid,omitempty"` // its session, where that has a terminal, whose shell gives each job a group; 0: none
-}
-
 // Lease is who holds an environment, and since when.
 type Lease struct {
 	Owner    Owner     `json:"owner"`
@@ -38,9 +25,6 @@ type Lease struct {
 
 	Folder *folderID `json:"folder,omitempty"` // that it was written for; nil where folders have nothing lasting to be known by
 }
-
-// unknown says that nobody knows who it is: the lease record cannot be read. Such an owner never ends by itself.
-func (o Owner) unknown() bool { return o.PID == 0 }
 
 // The states of a lease record.
 const (
@@ -169,3 +153,5 @@ func (s store) readLease(dir string) (leaseRecord, error) {
 	}
 	return r, nil
 }
+
+func (l *Lease) linger() time.Duration { return time.Duration(l.LingerMS) * time.Millisecond }

@@ -1,7 +1,6 @@
 package pool
 
 import (
-	"fmt"
 	"slices"
 )
 
@@ -14,14 +13,6 @@ type folderID struct {
 // copied says whether the lease of the folder dir was written for another one, and so came here in a copy.
 func copied(dir string, l *Lease) bool { return l.Folder.isNot(dir) }
 
-// writeLease replaces the lease record of e, unless somebody put another folder in its place.
-func (m *Manager) writeLease(e *env, r leaseRecord) error {
-	if e.folder.isNot(e.dir) {
-		return fmt.Errorf("%w: another one is at %s", errNoFolder, e.dir)
-	}
-	return m.store.writeLease(e.dir, r)
-}
-
 // isNot says whether another folder is at dir. On file systems of other machines, and where numbers change by themselves, that cannot
 // be told.
 func (f *folderID) isNot(dir string) bool {
@@ -29,7 +20,7 @@ func (f *folderID) isNot(dir string) bool {
 	if f == nil || now == nil || *f == *now {
 		return false
 	}
-	m, err := mountOf(dir)
+	m, err := MountOf(dir)
 	if err != nil || m.Network {
 		return false
 	}

@@ -70,3 +70,11 @@ func machineError(what, output string, err error) *BuildError {
 	}
 	return &BuildError{Cause: s.cause, Message: s.say, Hint: s.hint, Output: output, machine: true}
 }
+
+// symptom is a text that a tool prints for one cause of failure. uv has no exit codes or JSON for them.
+type symptom struct {
+	cause string
+	text  *regexp.Regexp // its first group, where it has one, is the package to blame
+	say   string         // with %s for that package
+	hint  string
+}

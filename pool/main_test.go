@@ -135,7 +135,7 @@ func (b *fakeBuilder) Extend(ctx context.Context, spec Spec, dir string, progres
 	return built, ctx.Err()
 }
 
-func (b *fakeBuilder) Verify(context.Context, Manifest, string) error {
+func (b *fakeBuilder) Verify(context.Context, Built, string) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.checked++

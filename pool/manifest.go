@@ -178,3 +178,14 @@ func (s store) intact(dir string, m *Manifest, seen fileID) error {
 	}
 	return nil
 }
+
+// age is how old an environment is by its manifest, whatever the clock did since: one from the future counts by its distance.
+func (m Manifest) age(now time.Time) time.Duration { return now.Sub(m.CreatedAt).Abs() }
+
+// built is what its build made.
+func (m Manifest) built() Built {
+	return Built{
+		Python: m.Python, PythonVersion: m.PythonVersion, Packages: m.Packages,
+		Variables: m.Variables, PathPrepend: m.PathPrepend, SizeBytes: m.SizeBytes,
+	}
+}

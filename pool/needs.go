@@ -1,40 +1,17 @@
 package pool
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 )
 
-// Needs is what somebody asks for beyond what a pool gives.
-type Needs struct {
-	Packages       []string `json:"packages"`         // requirements (PEP 508), sorted, none twice
-	Python         string   `json:"python,omitempty"` // empty: as the pool has it; else a version like "3.12", specifiers like ">=3.11,<3.14", or an absolute path
-	RequiresPython string   `json:"fits,omitempty"`   // specifiers that the Python at an absolute path must satisfy
-}
-
-// none says whether the pool alone will do.
-func (n Needs) none() bool { return len(n.Packages) == 0 && n.Python == "" }
-
 // A set of needs has a pool of its own, which forms when somebody asks for it: one environment is kept ready for who asks again. Its
 // key is the name of its home, the configured pool that it has more than, and a hash of the needs. It is no pool of the
 // configuration: status does not show it, and it goes when others are asked for more, or it for long not at all.
 
 const maxNeeds = 8 // sets of needs that one is kept ready for
-
-// key is that of the pool for n beside home.
-func (n Needs) key(home string) string {
-	data, err := json.Marshal(n)
-	if err != nil {
-		panic(err) // strings always marshal
-	}
-	sum := sha256.Sum256(data)
-	return home + "+" + hex.EncodeToString(sum[:6])
-}
 
 // homeOf is the configured pool of a key; no configured name has a "+".
 func homeOf(key string) string {

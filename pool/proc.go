@@ -100,9 +100,6 @@ func Blind() string { return blind() }
 // BlindHint is what to do then.
 const BlindHint = blindHint
 
-// Hides says whether processes of other users may be hidden from this one.
-func Hides() bool { return hides() }
-
 // look is what can be known of an owner, and where it is if it cannot be seen: "in another PID namespace".
 func (o Owner) look() (s sight, where string) {
 	switch {
@@ -287,3 +284,23 @@ func (e *OwnerError) Error() string {
 	}
 	return fmt.Sprintf("the process %d %s", e.PID, e.Says)
 }
+
+// Owner is the process that a lease belongs to. A pid alone is nobody: the kernel gives it away again.
+type Owner struct {
+	PID       int    `json:"pid"`
+	StartTime uint64 `json:"start_time"` // as the system counts it: clock ticks since boot (Linux), µs since 1970 (macOS), 100 ns since 1601 (Windows)
+	BootID    string `json:"boot_id"`
+	MachineID string `json:"machine_id"`
+
+	// An earlier version did not write these.
+	Namespace string `json:"pid_ns,omitempty"`  // the PID namespace that the numbers are of (Linux)
+	Group     int    `json:"pgid,omitempty"`    // its process group when it became the owner; 0: the system has none
+	Terminal  int    `json:"tty_sid,omitempty"` // its session, where that has a terminal, whose shell gives each job a group; 0: none
+}
+
+// unknown says that nobody knows who it is: the lease record cannot be read. Such an owner never ends by itself.
+func (o Owner) unknown() bool { return o.PID == 0 }
+
+// MarkEnv is set in the environment of every process of a build, to the path of what it builds. After a crash the next
+// daemon ends exactly the processes that carry it.
+const MarkEnv = "RUNT_BUILD_OF"

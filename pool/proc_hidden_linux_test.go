@@ -21,8 +21,8 @@ func TestWhoIsHiddenBesideAnOwnerIsNoticedUnlessHeWasThereBefore(t *testing.T) {
 		}
 		self := Owner{PID: os.Getpid(), Group: syscall.Getpgrp()}
 		script := Owner{PID: self.Group, Group: self.Group}
-		if !hides() || hiddenBeside(self) || !hiddenBeside(script) || hiddenBeside(Owner{}) {
-			t.Errorf("hides: %v, beside what came last: %v, beside the script: %v", hides(), hiddenBeside(self), hiddenBeside(script))
+		if !Hides() || hiddenBeside(self) || !hiddenBeside(script) || hiddenBeside(Owner{}) {
+			t.Errorf("hides: %v, beside what came last: %v, beside the script: %v", Hides(), hiddenBeside(self), hiddenBeside(script))
 		}
 		return
 	}

@@ -135,7 +135,7 @@ func TestAThreadOwnsNothing(t *testing.T) {
 }
 
 func TestAnOwnerInAContainerWithItsOwnNameForTheBootIsFoundByItsHost(t *testing.T) {
-	if namespace() != firstPIDNamespace || hides() {
+	if namespace() != firstPIDNamespace || Hides() {
 		t.Skip("only the first PID namespace sees into the others")
 	}
 	cmd := spawn(t, nil, "sleep", "600")
@@ -203,7 +203,7 @@ func TestALeaseOfAnEarlierVersionIsCompletedWhereItsOwnerIsSeen(t *testing.T) {
 func TestALeaseThatCameWithACopyIsVoid(t *testing.T) {
 	cfg := sized(1)
 	cfg.Dir = t.TempDir()
-	if mount, _ := mountOf(cfg.Dir); !slices.Contains(append(lastingTypes, "overlay"), mount.Type) {
+	if mount, _ := MountOf(cfg.Dir); !slices.Contains(append(lastingTypes, "overlay"), mount.Type) {
 		t.Skipf("on %s copies cannot be told", mount.Type)
 	}
 	m := runManager(t, cfg)

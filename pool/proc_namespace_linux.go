@@ -115,7 +115,7 @@ func find(o Owner) (s sight, where string) {
 		return s, where
 	case o.Namespace == "" && blind() == "" && lookAt(p) == living: // noted by an earlier version
 		return living, ""
-	case here == firstPIDNamespace && !strings.Contains(o.Namespace, "+") && blind() == "" && !hides():
+	case here == firstPIDNamespace && !strings.Contains(o.Namespace, "+") && blind() == "" && !Hides():
 		return findBelow(o), "" // from the first namespace all the others are seen
 	case o.Namespace == "":
 		return unseen, "that may be in another PID namespace"
@@ -132,7 +132,7 @@ func findOfOtherBoot(o Owner) (s sight, where string) {
 	case ns == "":
 	case first && hasOwnBoot():
 		return unseen, "on the host of this container, or of a boot before"
-	case !first && namespace() == firstPIDNamespace && blind() == "" && !hides():
+	case !first && namespace() == firstPIDNamespace && blind() == "" && !Hides():
 		return findBelow(o), ""
 	}
 	return gone, ""
@@ -172,8 +172,8 @@ func findBelow(o Owner) sight {
 	return found
 }
 
-// hides says whether /proc keeps processes of others from us, by the options that it is mounted with.
-func hides() bool {
+// Hides says whether /proc keeps processes of others from us, by the options that it is mounted with.
+func Hides() bool {
 	var lines []statedir.MountLine
 	err := patiently(func() (err error) { lines, err = statedir.MountLines(); return err })
 	if err != nil {
@@ -206,7 +206,7 @@ func seesAll() bool {
 // hiddenBeside says whether somebody who is hidden from us is of an owner's process group, and younger. The kernel tells the group of
 // any number that is asked for; numbers are given in order, and begin again behind the last.
 func hiddenBeside(o Owner) bool {
-	if o.PID == 0 || o.Group <= 1 || !hides() || errors.Is(unix.Kill(-o.Group, 0), unix.ESRCH) {
+	if o.PID == 0 || o.Group <= 1 || !Hides() || errors.Is(unix.Kill(-o.Group, 0), unix.ESRCH) {
 		return false
 	}
 	last, all := lastNumber()

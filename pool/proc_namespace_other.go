@@ -6,7 +6,7 @@ package pool
 
 func namespace() string { return "" }
 
-func hides() bool { return false }
+func Hides() bool { return false }
 
 func blind() string { return "" }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"time"
 
 	"go.uber.org/zap"
 )
@@ -154,6 +153,3 @@ func (m *Manager) watchOwner(e *env) {
 		m.reapSoon()
 	}
 }
-
-// age is how old an environment is by its manifest, whatever the clock did since: one from the future counts by its distance.
-func (m Manifest) age(now time.Time) time.Duration { return now.Sub(m.CreatedAt).Abs() }

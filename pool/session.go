@@ -3,7 +3,6 @@ package pool
 import (
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -51,7 +50,7 @@ func (m *Manager) resume(r Request, began time.Time) (got Acquired, ok bool, err
 			if l.Session != r.Session || m.alive(l.Owner) { // whoever changes a lease holds e.record, so only one gets it
 				return leaseRecord{}, errTaken
 			}
-			if err := m.store.runs(e); err != nil {
+			if err := m.store.runs(e.dir, e.manifest.Python); err != nil {
 				if trouble(err) {
 					err = unwritten(e.id, e.pool, err)
 				}
@@ -119,20 +118,6 @@ func (e *env) has(home *pool, needs Needs) bool {
 	return !slices.ContainsFunc(needs.Packages, func(r string) bool { return !slices.Contains(home.cfg.Spec.Packages, r) })
 }
 
-// runs says why a used environment cannot be used on. Its sentinels tell nothing: its user may have installed another ipykernel.
-func (s store) runs(e *env) error {
-	if err := s.stands(e.dir); err != nil {
-		return err
-	}
-	switch _, err := os.Stat(e.manifest.Python); {
-	case trouble(err):
-		return fmt.Errorf("looking at its Python: %w", err)
-	case err != nil:
-		return fmt.Errorf("its Python is gone: %w", err)
-	}
-	return nil
-}
-
 // linger begins the time for which a lease stays whose owner was just found to have ended; false where there is none, or it is over.
 // It counts from this daemon's first look, so that an absence of the daemon cuts nothing short.
 func (m *Manager) linger(e *env, lease *Lease, now time.Time) bool {
@@ -152,5 +137,3 @@ func (e *env) lingersUntil() time.Time {
 	}
 	return e.orphanedAt.Add(e.lease.linger())
 }
-
-func (l *Lease) linger() time.Duration { return time.Duration(l.LingerMS) * time.Millisecond }

@@ -19,9 +19,6 @@ const (
 	manifestName    = "runtimed.json"
 	leaseName       = "lease"
 	manifestVersion = 1
-	// MarkEnv is set in the environment of every process of a build, to the path of what it builds. After a crash the next
-	// daemon ends exactly the processes that carry it.
-	MarkEnv = "RUNT_BUILD_OF"
 )
 
 // store knows where things are on disk, and changes them so that a kill at any line leaves them whole.
@@ -85,7 +82,7 @@ func openStore(dir string) (store, error) {
 // storeAt is the store in a folder that is there, symlinks resolved.
 func storeAt(dir string) store {
 	s := store{dir: dir}
-	if m, err := mountOf(dir); err == nil {
+	if m, err := MountOf(dir); err == nil {
 		s.network, s.guest = m.Network, m.Guest
 	}
 	return s
@@ -233,4 +230,18 @@ func diskSize(ctx context.Context, dir string) int64 {
 		return nil
 	})
 	return total
+}
+
+// runs says why a used environment cannot be used on. Its sentinels tell nothing: its user may have installed another ipykernel.
+func (s store) runs(dir, python string) error {
+	if err := s.stands(dir); err != nil {
+		return err
+	}
+	switch _, err := os.Stat(python); {
+	case trouble(err):
+		return fmt.Errorf("looking at its Python: %w", err)
+	case err != nil:
+		return fmt.Errorf("its Python is gone: %w", err)
+	}
+	return nil
 }

@@ -12,7 +12,7 @@ import (
 )
 
 func TestAFolderThatSomebodyPutInPlaceOfAnEnvironmentIsNeitherWrittenToNorRemoved(t *testing.T) {
-	if m, err := mountOf(t.TempDir()); err != nil || !slices.Contains(lastingTypes, m.Type) {
+	if m, err := MountOf(t.TempDir()); err != nil || !slices.Contains(lastingTypes, m.Type) {
 		t.Skipf("folders are not told from others on %s", m.Type)
 	}
 	for what, end := range map[string]func(w *world, id string){

@@ -44,14 +44,14 @@ func TestTheUserSiteBreaksNoCondaEnvironmentAndIsSeenWhereItWould(t *testing.T) 
 	if _, err := st.writeManifest(dir, m); err != nil {
 		t.Fatal(err)
 	}
-	if err := r.c.Verify(t.Context(), m, dir); err != nil {
+	if err := r.c.Verify(t.Context(), m.built(), dir); err != nil {
 		t.Error(err)
 	}
 
 	// Verified is what is used: where a package has the user site read, the environment does not work, and that is seen.
 	m.Variables = maps.Clone(m.Variables)
 	delete(m.Variables, noUserSite)
-	if err := r.c.Verify(t.Context(), m, dir); causeOf(err) != CauseVerifyFailed {
+	if err := r.c.Verify(t.Context(), m.built(), dir); causeOf(err) != CauseVerifyFailed {
 		t.Errorf("with the user site: %v", err)
 	}
 	// An environment of an earlier version, which did not say it, says it too.

@@ -8,14 +8,6 @@ import (
 	"strings"
 )
 
-// symptom is a text that a tool prints for one cause of failure. uv has no exit codes or JSON for them.
-type symptom struct {
-	cause string
-	text  *regexp.Regexp // its first group, where it has one, is the package to blame
-	say   string         // with %s for that package
-	hint  string
-}
-
 const packageName = "([A-Za-z0-9][A-Za-z0-9._-]*)"
 
 // symptoms are tried in this order: the more telling ones first, since uv prints whole chains of causes.

@@ -93,7 +93,7 @@ func TestRealEnvironments(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, manifestName), []byte("{}"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := u.Verify(t.Context(), Manifest{}, dir); err != nil {
+	if err := u.Verify(t.Context(), Built{}, dir); err != nil {
 		t.Errorf("a whole environment: %v", err)
 	}
 	files, err := filepath.Glob(filepath.Join(dir, "lib", "python*", "site-packages", "tornado", "web.py"))
@@ -105,7 +105,7 @@ func TestRealEnvironments(t *testing.T) {
 	if err := errors.Join(os.Remove(files[0]), os.WriteFile(files[0], []byte("x = 1\n"), 0o600), os.Chtimes(filepath.Dir(files[0]), past, past)); err != nil {
 		t.Fatal(err)
 	}
-	if err := u.Verify(t.Context(), Manifest{}, dir); err == nil || !strings.Contains(err.Error(), "tornado/web.py") {
+	if err := u.Verify(t.Context(), Built{}, dir); err == nil || !strings.Contains(err.Error(), "tornado/web.py") {
 		t.Errorf("a damaged environment: %v", err)
 	}
 

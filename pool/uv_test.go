@@ -170,7 +170,7 @@ func TestVerifyLooksThroughAllThatWasInstalled(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			err = s.Verify(t.Context(), Manifest{}, dir)
+			err = s.Verify(t.Context(), Built{}, dir)
 			if (err == nil) != (name == "") || err != nil && !strings.Contains(err.Error(), name) {
 				t.Errorf("%v", err)
 			}

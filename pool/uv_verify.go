@@ -39,7 +39,7 @@ func distributions(sitePackages string) ([]Package, error) {
 }
 
 // Verify looks through a finished environment: a power loss may have taken what was written last.
-func (u *UV) Verify(ctx context.Context, m Manifest, dir string) error {
+func (u *UV) Verify(ctx context.Context, built Built, dir string) error {
 	if err := errors.Join(unchanged(dir), wholeSites(ctx, dir)); err != nil {
 		return err
 	}
@@ -47,7 +47,7 @@ func (u *UV) Verify(ctx context.Context, m Manifest, dir string) error {
 	if err != nil {
 		return err
 	}
-	return complete(m.Packages, said.SitePackages)
+	return complete(built.Packages, said.SitePackages)
 }
 
 // complete says whether what was listed when an environment was finished is there, and nothing else: what was taken out as a whole,

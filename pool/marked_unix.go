@@ -2,9 +2,7 @@
 
 package pool
 
-import (
-	"os"
-)
+import "os"
 
 // marked are the processes whose mark of a build is accepted.
 func marked(ours func(dir string) bool) (pids []int) {
