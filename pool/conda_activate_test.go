@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"go.uber.org/zap"
 )
 
 // prefix is the folder of a conda environment with files in it.
@@ -28,7 +30,7 @@ func condaIn(t *testing.T, environ ...string) *Conda {
 	t.Helper()
 	environ = append([]string{"PATH=/usr/bin:/bin", "HOME=" + t.TempDir()}, environ...)
 	dir := t.TempDir()
-	return NewConda(dir, CondaConfig{}, NewUV(dir, UVConfig{}, environ, nop), environ, nop)
+	return NewConda(dir, CondaConfig{}, NewUV(dir, UVConfig{}, environ, zap.NewNop()), environ, zap.NewNop())
 }
 
 // shown is the activation as text; what every environment has is left out.

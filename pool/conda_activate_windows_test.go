@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"go.uber.org/zap"
 )
 
 func TestActivationSetsWhatBatchFilesAndRecordsSay(t *testing.T) {
@@ -24,7 +26,7 @@ func TestActivationSetsWhatBatchFilesAndRecordsSay(t *testing.T) {
 	}
 	state := t.TempDir()
 	environ := append(os.Environ(), "LANG=de_DE.UTF-8", "conda_prefix=decoy")
-	c := NewConda(state, CondaConfig{}, NewUV(state, UVConfig{}, environ, nop), environ, nop)
+	c := NewConda(state, CondaConfig{}, NewUV(state, UVConfig{}, environ, zap.NewNop()), environ, zap.NewNop())
 	act, err := c.activation(t.Context(), dir)
 	if err != nil {
 		t.Fatal(err)

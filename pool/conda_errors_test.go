@@ -156,7 +156,7 @@ func TestMambaBeforeItsSecondVersionFailsLikeEither(t *testing.T) {
 		}
 	}
 	b := condaFailure(p, finished{}, &fs.PathError{Op: "fork/exec", Path: "/x", Err: errors.New("exec format error")})
-	if got := causeAndMessage(b); got != "tool_missing: mamba cannot be run: fork/exec /x: exec format error" {
+	if got := condaSummary(b); got != "tool_missing: mamba cannot be run: fork/exec /x: exec format error" {
 		t.Error(got)
 	}
 }

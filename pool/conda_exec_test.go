@@ -173,13 +173,13 @@ func TestExitZeroAloneIsNoSuccess(t *testing.T) {
 		s := newCondaStandin(t, "micromamba", "micromamba")
 		s.write(control, "")
 		dir, err := s.create(s.solved())
-		if got := causeAndMessage(err); got != want || exists(dir) {
+		if got := condaSummary(err); got != want || exists(dir) {
 			t.Errorf("%s: %s, %v", control, got, exists(dir))
 		}
 	}
 	p := condaProgram{name: ProviderMicromamba}
 	b := p.outcome(t.Context(), "/nowhere", finished{stdout: []byte("{\n    \"success\": false\n}\n")}, nil)
-	if got := causeAndMessage(b); got != "other: micromamba says that it failed" {
+	if got := condaSummary(b); got != "other: micromamba says that it failed" {
 		t.Error(got)
 	}
 }
@@ -200,7 +200,7 @@ func TestAToolThatIsGoneIsLookedForAnew(t *testing.T) {
 	}
 	writeProgram(t, filepath.Join(s.bin, "micromamba"), []byte("#!/nowhere/sh\n"))
 	_, err := s.create(s.solved())
-	if causeOf(err) != CauseToolMissing || !strings.HasPrefix(causeAndMessage(err), "tool_missing: micromamba cannot be run: ") {
+	if causeOf(err) != CauseToolMissing || !strings.HasPrefix(condaSummary(err), "tool_missing: micromamba cannot be run: ") {
 		t.Errorf("%v", err)
 	}
 	if _, err := s.create(s.solved()); err != nil {
@@ -222,7 +222,7 @@ func TestAToolThatIsEndedLeavesNothing(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
 	err = provider.create(ctx, dir, s.solved())
-	if got := causeAndMessage(err); got != "timeout: micromamba was ended" || exists(dir) {
+	if got := condaSummary(err); got != "timeout: micromamba was ended" || exists(dir) {
 		t.Errorf("%s, %v", got, exists(dir))
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"go.uber.org/zap"
 )
 
 func TestTheFirstToolThatWorksIsTaken(t *testing.T) {
@@ -66,7 +67,7 @@ func TestTheFirstToolThatWorksIsTaken(t *testing.T) {
 			names := strings.NewReplacer("BIN", s.bin, "ELSEWHERE", other.bin)
 			environ := []string{"PATH=" + s.bin, "HOME=" + t.TempDir(), names.Replace(c.environ)} // and nothing of this machine
 			c.cfg.Path = names.Replace(c.cfg.Path)
-			s.conda = NewConda(s.state, c.cfg, s.UV, environ, nop)
+			s.conda = NewConda(s.state, c.cfg, s.conda.uv, environ, zap.NewNop())
 			s.conda.elsewhere = []string{other.bin}
 			if _, err := s.conda.provider(t.Context(), ""); err != nil {
 				t.Fatal(err)
@@ -141,7 +142,7 @@ func TestAMissingToolIsToldWithTheWaysOut(t *testing.T) {
 			s.write("micromamba.version", "none\n")
 			names := strings.NewReplacer("BIN", s.bin)
 			environ := []string{"PATH=" + s.bin, "HOME=" + t.TempDir()}
-			s.conda = NewConda(s.state, CondaConfig{c.provider, names.Replace(c.path)}, s.UV, environ, nop)
+			s.conda = NewConda(s.state, CondaConfig{c.provider, names.Replace(c.path)}, s.conda.uv, environ, zap.NewNop())
 			s.conda.elsewhere = nil
 			_, err := s.conda.provider(t.Context(), "")
 			var b *BuildError

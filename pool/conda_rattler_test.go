@@ -16,6 +16,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"go.uber.org/zap"
 )
 
 // testChannel is a real channel in a folder, or why there is none.
@@ -44,20 +46,6 @@ func channelDir(t *testing.T) string {
 	return dir
 }
 
-// keptTools is a folder that outlives the tests: downloads are expensive.
-func keptTools(t *testing.T) string {
-	t.Helper()
-	dir, err := os.UserCacheDir()
-	if err != nil {
-		dir = os.TempDir()
-	}
-	dir = filepath.Join(dir, "runtimed-tests")
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	return dir
-}
-
 // bareRattler is a rattler as the daemon has it, with a state directory and a HOME of its own.
 func bareRattler(t *testing.T, environ ...string) *rattler {
 	t.Helper()
@@ -70,14 +58,7 @@ func bareRattler(t *testing.T, environ ...string) *rattler {
 		"HOME=" + t.TempDir(), "PATH=" + path, "UV_CACHE_DIR=" + filepath.Join(keptTools(t), "uv-cache"),
 		"PYTHONHOME=/decoy", "CONDA_PREFIX=/decoy", "VIRTUAL_ENV=/decoy",
 	}, environ...)
-	return newRattler(NewConda(state, CondaConfig{Provider: ProviderRattler}, NewUV(state, UVConfig{}, environ, nop), environ, nop))
-}
-
-// netEnviron is how the package index is reached from here.
-func netEnviron() []string {
-	return slices.DeleteFunc(childEnv(os.Environ()), func(v string) bool {
-		return strings.HasPrefix(v, "HOME=") || strings.HasPrefix(v, "PATH=") || strings.HasPrefix(v, "XDG_")
-	})
+	return newRattler(NewConda(state, CondaConfig{Provider: ProviderRattler}, NewUV(state, UVConfig{}, environ, zap.NewNop()), environ, zap.NewNop()))
 }
 
 // readyVenv is made once, and kept.

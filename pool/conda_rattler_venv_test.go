@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"go.uber.org/zap"
 )
 
 func TestTheVenvOfRattlerIsMadeOnce(t *testing.T) {
@@ -109,14 +111,14 @@ func TestWithoutUVTheCauseIsTold(t *testing.T) {
 }
 
 func TestRattlerNeedsANewerPythonThanTheKernel(t *testing.T) {
-	s := newStandin(t)
+	s := newToolKit(t)
 	s.write("pythons", strings.ReplaceAll(s.took("pythons"), "3.13.1", "3.9.18"))
 	s.write("version", "3.9.18\n")
 	s.write("fail.install", "error: Failed to download https://host/python.tar.gz")
-	r := newRattler(NewConda(s.state, CondaConfig{}, s.UV, s.environ, nop))
-	_, err := r.ready(t.Context(), s.tools(), func(Stage) {})
+	r := newRattler(NewConda(s.state, CondaConfig{}, scriptedUV(s), s.variables, zap.NewNop()))
+	_, err := r.ready(t.Context(), r.c.uv.tools(), func(Stage) {})
 	want := "python_missing: rattler, which makes conda environments, needs Python >= 3.10, and uv could not find or fetch one"
-	if got := causeAndMessage(err); got != want {
+	if got := condaSummary(err); got != want {
 		t.Error(got)
 	}
 	if got := s.calls("-"); !strings.Contains(got, "python install 3.13") {
@@ -159,7 +161,7 @@ func TestCondaToolsGetWhatConcernsThem(t *testing.T) {
 		"HOME=/h", "CONDARC=/c", "MAMBARC=/m", "CONDA_PKGS_DIRS=/p", "CONDA_OVERRIDE_CUDA=12", "RATTLER_AUTH_FILE=/a", "SSL_CERT_FILE=/s",
 		"CONDA_PREFIX=/decoy", "CONDA_DEFAULT_ENV=base", "MAMBA_ROOT_PREFIX=/decoy", "PYTHONPATH=/decoy", "RATTLER_CACHE_DIR=/decoy",
 	}
-	c := NewConda(t.TempDir(), CondaConfig{}, nil, environ, nop)
+	c := NewConda(t.TempDir(), CondaConfig{}, nil, environ, zap.NewNop())
 	got := c.childEnv()
 	slices.Sort(got)
 	want := slices.Sorted(slices.Values(environ[:7]))

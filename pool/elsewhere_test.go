@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"go.uber.org/zap"
 )
 
 // wheel writes a wheel with these files besides its records, and returns its hash.
@@ -94,7 +96,7 @@ ignore-installed = true
 		"HOME=" + home, "PATH=" + filepath.Dir(string(real)), "PIP_PREFIX=" + theirs, "PIP_REPORT=" + theirs + "/report", "PIP_ONLY_BINARY=:none:",
 		"PIP_SRC=" + theirs, "PIP_CONSTRAINT=/nowhere", "PIP_NO_COMPILE=1",
 	}
-	u := NewUV(t.TempDir(), UVConfig{}, environ, nop)
+	u := NewUV(t.TempDir(), UVConfig{}, environ, zap.NewNop())
 	u.elsewhere = nil
 	to := filepath.Join(u.tools(), "uv-test")
 	if err := u.fetch(t.Context(), "", UVConfig{}, to); err != nil {
@@ -159,7 +161,7 @@ verify-hashes = false
 		t.Fatal(err)
 	}
 	path := os.Getenv("PATH") + ":" + filepath.Join(keptTools(t), "uv", "bin")
-	u := NewUV(t.TempDir(), UVConfig{}, append(netEnviron(), "HOME="+home, "PATH="+path, "UV_CACHE_DIR="+t.TempDir()), nop)
+	u := NewUV(t.TempDir(), UVConfig{}, append(netEnviron(), "HOME="+home, "PATH="+path, "UV_CACHE_DIR="+t.TempDir()), zap.NewNop())
 	tool, err := u.find(t.Context(), "", func(Stage) {})
 	if err != nil {
 		t.Fatalf("%+v", err)
@@ -168,7 +170,7 @@ verify-hashes = false
 	if err != nil {
 		t.Fatalf("%+v", err)
 	}
-	sp := spec("nothing")
+	sp := wanting("nothing")
 	lock, err := u.lock(t.Context(), tool, "", sp, python, 0, func(Stage) {})
 	if err != nil {
 		t.Fatalf("%+v", err)

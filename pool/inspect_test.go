@@ -14,9 +14,9 @@ import (
 )
 
 // inspected is what an inspector sees that looks on behalf of s.
-func (s *standin) inspected() *Inspector {
+func inspected(s *toolKit) *Inspector {
 	s.Helper()
-	i, err := NewInspector(s.state, s.cfg, CondaConfig{}, s.environ)
+	i, err := NewInspector(s.state, UVConfig{}, CondaConfig{}, s.variables)
 	if err != nil {
 		s.Fatal(err)
 	}
@@ -30,14 +30,15 @@ func (s *standin) inspected() *Inspector {
 }
 
 func TestTheInspectorFindsWhatABuildWouldAndFetchesNothing(t *testing.T) {
-	s := newStandin(t)
-	uv, err := s.inspected().UV(t.Context())
+	s := newToolKit(t)
+	uv, err := inspected(s).UV(t.Context())
 	if err != nil || uv.Path != filepath.Join(s.bin, "uv") || uv.FetchWith != "" {
 		t.Errorf("%+v, %v", uv, err)
 	}
 
-	s = fetching(t)
-	uv, err = s.inspected().UV(t.Context())
+	s = newToolKit(t)
+	s.withoutUV()
+	uv, err = inspected(s).UV(t.Context())
 	if err != nil || uv.FetchWith != filepath.Join(s.bin, "python3") || uv.Version != uvVersion() || uv.Path != "" {
 		t.Errorf("%+v, %v", uv, err)
 	}
@@ -53,30 +54,31 @@ func TestTheInspectorFindsWhatABuildWouldAndFetchesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	writeProgram(t, fetched, []byte("#!/bin/sh\n"))
-	if uv, err = s.inspected().UV(t.Context()); err != nil || uv.Path != fetched || uv.FetchWith != "" {
+	if uv, err = inspected(s).UV(t.Context()); err != nil || uv.Path != fetched || uv.FetchWith != "" {
 		t.Errorf("%+v, %v", uv, err)
 	}
 }
 
 func TestTheInspectorSaysWhereThereIsNothingToFetchUVWith(t *testing.T) {
-	s := fetching(t)
+	s := newToolKit(t)
+	s.withoutUV()
 	writeProgram(t, filepath.Join(s.bin, "python3"), []byte("#!/bin/sh\nexit 1\n"))
-	_, err := s.inspected().UV(t.Context())
+	_, err := inspected(s).UV(t.Context())
 	python := s.bin + "/python3"
 	want := "tool_missing: uv is not on this machine, and could not be fetched with " + python + ": " + python + " has no pip"
-	if got := causeAndMessage(err); got != want {
+	if got := summary(err); got != want {
 		t.Error(got)
 	}
 	s.remove("python3")
-	_, err = s.inspected().UV(t.Context())
-	if got := causeAndMessage(err); got != "tool_missing: uv is not on this machine, and there is no Python to fetch it with" {
+	_, err = inspected(s).UV(t.Context())
+	if got := summary(err); got != "tool_missing: uv is not on this machine, and there is no Python to fetch it with" {
 		t.Error(got)
 	}
 }
 
 func TestTheInspectorTellsThePythonOfEachPool(t *testing.T) {
-	s := newStandin(t)
-	i := s.inspected()
+	s := newToolKit(t)
+	i := inspected(s)
 	python := filepath.Join(s.bin, "python")
 	named := filepath.Join(s.bin, "named")
 	writeProgram(t, named, []byte("#!/bin/sh\necho 3.12.4\necho \"$0\"\n"))
@@ -141,4 +143,13 @@ func TestWhereAFolderWouldStand(t *testing.T) {
 	if got, ok := Linkable([]string{"UV_CACHE_DIR=" + cache}, dir+"/envs"); got != cache || !ok || exists(cache) {
 		t.Errorf("linkable from %s: %v", got, ok)
 	}
+}
+
+// summary is the cause and the message of a failure.
+func summary(err error) string {
+	var b *BuildError
+	if !errors.As(err, &b) {
+		return "no BuildError"
+	}
+	return b.Cause + ": " + b.Message
 }

@@ -35,7 +35,7 @@ func TestADamagedLockFileIsSetAsideAndMadeAnew(t *testing.T) {
 			s := newStandin(t)
 			core, logs := observer.New(zap.InfoLevel)
 			s.log = zap.New(core)
-			sp := spec("ipykernel")
+			sp := wanting("ipykernel")
 			if _, _, err := s.build(sp); err != nil {
 				t.Fatal(err)
 			}
@@ -62,7 +62,7 @@ func TestADamagedLockFileIsSetAsideAndMadeAnew(t *testing.T) {
 			if n := logs.FilterMessageSnippet("set aside").Len(); n != 2 {
 				t.Errorf("said %d times", n)
 			}
-			again := NewUV(s.state, UVConfig{}, s.environ, nop) // the next daemon
+			again := NewUV(s.state, UVConfig{}, s.environ, zap.NewNop()) // the next daemon
 			again.tidy()
 			left, _ := filepath.Glob(filepath.Join(s.state, "locks", "*"+asideSuffix+"*"))
 			if (name == "a full folder") != (len(left) == 2) || name != "a full folder" && len(left) > 0 {
@@ -74,7 +74,7 @@ func TestADamagedLockFileIsSetAsideAndMadeAnew(t *testing.T) {
 
 func TestALockFileOfAnEarlierVersionServesUntilItCannot(t *testing.T) {
 	s := newStandin(t)
-	sp := spec("ipykernel")
+	sp := wanting("ipykernel")
 	if _, _, err := s.build(sp); err != nil {
 		t.Fatal(err)
 	}
@@ -128,7 +128,7 @@ func TestAToolThatIsDamagedIsFetchedAnew(t *testing.T) {
 		if err := errors.Join(damage(), os.RemoveAll(filepath.Join(s.state, "tools", "empty")), os.WriteFile(filepath.Join(s.state, "tools", "empty"), nil, 0o600)); err != nil {
 			t.Fatal(err)
 		}
-		again := NewUV(s.state, UVConfig{}, s.environ, nop)
+		again := NewUV(s.state, UVConfig{}, s.environ, zap.NewNop())
 		again.elsewhere = nil
 		got, err := again.find(t.Context(), again.tools(), func(Stage) {})
 		if err != nil || got != path {
@@ -144,7 +144,7 @@ func TestAToolThatIsDamagedIsFetchedAnew(t *testing.T) {
 	if err := os.WriteFile(path, []byte("#!/bin/sh\nexit 1\n"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	again := NewUV(s.state, UVConfig{}, s.environ, nop)
+	again := NewUV(s.state, UVConfig{}, s.environ, zap.NewNop())
 	again.elsewhere = nil
 	if _, err := again.find(t.Context(), again.tools(), func(Stage) {}); err == nil || !exists(path) {
 		t.Errorf("it is gone: %v", err)
@@ -155,7 +155,7 @@ func TestNoLockFileIsToBlameForADamagedToolOrTheMachine(t *testing.T) {
 	s := fetching(t)
 	s.script("uv.real", "testdata/uv.sh")
 	s.write("uv.fetched", "#!/bin/sh\nexec "+filepath.Join(s.bin, "uv.real")+` "$@"`+"\n")
-	sp := spec("ipykernel")
+	sp := wanting("ipykernel")
 	if _, _, err := s.build(sp); err != nil {
 		t.Fatal(err)
 	}
@@ -183,7 +183,7 @@ func TestNoLockFileIsToBlameForADamagedToolOrTheMachine(t *testing.T) {
 
 func TestWithoutTheNetworkTheCacheIsEnoughForANewLockFile(t *testing.T) {
 	s := newStandin(t)
-	sp := spec("ipykernel")
+	sp := wanting("ipykernel")
 	s.write("fail.compile.online", "error: Failed to fetch")
 	if _, _, err := s.build(sp); err != nil {
 		t.Fatalf("%+v", err)
@@ -205,7 +205,7 @@ func TestWithoutTheNetworkTheCacheIsEnoughForANewLockFile(t *testing.T) {
 	// What the cache does not have is the network's fault still.
 	s.write("fail.compile.online", "error: Failed to fetch")
 	s.write("fail.compile.offline", "error: rich was not found in the cache")
-	if _, _, err := s.build(spec("rich")); causeOf(err) != CauseNetwork {
+	if _, _, err := s.build(wanting("rich")); causeOf(err) != CauseNetwork {
 		t.Error(err)
 	}
 }

@@ -38,7 +38,7 @@ func TestWhatHoldsTheOutputIsEndedWithTheChild(t *testing.T) {
 	if err != nil || string(done.stdout) != "done\n" || time.Since(began) > 10*time.Second {
 		t.Errorf("%v after %s: %q", err, time.Since(began), done.stdout)
 	}
-	goneSoon(t, pid)
+	goneSoon(t, pid, startTime)
 }
 
 func TestAChildThatIgnoresEverySignalEndsByItsDeadline(t *testing.T) {
@@ -50,7 +50,7 @@ func TestAChildThatIgnoresEverySignalEndsByItsDeadline(t *testing.T) {
 	if !errors.Is(err, context.DeadlineExceeded) || time.Since(began) > 10*time.Second {
 		t.Errorf("%v after %s", err, time.Since(began))
 	}
-	goneSoon(t, pid)
+	goneSoon(t, pid, startTime)
 }
 
 func TestAFloodOfOutputIsBounded(t *testing.T) {

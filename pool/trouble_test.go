@@ -72,24 +72,3 @@ func TestADiskThatFailsWhileEnvironmentsAreLookedThroughDamagesNone(t *testing.T
 		})
 	}
 }
-
-func TestOnlyTheMachinesFaultsAreNoDamage(t *testing.T) {
-	for err, want := range map[error]bool{
-		syscall.EIO: true, syscall.EROFS: true, syscall.ENOSPC: true, syscall.EDQUOT: true, syscall.EMFILE: true, syscall.ESTALE: true,
-		syscall.ENOENT: false, syscall.ENOTDIR: false, syscall.EACCES: false, syscall.ELOOP: false, errors.New("it was changed"): false,
-	} {
-		if got := trouble(&fs.PathError{Op: "open", Path: "x", Err: err}); got != want {
-			t.Errorf("%v: %t", err, got)
-		}
-	}
-}
-
-func TestADiskThatFailsWhileABuildIsLookedThroughBlamesNoLockFile(t *testing.T) {
-	err := notWhole(t.Context(), &fs.PathError{Op: "read", Path: "x", Err: syscall.EIO})
-	if !trouble(err) || mayBlame(err) {
-		t.Errorf("%+v", err)
-	}
-	if err := notWhole(t.Context(), errors.New("x is gone")); trouble(err) || !mayBlame(err) {
-		t.Errorf("%+v", err)
-	}
-}

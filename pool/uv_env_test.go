@@ -6,13 +6,15 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"go.uber.org/zap"
 )
 
 func TestUVIsAloneWithWhatConcernsIt(t *testing.T) {
 	s := newStandin(t, "VIRTUAL_ENV=/decoy", "CONDA_PREFIX=/decoy", "PYTHONHOME=/decoy", "PYTHONPATH=/decoy", "UV_OFFLINE=1", "UV_LINK_MODE=symlink",
 		"UV_PYTHON=/decoy", "HTTPS_PROXY=http://proxy", "UV_INDEX_MINE_PASSWORD=pw", "PIP_INDEX_URL=https://index")
 	s.Configure(UVConfig{IndexURL: "https://mine/simple", Copy: true})
-	dir, _, err := s.build(spec("ipykernel"))
+	dir, _, err := s.build(wanting("ipykernel"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,7 +34,7 @@ func TestUVIsAloneWithWhatConcernsIt(t *testing.T) {
 func TestTheUsersOwnConfigurationOfUVCounts(t *testing.T) {
 	home, xdg := t.TempDir(), t.TempDir()
 	config := func(environ ...string) string {
-		return lookup(NewUV(t.TempDir(), UVConfig{}, environ, nop).uvEnv(), "UV_CONFIG_FILE")
+		return lookup(NewUV(t.TempDir(), UVConfig{}, environ, zap.NewNop()).uvEnv(), "UV_CONFIG_FILE")
 	}
 	system := config("HOME=" + home)
 	if system != "" && system != "/etc/uv/uv.toml" {
@@ -60,7 +62,9 @@ func TestTheUsersOwnConfigurationOfUVCounts(t *testing.T) {
 
 func TestUVsCacheIsTheUsersWhereItCanBeLinkedFrom(t *testing.T) {
 	home, own := t.TempDir(), t.TempDir()
-	at := func(state string, environ ...string) string { return NewUV(state, UVConfig{}, environ, nop).cacheDir() }
+	at := func(state string, environ ...string) string {
+		return NewUV(state, UVConfig{}, environ, zap.NewNop()).cacheDir()
+	}
 	for want, got := range map[string]string{
 		filepath.Join(home, ".cache/uv"):     at(own, "HOME="+home),
 		filepath.Join(home, "xdg/uv"):        at(own, "HOME="+home, "XDG_CACHE_HOME="+filepath.Join(home, "xdg")),

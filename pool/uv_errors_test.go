@@ -1,10 +1,8 @@
 package pool
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"os/exec"
 	"strings"
 	"syscall"
 	"testing"
@@ -99,14 +97,4 @@ func TestTheCauseOfAFailureIsReadFromWhatTheToolSays(t *testing.T) {
 	if b := uvError("venv", "", errors.New("exec format error")); b.Message != "uv venv cannot be run: exec format error" {
 		t.Error(b)
 	}
-}
-
-func exitWith(t *testing.T, script string) error {
-	t.Helper()
-	var exit *exec.ExitError
-	if err := exec.CommandContext(context.Background(), "/bin/sh", "-c", script).Run(); errors.As(err, &exit) {
-		return exit
-	}
-	t.Fatal("it did not fail")
-	return nil
 }

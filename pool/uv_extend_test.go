@@ -14,13 +14,13 @@ import (
 // TestARealEnvironmentIsExtended needs what TestRealEnvironments needs.
 func TestARealEnvironmentIsExtended(t *testing.T) {
 	u := realUV(t)
-	home := spec("ipykernel", "pip")
+	home := wanting("ipykernel", "pip")
 	dir := filepath.Join(u.dir, "envs", "uv-00000001")
 	before, err := u.Build(t.Context(), home, dir, func(Stage) {})
 	if err != nil {
 		t.Fatalf("%+v", err)
 	}
-	more := spec("ipykernel", "pip", "humanize", "rich>=13")
+	more := wanting("ipykernel", "pip", "humanize", "rich>=13")
 	more.Base = &home
 
 	began := time.Now()

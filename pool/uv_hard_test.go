@@ -58,7 +58,7 @@ func TestWhatTheCacheKnowsIsEnoughOnlyWhereItKnowsAll(t *testing.T) {
 					s.write(file, text)
 				}
 			}
-			how, lock, err := s.compiled(more(spec("ipykernel"), "x"), time.Hour)
+			how, lock, err := s.compiled(more(wanting("ipykernel"), "x"), time.Hour)
 			if strings.Join(how, " ") != c.how || causeOf(err) != c.cause || c.version != "" && !strings.Contains(lock, "resolved "+c.version) {
 				t.Errorf("%q, %q, %v", how, lock, err)
 			}
@@ -71,7 +71,7 @@ func TestWhatTheCacheKnowsIsEnoughOnlyWhereItKnowsAll(t *testing.T) {
 
 func TestLockFilesOfNeedsFollowTheIndexAndThePool(t *testing.T) {
 	s := newStandin(t)
-	home := spec("ipykernel")
+	home := wanting("ipykernel")
 	if _, _, err := s.build(home); err != nil {
 		t.Fatal(err)
 	}
@@ -112,7 +112,7 @@ func TestLockFilesOfNeedsFollowTheIndexAndThePool(t *testing.T) {
 
 func TestAnEnvironmentThatLacksAPackageIsNotWhole(t *testing.T) {
 	s := newStandin(t)
-	dir, built, err := s.build(spec("ipykernel"))
+	dir, built, err := s.build(wanting("ipykernel"))
 	soon := time.Now().Add(time.Minute)
 	if err == nil {
 		err = errors.Join(os.WriteFile(filepath.Join(dir, manifestName), nil, 0o600), os.Chtimes(filepath.Join(dir, manifestName), soon, soon))
@@ -157,7 +157,7 @@ func TestAPythonThatIsNamedByItsPathIsThatOne(t *testing.T) {
 		{filepath.Join(other, "python"), filepath.Join(other, "python"), "3.13.1"},
 		{filepath.Join(other, "python"), "3.13", "3.13.1"}, // the pool's will do
 	} {
-		home := spec("ipykernel")
+		home := wanting("ipykernel")
 		home.Python = c.like
 		sp := more(home, "x")
 		sp.Python = c.python
@@ -172,7 +172,7 @@ func TestAPythonThatIsNamedByItsPathIsThatOne(t *testing.T) {
 
 func TestAPythonThatIsTooOldIsNotFetched(t *testing.T) {
 	s := newStandin(t)
-	sp := more(spec("ipykernel"), "x")
+	sp := more(wanting("ipykernel"), "x")
 	sp.Python = "<3.9"
 	_, err := s.Prepare(t.Context(), sp, "-", 0, func(Stage) {})
 	if got := causeAndMessage(err); got != CausePythonMissing+": needs Python >= 3.9, and <3.9 was asked for" {
@@ -187,7 +187,7 @@ func TestAPythonThatIsTooOldIsNotFetched(t *testing.T) {
 func TestWhatSomebodyOnceInstalledIsNotTheNewest(t *testing.T) {
 	t.Setenv("UV_CACHE_DIR", t.TempDir())
 	u := realUV(t)
-	home := spec("six")
+	home := wanting("six")
 	for _, name := range []string{"humanize==4.6.0", "humanize"} {
 		sp := more(home, name)
 		if _, err := u.Prepare(t.Context(), sp, "-", time.Hour, func(Stage) {}); err != nil {

@@ -11,7 +11,7 @@ import (
 
 func TestALockIsRenewedWhenItIsOldAndNotBefore(t *testing.T) {
 	s := newStandin(t)
-	sp := spec("ipykernel")
+	sp := wanting("ipykernel")
 	renew := func() string {
 		t.Helper()
 		if err := s.Renew(t.Context(), sp, 24*time.Hour); err != nil {

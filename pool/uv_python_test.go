@@ -52,7 +52,7 @@ func TestUVFetchesAPythonWhereThereIsNone(t *testing.T) {
 	s.write("pythons", "[]")
 	dir := filepath.Join(s.state, "envs", "uv-01234567")
 	var said []string
-	_, err := s.Build(t.Context(), spec("ipykernel"), dir, func(s Stage) { said = append(said, s.Message) })
+	_, err := s.Build(t.Context(), wanting("ipykernel"), dir, func(s Stage) { said = append(said, s.Message) })
 	if err != nil || !strings.Contains(strings.Join(said, "\n"), "fetching Python 3.13") {
 		t.Errorf("%v, %q", err, said)
 	}
@@ -87,7 +87,7 @@ func TestAPythonCanBeNamedByItsPath(t *testing.T) {
 
 func TestInterpretersAreListedAgainWhenOneIsGone(t *testing.T) {
 	s := newStandin(t)
-	if _, _, err := s.build(spec("a")); err != nil {
+	if _, _, err := s.build(wanting("a")); err != nil {
 		t.Fatal(err)
 	}
 	s.calls("-")
@@ -95,7 +95,7 @@ func TestInterpretersAreListedAgainWhenOneIsGone(t *testing.T) {
 	s.script("python3.14", "testdata/python.sh")
 	s.write("pythons", strings.ReplaceAll(list, s.bin+"/python", s.bin+"/python3.14"))
 	s.pythons[""] = interpreter{Path: filepath.Join(s.bin, "gone")}
-	dir, _, err := s.build(spec("a"))
+	dir, _, err := s.build(wanting("a"))
 	if got := s.calls(dir); err != nil || !strings.HasPrefix(got, "python list") || !strings.Contains(got, "--python BIN/python3.14 ENV") {
 		t.Errorf("%v: %s", err, got)
 	}
@@ -105,7 +105,7 @@ func TestTheScriptOfAVersionManagerIsReplacedByWhatItRuns(t *testing.T) {
 	s := newStandin(t)
 	s.script("python3.12", "testdata/python.sh")
 	s.write("version", "3.12.1\n"+s.bin+"/python3.12\n")
-	dir, _, err := s.build(spec("a"))
+	dir, _, err := s.build(wanting("a"))
 	if got := s.calls(dir); err != nil || !strings.Contains(got, "venv --no-project --no-python-downloads --python BIN/python3.12 ENV") {
 		t.Errorf("%v: %s", err, got)
 	}

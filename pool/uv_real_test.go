@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"go.uber.org/zap"
 )
 
 // realUV makes a UV as the daemon has it: what uv it finds, it takes; where there is none, it fetches one. HOME is the test's own;
@@ -29,7 +31,7 @@ func realUV(t *testing.T) *UV {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return NewUV(dir, UVConfig{}, environ, nop)
+	return NewUV(dir, UVConfig{}, environ, zap.NewNop())
 }
 
 // bytecode is the .pyc files below dir, and when they were written.
@@ -55,7 +57,7 @@ func bytecode(t *testing.T, dir string) map[string]time.Time {
 // TestRealEnvironments needs a Python with pip, or uv, and the package index.
 func TestRealEnvironments(t *testing.T) {
 	u := realUV(t)
-	sp := spec("ipykernel", "ipywidgets", "pip")
+	sp := wanting("ipykernel", "ipywidgets", "pip")
 	for i, id := range []string{"uv-00000001", "uv-00000002"} {
 		dir := filepath.Join(u.dir, "envs", id)
 		began := time.Now()
@@ -109,7 +111,7 @@ func TestRealEnvironments(t *testing.T) {
 		t.Errorf("a damaged environment: %v", err)
 	}
 
-	_, err = u.Build(t.Context(), spec("ipykernel", "runtimed-has-no-such-package-zz"), filepath.Join(u.dir, "envs", "uv-00000003"), func(Stage) {})
+	_, err = u.Build(t.Context(), wanting("ipykernel", "runtimed-has-no-such-package-zz"), filepath.Join(u.dir, "envs", "uv-00000003"), func(Stage) {})
 	var b *BuildError
 	if !errors.As(err, &b) || b.Cause != CausePackageNotFound || b.Package != "runtimed-has-no-such-package-zz" {
 		t.Errorf("%+v", b)

@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -188,7 +187,7 @@ func TestABuildThatIsEndedLeavesNoProcess(t *testing.T) {
 	if err == nil || time.Since(began) > 30*time.Second {
 		t.Errorf("%v after %s", err, time.Since(began))
 	}
-	goneSoon(t, filepath.Join(s.bin, "pid"))
+	goneSoon(t, filepath.Join(s.bin, "pid"), startTime)
 }
 
 func TestBuildsSideBySideResolveOnce(t *testing.T) {
@@ -212,24 +211,4 @@ func TestBuildsSideBySideResolveOnce(t *testing.T) {
 	if len(lines) != 2 {
 		t.Errorf("found out more than once: %q", lines)
 	}
-}
-
-// goneSoon fails the test if the process whose pid stands in the file lives on.
-func goneSoon(t *testing.T, pidFile string) {
-	t.Helper()
-	data, err := os.ReadFile(pidFile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pid, err := strconv.Atoi(strings.TrimSpace(string(data)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for range 200 {
-		if _, alive := startTime(pid); !alive {
-			return
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	t.Errorf("the process %d lives on", pid)
 }

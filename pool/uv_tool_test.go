@@ -8,6 +8,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"go.uber.org/zap"
 )
 
 func (s *standin) findIt() (string, error) { return s.find(s.Context(), s.tools(), func(Stage) {}) }
@@ -75,23 +77,6 @@ func fetching(t *testing.T, environ ...string) *standin {
 	return s
 }
 
-// toolbox is a folder with what the scripts need, and no Python.
-func toolbox(t *testing.T) string {
-	t.Helper()
-	dir := t.TempDir()
-	for _, name := range []string{"sh", "cat", "cp", "mkdir", "dirname", "env", "chmod", "mv"} {
-		for _, from := range []string{"/bin", "/usr/bin"} {
-			if path := filepath.Join(from, name); executable(path) {
-				if err := os.Symlink(path, filepath.Join(dir, name)); err != nil {
-					t.Fatal(err)
-				}
-				break
-			}
-		}
-	}
-	return dir
-}
-
 func TestUVIsFetchedByWayOfPythonAndKept(t *testing.T) {
 	for _, how := range []string{"with a venv", "without ensurepip"} {
 		t.Run(how, func(t *testing.T) {
@@ -123,7 +108,7 @@ func TestUVIsFetchedByWayOfPythonAndKept(t *testing.T) {
 				t.Errorf("left behind: %v", left)
 			}
 			s.remove("python3")
-			again := NewUV(s.state, UVConfig{}, s.environ, nop)
+			again := NewUV(s.state, UVConfig{}, s.environ, zap.NewNop())
 			again.elsewhere = nil
 			if got, err := again.find(t.Context(), "", func(Stage) { t.Error("it is fetched again") }); err != nil || got != want {
 				t.Errorf("%s, %v", got, err)
@@ -169,7 +154,7 @@ func TestWhatAKilledDaemonLeftOfItsWorkIsRemoved(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, _, err := s.build(spec("ipykernel")); err != nil {
+	if _, _, err := s.build(wanting("ipykernel")); err != nil {
 		t.Fatal(err)
 	}
 	if exists(filepath.Join(s.state, "tools/.fetch-1")) || exists(filepath.Join(s.state, "locks/.resolve-2")) {

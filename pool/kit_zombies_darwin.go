@@ -1,0 +1,5 @@
+package pool
+
+import "testing"
+
+func ownZombies(t *testing.T) int { t.Helper(); return 0 }

@@ -1,0 +1,38 @@
+package pool
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+func TestManifestsAreReadAsTheyWereWritten(t *testing.T) {
+	s, err := openStore(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := s.env("uv-01234567")
+	want := Manifest{
+		Version: 1, ID: "uv-01234567", Pool: "uv", Kind: KindUV, SpecHash: "abc", CreatedAt: time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC),
+		BootID: "boot", Python: filepath.Join(dir, "bin/python"), Packages: []Package{{"a", "1"}}, Variables: map[string]*string{"A": &dir, "B": nil},
+		Sentinels: []Sentinel{{"x", 1, 2, 3}},
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	wrote, err := s.writeManifest(dir, want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, seen, err := s.readManifest(want.ID)
+	a, _ := json.Marshal(got)
+	b, _ := json.Marshal(want)
+	if err != nil || seen != wrote || string(a) != string(b) {
+		t.Errorf("%v\n%s\n%s", err, a, b)
+	}
+	if err := s.intact(dir, &Manifest{}, seen); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,129 @@
+package pool
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+)
+
+func TestALeaseOfAnEarlierVersionIsCompletedWhereItsOwnerIsSeen(t *testing.T) {
+	cfg := sized(1)
+	cfg.Dir = t.TempDir()
+	m := runManager(t, cfg)
+	cmd := spawn(t, nil, "sleep", "600")
+	owner, err := OwnerOf(cmd.Process.Pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := m.Acquire(t.Context(), Request{Pool: "uv", Wait: 10 * time.Second, Owner: owner, Key: "again"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = m.Stop(t.Context())
+	old := *got.Env.Lease
+	old.Owner.Namespace, old.Owner.Group = "", 0
+	data, err := encodeLease(leaseRecord{leaseHeld, &old})
+	if err == nil {
+		err = os.WriteFile(filepath.Join(got.Env.Path, leaseName), data, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	var used *InUseError
+	if _, _, err := Purge(cfg.Dir, true, nop); !errors.As(err, &used) {
+		t.Errorf("a purge that only looks: %v", err)
+	}
+	if r, err := readLease(got.Env.Path); err != nil || r.Owner != old.Owner {
+		t.Errorf("a purge that only looks has written %+v, %v", r, err)
+	}
+	m = runManager(t, cfg)
+	defer func() { _ = m.Stop(t.Context()) }()
+	again, err := m.Acquire(t.Context(), Request{Pool: "uv", Wait: 10 * time.Second, Owner: owner, Key: "again"})
+	if err != nil || again.Env.ID != got.Env.ID {
+		t.Errorf("who asks again with the key gets %s, not %s: %v", again.Env.ID, got.Env.ID, err)
+	}
+	if r, err := readLease(got.Env.Path); err != nil || r.Owner != owner {
+		t.Errorf("%+v, %v", r, err)
+	}
+	end(cmd)
+	soon(t, "it ends with its owner", func() bool { return !exists(got.Env.Path) })
+	gone := old.Owner
+	if s, _ := gone.look(); namespace() != firstPIDNamespace && s != unseen {
+		t.Errorf("an owner that may be in another namespace is %v", s)
+	}
+}
+
+func TestALeaseThatCameWithACopyIsVoid(t *testing.T) {
+	cfg := sized(1)
+	cfg.Dir = t.TempDir()
+	if mount, _ := MountOf(cfg.Dir); !slices.Contains(append(lastingTypes, "overlay"), mount.Type) {
+		t.Skipf("on %s copies cannot be told", mount.Type)
+	}
+	m := runManager(t, cfg)
+	owner, err := OwnerOf(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := m.Acquire(t.Context(), Request{Pool: "uv", Wait: 10 * time.Second, Owner: owner})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = m.Stop(t.Context())
+	owner.Namespace = "1+1" // of which nothing is known here
+	if err := m.store.writeLease(got.Env.Path, leaseRecord{leaseHeld, &Lease{Owner: owner}}); err != nil {
+		t.Fatal(err)
+	}
+	leased := func() int {
+		m := runManager(t, cfg)
+		defer func() { _ = m.Stop(t.Context()) }()
+		list, err := m.List(t.Context(), "", Leased)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(list)
+	}
+	if n := leased(); n != 1 {
+		t.Errorf("%d are leased where the owner cannot be seen", n)
+	}
+	moved := got.Env.Path + ".moved"
+	if out, err := exec.Command("sh", "-c", `mv "$1" "$2" && cp -a "$2" "$1"`, "sh", got.Env.Path, moved).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if n := leased(); n != 0 {
+		t.Errorf("%d are leased after a copy", n)
+	}
+}
+
+// A daemon in another PID namespace has released it, and ended before it saw that no process runs from it any more.
+func TestWhatWasReleasedElsewhereStaysUntilItIsReleasedByHand(t *testing.T) {
+	cfg := sized(1)
+	cfg.Dir = t.TempDir()
+	m := runManager(t, cfg)
+	owner, err := OwnerOf(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := m.Acquire(t.Context(), Request{Pool: "uv", Wait: 10 * time.Second, Owner: owner})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = m.Stop(t.Context())
+	owner.Namespace = "1+1" // of which nothing is known here
+	if err := m.store.writeLease(got.Env.Path, leaseRecord{leaseReleased, &Lease{Owner: owner}}); err != nil {
+		t.Fatal(err)
+	}
+	m = runManager(t, cfg)
+	list, err := m.List(t.Context(), "", Leased)
+	if err != nil || len(list) != 1 || list[0].ID != got.Env.ID || !list[0].Alive || list[0].Where != "in another PID namespace" {
+		t.Errorf("%+v, %v", list, err)
+	}
+	if err := m.Release(t.Context(), got.Env.ID); err != nil {
+		t.Error(err)
+	}
+	soon(t, "it goes", func() bool { return !exists(got.Env.Path) })
+	_ = m.Stop(t.Context())
+}
