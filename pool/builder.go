@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -157,3 +158,11 @@ const noUserSite = "PYTHONNOUSERSITE"
 const byItself = "it is tried again by itself"
 
 const renewEvery = time.Hour // looks at the age of lock files
+
+func causeOf(err error) string {
+	var b *BuildError
+	if errors.As(err, &b) {
+		return b.Cause
+	}
+	return ""
+}

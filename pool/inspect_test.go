@@ -31,16 +31,16 @@ func inspected(s *toolKit) *Inspector {
 
 func TestTheInspectorFindsWhatABuildWouldAndFetchesNothing(t *testing.T) {
 	s := newToolKit(t)
-	uv, err := inspected(s).UV(t.Context())
-	if err != nil || uv.Path != filepath.Join(s.bin, "uv") || uv.FetchWith != "" {
-		t.Errorf("%+v, %v", uv, err)
+	found, err := inspected(s).UV(t.Context())
+	if err != nil || found.Path != filepath.Join(s.bin, "uv") || found.FetchWith != "" {
+		t.Errorf("%+v, %v", found, err)
 	}
 
 	s = newToolKit(t)
 	s.withoutUV()
-	uv, err = inspected(s).UV(t.Context())
-	if err != nil || uv.FetchWith != filepath.Join(s.bin, "python3") || uv.Version != uvVersion() || uv.Path != "" {
-		t.Errorf("%+v, %v", uv, err)
+	found, err = inspected(s).UV(t.Context())
+	if err != nil || found.FetchWith != filepath.Join(s.bin, "python3") || found.Version != uvVersion() || found.Path != "" {
+		t.Errorf("%+v, %v", found, err)
 	}
 	if list, err := os.ReadDir(s.state); err != nil || len(list) > 0 {
 		t.Errorf("in the state directory: %v, %v", list, err)
@@ -54,8 +54,8 @@ func TestTheInspectorFindsWhatABuildWouldAndFetchesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	writeProgram(t, fetched, []byte("#!/bin/sh\n"))
-	if uv, err = inspected(s).UV(t.Context()); err != nil || uv.Path != fetched || uv.FetchWith != "" {
-		t.Errorf("%+v, %v", uv, err)
+	if found, err = inspected(s).UV(t.Context()); err != nil || found.Path != fetched || found.FetchWith != "" {
+		t.Errorf("%+v, %v", found, err)
 	}
 }
 

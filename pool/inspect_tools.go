@@ -24,7 +24,7 @@ type Inspector struct {
 }
 
 // NewInspector looks on behalf of a daemon with that state directory, configuration and environment. Close it.
-func NewInspector(dir string, uv UVConfig, conda CondaConfig, environ []string) (*Inspector, error) {
+func NewInspector(dir string, uvConfig UVConfig, condaConfig CondaConfig, environ []string) (*Inspector, error) {
 	tmp, err := os.MkdirTemp("", "runtimed-doctor-")
 	if err != nil {
 		return nil, err
@@ -34,8 +34,8 @@ func NewInspector(dir string, uv UVConfig, conda CondaConfig, environ []string) 
 	if statedir.CheckHome(lookup(environ, homeVariable)) != nil {
 		environ = append(environ, homeVariable+"="+tmp) // what a tool makes at home would be root's
 	}
-	i := &Inspector{dir: dir, tmp: tmp, uv: NewUV(tmp, uv, environ, zap.NewNop())}
-	i.conda = NewConda(tmp, conda, i.uv, environ, zap.NewNop())
+	i := &Inspector{dir: dir, tmp: tmp, uv: NewUV(tmp, uvConfig, environ, zap.NewNop())}
+	i.conda = NewConda(tmp, condaConfig, i.uv, environ, zap.NewNop())
 	return i, nil
 }
 
@@ -54,7 +54,7 @@ func (i *Inspector) UV(ctx context.Context) (FoundUV, error) {
 	looking, stop := context.WithCancel(ctx)
 	defer stop()
 	missing := false
-	tool, err := i.uv.locate(looking, "", i.uv.cfg, func(Stage) { // called where all that is left is to fetch it
+	found, err := i.uv.locate(looking, "", i.uv.cfg, func(Stage) { // called where all that is left is to fetch it
 		missing = true
 		stop()
 	})
@@ -62,7 +62,7 @@ func (i *Inspector) UV(ctx context.Context) (FoundUV, error) {
 		return FoundUV{}, ctx.Err()
 	}
 	if !missing {
-		return FoundUV{Tool: tool}, err
+		return FoundUV{Tool: found}, err
 	}
 	fetched := uvBelow(filepath.Join(i.dir, "tools", "uv-"+uvVersion()))
 	if executable(fetched) {
@@ -224,7 +224,7 @@ func (i *Inspector) ChannelURL(ctx context.Context, name string) (string, bool) 
 
 // Index has uv ask its index for a package, past every cache, with its own rules for where that is. It returns nil, a *BuildError, or
 // the error of ctx where there was no answer in time.
-func (i *Inspector) Index(ctx context.Context, tool, name string) error {
+func (i *Inspector) Index(ctx context.Context, program, name string) error {
 	in, out := filepath.Join(i.tmp, "ask.txt"), filepath.Join(i.tmp, "answer.txt")
 	cwd, err := i.uv.workdir()
 	if err == nil {
@@ -234,7 +234,7 @@ func (i *Inspector) Index(ctx context.Context, tool, name string) error {
 		return diskError(err)
 	}
 	done, err := run(ctx, child{
-		argv: []string{tool, "pip", "compile", "--no-cache", "--no-deps", "--no-build", "--quiet", in, "--output-file", out},
+		argv: []string{program, "pip", "compile", "--no-cache", "--no-deps", "--no-build", "--quiet", in, "--output-file", out},
 		dir:  cwd, env: append(i.uv.uvEnv(), "UV_HTTP_RETRIES=0"),
 	})
 	switch {

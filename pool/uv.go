@@ -180,26 +180,18 @@ func (u *UV) populate(ctx context.Context, from source, dir string, progress fun
 	return u.verified(ctx, dir, verifiedBefore())
 }
 
-func causeOf(err error) string {
-	var b *BuildError
-	if errors.As(err, &b) {
-		return b.Cause
-	}
-	return ""
-}
-
 // uv runs uv and tells the kind of its failure. mark is the environment that is being built, if any.
 func (u *UV) uv(ctx context.Context, tool, mark string, args ...string) (finished, error) {
 	return u.uvWith(ctx, tool, mark, nil, args...)
 }
 
 // uvWith is uv with more in its environment.
-func (u *UV) uvWith(ctx context.Context, tool, mark string, env []string, args ...string) (finished, error) {
+func (u *UV) uvWith(ctx context.Context, program, mark string, env []string, args ...string) (finished, error) {
 	cwd, err := u.workdir()
 	if err != nil {
 		return finished{}, err
 	}
-	done, err := run(ctx, child{argv: append([]string{tool}, args...), dir: cwd, env: append(u.uvEnv(), env...), mark: mark})
+	done, err := run(ctx, child{argv: append([]string{program}, args...), dir: cwd, env: append(u.uvEnv(), env...), mark: mark})
 	if err == nil {
 		return done, nil
 	}

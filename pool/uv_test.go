@@ -25,7 +25,7 @@ func TestABuildResolvesOnceAndInstallsFromTheLockOffline(t *testing.T) {
 	s := newStandin(t)
 	var stages []string
 	dir := filepath.Join(s.state, "envs", "uv-01234567")
-	built, err := s.Build(t.Context(), spec("ipykernel", "numpy"), dir, func(s Stage) { stages = append(stages, s.Name) })
+	built, err := s.Build(t.Context(), wanting("ipykernel", "numpy"), dir, func(s Stage) { stages = append(stages, s.Name) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +53,7 @@ pip sync --python ENV/bin/python LOCK --offline`
 		t.Error(diff)
 	}
 
-	dir2, _, err := s.build(spec("numpy", "ipykernel"))
+	dir2, _, err := s.build(wanting("numpy", "ipykernel"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,7 +99,7 @@ func TestTheNetworkIsAskedOnlyForWhatTheCacheLacks(t *testing.T) {
 					s.write("fail."+step, text)
 				}
 			}
-			dir, _, err := s.build(spec("six"))
+			dir, _, err := s.build(wanting("six"))
 			if causeOf(err) != c.cause {
 				t.Errorf("%v", err)
 			}
@@ -128,7 +128,7 @@ func TestAToolThatSaysItSucceededIsNotBelieved(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := newStandin(t)
 			s.write(name, "")
-			_, _, err := s.build(spec("ipykernel"))
+			_, _, err := s.build(wanting("ipykernel"))
 			if got := causeAndMessage(err); got != want {
 				t.Errorf("%s\nnot %s", got, want)
 			}
@@ -158,7 +158,7 @@ func TestVerifyLooksThroughAllThatWasInstalled(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newStandin(t)
-			dir, _, err := s.build(spec("ipykernel"))
+			dir, _, err := s.build(wanting("ipykernel"))
 			soon := time.Now().Add(time.Minute) // what is damaged is not to be found by its folder's time
 			if err == nil {
 				err = errors.Join(os.WriteFile(filepath.Join(dir, manifestName), nil, 0o600), os.Chtimes(filepath.Join(dir, manifestName), soon, soon))
@@ -183,7 +183,7 @@ func TestABuildThatIsEndedLeavesNoProcess(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
 	began := time.Now()
-	_, err := s.Build(ctx, spec("x"), filepath.Join(s.state, "envs", "uv-01234567"), func(Stage) {})
+	_, err := s.Build(ctx, wanting("x"), filepath.Join(s.state, "envs", "uv-01234567"), func(Stage) {})
 	if err == nil || time.Since(began) > 30*time.Second {
 		t.Errorf("%v after %s", err, time.Since(began))
 	}
@@ -195,7 +195,7 @@ func TestBuildsSideBySideResolveOnce(t *testing.T) {
 	done := make(chan error)
 	for range 4 {
 		go func() {
-			_, err := s.Build(t.Context(), spec("ipykernel"), filepath.Join(t.TempDir(), "env"), func(Stage) {})
+			_, err := s.Build(t.Context(), wanting("ipykernel"), filepath.Join(t.TempDir(), "env"), func(Stage) {})
 			done <- err
 		}()
 	}
