@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"runtimed/pool"
+	"runtimed/doctor"
 	"runtimed/rpc"
 )
 
@@ -255,7 +255,7 @@ func TestAClockThatIsBehindIsTold(t *testing.T) {
 	write(h, path, string(data))
 	found, _ := h.doctor()
 	h.diagnosed(found, sick{"clock", rpc.CheckWarning, []string{"the environment " + id + " was made"}})
-	if strays := pool.Unmanaged(h.state()); len(strays) > 0 {
+	if strays := doctor.Unmanaged(h.state()); len(strays) > 0 {
 		t.Errorf("strays: %v", strays)
 	}
 }

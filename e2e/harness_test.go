@@ -151,7 +151,7 @@ var realUV = sync.OnceValues(func() (string, error) {
 	}
 	for _, argv := range [][]string{
 		{"python3", "-m", "venv", "--clear", dir},
-		{filepath.Join(bin, "python"), "-m", "pip", "install", "--quiet", "--require-hashes", "-r", "../pool/uv_requirements.txt"},
+		{filepath.Join(bin, "python"), "-m", "pip", "install", "--quiet", "--require-hashes", "-r", "../pool/uv/requirements.txt"},
 	} {
 		if out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput(); err != nil {
 			return "", fmt.Errorf("%v: %w: %s", argv, err, out)

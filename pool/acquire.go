@@ -2,6 +2,8 @@ package pool
 
 import (
 	"context"
+	"runtimed/internal/proc"
+	"runtimed/pool/builder"
 	"slices"
 	"time"
 )
@@ -10,12 +12,12 @@ import (
 type Request struct {
 	Pool     string
 	Wait     time.Duration // 0: answer at once
-	Owner    Owner
-	Label    string      // at most 256 bytes, as Key
-	Key      string      // the same living owner asking again with the same key gets the same environment
-	Progress func(Stage) // may be nil; called by Acquire itself, so never after it returned
+	Owner    proc.Owner
+	Label    string              // at most 256 bytes, as Key
+	Key      string              // the same living owner asking again with the same key gets the same environment
+	Progress func(builder.Stage) // may be nil; called by Acquire itself, so never after it returned
 
-	Needs   Needs         // beyond what the pool gives
+	Needs   builder.Needs // beyond what the pool gives
 	Session string        // at most 256 bytes; who acquires with the same one after the owner has ended gets the same environment
 	Linger  time.Duration // how long it stays for that
 }
@@ -30,9 +32,9 @@ type Acquired struct {
 	Stale  bool // made by an earlier configuration, since builds of the present one fail
 	Waited time.Duration
 
-	Resumed  bool      // the session had it before
-	Extended bool      // it was ready, and got what was asked for besides
-	Added    []Package // when it was extended
+	Resumed  bool              // the session had it before
+	Extended bool              // it was ready, and got what was asked for besides
+	Added    []builder.Package // when it was extended
 	AddedIn  time.Duration
 }
 
@@ -58,7 +60,7 @@ func (m *Manager) Acquire(ctx context.Context, r Request) (Acquired, error) {
 		return Acquired{}, ErrClosed
 	case p == nil:
 		defer m.mu.Unlock()
-		return Acquired{}, m.unknown(r.Pool)
+		return Acquired{}, m.Unknown(r.Pool)
 	}
 	leased, line := m.asked(p, r)
 	if leased != nil {
@@ -69,7 +71,7 @@ func (m *Manager) Acquire(ctx context.Context, r Request) (Acquired, error) {
 	switch {
 	case line != nil:
 		p = line
-	case !r.Needs.none():
+	case !r.Needs.None():
 		var err error
 		if p, err = m.derivedFor(p, r.Needs, began); err != nil {
 			m.mu.Unlock()
@@ -107,7 +109,7 @@ func (m *Manager) Acquire(ctx context.Context, r Request) (Acquired, error) {
 // leasedTo is the environment that the same owner got with the same key. Callers hold mu.
 func (m *Manager) leasedTo(r Request) *env {
 	for _, e := range m.envs {
-		if r.Key != "" && e.pool == r.Pool && e.lease != nil && e.lease.Key == r.Key && e.lease.Owner.is(r.Owner) {
+		if r.Key != "" && e.pool == r.Pool && e.lease != nil && e.lease.Key == r.Key && e.lease.Owner.Is(r.Owner) {
 			return e
 		}
 	}
@@ -115,7 +117,7 @@ func (m *Manager) leasedTo(r Request) *env {
 }
 
 // await waits for the answer of w on behalf of one call.
-func (m *Manager) await(ctx context.Context, w *waiter, call chan Stage, r Request, began time.Time) (Acquired, error) {
+func (m *Manager) await(ctx context.Context, w *waiter, call chan builder.Stage, r Request, began time.Time) (Acquired, error) {
 	timer := time.NewTimer(time.Until(began.Add(r.Wait)))
 	defer timer.Stop()
 	for waiting := true; waiting; {
@@ -156,7 +158,7 @@ func (m *Manager) await(ctx context.Context, w *waiter, call chan Stage, r Reque
 }
 
 // unknown is the error for a pool that is not there. Callers hold mu.
-func (m *Manager) unknown(name string) error {
+func (m *Manager) Unknown(name string) error {
 	err := &UnknownPoolError{Name: name, Pools: []string{}}
 	for _, pc := range m.cfg.Pools {
 		err.Pools = append(err.Pools, pc.Name)

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtimed/pool/builder"
+	"runtimed/pool/envdir"
 	"strings"
 	"testing"
 	"time"
@@ -79,9 +81,9 @@ func TestAcquireFailsEarlyWhereWaitingIsPointless(t *testing.T) {
 		after time.Duration // at which it fails
 		want  string
 	}{
-		{"the tool is missing", CauseToolMissing, time.Hour, 0, "it went wrong: line two"},
-		{"the next try is later than the wait", CauseOther, 20 * time.Second, 0, "it went wrong: line two"},
-		{"the next try is in time, and fails", CauseOther, 40 * time.Second, -1, "it went wrong: line two"},
+		{"the tool is missing", builder.CauseToolMissing, time.Hour, 0, "it went wrong: line two"},
+		{"the next try is later than the wait", builder.CauseOther, 20 * time.Second, 0, "it went wrong: line two"},
+		{"the next try is in time, and fails", builder.CauseOther, 40 * time.Second, -1, "it went wrong: line two"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			inBubbleWith(t, sized(1), &fakeBuilder{fail: failing(c.cause)}, func(w *world) {
@@ -111,7 +113,7 @@ func TestAcquireFailsEarlyWhereWaitingIsPointless(t *testing.T) {
 }
 
 func TestWaitersOfAToolThatComesBackAreServed(t *testing.T) {
-	inBubbleWith(t, sized(1), &fakeBuilder{fail: failing(CauseToolMissing)}, func(w *world) {
+	inBubbleWith(t, sized(1), &fakeBuilder{fail: failing(builder.CauseToolMissing)}, func(w *world) {
 		w.settled()
 		w.b.set(func() { w.b.fail, w.b.takes = nil, time.Second })
 		if _, err := w.Flush(context.Background(), "uv"); err != nil {
@@ -243,7 +245,7 @@ func TestAWaiterIsToldHowFarItsBuildIs(t *testing.T) {
 		w.settled()
 		var told []string
 		r := request(1, time.Hour)
-		r.Progress = func(s Stage) { told = append(told, s.Name) }
+		r.Progress = func(s builder.Stage) { told = append(told, s.Name) }
 		if _, err := w.Acquire(context.Background(), r); err != nil {
 			t.Fatal(err)
 		}
@@ -264,15 +266,15 @@ func TestADamagedEnvironmentIsReplacedAndTheWaiterKeepsItsPlace(t *testing.T) {
 		"a file cut short":      func(d string) error { return os.Truncate(filepath.Join(d, "kernel.py"), 0) },
 		"a file touched":        func(d string) error { return os.Chtimes(filepath.Join(d, "kernel.py"), time.Now(), time.Now()) },
 		"no pyvenv.cfg":         func(d string) error { return os.Remove(filepath.Join(d, "pyvenv.cfg")) },
-		"no manifest":           func(d string) error { return os.Remove(filepath.Join(d, manifestName)) },
-		"the manifest replaced": func(d string) error { return os.WriteFile(filepath.Join(d, manifestName), []byte("{}"), 0o600) },
-		"no lease record":       func(d string) error { return os.Remove(filepath.Join(d, leaseName)) },
+		"no manifest":           func(d string) error { return os.Remove(filepath.Join(d, envdir.ManifestName)) },
+		"the manifest replaced": func(d string) error { return os.WriteFile(filepath.Join(d, envdir.ManifestName), []byte("{}"), 0o600) },
+		"no lease record":       func(d string) error { return os.Remove(filepath.Join(d, envdir.LeaseName)) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, sized(2), func(w *world) {
 				w.settled()
 				for _, id := range w.ids(Ready) {
-					if err := damage(w.store.env(id)); err != nil {
+					if err := damage(w.store.Env(id)); err != nil {
 						t.Fatal(err)
 					}
 				}

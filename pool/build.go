@@ -10,7 +10,10 @@ import (
 
 	"go.uber.org/zap"
 
+	"runtimed/internal/proc"
 	"runtimed/internal/redact"
+	"runtimed/pool/builder"
+	"runtimed/pool/envdir"
 )
 
 const (
@@ -24,7 +27,7 @@ const (
 
 // failure is why the last builds of a pool failed.
 type failure struct {
-	err    *BuildError
+	err    *builder.Error
 	count  int       // in a row; builds that ran side by side count once
 	pauses int       // in a row, each longer than the one before
 	since  time.Time // of the first
@@ -36,7 +39,7 @@ type failure struct {
 // pause is how long to wait the nth time in a row.
 func pause(cause string, n int) time.Duration {
 	least, most := backoffMin, backoffMax
-	if cause == CauseNetwork {
+	if cause == builder.CauseNetwork {
 		least, most = networkMin, networkMax
 	}
 	d := min(most, least<<min(n-1, 10))
@@ -52,7 +55,7 @@ func (p *pool) tryAgain() {
 
 // hurry cuts a pause after a network failure short, since somebody waits: at most one try in 5 s. Callers hold mu.
 func (m *Manager) hurry(p *pool) {
-	if p.fail == nil || p.fail.err.Cause != CauseNetwork {
+	if p.fail == nil || p.fail.err.Cause != builder.CauseNetwork {
 		return
 	}
 	if soon := p.fail.last.Add(networkHurry); soon.Before(p.fail.next) {
@@ -65,13 +68,13 @@ func (m *Manager) build(ctx context.Context, e *env) {
 	defer e.cancel()
 	began := time.Now()
 	manifest, seen, err := m.make(ctx, e)
-	endMarked(func(dir string) bool { return dir == e.dir }) // what left its process group
+	proc.EndMarked(func(dir string) bool { return dir == e.dir }) // what left its process group
 	m.mu.Lock()
 	p := m.pools[e.pool]
 	var handing []*env
 	switch {
 	case err == nil && ctx.Err() != context.Canceled:
-		e.manifest, e.seen, e.folder = manifest, seen, folderOf(e.dir)
+		e.manifest, e.seen, e.folder = manifest, seen, envdir.FolderOf(e.dir)
 		if !e.recheck {
 			e.finished = time.Now()
 		}
@@ -90,12 +93,12 @@ func (m *Manager) build(ctx context.Context, e *env) {
 	case m.ctx.Err() != nil: // the next daemon finds the build record
 	case ctx.Err() == context.Canceled:
 		m.move(e, Removing, "no longer needed")
-	case e.recheck && trouble(err):
+	case e.recheck && envdir.MachineFault(err):
 		if !e.stuck {
 			m.log.Warn("environment cannot be looked through for now; trying again now and then", zap.String("env", e.id), zap.Error(err))
 		}
 		e.started, e.stuck, e.notBefore = false, true, time.Now().Add(troubleEvery)
-		e.stage = Stage{Name: StageQueued, Message: "waiting to be looked through: " + redact.Text(err.Error())}
+		e.stage = builder.Stage{Name: builder.StageQueued, Message: "waiting to be looked through: " + redact.Text(err.Error())}
 		m.changed()
 	case e.recheck:
 		m.log.Warn("environment does not work any more and will be replaced", zap.String("env", e.id), zap.Error(err))
@@ -114,7 +117,7 @@ func (m *Manager) build(ctx context.Context, e *env) {
 }
 
 // failed records that a build of p failed, and returns what is now handed out in its place. Callers hold mu.
-func (m *Manager) failed(p *pool, e *env, err *BuildError) []*env {
+func (m *Manager) failed(p *pool, e *env, err *builder.Error) []*env {
 	now := time.Now()
 	if p.derived() {
 		err = ofNeeds(err)
@@ -144,7 +147,7 @@ func (m *Manager) failed(p *pool, e *env, err *BuildError) []*env {
 			m.drop(o, "builds fail")
 		}
 	}
-	if err.Cause == CauseDiskFull {
+	if err.Cause == builder.CauseDiskFull {
 		m.spare(p)
 	}
 	handing := m.serve(p) // an environment of the earlier configuration is better than none
@@ -154,47 +157,47 @@ func (m *Manager) failed(p *pool, e *env, err *BuildError) []*env {
 }
 
 // asBuildError is err as it is shown; last is how far the build had come.
-func (m *Manager) asBuildError(ctx context.Context, last Stage, err error) *BuildError {
-	var b *BuildError
+func (m *Manager) asBuildError(ctx context.Context, last builder.Stage, err error) *builder.Error {
+	var b *builder.Error
 	if !errors.As(err, &b) {
-		b = &BuildError{Cause: CauseOther, Message: err.Error()}
+		b = &builder.Error{Cause: builder.CauseOther, Message: err.Error()}
 	}
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		b = &BuildError{
-			Cause: CauseTimeout, Message: fmt.Sprintf("the build was not done after %s; the last it did was %s", m.cfg.BuildTimeout, last.Message),
+		b = &builder.Error{
+			Cause: builder.CauseTimeout, Message: fmt.Sprintf("the build was not done after %s; the last it did was %s", m.cfg.BuildTimeout, last.Message),
 			Hint: "raise build.timeout in the configuration if it needs longer", Output: b.Output,
 		}
 	}
 	shown := *b
 	if shown.Hint == "" {
-		shown.Hint = byItself + "; the daemon's log has more: runt daemon logs"
+		shown.Hint = builder.ByItself + "; the daemon's log has more: runt daemon logs"
 	}
 	shown.Message, shown.Output = redact.Text(b.Message), redact.Text(b.Output)
 	return &shown
 }
 
 // make does the slow part of a build.
-func (m *Manager) make(ctx context.Context, e *env) (Manifest, fileID, error) {
+func (m *Manager) make(ctx context.Context, e *env) (envdir.Manifest, envdir.FileID, error) {
 	b, ok := m.builders[e.spec.Kind]
 	if !ok {
-		return Manifest{}, fileID{}, &BuildError{
-			Cause: CauseToolMissing, Message: fmt.Sprintf("this daemon cannot build environments of the kind %s", e.spec.Kind), Hint: "set the size of the pool to 0",
+		return envdir.Manifest{}, envdir.FileID{}, &builder.Error{
+			Cause: builder.CauseToolMissing, Message: fmt.Sprintf("this daemon cannot build environments of the kind %s", e.spec.Kind), Hint: "set the size of the pool to 0",
 		}
 	}
 	if e.recheck {
-		m.report(e, Stage{Name: StageVerifying, Message: "looking through it"})
-		if err := b.Verify(ctx, e.manifest.built(), e.dir); err != nil {
-			return Manifest{}, fileID{}, err
+		m.report(e, builder.Stage{Name: builder.StageVerifying, Message: "looking through it"})
+		if err := b.Verify(ctx, e.manifest.Built(), e.dir); err != nil {
+			return envdir.Manifest{}, envdir.FileID{}, err
 		}
 		if e.spoilt {
-			if err := m.writeLease(e, leaseRecord{State: leaseFree}); err != nil {
-				return Manifest{}, fileID{}, err
+			if err := m.WriteLease(e, envdir.LeaseRecord{State: envdir.LeaseFree}); err != nil {
+				return envdir.Manifest{}, envdir.FileID{}, err
 			}
 			return e.manifest, e.seen, nil
 		}
 		again := e.manifest
-		again.BootID = bootID()
-		seen, err := m.store.writeManifest(e.dir, again)
+		again.BootID = proc.BootID()
+		seen, err := m.store.WriteManifest(e.dir, again)
 		if err != nil { // as on a full disk: it works all the same, and is looked through again after the next start
 			m.log.Warn("the manifest of an environment cannot be written", zap.String("env", e.id), zap.Error(err))
 			return e.manifest, e.seen, nil
@@ -202,60 +205,60 @@ func (m *Manager) make(ctx context.Context, e *env) (Manifest, fileID, error) {
 		return again, seen, nil
 	}
 	if err := m.room(e); err != nil {
-		return Manifest{}, fileID{}, err
+		return envdir.Manifest{}, envdir.FileID{}, err
 	}
-	if x, ok := b.(Extender); ok && e.needs != nil {
+	if x, ok := b.(builder.Extender); ok && e.needs != nil {
 		extended, err := m.extend(ctx, x, e)
 		if err != nil {
-			return Manifest{}, fileID{}, err
+			return envdir.Manifest{}, envdir.FileID{}, err
 		}
 		if extended != nil {
-			return m.finish(ctx, e, *extended, m.store.finishAgain)
+			return m.Finish(ctx, e, *extended, m.store.FinishAgain)
 		}
 	}
-	if err := m.store.begin(e.id, homeOf(e.pool)); err != nil {
-		return Manifest{}, fileID{}, diskError(err)
+	if err := m.store.Begin(e.id, homeOf(e.pool)); err != nil {
+		return envdir.Manifest{}, envdir.FileID{}, envdir.DiskError(err)
 	}
-	built, err := b.Build(ctx, e.spec, e.dir, func(s Stage) { m.report(e, s) })
+	built, err := b.Build(ctx, e.spec, e.dir, func(s builder.Stage) { m.report(e, s) })
 	if err != nil {
-		return Manifest{}, fileID{}, err
+		return envdir.Manifest{}, envdir.FileID{}, err
 	}
-	return m.finish(ctx, e, built, m.store.finish)
+	return m.Finish(ctx, e, built, m.store.Finish)
 }
 
 // finish puts the manifest of a built environment on disk, by write.
-func (m *Manager) finish(ctx context.Context, e *env, built Built, write func(dir string, made Manifest) (fileID, error)) (Manifest, fileID, error) {
+func (m *Manager) Finish(ctx context.Context, e *env, built builder.Built, write func(dir string, made envdir.Manifest) (envdir.FileID, error)) (envdir.Manifest, envdir.FileID, error) {
 	made, err := m.describe(ctx, e, built)
 	if err != nil {
-		return Manifest{}, fileID{}, err
+		return envdir.Manifest{}, envdir.FileID{}, err
 	}
 	seen, err := write(e.dir, made)
 	if err != nil {
-		return Manifest{}, fileID{}, diskError(err)
+		return envdir.Manifest{}, envdir.FileID{}, envdir.DiskError(err)
 	}
 	return made, seen, nil
 }
 
 // describe is the manifest of a finished environment.
-func (m *Manager) describe(ctx context.Context, e *env, built Built) (Manifest, error) {
-	list, err := sentinels(e.dir, built.Sentinels)
+func (m *Manager) describe(ctx context.Context, e *env, built builder.Built) (envdir.Manifest, error) {
+	list, err := envdir.Sentinels(e.dir, built.Sentinels)
 	if err != nil {
-		return Manifest{}, &BuildError{Cause: CauseVerifyFailed, Message: "the finished environment is not whole: " + err.Error()}
+		return envdir.Manifest{}, &builder.Error{Cause: builder.CauseVerifyFailed, Message: "the finished environment is not whole: " + err.Error()}
 	}
 	size := built.SizeBytes
 	if size == 0 {
-		size = diskSize(ctx, e.dir)
+		size = envdir.DiskSize(ctx, e.dir)
 	}
-	return Manifest{
-		Version: manifestVersion, ID: e.id, Pool: homeOf(e.pool), Kind: e.spec.Kind, SpecHash: e.hash, Needs: e.needs,
-		CreatedAt: time.Now().UTC(), BootID: bootID(),
+	return envdir.Manifest{
+		Version: envdir.ManifestVersion, ID: e.id, Pool: homeOf(e.pool), Kind: e.spec.Kind, SpecHash: e.hash, Needs: e.needs,
+		CreatedAt: time.Now().UTC(), BootID: proc.BootID(),
 		Python: built.Python, PythonVersion: built.PythonVersion, Packages: built.Packages,
 		Variables: built.Variables, PathPrepend: built.PathPrepend, SizeBytes: size, Sentinels: list,
 	}, nil
 }
 
 // report passes a stage on to who the build is promised to.
-func (m *Manager) report(e *env, s Stage) {
+func (m *Manager) report(e *env, s builder.Stage) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	e.stage = s

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtimed/pool/builder"
 	"strings"
 	"testing"
 	"time"
@@ -15,9 +16,9 @@ func TestAlwaysFailingBuildsSlowDown(t *testing.T) {
 		cause    string
 		in5, inH int // tries at most in 5 minutes, in an hour
 	}{
-		{CauseOther, 6, 18},
-		{CausePackageNotFound, 6, 18},
-		{CauseNetwork, 10, 75},
+		{builder.CauseOther, 6, 18},
+		{builder.CausePackageNotFound, 6, 18},
+		{builder.CauseNetwork, 10, 75},
 	} {
 		t.Run(c.cause, func(t *testing.T) {
 			inBubbleWith(t, sized(3), &fakeBuilder{fail: failing(c.cause)}, func(w *world) {
@@ -50,7 +51,7 @@ func TestAlwaysFailingBuildsSlowDown(t *testing.T) {
 func TestFailuresSideBySideCountOnceAndOneTryFindsOut(t *testing.T) {
 	cfg := sized(8)
 	cfg.Parallel = 4
-	inBubbleWith(t, cfg, &fakeBuilder{takes: time.Second, fail: failing(CauseOther)}, func(w *world) {
+	inBubbleWith(t, cfg, &fakeBuilder{takes: time.Second, fail: failing(builder.CauseOther)}, func(w *world) {
 		w.pass(2 * time.Second)
 		if s := w.status(); s.Error.Failures != 1 || w.b.tries() != 4 {
 			t.Errorf("%d failures of %d tries", s.Error.Failures, w.b.tries())
@@ -65,7 +66,7 @@ func TestFailuresSideBySideCountOnceAndOneTryFindsOut(t *testing.T) {
 func TestOneFailureDoesNotSpoilTheOthers(t *testing.T) {
 	b := &fakeBuilder{takes: time.Second, fail: func(try int) error {
 		if try == 1 {
-			return &BuildError{Cause: CauseOther, Message: "bad luck"}
+			return &builder.Error{Cause: builder.CauseOther, Message: "bad luck"}
 		}
 		return nil
 	}}
@@ -79,7 +80,7 @@ func TestOneFailureDoesNotSpoilTheOthers(t *testing.T) {
 }
 
 func TestTheFirstSuccessEndsThePause(t *testing.T) {
-	inBubbleWith(t, sized(3), &fakeBuilder{fail: failing(CauseOther)}, func(w *world) {
+	inBubbleWith(t, sized(3), &fakeBuilder{fail: failing(builder.CauseOther)}, func(w *world) {
 		w.pass(time.Hour)
 		w.b.set(func() { w.b.fail = nil })
 		w.pass(6 * time.Minute)
@@ -87,7 +88,7 @@ func TestTheFirstSuccessEndsThePause(t *testing.T) {
 		if s := w.status(); s.State != "ready" || s.Error != nil {
 			t.Errorf("the status is %+v", s)
 		}
-		w.b.set(func() { w.b.fail = failing(CauseOther) })
+		w.b.set(func() { w.b.fail = failing(builder.CauseOther) })
 		w.get(1)
 		w.pass(2 * time.Second)
 		if s := w.status(); s.Error.Failures != 1 || s.Error.NextRetry.After(time.Now().Add(33*time.Second)) {
@@ -104,7 +105,7 @@ func TestAFlushOrAnyConfigurationEndsThePause(t *testing.T) {
 		"something elsewhere": func(w *world) { w.reconfigure(func(*Config) {}) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			inBubbleWith(t, sized(2), &fakeBuilder{fail: failing(CauseOther)}, func(w *world) {
+			inBubbleWith(t, sized(2), &fakeBuilder{fail: failing(builder.CauseOther)}, func(w *world) {
 				w.pass(time.Hour)
 				before := w.b.tries()
 				f(w)
@@ -120,7 +121,7 @@ func TestAFlushOrAnyConfigurationEndsThePause(t *testing.T) {
 }
 
 func TestAnAcquireCutsANetworkPauseShort(t *testing.T) {
-	inBubbleWith(t, sized(1), &fakeBuilder{fail: failing(CauseNetwork)}, func(w *world) {
+	inBubbleWith(t, sized(1), &fakeBuilder{fail: failing(builder.CauseNetwork)}, func(w *world) {
 		w.pass(time.Hour)
 		before, began := w.b.tries(), time.Now()
 		for range 60 { // about one call a second
@@ -135,7 +136,7 @@ func TestAnAcquireCutsANetworkPauseShort(t *testing.T) {
 			t.Errorf("%d tries in %s, at most one in 5 s is right", n, time.Since(began))
 		}
 	})
-	inBubbleWith(t, sized(1), &fakeBuilder{fail: failing(CauseOther)}, func(w *world) {
+	inBubbleWith(t, sized(1), &fakeBuilder{fail: failing(builder.CauseOther)}, func(w *world) {
 		w.pass(time.Hour)
 		before := w.b.tries()
 		for range 60 {
@@ -153,7 +154,7 @@ func TestABuildEndsByItsDeadline(t *testing.T) {
 	inBubbleWith(t, sized(1), &fakeBuilder{takes: time.Hour, hold: hold}, func(w *world) {
 		w.pass(10*time.Minute + time.Second)
 		s := w.status()
-		if s.Error == nil || s.Error.Cause != CauseTimeout || s.Error.Message != "the build was not done after 10m0s; the last it did was half way" {
+		if s.Error == nil || s.Error.Cause != builder.CauseTimeout || s.Error.Message != "the build was not done after 10m0s; the last it did was half way" {
 			t.Errorf("the error is %+v", s.Error)
 		}
 		w.want(0, 0, 0, 0)
@@ -164,7 +165,7 @@ func TestABuilderThatDoesNotSayWhyIsShownAsItIs(t *testing.T) {
 	b := &fakeBuilder{fail: always(errors.New("fetching https://me:secret@host/simple: boom"))}
 	inBubbleWith(t, sized(1), b, func(w *world) {
 		e := w.settled().status().Error
-		if e == nil || e.Cause != CauseOther || e.Message != "fetching https://***@host/simple: boom" || e.Hint == "" {
+		if e == nil || e.Cause != builder.CauseOther || e.Message != "fetching https://***@host/simple: boom" || e.Hint == "" {
 			t.Errorf("the error is %+v", e)
 		}
 		if lines := w.said("secret"); len(lines) > 0 {
@@ -178,7 +179,7 @@ func TestAKindWithoutABuilderIsAnErrorAndNoCrash(t *testing.T) {
 	cfg.Pools[0].Spec.Kind = "other"
 	inBubble(t, cfg, func(w *world) {
 		e := w.settled().status().Error
-		if e == nil || e.Cause != CauseToolMissing {
+		if e == nil || e.Cause != builder.CauseToolMissing {
 			t.Errorf("the error is %+v", e)
 		}
 	})
@@ -199,7 +200,7 @@ func TestTooLittleRoomStopsBuildsWithTheReason(t *testing.T) {
 			w.reconfigure(c.set)
 			w.pass(3 * time.Second)
 			e := w.status().Error
-			if e == nil || e.Cause != CauseDiskFull || !strings.Contains(e.Message, c.want) {
+			if e == nil || e.Cause != builder.CauseDiskFull || !strings.Contains(e.Message, c.want) {
 				t.Errorf("the error is %+v", e)
 			}
 			if w.b.tries() != 2 {
@@ -212,7 +213,7 @@ func TestTooLittleRoomStopsBuildsWithTheReason(t *testing.T) {
 func TestTheStateDirectoryMayBeDeletedUnderARunningDaemon(t *testing.T) {
 	inBubble(t, sized(2), func(w *world) {
 		w.settled()
-		if err := os.RemoveAll(w.store.envs()); err != nil {
+		if err := os.RemoveAll(w.store.Envs()); err != nil {
 			t.Fatal(err)
 		}
 		got := w.get(1)
@@ -230,8 +231,8 @@ func TestTheStateDirectoryMayBeDeletedUnderARunningDaemon(t *testing.T) {
 }
 
 func TestBuildErrorsAreReadable(t *testing.T) {
-	e := &BuildError{Message: "no", Output: "first\nlast\n"}
-	if got := fmt.Sprint(e, ", ", &BuildError{Message: "no"}); got != "no: last, no" {
+	e := &builder.Error{Message: "no", Output: "first\nlast\n"}
+	if got := fmt.Sprint(e, ", ", &builder.Error{Message: "no"}); got != "no: last, no" {
 		t.Error(got)
 	}
 }

@@ -3,6 +3,9 @@ package pool
 import (
 	"context"
 	"fmt"
+	"runtimed/internal/proc"
+	"runtimed/pool/builder"
+	"runtimed/pool/envdir"
 	"slices"
 	"strings"
 	"sync"
@@ -32,7 +35,7 @@ var moves = map[State][]State{
 type env struct {
 	id   string
 	pool string // the key of its pool; see homeOf
-	spec Spec
+	spec builder.Spec
 	hash string
 	dir  string
 
@@ -47,32 +50,32 @@ type env struct {
 	notBefore time.Time // a pause behind an acquire
 	cancel    context.CancelFunc
 	dropped   bool // its build is being ended
-	stage     Stage
-	needs     *Needs // what it is to have beyond its pool's; nil for one of the pool itself
-	recheck   bool   // it is finished, and is verified after a boot, or after it could not be extended
-	spoilt    bool   // the latter: its lease record says that nobody is to have it
+	stage     builder.Stage
+	needs     *builder.Needs // what it is to have beyond its pool's; nil for one of the pool itself
+	recheck   bool           // it is finished, and is verified after a boot, or after it could not be extended
+	spoilt    bool           // the latter: its lease record says that nobody is to have it
 
 	// from ready on
 	finished time.Time // by this daemon; zero where it was found
-	manifest Manifest
-	seen     fileID    // of the manifest, when this daemon read or wrote it
-	folder   *folderID // that this daemon made or found; nil before, and where folders have nothing to be known by
+	manifest envdir.Manifest
+	seen     envdir.FileID    // of the manifest, when this daemon read or wrote it
+	folder   *envdir.FolderID // that this daemon made or found; nil before, and where folders have nothing to be known by
 	measured measured
 
 	// while leased
-	granting *waiter // whom it is being handed to; nil once the lease is on disk
-	built    bool    // while that one waited
-	more     *added  // what the build of this daemon added to a ready environment; nil where it made all of it
-	lease    *Lease  // nil until the record is on disk
-	replies  int     // that may have told somebody of this lease; with none it is taken back
-	user     proc    // the process last seen to use it after its owner ended
-	unwatch  func()  // ends the watch for the end of the owner; nil where there is none
+	granting *waiter       // whom it is being handed to; nil once the lease is on disk
+	built    bool          // while that one waited
+	more     *added        // what the build of this daemon added to a ready environment; nil where it made all of it
+	lease    *envdir.Lease // nil until the record is on disk
+	replies  int           // that may have told somebody of this lease; with none it is taken back
+	user     proc.Process  // the process last seen to use it after its owner ended
+	unwatch  func()        // ends the watch for the end of the owner; nil where there is none
 
-	orphan     *Lease    // the one that lingers, its owner having ended
-	orphanedAt time.Time // when this daemon first saw that
+	orphan     *envdir.Lease // the one that lingers, its owner having ended
+	orphanedAt time.Time     // when this daemon first saw that
 
 	// while removing
-	tenant  Owner // of its last lease; zero where it had none
+	tenant  proc.Owner // of its last lease; zero where it had none
 	why     string
 	stuck   bool // its lease record could not be written, its folder not be moved, or it not be looked through; said once
 	retryAt time.Time

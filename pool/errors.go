@@ -2,6 +2,7 @@ package pool
 
 import (
 	"fmt"
+	"runtimed/pool/builder"
 	"strings"
 	"time"
 )
@@ -47,7 +48,7 @@ func (e *EmptyError) Error() string {
 // FailedError says that waiting is pointless, since builds fail.
 type FailedError struct {
 	Name      string
-	Build     *BuildError
+	Build     *builder.Error
 	NextRetry time.Duration // from now; less than 0: only if somebody asks again
 }
 

@@ -2,6 +2,10 @@ package pool
 
 import (
 	"context"
+	"runtimed/internal/proc"
+	"runtimed/internal/tool"
+	"runtimed/pool/builder"
+	"runtimed/pool/envdir"
 	"slices"
 	"time"
 
@@ -10,36 +14,36 @@ import (
 
 // added is what a build put into an environment that was ready.
 type added struct {
-	packages []Package
+	packages []builder.Package
 	took     time.Duration
 }
 
 // extend makes e of a ready environment of its home pool, where one will do and somebody waits: that takes a fraction of a build. The
 // result is nil where none will; then nothing has happened but that what e needs is resolved.
-func (m *Manager) extend(ctx context.Context, b Extender, e *env) (*Built, error) {
+func (m *Manager) extend(ctx context.Context, b builder.Extender, e *env) (*builder.Built, error) {
 	began := time.Now()
-	report := func(s Stage) { m.report(e, s) }
+	report := func(s builder.Stage) { m.report(e, s) }
 	m.mu.Lock()
 	age := m.cfg.LockAge
 	m.mu.Unlock()
-	version, err := b.Prepare(urgently(ctx), e.spec, e.dir, age, report)
+	version, err := b.Prepare(tool.Urgently(ctx), e.spec, e.dir, age, report)
 	if err != nil {
 		return nil, err
 	}
 	planned := e.placement()
 	var base *env
 	for base = m.takeOver(e, version); base != nil; base = m.takeOver(e, version) {
-		err := m.store.intact(base.dir, &base.manifest, base.seen)
+		err := m.store.Intact(base.dir, &base.manifest, base.seen)
 		if err == nil {
 			// From here on nobody else may have it, whatever happens to this daemon.
-			if err = m.writeLease(base, leaseRecord{State: leaseReleased}); err == nil {
+			if err = m.WriteLease(base, envdir.LeaseRecord{State: envdir.LeaseReleased}); err == nil {
 				m.mu.Lock()
 				m.syncSoon(base.dir)
 				m.mu.Unlock()
 				break
 			}
 		}
-		if trouble(err) {
+		if envdir.MachineFault(err) {
 			m.handBack(e, planned, base, func() {})
 			return nil, unwritten(base.id, base.pool, err).Build
 		}
@@ -49,9 +53,9 @@ func (m *Manager) extend(ctx context.Context, b Extender, e *env) (*Built, error
 	if base == nil {
 		return nil, nil
 	}
-	built, err := b.Extend(urgently(ctx), e.spec, e.dir, report)
+	built, err := b.Extend(tool.Urgently(ctx), e.spec, e.dir, report)
 	if err != nil {
-		endMarked(func(dir string) bool { return dir == base.dir }) // or they could go on writing
+		proc.EndMarked(func(dir string) bool { return dir == base.dir }) // or they could go on writing
 		m.handBack(e, planned, base.doubtful(), func() {})
 		return nil, err
 	}
@@ -67,9 +71,9 @@ func (m *Manager) extend(ctx context.Context, b Extender, e *env) (*Built, error
 // placement is where an environment is, and as what.
 type placement struct {
 	id, dir  string
-	manifest Manifest
-	seen     fileID
-	folder   *folderID
+	manifest envdir.Manifest
+	seen     envdir.FileID
+	folder   *envdir.FolderID
 }
 
 func (e *env) placement() placement { return placement{e.id, e.dir, e.manifest, e.seen, e.folder} }
@@ -126,6 +130,6 @@ func (m *Manager) swap(e *env, to placement, in *env) {
 func (e *env) doubtful() *env {
 	return &env{
 		id: e.id, pool: e.pool, spec: e.spec, hash: e.hash, dir: e.dir, state: Warming, since: time.Now(), recheck: true, spoilt: true,
-		manifest: e.manifest, seen: e.seen, folder: e.folder, stage: Stage{Name: StageQueued, Message: "waiting to be looked through"},
+		manifest: e.manifest, seen: e.seen, folder: e.folder, stage: builder.Stage{Name: builder.StageQueued, Message: "waiting to be looked through"},
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"runtimed/internal/proc"
+	"runtimed/pool/builder"
 	"slices"
 	"time"
 
@@ -79,7 +81,7 @@ func (m *Manager) renewSoon(now time.Time) {
 			return
 		}
 	}
-	every := min(renewEvery, m.cfg.LockAge)
+	every := min(builder.RenewEvery, m.cfg.LockAge)
 	for _, pc := range m.cfg.Pools {
 		p := m.pools[pc.Name]
 		if pc.Size == 0 || p.fail != nil || now.Sub(p.renewed) < every {
@@ -102,7 +104,7 @@ func (m *Manager) renewSoon(now time.Time) {
 				}
 				log("the lock file of a pool could not be renewed; the old one serves on", zap.String("pool", pc.Name), zap.Error(err))
 			}
-			endMarked(func(dir string) bool { return dir == m.store.tools() }) // what left its process group
+			proc.EndMarked(func(dir string) bool { return dir == m.store.Tools() }) // what left its process group
 			m.mu.Lock()
 			m.renewing = false
 			if p.unrenewed = err != nil; p.unrenewed { // when the network is there again, it is to be seen soon
@@ -135,7 +137,7 @@ func (m *Manager) plan(p *pool, now time.Time) (next time.Time) {
 			if !p.due(e, now) {
 				fresh++
 				if p.cfg.MaxAge > 0 {
-					next = earlier(next, now.Add(p.cfg.MaxAge-e.manifest.age(now)))
+					next = earlier(next, now.Add(p.cfg.MaxAge-e.manifest.Age(now)))
 				}
 			}
 		case e.state == Warming && !e.stuck:
@@ -176,21 +178,21 @@ func (m *Manager) plan(p *pool, now time.Time) (next time.Time) {
 
 // due says whether a ready environment wants to be replaced: too old, or of an earlier configuration.
 func (p *pool) due(e *env, now time.Time) bool {
-	return e.hash != p.hash || p.cfg.MaxAge > 0 && e.manifest.age(now) >= p.cfg.MaxAge
+	return e.hash != p.hash || p.cfg.MaxAge > 0 && e.manifest.Age(now) >= p.cfg.MaxAge
 }
 
 // queue puts a new build in line. Callers hold mu.
 func (m *Manager) queue(p *pool, now time.Time) {
 	e := &env{
 		pool: p.cfg.Name, spec: p.cfg.Spec, hash: p.hash, state: Warming, since: now, notBefore: m.lastGet.Add(refillPause),
-		stage: Stage{Name: StageQueued, Message: "waiting for a build to begin"},
+		stage: builder.Stage{Name: builder.StageQueued, Message: "waiting for a build to begin"},
 	}
-	for e.id == "" || m.envs[e.id] != nil || m.store.known(e.id) {
+	for e.id == "" || m.envs[e.id] != nil || m.store.Known(e.id) {
 		var b [4]byte
 		_, _ = rand.Read(b[:]) // never fails
 		e.id = homeOf(p.cfg.Name) + "-" + hex.EncodeToString(b[:])
 	}
-	e.dir = m.store.env(e.id)
+	e.dir = m.store.Env(e.id)
 	if p.derived() {
 		e.needs = &p.needs
 	}
@@ -278,7 +280,7 @@ func (m *Manager) makeWay(slot string) {
 
 // parallel is how many builds of a kind may run at once. Conda's share a package cache.
 func (m *Manager) parallel(kind string) int {
-	if kind == KindConda {
+	if kind == builder.KindConda {
 		return 1
 	}
 	return max(1, m.cfg.Parallel)

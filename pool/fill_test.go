@@ -3,6 +3,7 @@ package pool
 import (
 	"context"
 	"fmt"
+	"runtimed/pool/builder"
 	"slices"
 	"testing"
 	"time"
@@ -34,7 +35,7 @@ func TestAPoolFillsToItsSizeAndThenStandsStill(t *testing.T) {
 func TestCondaBuildsNeverOverlap(t *testing.T) {
 	cfg := sized(0)
 	cfg.Parallel = 4
-	cfg.Pools = append(cfg.Pools, PoolConfig{Name: "conda", Size: 6, Spec: Spec{Kind: KindConda}})
+	cfg.Pools = append(cfg.Pools, PoolConfig{Name: "conda", Size: 6, Spec: builder.Spec{Kind: builder.KindConda}})
 	inBubbleWith(t, cfg, &fakeBuilder{takes: time.Second}, func(w *world) {
 		if w.pass(10 * time.Second); w.b.most != 1 || w.b.tries() != 6 {
 			t.Errorf("%d side by side, %d in all", w.b.most, w.b.tries())
@@ -104,7 +105,7 @@ func TestAgeCountsFromTheDiskAndIsNotYoungerAfterARestart(t *testing.T) {
 func TestOfflineTheOldEnvironmentsStay(t *testing.T) {
 	inBubble(t, sized(2), func(w *world) {
 		w.settled()
-		w.b.set(func() { w.b.fail = failing(CauseNetwork) })
+		w.b.set(func() { w.b.fail = failing(builder.CauseNetwork) })
 		w.pass(49 * time.Hour)
 		w.want(2, 0, 0, 0)
 		if s := w.status(); s.State != "failing" {

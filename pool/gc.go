@@ -10,7 +10,9 @@ import (
 
 	"go.uber.org/zap"
 
+	"runtimed/internal/proc"
 	"runtimed/internal/statedir"
+	"runtimed/pool/envdir"
 )
 
 // Item is a folder that GC removes or leaves.
@@ -43,7 +45,7 @@ func (m *Manager) GC(ctx context.Context, dry bool) (Collected, error) {
 	}
 	defer m.work.Done()
 	var going []*env
-	tenants := map[string]Owner{}
+	tenants := map[string]proc.Owner{}
 	for _, e := range m.envs {
 		if e.state == Removing {
 			going, tenants[e.id] = append(going, e), e.tenant
@@ -58,16 +60,16 @@ func (m *Manager) GC(ctx context.Context, dry bool) (Collected, error) {
 		}
 		return ctx.Err()
 	}
-	inUse, unknown := m.procs.users(m.store.envs(), tenants)
+	inUse, unknown := m.procs.Users(m.store.Envs(), tenants)
 	for _, e := range going {
 		if _, used := inUse[e.id]; used || unknown != nil {
 			c.Kept++
 			continue
 		}
-		item := Item{e.id, e.dir, m.whyOf(e), diskSize(ctx, e.dir)}
+		item := Item{e.id, e.dir, m.whyOf(e), envdir.DiskSize(ctx, e.dir)}
 		if !dry {
-			m.remove(e)
-			if exists(e.dir) { // it says in the log why
+			m.Remove(e)
+			if envdir.Exists(e.dir) { // it says in the log why
 				c.Kept++
 				continue
 			}
@@ -75,15 +77,15 @@ func (m *Manager) GC(ctx context.Context, dry bool) (Collected, error) {
 		c.Removed = append(c.Removed, item)
 	}
 	for _, name := range m.trashed() {
-		path := filepath.Join(m.store.trash(), name)
+		path := filepath.Join(m.store.Trash(), name)
 		counted := slices.ContainsFunc(c.Removed, func(i Item) bool { return i.ID == name })
-		item := Item{name, path, "in the trash", diskSize(ctx, path)}
+		item := Item{name, path, "in the trash", envdir.DiskSize(ctx, path)}
 		if mounts := statedir.Mounts(path); dry && len(mounts) > 0 {
 			c.Unmanaged = append(c.Unmanaged, Item{name, mounts[0], (&statedir.MountError{Path: mounts[0]}).Error(), 0})
 			continue
 		}
 		if !dry {
-			err := m.store.deleteTrashed(name, ended)
+			err := m.store.DeleteTrashed(name, ended)
 			if ended := ended(); err != nil && ended != nil {
 				return c, ended
 			}
@@ -102,8 +104,8 @@ func (m *Manager) GC(ctx context.Context, dry bool) (Collected, error) {
 		}
 	}
 	for _, name := range m.unmanaged() {
-		path := m.store.env(name)
-		c.Unmanaged = append(c.Unmanaged, Item{name, path, "has no manifest of its own, so it was not made here", diskSize(ctx, path)})
+		path := m.store.Env(name)
+		c.Unmanaged = append(c.Unmanaged, Item{name, path, "has no manifest of its own, so it was not made here", envdir.DiskSize(ctx, path)})
 	}
 	return c, nil
 }
@@ -117,7 +119,7 @@ func (m *Manager) whyOf(e *env) string {
 // strays are the folders among the environments that are none of ours, and whatever else lies there.
 func (m *Manager) unmanaged() []string {
 	names := []string{}
-	entries, err := os.ReadDir(m.store.envs())
+	entries, err := os.ReadDir(m.store.Envs())
 	if err != nil {
 		return names // open has said so
 	}
@@ -126,7 +128,7 @@ func (m *Manager) unmanaged() []string {
 		m.mu.Lock()
 		ours := m.envs[id] != nil
 		m.mu.Unlock()
-		if !ours && !strings.HasPrefix(id, ".") && !exists(m.store.record(id)) && exists(m.store.env(id)) {
+		if !ours && !strings.HasPrefix(id, ".") && !envdir.Exists(m.store.Record(id)) && envdir.Exists(m.store.Env(id)) {
 			names = append(names, id)
 		}
 	}

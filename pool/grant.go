@@ -2,6 +2,7 @@ package pool
 
 import (
 	"cmp"
+	"runtimed/pool/envdir"
 	"slices"
 	"time"
 
@@ -76,9 +77,9 @@ func (m *Manager) grant(e *env) {
 	e.record.Lock()
 	w := e.granting
 	lease := w.lease()
-	err := m.store.intact(e.dir, &e.manifest, e.seen)
+	err := m.store.Intact(e.dir, &e.manifest, e.seen)
 	if err == nil {
-		err = m.writeLease(e, leaseRecord{leaseHeld, lease})
+		err = m.WriteLease(e, envdir.LeaseRecord{State: envdir.LeaseHeld, Lease: lease})
 	}
 	m.mu.Lock()
 	e.granting = nil
@@ -86,7 +87,7 @@ func (m *Manager) grant(e *env) {
 	var next []*env
 	m.troubled = m.troubled && err != nil
 	switch {
-	case trouble(err):
+	case envdir.MachineFault(err):
 		next = m.keep(p, e, w, err)
 	case err != nil:
 		m.log.Warn("environment is damaged and will be replaced", zap.String("env", e.id), zap.Error(err))
@@ -108,7 +109,7 @@ func (m *Manager) grant(e *env) {
 		if e.built && e.more != nil {
 			got.Built, got.Extended, got.Added, got.AddedIn = false, true, e.more.packages, e.more.took
 		}
-		w.finish(got, nil)
+		w.Finish(got, nil)
 	}
 	m.mu.Unlock()
 	e.record.Unlock()
@@ -128,7 +129,7 @@ func (m *Manager) keep(p *pool, e *env, w *waiter, err error) (next []*env) {
 		next = m.serve(p)
 		if at := slices.Index(p.waiters, w); at >= 0 {
 			p.waiters = slices.Delete(p.waiters, at, at+1)
-			w.finish(Acquired{}, unwritten(e.id, e.pool, err))
+			w.Finish(Acquired{}, unwritten(e.id, e.pool, err))
 			next = append(next, m.serve(p)...)
 		}
 	}
@@ -143,10 +144,10 @@ func (m *Manager) requeue(p *pool, e *env, w *waiter) bool {
 	case len(w.calls) == 0:
 		return false
 	case m.closed:
-		w.finish(Acquired{}, ErrClosed)
+		w.Finish(Acquired{}, ErrClosed)
 		return false
 	case p == nil:
-		w.finish(Acquired{}, m.unknown(homeOf(e.pool)))
+		w.Finish(Acquired{}, m.Unknown(homeOf(e.pool)))
 		return false
 	}
 	p.back(w)
@@ -158,7 +159,7 @@ func (m *Manager) requeue(p *pool, e *env, w *waiter) bool {
 func (m *Manager) Undelivered(id string) {
 	defer endOnPanic()
 	m.mu.Lock()
-	e, err := m.find(id)
+	e, err := m.Find(id)
 	if err != nil || !m.enter() {
 		m.mu.Unlock()
 		return
@@ -185,12 +186,12 @@ func (m *Manager) Undelivered(id string) {
 
 // putBack makes a leased environment ready again that nobody has heard of, or leaves it leased where that cannot be put on disk for
 // now: who asks again with the same key gets it. Callers hold e.record, which it lets go, and not mu.
-func (m *Manager) reclaim(e *env, lease *Lease) {
-	err := m.writeLease(e, leaseRecord{State: leaseFree})
+func (m *Manager) reclaim(e *env, lease *envdir.Lease) {
+	err := m.WriteLease(e, envdir.LeaseRecord{State: envdir.LeaseFree})
 	m.mu.Lock()
 	var next []*env
 	switch {
-	case trouble(err):
+	case envdir.MachineFault(err):
 		m.log.Warn("environment cannot be taken back for now; it stays leased", zap.String("env", e.id), zap.Error(err))
 		e.lease, e.replies = lease, 1
 		m.watchOwner(e)
@@ -230,7 +231,7 @@ func (m *Manager) syncSoon(dir string) {
 			m.unsynced = nil
 			m.mu.Unlock()
 			for _, d := range dirs {
-				m.store.syncLease(d)
+				m.store.SyncLease(d)
 			}
 			m.mu.Lock()
 		}

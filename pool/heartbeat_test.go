@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"runtimed/pool/builder"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -12,7 +13,7 @@ func newWorld(t *testing.T, dir string, b *fakeBuilder) *world {
 	cfg := sized(1)
 	cfg.Dir = dir
 	w := &world{T: t, cfg: cfg, b: b, p: &fakeProcs{dead: map[int]bool{}, using: map[string]bool{}, exits: map[int][]func(){}}}
-	m, err := New(cfg, map[string]Builder{KindUV: b, KindConda: b}, nop)
+	m, err := New(cfg, map[string]builder.Builder{builder.KindUV: b, builder.KindConda: b}, nop)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,6 +3,7 @@ package pool
 import (
 	"context"
 	"errors"
+	"runtimed/internal/proc"
 	"slices"
 	"strings"
 	"testing"
@@ -162,7 +163,7 @@ func TestLabelsAndKeysAreBounded(t *testing.T) {
 }
 
 func TestARetryIsKnownThoughItsProcessHasAnotherGroupByNow(t *testing.T) {
-	before := Request{Key: "k", Owner: Owner{PID: 1, StartTime: 2, BootID: "b", Group: 1, Terminal: 1}}
+	before := Request{Key: "k", Owner: proc.Owner{PID: 1, StartTime: 2, BootID: "b", Group: 1, Terminal: 1}}
 	after := before
 	after.Owner.Group, after.Owner.Terminal = 7, 0 // as after setsid
 	if w := (&waiter{Request: before}); !w.same(after) {

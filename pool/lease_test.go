@@ -6,6 +6,8 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtimed/internal/proc"
+	"runtimed/pool/envdir"
 	"strings"
 	"testing"
 	"time"
@@ -15,31 +17,31 @@ import (
 
 func TestALeaseIsReadAsItWasWritten(t *testing.T) {
 	dir := t.TempDir()
-	s := store{dir: dir}
-	if err := errors.Join(s.usable(s.records()), s.createLease(dir)); err != nil {
+	s := envdir.Store{Dir: dir}
+	if err := errors.Join(s.Usable(s.Records()), s.CreateLease(dir)); err != nil {
 		t.Fatal(err)
 	}
 	at := time.Date(2026, 1, 2, 3, 4, 5, 678, time.UTC)
-	for _, want := range []leaseRecord{
-		{State: leaseFree},
-		{leaseHeld, &Lease{Owner: ownerNo(4711), Label: "a <b> & \"c\" \u2028 é", Key: "k", LeasedAt: at}},
-		{leaseHeld, &Lease{Owner: ownerNo(1), Label: strings.Repeat("\u2028", maxText/3), Key: strings.Repeat(`\`, maxText), LeasedAt: at}},
-		{leaseHeld, &Lease{Owner: ownerNo(1)}},
-		{State: leaseReleased},
-		{State: leaseFree},
+	for _, want := range []envdir.LeaseRecord{
+		{State: envdir.LeaseFree},
+		{State: envdir.LeaseHeld, Lease: &envdir.Lease{Owner: ownerNo(4711), Label: "a <b> & \"c\" \u2028 é", Key: "k", LeasedAt: at}},
+		{State: envdir.LeaseHeld, Lease: &envdir.Lease{Owner: ownerNo(1), Label: strings.Repeat("\u2028", maxText/3), Key: strings.Repeat(`\`, maxText), LeasedAt: at}},
+		{State: envdir.LeaseHeld, Lease: &envdir.Lease{Owner: ownerNo(1)}},
+		{State: envdir.LeaseReleased},
+		{State: envdir.LeaseFree},
 	} {
-		if err := s.writeLease(dir, want); err != nil {
+		if err := s.WriteLease(dir, want); err != nil {
 			t.Fatal(err)
 		}
 		got, err := readWithoutFolder(dir)
 		if err != nil || cmp.Diff(want, got) != "" {
 			t.Errorf("%v\n%s", err, cmp.Diff(want, got))
 		}
-		if info, _ := os.Stat(filepath.Join(dir, leaseName)); info.Size() != leaseSize || info.Mode() != 0o600 {
+		if info, _ := os.Stat(filepath.Join(dir, envdir.LeaseName)); info.Size() != envdir.LeaseSize || info.Mode() != 0o600 {
 			t.Errorf("the record has %d bytes and mode %s", info.Size(), info.Mode())
 		}
 	}
-	if err := s.writeLease(dir, leaseRecord{leaseHeld, &Lease{Label: strings.Repeat("x", leaseSize)}}); err == nil {
+	if err := s.WriteLease(dir, envdir.LeaseRecord{State: envdir.LeaseHeld, Lease: &envdir.Lease{Label: strings.Repeat("x", envdir.LeaseSize)}}); err == nil {
 		t.Error("a record of two blocks is written")
 	}
 }
@@ -54,16 +56,16 @@ func TestALeaseIsNeverWrittenIntoWhatSomebodyPutInItsPlace(t *testing.T) {
 		"a file of a package's": func(path, _ string) error { return os.WriteFile(path, []byte("x"), 0o400) },
 		"a record":              func(string, string) error { return nil },
 	} {
-		s := store{dir: t.TempDir()}
-		dir, precious := s.env("uv-00000000"), filepath.Join(s.dir, "precious")
-		if err := errors.Join(s.usable(s.records()), os.Mkdir(dir, 0o700), os.WriteFile(precious, []byte("precious"), 0o600)); err != nil {
+		s := envdir.Store{Dir: t.TempDir()}
+		dir, precious := s.Env("uv-00000000"), filepath.Join(s.Dir, "precious")
+		if err := errors.Join(s.Usable(s.Records()), os.Mkdir(dir, 0o700), os.WriteFile(precious, []byte("precious"), 0o600)); err != nil {
 			t.Fatal(err)
 		}
 		for i, write := range []func() error{
-			func() error { return s.createLease(dir) },
-			func() error { return s.writeLease(dir, leaseRecord{State: leaseReleased}) },
+			func() error { return s.CreateLease(dir) },
+			func() error { return s.WriteLease(dir, envdir.LeaseRecord{State: envdir.LeaseReleased}) },
 		} {
-			lease := filepath.Join(dir, leaseName)
+			lease := filepath.Join(dir, envdir.LeaseName)
 			if i == 1 && (strings.HasPrefix(what, "a file") || strings.HasPrefix(what, "a folder")) {
 				continue // a record with another mode is one all the same, and a folder is for somebody to look at
 			}
@@ -79,7 +81,7 @@ func TestALeaseIsNeverWrittenIntoWhatSomebodyPutInItsPlace(t *testing.T) {
 				t.Errorf("%s: the other file has %.40q, %v", what, data, err)
 			}
 			r, err := readLease(dir)
-			if err != nil || r.State != []string{leaseFree, leaseReleased}[i] {
+			if err != nil || r.State != []string{envdir.LeaseFree, envdir.LeaseReleased}[i] {
 				t.Errorf("%s: the record says %q, %v", what, r.State, err)
 			}
 		}
@@ -87,18 +89,18 @@ func TestALeaseIsNeverWrittenIntoWhatSomebodyPutInItsPlace(t *testing.T) {
 }
 
 func TestNothingIsWrittenThroughALinkInPlaceOfAnEnvironment(t *testing.T) {
-	for what, put := range map[string]func(s store, outside string) error{
-		"the environment": func(s store, outside string) error {
-			return errors.Join(os.Remove(s.env("uv-00000000")), os.Symlink(filepath.Join(outside, "uv-00000000"), s.env("uv-00000000")))
+	for what, put := range map[string]func(s envdir.Store, outside string) error{
+		"the environment": func(s envdir.Store, outside string) error {
+			return errors.Join(os.Remove(s.Env("uv-00000000")), os.Symlink(filepath.Join(outside, "uv-00000000"), s.Env("uv-00000000")))
 		},
-		"the folder of all": func(s store, outside string) error {
-			return errors.Join(os.Rename(s.envs(), s.envs()+"-moved"), os.Symlink(outside, s.envs()))
+		"the folder of all": func(s envdir.Store, outside string) error {
+			return errors.Join(os.Rename(s.Envs(), s.Envs()+"-moved"), os.Symlink(outside, s.Envs()))
 		},
 	} {
-		s, outside := store{dir: t.TempDir()}, t.TempDir()
-		dir := s.env("uv-00000000")
-		precious := map[string]string{leaseName: "my lease", manifestName: "my manifest"}
-		if err := errors.Join(s.usable(s.records()), os.Mkdir(dir, 0o700), os.Mkdir(filepath.Join(outside, "uv-00000000"), 0o700)); err != nil {
+		s, outside := envdir.Store{Dir: t.TempDir()}, t.TempDir()
+		dir := s.Env("uv-00000000")
+		precious := map[string]string{envdir.LeaseName: "my lease", envdir.ManifestName: "my manifest"}
+		if err := errors.Join(s.Usable(s.Records()), os.Mkdir(dir, 0o700), os.Mkdir(filepath.Join(outside, "uv-00000000"), 0o700)); err != nil {
 			t.Fatal(err)
 		}
 		for name, text := range precious {
@@ -109,11 +111,11 @@ func TestNothingIsWrittenThroughALinkInPlaceOfAnEnvironment(t *testing.T) {
 		if err := put(s, outside); err != nil {
 			t.Fatal(err)
 		}
-		_, manifest := s.writeManifest(dir, Manifest{})
+		_, manifest := s.WriteManifest(dir, envdir.Manifest{})
 		for call, err := range map[string]error{
-			"createLease": s.createLease(dir), "writeLease": s.writeLease(dir, leaseRecord{State: leaseReleased}), "writeManifest": manifest,
+			"createLease": s.CreateLease(dir), "writeLease": s.WriteLease(dir, envdir.LeaseRecord{State: envdir.LeaseReleased}), "writeManifest": manifest,
 		} {
-			if !errors.Is(err, errNoFolder) {
+			if !errors.Is(err, envdir.ErrNoFolder) {
 				t.Errorf("a link in place of %s: %s says %v", what, call, err)
 			}
 		}
@@ -126,26 +128,26 @@ func TestNothingIsWrittenThroughALinkInPlaceOfAnEnvironment(t *testing.T) {
 }
 
 func TestARecordThatIsNoLeaseIsAnError(t *testing.T) {
-	held, err := encodeLease(leaseRecord{leaseHeld, &Lease{Owner: ownerNo(1)}})
+	held, err := envdir.EncodeLease(envdir.LeaseRecord{State: envdir.LeaseHeld, Lease: &envdir.Lease{Owner: ownerNo(1)}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for name, data := range map[string][]byte{
 		"empty":              nil,
-		"zeros":              make([]byte, leaseSize),
+		"zeros":              make([]byte, envdir.LeaseSize),
 		"torn":               held[:40],
-		"torn, zeros behind": append(bytes.Clone(held[:40]), make([]byte, leaseSize-40)...),
+		"torn, zeros behind": append(bytes.Clone(held[:40]), make([]byte, envdir.LeaseSize-40)...),
 		"noise":              []byte("\x7fELF"),
 		"something behind":   append(bytes.TrimRight(bytes.Clone(held), "\x00"), `{"state":"free"}`...),
 		"no state":           []byte("{}"),
 		"an unknown state":   []byte(`{"state":"lent"}`),
 		"no owner":           []byte(`{"state":"leased"}`),
 		"the owner 0":        []byte(`{"state":"leased","owner":{"pid":0}}`),
-		"too long":           []byte(`{"state":"free","label":"` + strings.Repeat("x", leaseSize) + `"}`),
+		"too long":           []byte(`{"state":"free","label":"` + strings.Repeat("x", envdir.LeaseSize) + `"}`),
 		"no object":          []byte(`[]`),
 	} {
 		dir := t.TempDir()
-		if err := os.WriteFile(filepath.Join(dir, leaseName), data, 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, envdir.LeaseName), data, 0o600); err != nil {
 			t.Fatal(err)
 		}
 		if got, err := readLease(dir); err == nil {
@@ -161,7 +163,7 @@ func TestAnOwnerThatEndsGivesItsEnvironmentBackAtOnce(t *testing.T) {
 	inBubble(t, sized(1), func(w *world) {
 		w.get(1)
 		w.pass(time.Minute)
-		w.p.end(1)
+		w.p.End(1)
 		w.want(1, 0, 0, 0)
 		if lines := w.said("the owner of an environment has ended"); len(lines) != 1 {
 			t.Errorf("the log says %s", lines)
@@ -183,9 +185,9 @@ func TestAnEndThatNobodyTellsIsSeenWithinTenSeconds(t *testing.T) {
 
 func TestAnEnvironmentStaysWhileAProcessRunsFromIt(t *testing.T) {
 	for name, end := range map[string]func(*world, string){
-		"the owner ended":  func(w *world, _ string) { w.p.end(1) },
+		"the owner ended":  func(w *world, _ string) { w.p.End(1) },
 		"it was released":  func(w *world, id string) { w.release(id) },
-		"and over a crash": func(w *world, _ string) { w.crash(); w.p.end(1); w.start() },
+		"and over a crash": func(w *world, _ string) { w.crash(); w.p.End(1); w.start() },
 		"and over a crash after the release": func(w *world, id string) {
 			w.release(id)
 			w.crash()
@@ -222,18 +224,18 @@ func TestALeaseCanBeAdopted(t *testing.T) {
 		if err != nil || info.Lease.Owner.PID != 2 || info.ID != id {
 			t.Errorf("%+v, %v", info, err)
 		}
-		w.p.end(1)
+		w.p.End(1)
 		w.pass(time.Minute)
 		w.want(1, 0, 1, 0)
 		w.crash()
 		w.start()
 		w.want(1, 0, 1, 0)
-		w.p.end(2)
+		w.p.End(2)
 		w.pass(10 * time.Second)
 		w.want(1, 0, 0, 0)
 
 		id = w.get(3).Env.ID
-		var owner *OwnerError
+		var owner *proc.OwnerError
 		if _, err := w.Adopt(context.Background(), id, 1); !errors.As(err, &owner) || owner.PID != 1 {
 			t.Error(err)
 		}
@@ -260,7 +262,7 @@ func TestALeaseIsReleasedOnce(t *testing.T) {
 }
 
 func TestALeasedEnvironmentThatSomebodyDeletedCanBeReleased(t *testing.T) {
-	for name, path := range map[string]string{"all of it": "", "its lease record": leaseName} {
+	for name, path := range map[string]string{"all of it": "", "its lease record": envdir.LeaseName} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, sized(1), func(w *world) {
 				got := w.get(1)
@@ -279,11 +281,11 @@ func TestALeasedEnvironmentThatSomebodyDeletedCanBeReleased(t *testing.T) {
 func TestALeaseThatCannotBeEndedIsSaidOnce(t *testing.T) {
 	inBubble(t, sized(1), func(w *world) {
 		got := w.get(1)
-		record := filepath.Join(got.Env.Path, leaseName)
+		record := filepath.Join(got.Env.Path, envdir.LeaseName)
 		if err := errors.Join(os.Remove(record), os.Mkdir(record, 0o700)); err != nil {
 			t.Fatal(err)
 		}
-		w.p.end(1)
+		w.p.End(1)
 		w.pass(time.Hour)
 		w.want(1, 0, 1, 0)
 		if lines := w.said("its lease cannot be"); len(lines) != 1 {
@@ -301,10 +303,10 @@ func TestALeaseThatCannotBeEndedIsSaidOnce(t *testing.T) {
 }
 
 // readLease is the lease record in dir, wherever that is.
-func readLease(dir string) (leaseRecord, error) { return store{dir: dir}.readLease(dir) }
+func readLease(dir string) (envdir.LeaseRecord, error) { return envdir.Store{Dir: dir}.ReadLease(dir) }
 
 // readWithoutFolder is the lease record in dir, but for what tells that folder from its copies.
-func readWithoutFolder(dir string) (leaseRecord, error) {
+func readWithoutFolder(dir string) (envdir.LeaseRecord, error) {
 	r, err := readLease(dir)
 	if r.Lease != nil {
 		r.Folder = nil

@@ -5,6 +5,8 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"runtimed/internal/proc"
+	"runtimed/pool/builder"
 	"sync"
 	"testing"
 	"time"
@@ -24,9 +26,9 @@ var nop = zap.NewNop()
 type fakeBuilder struct {
 	mu      sync.Mutex
 	takes   time.Duration
-	fail    func(try int) error // of the try with that number, from 1 on; nil: it succeeds
-	hold    chan struct{}       // where set, builds stand still half way until it is closed
-	hangs   func(Spec) bool     // where set, which builds never come to an end
+	fail    func(try int) error     // of the try with that number, from 1 on; nil: it succeeds
+	hold    chan struct{}           // where set, builds stand still half way until it is closed
+	hangs   func(builder.Spec) bool // where set, which builds never come to an end
 	verify  error
 	began   []time.Time
 	running int
@@ -39,7 +41,7 @@ type fakeBuilder struct {
 	extended int
 }
 
-func (b *fakeBuilder) Build(ctx context.Context, spec Spec, dir string, progress func(Stage)) (Built, error) {
+func (b *fakeBuilder) Build(ctx context.Context, spec builder.Spec, dir string, progress func(builder.Stage)) (builder.Built, error) {
 	b.mu.Lock()
 	b.began = append(b.began, time.Now())
 	try, takes, hold, fail := len(b.began), b.takes, b.hold, b.fail
@@ -54,62 +56,62 @@ func (b *fakeBuilder) Build(ctx context.Context, spec Spec, dir string, progress
 		b.running--
 		b.mu.Unlock()
 	}()
-	progress(Stage{Name: StageInstalling, Message: "half way"})
+	progress(builder.Stage{Name: builder.StageInstalling, Message: "half way"})
 	if err := os.MkdirAll(filepath.Join(dir, "bin"), 0o700); err != nil {
-		return Built{}, err
+		return builder.Built{}, err
 	}
 	if err := os.WriteFile(filepath.Join(dir, "pyvenv.cfg"), []byte("home = /nowhere\n"), 0o600); err != nil {
-		return Built{}, err
+		return builder.Built{}, err
 	}
 	if takes > 0 { // a fake timer that is due at once upsets the race detector (go1.26)
 		select {
 		case <-time.After(takes):
 		case <-ctx.Done():
-			return Built{}, ctx.Err()
+			return builder.Built{}, ctx.Err()
 		}
 	}
 	if hold != nil {
 		select {
 		case <-hold:
 		case <-ctx.Done():
-			return Built{}, ctx.Err()
+			return builder.Built{}, ctx.Err()
 		}
 	}
 	if fail != nil {
 		if err := fail(try); err != nil {
-			return Built{}, err
+			return builder.Built{}, err
 		}
 	}
 	for _, name := range []string{"bin/python", "kernel.py"} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte("1\n"), 0o700); err != nil {
-			return Built{}, err
+			return builder.Built{}, err
 		}
 	}
-	progress(Stage{Name: StageVerifying, Message: "nearly there"})
-	return Built{
-		Python: filepath.Join(dir, "bin", "python"), PythonVersion: fakeVersion(spec), Packages: []Package{{"ipykernel", "7.4"}},
+	progress(builder.Stage{Name: builder.StageVerifying, Message: "nearly there"})
+	return builder.Built{
+		Python: filepath.Join(dir, "bin", "python"), PythonVersion: fakeVersion(spec), Packages: []builder.Package{{Name: "ipykernel", Version: "7.4"}},
 		Variables: map[string]*string{"VIRTUAL_ENV": &dir, "PYTHONHOME": nil}, PathPrepend: []string{filepath.Join(dir, "bin")},
 		Sentinels: []string{"bin/python", "pyvenv.cfg", "kernel.py"},
 	}, nil
 }
 
 // fakeVersion is the version of the Python that spec gets.
-func fakeVersion(spec Spec) string {
-	if spec.Python != "" && !satisfies("3.13.1", spec.Python) {
+func fakeVersion(spec builder.Spec) string {
+	if spec.Python != "" && !builder.Satisfies("3.13.1", spec.Python) {
 		return "3.11.9"
 	}
 	return "3.13.1"
 }
 
-func (b *fakeBuilder) Prepare(_ context.Context, spec Spec, _ string, _ time.Duration, progress func(Stage)) (string, error) {
-	progress(Stage{Name: StageResolving, Message: "looking it up"})
+func (b *fakeBuilder) Prepare(_ context.Context, spec builder.Spec, _ string, _ time.Duration, progress func(builder.Stage)) (string, error) {
+	progress(builder.Stage{Name: builder.StageResolving, Message: "looking it up"})
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return fakeVersion(spec), b.resolves
 }
 
 // Extend fails half way, if it fails.
-func (b *fakeBuilder) Extend(ctx context.Context, spec Spec, dir string, progress func(Stage)) (Built, error) {
+func (b *fakeBuilder) Extend(ctx context.Context, spec builder.Spec, dir string, progress func(builder.Stage)) (builder.Built, error) {
 	b.mu.Lock()
 	b.extended++
 	err := b.extends
@@ -117,34 +119,34 @@ func (b *fakeBuilder) Extend(ctx context.Context, spec Spec, dir string, progres
 	select {
 	case <-time.After(300 * time.Millisecond):
 	case <-ctx.Done():
-		return Built{}, ctx.Err()
+		return builder.Built{}, ctx.Err()
 	}
 	if err := os.WriteFile(filepath.Join(dir, "more.py"), []byte("2\n"), 0o600); err != nil {
-		return Built{}, err
+		return builder.Built{}, err
 	}
 	if err != nil {
-		return Built{}, err
+		return builder.Built{}, err
 	}
-	built := Built{
-		Python: filepath.Join(dir, "bin", "python"), PythonVersion: fakeVersion(spec), Packages: []Package{{"ipykernel", "7.4"}},
+	built := builder.Built{
+		Python: filepath.Join(dir, "bin", "python"), PythonVersion: fakeVersion(spec), Packages: []builder.Package{{Name: "ipykernel", Version: "7.4"}},
 		PathPrepend: []string{filepath.Join(dir, "bin")}, Sentinels: []string{"bin/python", "pyvenv.cfg", "kernel.py"},
 	}
 	for _, r := range spec.Packages[len(spec.Base.Packages):] {
-		built.Packages = append(built.Packages, Package{r, "1.0"})
+		built.Packages = append(built.Packages, builder.Package{Name: r, Version: "1.0"})
 	}
 	return built, ctx.Err()
 }
 
-func (b *fakeBuilder) Verify(context.Context, Built, string) error {
+func (b *fakeBuilder) Verify(context.Context, builder.Built, string) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.checked++
 	return b.verify
 }
 
-func (b *fakeBuilder) Tool() (Tool, bool) { return Tool{}, false }
+func (b *fakeBuilder) Tool() (builder.Tool, bool) { return builder.Tool{}, false }
 
-func (b *fakeBuilder) Renew(context.Context, Spec, time.Duration) error {
+func (b *fakeBuilder) Renew(context.Context, builder.Spec, time.Duration) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.renewed++
@@ -174,7 +176,7 @@ func (b *fakeBuilder) building() int {
 func always(err error) func(int) error { return func(int) error { return err } }
 
 func failing(cause string) func(int) error {
-	return always(&BuildError{Cause: cause, Message: "it went wrong", Hint: "mend it", Output: "line one\nline two"})
+	return always(&builder.Error{Cause: cause, Message: "it went wrong", Hint: "mend it", Output: "line one\nline two"})
 }
 
 // fakeProcs are processes that live until the test ends them. A bubble of synctest cannot wait for real ones.
@@ -185,35 +187,35 @@ type fakeProcs struct {
 	exits map[int][]func()
 }
 
-func ownerNo(pid int) Owner {
-	return Owner{PID: pid, StartTime: uint64(pid) * 7, BootID: bootID(), MachineID: machineID(), Namespace: namespace()}
+func ownerNo(pid int) proc.Owner {
+	return proc.Owner{PID: pid, StartTime: uint64(pid) * 7, BootID: proc.BootID(), MachineID: proc.MachineID(), Namespace: proc.Namespace()}
 }
 
-func (f *fakeProcs) processes() processes {
-	return processes{
-		named: func(pid int) (Owner, error) {
+func (f *fakeProcs) processes() proc.Processes {
+	return proc.Processes{
+		Named: func(pid int) (proc.Owner, error) {
 			if !f.alive(ownerNo(pid)) {
-				return Owner{}, &OwnerError{PID: pid}
+				return proc.Owner{}, &proc.OwnerError{PID: pid}
 			}
 			return ownerNo(pid), nil
 		},
-		look: func(o Owner) (sight, string) {
+		Look: func(o proc.Owner) (proc.Sight, string) {
 			if f.alive(o) {
-				return living, ""
+				return proc.Living, ""
 			}
-			return gone, ""
+			return proc.Gone, ""
 		},
-		alive: func(proc) bool { return false },
-		users: func(string, map[string]Owner) (map[string]proc, error) {
+		Alive: func(proc.Process) bool { return false },
+		Users: func(string, map[string]proc.Owner) (map[string]proc.Process, error) {
 			f.mu.Lock()
 			defer f.mu.Unlock()
-			found := map[string]proc{}
+			found := map[string]proc.Process{}
 			for id := range f.using {
-				found[id] = proc{}
+				found[id] = proc.Process{}
 			}
 			return found, nil
 		},
-		onExit: func(pid int, g func()) func() {
+		OnExit: func(pid int, g func()) func() {
 			f.mu.Lock()
 			defer f.mu.Unlock()
 			f.exits[pid] = append(f.exits[pid], g)
@@ -222,13 +224,13 @@ func (f *fakeProcs) processes() processes {
 	}
 }
 
-func (f *fakeProcs) alive(o Owner) bool {
+func (f *fakeProcs) alive(o proc.Owner) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return o.BootID == bootID() && !f.dead[o.PID]
+	return o.BootID == proc.BootID() && !f.dead[o.PID]
 }
 
-func (f *fakeProcs) end(pid int) {
+func (f *fakeProcs) End(pid int) {
 	f.mu.Lock()
 	f.dead[pid] = true
 	exits := f.exits[pid]

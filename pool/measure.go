@@ -1,6 +1,9 @@
 package pool
 
-import "time"
+import (
+	"runtimed/pool/envdir"
+	"time"
+)
 
 const (
 	sizeFresh = 10 * time.Second // what was measured is not measured again, however often somebody asks
@@ -63,7 +66,7 @@ func (m *Manager) measurer() {
 			if m.ctx.Err() != nil {
 				return
 			}
-			size := diskSize(m.ctx, e.dir)
+			size := envdir.DiskSize(m.ctx, e.dir)
 			m.mu.Lock()
 			if e.state == Leased && m.ctx.Err() == nil { // else its folder may have gone while it was looked at
 				e.measured = measured{size, time.Now()}

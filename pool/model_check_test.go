@@ -3,6 +3,7 @@ package pool
 import (
 	"context"
 	"os"
+	"runtimed/pool/envdir"
 	"slices"
 	"time"
 )
@@ -34,7 +35,7 @@ func (m *model) check() {
 		if _, held := m.held[i.ID]; held || m.over[i.ID] || m.rests[i.ID] != "" {
 			m.Fatalf("%s is ready again", i.ID)
 		}
-		if _, _, err := m.w.store.readManifest(i.ID); err != nil || exists(m.w.store.record(i.ID)) {
+		if _, _, err := m.w.store.ReadManifest(i.ID); err != nil || envdir.Exists(m.w.store.Record(i.ID)) {
 			m.Fatalf("%s is ready: %v", i.ID, err)
 		}
 	}
@@ -77,7 +78,7 @@ func (f *fakeProcs) uses(id string) bool {
 }
 
 // end lets all be well again: everybody is answered, and nothing is left over.
-func (m *model) end() {
+func (m *model) End() {
 	m.w.b.set(func() { m.w.b.fail, m.w.b.extends, m.w.b.takes = nil, nil, time.Second })
 	m.w.reconfigure(func(*Config) {})
 	m.w.pass(25 * time.Hour)

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"runtimed/pool/builder"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -103,7 +104,7 @@ func (m *model) actions() map[string]func(*rapid.T) {
 				}
 			}
 			m.settle()
-			m.w.p.end(pid)
+			m.w.p.End(pid)
 			for id, h := range m.held {
 				if h.pid == pid && !m.w.p.uses(id) {
 					m.orphaned(id)
@@ -125,12 +126,12 @@ func (m *model) actions() map[string]func(*rapid.T) {
 			m.w.pass(lookEvery)
 		},
 		"builds": func(t *rapid.T) {
-			cause := rapid.SampledFrom([]string{"", "", CauseNetwork, CauseOther, CauseToolMissing}).Draw(t, "fail")
+			cause := rapid.SampledFrom([]string{"", "", builder.CauseNetwork, builder.CauseOther, builder.CauseToolMissing}).Draw(t, "fail")
 			m.w.b.set(func() {
 				m.w.b.takes = rapid.SampledFrom([]time.Duration{0, time.Second, time.Minute}).Draw(t, "takes")
 				m.w.b.fail, m.w.b.extends = nil, nil
 				if rapid.IntRange(0, 3).Draw(t, "extends") == 0 {
-					m.w.b.extends = &BuildError{Cause: CauseNetwork, Message: "half way", Hint: "none"}
+					m.w.b.extends = &builder.Error{Cause: builder.CauseNetwork, Message: "half way", Hint: "none"}
 				}
 				if cause != "" {
 					m.w.b.fail = failing(cause)
@@ -165,7 +166,7 @@ func (m *model) actions() map[string]func(*rapid.T) {
 		"damage": func(t *rapid.T) {
 			if id, ok := pick(t, m.w.ids(Ready), "id"); ok {
 				m.damaged[id] = true
-				_ = os.Remove(filepath.Join(m.w.store.env(id), "kernel.py"))
+				_ = os.Remove(filepath.Join(m.w.store.Env(id), "kernel.py"))
 			}
 		},
 		"": func(*rapid.T) { m.settle(); m.check() },
@@ -255,7 +256,7 @@ func TestWhateverHappensNothingIsGivenTwiceOrLost(t *testing.T) {
 				_ = w.Stop(context.Background())
 			}()
 			rt.Repeat(m.actions())
-			m.end()
+			m.End()
 		})
 		if failed != nil {
 			panic(failed)

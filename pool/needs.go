@@ -2,6 +2,7 @@ package pool
 
 import (
 	"path/filepath"
+	"runtimed/pool/builder"
 	"slices"
 	"strings"
 	"time"
@@ -55,10 +56,10 @@ func (m *Manager) derive(p *pool) {
 	home := m.pools[homeOf(p.cfg.Name)]
 	switch {
 	case home == nil:
-		m.failWaiters(p, func(*waiter) error { return m.unknown(homeOf(p.cfg.Name)) })
+		m.failWaiters(p, func(*waiter) error { return m.Unknown(homeOf(p.cfg.Name)) })
 	case home.cfg.Size == 0:
 		m.failWaiters(p, func(*waiter) error { return &OffError{home.cfg.Name} })
-	case home.cfg.Spec.Kind != KindUV:
+	case home.cfg.Spec.Kind != builder.KindUV:
 		m.failWaiters(p, func(*waiter) error { return &NeedsError{home.cfg.Name, home.cfg.Spec.Kind} })
 	default:
 		p.follow(home)
@@ -67,14 +68,14 @@ func (m *Manager) derive(p *pool) {
 }
 
 // poolFor is the pool that has environments for needs: home itself where it gives all of that. Callers hold mu.
-func (m *Manager) derivedFor(home *pool, needs Needs, now time.Time) (*pool, error) {
-	if home.cfg.Spec.Kind != KindUV {
+func (m *Manager) derivedFor(home *pool, needs builder.Needs, now time.Time) (*pool, error) {
+	if home.cfg.Spec.Kind != builder.KindUV {
 		return nil, &NeedsError{home.cfg.Name, home.cfg.Spec.Kind}
 	}
 	if m.gives(home, needs) {
 		return home, nil
 	}
-	p := m.pools[needs.key(home.cfg.Name)]
+	p := m.pools[needs.Key(home.cfg.Name)]
 	if p == nil {
 		if home.cfg.Size == 0 {
 			return nil, &OffError{home.cfg.Name}
@@ -89,15 +90,15 @@ func (m *Manager) derivedFor(home *pool, needs Needs, now time.Time) (*pool, err
 }
 
 // form makes the pool for needs beside home. Callers hold mu.
-func (m *Manager) form(home *pool, needs Needs) *pool {
-	p := &pool{needs: needs, cfg: PoolConfig{Name: needs.key(home.cfg.Name)}}
+func (m *Manager) form(home *pool, needs builder.Needs) *pool {
+	p := &pool{needs: needs, cfg: PoolConfig{Name: needs.Key(home.cfg.Name)}}
 	p.follow(home)
 	m.pools[p.cfg.Name] = p
 	return p
 }
 
 // gives says whether what home has ready is all that needs ask for. Callers hold mu.
-func (m *Manager) gives(home *pool, needs Needs) bool {
+func (m *Manager) gives(home *pool, needs builder.Needs) bool {
 	for _, r := range needs.Packages {
 		if !slices.Contains(home.cfg.Spec.Packages, r) {
 			return false
@@ -111,20 +112,20 @@ func (m *Manager) gives(home *pool, needs Needs) bool {
 }
 
 // runsOn says whether an environment of home has the Python that needs ask for.
-func (e *env) runsOn(home *pool, needs Needs) bool {
+func (e *env) runsOn(home *pool, needs builder.Needs) bool {
 	version := e.manifest.PythonVersion
 	if needs.Python == home.cfg.Spec.Python {
-		return satisfies(version, needs.RequiresPython)
+		return builder.Satisfies(version, needs.RequiresPython)
 	}
-	return needs.Python == "" || !filepath.IsAbs(needs.Python) && satisfies(version, needs.Python)
+	return needs.Python == "" || !filepath.IsAbs(needs.Python) && builder.Satisfies(version, needs.Python)
 }
 
 // places are the keys of the pools that may serve r: its home, and the one for its needs.
 func (r Request) places() []string {
-	if r.Needs.none() {
+	if r.Needs.None() {
 		return []string{r.Pool}
 	}
-	return []string{r.Pool, r.Needs.key(r.Pool)}
+	return []string{r.Pool, r.Needs.Key(r.Pool)}
 }
 
 // asked is where the owner has or awaits already what it asks home for with the same key: the lease, or the pool in which it stands in
@@ -139,7 +140,7 @@ func (m *Manager) asked(home *pool, r Request) (leased *env, line *pool) {
 		if e := m.leasedTo(own); e != nil && e.has(home, r.Needs) {
 			return e, p
 		}
-		if w := m.inLine(p, own); p != nil && w != nil && w.Needs.key("") == r.Needs.key("") {
+		if w := m.inLine(p, own); p != nil && w != nil && w.Needs.Key("") == r.Needs.Key("") {
 			return nil, p
 		}
 	}
@@ -250,7 +251,7 @@ func (m *Manager) reform(found map[string]*env) {
 		home := m.pools[homeOf(e.pool)]
 		switch {
 		case m.pools[e.pool] != nil || len(m.derivedPools()) >= maxNeeds:
-		case home == nil || home.cfg.Size == 0 || home.cfg.Spec.Kind != KindUV:
+		case home == nil || home.cfg.Size == 0 || home.cfg.Spec.Kind != builder.KindUV:
 		default:
 			p := m.form(home, *e.manifest.Needs)
 			p.keep, p.used = true, e.manifest.CreatedAt

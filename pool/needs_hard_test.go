@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtimed/pool/builder"
 	"strings"
 	"sync"
 	"testing"
@@ -13,7 +14,7 @@ import (
 )
 
 // keeps has the needs asked for until one is kept ready for them.
-func (w *world) keeps(n Needs) {
+func (w *world) keeps(n builder.Needs) {
 	w.Helper()
 	w.asked(1, n)
 	w.pass(time.Minute)
@@ -28,7 +29,7 @@ func TestManyWhoAskAtOnceLeaveNoMoreThanAreKept(t *testing.T) {
 		w.want(1, 0, 0, 0)
 		var calls []<-chan answer
 		for i := range 3 * maxNeeds {
-			calls = append(calls, w.ask(1, needs(fmt.Sprint("p", i))))
+			calls = append(calls, w.Ask(1, needs(fmt.Sprint("p", i))))
 		}
 		w.pass(10 * time.Minute)
 		for _, c := range calls {
@@ -55,10 +56,10 @@ func TestWhatCannotBeHadPushesOutNothingThatIsKept(t *testing.T) {
 			w.pass(time.Minute)
 		}
 		w.b.set(func() {
-			w.b.resolves = &BuildError{Cause: CausePackageNotFound, Message: "there is none", Hint: "none"}
+			w.b.resolves = &builder.Error{Cause: builder.CausePackageNotFound, Message: "there is none", Hint: "none"}
 		})
 		for i := range maxNeeds + 2 {
-			if a := <-w.ask(1, needs(fmt.Sprint("q", i))); a.err == nil {
+			if a := <-w.Ask(1, needs(fmt.Sprint("q", i))); a.err == nil {
 				t.Errorf("%+v", a)
 			}
 			w.pass(time.Minute)
@@ -77,7 +78,7 @@ func TestTheSameKeyWithNeedsGetsTheSameEnvironment(t *testing.T) {
 	inBubble(t, sized(1), func(w *world) {
 		w.want(1, 0, 0, 0)
 		r := request(1, time.Hour)
-		r.Key, r.Needs = "k", Needs{Python: ">=3.9"} // which the pool meets while it has one ready
+		r.Key, r.Needs = "k", builder.Needs{Python: ">=3.9"} // which the pool meets while it has one ready
 		first, again := w.mustGet(r), w.mustGet(r)
 		if first.Env.ID != again.Env.ID || again.Waited != 0 {
 			t.Errorf("%s and %s", first.Env.ID, again.Env.ID)
@@ -95,7 +96,7 @@ func TestTheSameKeyWithNeedsStaysInItsLine(t *testing.T) {
 		w.b.set(func() { w.b.takes = 10 * time.Second })
 		id := w.get(2).Env.ID
 		r := request(1, time.Hour)
-		r.Key, r.Needs = "k", Needs{Python: ">=3.9"}
+		r.Key, r.Needs = "k", builder.Needs{Python: ">=3.9"}
 		first := w.goGet(context.Background(), r)
 		w.settled()
 		w.Undelivered(id) // now the pool has one ready
@@ -127,11 +128,13 @@ func TestThePoolsOwnPythonMustFitToo(t *testing.T) {
 	cfg.Pools[0].Spec.Python = "/usr/bin/python3" // 3.11.9
 	inBubble(t, cfg, func(w *world) {
 		w.want(1, 0, 0, 0)
-		if got := w.asked(1, Needs{Python: "/usr/bin/python3", RequiresPython: ">=3.11"}); got.Env.Needs != nil {
+		if got := w.asked(1, builder.Needs{Python: "/usr/bin/python3", RequiresPython: ">=3.11"}); got.Env.Needs != nil {
 			t.Errorf("%+v", got)
 		}
-		w.b.set(func() { w.b.resolves = &BuildError{Cause: CausePythonMissing, Message: "it is too old", Hint: "none"} })
-		if a := <-w.ask(1, Needs{Python: "/usr/bin/python3", RequiresPython: ">=3.12"}); a.err == nil {
+		w.b.set(func() {
+			w.b.resolves = &builder.Error{Cause: builder.CausePythonMissing, Message: "it is too old", Hint: "none"}
+		})
+		if a := <-w.Ask(1, builder.Needs{Python: "/usr/bin/python3", RequiresPython: ">=3.12"}); a.err == nil {
 			t.Errorf("%+v", a)
 		}
 	})
@@ -176,14 +179,14 @@ func TestWhatIsKeptForNeedsGoesWhereTheDiskIsShort(t *testing.T) {
 func TestAFailureOfNeedsDoesNotSayThatItIsTriedAgain(t *testing.T) {
 	for _, err := range []error{
 		errors.New("nobody knows"),
-		&BuildError{Cause: CauseOther, Message: "uv cannot read it", Hint: "correct the pool's packages"},
-		&BuildError{Cause: CauseVerifyFailed, Message: "it is not whole", Hint: "it is tried again by itself"},
-		&BuildError{Cause: CauseNetwork, Message: "the line is dead", Hint: "it is tried again by itself"},
+		&builder.Error{Cause: builder.CauseOther, Message: "uv cannot read it", Hint: "correct the pool's packages"},
+		&builder.Error{Cause: builder.CauseVerifyFailed, Message: "it is not whole", Hint: "it is tried again by itself"},
+		&builder.Error{Cause: builder.CauseNetwork, Message: "the line is dead", Hint: "it is tried again by itself"},
 	} {
 		inBubble(t, sized(1), func(w *world) {
 			w.want(1, 0, 0, 0)
 			w.b.set(func() { w.b.resolves = err })
-			a := <-w.ask(1, needs("rich"))
+			a := <-w.Ask(1, needs("rich"))
 			var failed *FailedError
 			if !errors.As(a.err, &failed) || failed.Build.Hint == "" || strings.Contains(failed.Build.Hint, "tried again") || strings.Contains(failed.Build.Hint, "pool's") {
 				t.Errorf("%+v", failed)
@@ -204,7 +207,7 @@ func TestAClockThatWasAheadKeepsNothingForEver(t *testing.T) {
 				continue
 			}
 			i.CreatedAt = time.Now().Add(1000 * time.Hour)
-			if _, err := w.store.writeManifest(i.Path, i.Manifest); err != nil {
+			if _, err := w.store.WriteManifest(i.Path, i.Manifest); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -223,7 +226,7 @@ func TestADamagedEnvironmentThatWasTakenIsNobodysInBetween(t *testing.T) {
 		for round := range 30 {
 			w.pass(time.Minute)
 			for _, id := range w.ids(Ready) {
-				_ = os.Remove(filepath.Join(w.store.env(id), "kernel.py"))
+				_ = os.Remove(filepath.Join(w.store.Env(id), "kernel.py"))
 			}
 			var others sync.WaitGroup
 			stop := make(chan struct{})
@@ -244,7 +247,7 @@ func TestADamagedEnvironmentThatWasTakenIsNobodysInBetween(t *testing.T) {
 					}
 				})
 			}
-			a := <-w.ask(1, needs(fmt.Sprint("p", round)))
+			a := <-w.Ask(1, needs(fmt.Sprint("p", round)))
 			close(stop)
 			others.Wait()
 			if a.err != nil {
@@ -263,7 +266,7 @@ func TestWhoWaitsLongerThanAnythingIsKeptMakesNobodyBusy(t *testing.T) {
 	inBubble(t, cfg, func(w *world) {
 		w.b.set(func() { w.b.takes = time.Minute })
 		w.get(1)
-		c := w.ask(1, Needs{Python: "<3.12"})
+		c := w.Ask(1, builder.Needs{Python: "<3.12"})
 		w.pass(30 * time.Second)
 		w.mu.Lock()
 		var next time.Time
@@ -339,7 +342,7 @@ func TestWhoLooksWhileOneIsExtendedSeesEachOnce(t *testing.T) {
 			w.b.set(func() {
 				w.b.extends = nil
 				if round%2 == 0 {
-					w.b.extends = &BuildError{Cause: CauseNetwork, Message: "half way", Hint: "none"}
+					w.b.extends = &builder.Error{Cause: builder.CauseNetwork, Message: "half way", Hint: "none"}
 				}
 			})
 			r := request(1, time.Minute)

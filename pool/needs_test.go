@@ -6,25 +6,27 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtimed/pool/builder"
+	"runtimed/pool/envdir"
 	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
 )
 
-func needs(packages ...string) Needs { return Needs{Packages: packages} }
+func needs(packages ...string) builder.Needs { return builder.Needs{Packages: packages} }
 
 // ask acquires with needs in the background.
-func (w *world) ask(pid int, n Needs) <-chan answer {
+func (w *world) Ask(pid int, n builder.Needs) <-chan answer {
 	r := request(pid, time.Hour)
 	r.Needs = n
 	return w.goGet(context.Background(), r)
 }
 
 // asked is what ask got once nothing happens any more.
-func (w *world) asked(pid int, n Needs) Acquired {
+func (w *world) asked(pid int, n builder.Needs) Acquired {
 	w.Helper()
-	c := w.ask(pid, n)
+	c := w.Ask(pid, n)
 	synctest.Wait()
 	w.pass(time.Minute)
 	a := <-c
@@ -71,7 +73,7 @@ func TestNeedsExtendAReadyEnvironmentAndOneIsKeptForWhoAsksAgain(t *testing.T) {
 func TestNeedsThatThePoolMeetsCostNothing(t *testing.T) {
 	inBubble(t, sized(1), func(w *world) {
 		w.want(1, 0, 0, 0)
-		for _, n := range []Needs{needs("ipykernel"), {Python: ">=3.12"}, {Python: "3.13", Packages: []string{"ipykernel"}}} {
+		for _, n := range []builder.Needs{needs("ipykernel"), {Python: ">=3.12"}, {Python: "3.13", Packages: []string{"ipykernel"}}} {
 			if got := w.asked(1, n); got.Extended || got.Built || got.Env.Needs != nil {
 				t.Errorf("%+v: %+v", n, got)
 			}
@@ -87,7 +89,7 @@ func TestAnotherPythonIsBuiltOutright(t *testing.T) {
 		w.b.set(func() { w.b.takes = time.Second })
 		w.pass(time.Minute)
 		ready := w.ids(Ready)
-		got := w.asked(1, Needs{Python: "<3.12"})
+		got := w.asked(1, builder.Needs{Python: "<3.12"})
 		if got.Extended || !got.Built || got.Env.PythonVersion != "3.11.9" || !slices.Equal(w.ids(Ready)[:1], ready) && !slices.Contains(w.ids(Ready), ready[0]) {
 			t.Errorf("%+v", got)
 		}
@@ -99,12 +101,12 @@ func TestNeedsThatCannotBeMetCostThePoolNothing(t *testing.T) {
 		w.want(2, 0, 0, 0)
 		ready, tries := w.ids(Ready), w.b.tries()
 		w.b.set(func() {
-			w.b.resolves = &BuildError{Cause: CauseUnsatisfiable, Message: "they do not go together", Hint: "loosen them"}
+			w.b.resolves = &builder.Error{Cause: builder.CauseUnsatisfiable, Message: "they do not go together", Hint: "loosen them"}
 		})
 		for range 2 {
-			a := <-w.ask(1, needs("a<1", "a>1")) // at once
+			a := <-w.Ask(1, needs("a<1", "a>1")) // at once
 			var failed *FailedError
-			if !errors.As(a.err, &failed) || failed.Build.Cause != CauseUnsatisfiable || failed.Name != "uv" || failed.NextRetry >= 0 {
+			if !errors.As(a.err, &failed) || failed.Build.Cause != builder.CauseUnsatisfiable || failed.Name != "uv" || failed.NextRetry >= 0 {
 				t.Fatalf("%+v", a.err)
 			}
 		}
@@ -120,9 +122,9 @@ func TestNeedsThatCannotBeMetCostThePoolNothing(t *testing.T) {
 		// Where it fails later, the environment is looked through, and goes on if it is as it was.
 		w.b.set(func() {
 			w.b.resolves = nil
-			w.b.extends = &BuildError{Cause: CauseNetwork, Message: "the line is dead", Hint: "mend it"}
+			w.b.extends = &builder.Error{Cause: builder.CauseNetwork, Message: "the line is dead", Hint: "mend it"}
 		})
-		if a := <-w.ask(1, needs("b")); a.err == nil {
+		if a := <-w.Ask(1, needs("b")); a.err == nil {
 			t.Fatalf("%+v", a)
 		}
 		w.want(2, 0, 0, 0)
@@ -137,7 +139,7 @@ func TestNeedsThatCannotBeMetCostThePoolNothing(t *testing.T) {
 		}
 		// Where it is not, it is replaced.
 		w.b.set(func() { w.b.verify = errors.New("something was added") })
-		if a := <-w.ask(1, needs("b")); a.err == nil {
+		if a := <-w.Ask(1, needs("b")); a.err == nil {
 			t.Fatalf("%+v", a)
 		}
 		w.pass(time.Minute)
@@ -158,7 +160,7 @@ func TestAnEnvironmentThatWasBeingExtendedIsNobodysAfterACrash(t *testing.T) {
 		w.want(1, 0, 0, 0)
 		id := w.ids(Ready)[0]
 		// What is on disk in that moment: a lease record that says used, and the manifest of before.
-		if err := w.store.writeLease(w.store.env(id), leaseRecord{State: leaseReleased}); err != nil {
+		if err := w.store.WriteLease(w.store.Env(id), envdir.LeaseRecord{State: envdir.LeaseReleased}); err != nil {
 			t.Fatal(err)
 		}
 		w.crash()
@@ -222,13 +224,15 @@ func TestPoolsForNeedsFollowTheConfiguration(t *testing.T) {
 		if n := len(w.ids(Ready)); n != 0 {
 			t.Errorf("%d ready in a pool that is off", n)
 		}
-		a := <-w.ask(1, needs("rich"))
+		a := <-w.Ask(1, needs("rich"))
 		var off *OffError
 		if !errors.As(a.err, &off) || off.Name != "uv" {
 			t.Errorf("%v", a.err)
 		}
-		w.reconfigure(func(c *Config) { c.Pools[0] = PoolConfig{Name: "uv", Size: 1, Spec: Spec{Kind: KindConda}} })
-		a = <-w.ask(1, needs("rich"))
+		w.reconfigure(func(c *Config) {
+			c.Pools[0] = PoolConfig{Name: "uv", Size: 1, Spec: builder.Spec{Kind: builder.KindConda}}
+		})
+		a = <-w.Ask(1, needs("rich"))
 		var kind *NeedsError
 		if !errors.As(a.err, &kind) {
 			t.Errorf("%v", a.err)
@@ -254,7 +258,7 @@ func TestABuildForNeedsEndsWhenNobodyWaitsForItAnyMore(t *testing.T) {
 	inBubble(t, sized(1), func(w *world) {
 		w.b.set(func() { w.b.hold = make(chan struct{}) })
 		w.pass(time.Minute) // the pool's own hangs, too
-		old := Needs{Python: "<3.12"}
+		old := builder.Needs{Python: "<3.12"}
 		r := request(1, 5*time.Second)
 		r.Needs = old
 		short := w.goGet(context.Background(), r)
@@ -291,10 +295,10 @@ func TestWhoAsksForTheSameKeepsABuildAlive(t *testing.T) {
 		w.b.set(func() { w.b.takes = 10 * time.Second })
 		tries := w.b.tries()
 		r := request(1, 5*time.Second)
-		r.Needs = Needs{Python: "<3.12"}
+		r.Needs = builder.Needs{Python: "<3.12"}
 		first := w.goGet(context.Background(), r)
 		w.pass(4 * time.Second)
-		second := w.ask(2, r.Needs)
+		second := w.Ask(2, r.Needs)
 		w.pass(time.Minute)
 		if a := <-first; a.err == nil {
 			t.Errorf("%+v", a)
@@ -313,13 +317,15 @@ func TestOneThatHangsKeepsNoOtherNeedsWaiting(t *testing.T) {
 	cfg.Parallel = 1
 	inBubble(t, cfg, func(w *world) {
 		w.want(1, 0, 0, 0)
-		w.b.set(func() { w.b.hangs = func(s Spec) bool { return slices.Contains(s.Packages, "hangs") } })
-		other := func(pid int, name string) Needs { return Needs{Packages: []string{name}, Python: "<3.12"} }
+		w.b.set(func() { w.b.hangs = func(s builder.Spec) bool { return slices.Contains(s.Packages, "hangs") } })
+		other := func(pid int, name string) builder.Needs {
+			return builder.Needs{Packages: []string{name}, Python: "<3.12"}
+		}
 		var stuck []<-chan answer
 		for i := range needsAtOnce + 2 { // more than run at once: the last begin when the first have had their time
 			n := other(i, "hangs")
 			n.Packages = append(n.Packages, fmt.Sprint("p", i))
-			stuck = append(stuck, w.ask(i+2, n))
+			stuck = append(stuck, w.Ask(i+2, n))
 		}
 		w.settled()
 		if n := w.b.building(); n != needsAtOnce {
@@ -330,7 +336,7 @@ func TestOneThatHangsKeepsNoOtherNeedsWaiting(t *testing.T) {
 			t.Errorf("%d builds at once when the first were given up on", n)
 		}
 		began := time.Now()
-		if a := <-w.ask(1, other(1, "rich")); a.err != nil {
+		if a := <-w.Ask(1, other(1, "rich")); a.err != nil {
 			t.Error(a.err)
 		}
 		if d := time.Since(began); d > needsYoung {
@@ -349,7 +355,7 @@ func TestWhoWaitsForThePoolDoesNotQueueBehindWhatIsOnlyKeptReady(t *testing.T) {
 	cfg.Parallel = 1
 	inBubble(t, cfg, func(w *world) {
 		w.keeps(needs("rich"))
-		w.b.set(func() { w.b.hangs = func(s Spec) bool { return slices.Contains(s.Packages, "rich") } })
+		w.b.set(func() { w.b.hangs = func(s builder.Spec) bool { return slices.Contains(s.Packages, "rich") } })
 		w.asked(1, needs("rich")) // the one that is kept: another is to be made in its place, and hangs
 		w.get(1)
 		w.pass(time.Minute)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtimed/pool/envdir"
 	"slices"
 	"strings"
 	"testing"
@@ -12,14 +13,14 @@ import (
 )
 
 // change rewrites the manifest of an environment.
-func (w *world) change(id string, f func(*Manifest)) {
+func (w *world) change(id string, f func(*envdir.Manifest)) {
 	w.Helper()
-	m, _, err := w.store.readManifest(id)
+	m, _, err := w.store.ReadManifest(id)
 	if err != nil {
 		w.Fatal(err)
 	}
 	f(&m)
-	if _, err := w.store.writeManifest(w.store.env(id), m); err != nil {
+	if _, err := w.store.WriteManifest(w.store.Env(id), m); err != nil {
 		w.Fatal(err)
 	}
 }
@@ -37,7 +38,7 @@ func TestARestartFindsWhatWasThere(t *testing.T) {
 		w.pass(2 * time.Second)
 		w.want(2, 1, 2, 1)
 		ready, half := w.ids(Ready), w.ids(Warming)[0]
-		if _, err := os.Stat(filepath.Join(w.store.env(half), "pyvenv.cfg")); err != nil {
+		if _, err := os.Stat(filepath.Join(w.store.Env(half), "pyvenv.cfg")); err != nil {
 			t.Fatal(err)
 		}
 		for range 20 {
@@ -71,22 +72,22 @@ func TestAKillAtAnyLineOfABuildLeavesNothingThatCounts(t *testing.T) {
 	for name, damage := range map[string]func(*world, string) error{
 		"only the record": func(w *world, dir string) error { return os.RemoveAll(dir) },
 		"half of it":      func(w *world, dir string) error { return os.Remove(filepath.Join(dir, "kernel.py")) },
-		"no lease record": func(w *world, dir string) error { return os.Remove(filepath.Join(dir, leaseName)) },
+		"no lease record": func(w *world, dir string) error { return os.Remove(filepath.Join(dir, envdir.LeaseName)) },
 		"no manifest":     func(w *world, dir string) error { return nil },
 		"half a manifest": func(w *world, dir string) error {
-			return os.WriteFile(filepath.Join(dir, manifestName+"123"), []byte("{"), 0o600)
+			return os.WriteFile(filepath.Join(dir, envdir.ManifestName+"123"), []byte("{"), 0o600)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, sized(1), func(w *world) {
 				id := w.settled().ids(Ready)[0]
 				w.crash()
-				if err := errors.Join(w.store.begin(id, "uv"), os.Remove(w.store.manifest(w.store.env(id))), damage(w, w.store.env(id))); err != nil {
+				if err := errors.Join(w.store.Begin(id, "uv"), os.Remove(w.store.Manifest(w.store.Env(id))), damage(w, w.store.Env(id))); err != nil {
 					t.Fatal(err)
 				}
 				w.start()
 				w.want(1, 0, 0, 0)
-				if slices.Contains(w.folders(), id) || exists(w.store.record(id)) {
+				if slices.Contains(w.folders(), id) || envdir.Exists(w.store.Record(id)) {
 					t.Error("it is still there")
 				}
 			})
@@ -96,11 +97,11 @@ func TestAKillAtAnyLineOfABuildLeavesNothingThatCounts(t *testing.T) {
 		inBubble(t, sized(1), func(w *world) {
 			id := w.settled().ids(Ready)[0]
 			w.crash()
-			if err := w.store.begin(id, "uv"); err != nil {
+			if err := w.store.Begin(id, "uv"); err != nil {
 				t.Fatal(err)
 			}
 			w.start()
-			if w.want(1, 0, 0, 0); !slices.Equal(w.ids(Ready), []string{id}) || exists(w.store.record(id)) {
+			if w.want(1, 0, 0, 0); !slices.Equal(w.ids(Ready), []string{id}) || envdir.Exists(w.store.Record(id)) {
 				t.Error("a whole environment was thrown away")
 			}
 		})
@@ -110,26 +111,29 @@ func TestAKillAtAnyLineOfABuildLeavesNothingThatCounts(t *testing.T) {
 func TestWhatIsNotWholeIsSetAside(t *testing.T) {
 	for name, damage := range map[string]func(*world, string) error{
 		"no JSON": func(w *world, id string) error {
-			return os.WriteFile(w.store.manifest(w.store.env(id)), []byte(`{"id`), 0o600)
+			return os.WriteFile(w.store.Manifest(w.store.Env(id)), []byte(`{"id`), 0o600)
 		},
-		"empty":           func(w *world, id string) error { return os.WriteFile(w.store.manifest(w.store.env(id)), nil, 0o600) },
-		"another version": func(w *world, id string) error { w.change(id, func(m *Manifest) { m.Version = 2 }); return nil },
-		"no id":           func(w *world, id string) error { w.change(id, func(m *Manifest) { m.ID = "" }); return nil },
-		"another pool":    func(w *world, id string) error { w.change(id, func(m *Manifest) { m.Pool = "ml" }); return nil },
-		"no spec":         func(w *world, id string) error { w.change(id, func(m *Manifest) { m.SpecHash = "" }); return nil },
+		"empty":           func(w *world, id string) error { return os.WriteFile(w.store.Manifest(w.store.Env(id)), nil, 0o600) },
+		"another version": func(w *world, id string) error { w.change(id, func(m *envdir.Manifest) { m.Version = 2 }); return nil },
+		"no id":           func(w *world, id string) error { w.change(id, func(m *envdir.Manifest) { m.ID = "" }); return nil },
+		"another pool":    func(w *world, id string) error { w.change(id, func(m *envdir.Manifest) { m.Pool = "ml" }); return nil },
+		"no spec": func(w *world, id string) error {
+			w.change(id, func(m *envdir.Manifest) { m.SpecHash = "" })
+			return nil
+		},
 		"Python elsewhere": func(w *world, id string) error {
-			w.change(id, func(m *Manifest) { m.Python = "/usr/bin/python3" })
+			w.change(id, func(m *envdir.Manifest) { m.Python = "/usr/bin/python3" })
 			return nil
 		},
 		"Python nearly here": func(w *world, id string) error {
-			w.change(id, func(m *Manifest) { m.Python = w.store.env(id) + "x/bin/python" })
+			w.change(id, func(m *envdir.Manifest) { m.Python = w.store.Env(id) + "x/bin/python" })
 			return nil
 		},
 		"a lease that a power loss emptied": func(w *world, id string) error {
-			w.change(id, func(m *Manifest) { m.BootID = "before" })
-			return os.Truncate(filepath.Join(w.store.env(id), leaseName), 0)
+			w.change(id, func(m *envdir.Manifest) { m.BootID = "before" })
+			return os.Truncate(filepath.Join(w.store.Env(id), envdir.LeaseName), 0)
 		},
-		"no lease": func(w *world, id string) error { return os.Remove(filepath.Join(w.store.env(id), leaseName)) },
+		"no lease": func(w *world, id string) error { return os.Remove(filepath.Join(w.store.Env(id), envdir.LeaseName)) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, sized(1), func(w *world) {
@@ -152,9 +156,12 @@ func TestWhatIsNotWholeIsSetAside(t *testing.T) {
 
 func TestALeasedEnvironmentStaysWhateverBecameOfItsManifest(t *testing.T) {
 	for name, damage := range map[string]func(*world, string) error{
-		"of a later daemon": func(w *world, id string) error { w.change(id, func(m *Manifest) { m.Version = 2 }); return nil },
-		"no JSON":           func(w *world, id string) error { return os.WriteFile(w.store.manifest(w.store.env(id)), nil, 0o600) },
-		"of another boot":   func(w *world, id string) error { w.change(id, func(m *Manifest) { m.BootID = "before" }); return nil },
+		"of a later daemon": func(w *world, id string) error { w.change(id, func(m *envdir.Manifest) { m.Version = 2 }); return nil },
+		"no JSON":           func(w *world, id string) error { return os.WriteFile(w.store.Manifest(w.store.Env(id)), nil, 0o600) },
+		"of another boot": func(w *world, id string) error {
+			w.change(id, func(m *envdir.Manifest) { m.BootID = "before" })
+			return nil
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, sized(1), func(w *world) {
@@ -166,7 +173,7 @@ func TestALeasedEnvironmentStaysWhateverBecameOfItsManifest(t *testing.T) {
 				w.start()
 				w.pass(time.Hour)
 				w.want(1, 0, 1, 0)
-				w.p.end(1)
+				w.p.End(1)
 				w.want(1, 0, 0, 0)
 			})
 		})
@@ -191,7 +198,7 @@ func TestAfterABootEnvironmentsAreVerifiedBeforeTheyCount(t *testing.T) {
 			before := w.settled().ids(Ready)
 			w.crash()
 			for _, id := range before {
-				w.change(id, func(m *Manifest) { m.BootID = "before" })
+				w.change(id, func(m *envdir.Manifest) { m.BootID = "before" })
 			}
 			if !works {
 				w.b.set(func() { w.b.verify = errors.New("kernel.py is gone") })
@@ -220,8 +227,8 @@ func TestWhatIsTheUsersOwnIsNeverTouched(t *testing.T) {
 		id := w.settled().ids(Ready)[0]
 		w.crash()
 		outside := t.TempDir()
-		env := func(name string) string { return w.store.env(name) }
-		manifest, err := os.ReadFile(w.store.manifest(env(id)))
+		env := func(name string) string { return w.store.Env(name) }
+		manifest, err := os.ReadFile(w.store.Manifest(env(id)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -232,16 +239,16 @@ func TestWhatIsTheUsersOwnIsNeverTouched(t *testing.T) {
 			}
 		}
 		if err := errors.Join(
-			os.WriteFile(filepath.Join(env("my-env"), manifestName), []byte("{}"), 0o600),
-			os.WriteFile(filepath.Join(env("uv-01234568"), manifestName), manifest, 0o600), // a copy of another one
+			os.WriteFile(filepath.Join(env("my-env"), envdir.ManifestName), []byte("{}"), 0o600),
+			os.WriteFile(filepath.Join(env("uv-01234568"), envdir.ManifestName), manifest, 0o600), // a copy of another one
 			os.Symlink(outside, env("uv-01234569")),
 			os.WriteFile(filepath.Join(outside, "work"), nil, 0o600),
-			os.WriteFile(filepath.Join(outside, manifestName), []byte(strings.ReplaceAll(string(manifest), id, "uv-01234569")), 0o600),
-			os.WriteFile(filepath.Join(outside, leaseName), []byte(`{"state":"free"}`), 0o600),
+			os.WriteFile(filepath.Join(outside, envdir.ManifestName), []byte(strings.ReplaceAll(string(manifest), id, "uv-01234569")), 0o600),
+			os.WriteFile(filepath.Join(outside, envdir.LeaseName), []byte(`{"state":"free"}`), 0o600),
 			os.WriteFile(env("notes.txt"), nil, 0o600),
 			os.CopyFS(env(id+".bak"), os.DirFS(env(id))),
-			w.store.begin("uv-01234569", "uv"), // a record alone is no licence to follow a link
-			os.WriteFile(w.store.record("my-env"), nil, 0o600),
+			w.store.Begin("uv-01234569", "uv"), // a record alone is no licence to follow a link
+			os.WriteFile(w.store.Record("my-env"), nil, 0o600),
 		); err != nil {
 			t.Fatal(err)
 		}

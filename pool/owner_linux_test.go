@@ -5,6 +5,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtimed/internal/proc"
+	"runtimed/internal/statedir"
+	"runtimed/internal/testkit"
+	"runtimed/pool/envdir"
 	"slices"
 	"testing"
 	"time"
@@ -14,8 +18,8 @@ func TestALeaseOfAnEarlierVersionIsCompletedWhereItsOwnerIsSeen(t *testing.T) {
 	cfg := sized(1)
 	cfg.Dir = t.TempDir()
 	m := runManager(t, cfg)
-	cmd := spawn(t, nil, "sleep", "600")
-	owner, err := OwnerOf(cmd.Process.Pid)
+	cmd := testkit.Spawn(t, nil, "sleep", "600")
+	owner, err := proc.OwnerOf(cmd.Process.Pid)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -26,9 +30,9 @@ func TestALeaseOfAnEarlierVersionIsCompletedWhereItsOwnerIsSeen(t *testing.T) {
 	_ = m.Stop(t.Context())
 	old := *got.Env.Lease
 	old.Owner.Namespace, old.Owner.Group = "", 0
-	data, err := encodeLease(leaseRecord{leaseHeld, &old})
+	data, err := envdir.EncodeLease(envdir.LeaseRecord{State: envdir.LeaseHeld, Lease: &old})
 	if err == nil {
-		err = os.WriteFile(filepath.Join(got.Env.Path, leaseName), data, 0o600)
+		err = os.WriteFile(filepath.Join(got.Env.Path, envdir.LeaseName), data, 0o600)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -49,10 +53,10 @@ func TestALeaseOfAnEarlierVersionIsCompletedWhereItsOwnerIsSeen(t *testing.T) {
 	if r, err := readLease(got.Env.Path); err != nil || r.Owner != owner {
 		t.Errorf("%+v, %v", r, err)
 	}
-	end(cmd)
-	soon(t, "it ends with its owner", func() bool { return !exists(got.Env.Path) })
+	testkit.End(cmd)
+	testkit.Soon(t, "it ends with its owner", func() bool { return !envdir.Exists(got.Env.Path) })
 	gone := old.Owner
-	if s, _ := gone.look(); namespace() != firstPIDNamespace && s != unseen {
+	if s, _ := gone.Look(); proc.Namespace() != proc.FirstPIDNamespace && s != proc.Unseen {
 		t.Errorf("an owner that may be in another namespace is %v", s)
 	}
 }
@@ -60,11 +64,11 @@ func TestALeaseOfAnEarlierVersionIsCompletedWhereItsOwnerIsSeen(t *testing.T) {
 func TestALeaseThatCameWithACopyIsVoid(t *testing.T) {
 	cfg := sized(1)
 	cfg.Dir = t.TempDir()
-	if mount, _ := MountOf(cfg.Dir); !slices.Contains(append(lastingTypes, "overlay"), mount.Type) {
+	if mount, _ := statedir.MountOf(cfg.Dir); !slices.Contains(append(envdir.LastingTypes, "overlay"), mount.Type) {
 		t.Skipf("on %s copies cannot be told", mount.Type)
 	}
 	m := runManager(t, cfg)
-	owner, err := OwnerOf(os.Getpid())
+	owner, err := proc.OwnerOf(os.Getpid())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,7 +78,7 @@ func TestALeaseThatCameWithACopyIsVoid(t *testing.T) {
 	}
 	_ = m.Stop(t.Context())
 	owner.Namespace = "1+1" // of which nothing is known here
-	if err := m.store.writeLease(got.Env.Path, leaseRecord{leaseHeld, &Lease{Owner: owner}}); err != nil {
+	if err := m.store.WriteLease(got.Env.Path, envdir.LeaseRecord{State: envdir.LeaseHeld, Lease: &envdir.Lease{Owner: owner}}); err != nil {
 		t.Fatal(err)
 	}
 	leased := func() int {
@@ -103,7 +107,7 @@ func TestWhatWasReleasedElsewhereStaysUntilItIsReleasedByHand(t *testing.T) {
 	cfg := sized(1)
 	cfg.Dir = t.TempDir()
 	m := runManager(t, cfg)
-	owner, err := OwnerOf(os.Getpid())
+	owner, err := proc.OwnerOf(os.Getpid())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,7 +117,7 @@ func TestWhatWasReleasedElsewhereStaysUntilItIsReleasedByHand(t *testing.T) {
 	}
 	_ = m.Stop(t.Context())
 	owner.Namespace = "1+1" // of which nothing is known here
-	if err := m.store.writeLease(got.Env.Path, leaseRecord{leaseReleased, &Lease{Owner: owner}}); err != nil {
+	if err := m.store.WriteLease(got.Env.Path, envdir.LeaseRecord{State: envdir.LeaseReleased, Lease: &envdir.Lease{Owner: owner}}); err != nil {
 		t.Fatal(err)
 	}
 	m = runManager(t, cfg)
@@ -124,6 +128,6 @@ func TestWhatWasReleasedElsewhereStaysUntilItIsReleasedByHand(t *testing.T) {
 	if err := m.Release(t.Context(), got.Env.ID); err != nil {
 		t.Error(err)
 	}
-	soon(t, "it goes", func() bool { return !exists(got.Env.Path) })
+	testkit.Soon(t, "it goes", func() bool { return !envdir.Exists(got.Env.Path) })
 	_ = m.Stop(t.Context())
 }

@@ -7,6 +7,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtimed/internal/proc"
+	"runtimed/internal/testkit"
+	"runtimed/pool/envdir"
 	"testing"
 	"time"
 )
@@ -14,29 +17,29 @@ import (
 func TestTheNextDaemonEndsTheBuildsOfAKilledOne(t *testing.T) {
 	cfg := sized(0)
 	cfg.Dir = t.TempDir()
-	s, err := openStore(cfg.Dir)
+	s, err := envdir.Open(cfg.Dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	build := spawn(t, []string{MarkEnv + "=" + s.env("uv-01234567")}, "sleep", "600")
-	fetch := spawn(t, []string{MarkEnv + "=" + s.tools()}, "sleep", "600")
-	other := spawn(t, []string{MarkEnv + "=" + filepath.Join(t.TempDir(), "envs", "uv-01234567")}, "sleep", "600")
-	if err := errors.Join(s.begin("uv-01234567", "uv"), os.MkdirAll(filepath.Join(s.env("uv-01234567"), "bin"), 0o700)); err != nil {
+	build := testkit.Spawn(t, []string{proc.MarkEnv + "=" + s.Env("uv-01234567")}, "sleep", "600")
+	fetch := testkit.Spawn(t, []string{proc.MarkEnv + "=" + s.Tools()}, "sleep", "600")
+	other := testkit.Spawn(t, []string{proc.MarkEnv + "=" + filepath.Join(t.TempDir(), "envs", "uv-01234567")}, "sleep", "600")
+	if err := errors.Join(s.Begin("uv-01234567", "uv"), os.MkdirAll(filepath.Join(s.Env("uv-01234567"), "bin"), 0o700)); err != nil {
 		t.Fatal(err)
 	}
-	soon(t, "the marks are seen", func() bool { return markOf(build.Process.Pid) != "" && markOf(fetch.Process.Pid) != "" })
+	testkit.Soon(t, "the marks are seen", func() bool { return proc.MarkOf(build.Process.Pid) != "" && proc.MarkOf(fetch.Process.Pid) != "" })
 	m := runManager(t, cfg)
 	defer func() { _ = m.Stop(t.Context()) }()
 	if err := m.wait(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range []*exec.Cmd{build, fetch} {
-		soon(t, "the builds are ended", func() bool { _, alive := startTime(c.Process.Pid); return !alive })
+		testkit.Soon(t, "the builds are ended", func() bool { _, alive := proc.StartTime(c.Process.Pid); return !alive })
 	}
-	if _, alive := startTime(other.Process.Pid); !alive {
+	if _, alive := proc.StartTime(other.Process.Pid); !alive {
 		t.Error("a build of another daemon was ended")
 	}
-	if exists(s.env("uv-01234567")) || exists(s.record("uv-01234567")) {
+	if envdir.Exists(s.Env("uv-01234567")) || envdir.Exists(s.Record("uv-01234567")) {
 		t.Error("what was half made is still there")
 	}
 }
@@ -47,14 +50,14 @@ func TestAKernelThatOutlivesItsFrontEndKeepsItsEnvironment(t *testing.T) {
 	cfg.Dir = t.TempDir()
 	m := runManager(t, cfg)
 	defer func() { _ = m.Stop(t.Context()) }()
-	front := spawn(t, nil, "sleep", "600")
-	owner, _ := OwnerOf(front.Process.Pid)
+	front := testkit.Spawn(t, nil, "sleep", "600")
+	owner, _ := proc.OwnerOf(front.Process.Pid)
 	got, err := m.Acquire(t.Context(), Request{Pool: "uv", Wait: 10 * time.Second, Owner: owner})
 	if err != nil {
 		t.Fatal(err)
 	}
-	kernel := spawn(t, nil, "/bin/sh", "-c", "sleep 600; exit", got.Env.Python)
-	end(front)
+	kernel := testkit.Spawn(t, nil, "/bin/sh", "-c", "sleep 600; exit", got.Env.Python)
+	testkit.End(front)
 	time.Sleep(200 * time.Millisecond) // several looks
 	if list, err := m.List(t.Context(), "", Leased); err != nil || len(list) != 1 || !list[0].Alive {
 		t.Errorf("%+v, %v", list, err)
@@ -65,9 +68,9 @@ func TestAKernelThatOutlivesItsFrontEndKeepsItsEnvironment(t *testing.T) {
 	if list, err := m2.List(t.Context(), "", Leased); err != nil || len(list) != 1 || !list[0].Alive {
 		t.Errorf("%+v, %v", list, err)
 	}
-	end(kernel)
+	testkit.End(kernel)
 	began := time.Now()
-	for exists(got.Env.Path) && time.Since(began) < 15*time.Second {
+	for envdir.Exists(got.Env.Path) && time.Since(began) < 15*time.Second {
 		time.Sleep(20 * time.Millisecond)
 	}
 	if took := time.Since(began); took > 10*time.Second {

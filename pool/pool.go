@@ -9,7 +9,10 @@ import (
 
 	"go.uber.org/zap"
 
+	"runtimed/internal/proc"
 	"runtimed/internal/redact"
+	"runtimed/pool/builder"
+	"runtimed/pool/envdir"
 )
 
 // Config is what a Manager keeps. Dir is absolute and does not change; the rest may, by Reconfigure.
@@ -27,16 +30,16 @@ type Config struct {
 type PoolConfig struct {
 	Name   string
 	Size   int // environments kept ready; 0 turns it off
-	Spec   Spec
+	Spec   builder.Spec
 	MaxAge time.Duration // a ready environment is replaced after this long
 }
 
 // Manager owns all pools of one daemon.
 type Manager struct {
 	log      *zap.Logger
-	store    store
-	builders map[string]Builder
-	procs    processes
+	store    envdir.Store
+	builders map[string]builder.Builder
+	procs    proc.Processes
 
 	ctx     context.Context // of everything in the background; ends at Stop
 	cancel  context.CancelFunc
@@ -77,20 +80,20 @@ type pool struct {
 	unrenewed bool      // that one failed
 
 	// of a pool for needs only, which forms by itself when somebody asks for them; see needs.go
-	needs Needs
+	needs builder.Needs
 	keep  bool      // one has been built, so one is kept ready
 	used  time.Time // last asked for
 }
 
 // New opens the state directory and returns a Manager that does nothing until Start. builders has one Builder per kind; a pool
 // of a kind without one must have size 0.
-func New(cfg Config, builders map[string]Builder, log *zap.Logger) (*Manager, error) {
-	st, err := openStore(cfg.Dir)
+func New(cfg Config, builders map[string]builder.Builder, log *zap.Logger) (*Manager, error) {
+	st, err := envdir.Open(cfg.Dir)
 	if err != nil {
 		return nil, err
 	}
 	m := &Manager{
-		log: log, store: st, builders: builders, procs: thisMachine,
+		log: log, store: st, builders: builders, procs: proc.ThisMachine,
 		kick: make(chan struct{}, 1), reap: make(chan struct{}, 1), measure: make(chan struct{}, 1), trash: make(chan struct{}, 1), opened: make(chan struct{}),
 		pools: map[string]*pool{}, envs: map[string]*env{}, change: make(chan struct{}),
 	}
@@ -100,7 +103,7 @@ func New(cfg Config, builders map[string]Builder, log *zap.Logger) (*Manager, er
 }
 
 // Dir is the state directory, symlinks resolved.
-func (m *Manager) Dir() string { return m.store.dir }
+func (m *Manager) Dir() string { return m.store.Dir }
 
 // Start begins to read the disk and to fill the pools, in the background. The caller holds the lock on the state directory.
 func (m *Manager) Start() {
@@ -219,7 +222,7 @@ func (m *Manager) configure(cfg Config) []string {
 		}
 		if m.pools[name] == nil {
 			changed = append(changed, name)
-			m.failWaiters(p, func(*waiter) error { return m.unknown(name) })
+			m.failWaiters(p, func(*waiter) error { return m.Unknown(name) })
 		}
 	}
 	slices.Sort(changed)
@@ -288,7 +291,7 @@ func (p *pool) fits(e *env) bool {
 }
 
 // find returns the environment id. The error is ErrUnknownEnv where there is none.
-func (m *Manager) find(id string) (*env, error) {
+func (m *Manager) Find(id string) (*env, error) {
 	if e, ok := m.envs[id]; ok {
 		return e, nil
 	}

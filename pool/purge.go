@@ -10,7 +10,9 @@ import (
 
 	"go.uber.org/zap"
 
+	"runtimed/internal/proc"
 	"runtimed/internal/statedir"
+	"runtimed/pool/envdir"
 )
 
 // InUseError says that environments are in use, so that nothing was removed.
@@ -39,13 +41,13 @@ func Purge(dir string, dry bool, log *zap.Logger) (paths []string, stays []state
 		}
 		return nil, nil, err
 	}
-	m := &Manager{log: log, store: storeAt(dir), procs: thisMachine}
-	for _, d := range []string{m.store.envs(), m.store.records(), m.store.trash()} {
-		if err := ours(dir, d); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	m := &Manager{log: log, store: envdir.At(dir), procs: proc.ThisMachine}
+	for _, d := range []string{m.store.Envs(), m.store.Records(), m.store.Trash()} {
+		if err := envdir.Ours(dir, d); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, nil, err // a link leads to where nothing is ours
 		}
 	}
-	if !exists(m.store.envs()) {
+	if !envdir.Exists(m.store.Envs()) {
 		return nil, nil, nil
 	}
 	ids, err := m.purgeable()
@@ -54,14 +56,14 @@ func Purge(dir string, dry bool, log *zap.Logger) (paths []string, stays []state
 	}
 	if dry {
 		for _, id := range ids {
-			paths = append(paths, m.store.env(id))
+			paths = append(paths, m.store.Env(id))
 		}
 		for _, name := range m.trashed() {
-			paths = append(paths, filepath.Join(m.store.trash(), name))
+			paths = append(paths, filepath.Join(m.store.Trash(), name))
 		}
 		return paths, nil, nil
 	}
-	if exists(m.store.records()) {
+	if envdir.Exists(m.store.Records()) {
 		m.clearRecords()
 	}
 	stay := func(path string, err error) {
@@ -70,30 +72,30 @@ func Purge(dir string, dry bool, log *zap.Logger) (paths []string, stays []state
 		}
 	}
 	for _, id := range ids {
-		stay(m.store.env(id), m.store.discard(id))
+		stay(m.store.Env(id), m.store.Discard(id))
 	}
 	for _, name := range m.trashed() {
-		stay(filepath.Join(m.store.trash(), name), m.store.deleteTrashed(name, nil))
+		stay(filepath.Join(m.store.Trash(), name), m.store.DeleteTrashed(name, nil))
 	}
-	stays = append(stays, statedir.RemoveEmpty(m.store.envs(), []string{m.store.trash(), m.store.records(), m.store.envs()})...)
+	stays = append(stays, statedir.RemoveEmpty(m.store.Envs(), []string{m.store.Trash(), m.store.Records(), m.store.Envs()})...)
 	return nil, stays, nil
 }
 
 // purgeable are the environments that are ours, with those whose build was not finished.
 func (m *Manager) purgeable() (ids []string, err error) {
-	entries, err := os.ReadDir(m.store.envs())
+	entries, err := os.ReadDir(m.store.Envs())
 	if err != nil {
 		return nil, err
 	}
-	list, owners := []*env{}, map[string]Owner{}
+	list, owners := []*env{}, map[string]proc.Owner{}
 	for _, entry := range entries {
 		id := entry.Name()
-		if _, ok := poolOf(id); !ok || strings.HasPrefix(id, ".") || !entry.IsDir() {
+		if _, ok := envdir.PoolOf(id); !ok || strings.HasPrefix(id, ".") || !entry.IsDir() {
 			continue
 		}
 		e := m.recover(id, entry)
 		if e == nil {
-			if _, ours := statedir.RecordOf(m.store.record(id)); ours {
+			if _, ours := statedir.RecordOf(m.store.Record(id)); ours {
 				ids = append(ids, id)
 			}
 			continue
@@ -104,7 +106,7 @@ func (m *Manager) purgeable() (ids []string, err error) {
 		}
 		list, ids = append(list, e), append(ids, id)
 	}
-	inUse, err := m.procs.users(m.store.envs(), owners)
+	inUse, err := m.procs.Users(m.store.Envs(), owners)
 	if err != nil && len(list) > 0 {
 		return nil, fmt.Errorf("nobody tells whether an environment is in use, so nothing is removed: %w", err)
 	}
@@ -113,7 +115,7 @@ func (m *Manager) purgeable() (ids []string, err error) {
 		user, runs := inUse[e.id]
 		held := e.state == Leased && (e.lease == nil || m.alive(e.lease.Owner))
 		if runs || held {
-			used.ID, used.PID = e.id, user.pid
+			used.ID, used.PID = e.id, user.PID
 			used.Count++
 		}
 		if held && e.lease != nil {

@@ -8,7 +8,10 @@ import (
 
 	"go.uber.org/zap"
 
+	"runtimed/internal/proc"
 	"runtimed/internal/statedir"
+	"runtimed/pool/builder"
+	"runtimed/pool/envdir"
 )
 
 const (
@@ -44,27 +47,27 @@ func (m *Manager) reaper() {
 // suspect is an environment that goes if no process runs from it.
 type suspect struct {
 	e     *env
-	lease *Lease // nil: it is removing
-	owner Owner  // of that, or of the last one
-	user  proc
+	lease *envdir.Lease // nil: it is removing
+	owner proc.Owner    // of that, or of the last one
+	user  proc.Process
 }
 
 // look is what can be known of an owner. Another boot may be one of another machine, where machine-ids do not tell them apart.
-func (m *Manager) look(o Owner) (s sight, where string) {
-	if o.unknown() {
-		return unseen, "since its record cannot be read"
+func (m *Manager) Look(o proc.Owner) (s proc.Sight, where string) {
+	if o.Unknown() {
+		return proc.Unseen, "since its record cannot be read"
 	}
-	s, where = m.procs.look(o)
-	if s == gone && o.BootID != bootID() && (m.store.guest || m.store.network && o.MachineID == "") {
-		return unseen, "of another boot, perhaps on another machine"
+	s, where = m.procs.Look(o)
+	if s == proc.Gone && o.BootID != proc.BootID() && (m.store.Guest || m.store.Network && o.MachineID == "") {
+		return proc.Unseen, "of another boot, perhaps on another machine"
 	}
 	return s, where
 }
 
 // alive says whether an owner is not known to have ended.
-func (m *Manager) alive(o Owner) bool {
-	s, _ := m.look(o)
-	return s != gone
+func (m *Manager) alive(o proc.Owner) bool {
+	s, _ := m.Look(o)
+	return s != proc.Gone
 }
 
 // sweepOnce looks once and says whether anything is left to look at later, and when the first lease has lingered long enough.
@@ -90,15 +93,15 @@ func (m *Manager) reapOnce() (more bool, due time.Duration) {
 	}
 	m.looking = more
 	m.mu.Unlock()
-	list = slices.DeleteFunc(list, func(s suspect) bool { return s.lease != nil && m.alive(s.owner) || m.procs.alive(s.user) })
+	list = slices.DeleteFunc(list, func(s suspect) bool { return s.lease != nil && m.alive(s.owner) || m.procs.Alive(s.user) })
 	if len(list) == 0 {
 		return more, due
 	}
-	owners := map[string]Owner{}
+	owners := map[string]proc.Owner{}
 	for _, s := range list {
 		owners[s.e.id] = s.owner
 	}
-	inUse, err := m.procs.users(m.store.envs(), owners)
+	inUse, err := m.procs.Users(m.store.Envs(), owners)
 	if m.tellBlind(err) {
 		return more, due
 	}
@@ -108,12 +111,12 @@ func (m *Manager) reapOnce() (more bool, due time.Duration) {
 			m.mu.Lock()
 			s.e.user, s.e.orphan = user, nil
 			m.mu.Unlock()
-		case s.lease != nil && m.linger(s.e, s.lease, now):
-			due = min(due, s.lease.linger())
+		case s.lease != nil && m.Linger(s.e, s.lease, now):
+			due = min(due, s.lease.Linger())
 		case s.lease != nil:
 			m.orphaned(s.e, s.lease)
 		default:
-			m.remove(s.e)
+			m.Remove(s.e)
 		}
 	}
 	return more, due
@@ -129,7 +132,7 @@ func (m *Manager) tellBlind(err error) bool {
 }
 
 // orphaned ends a lease whose owner is gone.
-func (m *Manager) orphaned(e *env, lease *Lease) {
+func (m *Manager) orphaned(e *env, lease *envdir.Lease) {
 	err := m.release(e.id, lease, "its owner has ended")
 	if errors.Is(err, ErrUnknownEnv) || errors.Is(err, ErrClosed) {
 		return // it was released or adopted meanwhile, or the next daemon sees to it
@@ -147,15 +150,15 @@ func (m *Manager) orphaned(e *env, lease *Lease) {
 }
 
 // remove takes the folder of e away, and then e itself.
-func (m *Manager) remove(e *env) {
+func (m *Manager) Remove(e *env) {
 	var err error
-	if e.folder.isNot(e.dir) && !statedir.IsMount(e.dir) { // which goes again
+	if e.folder.IsNot(e.dir) && !statedir.IsMount(e.dir) { // which goes again
 		err = fmt.Errorf("another folder is at %s, which this daemon did not make", e.dir)
 	} else {
-		err = m.store.discard(e.id)
+		err = m.store.Discard(e.id)
 	}
 	if err == nil {
-		err = m.store.end(e.id)
+		err = m.store.End(e.id)
 	}
 	wake(m.trash)
 	m.mu.Lock()
@@ -168,7 +171,7 @@ func (m *Manager) remove(e *env) {
 		var mount *statedir.MountError
 		if errors.As(err, &mount) {
 			wait = lookEvery // to see that it is gone costs little
-		} else if trouble(err) {
+		} else if envdir.MachineFault(err) {
 			wait = troubleEvery
 		}
 		e.stuck, e.retryAt = true, time.Now().Add(wait)
@@ -176,7 +179,7 @@ func (m *Manager) remove(e *env) {
 	}
 	delete(m.envs, e.id)
 	for _, p := range m.pools {
-		if e.manifest.ID != "" && p.fail != nil && p.fail.err.Cause == CauseDiskFull {
+		if e.manifest.ID != "" && p.fail != nil && p.fail.err.Cause == builder.CauseDiskFull {
 			p.tryAgain() // there is more room now
 		}
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"runtimed/internal/proc"
+	"runtimed/pool/envdir"
 
 	"go.uber.org/zap"
 )
@@ -19,13 +21,13 @@ func (m *Manager) Release(ctx context.Context, id string) error {
 }
 
 // release ends the lease of id; where only is set, just if it is still that one.
-func (m *Manager) release(id string, only *Lease, why string) error {
-	return m.changeLease(id, func(l *Lease) (leaseRecord, error) {
+func (m *Manager) release(id string, only *envdir.Lease, why string) error {
+	return m.changeLease(id, func(l *envdir.Lease) (envdir.LeaseRecord, error) {
 		if only != nil && l != only {
-			return leaseRecord{}, ErrUnknownEnv // it was adopted meanwhile
+			return envdir.LeaseRecord{}, ErrUnknownEnv // it was adopted meanwhile
 		}
-		record := leaseRecord{State: leaseReleased}
-		if s, _ := m.look(l.Owner); s != unseen { // else nobody here can know more, and whoever released it by hand knows
+		record := envdir.LeaseRecord{State: envdir.LeaseReleased}
+		if s, _ := m.Look(l.Owner); s != proc.Unseen { // else nobody here can know more, and whoever released it by hand knows
 			record.Lease = l
 		}
 		return record, nil
@@ -41,16 +43,16 @@ func (m *Manager) Adopt(ctx context.Context, id string, pid int) (Info, error) {
 	if err := m.wait(ctx); err != nil {
 		return Info{}, err
 	}
-	owner, named := m.procs.named(pid)
-	var adopted Lease
+	owner, named := m.procs.Named(pid)
+	var adopted envdir.Lease
 	var info Info
-	err := m.changeLease(id, func(l *Lease) (leaseRecord, error) {
+	err := m.changeLease(id, func(l *envdir.Lease) (envdir.LeaseRecord, error) {
 		if named != nil {
-			return leaseRecord{}, named
+			return envdir.LeaseRecord{}, named
 		}
 		adopted = *l
 		adopted.Owner = owner
-		return leaseRecord{leaseHeld, &adopted}, nil
+		return envdir.LeaseRecord{State: envdir.LeaseHeld, Lease: &adopted}, nil
 	}, func(e *env) {
 		e.lease = &adopted
 		e.replies++ // this one tells of the lease too
@@ -62,9 +64,9 @@ func (m *Manager) Adopt(ctx context.Context, id string, pid int) (Info, error) {
 }
 
 // changeLease writes the record that next makes of the lease of id, and then lets apply say so in memory, under mu.
-func (m *Manager) changeLease(id string, next func(*Lease) (leaseRecord, error), apply func(*env)) error {
+func (m *Manager) changeLease(id string, next func(*envdir.Lease) (envdir.LeaseRecord, error), apply func(*env)) error {
 	m.mu.Lock()
-	e, err := m.find(id)
+	e, err := m.Find(id)
 	if err == nil && !m.enter() {
 		err = ErrClosed
 	}
@@ -85,9 +87,9 @@ func (m *Manager) changeLease(id string, next func(*Lease) (leaseRecord, error),
 	if err != nil {
 		return err
 	}
-	if err := m.writeLease(e, record); err != nil {
-		gone := errors.Is(err, fs.ErrNotExist) || errors.Is(err, errNoFolder)
-		if !gone || record.State != leaseReleased {
+	if err := m.WriteLease(e, record); err != nil {
+		gone := errors.Is(err, fs.ErrNotExist) || errors.Is(err, envdir.ErrNoFolder)
+		if !gone || record.State != envdir.LeaseReleased {
 			return unwritten(id, e.pool, err)
 		}
 		// somebody deleted it; without a lease record it is never ready again, whatever happens now
@@ -109,7 +111,7 @@ func (m *Manager) Flush(ctx context.Context, name string) (int, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if name != "" && m.named(name) == nil {
-		return 0, m.unknown(name)
+		return 0, m.Unknown(name)
 	}
 	n := 0
 	for _, e := range m.envs {
@@ -145,8 +147,8 @@ func (m *Manager) watchOwner(e *env) {
 		e.unwatch()
 		e.unwatch = nil
 	}
-	if o := e.lease.Owner; !o.unknown() && o.Namespace == namespace() { // else the number is somebody else's here
-		e.unwatch = m.procs.onExit(o.PID, m.reapSoon)
+	if o := e.lease.Owner; !o.Unknown() && o.Namespace == proc.Namespace() { // else the number is somebody else's here
+		e.unwatch = m.procs.OnExit(o.PID, m.reapSoon)
 	}
 	if !m.looking { // its regular look begins with the first lease
 		m.looking = true

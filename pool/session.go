@@ -3,6 +3,8 @@ package pool
 import (
 	"errors"
 	"fmt"
+	"runtimed/pool/builder"
+	"runtimed/pool/envdir"
 	"slices"
 	"strings"
 	"time"
@@ -30,8 +32,8 @@ func (r Request) checkTexts() error {
 }
 
 // lease is the one that r gets. Without a session nobody can come back for it, so it does not linger.
-func (r Request) lease() *Lease {
-	l := &Lease{Owner: r.Owner, Label: r.Label, Key: r.Key, LeasedAt: time.Now().UTC(), Session: r.Session}
+func (r Request) lease() *envdir.Lease {
+	l := &envdir.Lease{Owner: r.Owner, Label: r.Label, Key: r.Key, LeasedAt: time.Now().UTC(), Session: r.Session}
 	if r.Session != "" {
 		l.LingerMS = max(0, r.Linger.Milliseconds())
 	}
@@ -45,19 +47,19 @@ func (m *Manager) resume(r Request, began time.Time) (got Acquired, ok bool, err
 		return Acquired{}, false, nil
 	}
 	for _, e := range m.ofSession(r) {
-		var lease *Lease
-		err := m.changeLease(e.id, func(l *Lease) (leaseRecord, error) {
+		var lease *envdir.Lease
+		err := m.changeLease(e.id, func(l *envdir.Lease) (envdir.LeaseRecord, error) {
 			if l.Session != r.Session || m.alive(l.Owner) { // whoever changes a lease holds e.record, so only one gets it
-				return leaseRecord{}, errTaken
+				return envdir.LeaseRecord{}, errTaken
 			}
-			if err := m.store.runs(e.dir, e.manifest.Python); err != nil {
-				if trouble(err) {
+			if err := m.store.Runs(e.dir, e.manifest.Python); err != nil {
+				if envdir.MachineFault(err) {
 					err = unwritten(e.id, e.pool, err)
 				}
-				return leaseRecord{}, err
+				return envdir.LeaseRecord{}, err
 			}
 			lease = r.lease()
-			return leaseRecord{leaseHeld, lease}, nil
+			return envdir.LeaseRecord{State: envdir.LeaseHeld, Lease: lease}, nil
 		}, func(e *env) {
 			e.lease = lease
 			e.replies++ // it was used: where this reply never leaves, it is not taken back as if it were new
@@ -106,12 +108,12 @@ func (m *Manager) ofSession(r Request) []*env {
 }
 
 // has says whether e was made for who asks home for needs. Callers hold mu.
-func (e *env) has(home *pool, needs Needs) bool {
+func (e *env) has(home *pool, needs builder.Needs) bool {
 	switch name := home.cfg.Name; {
-	case needs.none():
+	case needs.None():
 		return e.pool == name
 	case e.pool != name:
-		return e.pool == needs.key(name)
+		return e.pool == needs.Key(name)
 	case !e.runsOn(home, needs):
 		return false
 	}
@@ -120,7 +122,7 @@ func (e *env) has(home *pool, needs Needs) bool {
 
 // linger begins the time for which a lease stays whose owner was just found to have ended; false where there is none, or it is over.
 // It counts from this daemon's first look, so that an absence of the daemon cuts nothing short.
-func (m *Manager) linger(e *env, lease *Lease, now time.Time) bool {
+func (m *Manager) Linger(e *env, lease *envdir.Lease, now time.Time) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if lease.LingerMS <= 0 || e.orphan == lease {
@@ -135,5 +137,5 @@ func (e *env) lingersUntil() time.Time {
 	if e.lease == nil || e.orphan != e.lease {
 		return time.Time{}
 	}
-	return e.orphanedAt.Add(e.lease.linger())
+	return e.orphanedAt.Add(e.lease.Linger())
 }

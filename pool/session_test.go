@@ -4,6 +4,9 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"runtimed/internal/proc"
+	"runtimed/pool/builder"
+	"runtimed/pool/envdir"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -35,13 +38,13 @@ func TestASessionGetsItsEnvironmentBackAfterItsOwnerHasEnded(t *testing.T) {
 			t.Errorf("%+v", first)
 		}
 		w.pass(time.Minute)
-		w.p.end(1)
+		w.p.End(1)
 		w.pass(59 * time.Second)
 		w.want(1, 0, 1, 0)
 		r := inSession(2, "nb")
 		r.Label, r.Key, r.Linger = "again", "k", time.Second
 		again := w.mustGet(r)
-		want := &Lease{Owner: ownerNo(2), Label: "again", Key: "k", LeasedAt: again.Env.Lease.LeasedAt, Session: "nb", LingerMS: 1000}
+		want := &envdir.Lease{Owner: ownerNo(2), Label: "again", Key: "k", LeasedAt: again.Env.Lease.LeasedAt, Session: "nb", LingerMS: 1000}
 		if !again.Resumed || again.Built || again.Env.ID != first.Env.ID || cmp.Diff(want, again.Env.Lease) != "" {
 			t.Errorf("%+v\n%s", again, cmp.Diff(want, again.Env.Lease))
 		}
@@ -52,7 +55,7 @@ func TestASessionGetsItsEnvironmentBackAfterItsOwnerHasEnded(t *testing.T) {
 		w.want(1, 0, 1, 0)
 		w.crash()
 		w.start()
-		w.p.end(2)
+		w.p.End(2)
 		if last := w.mustGet(inSession(3, "nb")); !last.Resumed || last.Env.ID != first.Env.ID {
 			t.Errorf("after a crash it is %+v", last)
 		}
@@ -63,36 +66,36 @@ func TestASessionIsNotGivenWhereItIsNotTheCallers(t *testing.T) {
 	for name, ask := range map[string]func(*world) Request{
 		"its owner lives":        func(*world) Request { return inSession(2, "nb") },
 		"the same owner":         func(*world) Request { return inSession(1, "nb") },
-		"another session":        func(w *world) Request { w.p.end(1); return inSession(2, "other") },
-		"none":                   func(w *world) Request { w.p.end(1); return request(2, time.Hour) },
+		"another session":        func(w *world) Request { w.p.End(1); return inSession(2, "other") },
+		"none":                   func(w *world) Request { w.p.End(1); return request(2, time.Hour) },
 		"it was released":        func(w *world) Request { w.release(w.ids(Leased)[0]); return inSession(2, "nb") },
-		"it has lingered enough": func(w *world) Request { w.p.end(1); w.pass(61 * time.Second); return inSession(2, "nb") },
+		"it has lingered enough": func(w *world) Request { w.p.End(1); w.pass(61 * time.Second); return inSession(2, "nb") },
 		"another pool": func(w *world) Request {
 			w.reconfigure(func(c *Config) {
 				c.Pools = append(c.Pools, PoolConfig{Name: "ml", Size: 1, Spec: spec("ipykernel"), MaxAge: time.Hour})
 			})
-			w.p.end(1)
+			w.p.End(1)
 			r := inSession(2, "nb")
 			r.Pool = "ml"
 			return r
 		},
 		"its Python is gone": func(w *world) Request {
-			w.p.end(1)
-			if err := os.Remove(filepath.Join(w.store.env(w.ids(Leased)[0]), "bin", "python")); err != nil {
+			w.p.End(1)
+			if err := os.Remove(filepath.Join(w.store.Env(w.ids(Leased)[0]), "bin", "python")); err != nil {
 				w.Fatal(err)
 			}
 			return inSession(2, "nb")
 		},
 		"its folder is gone": func(w *world) Request {
-			w.p.end(1)
-			if err := os.RemoveAll(w.store.env(w.ids(Leased)[0])); err != nil {
+			w.p.End(1)
+			if err := os.RemoveAll(w.store.Env(w.ids(Leased)[0])); err != nil {
 				w.Fatal(err)
 			}
 			return inSession(2, "nb")
 		},
 		"its folder is a link": func(w *world) Request {
-			w.p.end(1)
-			dir := w.store.env(w.ids(Leased)[0])
+			w.p.End(1)
+			dir := w.store.Env(w.ids(Leased)[0])
 			if err := os.Rename(dir, dir+"-moved"); err != nil {
 				w.Fatal(err)
 			}
@@ -119,7 +122,7 @@ func TestASessionGoesToOneOfSeveralThatAskAtOnce(t *testing.T) {
 		first := w.mustGet(inSession(1, "nb"))
 		last := 1
 		for pid := 2; pid < 200; pid += 5 {
-			w.p.end(last)
+			w.p.End(last)
 			var answers []<-chan answer
 			for i := range 5 {
 				answers = append(answers, w.goGet(context.Background(), inSession(pid+i, "nb")))
@@ -151,13 +154,13 @@ func TestASessionGoesToOneOfSeveralThatAskAtOnce(t *testing.T) {
 func TestASessionGetsWhatItsNeedsWereAddedTo(t *testing.T) {
 	inBubble(t, sized(1), func(w *world) {
 		r := inSession(1, "nb")
-		r.Needs = Needs{Packages: []string{"pandas"}}
+		r.Needs = builder.Needs{Packages: []string{"pandas"}}
 		first := w.mustGet(r)
-		w.p.end(1)
+		w.p.End(1)
 		if plain := w.mustGet(inSession(2, "nb")); plain.Resumed {
 			t.Errorf("without needs it is %+v", plain)
 		}
-		w.p.end(2)
+		w.p.End(2)
 		w.crash()
 		w.start()
 		r.Owner = ownerNo(3)
@@ -165,7 +168,7 @@ func TestASessionGetsWhatItsNeedsWereAddedTo(t *testing.T) {
 			t.Errorf("%+v", again)
 		}
 		given := inSession(4, "nb")
-		given.Needs = Needs{Packages: []string{"ipykernel"}} // which the pool has by itself
+		given.Needs = builder.Needs{Packages: []string{"ipykernel"}} // which the pool has by itself
 		if got := w.mustGet(given); !got.Resumed {
 			t.Errorf("%+v", got)
 		}
@@ -175,7 +178,7 @@ func TestASessionGetsWhatItsNeedsWereAddedTo(t *testing.T) {
 func TestARetryOfWhoResumedGetsTheSame(t *testing.T) {
 	inBubble(t, sized(1), func(w *world) {
 		first := w.mustGet(inSession(1, "nb"))
-		w.p.end(1)
+		w.p.End(1)
 		r := inSession(2, "nb")
 		r.Key = "k"
 		w.mustGet(r)
@@ -189,17 +192,17 @@ func TestWhatWasUsedIsNotReadyAgainWhereTheReplyToItsSessionNeverLeft(t *testing
 	inBubble(t, sized(1), func(w *world) {
 		id := w.mustGet(inSession(1, "nb")).Env.ID
 		w.pass(time.Minute)
-		w.p.end(1)
+		w.p.End(1)
 		if got := w.mustGet(inSession(2, "nb")); !got.Resumed {
 			t.Fatalf("%+v", got)
 		}
 		w.Undelivered(id)
 		w.want(1, 0, 1, 0)
-		w.p.end(2)
+		w.p.End(2)
 		if got := w.mustGet(inSession(3, "nb")); !got.Resumed || got.Env.ID != id {
 			t.Errorf("%+v", got)
 		}
-		w.p.end(3)
+		w.p.End(3)
 		w.pass(70 * time.Second)
 		w.want(1, 0, 0, 0)
 		if slices.Contains(w.ids(Ready), id) {
@@ -214,24 +217,24 @@ func TestALeaseLingersForAsLongAsItsSessionAsked(t *testing.T) {
 		end    func(w *world, id string)
 		stays  time.Duration // from the end on
 	}{
-		"a minute":           {time.Minute, func(w *world, _ string) { w.p.end(1) }, time.Minute},
-		"a part of a second": {300 * time.Millisecond, func(w *world, _ string) { w.p.end(1) }, 300 * time.Millisecond},
-		"not at all":         {0, func(w *world, _ string) { w.p.end(1) }, 0},
+		"a minute":           {time.Minute, func(w *world, _ string) { w.p.End(1) }, time.Minute},
+		"a part of a second": {300 * time.Millisecond, func(w *world, _ string) { w.p.End(1) }, 300 * time.Millisecond},
+		"not at all":         {0, func(w *world, _ string) { w.p.End(1) }, 0},
 		"anew after a crash": {time.Minute, func(w *world, _ string) {
-			w.p.end(1)
+			w.p.End(1)
 			w.pass(50 * time.Second)
 			w.crash()
 			w.start()
 		}, time.Minute},
 		"after its last process": {time.Minute, func(w *world, id string) {
 			w.p.use(id, true)
-			w.p.end(1)
+			w.p.End(1)
 			w.pass(time.Hour)
 			w.p.use(id, false)
 			w.reapSoon()
 		}, time.Minute},
 		"anew after a process that came meanwhile": {time.Minute, func(w *world, id string) {
-			w.p.end(1)
+			w.p.End(1)
 			w.pass(time.Second)
 			w.p.use(id, true)
 			w.pass(time.Hour)
@@ -264,7 +267,7 @@ func TestALeaseThatLingersCanBeReleased(t *testing.T) {
 	inBubble(t, sized(1), func(w *world) {
 		id := w.mustGet(inSession(1, "nb")).Env.ID
 		w.pass(time.Minute)
-		w.p.end(1)
+		w.p.End(1)
 		w.settled()
 		w.release(id)
 		w.want(1, 0, 0, 0)
@@ -274,8 +277,8 @@ func TestALeaseThatLingersCanBeReleased(t *testing.T) {
 func TestWhileALeaseLingersTheSweeperRests(t *testing.T) {
 	inBubble(t, sized(1), func(w *world) {
 		var looks atomic.Int64
-		users := w.procs.users
-		w.procs.users = func(envs string, held map[string]Owner) (map[string]proc, error) {
+		users := w.procs.Users
+		w.procs.Users = func(envs string, held map[string]proc.Owner) (map[string]proc.Process, error) {
 			looks.Add(1)
 			return users(envs, held)
 		}
@@ -283,12 +286,12 @@ func TestWhileALeaseLingersTheSweeperRests(t *testing.T) {
 		r.Linger = time.Hour
 		got := w.mustGet(r)
 		w.pass(time.Minute)
-		w.p.end(1)
+		w.p.End(1)
 		w.pass(59 * time.Minute)
 		if looks.Load() != 1 {
 			t.Errorf("it looked at all processes %d times", looks.Load())
 		}
-		record := filepath.Join(got.Env.Path, leaseName) // a lease that is over and cannot be ended is no reason to spin
+		record := filepath.Join(got.Env.Path, envdir.LeaseName) // a lease that is over and cannot be ended is no reason to spin
 		if err := os.Remove(record); err != nil {
 			t.Fatal(err)
 		}
@@ -311,7 +314,7 @@ func TestTheLeaseRecordHasRoomForTheLongestTexts(t *testing.T) {
 			if record, err := readWithoutFolder(got.Env.Path); err != nil || cmp.Diff(got.Env.Lease, record.Lease) != "" {
 				t.Errorf("%v, %s", err, cmp.Diff(got.Env.Lease, record.Lease))
 			}
-			w.p.end(i + 1)
+			w.p.End(i + 1)
 			if again := w.mustGet(inSession(i+100, long)); !again.Resumed {
 				t.Errorf("%+v", again)
 			}

@@ -2,6 +2,8 @@ package pool
 
 import (
 	"context"
+	"runtimed/pool/builder"
+	"runtimed/pool/envdir"
 	"slices"
 	"testing"
 	"time"
@@ -41,7 +43,7 @@ func TestAfterAChangeTheNewSetIsWaitedForAndTheOldOnesGoAsItComes(t *testing.T) 
 func TestWhereTheNewSetCannotBeBuiltTheOldOneIsGivenAndSaidToBe(t *testing.T) {
 	inBubble(t, sized(2), func(w *world) {
 		w.settled()
-		w.b.set(func() { w.b.takes, w.b.fail = 5*time.Second, failing(CausePackageNotFound) })
+		w.b.set(func() { w.b.takes, w.b.fail = 5*time.Second, failing(builder.CausePackageNotFound) })
 		w.packages("numpyy")
 		w.want(0, 2, 0, 0)
 		got := w.get(1)
@@ -96,16 +98,16 @@ func TestTheOrderOfPackagesIsNoChange(t *testing.T) {
 		}
 	})
 	hashes := map[string]bool{}
-	for _, s := range []Spec{
-		{}, {Kind: KindUV}, {Kind: KindUV, Python: "3.12"}, {Kind: KindUV, Packages: []string{"a", "b"}}, {Kind: KindUV, Packages: []string{"ab"}},
-		{Kind: KindConda, Channels: []string{"a", "b"}}, {Kind: KindConda, Channels: []string{"b", "a"}},
+	for _, s := range []builder.Spec{
+		{}, {Kind: builder.KindUV}, {Kind: builder.KindUV, Python: "3.12"}, {Kind: builder.KindUV, Packages: []string{"a", "b"}}, {Kind: builder.KindUV, Packages: []string{"ab"}},
+		{Kind: builder.KindConda, Channels: []string{"a", "b"}}, {Kind: builder.KindConda, Channels: []string{"b", "a"}},
 	} {
 		hashes[s.Hash()] = true
 	}
 	if len(hashes) != 7 {
 		t.Errorf("%d of 7 specs can be told apart", len(hashes))
 	}
-	if a, b := (Spec{Packages: []string{}, Channels: []string{}}).Hash(), (Spec{}).Hash(); a != b {
+	if a, b := (builder.Spec{Packages: []string{}, Channels: []string{}}).Hash(), (builder.Spec{}).Hash(); a != b {
 		t.Error("an empty list is another than none")
 	}
 }
@@ -159,7 +161,7 @@ func TestAClockThatJumpsHarmsNothing(t *testing.T) {
 			w.pass(time.Minute)
 			w.crash()
 			for _, id := range w.folders() {
-				w.change(id, func(m *Manifest) { m.CreatedAt = time.Date(year, 1, 1, 0, 0, 0, 0, time.UTC) })
+				w.change(id, func(m *envdir.Manifest) { m.CreatedAt = time.Date(year, 1, 1, 0, 0, 0, 0, time.UTC) })
 			}
 			w.b.set(func() { w.b.began = nil })
 			w.start()

@@ -9,7 +9,10 @@ import (
 	"strings"
 	"time"
 
+	"runtimed/internal/proc"
 	"runtimed/internal/redact"
+	"runtimed/pool/builder"
+	"runtimed/pool/envdir"
 )
 
 // Status is one pool, counted.
@@ -25,13 +28,13 @@ type Status struct {
 	State     string // ready, warming, failing or off
 	Python    string
 	Packages  []string
-	Tool      *Tool        // nil while none was looked for, or found
-	Error     *StatusError // nil while builds succeed
+	Tool      *builder.Tool // nil while none was looked for, or found
+	Error     *StatusError  // nil while builds succeed
 }
 
 // StatusError is why builds of a pool fail.
 type StatusError struct {
-	BuildError
+	builder.Error
 	Failures  int // in a row
 	Since     time.Time
 	NextRetry time.Time
@@ -39,12 +42,12 @@ type StatusError struct {
 
 // Info is one environment.
 type Info struct {
-	Manifest
+	envdir.Manifest
 	Path  string
 	State State
-	Lease *Lease // nil unless leased
-	Alive bool   // the owner of the lease is not known to have ended, or a process used it when the sweeper last looked; told by List alone
-	Where string // where that owner is, if it cannot be seen from here: "in another PID namespace"; told by List alone
+	Lease *envdir.Lease // nil unless leased
+	Alive bool          // the owner of the lease is not known to have ended, or a process used it when the sweeper last looked; told by List alone
+	Where string        // where that owner is, if it cannot be seen from here: "in another PID namespace"; told by List alone
 }
 
 // info copies what there is to tell. Callers hold mu.
@@ -69,7 +72,7 @@ func (m *Manager) Status(ctx context.Context, name string) ([]Status, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if name != "" && m.named(name) == nil {
-		return nil, m.unknown(name)
+		return nil, m.Unknown(name)
 	}
 	return m.status(name), nil
 }
@@ -144,17 +147,17 @@ func (m *Manager) List(ctx context.Context, pool string, state State) ([]Info, e
 	if !known {
 		m.mu.Lock()
 		defer m.mu.Unlock()
-		return nil, m.unknown(pool)
+		return nil, m.Unknown(pool)
 	}
 	for i := range list {
 		l := list[i].Lease
 		if l == nil {
 			continue
 		}
-		s, where := m.look(l.Owner)
+		s, where := m.Look(l.Owner)
 		list[i].Where = where
 		switch {
-		case s != gone:
+		case s != proc.Gone:
 			list[i].Alive = true
 		case list[i].Alive:
 			m.reapSoon()
@@ -174,7 +177,7 @@ func (m *Manager) Leased(ctx context.Context) (int, error) {
 	for _, i := range list {
 		if i.Lease == nil { // on its way
 			n++
-		} else if s, _ := m.look(i.Lease.Owner); s != unseen {
+		} else if s, _ := m.Look(i.Lease.Owner); s != proc.Unseen {
 			n++
 		}
 	}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtimed/internal/proc"
+	"runtimed/pool/builder"
 	"slices"
 	"sync"
 	"testing"
@@ -99,10 +101,10 @@ func TestAWatchTellsOfFailures(t *testing.T) {
 		if _, err := w.Watch(ctx, 100*time.Millisecond, c.add); err != nil {
 			t.Fatal(err)
 		}
-		w.b.set(func() { w.b.fail = failing(CauseNetwork) })
+		w.b.set(func() { w.b.fail = failing(builder.CauseNetwork) })
 		w.get(1)
 		w.pass(5 * time.Second)
-		if got := c.last(); got.State != "failing" || got.Error == nil || got.Error.Cause != CauseNetwork {
+		if got := c.last(); got.State != "failing" || got.Error == nil || got.Error.Cause != builder.CauseNetwork {
 			t.Errorf("the last is %+v", got)
 		}
 		w.b.set(func() { w.b.fail = nil })
@@ -137,8 +139,8 @@ func TestAWatchTellsOfPoolsThatComeAndGo(t *testing.T) {
 
 func TestStatusAndListTellWhatThereIs(t *testing.T) {
 	cfg := sized(1)
-	cfg.Pools[0].Spec = Spec{Kind: KindUV, Python: "3.13", Packages: []string{"ipykernel", "mine @ https://me:secret@host/mine.whl"}}
-	cfg.Pools = append(cfg.Pools, PoolConfig{Name: "conda", Spec: Spec{Kind: KindConda}})
+	cfg.Pools[0].Spec = builder.Spec{Kind: builder.KindUV, Python: "3.13", Packages: []string{"ipykernel", "mine @ https://me:secret@host/mine.whl"}}
+	cfg.Pools = append(cfg.Pools, PoolConfig{Name: "conda", Spec: builder.Spec{Kind: builder.KindConda}})
 	inBubble(t, cfg, func(w *world) {
 		w.settled()
 		r := request(1, time.Hour)
@@ -227,9 +229,12 @@ func TestTheListWaitsForNoDisk(t *testing.T) {
 		}
 
 		hang := make(chan struct{})
-		users := w.procs.users
-		w.procs.users = func(dir string, held map[string]Owner) (map[string]proc, error) { <-hang; return users(dir, held) }
-		w.p.end(1)
+		users := w.procs.Users
+		w.procs.Users = func(dir string, held map[string]proc.Owner) (map[string]proc.Process, error) {
+			<-hang
+			return users(dir, held)
+		}
+		w.p.End(1)
 		w.pass(time.Second)
 		if !list().Alive {
 			t.Error("nobody knows yet whether a process runs from it, and it counts as left")

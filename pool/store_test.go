@@ -5,6 +5,9 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtimed/internal/proc"
+	"runtimed/pool/builder"
+	"runtimed/pool/envdir"
 	"strings"
 	"testing"
 	"time"
@@ -17,7 +20,7 @@ func TestAStateDirectoryThatIsMovedIsBuiltAnew(t *testing.T) {
 		w.pass(time.Minute)
 		w.stop()
 		moved := filepath.Join(t.TempDir(), "elsewhere")
-		if err := os.Rename(w.store.dir, moved); err != nil {
+		if err := os.Rename(w.store.Dir, moved); err != nil {
 			t.Fatal(err)
 		}
 		w.cfg.Dir = moved
@@ -35,24 +38,24 @@ func TestAStateDirectoryThatIsALinkIsResolvedOnce(t *testing.T) {
 	if err := os.Symlink(real, link); err != nil {
 		t.Fatal(err)
 	}
-	s, err := openStore(link)
-	if err != nil || s.dir != real {
-		t.Errorf("%s, %v", s.dir, err)
+	s, err := envdir.Open(link)
+	if err != nil || s.Dir != real {
+		t.Errorf("%s, %v", s.Dir, err)
 	}
-	if err := errors.Join(os.RemoveAll(s.envs()), os.Symlink(t.TempDir(), s.envs())); err != nil {
+	if err := errors.Join(os.RemoveAll(s.Envs()), os.Symlink(t.TempDir(), s.Envs())); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := openStore(link); err == nil || !strings.Contains(err.Error(), "is a link, not a folder") {
+	if _, err := envdir.Open(link); err == nil || !strings.Contains(err.Error(), "is a link, not a folder") {
 		t.Errorf("a link in the place of the environments: %v", err)
 	}
-	if _, err := openStore(filepath.Join(s.dir, "file", "x")); err != nil {
+	if _, err := envdir.Open(filepath.Join(s.Dir, "file", "x")); err != nil {
 		t.Error(err)
 	}
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := openStore(file); err == nil || !strings.Contains(err.Error(), file) {
+	if _, err := envdir.Open(file); err == nil || !strings.Contains(err.Error(), file) {
 		t.Errorf("a file in the place of the state directory: %v", err)
 	}
 }
@@ -81,7 +84,7 @@ func benchDir(b *testing.B, n int) Config {
 
 func runManager(tb testing.TB, cfg Config) *Manager {
 	tb.Helper()
-	m, err := New(cfg, map[string]Builder{KindUV: &fakeBuilder{}}, nop)
+	m, err := New(cfg, map[string]builder.Builder{builder.KindUV: &fakeBuilder{}}, nop)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -109,7 +112,7 @@ func BenchmarkReconcile100ReadyEnvironments(b *testing.B) {
 func BenchmarkAcquireFromAReadyPool(b *testing.B) {
 	cfg := benchDir(b, 3)
 	m := runManager(b, cfg)
-	owner, _ := OwnerOf(os.Getpid())
+	owner, _ := proc.OwnerOf(os.Getpid())
 	for b.Loop() {
 		got, err := m.Acquire(context.Background(), Request{Pool: "uv", Wait: time.Minute, Owner: owner})
 		if err != nil {
@@ -131,7 +134,7 @@ func TestAStateDirectoryThatIsNotUTF8IsRefused(t *testing.T) {
 	if err := os.Symlink(odd, link); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := openStore(link); err == nil || !strings.Contains(err.Error(), `\xe9", which is not UTF-8`) {
+	if _, err := envdir.Open(link); err == nil || !strings.Contains(err.Error(), `\xe9", which is not UTF-8`) {
 		t.Errorf("a link to it: %v", err)
 	}
 }

@@ -6,19 +6,21 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtimed/internal/statedir"
+	"runtimed/pool/envdir"
 	"slices"
 	"testing"
 	"time"
 )
 
 func TestAFolderThatSomebodyPutInPlaceOfAnEnvironmentIsNeitherWrittenToNorRemoved(t *testing.T) {
-	if m, err := MountOf(t.TempDir()); err != nil || !slices.Contains(lastingTypes, m.Type) {
+	if m, err := statedir.MountOf(t.TempDir()); err != nil || !slices.Contains(envdir.LastingTypes, m.Type) {
 		t.Skipf("folders are not told from others on %s", m.Type)
 	}
 	for what, end := range map[string]func(w *world, id string){
 		"a release":                    func(w *world, id string) { w.release(id) },
-		"the owner's end":              func(w *world, _ string) { w.p.end(100) },
-		"the owner's end after a kill": func(w *world, _ string) { w.p.end(100) },
+		"the owner's end":              func(w *world, _ string) { w.p.End(100) },
+		"the owner's end after a kill": func(w *world, _ string) { w.p.End(100) },
 	} {
 		inBubble(t, sized(1), func(w *world) {
 			got := w.get(100).Env
@@ -27,20 +29,20 @@ func TestAFolderThatSomebodyPutInPlaceOfAnEnvironmentIsNeitherWrittenToNorRemove
 				w.start()
 				w.settled()
 			}
-			moved := filepath.Join(w.store.dir, "moved")
+			moved := filepath.Join(w.store.Dir, "moved")
 			if err := errors.Join(os.Rename(got.Path, moved), os.Mkdir(got.Path, 0o700),
-				os.WriteFile(filepath.Join(got.Path, leaseName), []byte("my lease"), 0o600)); err != nil {
+				os.WriteFile(filepath.Join(got.Path, envdir.LeaseName), []byte("my lease"), 0o600)); err != nil {
 				w.Fatal(err)
 			}
 			end(w, got.ID)
 			w.pass(time.Minute)
-			if data, err := os.ReadFile(filepath.Join(got.Path, leaseName)); string(data) != "my lease" {
+			if data, err := os.ReadFile(filepath.Join(got.Path, envdir.LeaseName)); string(data) != "my lease" {
 				w.Errorf("after %s: the file has %.40q, %v", what, data, err)
 			}
 			if err := errors.Join(os.RemoveAll(got.Path), os.Rename(moved, got.Path)); err != nil {
 				w.Fatal(err)
 			}
-			if w.pass(time.Hour); exists(got.Path) {
+			if w.pass(time.Hour); envdir.Exists(got.Path) {
 				w.Errorf("after %s: the environment stays though it is back", what)
 			}
 		})

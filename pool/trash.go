@@ -11,6 +11,8 @@ import (
 	"go.uber.org/zap"
 
 	"runtimed/internal/statedir"
+	"runtimed/internal/tool"
+	"runtimed/pool/envdir"
 )
 
 const (
@@ -22,7 +24,7 @@ const (
 // where something is mounted in it, until that is gone.
 func (m *Manager) emptyTrash() {
 	runtime.LockOSThread() // and never unlocked: the thread ends with its priority
-	lowerThread()
+	tool.LowerThread()
 	select {
 	case <-m.opened:
 	case <-m.ctx.Done():
@@ -59,20 +61,20 @@ func (m *Manager) emptyTrash() {
 		}
 		later := false
 		for _, name := range left() {
-			err := m.store.deleteTrashed(name, m.breathe)
+			err := m.store.DeleteTrashed(name, m.breathe)
 			if m.ctx.Err() != nil {
 				return
 			}
-			if trouble(err) {
+			if envdir.MachineFault(err) {
 				if !troubled {
-					m.log.Warn("what is in the trash cannot be deleted for now", zap.String("path", filepath.Join(m.store.trash(), name)), zap.Error(err))
+					m.log.Warn("what is in the trash cannot be deleted for now", zap.String("path", filepath.Join(m.store.Trash(), name)), zap.Error(err))
 				}
 				troubled, later = true, true
 				continue
 			}
 			if err != nil {
 				m.log.Warn("what is in the trash cannot be deleted; it is left there",
-					zap.String("path", filepath.Join(m.store.trash(), name)), zap.Error(err))
+					zap.String("path", filepath.Join(m.store.Trash(), name)), zap.Error(err))
 				told[name] = true
 			}
 			var mount *statedir.MountError
@@ -92,10 +94,10 @@ func (m *Manager) emptyTrash() {
 
 // trashed is what the trash holds. A name that discard does not give is somebody else's.
 func (m *Manager) trashed() []string {
-	if err := ours(m.store.dir, m.store.trash()); err != nil {
+	if err := envdir.Ours(m.store.Dir, m.store.Trash()); err != nil {
 		return nil // a link there leads to where nothing is ours; discard says so
 	}
-	entries, err := os.ReadDir(m.store.trash())
+	entries, err := os.ReadDir(m.store.Trash())
 	if err != nil {
 		return nil
 	}

@@ -13,7 +13,11 @@ import (
 	"testing"
 	"time"
 
+	"runtimed/internal/proc"
 	"runtimed/internal/statedir"
+	"runtimed/internal/testkit"
+	"runtimed/pool/builder"
+	"runtimed/pool/envdir"
 )
 
 // tree makes n files in folders below dir.
@@ -42,8 +46,8 @@ func TestATreeIsRemovedWithoutFollowingLinks(t *testing.T) {
 	); err != nil {
 		t.Fatal(err)
 	}
-	if err := statedir.RemoveTree(filepath.Dir(dir), filepath.Base(dir), never); err != nil || exists(dir) {
-		t.Errorf("%v; it is there: %t", err, exists(dir))
+	if err := statedir.RemoveTree(filepath.Dir(dir), filepath.Base(dir), never); err != nil || envdir.Exists(dir) {
+		t.Errorf("%v; it is there: %t", err, envdir.Exists(dir))
 	}
 	if entries, err := os.ReadDir(outside); err != nil || len(entries) != 7 {
 		t.Errorf("outside are %v, %v", entries, err)
@@ -73,19 +77,19 @@ func undeletable(t *testing.T, path string) {
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	mountTmpfs(t, path, "1m")
+	testkit.MountTmpfs(t, path, "1m")
 }
 
 func TestDebrisThatCannotBeDeletedIsSaidOnceAndKeepsNothingElse(t *testing.T) {
 	inBubble(t, sized(1), func(w *world) {
 		w.settled()
-		undeletable(w.T, filepath.Join(w.store.trash(), "uv-aaaaaaaa", "bin"))
-		tree(t, filepath.Join(w.store.trash(), "uv-aaaaaaaa", "lib"), 100)
-		tree(t, filepath.Join(w.store.trash(), "uv-bbbbbbbb"), 100)
+		undeletable(w.T, filepath.Join(w.store.Trash(), "uv-aaaaaaaa", "bin"))
+		tree(t, filepath.Join(w.store.Trash(), "uv-aaaaaaaa", "lib"), 100)
+		tree(t, filepath.Join(w.store.Trash(), "uv-bbbbbbbb"), 100)
 		w.crash()
 		w.start()
 		w.pass(time.Hour)
-		if got := w.trashed(); len(got) != 1 || exists(filepath.Join(w.store.trash(), "uv-aaaaaaaa", "lib")) {
+		if got := w.trashed(); len(got) != 1 || envdir.Exists(filepath.Join(w.store.Trash(), "uv-aaaaaaaa", "lib")) {
 			t.Errorf("in the trash are %v", got)
 		}
 		w.release(w.get(1).Env.ID)
@@ -98,7 +102,7 @@ func TestDebrisThatCannotBeDeletedIsSaidOnceAndKeepsNothingElse(t *testing.T) {
 
 func TestWhatIsMountedInAnEnvironmentSurvivesItAndTheRestGoesOnceItIsUnmounted(t *testing.T) {
 	inBubble(t, sized(1), func(w *world) {
-		precious := filepath.Join(w.store.dir, "precious") // on the same device
+		precious := filepath.Join(w.store.Dir, "precious") // on the same device
 		tree(t, precious, 10)
 		files := func(dir string) (n int) {
 			_ = filepath.WalkDir(dir, func(string, fs.DirEntry, error) error { n++; return nil })
@@ -106,17 +110,17 @@ func TestWhatIsMountedInAnEnvironmentSurvivesItAndTheRestGoesOnceItIsUnmounted(t
 		}
 		before := files(precious)
 		id := w.settled().get(1).Env.ID
-		data := filepath.Join(w.store.env(id), "data")
+		data := filepath.Join(w.store.Env(id), "data")
 		if err := os.Mkdir(data, 0o700); err != nil {
 			t.Fatal(err)
 		}
-		unmount := bindMount(w.T, precious, data)
+		unmount := testkit.BindMount(w.T, precious, data)
 		w.release(id)
 		w.pass(time.Hour)
 		if got := files(precious); got != before {
 			t.Fatalf("of %d files that were mounted in it, %d are left", before, got)
 		}
-		at := filepath.Join(w.store.trash(), id, "data")
+		at := filepath.Join(w.store.Trash(), id, "data")
 		for _, dry := range []bool{true, false} {
 			c, err := w.GC(context.Background(), dry)
 			if err != nil || len(c.Removed) != 0 || len(c.Unmanaged) != 1 || c.Unmanaged[0].Path != at {
@@ -134,13 +138,13 @@ func TestWhatIsMountedInAnEnvironmentSurvivesItAndTheRestGoesOnceItIsUnmounted(t
 
 		// An environment that is itself covered.
 		id = w.settled().get(1).Env.ID
-		unmount = bindMount(w.T, precious, w.store.env(id))
+		unmount = testkit.BindMount(w.T, precious, w.store.Env(id))
 		w.release(id)
 		if w.pass(time.Hour); files(precious) != before || len(w.said("an environment cannot be removed")) != 1 {
 			t.Errorf("covered: %d of %d files; the log says %s", files(precious), before, w.said("cannot be removed"))
 		}
-		unmount(w.store.env(id))
-		if w.pass(time.Minute); exists(w.store.env(id)) || files(precious) != before {
+		unmount(w.store.Env(id))
+		if w.pass(time.Minute); envdir.Exists(w.store.Env(id)) || files(precious) != before {
 			t.Error("the environment is still there")
 		}
 	})
@@ -151,17 +155,17 @@ func TestTheTrashKeepsWhatTheDaemonDidNotPutThere(t *testing.T) {
 		w.settled()
 		mine := []string{"notes", "uv-0123456g", ".Trash-1000"}
 		for _, name := range append(mine, "uv-aaaaaaaa", "uv-aaaaaaaa.1") {
-			tree(t, filepath.Join(w.store.trash(), name), 3)
+			tree(t, filepath.Join(w.store.Trash(), name), 3)
 		}
-		tree(t, filepath.Join(w.store.records(), "drafts"), 3)
+		tree(t, filepath.Join(w.store.Records(), "drafts"), 3)
 		w.crash()
 		w.start()
 		w.pass(time.Hour)
 		if _, err := w.GC(context.Background(), false); err != nil {
 			t.Error(err)
 		}
-		entries, err := os.ReadDir(w.store.trash())
-		if err != nil || len(entries) != len(mine) || !exists(filepath.Join(w.store.records(), "drafts")) {
+		entries, err := os.ReadDir(w.store.Trash())
+		if err != nil || len(entries) != len(mine) || !envdir.Exists(filepath.Join(w.store.Records(), "drafts")) {
 			t.Errorf("in the trash are %v, %v", entries, err)
 		}
 	})
@@ -183,30 +187,30 @@ func TestTheTrashIsNotEmptiedBesideABuild(t *testing.T) {
 }
 
 func TestAnEnvironmentMayBeThrownOntoItsOwnNameInTheTrash(t *testing.T) {
-	s, err := openStore(t.TempDir())
+	s, err := envdir.Open(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
 	for range 3 {
-		tree(t, s.env("uv-01234567"), 3)
-		if err := s.discard("uv-01234567"); err != nil {
+		tree(t, s.Env("uv-01234567"), 3)
+		if err := s.Discard("uv-01234567"); err != nil {
 			t.Fatal(err)
 		}
 	}
-	entries, err := os.ReadDir(s.trash())
-	if err != nil || len(entries) != 3 || exists(s.env("uv-01234567")) {
+	entries, err := os.ReadDir(s.Trash())
+	if err != nil || len(entries) != 3 || envdir.Exists(s.Env("uv-01234567")) {
 		t.Errorf("%v, %v", entries, err)
 	}
-	if err := s.discard("uv-01234567"); err != nil {
+	if err := s.Discard("uv-01234567"); err != nil {
 		t.Errorf("what is gone: %v", err)
 	}
-	if err := os.Symlink(t.TempDir(), s.env("uv-01234567")); err != nil {
+	if err := os.Symlink(t.TempDir(), s.Env("uv-01234567")); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.discard("uv-01234567"); err == nil || !exists(s.env("uv-01234567")) {
+	if err := s.Discard("uv-01234567"); err == nil || !envdir.Exists(s.Env("uv-01234567")) {
 		t.Errorf("a link was thrown away: %v", err)
 	}
-	if !s.known("uv-01234567") || s.known("uv-76543210") {
+	if !s.Known("uv-01234567") || s.Known("uv-76543210") {
 		t.Error("known is wrong")
 	}
 }
@@ -220,7 +224,7 @@ func TestGCSaysWhatItWouldRemoveAndThenRemovesIt(t *testing.T) {
 		w.release(a)
 		w.release(b)
 		w.settled()
-		tree(t, filepath.Join(w.store.envs(), "mine"), 3)
+		tree(t, filepath.Join(w.store.Envs(), "mine"), 3)
 		want := func(dry bool, removed int) {
 			t.Helper()
 			c, err := w.GC(context.Background(), dry)
@@ -228,7 +232,7 @@ func TestGCSaysWhatItWouldRemoveAndThenRemovesIt(t *testing.T) {
 				t.Errorf("dry %t: %+v, %v", dry, c, err)
 			}
 			for _, i := range c.Removed {
-				if i.ID != b || i.Size <= 0 || i.Reason == "" || exists(i.Path) != dry {
+				if i.ID != b || i.Size <= 0 || i.Reason == "" || envdir.Exists(i.Path) != dry {
 					t.Errorf("dry %t: %+v", dry, i)
 				}
 			}
@@ -242,7 +246,7 @@ func TestGCSaysWhatItWouldRemoveAndThenRemovesIt(t *testing.T) {
 
 func TestLeasesAndReleasesWorkOnAFullDisk(t *testing.T) {
 	dir := t.TempDir()
-	mountTmpfs(t, dir, "1m")
+	testkit.MountTmpfs(t, dir, "1m")
 	cfg := sized(2)
 	cfg.Dir = dir
 	m := runManager(t, cfg)
@@ -268,7 +272,7 @@ func TestLeasesAndReleasesWorkOnAFullDisk(t *testing.T) {
 	if !errors.Is(err, syscall.ENOSPC) {
 		t.Fatal(err)
 	}
-	owner, _ := OwnerOf(os.Getpid())
+	owner, _ := proc.OwnerOf(os.Getpid())
 	var ids []string
 	for range 2 {
 		got, err := m.Acquire(context.Background(), Request{Pool: "uv", Owner: owner})
@@ -279,7 +283,7 @@ func TestLeasesAndReleasesWorkOnAFullDisk(t *testing.T) {
 	}
 	_, err = m.Acquire(context.Background(), Request{Pool: "uv", Owner: owner, Wait: 5 * time.Second})
 	var failed *FailedError
-	if !errors.As(err, &failed) || failed.Build.Cause != CauseDiskFull {
+	if !errors.As(err, &failed) || failed.Build.Cause != builder.CauseDiskFull {
 		t.Errorf("a build on a full disk: %v", err)
 	}
 	if err := m.Release(context.Background(), ids[0]); err != nil {
@@ -301,7 +305,7 @@ func TestALinkInPlaceOfAFolderOfOursIsNeverFollowed(t *testing.T) {
 		inBubble(t, sized(1), func(w *world) {
 			got := w.get(1)
 			w.pass(time.Minute)
-			outside, folder := t.TempDir(), filepath.Join(w.store.envs(), name)
+			outside, folder := t.TempDir(), filepath.Join(w.store.Envs(), name)
 			precious := filepath.Join(outside, "uv-00000000.json")
 			if err := errors.Join(os.WriteFile(precious, nil, 0o600), os.RemoveAll(folder), os.Symlink(outside, folder)); err != nil {
 				t.Fatal(err)

@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtimed/pool/builder"
+	"runtimed/pool/envdir"
 	"slices"
 	"syscall"
 	"testing"
@@ -25,7 +27,7 @@ func TestALeaseThatCannotBeReadIsHeldBySomebodyUnknown(t *testing.T) {
 			inBubble(t, sized(1), func(w *world) {
 				id := w.settled().ids(Ready)[0]
 				w.crash()
-				if err := damage(filepath.Join(w.store.env(id), leaseName)); err != nil {
+				if err := damage(filepath.Join(w.store.Env(id), envdir.LeaseName)); err != nil {
 					t.Fatal(err)
 				}
 				w.start()
@@ -50,15 +52,15 @@ func TestALeaseThatCannotBeReadIsHeldBySomebodyUnknown(t *testing.T) {
 
 func TestADiskThatFailsWhileEnvironmentsAreLookedThroughDamagesNone(t *testing.T) {
 	for _, err := range []error{
-		&fs.PathError{Op: "read", Err: syscall.EIO}, &fs.PathError{Op: "open", Err: syscall.ENFILE}, machineError("python", "OSError: [Errno 5]", nil),
+		&fs.PathError{Op: "read", Err: syscall.EIO}, &fs.PathError{Op: "open", Err: syscall.ENFILE}, builder.MachineError("python", "OSError: [Errno 5]", nil),
 	} {
 		inBubble(t, sized(2), func(w *world) {
 			before := w.settled().ids(Ready)
 			w.crash()
 			for _, id := range before {
-				w.change(id, func(m *Manifest) { m.BootID = "before" })
+				w.change(id, func(m *envdir.Manifest) { m.BootID = "before" })
 			}
-			w.b.set(func() { w.b.verify, w.b.fail = err, failing(CauseOther) }) // nothing can be built there either
+			w.b.set(func() { w.b.verify, w.b.fail = err, failing(builder.CauseOther) }) // nothing can be built there either
 			w.start()
 			w.pass(10 * time.Minute)
 			if lines := w.said("cannot be looked through for now"); len(lines) != 2 {

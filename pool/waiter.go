@@ -2,6 +2,7 @@ package pool
 
 import (
 	"cmp"
+	"runtimed/pool/builder"
 	"slices"
 	"time"
 )
@@ -14,23 +15,23 @@ type waiter struct {
 	Request
 	turn     uint64 // who came first
 	since    time.Time
-	deadline time.Time    // of the most patient call
-	calls    []chan Stage // one for each call that still wants the answer; holds the stage that it has not told yet
-	tried    []*env       // that could not be handed to it, and are as good as they were
+	deadline time.Time            // of the most patient call
+	calls    []chan builder.Stage // one for each call that still wants the answer; holds the stage that it has not told yet
+	tried    []*env               // that could not be handed to it, and are as good as they were
 	done     chan struct{}
 	got      Acquired // these two are set before done is closed
 	err      error
 }
 
-func (w *waiter) same(r Request) bool { return r.Key != "" && w.Key == r.Key && w.Owner.is(r.Owner) }
+func (w *waiter) same(r Request) bool { return r.Key != "" && w.Key == r.Key && w.Owner.Is(r.Owner) }
 
-func (w *waiter) finish(got Acquired, err error) {
+func (w *waiter) Finish(got Acquired, err error) {
 	w.got, w.err = got, err
 	close(w.done)
 }
 
 // tell has all calls report a stage, in place of one that they have not reported yet. Callers hold mu, so none else sends.
-func (w *waiter) tell(s Stage) {
+func (w *waiter) tell(s builder.Stage) {
 	for _, c := range w.calls {
 		select {
 		case <-c:
@@ -42,7 +43,7 @@ func (w *waiter) tell(s Stage) {
 
 // line finds the place in line that the same owner has with the same key, or makes one at the end, and adds a call to it. Callers
 // hold mu.
-func (m *Manager) line(p *pool, r Request, now time.Time) (*waiter, chan Stage, error) {
+func (m *Manager) line(p *pool, r Request, now time.Time) (*waiter, chan builder.Stage, error) {
 	w := m.inLine(p, r)
 	if w == nil {
 		if len(p.waiters) >= maxWaiters {
@@ -52,7 +53,7 @@ func (m *Manager) line(p *pool, r Request, now time.Time) (*waiter, chan Stage, 
 		w = &waiter{Request: r, turn: m.turn, since: now, done: make(chan struct{})}
 		p.waiters = append(p.waiters, w)
 	}
-	call := make(chan Stage, 1)
+	call := make(chan builder.Stage, 1)
 	w.calls = append(w.calls, call)
 	if d := now.Add(r.Wait); d.After(w.deadline) {
 		w.deadline = d
@@ -79,8 +80,8 @@ func (m *Manager) inLine(p *pool, r Request) *waiter {
 
 // leave takes a call back that got no answer; with the last one its place in line goes. While an environment is being handed to
 // it, hand sees that nobody wants it. Callers hold mu.
-func (m *Manager) leave(w *waiter, call chan Stage) {
-	w.calls = slices.DeleteFunc(w.calls, func(c chan Stage) bool { return c == call })
+func (m *Manager) leave(w *waiter, call chan builder.Stage) {
+	w.calls = slices.DeleteFunc(w.calls, func(c chan builder.Stage) bool { return c == call })
 	if p := m.pools[w.Pool]; p != nil && len(w.calls) == 0 {
 		p.waiters = slices.DeleteFunc(p.waiters, func(o *waiter) bool { return o == w })
 		m.changed()
@@ -104,7 +105,7 @@ func (m *Manager) failWaiters(p *pool, with func(*waiter) error) {
 	p.waiters = slices.DeleteFunc(p.waiters, func(w *waiter) bool {
 		err := with(w)
 		if err != nil {
-			w.finish(Acquired{}, err)
+			w.Finish(Acquired{}, err)
 			m.changed()
 		}
 		return err != nil
@@ -124,7 +125,7 @@ func (m *Manager) failHopeless(p *pool) {
 			return &OffError{p.cfg.Name}
 		case p.derived():
 			return &FailedError{homeOf(p.cfg.Name), f.err, -1}
-		case now.Before(f.next) && (f.err.Cause == CauseToolMissing || f.next.After(w.deadline)):
+		case now.Before(f.next) && (f.err.Cause == builder.CauseToolMissing || f.next.After(w.deadline)):
 			return &FailedError{p.cfg.Name, f.err, f.next.Sub(now)}
 		}
 		return nil
@@ -145,10 +146,10 @@ func (m *Manager) promised(p *pool) []*env {
 }
 
 // standing is what a call is told when it joins the line. Callers hold mu.
-func (m *Manager) standing(p *pool, w *waiter) Stage {
+func (m *Manager) standing(p *pool, w *waiter) builder.Stage {
 	place, builds := slices.Index(p.waiters, w), m.promised(p)
 	if 0 <= place && place < len(builds) {
 		return builds[place].stage
 	}
-	return Stage{Name: StageQueued, Message: "waiting for a build to begin"}
+	return builder.Stage{Name: builder.StageQueued, Message: "waiting for a build to begin"}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"runtimed/pool/builder"
 	"slices"
 	"strings"
 	"testing"
@@ -24,7 +25,9 @@ type world struct {
 	logs *observer.ObservedLogs
 }
 
-func spec(packages ...string) Spec { return Spec{Kind: KindUV, Packages: packages} }
+func spec(packages ...string) builder.Spec {
+	return builder.Spec{Kind: builder.KindUV, Packages: packages}
+}
 
 // sized is a configuration with one pool of n environments.
 func sized(n int) Config {
@@ -59,7 +62,7 @@ func inBubbleWith(t *testing.T, cfg Config, b *fakeBuilder, f func(*world)) {
 func (w *world) start() {
 	w.Helper()
 	core, logs := observer.New(zap.InfoLevel)
-	m, err := New(w.cfg, map[string]Builder{KindUV: w.b, KindConda: w.b}, zap.New(core))
+	m, err := New(w.cfg, map[string]builder.Builder{builder.KindUV: w.b, builder.KindConda: w.b}, zap.New(core))
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -151,7 +154,7 @@ func (w *world) reconfigure(f func(*Config)) []string {
 // folders are the environments on disk.
 func (w *world) folders() []string {
 	w.Helper()
-	entries, err := os.ReadDir(w.store.envs())
+	entries, err := os.ReadDir(w.store.Envs())
 	if err != nil {
 		w.Fatal(err)
 	}

@@ -13,6 +13,9 @@ import (
 
 	"runtimed/config"
 	"runtimed/pool"
+	"runtimed/pool/builder"
+	"runtimed/pool/conda"
+	"runtimed/pool/uv"
 	"runtimed/rpc"
 )
 
@@ -123,15 +126,15 @@ func (b begun) LogEvent(e fxevent.Event) {
 // pools is the manager and what it was made of.
 type pools struct {
 	*pool.Manager
-	uv    *pool.UV
-	conda *pool.Conda
+	uv    *uv.Builder
+	conda *conda.Builder
 }
 
 func newPools(d *daemon) (*pools, error) {
 	cfg := d.cfg.Load()
-	uv := pool.NewUV(d.at.state, uvConfig(cfg), os.Environ(), d.log.Named("uv"))
-	conda := pool.NewConda(d.at.state, condaConfig(cfg), uv, os.Environ(), d.log.Named("conda"))
-	builders := map[string]pool.Builder{pool.KindUV: uv, pool.KindConda: conda}
+	uv := uv.New(d.at.state, uvConfig(cfg), os.Environ(), d.log.Named("uv"))
+	conda := conda.New(d.at.state, condaConfig(cfg), uv, os.Environ(), d.log.Named("conda"))
+	builders := map[string]builder.Builder{builder.KindUV: uv, builder.KindConda: conda}
 	m, err := pool.New(poolConfig(cfg, d.at.state), builders, d.log.Named("pool"))
 	if err == nil && d.by.watchdog > 0 {
 		m.Heartbeat(d.by.watchdog/feeds, func() {
@@ -154,12 +157,12 @@ func (p *pools) configure(ctx context.Context, cfg *config.Config) ([]string, er
 	return p.Reconfigure(ctx, poolConfig(cfg, p.Dir()))
 }
 
-func uvConfig(cfg *config.Config) pool.UVConfig {
-	return pool.UVConfig{Path: cfg.UV.Path, IndexURL: cfg.UV.IndexURL, Copy: cfg.UV.Link == "copy"}
+func uvConfig(cfg *config.Config) uv.Config {
+	return uv.Config{Path: cfg.UV.Path, IndexURL: cfg.UV.IndexURL, Copy: cfg.UV.Link == "copy"}
 }
 
-func condaConfig(cfg *config.Config) pool.CondaConfig {
-	return pool.CondaConfig{Provider: cfg.Conda.Provider, Path: cfg.Conda.Path}
+func condaConfig(cfg *config.Config) conda.Config {
+	return conda.Config{Provider: cfg.Conda.Provider, Path: cfg.Conda.Path}
 }
 
 func poolConfig(cfg *config.Config, dir string) pool.Config {
@@ -170,7 +173,7 @@ func poolConfig(cfg *config.Config, dir string) pool.Config {
 	for _, p := range cfg.Pools {
 		c.Pools = append(c.Pools, pool.PoolConfig{
 			Name: p.Name, Size: p.Size, MaxAge: p.MaxAge,
-			Spec: pool.Spec{Kind: p.Kind, Python: p.Python, Packages: p.Packages, Channels: p.Channels},
+			Spec: builder.Spec{Kind: p.Kind, Python: p.Python, Packages: p.Packages, Channels: p.Channels},
 		})
 	}
 	return c

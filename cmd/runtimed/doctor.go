@@ -14,8 +14,8 @@ import (
 	"github.com/alecthomas/kong"
 
 	"runtimed/config"
+	"runtimed/doctor"
 	"runtimed/internal/redact"
-	"runtimed/pool"
 	"runtimed/rpc"
 )
 
@@ -82,9 +82,9 @@ type exam struct {
 	met     meeting
 	environ []string // of the daemon that answers, else ours
 
-	tools   *pool.Inspector
+	tools   *doctor.Inspector
 	noTools error
-	uv      func() (pool.FoundUV, error)
+	uv      func() (doctor.FoundUV, error)
 	conda   func() (condaFound, error)
 	holds   func() lockFound
 
@@ -171,7 +171,7 @@ func (c doctorCommand) run(stdout io.Writer) int {
 // examine finds out what the looks share, and then takes them all at once.
 func (x *exam) examine(found chan<- finding) {
 	x.gather()
-	x.tools, x.noTools = pool.NewInspector(x.at.state, uvConfig(x.cfg), condaConfig(x.cfg), x.environ)
+	x.tools, x.noTools = doctor.NewInspector(x.at.state, uvConfig(x.cfg), condaConfig(x.cfg), x.environ)
 	if x.noTools == nil {
 		defer x.tools.Close() // best effort: it is below the folder for temporary files
 	}

@@ -8,9 +8,10 @@ import (
 	"time"
 
 	"runtimed/config"
+	"runtimed/doctor"
+	"runtimed/internal/proc"
 	"runtimed/internal/safefile"
 	"runtimed/internal/statedir"
-	"runtimed/pool"
 )
 
 // The rooms for files below which a build fails, or soon will: an environment has a few thousand.
@@ -20,8 +21,8 @@ const (
 )
 
 func (x *exam) lookSpace() finding {
-	dir := pool.Standing(x.at.state)
-	free, err := pool.FreeSpace(dir)
+	dir := doctor.Standing(x.at.state)
+	free, err := doctor.FreeSpace(dir)
 	switch least := x.cfg.Build.MinFree; {
 	case err != nil:
 		return problem("the free room under %s is not known: %v", dir, err)
@@ -33,9 +34,9 @@ func (x *exam) lookSpace() finding {
 }
 
 // mount is the file system of the state directory, or of where that will be. told is what there is to say where it is not known.
-func (x *exam) mount() (m pool.Mount, told *finding) {
-	dir := pool.Standing(x.at.state)
-	m, err := pool.MountOf(dir)
+func (x *exam) mount() (m statedir.Mount, told *finding) {
+	dir := doctor.Standing(x.at.state)
+	m, err := statedir.MountOf(dir)
 	if err == nil {
 		return m, nil
 	}
@@ -99,7 +100,7 @@ func (x *exam) lookLinks() finding {
 	if x.cfg.UV.Link == "copy" {
 		return fine("not needed: uv.link is copy")
 	}
-	cache, ok := pool.Linkable(x.environ, x.at.state)
+	cache, ok := doctor.Linkable(x.environ, x.at.state)
 	if !ok {
 		return warning("files cannot be shared between uv's cache (%s) and the environments (%s): another file system, or it cannot be written",
 			cache, x.at.state).
@@ -109,7 +110,7 @@ func (x *exam) lookLinks() finding {
 }
 
 func (x *exam) lookStrays() finding {
-	strays := pool.Unmanaged(x.at.state)
+	strays := doctor.Unmanaged(x.at.state)
 	envs := filepath.Join(x.at.state, "envs")
 	if mounts := statedir.Mounts(filepath.Join(envs, ".trash")); len(mounts) > 0 {
 		return warning("mounted in what is to be deleted, and left alone: %s", some(mounts)).next("unmount it; the rest is then deleted by itself")
@@ -121,7 +122,7 @@ func (x *exam) lookStrays() finding {
 }
 
 func (x *exam) lookLeftovers() finding {
-	pids := pool.Leftovers(x.at.state)
+	pids := doctor.Leftovers(x.at.state)
 	switch {
 	case len(pids) == 0:
 		return fine("none")
@@ -135,7 +136,7 @@ func (x *exam) lookLeftovers() finding {
 	return warning("processes of builds go on, and their daemon is gone: pid %s", some(texts)).
 		next("nothing to do: the next start ends them; or: runt doctor --fix").
 		mendedAloneBy(func() (string, error) {
-			return fmt.Sprintf("ended processes: %d", pool.EndLeftovers(x.at.state)), nil
+			return fmt.Sprintf("ended processes: %d", doctor.EndLeftovers(x.at.state)), nil
 		})
 }
 
@@ -149,14 +150,14 @@ func some(list []string) string {
 }
 
 func (x *exam) lookProcesses() finding {
-	why := pool.Blind()
+	why := proc.Blind()
 	switch {
 	case why != "":
-		return problem("%s, so nothing can be leased, and no environment that was used is removed", why).next(pool.BlindHint)
+		return problem("%s, so nothing can be leased, and no environment that was used is removed", why).next(proc.BlindHint)
 	case x.met.far:
 		return warning("the daemon runs in another PID namespace, so nothing can be leased from here").
 			next("run a daemon here too, with a state directory and a socket (RUNTIMED_SOCKET) of its own")
-	case pool.Hides():
+	case proc.Hides():
 		return warning("/proc hides the processes of others (hidepid), and one of theirs that runs from an environment is not always seen").
 			next("nothing to do, unless others run programs from your environments: then mount /proc with hidepid=0")
 	}
@@ -171,7 +172,7 @@ const (
 func (x *exam) lookClock() finding {
 	now := time.Now()
 	const hint = "set the clock: ages of environments and certificates depend on it"
-	id, newest := pool.Newest(x.at.state)
+	id, newest := doctor.Newest(x.at.state)
 	switch {
 	case now.Year() < firstYear:
 		return problem("the clock says %s", now.Format(time.DateTime)).next(hint)

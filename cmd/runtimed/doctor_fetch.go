@@ -15,15 +15,16 @@ import (
 	"path/filepath"
 	"strings"
 
+	"runtimed/doctor"
 	"runtimed/internal/redact"
 	"runtimed/internal/safefile"
-	"runtimed/pool"
+	"runtimed/pool/builder"
 	"runtimed/rpc"
 )
 
 // lookFetch asks for what the first build needs where uv is not there: pip's index for uv, and uv's own. pip itself is asked to, and
 // where it takes too long to start, what its index answers to us counts. Which index pip has of its own, it alone knows.
-func (x *exam) lookFetch(uv pool.FoundUV) finding {
+func (x *exam) lookFetch(uv doctor.FoundUV) finding {
 	index := cmp.Or(x.cfg.UV.IndexURL, valueOf(x.environ, "PIP_INDEX_URL"), x.pipSetting("index-url"))
 	own := cmp.Or(x.cfg.UV.IndexURL, valueOf(x.environ, "UV_DEFAULT_INDEX"))
 	if cmp.Or(valueOf(x.environ, "PIP_NO_INDEX"), x.pipSetting("no-index")) != "" {
@@ -47,7 +48,7 @@ func (x *exam) lookFetch(uv pool.FoundUV) finding {
 		return ours
 	}
 	said := name + " answers"
-	var b *pool.BuildError
+	var b *builder.Error
 	select {
 	case err := <-asked:
 		switch {

@@ -15,8 +15,8 @@ import (
 	"time"
 
 	"runtimed/config"
+	"runtimed/internal/proc"
 	"runtimed/internal/statedir"
-	"runtimed/pool"
 	"runtimed/rpc"
 )
 
@@ -62,7 +62,7 @@ func (x *exam) gather() {
 	}
 	if info := x.met.info; info != nil {
 		x.at.state = info.StateDir
-		if environ := pool.EnvironOf(info.PID); environ != nil && !x.met.far {
+		if environ := proc.EnvironOf(info.PID); environ != nil && !x.met.far {
 			x.environ = environ
 		}
 		env := func(name string) string { return valueOf(x.environ, name) }

@@ -12,7 +12,7 @@ import (
 
 	"runtimed/config"
 	"runtimed/internal/redact"
-	"runtimed/pool"
+	"runtimed/pool/conda"
 	"runtimed/rpc"
 )
 
@@ -126,9 +126,9 @@ func (x *exam) askChannel(channel string) finding {
 		if x.noTools != nil {
 			return warning("%s: not tested here: %v", channel, x.noTools)
 		}
-		conda, err := x.conda()
+		found, err := x.conda()
 		known := false
-		if err == nil && conda.Name == pool.ProviderRattler && !conda.missing {
+		if err == nil && found.Name == conda.ProviderRattler && !found.missing {
 			at, known = x.tools.ChannelURL(x.ctx, channel)
 		}
 		if !known {

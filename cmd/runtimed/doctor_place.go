@@ -12,9 +12,10 @@ import (
 	"syscall"
 	"time"
 
+	"runtimed/doctor"
+	"runtimed/internal/proc"
 	"runtimed/internal/safefile"
 	"runtimed/internal/statedir"
-	"runtimed/pool"
 	"runtimed/rpc"
 )
 
@@ -33,8 +34,8 @@ func (x *exam) lookFolder(dir string) finding {
 		if err := statedir.CheckPlace(dir); err != nil {
 			return problem("%s cannot be made: %v", dir, err).next("the folder must be yours; " + elsewhere)
 		}
-		up := pool.Standing(dir)
-		if stands, err := os.Stat(up); err != nil || !stands.IsDir() || !pool.Writable(up) {
+		up := doctor.Standing(dir)
+		if stands, err := os.Stat(up); err != nil || !stands.IsDir() || !doctor.Writable(up) {
 			return problem("%s cannot be made: %s cannot be written", dir, up).next("make it yours and writable; " + elsewhere)
 		}
 		return fine("%s is not there yet; the first start makes it", dir)
@@ -57,7 +58,7 @@ func (x *exam) lookFolder(dir string) finding {
 			mendedBy(func() (string, error) { return "ran chmod 700 on " + dir, os.Chmod(dir, 0o700) })
 	case others: // somebody chose it, and may have others in it
 		return problem("%s is open to others (mode %04o)", dir, perm).next("run chmod 700 on it, or name another")
-	case !pool.Writable(dir):
+	case !doctor.Writable(dir):
 		return problem("%s cannot be written", dir).
 			next("is it on a file system that is read-only? The folder must be yours and writable; " + elsewhere)
 	}
@@ -94,7 +95,7 @@ func readLock(path string) (pid int, socket string) {
 }
 
 func isAlive(pid int) bool {
-	_, err := pool.OwnerOf(pid)
+	_, err := proc.OwnerOf(pid)
 	return err == nil
 }
 
@@ -142,7 +143,7 @@ func (x *exam) findLock() lockFound {
 	switch f := problem("%s is held, and by whom is not known", path).next("who has it open: fuser " + path); {
 	case pid == 0:
 		return lockFound{f, true}
-	case !pool.HoldsLock(pid, path):
+	case !proc.HoldsLock(pid, path):
 		f.Message = fmt.Sprintf("%s is held; the daemon that it names (pid %d) is gone, and something that it started may hold it, "+
 			"or a daemon in another PID namespace", path, pid)
 		return lockFound{f, true}

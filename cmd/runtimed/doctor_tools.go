@@ -8,7 +8,8 @@ import (
 	"strings"
 
 	"runtimed/config"
-	"runtimed/pool"
+	"runtimed/doctor"
+	"runtimed/pool/builder"
 	"runtimed/rpc"
 )
 
@@ -62,7 +63,7 @@ func (x *exam) poolsOn(kind string) (on []config.Pool) {
 
 // condaFound is what conda pools are built with.
 type condaFound struct {
-	pool.Tool
+	builder.Tool
 	missing bool // it is rattler, and not there yet
 }
 
@@ -76,11 +77,11 @@ func (x *exam) findConda() (condaFound, error) {
 	})
 }
 
-func (x *exam) findUV() (pool.FoundUV, error) {
+func (x *exam) findUV() (doctor.FoundUV, error) {
 	if x.noTools != nil {
-		return pool.FoundUV{}, x.noTools
+		return doctor.FoundUV{}, x.noTools
 	}
-	return within(x, func() (pool.FoundUV, error) { return x.tools.UV(x.ctx) })
+	return within(x, func() (doctor.FoundUV, error) { return x.tools.UV(x.ctx) })
 }
 
 // needUV says whether anything is built with uv: uv pools are, and rattler's venv is.
@@ -100,7 +101,7 @@ func (x *exam) failed(err error, slow string) finding {
 	if x.ctx.Err() != nil && errors.Is(err, x.ctx.Err()) {
 		return warning("%s within %s", slow, doctorLook).next("it may be slow, or hang; builds wait longer")
 	}
-	var b *pool.BuildError
+	var b *builder.Error
 	if !errors.As(err, &b) {
 		return problem("%v", err)
 	}
@@ -112,7 +113,7 @@ func (x *exam) failed(err error, slow string) finding {
 }
 
 // answers says whether there is a uv that can be asked. Where one is named in the configuration, builds take whatever that is.
-func answers(uv pool.FoundUV) bool {
+func answers(uv doctor.FoundUV) bool {
 	return uv.FetchWith == "" && uv.Version != "" && '0' <= uv.Version[0] && uv.Version[0] <= '9'
 }
 
@@ -149,7 +150,7 @@ func (x *exam) lookPython() finding {
 	for i, p := range pools {
 		wants[i] = p.Python
 	}
-	found, err := within(x, func() ([]pool.FoundPython, error) { return x.tools.Pythons(x.ctx, uv.Path, wants) })
+	found, err := within(x, func() ([]doctor.FoundPython, error) { return x.tools.Pythons(x.ctx, uv.Path, wants) })
 	if err != nil {
 		return x.failed(err, "uv did not tell which Pythons are here")
 	}
@@ -176,7 +177,7 @@ func (x *exam) lookPython() finding {
 }
 
 // pythonBeforeUV is what is known of Pythons while uv is not there: of the one that fetches it.
-func (x *exam) pythonBeforeUV(uv pool.FoundUV, pools []config.Pool) finding {
+func (x *exam) pythonBeforeUV(uv doctor.FoundUV, pools []config.Pool) finding {
 	for _, p := range pools {
 		if p.Python != "" && !strings.HasPrefix(uv.Fetcher+".", p.Python+".") {
 			return warning("%s: whether there is a Python %s is not known before uv is there, which looks for it", p.Name, p.Python).

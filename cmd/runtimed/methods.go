@@ -9,9 +9,11 @@ import (
 	"go.uber.org/zap"
 
 	"runtimed/config"
+	"runtimed/internal/proc"
 	"runtimed/internal/pyreq"
 	"runtimed/internal/redact"
 	"runtimed/pool"
+	"runtimed/pool/builder"
 	"runtimed/rpc"
 	"runtimed/rpc/server"
 )
@@ -99,10 +101,10 @@ func (m *methods) acquire(ctx context.Context, p rpc.AcquireParams) (rpc.Acquire
 		return rpc.AcquireResult{}, wireError(err)
 	}
 	r := pool.Request{
-		Pool: pool.KindUV, Needs: pool.Needs(needs), Wait: rpc.DefaultWait, Owner: owner, Label: value(p.Label),
+		Pool: builder.KindUV, Needs: builder.Needs(needs), Wait: rpc.DefaultWait, Owner: owner, Label: value(p.Label),
 		Key:     value(p.Key),
 		Session: value(p.Session), Linger: rpc.DefaultLinger,
-		Progress: func(s pool.Stage) {
+		Progress: func(s builder.Stage) {
 			server.SendProgress(ctx, rpc.Progress{Stage: s.Name, Message: redact.Text(s.Message), Fraction: s.Fraction})
 		},
 	}
@@ -136,15 +138,15 @@ func (m *methods) acquire(ctx context.Context, p rpc.AcquireParams) (rpc.Acquire
 }
 
 // ownerOf is the process that a lease shall belong to: the one that was named, else the one at the other end.
-func ownerOf(ctx context.Context, named *int) (pool.Owner, error) {
+func ownerOf(ctx context.Context, named *int) (proc.Owner, error) {
 	if err := canName(ctx, named != nil); err != nil {
-		return pool.Owner{}, err
+		return proc.Owner{}, err
 	}
 	if named != nil {
-		owner, err := pool.Named(*named)
+		owner, err := proc.Named(*named)
 		return owner, wireError(err)
 	}
-	owner, err := pool.OwnerOf(server.PeerFrom(ctx).PID)
+	owner, err := proc.OwnerOf(server.PeerFrom(ctx).PID)
 	return owner, wireError(err)
 }
 
@@ -154,13 +156,13 @@ func canName(ctx context.Context, named bool) error {
 	peer := server.PeerFrom(ctx).PID
 	var e *rpc.Error
 	switch {
-	case pool.Blind() != "": // which says it better, for any process
+	case proc.Blind() != "": // which says it better, for any process
 		return nil
 	case peer == 0:
 		e = rpc.Errorf(rpc.KindInvalidParams, "nothing can be leased to a process in a PID namespace that "+
 			"this daemon does not see, as outside its container").
 			WithHint("run a daemon beside the program that asks, with a state directory and a socket (RUNTIMED_SOCKET) of its own")
-	case named && !pool.SameNumbers(peer):
+	case named && !proc.SameNumbers(peer):
 		e = rpc.Errorf(rpc.KindInvalidParams, "owner_pid is a number of another PID namespace than this daemon's, "+
 			"where it may be a stranger's").
 			WithHint("leave owner_pid out, and the lease belongs to the process that asks, as with runt run")

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"runtimed/pool"
+	"runtimed/pool/builder"
 )
 
 func TestTheLineAboutThePoolsTellsWhatMatters(t *testing.T) {
@@ -11,7 +12,7 @@ func TestTheLineAboutThePoolsTellsWhatMatters(t *testing.T) {
 		{Name: "uv", State: "ready", Target: 3, Available: 3, Leased: 1},
 		{Name: "data", State: "warming", Target: 2, Warming: 1, Waiting: 4},
 		{Name: "bad", State: "failing", Target: 1,
-			Error: &pool.StatusError{BuildError: pool.BuildError{Cause: "network"}}},
+			Error: &pool.StatusError{Error: builder.Error{Cause: "network"}}},
 		{Name: "conda", State: "off"},
 		{Name: "old", State: "off", Leased: 2},
 	})

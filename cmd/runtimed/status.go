@@ -8,7 +8,7 @@ import (
 	"go.uber.org/zap"
 
 	"runtimed/internal/statedir"
-	"runtimed/pool"
+	"runtimed/pool/envdir"
 	"runtimed/rpc"
 )
 
@@ -42,7 +42,7 @@ func (e *endpoint) writeStatus() error {
 		!statedir.IsStatus(path) {
 		return fmt.Errorf("%s is no daemon's, so it is left alone", path)
 	}
-	if err := pool.WriteWhole(path, append(data, '\n'), e.d.at.folder); err != nil {
+	if err := envdir.WriteWhole(path, append(data, '\n'), e.d.at.folder); err != nil {
 		return fmt.Errorf("writing daemon.json: %w", err)
 	}
 	info, err := os.Lstat(path)

@@ -9,9 +9,11 @@ import (
 	"strings"
 	"time"
 
+	"runtimed/internal/proc"
 	"runtimed/internal/pyreq"
 	"runtimed/internal/redact"
 	"runtimed/pool"
+	"runtimed/pool/builder"
 	"runtimed/rpc"
 )
 
@@ -42,7 +44,7 @@ func asWireError(err error) error {
 		off     *pool.OffError
 		empty   *pool.EmptyError
 		failed  *pool.FailedError
-		owner   *pool.OwnerError
+		owner   *proc.OwnerError
 		needs   *pool.NeedsError
 		request *pyreq.Error
 	)
@@ -156,7 +158,7 @@ func activated(variables map[string]*string) map[string]*string {
 	return all
 }
 
-func packagesOf(from []pool.Package) (to []rpc.Package) {
+func packagesOf(from []builder.Package) (to []rpc.Package) {
 	for _, p := range from {
 		to = append(to, rpc.Package{Name: p.Name, Version: p.Version})
 	}

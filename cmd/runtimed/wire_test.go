@@ -4,22 +4,23 @@ import (
 	"testing"
 
 	"runtimed/pool"
+	"runtimed/pool/builder"
 	"runtimed/rpc"
 )
 
 func TestThePoolAndTheWireUseTheSameWords(t *testing.T) {
 	for ours, theirs := range map[string]string{
-		pool.CausePackageNotFound: rpc.CausePackageNotFound, pool.CauseUnsatisfiable: rpc.CauseUnsatisfiable,
-		pool.CauseNetwork: rpc.CauseNetwork, pool.CauseAuth: rpc.CauseAuth, pool.CauseTimeout: rpc.CauseTimeout,
-		pool.CauseDiskFull: rpc.CauseDiskFull, pool.CauseCorrupt: rpc.CauseCorrupt,
-		pool.CauseToolMissing:   rpc.CauseToolMissing,
-		pool.CausePythonMissing: rpc.CausePythonMissing, pool.CauseVerifyFailed: rpc.CauseVerifyFailed,
-		pool.CausePermission: rpc.CausePermission, pool.CauseOther: rpc.CauseOther,
-		pool.StageQueued: rpc.StageQueued, pool.StageResolving: rpc.StageResolving,
-		pool.StageDownloading: rpc.StageDownloading,
-		pool.StageInstalling:  rpc.StageInstalling, pool.StageCompiling: rpc.StageCompiling,
-		pool.StageVerifying:  rpc.StageVerifying,
-		string(pool.Warming): rpc.EnvWarming, string(pool.Ready): rpc.EnvReady, string(pool.Leased): rpc.EnvLeased,
+		builder.CausePackageNotFound: rpc.CausePackageNotFound, builder.CauseUnsatisfiable: rpc.CauseUnsatisfiable,
+		builder.CauseNetwork: rpc.CauseNetwork, builder.CauseAuth: rpc.CauseAuth, builder.CauseTimeout: rpc.CauseTimeout,
+		builder.CauseDiskFull: rpc.CauseDiskFull, builder.CauseCorrupt: rpc.CauseCorrupt,
+		builder.CauseToolMissing:   rpc.CauseToolMissing,
+		builder.CausePythonMissing: rpc.CausePythonMissing, builder.CauseVerifyFailed: rpc.CauseVerifyFailed,
+		builder.CausePermission: rpc.CausePermission, builder.CauseOther: rpc.CauseOther,
+		builder.StageQueued: rpc.StageQueued, builder.StageResolving: rpc.StageResolving,
+		builder.StageDownloading: rpc.StageDownloading,
+		builder.StageInstalling:  rpc.StageInstalling, builder.StageCompiling: rpc.StageCompiling,
+		builder.StageVerifying: rpc.StageVerifying,
+		string(pool.Warming):   rpc.EnvWarming, string(pool.Ready): rpc.EnvReady, string(pool.Leased): rpc.EnvLeased,
 		string(pool.Removing): rpc.EnvRemoving,
 	} {
 		if ours != theirs {

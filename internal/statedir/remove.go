@@ -54,7 +54,7 @@ func RemoveTree(dir, name string, pause func() error) error {
 		return fmt.Errorf("%q is no name in a folder", name)
 	}
 	r := remover{top: top, name: last, pause: pause}
-	return r.remove(top, last, 0)
+	return r.Remove(top, last, 0)
 }
 
 // folder is an open folder.
@@ -164,7 +164,7 @@ type remover struct {
 }
 
 // remove deletes name in a folder that is so deep below the tree. It goes on where something cannot be deleted.
-func (r *remover) remove(in folder, name string, depth int) error {
+func (r *remover) Remove(in folder, name string, depth int) error {
 	if r.n++; r.n%64 == 0 && r.pause != nil {
 		r.ended = r.pause()
 	}
@@ -230,7 +230,7 @@ func (r *remover) empty(f folder, depth int) (stays error) {
 		if name == markName && stays != nil {
 			break
 		}
-		err := r.remove(f, name, depth+1)
+		err := r.Remove(f, name, depth+1)
 		var mount *MountError
 		if err != nil && !errors.As(stays, &mount) { // which says most
 			stays = err // it does not keep the others

@@ -35,7 +35,7 @@ def find_uv():
     found = shutil.which("uv") or shutil.which("uv", path=own / "bin")
     if not found:
         run(sys.executable, "-m", "venv", "--clear", own)
-        requirements = HERE.parents[1] / "pool" / "uv_requirements.txt"
+        requirements = HERE.parents[1] / "pool" / "uv" / "requirements.txt"
         run(own / "bin/python", "-m", "pip", "install", "-q", "--require-hashes", "-r", requirements)
         found = own / "bin/uv"
     return found

@@ -1,0 +1,45 @@
+package doctor
+
+import (
+	"os"
+	"runtimed/internal/proc"
+	"runtimed/internal/statedir"
+	"runtimed/internal/testkit"
+	"slices"
+	"syscall"
+	"testing"
+)
+
+func TestTheMountOfAFolderIsItsInnermost(t *testing.T) {
+	dir := t.TempDir() + "/a b"
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	outer, err := statedir.MountOf(dir)
+	if err != nil || outer.Type == "" {
+		t.Fatalf("%+v, %v", outer, err)
+	}
+	testkit.MountTmpfs(t, dir, "1m", syscall.MS_NOEXEC)
+	if err := os.Mkdir(dir+"/c", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	m, err := statedir.MountOf(dir + "/c")
+	if err != nil || m.Type != "tmpfs" || !m.NoExec || m.ReadOnly || m.Network {
+		t.Errorf("%+v, %v", m, err)
+	}
+	if proc, err := statedir.MountOf("/proc"); err != nil || proc.Type != "proc" {
+		t.Errorf("%+v, %v", proc, err)
+	}
+	if _, err := statedir.MountOf(dir + "/none"); err == nil {
+		t.Error("what is not there has a file system")
+	}
+}
+
+func TestTheEnvironmentOfAProcess(t *testing.T) {
+	if got := proc.EnvironOf(os.Getpid()); !slices.ContainsFunc(got, func(v string) bool { return v == "PATH="+os.Getenv("PATH") }) {
+		t.Errorf("got %q", got)
+	}
+	if got := proc.EnvironOf(1 << 30); got != nil {
+		t.Errorf("of nobody: %q", got)
+	}
+}

@@ -1,0 +1,254 @@
+package doctor
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"go.uber.org/zap"
+
+	"runtimed/internal/statedir"
+	"runtimed/internal/tool"
+	"runtimed/pool/builder"
+	"runtimed/pool/conda"
+	"runtimed/pool/envdir"
+	"runtimed/pool/uv"
+)
+
+// Inspector finds out what builds would use. Its tools run in a folder for temporary files, so the state directory may be as broken
+// as it likes.
+type Inspector struct {
+	uv    *uv.Builder
+	conda *conda.Builder
+	dir   string // the state directory
+	tmp   string
+}
+
+// NewInspector looks on behalf of a daemon with that state directory, configuration and environment. Close it.
+func NewInspector(dir string, uvConfig uv.Config, condaConfig conda.Config, environ []string) (*Inspector, error) {
+	tmp, err := os.MkdirTemp("", "runtimed-doctor-")
+	if err != nil {
+		return nil, err
+	}
+	// The usual cache would be made where it is not there. Without its content all is the same, and a little slower.
+	environ = append(slices.Clone(environ), "UV_CACHE_DIR="+filepath.Join(tmp, "cache"))
+	if statedir.CheckHome(tool.Lookup(environ, builder.HomeVariable)) != nil {
+		environ = append(environ, builder.HomeVariable+"="+tmp) // what a tool makes at home would be root's
+	}
+	i := &Inspector{dir: dir, tmp: tmp, uv: uv.New(tmp, uvConfig, environ, zap.NewNop())}
+	i.conda = conda.New(tmp, condaConfig, i.uv, environ, zap.NewNop())
+	return i, nil
+}
+
+// Close removes what the look has left.
+func (i *Inspector) Close() error { return envdir.RemoveFolder(i.tmp) }
+
+// FoundUV is the uv that builds would run.
+type FoundUV struct {
+	builder.Tool
+	FetchWith string // it is not there yet: the next build fetches it with this Python
+	Fetcher   string // the version of that Python
+}
+
+// UV finds uv as a build would. The error is a *BuildError where there is none and none can be fetched.
+func (i *Inspector) UV(ctx context.Context) (FoundUV, error) {
+	looking, stop := context.WithCancel(ctx)
+	defer stop()
+	missing := false
+	found, err := i.uv.Locate(looking, "", i.uv.Cfg, func(builder.Stage) { // called where all that is left is to fetch it
+		missing = true
+		stop()
+	})
+	if ctx.Err() != nil {
+		return FoundUV{}, ctx.Err()
+	}
+	if !missing {
+		return FoundUV{Tool: found}, err
+	}
+	fetched := uv.ProgramBelow(filepath.Join(i.dir, "tools", "uv-"+uv.Version()))
+	if builder.Executable(fetched) {
+		return FoundUV{Tool: builder.Tool{Name: "uv", Path: fetched, Version: uv.Version(), Why: "none was found, so it was fetched"}}, nil
+	}
+	var last *builder.Error
+	var tried []string
+	for _, python := range uv.MachinePythons(append(filepath.SplitList(tool.Lookup(i.uv.Environ, "PATH")), i.uv.Elsewhere...)) {
+		const hasPip = "import importlib.util as u, platform, sys; print(platform.python_version()); " +
+			"sys.exit(not (u.find_spec('venv') and u.find_spec('ensurepip') or u.find_spec('pip')))"
+		done, err := i.uv.Python(ctx, "", i.uv.Cfg, python, "-I", "-c", hasPip)
+		if ctx.Err() != nil {
+			return FoundUV{}, ctx.Err()
+		}
+		if err == nil {
+			return FoundUV{Tool: builder.Tool{Name: "uv", Version: uv.Version()}, FetchWith: python, Fetcher: strings.TrimSpace(string(done.Stdout))}, nil
+		}
+		tried = append(tried, python)
+		last = &builder.Error{Cause: builder.CauseToolMissing, Message: python + " has no pip"}
+	}
+	return FoundUV{}, uv.NotFetched(tried, last)
+}
+
+// fetchProbe has the pip that would fetch uv ask its index for it: that of the Python itself, or the one that a venv would get.
+const fetchProbe = `
+import importlib.util, runpy, sys
+if importlib.util.find_spec("ensurepip") and importlib.util.find_spec("venv") or not importlib.util.find_spec("pip"):
+    import ensurepip, os
+    dirs = [os.path.join(os.path.dirname(ensurepip.__file__), "_bundled"), getattr(ensurepip, "_WHEEL_PKG_DIR", None)]
+    for wheel in [os.path.join(d, f) for d in dirs if d and os.path.isdir(d) for f in os.listdir(d) if f.startswith("pip-")]:
+        sys.path.insert(0, wheel)
+sys.argv = ["pip"] + sys.argv[1:]
+runpy.run_module("pip", run_name="__main__", alter_sys=True)
+`
+
+// ErrNotAsked says that a tool is too old for the question.
+var ErrNotAsked = errors.New("it is too old to be asked")
+
+// FetchIndex has pip ask for uv as the build will that fetches it, with its own rules for where. It returns nil, ErrNotAsked, a
+// *BuildError, or the error of ctx where there was no answer in time.
+func (i *Inspector) FetchIndex(ctx context.Context, python string) error {
+	done, err := i.uv.Python(ctx, "", i.uv.Cfg, python, "-c", fetchProbe, "index", "versions", "uv", "--pre", "--only-binary", ":all:",
+		"--disable-pip-version-check", "--no-input", "--retries", "0", "--timeout", "2", "--no-cache-dir")
+	said := string(done.Stdout)
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case err != nil && strings.Contains(done.Output, "unknown command"):
+		return ErrNotAsked
+	case err != nil:
+		return uv.PipError(python, done.Output, err)
+	}
+	_, versions, _ := strings.Cut(said, "Available versions:")
+	if versions, _, _ = strings.Cut(versions, "\n"); !slices.Contains(strings.Split(strings.ReplaceAll(versions, " ", ""), ","), uv.Version()) {
+		return &builder.Error{
+			Cause: builder.CausePackageNotFound, Message: "the package index has no uv " + uv.Version() + " for this machine",
+			Hint: "install uv (https://docs.astral.sh/uv), or name an index that has it as uv.index_url", Output: done.Output,
+		}
+	}
+	return nil
+}
+
+// FoundPython is what a pool's python would be.
+type FoundPython struct {
+	Want, Version, Path string
+	Fetch               bool           // it is not there, and uv fetches it with the next build
+	Err                 *builder.Error // it cannot be had
+}
+
+// Pythons finds for each want what uv would make environments with; tool is uv.
+func (i *Inspector) Pythons(ctx context.Context, tool string, wants []string) ([]FoundPython, error) {
+	var list []uv.Interpreter
+	if slices.ContainsFunc(wants, func(w string) bool { return !filepath.IsAbs(w) }) {
+		var err error
+		if list, err = i.uv.Installed(ctx, tool, ""); err != nil {
+			return nil, unlessEnded(ctx, err)
+		}
+	}
+	found := make([]FoundPython, 0, len(wants))
+	for _, want := range wants {
+		f := FoundPython{Want: want}
+		best, ok := uv.Choose(list, want)
+		var err error
+		switch {
+		case filepath.IsAbs(want):
+			best, err = i.uv.Ask(ctx, "", want)
+		case tooOld(want):
+			err = &builder.Error{
+				Cause: builder.CausePythonMissing, Message: "needs Python >= " + uv.MinPython + ", and " + want + " was asked for",
+				Hint: "name a newer one as python of the pool in the configuration",
+			}
+		case !ok && want == "": // every uv knows where to fetch that
+			f.Fetch, best.Version = true, uv.DefaultPython
+		case ok:
+			if itself, err := i.uv.Ask(ctx, "", best.Path); err == nil { // as builds do: a version manager's script leads elsewhere
+				best = itself
+			}
+		default:
+			if f.Fetch = i.offered(ctx, tool, want); !f.Fetch {
+				err = uv.NoPython(want, list, nil)
+			}
+			best.Version = want
+		}
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		f.Path, f.Version = best.Path, best.Version
+		errors.As(err, &f.Err)
+		found = append(found, f)
+	}
+	return found, nil
+}
+
+func tooOld(want string) bool {
+	_, ok := uv.Numbers(want)
+	return ok && strings.Contains(want, ".") && uv.CompareVersions(want, uv.MinPython) < 0
+}
+
+// unlessEnded is err, or that of ctx where that is why.
+func unlessEnded(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return err
+}
+
+// offered says whether uv knows where to fetch such a Python; its list of them is in the program.
+func (i *Inspector) offered(ctx context.Context, tool, want string) bool {
+	done, err := i.uv.Run(ctx, tool, "", "python", "list", want, "--output-format", "json")
+	var list []uv.Interpreter
+	return err == nil && json.Unmarshal(done.Stdout, &list) == nil && len(list) > 0
+}
+
+// Conda is what conda environments would be made with. missing: that is rattler, and the next build fetches it.
+func (i *Inspector) Conda(ctx context.Context) (tool builder.Tool, missing bool, err error) {
+	_, tool, err = i.conda.Locate(ctx, "", i.conda.Cfg)
+	if err != nil || tool.Name != conda.ProviderRattler {
+		return tool, false, unlessEnded(ctx, err)
+	}
+	return tool, !builder.Executable(i.rattlerPython()), nil
+}
+
+func (i *Inspector) rattlerPython() string {
+	return builder.VenvPython(filepath.Join(i.dir, "tools", conda.VenvPrefix+conda.RattlerVersion()))
+}
+
+// ChannelURL is where rattler looks for a channel that is named without a URL; false where rattler is not there to be asked.
+func (i *Inspector) ChannelURL(ctx context.Context, name string) (string, bool) {
+	python := i.rattlerPython()
+	cwd, err := i.uv.Workdir()
+	if err != nil || !builder.Executable(python) {
+		return "", false
+	}
+	const ask = "import sys, rattler; print(rattler.Channel(sys.argv[1]).base_url)"
+	done, err := tool.Run(ctx, tool.Command{Argv: []string{python, "-I", "-c", ask, name}, Dir: cwd, Env: i.conda.ChildEnv()})
+	url := strings.TrimSpace(string(done.Stdout))
+	return url, err == nil && strings.Contains(url, "://")
+}
+
+// Index has uv ask its index for a package, past every cache, with its own rules for where that is. It returns nil, a *BuildError, or
+// the error of ctx where there was no answer in time.
+func (i *Inspector) Index(ctx context.Context, program, name string) error {
+	in, out := filepath.Join(i.tmp, "ask.txt"), filepath.Join(i.tmp, "answer.txt")
+	cwd, err := i.uv.Workdir()
+	if err == nil {
+		err = os.WriteFile(in, []byte(name+"\n"), 0o600)
+	}
+	if err != nil {
+		return envdir.DiskError(err)
+	}
+	done, err := tool.Run(ctx, tool.Command{
+		Argv: []string{program, "pip", "compile", "--no-cache", "--no-deps", "--no-build", "--quiet", in, "--output-file", out},
+		Dir:  cwd, Env: append(i.uv.ToolEnviron(), "UV_HTTP_RETRIES=0"),
+	})
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case err == nil:
+		return nil
+	}
+	failure := uv.CommandError("pip compile", done.Output, err)
+	failure.Output = done.Output
+	return failure
+}

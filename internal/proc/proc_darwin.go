@@ -1,0 +1,122 @@
+package proc
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"io/fs"
+	"os"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// bootID names this boot of the machine.
+var BootID = sync.OnceValue(func() string { return sysctl("kern.bootsessionuuid") })
+
+// machineID names this machine: a home folder may be shared by several, whose processes cannot be seen from here.
+var MachineID = sync.OnceValue(func() string { return sysctl("kern.uuid") })
+
+func sysctl(name string) string {
+	s, err := unix.Sysctl(name)
+	if err != nil {
+		return ""
+	}
+	return s
+}
+
+const (
+	zombie   = 5  // SZOMB of sys/proc.h
+	noDevice = -1 // NODEV of sys/param.h
+)
+
+// statOf is what the system tells of a process; it began that many µs after 1970. The error is errEnded where it has ended and is
+// only not asked for yet.
+func statOf(pid int) (stat, error) {
+	p, err := unix.SysctlKinfoProc("kern.proc.pid", pid)
+	switch {
+	case err != nil:
+		return stat{}, err
+	case int(p.Proc.P_pid) != pid:
+		return stat{}, fs.ErrNotExist
+	case p.Proc.P_stat == zombie:
+		return stat{}, errEnded
+	}
+	start := uint64(p.Proc.P_starttime.Sec)*1e6 + uint64(p.Proc.P_starttime.Usec)
+	session, _ := unix.Getsid(pid)
+	s := stat{Process: Process{pid, start}, parent: int(p.Eproc.Ppid), group: int(p.Eproc.Pgid), session: session, kernel: pid == 0}
+	if p.Eproc.Tdev != noDevice {
+		s.terminal = session
+	}
+	return s, nil
+}
+
+// userOf is the user that a process runs as (the real one).
+func userOf(pid int) (uid int, ok bool) {
+	p, err := unix.SysctlKinfoProc("kern.proc.pid", pid)
+	if err != nil || int(p.Proc.P_pid) != pid {
+		return 0, false
+	}
+	return int(p.Eproc.Pcred.P_ruid), true
+}
+
+// onExit does nothing here: the regular look at the owners finds an end within seconds.
+func onExit(int, func()) (stop func()) { return func() {} }
+
+// procs calls f with each process of this machine.
+func procs(f func(pid int)) error {
+	list, err := unix.SysctlKinfoProcSlice("kern.proc.all")
+	if err != nil {
+		return err
+	}
+	for i := range list {
+		f(int(list[i].Proc.P_pid))
+	}
+	return nil
+}
+
+// argsOf is KERN_PROCARGS2 of a process: the path of its executable, its arguments, and what it was started with, each ended by a
+// zero byte. The error is one of permission for a process of another user.
+func argsOf(pid int) (exe, args, environ []byte, err error) {
+	data, err := unix.SysctlRaw("kern.procargs2", pid)
+	if err != nil || len(data) < 4 {
+		return nil, nil, nil, err
+	}
+	n := int(binary.NativeEndian.Uint32(data))
+	exe, rest, _ := bytes.Cut(data[4:], []byte{0})
+	rest = bytes.TrimLeft(rest, "\x00")
+	end := 0
+	for ; n > 0 && end < len(rest); n-- {
+		next := bytes.IndexByte(rest[end:], 0)
+		if next < 0 {
+			next = len(rest) - end - 1
+		}
+		end += next + 1
+	}
+	return exe, rest[:end], rest[end:], nil
+}
+
+// markOf is the value of MarkEnv in the environment that a process was started with, or "".
+func MarkOf(pid int) string {
+	_, _, environ, _ := argsOf(pid)
+	for v := range bytes.SplitSeq(environ, []byte{0}) {
+		if value, ok := bytes.CutPrefix(v, []byte(MarkEnv+"=")); ok {
+			return string(value)
+		}
+	}
+	return ""
+}
+
+// tracesOf reads what a process shows. Mapped files and the working folder of others cannot be had without cgo.
+func tracesOf(p stat) traces {
+	exe, args, environ, err := argsOf(p.PID)
+	// for a process of another user the system says EINVAL
+	return traces{paths: [][]byte{exe, args}, environ: environ, closed: err != nil && !errors.Is(err, unix.ESRCH)}
+}
+
+// same says whether path is the environment id.
+func (s search) same(path, id string, _ int) bool {
+	a, err := os.Stat(path)
+	b, err2 := os.Stat(s.envs + "/" + id)
+	return err == nil && err2 == nil && os.SameFile(a, b)
+}

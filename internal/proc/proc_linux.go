@@ -1,0 +1,272 @@
+package proc
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const bootIDFile = "/proc/sys/kernel/random/boot_id"
+
+// bootID names this boot of the machine.
+var BootID = sync.OnceValue(func() string { return readID(bootIDFile) })
+
+// machineID names this machine: a home folder may be shared by several, whose processes cannot be seen from here.
+var MachineID = sync.OnceValue(func() string { return readID("/etc/machine-id") })
+
+func readID(path string) string {
+	data, err := readFile(path)
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(data))
+}
+
+// statOf is what /proc tells of a process. The error is errEnded where it has ended and is only not asked for yet, one of
+// fs.ErrNotExist or ESRCH where there is none or it is hidden, and any other where it cannot be looked at.
+func statOf(pid int) (stat, error) {
+	dir := "/proc/" + strconv.Itoa(pid)
+	p, state, err := readStat(dir + "/stat")
+	if err == nil && (state == 'Z' || state == 'X') && livingTask(dir) == "" {
+		err = errEnded
+	}
+	return p, err
+}
+
+const kernelThread = 0x00200000 // PF_KTHREAD of linux/sched.h
+
+// readStat reads proc(5), stat.
+func readStat(path string) (p stat, state byte, err error) {
+	number, fields, err := statFields(path)
+	if err != nil {
+		return p, 0, err
+	}
+	flags, err := strconv.ParseUint(fields[6], 10, 64)
+	var errs [5]error
+	p.PID, errs[0] = strconv.Atoi(number)
+	p.group, errs[1] = strconv.Atoi(fields[2])
+	p.session, errs[2] = strconv.Atoi(fields[3])
+	p.start, errs[3] = strconv.ParseUint(fields[19], 10, 64)
+	p.parent, errs[4] = strconv.Atoi(fields[1])
+	if fields[4] != "0" {
+		p.terminal = p.session
+	}
+	p.kernel = flags&kernelThread != 0
+	return p, fields[0][0], errors.Join(append(errs[:], err)...)
+}
+
+// statFields are the first field of proc(5), stat, and those from the third on.
+func statFields(path string) (number string, fields []string, err error) {
+	data, err := readFile(path)
+	if err != nil {
+		return "", nil, err
+	}
+	number, _, _ = strings.Cut(string(data), " ")
+	// the second field is the name, in parentheses, and may hold spaces and parentheses itself
+	fields = strings.Fields(string(data[bytes.LastIndexByte(data, ')')+1:]))
+	if len(fields) < 20 {
+		return "", nil, fmt.Errorf("%s has %d fields", path, len(fields))
+	}
+	return number, fields, nil
+}
+
+// memoryOf is where a process has its stack, arguments and variables: another program has them elsewhere. whole is false while they
+// are not all there, in the middle of an exec, and where that is not told.
+func memoryOf(dir string) (places string, whole bool) {
+	const stack, arguments, end = 28 - 3, 48 - 3, 51 - 3 // proc(5) counts from 1, and the first two fields are left out
+	_, fields, err := statFields(dir + "/stat")
+	if err != nil || len(fields) <= end {
+		return "", false
+	}
+	places = fields[stack] + " " + strings.Join(fields[arguments:end+1], " ")
+	return places, !slices.Contains(fields[arguments:end+1], "0")
+}
+
+// tellsMemory is false for a kernel before 3.5, and for one that only behaves like Linux.
+var tellsMemory = sync.OnceValue(func() bool { _, whole := memoryOf("/proc/self"); return whole })
+
+// livingTask is the folder of a thread that runs, of a process whose first thread has ended; empty where none does.
+func livingTask(dir string) string {
+	var tasks []os.DirEntry
+	err := Patiently(func() (err error) { tasks, err = os.ReadDir(dir + "/task"); return err })
+	if err != nil {
+		return ""
+	}
+	for _, t := range tasks {
+		task := dir + "/task/" + t.Name()
+		if _, state, err := readStat(task + "/stat"); err == nil && state != 'Z' && state != 'X' {
+			return task
+		}
+	}
+	return ""
+}
+
+// processOf is the process that a number belongs to, which may be that of a thread: /proc shows those too when asked by number.
+func processOf(pid int) int {
+	if fields := statusOf(strconv.Itoa(pid), "Tgid"); len(fields) == 1 {
+		if whole, err := strconv.Atoi(fields[0]); err == nil {
+			return whole
+		}
+	}
+	return pid
+}
+
+// userOf is the user that a process runs as (proc(5), status: the real one).
+func userOf(pid int) (uid int, ok bool) {
+	fields := statusOf(strconv.Itoa(pid), "Uid")
+	if len(fields) == 0 {
+		return 0, false
+	}
+	uid, err := strconv.Atoi(fields[0])
+	return uid, err == nil
+}
+
+// statusOf are the words of one line of proc(5), status.
+func statusOf(process, name string) []string {
+	data, err := readFile("/proc/" + process + "/status")
+	if err != nil {
+		return nil
+	}
+	_, rest, _ := bytes.Cut(data, []byte("\n"+name+":"))
+	line, _, _ := bytes.Cut(rest, []byte("\n"))
+	return strings.Fields(string(line))
+}
+
+// onExit calls f once the process has ended, if the system can tell without being asked again; the returned function ends the
+// watch. The caller looks again now and then all the same.
+func onExit(pid int, f func()) (stop func()) {
+	fd, err := unix.PidfdOpen(pid, unix.PIDFD_NONBLOCK)
+	if errors.Is(err, unix.ESRCH) {
+		go f()
+		return func() {}
+	}
+	if err != nil {
+		return func() {} // too many descriptors, or an old kernel: the regular look finds it
+	}
+	file := os.NewFile(uintptr(fd), "pidfd") // in the runtime's poller, so that a watch costs no thread
+	conn, err := file.SyscallConn()
+	if err != nil {
+		_ = file.Close()
+		return func() {}
+	}
+	go func() {
+		ended := false
+		_ = conn.Read(func(fd uintptr) bool {
+			p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+			n, err := unix.Poll(p, 0)
+			ended = err == nil && n == 1
+			return ended
+		})
+		if ended {
+			f()
+		}
+		_ = file.Close()
+	}()
+	return func() { _ = file.Close() }
+}
+
+// procs calls f with each process that can be seen, by the numbers of our own PID namespace.
+func procs(f func(pid int)) error {
+	if why := blind(); why != "" {
+		return &blindError{why}
+	}
+	var entries []os.DirEntry
+	err := Patiently(func() (err error) { entries, err = os.ReadDir("/proc"); return err })
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if pid, err := strconv.Atoi(e.Name()); err == nil {
+			f(pid)
+		}
+	}
+	return nil
+}
+
+// markOf is the value of MarkEnv in the environment that a process was started with, or "".
+func MarkOf(pid int) string {
+	data, err := readFile(fmt.Sprintf("/proc/%d/environ", pid))
+	if err != nil {
+		return ""
+	}
+	for v := range bytes.SplitSeq(data, []byte{0}) {
+		if value, ok := bytes.CutPrefix(v, []byte(MarkEnv+"=")); ok {
+			return string(value)
+		}
+	}
+	return ""
+}
+
+// execTime is longer than a process takes to become another program; meanwhile it shows neither arguments nor variables.
+const execTime = 50 * time.Millisecond
+
+// tracesOf reads what a process shows. Much of it is for its own user only. One that is another program by the end is read again.
+func tracesOf(p stat) traces {
+	for end := time.Now().Add(execTime); ; time.Sleep(time.Millisecond) {
+		t, same := readTraces(p)
+		if same {
+			return t
+		}
+		_, err := statOf(p.PID)
+		if t.closed = err == nil; !t.closed || time.Now().After(end) {
+			return t
+		}
+	}
+}
+
+// readTraces reads them once; same says that they are of one program, or that nobody lets us see.
+func readTraces(p stat) (t traces, same bool) {
+	dir := "/proc/" + strconv.Itoa(p.PID)
+	if _, err := os.Readlink(dir + "/exe"); errors.Is(err, fs.ErrNotExist) {
+		if task := livingTask(dir); task != "" { // where the first thread has ended, the others still tell
+			dir = task
+		}
+	}
+	before, whole := memoryOf(dir)
+	look := func(err error) bool {
+		t.closed = t.closed || errors.Is(err, fs.ErrPermission)
+		return err == nil
+	}
+	if exe, err := os.Readlink(dir + "/exe"); look(err) {
+		t.paths = append(t.paths, []byte(exe))
+	}
+	args, err := readFile(dir + "/cmdline")
+	if look(err) {
+		t.paths = append(t.paths, args)
+	}
+	if data, err := readFile(dir + "/maps"); look(err) {
+		t.paths = append(t.paths, data)
+	}
+	if data, err := readFile(dir + "/environ"); look(err) {
+		t.environ = data
+	}
+	if cwd, err := os.Readlink(dir + "/cwd"); look(err) {
+		t.cwd = cwd
+	}
+	if !tellsMemory() {
+		return t, t.closed || len(t.environ)+len(args) > 0
+	}
+	after, _ := memoryOf(dir)
+	return t, t.closed || whole && before == after
+}
+
+// same says whether path, as the process pid has it, is the environment id. In another mount namespace it is where that one has it.
+func (s search) same(path, id string, pid int) bool {
+	ours, err := os.Readlink("/proc/self/ns/mnt")
+	its, err2 := os.Readlink(fmt.Sprintf("/proc/%d/ns/mnt", pid))
+	if err != nil || err2 != nil || ours != its {
+		return true
+	}
+	a, err := os.Stat(path)
+	b, err2 := os.Stat(s.envs + "/" + id)
+	return err == nil && err2 == nil && os.SameFile(a, b)
+}

@@ -1,0 +1,234 @@
+package proc
+
+import (
+	"errors"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"unsafe"
+
+	"golang.org/x/sys/windows"
+	"golang.org/x/sys/windows/registry"
+)
+
+// bootID names this boot of the machine by when its oldest process began, the kernel's own. The clock may be set later and the time
+// since boot be reckoned from it anew, but what a process has for its beginning stays. (Machines that sleep in place of shutting
+// down keep it, and then nothing was lost that was written.)
+var BootID = sync.OnceValue(func() string {
+	oldest := int64(0)
+	for size := uint32(1 << 20); size <= 1<<28; size *= 2 {
+		buf := make([]uint64, size/8) // aligned as the records need it
+		err := windows.NtQuerySystemInformation(windows.SystemProcessInformation, unsafe.Pointer(&buf[0]), size, nil)
+		if errors.Is(err, windows.STATUS_INFO_LENGTH_MISMATCH) {
+			continue
+		}
+		if err != nil {
+			return ""
+		}
+		for at := uintptr(0); ; {
+			p := (*windows.SYSTEM_PROCESS_INFORMATION)(unsafe.Add(unsafe.Pointer(&buf[0]), at))
+			if p.CreateTime > 0 && (oldest == 0 || p.CreateTime < oldest) {
+				oldest = p.CreateTime
+			}
+			if p.NextEntryOffset == 0 {
+				return strconv.FormatInt(oldest, 10)
+			}
+			at += uintptr(p.NextEntryOffset)
+		}
+	}
+	return ""
+})
+
+// machineID names this machine: a home folder may be shared by several, whose processes cannot be seen from here.
+var MachineID = sync.OnceValue(func() string {
+	key, err := registry.OpenKey(registry.LOCAL_MACHINE, `SOFTWARE\Microsoft\Cryptography`, registry.QUERY_VALUE|registry.WOW64_64KEY)
+	if err != nil {
+		return ""
+	}
+	defer key.Close()
+	id, _, err := key.GetStringValue("MachineGuid")
+	if err != nil {
+		return ""
+	}
+	return id
+})
+
+// isShort says whether err is want of handles or memory, which passes.
+func isShort(err error) bool {
+	return errors.Is(err, windows.ERROR_TOO_MANY_OPEN_FILES) || errors.Is(err, windows.ERROR_NOT_ENOUGH_MEMORY) ||
+		errors.Is(err, windows.ERROR_NO_SYSTEM_RESOURCES)
+}
+
+// openProcess calls f with a handle to the process, and returns false where there is none to be had.
+func openProcess(pid int, access uint32, f func(windows.Handle) bool) bool {
+	var h windows.Handle
+	if pid <= 0 {
+		return false
+	}
+	err := Patiently(func() (err error) { h, err = windows.OpenProcess(access, false, uint32(pid)); return err })
+	if err != nil {
+		return false
+	}
+	defer windows.CloseHandle(h)
+	return f(h)
+}
+
+// errEnded: the process has ended, and somebody still has a handle to it.
+var errEnded = errors.New("it has ended")
+
+// statOf is what is known of a process.
+func statOf(pid int) (stat, error) {
+	start, ok := StartTime(pid)
+	if !ok {
+		return stat{}, errEnded
+	}
+	return stat{Process: Process{pid, start}}, nil
+}
+
+// lookAt is what can be known of a process.
+func lookAt(p Process) Sight {
+	if start, ok := StartTime(p.PID); ok && start == p.start {
+		return Living
+	}
+	return Gone
+}
+
+// startTime is when the process began, in 100 ns since 1601. ok is false where it has ended, also where somebody still holds a
+// handle to it. One that we may not look at was never an owner, so it counts as ended too.
+func StartTime(pid int) (ticks uint64, ok bool) {
+	ok = openProcess(pid, windows.PROCESS_QUERY_LIMITED_INFORMATION|windows.SYNCHRONIZE, func(h windows.Handle) bool {
+		var began, ended, kernel, user windows.Filetime
+		if windows.GetProcessTimes(h, &began, &ended, &kernel, &user) != nil {
+			return false
+		}
+		ticks = uint64(began.HighDateTime)<<32 | uint64(began.LowDateTime)
+		event, err := windows.WaitForSingleObject(h, 0)
+		return err == nil && event == uint32(windows.WAIT_TIMEOUT)
+	})
+	return ticks, ok
+}
+
+// isOurs says whether the process runs as the daemon's user.
+func isOurs(pid int) bool {
+	return openProcess(pid, windows.PROCESS_QUERY_LIMITED_INFORMATION, func(h windows.Handle) bool {
+		var token windows.Token
+		if windows.OpenProcessToken(h, windows.TOKEN_QUERY, &token) != nil {
+			return false
+		}
+		defer token.Close()
+		its, err := token.GetTokenUser()
+		if err != nil {
+			return false
+		}
+		ours, err := windows.GetCurrentProcessToken().GetTokenUser()
+		return err == nil && its.User.Sid.Equals(ours.User.Sid)
+	})
+}
+
+// maxWatches bounds the threads that wait for the ends of owners. Beyond it the regular look finds an end, seconds later.
+const maxWatches = 64
+
+var watches atomic.Int32
+
+// onExit calls f once the process has ended; the returned function ends the watch. The caller looks again now and then all the same.
+func onExit(pid int, f func()) (stop func()) {
+	none := func() {}
+	h, err := windows.OpenProcess(windows.SYNCHRONIZE, false, uint32(pid))
+	if errors.Is(err, windows.ERROR_INVALID_PARAMETER) { // there is no such process
+		go f()
+		return none
+	}
+	if err != nil {
+		return none
+	}
+	if watches.Add(1) > maxWatches {
+		watches.Add(-1)
+		_ = windows.CloseHandle(h)
+		return none
+	}
+	var stopped atomic.Bool
+	go func() {
+		defer watches.Add(-1)
+		defer windows.CloseHandle(h)
+		for !stopped.Load() {
+			event, err := windows.WaitForSingleObject(h, 1000) // ms; a stop is seen between two waits
+			if err != nil {
+				return
+			}
+			if event == windows.WAIT_OBJECT_0 {
+				f()
+				return
+			}
+		}
+	}()
+	return func() { stopped.Store(true) }
+}
+
+// procs calls f with each process of this machine.
+func procs(f func(pid int)) error {
+	for size := 1024; ; size *= 2 {
+		pids := make([]uint32, size)
+		var bytes uint32
+		if err := windows.EnumProcesses(pids, &bytes); err != nil {
+			return err
+		}
+		n := int(bytes) / 4
+		if n == size { // there may be more
+			continue
+		}
+		for _, pid := range pids[:n] {
+			f(int(pid))
+		}
+		return nil
+	}
+}
+
+// tracesOf reads which files a process has loaded: its executable, and modules. (A venv's python.exe starts the base interpreter and
+// waits for it; extension modules are what that one loads.) Nothing else is told of others here.
+func tracesOf(p stat) (t traces) {
+	name := make([]uint16, windows.MAX_LONG_PATH)
+	tell := func(n uint32) { t.paths = append(t.paths, []byte(windows.UTF16ToString(name[:n]))) }
+	openProcess(p.PID, windows.PROCESS_QUERY_LIMITED_INFORMATION, func(h windows.Handle) bool {
+		n := uint32(len(name))
+		if windows.QueryFullProcessImageName(h, 0, &name[0], &n) == nil {
+			tell(n)
+		}
+		return true
+	})
+	openProcess(p.PID, windows.PROCESS_QUERY_INFORMATION|windows.PROCESS_VM_READ, func(h windows.Handle) bool {
+		modules := make([]windows.Handle, 4096)
+		room, need := uint32(len(modules))*uint32(unsafe.Sizeof(modules[0])), uint32(0)
+		if windows.EnumProcessModulesEx(h, &modules[0], room, &need, windows.LIST_MODULES_ALL) != nil {
+			return false
+		}
+		for _, module := range modules[:min(need, room)/uint32(unsafe.Sizeof(modules[0]))] {
+			name[0] = 0
+			if windows.GetModuleFileNameEx(h, module, &name[0], uint32(len(name))) == nil {
+				tell(uint32(len(name)))
+			}
+		}
+		return true
+	})
+	return t
+}
+
+// in calls f with the id of the environment that the path data lies in.
+func (s search) in(data []byte, _ string, _ int, f func(id string)) {
+	if id, ok := idBelow(s.envs+string(os.PathSeparator), string(data)); ok {
+		f(id)
+	}
+}
+
+// idBelow is the name that follows envs in path and is itself followed by more of a path, whatever the case of the letters.
+func idBelow(envs, path string) (id string, ok bool) {
+	if len(path) <= len(envs) || !strings.EqualFold(path[:len(envs)], envs) {
+		return "", false
+	}
+	id, _, ok = strings.Cut(path[len(envs):], string(os.PathSeparator))
+	return strings.ToLower(id), ok && id != ""
+}
+
+// endMarked has nothing to do here: the children of builds are in job objects, which end with their daemon.
+func EndMarked(func(dir string) bool) int { return 0 }

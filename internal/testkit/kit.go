@@ -1,0 +1,110 @@
+package testkit
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// goneSoon fails the test if the process whose pid stands in the file lives on.
+func GoneSoon(t *testing.T, pidFile string, startTime func(pid int) (uint64, bool)) {
+	t.Helper()
+	data, err := os.ReadFile(pidFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(data)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 200 {
+		if _, alive := startTime(pid); !alive {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Errorf("the process %d lives on", pid)
+}
+
+func ExitWith(t *testing.T, script string) error {
+	t.Helper()
+	var exit *exec.ExitError
+	if err := exec.CommandContext(context.Background(), "/bin/sh", "-c", script).Run(); errors.As(err, &exit) {
+		return exit
+	}
+	t.Fatal("it did not fail")
+	return nil
+}
+
+// writeProgram writes what is then run. No child may be started meanwhile: it would hold the file open for writing.
+func WriteProgram(t *testing.T, path string, data []byte) {
+	t.Helper()
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	if err := os.WriteFile(path, data, 0o700); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// keptTools is a folder that outlives the tests: downloads are expensive.
+func KeptTools(t *testing.T) string {
+	t.Helper()
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		dir = os.TempDir()
+	}
+	dir = filepath.Join(dir, "runtimed-tests")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// netEnviron is how the package index is reached from here.
+func NetEnviron() []string {
+	return slices.DeleteFunc(os.Environ(), func(v string) bool {
+		return strings.HasPrefix(v, "HOME=") || strings.HasPrefix(v, "PATH=") || strings.HasPrefix(v, "XDG_")
+	})
+}
+
+// toolbox is a folder with what the scripts need, and no Python.
+func Toolbox(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, name := range []string{"sh", "cat", "cp", "mkdir", "dirname", "env", "chmod", "mv"} {
+		for _, from := range []string{"/bin", "/usr/bin"} {
+			if path := filepath.Join(from, name); exists(path) {
+				if err := os.Symlink(path, filepath.Join(dir, name)); err != nil {
+					t.Fatal(err)
+				}
+				break
+			}
+		}
+	}
+	return dir
+}
+
+// soon waits for what real processes do.
+func Soon(t *testing.T, what string, f func() bool) {
+	t.Helper()
+	for range 500 {
+		if f() {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Errorf("not within 5 s: %s", what)
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}

@@ -1,0 +1,5 @@
+package testkit
+
+import "testing"
+
+func OwnZombies(t *testing.T) int { t.Helper(); return 0 }

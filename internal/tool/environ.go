@@ -1,0 +1,48 @@
+package tool
+
+import (
+	"slices"
+	"strings"
+)
+
+// passed are the variables that children of a build get from the daemon's own environment: who the user is, how to reach the
+// network, and where their own package index is. Anything that would put another environment or module path before ours
+// (VIRTUAL_ENV, CONDA_*, PYTHON*, the other UV_*) stays out.
+var passed = []string{
+	"HOME", "USER", "LOGNAME", "PATH", "LANG", "LANGUAGE", "LC_*", "TMPDIR", "TZ",
+	"XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME",
+	"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy",
+	"SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NETRC",
+	"UV_INDEX", "UV_INDEX_*", "UV_DEFAULT_INDEX", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS", "UV_NATIVE_TLS", "UV_SYSTEM_CERTS",
+	"UV_INSECURE_HOST", "UV_KEYRING_PROVIDER", "UV_PYTHON_INSTALL_MIRROR", "UV_PYTHON_INSTALL_DIR", "PIP_*",
+	"DBUS_SESSION_BUS_ADDRESS", // a keyring asks it
+}
+
+// childEnv is what passes of environ.
+func Environ(environ []string) []string {
+	var env []string
+	all := slices.Concat(passed, passedHere)
+	for _, v := range environ {
+		name, _, _ := strings.Cut(v, "=")
+		if slices.ContainsFunc(all, func(pattern string) bool {
+			prefix, wild := strings.CutSuffix(pattern, "*")
+			return SameName(name, pattern) || wild && strings.HasPrefix(FoldName(name), FoldName(prefix))
+		}) {
+			env = append(env, v)
+		}
+	}
+	return env
+}
+
+// sameName says whether two names mean the same variable.
+func SameName(a, b string) bool { return FoldName(a) == FoldName(b) }
+
+// lookup is the value of a variable in environ.
+func Lookup(environ []string, name string) string {
+	for _, v := range slices.Backward(environ) {
+		if n, value, _ := strings.Cut(v, "="); SameName(n, name) {
+			return value
+		}
+	}
+	return ""
+}

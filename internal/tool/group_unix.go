@@ -1,0 +1,45 @@
+//go:build unix
+
+package tool
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"syscall"
+)
+
+// group is a child with what it starts: a process group of its own.
+type group struct {
+	cmd *exec.Cmd
+	low bool // at low priority
+}
+
+// newGroup is called before the child is started.
+func newGroup(cmd *exec.Cmd, low bool) (group, error) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	return group{cmd, low}, nil
+}
+
+// begin is called right after the start.
+func (g group) Begin() error {
+	if g.low {
+		lowerGroup(g.cmd.Process.Pid)
+	}
+	return nil
+}
+
+// ask has the group end, if it wants to.
+func (g group) Ask() error {
+	if err := syscall.Kill(-g.cmd.Process.Pid, syscall.SIGTERM); errors.Is(err, syscall.ESRCH) {
+		return os.ErrProcessDone
+	}
+	return nil
+}
+
+// end ends what is left of the group: nothing in most cases.
+func (g group) End() {
+	if g.cmd.Process != nil {
+		_ = syscall.Kill(-g.cmd.Process.Pid, syscall.SIGKILL)
+	}
+}

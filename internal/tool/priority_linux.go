@@ -1,0 +1,24 @@
+package tool
+
+import "golang.org/x/sys/unix"
+
+// The numbers of ioprio_set(2).
+const (
+	ioprioWhoProcess = 1
+	ioprioWhoPgrp    = 2
+	ioprioBestEffort = 2 << 13
+	ioprioIdle       = 3 << 13
+	lowNice          = 10
+)
+
+// lowerThread gives the calling thread the lowest priority for processor and disk.
+func LowerThread() {
+	_ = unix.Setpriority(unix.PRIO_PROCESS, 0, 19) // on Linux: of the thread
+	_, _, _ = unix.Syscall(unix.SYS_IOPRIO_SET, ioprioWhoProcess, 0, ioprioIdle)
+}
+
+// lowerGroup has a process group run behind everything interactive, yet go on.
+func lowerGroup(pgid int) {
+	_ = unix.Setpriority(unix.PRIO_PGRP, pgid, lowNice)
+	_, _, _ = unix.Syscall(unix.SYS_IOPRIO_SET, ioprioWhoPgrp, uintptr(pgid), ioprioBestEffort|7)
+}

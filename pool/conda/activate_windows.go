@@ -1,0 +1,38 @@
+package conda
+
+import (
+	"path/filepath"
+	"runtimed/internal/proc"
+	"runtimed/pool/envdir"
+	"strings"
+)
+
+const (
+	activationScripts = "*.bat"
+	activationEnd     = "\r\n" // a value of two lines is not to be had from cmd
+	// activateScript takes the environment from CONDA_PREFIX, since cmd reads paths with spaces or parentheses in an argument as it
+	// likes.
+	activateScript = `@echo off
+chcp 65001 >nul
+cd /d "%CONDA_PREFIX%\etc\conda\activate.d"
+for %%f in (*.bat) do call "%%f" 1>&2
+set
+`
+)
+
+// shellOwn has what cmd sets where it is not there.
+var shellOwn = []string{"PROMPT", "COMSPEC", "PATHEXT", proc.MarkEnv}
+
+func condaBins(dir string) []string {
+	path := []string{dir}
+	for _, folder := range []string{`Library\mingw-w64\bin`, `Library\usr\bin`, `Library\bin`, "Scripts", "bin"} {
+		path = append(path, filepath.Join(dir, folder))
+	}
+	return path
+}
+
+// runScripts keeps the script in a file, as cmd has no other way to run several lines.
+func (c *Builder) runScripts(string) ([]string, error) {
+	path := filepath.Join(c.uv.Tools(), "activate.bat")
+	return []string{path}, envdir.WriteWhole(path, []byte(strings.ReplaceAll(activateScript, "\n", "\r\n")), c.uv.Tools())
+}

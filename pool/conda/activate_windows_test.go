@@ -1,0 +1,50 @@
+package conda
+
+import (
+	"os"
+	"path/filepath"
+	"runtimed/pool/uv"
+	"strings"
+	"testing"
+
+	"go.uber.org/zap"
+)
+
+func TestActivationSetsWhatBatchFilesAndRecordsSay(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "an env (x86)")
+	for name, text := range map[string]string{
+		"etc/conda/env_vars.d/a.json":      `{"FROM_PACKAGE": "one"}`,
+		"etc/conda/activate.d/a_first.bat": "@echo noise\r\n@set \"ORDER=%ORDER% a\"\r\n@set \"SAW=%FROM_PACKAGE%\"\r\n",
+		"etc/conda/activate.d/b_then.bat":  "@set \"ORDER=%ORDER% b\"\r\n@set \"Path=%CONDA_PREFIX%\\tool;%PATH%\"\r\n@set LANG=\r\n",
+	} {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	state := t.TempDir()
+	environ := append(os.Environ(), "LANG=de_DE.UTF-8", "conda_prefix=decoy")
+	c := New(state, Config{}, uv.New(state, uv.Config{}, environ, zap.NewNop()), environ, zap.NewNop())
+	act, err := c.activation(t.Context(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{"ORDER": " a b", "SAW": "one", "FROM_PACKAGE": "one", "CONDA_PREFIX": dir} {
+		if got := act.Variables[name]; got == nil || *got != want {
+			t.Errorf("%s is %v", name, got)
+		}
+	}
+	if v, ok := act.Variables["LANG"]; v != nil || !ok {
+		t.Errorf("LANG stays: %v", v)
+	}
+	if v, ok := act.Variables["PROMPT"]; ok {
+		t.Errorf("cmd's own PROMPT is set too: %v", v)
+	}
+	want := append([]string{filepath.Join(dir, "tool")}, condaBins(dir)...)
+	if strings.Join(act.PathPrepend, ";") != strings.Join(want, ";") {
+		t.Errorf("%q", act.PathPrepend)
+	}
+}

@@ -1,0 +1,233 @@
+package conda
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os/exec"
+	"regexp"
+	"slices"
+	"strings"
+
+	"runtimed/internal/redact"
+	"runtimed/internal/tool"
+	"runtimed/pool/builder"
+)
+
+// condaSays is the answer in JSON of micromamba, mamba and conda.
+type condaSays struct {
+	Success   bool        `json:"success"`
+	Exception string      `json:"exception_name"`  // conda
+	Message   string      `json:"message"`         // conda
+	Error     string      `json:"error"`           // conda, where it did not expect the failure
+	Packages  any         `json:"packages"`        // conda, of those that are not there
+	Errors    []condaSays `json:"errors"`          // conda, of several failures at once
+	Problems  any         `json:"solver_problems"` // micromamba
+	Records   any         `json:"log_records"`     // micromamba since 2.8
+}
+
+var lineOfObject = regexp.MustCompile(`(?m)^\{`)
+
+// condaAnswer is the last object that a tool printed: warnings may come as objects of their own before it.
+func condaAnswer(stdout []byte) (answer condaSays, ok bool) {
+	for _, at := range lineOfObject.FindAllIndex(stdout, -1) {
+		var a condaSays
+		err := json.NewDecoder(bytes.NewReader(stdout[at[0]:])).Decode(&a)
+		var odd *json.UnmarshalTypeError // a field may be of another type in some version: the others serve
+		if err == nil || errors.As(err, &odd) {
+			answer, ok = a, true
+		}
+	}
+	return answer, ok
+}
+
+// text is what the answer says of the failure, with conda's names of exceptions.
+func (s condaSays) text() string {
+	var lines []string
+	for _, e := range append([]condaSays{s}, s.Errors...) {
+		line := cmp.Or(e.Message, e.Error)
+		for _, p := range texts(e.Packages) {
+			if !strings.Contains(line, p) {
+				line = "\n- " + p + "\n" + line
+			}
+		}
+		if e.Exception != "" {
+			line = e.Exception + ": " + line
+		}
+		if line != "" {
+			lines = append(lines, line)
+		}
+	}
+	return strings.Join(slices.Concat(lines, texts(s.Records), texts(s.Problems)), "\n")
+}
+
+// texts are the strings in a JSON value.
+func texts(value any) []string {
+	var list []string
+	switch v := value.(type) {
+	case string:
+		list = append(list, v)
+	case []any:
+		for _, e := range v {
+			list = append(list, texts(e)...)
+		}
+	case map[string]any:
+		for _, e := range v {
+			list = append(list, texts(e)...)
+		}
+	}
+	return list
+}
+
+// besides is what a tool printed but for its answer, which is not for people.
+func besides(output string) string {
+	var kept []string
+	inside := false
+	for line := range strings.Lines(output) {
+		switch strings.TrimRight(line, "\n") {
+		case "{":
+			inside = true
+		case "}":
+			if !inside {
+				kept = nil // only the end of the answer was kept
+			}
+			inside = false
+		default:
+			if !inside {
+				kept = append(kept, line)
+			}
+		}
+	}
+	return strings.TrimSpace(strings.Join(kept, ""))
+}
+
+const (
+	condaName = `[A-Za-z0-9_][A-Za-z0-9._-]*`
+	specText  = `((?:\S+::)?` + condaName + `[^\n;]*?)` // as these tools print one: maybe with a version and build
+)
+
+// condaSymptoms are tried in this order. conda tells the name of an exception; libmamba, which conda may solve with as well, only texts.
+var condaSymptoms = []builder.Symptom{
+	{
+		Cause: builder.CauseDiskFull, Text: anyOf(`NoSpaceLeftError`), Say: "the disk is full", Hint: "free some room",
+	},
+	{
+		Cause: builder.CauseAuth, Text: anyOf(`\bHTTP 407\b`, `status:? 407\b`, `407 Client Error`, `407 Proxy Authentication`),
+		Say: "the proxy refused access", Hint: "check the user name and password of the proxy; the daemon has the variables of its start",
+	},
+	{
+		Cause: builder.CauseAuth, Text: anyOf(`\bHTTP (?:401|403)\b`, `status:? (?:401|403)\b`, `(?:401|403) Client Error`, `AuthenticationError`),
+		Say: "a channel refused access", Hint: "check the user name and token of the pool's channels",
+	},
+	{
+		Cause: builder.CauseCorrupt, Text: anyOf(
+			`ChecksumMismatchError`, `MD5MismatchError`, `CondaVerificationError`, `SafetyError`, `InvalidArchiveError`,
+			`File not valid:`, `Found incorrect download`, `Error when extracting package`,
+		),
+		Say: "a downloaded package is damaged", Hint: "something between here and the channel alters files, or the tool's package cache is damaged",
+	},
+	{
+		Cause: builder.CauseOther, Text: anyOf(`UnavailableInvalidChannel`, `ChannelNotAllowed`, `ChannelDenied`, `status:? 404 \[[^\]]*/repodata`),
+		Say: "one of the channels is not there", Hint: "correct the pool's channels",
+	},
+	{
+		Cause: builder.CauseNetwork, Text: anyOf(`CondaSSLError`, `CERTIFICATE_VERIFY_FAILED`, `(?i)certificate verify failed|SSL certificate problem|self.signed certificate`),
+		Say: "the certificate of a channel is not trusted here", Hint: "SSL_CERT_FILE must name the certificates that vouch for it, for the daemon",
+	},
+	{
+		Cause: builder.CauseNetwork, Text: anyOf(
+			`CondaHTTPError`, `ProxyError`, `OfflineError`, `Max retries exceeded`,
+			`Download error`, `Could(?: not|n't) resolve host`, `status:? (?:404|429|5\d\d)\b`, `Subdir \S+ not loaded`,
+		),
+		Say: "a channel cannot be reached", Hint: "check the network, the proxy and the pool's channels; it is tried again by itself",
+	},
+	{
+		Cause: builder.CauseTimeout, Text: anyOf(`LockError`, `LockFile can't be set`, `LockFile error`),
+		Say: "another process held the package cache for too long", Hint: "see whether another conda or mamba hangs; it is tried again by itself",
+	},
+	{
+		Cause: builder.CausePackageNotFound, Text: anyOf(
+			`PackagesNotFound\w*Error: [^-]*\n\s*- `+specText+`(?:\n|$)`,
+			`nothing provides requested `+specText+`(?:\n|$)`,
+			`[├└]─ `+specText+` does not exist \(perhaps a typo`,
+		),
+		Say: "the package %s is not in the channels", Hint: "correct the pool's packages, or name the channel that has it",
+	},
+	{
+		Cause: builder.CauseUnsatisfiable, Text: anyOf(
+			`UnsatisfiableError`, `SpecsConfigurationConflictError`, `RequestedAndPinnedError`, `ResolvePackageNotFound`,
+			`Could not solve for environment specs`, `nothing provides `, `none of the providers can be installed`,
+		),
+		Say: "the packages cannot be installed together", Hint: "loosen the versions in the pool's packages, or choose another python",
+	},
+	{
+		Cause: builder.CauseOther, Text: anyOf(`InvalidMatchSpec`, `InvalidVersionSpec`, `InvalidSpec`, `(?i)(?:parsing|invalid) (?:match ?spec|version spec)`),
+		Say: "one of the packages is written in a way that cannot be read", Hint: "correct the pool's packages",
+	},
+	{
+		Cause: builder.CausePermission, Text: anyOf(`NotWritableError`, `NoWritable\w*Error`, `Read-only file system`, `Permission denied`, `Errno (?:13|30)\b`),
+		Say: "a file cannot be written", Hint: "the state directory and the tool's package cache must be writable",
+	},
+}
+
+func anyOf(patterns ...string) *regexp.Regexp { return regexp.MustCompile(strings.Join(patterns, "|")) }
+
+// condaFailure tells why a tool failed: from its answer, and from what libmamba prints. conda's own stderr is not read: plugins print
+// there.
+func condaFailure(p condaProgram, done tool.Result, err error) *builder.Error {
+	answer, answered := condaAnswer(done.Stdout)
+	text := answer.text()
+	switch {
+	case p.name != ProviderConda && !(p.classic && answered):
+		text += "\n" + done.Output
+	case !answered:
+		text = string(done.Stdout)
+	}
+	text = redact.Text(text)
+	var shown tool.Tail
+	_, _ = shown.Write([]byte(besides(done.Output) + "\n" + answer.text()))
+	if b := builder.MachineError(p.name, text, err); b != nil {
+		b.Output = shown.String()
+		return b
+	}
+	b := &builder.Error{Cause: builder.CauseOther, Output: shown.String(), Hint: "see the tool's output"}
+	for _, s := range condaSymptoms {
+		m := s.Text.FindStringSubmatch(text)
+		if m == nil {
+			continue
+		}
+		b.Cause, b.Message, b.Hint = s.Cause, s.Say, s.Hint
+		if blamed := strings.Join(m[1:], ""); blamed != "" {
+			b.Package, b.Message = blame(blamed, s.Say)
+		}
+		return b
+	}
+	var exit *exec.ExitError
+	switch {
+	case err != nil && !errors.As(err, &exit):
+		b.Cause, b.Message = builder.CauseToolMissing, fmt.Sprintf("%s cannot be run: %s", p.name, err)
+	case err == nil:
+		b.Message = p.name + " says that it failed"
+	case answer.Exception != "":
+		b.Message = fmt.Sprintf("%s ended with %s (%s)", p.name, exit.ProcessState, answer.Exception)
+	case b.Output == "":
+		b.Message = fmt.Sprintf("%s ended with %s and said nothing", p.name, exit.ProcessState)
+	default:
+		b.Message = fmt.Sprintf("%s ended with %s", p.name, exit.ProcessState)
+	}
+	return b
+}
+
+var leadingName = regexp.MustCompile(`^(?:\S+::)?(` + condaName + `)(.*)$`)
+
+// blame is the name in a spec, and the message that says the spec without the stars that libmamba adds.
+func blame(spec, say string) (name, message string) {
+	m := leadingName.FindStringSubmatch(spec)
+	version := strings.TrimSuffix(strings.TrimRight(m[2], " "), " *")
+	if strings.Trim(version, "=* ") == "" {
+		version = ""
+	}
+	return m[1], fmt.Sprintf(say, m[1]+version)
+}

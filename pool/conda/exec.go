@@ -1,0 +1,237 @@
+package conda
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"runtimed/internal/redact"
+	"runtimed/internal/safefile"
+	"runtimed/internal/statedir"
+	"runtimed/internal/tool"
+	"runtimed/pool/builder"
+	"runtimed/pool/envdir"
+)
+
+// condaProgram is micromamba, mamba or conda as a provider.
+type condaProgram struct {
+	c       *Builder
+	name    string // one of the Provider constants
+	path    string
+	classic bool // it takes conda's flags: conda itself, and mamba before 2.0
+}
+
+func (p condaProgram) lockName() string { return p.name + ".txt" }
+func (p condaProgram) Usable() bool     { return builder.Executable(p.path) }
+
+// renew: none of them tells what a solve gives without the packages at hand.
+func (p condaProgram) renew(context.Context, string, condaJob) error { return errors.ErrUnsupported }
+
+func (p condaProgram) create(ctx context.Context, dir string, job condaJob) error {
+	if err := noOptions(job); err != nil {
+		return err
+	}
+	if job.from == "" {
+		if err := p.run(ctx, dir, append(p.flags(dir, job), job.specs...)); err != nil {
+			return err
+		}
+		return p.lock(dir, job.to)
+	}
+	explicit := append(p.flags(dir, job), "--file", job.from)
+	err := p.run(ctx, dir, append(slices.Clone(explicit), "--offline"))
+	switch builder.CauseOf(err) {
+	case builder.CauseDiskFull, builder.CausePermission, builder.CauseToolMissing:
+		return err // the network would not help
+	}
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	job.progress(builder.Stage{Name: builder.StageDownloading, Message: "downloading what the cache lacks"})
+	return p.run(ctx, dir, explicit)
+}
+
+// noOptions refuses what would be taken for a flag.
+func noOptions(job condaJob) error {
+	for _, word := range slices.Concat(job.specs, job.channels) {
+		if strings.HasPrefix(word, "-") {
+			return &builder.Error{
+				Cause: builder.CauseOther, Message: fmt.Sprintf("%q is no name of a package or channel", redact.Text(word)),
+				Hint: "correct the pool's packages and channels",
+			}
+		}
+	}
+	return nil
+}
+
+// flags are the command line but for what is to be installed. The user's own rc files stay in force, since they name mirrors, proxies
+// and certificates; the channels in them do not.
+func (p condaProgram) flags(dir string, job condaJob) []string {
+	args := []string{"create", "-y", "--json"}
+	if p.classic {
+		args = append(args, "--quiet", "-p", dir)
+	} else {
+		args = append(args, "--no-env", "--log-level", "error", "-r", p.root(), "-p", dir) // --json alone hides the reasons
+	}
+	args = append(args, "--override-channels")
+	for _, channel := range job.channels {
+		args = append(args, "-c", channel)
+	}
+	if p.classic {
+		return append(args, "--no-default-packages", "--no-shortcuts")
+	}
+	return append(args, "--strict-channel-priority", "--repodata-ttl", "86400", "--lock-timeout", "300")
+}
+
+// root is micromamba's root prefix: its package cache, and no environment.
+func (p condaProgram) root() string { return filepath.Join(p.c.uv.Tools(), "mamba") }
+
+// run makes the environment at dir or leaves nothing there.
+func (p condaProgram) run(ctx context.Context, dir string, args []string) error {
+	cwd, err := p.c.uv.Workdir()
+	if err != nil {
+		return err
+	}
+	if err := p.c.uv.NoFile(p.root()); err != nil {
+		return err
+	}
+	env := append(p.c.ChildEnv(), condaOwn()...)
+	if p.classic {
+		env = append(env, "CONDA_REGISTER_ENVS=false", "MAMBA_NO_BANNER=1") // the user's list of environments is theirs
+	} else {
+		if err = envdir.Usable(p.c.dir, p.root()); err == nil {
+			err = statedir.MakeFolder(filepath.Join(p.root(), "pkgs")) // the tool takes no root with a file of ours in it
+		}
+		if err != nil {
+			return envdir.DiskError(err)
+		}
+	}
+	done, err := tool.Run(ctx, tool.Command{Argv: append([]string{p.path}, args...), Dir: cwd, Env: env, Mark: dir})
+	if ctx.Err() == nil && (errors.Is(err, os.ErrNotExist) || errors.Is(err, os.ErrPermission)) {
+		p.c.forget(p)
+	}
+	failure := p.outcome(ctx, dir, done, err)
+	if failure == nil {
+		return nil
+	}
+	if err := envdir.RemoveFolder(dir); err != nil {
+		return envdir.DiskError(err)
+	}
+	return failure
+}
+
+// condaOwn are the variables that count before what the user's rc files say about how to install: an environment of links ends with the
+// cache, and one of another platform, or that was only downloaded, is none. What they say about from where counts.
+func condaOwn() []string {
+	env := []string{"CONDA_SUBDIR=" + condaSubdir()}
+	for _, setting := range []string{"ALWAYS_SOFTLINK", "OFFLINE", "DOWNLOAD_ONLY", "DRY_RUN"} {
+		env = append(env, "CONDA_"+setting+"=false", "MAMBA_"+setting+"=false")
+	}
+	return env
+}
+
+// outcome is nil where the environment was made. The exit status alone says little: an interrupted micromamba ends with 0.
+func (p condaProgram) outcome(ctx context.Context, dir string, done tool.Result, err error) *builder.Error {
+	answer, answered := condaAnswer(done.Stdout)
+	switch {
+	case ctx.Err() != nil:
+		return &builder.Error{Cause: builder.CauseTimeout, Message: p.name + " was ended", Output: done.Output} // the caller knows why
+	case err != nil || answered && !answer.Success:
+		return condaFailure(p, done, err)
+	case !answered:
+		return &builder.Error{
+			Cause: builder.CauseOther, Message: p.name + " ended without saying that it succeeded", Output: done.Output, Hint: "see the tool's output",
+		}
+	case !builder.Executable(builder.CondaPython(dir)):
+		return &builder.Error{
+			Cause: builder.CauseOther, Message: p.name + " says that it succeeded, and there is no python in the environment",
+			Output: besides(done.Output), Hint: "see the tool's output; it is tried again by itself",
+		}
+	}
+	return nil
+}
+
+// forget has a provider looked for anew, as it cannot be run any more.
+func (c *Builder) forget(gone condaProvider) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.found == gone {
+		c.found, c.tool = nil, builder.Tool{}
+	}
+}
+
+// lock writes what is installed at dir to a file that all these tools read, with the channels' tokens, as downloads need them.
+func (p condaProgram) lock(dir, to string) error {
+	packages, err := condaPackages(dir)
+	records := map[string]condaPackage{}
+	for _, r := range packages {
+		if !strings.Contains(r.URL, "://") || strings.ContainsAny(r.URL, "\r\n") {
+			err = fmt.Errorf("%s does not say where it came from", r.Name)
+		}
+		records[r.Name] = r
+	}
+	if err != nil {
+		return &builder.Error{
+			Cause: builder.CauseOther, Message: fmt.Sprintf("%s made an environment that cannot be made again: %s", p.name, err),
+			Hint: builder.ByItself,
+		}
+	}
+	text := "# platform: " + condaSubdir() + "\n@EXPLICIT\n"
+	for _, r := range inOrder(records) {
+		text += r.URL
+		switch { // a plain MD5 is what every version understands
+		case r.MD5 != "":
+			text += "#" + r.MD5
+		case r.SHA256 != "":
+			text += "#sha256:" + r.SHA256
+		}
+		text += "\n"
+	}
+	if err := safefile.WriteOwn(to, []byte(text), 0o600); err != nil {
+		return envdir.DiskError(err)
+	}
+	return nil
+}
+
+// inOrder puts each package behind what it needs: the tools link an explicit list in its own order, and scripts of packages run
+// meanwhile.
+func inOrder(records map[string]condaPackage) []condaPackage {
+	var sorted []condaPackage
+	seen := map[string]bool{}
+	var visit func(name string)
+	visit = func(name string) {
+		r, ok := records[name]
+		if !ok || seen[name] {
+			return
+		}
+		seen[name] = true
+		for _, need := range r.Depends {
+			need, _, _ = strings.Cut(need, " ")
+			if name != "python" || need != "pip" { // the one circle that channels have
+				visit(need)
+			}
+		}
+		sorted = append(sorted, r)
+	}
+	first := func(name string) int { // python comes before all others
+		if name == "python" {
+			return -1
+		}
+		return 0
+	}
+	names := make([]string, 0, len(records))
+	for name := range records {
+		names = append(names, name)
+	}
+	slices.SortFunc(names, func(a, b string) int {
+		return cmp.Or(first(a), -first(b), strings.Compare(a, b))
+	})
+	for _, name := range names {
+		visit(name)
+	}
+	return sorted
+}

@@ -1,0 +1,204 @@
+package conda
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"regexp"
+	"runtimed/internal/tool"
+	"runtimed/pool/builder"
+	"runtimed/pool/uv"
+	"slices"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// condaTools are the executables in the order in which auto takes them: the fastest first.
+var condaTools = []string{ProviderMicromamba, ProviderMamba, ProviderConda}
+
+// provider is what makes environments: the one in use while it is there, else as configured, else the first tool that works. Two
+// callers look once.
+func (c *Builder) provider(ctx context.Context, mark string) (condaProvider, error) {
+	select {
+	case c.finding <- struct{}{}:
+		defer func() { <-c.finding }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	c.tidied.Do(c.Tidy)
+	c.mu.Lock()
+	known, cfg := c.found, c.Cfg
+	c.mu.Unlock()
+	if known != nil && known.Usable() {
+		return known, nil
+	}
+	found, tool, err := c.Locate(ctx, mark, cfg)
+	if err != nil {
+		return nil, err
+	}
+	c.log.Info("conda environments are built with "+tool.Name,
+		zap.String("path", tool.Path), zap.String("version", tool.Version), zap.String("why", tool.Why))
+	c.mu.Lock()
+	if c.Cfg == cfg { // else it was configured anew meanwhile
+		c.found, c.tool = found, tool
+	}
+	c.mu.Unlock()
+	return found, nil
+}
+
+func (c *Builder) Locate(ctx context.Context, mark string, cfg Config) (condaProvider, builder.Tool, error) {
+	wanted := []string{cfg.Provider}
+	switch {
+	case cfg.Provider == ProviderRattler:
+		return c.rattler("conda.provider in the configuration names it")
+	case cfg.Path != "":
+		return c.configured(ctx, mark, cfg)
+	case cfg.Provider == "", cfg.Provider == ProviderAuto:
+		wanted = condaTools
+	}
+	var useless []string
+	for _, name := range wanted {
+		for _, place := range c.places(name) {
+			program, version, err := c.examine(ctx, mark, place.path, name)
+			if ctx.Err() != nil {
+				return nil, builder.Tool{}, ctx.Err()
+			}
+			if err == nil {
+				return program, builder.Tool{Name: name, Version: version, Path: place.path, Why: place.why}, nil
+			}
+			useless = append(useless, fmt.Sprintf("%s: %s", place.path, err))
+			c.log.Info("a program named "+name+" cannot be used; looking further", zap.String("path", place.path), zap.Error(err))
+		}
+	}
+	if len(wanted) > 1 {
+		return c.rattler("no micromamba, mamba or conda that works was found")
+	}
+	return nil, builder.Tool{}, notFound(wanted[0], useless)
+}
+
+// rattler is the provider that is always there.
+func (c *Builder) rattler(why string) (condaProvider, builder.Tool, error) {
+	r := newRattler(c)
+	return r, builder.Tool{Name: ProviderRattler, Version: RattlerVersion(), Path: builder.VenvPython(r.venv()), Why: why}, nil
+}
+
+// configured is the program that the configuration names.
+func (c *Builder) configured(ctx context.Context, mark string, cfg Config) (condaProvider, builder.Tool, error) {
+	hint := "correct conda.path in the configuration, or remove it to have one looked up"
+	if !builder.Executable(cfg.Path) {
+		return nil, builder.Tool{}, &builder.Error{
+			Cause: builder.CauseToolMissing, Message: fmt.Sprintf("conda.path names %s, which is no program that can be run", cfg.Path), Hint: hint,
+		}
+	}
+	name := cfg.Provider
+	if name == ProviderAuto {
+		name = ""
+	}
+	program, version, err := c.examine(ctx, mark, cfg.Path, name)
+	if ctx.Err() != nil {
+		return nil, builder.Tool{}, ctx.Err()
+	}
+	if err != nil {
+		return nil, builder.Tool{}, &builder.Error{
+			Cause: builder.CauseToolMissing, Message: fmt.Sprintf("conda.path names %s, which cannot be used: %s", cfg.Path, err), Hint: hint,
+		}
+	}
+	return program, builder.Tool{Name: program.name, Version: version, Path: cfg.Path, Why: "conda.path in the configuration names it"}, nil
+}
+
+// place is where a tool may be.
+type place struct{ path, why string }
+
+// places are the programs of that name, each once: the one that the tool's own variable names, on PATH, where installers put it.
+func (c *Builder) places(name string) []place {
+	variable := "MAMBA_EXE" // of micromamba as well as of mamba
+	if name == ProviderConda {
+		variable = "CONDA_EXE"
+	}
+	var found []place
+	add := func(why string, paths ...string) {
+		for _, path := range paths {
+			if !slices.ContainsFunc(found, func(p place) bool { return p.path == path }) {
+				found = append(found, place{path, why})
+			}
+		}
+	}
+	if told := tool.Lookup(c.environ, variable); filepath.IsAbs(told) && filepath.Base(told) == name+builder.Exe && builder.Executable(told) {
+		add(variable+" names it", told)
+	}
+	add("it is on PATH", uv.OnPath(filepath.SplitList(tool.Lookup(c.environ, "PATH")), name)...)
+	home := tool.Lookup(c.environ, builder.HomeVariable)
+	dirs := make([]string, 0, len(builder.CondaAtHome)+len(c.Elsewhere))
+	for _, dir := range builder.CondaAtHome {
+		dirs = append(dirs, filepath.Join(home, dir))
+	}
+	add("it is where installers put it", uv.OnPath(append(dirs, c.Elsewhere...), name)...)
+	return found
+}
+
+// examineFor is how long a program may take to tell its version.
+const examineFor = 10 * time.Second
+
+var bareVersion = regexp.MustCompile(`^\d+(\.\w+)+$`)
+
+// examine runs a program for its version: shims exist that only say that they have none. The version tells the tools apart: micromamba
+// and mamba 2 print a number and nothing else, conda its name before it, and mamba 1, which is driven like conda, both. name is what
+// the program shall be; empty: what it is.
+func (c *Builder) examine(ctx context.Context, mark, path, name string) (condaProgram, string, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, examineFor, fmt.Errorf("it does not tell its version within %s", examineFor))
+	defer cancel()
+	none := condaProgram{}
+	cwd, err := c.uv.Workdir()
+	if err != nil {
+		return none, "", err
+	}
+	done, err := tool.Run(ctx, tool.Command{Argv: []string{path, "--version"}, Dir: cwd, Env: c.ChildEnv(), Mark: mark})
+	if ctx.Err() != nil {
+		return none, "", context.Cause(ctx)
+	}
+	if err != nil && done.Output != "" {
+		return none, "", fmt.Errorf("%w: %s", err, builder.LastLine(done.Output))
+	}
+	if err != nil {
+		return none, "", err
+	}
+	first, _, _ := strings.Cut(strings.TrimSpace(string(done.Stdout)), "\n")
+	first = first[:min(len(first), 100)]
+	said, version, named := strings.Cut(strings.TrimSpace(first), " ")
+	if !named {
+		said, version = "", said
+	}
+	program := condaProgram{c: c, name: name, path: path, classic: said == ProviderConda || said == ProviderMamba}
+	is := said
+	switch base := filepath.Base(path); {
+	case !bareVersion.MatchString(version), named && !slices.Contains(condaTools, said):
+		return none, "", fmt.Errorf("it says %q where its version was asked for", first)
+	case named:
+	case strings.Contains(base, ProviderMamba) && !strings.Contains(base, ProviderMicromamba):
+		is = ProviderMamba
+	default:
+		is = ProviderMicromamba // which people rename more often than mamba, and which takes the same flags
+	}
+	if name == "" {
+		program.name = is
+	}
+	if program.name != is && (program.name == ProviderConda || is == ProviderConda) {
+		return none, "", fmt.Errorf("it is %s, not %s", is, program.name)
+	}
+	return program, version, nil
+}
+
+// notFound says where a tool was looked for, and the ways out.
+func notFound(name string, useless []string) *builder.Error {
+	b := &builder.Error{
+		Cause: builder.CauseToolMissing, Message: name + " was not found on PATH or where installers put it",
+		Hint: fmt.Sprintf("three ways out: install %s, name one as conda.path in the configuration, or have conda.provider = %q there",
+			name, ProviderRattler),
+	}
+	if len(useless) > 0 {
+		b.Message = fmt.Sprintf("no %s can be used: %s", name, strings.Join(useless, "; "))
+	}
+	return b
+}

@@ -1,0 +1,235 @@
+package conda
+
+import (
+	"context"
+	_ "embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+
+	"runtimed/internal/redact"
+	"runtimed/internal/safefile"
+	"runtimed/internal/statedir"
+	"runtimed/internal/tool"
+	"runtimed/pool/builder"
+	"runtimed/pool/envdir"
+)
+
+//go:embed helper.py
+var condaHelper string
+
+// rattler makes conda environments where there is no conda tool: with py-rattler, in a venv of its own, which uv makes.
+type rattler struct {
+	c      *Builder
+	making chan struct{} // held by whoever makes the venv
+	fetch  time.Duration // how long the channels may take to tell what they have
+	stall  time.Duration // how long a download may bring nothing
+}
+
+func newRattler(c *Builder) *rattler {
+	return &rattler{c: c, making: make(chan struct{}, 1), fetch: 300 * time.Second, stall: 120 * time.Second}
+}
+
+func (r *rattler) lockName() string { return "rattler.lock" }
+
+// usable is true: what is missing is made by the next build.
+func (r *rattler) Usable() bool { return true }
+
+// cache is the folder of the packages and of what the channels have.
+func (r *rattler) cache() string { return filepath.Join(r.c.uv.Tools(), "rattler") }
+
+func (r *rattler) create(ctx context.Context, dir string, job condaJob) error {
+	if err := r.helper(ctx, dir, job, helperRequest{Prefix: dir}); err != nil {
+		r.tidyPackages() // now, as each try leaves others, and the disk may be full of them
+		return err
+	}
+	if !builder.Executable(builder.CondaPython(dir)) {
+		return &builder.Error{
+			Cause: builder.CauseVerifyFailed, Message: "the environment was built, but has no Python that can be run",
+			Hint: "see what the channels of the pool have as python",
+		}
+	}
+	return nil
+}
+
+func (r *rattler) renew(ctx context.Context, mark string, job condaJob) error {
+	return r.helper(ctx, mark, job, helperRequest{Renew: true})
+}
+
+// helperRequest is what the helper reads from its stdin, since the channels may hold passwords.
+type helperRequest struct {
+	Prefix       string   `json:"prefix"` // empty: the lock file alone is wanted
+	Renew        bool     `json:"renew"`  // what is known of the channels does not count
+	Channels     []string `json:"channels"`
+	Specs        []string `json:"specs"`
+	From         string   `json:"from"`
+	To           string   `json:"to"`
+	Cache        string   `json:"cache"`
+	Copy         bool     `json:"copy"`
+	FetchTimeout float64  `json:"fetch_timeout"`
+	StallTimeout float64  `json:"stall_timeout"`
+	Parent       int      `json:"parent"`
+}
+
+// helperEvent is a line of the helper's stdout.
+type helperEvent struct {
+	Event      string   `json:"event"` // stage, done or error
+	Name       string   `json:"name"`  // of the stage
+	Text       string   `json:"text"`
+	Done       int      `json:"done"`
+	Total      int      `json:"total"`
+	Bytes      int64    `json:"bytes"`
+	BytesTotal int64    `json:"bytes_total"`
+	Type       string   `json:"type"`    // of the exception
+	Missing    []string `json:"missing"` // packages that no channel has
+	Spec       string   `json:"spec"`    // that cannot be read
+}
+
+// helper runs the helper, with a venv that works.
+func (r *rattler) helper(ctx context.Context, mark string, job condaJob, request helperRequest) error {
+	err := r.c.uv.Folder(r.c.uv.Tools())
+	if err == nil {
+		err = r.c.uv.NoFile(r.cache())
+	}
+	if err == nil {
+		err = statedir.MakeFolder(r.cache())
+	}
+	if err != nil {
+		return envdir.DiskError(err)
+	}
+	for _, name := range []string{"pkgs", "repodata"} {
+		if err := r.c.uv.NoFile(filepath.Join(r.cache(), name)); err != nil {
+			return err
+		}
+	}
+	request.Channels, request.Specs, request.From, request.To = job.channels, job.specs, job.from, job.to
+	request.Cache, request.Copy, request.Parent = r.cache(), r.c.uv.Config().Copy, os.Getpid()
+	request.FetchTimeout, request.StallTimeout = r.fetch.Seconds(), r.stall.Seconds()
+	input, err := json.Marshal(request)
+	if err != nil {
+		return err
+	}
+	for again := false; ; again = true {
+		python, err := r.ready(ctx, mark, job.progress)
+		if err != nil {
+			return err
+		}
+		last, done, err := r.run(ctx, mark, python, input, job.progress)
+		switch {
+		case ctx.Err() != nil:
+			return &builder.Error{Cause: builder.CauseTimeout, Message: "the build was ended", Output: plainLines(done.Output)} // the caller knows why
+		case err == nil && last.Event == "done":
+			return nil
+		case !again && (last.Type == "ImportError" || last.Event == "" && r.damaged(ctx, mark)):
+			r.c.log.Info("rattler's venv no longer works, and is made anew",
+				zap.String("python", python), zap.String("text", last.Text), zap.Error(err))
+			if err := r.mend(ctx, mark); err != nil {
+				return err
+			}
+		default:
+			return rattlerError(last, plainLines(done.Output), err)
+		}
+	}
+}
+
+// run runs the helper once. last is what it said at the end: done or error.
+func (r *rattler) run(
+	ctx context.Context, mark, python string, input []byte, progress func(builder.Stage),
+) (last helperEvent, done tool.Result, err error) {
+	cwd, err := r.c.uv.Workdir()
+	if err != nil {
+		return last, done, err
+	}
+	done, err = tool.Run(ctx, tool.Command{
+		Argv: []string{python, "-I", "-c", condaHelper}, Dir: cwd, Env: r.c.ChildEnv(), Mark: mark, Input: input,
+		Line: func(line []byte) {
+			var e helperEvent
+			_ = json.Unmarshal(line, &e) // what is none has no Event
+			switch e.Event {
+			case "stage":
+				progress(e.stage())
+			case "done", "error":
+				last = e
+			}
+		},
+	})
+	return last, done, err
+}
+
+// stage is how the pool tells of what the helper does.
+func (e helperEvent) stage() builder.Stage {
+	s := builder.Stage{Name: e.Name, Message: redact.Text(e.Text)}
+	switch {
+	case e.Name == builder.StageDownloading && e.BytesTotal > 0:
+		s.Message = fmt.Sprintf("%d of %d packages, %s of %s", e.Done, e.Total, safefile.Size(e.Bytes), safefile.Size(e.BytesTotal))
+		s.Fraction = fraction(e.Bytes, e.BytesTotal)
+	case e.Total > 0:
+		s.Message, s.Fraction = fmt.Sprintf("%d of %d packages", e.Done, e.Total), fraction(int64(e.Done), int64(e.Total))
+	}
+	return s
+}
+
+func fraction(n, of int64) *float64 {
+	f := float64(n) / float64(of)
+	return &f
+}
+
+// eventLine is an event, or the end of one whose beginning was cut off.
+var eventLine = regexp.MustCompile(`": .*\}\s*$`)
+
+// plainLines is what a helper printed beside its events.
+func plainLines(output string) string {
+	var lines []string
+	for line := range strings.Lines(output) {
+		if !eventLine.MatchString(line) {
+			lines = append(lines, line)
+		}
+	}
+	return strings.TrimSpace(strings.Join(lines, ""))
+}
+
+// tidy removes what killed helpers left, and what an earlier version needed. No helper may run meanwhile.
+func (r *rattler) Tidy() {
+	r.tidyPackages()
+	r.removeFrom(r.cache(), func(e os.DirEntry) bool { return authForm.MatchString(e.Name()) && e.Type().IsRegular() })
+	if err := statedir.TidyTools(r.c.uv.Tools(), VenvPrefix, filepath.Base(r.venv())); err != nil {
+		r.c.log.Warn("an earlier rattler cannot be removed", zap.Error(err))
+	}
+}
+
+// authForm are the files in which a helper hands on passwords.
+var authForm = regexp.MustCompile(`^\.auth-[a-z0-9_]{8}$`)
+
+// unpackForm are the folders in which a package is unpacked: a dot, then its name, version and build, and some letters.
+var unpackForm = regexp.MustCompile(`^\.[A-Za-z0-9_.-]+-[A-Za-z0-9_.!+]+-[A-Za-z0-9_.]+$`)
+
+// tidyPackages removes what was being unpacked when a helper ended, which is never used again. Only one helper at a time fills the
+// package cache.
+func (r *rattler) tidyPackages() {
+	r.removeFrom(filepath.Join(r.cache(), "pkgs"), func(e os.DirEntry) bool {
+		return unpackForm.MatchString(e.Name()) && e.IsDir()
+	})
+}
+
+// removeFrom deletes what is left over in a folder of rattler's, if that is ours.
+func (r *rattler) removeFrom(dir string, leftover func(os.DirEntry) bool) {
+	if envdir.Ours(r.c.dir, dir) != nil {
+		return // nothing there, or a link to where nothing is ours
+	}
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		if leftover(e) {
+			err = errors.Join(err, envdir.RemoveFolder(filepath.Join(dir, e.Name())))
+		}
+	}
+	if err != nil {
+		r.c.log.Warn("what an earlier helper left cannot be removed", zap.Error(err))
+	}
+}

@@ -1,0 +1,164 @@
+package conda
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtimed/internal/proc"
+	"runtimed/internal/tool"
+	"runtimed/pool/builder"
+	"runtimed/pool/envdir"
+	"runtimed/pool/uv"
+	"slices"
+	"strings"
+)
+
+// verified activates the environment at dir, runs its own Python, which imports the kernel, sees whether every file is there that was to
+// be installed, and tells what is there.
+func (c *Builder) verified(ctx context.Context, dir string) (builder.Built, error) {
+	packages, err := condaPackages(dir)
+	if err != nil {
+		return builder.Built{}, &builder.Error{Cause: builder.CauseVerifyFailed, Message: "the environment's packages cannot be listed: " + err.Error()}
+	}
+	complete := make(chan error, 1)
+	go func() { complete <- wholePrefix(ctx, dir, packages) }() // on another core meanwhile
+	act, err := c.activation(ctx, dir)
+	var said uv.VerifySays
+	if err == nil {
+		said, err = c.imports(ctx, dir, act)
+	}
+	if err := errors.Join(err, <-complete); err != nil {
+		return builder.Built{}, uv.NotWhole(ctx, err)
+	}
+	sentinels, err := uv.Inside(dir, append([]string{builder.CondaPython(dir), filepath.Join(dir, "conda-meta", "history")}, said.Sentinels...))
+	if err != nil {
+		return builder.Built{}, err
+	}
+	built := builder.Built{
+		Python: builder.CondaPython(dir), PythonVersion: said.Version, Sentinels: sentinels,
+		Variables: act.Variables, PathPrepend: act.PathPrepend,
+	}
+	for _, p := range packages {
+		built.Packages = append(built.Packages, builder.Package{Name: p.Name, Version: p.Version})
+	}
+	return built, nil
+}
+
+// imports runs verify.py in the activated environment: packages may need what their activation sets.
+func (c *Builder) imports(ctx context.Context, dir string, act builder.Activation) (uv.VerifySays, error) {
+	cwd, err := c.uv.Workdir()
+	if err != nil {
+		return uv.VerifySays{}, err
+	}
+	return uv.ImportKernel(ctx, tool.Command{Dir: cwd, Env: act.Environ(tool.Environ(c.environ)), Mark: dir}, builder.CondaPython(dir), c.dir)
+}
+
+// Verify looks through a finished environment: a power loss may have taken what was written last.
+func (c *Builder) Verify(ctx context.Context, built builder.Built, dir string) error {
+	packages, err := condaPackages(dir)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(uv.Unchanged(dir), wholePrefix(ctx, dir, packages)); err != nil {
+		return err
+	}
+	_, err = c.imports(ctx, dir, builder.Activation{Variables: built.Variables, PathPrepend: built.PathPrepend})
+	return err
+}
+
+// condaPackage is what conda-meta says of an installed package.
+type condaPackage struct {
+	Name    string   `json:"name"`
+	Version string   `json:"version"`
+	URL     string   `json:"url"` // where it came from
+	MD5     string   `json:"md5"`
+	SHA256  string   `json:"sha256"`
+	Depends []string `json:"depends"`
+	Files   []string `json:"files"`
+	Paths   struct {
+		Paths []condaPath `json:"paths"`
+	} `json:"paths_data"`
+}
+
+// condaPath is one file of a package, as paths.json describes it. The size is that of the package's own file: where a prefix was put
+// into a text, the installed one has another.
+type condaPath struct {
+	Path        string `json:"_path"`
+	Type        string `json:"path_type"`
+	Size        int64  `json:"size_in_bytes"`
+	Placeholder string `json:"prefix_placeholder"`
+	Mode        string `json:"file_mode"`
+}
+
+// condaPackages reads conda-meta, which every tool writes alike, sorted by name.
+func condaPackages(dir string) ([]condaPackage, error) {
+	records, err := filepath.Glob(filepath.Join(builder.GlobEscape(dir), "conda-meta", "*.json"))
+	if err != nil {
+		return nil, err
+	}
+	list := make([]condaPackage, 0, len(records))
+	for _, path := range records {
+		data, err := proc.ReadInside(path)
+		if err != nil {
+			return nil, err
+		}
+		var p condaPackage
+		if err := json.Unmarshal(data, &p); err != nil {
+			return nil, fmt.Errorf("%s: %w", filepath.Base(path), err)
+		}
+		if p.Name == "" {
+			return nil, fmt.Errorf("%s names no package", filepath.Base(path))
+		}
+		list = append(list, p)
+	}
+	if len(list) == 0 {
+		return nil, errors.New("conda-meta has none")
+	}
+	slices.SortFunc(list, func(a, b condaPackage) int { return strings.Compare(a.Name, b.Name) })
+	return list, nil
+}
+
+// wholePrefix says whether each file that the packages brought is there, with its size where that can be known.
+func wholePrefix(ctx context.Context, dir string, packages []condaPackage) error {
+	for _, p := range packages {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		known := map[string]condaPath{}
+		for _, path := range p.Paths.Paths {
+			known[path.Path] = path
+		}
+		files := p.Files
+		if len(files) == 0 {
+			for path := range known {
+				files = append(files, path)
+			}
+		}
+		for _, file := range files {
+			if strings.HasSuffix(file, ".pyc") {
+				continue // Python writes it anew where its source is younger
+			}
+			info, err := os.Lstat(envdir.Within(dir, file))
+			if err != nil {
+				return fmt.Errorf("%s of %s: %w", file, p.Name, errors.Unwrap(err))
+			}
+			want, ok := known[file]
+			if !ok || !info.Mode().IsRegular() || want.Type == "softlink" || want.Size == 0 || want.Placeholder != "" && want.Mode != "binary" {
+				continue
+			}
+			if info.Size() != want.Size {
+				return fmt.Errorf("%s of %s has %d bytes, %d were installed", file, p.Name, info.Size(), want.Size)
+			}
+		}
+	}
+	return nil
+}
+
+// tidy removes what killed helpers left of their work.
+func (c *Builder) Tidy() {
+	c.uv.Tidied.Do(c.uv.Tidy) // now, and not when rattler first looks for uv: a lock file may be in the making then
+	newRattler(c).Tidy()
+}

@@ -1,0 +1,24 @@
+package envdir
+
+import (
+	"errors"
+	"io/fs"
+
+	"runtimed/internal/safefile"
+	"runtimed/pool/builder"
+)
+
+// diskError tells the kind of a failure of our own writes.
+func DiskError(err error) *builder.Error {
+	b := &builder.Error{Cause: builder.CauseOther, Message: "keeping the environment: " + err.Error()}
+	var other *safefile.Error
+	switch {
+	case errors.As(err, &other):
+		b.Hint = "move it away; it is then made anew, and tried again by itself"
+	case isFull(err):
+		b.Cause, b.Hint = builder.CauseDiskFull, "free some room"
+	case errors.Is(err, fs.ErrPermission), isReadOnly(err):
+		b.Cause, b.Hint = builder.CausePermission, "the state directory must be writable; cache_dir in the configuration names another"
+	}
+	return b
+}

@@ -1,0 +1,103 @@
+package envdir
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtimed/internal/proc"
+	"time"
+
+	"golang.org/x/sys/windows"
+)
+
+// WriteWhole replaces the file at path, so that a kill at any moment leaves the old one or the new one. tmp is a folder on the same
+// file system. A scanner may hold the old one open for a moment, and the system replaces no open file.
+func WriteWhole(path string, data []byte, tmp string) error {
+	f, err := os.CreateTemp(tmp, filepath.Base(path)+"-")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	if err == nil {
+		err = f.Sync()
+	}
+	err = errors.Join(err, f.Close())
+	for tries := 0; err == nil; tries++ {
+		err = os.Rename(f.Name(), path)
+		if tries == 20 || !errors.Is(err, windows.ERROR_SHARING_VIOLATION) && !errors.Is(err, fs.ErrPermission) {
+			break
+		}
+		err = nil
+		time.Sleep(proc.ShortPause)
+	}
+	if err != nil {
+		_ = os.Remove(f.Name())
+	}
+	return err
+}
+
+// identity is what the system knows of a file that is there.
+func identity(path string) (id windows.ByHandleFileInformation, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return id, err
+	}
+	defer f.Close()
+	return id, windows.GetFileInformationByHandle(windows.Handle(f.Fd()), &id)
+}
+
+// inodeOf is what tells the file at path from another one of that name.
+func inodeOf(path string, _ fs.FileInfo) (uint64, error) {
+	id, err := identity(path)
+	return uint64(id.FileIndexHigh)<<32 | uint64(id.FileIndexLow), err
+}
+
+// inode is a file, whatever its name.
+type inode struct{}
+
+// onDisk is what a file takes on disk, in bytes. How many names it has could be seen only by opening each one.
+func onDisk(info fs.FileInfo) (size int64, file inode, several bool) {
+	if info.Mode().IsRegular() {
+		size = (info.Size() + 4095) &^ 4095
+	}
+	return size, inode{}, false
+}
+
+// freeSpace is what we may still write below dir, in bytes.
+func FreeSpace(dir string) (int64, error) {
+	name, err := windows.UTF16PtrFromString(dir)
+	if err != nil {
+		return 0, err
+	}
+	var free uint64
+	err = windows.GetDiskFreeSpaceEx(name, &free, nil, nil)
+	return int64(free), err
+}
+
+func isFull(err error) bool {
+	return errors.Is(err, windows.ERROR_DISK_FULL) || errors.Is(err, windows.ERROR_HANDLE_DISK_FULL) ||
+		errors.Is(err, windows.ERROR_DISK_QUOTA_EXCEEDED)
+}
+
+func isReadOnly(err error) bool { return errors.Is(err, windows.ERROR_WRITE_PROTECT) }
+
+// sameVolume is true: where a volume is mounted is no folder to who walks through a tree.
+func sameVolume(fs.FileInfo, fs.FileInfo) bool { return true }
+
+// sameDevice says whether files can be linked from one folder to the other.
+func SameDevice(a, b string) bool {
+	ia, aerr := identity(a)
+	ib, berr := identity(b)
+	return aerr == nil && berr == nil && ia.VolumeSerialNumber == ib.VolumeSerialNumber
+}
+
+// writable tries: rights are lists here, which only the system can read well.
+func Writable(dir string) bool {
+	f, err := os.CreateTemp(dir, ".writable-")
+	if err != nil {
+		return false
+	}
+	_ = f.Close()
+	return os.Remove(f.Name()) == nil
+}

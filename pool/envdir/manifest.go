@@ -1,0 +1,193 @@
+package envdir
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"runtimed/internal/proc"
+	"runtimed/internal/safefile"
+	"runtimed/internal/statedir"
+	"runtimed/pool/builder"
+)
+
+// Manifest is the last file a build writes. A folder that has it is a whole environment.
+type Manifest struct {
+	Version       int                `json:"version"`
+	ID            string             `json:"id"`
+	Pool          string             `json:"pool"`
+	Kind          string             `json:"kind"`
+	SpecHash      string             `json:"spec_hash"`
+	Needs         *builder.Needs     `json:"needs,omitempty"` // what it has beyond its pool's; nil for one of the pool itself
+	CreatedAt     time.Time          `json:"created_at"`
+	BootID        string             `json:"boot_id"` // of the boot in which it was last verified
+	Python        string             `json:"python"`
+	PythonVersion string             `json:"python_version"`
+	Packages      []builder.Package  `json:"packages"`
+	Variables     map[string]*string `json:"variables"`
+	PathPrepend   []string           `json:"path_prepend"`
+	SizeBytes     int64              `json:"size_bytes"`
+	Sentinels     []Sentinel         `json:"sentinels"`
+}
+
+// Sentinel is a file that tells a damaged environment by what stat says of it, links followed.
+type Sentinel struct {
+	Path    string `json:"path"` // relative ones are inside the environment
+	Size    int64  `json:"size"`
+	MtimeNS int64  `json:"mtime_ns"`
+	Inode   uint64 `json:"inode"`
+}
+
+// fileID is what tells one state of a file from another.
+type FileID struct {
+	size    int64
+	mtimeNS int64
+	inode   uint64
+}
+
+func statID(path string) (FileID, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return FileID{}, err
+	}
+	inode, err := inodeOf(path, info)
+	return FileID{info.Size(), info.ModTime().UnixNano(), inode}, err
+}
+
+func (s Store) WriteManifest(dir string, m Manifest) (FileID, error) {
+	data, err := json.MarshalIndent(m, "", " ")
+	if err == nil {
+		err = s.stands(dir)
+	}
+	if err != nil {
+		return FileID{}, err
+	}
+	if err := WriteWhole(s.Manifest(dir), append(data, '\n'), dir); err != nil {
+		return FileID{}, err
+	}
+	return statID(s.Manifest(dir))
+}
+
+// errNoManifest: the folder is none of ours, unless a build record says so.
+var ErrNoManifest = errors.New("no manifest of its own")
+
+const maxManifest = 4 << 20 // bytes; a hundred times what a large environment needs
+
+// readManifest reads and checks the manifest of the environment id. The error is errNoManifest where there is none, or that of
+// another environment, as in a copy that somebody made; any other error means that the environment is ours and cannot be used.
+func (s Store) ReadManifest(id string) (Manifest, FileID, error) {
+	var m Manifest
+	path := s.Manifest(s.Env(id))
+	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+		return m, FileID{}, ErrNoManifest
+	}
+	seen, err := statID(path)
+	if err != nil {
+		return m, seen, fmt.Errorf("reading its manifest: %w", err)
+	}
+	data, err := proc.ReadOwn(path, maxManifest)
+	if other := (*safefile.Error)(nil); errors.As(err, &other) {
+		return m, FileID{}, ErrNoManifest // no daemon wrote this
+	}
+	if err != nil {
+		return m, seen, fmt.Errorf("reading its manifest: %w", err)
+	}
+	if err := json.Unmarshal(data, &m); err != nil {
+		return m, seen, fmt.Errorf("parsing its manifest: %w", err)
+	}
+	if _, ok := m.Variables[builder.NoUserSite]; !ok && m.Kind == builder.KindConda && m.Variables != nil { // an earlier version built it
+		m.Variables[builder.NoUserSite] = new("1")
+	}
+	pool, _ := PoolOf(id)
+	switch {
+	case m.ID != "" && m.ID != id:
+		return m, seen, ErrNoManifest
+	case m.Version != ManifestVersion:
+		return m, seen, fmt.Errorf("its manifest has version %d, this daemon knows %d", m.Version, ManifestVersion)
+	case m.ID == "" || m.Pool != pool || m.SpecHash == "":
+		return m, seen, errors.New("its manifest lacks the id, the pool or the spec")
+	case !strings.HasPrefix(m.Python, s.Env(id)+string(filepath.Separator)):
+		return m, seen, fmt.Errorf("its Python is elsewhere: %s", m.Python)
+	}
+	return m, seen, nil
+}
+
+// sentinels measures the files at paths.
+func Sentinels(dir string, paths []string) ([]Sentinel, error) {
+	list := make([]Sentinel, 0, len(paths))
+	for _, p := range paths {
+		id, err := statID(Within(dir, p))
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, Sentinel{p, id.size, id.mtimeNS, id.inode})
+	}
+	return list, nil
+}
+
+func Within(dir, path string) string {
+	if filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(dir, path)
+}
+
+var ErrNoFolder = errors.New("its folder is gone, or somebody put something else in its place or above it")
+
+// stands says why the folder of an environment is not there: errNoFolder where a link or a mount is in its place, since what those lead
+// to is somebody else's, and a process that runs from there would not be found.
+func (s Store) stands(dir string) error {
+	err := Ours(s.Dir, dir)
+	switch {
+	case MachineFault(err):
+		return fmt.Errorf("looking at its folder: %w", err)
+	case err != nil:
+		return ErrNoFolder
+	case statedir.IsMount(dir):
+		return fmt.Errorf("%w: something is mounted at %s", ErrNoFolder, dir)
+	}
+	return nil
+}
+
+// intact is the cheap check before a hand-out: the manifest is the one this daemon knows, and the sentinels are as they were
+// built. A handful of stats, about 20 µs.
+func (s Store) Intact(dir string, m *Manifest, seen FileID) error {
+	if err := s.stands(dir); err != nil {
+		return err
+	}
+	now, err := statID(s.Manifest(dir))
+	if MachineFault(err) {
+		return fmt.Errorf("looking at its manifest: %w", err)
+	}
+	if err != nil || now != seen {
+		return errors.New("its manifest is gone or was changed")
+	}
+	for _, want := range m.Sentinels {
+		got, err := statID(Within(dir, want.Path))
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return fmt.Errorf("%s is gone", want.Path)
+		case err != nil:
+			return fmt.Errorf("%s cannot be looked at: %w", want.Path, err)
+		case got != FileID{want.Size, want.MtimeNS, want.Inode}:
+			return fmt.Errorf("%s was changed", want.Path)
+		}
+	}
+	return nil
+}
+
+// age is how old an environment is by its manifest, whatever the clock did since: one from the future counts by its distance.
+func (m Manifest) Age(now time.Time) time.Duration { return now.Sub(m.CreatedAt).Abs() }
+
+// built is what its build made.
+func (m Manifest) Built() builder.Built {
+	return builder.Built{
+		Python: m.Python, PythonVersion: m.PythonVersion, Packages: m.Packages,
+		Variables: m.Variables, PathPrepend: m.PathPrepend, SizeBytes: m.SizeBytes,
+	}
+}

@@ -1,0 +1,247 @@
+package envdir
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"unicode/utf8"
+
+	"runtimed/internal/safefile"
+	"runtimed/internal/statedir"
+)
+
+const (
+	ManifestName    = "runtimed.json"
+	LeaseName       = "lease"
+	ManifestVersion = 1
+)
+
+// store knows where things are on disk, and changes them so that a kill at any line leaves them whole.
+type Store struct {
+	Dir string // the cache directory, symlinks resolved
+
+	Network, Guest bool // it may be another machine's; see Mount
+}
+
+func (s Store) Envs() string             { return filepath.Join(s.Dir, "envs") }
+func (s Store) Records() string          { return filepath.Join(s.Dir, "envs", ".new") }
+func (s Store) Trash() string            { return filepath.Join(s.Dir, "envs", ".trash") }
+func (s Store) Tools() string            { return filepath.Join(s.Dir, "tools") }
+func (s Store) Env(id string) string     { return filepath.Join(s.Envs(), id) }
+func (s Store) Record(id string) string  { return filepath.Join(s.Records(), id+".json") }
+func (s Store) Manifest(d string) string { return filepath.Join(d, ManifestName) }
+
+func Exists(path string) bool {
+	_, err := os.Lstat(path)
+	return !errors.Is(err, fs.ErrNotExist)
+}
+
+// known says whether an id was used before, as far as the disk tells.
+func (s Store) Known(id string) bool {
+	for _, path := range []string{s.Env(id), s.Record(id), filepath.Join(s.Trash(), id)} {
+		if _, err := os.Lstat(path); err == nil { // any error is for the build to find
+			return true
+		}
+	}
+	return false
+}
+
+// poolOf is the pool of an environment with such an id; ok is false for what is no id of ours.
+func PoolOf(id string) (pool string, ok bool) { return statedir.PoolOf(id) }
+
+// openStore makes the folders and resolves dir once, so that no later change of a link moves what is open.
+func Open(dir string) (Store, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return Store{}, fmt.Errorf("making the state directory: %w", err)
+	}
+	resolved, err := filepath.EvalSymlinks(dir)
+	if err != nil {
+		return Store{}, fmt.Errorf("resolving the state directory: %w", err)
+	}
+	if !utf8.ValidString(resolved) { // clients get paths as texts, which would name others
+		return Store{}, fmt.Errorf("the state directory leads to %q, which is not UTF-8", resolved)
+	}
+	s := Store{Dir: resolved}
+	for _, d := range []string{s.Records(), s.Trash()} {
+		var other *safefile.Error
+		switch err := s.Usable(d); {
+		case errors.As(err, &other):
+			return Store{}, fmt.Errorf("%w, so environments cannot be kept there", err)
+		case err != nil:
+			return Store{}, fmt.Errorf("making the state directory: %w", err)
+		}
+	}
+	return At(resolved), nil
+}
+
+// storeAt is the store in a folder that is there, symlinks resolved.
+func At(dir string) Store {
+	s := Store{Dir: dir}
+	if m, err := statedir.MountOf(dir); err == nil {
+		s.Network, s.Guest = m.Network, m.Guest
+	}
+	return s
+}
+
+// usable makes a folder of ours below the state directory, with those above it, where somebody deleted it; the error is a
+// *safefile.Error where a link or a file is in the place of one. Whoever is about to change what a folder holds asks first: somebody
+// may have put a link there since the start.
+func (s Store) Usable(dir string) error { return Usable(s.Dir, dir) }
+
+func Usable(state, dir string) error {
+	if !strings.HasPrefix(dir, state+string(filepath.Separator)) {
+		return os.MkdirAll(dir, 0o700) // the state directory itself, which may be a link
+	}
+	if err := Usable(state, filepath.Dir(dir)); err != nil {
+		return err
+	}
+	return safefile.MakeFolder(dir)
+}
+
+// ours says why a folder of ours below the state directory cannot be looked into: it is not there, or a link or a file is in its place
+// or above it.
+func Ours(state, dir string) error {
+	if !strings.HasPrefix(dir, state+string(filepath.Separator)) {
+		return nil
+	}
+	if err := Ours(state, filepath.Dir(dir)); err != nil {
+		return err
+	}
+	return safefile.Folder(dir)
+}
+
+// begin makes the build record. Only then may a tool make the folder. Its name is what counts, its content is for people: so it
+// need not be whole, and a power loss that takes it takes the younger folder too.
+func (s Store) Begin(id, pool string) error {
+	if err := s.Usable(s.Records()); err != nil {
+		return err
+	}
+	data, err := json.Marshal(map[string]string{"id": id, "pool": pool})
+	if err != nil {
+		return err
+	}
+	return safefile.WriteOwn(s.Record(id), append(data, '\n'), 0o600)
+}
+
+// finish makes a built environment count: lease record, then the manifest, then the end of the build record.
+func (s Store) Finish(dir string, m Manifest) (FileID, error) {
+	if err := s.Usable(s.Records()); err != nil {
+		return FileID{}, err
+	}
+	if err := s.CreateLease(dir); err != nil {
+		return FileID{}, err
+	}
+	seen, err := s.WriteManifest(dir, m)
+	if err != nil {
+		return FileID{}, err
+	}
+	return seen, s.End(m.ID)
+}
+
+// finishAgain is finish for an environment that was finished before, and whose lease record says that it is nobody's: that goes last.
+func (s Store) FinishAgain(dir string, m Manifest) (FileID, error) {
+	seen, err := s.WriteManifest(dir, m)
+	if err != nil {
+		return FileID{}, err
+	}
+	if err := s.Usable(s.Records()); err != nil {
+		return FileID{}, err
+	}
+	return seen, s.CreateLease(dir)
+}
+
+// end unlinks the build record.
+func (s Store) End(id string) error {
+	if err := os.Remove(s.Record(id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// discard moves the folder of an environment into the trash, where nothing can look ready. A folder that is gone is fine.
+func (s Store) Discard(id string) error {
+	from := s.Env(id)
+	info, err := os.Lstat(from)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if !info.IsDir() {
+		return fmt.Errorf("%s is not a folder", from) // whoever put a link there did not mean what it leads to
+	}
+	if err := s.Usable(s.Trash()); err != nil {
+		return err
+	}
+	to := filepath.Join(s.Trash(), id)
+	for n := 1; Exists(to); n++ {
+		to = filepath.Join(s.Trash(), fmt.Sprintf("%s.%d", id, n))
+	}
+	err = os.Rename(from, to)
+	if err != nil && statedir.IsMount(from) {
+		return &statedir.MountError{Path: from}
+	}
+	return err
+}
+
+// removeFolder deletes the folder at path and what is in it, but nothing that is mounted there, and nothing that a link leads to.
+func RemoveFolder(path string) error {
+	return statedir.RemoveTree(filepath.Dir(path), filepath.Base(path), nil)
+}
+
+// deleteTrashed deletes a name that is in the trash.
+func (s Store) DeleteTrashed(name string, pause func() error) error {
+	return statedir.RemoveTree(s.Envs(), ".trash/"+name, pause)
+}
+
+// diskSize is what the files below dir take on disk, in bytes; one with several links inside counts once. It is too little where ctx ends.
+func DiskSize(ctx context.Context, dir string) int64 {
+	seen := map[inode]bool{}
+	var total int64
+	top, _ := os.Lstat(dir) // where it cannot be looked at, nothing counts
+	_ = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			return nil // what cannot be read does not count
+		}
+		info, err := d.Info()
+		if err != nil {
+			return nil
+		}
+		if d.IsDir() && top != nil && !sameVolume(top, info) {
+			return fs.SkipDir // what is mounted there is not the environment's
+		}
+		size, file, several := onDisk(info)
+		if several && seen[file] {
+			return nil
+		}
+		if several {
+			seen[file] = true
+		}
+		total += size
+		return nil
+	})
+	return total
+}
+
+// runs says why a used environment cannot be used on. Its sentinels tell nothing: its user may have installed another ipykernel.
+func (s Store) Runs(dir, python string) error {
+	if err := s.stands(dir); err != nil {
+		return err
+	}
+	switch _, err := os.Stat(python); {
+	case MachineFault(err):
+		return fmt.Errorf("looking at its Python: %w", err)
+	case err != nil:
+		return fmt.Errorf("its Python is gone: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,26 @@
+package envdir
+
+import (
+	"errors"
+	"io/fs"
+	"runtimed/pool/builder"
+	"syscall"
+)
+
+// trouble says whether err is the machine's: a disk that became read-only, is full or fails, or too many open files. What could not be
+// looked at or written for that reason is as good as it was. A file that is gone, forbidden or something else is damage.
+func MachineFault(err error) bool {
+	if b := (*builder.Error)(nil); errors.As(err, &b) {
+		return b.Machine
+	}
+	var number syscall.Errno
+	if !errors.As(err, &number) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+		return false
+	}
+	switch number {
+	case syscall.ENOTDIR, syscall.EISDIR, syscall.ELOOP, syscall.ENAMETOOLONG, syscall.EINVAL, syscall.ENOEXEC,
+		syscall.EEXIST, syscall.ENOTEMPTY, syscall.EBUSY, syscall.EXDEV:
+		return false
+	}
+	return true
+}

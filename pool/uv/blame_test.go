@@ -1,0 +1,19 @@
+package uv
+
+import (
+	"errors"
+	"io/fs"
+	"runtimed/pool/envdir"
+	"syscall"
+	"testing"
+)
+
+func TestADiskThatFailsWhileABuildIsLookedThroughBlamesNoLockFile(t *testing.T) {
+	err := NotWhole(t.Context(), &fs.PathError{Op: "read", Path: "x", Err: syscall.EIO})
+	if !envdir.MachineFault(err) || mayBlame(err) {
+		t.Errorf("%+v", err)
+	}
+	if err := NotWhole(t.Context(), errors.New("x is gone")); envdir.MachineFault(err) || !mayBlame(err) {
+		t.Errorf("%+v", err)
+	}
+}

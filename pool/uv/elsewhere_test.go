@@ -1,0 +1,204 @@
+package uv
+
+import (
+	"archive/zip"
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtimed/internal/testkit"
+	"runtimed/pool/builder"
+	"strings"
+	"testing"
+
+	"go.uber.org/zap"
+)
+
+// wheel writes a wheel with these files besides its records, and returns its hash.
+func wheel(t *testing.T, dir, name, version string, files map[string]string) string {
+	t.Helper()
+	info := name + "-" + version + ".dist-info/"
+	all := map[string]string{
+		info + "METADATA": "Metadata-Version: 2.1\nName: " + name + "\nVersion: " + version + "\n",
+		info + "WHEEL":    "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+	}
+	record := info + "RECORD,,\n"
+	for path, text := range files {
+		all[path] = text
+	}
+	for path := range all {
+		record += path + ",,\n"
+	}
+	all[info+"RECORD"] = record
+	var b bytes.Buffer
+	z := zip.NewWriter(&b)
+	for path, text := range all {
+		entry := &zip.FileHeader{Name: path, Method: zip.Deflate}
+		entry.SetMode(0o755) // pip and uv have scripts as they are in there
+		w, err := z.CreateHeader(entry)
+		if err == nil {
+			_, err = w.Write([]byte(text))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	path := filepath.Join(dir, name+"-"+version+"-py3-none-any.whl")
+	if err := errors.Join(z.Close(), os.MkdirAll(dir, 0o755), os.WriteFile(path, b.Bytes(), 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprintf("%x", sha256.Sum256(b.Bytes()))
+}
+
+// TestPipsConfigurationSaysFromWhereAndNothingElse has a real pip install a uv of the test's own.
+func TestPipsConfigurationSaysFromWhereAndNothingElse(t *testing.T) {
+	wheels, home, theirs := t.TempDir(), t.TempDir(), t.TempDir()
+	hash := wheel(t, wheels, "uv", "99.0", map[string]string{"uv-99.0.data/scripts/uv": "#!/bin/sh\necho uv 99.0\n"})
+	pinned := uvRequirements
+	uvRequirements = "uv==99.0 --hash=sha256:" + hash + "\n"
+	t.Cleanup(func() { uvRequirements = pinned })
+	config := `[global]
+no-index = true
+find-links =
+    file:///nowhere
+    ` + wheels + `
+require-virtualenv = true
+target = ` + theirs + `/target
+python = /nowhere
+constraint = /nowhere
+log = ` + theirs + `/log
+[install]
+user = true
+prefix = ` + theirs + `/prefix
+root = ` + theirs + `/root
+requirement = /nowhere
+no-binary = :all:
+platform = win_amd64
+dry-run = true
+ignore-installed = true
+`
+	write := func(name, text string) {
+		t.Helper()
+		path := filepath.Join(home, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(text), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(".config/pip/pip.conf", config)
+	write("Library/Application Support/pip/pip.conf", config)
+	write(".pydistutils.cfg", "[install]\nprefix = "+theirs+"/distutils\n")
+	real, err := exec.Command("python3", "-c", "import sys; print(sys.executable)").Output() // a shim looks into HOME
+	if err != nil {
+		t.Skip("there is no Python: ", err)
+	}
+	environ := []string{
+		"HOME=" + home, "PATH=" + filepath.Dir(string(real)), "PIP_PREFIX=" + theirs, "PIP_REPORT=" + theirs + "/report", "PIP_ONLY_BINARY=:none:",
+		"PIP_SRC=" + theirs, "PIP_CONSTRAINT=/nowhere", "PIP_NO_COMPILE=1",
+	}
+	u := New(t.TempDir(), Config{}, environ, zap.NewNop())
+	u.Elsewhere = nil
+	to := filepath.Join(u.Tools(), "uv-test")
+	if err := u.fetch(t.Context(), "", Config{}, to); err != nil {
+		t.Fatalf("%+v", err)
+	}
+	if !builder.Executable(ProgramBelow(to)) {
+		t.Error("no uv was installed")
+	}
+	if entries, err := os.ReadDir(theirs); err != nil || len(entries) > 0 {
+		t.Errorf("in the user's folder: %v, %v", entries, err)
+	}
+	// A configuration that pip cannot read is said, not passed over.
+	write(".config/pip/pip.conf", "no section\n")
+	write("Library/Application Support/pip/pip.conf", "no section\n")
+	if _, _, err := u.pipEnv(t.Context(), "", Config{}, strings.TrimSpace(string(real))); err == nil {
+		t.Error("a configuration without sections was read")
+	}
+}
+
+func TestPipsListOfSettingsIsReadAsPythonWritesIt(t *testing.T) {
+	listed := `:env:.cert='no'
+global.cert='/a b/c.pem'
+global.find-links='\nhttps://a/x\nhttps://b'
+global.proxy="http://u:it's@p"
+global.index-url='https://a\\b/"c"\x41'
+install.user='true'
+nonsense
+`
+	got := pipConfig(listed, "global")
+	want := map[string]string{
+		"cert": "/a b/c.pem", "find-links": "https://a/x https://b", "proxy": "http://u:it's@p", "index-url": `https://a\b/"c"A`,
+	}
+	if fmt.Sprint(got) != fmt.Sprint(want) || pipConfig(listed, "install")["user"] != "true" {
+		t.Errorf("%q", got)
+	}
+}
+
+// TestUVsConfigurationSaysFromWhereAndNothingElse needs a real uv.
+func TestUVsConfigurationSaysFromWhereAndNothingElse(t *testing.T) {
+	home, theirs := t.TempDir(), t.TempDir()
+	config := filepath.Join(home, ".config", "uv")
+	wheel(t, filepath.Join(config, "wheels"), "nothing", "1.0", map[string]string{"nothing.py": "x = 1\n"})
+	text := `no-index = true
+find-links = ["wheels"]
+required-version = ">=999"
+link-mode = "symlink"
+offline = true
+cache-dir = "` + theirs + `/cache"
+[pip]
+find-links = ["wheels"]
+target = "` + theirs + `/target"
+system = true
+extra = ["x"]
+no-emit-package = ["nothing"]
+python-platform = "windows"
+python-version = "3.9"
+output-file = "` + theirs + `/lock"
+generate-hashes = false
+verify-hashes = false
+`
+	if err := os.WriteFile(filepath.Join(config, "uv.toml"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	path := os.Getenv("PATH") + ":" + filepath.Join(testkit.KeptTools(t), "uv", "bin")
+	u := New(t.TempDir(), Config{}, append(testkit.NetEnviron(), "HOME="+home, "PATH="+path, "UV_CACHE_DIR="+t.TempDir()), zap.NewNop())
+	tool, err := u.Find(t.Context(), "", func(builder.Stage) {})
+	if err != nil {
+		t.Fatalf("%+v", err)
+	}
+	python, err := u.Interpreter(t.Context(), tool, "", "", func(builder.Stage) {})
+	if err != nil {
+		t.Fatalf("%+v", err)
+	}
+	sp := wanting("nothing")
+	lock, err := u.lock(t.Context(), tool, "", sp, python, 0, func(builder.Stage) {})
+	if err != nil {
+		t.Fatalf("%+v", err)
+	}
+	dir := filepath.Join(u.Dir, "envs", "x")
+	if _, err := u.Run(t.Context(), tool, "", append([]string{"venv", "--no-project"}, append(python.Args(), dir)...)...); err != nil {
+		t.Fatalf("%+v", err)
+	}
+	if err := u.install(t.Context(), tool, lock, dir, false, func(builder.Stage) {}); err != nil {
+		t.Fatalf("%+v", err)
+	}
+	if list := allDistributions(dir); len(list) != 1 || list[0].Name != "nothing" {
+		data, _ := os.ReadFile(lock)
+		t.Errorf("in the environment: %v, in the lock file:\n%s", list, data)
+	}
+	if entries, err := os.ReadDir(theirs); err != nil || len(entries) > 0 {
+		t.Errorf("in the user's folder: %v, %v", entries, err)
+	}
+	if info, err := os.Stat(filepath.Join(u.Tools(), "uv.toml")); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v", info, err)
+	}
+	// One that says nothing of it is uv's to read.
+	if err := os.WriteFile(filepath.Join(config, "uv.toml"), []byte("no-index = true\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := u.configFile(); got != filepath.Join(config, "uv.toml") || strings.Contains(got, u.Dir) {
+		t.Errorf("%s", got)
+	}
+}

@@ -1,0 +1,62 @@
+package uv
+
+import (
+	"cmp"
+	"os"
+	"path/filepath"
+
+	"go.uber.org/zap"
+
+	"runtimed/internal/statedir"
+	"runtimed/internal/tool"
+	"runtimed/pool/builder"
+	"runtimed/pool/envdir"
+)
+
+// workdir is the empty folder in which children run: uv looks for projects and Python versions upwards from where it is.
+func (u *Builder) Workdir() (string, error) {
+	dir := filepath.Join(u.Tools(), "empty")
+	if err := u.Folder(dir); err != nil {
+		return "", envdir.DiskError(err)
+	}
+	return dir, nil
+}
+
+// uvEnv is the environment of uv: alone with what concerns it, quiet, its cache where it can link from, and the user's own
+// uv.toml, so that their index counts and a stray one does not.
+func (u *Builder) ToolEnviron() []string {
+	cfg := u.Config()
+	link := "clone" // uv's own default, which falls back to hard links
+	if cfg.Copy {
+		link = "copy"
+	}
+	env := append(tool.Environ(u.Environ), "UV_NO_CONFIG=1", "UV_NO_PROGRESS=1", "UV_NO_WRAP=1", "NO_COLOR=1",
+		"UV_CACHE_DIR="+u.cacheDir(), "UV_LINK_MODE="+link, "UV_OFFLINE=false") // whatever the user's uv.toml says of these
+	if path := u.configFile(); path != "" {
+		env = append(env, "UV_CONFIG_FILE="+path)
+	}
+	if cfg.IndexURL != "" {
+		env = append(env, "UV_DEFAULT_INDEX="+cfg.IndexURL)
+	}
+	return env
+}
+
+// cacheDir is the user's own uv cache, which is warm, unless nothing can be linked from there or written to it.
+func (u *Builder) cacheDir() string {
+	cache := cmp.Or(tool.Lookup(u.Environ, "UV_CACHE_DIR"), builder.UVCache(u.Environ))
+	if filepath.IsAbs(cache) && os.MkdirAll(cache, 0o755) == nil && envdir.SameDevice(cache, u.Dir) && envdir.Writable(cache) {
+		return cache
+	}
+	own := filepath.Join(u.Tools(), "uv-cache")
+	_ = u.NoFile(own) // where that does not go, uv says so
+	u.mu.Lock()
+	told := u.ownCache
+	u.ownCache = true
+	u.mu.Unlock()
+	if !told {
+		_ = statedir.MakeFolder(own) // if it cannot be made, uv says so
+		u.log.Info("uv gets a cache of its own, since nothing can be linked from the usual one or written to it",
+			zap.String("usual", cache), zap.String("own", own))
+	}
+	return own
+}

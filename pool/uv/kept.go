@@ -1,0 +1,192 @@
+package uv
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"unicode/utf8"
+
+	"go.uber.org/zap"
+
+	"runtimed/internal/proc"
+	"runtimed/internal/pyreq"
+	"runtimed/internal/safefile"
+	"runtimed/internal/statedir"
+	"runtimed/pool/envdir"
+)
+
+// What a build uses and the daemon keeps, lock files and tools, may be damaged: by a disk, by a crash, by hand. It is then set aside,
+// under a name beside it, and made anew. What was set aside stays until the daemon's next start, or until the next is; but nothing is
+// ever deleted that others may have put there: a folder with something in it, say. The next then gets a name with a number.
+const asideSuffix = ".damaged"
+
+// setAside moves what is at path out of the way, and says so. It returns where it is then.
+func SetAside(log *zap.Logger, path string, why error) (aside string, err error) {
+	aside = path + asideSuffix
+	err = dropAside(aside)
+	for n := 2; err != nil && n <= 9; n++ {
+		aside = fmt.Sprintf("%s%s.%d", path, asideSuffix, n)
+		err = dropAside(aside)
+	}
+	if err == nil {
+		err = os.Rename(path, aside)
+	}
+	if err != nil {
+		return "", envdir.DiskError(fmt.Errorf("%w; it cannot be set aside: %w", why, err))
+	}
+	log.Warn("what builds use is damaged: it was set aside and is made anew",
+		zap.String("path", path), zap.String("aside", aside), zap.String("why", why.Error()))
+	return aside, nil
+}
+
+var asideForm = regexp.MustCompile(`\.damaged(\.[2-9])?$`)
+
+// dropAside removes what was set aside before.
+func dropAside(aside string) error {
+	if statedir.IsTool(aside) {
+		return statedir.RemoveTool(aside)
+	}
+	if err := os.Remove(aside); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// tidyAside removes what an earlier daemon set aside and is of a form that is ours alone.
+func (u *Builder) tidyAside() {
+	for _, dir := range []string{"locks", filepath.Join("locks", "needs"), "tools"} {
+		dir = filepath.Join(u.Dir, dir)
+		if envdir.Ours(u.Dir, dir) != nil {
+			continue
+		}
+		entries, _ := os.ReadDir(dir) // where it cannot be read, it stays
+		for _, e := range entries {
+			if path := filepath.Join(dir, e.Name()); asideForm.MatchString(path) && (statedir.HasLockName(path) || statedir.IsTool(path)) {
+				_ = dropAside(path) // what stays is in nobody's way
+			}
+		}
+	}
+}
+
+// folder makes a folder of ours below the state directory, in the place of whatever else is there.
+func (u *Builder) Folder(dir string) error {
+	err := envdir.Usable(u.Dir, dir)
+	var other *safefile.Error
+	if errors.As(err, &other) && filepath.Dir(other.Path) != u.Dir { // there it may be the user's own
+		if _, err := SetAside(u.log, other.Path, other); err != nil {
+			return err
+		}
+		err = envdir.Usable(u.Dir, dir)
+	}
+	if err != nil {
+		return err
+	}
+	if info, err := os.Lstat(dir); err == nil && info.Mode().Perm()&0o700 != 0o700 {
+		_ = os.Chmod(dir, 0o700) // what stays forbidden shows in what follows
+	}
+	return nil
+}
+
+// noFile sets aside what is in the place of a folder that a tool makes itself.
+func (u *Builder) NoFile(dir string) error {
+	info, err := os.Lstat(dir)
+	if err != nil || info.IsDir() {
+		return nil
+	}
+	_, err = SetAside(u.log, dir, errors.New("it is no folder"))
+	return err
+}
+
+// noFolder sets aside a folder that is in the place of a file.
+func (u *Builder) NoFolder(path string) error {
+	info, err := os.Lstat(path)
+	if err != nil || !info.IsDir() {
+		return nil
+	}
+	_, err = SetAside(u.log, path, errors.New("it is a folder"))
+	return err
+}
+
+// seal is how the first line of a lock file begins that proves it whole. Those of earlier versions have none.
+const seal = "# runtimed: sha256 "
+
+// sealed is what is written as the lock file at path.
+func Sealed(path string, data []byte) []byte {
+	return append([]byte(seal+proof(path, data)+"\n"), data...)
+}
+
+func isSealed(path string) bool {
+	data, err := proc.ReadOwn(path, proc.MaxInside)
+	return err == nil && bytes.HasPrefix(data, []byte(seal))
+}
+
+// proof covers the name too: another set's lock file is not this one's.
+func proof(path string, data []byte) string {
+	name := strings.TrimSuffix(filepath.Base(path), ".old")
+	sum := sha256.Sum256(append([]byte(name+"\n"), data...))
+	return hex.EncodeToString(sum[:])
+}
+
+var lockedName = regexp.MustCompile(`(?m)^` + packageName + `(?:\[[^\]\n]*\])? ?(?:==|@)`)
+
+// lockFault says why what is at path cannot be a lock file for these requirements; nil where it can, or nothing is there. What the
+// machine cannot read right now is not damaged.
+func lockFault(path string, requirements []string) error {
+	data, err := proc.ReadOwn(path, proc.MaxInside)
+	var other *safefile.Error
+	switch {
+	case errors.As(err, &other), errors.Is(err, fs.ErrPermission):
+		return err
+	case err != nil || len(data) == 0:
+		return nil
+	}
+	if rest, ok := bytes.CutPrefix(data, []byte(seal)); ok {
+		if sum, body, _ := bytes.Cut(rest, []byte("\n")); string(sum) != proof(path, body) {
+			return errors.New("it is not as it was written")
+		}
+		return nil
+	}
+	if bytes.IndexByte(data, 0) >= 0 || !utf8.Valid(data) {
+		return errors.New("it is no text")
+	}
+	locked := map[string]bool{}
+	for _, m := range lockedName.FindAllSubmatch(data, -1) {
+		locked[pyreq.NormalName(string(m[1]))] = true
+	}
+	for _, r := range requirements {
+		m := requirementName.FindStringSubmatch(r)
+		if m != nil && !strings.ContainsAny(r, ";/\\") && !locked[pyreq.NormalName(m[1])] {
+			return errors.New("it does not name " + m[1])
+		}
+	}
+	return nil
+}
+
+var requirementName = regexp.MustCompile(`^\s*` + packageName)
+
+// writeLock writes the lock file at path. tmp is a scratch folder.
+func (u *Builder) WriteLock(path string, data []byte, tmp string) error {
+	if info, err := os.Lstat(path); err == nil && !info.Mode().IsRegular() {
+		if _, err := SetAside(u.log, path, errors.New("it is no file")); err != nil {
+			return err
+		}
+	}
+	return envdir.WriteWhole(path, Sealed(path, data), tmp)
+}
+
+// soundLock sets a lock file aside that cannot be used.
+func (u *Builder) SoundLock(path string, requirements []string) error {
+	why := lockFault(path, requirements)
+	if why == nil {
+		return nil
+	}
+	_, err := SetAside(u.log, path, why)
+	return err
+}

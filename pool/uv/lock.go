@@ -1,0 +1,236 @@
+package uv
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+
+	"runtimed/internal/proc"
+	"runtimed/internal/redact"
+	"runtimed/internal/statedir"
+	"runtimed/pool/builder"
+	"runtimed/pool/envdir"
+)
+
+// lockPath is where the resolved set of a spec is kept. Versions of Python resolve differently, and so may another index; what two
+// pools have more becomes the same set, in which each keeps its own versions.
+func (u *Builder) lockPath(spec builder.Spec, python Interpreter) string {
+	name := spec.Hash()
+	if spec.Base != nil {
+		name += "-" + spec.Base.Hash()
+	}
+	name += "-py" + python.minor()
+	if index := u.Config().IndexURL; index != "" {
+		sum := sha256.Sum256([]byte(index)) // the URL itself may hold a password
+		name += "-" + hex.EncodeToString(sum[:4])
+	}
+	return filepath.Join(u.Dir, locksOf(spec), name+".txt")
+}
+
+// locksOf is the folder for the lock file of a spec. Those of needs come and go with what people happen to ask for.
+func locksOf(spec builder.Spec) string {
+	if spec.Base != nil {
+		return filepath.Join("locks", "needs")
+	}
+	return "locks"
+}
+
+// lock returns the lock file of spec, and makes it where there is none; one older than age it makes anew, unless age is 0, but serves
+// it where that fails. Builds side by side resolve once.
+func (u *Builder) lock(ctx context.Context, tool, mark string, spec builder.Spec, python Interpreter, age time.Duration, progress func(builder.Stage)) (string, error) {
+	path := u.lockPath(spec, python)
+	current := func() bool {
+		return Filled(path) && (age <= 0 || !Older(path, age) && (spec.Base == nil || !before(path, u.lockPath(*spec.Base, python))))
+	}
+	done, err := u.alone(ctx, path)
+	if err != nil {
+		return "", err
+	}
+	defer done()
+	if err := u.SoundLock(path, spec.Packages); err != nil {
+		return "", err
+	}
+	if current() {
+		return path, nil
+	}
+	progress(builder.Stage{Name: builder.StageResolving, Message: "resolving " + fewOf(redact.Texts(spec.Packages))})
+	err = u.resolve(ctx, tool, mark, spec, python, Filled(path) && age > 0 && Older(path, age))
+	if err != nil && ctx.Err() == nil && Filled(path) {
+		switch builder.CauseOf(err) { // no lock file is to blame for these
+		case builder.CauseNetwork, builder.CauseAuth:
+			if spec.Base != nil { // somebody waits each time, so it is not tried each time
+				again := time.Now().Add(min(builder.RenewEvery, age) - age)
+				_ = os.Chtimes(path, again, again)
+			}
+			return path, nil
+		}
+	}
+	return path, err
+}
+
+// before says whether the file a was last written before the file b.
+func before(a, b string) bool {
+	x, errA := os.Stat(a)
+	y, errB := os.Stat(b)
+	return errA == nil && errB == nil && x.ModTime().Before(y.ModTime())
+}
+
+// filled says whether there is a lock file at path. Anything else there is replaced by one.
+func Filled(path string) bool {
+	info, err := os.Lstat(path)
+	return err == nil && info.Mode().IsRegular() && info.Size() > 0
+}
+
+// fewOf is a list as a message has room for it.
+func fewOf(names []string) string {
+	const most = 20
+	if more := len(names) - most; more > 0 {
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), more)
+	}
+	return strings.Join(names, ", ")
+}
+
+// turn is the right to find something out; builds side by side take it one after the other.
+type turn struct {
+	held chan struct{}
+	want int // who holds it or waits for it
+}
+
+// alone keeps builds side by side from finding out the same at the same time: what that is, key says. done lets the next one in.
+func (u *Builder) alone(ctx context.Context, key string) (done func(), err error) {
+	u.mu.Lock()
+	t := u.turns[key]
+	if t == nil {
+		t = &turn{held: make(chan struct{}, 1)}
+		u.turns[key] = t
+	}
+	t.want++
+	u.mu.Unlock()
+	leave := func() {
+		u.mu.Lock()
+		defer u.mu.Unlock()
+		if t.want--; t.want == 0 {
+			delete(u.turns, key)
+		}
+	}
+	select {
+	case t.held <- struct{}{}:
+		return func() { <-t.held; leave() }, nil
+	case <-ctx.Done():
+		leave()
+		return nil, ctx.Err()
+	}
+}
+
+// resolve writes the lock file of spec: every distribution with its version and hashes. old says that there is one already, and that
+// its time is over.
+func (u *Builder) resolve(ctx context.Context, tool, mark string, spec builder.Spec, python Interpreter, old bool) error {
+	lock := u.lockPath(spec, python)
+	if err := u.Folder(filepath.Dir(lock)); err != nil {
+		return envdir.DiskError(err)
+	}
+	tmp, remove, err := statedir.Scratch(filepath.Dir(lock), statedir.ResolvePrefix)
+	if err != nil {
+		return envdir.DiskError(err)
+	}
+	defer remove()
+	in, out := filepath.Join(tmp, "requirements.in"), filepath.Join(tmp, "lock.txt")
+	if err := os.WriteFile(in, []byte(strings.Join(spec.Packages, "\n")+"\n"), 0o600); err != nil {
+		return envdir.DiskError(err)
+	}
+	argv := append([]string{"pip", "compile", "--quiet", "--generate-hashes", "--no-header", "--no-annotate", "--output-file", out}, python.Args()...)
+	argv = append(argv, in)
+	offline := false // what uv's cache knows had to do
+	if spec.Base == nil {
+		_, err = u.Run(ctx, tool, mark, argv...)
+		if builder.CauseOf(err) == builder.CauseNetwork && ctx.Err() == nil && !Filled(lock) {
+			_, fromCache := u.Run(ctx, tool, mark, append(argv, "--offline")...)
+			if offline = fromCache == nil; offline {
+				err = nil
+			}
+		}
+	} else {
+		err = u.resolveLike(ctx, tool, mark, u.lockPath(*spec.Base, python), out, old, argv, &offline)
+	}
+	if err != nil {
+		return err
+	}
+	data, err := proc.ReadOwn(out, proc.MaxInside)
+	if err == nil {
+		err = u.WriteLock(lock, data, tmp)
+	}
+	if err != nil {
+		return envdir.DiskError(err)
+	}
+	if offline {
+		u.log.Info("the package index cannot be reached: what uv's cache knows was resolved, and is renewed soon", zap.String("lock", lock))
+		Makeshift(lock)
+	}
+	return nil
+}
+
+// makeshift has a lock file that was made without the network count as old, whatever age others may have.
+func Makeshift(lock string) { _ = os.Chtimes(lock, longAgo, longAgo) }
+
+func IsMakeshift(lock string) bool {
+	info, err := os.Lstat(lock)
+	return err == nil && info.ModTime().Equal(longAgo)
+}
+
+var longAgo = time.Unix(1, 0)
+
+// Renew resolves spec anew where its lock file is older than age. Environments that are ready stay; those to come get the new set.
+func (u *Builder) Renew(ctx context.Context, spec builder.Spec, age time.Duration) error {
+	locks, err := filepath.Glob(filepath.Join(builder.GlobEscape(u.Dir), "locks", spec.Hash()+"-py*.txt"))
+	if err != nil || !slices.ContainsFunc(locks, func(l string) bool { return Older(l, age) }) {
+		return err // the common case costs no process; where there is none, the next build makes it
+	}
+	tool, err := u.Find(ctx, u.Tools(), func(builder.Stage) {})
+	if err != nil {
+		return err
+	}
+	u.ForgetPythons() // a newer one may have come
+	python, err := u.Interpreter(ctx, tool, u.Tools(), spec.Python, func(builder.Stage) {})
+	if err != nil {
+		return err
+	}
+	now := u.lockPath(spec, python)
+	for _, l := range locks {
+		if l != now && Older(l, age) && statedir.IsLock(l) {
+			_ = os.Remove(l) // that Python is no longer used
+		}
+	}
+	if !slices.Contains(locks, now) || !Older(now, age) {
+		return nil
+	}
+	return u.resolve(ctx, tool, u.Tools(), spec, python, true)
+}
+
+func Older(path string, age time.Duration) bool {
+	info, err := os.Stat(path)
+	return err == nil && time.Since(info.ModTime()).Abs() >= age
+}
+
+// tidy removes what a killed daemon left of its work on tools and lock files.
+func (u *Builder) Tidy() {
+	u.tidyAside()
+	for _, left := range [][2]string{
+		{"tools", statedir.FetchPrefix}, {"locks", statedir.ResolvePrefix}, {filepath.Join("locks", "needs"), statedir.ResolvePrefix},
+	} {
+		dir := filepath.Join(u.Dir, left[0])
+		if envdir.Ours(u.Dir, dir) != nil {
+			continue // a link there leads to where nothing is ours
+		}
+		if err := statedir.CleanScratch(dir, left[1]); err != nil {
+			u.log.Warn("what an earlier daemon left cannot be removed", zap.Error(err))
+		}
+	}
+}

@@ -1,0 +1,215 @@
+package uv
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"runtimed/internal/tool"
+	"runtimed/pool/builder"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+const (
+	MinPython     = "3.9"  // what ipykernel needs at the least
+	DefaultPython = "3.13" // fetched where the machine has none that will do
+)
+
+// interpreter is a Python that environments can be made with.
+type Interpreter struct {
+	Path           string `json:"path"`
+	Version        string `json:"version"`
+	Implementation string `json:"implementation"`
+	Variant        string `json:"variant"`
+}
+
+// args make uv take exactly this one.
+func (i Interpreter) Args() []string { return []string{"--no-python-downloads", "--python", i.Path} }
+
+// minor is the version without its last part: what a resolution depends on.
+func (i Interpreter) minor() string {
+	parts := strings.SplitN(i.Version, ".", 3)
+	return strings.Join(parts[:min(2, len(parts))], ".")
+}
+
+// numbers are the parts of a version like 3.12.1; ok is false for pre-releases and what is no version.
+func Numbers(version string) (n [3]int, ok bool) {
+	parts := strings.Split(version, ".")
+	if len(parts) > 3 {
+		return n, false
+	}
+	for i, p := range parts {
+		var err error
+		if n[i], err = strconv.Atoi(p); err != nil {
+			return n, false
+		}
+	}
+	return n, true
+}
+
+func CompareVersions(a, b string) int {
+	x, _ := Numbers(a)
+	y, _ := Numbers(b)
+	return slices.Compare(x[:], y[:])
+}
+
+// interpreter finds the Python for want: empty is the newest suitable one, else a version or an absolute path. Where the machine
+// has none, uv fetches one.
+func (u *Builder) Interpreter(ctx context.Context, tool, mark, want string, progress func(builder.Stage)) (Interpreter, error) {
+	if filepath.IsAbs(want) {
+		return u.Ask(ctx, mark, want)
+	}
+	if _, ok := Numbers(want); ok && strings.Contains(want, ".") && CompareVersions(want, MinPython) < 0 {
+		return Interpreter{}, &builder.Error{
+			Cause: builder.CausePythonMissing, Message: fmt.Sprintf("needs Python >= %s, and %s was asked for", MinPython, want),
+			Hint: "name a newer one as python of the pool in the configuration",
+		}
+	}
+	if builder.Specifiers(want) && !builder.Satisfiable(">="+MinPython+","+want) {
+		return Interpreter{}, &builder.Error{
+			Cause: builder.CausePythonMissing, Message: fmt.Sprintf("needs Python >= %s, and %s was asked for", MinPython, want), Hint: "ask for a newer one",
+		}
+	}
+	if known, ok := u.knownPython(want); ok {
+		return known, nil
+	}
+	done, err := u.alone(ctx, "python "+want)
+	if err != nil {
+		return Interpreter{}, err
+	}
+	defer done()
+	if known, ok := u.knownPython(want); ok {
+		return known, nil
+	}
+	list, err := u.Installed(ctx, tool, mark)
+	if err != nil {
+		return Interpreter{}, err
+	}
+	best, ok := Choose(list, want)
+	if !ok {
+		version := cmp.Or(want, DefaultPython)
+		progress(builder.Stage{Name: builder.StageDownloading, Message: "fetching Python " + version})
+		if _, err = u.Run(ctx, tool, mark, "python", "install", version); err == nil {
+			list, err = u.Installed(ctx, tool, mark)
+		}
+		if ctx.Err() != nil {
+			return Interpreter{}, ctx.Err()
+		}
+		if best, ok = Choose(list, want); !ok {
+			return Interpreter{}, NoPython(want, list, err)
+		}
+	}
+	if itself, err := u.Ask(ctx, mark, best.Path); err == nil {
+		best = itself
+	}
+	u.mu.Lock()
+	u.pythons[want] = best
+	u.mu.Unlock()
+	return best, nil
+}
+
+// choose is the newest interpreter that will do.
+func Choose(list []Interpreter, want string) (best Interpreter, ok bool) {
+	for _, i := range list {
+		_, final := Numbers(i.Version)
+		switch {
+		case !final || i.Implementation != "cpython" || i.Variant != "default":
+		case CompareVersions(i.Version, MinPython) < 0:
+		case !builder.Satisfies(i.Version, want):
+		case !ok || CompareVersions(i.Version, best.Version) > 0:
+			best, ok = i, true
+		}
+	}
+	return best, ok
+}
+
+// noPython says what was needed, what was found instead, and why none could be fetched.
+func NoPython(want string, list []Interpreter, fetch error) error {
+	needs := "Python >= " + MinPython
+	if want != "" {
+		needs = "Python " + want
+	}
+	found := "found none"
+	if len(list) > 0 {
+		var names []string
+		for _, i := range list {
+			if name := fmt.Sprintf("%s at %s", i.Version, i.Path); !slices.Contains(names, name) {
+				names = append(names, name)
+			}
+		}
+		found = "found " + strings.Join(names[:min(4, len(names))], ", ")
+	}
+	b := &builder.Error{
+		Cause: builder.CausePythonMissing, Message: fmt.Sprintf("needs %s, %s, and uv could not fetch one", needs, found),
+		Hint: "install " + needs + ", or name one as python of the pool in the configuration",
+	}
+	if f, ok := fetch.(*builder.Error); ok {
+		b.Output = f.Output
+	}
+	return b
+}
+
+// installed lists the interpreters of this machine.
+func (u *Builder) Installed(ctx context.Context, tool, mark string) ([]Interpreter, error) {
+	done, err := u.Run(ctx, tool, mark, "python", "list", "--only-installed", "--output-format", "json")
+	if err != nil {
+		return nil, err
+	}
+	var list []Interpreter
+	if err := json.Unmarshal(done.Stdout, &list); err != nil {
+		return nil, &builder.Error{Cause: builder.CauseOther, Message: "uv's list of interpreters cannot be read: " + err.Error(), Output: done.Output}
+	}
+	return list, nil
+}
+
+func (u *Builder) knownPython(want string) (Interpreter, bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	known, ok := u.pythons[want]
+	return known, ok && builder.Executable(known.Path)
+}
+
+// forgetPythons has interpreters looked for anew.
+func (u *Builder) ForgetPythons() {
+	u.mu.Lock()
+	u.pythons = map[string]Interpreter{}
+	u.mu.Unlock()
+}
+
+// ask runs the interpreter at path for its version, and for where it is itself: the script of a version manager is slow, and means
+// another one tomorrow.
+func (u *Builder) Ask(ctx context.Context, mark, path string) (Interpreter, error) {
+	cwd, err := u.Workdir()
+	if err != nil {
+		return Interpreter{}, err
+	}
+	done, err := tool.Run(ctx, tool.Command{
+		Argv: []string{path, "-I", "-c", `import sys; print("%d.%d.%d" % sys.version_info[:3]); print(sys.executable)`}, Dir: cwd, Env: tool.Environ(u.Environ),
+		Mark: mark,
+	})
+	if ctx.Err() != nil {
+		return Interpreter{}, ctx.Err()
+	}
+	version, itself, _ := strings.Cut(strings.TrimSpace(string(done.Stdout)), "\n")
+	i := Interpreter{Path: path, Version: version}
+	if filepath.IsAbs(itself) && builder.Executable(itself) {
+		i.Path = itself
+	}
+	_, ok := Numbers(i.Version)
+	switch {
+	case err != nil || !ok:
+		return i, &builder.Error{
+			Cause: builder.CausePythonMissing, Message: fmt.Sprintf("%s, which was asked for, is no Python that can be run", path),
+			Hint: "correct python of the pool in the configuration", Output: done.Output,
+		}
+	case CompareVersions(i.Version, MinPython) < 0:
+		return i, &builder.Error{
+			Cause: builder.CausePythonMissing, Message: fmt.Sprintf("needs Python >= %s, found %s at %s", MinPython, i.Version, path),
+			Hint: "name a newer one as python of the pool in the configuration",
+		}
+	}
+	return i, nil
+}

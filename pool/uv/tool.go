@@ -1,0 +1,265 @@
+package uv
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+
+	"runtimed/internal/safefile"
+	"runtimed/internal/statedir"
+	"runtimed/internal/tool"
+	"runtimed/pool/builder"
+	"runtimed/pool/envdir"
+)
+
+// uvRequirements pins the uv that is fetched where there is none, with the hashes of its wheels for every platform.
+//
+//go:embed requirements.txt
+var uvRequirements string
+
+// uvVersion is the pinned version.
+func Version() string {
+	version, _, _ := strings.Cut(strings.TrimPrefix(uvRequirements, "uv=="), " ")
+	return version
+}
+
+// find returns the path of uv: as configured, on PATH, where installers put it, or fetched by an earlier build or now.
+func (u *Builder) Find(ctx context.Context, mark string, progress func(builder.Stage)) (string, error) {
+	select {
+	case u.fetching <- struct{}{}:
+		defer func() { <-u.fetching }()
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
+	u.Tidied.Do(u.Tidy)
+	u.mu.Lock()
+	known, cfg := u.tool, u.Cfg
+	u.mu.Unlock()
+	if known.Path != "" && builder.Executable(known.Path) {
+		return known.Path, nil
+	}
+	tool, err := u.Locate(ctx, mark, cfg, progress)
+	if err != nil {
+		return "", err
+	}
+	tool.Name = "uv"
+	u.log.Info("uv found", zap.String("path", tool.Path), zap.String("version", tool.Version), zap.String("why", tool.Why))
+	u.mu.Lock()
+	if u.Cfg == cfg { // else it was configured anew meanwhile
+		u.tool = tool
+	}
+	u.mu.Unlock()
+	return tool.Path, nil
+}
+
+func (u *Builder) Locate(ctx context.Context, mark string, cfg Config, progress func(builder.Stage)) (builder.Tool, error) {
+	if cfg.Path != "" {
+		if builder.Executable(cfg.Path) {
+			version, _ := u.version(ctx, mark, cfg.Path) // if it is none, builds will say so
+			return builder.Tool{Path: cfg.Path, Version: version, Why: "uv.path in the configuration names it"}, ctx.Err()
+		}
+		return builder.Tool{}, &builder.Error{
+			Cause: builder.CauseToolMissing, Message: fmt.Sprintf("uv.path names %s, which is no program that can be run", cfg.Path),
+			Hint: "correct uv.path in the configuration, or remove it to have uv looked up",
+		}
+	}
+	for _, path := range OnPath(filepath.SplitList(tool.Lookup(u.Environ, "PATH")), "uv") {
+		if version, ok := u.version(ctx, mark, path); ok {
+			return builder.Tool{Path: path, Version: version, Why: "it is on PATH"}, nil
+		}
+	}
+	home := tool.Lookup(u.Environ, builder.HomeVariable)
+	places := append([]string{filepath.Join(home, ".local", "bin"), filepath.Join(home, ".cargo", "bin")}, u.Elsewhere...)
+	for _, path := range OnPath(places, "uv") {
+		if version, ok := u.version(ctx, mark, path); ok {
+			return builder.Tool{Path: path, Version: version, Why: "it is where installers put it"}, nil
+		}
+	}
+	if ctx.Err() != nil {
+		return builder.Tool{}, ctx.Err()
+	}
+	fetched := filepath.Join(u.Tools(), "uv-"+Version())
+	tool := builder.Tool{Path: ProgramBelow(fetched), Version: Version(), Why: "none was found, so it was fetched"}
+	if builder.Executable(tool.Path) {
+		if _, runs := u.version(ctx, mark, tool.Path); runs || ctx.Err() != nil {
+			return tool, ctx.Err()
+		}
+	}
+	progress(builder.Stage{Name: builder.StageDownloading, Message: "fetching uv " + Version()})
+	if ctx.Err() != nil {
+		return builder.Tool{}, ctx.Err()
+	}
+	if err := u.fetch(ctx, mark, cfg, fetched); err != nil {
+		return builder.Tool{}, err
+	}
+	tool.Path = ProgramBelow(fetched)
+	return tool, nil
+}
+
+// uvBelow is where pip puts uv: with the other programs of a venv, or into bin where it was told a folder.
+func ProgramBelow(dir string) string {
+	if path := filepath.Join(dir, "bin", "uv"+builder.Exe); builder.Executable(path) {
+		return path
+	}
+	return filepath.Join(builder.Scripts(dir), "uv"+builder.Exe)
+}
+
+// version asks a program named uv for its version; false where it is none: version managers leave shims that only say that they have
+// none.
+func (u *Builder) version(ctx context.Context, mark, path string) (string, bool) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	done, err := u.Run(ctx, path, mark, "--version")
+	if err != nil && ctx.Err() == nil {
+		u.log.Info("a program named uv cannot be used; looking further", zap.String("path", path), zap.String("output", done.Output), zap.Error(err))
+	}
+	_, version, _ := strings.Cut(strings.TrimSpace(string(done.Stdout)), " ")
+	version, _, _ = strings.Cut(version, " ") // a date may follow
+	return version, err == nil
+}
+
+// onPath are the programs of that name in the folders; folders relative to the working directory do not count.
+func OnPath(dirs []string, name string) []string {
+	var found []string
+	for _, dir := range dirs {
+		if p := filepath.Join(dir, name+builder.Exe); filepath.IsAbs(dir) && builder.Executable(p) && !slices.Contains(found, p) {
+			found = append(found, p)
+		}
+	}
+	return found
+}
+
+// fetch installs the pinned uv into a folder of its own by way of a Python of this machine and its pip, so that the user's own
+// index, proxy and certificates hold. The folder appears whole or not at all.
+func (u *Builder) fetch(ctx context.Context, mark string, cfg Config, to string) error {
+	tools := filepath.Dir(to)
+	if err := u.Folder(tools); err != nil {
+		return envdir.DiskError(err)
+	}
+	tmp, remove, err := statedir.Scratch(tools, statedir.FetchPrefix)
+	if err != nil {
+		return envdir.DiskError(err)
+	}
+	defer remove()
+	requirements := filepath.Join(tmp, "requirements.txt")
+	if err := safefile.WriteOwn(requirements, []byte(uvRequirements), 0o600); err != nil {
+		return envdir.DiskError(err)
+	}
+	var tried []string
+	var last *builder.Error
+	for _, python := range MachinePythons(append(filepath.SplitList(tool.Lookup(u.Environ, "PATH")), u.Elsewhere...)) {
+		// a venv is the clean way; Debian's bare Python cannot make one with pip, yet may have a pip of its own
+		venv := filepath.Join(tmp, "venv")
+		done, err := u.Python(ctx, mark, cfg, python, "-I", "-m", "venv", venv)
+		if err == nil {
+			done, err = u.pipInstall(ctx, mark, cfg, builder.VenvPython(venv), requirements)
+		} else if ctx.Err() == nil {
+			_ = envdir.RemoveFolder(venv)
+			bare, bareErr := u.pipInstall(ctx, mark, cfg, python, requirements, "--target", venv)
+			if bareErr == nil || !strings.Contains(bare.Output, "No module named pip") {
+				done, err = bare, bareErr
+			}
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err == nil && builder.Executable(ProgramBelow(venv)) {
+			if envdir.Exists(to) { // until now: it may run another time, and without the network there would be none
+				if _, err := SetAside(u.log, to, errors.New("it does not run")); err != nil {
+					return err
+				}
+			}
+			if err := statedir.Install(venv, to); err != nil {
+				return envdir.DiskError(err)
+			}
+			return nil
+		}
+		_ = envdir.RemoveFolder(venv)
+		tried = append(tried, python)
+		last = PipError(python, done.Output, err)
+		if last.Cause == builder.CauseNetwork || last.Cause == builder.CauseAuth || last.Cause == builder.CauseDiskFull {
+			break // another Python would meet the same
+		}
+	}
+	return NotFetched(tried, last)
+}
+
+// notFetched says what was tried to get uv, and the three ways out.
+func NotFetched(tried []string, last *builder.Error) *builder.Error {
+	b := &builder.Error{
+		Cause: builder.CauseToolMissing, Message: "uv is not on this machine, and there is no Python to fetch it with",
+		Hint: "three ways out: install uv (https://docs.astral.sh/uv), name one as uv.path in the configuration, or install a Python >= 3.9 with pip and venv",
+	}
+	if last != nil {
+		b.Message = fmt.Sprintf("uv is not on this machine, and could not be fetched with %s: %s", strings.Join(tried, ", "), last.Message)
+		b.Output = last.Output
+		if last.Cause != builder.CauseToolMissing && last.Hint != "" { // the Python was not what lacked
+			b.Hint = last.Hint + "; else " + b.Hint
+		}
+	}
+	return b
+}
+
+// pipElsewhere would have pip install into another place than it is told, or refuse to.
+var pipElsewhere = []string{"PIP_USER", "PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_PYTHON", "PIP_REQUIRE_VIRTUALENV", "PIP_DRY_RUN"}
+
+// pythonEnv is the environment of a Python of this machine that fetches uv.
+func (u *Builder) pythonEnv(cfg Config) []string {
+	env := slices.DeleteFunc(tool.Environ(u.Environ), func(v string) bool {
+		name, _, _ := strings.Cut(v, "=")
+		return slices.ContainsFunc(pipElsewhere, func(e string) bool { return tool.SameName(e, name) })
+	})
+	if cfg.IndexURL != "" {
+		env = append(env, "PIP_INDEX_URL="+cfg.IndexURL)
+	}
+	return env
+}
+
+// python runs a Python of this machine for the fetch.
+func (u *Builder) Python(ctx context.Context, mark string, cfg Config, python string, args ...string) (tool.Result, error) {
+	return u.pythonWith(ctx, mark, u.pythonEnv(cfg), python, args...)
+}
+
+func (u *Builder) pythonWith(ctx context.Context, mark string, env []string, python string, args ...string) (tool.Result, error) {
+	cwd, err := u.Workdir()
+	if err != nil {
+		return tool.Result{}, err
+	}
+	return tool.Run(ctx, tool.Command{Argv: append([]string{python}, args...), Dir: cwd, Env: env, Mark: mark})
+}
+
+// pipInstall has the pip of a Python install the pinned uv, by the user's settings about from where and by no others.
+func (u *Builder) pipInstall(ctx context.Context, mark string, cfg Config, python, requirements string, more ...string) (tool.Result, error) {
+	env, listed, err := u.pipEnv(ctx, mark, cfg, python)
+	if err != nil {
+		return listed, err
+	}
+	return u.pythonWith(ctx, mark, env, python, append([]string{
+		"-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input", "--no-deps",
+		"--only-binary", ":all:", "--require-hashes", "-r", requirements,
+	}, more...)...)
+}
+
+// machinePythons are the interpreters that may fetch uv, each real file once: what python3 means first.
+func MachinePythons(dirs []string) []string {
+	var found []string
+	seen := map[string]bool{}
+	for _, name := range builder.PythonNames {
+		for _, dir := range dirs {
+			path := filepath.Join(dir, name+builder.Exe)
+			real, err := filepath.EvalSymlinks(path)
+			if filepath.IsAbs(dir) && err == nil && builder.Executable(path) && !seen[real] {
+				seen[real] = true
+				found = append(found, path)
+			}
+		}
+	}
+	return found
+}

@@ -1,0 +1,181 @@
+package uv
+
+import (
+	"bufio"
+	"context"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"runtimed/internal/proc"
+	"runtimed/internal/pyreq"
+	"runtimed/internal/safefile"
+	"runtimed/pool/builder"
+	"runtimed/pool/envdir"
+)
+
+// distributions lists what is installed below a site-packages folder by the names of their metadata folders (PyPA's specification of
+// installed projects), sorted.
+func distributions(sitePackages string) ([]builder.Package, error) {
+	entries, err := os.ReadDir(sitePackages)
+	if err != nil {
+		return nil, err
+	}
+	list := []builder.Package{}
+	for _, e := range entries {
+		name, ok := strings.CutSuffix(e.Name(), ".dist-info")
+		if !ok {
+			continue
+		}
+		if name, version, ok := strings.Cut(name, "-"); ok {
+			list = append(list, builder.Package{Name: pyreq.NormalName(name), Version: version})
+		}
+	}
+	slices.SortFunc(list, func(a, b builder.Package) int { return strings.Compare(a.Name, b.Name) })
+	return list, nil
+}
+
+// Verify looks through a finished environment: a power loss may have taken what was written last.
+func (u *Builder) Verify(ctx context.Context, built builder.Built, dir string) error {
+	if err := errors.Join(Unchanged(dir), wholeSites(ctx, dir)); err != nil {
+		return err
+	}
+	said, err := u.imports(ctx, dir, false)
+	if err != nil {
+		return err
+	}
+	return complete(built.Packages, said.SitePackages)
+}
+
+// complete says whether what was listed when an environment was finished is there, and nothing else: what was taken out as a whole,
+// with its RECORD, leaves no other trace.
+func complete(listed []builder.Package, sitePackages string) error {
+	if listed == nil {
+		return nil
+	}
+	found, err := distributions(sitePackages)
+	if err != nil {
+		return err
+	}
+	for _, p := range listed {
+		if !slices.Contains(found, p) {
+			return fmt.Errorf("%s %s is not there any more", p.Name, p.Version)
+		}
+	}
+	for _, p := range found {
+		if !slices.Contains(listed, p) {
+			return fmt.Errorf("%s %s was added", p.Name, p.Version)
+		}
+	}
+	return nil
+}
+
+// wholeSites is whole for all site-packages folders of a venv.
+func wholeSites(ctx context.Context, dir string) error {
+	sites, err := sitePackages(dir)
+	if err != nil {
+		return err
+	}
+	for _, site := range sites {
+		if err := whole(ctx, site); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sitePackages are the folders where Python packages lie in an environment.
+func sitePackages(dir string) ([]string, error) {
+	sites, err := filepath.Glob(filepath.Join(builder.GlobEscape(dir), builder.SitesBelow))
+	if err == nil && len(sites) == 0 {
+		err = errors.New("it has no site-packages")
+	}
+	return sites, err
+}
+
+// unchanged says whether nothing was added to site-packages after the manifest was written.
+func Unchanged(dir string) error {
+	written, err := os.Stat(filepath.Join(dir, envdir.ManifestName))
+	if err != nil {
+		return err
+	}
+	sites, err := sitePackages(dir)
+	if err != nil {
+		return err
+	}
+	for _, site := range sites {
+		entries, err := os.ReadDir(site)
+		if err != nil {
+			return err
+		}
+		for _, e := range entries {
+			info, err := e.Info()
+			if err != nil {
+				return err
+			}
+			if e.IsDir() && info.ModTime().After(written.ModTime()) {
+				return fmt.Errorf("%s was changed after the environment was finished", e.Name())
+			}
+		}
+	}
+	return nil
+}
+
+// whole says whether each file that the installer recorded has its size.
+func whole(ctx context.Context, site string) error {
+	entries, err := os.ReadDir(site)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if strings.HasSuffix(e.Name(), ".dist-info") {
+			if err := recorded(site, filepath.Join(site, e.Name(), "RECORD")); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// recorded checks the sizes in a RECORD file: lines of path, hash and size (PyPA's specification of installed projects).
+func recorded(site, record string) error {
+	f, err := safefile.Open(record)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	lines := csv.NewReader(bufio.NewReader(io.LimitReader(f, proc.MaxInside)))
+	lines.FieldsPerRecord = -1
+	for {
+		fields, err := lines.Read()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", record, err)
+		}
+		if len(fields) < 3 || fields[2] == "" {
+			continue
+		}
+		want, err := strconv.ParseInt(fields[2], 10, 64)
+		if err != nil {
+			continue // not every tool writes it well
+		}
+		info, err := os.Stat(envdir.Within(site, fields[0]))
+		if err != nil {
+			return err
+		}
+		if info.Size() != want {
+			return fmt.Errorf("%s has %d bytes, %d were installed", fields[0], info.Size(), want)
+		}
+	}
+}
