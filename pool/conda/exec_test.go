@@ -59,7 +59,7 @@ func TestEachToolIsRunAsDocumented(t *testing.T) {
 		})
 	}
 	s := newCondaStandin(t, "mamba")
-	s.Script("mamba", "testdata/conda.sh")
+	s.Script("mamba", "conda.sh")
 	s.Write("conda.version", "mamba 1.5.8\n")
 	dir, err := s.create(s.solved())
 	if got, want := s.Calls(dir), "conda "+condaLine+" python=3.13"; err != nil || got != want {

@@ -22,11 +22,11 @@ type condaStandin struct {
 func newCondaStandin(t *testing.T, provider string, tools ...string) *condaStandin {
 	t.Helper()
 	s := testkit.New(t)
-	s.Script("conda.sh", "testdata/conda.sh")
+	s.Script("conda.sh", "conda.sh")
 	for _, tool := range tools {
-		from := "testdata/micromamba.sh"
+		from := "micromamba.sh"
 		if tool == ProviderConda {
-			from = "testdata/conda.sh"
+			from = "conda.sh"
 		}
 		s.Script(tool, from)
 	}

@@ -155,7 +155,7 @@ func TestAToolThatIsDamagedIsFetchedAnew(t *testing.T) {
 
 func TestNoLockFileIsToBlameForADamagedToolOrTheMachine(t *testing.T) {
 	s := fetching(t)
-	s.Script("uv.real", "testdata/uv.sh")
+	s.Script("uv.real", "uv.sh")
 	s.Write("uv.fetched", "#!/bin/sh\nexec "+filepath.Join(s.Bin, "uv.real")+` "$@"`+"\n")
 	sp := wanting("ipykernel")
 	if _, _, err := s.build(sp); err != nil {

@@ -93,7 +93,7 @@ func TestInterpretersAreListedAgainWhenOneIsGone(t *testing.T) {
 	}
 	s.Calls("-")
 	list := s.Took("pythons")
-	s.Script("python3.14", "testdata/python.sh")
+	s.Script("python3.14", "python.sh")
 	s.Write("pythons", strings.ReplaceAll(list, s.Bin+"/python", s.Bin+"/python3.14"))
 	s.pythons[""] = Interpreter{Path: filepath.Join(s.Bin, "gone")}
 	dir, _, err := s.build(wanting("a"))
@@ -104,7 +104,7 @@ func TestInterpretersAreListedAgainWhenOneIsGone(t *testing.T) {
 
 func TestTheScriptOfAVersionManagerIsReplacedByWhatItRuns(t *testing.T) {
 	s := newStandin(t)
-	s.Script("python3.12", "testdata/python.sh")
+	s.Script("python3.12", "python.sh")
 	s.Write("version", "3.12.1\n"+s.Bin+"/python3.12\n")
 	dir, _, err := s.build(wanting("a"))
 	if got := s.Calls(dir); err != nil || !strings.Contains(got, "venv --no-project --no-python-downloads --python BIN/python3.12 ENV") {

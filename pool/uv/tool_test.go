@@ -54,7 +54,7 @@ func TestUVIsFoundWhereItIs(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.Elsewhere = []string{s.Bin}
-	s.Script("uv", "testdata/uv.sh")
+	s.Script("uv", "uv.sh")
 	s.Environ = []string{"PATH=relative:/nowhere", "HOME=" + home}
 	want(onPath)
 }
@@ -80,7 +80,7 @@ func fetching(t *testing.T, environ ...string) *standin {
 	s := newStandin(t, environ...)
 	s.Remove("uv")
 	s.Environ = append(s.Environ, "PATH="+s.Bin+":"+testkit.Toolbox(t))
-	s.Script("python3", "testdata/python.sh")
+	s.Script("python3", "python.sh")
 	return s
 }
 
