@@ -60,7 +60,7 @@ func (m *Manager) Acquire(ctx context.Context, r Request) (Acquired, error) {
 		return Acquired{}, ErrClosed
 	case p == nil:
 		defer m.mu.Unlock()
-		return Acquired{}, m.Unknown(r.Pool)
+		return Acquired{}, m.unknown(r.Pool)
 	}
 	leased, line := m.asked(p, r)
 	if leased != nil {
@@ -158,7 +158,7 @@ func (m *Manager) await(ctx context.Context, w *waiter, call chan builder.Stage,
 }
 
 // unknown is the error for a pool that is not there. Callers hold mu.
-func (m *Manager) Unknown(name string) error {
+func (m *Manager) unknown(name string) error {
 	err := &UnknownPoolError{Name: name, Pools: []string{}}
 	for _, pc := range m.cfg.Pools {
 		err.Pools = append(err.Pools, pc.Name)

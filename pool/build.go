@@ -190,7 +190,7 @@ func (m *Manager) make(ctx context.Context, e *env) (envdir.Manifest, envdir.Fil
 			return envdir.Manifest{}, envdir.FileID{}, err
 		}
 		if e.spoilt {
-			if err := m.WriteLease(e, envdir.LeaseRecord{State: envdir.LeaseFree}); err != nil {
+			if err := m.writeLease(e, envdir.LeaseRecord{State: envdir.LeaseFree}); err != nil {
 				return envdir.Manifest{}, envdir.FileID{}, err
 			}
 			return e.manifest, e.seen, nil
@@ -213,7 +213,7 @@ func (m *Manager) make(ctx context.Context, e *env) (envdir.Manifest, envdir.Fil
 			return envdir.Manifest{}, envdir.FileID{}, err
 		}
 		if extended != nil {
-			return m.Finish(ctx, e, *extended, m.store.FinishAgain)
+			return m.finish(ctx, e, *extended, m.store.FinishAgain)
 		}
 	}
 	if err := m.store.Begin(e.id, homeOf(e.pool)); err != nil {
@@ -223,11 +223,11 @@ func (m *Manager) make(ctx context.Context, e *env) (envdir.Manifest, envdir.Fil
 	if err != nil {
 		return envdir.Manifest{}, envdir.FileID{}, err
 	}
-	return m.Finish(ctx, e, built, m.store.Finish)
+	return m.finish(ctx, e, built, m.store.Finish)
 }
 
 // finish puts the manifest of a built environment on disk, by write.
-func (m *Manager) Finish(ctx context.Context, e *env, built builder.Built, write func(dir string, made envdir.Manifest) (envdir.FileID, error)) (envdir.Manifest, envdir.FileID, error) {
+func (m *Manager) finish(ctx context.Context, e *env, built builder.Built, write func(dir string, made envdir.Manifest) (envdir.FileID, error)) (envdir.Manifest, envdir.FileID, error) {
 	made, err := m.describe(ctx, e, built)
 	if err != nil {
 		return envdir.Manifest{}, envdir.FileID{}, err

@@ -36,7 +36,7 @@ func (m *Manager) extend(ctx context.Context, b builder.Extender, e *env) (*buil
 		err := m.store.Intact(base.dir, &base.manifest, base.seen)
 		if err == nil {
 			// From here on nobody else may have it, whatever happens to this daemon.
-			if err = m.WriteLease(base, envdir.LeaseRecord{State: envdir.LeaseReleased}); err == nil {
+			if err = m.writeLease(base, envdir.LeaseRecord{State: envdir.LeaseReleased}); err == nil {
 				m.mu.Lock()
 				m.syncSoon(base.dir)
 				m.mu.Unlock()

@@ -68,7 +68,7 @@ func (m *Manager) GC(ctx context.Context, dry bool) (Collected, error) {
 		}
 		item := Item{e.id, e.dir, m.whyOf(e), envdir.DiskSize(ctx, e.dir)}
 		if !dry {
-			m.Remove(e)
+			m.remove(e)
 			if envdir.Exists(e.dir) { // it says in the log why
 				c.Kept++
 				continue

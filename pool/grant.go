@@ -79,7 +79,7 @@ func (m *Manager) grant(e *env) {
 	lease := w.lease()
 	err := m.store.Intact(e.dir, &e.manifest, e.seen)
 	if err == nil {
-		err = m.WriteLease(e, envdir.LeaseRecord{State: envdir.LeaseHeld, Lease: lease})
+		err = m.writeLease(e, envdir.LeaseRecord{State: envdir.LeaseHeld, Lease: lease})
 	}
 	m.mu.Lock()
 	e.granting = nil
@@ -109,7 +109,7 @@ func (m *Manager) grant(e *env) {
 		if e.built && e.more != nil {
 			got.Built, got.Extended, got.Added, got.AddedIn = false, true, e.more.packages, e.more.took
 		}
-		w.Finish(got, nil)
+		w.finish(got, nil)
 	}
 	m.mu.Unlock()
 	e.record.Unlock()
@@ -129,7 +129,7 @@ func (m *Manager) keep(p *pool, e *env, w *waiter, err error) (next []*env) {
 		next = m.serve(p)
 		if at := slices.Index(p.waiters, w); at >= 0 {
 			p.waiters = slices.Delete(p.waiters, at, at+1)
-			w.Finish(Acquired{}, unwritten(e.id, e.pool, err))
+			w.finish(Acquired{}, unwritten(e.id, e.pool, err))
 			next = append(next, m.serve(p)...)
 		}
 	}
@@ -144,10 +144,10 @@ func (m *Manager) requeue(p *pool, e *env, w *waiter) bool {
 	case len(w.calls) == 0:
 		return false
 	case m.closed:
-		w.Finish(Acquired{}, ErrClosed)
+		w.finish(Acquired{}, ErrClosed)
 		return false
 	case p == nil:
-		w.Finish(Acquired{}, m.Unknown(homeOf(e.pool)))
+		w.finish(Acquired{}, m.unknown(homeOf(e.pool)))
 		return false
 	}
 	p.back(w)
@@ -159,7 +159,7 @@ func (m *Manager) requeue(p *pool, e *env, w *waiter) bool {
 func (m *Manager) Undelivered(id string) {
 	defer endOnPanic()
 	m.mu.Lock()
-	e, err := m.Find(id)
+	e, err := m.find(id)
 	if err != nil || !m.enter() {
 		m.mu.Unlock()
 		return
@@ -187,7 +187,7 @@ func (m *Manager) Undelivered(id string) {
 // putBack makes a leased environment ready again that nobody has heard of, or leaves it leased where that cannot be put on disk for
 // now: who asks again with the same key gets it. Callers hold e.record, which it lets go, and not mu.
 func (m *Manager) reclaim(e *env, lease *envdir.Lease) {
-	err := m.WriteLease(e, envdir.LeaseRecord{State: envdir.LeaseFree})
+	err := m.writeLease(e, envdir.LeaseRecord{State: envdir.LeaseFree})
 	m.mu.Lock()
 	var next []*env
 	switch {

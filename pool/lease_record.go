@@ -6,7 +6,7 @@ import (
 )
 
 // writeLease replaces the lease record of e, unless somebody put another folder in its place.
-func (m *Manager) WriteLease(e *env, r envdir.LeaseRecord) error {
+func (m *Manager) writeLease(e *env, r envdir.LeaseRecord) error {
 	if e.folder.IsNot(e.dir) {
 		return fmt.Errorf("%w: another one is at %s", envdir.ErrNoFolder, e.dir)
 	}

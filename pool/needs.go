@@ -56,7 +56,7 @@ func (m *Manager) derive(p *pool) {
 	home := m.pools[homeOf(p.cfg.Name)]
 	switch {
 	case home == nil:
-		m.failWaiters(p, func(*waiter) error { return m.Unknown(homeOf(p.cfg.Name)) })
+		m.failWaiters(p, func(*waiter) error { return m.unknown(homeOf(p.cfg.Name)) })
 	case home.cfg.Size == 0:
 		m.failWaiters(p, func(*waiter) error { return &OffError{home.cfg.Name} })
 	case home.cfg.Spec.Kind != builder.KindUV:

@@ -147,7 +147,7 @@ func (m *Manager) holds(e *env, r envdir.LeaseRecord) bool {
 	if r.Lease == nil {
 		return false
 	}
-	s, _ := m.Look(r.Owner)
+	s, _ := m.look(r.Owner)
 	if s != proc.Living && envdir.Copied(e.dir, r.Lease) {
 		return false
 	}
@@ -159,7 +159,7 @@ func (m *Manager) complete(e *env) {
 	if e.lease == nil || e.lease.Owner.Namespace != "" || proc.Namespace() == "" {
 		return
 	}
-	if s, _ := m.Look(e.lease.Owner); s != proc.Living {
+	if s, _ := m.look(e.lease.Owner); s != proc.Living {
 		return
 	}
 	o, err := proc.OwnerOf(e.lease.Owner.PID)
@@ -167,7 +167,7 @@ func (m *Manager) complete(e *env) {
 		return
 	}
 	e.lease.Owner = o
-	if err := m.WriteLease(e, envdir.LeaseRecord{State: envdir.LeaseHeld, Lease: e.lease}); err != nil {
+	if err := m.writeLease(e, envdir.LeaseRecord{State: envdir.LeaseHeld, Lease: e.lease}); err != nil {
 		m.log.Warn("a lease record cannot be completed", zap.String("env", e.id), zap.Error(err))
 	}
 }

@@ -222,7 +222,7 @@ func (m *Manager) configure(cfg Config) []string {
 		}
 		if m.pools[name] == nil {
 			changed = append(changed, name)
-			m.failWaiters(p, func(*waiter) error { return m.Unknown(name) })
+			m.failWaiters(p, func(*waiter) error { return m.unknown(name) })
 		}
 	}
 	slices.Sort(changed)
@@ -291,7 +291,7 @@ func (p *pool) fits(e *env) bool {
 }
 
 // find returns the environment id. The error is ErrUnknownEnv where there is none.
-func (m *Manager) Find(id string) (*env, error) {
+func (m *Manager) find(id string) (*env, error) {
 	if e, ok := m.envs[id]; ok {
 		return e, nil
 	}

@@ -53,7 +53,7 @@ type suspect struct {
 }
 
 // look is what can be known of an owner. Another boot may be one of another machine, where machine-ids do not tell them apart.
-func (m *Manager) Look(o proc.Owner) (s proc.Sight, where string) {
+func (m *Manager) look(o proc.Owner) (s proc.Sight, where string) {
 	if o.Unknown() {
 		return proc.Unseen, "since its record cannot be read"
 	}
@@ -66,7 +66,7 @@ func (m *Manager) Look(o proc.Owner) (s proc.Sight, where string) {
 
 // alive says whether an owner is not known to have ended.
 func (m *Manager) alive(o proc.Owner) bool {
-	s, _ := m.Look(o)
+	s, _ := m.look(o)
 	return s != proc.Gone
 }
 
@@ -111,12 +111,12 @@ func (m *Manager) reapOnce() (more bool, due time.Duration) {
 			m.mu.Lock()
 			s.e.user, s.e.orphan = user, nil
 			m.mu.Unlock()
-		case s.lease != nil && m.Linger(s.e, s.lease, now):
+		case s.lease != nil && m.linger(s.e, s.lease, now):
 			due = min(due, s.lease.Linger())
 		case s.lease != nil:
 			m.orphaned(s.e, s.lease)
 		default:
-			m.Remove(s.e)
+			m.remove(s.e)
 		}
 	}
 	return more, due
@@ -150,7 +150,7 @@ func (m *Manager) orphaned(e *env, lease *envdir.Lease) {
 }
 
 // remove takes the folder of e away, and then e itself.
-func (m *Manager) Remove(e *env) {
+func (m *Manager) remove(e *env) {
 	var err error
 	if e.folder.IsNot(e.dir) && !statedir.IsMount(e.dir) { // which goes again
 		err = fmt.Errorf("another folder is at %s, which this daemon did not make", e.dir)

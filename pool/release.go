@@ -27,7 +27,7 @@ func (m *Manager) release(id string, only *envdir.Lease, why string) error {
 			return envdir.LeaseRecord{}, ErrUnknownEnv // it was adopted meanwhile
 		}
 		record := envdir.LeaseRecord{State: envdir.LeaseReleased}
-		if s, _ := m.Look(l.Owner); s != proc.Unseen { // else nobody here can know more, and whoever released it by hand knows
+		if s, _ := m.look(l.Owner); s != proc.Unseen { // else nobody here can know more, and whoever released it by hand knows
 			record.Lease = l
 		}
 		return record, nil
@@ -66,7 +66,7 @@ func (m *Manager) Adopt(ctx context.Context, id string, pid int) (Info, error) {
 // changeLease writes the record that next makes of the lease of id, and then lets apply say so in memory, under mu.
 func (m *Manager) changeLease(id string, next func(*envdir.Lease) (envdir.LeaseRecord, error), apply func(*env)) error {
 	m.mu.Lock()
-	e, err := m.Find(id)
+	e, err := m.find(id)
 	if err == nil && !m.enter() {
 		err = ErrClosed
 	}
@@ -87,7 +87,7 @@ func (m *Manager) changeLease(id string, next func(*envdir.Lease) (envdir.LeaseR
 	if err != nil {
 		return err
 	}
-	if err := m.WriteLease(e, record); err != nil {
+	if err := m.writeLease(e, record); err != nil {
 		gone := errors.Is(err, fs.ErrNotExist) || errors.Is(err, envdir.ErrNoFolder)
 		if !gone || record.State != envdir.LeaseReleased {
 			return unwritten(id, e.pool, err)
@@ -111,7 +111,7 @@ func (m *Manager) Flush(ctx context.Context, name string) (int, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if name != "" && m.named(name) == nil {
-		return 0, m.Unknown(name)
+		return 0, m.unknown(name)
 	}
 	n := 0
 	for _, e := range m.envs {

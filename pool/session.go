@@ -122,7 +122,7 @@ func (e *env) has(home *pool, needs builder.Needs) bool {
 
 // linger begins the time for which a lease stays whose owner was just found to have ended; false where there is none, or it is over.
 // It counts from this daemon's first look, so that an absence of the daemon cuts nothing short.
-func (m *Manager) Linger(e *env, lease *envdir.Lease, now time.Time) bool {
+func (m *Manager) linger(e *env, lease *envdir.Lease, now time.Time) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if lease.LingerMS <= 0 || e.orphan == lease {

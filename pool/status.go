@@ -72,7 +72,7 @@ func (m *Manager) Status(ctx context.Context, name string) ([]Status, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if name != "" && m.named(name) == nil {
-		return nil, m.Unknown(name)
+		return nil, m.unknown(name)
 	}
 	return m.status(name), nil
 }
@@ -147,14 +147,14 @@ func (m *Manager) List(ctx context.Context, pool string, state State) ([]Info, e
 	if !known {
 		m.mu.Lock()
 		defer m.mu.Unlock()
-		return nil, m.Unknown(pool)
+		return nil, m.unknown(pool)
 	}
 	for i := range list {
 		l := list[i].Lease
 		if l == nil {
 			continue
 		}
-		s, where := m.Look(l.Owner)
+		s, where := m.look(l.Owner)
 		list[i].Where = where
 		switch {
 		case s != proc.Gone:
@@ -177,7 +177,7 @@ func (m *Manager) Leased(ctx context.Context) (int, error) {
 	for _, i := range list {
 		if i.Lease == nil { // on its way
 			n++
-		} else if s, _ := m.Look(i.Lease.Owner); s != proc.Unseen {
+		} else if s, _ := m.look(i.Lease.Owner); s != proc.Unseen {
 			n++
 		}
 	}

@@ -25,7 +25,7 @@ type waiter struct {
 
 func (w *waiter) same(r Request) bool { return r.Key != "" && w.Key == r.Key && w.Owner.Is(r.Owner) }
 
-func (w *waiter) Finish(got Acquired, err error) {
+func (w *waiter) finish(got Acquired, err error) {
 	w.got, w.err = got, err
 	close(w.done)
 }
@@ -105,7 +105,7 @@ func (m *Manager) failWaiters(p *pool, with func(*waiter) error) {
 	p.waiters = slices.DeleteFunc(p.waiters, func(w *waiter) bool {
 		err := with(w)
 		if err != nil {
-			w.Finish(Acquired{}, err)
+			w.finish(Acquired{}, err)
 			m.changed()
 		}
 		return err != nil
