@@ -4,7 +4,7 @@ import (
 	"encoding/json"
 	"time"
 
-	"runtimed/internal/failure"
+	"runtimed/internal/daemon"
 )
 
 // ask connects, calls and shows the answer.
@@ -24,8 +24,8 @@ func askLong[R any](a *app, method string, params any, wait time.Duration, show 
 // answer prints the result as it came, or has it shown.
 func answer[R any](a *app, raw json.RawMessage, show func(R)) error {
 	var result R
-	if err := json.Unmarshal(raw, &result); err != nil {
-		return failure.New("the daemon's answer has another shape than this runt expects")
+	if err := daemon.Decode(raw, &result); err != nil {
+		return err
 	}
 	if a.json {
 		a.printJSON(raw)

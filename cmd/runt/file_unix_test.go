@@ -20,16 +20,14 @@ func TestAFileWithoutAnEndOrAWriterIsRefusedAtOnce(t *testing.T) {
 	if err := errors.Join(os.WriteFile(vast, nil, 0o600), os.Truncate(vast, 4<<30), syscall.Mkfifo(pipe, 0o600)); err != nil {
 		t.Fatal(err)
 	}
-	a := &app{}
 	for what, try := range map[string]struct {
 		path, says string
 	}{
 		"vast": {vast, "is larger than"}, "a pipe": {pipe, "is a named pipe, not a file"}, "a device": {"/dev/zero", "is a device, not a file"},
 		"a folder": {dir, "is a folder, not a file"},
 	} {
-		_, connection := readConnection(try.path)
-		_, needs := a.readNeeds(try.path)
-		for how, err := range map[string]error{"script": askScript(try.path, &rpc.AcquireParams{}), "connection file": connection, "requirements": needs} {
+		_, needs := readNeeds(try.path, nil, os.Getenv)
+		for how, err := range map[string]error{"script": askScript(try.path, &rpc.AcquireParams{}), "requirements": needs} {
 			if err == nil || !strings.Contains(err.Error(), try.says) && !(how == "requirements" && what == "vast") {
 				t.Errorf("%s as a %s: %v", what, how, err)
 			}
@@ -51,7 +49,7 @@ func TestRequirementsMayComeFromAPipeOfTheCallers(t *testing.T) {
 	if _, err := os.Stat(path); err != nil {
 		t.Skip(err)
 	}
-	if text, err := (&app{}).readNeeds(path); err != nil || text != "rich\n" {
+	if text, err := readNeeds(path, nil, os.Getenv); err != nil || text != "rich\n" {
 		t.Errorf("%q, %v", text, err)
 	}
 }

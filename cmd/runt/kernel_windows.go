@@ -2,9 +2,7 @@ package main
 
 import (
 	"context"
-	"os/exec"
 	"strconv"
-	"syscall"
 
 	"golang.org/x/sys/windows"
 )
@@ -20,18 +18,4 @@ func parentGone(ctx context.Context, parent string) {
 		}
 	}
 	<-ctx.Done()
-}
-
-// handOn has a kernel inherit what its front-end has put into our hands: the handle of the front-end, and the event that interrupts.
-func handOn(cmd *exec.Cmd, environ []string) {
-	for _, name := range []string{"JPY_PARENT_PID", "JPY_INTERRUPT_EVENT"} {
-		n, err := strconv.ParseUint(value(environ, name), 10, 64)
-		if err != nil || windows.SetHandleInformation(windows.Handle(n), windows.HANDLE_FLAG_INHERIT, windows.HANDLE_FLAG_INHERIT) != nil {
-			continue // it is no handle of ours, and one bad handle would keep the command from starting
-		}
-		if cmd.SysProcAttr == nil {
-			cmd.SysProcAttr = &syscall.SysProcAttr{}
-		}
-		cmd.SysProcAttr.AdditionalInheritedHandles = append(cmd.SysProcAttr.AdditionalInheritedHandles, syscall.Handle(n))
-	}
 }

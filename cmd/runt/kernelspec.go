@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -230,4 +231,33 @@ func (a *app) lookKernelspecs() []finding {
 	}
 	return []finding{found("kernelspecs", rpc.CheckWarning, "%s", strings.Join(lines, "\n")).
 		next("bring them up to date with: runt kernelspec install; or take them away with: runt kernelspec remove")}
+}
+
+// specPlace says for whom kernelspecs are.
+type specPlace struct {
+	User      bool   `xor:"place" help:"For this user, where every Jupyter looks (the default)."`
+	Prefix    string `xor:"place" placeholder:"DIR" type:"path" help:"For the Jupyter in DIR: in DIR/share/jupyter/kernels."`
+	SysPrefix bool   `xor:"place" help:"For the Jupyter of the environment that is active in this shell."`
+}
+
+func (p *specPlace) named() bool { return p.User || p.Prefix != "" || p.SysPrefix }
+
+// dir is the folder of kernels that is meant.
+func (p *specPlace) dir(a *app) (string, error) {
+	prefix := p.Prefix
+	if p.SysPrefix {
+		if prefix = activePrefix(a.Env); prefix == "" {
+			return "", failure.With(failure.Usage, "no environment is active: neither VIRTUAL_ENV nor CONDA_PREFIX is set").
+				WithHint("activate one, or name it with --prefix")
+		}
+	}
+	if prefix != "" {
+		return filepath.Join(prefix, "share", "jupyter", "kernels"), nil
+	}
+	data := jupyterData(runtime.GOOS, a.Env)
+	if data == "" {
+		return "", failure.New("HOME is not set, so there is no place for kernels").WithHint("set it, or name a place with --prefix")
+	}
+	dir, err := filepath.Abs(filepath.Join(data, "kernels"))
+	return dir, err
 }

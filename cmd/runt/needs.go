@@ -1,18 +1,10 @@
 package main
 
 import (
-	"errors"
 	"fmt"
-	"io"
-	"os"
-	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
-	"runtimed/internal/failure"
-	"runtimed/internal/pyreq"
-	"runtimed/internal/safefile"
 	"runtimed/rpc"
 )
 
@@ -21,183 +13,6 @@ type needFlags struct {
 	With             []string `placeholder:"REQ" sep:"none" help:"Have this package in it as well: numpy, 'rich>=13,<14'. May be given again; commas part several."`
 	WithRequirements []string `placeholder:"FILE" sep:"none" help:"Have what this requirements file names in it as well (-: standard input)."`
 	Python           string   `placeholder:"VERSION" help:"Have this Python: 3.12, '>=3.11,<3.14' or a path (default: the pool's)."`
-}
-
-// addTo puts the needs into params. Without any, these are as before there were needs, which a daemon of that time understands.
-func (f *needFlags) addTo(a *app, params *rpc.AcquireParams) error {
-	for _, text := range f.With {
-		params.Packages = append(params.Packages, splitRequirements(text)...)
-	}
-	if len(f.With) > 0 && len(params.Packages) == 0 {
-		return failure.With(failure.Usage, "--with has no name of a package")
-	}
-	switch len(f.WithRequirements) {
-	case 0:
-	case 1:
-		text, err := a.readNeeds(f.WithRequirements[0])
-		if err != nil {
-			return err
-		}
-		params.Requirements = &text
-	default:
-		return failure.With(failure.Usage, "--with-requirements is given twice").WithHint("put what is in both files into one")
-	}
-	if f.Python != "" {
-		python := f.Python
-		if strings.ContainsRune(python, filepath.Separator) || strings.ContainsRune(python, '/') {
-			abs, err := filepath.Abs(python) // the daemon is in another folder
-			if err != nil {
-				return err
-			}
-			python = abs
-		}
-		params.Python = &python
-	}
-	return nil
-}
-
-// readNeeds reads a file of which the daemon gets the text.
-func (a *app) readNeeds(name string) (string, error) {
-	from := a.stdin
-	if name != "-" {
-		f, err := openNeeds(name)
-		if err != nil {
-			return "", failure.With(failure.Usage, "--with-requirements: %v", err)
-		}
-		defer f.Close()
-		if what, ok := noRequirements[strings.ToLower(filepath.Ext(name))]; ok {
-			return "", failure.With(failure.Usage, "--with-requirements: %s is %s, and no requirements file", name, what[0]).WithHint("%s", what[1])
-		}
-		from = f
-	}
-	data, err := io.ReadAll(io.LimitReader(from, rpc.MaxNeeds+1))
-	switch {
-	case err != nil:
-		return "", failure.New("--with-requirements: %v", err)
-	case len(data) > rpc.MaxNeeds:
-		return "", failure.With(failure.Usage, "--with-requirements: %s is longer than %d KiB", name, rpc.MaxNeeds>>10)
-	}
-	text, err := pyreq.RequirementsText(data, a.Env)
-	if err != nil {
-		if name == "-" {
-			name = "standard input"
-		}
-		return "", notText("--with-requirements: "+name, err)
-	}
-	return text, nil
-}
-
-// splitRequirements parts what commas part, as uv does for its --with: not the extras of one, its versions ("a[b,c]>=1,<2") or what is in quotes.
-func splitRequirements(text string) (list []string) {
-	depth, start, quote := 0, 0, rune(0)
-	add := func(end int) {
-		if r := strings.TrimSpace(text[start:end]); r != "" {
-			list = append(list, r)
-		}
-		start = end + 1
-	}
-	for i, c := range text {
-		switch {
-		case quote != 0:
-			if c == quote {
-				quote = 0
-			}
-		case c == '"', c == '\'':
-			quote = c
-		case c == '[', c == '(':
-			depth++
-		case c == ']', c == ')':
-			depth = max(0, depth-1)
-		case c == ',' && depth == 0:
-			next := strings.TrimSpace(text[i+1:])
-			if next == "" || !strings.ContainsRune("!=<>~", rune(next[0])) {
-				add(i)
-			}
-		}
-	}
-	add(len(text))
-	return list
-}
-
-// scriptOf is the script that a command line begins with: a file that ends with .py, or a command whose first line has runt run it.
-func scriptOf(argv []string) (path string, ok bool) {
-	if strings.HasSuffix(argv[0], ".py") {
-		if info, err := os.Stat(argv[0]); err == nil && info.Mode().IsRegular() {
-			return argv[0], true
-		}
-	}
-	path, err := lookUp(argv[0], os.Getenv("PATH"))
-	return path, err == nil && startsRunt(path)
-}
-
-// startsRunt says whether the first line of a file is like "#!/usr/bin/env -S runt run". To execute it would start this runt again, with
-// one more environment each time, and without an end.
-func startsRunt(path string) bool {
-	f, err := safefile.Open(path)
-	if err != nil {
-		return false
-	}
-	defer f.Close()
-	head := make([]byte, 256) // Linux reads no more of it
-	n, _ := io.ReadFull(f, head)
-	line, _, _ := strings.Cut(string(head[:n]), "\n")
-	line, ok := strings.CutPrefix(line, "#!")
-	words := strings.Fields(line)
-	runt := slices.IndexFunc(words, func(w string) bool { return filepath.Base(strings.Trim(w, `"'`)) == "runt" })
-	return ok && runt >= 0 && slices.Contains(words[runt:], "run")
-}
-
-// openNeeds opens a file that the caller names. One of the caller's own descriptors may be a pipe, as in a shell's <(command).
-func openNeeds(name string) (*os.File, error) {
-	if clean := filepath.Clean(name); clean == "/dev/stdin" || strings.HasPrefix(clean, "/dev/fd/") || strings.HasPrefix(clean, "/proc/self/fd/") {
-		return os.Open(name)
-	}
-	return safefile.Open(name)
-}
-
-const maxScript = 64 << 20 // bytes
-
-// askScript adds what the metadata of a script ask for.
-func askScript(path string, params *rpc.AcquireParams) error {
-	data, err := safefile.Read(path, maxScript)
-	if err != nil {
-		return failure.With(failure.NotExecutable, "%v", err)
-	}
-	return askMetadata(path, data, params)
-}
-
-// askMetadata adds what the metadata of a script ask for, given its bytes. The daemon need not have the rest.
-func askMetadata(name string, data []byte, params *rpc.AcquireParams) error {
-	block, err := pyreq.ScriptMetadata(data, rpc.MaxNeeds)
-	if err != nil {
-		return notText(name, err)
-	}
-	if block != "" {
-		params.Script = &block
-	}
-	return nil
-}
-
-// notText names the file and the line that cannot be read.
-func notText(name string, err error) *failure.Error {
-	f := failure.With(failure.Usage, "%s: %v", name, err)
-	var bad *pyreq.TextError
-	if errors.As(err, &bad) {
-		f.Hint = bad.Hint
-	}
-	return f
-}
-
-// noRequirements are the endings of files that somebody may take for requirements files.
-var noRequirements = map[string][2]string{
-	".py":    {"a Python script", "runt run SCRIPT has what the script's own metadata ask for"},
-	".ipynb": {"a notebook", "name the packages that it needs with --with"},
-	".toml":  {"a TOML file", "write its dependencies into a requirements file: uv export, or uv pip compile"},
-	".yml":   {"a YAML file", "write its packages into a requirements file, or name them with --with"},
-	".yaml":  {"a YAML file", "write its packages into a requirements file, or name them with --with"},
-	".json":  {"a JSON file", "write its packages into a requirements file, or name them with --with"},
-	".lock":  {"a lock file", "write it as a requirements file: uv export --no-hashes"},
-	".whl":   {"a package", "install it into the environment once you have it"},
 }
 
 // tellAdded says what was installed, to a person who has waited for it.
@@ -216,4 +31,8 @@ func (a *app) tellAdded(r rpc.AcquireResult) {
 	}
 	took := time.Duration(r.AddedMS) * time.Millisecond
 	a.Note("added %s in %.1f s", text, took.Seconds())
+}
+
+func (f needFlags) addTo(a *app, params *rpc.AcquireParams) error {
+	return Needs(f).AddTo(params, a.stdin, a.Env)
 }

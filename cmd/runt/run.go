@@ -1,11 +1,10 @@
 package main
 
 import (
-	"encoding/json"
 	"os"
 	"path/filepath"
-	"strings"
 
+	"runtimed/internal/daemon"
 	"runtimed/internal/failure"
 	"runtimed/internal/redact"
 	"runtimed/rpc"
@@ -37,7 +36,7 @@ func (c *runCmd) Run(a *app) error {
 	if err := c.addTo(a, &params); err != nil {
 		return err
 	}
-	what, err := a.resolve(argv, &params)
+	what, err := resolve(argv, &params, a.stdin)
 	if err != nil {
 		return err
 	}
@@ -47,8 +46,8 @@ func (c *runCmd) Run(a *app) error {
 	}
 	defer client.Close()
 	var r rpc.AcquireResult
-	if err := json.Unmarshal(raw, &r); err != nil {
-		return failure.New("the daemon's answer has another shape than this runt expects")
+	if err := daemon.Decode(raw, &r); err != nil {
+		return err
 	}
 	a.tellAdded(r)
 	environ := activated(os.Environ(), r.Env)
@@ -66,47 +65,4 @@ func (c *runCmd) Run(a *app) error {
 	// Only a failure comes back. The lease is ours and would end with us; this way it ends at once.
 	a.Call(client, rpc.MethodRelease, rpc.EnvParams{Env: r.Env.ID}, 0)
 	return cannotRun(argv[0], err)
-}
-
-// activated merges what activation means into an environment.
-func activated(environ []string, env rpc.Env) []string {
-	out := make([]string, 0, len(environ)+len(env.Variables)+1)
-	path, hasPath := "", false
-	changed := map[string]bool{}
-	for name := range env.Variables {
-		changed[foldVariable(name)] = true
-	}
-	for _, pair := range environ {
-		name, v, _ := strings.Cut(pair, "=")
-		if sameVariable(name, "PATH") {
-			path, hasPath = v, true
-			continue
-		}
-		if !changed[foldVariable(name)] {
-			out = append(out, pair)
-		}
-	}
-	for name, v := range env.Variables {
-		if sameVariable(name, "PATH") && v != nil {
-			path, hasPath = *v, true
-		} else if v != nil {
-			out = append(out, name+"="+*v)
-		}
-	}
-	dirs := env.PathPrepend
-	if hasPath {
-		dirs = append(dirs[:len(dirs):len(dirs)], path)
-	}
-	return append(out, "PATH="+strings.Join(dirs, string(os.PathListSeparator)))
-}
-
-func sameVariable(a, b string) bool { return foldVariable(a) == foldVariable(b) }
-
-func value(environ []string, name string) string {
-	for _, pair := range environ {
-		if k, v, _ := strings.Cut(pair, "="); sameVariable(k, name) {
-			return v
-		}
-	}
-	return ""
 }

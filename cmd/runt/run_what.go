@@ -25,7 +25,7 @@ type todo struct {
 }
 
 // resolve tells a script, a module and standard input from a command, and adds to params what a script asks for.
-func (a *app) resolve(argv []string, params *rpc.AcquireParams) (todo, error) {
+func resolve(argv []string, params *rpc.AcquireParams, stdin io.Reader) (todo, error) {
 	if err := refuseCommand(argv[0]); err != nil {
 		return todo{}, err
 	}
@@ -35,8 +35,8 @@ func (a *app) resolve(argv []string, params *rpc.AcquireParams) (todo, error) {
 	case argv[0] == "-m":
 		return todo{argv: argv, python: true}, nil
 	case argv[0] == "-":
-		stdin, err := a.scriptFromStdin(params)
-		return todo{argv: argv, python: true, stdin: stdin}, err
+		script, err := scriptFromStdin(params, stdin)
+		return todo{argv: argv, python: true, stdin: script}, err
 	}
 	script, isScript := scriptOf(argv)
 	if !isScript {
@@ -96,11 +96,11 @@ func cannotRun(name string, err error) *failure.Error {
 
 // scriptFromStdin reads a script from standard input, since what it asks for is in it, and returns the same to be read again. A person at
 // a terminal talks to Python.
-func (a *app) scriptFromStdin(params *rpc.AcquireParams) (*os.File, error) {
-	if f, ok := a.stdin.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+func scriptFromStdin(params *rpc.AcquireParams, stdin io.Reader) (*os.File, error) {
+	if f, ok := stdin.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 		return nil, nil
 	}
-	data, err := io.ReadAll(io.LimitReader(a.stdin, maxScript+1))
+	data, err := io.ReadAll(io.LimitReader(stdin, maxScript+1))
 	switch {
 	case err != nil:
 		return nil, failure.New("reading the script: %v", err)

@@ -6,7 +6,11 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"strconv"
 	"strings"
+	"syscall"
+
+	"golang.org/x/sys/windows"
 )
 
 // foldVariable is the name of a variable as the system tells one from another.
@@ -49,4 +53,18 @@ func lookUp(name, path string) (string, error) {
 		err = fs.ErrNotExist
 	}
 	return found, err
+}
+
+// handOn has a kernel inherit what its front-end has put into our hands: the handle of the front-end, and the event that interrupts.
+func handOn(cmd *exec.Cmd, environ []string) {
+	for _, name := range []string{"JPY_PARENT_PID", "JPY_INTERRUPT_EVENT"} {
+		n, err := strconv.ParseUint(value(environ, name), 10, 64)
+		if err != nil || windows.SetHandleInformation(windows.Handle(n), windows.HANDLE_FLAG_INHERIT, windows.HANDLE_FLAG_INHERIT) != nil {
+			continue // it is no handle of ours, and one bad handle would keep the command from starting
+		}
+		if cmd.SysProcAttr == nil {
+			cmd.SysProcAttr = &syscall.SysProcAttr{}
+		}
+		cmd.SysProcAttr.AdditionalInheritedHandles = append(cmd.SysProcAttr.AdditionalInheritedHandles, syscall.Handle(n))
+	}
 }

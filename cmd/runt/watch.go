@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/term"
 
+	"runtimed/internal/daemon"
 	"runtimed/internal/failure"
 	"runtimed/rpc"
 )
@@ -38,8 +39,8 @@ func (poolWatchCmd) Run(a *app) error {
 		return err
 	}
 	var now rpc.StatusResult
-	if err := json.Unmarshal(raw, &now); err != nil {
-		return failure.New("the daemon's answer has another shape than this runt expects")
+	if err := daemon.Decode(raw, &now); err != nil {
+		return err
 	}
 	show := a.shower()
 	if a.json {

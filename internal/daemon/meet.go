@@ -113,3 +113,11 @@ func (d *Control) Call(c *rpc.Client, method string, params any, wait time.Durat
 	}
 	return raw, nil
 }
+
+// Decode reads an answer of the daemon.
+func Decode(raw json.RawMessage, result any) error {
+	if json.Unmarshal(raw, result) != nil {
+		return failure.New("the daemon's answer has another shape than this runt expects")
+	}
+	return nil
+}

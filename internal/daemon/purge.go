@@ -84,8 +84,8 @@ func (d *Control) checkNotLeased() error {
 		return err
 	}
 	var list rpc.EnvListResult
-	if err := json.Unmarshal(raw, &list); err != nil {
-		return failure.New("the daemon's answer has another shape than this runt expects")
+	if err := Decode(raw, &list); err != nil {
+		return err
 	}
 	if len(list.Envs) == 0 {
 		return nil
