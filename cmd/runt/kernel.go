@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"runtimed/internal/failure"
+	"runtimed/kernel"
 	"runtimed/rpc"
 )
 
@@ -40,7 +41,7 @@ func (c *kernelCmd) Run(a *app) error {
 	if len(c.Args) > 0 && c.Args[0] != "--" {
 		return failure.With(failure.Usage, "unexpected argument %s", c.Args[0]).WithHint("what is for ipykernel comes after --; see: runt kernel --help")
 	}
-	k := Kernel{File: file, Pool: c.Pool, Wait: c.Wait, Fresh: c.OnRestart == "fresh"}
+	k := kernel.Kernel{File: file, Pool: c.Pool, Wait: c.Wait, Fresh: c.OnRestart == "fresh"}
 	if len(c.Args) > 0 {
 		k.Args = c.Args[1:]
 	}
@@ -48,11 +49,11 @@ func (c *kernelCmd) Run(a *app) error {
 	k.Take = func(params rpc.AcquireParams, wait time.Duration) (*rpc.Client, json.RawMessage, error) {
 		return a.take(takeFlags{NoStart: c.NoStart}, params, wait)
 	}
-	ForFrontEnd(a.Control, a.stdin)
+	kernel.ForFrontEnd(a.Control, a.stdin)
 	why := k.Start(a.Control)
 	if a.Ctx.Err() != nil {
 		return a.Ctx.Err()
 	}
 	a.report(why) // also where the front-end keeps its kernels' stderr
-	return ServeFailure(a.Ctx, file, failure.Of(why))
+	return kernel.ServeFailure(a.Ctx, file, failure.Of(why))
 }

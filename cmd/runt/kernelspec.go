@@ -12,6 +12,7 @@ import (
 	"runtimed/internal/failure"
 	"runtimed/internal/redact"
 	"runtimed/internal/safefile"
+	"runtimed/kernel"
 	"runtimed/rpc"
 )
 
@@ -28,14 +29,14 @@ type specFilter struct {
 }
 
 func (f *specFilter) Validate() error {
-	if f.Name != nil && !kernelName.MatchString(*f.Name) {
+	if f.Name != nil && !kernel.ValidName.MatchString(*f.Name) {
 		return fmt.Errorf("--name may have letters, digits, -, . and _, got %q", *f.Name)
 	}
 	return nil
 }
 
 // wants says whether a kernelspec of ours is meant.
-func (f *specFilter) wants(s kernelspec) bool {
+func (f *specFilter) wants(s kernel.Spec) bool {
 	return (f.Name == nil || strings.EqualFold(s.Name, *f.Name)) && (f.Pool == nil || s.Pool == *f.Pool)
 }
 
@@ -71,7 +72,7 @@ func (c *kernelspecInstallCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	if name := filled.FindString(runt); name != "" {
+	if name := kernel.Placeholder.FindString(runt); name != "" {
 		return failure.New("front-ends cannot start %s: they put something else for %s", runt, name).WithHint("install runt in a folder of another name")
 	}
 	if why != "" {
@@ -79,7 +80,7 @@ func (c *kernelspecInstallCmd) Run(a *app) error {
 		a.Hint("install runt in a place that lasts, and do this again from there")
 	}
 	type installed struct {
-		kernelspec
+		kernel.Spec
 		Changed bool `json:"changed"`
 	}
 	list := []installed{}
@@ -88,8 +89,8 @@ func (c *kernelspecInstallCmd) Run(a *app) error {
 		if c.Name != nil {
 			name = strings.ToLower(*c.Name)
 		}
-		s := newKernelspec(filepath.Join(dir, name), pool, runt, c.OnRestart)
-		changed, err := s.install()
+		s := kernel.NewSpec(filepath.Join(dir, name), pool, runt, c.OnRestart)
+		changed, err := s.Install()
 		if err != nil {
 			return err
 		}
@@ -157,13 +158,13 @@ func (c *kernelspecRemoveCmd) Run(a *app) error {
 	}
 	if c.Name != nil {
 		path := filepath.Join(dir, strings.ToLower(*c.Name))
-		if _, ours := readKernelspec(path); safefile.Exists(path) && !ours {
-			return notOurs(path)
+		if _, ours := kernel.ReadSpec(path); safefile.Exists(path) && !ours {
+			return kernel.NotOurs(path)
 		}
 	}
-	removed := slices.DeleteFunc(kernelspecsIn(dir), func(s kernelspec) bool { return !c.wants(s) })
+	removed := slices.DeleteFunc(kernel.SpecsIn(dir), func(s kernel.Spec) bool { return !c.wants(s) })
 	for _, s := range removed {
-		if err := s.remove(); err != nil {
+		if err := s.Remove(); err != nil {
 			return err
 		}
 	}
@@ -185,7 +186,7 @@ type kernelspecListCmd struct {
 }
 
 func (c *kernelspecListCmd) Run(a *app) error {
-	dirs := kernelDirs(a.Env)
+	dirs := kernel.Dirs(a.Env)
 	if c.named() {
 		dir, err := c.dir(a)
 		if err != nil {
@@ -193,9 +194,9 @@ func (c *kernelspecListCmd) Run(a *app) error {
 		}
 		dirs = []string{dir}
 	}
-	list := []kernelspec{}
+	list := []kernel.Spec{}
 	for _, dir := range dirs {
-		list = append(list, slices.DeleteFunc(kernelspecsIn(dir), func(s kernelspec) bool { return !c.wants(s) })...)
+		list = append(list, slices.DeleteFunc(kernel.SpecsIn(dir), func(s kernel.Spec) bool { return !c.wants(s) })...)
 	}
 	if a.json {
 		return a.encode(map[string]any{"kernelspecs": list})
@@ -219,8 +220,8 @@ func (c *kernelspecListCmd) Run(a *app) error {
 // lookKernelspecs finds kernels that a front-end offers and that cannot start; there is nothing to tell of others.
 func (a *app) lookKernelspecs() []finding {
 	var lines []string
-	for _, dir := range kernelDirs(a.Env) {
-		for _, s := range kernelspecsIn(dir) {
+	for _, dir := range kernel.Dirs(a.Env) {
+		for _, s := range kernel.SpecsIn(dir) {
 			if !s.RuntExists {
 				lines = append(lines, fmt.Sprintf("%s starts %s, which is gone", s.Path, s.Runt))
 			}
@@ -246,7 +247,7 @@ func (p *specPlace) named() bool { return p.User || p.Prefix != "" || p.SysPrefi
 func (p *specPlace) dir(a *app) (string, error) {
 	prefix := p.Prefix
 	if p.SysPrefix {
-		if prefix = activePrefix(a.Env); prefix == "" {
+		if prefix = kernel.ActivePrefix(a.Env); prefix == "" {
 			return "", failure.With(failure.Usage, "no environment is active: neither VIRTUAL_ENV nor CONDA_PREFIX is set").
 				WithHint("activate one, or name it with --prefix")
 		}
@@ -254,7 +255,7 @@ func (p *specPlace) dir(a *app) (string, error) {
 	if prefix != "" {
 		return filepath.Join(prefix, "share", "jupyter", "kernels"), nil
 	}
-	data := jupyterData(runtime.GOOS, a.Env)
+	data := kernel.DataDir(runtime.GOOS, a.Env)
 	if data == "" {
 		return "", failure.New("HOME is not set, so there is no place for kernels").WithHint("set it, or name a place with --prefix")
 	}

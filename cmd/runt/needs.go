@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"runtimed/internal/command"
 	"runtimed/rpc"
 )
 
@@ -34,5 +35,5 @@ func (a *app) tellAdded(r rpc.AcquireResult) {
 }
 
 func (f needFlags) addTo(a *app, params *rpc.AcquireParams) error {
-	return Needs(f).AddTo(params, a.stdin, a.Env)
+	return command.Needs(f).AddTo(params, a.stdin, a.Env)
 }

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"runtimed/internal/command"
 	"runtimed/internal/daemon"
 	"runtimed/internal/failure"
 	"runtimed/internal/redact"
@@ -36,7 +37,7 @@ func (c *runCmd) Run(a *app) error {
 	if err := c.addTo(a, &params); err != nil {
 		return err
 	}
-	what, err := resolve(argv, &params, a.stdin)
+	what, err := command.Resolve(argv, &params, a.stdin)
 	if err != nil {
 		return err
 	}
@@ -50,19 +51,19 @@ func (c *runCmd) Run(a *app) error {
 		return err
 	}
 	a.tellAdded(r)
-	environ := activated(os.Environ(), r.Env)
-	if argv = what.argv; what.python {
+	environ := command.Environ(os.Environ(), r.Env)
+	if argv = what.Argv; what.Python {
 		argv = append([]string{r.Env.Python}, argv...)
 	}
-	program, err := lookUp(argv[0], value(environ, "PATH"))
+	program, err := command.LookUp(argv[0], command.Variable(environ, "PATH"))
 	if err == nil {
 		if a.Ctx.Err() != nil {
 			err = a.Ctx.Err()
 		} else {
-			err = become(program, argv, environ, what.stdin)
+			err = command.Become(program, argv, environ, what.Stdin)
 		}
 	}
 	// Only a failure comes back. The lease is ours and would end with us; this way it ends at once.
 	a.Call(client, rpc.MethodRelease, rpc.EnvParams{Env: r.Env.ID}, 0)
-	return cannotRun(argv[0], err)
+	return command.CannotRun(argv[0], err)
 }

@@ -1,6 +1,6 @@
 //go:build unix
 
-package main
+package command
 
 import (
 	"errors"
@@ -16,8 +16,8 @@ import (
 // foldVariable is the name of a variable as the system tells one from another.
 func foldVariable(name string) string { return name }
 
-// become replaces runt by the command. Signals that came in between have the command's own meaning.
-func become(program string, argv, environ []string, stdin *os.File) error {
+// Become replaces runt by the command. Signals that came in between have the command's own meaning.
+func Become(program string, argv, environ []string, stdin *os.File) error {
 	if stdin != nil {
 		if err := unix.Dup2(int(stdin.Fd()), 0); err != nil {
 			return err
@@ -26,8 +26,8 @@ func become(program string, argv, environ []string, stdin *os.File) error {
 	return syscall.Exec(program, argv, environ)
 }
 
-// lookUp finds a command as a shell does. It tells "not there" from "there, but not to be run".
-func lookUp(name, path string) (string, error) {
+// LookUp finds a command as a shell does. It tells "not there" from "there, but not to be run".
+func LookUp(name, path string) (string, error) {
 	if name == "" {
 		return "", fs.ErrNotExist
 	}

@@ -1,4 +1,5 @@
-package main
+// Package command finds out what a command line runs and needs, and becomes it in an environment.
+package command
 
 import (
 	"errors"
@@ -17,38 +18,38 @@ import (
 	"runtimed/rpc"
 )
 
-// todo is what a command line of runt run comes to.
-type todo struct {
-	argv   []string // of the command; without the Python where that runs it
-	python bool     // the environment's Python runs it
-	stdin  *os.File // to read in place of ours, if not nil
+// Plan is what a command line of runt run comes to.
+type Plan struct {
+	Argv   []string // of the command; without the Python where that runs it
+	Python bool     // the environment's Python runs it
+	Stdin  *os.File // to read in place of ours, if not nil
 }
 
-// resolve tells a script, a module and standard input from a command, and adds to params what a script asks for.
-func resolve(argv []string, params *rpc.AcquireParams, stdin io.Reader) (todo, error) {
+// Resolve tells a script, a module and standard input from a command, and adds to params what a script asks for.
+func Resolve(argv []string, params *rpc.AcquireParams, stdin io.Reader) (Plan, error) {
 	if err := refuseCommand(argv[0]); err != nil {
-		return todo{}, err
+		return Plan{}, err
 	}
 	switch {
 	case argv[0] == "-m" && len(argv) == 1:
-		return todo{}, failure.With(failure.Usage, "-m has no name of a module").WithHint("as in: runt run -m http.server")
+		return Plan{}, failure.With(failure.Usage, "-m has no name of a module").WithHint("as in: runt run -m http.server")
 	case argv[0] == "-m":
-		return todo{argv: argv, python: true}, nil
+		return Plan{Argv: argv, Python: true}, nil
 	case argv[0] == "-":
 		script, err := scriptFromStdin(params, stdin)
-		return todo{argv: argv, python: true, stdin: script}, err
+		return Plan{Argv: argv, Python: true, Stdin: script}, err
 	}
 	script, isScript := scriptOf(argv)
 	if !isScript {
-		return todo{argv: argv}, nil
+		return Plan{Argv: argv}, nil
 	}
 	if err := askScript(script, params); err != nil {
-		return todo{}, err
+		return Plan{}, err
 	}
 	if strings.HasPrefix(script, "-") {
 		script = "." + string(filepath.Separator) + script // else it were an option of Python's
 	}
-	return todo{argv: append([]string{script}, argv[1:]...), python: true}, nil
+	return Plan{Argv: append([]string{script}, argv[1:]...), Python: true}, nil
 }
 
 var someURL = regexp.MustCompile(`^(?i:https?|ftp|git\+\w+|file)://`)
@@ -75,8 +76,8 @@ func refuseCommand(name string) error {
 	return nil
 }
 
-// cannotRun is why a command did not become what we are.
-func cannotRun(name string, err error) *failure.Error {
+// CannotRun is why a command did not become what we are.
+func CannotRun(name string, err error) *failure.Error {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return failure.With(failure.NotExecutable, "%s: %v", name, err)
 	}

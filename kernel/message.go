@@ -1,4 +1,4 @@
-package main
+package kernel
 
 import (
 	"bytes"
@@ -12,7 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"runtimed/cmd/runt/zmtp"
+	"runtimed/kernel/zmtp"
 )
 
 // protocolVersion is that of Jupyter's messages.
@@ -20,15 +20,15 @@ const protocolVersion = "5.4"
 
 var delimiter = []byte("<IDS|MSG>")
 
-// signed makes and checks the messages of one session.
-type signed struct {
+// session makes and checks the messages of one session.
+type session struct {
 	id  string
 	key []byte // empty: messages carry no signature
 	n   *atomic.Int64
 }
 
-func newSigned(key string) signed {
-	return signed{id: rand.Text(), key: []byte(key), n: &atomic.Int64{}}
+func newSession(key string) session {
+	return session{id: rand.Text(), key: []byte(key), n: &atomic.Int64{}}
 }
 
 // request is what came in.
@@ -40,7 +40,7 @@ type request struct {
 }
 
 // read takes a message apart whose signature is right.
-func (s signed) read(m zmtp.Message) (r request, err error) {
+func (s session) read(m zmtp.Message) (r request, err error) {
 	for i, frame := range m {
 		if !bytes.Equal(frame, delimiter) {
 			continue
@@ -66,7 +66,7 @@ func (s signed) read(m zmtp.Message) (r request, err error) {
 }
 
 // message is a signed message, from its delimiter on. parent is the header of what it answers; nil for none.
-func (s signed) message(kind string, parent []byte, content any) (zmtp.Message, error) {
+func (s session) message(kind string, parent []byte, content any) (zmtp.Message, error) {
 	header, err := json.Marshal(map[string]string{
 		"msg_id": fmt.Sprintf("%s_%d", s.id, s.n.Add(1)), "session": s.id, "username": "runt", "msg_type": kind, "version": protocolVersion,
 		"date": time.Now().UTC().Format("2006-01-02T15:04:05.000000Z"),
@@ -85,7 +85,7 @@ func (s signed) message(kind string, parent []byte, content any) (zmtp.Message, 
 	return append(zmtp.Message{delimiter, s.sign(parts)}, parts...), nil
 }
 
-func (s signed) sign(parts zmtp.Message) []byte {
+func (s session) sign(parts zmtp.Message) []byte {
 	if len(s.key) == 0 {
 		return []byte{}
 	}

@@ -1,4 +1,4 @@
-package main
+package kernel
 
 import (
 	"os"
@@ -40,7 +40,7 @@ func TestTheUsersDataDirectoryIsWhereJupyterHasIt(t *testing.T) {
 			}
 			return home[name]
 		}
-		if got := filepath.ToSlash(jupyterData(c.goos, env)); got != c.want {
+		if got := filepath.ToSlash(DataDir(c.goos, env)); got != c.want {
 			t.Errorf("%s %v: %s, not %s", c.goos, c.vars, got, c.want)
 		}
 	}
@@ -66,11 +66,11 @@ func TestTheLabelOfAKernelIsItsNotebook(t *testing.T) {
 	for name, want := range map[string]string{
 		"work/first.ipynb": "work/first.ipynb", "": "kernel-1.json", "a\x1b[2J": "kernel-1.json", strings.Repeat("x", 257): "kernel-1.json",
 	} {
-		if got := kernelLabel("/run/kernel-1.json", func(string) string { return name }); got != want {
+		if got := labelOf("/run/kernel-1.json", func(string) string { return name }); got != want {
 			t.Errorf("%q: %q", name, got)
 		}
 	}
-	if got := kernelLabel("/run/"+strings.Repeat("x", 257), os.Getenv); got != "kernel" {
+	if got := labelOf("/run/"+strings.Repeat("x", 257), os.Getenv); got != "kernel" {
 		t.Error(got)
 	}
 }
@@ -81,7 +81,7 @@ func TestInstallsAtOnceDoNotGetIntoEachOthersWay(t *testing.T) {
 		var all sync.WaitGroup
 		for _, how := range []string{"keep", "fresh", "keep", "fresh"} {
 			all.Go(func() {
-				if _, err := newKernelspec(filepath.Join(dir, "warm"), "uv", "/bin/runt", how).install(); err != nil {
+				if _, err := NewSpec(filepath.Join(dir, "warm"), "uv", "/bin/runt", how).Install(); err != nil {
 					t.Error(err)
 				}
 			})
@@ -89,14 +89,14 @@ func TestInstallsAtOnceDoNotGetIntoEachOthersWay(t *testing.T) {
 		all.Wait()
 		left, err := filepath.Glob(filepath.Join(dir, "*"))
 		inside, err2 := os.ReadDir(filepath.Join(dir, "warm"))
-		if err != nil || err2 != nil || len(left) != 1 || len(inside) != 2 || len(kernelspecsIn(dir)) != 1 {
+		if err != nil || err2 != nil || len(left) != 1 || len(inside) != 2 || len(SpecsIn(dir)) != 1 {
 			t.Fatalf("%v %v: %v, %v", err, err2, left, inside)
 		}
 	}
 }
 
 func TestACellOfWhichNoHistoryIsKeptIsNotCounted(t *testing.T) {
-	k := newReason(connection{Key: "k"}, failure.New("none"))
+	k := newFailedKernel(connection{Key: "k"}, failure.New("none"))
 	for i, c := range []struct {
 		content string
 		want    int

@@ -1,4 +1,4 @@
-package main
+package command
 
 import (
 	"errors"
@@ -84,7 +84,7 @@ func scriptOf(argv []string) (path string, ok bool) {
 			return argv[0], true
 		}
 	}
-	path, err := lookUp(argv[0], os.Getenv("PATH"))
+	path, err := LookUp(argv[0], os.Getenv("PATH"))
 	return path, err == nil && startsRunt(path)
 }
 

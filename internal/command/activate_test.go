@@ -1,4 +1,4 @@
-package main
+package command
 
 import (
 	"slices"
@@ -13,13 +13,13 @@ func TestActivated(t *testing.T) {
 		Variables:   map[string]*string{"VIRTUAL_ENV": text("/e"), "PYTHONHOME": nil, "EMPTY": text("")},
 		PathPrepend: []string{"/e/bin", "/e/x"},
 	}
-	got := activated([]string{"PATH=/usr/bin:/bin", "PYTHONHOME=/old", "VIRTUAL_ENV=/old", "KEEP=a=b", "PYTHONHOMER=stays"}, env)
+	got := Environ([]string{"PATH=/usr/bin:/bin", "PYTHONHOME=/old", "VIRTUAL_ENV=/old", "KEEP=a=b", "PYTHONHOMER=stays"}, env)
 	slices.Sort(got)
 	want := []string{"EMPTY=", "KEEP=a=b", "PATH=/e/bin:/e/x:/usr/bin:/bin", "PYTHONHOMER=stays", "VIRTUAL_ENV=/e"}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %q", got)
 	}
-	if got := value(activated(nil, env), "PATH"); got != "/e/bin:/e/x" {
+	if got := Variable(Environ(nil, env), "PATH"); got != "/e/bin:/e/x" {
 		t.Errorf("without PATH: got %q, which would make the working directory part of it", got)
 	}
 }

@@ -1,4 +1,4 @@
-package main
+package kernel
 
 import (
 	"bytes"
@@ -16,7 +16,7 @@ import (
 	"runtimed/internal/safefile"
 )
 
-//go:embed kernel_logo.svg
+//go:embed logo.svg
 var kernelLogo []byte
 
 const (
@@ -24,11 +24,11 @@ const (
 	logoFile   = "logo-svg.svg"
 )
 
-// kernelName is what Jupyter takes for the name of a kernel.
-var kernelName = regexp.MustCompile(`^[A-Za-z0-9_-][A-Za-z0-9._-]*$`)
+// ValidName is what Jupyter takes for the name of a kernel.
+var ValidName = regexp.MustCompile(`^[A-Za-z0-9_-][A-Za-z0-9._-]*$`)
 
-// kernelspec is one of ours, as the commands show it.
-type kernelspec struct {
+// Spec is one of ours, as the commands show it.
+type Spec struct {
 	Name        string `json:"name"`
 	DisplayName string `json:"display_name"`
 	Pool        string `json:"pool"`
@@ -57,11 +57,11 @@ type kernelMark struct {
 	Name string `json:"name"`
 }
 
-// filled is what Jupyter puts something else for, wherever it is in the command.
-var filled = regexp.MustCompile(`\{(connection_file|prefix|resource_dir)\}`)
+// Placeholder is what Jupyter puts something else for, wherever it is in the command.
+var Placeholder = regexp.MustCompile(`\{(connection_file|prefix|resource_dir)\}`)
 
-// newKernelspec is the one for a pool in the folder path. What a front-end adds to its command is for ipykernel, so it ends in --.
-func newKernelspec(path, pool, runt, onRestart string) kernelspec {
+// NewSpec is the one for a pool in the folder path. What a front-end adds to its command is for ipykernel, so it ends in --.
+func NewSpec(path, pool, runt, onRestart string) Spec {
 	k := kernelJSON{
 		Argv:        []string{runt, "kernel", "-f", "{connection_file}", "--pool", pool},
 		DisplayName: "Python (warm " + pool + ")", Language: "python", InterruptMode: "signal",
@@ -79,19 +79,19 @@ func newKernelspec(path, pool, runt, onRestart string) kernelspec {
 	if err := enc.Encode(k); err != nil {
 		panic(err) // strings always encode
 	}
-	return kernelspec{filepath.Base(path), k.DisplayName, pool, path, runt, true, b.Bytes()}
+	return Spec{filepath.Base(path), k.DisplayName, pool, path, runt, true, b.Bytes()}
 }
 
 const maxKernelspec = 1 << 20 // bytes of each file
 
-// readKernelspec reads the folder of a kernelspec; ours is false where it is somebody else's, or none.
-func readKernelspec(path string) (s kernelspec, ours bool) {
+// ReadSpec reads the folder of a kernelspec; ours is false where it is somebody else's, or none.
+func ReadSpec(path string) (s Spec, ours bool) {
 	text, err := safefile.Read(filepath.Join(path, kernelFile), maxKernelspec)
 	var k kernelJSON
 	if err != nil || json.Unmarshal(text, &k) != nil || k.Metadata.Runtimed == nil || !strings.EqualFold(k.Metadata.Runtimed.Name, filepath.Base(path)) {
 		return s, false
 	}
-	s = kernelspec{Name: filepath.Base(path), DisplayName: k.DisplayName, Pool: k.Metadata.Runtimed.Pool, Path: path, text: text}
+	s = Spec{Name: filepath.Base(path), DisplayName: k.DisplayName, Pool: k.Metadata.Runtimed.Pool, Path: path, text: text}
 	if len(k.Argv) > 0 {
 		s.Runt = k.Argv[0]
 		s.RuntExists = safefile.Exists(s.Runt)
@@ -99,12 +99,12 @@ func readKernelspec(path string) (s kernelspec, ours bool) {
 	return s, true
 }
 
-// kernelspecsIn are ours in a folder of kernels, by name.
-func kernelspecsIn(dir string) []kernelspec {
-	list := []kernelspec{}
+// SpecsIn are ours in a folder of kernels, by name.
+func SpecsIn(dir string) []Spec {
+	list := []Spec{}
 	entries, _ := os.ReadDir(dir) // what cannot be read has none for us
 	for _, e := range entries {
-		if s, ours := readKernelspec(filepath.Join(dir, e.Name())); ours {
+		if s, ours := ReadSpec(filepath.Join(dir, e.Name())); ours {
 			list = append(list, s)
 		}
 	}
@@ -112,7 +112,7 @@ func kernelspecsIn(dir string) []kernelspec {
 }
 
 // packaged says whether pip has put the same kernel there, with the runt of its package.
-func (s kernelspec) packaged() bool {
+func (s Spec) packaged() bool {
 	var want, has kernelJSON
 	text, err := safefile.Read(filepath.Join(s.Path, kernelFile), maxKernelspec)
 	if err != nil || json.Unmarshal(text, &has) != nil || json.Unmarshal(s.text, &want) != nil || len(has.Argv) == 0 {
@@ -121,20 +121,20 @@ func (s kernelspec) packaged() bool {
 	return strings.HasPrefix(has.Argv[0], "{resource_dir}") && slices.Equal(has.Argv[1:], want.Argv[1:])
 }
 
-func notOurs(path string) error {
+func NotOurs(path string) error {
 	return failure.New("%s is a kernel that runt did not install", path).
 		WithHint("leave it, and choose another name with --name; or take it away with: jupyter kernelspec remove %s", filepath.Base(path))
 }
 
-// install puts the kernelspec where it belongs, whole or not at all, and says whether that changed anything.
-func (s kernelspec) install() (changed bool, err error) {
+// Install puts the kernelspec where it belongs, whole or not at all, and says whether that changed anything.
+func (s Spec) Install() (changed bool, err error) {
 	_, missing := os.Lstat(s.Path) // before the other, since another install may be at it
-	had, ours := readKernelspec(s.Path)
+	had, ours := ReadSpec(s.Path)
 	if missing == nil && !ours {
 		if s.packaged() {
 			return false, nil
 		}
-		return false, notOurs(s.Path)
+		return false, NotOurs(s.Path)
 	}
 	if logo, err := safefile.Read(filepath.Join(s.Path, logoFile), maxKernelspec); err == nil && bytes.Equal(had.text, s.text) && bytes.Equal(logo, kernelLogo) {
 		return false, nil
@@ -158,8 +158,8 @@ func (s kernelspec) install() (changed bool, err error) {
 	}
 	if !ours {
 		err = os.Rename(made, s.Path)
-		if _, ours := readKernelspec(s.Path); err != nil && ours { // another install was faster
-			return s.install()
+		if _, ours := ReadSpec(s.Path); err != nil && ours { // another install was faster
+			return s.Install()
 		}
 		return err == nil, unwritable(err)
 	}
@@ -171,7 +171,7 @@ func (s kernelspec) install() (changed bool, err error) {
 	return true, nil
 }
 
-func (s kernelspec) remove() error {
+func (s Spec) Remove() error {
 	if info, err := os.Lstat(s.Path); err == nil && info.Mode().Type() == fs.ModeSymlink {
 		return unwritable(os.Remove(s.Path)) // where it leads may be on another's list
 	}

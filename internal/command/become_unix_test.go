@@ -1,6 +1,6 @@
 //go:build unix
 
-package main
+package command
 
 import (
 	"errors"
@@ -41,7 +41,7 @@ func TestLookUp(t *testing.T) {
 		{dir + "/nope", dir + "/nope", fs.ErrNotExist},
 		{"", "", fs.ErrNotExist},
 	} {
-		got, err := lookUp(tt.name, path)
+		got, err := LookUp(tt.name, path)
 		if got != tt.want || !errors.Is(err, tt.err) {
 			t.Errorf("%q: got %q, %v", tt.name, got, err)
 		}

@@ -1,4 +1,4 @@
-package main
+package command
 
 import (
 	"os"
@@ -7,8 +7,8 @@ import (
 	"runtimed/rpc"
 )
 
-// activated merges what activation means into an environment.
-func activated(environ []string, env rpc.Env) []string {
+// Environ merges what activation means into an environment.
+func Environ(environ []string, env rpc.Env) []string {
 	out := make([]string, 0, len(environ)+len(env.Variables)+1)
 	path, hasPath := "", false
 	changed := map[string]bool{}
@@ -41,7 +41,7 @@ func activated(environ []string, env rpc.Env) []string {
 
 func sameVariable(a, b string) bool { return foldVariable(a) == foldVariable(b) }
 
-func value(environ []string, name string) string {
+func Variable(environ []string, name string) string {
 	for _, pair := range environ {
 		if k, v, _ := strings.Cut(pair, "="); sameVariable(k, name) {
 			return v

@@ -1,4 +1,4 @@
-package main
+package command
 
 import (
 	"errors"
@@ -24,7 +24,7 @@ func TestWhatCannotBeRunIsNamedForWhatItIs(t *testing.T) {
 		"missing.PY": {failure.NotFound, "there is no such script", ""},
 		"missing":    {failure.NotFound, "command not found", ""},
 	} {
-		f := cannotRun(name, fs.ErrNotExist)
+		f := CannotRun(name, fs.ErrNotExist)
 		if f.Code != want.code || !strings.Contains(f.Error(), want.says) || !strings.Contains(f.Hint, want.hint) {
 			t.Errorf("%s: %d, %v (%s)", name, f.Code, f, f.Hint)
 		}

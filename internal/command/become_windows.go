@@ -1,4 +1,4 @@
-package main
+package command
 
 import (
 	"errors"
@@ -16,9 +16,9 @@ import (
 // foldVariable is the name of a variable as the system tells one from another.
 func foldVariable(name string) string { return strings.ToUpper(name) }
 
-// become runs the command to its end and ends as it did, since a process cannot become another one here. The lease is ours, and so
+// Become runs the command to its end and ends as it did, since a process cannot become another one here. The lease is ours, and so
 // it ends with us. Ctrl-C reaches every process of the console, and what it means is the command's business.
-func become(program string, argv, environ []string, stdin *os.File) error {
+func Become(program string, argv, environ []string, stdin *os.File) error {
 	signal.Ignore(os.Interrupt)
 	cmd := exec.Command(program, argv[1:]...)
 	cmd.Env = environ
@@ -40,8 +40,8 @@ func become(program string, argv, environ []string, stdin *os.File) error {
 	return nil
 }
 
-// lookUp finds a command as a shell does, which knows the endings of programs (PATHEXT).
-func lookUp(name, path string) (string, error) {
+// LookUp finds a command as a shell does, which knows the endings of programs (PATHEXT).
+func LookUp(name, path string) (string, error) {
 	if name == "" {
 		return "", fs.ErrNotExist
 	}
@@ -58,7 +58,7 @@ func lookUp(name, path string) (string, error) {
 // handOn has a kernel inherit what its front-end has put into our hands: the handle of the front-end, and the event that interrupts.
 func handOn(cmd *exec.Cmd, environ []string) {
 	for _, name := range []string{"JPY_PARENT_PID", "JPY_INTERRUPT_EVENT"} {
-		n, err := strconv.ParseUint(value(environ, name), 10, 64)
+		n, err := strconv.ParseUint(Variable(environ, name), 10, 64)
 		if err != nil || windows.SetHandleInformation(windows.Handle(n), windows.HANDLE_FLAG_INHERIT, windows.HANDLE_FLAG_INHERIT) != nil {
 			continue // it is no handle of ours, and one bad handle would keep the command from starting
 		}

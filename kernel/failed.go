@@ -1,4 +1,4 @@
-package main
+package kernel
 
 import (
 	"context"
@@ -13,10 +13,10 @@ import (
 	"sync"
 	"time"
 
-	"runtimed/cmd/runt/zmtp"
 	"runtimed/internal/failure"
 	"runtimed/internal/redact"
 	"runtimed/internal/safefile"
+	"runtimed/kernel/zmtp"
 	"runtimed/rpc"
 )
 
@@ -81,10 +81,10 @@ func (c connection) listen(port int) (net.Listener, error) {
 	return net.Listen("tcp", net.JoinHostPort(ip, strconv.Itoa(port)))
 }
 
-// reason is a kernel that can do nothing but say why there is none: a front-end that gets no answer would only say that time is up.
-type reason struct {
+// failedKernel is a kernel that can do nothing but say why there is none: a front-end that gets no answer would only say that time is up.
+type failedKernel struct {
 	connection
-	session signed
+	session session
 	message string
 	lines   []string // of the traceback
 
@@ -98,8 +98,8 @@ type reason struct {
 
 const tryAgain = "No cell can run before that is mended: then restart the kernel to try again."
 
-func newReason(c connection, why *failure.Error) *reason {
-	k := &reason{connection: c, session: newSigned(c.Key), ended: make(chan struct{})}
+func newFailedKernel(c connection, why *failure.Error) *failedKernel {
+	k := &failedKernel{connection: c, session: newSession(c.Key), ended: make(chan struct{})}
 	k.message = strings.Join(redact.LastLines(why.Message, 10), "; ")
 	k.lines = []string{"RuntimedError: " + k.message}
 	for _, line := range redact.LastLines(why.Output, 10) {
@@ -113,7 +113,7 @@ func newReason(c connection, why *failure.Error) *reason {
 }
 
 // serve answers until the front-end asks for the end, or ctx ends.
-func (k *reason) serve(ctx context.Context) (err error) {
+func (k *failedKernel) serve(ctx context.Context) (err error) {
 	k.iopub = zmtp.Server{Kind: zmtp.Pub, Subscribed: k.welcome}
 	shell := zmtp.Server{Kind: zmtp.Router, Handle: k.handle}
 	control := zmtp.Server{Kind: zmtp.Router, Handle: k.handle}
@@ -138,7 +138,7 @@ func (k *reason) serve(ctx context.Context) (err error) {
 	return nil
 }
 
-func (k *reason) welcome(c *zmtp.Conn, prefix []byte) {
+func (k *failedKernel) welcome(c *zmtp.Conn, prefix []byte) {
 	m, err := k.session.message("iopub_welcome", nil, map[string]any{"subscription": string(prefix)})
 	if err == nil {
 		_ = c.Send(slices.Concat(zmtp.Message{prefix}, m)) // who is gone needs none
@@ -146,14 +146,14 @@ func (k *reason) welcome(c *zmtp.Conn, prefix []byte) {
 }
 
 // publish tells all who listen.
-func (k *reason) publish(parent []byte, kind string, content any) {
+func (k *failedKernel) publish(parent []byte, kind string, content any) {
 	if m, err := k.session.message(kind, parent, content); err == nil {
 		k.iopub.Publish(slices.Concat(zmtp.Message{[]byte("kernel." + k.session.id + "." + kind)}, m))
 	}
 }
 
 // handle answers one message of the shell or the control channel.
-func (k *reason) handle(c *zmtp.Conn, m zmtp.Message) {
+func (k *failedKernel) handle(c *zmtp.Conn, m zmtp.Message) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	r, err := k.session.read(m)
@@ -178,7 +178,7 @@ func (k *reason) handle(c *zmtp.Conn, m zmtp.Message) {
 type object = map[string]any
 
 // answer is the reply to a request; its kind is empty where there is none.
-func (k *reason) answer(r request) (kind string, content object) {
+func (k *failedKernel) answer(r request) (kind string, content object) {
 	base, isRequest := strings.CutSuffix(r.kind, "_request")
 	if !isRequest {
 		return "", nil
@@ -220,12 +220,12 @@ func (k *reason) answer(r request) (kind string, content object) {
 	return base + "_reply", ok
 }
 
-func (k *reason) failure(status string) object {
+func (k *failedKernel) failure(status string) object {
 	return object{"status": status, "ename": "RuntimedError", "evalue": k.message, "traceback": k.lines}
 }
 
 // execute publishes the reason as the error of a cell.
-func (k *reason) execute(r request) object {
+func (k *failedKernel) execute(r request) object {
 	var cell struct {
 		Code   string `json:"code"`
 		Silent bool   `json:"silent"`

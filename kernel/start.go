@@ -1,4 +1,6 @@
-package main
+// Package kernel is the body of runt kernel: it becomes a kernel in a warm environment, or one that says why there is none. It also reads
+// and writes the kernelspecs by which front-ends start it.
+package kernel
 
 import (
 	"context"
@@ -17,6 +19,7 @@ import (
 
 	"golang.org/x/term"
 
+	"runtimed/internal/command"
 	"runtimed/internal/daemon"
 	"runtimed/internal/failure"
 	"runtimed/internal/redact"
@@ -44,7 +47,7 @@ func (k *Kernel) Start(d *daemon.Control) error {
 	}
 	key, ms := rand.Text(), patience.Milliseconds()
 	params := rpc.AcquireParams{Pool: k.Pool, Key: &key, WaitMS: &ms}
-	label := kernelLabel(k.File, d.Env)
+	label := labelOf(k.File, d.Env)
 	params.Label = &label
 	if !k.Fresh {
 		session := sessionOf(k.File)
@@ -65,7 +68,7 @@ func (k *Kernel) Start(d *daemon.Control) error {
 	argv := []string{r.Env.Python, "-m", "ipykernel_launcher", "-f", k.File}
 	argv = append(argv, k.Args...)
 	if err = d.Ctx.Err(); err == nil {
-		err = become(r.Env.Python, argv, activated(os.Environ(), r.Env), nil)
+		err = command.Become(r.Env.Python, argv, command.Environ(os.Environ(), r.Env), nil)
 	}
 	d.Call(client, rpc.MethodRelease, rpc.EnvParams{Env: r.Env.ID}, 0) // only a failure comes here
 	return failure.New("%s cannot be run: %v", r.Env.Python, err).WithHint("see what the environment has: %s", r.Env.Path)
@@ -86,8 +89,8 @@ func fails(d *daemon.Control, pool *string) bool {
 	})
 }
 
-// kernelLabel is what env.list shows: the notebook where the server says which it is, else the connection file.
-func kernelLabel(file string, env func(string) string) string {
+// labelOf is what env.list shows: the notebook where the server says which it is, else the connection file.
+func labelOf(file string, env func(string) string) string {
 	for _, name := range []string{env("JPY_SESSION_NAME"), filepath.Base(file)} {
 		if fits(name) {
 			return name
@@ -140,5 +143,5 @@ func ServeFailure(ctx context.Context, file string, why *failure.Error) error {
 	if err != nil {
 		return failure.With(why.Code, "the front-end cannot be told: %v", err)
 	}
-	return newReason(connection, why).serve(ctx)
+	return newFailedKernel(connection, why).serve(ctx)
 }

@@ -1,4 +1,4 @@
-package main
+package kernel
 
 import (
 	"path/filepath"
@@ -6,10 +6,10 @@ import (
 	"slices"
 )
 
-func activePrefix(env func(string) string) string { return or(env("VIRTUAL_ENV"), env("CONDA_PREFIX")) }
+func ActivePrefix(env func(string) string) string { return or(env("VIRTUAL_ENV"), env("CONDA_PREFIX")) }
 
-// jupyterData is the user's data directory as jupyter_core works it out; empty where that needs a home and there is none.
-func jupyterData(goos string, env func(string) string) string {
+// DataDir is the user's data directory as jupyter_core works it out; empty where that needs a home and there is none.
+func DataDir(goos string, env func(string) string) string {
 	if dir := env("JUPYTER_DATA_DIR"); dir != "" {
 		return dir
 	}
@@ -39,11 +39,11 @@ func jupyterData(goos string, env func(string) string) string {
 	return below(or(env("XDG_DATA_HOME"), below(home, ".local", "share")), "jupyter")
 }
 
-// kernelDirs are the folders in which Jupyter looks for kernels, as far as they can be told from here.
-func kernelDirs(env func(string) string) []string {
+// Dirs are the folders in which Jupyter looks for kernels, as far as they can be told from here.
+func Dirs(env func(string) string) []string {
 	dirs := filepath.SplitList(env("JUPYTER_PATH"))
-	dirs = append(dirs, jupyterData(runtime.GOOS, env))
-	if prefix := activePrefix(env); prefix != "" {
+	dirs = append(dirs, DataDir(runtime.GOOS, env))
+	if prefix := ActivePrefix(env); prefix != "" {
 		dirs = append(dirs, filepath.Join(prefix, "share", "jupyter"))
 	}
 	if runtime.GOOS == "windows" {
