@@ -5,13 +5,14 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
 	"runtimed/internal/proc"
 	"runtimed/internal/tool"
 	"runtimed/pool/builder"
 	"runtimed/pool/envdir"
-	"slices"
-	"strings"
-	"time"
 )
 
 // What runtimed doctor asks. Nothing here makes, fetches or changes anything that outlives the look, but for EndLeftovers.

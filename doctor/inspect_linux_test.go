@@ -2,12 +2,13 @@ package doctor
 
 import (
 	"os"
-	"runtimed/internal/proc"
-	"runtimed/internal/statedir"
-	"runtimed/internal/testkit"
 	"slices"
 	"syscall"
 	"testing"
+
+	"runtimed/internal/proc"
+	"runtimed/internal/statedir"
+	"runtimed/internal/testkit"
 )
 
 func TestTheMountOfAFolderIsItsInnermost(t *testing.T) {

@@ -7,15 +7,16 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
 	"runtimed/internal/testkit"
 	"runtimed/pool/builder"
 	"runtimed/pool/conda"
 	"runtimed/pool/envdir"
 	"runtimed/pool/uv"
-	"slices"
-	"strings"
-	"testing"
-	"time"
 )
 
 // inspected is what an inspector sees that looks on behalf of s.

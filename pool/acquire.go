@@ -2,10 +2,11 @@ package pool
 
 import (
 	"context"
-	"runtimed/internal/proc"
-	"runtimed/pool/builder"
 	"slices"
 	"time"
+
+	"runtimed/internal/proc"
+	"runtimed/pool/builder"
 )
 
 // Request asks for an environment.

@@ -6,11 +6,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtimed/pool/builder"
-	"runtimed/pool/envdir"
 	"strings"
 	"testing"
 	"time"
+
+	"runtimed/pool/builder"
+	"runtimed/pool/envdir"
 )
 
 func TestWaitersAreServedInTheOrderInWhichTheyCame(t *testing.T) {

@@ -5,10 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtimed/pool/builder"
 	"strings"
 	"testing"
 	"time"
+
+	"runtimed/pool/builder"
 )
 
 func TestAlwaysFailingBuildsSlowDown(t *testing.T) {

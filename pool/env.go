@@ -3,15 +3,16 @@ package pool
 import (
 	"context"
 	"fmt"
-	"runtimed/internal/proc"
-	"runtimed/pool/builder"
-	"runtimed/pool/envdir"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"go.uber.org/zap"
+
+	"runtimed/internal/proc"
+	"runtimed/pool/builder"
+	"runtimed/pool/envdir"
 )
 
 // State is where an environment is in its life.

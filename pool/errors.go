@@ -2,9 +2,10 @@ package pool
 
 import (
 	"fmt"
-	"runtimed/pool/builder"
 	"strings"
 	"time"
+
+	"runtimed/pool/builder"
 )
 
 // UnknownPoolError names the pools there are.

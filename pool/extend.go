@@ -2,14 +2,15 @@ package pool
 
 import (
 	"context"
-	"runtimed/internal/proc"
-	"runtimed/internal/tool"
-	"runtimed/pool/builder"
-	"runtimed/pool/envdir"
 	"slices"
 	"time"
 
 	"go.uber.org/zap"
+
+	"runtimed/internal/proc"
+	"runtimed/internal/tool"
+	"runtimed/pool/builder"
+	"runtimed/pool/envdir"
 )
 
 // added is what a build put into an environment that was ready.

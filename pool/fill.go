@@ -5,12 +5,13 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"runtimed/internal/proc"
-	"runtimed/pool/builder"
 	"slices"
 	"time"
 
 	"go.uber.org/zap"
+
+	"runtimed/internal/proc"
+	"runtimed/pool/builder"
 )
 
 const (

@@ -3,10 +3,11 @@ package pool
 import (
 	"context"
 	"fmt"
-	"runtimed/pool/builder"
 	"slices"
 	"testing"
 	"time"
+
+	"runtimed/pool/builder"
 )
 
 func TestAPoolFillsToItsSizeAndThenStandsStill(t *testing.T) {

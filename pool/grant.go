@@ -2,11 +2,12 @@ package pool
 
 import (
 	"cmp"
-	"runtimed/pool/envdir"
 	"slices"
 	"time"
 
 	"go.uber.org/zap"
+
+	"runtimed/pool/envdir"
 )
 
 // syncDelay is how long a lease record may be lost to a power failure, which would end its owner too.

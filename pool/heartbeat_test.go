@@ -1,11 +1,12 @@
 package pool
 
 import (
-	"runtimed/pool/builder"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"runtimed/pool/builder"
 )
 
 // newWorld is a world that has not started yet.

@@ -3,11 +3,12 @@ package pool
 import (
 	"context"
 	"errors"
-	"runtimed/internal/proc"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"runtimed/internal/proc"
 )
 
 func keyed(pid int, key string, wait time.Duration) Request {

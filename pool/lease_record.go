@@ -2,6 +2,7 @@ package pool
 
 import (
 	"fmt"
+
 	"runtimed/pool/envdir"
 )
 

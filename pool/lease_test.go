@@ -6,13 +6,14 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"runtimed/internal/proc"
-	"runtimed/pool/envdir"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"runtimed/internal/proc"
+	"runtimed/pool/envdir"
 )
 
 func TestALeaseIsReadAsItWasWritten(t *testing.T) {

@@ -5,14 +5,15 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
-	"runtimed/internal/proc"
-	"runtimed/pool/builder"
 	"sync"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
 	"go.uber.org/zap"
+
+	"runtimed/internal/proc"
+	"runtimed/pool/builder"
 )
 
 func TestMain(m *testing.M) {

@@ -1,8 +1,9 @@
 package pool
 
 import (
-	"runtimed/pool/envdir"
 	"time"
+
+	"runtimed/pool/envdir"
 )
 
 const (

@@ -3,9 +3,10 @@ package pool
 import (
 	"context"
 	"os"
-	"runtimed/pool/envdir"
 	"slices"
 	"time"
+
+	"runtimed/pool/envdir"
 )
 
 // check holds the pool to what the clients know and to what is on disk.

@@ -5,13 +5,14 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"runtimed/pool/builder"
 	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"pgregory.net/rapid"
+
+	"runtimed/pool/builder"
 )
 
 // model is what the clients of a pool know, beside the pool itself. It runs with a fake clock, and a crash is one of its actions.

@@ -2,10 +2,11 @@ package pool
 
 import (
 	"path/filepath"
-	"runtimed/pool/builder"
 	"slices"
 	"strings"
 	"time"
+
+	"runtimed/pool/builder"
 )
 
 // A set of needs has a pool of its own, which forms when somebody asks for it: one environment is kept ready for who asks again. Its

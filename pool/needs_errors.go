@@ -1,8 +1,9 @@
 package pool
 
 import (
-	"runtimed/pool/builder"
 	"strings"
+
+	"runtimed/pool/builder"
 )
 
 // ofNeeds is the failure as who asked for more than a pool gives can mend it.

@@ -6,11 +6,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtimed/pool/builder"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"runtimed/pool/builder"
 )
 
 // keeps has the needs asked for until one is kept ready for them.

@@ -6,12 +6,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtimed/pool/builder"
-	"runtimed/pool/envdir"
 	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"runtimed/pool/builder"
+	"runtimed/pool/envdir"
 )
 
 func needs(packages ...string) builder.Needs { return builder.Needs{Packages: packages} }

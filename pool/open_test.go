@@ -5,11 +5,12 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"runtimed/pool/envdir"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"runtimed/pool/envdir"
 )
 
 // change rewrites the manifest of an environment.

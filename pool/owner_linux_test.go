@@ -5,13 +5,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
 	"runtimed/internal/proc"
 	"runtimed/internal/statedir"
 	"runtimed/internal/testkit"
 	"runtimed/pool/envdir"
-	"slices"
-	"testing"
-	"time"
 )
 
 func TestALeaseOfAnEarlierVersionIsCompletedWhereItsOwnerIsSeen(t *testing.T) {

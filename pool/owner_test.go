@@ -7,11 +7,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"testing"
+	"time"
+
 	"runtimed/internal/proc"
 	"runtimed/internal/testkit"
 	"runtimed/pool/envdir"
-	"testing"
-	"time"
 )
 
 func TestTheNextDaemonEndsTheBuildsOfAKilledOne(t *testing.T) {

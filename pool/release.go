@@ -4,10 +4,11 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"runtimed/internal/proc"
-	"runtimed/pool/envdir"
 
 	"go.uber.org/zap"
+
+	"runtimed/internal/proc"
+	"runtimed/pool/envdir"
 )
 
 // Release ends a lease. That is on disk when it returns; the environment is removed once no process runs from it. The error is

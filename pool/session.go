@@ -3,8 +3,6 @@ package pool
 import (
 	"errors"
 	"fmt"
-	"runtimed/pool/builder"
-	"runtimed/pool/envdir"
 	"slices"
 	"strings"
 	"time"
@@ -12,6 +10,9 @@ import (
 	"unicode/utf8"
 
 	"go.uber.org/zap"
+
+	"runtimed/pool/builder"
+	"runtimed/pool/envdir"
 )
 
 // errTaken: somebody else was faster, or the lease is of another session by now.

@@ -2,11 +2,12 @@ package pool
 
 import (
 	"context"
-	"runtimed/pool/builder"
-	"runtimed/pool/envdir"
 	"slices"
 	"testing"
 	"time"
+
+	"runtimed/pool/builder"
+	"runtimed/pool/envdir"
 )
 
 func (w *world) packages(names ...string) {

@@ -5,12 +5,13 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"runtimed/internal/proc"
-	"runtimed/pool/builder"
 	"slices"
 	"sync"
 	"testing"
 	"time"
+
+	"runtimed/internal/proc"
+	"runtimed/pool/builder"
 )
 
 // watching collects what a watch tells.

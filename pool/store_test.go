@@ -5,12 +5,13 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"runtimed/internal/proc"
-	"runtimed/pool/builder"
-	"runtimed/pool/envdir"
 	"strings"
 	"testing"
 	"time"
+
+	"runtimed/internal/proc"
+	"runtimed/pool/builder"
+	"runtimed/pool/envdir"
 )
 
 func TestAStateDirectoryThatIsMovedIsBuiltAnew(t *testing.T) {

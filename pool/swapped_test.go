@@ -6,11 +6,12 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"runtimed/internal/statedir"
-	"runtimed/pool/envdir"
 	"slices"
 	"testing"
 	"time"
+
+	"runtimed/internal/statedir"
+	"runtimed/pool/envdir"
 )
 
 func TestAFolderThatSomebodyPutInPlaceOfAnEnvironmentIsNeitherWrittenToNorRemoved(t *testing.T) {

@@ -8,12 +8,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtimed/pool/builder"
-	"runtimed/pool/envdir"
 	"slices"
 	"syscall"
 	"testing"
 	"time"
+
+	"runtimed/pool/builder"
+	"runtimed/pool/envdir"
 )
 
 func TestALeaseThatCannotBeReadIsHeldBySomebodyUnknown(t *testing.T) {

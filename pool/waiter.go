@@ -2,9 +2,10 @@ package pool
 
 import (
 	"cmp"
-	"runtimed/pool/builder"
 	"slices"
 	"time"
+
+	"runtimed/pool/builder"
 )
 
 // maxWaiters is how many acquires may wait for one pool.

@@ -5,11 +5,12 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"runtimed/internal/testkit"
 	"strconv"
 	"syscall"
 	"testing"
 	"time"
+
+	"runtimed/internal/testkit"
 )
 
 const (

@@ -7,10 +7,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtimed/internal/testkit"
 	"syscall"
 	"testing"
 	"time"
+
+	"runtimed/internal/testkit"
 )
 
 func seenAs(o Owner) Sight { s, _ := o.Look(); return s }

@@ -3,10 +3,11 @@ package proc
 import (
 	"os"
 	"path/filepath"
-	"runtimed/internal/testkit"
 	"strings"
 	"testing"
 	"time"
+
+	"runtimed/internal/testkit"
 )
 
 func seenAs(o Owner) Sight { s, _ := o.Look(); return s }

@@ -9,11 +9,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtimed/internal/proc"
-	"runtimed/internal/testkit"
 	"strings"
 	"testing"
 	"time"
+
+	"runtimed/internal/proc"
+	"runtimed/internal/testkit"
 )
 
 // sh runs a shell script as a child of a build.

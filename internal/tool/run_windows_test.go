@@ -6,11 +6,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtimed/internal/proc"
-	"runtimed/internal/testkit"
 	"strconv"
 	"strings"
 	"testing"
+
+	"runtimed/internal/proc"
+	"runtimed/internal/testkit"
 )
 
 func TestWhatAChildStartedEndsWithIt(t *testing.T) {

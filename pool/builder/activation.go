@@ -2,9 +2,10 @@ package builder
 
 import (
 	"path/filepath"
-	"runtimed/internal/tool"
 	"slices"
 	"strings"
+
+	"runtimed/internal/tool"
 )
 
 // activation is what "activated" means for an environment.

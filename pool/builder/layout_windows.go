@@ -3,9 +3,10 @@ package builder
 import (
 	"os"
 	"path/filepath"
-	"runtimed/internal/tool"
 	"slices"
 	"strings"
+
+	"runtimed/internal/tool"
 )
 
 const (

@@ -7,13 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
 	"runtimed/internal/proc"
 	"runtimed/internal/tool"
 	"runtimed/pool/builder"
 	"runtimed/pool/envdir"
-	"slices"
-	"strings"
-	"time"
 )
 
 // condaUnset takes a variable out (conda's CONDA_ENV_VARS_UNSET_VAR).

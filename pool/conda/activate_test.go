@@ -3,12 +3,13 @@ package conda
 import (
 	"os"
 	"path/filepath"
-	"runtimed/pool/builder"
-	"runtimed/pool/uv"
 	"strings"
 	"testing"
 
 	"go.uber.org/zap"
+
+	"runtimed/pool/builder"
+	"runtimed/pool/uv"
 )
 
 // prefix is the folder of a conda environment with files in it.

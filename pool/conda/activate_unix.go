@@ -4,6 +4,7 @@ package conda
 
 import (
 	"path/filepath"
+
 	"runtimed/internal/proc"
 	"runtimed/internal/tool"
 	"runtimed/pool/uv"

@@ -2,9 +2,10 @@ package conda
 
 import (
 	"path/filepath"
+	"strings"
+
 	"runtimed/internal/proc"
 	"runtimed/pool/envdir"
-	"strings"
 )
 
 const (

@@ -3,11 +3,12 @@ package conda
 import (
 	"os"
 	"path/filepath"
-	"runtimed/pool/uv"
 	"strings"
 	"testing"
 
 	"go.uber.org/zap"
+
+	"runtimed/pool/uv"
 )
 
 func TestActivationSetsWhatBatchFilesAndRecordsSay(t *testing.T) {

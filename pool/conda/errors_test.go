@@ -3,11 +3,12 @@ package conda
 import (
 	"errors"
 	"io/fs"
+	"strings"
+	"testing"
+
 	"runtimed/internal/testkit"
 	"runtimed/internal/tool"
 	"runtimed/pool/builder"
-	"strings"
-	"testing"
 )
 
 // failed is what a child leaves that printed this to its streams.

@@ -5,17 +5,18 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
 	"runtimed/internal/proc"
 	"runtimed/internal/testkit"
 	"runtimed/internal/tool"
 	"runtimed/pool/builder"
 	"runtimed/pool/envdir"
 	"runtimed/pool/uv"
-	"strings"
-	"testing"
-	"time"
-
-	"github.com/google/go-cmp/cmp"
 )
 
 const (

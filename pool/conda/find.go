@@ -5,14 +5,15 @@ import (
 	"fmt"
 	"path/filepath"
 	"regexp"
-	"runtimed/internal/tool"
-	"runtimed/pool/builder"
-	"runtimed/pool/uv"
 	"slices"
 	"strings"
 	"time"
 
 	"go.uber.org/zap"
+
+	"runtimed/internal/tool"
+	"runtimed/pool/builder"
+	"runtimed/pool/uv"
 )
 
 // condaTools are the executables in the order in which auto takes them: the fastest first.

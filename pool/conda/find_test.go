@@ -5,13 +5,14 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"runtimed/internal/testkit"
-	"runtimed/pool/builder"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/zap"
+
+	"runtimed/internal/testkit"
+	"runtimed/pool/builder"
 )
 
 func TestTheFirstToolThatWorksIsTaken(t *testing.T) {

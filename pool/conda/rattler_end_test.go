@@ -7,12 +7,13 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"runtimed/internal/proc"
-	"runtimed/pool/builder"
-	"runtimed/pool/envdir"
 	"strings"
 	"testing"
 	"time"
+
+	"runtimed/internal/proc"
+	"runtimed/pool/builder"
+	"runtimed/pool/envdir"
 )
 
 func TestABuildThatIsCancelledEndsAtOnce(t *testing.T) {

@@ -9,11 +9,12 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"runtimed/internal/testkit"
-	"runtimed/pool/builder"
 	"strings"
 	"testing"
 	"time"
+
+	"runtimed/internal/testkit"
+	"runtimed/pool/builder"
 )
 
 // answering is a channel over http that answers requests for paths that end so in its own way.

@@ -24,12 +24,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtimed/pool/builder"
-	"runtimed/pool/uv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"runtimed/pool/builder"
+	"runtimed/pool/uv"
 )
 
 // TestTheUsersOwnSettingsHold is what the documentation says of rattler's settings.

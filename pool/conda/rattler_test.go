@@ -10,9 +10,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"runtimed/internal/testkit"
-	"runtimed/pool/builder"
-	"runtimed/pool/uv"
 	"slices"
 	"strings"
 	"sync"
@@ -21,6 +18,10 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"runtimed/internal/testkit"
+	"runtimed/pool/builder"
+	"runtimed/pool/uv"
 )
 
 // testChannel is a real channel in a folder, or why there is none.

@@ -6,14 +6,15 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtimed/internal/testkit"
-	"runtimed/pool/builder"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 
 	"go.uber.org/zap"
+
+	"runtimed/internal/testkit"
+	"runtimed/pool/builder"
 )
 
 func TestTheVenvOfRattlerIsMadeOnce(t *testing.T) {

@@ -3,13 +3,14 @@ package conda
 import (
 	"errors"
 	"path/filepath"
-	"runtimed/internal/testkit"
-	"runtimed/pool/builder"
-	"runtimed/pool/uv"
 	"strings"
 	"testing"
 
 	"go.uber.org/zap"
+
+	"runtimed/internal/testkit"
+	"runtimed/pool/builder"
+	"runtimed/pool/uv"
 )
 
 // condaStandin is a Conda whose tools are scripts that do as the files beside them say.

@@ -6,9 +6,10 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"testing"
+
 	"runtimed/pool/builder"
 	"runtimed/pool/envdir"
-	"testing"
 )
 
 // userSite is a HOME in whose user site every Python finds a zmq that is broken.

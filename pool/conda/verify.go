@@ -7,13 +7,14 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
+
 	"runtimed/internal/proc"
 	"runtimed/internal/tool"
 	"runtimed/pool/builder"
 	"runtimed/pool/envdir"
 	"runtimed/pool/uv"
-	"slices"
-	"strings"
 )
 
 // verified activates the environment at dir, runs its own Python, which imports the kernel, sees whether every file is there that was to

@@ -3,12 +3,13 @@ package conda
 import (
 	"os"
 	"path/filepath"
-	"runtimed/pool/builder"
-	"runtimed/pool/envdir"
-	"runtimed/pool/uv"
 	"strings"
 	"testing"
 	"time"
+
+	"runtimed/pool/builder"
+	"runtimed/pool/envdir"
+	"runtimed/pool/uv"
 )
 
 const onePackage = `{"name": "one", "version": "1.0", "files": ["lib/a.py", "bin/b", "lib/__pycache__/a.pyc", "etc/link"],

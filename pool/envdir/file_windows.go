@@ -5,10 +5,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtimed/internal/proc"
 	"time"
 
 	"golang.org/x/sys/windows"
+
+	"runtimed/internal/proc"
 )
 
 // WriteWhole replaces the file at path, so that a kill at any moment leaves the old one or the new one. tmp is a folder on the same

@@ -1,8 +1,9 @@
 package envdir
 
 import (
-	"runtimed/internal/statedir"
 	"slices"
+
+	"runtimed/internal/statedir"
 )
 
 // folderID is what a copy of a folder does not have, however it was made.

@@ -4,9 +4,10 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
-	"runtimed/pool/builder"
 	"testing"
 	"time"
+
+	"runtimed/pool/builder"
 )
 
 func TestManifestsAreReadAsTheyWereWritten(t *testing.T) {

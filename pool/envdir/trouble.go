@@ -3,8 +3,9 @@ package envdir
 import (
 	"errors"
 	"io/fs"
-	"runtimed/pool/builder"
 	"syscall"
+
+	"runtimed/pool/builder"
 )
 
 // trouble says whether err is the machine's: a disk that became read-only, is full or fails, or too many open files. What could not be

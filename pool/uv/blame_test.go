@@ -3,9 +3,10 @@ package uv
 import (
 	"errors"
 	"io/fs"
-	"runtimed/pool/envdir"
 	"syscall"
 	"testing"
+
+	"runtimed/pool/envdir"
 )
 
 func TestADiskThatFailsWhileABuildIsLookedThroughBlamesNoLockFile(t *testing.T) {

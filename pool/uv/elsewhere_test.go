@@ -9,12 +9,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtimed/internal/testkit"
-	"runtimed/pool/builder"
 	"strings"
 	"testing"
 
 	"go.uber.org/zap"
+
+	"runtimed/internal/testkit"
+	"runtimed/pool/builder"
 )
 
 // wheel writes a wheel with these files besides its records, and returns its hash.

@@ -4,13 +4,14 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"runtimed/internal/proc"
-	"runtimed/internal/testkit"
-	"runtimed/internal/tool"
 	"strings"
 	"testing"
 
 	"go.uber.org/zap"
+
+	"runtimed/internal/proc"
+	"runtimed/internal/testkit"
+	"runtimed/internal/tool"
 )
 
 func TestUVIsAloneWithWhatConcernsIt(t *testing.T) {

@@ -5,8 +5,9 @@ import (
 	"fmt"
 	"os/exec"
 	"regexp"
-	"runtimed/pool/builder"
 	"strings"
+
+	"runtimed/pool/builder"
 )
 
 const packageName = "([A-Za-z0-9][A-Za-z0-9._-]*)"

@@ -3,11 +3,12 @@ package uv
 import (
 	"errors"
 	"fmt"
-	"runtimed/internal/testkit"
-	"runtimed/pool/builder"
 	"strings"
 	"syscall"
 	"testing"
+
+	"runtimed/internal/testkit"
+	"runtimed/pool/builder"
 )
 
 func TestTheCauseOfAFailureIsReadFromWhatTheToolSays(t *testing.T) {

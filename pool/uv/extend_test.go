@@ -5,11 +5,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtimed/pool/builder"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"runtimed/pool/builder"
 )
 
 // TestARealEnvironmentIsExtended needs what TestRealEnvironments needs.

@@ -4,13 +4,14 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"runtimed/internal/testkit"
-	"runtimed/pool/builder"
-	"runtimed/pool/envdir"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"runtimed/internal/testkit"
+	"runtimed/pool/builder"
+	"runtimed/pool/envdir"
 )
 
 // more is spec with one more package, beside the pool of spec.

@@ -7,12 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"runtimed/internal/tool"
-	"runtimed/pool/builder"
-	"runtimed/pool/envdir"
 	"slices"
 	"strings"
 	"syscall"
+
+	"runtimed/internal/tool"
+	"runtimed/pool/builder"
+	"runtimed/pool/envdir"
 )
 
 // install brings the venv at dir to exactly what the lock says: without the network where the cache has everything, else with it,

@@ -6,8 +6,6 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"runtimed/pool/builder"
-	"runtimed/pool/envdir"
 	"strings"
 	"syscall"
 	"testing"
@@ -15,6 +13,9 @@ import (
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
+
+	"runtimed/pool/builder"
+	"runtimed/pool/envdir"
 )
 
 func TestADamagedLockFileIsSetAsideAndMadeAnew(t *testing.T) {

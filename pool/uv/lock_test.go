@@ -4,11 +4,12 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"runtimed/pool/builder"
-	"runtimed/pool/envdir"
 	"strings"
 	"testing"
 	"time"
+
+	"runtimed/pool/builder"
+	"runtimed/pool/envdir"
 )
 
 func TestALockIsRenewedWhenItIsOldAndNotBefore(t *testing.T) {

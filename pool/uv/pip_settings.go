@@ -4,10 +4,11 @@ import (
 	"context"
 	"os"
 	"regexp"
-	"runtimed/internal/tool"
 	"slices"
 	"strconv"
 	"strings"
+
+	"runtimed/internal/tool"
 )
 
 // pipFrom are pip's settings about where packages come from. All others say where and how to install, which is ours to say.

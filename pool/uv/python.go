@@ -6,11 +6,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"path/filepath"
-	"runtimed/internal/tool"
-	"runtimed/pool/builder"
 	"slices"
 	"strconv"
 	"strings"
+
+	"runtimed/internal/tool"
+	"runtimed/pool/builder"
 )
 
 const (

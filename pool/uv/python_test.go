@@ -2,9 +2,10 @@ package uv
 
 import (
 	"path/filepath"
-	"runtimed/pool/builder"
 	"strings"
 	"testing"
+
+	"runtimed/pool/builder"
 )
 
 func cpython(version, path string) Interpreter {

@@ -6,15 +6,16 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtimed/internal/tool"
-	"runtimed/pool/builder"
-	"runtimed/pool/envdir"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"go.uber.org/zap"
+
+	"runtimed/internal/tool"
+	"runtimed/pool/builder"
+	"runtimed/pool/envdir"
 )
 
 // realUV makes a UV as the daemon has it: what uv it finds, it takes; where there is none, it fetches one. HOME is the test's own;

@@ -2,12 +2,13 @@ package uv
 
 import (
 	"path/filepath"
-	"runtimed/internal/testkit"
-	"runtimed/pool/builder"
 	"strings"
 	"testing"
 
 	"go.uber.org/zap"
+
+	"runtimed/internal/testkit"
+	"runtimed/pool/builder"
 )
 
 // standin is a UV whose uv and Python are scripts.

@@ -6,15 +6,16 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
+	"testing"
+
+	"go.uber.org/zap"
+
 	"runtimed/internal/proc"
 	"runtimed/internal/testkit"
 	"runtimed/internal/tool"
 	"runtimed/pool/builder"
 	"runtimed/pool/envdir"
-	"strings"
-	"testing"
-
-	"go.uber.org/zap"
 )
 
 func (s *standin) findIt() (string, error) {

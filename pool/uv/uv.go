@@ -6,13 +6,14 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtimed/internal/tool"
-	"runtimed/pool/builder"
-	"runtimed/pool/envdir"
 	"sync"
 	"time"
 
 	"go.uber.org/zap"
+
+	"runtimed/internal/tool"
+	"runtimed/pool/builder"
+	"runtimed/pool/envdir"
 )
 
 // UVConfig says how environments are built with uv.

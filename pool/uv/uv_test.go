@@ -5,16 +5,17 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"runtimed/internal/proc"
-	"runtimed/internal/testkit"
-	"runtimed/pool/builder"
-	"runtimed/pool/envdir"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"runtimed/internal/proc"
+	"runtimed/internal/testkit"
+	"runtimed/pool/builder"
+	"runtimed/pool/envdir"
 )
 
 func causeAndMessage(err error) string {
