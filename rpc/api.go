@@ -1,5 +1,5 @@
-// Package rpc is the contract between runtimed and its clients, and the wire that carries it:
-// JSON-RPC 2.0 over a Unix socket. docs/protocol.md tells it in prose.
+// Package rpc is the contract between runtimed and its clients: JSON-RPC 2.0 over a Unix socket or a Windows pipe.
+// docs/protocol.md describes it.
 package rpc
 
 import (
@@ -7,11 +7,11 @@ import (
 	"time"
 )
 
-// Protocol is the number of this contract. It changes only when an old client could no longer
-// understand a new daemon; new members of results do not change it.
+// Protocol is the version of this contract. It changes only if an old client could misunderstand a new daemon; new
+// members of results do not change it.
 const Protocol = 1
 
-// Name is what daemon.info answers as its name; another program on the same socket path answers something else or nothing.
+// Name is the name in daemon.info. It tells the daemon from another program on the same path.
 const Name = "runtimed"
 
 // The methods of the daemon.
@@ -69,7 +69,7 @@ func MethodOf(name string) Method {
 	return Method{}
 }
 
-// The notifications: the first a client sends, the others the daemon.
+// The notifications. Clients send the first, the daemon sends the others.
 const (
 	NotifyCancel      = "$/cancelRequest"
 	NotifyProgress    = "$/progress"
@@ -84,8 +84,8 @@ const (
 	MaxBatch       = 1000     // elements of one batch
 	MaxRunning     = 64       // requests of one connection that run at once
 	MaxQueued      = 1024     // requests of one connection that wait behind those
-	MaxHeld        = 48 << 20 // bytes kept for all connections together: requests, messages half received, answers not read
-	MinHeld        = 8 << 10  // bytes of that which are there for each connection, whatever the others hold
+	MaxHeld        = 48 << 20 // for all connections together: requests, messages half received, answers not read
+	MinHeld        = 8 << 10  // of that, always there for each connection
 	MaxUnsent      = 1 << 20  // answers waiting for a peer that does not read, before reading from it pauses
 	WriteTimeout   = 10 * time.Second
 	MaxWaiters     = 1024 // acquires that wait for one pool
@@ -98,7 +98,7 @@ const (
 	MaxNeeds       = 64 << 10         // packages, requirements and script of one acquire together
 )
 
-// None is the params of a method that takes none, and the result of one that has nothing to tell.
+// None is no params, or an empty result.
 type None struct{}
 
 // InfoParams are the params of daemon.info.
@@ -106,7 +106,7 @@ type InfoParams struct {
 	Client *ClientInfo `json:"client,omitempty"`
 }
 
-// ClientInfo is how a client introduces itself, for the daemon's log.
+// ClientInfo is the client as it appears in the daemon's log.
 type ClientInfo struct {
 	Name    string `json:"name"`
 	Version string `json:"version"`
@@ -125,24 +125,24 @@ type Info struct {
 	UptimeMS   int64     `json:"uptime_ms"`
 	StartedBy  string    `json:"started_by"` // one of the StartedBy constants
 	Program    string    `json:"program"`    // path of the daemon's executable
-	Replaced   bool      `json:"replaced"`   // another file is at that path by now, which a restart would bring in
+	Replaced   bool      `json:"replaced"`   // another file is at that path now; a restart would run it
 	Log        string    `json:"log"`        // path of the log file, or LogJournal
 }
 
-// Who started a daemon, and so who starts it again.
+// Who started the daemon, and would start it again.
 const (
 	StartedByService = "service" // a service manager
-	StartedByCommand = "command" // a command that needed an environment; such a daemon ends by itself when idle
+	StartedByCommand = "command" // a command that needed an environment; the daemon ends when idle
 	StartedByHand    = "hand"
 )
 
-// LogJournal is what daemon.info answers as its log where that is the journal of systemd.
+// LogJournal is the Log of a daemon that writes to systemd's journal.
 const LogJournal = "journal"
 
-// JournalEntry is the field of an entry in the journal that holds it as the log file would: as a JSON object.
+// JournalEntry is the field of a journal entry that holds the line of the log file: a JSON object.
 const JournalEntry = "RUNTIMED_ENTRY"
 
-// ReloadResult is the result of daemon.reload: the pools whose configuration is another than before.
+// ReloadResult is the result of daemon.reload: the pools whose configuration has changed.
 type ReloadResult struct {
 	Changed []string `json:"changed"`
 }
@@ -152,7 +152,7 @@ type LogLevel struct {
 	Level string `json:"level"`
 }
 
-// PoolParams name one pool, or all of them.
+// PoolParams name one pool; nil is all of them.
 type PoolParams struct {
 	Pool *string `json:"pool,omitempty"`
 }
@@ -170,47 +170,47 @@ const (
 	PoolOff     = "off"
 )
 
-// PoolStatus is one pool as pool.status counts it.
+// PoolStatus is one pool in pool.status.
 type PoolStatus struct {
 	Name      string     `json:"name"`
 	Kind      string     `json:"kind"`      // "uv" or "conda"
 	Target    int        `json:"target"`    // the configured size
-	Available int        `json:"available"` // what an acquire would get now
+	Available int        `json:"available"` // for an acquire now
 	Warming   int        `json:"warming"`
 	Leased    int        `json:"leased"`
 	Removing  int        `json:"removing"`
-	Waiting   int        `json:"waiting"` // acquires in line
+	Waiting   int        `json:"waiting"` // acquires that wait
 	State     string     `json:"state"`
-	Python    string     `json:"python"` // as configured; empty: the newest suitable
+	Python    string     `json:"python"` // as configured; empty is the newest that fits
 	Packages  []string   `json:"packages"`
-	Tool      *Tool      `json:"tool"`  // null while none was looked for, or found
+	Tool      *Tool      `json:"tool"`  // null if none was looked for yet, or found
 	Error     *PoolError `json:"error"` // null while builds succeed
 }
 
 // Tool is the program that builds the environments of a pool.
 type Tool struct {
 	Name    string `json:"name"`              // "uv", "micromamba", "mamba", "conda" or "rattler"
-	Version string `json:"version,omitempty"` // left out where it was not asked
+	Version string `json:"version,omitempty"` // left out if unknown
 	Path    string `json:"path"`              // of its executable
-	Why     string `json:"why"`               // this one was taken
+	Why     string `json:"why"`               // it was chosen
 }
 
 // PoolError is why the last builds of a pool failed.
 type PoolError struct {
-	Cause       string    `json:"cause"` // one of the Cause constants
+	Cause       string    `json:"cause"` // docs/protocol.md lists them
 	Message     string    `json:"message"`
 	Hint        string    `json:"hint"`
 	Package     string    `json:"package,omitempty"`
 	Output      string    `json:"output,omitempty"` // the tool's own last lines, at most 4 KiB
 	Failures    int       `json:"failures"`         // in a row
 	Since       time.Time `json:"since"`
-	NextRetryMS int64     `json:"next_retry_ms"` // from now; 0: a try is on
+	NextRetryMS int64     `json:"next_retry_ms"` // from now; 0 while a build runs
 }
 
 // PoolChanged is the params of a pool.changed notification.
 type PoolChanged struct {
 	Pool PoolStatus `json:"pool"`
-	Gone bool       `json:"gone,omitempty"` // it is no longer configured; nothing else of it counts
+	Gone bool       `json:"gone,omitempty"` // no longer configured; the rest of Pool means nothing
 }
 
 // AcquireParams are the params of pool.acquire.
@@ -219,26 +219,26 @@ type AcquireParams struct {
 	WaitMS   *int64  `json:"wait_ms,omitempty"`   // 0 to 86,400,000; default 60,000
 	OwnerPID *int    `json:"owner_pid,omitempty"` // default: the process at the other end of the socket
 	Label    *string `json:"label,omitempty"`     // shown in env.list
-	Key      *string `json:"key,omitempty"`       // the same owner asking again with the same key gets the same environment
+	Key      *string `json:"key,omitempty"`       // the same owner and key get the same environment again
 	Progress *bool   `json:"progress,omitempty"`  // send $/progress while waiting
 
-	// What the environment shall have beyond what its pool gives; of pools of the kind uv only. All of them count together.
-	Packages     []string `json:"packages,omitempty"`     // requirements as PEP 508 writes them: "pandas", "rich>=13"
+	// What the environment needs beyond the packages of its pool, which must be of the kind uv. All four add up.
+	Packages     []string `json:"packages,omitempty"`     // PEP 508 requirements: "pandas", "rich>=13"
 	Requirements *string  `json:"requirements,omitempty"` // the text of a requirements file, without options
 	Script       *string  `json:"script,omitempty"`       // the text of a Python script, or of its PEP 723 block alone
-	Python       *string  `json:"python,omitempty"`       // "3.12", ">=3.11,<3.14", or an absolute path; default: as the pool has it
+	Python       *string  `json:"python,omitempty"`       // "3.12", ">=3.11,<3.14" or a path; default: the pool's
 
-	// Session is a name under which the environment stays for LingerMS after its owner has ended, and goes to the next process that
-	// acquires with the same one: a kernel that is started again finds what was installed in it.
+	// Session keeps the environment for LingerMS after its owner has ended, for the next process that acquires with
+	// the same session: a kernel that starts again finds what was installed in it.
 	Session  *string `json:"session,omitempty"`
-	LingerMS *int64  `json:"linger_ms,omitempty"` // 0 to 3,600,000; default 60,000 with a session; without one there is none
+	LingerMS *int64  `json:"linger_ms,omitempty"` // 0 to 3,600,000; default 60,000; only with a session
 }
 
 // Where an acquired environment came from.
 const (
 	SourceReady    = "ready"
 	SourceBuilt    = "built"    // while the caller waited
-	SourceExtended = "extended" // a ready one of the pool, to which was added what the caller needs besides
+	SourceExtended = "extended" // a ready one of the pool, with the caller's needs added
 	SourceResumed  = "resumed"  // the one that the session had before
 )
 
@@ -246,10 +246,10 @@ const (
 type AcquireResult struct {
 	Env      Env       `json:"env"`
 	Source   string    `json:"source"` // one of the Source constants
-	Stale    bool      `json:"stale"`  // an environment of the configuration before, since none of the new could be built
+	Stale    bool      `json:"stale"`  // of the old configuration: the new one does not build
 	WaitedMS int64     `json:"waited_ms"`
-	Added    []Package `json:"added"`    // what was installed for this call into a ready environment; empty unless it was extended
-	AddedMS  int64     `json:"added_ms"` // how long that took: resolving, installing and verifying
+	Added    []Package `json:"added"`    // what was installed for this call; empty unless extended
+	AddedMS  int64     `json:"added_ms"` // the time for that: resolving, installing, verifying
 }
 
 // EnvParams name one environment by its id.
@@ -273,7 +273,7 @@ type FlushResult struct {
 	Removed int `json:"removed"`
 }
 
-// The states of an environment, passed through once, in this order.
+// The states of an environment.
 const (
 	EnvWarming  = "warming"
 	EnvReady    = "ready"
@@ -292,10 +292,10 @@ type Env struct {
 	State         string    `json:"state"`
 	CreatedAt     time.Time `json:"created_at"`
 	Packages      []Package `json:"packages"`
-	Needs         []string  `json:"needs"` // what it was made to have beyond the packages of its pool
-	// Variables are merged into the environment of a child; null takes the name out.
+	Needs         []string  `json:"needs"` // beyond the packages of its pool
+	// Variables are merged into a child's environment; null removes the variable.
 	Variables map[string]*string `json:"variables"`
-	// PathPrepend is put before the child's PATH.
+	// PathPrepend goes before the child's PATH.
 	PathPrepend []string `json:"path_prepend"`
 }
 
@@ -319,15 +319,15 @@ type EnvListResult struct {
 // EnvListed is an environment in env.list.
 type EnvListed struct {
 	Env
-	SizeBytes *int64 `json:"size_bytes"` // as it was measured last; a file with several hard links counts once; null where it is not known
+	SizeBytes *int64 `json:"size_bytes"` // as last measured, each file counted once; null if unknown
 	Lease     *Lease `json:"lease"`      // null unless leased
 }
 
 // Lease is who holds an environment.
 type Lease struct {
 	OwnerPID int       `json:"owner_pid"`
-	Alive    bool      `json:"alive"`           // the owner is not known to have ended, or a process uses the environment
-	Where    string    `json:"where,omitempty"` // where the owner is, for people, if the daemon cannot see whether it has ended
+	Alive    bool      `json:"alive"`           // the owner may still run, or a process uses the environment
+	Where    string    `json:"where,omitempty"` // the owner's place, if the daemon cannot see whether it runs
 	Label    string    `json:"label"`
 	Session  string    `json:"session"`
 	Since    time.Time `json:"since"`
@@ -342,10 +342,10 @@ type GCParams struct {
 type GCResult struct {
 	Removed []GCItem `json:"removed"`
 	Kept    int      `json:"kept"`
-	Strays  []GCItem `json:"strays"` // folders among the environments that the daemon did not make, and leaves alone
+	Strays  []GCItem `json:"strays"` // unmanaged directories, left alone
 }
 
-// GCItem is one folder that env.gc removes, or would remove.
+// GCItem is a folder that env.gc removes, would remove or leaves alone.
 type GCItem struct {
 	ID        string `json:"id"`
 	Path      string `json:"path"`
@@ -368,7 +368,7 @@ type Progress struct {
 	ID       json.RawMessage `json:"id"` // of the request, byte for byte
 	Stage    string          `json:"stage"`
 	Message  string          `json:"message"`
-	Fraction *float64        `json:"fraction,omitempty"` // 0 to 1, where it can be told
+	Fraction *float64        `json:"fraction,omitempty"` // 0 to 1, if known
 }
 
 // CancelParams are the params of $/cancelRequest.

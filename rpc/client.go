@@ -23,10 +23,9 @@ import (
 // lastWord is how long a call that is given up tries to tell the daemon so.
 const lastWord = 100 * time.Millisecond
 
-// Client is one connection to the daemon. It is safe for use by several goroutines.
-// It ends with its connection: to follow to the next daemon, dial again (docs/protocol.md, "What clients add").
-// All its errors are of type *[Error]: the daemon's own, or one of the kinds unreachable, untrusted, timeout,
-// closed and protocol.
+// Client is one connection to the daemon. It is safe for concurrent use, and ends with its connection: to follow to
+// the next daemon, dial again (docs/protocol.md, "What clients add"). All its errors are of type *[Error]: the
+// daemon's own, or one of the kinds unreachable, untrusted, timeout, closed and protocol.
 type Client struct {
 	path   string
 	stream *clientStream
@@ -34,14 +33,14 @@ type Client struct {
 	seq    atomic.Uint64
 }
 
-// ClientOptions are what Dial can be told besides the path.
+// ClientOptions are the options of [Dial].
 type ClientOptions struct {
-	// OnNotify gets the daemon's notifications, one after another, each before any answer sent after it.
+	// OnNotify is called for each notification of the daemon, one after another, before any answer sent after it.
 	// Nothing more is read while it runs, so it must not call the client.
 	OnNotify func(method string, params json.RawMessage)
 }
 
-// Dial connects to the daemon that listens on path, and only to one of our own user or of root. It starts none.
+// Dial connects to the daemon that listens on path, which must be of our own user or of root. It does not start one.
 func Dial(ctx context.Context, path string, opts ClientOptions) (*Client, error) {
 	if err := CheckSocketPath(runtime.GOOS, path); err != nil {
 		return nil, Errorf(KindUnreachable, "%s", err.Error())
@@ -54,80 +53,82 @@ func Dial(ctx context.Context, path string, opts ClientOptions) (*Client, error)
 }
 
 func unreachable(path string, err error) *Error {
-	start := "start it with: runt daemon start"
-	var told *Error
+	const start = "start it with: runt daemon start"
+	var known *Error
+	var sys syscall.Errno
 	switch {
-	case errors.As(err, &told):
-		return told
+	case errors.As(err, &known):
+		return known
 	case isFile(path):
-		return Errorf(KindUnreachable, "%s is a file, not the daemon's socket", path).WithHint("move it away, or set %s", envSocket)
+		return Errorf(KindUnreachable, "%s is a file, not the daemon's socket", path).
+			WithHint("move it away, or set %s", envSocket)
 	case errors.Is(err, fs.ErrNotExist):
-		return Errorf(KindUnreachable, "the daemon is not running: there is no %s at %s", endpointWord, path).WithHint("%s", start)
+		return Errorf(KindUnreachable, "the daemon is not running: there is no %s at %s", endpointWord, path).
+			WithHint(start)
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return Errorf(KindUnreachable, "the daemon is not running: nobody listens on %s", path).WithHint("%s", start)
+		return Errorf(KindUnreachable, "the daemon is not running: nobody listens on %s", path).WithHint(start)
 	case errors.Is(err, fs.ErrPermission):
-		return Errorf(KindUnreachable, "no permission to use the %s %s", endpointWord, path).WithHint("run as the user whose daemon it is, or set %s", envSocket)
+		return Errorf(KindUnreachable, "no permission to use the %s %s", endpointWord, path).
+			WithHint("run as the user whose daemon it is, or set %s", envSocket)
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
-		return Errorf(KindTimeout, "the daemon at %s did not accept the connection in time", path).WithHint("see what it does with: runt daemon logs")
+		return Errorf(KindTimeout, "the daemon at %s did not accept the connection in time", path).WithHint(seeLogs)
 	case errors.Is(err, context.Canceled):
 		return Errorf(KindCancelled, "the call was cancelled")
-	}
-	var sys syscall.Errno
-	if errors.As(err, &sys) {
+	case errors.As(err, &sys):
 		err = sys // the rest of net's text repeats the path
 	}
-	return Errorf(KindUnreachable, "the daemon cannot be reached at %s: %v", path, err).WithHint("%s", start)
+	return Errorf(KindUnreachable, "the daemon cannot be reached at %s: %v", path, err).WithHint(start)
 }
+
+const seeLogs = "see what it does with: runt daemon logs"
 
 func newClient(nc net.Conn, path string, opts ClientOptions) *Client {
 	c := &Client{path: path, stream: newClientStream(nc, path)}
-	c.rpc = jsonrpc2.NewConn(context.Background(), c.stream, notifyHandler{opts.OnNotify}, jsonrpc2.SetLogger(log.New(io.Discard, "", 0)))
+	handler := notifyHandler{opts.OnNotify}
+	c.rpc = jsonrpc2.NewConn(context.Background(), c.stream, handler, jsonrpc2.SetLogger(log.New(io.Discard, "", 0)))
 	return c
 }
 
-// Peer is the process that opened the socket: the daemon, or a service manager. Its PID is 0 where it is in a PID namespace that is
-// not seen from here; the number that daemon.info tells then means nothing here.
+// Peer is the process that opened the socket: the daemon, or a service manager. Its PID is 0 if it is in a PID
+// namespace that cannot be seen from here; then the PID of daemon.info means nothing here either.
 func (c *Client) Peer() (Peer, error) { return PeerOf(c.stream.nc) }
 
-// Call asks for method and stores the answer in result, a pointer, or nil where the answer does not matter.
-// When ctx ends first, the daemon is told ($/cancelRequest) and the connection is closed, so that no late answer is taken for another one.
+// Call calls method and stores the answer in result, a pointer; nil drops the answer. If ctx ends first, the daemon is
+// told ($/cancelRequest) and the connection is closed, so that no late answer is taken for another.
 func (c *Client) Call(ctx context.Context, method string, params, result any) error {
 	raw, err := c.CallRaw(ctx, method, params)
 	if err != nil || result == nil {
 		return err
 	}
 	if err := jsonv2.Unmarshal(raw, result, LooseText); err != nil {
-		return notUnderstood(c.path, "its answer to "+method+" has another shape").WithHint("the daemon and this program may be of different versions")
+		return notUnderstood(c.path, "its answer to "+method+" has another shape").
+			WithHint("the daemon and this program may be of different versions")
 	}
 	return nil
 }
 
-// encodeParams lets raw params through as RFC 8259 allows them; what is wrong with their members is the daemon's to say.
-func encodeParams(method string, params any) ([]byte, error) {
-	raw, isRaw := params.(json.RawMessage)
-	if isRaw && !utf8.Valid(raw) {
-		return nil, Errorf(KindInvalidParams, "the params of %s are not UTF-8", method)
-	}
-	if isRaw {
-		data, err := jsonv2.Marshal(raw, LooseJSON, jsontext.PreserveRawStrings(true))
-		if err != nil {
-			return nil, Errorf(KindInvalidParams, "the params of %s are no JSON: %v", method, err)
+// encodeParams passes raw params through as they are: to check their members is the daemon's work.
+func encodeParams(method string, params any) (data []byte, err error) {
+	if raw, ok := params.(json.RawMessage); ok {
+		if !utf8.Valid(raw) {
+			return nil, Errorf(KindInvalidParams, "the params of %s are not UTF-8", method)
 		}
-		return data, nil
-	}
-	data, err := jsonv2.Marshal(params)
-	var syn *jsontext.SyntacticError
-	if errors.As(err, &syn) {
-		member := Member(syn.JSONPointer)
-		return nil, BadParam(member, "%s is not UTF-8", member)
+		data, err = jsonv2.Marshal(raw, LooseJSON, jsontext.PreserveRawStrings(true))
+	} else {
+		data, err = jsonv2.Marshal(params)
+		var syntax *jsontext.SyntacticError
+		if errors.As(err, &syntax) {
+			member := Member(syntax.JSONPointer)
+			return nil, BadParam(member, "%s is not UTF-8", member)
+		}
 	}
 	if err != nil {
-		return nil, Errorf(KindInvalidParams, "the params of %s are no JSON: %v", method, err)
+		return nil, Errorf(KindInvalidParams, "the params of %s are not JSON: %v", method, err)
 	}
 	return data, nil
 }
 
-// CallRaw is Call with the answer as it came.
+// CallRaw is [Client.Call] with the answer as it came.
 func (c *Client) CallRaw(ctx context.Context, method string, params any) (json.RawMessage, error) {
 	if ctx.Err() != nil {
 		return nil, c.gaveUp(ctx)
@@ -166,12 +167,12 @@ func (c *Client) CallRaw(ctx context.Context, method string, params any) (json.R
 
 func (c *Client) gaveUp(ctx context.Context) *Error {
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return Errorf(KindTimeout, "the daemon at %s did not answer in time", c.path).WithHint("see what it does with: runt daemon logs")
+		return Errorf(KindTimeout, "the daemon at %s did not answer in time", c.path).WithHint(seeLogs)
 	}
 	return Errorf(KindCancelled, "the call was cancelled")
 }
 
-// Close ends the connection; calls still waiting get an error of kind closed.
+// Close ends the connection. Calls that wait get an error of kind closed.
 func (c *Client) Close() error {
 	if err := c.rpc.Close(); err != nil && !errors.Is(err, jsonrpc2.ErrClosed) {
 		return err
@@ -182,7 +183,7 @@ func (c *Client) Close() error {
 // Done is closed when the connection has ended, from either side.
 func (c *Client) Done() <-chan struct{} { return c.rpc.DisconnectNotify() }
 
-// notifyHandler takes what the daemon sends unasked.
+// notifyHandler passes the daemon's notifications on.
 type notifyHandler struct {
 	f func(method string, params json.RawMessage)
 }

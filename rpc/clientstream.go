@@ -14,10 +14,10 @@ import (
 	"github.com/sourcegraph/jsonrpc2"
 )
 
-// maxAnswer bounds what a client takes for one answer, so that a stranger on the path cannot fill its memory.
+// maxAnswer bounds one answer, so that a stranger on the path cannot fill our memory.
 const maxAnswer = 256 << 20
 
-// clientStream is the client's side of the wire: one JSON object a line. It remembers why the connection ended.
+// clientStream is the client's end of the wire: one JSON object a line.
 type clientStream struct {
 	nc   net.Conn
 	path string
@@ -54,11 +54,13 @@ func (s *clientStream) ReadObject(v any) error {
 		Result  json.RawMessage `json:"result"`
 		Error   *jsonrpc2.Error `json:"error"`
 	}
-	if err := jsonv2.Unmarshal(line, &m, LooseJSON); err != nil || !utf8.Valid(line) || m.Version != "2.0" || m.Method == nil && m.Result == nil && m.Error == nil {
+	err = jsonv2.Unmarshal(line, &m, LooseJSON)
+	empty := m.Method == nil && m.Result == nil && m.Error == nil
+	if err != nil || !utf8.Valid(line) || m.Version != "2.0" || empty {
 		return s.ended(notUnderstood(s.path, "it does not speak JSON-RPC 2.0"))
 	}
 	if m.Error != nil && (m.ID == nil || string(m.ID) == "null") {
-		return s.ended(fromWire(m.Error)) // it belongs to no call of ours, so it ends them all
+		return s.ended(fromWire(m.Error)) // belongs to no call, so it ends them all
 	}
 	if err := v.(json.Unmarshaler).UnmarshalJSON(line); err != nil {
 		return s.ended(notUnderstood(s.path, "it does not speak JSON-RPC 2.0 as we do"))
@@ -80,12 +82,12 @@ func (s *clientStream) line() ([]byte, error) {
 			}
 		case !errors.Is(err, bufio.ErrBufferFull):
 			return nil, Errorf(KindClosed, "%s closed the connection without an answer", s.path).
-				WithHint("it may be stopping, or be another program: try again, or set RUNTIMED_SOCKET to another path")
+				WithHint("it may be stopping, or be another program: try again, or set %s to another path", envSocket)
 		}
 	}
 }
 
-// ended notes the first reason.
+// ended keeps the first reason why the connection ended.
 func (s *clientStream) ended(err error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -112,7 +114,7 @@ func notUnderstood(path, what string) *Error {
 		WithHint("another program may listen there; set %s for both the daemon and its clients", envSocket)
 }
 
-// fromWire is the daemon's error. One without our data, from a stranger, gets the kind that its code has.
+// fromWire is the daemon's error. An error without our data comes from a stranger, and gets the kind of its code.
 func fromWire(e *jsonrpc2.Error) *Error {
 	out := &Error{Code: int(e.Code), Message: e.Message}
 	if e.Data != nil {

@@ -2,8 +2,8 @@ package rpc
 
 import "runtimed/internal/statedir"
 
-// Check is what one look of runt doctor found. It never travels on the socket: the daemon's program prints a list of them, which runt
-// reads and adds to.
+// Check is one finding of runt doctor. It does not travel on the socket: runtimed prints a list of them, and runt adds
+// its own.
 type Check struct {
 	Name    string `json:"name"`
 	Status  string `json:"status"` // one of the Check constants
@@ -19,7 +19,7 @@ const (
 	CheckProblem = "problem"
 )
 
-// Purged is what the daemon's program says of `runt service uninstall --purge`. It never travels on the socket either.
+// Purged is what runtimed prints for `runt service uninstall --purge`. It does not travel on the socket either.
 type Purged struct {
 	Places []string         `json:"places"` // the folders that things were kept in
 	Paths  []string         `json:"paths"`  // what would be removed, where that was asked

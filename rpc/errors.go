@@ -5,7 +5,7 @@ import (
 	"fmt"
 )
 
-// The kinds: what clients match on. Each goes with one code; the last five never travel, they are a client's own.
+// The kinds of errors, which clients match on. The last five never travel: they are a client's own.
 const (
 	KindParseError     = "parse_error"
 	KindInvalidRequest = "invalid_request"
@@ -62,15 +62,15 @@ var Codes = map[string]int{
 	KindCancelled:      -32800,
 }
 
-// Error is an error as it travels. The message is one lower-case sentence, the hint the next step to take.
-// A client's own errors (KindUnreachable and so on) have code 0.
+// Error is an error on the wire. The message is one lower-case sentence, the hint the next step to take.
+// A client's own errors have code 0.
 type Error struct {
 	Code    int       `json:"code"`
 	Message string    `json:"message"`
 	Data    ErrorData `json:"data"`
 }
 
-// ErrorData is what an error tells besides its message. Which members are there depends on the kind; docs/protocol.md has the table.
+// ErrorData is the rest of an error. Which members are set depends on the kind; docs/protocol.md has the table.
 type ErrorData struct {
 	Kind        string   `json:"kind"`
 	Hint        string   `json:"hint,omitempty"`
@@ -86,7 +86,7 @@ type ErrorData struct {
 
 func (e *Error) Error() string { return e.Message }
 
-// Errorf makes an error of a kind, with the code that belongs to it.
+// Errorf returns an error of a kind, with its code.
 func Errorf(kind, format string, args ...any) *Error {
 	return &Error{Code: Codes[kind], Message: fmt.Sprintf(format, args...), Data: ErrorData{Kind: kind}}
 }
@@ -97,7 +97,7 @@ func (e *Error) WithHint(format string, args ...any) *Error {
 	return e
 }
 
-// KindOf is the kind of err, or "" where it is none of ours.
+// KindOf is the kind of err, or "" if it is not an [Error].
 func KindOf(err error) string {
 	var e *Error
 	if errors.As(err, &e) {

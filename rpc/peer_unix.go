@@ -10,14 +10,32 @@ import (
 	"syscall"
 )
 
+// PeerOf asks the kernel who is at the other end of a Unix socket; for any other connection it returns
+// [errors.ErrUnsupported].
+func PeerOf(nc net.Conn) (peer Peer, err error) {
+	uc, ok := nc.(*net.UnixConn)
+	if !ok {
+		return Peer{}, errors.ErrUnsupported
+	}
+	raw, err := uc.SyscallConn()
+	if err != nil {
+		return Peer{}, err
+	}
+	if cerr := raw.Control(func(fd uintptr) { peer, err = peerOf(int(fd)) }); cerr != nil {
+		return Peer{}, cerr
+	}
+	if err != nil {
+		return Peer{}, fmt.Errorf("asking who connects: %w", err)
+	}
+	return peer, nil
+}
+
 // checkPeer refuses the daemon of a stranger, who may have been first at the path. Nothing is sent before.
 func checkPeer(nc net.Conn, path string) error {
 	peer, err := PeerOf(nc)
 	switch own := os.Geteuid(); {
 	case errors.Is(err, syscall.ENOTCONN), errors.Is(err, syscall.EINVAL): // macOS forgets who it was
 		return Errorf(KindClosed, "%s closed the connection without an answer", path)
-	case errors.Is(err, errors.ErrUnsupported):
-		return err
 	case err != nil:
 		return untrusted(path, "somebody unknown ("+err.Error()+")")
 	case Trusts(own, peer.UID):

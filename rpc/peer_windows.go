@@ -15,7 +15,8 @@ type pipeConn interface {
 	Fd() uintptr
 }
 
-// PeerOf asks the system who is at the other end. The user is ours: the pipe's descriptor lets nobody else connect.
+// PeerOf asks the system who is at the other end of a pipe; for any other connection it returns
+// [errors.ErrUnsupported]. The user is always our own: the pipe's security descriptor lets nobody else connect.
 func PeerOf(nc net.Conn) (Peer, error) {
 	pipe, ok := nc.(pipeConn)
 	if !ok {
@@ -26,4 +27,29 @@ func PeerOf(nc net.Conn) (Peer, error) {
 		return Peer{}, fmt.Errorf("asking who connects: %w", err)
 	}
 	return Peer{UID: os.Getuid(), PID: int(pid)}, nil
+}
+
+// checkPeer refuses a pipe of another user: anybody may make one of that name while no daemon runs.
+func checkPeer(nc net.Conn, path string) error {
+	user, err := windows.GetCurrentProcessToken().GetTokenUser()
+	if err != nil {
+		return err
+	}
+	pipe, ok := nc.(pipeConn)
+	if !ok {
+		return errors.ErrUnsupported
+	}
+	sd, err := windows.GetSecurityInfo(windows.Handle(pipe.Fd()), windows.SE_KERNEL_OBJECT,
+		windows.OWNER_SECURITY_INFORMATION)
+	if err != nil {
+		return err
+	}
+	owner, _, err := sd.Owner()
+	if err != nil {
+		return err
+	}
+	if !owner.Equals(user.User.Sid) {
+		return untrusted(path, "another user ("+owner.String()+")")
+	}
+	return nil
 }

@@ -16,18 +16,18 @@ const (
 	envHome   = "HOME"
 )
 
-// askTime bounds how long Listen asks whoever answers on its path for a name.
+// askTime bounds how long Listen asks the program on its path for a name.
 const askTime = time.Second
 
-// ErrSocketInUse is what Listen returns where something accepts connections on the path. The text around it says who.
+// ErrSocketInUse is what Listen returns if something accepts connections on the path. The text around it says who.
 var ErrSocketInUse = errors.New("socket in use")
 
 // pipes is what the names of all pipes of Windows begin with.
 const pipes = `\\.\pipe\`
 
-// SocketPath is where the daemon listens: RUNTIMED_SOCKET, else runtimed.sock in [StateDir]; on Windows a pipe of the user's name.
-// It is a function of the environment alone, so that clients in other languages find the same place.
-// An empty variable counts as unset; what is relative or too long is refused by the name of its variable.
+// SocketPath is where the daemon listens: RUNTIMED_SOCKET, else runtimed.sock in [StateDir]; on Windows a pipe of the
+// user's name. It depends on the environment only, so that clients in other languages find the same place. An empty
+// variable counts as unset. The error for a path that is relative or too long names its variable.
 func SocketPath(goos string, env func(string) string) (string, error) {
 	path := env(envSocket)
 	if path == "" && goos == "windows" {
@@ -46,8 +46,8 @@ func SocketPath(goos string, env func(string) string) (string, error) {
 	} else if goos != "windows" && !isAbs(goos, path) {
 		return "", fmt.Errorf("%s is %q, which is not an absolute path", envSocket, path)
 	}
-	if !utf8.ValidString(path) {
-		return "", notUTF8(envSocket, path)
+	if err := checkUTF8(envSocket, path); err != nil {
+		return "", err
 	}
 	if err := CheckSocketPath(goos, path); err != nil {
 		return "", err
@@ -58,18 +58,15 @@ func SocketPath(goos string, env func(string) string) (string, error) {
 // StateDir is the folder of everything the daemon keeps, and by default of its socket.
 // Trailing slashes of the variable are dropped; nothing else of it is changed, and no symlink followed.
 func StateDir(goos string, env func(string) string) (string, error) {
-	home, rest := envHome, "/.cache/runt"
+	home, rest, slashes := envHome, "/.cache/runt", "/"
 	switch goos {
 	case "windows":
-		home, rest = "LOCALAPPDATA", `\runt`
+		home, rest, slashes = "LOCALAPPDATA", `\runt`, `\/`
 	case "darwin":
 		rest = "/Library/Caches/runt"
 	default:
-		if cache := env(envCache); isAbs(goos, cache) {
-			if !utf8.ValidString(cache) {
-				return "", notUTF8(envCache, cache)
-			}
-			return strings.TrimRight(cache, "/") + "/runt", nil
+		if isAbs(goos, env(envCache)) {
+			home, rest = envCache, "/runt"
 		}
 	}
 	dir := env(home)
@@ -78,20 +75,19 @@ func StateDir(goos string, env func(string) string) (string, error) {
 		return "", fmt.Errorf("%s is not set, so there is no place for the socket: set it, or %s", home, envSocket)
 	case !isAbs(goos, dir):
 		return "", fmt.Errorf("%s is %q, which is not an absolute path", home, dir)
-	case !utf8.ValidString(dir):
-		return "", notUTF8(home, dir)
-	case goos == "windows":
-		return strings.TrimRight(dir, `\/`) + rest, nil
 	}
-	return strings.TrimRight(dir, "/") + rest, nil
+	return strings.TrimRight(dir, slashes) + rest, checkUTF8(home, dir)
 }
 
-// notUTF8 refuses a place whose paths could not travel: messages are UTF-8.
-func notUTF8(name, value string) error {
-	return fmt.Errorf("%s is %q, which is not UTF-8", name, value)
+// checkUTF8 refuses a place whose paths could not travel in messages, which are UTF-8.
+func checkUTF8(name, value string) error {
+	if !utf8.ValidString(value) {
+		return fmt.Errorf("%s is %q, which is not UTF-8", name, value)
+	}
+	return nil
 }
 
-// lowerASCII leaves all other letters alone, whose lower case is not the same in every language. Windows takes either for a pipe.
+// lowerASCII leaves other letters alone: their lower case depends on the language. Windows takes either for a pipe.
 func lowerASCII(r rune) rune {
 	if 'A' <= r && r <= 'Z' {
 		r += 'a' - 'A'
@@ -99,7 +95,7 @@ func lowerASCII(r rune) rune {
 	return r
 }
 
-// isAbs asks for the named system, not for the one we run on.
+// isAbs is filepath.IsAbs for the system goos.
 func isAbs(goos, path string) bool {
 	if goos == "windows" {
 		return strings.HasPrefix(path, `\\`) || len(path) > 2 && path[1] == ':' && (path[2] == '\\' || path[2] == '/')
@@ -107,8 +103,8 @@ func isAbs(goos, path string) bool {
 	return strings.HasPrefix(path, "/")
 }
 
-// CheckSocketPath refuses a path that does not fit a socket address, whose own error would be "invalid argument", and on Windows
-// what is not the name of a pipe.
+// CheckSocketPath refuses a path that is too long for a socket address, for which the system says only "invalid
+// argument", and on Windows a path that is not the name of a pipe.
 func CheckSocketPath(goos, path string) error {
 	limit := 103
 	switch goos {
@@ -127,11 +123,20 @@ func CheckSocketPath(goos, path string) error {
 	return nil
 }
 
-func who(ctx context.Context, c *Client) string {
+// inUse asks the program that listens on path who it is, and says so. It wraps the error of connecting, if there is
+// one.
+func inUse(path string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), askTime)
+	defer cancel()
+	nc, err := dial(ctx, path)
+	if err != nil {
+		return fmt.Errorf("%s: %w by a program that cannot be asked: %w", path, ErrSocketInUse, err)
+	}
+	c := newClient(nc, path, ClientOptions{})
 	defer c.Close()
 	var info Info
 	if err := c.Call(ctx, MethodInfo, nil, &info); err != nil {
-		return fmt.Sprintf("a program that does not say who it is (%v)", err)
+		return fmt.Errorf("%s: %w by a program that does not say who it is (%w)", path, ErrSocketInUse, err)
 	}
-	return fmt.Sprintf("%s %s, pid %d", info.Name, info.Version, info.PID)
+	return fmt.Errorf("%s: %w by %s %s, pid %d", path, ErrSocketInUse, info.Name, info.Version, info.PID)
 }

@@ -2,10 +2,10 @@ package rpc
 
 import "runtime/debug"
 
-// buildVersion is set by the linker where a release is made.
+// buildVersion is set by the linker for a release.
 var buildVersion string
 
-// Version is that of this build, which daemon.info tells: of the release, else of the module, else of the commit.
+// Version is the version of this build: of the release, else of the module, else of the commit.
 func Version() string {
 	if buildVersion != "" {
 		return buildVersion
