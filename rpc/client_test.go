@@ -58,7 +58,8 @@ func TestTheClientSaysWhyTheDaemonIsNotReached(t *testing.T) {
 		filepath.Join(dir, "no", "such", "s"): "not running",
 	} {
 		_, err := Dial(t.Context(), path, ClientOptions{})
-		if KindOf(err) != KindUnreachable || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), path) {
+		if KindOf(err) != KindUnreachable || !strings.Contains(err.Error(), want) ||
+			!strings.Contains(err.Error(), path) {
 			t.Errorf("%s: %v", path, err)
 		}
 	}
@@ -83,9 +84,13 @@ func TestTheClientTellsAStrangerFromADaemon(t *testing.T) {
 		"a result of another shape": {line(`{"jsonrpc":"2.0","id":1,"result":{"pid":"seven"}}` + "\n"), KindProtocol},
 		"closes at once":            {func(nc net.Conn, _ *bufio.Reader) {}, KindClosed},
 		"closes without an answer":  {line(""), KindClosed},
-		"refuses the connection":    {line(`{"jsonrpc":"2.0","id":null,"error":{"code":-32006,"message":"too many","data":{"kind":"overloaded","hint":"wait"}}}` + "\n"), KindOverloaded},
-		"an error without a kind":   {line(`{"jsonrpc":"2.0","id":1,"error":{"code":-32601,"message":"no"}}` + "\n"), KindMethodNotFound},
-		"an error of its own":       {line(`{"jsonrpc":"2.0","id":1,"error":{"code":-5,"message":"no","data":[1]}}` + "\n"), KindInternal},
+		"refuses the connection": {
+			line(`{"jsonrpc":"2.0","id":null,"error":{"code":-32006,"message":"too many","data":{"kind":"overloaded",` +
+				`"hint":"wait"}}}` + "\n"), KindOverloaded},
+		"an error without a kind": {line(`{"jsonrpc":"2.0","id":1,"error":{"code":-32601,"message":"no"}}` + "\n"),
+			KindMethodNotFound},
+		"an error of its own": {line(`{"jsonrpc":"2.0","id":1,"error":{"code":-5,"message":"no","data":[1]}}` + "\n"),
+			KindInternal},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := stranger(t, c.play)
@@ -149,11 +154,14 @@ func TestAnAnswerWithHalfOfASurrogatePairIsRead(t *testing.T) {
 		fmt.Fprintln(nc, `{"jsonrpc":"2.0","method":"told","params":{"\udc00":"\ud83d"}}`)
 		fmt.Fprintln(nc, `{"jsonrpc":"2.0","id":1,"result":{"text":"cut \ud83d","x\ud83d":1}}`)
 		r.ReadString('\n')
-		fmt.Fprintln(nc, `{"jsonrpc":"2.0","id":2,"error":{"code":-32001,"message":"\ud83d","data":{"kind":"pool_empty","hint":"\udc00"}}}`)
+		fmt.Fprintln(nc,
+			`{"jsonrpc":"2.0","id":2,"error":{"code":-32001,"message":"\ud83d","data":{"kind":"pool_empty",`+
+				`"hint":"\udc00"}}}`)
 		r.ReadString('\n')
 	})
 	told := make(chan string, 1)
-	c, err := Dial(t.Context(), path, ClientOptions{OnNotify: func(_ string, params json.RawMessage) { told <- string(params) }})
+	c, err := Dial(t.Context(), path,
+		ClientOptions{OnNotify: func(_ string, params json.RawMessage) { told <- string(params) }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,7 +170,8 @@ func TestAnAnswerWithHalfOfASurrogatePairIsRead(t *testing.T) {
 		Text string `json:"text"`
 	}
 	var got named
-	if err := c.Call(t.Context(), "echo", json.RawMessage(`{"text":"\ud83d","text":1}`), &got); err != nil || got.Text != "cut \ufffd" {
+	if err := c.Call(t.Context(), "echo", json.RawMessage(`{"text":"\ud83d","text":1}`), &got); err != nil ||
+		got.Text != "cut \ufffd" {
 		t.Errorf("got %q, %v", got.Text, err)
 	}
 	if got := <-told; got != "{\"\ufffd\":\"\ufffd\"}" { // the library decodes them once
@@ -172,7 +181,8 @@ func TestAnAnswerWithHalfOfASurrogatePairIsRead(t *testing.T) {
 	if KindOf(err) != KindPoolEmpty || err.Error() != "\ufffd" {
 		t.Errorf("got %v", err)
 	}
-	if err := c.Call(t.Context(), "echo", named{Text: "\xe9"}, nil); KindOf(err) != KindInvalidParams || err.Error() != "text is not UTF-8" {
+	if err := c.Call(t.Context(), "echo", named{Text: "\xe9"}, nil); KindOf(err) != KindInvalidParams ||
+		err.Error() != "text is not UTF-8" {
 		t.Errorf("what is not UTF-8: %v", err)
 	}
 }
