@@ -9,17 +9,17 @@ import (
 	"runtimed/rpc"
 )
 
-// call is one request, from when it is read until its answer has reached the socket or cannot any more.
+// call is one request, from when it is read until its answer has reached the socket, or cannot any more.
 type call struct {
+	request
 	conn   *Conn
 	number uint64
-	request
 	batch  *batch
 	ctx    context.Context
 	cancel context.CancelFunc
 
-	answer    []byte // set before it is handed to the library
-	succeeded bool   // answer holds the method's result
+	answer    []byte // set before it is sent
+	succeeded bool   // answer is the method's result
 
 	// guarded by conn.mu
 	cancelled bool // by $/cancelRequest
@@ -43,8 +43,8 @@ func callFrom(ctx context.Context) *call {
 	return c
 }
 
-// register gives a request its number. Called with mu held, by the reader.
-func (c *Conn) register(call *call) {
+// registerLocked gives a request its number.
+func (c *Conn) registerLocked(call *call) {
 	c.seq++
 	call.number = c.seq
 	ctx, cancel := context.WithCancel(c.ctx)
@@ -52,15 +52,13 @@ func (c *Conn) register(call *call) {
 	c.calls[call.number] = call
 }
 
-// PeerFrom is the process that made the request, or the zero Peer outside one.
-func PeerFrom(ctx context.Context) rpc.Peer {
-	if c := callFrom(ctx); c != nil {
-		return c.conn.peer
-	}
-	return rpc.Peer{}
+func (c *Conn) callOf(number uint64) *call {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.calls[number]
 }
 
-// ConnFrom is the connection that the request came by, or nil outside one.
+// ConnFrom is the connection that the request of ctx came by, or nil outside one.
 func ConnFrom(ctx context.Context) *Conn {
 	if c := callFrom(ctx); c != nil {
 		return c.conn
@@ -68,8 +66,16 @@ func ConnFrom(ctx context.Context) *Conn {
 	return nil
 }
 
-// SendProgress sends p to who made the request, if it asked for that and has no answer yet. The id is filled in.
-// It never blocks: where the peer does not read, p is dropped.
+// PeerFrom is the process that made the request of ctx, or the zero Peer outside one.
+func PeerFrom(ctx context.Context) rpc.Peer {
+	if c := ConnFrom(ctx); c != nil {
+		return c.peer
+	}
+	return rpc.Peer{}
+}
+
+// SendProgress sends p to the caller, if it asked for progress and has no answer yet. It fills in the id.
+// It never blocks: if the peer does not read, p is dropped.
 func SendProgress(ctx context.Context, p rpc.Progress) {
 	c := callFrom(ctx)
 	if c == nil || c.id == nil {
@@ -79,7 +85,7 @@ func SendProgress(ctx context.Context, p rpc.Progress) {
 	defer c.conn.mu.Unlock()
 	if c.progress && c.conn.calls[c.number] == c {
 		p.ID = json.RawMessage(c.id)
-		c.conn.notify(rpc.NotifyProgress, p)
+		c.conn.notifyLocked(rpc.NotifyProgress, p)
 	}
 }
 
@@ -91,30 +97,36 @@ func wantProgress(ctx context.Context) {
 	}
 }
 
-// OnUndelivered has f run once if the result of this request provably does not reach the socket: not one byte of it was written,
-// because the connection was gone, the request was cancelled or a notification, the server stopped, or the method failed after all.
-// f never runs once a byte has been written. It may run on any goroutine, with no lock of this package held; after $/cancelRequest it runs
-// before the caller is told. Outside a request it does nothing.
+// OnUndelivered has f run once if the result of this request certainly does not reach the socket: not a byte of it was
+// written, because the connection was gone, the request was cancelled or a notification, the server stopped, or the
+// method failed. f may run on any goroutine, without a lock of this package; after $/cancelRequest it runs before the
+// caller gets its answer. Outside a request OnUndelivered does nothing.
 func OnUndelivered(ctx context.Context, f func()) {
-	c := callFrom(ctx)
-	if c == nil {
-		return
-	}
-	c.conn.mu.Lock()
-	late := c.outcome == missed
-	if c.outcome == undecided {
-		c.undo = append(c.undo, f)
-	}
-	c.conn.mu.Unlock()
-	if late {
+	if c := callFrom(ctx); c != nil && c.addUndo(f) {
 		c.conn.guard(f)
 	}
 }
 
+// addUndo reports whether f is too late: the result has missed the socket already.
+func (c *call) addUndo(f func()) (late bool) {
+	c.conn.mu.Lock()
+	defer c.conn.mu.Unlock()
+	if c.outcome == undecided {
+		c.undo = append(c.undo, f)
+	}
+	return c.outcome == missed
+}
+
 // settle decides whether the result reached the socket. Only the first time counts.
 func (c *call) settle(written bool) {
+	for _, f := range c.decide(written) {
+		c.conn.guard(f)
+	}
+}
+
+func (c *call) decide(written bool) (undo []func()) {
 	c.conn.mu.Lock()
-	var undo []func()
+	defer c.conn.mu.Unlock()
 	if c.outcome == undecided {
 		c.outcome = reached
 		if !written {
@@ -122,17 +134,21 @@ func (c *call) settle(written bool) {
 		}
 	}
 	c.undo = nil
-	c.conn.mu.Unlock()
-	for _, f := range undo {
-		c.conn.guard(f)
-	}
+	return undo
 }
 
-// guard keeps a fault in f from ending the daemon.
+// isCancelled also reports whether what the method did can be undone.
+func (c *call) isCancelled() (cancelled, undoable bool) {
+	c.conn.mu.Lock()
+	defer c.conn.mu.Unlock()
+	return c.cancelled, len(c.undo) > 0
+}
+
+// guard keeps a panic in f from ending the daemon.
 func (c *Conn) guard(f func()) {
 	defer func() {
 		if p := recover(); p != nil {
-			c.log.Error("taking back what was not delivered panicked", zap.Any("panic", p), zap.Stack("stack"))
+			c.srv.log.Error("undoing what was not delivered panicked", zap.Any("panic", p), zap.Stack("stack"))
 		}
 	}()
 	f()

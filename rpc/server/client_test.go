@@ -65,7 +65,8 @@ func TestNotificationsComeBeforeTheAnswer(t *testing.T) {
 	defer cl.Close()
 	yes := true
 	var r echoResult
-	if err := cl.Call(t.Context(), "echo", echoParams{Text: "é<>&", Progress: &yes}, &r); err != nil || r.Text != "é<>&" {
+	if err := cl.Call(t.Context(), "echo", echoParams{Text: "é<>&", Progress: &yes}, &r); err != nil ||
+		r.Text != "é<>&" {
 		t.Fatalf("%+v, %v", r, err)
 	}
 	if len(got) != 1 || got[0] != "$/progress queued 1" {
@@ -112,7 +113,8 @@ func TestManyCallsShareOneClient(t *testing.T) {
 func TestListenSaysWhoHasTheSocket(t *testing.T) {
 	b := start(t, Options{})
 	_, err := rpc.Listen(b.path)
-	if !errors.Is(err, rpc.ErrSocketInUse) || !strings.Contains(err.Error(), "runtimed 1.2.3, pid 77") || !strings.Contains(err.Error(), b.path) {
+	if !errors.Is(err, rpc.ErrSocketInUse) || !strings.Contains(err.Error(), "runtimed 1.2.3, pid 77") ||
+		!strings.Contains(err.Error(), b.path) {
 		t.Errorf("got %v", err)
 	}
 	b.dial(t).askOne(req("1", rpc.MethodPing) + "\n")

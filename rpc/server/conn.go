@@ -17,55 +17,47 @@ import (
 
 // Conn is one connection at the daemon's end. Three goroutines serve it, besides one for each request that runs:
 //
-//   - the reader, which is the library's: ReadObject cuts and checks messages, answers what is no request, handles
-//     $/cancelRequest, and starts requests or puts them in line; it never waits for a method
-//   - the writer (write), which alone writes to the socket, and so alone knows what has reached it
+//   - the reader, which is the library's: it cuts and checks messages, answers what is not a request, handles $/cancelRequest,
+//     and starts requests or puts them in line; it never waits for a method
+//   - the writer, which alone writes to the socket, and so alone knows what has reached it
 //   - the library's own, which closes the connection when its context ends
 //
-// Everything they share is guarded by mu. Nothing blocks and no foreign code runs while it is held.
+// What they share is guarded by mu. Nothing blocks and no method runs while it is held.
 type Conn struct {
 	srv    *Server
 	nc     net.Conn
-	in     *framer // the reader's, except that wrap is anybody's once a message has been read
+	in     *framer // the reader's; wrap may be called by anybody once a message has been read
 	peer   rpc.Peer
-	refuse *rpc.Error // set on a surplus connection: the answer to its first message, and its end
-	log    *zap.Logger
-	lib    *jsonrpc2.Conn // set once, under mu
+	refuse *rpc.Error // of a surplus connection: the answer to its first message
+	lib    *jsonrpc2.Conn
 
 	ctx    context.Context // ends when the connection is closed
 	cancel context.CancelFunc
-	todo   []request // the reader's: what is left of the message read last
-	group  *batch    // the reader's: the batch those belong to
+	todo   []request // the reader's: the rest of the last message
+	group  *batch    // the reader's: the batch of todo
 
 	mu       sync.Mutex
-	changed  sync.Cond        // signals any change of the fields below that somebody may wait for
-	calls    map[uint64]*call // registered, and not answered yet
+	changed  sync.Cond        // signals changes of the fields below
+	calls    map[uint64]*call // not answered yet
 	seq      uint64
 	running  int
 	line     []*call // waiting to run, first come first served
-	inLine   int     // what they cost
+	inLine   int     // their cost
 	batches  map[*batch]struct{}
 	out      []frame // to be written, in this order
-	unsent   int     // bytes of out, and of the frame being written
+	unsent   int     // bytes of out and of the frame being written
 	held     int     // bytes kept for the connection in all
+	incoming int     // of those, of an incomplete message
 	gone     bool    // nothing is counted any more
-	incoming int     // of those, of a message that is not complete
 	holds    int     // reasons to stay open for a peer that has closed its sending side
 	eof      bool    // nothing more will be read
 	parting  bool    // after a fatal error: close our sending side when all is written
 	closed   bool
 }
 
-// maxLineBytes bounds the requests that wait in line, and maxBatchBytes the answers of one batch, which wait for the last of them.
-// Both are far beyond what sensible use comes to.
-const (
-	maxLineBytes  = 16 << 20
-	maxBatchBytes = 16 << 20
-)
-
 func newConn(s *Server, nc net.Conn, peer rpc.Peer) *Conn {
 	c := &Conn{
-		srv: s, nc: nc, in: newFramer(nc), peer: peer, log: s.log,
+		srv: s, nc: nc, in: newFramer(nc), peer: peer,
 		calls: map[uint64]*call{}, batches: map[*batch]struct{}{},
 	}
 	c.changed.L, c.in.hold = &c.mu, c.receive
@@ -73,14 +65,32 @@ func newConn(s *Server, nc net.Conn, peer rpc.Peer) *Conn {
 	return c
 }
 
-// Peer is the process at the other end.
-func (c *Conn) Peer() rpc.Peer { return c.peer }
+// serve returns when the connection is closed and its methods have ended.
+func (c *Conn) serve() {
+	c.start()
+	c.write()
+	<-c.lib.DisconnectNotify()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for c.running > 0 {
+		c.changed.Wait()
+	}
+	c.holdLocked(-c.held)
+	c.gone = true
+}
+
+// start holds mu since the reader, which runs from now on, waits in callOf until lib is set.
+func (c *Conn) start() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.lib = newLibrary(c)
+}
 
 // Context ends with the connection.
 func (c *Conn) Context() context.Context { return c.ctx }
 
-// Hold keeps the connection open for a peer that has closed its sending side and got all its answers, as pool.watch needs it.
-// The returned function takes the hold back; it may be called more than once.
+// Hold keeps the connection open for a peer that has closed its sending side and got all its answers, as pool.watch
+// needs it. The returned function ends that; it may be called more than once.
 func (c *Conn) Hold() (release func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -89,21 +99,20 @@ func (c *Conn) Hold() (release func()) {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.holds--
-		c.settled()
+		c.settledLocked()
 	})
 }
 
-// Notify sends a notification and never blocks. It returns false where nothing was sent: the connection is gone, or its peer
-// does not read and as much waits already as may. Then the caller tries again later with what is true by then.
+// Notify sends a notification and never blocks. It returns false if nothing was sent: the connection is gone, or its
+// peer does not read and no more may wait. The caller tries again later with what is true then.
 func (c *Conn) Notify(method string, params any) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.notify(method, params)
+	return c.notifyLocked(method, params)
 }
 
-// notify is called with mu held.
-func (c *Conn) notify(method string, params any) bool {
-	if c.closed || c.parting || c.full() {
+func (c *Conn) notifyLocked(method string, params any) bool {
+	if c.closed || c.parting || c.fullLocked() {
 		return false
 	}
 	body, err := encode(struct {
@@ -112,20 +121,20 @@ func (c *Conn) notify(method string, params any) bool {
 		Params  any    `json:"params"`
 	}{"2.0", method, params})
 	if err != nil {
-		c.log.Error("a notification cannot be encoded", zap.String("method", method), zap.Error(err))
+		c.srv.log.Error("a notification cannot be encoded", zap.String("method", method), zap.Error(err))
 		return false
 	}
-	c.push(body, nil)
+	c.pushLocked(body, nil)
 	return true
 }
 
-// idle says that nobody waits for anything of this connection. Called with mu held.
-func (c *Conn) idle() bool { return len(c.calls) == 0 && c.unsent == 0 }
+// idleLocked reports whether nobody waits for anything.
+func (c *Conn) idleLocked() bool { return len(c.calls) == 0 && c.unsent == 0 }
 
-// settled is called with mu held after a change that may leave the connection idle.
-func (c *Conn) settled() {
+// settledLocked is called after a change that may leave the connection idle.
+func (c *Conn) settledLocked() {
 	c.changed.Broadcast()
-	if c.eof && c.idle() && c.holds == 0 {
+	if c.eof && c.idleLocked() && c.holds == 0 {
 		c.nc.SetReadDeadline(time.Unix(1, 0)) // wakes atEOF
 	}
 }
@@ -139,7 +148,7 @@ func (c *Conn) drained(ctx context.Context) {
 	})()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for !c.idle() && !c.closed && ctx.Err() == nil {
+	for !c.idleLocked() && !c.closed && ctx.Err() == nil {
 		c.changed.Wait()
 	}
 }
@@ -161,46 +170,57 @@ func (c *Conn) shut() {
 	c.nc.Close()
 }
 
-// atEOF is the reader's last act when the peer has closed its sending side: what was asked is still answered, until the peer
-// closes the other side too or nothing is left to do. A connection without two sides (net.Pipe) is simply closed.
+// atEOF is the reader's last act when the peer has closed its sending side. What was asked is still answered, until
+// the peer closes the other side too or nothing is left to do. A connection without two sides (net.Pipe) is closed at
+// once.
 func (c *Conn) atEOF() {
 	sc, ok := c.nc.(syscall.Conn)
 	if !ok {
 		return
 	}
 	raw, err := sc.SyscallConn()
-	for err == nil {
-		c.mu.Lock()
-		if c.eof = true; c.closed || c.idle() && c.holds == 0 {
-			c.mu.Unlock()
+	if err != nil {
+		return
+	}
+	for c.awaitsHangup() {
+		if err := waitHangup(raw); !os.IsTimeout(err) {
 			return
-		}
-		var wake time.Time
-		if hangupTick > 0 {
-			wake = time.Now().Add(hangupTick)
-		}
-		c.nc.SetReadDeadline(wake)
-		c.mu.Unlock()
-		if err = waitHangup(raw); err == nil {
-			return
-		}
-		if os.IsTimeout(err) {
-			err = nil
 		}
 	}
 }
 
-// part is the reader's last act after an error that makes all further input meaningless. The answers are written and our
-// sending side closed; what still comes is thrown away for a while, since a sender that gets EPIPE would not read the answer.
+// awaitsHangup sets the time when to look again; false when nothing is left to do.
+func (c *Conn) awaitsHangup() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.eof = true
+	if c.closed || c.idleLocked() && c.holds == 0 {
+		return false
+	}
+	var wake time.Time
+	if hangupTick > 0 {
+		wake = time.Now().Add(hangupTick)
+	}
+	c.nc.SetReadDeadline(wake)
+	return true
+}
+
+// part is the reader's last act after an error that leaves the rest of the input without meaning. The answers are
+// written and our sending side is closed. What still comes is thrown away for a while: a sender that gets EPIPE would
+// not read the answer.
 func (c *Conn) part() {
 	ctx, cancel := context.WithTimeout(c.ctx, c.srv.drainTime)
 	defer cancel()
-	c.mu.Lock()
-	c.parting = true
-	c.changed.Broadcast() // for the writer, which closes our side when it has written all
-	c.nc.SetReadDeadline(time.Now().Add(c.srv.drainTime))
-	c.mu.Unlock()
+	c.startParting()
 	if _, err := io.Copy(io.Discard, c.in.r); err == nil {
 		c.drained(ctx)
 	}
+}
+
+func (c *Conn) startParting() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.parting = true
+	c.changed.Broadcast() // for the writer, which closes our side
+	c.nc.SetReadDeadline(time.Now().Add(c.srv.drainTime))
 }

@@ -44,10 +44,13 @@ func TestSixtyFourRunAThousandWaitAndTheRestIsRefused(t *testing.T) {
 	for i := range all {
 		sb.WriteString(req(fmt.Sprint(i), "wait") + "\n")
 	}
-	sb.WriteString(req(`"over"`, rpc.MethodPing) + "\n" + cancelled(fmt.Sprint(all-1)) + "\n" + req(`"fits"`, "wait") + "\n" + req(`"over"`, rpc.MethodPing) + "\n")
+	sb.WriteString(req(`"over"`, rpc.MethodPing) + "\n" + cancelled(fmt.Sprint(all-1)) + "\n" + req(`"fits"`, "wait") +
+		"\n" + req(`"over"`, rpc.MethodPing) + "\n")
 	w.send(sb.String())
-	for _, want := range []struct{ id, kind string }{{`"over"`, rpc.KindOverloaded}, {fmt.Sprint(all - 1), rpc.KindCancelled}, {`"over"`, rpc.KindOverloaded}} {
-		if got := decode(t, w.line()); string(got.ID) != want.id || got.Error == nil || got.Error.Data.Kind != want.kind {
+	for _, want := range []struct{ id, kind string }{{`"over"`, rpc.KindOverloaded},
+		{fmt.Sprint(all - 1), rpc.KindCancelled}, {`"over"`, rpc.KindOverloaded}} {
+		if got := decode(t, w.line()); string(got.ID) != want.id || got.Error == nil ||
+			got.Error.Data.Kind != want.kind {
 			t.Fatalf("got %s %v, want %v", got.ID, got.Error, want)
 		}
 	}
@@ -65,7 +68,8 @@ func TestSixtyFourRunAThousandWaitAndTheRestIsRefused(t *testing.T) {
 func TestACancelEndsAllCallsWithItsID(t *testing.T) {
 	b := start(t, Options{})
 	w := b.dial(t)
-	w.send(req(`"a"`, "wait") + "\n[" + req(`"a"`, "wait") + "," + req(`"b"`, "wait") + "," + cancelled(`"b"`) + "]\n" + req(`"c"`, "wait") + "\n")
+	w.send(req(`"a"`, "wait") + "\n[" + req(`"a"`, "wait") + "," + req(`"b"`, "wait") + "," + cancelled(`"b"`) + "]\n" +
+		req(`"c"`, "wait") + "\n")
 	eventually(t, "all run", func() bool { return b.waiting.Load() == 3 })
 	w.send(cancelled(`"a"`) + "\n")
 	got := w.line() + w.line()
@@ -132,7 +136,8 @@ func TestAHalfClosedConnectionStaysOpenWhileItIsHeld(t *testing.T) {
 	if !c.Notify(rpc.NotifyPoolChanged, rpc.PoolChanged{}) {
 		t.Error("nothing was sent")
 	}
-	if got := decode(t, w.line()); got.Method != rpc.NotifyPoolChanged || !strings.Contains(string(got.Params), `"packages":[]`) {
+	if got := decode(t, w.line()); got.Method != rpc.NotifyPoolChanged ||
+		!strings.Contains(string(got.Params), `"packages":[]`) {
 		t.Errorf("got %+v", got)
 	}
 	w.Close()
@@ -172,7 +177,8 @@ func TestAPeerThatDoesNotReadIsPausedAndThenClosed(t *testing.T) {
 				break
 			}
 		}
-		// What is read but waits is bounded too. What is more than may wait is refused in some 100 bytes, until the first answers are there.
+		// What is read but waits is bounded too. What is more than may wait is refused in some 100 bytes, until the
+		// first answers are there.
 		if sent < rpc.MaxUnsent/50000 || sent > rpc.MaxUnsent/50000+rpc.MaxRunning+rpc.MaxQueued+rpc.MaxUnsent/100 {
 			t.Errorf("it read %d requests before it paused", sent)
 		}
@@ -243,7 +249,8 @@ func TestAPeerThatReadsAgainGetsEverything(t *testing.T) {
 	b := start(t, Options{})
 	w := b.dial(t)
 	const n = 200
-	go io.WriteString(w, strings.Repeat(`{"jsonrpc":"2.0","id":1,"method":"echo","params":{"size":50000}}`+"\n", n)+req(`"last"`, rpc.MethodPing)+"\n")
+	go io.WriteString(w, strings.Repeat(`{"jsonrpc":"2.0","id":1,"method":"echo","params":{"size":50000}}`+"\n", n)+
+		req(`"last"`, rpc.MethodPing)+"\n")
 	time.Sleep(50 * time.Millisecond)
 	for range n + 1 {
 		w.line()
@@ -264,7 +271,9 @@ func TestAClosedPeerIsSeenWhileReadingIsPaused(t *testing.T) {
 func TestASlowReaderDelaysNobodyElse(t *testing.T) {
 	b := start(t, Options{})
 	slow := b.dial(t)
-	go io.WriteString(slow, strings.Repeat(`{"jsonrpc":"2.0","id":1,"method":"echo","params":{"size":9000}}`+"\n", 10000)) // fails when the test ends
+	go io.WriteString(slow,
+		strings.Repeat(`{"jsonrpc":"2.0","id":1,"method":"echo","params":{"size":9000}}`+"\n",
+			10000)) // fails when the test ends
 	time.Sleep(50 * time.Millisecond)
 	w := b.dial(t)
 	var times []time.Duration
@@ -282,7 +291,8 @@ func TestTheAnswersOfABatchAreBounded(t *testing.T) {
 	b := start(t, Options{}, func(b *bench) { b.batchBytes = 100_000 })
 	one := `{"jsonrpc":"2.0","id":1,"method":"echo","params":{"size":10000}}`
 	got := b.dial(t).ask("[" + strings.Repeat(one+",", 499) + one + "]\n")
-	if ok := strings.Count(got, "xxx\""); ok < 10 || ok > 10+rpc.MaxRunning || strings.Count(got, `"code":-32006`) != 500-ok {
+	if ok := strings.Count(got, "xxx\""); ok < 10 || ok > 10+rpc.MaxRunning ||
+		strings.Count(got, `"code":-32006`) != 500-ok {
 		t.Errorf("%d answered, %d refused", ok, strings.Count(got, `"code":-32006`))
 	}
 }
@@ -291,7 +301,8 @@ func TestWhatWaitsInLineIsBoundedInBytesToo(t *testing.T) {
 	b := start(t, Options{}, func(b *bench) { b.lineBytes = 100_000 })
 	w := b.dial(t)
 	w.send(strings.Repeat(req("1", "wait")+"\n", rpc.MaxRunning))
-	w.send(strings.Repeat(`{"jsonrpc":"2.0","id":2,"method":"echo","params":{"text":"`+strings.Repeat("x", 10_000)+"\"}}\n", 12))
+	w.send(strings.Repeat(`{"jsonrpc":"2.0","id":2,"method":"echo","params":{"text":"`+strings.Repeat("x", 10_000)+
+		"\"}}\n", 12))
 	for range 3 {
 		if got := decode(t, w.line()); got.Error == nil || got.Error.Data.Kind != rpc.KindOverloaded {
 			t.Errorf("got %+v", got)

@@ -10,7 +10,7 @@ import (
 	"runtimed/rpc"
 )
 
-// openRPC is the document of rpc.discover (spec.open-rpc.org), as far as we fill it.
+// openRPC is the document of rpc.discover (spec.open-rpc.org).
 type openRPC struct {
 	OpenRPC string `json:"openrpc"`
 	Info    struct {
@@ -40,10 +40,10 @@ type openValue struct {
 // schema is a JSON Schema.
 type schema map[string]any
 
-// discover makes rpc.discover for a table of methods, itself included.
+// discover makes rpc.discover for methods and itself.
 func discover(methods []Method, version string) Method {
 	var doc openRPC
-	var text json.RawMessage // encoded once: whoever asks ten thousand times shall not keep the processors from the others
+	var text json.RawMessage // encoded once, so that calls cost nothing
 	self := NewMethod(rpc.MethodDiscover,
 		func(context.Context, rpc.None) (json.RawMessage, error) { return text, nil })
 	doc.OpenRPC = "1.3.2"
@@ -51,11 +51,12 @@ func discover(methods []Method, version string) Method {
 	doc.Info.Version = version
 	doc.Components.Schemas = map[string]schema{}
 	for _, m := range append(methods[:len(methods):len(methods)], self) {
-		om := openMethod{Name: m.Name, Summary: rpc.MethodOf(m.Name).Summary, ParamStructure: "by-name", Params: []openValue{}}
+		om := openMethod{Name: m.Name, Summary: rpc.MethodOf(m.Name).Summary, ParamStructure: "by-name",
+			Params: []openValue{}}
 		for _, f := range members(m.params) {
 			om.Params = append(om.Params, openValue{f.name, !f.optional, schemaOf(f.typ, doc.Components.Schemas)})
 		}
-		om.Result = openValue{Name: "result", Schema: schema{"type": "object"}} // of rpc.discover: its shape is OpenRPC's business
+		om.Result = openValue{Name: "result", Schema: schema{"type": "object"}} // of rpc.discover itself
 		if m.Name != rpc.MethodDiscover {
 			om.Result.Schema = schemaOf(m.result, doc.Components.Schemas)
 		}
@@ -68,7 +69,7 @@ func discover(methods []Method, version string) Method {
 	return self
 }
 
-// schemaOf describes a type as it is encoded; named structs go to shared and are referred to.
+// schemaOf describes a type as it is encoded. Named structs go to shared.
 func schemaOf(t reflect.Type, shared map[string]schema) schema {
 	switch t {
 	case reflect.TypeFor[time.Time]():
@@ -91,7 +92,7 @@ func schemaOf(t reflect.Type, shared map[string]schema) schema {
 		return schema{"type": "object", "additionalProperties": orNull(t.Elem(), schemaOf(t.Elem(), shared))}
 	case reflect.Struct:
 		if _, done := shared[t.Name()]; !done {
-			shared[t.Name()] = schema{} // a type that holds itself finds this
+			shared[t.Name()] = schema{} // for a type that holds itself
 			props, required := schema{}, []string{}
 			for _, f := range members(t) {
 				props[f.name] = schemaOf(f.typ, shared)
@@ -107,7 +108,7 @@ func schemaOf(t reflect.Type, shared map[string]schema) schema {
 	return schema{"type": "integer"}
 }
 
-// orNull is for a pointer that is always sent: nil goes out as null.
+// orNull is for a pointer without omitempty: nil is null.
 func orNull(t reflect.Type, s schema) schema {
 	if t.Kind() == reflect.Pointer {
 		return schema{"oneOf": []schema{s, {"type": "null"}}}
@@ -121,7 +122,7 @@ type member struct {
 	optional bool
 }
 
-// members are a struct's fields as JSON has them, those of embedded structs among them.
+// members are the fields of a struct in JSON, including those of embedded structs.
 func members(t reflect.Type) []member {
 	var out []member
 	for f := range t.Fields() {
@@ -133,12 +134,4 @@ func members(t reflect.Type) []member {
 		out = append(out, member{name, f.Type, strings.Contains(opts, "omit")})
 	}
 	return out
-}
-
-func memberNames(t reflect.Type) []string {
-	var names []string
-	for _, m := range members(t) {
-		names = append(names, m.name)
-	}
-	return names
 }

@@ -10,20 +10,23 @@ import (
 	"runtimed/rpc"
 )
 
-// framer cuts what comes in into messages, in the framing that the first byte decides, and puts answers into the same one.
+// framer cuts the input into messages, in the framing that the first byte decides, and puts answers into the same one.
 // It allocates no more than what has arrived, and nothing for what is too long.
 type framer struct {
 	r       *bufio.Reader
 	started bool
 	headers bool // Content-Length framing; else one message a line
 
-	hold func(n int) bool // asked before n bytes of a message that is not complete are kept; nil: they may be
+	hold func(n int) bool // asked before n bytes of an incomplete message are kept
 }
 
-func newFramer(r io.Reader) *framer { return &framer{r: bufio.NewReader(r)} }
+func newFramer(r io.Reader) *framer {
+	return &framer{r: bufio.NewReader(r), hold: func(int) bool { return true }}
+}
 
-// next returns the bytes of the next message, at most MaxMessage. An *[Error] means that no further message can be found:
-// it is to be sent, and the connection ended. Any other error is the end of what comes, io.EOF where that is in good order.
+// next returns the next message, at most MaxMessage bytes. If no further message can be found, the error is an
+// [rpc.Error] to send before the connection ends. Any other error is the end of the input: io.EOF, or a broken
+// connection.
 func (f *framer) next() ([]byte, error) {
 	if !f.started {
 		if err := f.start(); err != nil {
@@ -31,26 +34,25 @@ func (f *framer) next() ([]byte, error) {
 		}
 	}
 	if f.headers {
-		return f.nextHeaders()
+		return f.nextBody()
 	}
 	return f.nextLine()
 }
 
 // start skips a byte order mark and white space, and looks at the first byte of the first message.
 func (f *framer) start() error {
-	for i, b := range []byte("\xef\xbb\xbf") {
-		got, err := f.r.Peek(i + 1)
-		if err != nil && len(got) <= i {
-			if i > 0 {
-				break // a piece of the mark is no message, and is left to say so
-			}
+	const mark = "\xef\xbb\xbf"
+	// Byte by byte, since the peer may wait for an answer to fewer bytes than a mark has.
+	for n := 1; n <= len(mark); n++ {
+		got, err := f.r.Peek(n)
+		if err != nil && n == 1 {
 			return err
 		}
-		if got[i] != b {
-			break
+		if string(got) != mark[:n] {
+			break // a part of a mark is not a message, and parsing it says so
 		}
-		if i == 2 {
-			f.r.Discard(3)
+		if n == len(mark) {
+			f.r.Discard(n)
 		}
 	}
 	for {
@@ -66,7 +68,7 @@ func (f *framer) start() error {
 	}
 }
 
-// nextLine skips blank lines. A last line without its end counts.
+// nextLine skips blank lines. The last line may lack its end.
 func (f *framer) nextLine() ([]byte, error) {
 	var line []byte
 	for {
@@ -74,7 +76,7 @@ func (f *framer) nextLine() ([]byte, error) {
 		if len(line)+len(part) > rpc.MaxMessage+len("\r\n") {
 			return nil, tooLong("message", rpc.MaxMessage)
 		}
-		if err == bufio.ErrBufferFull && !f.mayHold(len(part)) {
+		if err == bufio.ErrBufferFull && !f.hold(len(part)) {
 			return nil, tooMuch()
 		}
 		line = append(line, part...)
@@ -97,17 +99,21 @@ func (f *framer) nextLine() ([]byte, error) {
 	}
 }
 
-func (f *framer) nextHeaders() ([]byte, error) {
+// bodyStep is how much of a body is read at once.
+const bodyStep = 4 << 10
+
+func (f *framer) nextBody() ([]byte, error) {
 	n, err := f.length()
 	if err != nil {
 		return nil, err
 	}
 	var body bytes.Buffer // grows with what arrives
 	for body.Len() < n {
-		if body.Len() > 0 && !f.mayHold(min(bodyStep, n-body.Len())) {
+		step := min(bodyStep, n-body.Len())
+		if body.Len() > 0 && !f.hold(step) {
 			return nil, tooMuch()
 		}
-		if _, err := io.CopyN(&body, f.r, int64(min(bodyStep, n-body.Len()))); err == io.EOF {
+		if _, err := io.CopyN(&body, f.r, int64(step)); err == io.EOF {
 			return nil, rpc.Errorf(rpc.KindParseError, "the message ends after %d of %d bytes", body.Len(), n)
 		} else if err != nil {
 			return nil, err
@@ -115,11 +121,6 @@ func (f *framer) nextHeaders() ([]byte, error) {
 	}
 	return body.Bytes(), nil
 }
-
-// bodyStep is how much of a body is read at once.
-const bodyStep = 4 << 10
-
-func (f *framer) mayHold(n int) bool { return f.hold == nil || f.hold(n) }
 
 // length reads one header block.
 func (f *framer) length() (int, error) {
@@ -177,7 +178,7 @@ func tooLong(what string, limit int) *rpc.Error {
 	return rpc.Errorf(rpc.KindInvalidRequest, "the %s is longer than %d bytes", what, limit)
 }
 
-// wrap makes a frame of an answer. Until a first message has decided, answers are lines.
+// wrap makes a frame of an answer. Answers are lines until the first message has decided.
 func (f *framer) wrap(body []byte) []byte {
 	if f.headers {
 		return append([]byte("Content-Length: "+strconv.Itoa(len(body))+"\r\n\r\n"), body...)

@@ -18,9 +18,11 @@ import (
 func TestBothFramingsSayTheSame(t *testing.T) {
 	b := start(t, Options{})
 	for _, msg := range []string{
-		req("1", rpc.MethodPing), req(`"\u0041"`, "echo"), req("null", "no.such"), `{"jsonrpc":"2.0","id":2,"method":"echo","params":{"nope":1}}`,
+		req("1", rpc.MethodPing), req(`"\u0041"`, "echo"), req("null", "no.such"),
+		`{"jsonrpc":"2.0","id":2,"method":"echo","params":{"nope":1}}`,
 		"[" + req("1", rpc.MethodPing) + ",7]", "[]", "{}", "nonsense", strings.Repeat("[", rpc.MaxDepth+1),
-		`{"jsonrpc":"2.0","method":"daemon.ping"}`, `{"jsonrpc":"2.0","id":1,"result":{}}`, `{"jsonrpc":"2.0","id":3,"method":"echo","params":{"size":100000}}`,
+		`{"jsonrpc":"2.0","method":"daemon.ping"}`, `{"jsonrpc":"2.0","id":1,"result":{}}`,
+		`{"jsonrpc":"2.0","id":3,"method":"echo","params":{"size":100000}}`,
 	} {
 		var answers []string
 		for _, in := range []string{
@@ -43,7 +45,8 @@ func TestBothFramingsSayTheSame(t *testing.T) {
 				answers = append(answers, strings.TrimSuffix(out, "\n"))
 			}
 		}
-		if all := slices.Compact(answers); len(all) != 1 && !strings.HasPrefix(msg, "["+req("1", rpc.MethodPing)) { // a batch may be answered in any order
+		if all := slices.Compact(answers); len(all) != 1 &&
+			!strings.HasPrefix(msg, "["+req("1", rpc.MethodPing)) { // a batch may be answered in any order
 			t.Errorf("%.100s is answered %.500q", msg, all)
 		}
 	}
@@ -59,12 +62,15 @@ func TestTheLimitsOfTheFramerAreExact(t *testing.T) {
 		"a line of the most, with return": {x(rpc.MaxMessage) + "\r\n", []int{rpc.MaxMessage}},
 		"a line of one more":              {x(rpc.MaxMessage+1) + "\n", []int{-1}},
 		"a last line of one more":         {x(rpc.MaxMessage + 1), []int{-1}},
-		"a body of the most":              {fmt.Sprintf("C:\r\nContent-Length:%d\n\n%s", rpc.MaxMessage, x(rpc.MaxMessage)), []int{rpc.MaxMessage}},
-		"a body of one more":              {fmt.Sprintf("Content-Length: %d\n\n", rpc.MaxMessage+1), []int{-1}},
-		"a header block of the most":      {"Content-Length: 1\nX:" + x(rpc.MaxHeader-22) + "\n\nyContent-Length: 0\n\n", []int{1, 0}},
-		"a header block of one more":      {"Content-Length: 1\nX:" + x(rpc.MaxHeader-21) + "\n\ny", []int{-1}},
+		"a body of the most": {
+			fmt.Sprintf("C:\r\nContent-Length:%d\n\n%s", rpc.MaxMessage, x(rpc.MaxMessage)), []int{rpc.MaxMessage}},
+		"a body of one more": {fmt.Sprintf("Content-Length: %d\n\n", rpc.MaxMessage+1), []int{-1}},
+		"a header block of the most": {"Content-Length: 1\nX:" + x(rpc.MaxHeader-22) + "\n\nyContent-Length: 0\n\n",
+			[]int{1, 0}},
+		"a header block of one more": {"Content-Length: 1\nX:" + x(rpc.MaxHeader-21) + "\n\ny", []int{-1}},
 	} {
-		for _, r := range []io.Reader{strings.NewReader(c.in), iotest.OneByteReader(strings.NewReader(c.in)), iotest.DataErrReader(strings.NewReader(c.in))} {
+		for _, r := range []io.Reader{strings.NewReader(c.in), iotest.OneByteReader(strings.NewReader(c.in)),
+			iotest.DataErrReader(strings.NewReader(c.in))} {
 			var got []int
 			f := newFramer(r)
 			for {

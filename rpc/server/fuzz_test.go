@@ -39,10 +39,13 @@ func fuzzServer() *Server {
 // Whatever comes in, the connection ends, and what goes out is well-formed replies in one framing.
 func FuzzStream(f *testing.F) {
 	for _, seed := range []string{
-		"", "\n", "{}\n", "[]\n", "[1,2", req("1", rpc.MethodPing), "\xef\xbb\xbf" + req("1", rpc.MethodPing), "\xef\xbb",
+		"", "\n", "{}\n", "[]\n", "[1,2", req("1", rpc.MethodPing), "\xef\xbb\xbf" + req("1", rpc.MethodPing),
+		"\xef\xbb",
 		req("1.50", rpc.MethodStatus) + "\n" + req("null", rpc.MethodDiscover) + "\r\n",
-		"[" + req("1", rpc.MethodPing) + "," + cancelled("1") + ",3]\n", "Content-Length: 2\r\n\r\n{}", "content-length: 0\r\n\r\n",
-		"C", "Content-Length: 99999999\r\n\r\n", "\x00\x01\x02", strings.Repeat("[", 2000), `{"jsonrpc":"2.0","id":"\ud800","method":"x"}`,
+		"[" + req("1", rpc.MethodPing) + "," + cancelled("1") + ",3]\n", "Content-Length: 2\r\n\r\n{}",
+		"content-length: 0\r\n\r\n",
+		"C", "Content-Length: 99999999\r\n\r\n", "\x00\x01\x02", strings.Repeat("[", 2000),
+		`{"jsonrpc":"2.0","id":"\ud800","method":"x"}`,
 	} {
 		f.Add([]byte(seed))
 	}
@@ -65,10 +68,13 @@ func FuzzStream(f *testing.F) {
 					Result  json.RawMessage  `json:"result"`
 					Error   *rpc.Error       `json:"error"`
 				}
-				if err := json.Unmarshal(reply, &m); err != nil || m.Version != "2.0" || (m.Result == nil) == (m.Error == nil) {
+				if err := json.Unmarshal(reply, &m); err != nil || m.Version != "2.0" ||
+					(m.Result == nil) == (m.Error == nil) {
 					t.Fatalf("%q is answered by %q: %v", in, out, err)
 				}
-				if m.Error != nil && (rpc.Codes[m.Error.Data.Kind] != m.Error.Code || m.Error.Data.Kind == rpc.KindInternal || m.Error.Message == "") {
+				if m.Error != nil &&
+					(rpc.Codes[m.Error.Data.Kind] != m.Error.Code || m.Error.Data.Kind == rpc.KindInternal ||
+						m.Error.Message == "") {
 					t.Fatalf("%q is answered by %q", in, out)
 				}
 			}
@@ -95,11 +101,14 @@ func listOf(t *testing.T, msg []byte) []json.RawMessage {
 	return list
 }
 
-// Every request of every method with any params is answered once, with its id byte for byte, and never by a fault of ours.
+// Every request of every method with any params is answered once, with its id byte for byte, and never by a fault of
+// ours.
 func FuzzDispatch(f *testing.F) {
 	for _, m := range offTable() {
 		f.Add("1", m.Name, "{}")
-		f.Add(`"a"`, m.Name, `{"pool":"uv","env":"uv-1","owner_pid":1,"level":"info","state":"ready","dry_run":true,"wait_ms":1,"key":"k","client":{"name":"n","version":"v"}}`)
+		f.Add(`"a"`, m.Name,
+			`{"pool":"uv","env":"uv-1","owner_pid":1,"level":"info","state":"ready","dry_run":true,"wait_ms":1,`+
+				`"key":"k","client":{"name":"n","version":"v"}}`)
 	}
 	f.Add("9007199254740993", rpc.MethodAcquire, `{"wait_ms":1e3,"label":"\u0000"}`)
 	f.Add("null", rpc.MethodEnvList, "null")
@@ -109,7 +118,8 @@ func FuzzDispatch(f *testing.F) {
 		name, _ := json.Marshal(method)
 		msg := `{"jsonrpc":"2.0","id":` + id + `,"method":` + string(name) + `,"params":` + params + `}`
 		var p map[string]json.RawMessage
-		if strings.ContainsAny(id+params, "\n") || json.Unmarshal([]byte(msg), &p) != nil || string(p["id"]) != id || len(p) != 4 || len(msg) > rpc.MaxMessage {
+		if strings.ContainsAny(id+params, "\n") || json.Unmarshal([]byte(msg), &p) != nil || string(p["id"]) != id ||
+			len(p) != 4 || len(msg) > rpc.MaxMessage {
 			t.Skip() // FuzzStream's part
 		}
 		requests, list, perr := parse([]byte(msg))
@@ -130,7 +140,8 @@ func FuzzDispatch(f *testing.F) {
 // However the bytes are cut into reads, the messages are the same, and so is the end.
 func FuzzFraming(f *testing.F) {
 	for _, seed := range []string{
-		"{}\n[]\n", "\xef\xbb\xbf{}\r\n\r\n{}", "Content-Length: 2\r\n\r\n{}Content-Length: 0\r\n\r\n", "content-length:2\r\nContent-Type: x\r\n\r\n[]",
+		"{}\n[]\n", "\xef\xbb\xbf{}\r\n\r\n{}", "Content-Length: 2\r\n\r\n{}Content-Length: 0\r\n\r\n",
+		"content-length:2\r\nContent-Type: x\r\n\r\n[]",
 		"Content-Length: -1\r\n\r\n", "C", " \t\n", "\xef\xbb", "x\x00y\n",
 	} {
 		f.Add([]byte(seed), uint8(1))

@@ -16,7 +16,8 @@ func (b *bench) answersSoon(t *testing.T) {
 	t.Helper()
 	w := b.dial(t)
 	for _, size := range []int{1, 4000} {
-		got := decode(t, w.askOne(`{"jsonrpc":"2.0","id":1,"method":"echo","params":{"text":"`+strings.Repeat("x", size)+"\"}}\n"))
+		got := decode(t,
+			w.askOne(`{"jsonrpc":"2.0","id":1,"method":"echo","params":{"text":"`+strings.Repeat("x", size)+"\"}}\n"))
 		if got.Error != nil {
 			t.Errorf("a new client with %d bytes: %v", size, got.Error)
 		}
@@ -29,10 +30,12 @@ func TestWhatAllConnectionsHoldTogetherIsBounded(t *testing.T) {
 	for name, crowd := range map[string]func(b *bench, w *wire){
 		"requests that run and in line": func(b *bench, w *wire) {
 			w.send(strings.Repeat(req("1", "wait")+"\n", rpc.MaxRunning))
-			w.send(strings.Repeat(`{"jsonrpc":"2.0","id":2,"method":"echo","params":{"text":"`+strings.Repeat("x", 10_000)+"\"}}\n", 20))
+			w.send(strings.Repeat(`{"jsonrpc":"2.0","id":2,"method":"echo","params":{"text":"`+
+				strings.Repeat("x", 10_000)+"\"}}\n", 20))
 		},
 		"long ids and methods": func(b *bench, w *wire) {
-			w.send(strings.Repeat(`{"jsonrpc":"2.0","id":"`+strings.Repeat("x", 10_000)+"\",\"method\":\"wait\"}\n", 20))
+			w.send(strings.Repeat(`{"jsonrpc":"2.0","id":"`+strings.Repeat("x", 10_000)+"\",\"method\":\"wait\"}\n",
+				20))
 		},
 		"messages half received": func(b *bench, w *wire) { w.Write([]byte("{" + strings.Repeat(" ", 100_000))) },
 		"bodies half received": func(b *bench, w *wire) {
@@ -44,7 +47,8 @@ func TestWhatAllConnectionsHoldTogetherIsBounded(t *testing.T) {
 		},
 		"answers that nobody reads": func(b *bench, w *wire) {
 			w.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
-			w.Write([]byte(strings.Repeat(`{"jsonrpc":"2.0","id":2,"method":"echo","params":{"size":10000}}`+"\n", 500)))
+			w.Write(
+				[]byte(strings.Repeat(`{"jsonrpc":"2.0","id":2,"method":"echo","params":{"size":10000}}`+"\n", 500)))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -74,7 +78,8 @@ func TestOneConnectionAloneMayHoldAllThatOneMay(t *testing.T) {
 	w := b.dial(t)
 	w.SetDeadline(time.Now().Add(time.Minute))
 	w.send(strings.Repeat(req("1", "wait")+"\n", rpc.MaxRunning))
-	one := fmt.Sprintf(`{"jsonrpc":"2.0","id":2,"method":"wait","params":{"text":"%s"}}`+"\n", strings.Repeat("x", 500_000))
+	one := fmt.Sprintf(`{"jsonrpc":"2.0","id":2,"method":"wait","params":{"text":"%s"}}`+"\n",
+		strings.Repeat("x", 500_000))
 	for range 30 {
 		w.send(one)
 	}

@@ -16,7 +16,7 @@ import (
 	"runtimed/rpc"
 )
 
-// Method is one entry of the daemon's table: a name and a typed function behind it. [NewMethod] makes one.
+// Method is a name and a typed function. [NewMethod] makes one.
 type Method struct {
 	Name string
 
@@ -24,13 +24,13 @@ type Method struct {
 	call           func(ctx context.Context, params []byte) (result []byte, err error)
 }
 
-// NewMethod makes a method of f. Params are decoded strictly into P: an unknown member, a wrong type or a second member of the
-// same name is -32602 and names the member; none at all is the zero P. A P with a Validate method is asked before f is.
-// The result goes out with nil slices as [] and nil maps as {}. An error of f that is (or wraps) an *[Error] is sent as it is.
+// NewMethod makes a method of f. Params are decoded strictly into P: an unknown member, a wrong type or a member given
+// twice is an error of kind invalid_params that names the member. No params are the zero P. If P has a Validate
+// method, it runs before f. In the result, nil slices are [] and nil maps {}. If f returns an [rpc.Error], the caller
+// gets it as it is.
 func NewMethod[P, R any](name string, f func(context.Context, P) (R, error)) Method {
 	return Method{
-		Name:   name,
-		params: reflect.TypeFor[P](), result: reflect.TypeFor[R](),
+		Name: name, params: reflect.TypeFor[P](), result: reflect.TypeFor[R](),
 		call: func(ctx context.Context, raw []byte) ([]byte, error) {
 			var p P
 			if err := decodeParams(raw, &p); err != nil {
@@ -56,8 +56,8 @@ func NewMethod[P, R any](name string, f func(context.Context, P) (R, error)) Met
 	}
 }
 
-// encode is how everything of ours goes out: never a null list or map, members of maps in order, raw values byte for byte, and U+FFFD
-// in place of what is not UTF-8, such as the path of a tool.
+// encode encodes everything that goes out: no null lists or maps, maps in order, raw values byte for byte, and U+FFFD
+// for what is not UTF-8, such as in the path of a tool.
 func encode(v any) ([]byte, error) {
 	return jsonv2.Marshal(v, jsonv2.Deterministic(true), jsontext.PreserveRawStrings(true), rpc.LooseText)
 }
@@ -74,32 +74,36 @@ func decodeParams(raw []byte, p any) error {
 		return checkNames(raw, p)
 	}
 	var (
-		sem    *jsonv2.SemanticError
-		syn    *jsontext.SyntacticError
-		member string
+		semantic *jsonv2.SemanticError
+		syntax   *jsontext.SyntacticError
+		member   string
 	)
-	switch {
-	case errors.As(err, &sem):
-		member = rpc.Member(sem.JSONPointer)
-	case errors.As(err, &syn):
-		member = rpc.Member(syn.JSONPointer)
+	if errors.As(err, &semantic) {
+		member = rpc.Member(semantic.JSONPointer)
+	} else if errors.As(err, &syntax) {
+		member = rpc.Member(syntax.JSONPointer)
 	}
 	switch {
 	case errors.Is(err, jsonv2.ErrUnknownName):
 		bad := rpc.BadParam(member, "unknown member %.60s", member)
-		if names := memberNames(reflect.TypeOf(p).Elem()); len(names) > 0 {
-			return bad.WithHint("members are %s", strings.Join(names, ", "))
+		var names []string
+		for _, m := range members(reflect.TypeOf(p).Elem()) {
+			names = append(names, m.name)
 		}
-		return bad.WithHint("this method takes none")
+		if len(names) == 0 {
+			return bad.WithHint("this method takes none")
+		}
+		return bad.WithHint("members are %s", strings.Join(names, ", "))
 	case errors.Is(err, jsontext.ErrDuplicateName):
 		return rpc.BadParam(member, "member %.60s is given twice", member)
-	case sem != nil && sem.GoType != nil:
-		return rpc.BadParam(member, "%.60s must be %s", member, kindName(sem.GoType))
+	case semantic != nil && semantic.GoType != nil:
+		return rpc.BadParam(member, "%.60s must be %s", member, kindName(semantic.GoType))
 	}
 	return rpc.BadParam(member, "params cannot be read: %v", err)
 }
 
-// checkNames refuses half of a surrogate pair in what is compared and not only shown: as U+FFFD, two different names would be the same.
+// checkNames refuses half of a surrogate pair in members that are compared: as U+FFFD, two different names would be
+// the same.
 func checkNames(raw jsontext.Value, p any) error {
 	named, ok := p.(interface{ Names() []string })
 	if !ok || raw.IsValid() {

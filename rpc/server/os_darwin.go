@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// waitHangup returns nil when the other end of a half-closed connection is closed for good: then writing is at its end as well.
-// (poll says POLLHUP for a half close already.)
+// waitHangup returns nil when the other end of a half-closed connection is closed for good: then writing fails too.
+// (poll reports POLLHUP for a half close already.)
 func waitHangup(raw syscall.RawConn) error {
 	kq, err := unix.Kqueue()
 	if err != nil {
@@ -25,7 +25,7 @@ func waitHangup(raw syscall.RawConn) error {
 	})
 }
 
-// hangupTick is how often waitHangup must be called again, should its wake-up be missed.
+// hangupTick is how often waitHangup must be called again, in case it misses its wake-up.
 const hangupTick = time.Second
 
 func descriptorLimit() int {

@@ -8,7 +8,7 @@ import (
 )
 
 // waitHangup returns nil when the other end of a half-closed connection is closed for good.
-// It sleeps in the runtime's poller, which wakes it at each change of the socket, so it takes no thread.
+// It sleeps in the runtime's poller, and so takes no thread.
 func waitHangup(raw syscall.RawConn) error {
 	return raw.Read(func(fd uintptr) bool {
 		fds := []unix.PollFd{{Fd: int32(fd)}} // POLLHUP and POLLERR come unasked
@@ -17,7 +17,7 @@ func waitHangup(raw syscall.RawConn) error {
 	})
 }
 
-// hangupTick is how often waitHangup must be called again; 0: it notices by itself.
+// hangupTick is how often waitHangup must be called again; 0: never.
 const hangupTick time.Duration = 0
 
 func descriptorLimit() int {

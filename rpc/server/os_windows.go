@@ -13,10 +13,10 @@ func waitHangup(syscall.RawConn) error { return nil }
 
 const hangupTick time.Duration = 0
 
-// descriptorLimit is what a process may have of handles, which is more than the contract's limit of connections.
+// descriptorLimit is more than the contract's limit of connections: a process may have that many handles.
 func descriptorLimit() int { return 1 << 20 }
 
-// shortage says whether no connection can be accepted for now, and will be again.
+// shortage reports whether connections can be accepted again later.
 func shortage(err error) bool {
 	return errors.Is(err, windows.ERROR_TOO_MANY_OPEN_FILES) || errors.Is(err, windows.ERROR_NOT_ENOUGH_MEMORY) ||
 		errors.Is(err, windows.ERROR_NO_SYSTEM_RESOURCES)

@@ -79,7 +79,8 @@ func TestAClientTrustsNoDaemonOfAnotherUser(t *testing.T) {
 	}
 }
 
-// socketAs makes a socket and uses it as another user. Only this goroutine's thread changes, and it is thrown away afterwards.
+// socketAs makes a socket and uses it as another user. Only this goroutine's thread changes, and it is thrown away
+// afterwards.
 func socketAs(t *testing.T, uid int, use func(fd int) error) int {
 	t.Helper()
 	type result struct {

@@ -24,7 +24,8 @@ func pipeBench(t *testing.T) (path string, peers chan rpc.Peer) {
 	s := New([]Method{
 		NewMethod(rpc.MethodInfo, func(ctx context.Context, _ rpc.InfoParams) (rpc.Info, error) {
 			peers <- PeerFrom(ctx)
-			return rpc.Info{Name: rpc.Name, Version: "1.2.3", Protocol: rpc.Protocol, PID: 77, Socket: strings.Repeat("x", 1<<20)}, nil
+			return rpc.Info{Name: rpc.Name, Version: "1.2.3", Protocol: rpc.Protocol, PID: 77,
+				Socket: strings.Repeat("x", 1<<20)}, nil
 		}),
 	}, Options{UID: os.Getuid()})
 	served := make(chan error, 1)

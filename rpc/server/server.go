@@ -5,36 +5,37 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"log"
+	"maps"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
 
-	"github.com/sourcegraph/jsonrpc2"
 	"go.uber.org/zap"
 
 	"runtimed/rpc"
 )
 
 const (
-	drainTime    = time.Second      // what comes after a fatal error is thrown away so long
-	silenceTime  = time.Second      // what a surplus connection has for its first message
-	lateTime     = time.Second      // what methods have to end after their connection is closed, at a stop
-	maxAdmitting = 64               // connections that are accepted and not yet counted
-	maxSurplus   = 32               // surplus connections that get an answer at once; more are closed without
-	spareFiles   = 128              // descriptors kept for everything but connections
-	tellAgain    = 10 * time.Minute // the same trouble with a caller is not logged more often
+	drainTime     = time.Second      // how long input after a fatal error is thrown away
+	silenceTime   = time.Second      // how long a surplus connection has for its first message
+	lateTime      = time.Second      // how long methods have to end after their connection is closed, at a stop
+	maxAdmitting  = 64               // connections that are accepted and not yet counted
+	maxSurplus    = 32               // surplus connections that get an answer at once; more are closed without
+	spareFiles    = 128              // descriptors kept for everything but connections
+	refusalEvery  = 10 * time.Minute // how often refused users are logged at most
+	maxLineBytes  = 16 << 20         // requests in line of one connection
+	maxBatchBytes = 16 << 20         // answers of one batch, which wait for the last of them
 )
 
-// Options are what a Server can be told besides its methods.
+// Options are the options of [New].
 type Options struct {
 	Log            *zap.Logger // nil: none
 	Version        string      // of the daemon, for rpc.discover
 	UID            int         // who may connect, besides root
-	MaxConnections int         // 0: the contract's limit, or less where the descriptor limit is low
+	MaxConnections int         // 0: the contract's limit, or less if the descriptor limit is low
 }
 
 // Server answers the methods of a table on any number of connections.
@@ -46,26 +47,25 @@ type Server struct {
 	writeTime, drainTime, silenceTime time.Duration // shorter in tests
 	lineBytes, batchBytes, maxHeld    int           // less in tests
 
-	held atomic.Int64 // bytes kept for all connections
-
-	stopping atomic.Bool // new requests are refused
+	held     atomic.Int64 // bytes kept for all connections
+	stopping atomic.Bool  // new requests are refused
 	served   sync.WaitGroup
 
 	mu        sync.Mutex
-	listeners map[net.Listener]struct{}
+	listeners []net.Listener
 	conns     map[*Conn]struct{}
 	surplus   int
-	closing   bool // no connection is served any more
-	told      time.Time
+	closing   bool      // no connection is served any more
+	refusal   time.Time // when one was logged last
 }
 
-// New makes a server of a table of methods, and adds rpc.discover to them. Two methods of one name are a fault of the program.
+// New returns a server of methods and of rpc.discover. It panics if two methods have the same name.
 func New(methods []Method, opts Options) *Server {
 	s := &Server{
 		methods: map[string]Method{}, uid: opts.UID, most: opts.MaxConnections, log: opts.Log,
 		writeTime: rpc.WriteTimeout, drainTime: drainTime, silenceTime: silenceTime,
 		lineBytes: maxLineBytes, batchBytes: maxBatchBytes, maxHeld: rpc.MaxHeld,
-		listeners: map[net.Listener]struct{}{}, conns: map[*Conn]struct{}{},
+		conns: map[*Conn]struct{}{},
 	}
 	if s.log == nil {
 		s.log = zap.NewNop()
@@ -89,18 +89,14 @@ func (s *Server) Connections() int {
 	return len(s.conns) - s.surplus
 }
 
-// Serve accepts connections until Shutdown, which makes it return nil. While descriptors are short it waits, and says so once.
+// Serve accepts connections until Shutdown, after which it returns nil. If descriptors are short it waits, and logs
+// that once.
 func (s *Server) Serve(ln net.Listener) error {
-	s.mu.Lock()
-	if s.stopping.Load() {
-		s.mu.Unlock()
+	if !s.listen(ln) {
 		return ln.Close()
 	}
-	s.listeners[ln] = struct{}{}
-	s.mu.Unlock()
-
 	var pause time.Duration
-	admitted := make(chan struct{}, maxAdmitting)
+	admitted := make(chan struct{}, maxAdmitting) // more wait in the system's queue
 	for {
 		nc, err := ln.Accept()
 		switch {
@@ -109,7 +105,7 @@ func (s *Server) Serve(ln net.Listener) error {
 				s.log.Info("connections are accepted again")
 			}
 			pause = 0
-			admitted <- struct{}{} // who comes faster waits in the system's queue, and takes no memory of ours
+			admitted <- struct{}{}
 			go func() {
 				c := s.admit(nc)
 				<-admitted
@@ -132,27 +128,35 @@ func (s *Server) Serve(ln net.Listener) error {
 	}
 }
 
-// admit asks the kernel who connects before a word is read. It returns nil where it has closed the connection.
+func (s *Server) listen(ln net.Listener) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.listeners = append(s.listeners, ln)
+	return !s.stopping.Load()
+}
+
+// admit asks the kernel who connects before a word is read. It returns nil if it has closed the connection.
 func (s *Server) admit(nc net.Conn) *Conn {
 	peer, err := rpc.PeerOf(nc)
 	if err == nil && rpc.Trusts(s.uid, peer.UID) {
 		return s.enter(nc, peer)
 	}
 	nc.Close()
-	if s.mayLogRefusal() {
-		s.log.Warn("a connection of another user was refused", zap.Int("uid", peer.UID), zap.Int("pid", peer.PID), zap.Error(err))
+	if s.logsRefusal() {
+		s.log.Warn("a connection of another user was refused",
+			zap.Int("uid", peer.UID), zap.Int("pid", peer.PID), zap.Error(err))
 	}
 	return nil
 }
 
-// mayLogRefusal is true once in a while, so that a caller who tries again and again does not fill the log.
-func (s *Server) mayLogRefusal() bool {
+// logsRefusal is true now and then, so that somebody who tries again and again does not fill the log.
+func (s *Server) logsRefusal() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.told.IsZero() && time.Since(s.told) < tellAgain {
+	if !s.refusal.IsZero() && time.Since(s.refusal) < refusalEvery {
 		return false
 	}
-	s.told = time.Now()
+	s.refusal = time.Now()
 	return true
 }
 
@@ -163,53 +167,34 @@ func (s *Server) ServeConn(nc net.Conn, peer rpc.Peer) {
 	}
 }
 
-// enter counts a connection, or closes it where there are too many and returns nil.
+// enter counts a connection. If there are far too many, it closes it and returns nil.
 func (s *Server) enter(nc net.Conn, peer rpc.Peer) *Conn {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	c := newConn(s, nc, peer)
-	if !s.add(c) {
+	switch full := len(s.conns)-s.surplus >= s.most; {
+	case s.closing, full && s.surplus >= maxSurplus:
 		nc.Close()
 		return nil
+	case full:
+		s.surplus++
+		c.refuse = rpc.Errorf(rpc.KindOverloaded, "the daemon has %d connections already", s.most).
+			WithHint("close some, and try again")
 	}
+	s.conns[c] = struct{}{}
+	s.served.Add(1)
 	return c
 }
 
 func (s *Server) serve(c *Conn) {
-	defer s.remove(c)
+	defer s.leave(c)
 	if c.refuse != nil {
 		c.nc.SetReadDeadline(time.Now().Add(s.silenceTime))
 	}
-	c.mu.Lock() // Handle, on the goroutine that this starts, waits for lib to be there
-	c.lib = jsonrpc2.NewConn(c.ctx, stream{c}, stream{c}, jsonrpc2.SetLogger(log.New(io.Discard, "", 0)))
-	c.mu.Unlock()
-	c.write()
-	<-c.lib.DisconnectNotify()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for c.running > 0 {
-		c.changed.Wait()
-	}
-	c.letGo()
+	c.serve()
 }
 
-func (s *Server) add(c *Conn) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closing {
-		return false
-	}
-	if len(s.conns)-s.surplus >= s.most {
-		if s.surplus >= maxSurplus {
-			return false
-		}
-		s.surplus++
-		c.refuse = rpc.Errorf(rpc.KindOverloaded, "the daemon has %d connections already", s.most).WithHint("close some, and try again")
-	}
-	s.conns[c] = struct{}{}
-	s.served.Add(1)
-	return true
-}
-
-func (s *Server) remove(c *Conn) {
+func (s *Server) leave(c *Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.conns, c)
@@ -222,30 +207,18 @@ func (s *Server) remove(c *Conn) {
 func (s *Server) open() []*Conn {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var conns []*Conn
-	for c := range s.conns {
-		conns = append(conns, c)
-	}
-	return conns
+	return slices.Collect(maps.Keys(s.conns))
 }
 
-// Shutdown stops the server: the listeners are closed, new requests are refused as shutting_down, the running ones end by
-// themselves and their answers are written, until ctx ends; then all connections are closed. It returns an error where something was cut off.
+// Shutdown closes the listeners and refuses new requests as shutting_down. Requests that run end by themselves and are
+// answered, until ctx ends. Then all connections are closed. The error says that something was cut off.
 func (s *Server) Shutdown(ctx context.Context) error {
-	s.mu.Lock()
-	s.stopping.Store(true)
-	for ln := range s.listeners {
-		ln.Close()
-	}
-	s.mu.Unlock()
-
+	s.stop()
 	for _, c := range s.open() {
 		c.drained(ctx)
 	}
 	cut := ctx.Err()
-	s.mu.Lock()
-	s.closing = true
-	s.mu.Unlock()
+	s.serveNoMore()
 	for _, c := range s.open() {
 		c.shut()
 	}
@@ -260,4 +233,19 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		return fmt.Errorf("stopping the server: calls were cut off: %w", cut)
 	}
 	return nil
+}
+
+func (s *Server) stop() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stopping.Store(true)
+	for _, ln := range s.listeners {
+		ln.Close()
+	}
+}
+
+func (s *Server) serveNoMore() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closing = true
 }

@@ -29,11 +29,13 @@ func TestASurplusConnectionIsToldSoAndClosed(t *testing.T) {
 	one.askOne(req("1", rpc.MethodPing) + "\n")
 	two.askOne(req("1", rpc.MethodPing) + "\n")
 
-	if got := decode(t, b.dial(t).askOne(req(`"x"`, rpc.MethodPing)+"\n")); string(got.ID) != `"x"` || got.Error == nil || got.Error.Data.Kind != rpc.KindOverloaded {
+	if got := decode(t, b.dial(t).askOne(req(`"x"`, rpc.MethodPing)+"\n")); string(got.ID) != `"x"` ||
+		got.Error == nil || got.Error.Data.Kind != rpc.KindOverloaded {
 		t.Errorf("got %+v", got)
 	}
 	three := b.dial(t)
-	three.send("[" + req("1", rpc.MethodPing) + "," + req("2", rpc.MethodPing) + "]\n" + req("3", rpc.MethodPing) + "\n")
+	three.send("[" + req("1", rpc.MethodPing) + "," + req("2", rpc.MethodPing) + "]\n" + req("3", rpc.MethodPing) +
+		"\n")
 	if got := three.rest(); strings.Count(got, "-32006") != 2 || got[0] != '[' {
 		t.Errorf("got %s", got)
 	}
@@ -95,7 +97,8 @@ func TestShutdownAnswersWhatRunsAndRefusesWhatComes(t *testing.T) {
 	go func() { down <- b.Shutdown(t.Context()) }()
 	eventually(t, "it stops", b.stopping.Load)
 	for _, one := range []*wire{w, idle} {
-		if got := decode(t, one.askOne(req("2", rpc.MethodPing)+"\n")); got.Error == nil || got.Error.Data.Kind != rpc.KindShuttingDown {
+		if got := decode(t, one.askOne(req("2", rpc.MethodPing)+"\n")); got.Error == nil ||
+			got.Error.Data.Kind != rpc.KindShuttingDown {
 			t.Errorf("got %+v", got)
 		}
 	}
@@ -150,7 +153,8 @@ func TestFaultsOfAMethodAreTheCallersInKindAndTheLogsInDetail(t *testing.T) {
 		}
 	}
 	got := decode(t, w.askOne(`{"jsonrpc":"2.0","id":1,"method":"fail","params":{"text":"ours"}}`+"\n"))
-	if got.Error == nil || got.Error.Data.Kind != rpc.KindPoolOff || got.Error.Data.Hint != "set its size" || logs.Len() != 0 {
+	if got.Error == nil || got.Error.Data.Kind != rpc.KindPoolOff || got.Error.Data.Hint != "set its size" ||
+		logs.Len() != 0 {
 		t.Errorf("got %+v, logged %v", got.Error, logs.All())
 	}
 	if got := w.askOne(req("2", rpc.MethodPing) + "\n"); !strings.Contains(got, `"result"`) {
@@ -160,18 +164,22 @@ func TestFaultsOfAMethodAreTheCallersInKindAndTheLogsInDetail(t *testing.T) {
 
 func TestNothingIsNullInAResult(t *testing.T) {
 	b := start(t, Options{})
-	if got := b.dial(t).askOne(req("1", "echo") + "\n"); got != `{"jsonrpc":"2.0","id":1,"result":{"text":"","list":[],"map":{}}}` {
+	if got := b.dial(t).
+		askOne(req("1", "echo") + "\n"); got != `{"jsonrpc":"2.0","id":1,"result":{"text":"","list":[],"map":{}}}` {
 		t.Errorf("got %s", got)
 	}
 	got, err := encode(rpc.AcquireResult{Env: rpc.Env{Variables: map[string]*string{"PYTHONHOME": nil}}})
-	if want := `"packages":[],"needs":[],"variables":{"PYTHONHOME":null},"path_prepend":[]`; err != nil || !strings.Contains(string(got), want) {
+	if want := `"packages":[],"needs":[],"variables":{"PYTHONHOME":null},"path_prepend":[]`; err != nil ||
+		!strings.Contains(string(got), want) {
 		t.Errorf("got %s, %v", got, err)
 	}
 }
 
 func TestANotificationNeverAcquires(t *testing.T) {
 	b := start(t, Options{})
-	b.dial(t).ask(`{"jsonrpc":"2.0","method":"pool.acquire"}` + "\n" + `{"jsonrpc":"2.0","method":"take"}` + "\n" + `[{"jsonrpc":"2.0","method":"pool.acquire"},{"jsonrpc":"2.0","method":"take"}]`)
+	b.dial(t).
+		ask(`{"jsonrpc":"2.0","method":"pool.acquire"}` + "\n" + `{"jsonrpc":"2.0","method":"take"}` + "\n" +
+			`[{"jsonrpc":"2.0","method":"pool.acquire"},{"jsonrpc":"2.0","method":"take"}]`)
 	if taken, undone := b.taken.Load(), b.undone.Load(); taken != 2 || undone != 2 {
 		t.Errorf("%d taken, %d undone", taken, undone)
 	}
@@ -204,7 +212,9 @@ func TestRPCDiscoverIsTheTable(t *testing.T) {
 	var names []string
 	for _, m := range doc.Methods {
 		names = append(names, m.Name)
-		if m.Name == rpc.MethodAdopt && (len(m.Params) != 2 || !m.Params[0].Required || m.Params[1].Name != "owner_pid" || string(m.Params[1].Schema) != `{"type":"integer"}`) {
+		if m.Name == rpc.MethodAdopt &&
+			(len(m.Params) != 2 || !m.Params[0].Required || m.Params[1].Name != "owner_pid" ||
+				string(m.Params[1].Schema) != `{"type":"integer"}`) {
 			t.Errorf("%+v", m)
 		}
 		if m.Name == rpc.MethodAcquire && (len(m.Params) != 12 || m.Params[0].Required) {
@@ -215,7 +225,8 @@ func TestRPCDiscoverIsTheTable(t *testing.T) {
 	for _, m := range table {
 		want = append(want, m.Name)
 	}
-	if want = append(want, rpc.MethodDiscover); !slices.Equal(names, want) || doc.Info.Version != "9.9" || doc.OpenRPC == "" {
+	if want = append(want, rpc.MethodDiscover); !slices.Equal(names, want) || doc.Info.Version != "9.9" ||
+		doc.OpenRPC == "" {
 		t.Errorf("got %v, want %v", names, want)
 	}
 	for _, ref := range strings.Split(string(raw), "#/components/schemas/")[1:] {
@@ -223,7 +234,8 @@ func TestRPCDiscoverIsTheTable(t *testing.T) {
 			t.Errorf("no schema of %s", name)
 		}
 	}
-	if s := string(doc.Components.Schemas["EnvListed"]); !strings.Contains(s, `"size_bytes"`) || !strings.Contains(s, `"path_prepend"`) || !strings.Contains(s, `"null"`) {
+	if s := string(doc.Components.Schemas["EnvListed"]); !strings.Contains(s, `"size_bytes"`) ||
+		!strings.Contains(s, `"path_prepend"`) || !strings.Contains(s, `"null"`) {
 		t.Errorf("EnvListed: %s", s)
 	}
 }

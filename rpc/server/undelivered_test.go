@@ -50,7 +50,8 @@ func socketPair(t testing.TB) (client, server *net.UnixConn) {
 	return ends[0], ends[1]
 }
 
-// In each round the peer leaves at another moment around the answer. Either a byte of it was written, or it is undone once.
+// In each round the peer leaves at another moment around the answer. Either a byte of it was written, or it is undone
+// once.
 func TestAResultIsUndoneExactlyWhenNoByteOfItWasWritten(t *testing.T) {
 	b := newBench(Options{})
 	var kept, undone int
@@ -119,7 +120,8 @@ func TestACancelledCallIsEitherAnsweredOrUndone(t *testing.T) {
 // A pipe has no buffer: exactly what the peer reads has been written.
 func TestAPartlyWrittenBatchUndoesWhatLiesBehindThePart(t *testing.T) {
 	one := `{"jsonrpc":"2.0","id":1,"result":{}}`
-	for read, want := range map[int]int32{0: 2, 1: 1, 2: 1, len("[" + one + ","): 1, len("["+one+",") + 1: 0, len("[" + one + "," + one + "]"): 0} {
+	for read, want := range map[int]int32{0: 2, 1: 1, 2: 1, len("[" + one + ","): 1, len("["+one+",") + 1: 0,
+		len("[" + one + "," + one + "]"): 0} {
 		b := newBench(Options{})
 		client, server := net.Pipe()
 		done := make(chan bool)

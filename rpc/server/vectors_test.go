@@ -178,7 +178,8 @@ func fits(want wantReply, got json.RawMessage) bool {
 		Result  json.RawMessage
 		Error   json.RawMessage
 	}
-	if json.Unmarshal(got, &m) != nil || m.Version != "2.0" || !bytes.HasPrefix(got, []byte(`{"jsonrpc":"2.0","id":`+string(want.ID)+",")) {
+	if json.Unmarshal(got, &m) != nil || m.Version != "2.0" ||
+		!bytes.HasPrefix(got, []byte(`{"jsonrpc":"2.0","id":`+string(want.ID)+",")) {
 		return false
 	}
 	if want.Error != nil {
@@ -243,9 +244,11 @@ func offTable() []Method {
 			return rpc.Info{Name: rpc.Name, Protocol: rpc.Protocol}, nil
 		}),
 		NewMethod(rpc.MethodPing, none),
-		NewMethod(rpc.MethodReload, func(context.Context, rpc.None) (rpc.ReloadResult, error) { return rpc.ReloadResult{}, nil }),
+		NewMethod(rpc.MethodReload,
+			func(context.Context, rpc.None) (rpc.ReloadResult, error) { return rpc.ReloadResult{}, nil }),
 		NewMethod(rpc.MethodShutdown, none),
-		NewMethod(rpc.MethodSetLogLevel, func(_ context.Context, p rpc.LogLevel) (rpc.LogLevel, error) { return p, nil }),
+		NewMethod(rpc.MethodSetLogLevel,
+			func(_ context.Context, p rpc.LogLevel) (rpc.LogLevel, error) { return p, nil }),
 		NewMethod(rpc.MethodStatus, status),
 		NewMethod(rpc.MethodAcquire, func(_ context.Context, p rpc.AcquireParams) (rpc.AcquireResult, error) {
 			if err := known(p.Pool); err != nil {
@@ -259,7 +262,8 @@ func offTable() []Method {
 		NewMethod(rpc.MethodFlush, func(_ context.Context, p rpc.PoolParams) (rpc.FlushResult, error) {
 			return rpc.FlushResult{}, orNil(known(p.Pool))
 		}),
-		NewMethod(rpc.MethodWatch, func(context.Context, rpc.None) (rpc.StatusResult, error) { return rpc.StatusResult{}, nil }),
+		NewMethod(rpc.MethodWatch,
+			func(context.Context, rpc.None) (rpc.StatusResult, error) { return rpc.StatusResult{}, nil }),
 		NewMethod(rpc.MethodUnwatch, none),
 		NewMethod(rpc.MethodEnvList, func(_ context.Context, p rpc.EnvListParams) (rpc.EnvListResult, error) {
 			return rpc.EnvListResult{}, orNil(known(p.Pool))
@@ -267,6 +271,7 @@ func offTable() []Method {
 		NewMethod(rpc.MethodAdopt, func(context.Context, rpc.AdoptParams) (rpc.AdoptResult, error) {
 			return rpc.AdoptResult{}, rpc.Errorf(rpc.KindUnknownEnv, "no such environment")
 		}),
-		NewMethod(rpc.MethodGC, func(context.Context, rpc.GCParams) (rpc.GCResult, error) { return rpc.GCResult{}, nil }),
+		NewMethod(rpc.MethodGC,
+			func(context.Context, rpc.GCParams) (rpc.GCResult, error) { return rpc.GCResult{}, nil }),
 	}
 }

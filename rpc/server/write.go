@@ -6,7 +6,7 @@ import (
 	"go.uber.org/zap"
 )
 
-// writeChunk is what one write takes: a peer that reads slowly, but reads, gets the whole time limit for each.
+// writeChunk is the size of one write: a peer that reads slowly, but reads, gets the whole time limit for each.
 const writeChunk = 64 << 10
 
 // frame is one message on its way out.
@@ -21,51 +21,37 @@ type mark struct {
 	at   int
 }
 
-// push puts a message in the queue of the writer. Called with mu held.
-func (c *Conn) push(body []byte, marks []mark) {
+// settle tells the calls of a frame whether a byte of their results was written.
+func (f frame) settle(written int) {
+	for _, m := range f.marks {
+		m.call.settle(written > m.at)
+	}
+}
+
+func (c *Conn) pushLocked(body []byte, marks []mark) {
 	f := frame{data: c.in.wrap(body), marks: marks}
 	c.out = append(c.out, f)
 	c.unsent += len(f.data)
-	c.hold(len(f.data))
+	c.holdLocked(len(f.data))
 	c.changed.Broadcast()
 }
 
 // write is the writer. It ends when the connection is closed, and then tells every call whose result was left behind.
 func (c *Conn) write() {
-	for {
-		f, ok := c.nextFrame()
-		if !ok {
-			break
-		}
+	for f, ok := c.nextFrame(); ok; f, ok = c.nextFrame() {
 		n, err := c.writeFrame(f.data)
-		for _, m := range f.marks {
-			m.call.settle(n > m.at)
-		}
+		f.settle(n)
 		if err != nil {
 			if c.ctx.Err() == nil {
-				c.log.Debug("closing a connection that takes no answer", zap.Int("pid", c.peer.PID), zap.Error(err))
+				c.srv.log.Debug("closing a connection that takes no answer",
+					zap.Int("pid", c.peer.PID), zap.Error(err))
 			}
 			c.shut()
 		}
-		c.mu.Lock()
-		c.unsent -= len(f.data)
-		c.hold(-len(f.data))
-		c.startNext()
-		c.settled()
-		c.mu.Unlock()
+		c.wrote(f)
 	}
-	c.mu.Lock()
-	left := c.out
-	c.out = nil
-	for b := range c.batches {
-		left = append(left, frame{marks: b.marks})
-	}
-	c.batches = nil
-	c.mu.Unlock()
-	for _, f := range left {
-		for _, m := range f.marks {
-			m.call.settle(false)
-		}
+	for _, f := range c.leftBehind() {
+		f.settle(0)
 	}
 }
 
@@ -100,4 +86,24 @@ func (c *Conn) writeFrame(data []byte) (n int, err error) {
 		n += k
 	}
 	return n, err
+}
+
+func (c *Conn) wrote(f frame) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.unsent -= len(f.data)
+	c.holdLocked(-len(f.data))
+	c.startNextLocked()
+	c.settledLocked()
+}
+
+func (c *Conn) leftBehind() []frame {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	left := c.out
+	for b := range c.batches {
+		left = append(left, frame{marks: b.marks})
+	}
+	c.out, c.batches = nil, nil
+	return left
 }

@@ -1,0 +1,195 @@
+package server
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net"
+
+	jsonv2 "github.com/go-json-experiment/json"
+
+	"runtimed/rpc"
+)
+
+// batch collects the answers to one array of requests.
+type batch struct {
+	missing int // answers still to come
+	body    []byte
+	marks   []mark
+}
+
+// next returns the next call to dispatch. It answers what is not a request itself. Its error ends the connection.
+func (c *Conn) next() (*call, error) {
+	for {
+		if call := c.nextOfMessage(); call != nil {
+			return call, nil
+		}
+		if err := c.awaitRoom(); err != nil {
+			return nil, err
+		}
+		msg, err := c.in.next()
+		c.received()
+		var fatal *rpc.Error
+		switch {
+		case err == nil:
+			c.open(msg)
+		case errors.As(err, &fatal):
+			c.answerMessage(fatal)
+			c.part()
+			return nil, io.EOF
+		case errors.Is(err, io.EOF):
+			c.atEOF()
+			return nil, io.EOF
+		default: // the peer is gone, or never said a word in time
+			return nil, io.EOF
+		}
+		if c.refuse != nil {
+			c.nextOfMessage() // refuses them all
+			c.part()
+			return nil, io.EOF
+		}
+	}
+}
+
+// nextOfMessage is the next call of the last message, or nil.
+func (c *Conn) nextOfMessage() *call {
+	for len(c.todo) > 0 {
+		r := c.todo[0]
+		c.todo = c.todo[1:]
+		if call := c.take(r); call != nil {
+			return call
+		}
+	}
+	return nil
+}
+
+// awaitRoom pauses reading while the peer does not read either.
+func (c *Conn) awaitRoom() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for c.fullLocked() && !c.closed {
+		c.changed.Wait()
+	}
+	if c.closed {
+		return net.ErrClosed
+	}
+	return nil
+}
+
+// open parses a message into todo.
+func (c *Conn) open(msg []byte) {
+	requests, list, err := parse(msg)
+	if err != nil {
+		c.answerMessage(err)
+		return
+	}
+	c.todo, c.group = requests, nil
+	if !list {
+		return
+	}
+	b := &batch{}
+	for _, r := range requests {
+		if r.id != nil {
+			b.missing++
+		}
+	}
+	if b.missing > 0 {
+		c.group = b
+		c.addBatch(b)
+	}
+}
+
+func (c *Conn) addBatch(b *batch) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.closed {
+		c.batches[b] = struct{}{}
+	}
+}
+
+// answerMessage answers a message that holds no requests.
+func (c *Conn) answerMessage(err *rpc.Error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.closed {
+		c.pushLocked(reply(null, nil, err), nil)
+	}
+}
+
+// take registers a request, or deals with it and returns nil: an invalid one, an answer, a cancellation.
+func (c *Conn) take(r request) *call {
+	switch {
+	case r.reply:
+		return nil
+	case r.err == nil && r.id == nil && r.method == rpc.NotifyCancel:
+		c.cancelCalls(r.params)
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return nil
+	}
+	call := &call{conn: c, request: r, batch: c.group}
+	if r.err == nil {
+		r.err = c.refuse
+	}
+	if r.err != nil {
+		c.deliverLocked(call, reply(r.id, nil, r.err))
+		return nil
+	}
+	c.registerLocked(call)
+	return call
+}
+
+// answer queues the answer to a call. An error means that it was not and will not be sent.
+func (c *Conn) answer(number uint64) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	call := c.calls[number]
+	if call == nil || c.closed {
+		return net.ErrClosed
+	}
+	delete(c.calls, number)
+	c.deliverLocked(call, call.answer)
+	c.settledLocked()
+	return nil
+}
+
+// deliverLocked queues an answer, or adds it to its batch.
+func (c *Conn) deliverLocked(call *call, body []byte) {
+	if call.id == nil { // a notification
+		return
+	}
+	b := call.batch
+	if b == nil {
+		var marks []mark
+		if call.succeeded {
+			marks = []mark{{call, 0}}
+		}
+		c.pushLocked(body, marks)
+		return
+	}
+	before := len(b.body)
+	b.body = append(b.body, "[,"[min(before, 1)])
+	if call.succeeded {
+		b.marks = append(b.marks, mark{call, len(b.body)})
+	}
+	b.body = append(b.body, body...)
+	c.holdLocked(len(b.body) - before)
+	if b.missing--; b.missing == 0 {
+		c.holdLocked(-len(b.body))
+		delete(c.batches, b)
+		c.pushLocked(append(b.body, ']'), b.marks)
+	}
+}
+
+// reply is an answer with a result, or with an error.
+func reply(id, result []byte, err *rpc.Error) []byte {
+	member := `,"result":`
+	if err != nil {
+		member = `,"error":`
+		result, _ = jsonv2.Marshal(err, rpc.LooseText) // holds nothing that can fail
+	}
+	return bytes.Join([][]byte{[]byte(`{"jsonrpc":"2.0","id":`), id, []byte(member), result, []byte("}")}, nil)
+}
