@@ -32,8 +32,8 @@ var layers = []struct{ pkg, mayImport string }{
 	{"internal/failure", "rpc internal/redact"},
 
 	{"pool", "pool/builder pool/envdir internal/*"},
+	{"pool/conda", "pool/uv pool/builder pool/envdir internal/*"}, // rattler lives in a venv that uv makes
 	{"pool/uv", "pool/builder pool/envdir internal/*"},
-	{"pool/conda", "pool/builder pool/envdir internal/*"},
 	{"pool/envdir", "pool/builder internal/*"},
 	{"pool/builder", "internal/*"},
 
@@ -42,10 +42,11 @@ var layers = []struct{ pkg, mayImport string }{
 	{"service", "internal/*"},
 	{"config", "internal/*"},
 
-	{"internal/tool", "internal/*"},
-	{"internal/proc", "internal/*"},
+	{"internal/tool", "internal/proc internal/redact"},
+	{"internal/proc", "internal/statedir internal/safefile"},
+	{"internal/testkit", "internal/statedir"}, // for tests only
 	{"internal/statedir", "internal/safefile"},
-	{"internal/pyreq", ""},
+	{"internal/pyreq", "internal/redact"},
 	{"internal/redact", ""},
 	{"internal/safefile", ""},
 	{"internal/words", ""},
@@ -69,11 +70,10 @@ var mostLines = map[string]int{"pool": 3600, "cmd/runt": 4000, "cmd/runtimed": 2
 
 // What is not true yet. Each line goes with the change that makes it true.
 var (
-	absent = "doctor pool/uv pool/conda pool/envdir pool/builder internal/tool internal/proc" +
-		" internal/words"
-	tooMany = "pool cmd/runt cmd/runtimed"
-	tooLong = "pool cmd/runt cmd/runtimed"
-	tooWide = "pool pool/uv pool/conda pool/envdir pool/builder rpc rpc/server service config packaging" +
+	absent  = "internal/words"
+	tooMany = "cmd/runt cmd/runtimed"
+	tooLong = "cmd/runt cmd/runtimed"
+	tooWide = "internal/testkit pool pool/uv pool/conda pool/envdir pool/builder rpc rpc/server service config packaging" +
 		" cmd/runt cmd/runtimed kernel/zmtp doctor kernel internal/command e2e internal/tool internal/proc internal/logview internal/daemon internal/failure" +
 		" internal/statedir internal/pyreq internal/redact internal/safefile internal/words"
 )
