@@ -230,7 +230,8 @@ func sources(t *testing.T) string {
 	t.Helper()
 	var all strings.Builder
 	walk(t, "..", func(path string) {
-		if ext := filepath.Ext(path); (ext == ".go" || ext == ".py") && !strings.HasSuffix(path, "_test.go") && !strings.HasPrefix(path, "../clients/") {
+		if ext := filepath.Ext(path); (ext == ".go" || ext == ".py") && !strings.HasSuffix(path, "_test.go") && !strings.HasPrefix(path, "../clients/") &&
+			!strings.HasPrefix(path, "../task/") && !strings.HasPrefix(path, "../packaging/") {
 			all.WriteString(doc(t, path))
 		}
 	})

@@ -1,4 +1,4 @@
-package main
+package e2e
 
 import (
 	"bufio"
@@ -23,24 +23,15 @@ import (
 	"runtimed/rpc"
 )
 
-func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"runt": main})
-}
+// TestScripts has runt talk to stand-ins of a daemon, or to nobody.
+func TestScripts(t *testing.T) { runScripts(t, "testdata/runt") }
 
-func TestScripts(t *testing.T) {
-	bin := t.TempDir()
-	// without the version that a clone would stamp: this test binary has none either
-	if out, err := exec.Command("go", "build", "-buildvcs=false", "-o", bin, "runtimed/cmd/runtimed").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+func runScripts(t *testing.T, dir string) {
 	testscript.Run(t, testscript.Params{
-		Dir:                 "testdata",
+		Dir:                 dir,
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
-		Setup: func(e *testscript.Env) error {
-			e.Setenv("PATH", e.Getenv("PATH")+string(os.PathListSeparator)+bin)
-			return setup(e)
-		},
+		Setup:               setup,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits":    exits,
 			"standin":  standIn,
@@ -59,6 +50,15 @@ func setup(e *testscript.Env) error {
 		stopDaemon(filepath.Join(dir, "s"))
 		os.RemoveAll(dir)
 	})
+	alone, both := filepath.Join(dir, "bin"), filepath.Dir(runtProgram) // runt finds its daemon on PATH, not beside it
+	if err := os.Mkdir(alone, 0o755); err != nil {
+		return err
+	}
+	if err := os.Link(runtProgram, filepath.Join(alone, filepath.Base(runtProgram))); err != nil {
+		return err
+	}
+	e.Setenv("PATH", strings.Join([]string{alone, e.Getenv("PATH"), both}, string(os.PathListSeparator)))
+	e.Setenv("GORACE", "atexit_sleep_ms=0")
 	e.Setenv("HOME", filepath.Join(e.WorkDir, "home"))
 	e.Setenv("SHORT", dir)
 	e.Setenv("RUNTIMED_SOCKET", filepath.Join(dir, "s"))

@@ -1,12 +1,13 @@
-//go:build linux
+//go:build e2e && linux
 
-package main
+package e2e
 
 import (
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -33,7 +34,7 @@ func TestAServiceFromInstallToPurge(t *testing.T) {
 	}
 	pool := "[pools.k]\nkind = \"uv\"\nsize = 1\npackages = [\"ipykernel\"]\n"
 	if uv, err := exec.LookPath("uv"); err == nil { // a service has not the PATH of this process
-		pool += "[uv]\npath = " + literal(uv) + "\n"
+		pool += "[uv]\npath = " + strconv.Quote(uv) + "\n"
 	}
 	write(pool)
 

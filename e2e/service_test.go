@@ -1,6 +1,6 @@
-//go:build linux
+//go:build e2e && linux
 
-package main
+package e2e
 
 import (
 	"bufio"
@@ -19,38 +19,24 @@ import (
 	"time"
 )
 
-// inSession is set in the process that runs under a systemd of the test's own.
-const inSession = "RUNT_TEST_IN_SESSION"
-
 // underSystemd runs the test again under a real, private `systemd --user`, and returns true in that run.
 func underSystemd(t *testing.T) bool {
 	t.Helper()
 	if os.Getenv(inSession) != "" {
 		return true
 	}
-	lacking := func(what string) {
-		if os.Getenv("CI") != "" {
-			t.Fatal(what)
-		}
-		t.Skip(what)
-	}
 	if os.Getuid() != 0 {
-		lacking("a systemd of one's own takes root")
+		lacking(t, "a systemd of one's own takes root")
 	}
-	bin := t.TempDir()
-	if out, err := exec.Command("go", "build", "-buildvcs=false", "-o", bin, "runtimed/cmd/runtimed", "runtimed/cmd/runt").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	cache, _ := os.UserCacheDir()
-	cache = filepath.Join(cache, "runtimed-tests")
+	bin, cache := filepath.Dir(daemonProgram), testCache(t)
 	// All such managers of a machine have the same control groups and the same journal, so one at a time.
-	cmd := exec.Command("../../testdata/tools/with-systemd-user", os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v", "-test.count=1")
-	cmd.Env = append(os.Environ(), inSession+"=1", "UV_CACHE_DIR="+filepath.Join(cache, "uv-cache"),
+	cmd := exec.Command("../testdata/tools/with-systemd-user", os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v", "-test.count=1")
+	cmd.Env = append(os.Environ(), inSession+"="+bin, "GORACE=atexit_sleep_ms=0", "UV_CACHE_DIR="+filepath.Join(cache, "uv-cache"),
 		"PATH="+strings.Join([]string{bin, filepath.Join(cache, "uv", "bin"), os.Getenv("PATH")}, ":"),
 		"RUNTIMED_UV_POOL_SIZE=0", "RUNTIMED_CONDA_POOL_SIZE=0")
 	out, err := cmd.CombinedOutput()
 	if cmd.ProcessState.ExitCode() == 77 { // with-systemd-user: this machine lets no manager run
-		lacking(string(out))
+		lacking(t, string(out))
 	}
 	t.Logf("%s", out)
 	if err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()) {
@@ -174,7 +160,7 @@ type heldKernel struct {
 
 func hold(t *testing.T, python string) *heldKernel {
 	t.Helper()
-	k := &heldKernel{t: t, cmd: exec.Command(python, "../../testdata/tools/kernel_hold.py", python)}
+	k := &heldKernel{t: t, cmd: exec.Command(python, "../testdata/tools/kernel_hold.py", python)}
 	in, err1 := k.cmd.StdinPipe()
 	out, err2 := k.cmd.StdoutPipe()
 	k.cmd.Stderr = os.Stderr

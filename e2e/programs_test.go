@@ -1,0 +1,65 @@
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+)
+
+// The programs under test, built once; with the race detector where the tests have it.
+var daemonProgram, runtProgram string
+
+// inSession names the folder of the programs to the tests that run again under a systemd of their own.
+const inSession = "RUNTIMED_TEST_IN_SESSION"
+
+func TestMain(m *testing.M) {
+	os.Exit(withPrograms(m.Run))
+}
+
+func withPrograms(run func() int) int {
+	if bin := os.Getenv(inSession); bin != "" {
+		daemonProgram, runtProgram = filepath.Join(bin, "runtimed"), filepath.Join(bin, "runt")
+		return run()
+	}
+	dir, err := os.MkdirTemp("", "rtd-bin")
+	if err == nil {
+		defer os.RemoveAll(dir)
+		err = os.Chmod(dir, 0o755) // for daemons of other users
+	}
+	if err != nil {
+		panic(err)
+	}
+	if err := build(raceEnabled, dir+"/", "../cmd/..."); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	daemonProgram, runtProgram = filepath.Join(dir, "runtimed"), filepath.Join(dir, "runt")
+	return run()
+}
+
+// build compiles programs without a version, which a clone would stamp.
+func build(race bool, to string, what ...string) error {
+	args := []string{"build", "-buildvcs=false", "-o", to}
+	if race {
+		args = append(args, "-race")
+	}
+	if out, err := exec.Command("go", append(args, what...)...).CombinedOutput(); err != nil {
+		return fmt.Errorf("go %v: %w\n%s", args, err, out)
+	}
+	return nil
+}
+
+// plainDaemon is a daemon without the race detector, which has a memory of its own.
+func plainDaemon(t testing.TB) string {
+	t.Helper()
+	if !raceEnabled {
+		return daemonProgram
+	}
+	path := daemonProgram + "-plain"
+	if err := build(false, path, "../cmd/runtimed"); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
