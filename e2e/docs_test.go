@@ -152,7 +152,9 @@ func TestWhatThereIsToNameIsNamed(t *testing.T) {
 	}
 
 	for _, variable := range regexp.MustCompile(`RUNTIMED_[A-Z_]+`).FindAllString(sources(t), -1) {
-		names("operations.md", operations, variable)
+		if variable != rpc.JournalEntry { // a field of the journal's
+			names("operations.md", operations, variable)
+		}
 	}
 	codes := constants(t, "../internal/failure/failure.go", "../cmd/runtimed/main.go")
 	if len(codes) < 9 {
