@@ -223,7 +223,8 @@ func packages(args ...string) error {
 func release(...string) error {
 	// goreleaser takes a clone without a remote for one without a commit, and dates everything in the year 1.
 	const key, value = " GIT_CONFIG_KEY_0=remote.origin.url", " GIT_CONFIG_VALUE_0=https://example.invalid/runtimed"
-	if err := each("GIT_CONFIG_COUNT=1" + key + value + " go tool -modfile=release.mod goreleaser release --snapshot --clean"); err != nil {
+	if err := each("GIT_CONFIG_COUNT=1" + key + value +
+		" go tool -modfile=release.mod goreleaser release --snapshot --clean"); err != nil {
 		return err
 	}
 	return packages("all")

@@ -29,7 +29,8 @@ func MountTmpfs(t *testing.T, dir, size string, flags ...uintptr) {
 	})
 }
 
-// bindMount shows the folder from at the path at, until the test ends or unmount is called with the path that it has by then.
+// bindMount shows the folder from at the path at, until the test ends or unmount is called with the path that it has
+// by then.
 func BindMount(t *testing.T, from, at string) (unmount func(at string)) {
 	t.Helper()
 	if err := syscall.Mount(from, at, "", syscall.MS_BIND, ""); err != nil {

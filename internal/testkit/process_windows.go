@@ -10,8 +10,8 @@ import (
 
 const SleeperEnv = "RUNT_TEST_SLEEPER"
 
-// init makes a sleeping child of this program where a test wants one. With a file named it has a child of its own, whose number it
-// writes there.
+// init makes a sleeping child of this program where a test wants one. With a file named it has a child of its own,
+// whose number it writes there.
 func init() {
 	file, sleeper := os.LookupEnv(SleeperEnv)
 	if !sleeper {

@@ -25,7 +25,8 @@ func New(t *testing.T, environ ...string) *Kit {
 	k := &Kit{T: t, Bin: t.TempDir(), State: t.TempDir()}
 	k.Script("uv", "uv.sh")
 	k.Script("python", "python.sh")
-	k.Write("pythons", `[{"path":"`+filepath.Join(k.Bin, "python")+`","version":"3.13.1","implementation":"cpython","variant":"default"}]`)
+	k.Write("pythons", `[{"path":"`+filepath.Join(k.Bin, "python")+
+		`","version":"3.13.1","implementation":"cpython","variant":"default"}]`)
 	k.Variables = append([]string{"PATH=" + k.Bin + ":/usr/bin:/bin", "HOME=" + t.TempDir()}, environ...)
 	return k
 }

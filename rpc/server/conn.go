@@ -17,8 +17,8 @@ import (
 
 // Conn is one connection at the daemon's end. Three goroutines serve it, besides one for each request that runs:
 //
-//   - the reader, which is the library's: it cuts and checks messages, answers what is not a request, handles $/cancelRequest,
-//     and starts requests or puts them in line; it never waits for a method
+//   - the reader, which is the library's: it cuts and checks messages, answers what is not a request, handles
+//     $/cancelRequest, and starts requests or puts them in line; it never waits for a method
 //   - the writer, which alone writes to the socket, and so alone knows what has reached it
 //   - the library's own, which closes the connection when its context ends
 //
