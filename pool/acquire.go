@@ -2,11 +2,16 @@ package pool
 
 import (
 	"context"
+	"fmt"
 	"slices"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"runtimed/internal/proc"
 	"runtimed/pool/builder"
+	"runtimed/pool/envdir"
 )
 
 // Request asks for an environment.
@@ -14,17 +19,14 @@ type Request struct {
 	Pool     string
 	Wait     time.Duration // 0: answer at once
 	Owner    proc.Owner
-	Label    string              // at most 256 bytes, as Key
+	Label    string              // at most 256 bytes, as Key and Session
 	Key      string              // the same living owner asking again with the same key gets the same environment
 	Progress func(builder.Stage) // may be nil; called by Acquire itself, so never after it returned
 
-	Needs   builder.Needs // beyond what the pool gives
-	Session string        // at most 256 bytes; who acquires with the same one after the owner has ended gets the same environment
+	Needs   builder.Needs // beyond what the pool has
+	Session string        // an acquire with the same one after the owner has ended gets the same environment
 	Linger  time.Duration // how long it stays for that
 }
-
-// maxText is the length of a label, key or session, in bytes: all three fit into the lease record, however they are escaped.
-const maxText = 256
 
 // Acquired is a leased environment.
 type Acquired struct {
@@ -34,87 +36,92 @@ type Acquired struct {
 	Waited time.Duration
 
 	Resumed  bool              // the session had it before
-	Extended bool              // it was ready, and got what was asked for besides
+	Extended bool              // it was ready, and what was asked for was added
 	Added    []builder.Package // when it was extended
 	AddedIn  time.Duration
 }
 
-// Acquire leases an environment of a pool; it waits in line for one up to r.Wait. The lease is on disk when it returns. Errors are
-// *UnknownPoolError, *OffError, *NeedsError, *EmptyError, *FailedError, ErrOverloaded, ErrClosed, or that of ctx; with an error nothing is leased.
-func (m *Manager) Acquire(ctx context.Context, r Request) (Acquired, error) {
-	defer endOnPanic()
+// Acquire leases an environment of a pool and waits for one up to r.Wait. The lease is on disk when it returns. Errors are
+// *UnknownPoolError, *OffError, *NeedsError, *EmptyError, *FailedError, ErrOverloaded, ErrClosed, or that of ctx; with an
+// error nothing is leased.
+func (m *Manager) Acquire(ctx context.Context, r Request) (got Acquired, err error) {
 	began := time.Now()
 	if err := r.checkTexts(); err != nil {
 		return Acquired{}, err
 	}
-	if err := m.wait(ctx); err != nil {
+	if err := m.waitOpen(ctx); err != nil {
 		return Acquired{}, err
 	}
+	// A session goes on in the environment that it had.
 	if got, ok, err := m.resume(r, began); ok || err != nil {
 		return got, err
 	}
-	m.mu.Lock()
-	p := m.named(r.Pool)
-	switch {
-	case m.closed:
-		m.mu.Unlock()
-		return Acquired{}, ErrClosed
-	case p == nil:
-		defer m.mu.Unlock()
-		return Acquired{}, m.unknown(r.Pool)
-	}
-	leased, line := m.asked(p, r)
-	if leased != nil {
-		defer m.mu.Unlock()
-		leased.replies++
-		return Acquired{Env: leased.info(), Stale: line != nil && leased.hash != line.hash, Waited: time.Since(began)}, nil
-	}
-	switch {
-	case line != nil:
-		p = line
-	case !r.Needs.None():
-		var err error
-		if p, err = m.derivedFor(p, r.Needs, began); err != nil {
-			m.mu.Unlock()
-			return Acquired{}, err
+	// Everybody else gets a place in line, unless the owner repeats a call that was answered. What is ready is granted
+	// when update returns, to whoever has waited longest.
+	var w *waiter
+	var call chan builder.Stage
+	m.update(func() {
+		var leased *env
+		var p *pool
+		if leased, p, err = m.findPlaceLocked(r, began); err != nil {
+			return
 		}
-	}
-	r.Pool = p.cfg.Name
-	w, call, err := m.line(p, r, began)
-	if err != nil {
-		m.mu.Unlock()
-		return Acquired{}, err
-	}
-	handing := m.serve(p)
-	if slices.Contains(p.waiters, w) {
-		m.hurry(p)
-		m.failHopeless(p)
-	}
-	if slices.Contains(p.waiters, w) {
-		if r.Wait <= 0 {
-			m.leave(w, call) // before the loop makes a build for it
-			empty := &EmptyError{homeOf(r.Pool), 0, m.warming(r.Pool), p.derived()}
-			m.mu.Unlock()
-			m.grantAll(handing) // to those before it in line
-			return Acquired{}, empty
+		if leased != nil {
+			leased.tenancy.replies++
+			got = Acquired{Env: leased.info(), Stale: p != nil && leased.hash != p.hash, Waited: time.Since(began)}
+			return
 		}
-		call <- m.standing(p, w)
+		r.Pool = p.cfg.Name
+		if w, call, err = m.lineUpLocked(p, r, began); err != nil {
+			return
+		}
+		m.changedLocked()
+		m.serveLocked(p)
+		if slices.Contains(p.waiters, w) {
+			m.hurryLocked(p)
+			m.failHopelessLocked(p)
+		}
+		switch inLine := slices.Contains(p.waiters, w); {
+		case inLine && r.Wait <= 0:
+			m.leaveLocked(w, call) // before the fill loop makes a build for it
+			err = m.emptyLocked(r, 0)
+		case inLine:
+			call <- m.promisedStageLocked(p, w)
+		}
+	})
+	if err != nil || w == nil {
+		return got, err
 	}
-	m.changed()
-	m.lookSoon()
-	m.mu.Unlock()
-	m.grantAll(handing)
 	return m.await(ctx, w, call, r, began)
 }
 
-// leasedTo is the environment that the same owner got with the same key. Callers hold mu.
-func (m *Manager) leasedTo(r Request) *env {
-	for _, e := range m.envs {
-		if r.Key != "" && e.pool == r.Pool && e.lease != nil && e.lease.Key == r.Key && e.lease.Owner.Is(r.Owner) {
-			return e
+// findPlaceLocked returns the environment that the same owner was leased with the same key (p is its pool, which may be nil),
+// or else the pool in which r is to wait.
+func (m *Manager) findPlaceLocked(r Request, now time.Time) (leased *env, p *pool, err error) {
+	base := m.configuredLocked(r.Pool)
+	switch {
+	case m.closed:
+		return nil, nil, ErrClosed
+	case base == nil:
+		return nil, nil, m.unknownPoolLocked(r.Pool)
+	}
+	// What the base pool had ready decided between it and a derived pool, and it may have something else ready now.
+	for _, key := range r.pools() {
+		own := r
+		own.Pool = key
+		if e := m.leasedToLocked(own); e != nil && e.has(base, r.Needs) {
+			return e, m.pools[key], nil
+		}
+		p := m.pools[key]
+		if w := m.inLineLocked(p, own); p != nil && w != nil && w.Needs.Key("") == r.Needs.Key("") {
+			return nil, p, nil
 		}
 	}
-	return nil
+	if r.Needs.None() {
+		return nil, base, nil
+	}
+	p, err = m.derivedForLocked(base, r.Needs, now)
+	return nil, p, err
 }
 
 // await waits for the answer of w on behalf of one call.
@@ -134,35 +141,75 @@ func (m *Manager) await(ctx context.Context, w *waiter, call chan builder.Stage,
 		}
 		waiting = false
 	}
-	m.mu.Lock()
-	select {
-	case <-w.done: // also where the time was up in the same moment
-		m.mu.Unlock()
-		if w.err != nil {
-			return Acquired{}, w.err
+	var got Acquired
+	var err error
+	m.update(func() {
+		switch {
+		case w.answered(): // also where the time was up in the same moment
+			got, err = w.got, w.err
+		case ctx.Err() != nil:
+			m.leaveLocked(w, call)
+			err = ctx.Err()
+		default:
+			m.leaveLocked(w, call)
+			err = m.emptyLocked(r, time.Since(began))
 		}
-		if ctx.Err() != nil {
-			m.Undelivered(w.got.Env.ID)
-			return Acquired{}, ctx.Err()
-		}
-		got := w.got
-		got.Waited = time.Since(began)
-		return got, nil
-	default:
+	})
+	if err != nil {
+		return Acquired{}, err
 	}
-	defer m.mu.Unlock()
-	m.leave(w, call)
 	if ctx.Err() != nil {
+		m.Undelivered(got.Env.ID)
 		return Acquired{}, ctx.Err()
 	}
-	return Acquired{}, &EmptyError{homeOf(r.Pool), time.Since(began), m.warming(r.Pool), homeOf(r.Pool) != r.Pool}
+	got.Waited = time.Since(began)
+	return got, nil
 }
 
-// unknown is the error for a pool that is not there. Callers hold mu.
-func (m *Manager) unknown(name string) error {
-	err := &UnknownPoolError{Name: name, Pools: []string{}}
-	for _, pc := range m.cfg.Pools {
-		err.Pools = append(err.Pools, pc.Name)
+func (m *Manager) emptyLocked(r Request, waited time.Duration) error {
+	return &EmptyError{baseOf(r.Pool), waited, m.warmingLocked(r.Pool), baseOf(r.Pool) != r.Pool}
+}
+
+// leasedToLocked is the environment that the same owner got with the same key.
+func (m *Manager) leasedToLocked(r Request) *env {
+	for _, e := range m.envs {
+		if l := e.lease(); r.Key != "" && e.pool == r.Pool && l != nil && l.Key == r.Key && l.Owner.Is(r.Owner) {
+			return e
+		}
 	}
-	return err
+	return nil
+}
+
+// pools are the keys of the pools that may serve r.
+func (r Request) pools() []string {
+	if r.Needs.None() {
+		return []string{r.Pool}
+	}
+	return []string{r.Pool, r.Needs.Key(r.Pool)}
+}
+
+// maxText is the length of a label, key or session, in bytes: all three fit into the lease record, however they are escaped.
+const maxText = 256
+
+// checkTexts refuses what might not fit into the lease record. Escaped, each byte of what passes takes at most two there; a
+// control character, or what is not UTF-8, would take six.
+func (r Request) checkTexts() error {
+	for name, text := range map[string]string{"label": r.Label, "key": r.Key, "session": r.Session} {
+		switch {
+		case len(text) > maxText:
+			return fmt.Errorf("the %s is longer than %d bytes", name, maxText)
+		case !utf8.ValidString(text) || strings.ContainsFunc(text, unicode.IsControl):
+			return fmt.Errorf("the %s is no plain text", name)
+		}
+	}
+	return nil
+}
+
+// lease is the one that r gets. Without a session nobody can come back for it, so it does not linger.
+func (r Request) lease() *envdir.Lease {
+	l := &envdir.Lease{Owner: r.Owner, Label: r.Label, Key: r.Key, LeasedAt: time.Now().UTC(), Session: r.Session}
+	if r.Session != "" {
+		l.LingerMS = max(0, r.Linger.Milliseconds())
+	}
+	return l
 }

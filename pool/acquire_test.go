@@ -301,10 +301,10 @@ func TestADamagedEnvironmentIsReplacedAndTheWaiterKeepsItsPlace(t *testing.T) {
 func TestAnAcquireWithoutPatienceServesThoseBeforeIt(t *testing.T) {
 	inBubble(t, sized(1), func(w *world) {
 		w.settled()
-		w.mu.Lock()
-		p := w.pools["uv"]
-		first, call, err := w.line(p, request(1, time.Hour), time.Now())
-		w.mu.Unlock()
+		var first *waiter
+		var call chan builder.Stage
+		var err error
+		w.view(func() { first, call, err = w.lineUpLocked(w.pools["uv"], request(1, time.Hour), time.Now()) })
 		if err != nil {
 			t.Fatal(err)
 		}

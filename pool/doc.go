@@ -1,19 +1,21 @@
-// Package pool keeps Python environments warm and lends them, each to one owner, once.
+// Package pool keeps Python environments warm and lends each of them to one owner, once.
 //
-// The disk is the database: an environment is what its folder's manifest says, a lease is what its lease record says, and a
-// folder with neither manifest nor build record is none of ours. The daemon may be killed at any line; the next one reads the
-// disk and goes on. An environment passes through its states once, in this order, and its id is never used again:
+// The disk is the database: an environment is what its manifest says, a lease is what its lease record says, and a folder
+// with neither a manifest nor a build record is unmanaged. The daemon may be killed at any line; the next one reads the disk
+// and goes on. An environment keeps its id from birth to end, and no id is used twice. All moves between states are in the
+// table transitions (env.go):
 //
-//	          build verified           lease on disk          released, or owner gone
-//	warming ------------------> ready ---------------> leased -----------------------> removing --> (.trash)
-//	   |                        |   ^                     |                               ^
-//	   |                        |   +---------------------+                               |
-//	   |                        |    the reply never left                                 |
-//	   +------------------------+---------------------------------------------------------+
-//	     failed, dropped           stale, surplus, damaged
+//	warming   -> ready      its build was verified
+//	warming   -> removing   its build failed, or is no longer wanted
+//	ready     -> leased     an acquire was granted it; its lease is being written
+//	ready     -> extending  an acquire asks for packages besides, which are added to it
+//	ready     -> removing   it is stale, surplus or damaged
+//	extending -> ready      all was added, or it was checked and is as before
+//	extending -> removing   the check failed
+//	leased    -> leased     a session resumed, or the lease was adopted
+//	leased    -> ready      it was reclaimed: its reply never left, or its lease could not be written
+//	leased    -> removing   it was released, its owner has ended, or it is damaged
 //
-// Who asks for more than a pool gives gets an environment of the pool to which the rest is added: it is marked as used on disk, warms
-// again under a new manifest, and goes the same way from there (extend.go, needs.go).
-//
-// One mutex guards all states and nothing slow happens under it: lock, decide, unlock, act, lock, record.
+// One mutex guards all states, and nothing slow happens under it. Methods that need it end in Locked. Code takes it with
+// Manager.update, which afterwards does what follows from the change: it grants leases and wakes whoever waits for a change.
 package pool

@@ -27,46 +27,42 @@ type Item struct {
 type Collected struct {
 	Removed   []Item
 	Kept      int    // environments that are ready, leased, being built, or still in use
-	Unmanaged []Item // folders among the environments that are none of ours, and are left alone
+	Unmanaged []Item // folders among the environments that no daemon made, and that are left alone
 }
 
 // GC removes at once what is on its way out: released environments that no process runs from, and the trash. With dry it only
 // says what it would remove.
 func (m *Manager) GC(ctx context.Context, dry bool) (Collected, error) {
-	defer endOnPanic()
-	if err := m.wait(ctx); err != nil {
-		return Collected{}, err
-	}
 	c := Collected{Removed: []Item{}, Unmanaged: []Item{}}
-	m.mu.Lock()
-	if !m.enter() {
-		m.mu.Unlock()
+	if err := m.waitOpen(ctx); err != nil {
+		return c, err
+	}
+	var going []*env
+	reasons, owners := map[string]string{}, map[string]proc.Owner{}
+	closed := false
+	m.view(func() {
+		if closed = !m.enterLocked(); closed {
+			return
+		}
+		for _, e := range m.envs {
+			if e.state == Removing {
+				going, reasons[e.id], owners[e.id] = append(going, e), e.removal.why, e.removal.owner
+			} else {
+				c.Kept++
+			}
+		}
+	})
+	if closed {
 		return c, ErrClosed
 	}
 	defer m.work.Done()
-	var going []*env
-	tenants := map[string]proc.Owner{}
-	for _, e := range m.envs {
-		if e.state == Removing {
-			going, tenants[e.id] = append(going, e), e.tenant
-		} else {
-			c.Kept++
-		}
-	}
-	m.mu.Unlock()
-	ended := func() error {
-		if m.ctx.Err() != nil {
-			return ErrClosed
-		}
-		return ctx.Err()
-	}
-	inUse, unknown := m.procs.Users(m.store.Envs(), tenants)
+	users, blind := m.procs.Users(m.store.Envs(), owners)
 	for _, e := range going {
-		if _, used := inUse[e.id]; used || unknown != nil {
+		if _, used := users[e.id]; used || blind != nil {
 			c.Kept++
 			continue
 		}
-		item := Item{e.id, e.dir, m.whyOf(e), envdir.DiskSize(ctx, e.dir)}
+		item := Item{e.id, e.dir, reasons[e.id], envdir.DiskSize(ctx, e.dir)}
 		if !dry {
 			m.remove(e)
 			if envdir.Exists(e.dir) { // it says in the log why
@@ -77,30 +73,8 @@ func (m *Manager) GC(ctx context.Context, dry bool) (Collected, error) {
 		c.Removed = append(c.Removed, item)
 	}
 	for _, name := range m.trashed() {
-		path := filepath.Join(m.store.Trash(), name)
-		counted := slices.ContainsFunc(c.Removed, func(i Item) bool { return i.ID == name })
-		item := Item{name, path, "in the trash", envdir.DiskSize(ctx, path)}
-		if mounts := statedir.Mounts(path); dry && len(mounts) > 0 {
-			c.Unmanaged = append(c.Unmanaged, Item{name, mounts[0], (&statedir.MountError{Path: mounts[0]}).Error(), 0})
-			continue
-		}
-		if !dry {
-			err := m.store.DeleteTrashed(name, ended)
-			if ended := ended(); err != nil && ended != nil {
-				return c, ended
-			}
-			var mount *statedir.MountError
-			switch {
-			case errors.As(err, &mount):
-				c.Unmanaged = append(c.Unmanaged, Item{name, mount.Path, mount.Error(), 0})
-				continue
-			case err != nil && !counted:
-				m.log.Warn("what is in the trash cannot be deleted", zap.String("path", path), zap.Error(err))
-				continue
-			}
-		}
-		if !counted {
-			c.Removed = append(c.Removed, item)
+		if err := m.collectTrashed(ctx, name, dry, &c); err != nil {
+			return c, err
 		}
 	}
 	for _, name := range m.unmanaged() {
@@ -110,25 +84,50 @@ func (m *Manager) GC(ctx context.Context, dry bool) (Collected, error) {
 	return c, nil
 }
 
-func (m *Manager) whyOf(e *env) string {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return e.why
+// collectTrashed deletes a name that is in the trash, or with dry says whether it would. The error is that of what ended it.
+func (m *Manager) collectTrashed(ctx context.Context, name string, dry bool, c *Collected) error {
+	path := filepath.Join(m.store.Trash(), name)
+	counted := slices.ContainsFunc(c.Removed, func(i Item) bool { return i.ID == name })
+	item := Item{name, path, "in the trash", envdir.DiskSize(ctx, path)}
+	ended := func() error {
+		if m.ctx.Err() != nil {
+			return ErrClosed
+		}
+		return ctx.Err()
+	}
+	var err error
+	if !dry {
+		err = m.store.DeleteTrashed(name, ended)
+	} else if mounts := statedir.Mounts(path); len(mounts) > 0 {
+		err = &statedir.MountError{Path: mounts[0]}
+	}
+	if ended := ended(); err != nil && ended != nil && !dry {
+		return ended
+	}
+	var mount *statedir.MountError
+	switch {
+	case errors.As(err, &mount):
+		c.Unmanaged = append(c.Unmanaged, Item{name, mount.Path, mount.Error(), 0})
+	case err != nil && !counted:
+		m.log.Warn("what is in the trash cannot be deleted", zap.String("path", path), zap.Error(err))
+	case !counted:
+		c.Removed = append(c.Removed, item)
+	}
+	return nil
 }
 
-// strays are the folders among the environments that are none of ours, and whatever else lies there.
+// unmanaged are the names among the environments that no daemon made.
 func (m *Manager) unmanaged() []string {
 	names := []string{}
 	entries, err := os.ReadDir(m.store.Envs())
 	if err != nil {
-		return names // open has said so
+		return names // open has logged it
 	}
-	for _, e := range entries {
-		id := e.Name()
-		m.mu.Lock()
-		ours := m.envs[id] != nil
-		m.mu.Unlock()
-		if !ours && !strings.HasPrefix(id, ".") && !envdir.Exists(m.store.Record(id)) && envdir.Exists(m.store.Env(id)) {
+	for _, entry := range entries {
+		id := entry.Name()
+		managed := strings.HasPrefix(id, ".") || envdir.Exists(m.store.Record(id))
+		m.view(func() { managed = managed || m.envs[id] != nil })
+		if !managed && envdir.Exists(m.store.Env(id)) {
 			names = append(names, id)
 		}
 	}

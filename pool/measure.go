@@ -17,10 +17,10 @@ type measured struct {
 	at    time.Time
 }
 
-// size is what is known of what e takes on disk, in bytes; 0 where nothing is. Callers hold mu.
+// size is what is known of what e takes on disk, in bytes; 0 where nothing is.
 func (e *env) size() int64 {
 	switch {
-	case e.state == Warming && !e.recheck:
+	case e.build != nil && !e.build.check:
 		return 0
 	case !e.measured.at.IsZero():
 		return e.measured.bytes
@@ -28,22 +28,22 @@ func (e *env) size() int64 {
 	return e.manifest.SizeBytes
 }
 
-// olderThan says whether the size of e may be another by now: it is leased, and was last known longer ago. Callers hold mu.
+// olderThan says whether the size of e may have changed: it is leased, and was last measured longer ago.
 func (e *env) olderThan(age time.Duration, now time.Time) bool {
 	return e.state == Leased && now.Sub(e.since) > age && now.Sub(e.measured.at) > age
 }
 
-// measureOlder has what was leased measured again, if any of it was not for so long.
+// measureOlder has what is leased measured again, if any of it was not for so long.
 func (m *Manager) measureOlder(age time.Duration) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	now := time.Now()
-	for _, e := range m.envs {
-		if e.olderThan(age, now) {
-			wake(m.measure)
-			return
+	m.view(func() {
+		now := time.Now()
+		for _, e := range m.envs {
+			if e.olderThan(age, now) {
+				wake(m.wakeMeasure)
+				return
+			}
 		}
-	}
+	})
 }
 
 // measurer measures environments when it is woken. Thousands of files are looked at for each, so nobody waits for it.
@@ -52,27 +52,27 @@ func (m *Manager) measurer() {
 		select {
 		case <-m.ctx.Done():
 			return
-		case <-m.measure:
+		case <-m.wakeMeasure:
 		}
-		now := time.Now()
-		m.mu.Lock()
 		var list []*env
-		for _, e := range m.envs {
-			if e.olderThan(sizeFresh, now) {
-				list = append(list, e)
+		m.view(func() {
+			now := time.Now()
+			for _, e := range m.envs {
+				if e.olderThan(sizeFresh, now) {
+					list = append(list, e)
+				}
 			}
-		}
-		m.mu.Unlock()
+		})
 		for _, e := range list {
 			if m.ctx.Err() != nil {
 				return
 			}
 			size := envdir.DiskSize(m.ctx, e.dir)
-			m.mu.Lock()
-			if e.state == Leased && m.ctx.Err() == nil { // else its folder may have gone while it was looked at
-				e.measured = measured{size, time.Now()}
-			}
-			m.mu.Unlock()
+			m.view(func() {
+				if e.state == Leased && m.ctx.Err() == nil { // else its folder may have gone meanwhile
+					e.measured = measured{size, time.Now()}
+				}
+			})
 		}
 	}
 }

@@ -93,9 +93,7 @@ func (m *model) End() {
 	for _, pc := range m.w.cfg.Pools {
 		most += pc.Size
 	}
-	m.w.mu.Lock()
 	most += len(m.w.derivedPools())
-	m.w.mu.Unlock()
 	for id := range m.over {
 		if m.w.p.uses(id) {
 			most++

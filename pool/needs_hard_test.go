@@ -29,7 +29,7 @@ func TestManyWhoAskAtOnceLeaveNoMoreThanAreKept(t *testing.T) {
 	inBubble(t, sized(1), func(w *world) {
 		w.want(1, 0, 0, 0)
 		var calls []<-chan answer
-		for i := range 3 * maxNeeds {
+		for i := range 3 * maxDerived {
 			calls = append(calls, w.Ask(1, needs(fmt.Sprint("p", i))))
 		}
 		w.pass(10 * time.Minute)
@@ -39,7 +39,7 @@ func TestManyWhoAskAtOnceLeaveNoMoreThanAreKept(t *testing.T) {
 			}
 		}
 		w.pass(10 * time.Minute)
-		if n, ready := len(w.derivedPools()), len(w.ids(Ready)); n > maxNeeds || ready > maxNeeds+1 {
+		if n, ready := len(w.derivedPools()), len(w.ids(Ready)); n > maxDerived || ready > maxDerived+1 {
 			t.Errorf("%d pools for needs, %d ready", n, ready)
 		}
 	})
@@ -48,7 +48,7 @@ func TestManyWhoAskAtOnceLeaveNoMoreThanAreKept(t *testing.T) {
 func TestWhatCannotBeHadPushesOutNothingThatIsKept(t *testing.T) {
 	inBubble(t, sized(1), func(w *world) {
 		w.keeps(needs("rich"))
-		for i := range maxNeeds + 2 { // who does not wait gets none built
+		for i := range maxDerived + 2 { // who does not wait gets none built
 			r := request(1, 0)
 			r.Needs = needs(fmt.Sprint("p", i))
 			if a := <-w.goGet(context.Background(), r); a.err == nil {
@@ -59,7 +59,7 @@ func TestWhatCannotBeHadPushesOutNothingThatIsKept(t *testing.T) {
 		w.b.set(func() {
 			w.b.resolves = &builder.Error{Cause: builder.CausePackageNotFound, Message: "there is none", Hint: "none"}
 		})
-		for i := range maxNeeds + 2 {
+		for i := range maxDerived + 2 {
 			if a := <-w.Ask(1, needs(fmt.Sprint("q", i))); a.err == nil {
 				t.Errorf("%+v", a)
 			}
@@ -269,12 +269,10 @@ func TestWhoWaitsLongerThanAnythingIsKeptMakesNobodyBusy(t *testing.T) {
 		w.get(1)
 		c := w.Ask(1, builder.Needs{Python: "<3.12"})
 		w.pass(30 * time.Second)
-		w.mu.Lock()
 		var next time.Time
 		for _, p := range w.derivedPools() {
-			next = w.planDerived(p, time.Now())
+			w.update(func() { next = w.planDerivedLocked(p, time.Now()) })
 		}
-		w.mu.Unlock()
 		if !next.IsZero() && !next.After(time.Now()) {
 			t.Errorf("it wants to be looked at again in %s", time.Until(next))
 		}
@@ -315,7 +313,7 @@ func TestWhoLooksWhileOneIsExtendedSeesEachOnce(t *testing.T) {
 		for _, look := range []func(){
 			func() { _, _ = w.Status(context.Background(), "") },
 			func() { _, _ = w.GC(context.Background(), false) },
-			func() { w.Undelivered("uv-00000000"); w.reapSoon() },
+			func() { w.Undelivered("uv-00000000"); wake(w.wakeReap) },
 			func() { _, _ = w.Flush(context.Background(), "") },
 			func() {
 				list, err := w.List(context.Background(), "", "")

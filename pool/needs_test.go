@@ -177,14 +177,14 @@ func TestAnEnvironmentThatWasBeingExtendedIsNobodysAfterACrash(t *testing.T) {
 func TestOnlySoManySetsOfNeedsAreKept(t *testing.T) {
 	inBubble(t, sized(1), func(w *world) {
 		w.want(1, 0, 0, 0)
-		for i := range maxNeeds + 2 {
+		for i := range maxDerived + 2 {
 			w.asked(1, needs(fmt.Sprint("p", i)))
 			w.asked(1, needs("p0")) // it is asked for again and again, so it stays
 		}
-		if n := len(w.derivedPools()); n != maxNeeds {
+		if n := len(w.derivedPools()); n != maxDerived {
 			t.Errorf("%d pools for needs", n)
 		}
-		if n := len(w.ids(Ready)); n != maxNeeds+1 {
+		if n := len(w.ids(Ready)); n != maxDerived+1 {
 			t.Errorf("%d ready", n)
 		}
 		w.b.set(func() { w.b.resolves = errors.New("nobody may ask again") })
@@ -323,24 +323,24 @@ func TestOneThatHangsKeepsNoOtherNeedsWaiting(t *testing.T) {
 			return builder.Needs{Packages: []string{name}, Python: "<3.12"}
 		}
 		var stuck []<-chan answer
-		for i := range needsAtOnce + 2 { // more than run at once: the last begin when the first have had their time
+		for i := range derivedAtOnce + 2 { // more than run at once: the last begin when the first have had their time
 			n := other(i, "hangs")
 			n.Packages = append(n.Packages, fmt.Sprint("p", i))
 			stuck = append(stuck, w.Ask(i+2, n))
 		}
 		w.settled()
-		if n := w.b.building(); n != needsAtOnce {
+		if n := w.b.building(); n != derivedAtOnce {
 			t.Errorf("%d builds at once", n)
 		}
-		w.pass(2*needsYoung + time.Second)
-		if n := w.b.building(); n != needsAtOnce+2 {
+		w.pass(2*derivedYoung + time.Second)
+		if n := w.b.building(); n != derivedAtOnce+2 {
 			t.Errorf("%d builds at once when the first were given up on", n)
 		}
 		began := time.Now()
 		if a := <-w.Ask(1, other(1, "rich")); a.err != nil {
 			t.Error(a.err)
 		}
-		if d := time.Since(began); d > needsYoung {
+		if d := time.Since(began); d > derivedYoung {
 			t.Errorf("it took %s", d)
 		}
 		w.get(1) // and the pool itself goes on

@@ -25,35 +25,47 @@ func (m *Manager) open() {
 	if err != nil {
 		m.log.Error("the environments cannot be read", zap.Error(err))
 	}
-	found := map[string]*env{}
+	var all []*found
 	for _, entry := range entries {
-		id := entry.Name()
-		if strings.HasPrefix(id, ".") {
+		if strings.HasPrefix(entry.Name(), ".") {
 			continue
 		}
-		if e := m.recover(id, entry); e != nil {
-			m.complete(e)
-			found[id] = e
+		if f := m.find(entry.Name(), entry); f != nil {
+			m.completeLease(f)
+			all = append(all, f)
 		}
 	}
-	m.mu.Lock()
-	m.reform(found)
+	m.update(func() { m.openLocked(all, began) })
+	close(m.opened)
+	if names := m.unmanaged(); len(names) > 0 {
+		m.log.Info("folders that this daemon did not make are left alone", zap.String("in", m.store.Envs()), zap.Strings("names", names))
+	}
+}
+
+func (m *Manager) openLocked(all []*found, began time.Time) {
 	counts := map[State]int{}
-	for id, e := range found {
-		m.envs[id] = e
-		counts[e.state]++
-		if e.lease != nil {
-			m.watchOwner(e)
+	var kept []*env
+	for _, f := range all {
+		counts[f.state]++
+		m.envs[f.env.id] = f.env
+		m.moveLocked(f.env, f.state, f.why)
+		switch f.state {
+		case Leased:
+			m.holdLocked(f.env, f.lease, 1) // the reply may have been read
+		case Removing:
+			f.env.removal.owner = f.owner
+		case Warming:
+			f.env.build = &build{check: true, stage: uncheckedStage}
+			fallthrough
+		case Ready:
+			if f.env.manifest.Needs != nil {
+				kept = append(kept, f.env)
+			}
 		}
 	}
+	m.restoreDerivedLocked(kept)
 	m.log.Info("state directory read", zap.Int("ready", counts[Ready]), zap.Int("leased", counts[Leased]), zap.Int("removing", counts[Removing]),
 		zap.Int("to_verify", counts[Warming]), zap.Duration("took", time.Since(began)))
-	m.changed()
-	close(m.opened)
-	m.mu.Unlock()
-	if strays := m.unmanaged(); len(strays) > 0 {
-		m.log.Info("folders that this daemon did not make are left alone", zap.String("in", m.store.Envs()), zap.Strings("names", strays))
-	}
 }
 
 // clearRecords ends the builds that an earlier daemon did not finish. Processes first: they could go on writing.
@@ -90,8 +102,17 @@ func (m *Manager) clearRecords() {
 	}
 }
 
-// recover makes of a folder what it is by its manifest and its lease record; nil where it is none of ours.
-func (m *Manager) recover(id string, entry os.DirEntry) *env {
+// found is an environment on disk, and the state that it is in.
+type found struct {
+	env   *env
+	state State
+	why   string        // it is removing
+	lease *envdir.Lease // it is leased
+	owner proc.Owner    // of that, or of its last lease
+}
+
+// find makes of a folder what it is by its manifest and its lease record; nil where it is unmanaged.
+func (m *Manager) find(id string, entry os.DirEntry) *found {
 	pool, ok := envdir.PoolOf(id)
 	if !ok || !entry.IsDir() || envdir.Exists(m.store.Record(id)) {
 		return nil
@@ -101,7 +122,7 @@ func (m *Manager) recover(id string, entry os.DirEntry) *env {
 		return nil
 	}
 	e := &env{
-		id: id, pool: pool, hash: manifest.SpecHash, spec: builder.Spec{Kind: manifest.Kind}, dir: m.store.Env(id),
+		id: id, dir: m.store.Env(id), purpose: purpose{pool: pool, hash: manifest.SpecHash, spec: builder.Spec{Kind: manifest.Kind}},
 		since: time.Now(), manifest: manifest, seen: seen, folder: envdir.FolderOf(m.store.Env(id)),
 	}
 	if manifest.Needs != nil {
@@ -110,64 +131,61 @@ func (m *Manager) recover(id string, entry os.DirEntry) *env {
 	lease, err := m.store.ReadLease(e.dir)
 	switch {
 	case err == nil && m.holds(e, lease): // whatever became of it, it is somebody's
-		e.state, e.lease = Leased, lease.Lease
-		e.replies = 1 // the reply may have been read
+		return &found{env: e, state: Leased, lease: lease.Lease, owner: lease.Owner}
 	case err == nil && lease.State == envdir.LeaseHeld:
-		e.state, e.why, e.tenant = Removing, "its lease came with a copy", lease.Owner
 		m.log.Info("a lease came with a copy of its environment, and is nobody's", zap.String("env", id))
+		return &found{env: e, state: Removing, why: "its lease came with a copy", owner: lease.Owner}
 	case envdir.MachineFault(err), err != nil && !errors.Is(err, fs.ErrNotExist) && (!errors.Is(err, envdir.ErrEmptyLease) || manifest.BootID == proc.BootID()):
 		// What cannot be read may say that somebody holds it. What a power loss took was held by nobody who still runs.
-		e.state, e.lease, e.replies = Leased, &envdir.Lease{LeasedAt: manifest.CreatedAt}, 1
 		m.log.Warn("the lease record of an environment cannot be read, so it counts as held until somebody releases it",
 			zap.String("env", id), zap.Error(err), zap.String("try", "runt pool release "+id))
+		return &found{env: e, state: Leased, lease: &envdir.Lease{LeasedAt: manifest.CreatedAt}}
 	case envdir.MachineFault(bad):
 		m.log.Warn("environment cannot be looked at, and is left alone until the next start", zap.String("env", id), zap.Error(bad))
 		return nil
 	case bad != nil, err != nil: // without a lease record, nobody can say whether it was used
 		bad = cmp.Or(bad, err)
-		e.state, e.why = Removing, bad.Error()
 		m.log.Warn("environment cannot be used and is set aside", zap.String("env", id), zap.Error(bad))
+		return &found{env: e, state: Removing, why: bad.Error()}
 	case lease.State == envdir.LeaseReleased:
-		e.state, e.why = Removing, "released"
+		f := &found{env: e, state: Removing, why: "released"}
 		if lease.Lease != nil {
-			e.tenant = lease.Owner
+			f.owner = lease.Owner
 		}
+		return f
 	case manifest.BootID != proc.BootID():
-		e.state, e.recheck = Warming, true
-		e.stage = builder.Stage{Name: builder.StageQueued, Message: "waiting to be looked through"}
-	default:
-		e.state = Ready
+		return &found{env: e, state: Warming}
 	}
-	return e
+	return &found{env: e, state: Ready}
 }
 
-// holds says whether a lease record holds the environment e: that of a lease, unless it came with a copy, and that of one that was
-// released where processes of its owner may use it that cannot be seen from here.
+// holds says whether a lease record holds the environment e: that of a lease, unless it came with a copy, and that of one that
+// was released where processes of its owner that cannot be seen from here may use it.
 func (m *Manager) holds(e *env, r envdir.LeaseRecord) bool {
 	if r.Lease == nil {
 		return false
 	}
-	s, _ := m.look(r.Owner)
+	s, _ := m.ownerSight(r.Owner)
 	if s != proc.Living && envdir.Copied(e.dir, r.Lease) {
 		return false
 	}
 	return r.State == envdir.LeaseHeld || r.State == envdir.LeaseReleased && s == proc.Unseen
 }
 
-// complete notes of the owner of a lease what an earlier version did not, while that can be seen.
-func (m *Manager) complete(e *env) {
-	if e.lease == nil || e.lease.Owner.Namespace != "" || proc.Namespace() == "" {
+// completeLease adds to a lease what an earlier version did not record of its owner, while that can be seen.
+func (m *Manager) completeLease(f *found) {
+	if f.lease == nil || f.lease.Owner.Namespace != "" || proc.Namespace() == "" {
 		return
 	}
-	if s, _ := m.look(e.lease.Owner); s != proc.Living {
+	if s, _ := m.ownerSight(f.lease.Owner); s != proc.Living {
 		return
 	}
-	o, err := proc.OwnerOf(e.lease.Owner.PID)
-	if err != nil || !o.Is(e.lease.Owner) {
+	o, err := proc.OwnerOf(f.lease.Owner.PID)
+	if err != nil || !o.Is(f.lease.Owner) {
 		return
 	}
-	e.lease.Owner = o
-	if err := m.writeLease(e, envdir.LeaseRecord{State: envdir.LeaseHeld, Lease: e.lease}); err != nil {
-		m.log.Warn("a lease record cannot be completed", zap.String("env", e.id), zap.Error(err))
+	f.lease.Owner = o
+	if err := m.writeLease(f.env, envdir.LeaseRecord{State: envdir.LeaseHeld, Lease: f.lease}); err != nil {
+		m.log.Warn("a lease record cannot be completed", zap.String("env", f.env.id), zap.Error(err))
 	}
 }

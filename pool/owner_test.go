@@ -31,7 +31,7 @@ func TestTheNextDaemonEndsTheBuildsOfAKilledOne(t *testing.T) {
 	testkit.Soon(t, "the marks are seen", func() bool { return proc.MarkOf(build.Process.Pid) != "" && proc.MarkOf(fetch.Process.Pid) != "" })
 	m := runManager(t, cfg)
 	defer func() { _ = m.Stop(t.Context()) }()
-	if err := m.wait(t.Context()); err != nil {
+	if err := m.waitOpen(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range []*exec.Cmd{build, fetch} {

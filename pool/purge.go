@@ -87,39 +87,36 @@ func (m *Manager) purgeable() (ids []string, err error) {
 	if err != nil {
 		return nil, err
 	}
-	list, owners := []*env{}, map[string]proc.Owner{}
+	list, owners := []*found{}, map[string]proc.Owner{}
 	for _, entry := range entries {
 		id := entry.Name()
 		if _, ok := envdir.PoolOf(id); !ok || strings.HasPrefix(id, ".") || !entry.IsDir() {
 			continue
 		}
-		e := m.recover(id, entry)
-		if e == nil {
+		f := m.find(id, entry)
+		if f == nil {
 			if _, ours := statedir.RecordOf(m.store.Record(id)); ours {
 				ids = append(ids, id)
 			}
 			continue
 		}
-		owners[id] = e.tenant
-		if e.lease != nil {
-			owners[id] = e.lease.Owner
-		}
-		list, ids = append(list, e), append(ids, id)
+		owners[id] = f.owner
+		list, ids = append(list, f), append(ids, id)
 	}
 	inUse, err := m.procs.Users(m.store.Envs(), owners)
 	if err != nil && len(list) > 0 {
 		return nil, fmt.Errorf("nobody tells whether an environment is in use, so nothing is removed: %w", err)
 	}
 	var used InUseError
-	for _, e := range list {
-		user, runs := inUse[e.id]
-		held := e.state == Leased && (e.lease == nil || m.alive(e.lease.Owner))
+	for _, f := range list {
+		user, runs := inUse[f.env.id]
+		held := f.state == Leased && m.alive(f.owner)
 		if runs || held {
-			used.ID, used.PID = e.id, user.PID
+			used.ID, used.PID = f.env.id, user.PID
 			used.Count++
 		}
-		if held && e.lease != nil {
-			used.PID = e.lease.Owner.PID
+		if held {
+			used.PID = f.owner.PID
 		}
 	}
 	if used.Count > 0 {

@@ -21,24 +21,22 @@ const (
 	troubleEvery = time.Minute // at what only the machine was in the way of
 )
 
-// sweeper ends the leases of owners that are gone, and moves what is to go into the trash; both only when no process runs from the
-// environment any more.
+// reaper ends the leases of owners that are gone, and moves what is to go into the trash; both only when no process runs from
+// the environment any more.
 func (m *Manager) reaper() {
-	select {
-	case <-m.opened:
-	case <-m.ctx.Done():
+	if m.waitOpen(m.ctx) != nil {
 		return
 	}
 	for {
 		var again <-chan time.Time
 		m.measureOlder(sizeEvery)
-		if more, due := m.reapOnce(); more {
+		if more, due := m.reap(); more {
 			again = time.After(min(lookEvery, due))
 		}
 		select {
 		case <-m.ctx.Done():
 			return
-		case <-m.reap:
+		case <-m.wakeReap:
 		case <-again:
 		}
 	}
@@ -52,8 +50,9 @@ type suspect struct {
 	user  proc.Process
 }
 
-// look is what can be known of an owner. Another boot may be one of another machine, where machine-ids do not tell them apart.
-func (m *Manager) look(o proc.Owner) (s proc.Sight, where string) {
+// ownerSight is what can be known of an owner. Another boot may be one of another machine, where machine-ids do not tell them
+// apart.
+func (m *Manager) ownerSight(o proc.Owner) (s proc.Sight, where string) {
 	if o.Unknown() {
 		return proc.Unseen, "since its record cannot be read"
 	}
@@ -66,33 +65,33 @@ func (m *Manager) look(o proc.Owner) (s proc.Sight, where string) {
 
 // alive says whether an owner is not known to have ended.
 func (m *Manager) alive(o proc.Owner) bool {
-	s, _ := m.look(o)
+	s, _ := m.ownerSight(o)
 	return s != proc.Gone
 }
 
-// sweepOnce looks once and says whether anything is left to look at later, and when the first lease has lingered long enough.
-func (m *Manager) reapOnce() (more bool, due time.Duration) {
+// reap looks once and says whether anything is left to look at later, and when the first lease has lingered long enough.
+func (m *Manager) reap() (more bool, due time.Duration) {
 	now := time.Now()
 	due = lookEvery
-	m.mu.Lock()
 	var list []suspect
-	for _, e := range m.envs {
-		switch {
-		case e.state == Removing && now.Before(e.retryAt):
-			more = true
-		case now.Before(e.lingersUntil()):
-			more, due = true, min(due, e.lingersUntil().Sub(now))
-		case e.state == Removing || e.lease != nil:
-			s := suspect{e, e.lease, e.tenant, e.user}
-			if s.lease != nil {
-				s.owner = s.lease.Owner
+	m.view(func() {
+		for _, e := range m.envs {
+			until, lease := e.lingersUntil(), e.lease()
+			switch {
+			case e.state == Removing:
+				more = true
+				if r := e.removal; !now.Before(r.retryAt) {
+					list = append(list, suspect{e, nil, r.owner, r.user})
+				}
+			case now.Before(until):
+				more, due = true, min(due, until.Sub(now))
+			case lease != nil:
+				more = true
+				list = append(list, suspect{e, lease, lease.Owner, e.tenancy.user})
 			}
-			list = append(list, s)
-			more = true
 		}
-	}
-	m.looking = more
-	m.mu.Unlock()
+		m.reaping = more
+	})
 	list = slices.DeleteFunc(list, func(s suspect) bool { return s.lease != nil && m.alive(s.owner) || m.procs.Alive(s.user) })
 	if len(list) == 0 {
 		return more, due
@@ -101,29 +100,49 @@ func (m *Manager) reapOnce() (more bool, due time.Duration) {
 	for _, s := range list {
 		owners[s.e.id] = s.owner
 	}
-	inUse, err := m.procs.Users(m.store.Envs(), owners)
-	if m.tellBlind(err) {
+	users, err := m.procs.Users(m.store.Envs(), owners)
+	if m.reportBlind(err) {
 		return more, due
 	}
 	for _, s := range list {
-		switch user, used := inUse[s.e.id]; {
+		user, used := users[s.e.id]
+		switch {
 		case used:
-			m.mu.Lock()
-			s.e.user, s.e.orphan = user, nil
-			m.mu.Unlock()
-		case s.lease != nil && m.linger(s.e, s.lease, now):
-			due = min(due, s.lease.Linger())
-		case s.lease != nil:
-			m.orphaned(s.e, s.lease)
-		default:
+			m.view(func() { s.e.usedLocked(user) })
+		case s.lease == nil:
 			m.remove(s.e)
+		case m.orphan(s.e, s.lease, now):
+			due = min(due, s.lease.Linger())
+		default:
+			m.endOrphaned(s.e, s.lease)
 		}
 	}
 	return more, due
 }
 
-// tellBlind says once that no process can be seen, so that no environment is removed.
-func (m *Manager) tellBlind(err error) bool {
+// usedLocked notes who still uses an environment without an owner.
+func (e *env) usedLocked(user proc.Process) {
+	switch {
+	case e.tenancy != nil:
+		e.tenancy.user, e.tenancy.orphanedAt = user, time.Time{}
+	case e.removal != nil:
+		e.removal.user = user
+	}
+}
+
+// orphan begins the time for which a lease lingers whose owner was just found to have ended; false where there is none, or it
+// is over. It counts from this daemon's first look, so that an absence of the daemon cuts nothing short.
+func (m *Manager) orphan(e *env, lease *envdir.Lease, now time.Time) (lingers bool) {
+	m.view(func() {
+		if lease.LingerMS > 0 && e.lease() == lease && e.tenancy.orphanedAt.IsZero() {
+			e.tenancy.orphanedAt, lingers = now, true
+		}
+	})
+	return lingers
+}
+
+// reportBlind logs once that no process can be seen, so that no environment is removed.
+func (m *Manager) reportBlind(err error) bool {
 	if err != nil && !m.blind {
 		m.log.Warn("no environment that was used is removed, since some process may run from it", zap.Error(err))
 	}
@@ -131,22 +150,23 @@ func (m *Manager) tellBlind(err error) bool {
 	return m.blind
 }
 
-// orphaned ends a lease whose owner is gone.
-func (m *Manager) orphaned(e *env, lease *envdir.Lease) {
+// endOrphaned ends a lease whose owner is gone.
+func (m *Manager) endOrphaned(e *env, lease *envdir.Lease) {
 	err := m.release(e.id, lease, "its owner has ended")
 	if errors.Is(err, ErrUnknownEnv) || errors.Is(err, ErrClosed) {
-		return // it was released or adopted meanwhile, or the next daemon sees to it
+		return // it was released or adopted meanwhile, or the next daemon ends it
 	}
-	m.mu.Lock()
-	told := e.stuck
-	e.stuck = err != nil
-	m.mu.Unlock()
-	switch {
-	case err == nil:
+	if err == nil {
 		m.log.Info("the owner of an environment has ended", zap.String("env", e.id), zap.Int("owner_pid", lease.Owner.PID))
-	case !told:
-		m.log.Warn("the owner of an environment has ended, and its lease cannot be; trying again", zap.String("env", e.id), zap.Error(err))
+		return
 	}
+	m.view(func() {
+		if t := e.tenancy; t != nil && !t.stuck {
+			t.stuck = true
+			m.log.Warn("the owner of an environment has ended, and its lease cannot be; trying again",
+				zap.String("env", e.id), zap.Error(err))
+		}
+	})
 }
 
 // remove takes the folder of e away, and then e itself.
@@ -160,29 +180,33 @@ func (m *Manager) remove(e *env) {
 	if err == nil {
 		err = m.store.End(e.id)
 	}
-	wake(m.trash)
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if err != nil {
-		if !e.stuck {
-			m.log.Warn("an environment cannot be removed; trying again now and then", zap.String("env", e.id), zap.Error(err))
+	wake(m.wakeTrash)
+	m.update(func() {
+		if err != nil {
+			m.removalFailedLocked(e, err)
+			return
 		}
-		wait := stuckEvery
-		var mount *statedir.MountError
-		if errors.As(err, &mount) {
-			wait = lookEvery // to see that it is gone costs little
-		} else if envdir.MachineFault(err) {
-			wait = troubleEvery
+		delete(m.envs, e.id)
+		for _, p := range m.pools {
+			if e.manifest.ID != "" && p.fail != nil && p.fail.err.Cause == builder.CauseDiskFull {
+				p.tryAgain() // there is more room now
+			}
 		}
-		e.stuck, e.retryAt = true, time.Now().Add(wait)
-		return
+		m.changedLocked()
+	})
+}
+
+func (m *Manager) removalFailedLocked(e *env, err error) {
+	r := e.removal
+	if !r.stuck {
+		m.log.Warn("an environment cannot be removed; trying again now and then", zap.String("env", e.id), zap.Error(err))
 	}
-	delete(m.envs, e.id)
-	for _, p := range m.pools {
-		if e.manifest.ID != "" && p.fail != nil && p.fail.err.Cause == builder.CauseDiskFull {
-			p.tryAgain() // there is more room now
-		}
+	wait := stuckEvery
+	var mount *statedir.MountError
+	if errors.As(err, &mount) {
+		wait = lookEvery // to see that it is gone costs little
+	} else if envdir.MachineFault(err) {
+		wait = troubleEvery
 	}
-	m.changed()
-	m.lookSoon()
+	r.stuck, r.retryAt = true, time.Now().Add(wait)
 }

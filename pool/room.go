@@ -8,21 +8,21 @@ import (
 	"runtimed/pool/envdir"
 )
 
-// room says why the build of e may not begin, as far as the disk is concerned. A build that began before it counts as much as the
-// largest environment so far; what is in the trash does not count, and is deleted at once where there is no room.
-func (m *Manager) room(e *env) error {
-	m.mu.Lock()
-	minFree, maxSize := m.cfg.MinFree, m.cfg.MaxSize
-	var total, largest int64
+// room says why the disk has no room for b. A build that started before it counts as much as the largest environment so far;
+// what is in the trash does not count, and is deleted at once where there is no room.
+func (m *Manager) room(b *build) error {
+	var minFree, maxSize, total, largest int64
 	builds := 0
-	for _, o := range m.envs {
-		total += o.manifest.SizeBytes
-		largest = max(largest, o.manifest.SizeBytes)
-		if o.state == Warming && o.started && !o.recheck && o.turn < e.turn {
-			builds++
+	m.view(func() {
+		minFree, maxSize = m.cfg.MinFree, m.cfg.MaxSize
+		for _, o := range m.envs {
+			total += o.manifest.SizeBytes
+			largest = max(largest, o.manifest.SizeBytes)
+			if o.build != nil && o.build.running() && !o.build.check && o.build.turn < b.turn {
+				builds++
+			}
 		}
-	}
-	m.mu.Unlock()
+	})
 	total += largest * int64(builds)
 	free, err := envdir.FreeSpace(m.store.Dir)
 	if err != nil {

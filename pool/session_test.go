@@ -232,7 +232,7 @@ func TestALeaseLingersForAsLongAsItsSessionAsked(t *testing.T) {
 			w.p.End(1)
 			w.pass(time.Hour)
 			w.p.use(id, false)
-			w.reapSoon()
+			wake(w.wakeReap)
 		}, time.Minute},
 		"anew after a process that came meanwhile": {time.Minute, func(w *world, id string) {
 			w.p.End(1)
@@ -240,7 +240,7 @@ func TestALeaseLingersForAsLongAsItsSessionAsked(t *testing.T) {
 			w.p.use(id, true)
 			w.pass(time.Hour)
 			w.p.use(id, false)
-			w.reapSoon()
+			wake(w.wakeReap)
 		}, time.Minute},
 	} {
 		t.Run(name, func(t *testing.T) {

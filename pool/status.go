@@ -3,8 +3,6 @@ package pool
 import (
 	"cmp"
 	"context"
-	"maps"
-	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -46,71 +44,72 @@ type Info struct {
 	Path  string
 	State State
 	Lease *envdir.Lease // nil unless leased
-	Alive bool          // the owner of the lease is not known to have ended, or a process used it when the sweeper last looked; told by List alone
-	Where string        // where that owner is, if it cannot be seen from here: "in another PID namespace"; told by List alone
+	Alive bool          // see List
+	Where string        // where that owner is, if it cannot be seen from here: "in another PID namespace"; set by List alone
 }
 
-// info copies what there is to tell. Callers hold mu.
+// info copies what there is to tell. The lock is held.
 func (e *env) info() Info {
-	i := Info{Manifest: e.manifest, Path: e.dir, State: e.state, Lease: e.lease}
+	i := Info{Manifest: e.manifest, Path: e.dir, State: e.shown(), Lease: e.lease()}
 	if e.needs != nil || e.manifest.Needs != nil {
 		n := *cmp.Or(e.needs, e.manifest.Needs)
 		n.Packages = redact.Texts(n.Packages)
 		i.Needs = &n
 	}
 	i.SizeBytes = e.size()
-	i.ID, i.Pool, i.Kind = e.id, homeOf(e.pool), e.spec.Kind // a build has no manifest yet
+	i.ID, i.Pool, i.Kind = e.id, baseOf(e.pool), e.spec.Kind // a build has no manifest yet
 	return i
 }
 
-// Status counts the pools in the order of the configuration, or one pool. The error is *UnknownPoolError.
-func (m *Manager) Status(ctx context.Context, name string) ([]Status, error) {
-	defer endOnPanic()
-	if err := m.wait(ctx); err != nil {
-		return nil, err
+// shown is the state as others are told it.
+func (e *env) shown() State {
+	if e.state == Extending {
+		return Warming
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if name != "" && m.named(name) == nil {
-		return nil, m.unknown(name)
-	}
-	return m.status(name), nil
+	return e.state
 }
 
-func (m *Manager) status(name string) []Status {
+// Status counts the pools in the order of the configuration, or one pool. The error is *UnknownPoolError.
+func (m *Manager) Status(ctx context.Context, name string) (list []Status, err error) {
+	if err := m.waitOpen(ctx); err != nil {
+		return nil, err
+	}
+	m.view(func() {
+		if name != "" && m.configuredLocked(name) == nil {
+			err = m.unknownPoolLocked(name)
+			return
+		}
+		list = m.statusLocked(name)
+	})
+	return list, err
+}
+
+func (m *Manager) statusLocked(name string) []Status {
 	list := []Status{}
 	for _, pc := range m.cfg.Pools {
 		if name == "" || name == pc.Name {
-			list = append(list, m.statusOf(m.pools[pc.Name]))
+			list = append(list, m.statusOfLocked(m.pools[pc.Name]))
 		}
 	}
 	return list
 }
 
-func (m *Manager) statusOf(p *pool) Status {
+func (m *Manager) statusOfLocked(p *pool) Status {
 	s := Status{
 		Name: p.cfg.Name, Kind: p.cfg.Spec.Kind, Target: p.cfg.Size, Waiting: len(p.waiters),
 		Python: p.cfg.Spec.Python, Packages: p.shown,
 	}
 	for _, e := range m.envs {
-		if homeOf(e.pool) != p.cfg.Name {
-			continue
-		}
+		own := e.pool == p.cfg.Name // else it is for who has the same needs, and not for everybody
 		switch {
-		case e.pool == p.cfg.Name:
-		case e.state == Ready, e.state == Warming:
-			continue // for who has the same needs, and not for everybody
-		}
-		switch e.state {
-		case Ready:
-			if p.fits(e) {
-				s.Available++
-			}
-		case Warming:
+		case baseOf(e.pool) != p.cfg.Name:
+		case own && p.serves(e):
+			s.Available++
+		case own && e.build != nil:
 			s.Warming++
-		case Leased:
+		case e.state == Leased:
 			s.Leased++
-		case Removing:
+		case e.state == Removing:
 			s.Removing++
 		}
 	}
@@ -135,140 +134,68 @@ func (m *Manager) statusOf(p *pool) Status {
 	return s
 }
 
-// List returns the environments of a pool (or of all) in a state (or in any), by pool and age. It tells sizes and processes as they
-// were found last, and has them looked at again where that may be out of date.
+// List returns the environments of a pool (or of all) in a state (or in any), by pool and age. Sizes and processes are as they
+// were last found; where that may be out of date, they are looked at again.
 func (m *Manager) List(ctx context.Context, pool string, state State) ([]Info, error) {
-	defer endOnPanic()
-	if err := m.wait(ctx); err != nil {
+	if err := m.waitOpen(ctx); err != nil {
 		return nil, err
 	}
 	m.measureOlder(sizeFresh)
-	list, known := m.infos(pool, state)
-	if !known {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		return nil, m.unknown(pool)
-	}
+	list, err := m.infos(pool, state)
 	for i := range list {
 		l := list[i].Lease
 		if l == nil {
 			continue
 		}
-		s, where := m.look(l.Owner)
+		s, where := m.ownerSight(l.Owner)
 		list[i].Where = where
 		switch {
 		case s != proc.Gone:
 			list[i].Alive = true
 		case list[i].Alive:
-			m.reapSoon()
+			wake(m.wakeReap)
 		}
 	}
-	return list, nil
+	return list, err
 }
 
 // Leased is how many environments are leased to owners whose end this daemon will see.
-func (m *Manager) Leased(ctx context.Context) (int, error) {
-	defer endOnPanic()
-	if err := m.wait(ctx); err != nil {
+func (m *Manager) Leased(ctx context.Context) (n int, err error) {
+	if err := m.waitOpen(ctx); err != nil {
 		return 0, err
 	}
-	list, _ := m.infos("", Leased)
-	n := 0
+	list, err := m.infos("", Leased)
 	for _, i := range list {
-		if i.Lease == nil { // on its way
+		if i.Lease == nil { // it is being granted
 			n++
-		} else if s, _ := m.look(i.Lease.Owner); s != proc.Unseen {
+		} else if s, _ := m.ownerSight(i.Lease.Owner); s != proc.Unseen {
 			n++
 		}
 	}
-	return n, nil
+	return n, err
 }
 
-// infos is the list, in which a lease is alive unless the sweeper found nobody; known is false where the pool neither is configured nor
-// has environments.
-func (m *Manager) infos(pool string, state State) (list []Info, known bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
+// infos is the list, in which a lease is alive unless the reaper found nobody. The error is *UnknownPoolError where the pool
+// neither is configured nor has environments: one that is no longer configured may still have leases.
+func (m *Manager) infos(pool string, state State) (list []Info, err error) {
 	list = []Info{}
-	known = pool == "" || m.named(pool) != nil
-	for _, e := range m.envs {
-		home := homeOf(e.pool)
-		known = known || home == pool // a pool that is no longer configured may still have leases
-		if (pool == "" || home == pool) && (state == "" || e.state == state) {
-			i := e.info()
-			i.Alive = e.lease != nil && e.orphan != e.lease
-			list = append(list, i)
+	m.view(func() {
+		known := pool == "" || m.configuredLocked(pool) != nil
+		for _, e := range m.envs {
+			base := baseOf(e.pool)
+			known = known || base == pool
+			if (pool == "" || base == pool) && (state == "" || e.shown() == state) {
+				i := e.info()
+				i.Alive = i.Lease != nil && e.tenancy.orphanedAt.IsZero()
+				list = append(list, i)
+			}
 		}
-	}
+		if !known {
+			list, err = nil, m.unknownPoolLocked(pool)
+		}
+	})
 	slices.SortFunc(list, func(a, b Info) int {
 		return cmp.Or(strings.Compare(a.Pool, b.Pool), a.CreatedAt.Compare(b.CreatedAt), strings.Compare(a.ID, b.ID))
 	})
-	return list, known
-}
-
-// Watch returns the pools as they are now, and calls changed with each pool that is another than last told, at most every
-// interval, until ctx ends; the last change is always told. A pool that is no longer configured is told a last time, as gone.
-// Where changed returns false it could not be told, and is later.
-func (m *Manager) Watch(ctx context.Context, interval time.Duration, changed func(s Status, gone bool) bool) ([]Status, error) {
-	defer endOnPanic()
-	first, err := m.Status(ctx, "")
-	if err != nil {
-		return nil, err
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.closed {
-		return nil, ErrClosed
-	}
-	m.work.Go(func() { m.watch(ctx, interval, first, changed) })
-	return first, nil
-}
-
-func (m *Manager) watch(ctx context.Context, interval time.Duration, first []Status, changed func(s Status, gone bool) bool) {
-	told := map[string]Status{}
-	for _, s := range first {
-		told[s.Name] = s
-	}
-	for {
-		select { // also before the first: whoever asked reads the answer first
-		case <-ctx.Done():
-			return
-		case <-m.ctx.Done():
-			return
-		case <-time.After(interval):
-		}
-		m.mu.Lock()
-		now, next := m.status(""), m.change
-		m.mu.Unlock()
-		missed := false
-		gone := maps.Clone(told)
-		for _, s := range now {
-			delete(gone, s.Name)
-			if reflect.DeepEqual(told[s.Name], s) {
-				continue
-			}
-			if changed(s, false) {
-				told[s.Name] = s
-			} else {
-				missed = true
-			}
-		}
-		for name, s := range gone {
-			if changed(Status{Name: name, Kind: s.Kind, State: "off"}, true) {
-				delete(told, name)
-			} else {
-				missed = true
-			}
-		}
-		if missed {
-			continue
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-m.ctx.Done():
-			return
-		case <-next:
-		}
-	}
+	return list, err
 }

@@ -25,16 +25,14 @@ const (
 func (m *Manager) emptyTrash() {
 	runtime.LockOSThread() // and never unlocked: the thread ends with its priority
 	tool.LowerThread()
-	select {
-	case <-m.opened:
-	case <-m.ctx.Done():
+	if m.waitOpen(m.ctx) != nil {
 		return
 	}
-	told := map[string]bool{}
-	troubled := false             // and that was said
+	logged := map[string]bool{}
+	troubled := false             // and that was logged
 	mounts := map[string]string{} // where something is mounted, by the name in the trash
 	left := func() []string {
-		return slices.DeleteFunc(m.trashed(), func(n string) bool { return told[n] })
+		return slices.DeleteFunc(m.trashed(), func(n string) bool { return logged[n] })
 	}
 	for {
 		if len(left()) == 0 {
@@ -45,13 +43,13 @@ func (m *Manager) emptyTrash() {
 			select {
 			case <-m.ctx.Done():
 				return
-			case <-m.trash:
+			case <-m.wakeTrash:
 			case <-look:
 			}
 			for name, at := range mounts {
 				if !statedir.IsMount(at) {
 					delete(mounts, name)
-					delete(told, name)
+					delete(logged, name)
 				}
 			}
 			continue
@@ -65,29 +63,25 @@ func (m *Manager) emptyTrash() {
 			if m.ctx.Err() != nil {
 				return
 			}
+			path := zap.String("path", filepath.Join(m.store.Trash(), name))
 			if envdir.MachineFault(err) {
 				if !troubled {
-					m.log.Warn("what is in the trash cannot be deleted for now", zap.String("path", filepath.Join(m.store.Trash(), name)), zap.Error(err))
+					m.log.Warn("what is in the trash cannot be deleted for now", path, zap.Error(err))
 				}
 				troubled, later = true, true
 				continue
 			}
 			if err != nil {
-				m.log.Warn("what is in the trash cannot be deleted; it is left there",
-					zap.String("path", filepath.Join(m.store.Trash(), name)), zap.Error(err))
-				told[name] = true
+				m.log.Warn("what is in the trash cannot be deleted; it is left there", path, zap.Error(err))
+				logged[name] = true
 			}
 			var mount *statedir.MountError
 			if errors.As(err, &mount) {
 				mounts[name] = mount.Path
 			}
 		}
-		if troubled = later; later {
-			select {
-			case <-m.ctx.Done():
-				return
-			case <-time.After(troubleEvery):
-			}
+		if troubled = later; later && !m.sleep(troubleEvery) {
+			return
 		}
 	}
 }
@@ -114,31 +108,25 @@ func (m *Manager) trashed() []string {
 func (m *Manager) calm() bool {
 	began := time.Now()
 	for quiet := began; time.Since(quiet) < trashDelay && time.Since(began) < trashLimit; {
-		select {
-		case <-m.ctx.Done():
+		if !m.sleep(time.Second) {
 			return false
-		case <-time.After(time.Second):
 		}
-		if m.room(&env{}) != nil {
+		if m.room(&build{}) != nil {
 			return true
 		}
-		m.mu.Lock()
-		for _, e := range m.envs {
-			if e.state == Warming && e.started {
-				quiet = time.Now()
+		m.view(func() {
+			for _, e := range m.envs {
+				if e.build != nil && e.build.running() {
+					quiet = time.Now()
+				}
 			}
-		}
-		m.mu.Unlock()
+		})
 	}
 	return true
 }
 
 // breathe is called between the deletions of a few files.
 func (m *Manager) breathe() error {
-	select {
-	case <-m.ctx.Done():
-		return m.ctx.Err()
-	case <-time.After(10 * time.Millisecond):
-		return nil
-	}
+	m.sleep(10 * time.Millisecond)
+	return m.ctx.Err()
 }

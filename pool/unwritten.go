@@ -17,5 +17,5 @@ func unwritten(id, pool string, err error) *FailedError {
 		b.Hint = "look at that file, and ask again"
 	}
 	b.Message = fmt.Sprintf("%s stays as it is: %s", id, err)
-	return &FailedError{homeOf(pool), b, -1}
+	return &FailedError{baseOf(pool), b, -1}
 }

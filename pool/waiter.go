@@ -17,8 +17,8 @@ type waiter struct {
 	turn     uint64 // who came first
 	since    time.Time
 	deadline time.Time            // of the most patient call
-	calls    []chan builder.Stage // one for each call that still wants the answer; holds the stage that it has not told yet
-	tried    []*env               // that could not be handed to it, and are as good as they were
+	calls    []chan builder.Stage // one for each call that still wants the answer; holds the stage that it has not reported yet
+	tried    []*env               // whose lease could not be written, though nothing is wrong with them
 	done     chan struct{}
 	got      Acquired // these two are set before done is closed
 	err      error
@@ -26,13 +26,22 @@ type waiter struct {
 
 func (w *waiter) same(r Request) bool { return r.Key != "" && w.Key == r.Key && w.Owner.Is(r.Owner) }
 
-func (w *waiter) finish(got Acquired, err error) {
+func (w *waiter) answer(got Acquired, err error) {
 	w.got, w.err = got, err
 	close(w.done)
 }
 
-// tell has all calls report a stage, in place of one that they have not reported yet. Callers hold mu, so none else sends.
-func (w *waiter) tell(s builder.Stage) {
+func (w *waiter) answered() bool {
+	select {
+	case <-w.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// reportLocked has all calls report a stage, in place of one that they have not reported yet.
+func (w *waiter) reportLocked(s builder.Stage) {
 	for _, c := range w.calls {
 		select {
 		case <-c:
@@ -42,10 +51,9 @@ func (w *waiter) tell(s builder.Stage) {
 	}
 }
 
-// line finds the place in line that the same owner has with the same key, or makes one at the end, and adds a call to it. Callers
-// hold mu.
-func (m *Manager) line(p *pool, r Request, now time.Time) (*waiter, chan builder.Stage, error) {
-	w := m.inLine(p, r)
+// lineUpLocked finds the place in line that the same owner has with the same key, or makes one at the end, and adds a call.
+func (m *Manager) lineUpLocked(p *pool, r Request, now time.Time) (*waiter, chan builder.Stage, error) {
+	w := m.inLineLocked(p, r)
 	if w == nil {
 		if len(p.waiters) >= maxWaiters {
 			return nil, nil, ErrOverloaded
@@ -62,8 +70,9 @@ func (m *Manager) line(p *pool, r Request, now time.Time) (*waiter, chan builder
 	return w, call, nil
 }
 
-// inLine is the place that the same owner has with the same key, also where it is just being served; p may be nil. Callers hold mu.
-func (m *Manager) inLine(p *pool, r Request) *waiter {
+// inLineLocked is the place that the same owner has with the same key, also while it is being granted an environment; p may
+// be nil.
+func (m *Manager) inLineLocked(p *pool, r Request) *waiter {
 	if p != nil {
 		for _, w := range p.waiters {
 			if w.same(r) {
@@ -72,60 +81,66 @@ func (m *Manager) inLine(p *pool, r Request) *waiter {
 		}
 	}
 	for _, e := range m.envs {
-		if e.pool == r.Pool && e.granting != nil && e.granting.same(r) {
-			return e.granting
+		if w := e.grantedTo(); e.pool == r.Pool && w != nil && w.same(r) {
+			return w
 		}
 	}
 	return nil
 }
 
-// leave takes a call back that got no answer; with the last one its place in line goes. While an environment is being handed to
-// it, hand sees that nobody wants it. Callers hold mu.
-func (m *Manager) leave(w *waiter, call chan builder.Stage) {
+// leaveLocked takes a call back that got no answer; with the last one its place in line goes. While an environment is being
+// granted to it, grant sees that nobody wants it.
+func (m *Manager) leaveLocked(w *waiter, call chan builder.Stage) {
 	w.calls = slices.DeleteFunc(w.calls, func(c chan builder.Stage) bool { return c == call })
 	if p := m.pools[w.Pool]; p != nil && len(w.calls) == 0 {
 		p.waiters = slices.DeleteFunc(p.waiters, func(o *waiter) bool { return o == w })
-		m.changed()
-		m.lookSoon() // a build may no longer be wanted
+		m.changedLocked()
 	}
 }
 
-// back puts a waiter where it was in line, since what it was to get is damaged. Callers hold mu.
-func (p *pool) back(w *waiter) {
-	place, _ := slices.BinarySearchFunc(p.waiters, w.turn, func(o *waiter, turn uint64) int {
-		if o.turn < turn {
-			return -1
-		}
-		return 1
-	})
+// requeueLocked puts a waiter that could not be granted e back into its place in line, and says whether it is there: perhaps
+// nobody wants the answer any more, or nobody can give one.
+func (m *Manager) requeueLocked(p *pool, e *env, w *waiter) bool {
+	switch {
+	case len(w.calls) == 0:
+		return false
+	case m.closed:
+		w.answer(Acquired{}, ErrClosed)
+		return false
+	case p == nil:
+		w.answer(Acquired{}, m.unknownPoolLocked(baseOf(e.pool)))
+		return false
+	}
+	place, _ := slices.BinarySearchFunc(p.waiters, w.turn, func(o *waiter, turn uint64) int { return cmp.Compare(o.turn, turn) })
 	p.waiters = slices.Insert(p.waiters, place, w)
+	return true
 }
 
-// failWaiters answers those who wait for p and for whom with returns an error. Callers hold mu.
-func (m *Manager) failWaiters(p *pool, with func(*waiter) error) {
+// failWaitersLocked answers those who wait for p and for whom with returns an error.
+func (m *Manager) failWaitersLocked(p *pool, with func(*waiter) error) {
 	p.waiters = slices.DeleteFunc(p.waiters, func(w *waiter) bool {
 		err := with(w)
 		if err != nil {
-			w.finish(Acquired{}, err)
-			m.changed()
+			w.answer(Acquired{}, err)
+			m.changedLocked()
 		}
 		return err != nil
 	})
 }
 
-// failHopeless answers those who wait for what cannot come in time. Callers hold mu.
-func (m *Manager) failHopeless(p *pool) {
+// failHopelessLocked answers those who wait for what cannot come in time.
+func (m *Manager) failHopelessLocked(p *pool) {
 	off := p.cfg.Size == 0
-	if len(p.waiters) == 0 || !off && (p.fail == nil || m.warming(p.cfg.Name) > 0) {
+	if len(p.waiters) == 0 || !off && (p.fail == nil || m.warmingLocked(p.cfg.Name) > 0) {
 		return
 	}
 	now := time.Now()
-	m.failWaiters(p, func(w *waiter) error {
+	m.failWaitersLocked(p, func(w *waiter) error {
 		switch f := p.fail; {
 		case off:
 			return &OffError{p.cfg.Name}
 		case p.derived():
-			return &FailedError{homeOf(p.cfg.Name), f.err, -1}
+			return &FailedError{baseOf(p.cfg.Name), f.err, -1}
 		case now.Before(f.next) && (f.err.Cause == builder.CauseToolMissing || f.next.After(w.deadline)):
 			return &FailedError{p.cfg.Name, f.err, f.next.Sub(now)}
 		}
@@ -133,24 +148,26 @@ func (m *Manager) failHopeless(p *pool) {
 	})
 }
 
-// promised are the builds of a pool in the order in which they were started: the first is promised to the first in line, and so
-// on. Callers hold mu.
-func (m *Manager) promised(p *pool) []*env {
-	var builds []*env
+// promisedLocked are the running builds of a pool in the order in which they were started: the first is promised to the first
+// in line, and so on.
+func (m *Manager) promisedLocked(key string) []*build {
+	var builds []*build
 	for _, e := range m.envs {
-		if e.pool == p.cfg.Name && e.state == Warming && e.started {
-			builds = append(builds, e)
+		if e.pool == key && e.build != nil && e.build.running() {
+			builds = append(builds, e.build)
 		}
 	}
-	slices.SortFunc(builds, func(a, b *env) int { return cmp.Compare(a.turn, b.turn) })
+	slices.SortFunc(builds, func(a, b *build) int { return cmp.Compare(a.turn, b.turn) })
 	return builds
 }
 
-// standing is what a call is told when it joins the line. Callers hold mu.
-func (m *Manager) standing(p *pool, w *waiter) builder.Stage {
-	place, builds := slices.Index(p.waiters, w), m.promised(p)
+// promisedStageLocked is what a call reports when it joins the line.
+func (m *Manager) promisedStageLocked(p *pool, w *waiter) builder.Stage {
+	place, builds := slices.Index(p.waiters, w), m.promisedLocked(p.cfg.Name)
 	if 0 <= place && place < len(builds) {
 		return builds[place].stage
 	}
-	return builder.Stage{Name: builder.StageQueued, Message: "waiting for a build to begin"}
+	return queuedStage
 }
+
+var queuedStage = builder.Stage{Name: builder.StageQueued, Message: "waiting for a build to begin"}

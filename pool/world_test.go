@@ -191,3 +191,8 @@ func (w *world) said(text string) []string {
 	}
 	return lines
 }
+
+func (w *world) derivedPools() (list []*pool) {
+	w.view(func() { list = w.derivedLocked() })
+	return list
+}

@@ -1,0 +1,209 @@
+package pool
+
+import (
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"runtimed/pool/builder"
+)
+
+// Whoever asks a pool for more gets an environment of a pool derived from it: its key is the name of the base pool and a hash
+// of the needs. It is made on demand and keeps one environment ready for whoever asks again. It is not shown, and goes when
+// others are asked for more, or it has long not been asked for.
+
+const maxDerived = 8 // derived pools that one environment is kept ready for
+
+// baseOf is the name of the base pool of a key; no configured name has a "+".
+func baseOf(key string) string {
+	base, _, _ := strings.Cut(key, "+")
+	return base
+}
+
+func (p *pool) derived() bool { return p.needs != nil }
+
+// deriveLocked makes the pool for needs.
+func (m *Manager) deriveLocked(base *pool, needs builder.Needs) *pool {
+	p := &pool{needs: &needs, cfg: PoolConfig{Name: needs.Key(base.cfg.Name)}}
+	p.follow(base)
+	m.pools[p.cfg.Name] = p
+	return p
+}
+
+// follow makes of p what its needs and the configuration of its base pool ask for.
+func (p *pool) follow(base *pool) {
+	spec, baseSpec := base.cfg.Spec, base.cfg.Spec
+	spec.Packages = slices.Concat(spec.Packages, p.needs.Packages)
+	spec.Python, spec.RequiresPython = p.needs.Python, p.needs.RequiresPython
+	if spec.Python == "" {
+		spec.Python = baseSpec.Python
+	}
+	spec.Base = &baseSpec
+	p.cfg.Size, p.cfg.Spec, p.cfg.MaxAge = 1, spec, base.cfg.MaxAge
+	p.hash, p.fail = spec.Hash(), nil
+}
+
+// rederiveLocked has a derived pool go on under a new configuration, unless its base pool is gone or off.
+func (m *Manager) rederiveLocked(p *pool) {
+	base := m.pools[baseOf(p.cfg.Name)]
+	switch {
+	case base == nil:
+		m.failWaitersLocked(p, func(*waiter) error { return m.unknownPoolLocked(baseOf(p.cfg.Name)) })
+	case base.cfg.Size == 0:
+		m.failWaitersLocked(p, func(*waiter) error { return &OffError{base.cfg.Name} })
+	case base.cfg.Spec.Kind != builder.KindUV:
+		m.failWaitersLocked(p, func(*waiter) error { return &NeedsError{base.cfg.Name, base.cfg.Spec.Kind} })
+	default:
+		p.follow(base)
+		m.pools[p.cfg.Name] = p
+	}
+}
+
+// derivedForLocked is the pool that has environments for needs: base itself where that has all of it.
+func (m *Manager) derivedForLocked(base *pool, needs builder.Needs, now time.Time) (*pool, error) {
+	if base.cfg.Spec.Kind != builder.KindUV {
+		return nil, &NeedsError{base.cfg.Name, base.cfg.Spec.Kind}
+	}
+	if m.meetsLocked(base, needs) {
+		return base, nil
+	}
+	p := m.pools[needs.Key(base.cfg.Name)]
+	if p == nil {
+		if base.cfg.Size == 0 {
+			return nil, &OffError{base.cfg.Name}
+		}
+		p = m.deriveLocked(base, needs)
+	}
+	p.used = now
+	if p.fail != nil && m.warmingLocked(p.cfg.Name) == 0 && m.pickLocked(p) == nil {
+		p.fail = nil // who asks again wants it tried again
+	}
+	return p, nil
+}
+
+// meetsLocked says whether what base has ready is all that needs ask for.
+func (m *Manager) meetsLocked(base *pool, needs builder.Needs) bool {
+	for _, r := range needs.Packages {
+		if !slices.Contains(base.cfg.Spec.Packages, r) {
+			return false
+		}
+	}
+	if needs.RequiresPython == "" && (needs.Python == "" || needs.Python == base.cfg.Spec.Python) {
+		return true
+	}
+	e := m.pickLocked(base)
+	return e != nil && e.runsOn(base, needs)
+}
+
+// runsOn says whether an environment of base has the Python that needs ask for.
+func (e *env) runsOn(base *pool, needs builder.Needs) bool {
+	version := e.manifest.PythonVersion
+	if needs.Python == base.cfg.Spec.Python {
+		return builder.Satisfies(version, needs.RequiresPython)
+	}
+	return needs.Python == "" || !filepath.IsAbs(needs.Python) && builder.Satisfies(version, needs.Python)
+}
+
+// derivedLocked are the derived pools, the most lately asked for first.
+func (m *Manager) derivedLocked() []*pool {
+	var list []*pool
+	for _, p := range m.pools {
+		if p.derived() {
+			list = append(list, p)
+		}
+	}
+	slices.SortFunc(list, func(a, b *pool) int { return b.used.Compare(a.used) })
+	return list
+}
+
+// limitDerivedLocked forgets the derived pools that nobody asked for the longest. One that has made nothing yet pushes out
+// none that has.
+func (m *Manager) limitDerivedLocked() {
+	kept := slices.DeleteFunc(m.derivedLocked(), func(p *pool) bool { return !p.keep })
+	n := len(kept)
+	for _, p := range slices.Backward(kept) {
+		if n > maxDerived && m.forgetLocked(p, "others were asked for since") {
+			n--
+		}
+	}
+}
+
+// freeSpaceLocked forgets the derived pool, other than p, that nobody asked for the longest: what is kept on the chance that
+// somebody asks must not keep a pool from being filled.
+func (m *Manager) freeSpaceLocked(p *pool) {
+	for _, o := range slices.Backward(m.derivedLocked()) {
+		if o != p && o.keep && m.forgetLocked(o, "the disk is short of room") {
+			return
+		}
+	}
+}
+
+// forgetLocked ends a derived pool, unless somebody waits for it.
+func (m *Manager) forgetLocked(p *pool, why string) bool {
+	if len(p.waiters) > 0 {
+		return false
+	}
+	for _, e := range m.envs {
+		if e.pool == p.cfg.Name && e.grantedTo() != nil {
+			return false
+		}
+	}
+	delete(m.pools, p.cfg.Name)
+	for _, e := range m.envs {
+		switch {
+		case e.pool != p.cfg.Name:
+		case e.state == Ready:
+			m.moveLocked(e, Removing, why)
+		case e.build != nil:
+			m.cancelBuildLocked(e, why)
+		}
+	}
+	return true
+}
+
+// planDerivedLocked is planLocked for a derived pool: builds that were started for somebody end when nobody waits, and the
+// pool goes when nobody has asked for long, or when nothing was built for it.
+func (m *Manager) planDerivedLocked(p *pool, now time.Time) (next time.Time) {
+	for _, e := range m.envs {
+		if e.pool == p.cfg.Name && e.build != nil && e.build.urgent() && len(p.waiters) == 0 {
+			m.cancelBuildLocked(e, "nobody waits for it any more")
+		}
+	}
+	unbuilt := (p.fail != nil || !p.keep) && m.warmingLocked(p.cfg.Name) == 0 && m.pickLocked(p) == nil
+	if unbuilt && m.forgetLocked(p, "nothing was built for it") {
+		return next
+	}
+	if p.cfg.MaxAge > 0 {
+		next = p.used.Add(p.cfg.MaxAge)
+		switch {
+		case now.Before(next):
+		case m.forgetLocked(p, "nobody asked for it for long"):
+			return time.Time{}
+		default:
+			next = time.Time{} // whatever ends the wait has it planned again
+		}
+	}
+	if p.fail != nil && len(p.waiters) == 0 {
+		return next
+	}
+	return earlier(m.planLocked(p, now), next)
+}
+
+// restoreDerivedLocked makes the pools again that environments of an earlier daemon were kept for, the youngest first.
+func (m *Manager) restoreDerivedLocked(kept []*env) {
+	slices.SortFunc(kept, func(a, b *env) int { return byAge(b, a) })
+	for _, e := range kept {
+		base := m.pools[baseOf(e.pool)]
+		switch {
+		case m.pools[e.pool] != nil || len(m.derivedLocked()) >= maxDerived:
+		case base == nil || base.cfg.Size == 0 || base.cfg.Spec.Kind != builder.KindUV:
+		default:
+			p := m.deriveLocked(base, *e.manifest.Needs)
+			p.keep, p.used = true, e.manifest.CreatedAt
+			if now := time.Now(); p.used.After(now) { // the clock was ahead
+				p.used = now
+			}
+		}
+	}
+}

@@ -1,0 +1,118 @@
+package pool
+
+import (
+	"math/rand/v2"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+
+	"runtimed/pool/builder"
+)
+
+const (
+	// The pauses after a failure double from the first to the second; a network comes back sooner than a mistake is fixed.
+	backoffMin   = 30 * time.Second
+	backoffMax   = 5 * time.Minute
+	networkMin   = 10 * time.Second
+	networkMax   = time.Minute
+	networkHurry = 5 * time.Second // at most one try in this long, where an acquire cuts the pause short
+)
+
+// failure is why the last builds of a pool failed.
+type failure struct {
+	err    *builder.Error
+	count  int       // in a row; builds that ran side by side count once
+	pauses int       // in a row, each longer than the one before
+	since  time.Time // of the first
+	last   time.Time
+	turn   uint64    // builds started up to that one ran beside the last that failed
+	next   time.Time // no build starts before
+}
+
+// pause is how long to wait the nth time in a row.
+func pause(cause string, n int) time.Duration {
+	least, most := backoffMin, backoffMax
+	if cause == builder.CauseNetwork {
+		least, most = networkMin, networkMax
+	}
+	d := min(most, least<<min(n-1, 10))
+	return d*9/10 + rand.N(d/5) // a tenth either way, so that many daemons do not try at once
+}
+
+// tryAgain ends the pause after a failure, and has the pauses after it start small again.
+func (p *pool) tryAgain() {
+	if p.fail != nil {
+		p.fail.next, p.fail.pauses = time.Now(), 0
+	}
+}
+
+// hurryLocked cuts a pause after a network failure short, since somebody waits.
+func (m *Manager) hurryLocked(p *pool) {
+	if p.fail == nil || p.fail.err.Cause != builder.CauseNetwork {
+		return
+	}
+	if soon := p.fail.last.Add(networkHurry); soon.Before(p.fail.next) {
+		p.fail.next = soon
+	}
+}
+
+// buildFailedLocked records that a build of p failed, and serves what there is in its place.
+func (m *Manager) buildFailedLocked(p *pool, b *build, err *builder.Error) {
+	now := time.Now()
+	if p.derived() {
+		err = ofNeeds(err)
+	}
+	if f := p.fail; f == nil || b.turn > f.turn {
+		known := f != nil && f.err.Cause == err.Cause && f.err.Message == err.Message
+		if f == nil {
+			f = &failure{since: now}
+			p.fail = f
+		}
+		f.err, f.last, f.turn = err, now, m.turn
+		f.count++
+		f.pauses++
+		f.next = now.Add(pause(err.Cause, f.pauses))
+		log := m.log.Warn
+		if known { // logged already; status counts on
+			log = m.log.Debug
+		}
+		fields := []zap.Field{zap.String("pool", p.cfg.Name), zap.String("cause", err.Cause),
+			zap.String("reason", err.Message), zap.String("output", err.Output)}
+		if !p.derived() {
+			fields = append(fields, zap.Duration("next_try_in", f.next.Sub(now)))
+		}
+		log("build failed", fields...)
+	}
+	for _, o := range m.envs {
+		if o.pool == p.cfg.Name && o.build != nil && !o.build.running() && !o.build.check {
+			m.cancelBuildLocked(o, "builds fail")
+		}
+	}
+	if err.Cause == builder.CauseDiskFull {
+		m.freeSpaceLocked(p)
+	}
+	m.serveLocked(p) // an environment of the earlier configuration is better than none
+	m.failHopelessLocked(p)
+}
+
+// ofNeeds is the failure with a hint for who asked for more than a pool has.
+func ofNeeds(e *builder.Error) *builder.Error {
+	hint, ok := map[string]string{
+		builder.CausePackageNotFound: "correct the name, or name the index that has it in the configuration",
+		builder.CauseUnsatisfiable:   "loosen the versions that were asked for, or ask for another python; the output says what they are at odds with",
+		builder.CausePythonMissing:   "ask for another python, or install that one",
+		builder.CauseNetwork:         "check the network, the proxy and the package index, and ask again",
+		builder.CauseVerifyFailed:    "what was asked for may not go together with the kernel; ask for other versions",
+	}[e.Cause]
+	shown := *e
+	switch {
+	case ok:
+		shown.Hint = hint
+	case strings.Contains(e.Hint, builder.ByItself):
+		shown.Hint = "ask again; the daemon's log has more: runt daemon logs"
+	default:
+		shown.Hint = strings.ReplaceAll(e.Hint, "the pool's packages", "what was asked for")
+	}
+	return &shown
+}

@@ -1,0 +1,203 @@
+package pool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"runtimed/internal/proc"
+	"runtimed/pool/builder"
+	"runtimed/pool/envdir"
+)
+
+// Errors without details.
+var (
+	ErrClosed     = errors.New("the daemon is shutting down")
+	ErrUnknownEnv = errors.New("no such environment, or it is not leased")
+	ErrOverloaded = errors.New("too many acquires wait for this pool")
+)
+
+// Manager owns all pools of one daemon.
+type Manager struct {
+	log      *zap.Logger
+	store    envdir.Store
+	builders map[string]builder.Builder
+	procs    proc.Processes
+
+	ctx    context.Context // of everything in the background; ends at Close
+	cancel context.CancelFunc
+	work   sync.WaitGroup
+	opened chan struct{} // closed when the disk has been read
+
+	// Each wakes one loop.
+	wakeFill, wakeReap, wakeMeasure, wakeTrash, wakeSync chan struct{}
+
+	heartbeat time.Duration // the fill loop calls beat at least this often; both are set before Start
+	beat      func()
+
+	mu        sync.Mutex // guards all that follows; see update
+	effects   effects
+	cfg       Config
+	pools     map[string]*pool
+	envs      map[string]*env
+	lastGrant time.Time     // of a ready environment: a build would slow the kernel that starts in it
+	change    chan struct{} // closed and replaced when what status shows may have changed
+	turn      uint64        // the last one given to a waiter or a build
+	closed    bool
+	renewing  bool     // a lock file is being renewed
+	blind     bool     // no process can be seen, and that was logged
+	troubled  bool     // the last lease could not be written, and that was logged
+	reaping   bool     // the reaper will run again by itself
+	unsynced  []string // folders whose lease record a power loss could still take back
+}
+
+// effects is what follows from a change. It is collected under the lock and done after it.
+type effects struct {
+	grants  []*env // their leases are to be written; each is counted in work
+	changed bool
+	reap    bool
+}
+
+// New opens the state directory and returns a Manager that does nothing until Start. builders has one Builder per kind; a
+// pool of a kind without one must have size 0.
+func New(cfg Config, builders map[string]builder.Builder, log *zap.Logger) (*Manager, error) {
+	st, err := envdir.Open(cfg.Dir)
+	if err != nil {
+		return nil, err
+	}
+	signal := func() chan struct{} { return make(chan struct{}, 1) }
+	m := &Manager{
+		log: log, store: st, builders: builders, procs: proc.ThisMachine, opened: make(chan struct{}),
+		wakeFill: signal(), wakeReap: signal(), wakeMeasure: signal(), wakeTrash: signal(), wakeSync: signal(),
+		pools: map[string]*pool{}, envs: map[string]*env{}, change: make(chan struct{}),
+	}
+	m.ctx, m.cancel = context.WithCancel(context.Background())
+	m.configureLocked(cfg)
+	return m, nil
+}
+
+// Dir is the state directory, symlinks resolved.
+func (m *Manager) Dir() string { return m.store.Dir }
+
+// Start begins to read the disk and to fill the pools, in the background. The caller holds the lock on the state directory.
+func (m *Manager) Start() {
+	for _, f := range []func(){m.fillLoop, m.reaper, m.emptyTrash, m.measurer, m.syncer} {
+		m.work.Go(f)
+	}
+}
+
+// Heartbeat has the fill loop call beat at least every so often, from when the disk has been read until Stop, for a
+// watchdog. Builds do not delay it, but whatever keeps the Manager's lock does. Call it before Start; beat must not block.
+func (m *Manager) Heartbeat(every time.Duration, beat func()) { m.heartbeat, m.beat = every, beat }
+
+// Close answers all waiters with ErrClosed and cancels the builds without waiting for them. It may be called more than once.
+// Ready environments and leases stay as they are.
+func (m *Manager) Close() {
+	m.update(func() {
+		m.closed = true
+		for _, p := range m.pools {
+			m.failWaitersLocked(p, func(*waiter) error { return ErrClosed })
+		}
+		for _, e := range m.envs {
+			e.tenancy.stopWatching()
+		}
+	})
+	m.cancel()
+}
+
+// Stop is Close, and returns once nothing runs any more, or with ctx.
+func (m *Manager) Stop(ctx context.Context) error {
+	m.Close()
+	done := make(chan struct{})
+	go func() {
+		m.work.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// update runs f under the lock, and does what follows from f after it.
+func (m *Manager) update(f func()) {
+	defer endOnPanic()
+	var todo effects
+	var change chan struct{}
+	m.view(func() {
+		f()
+		todo, m.effects = m.effects, effects{}
+		if change = m.change; todo.changed {
+			m.change = make(chan struct{})
+		}
+	})
+	if todo.changed {
+		close(change)
+		wake(m.wakeFill)
+	}
+	if todo.reap {
+		wake(m.wakeReap)
+	}
+	for _, e := range todo.grants {
+		m.grant(e)
+	}
+}
+
+// view runs f under the lock. f causes no effects.
+func (m *Manager) view(f func()) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	defer endOnPanic() // before the lock is free again
+	f()
+}
+
+// changedLocked wakes the watchers and the fill loop.
+func (m *Manager) changedLocked() { m.effects.changed = true }
+
+func wake(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// endOnPanic, deferred, ends the program on a panic even where the caller recovers, as the server does for its methods:
+// after a panic what the lock guards may be half changed. The daemon is started again, and a start repairs everything.
+func endOnPanic() {
+	p := recover()
+	if p == nil {
+		return
+	}
+	stack := debug.Stack() // this call runs on top of what panicked
+	go panic(fmt.Sprintf("%v\n\n%s", p, stack))
+	select {} // nobody recovers a panic of a goroutine of its own
+}
+
+// enterLocked counts a change of the disk, so that Stop waits for work.Done. It is false where no change may begin, since
+// another daemon may be at work.
+func (m *Manager) enterLocked() bool {
+	if m.closed {
+		return false
+	}
+	m.work.Add(1)
+	return true
+}
+
+// waitOpen returns once the disk has been read.
+func (m *Manager) waitOpen(ctx context.Context) error {
+	select {
+	case <-m.opened:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-m.ctx.Done():
+		return ErrClosed
+	}
+}
