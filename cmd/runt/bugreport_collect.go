@@ -33,32 +33,32 @@ const (
 )
 
 // collect asks all there is to ask. Nothing that fails keeps the rest out.
-func (b *bugreport) collect(a *app) {
-	cfg, cfgErr := config.Load(config.Flags{}, a.Env)
-	if path, err := config.FilePath(config.Flags{}, a.Env); err == nil {
+func (b *bugreport) collect(d *daemon.Control) {
+	cfg, cfgErr := config.Load(config.Flags{}, d.Env)
+	if path, err := config.FilePath(config.Flags{}, d.Env); err == nil {
 		if data, err := safefile.Read(path, maxConfig); err == nil {
 			b.Learn(string(data)) // before anything is written: the log may have them without their URL
 		}
 	}
-	services := serviceFiles(a.Env)
+	services := serviceFiles(d.Env)
 	for _, path := range services {
 		if data, err := safefile.Read(path, maxConfig); err == nil {
 			b.Learn(string(data))
 		}
 	}
-	lines, logErr := b.log(a)
+	lines, logErr := b.log(d)
 
-	b.add("system.txt", systemText())
+	b.add("system.txt", systemText(b.version))
 	b.add("environment.txt", b.environment(os.Environ()))
-	stateDir := b.daemon(a)
+	stateDir := b.daemon(d)
 	if cfgErr != nil {
 		b.fail("the configuration", cfgErr)
 	} else {
 		var text bytes.Buffer
-		writeConfig(&text, cfg)
+		cfg.Write(&text)
 		b.add("config.txt", text.String())
 	}
-	b.doctor(a)
+	b.doctor(d)
 	if logErr != nil {
 		b.fail("the log", logErr)
 	} else {
@@ -71,19 +71,19 @@ func (b *bugreport) collect(a *app) {
 			b.add("service/"+filepath.Base(path), string(data))
 		}
 	}
-	b.state(a, cfg, stateDir)
+	b.state(d, cfg, stateDir)
 }
 
 // daemon asks the daemon, where one answers, and tells where it keeps its things.
-func (b *bugreport) daemon(a *app) (stateDir string) {
-	c, info, err := a.Meet(a.Ctx, nil) // of any version
+func (b *bugreport) daemon(d *daemon.Control) (stateDir string) {
+	c, info, err := d.Meet(d.Ctx, nil) // of any version
 	if err != nil {
 		b.fail("the daemon", err)
 		return ""
 	}
 	defer c.Close()
 	for _, method := range []string{rpc.MethodInfo, rpc.MethodStatus, rpc.MethodEnvList} {
-		raw, err := a.Call(c, method, rpc.None{}, 0)
+		raw, err := d.Call(c, method, rpc.None{}, 0)
 		if err != nil {
 			b.fail(method, err)
 		} else {
@@ -93,12 +93,12 @@ func (b *bugreport) daemon(a *app) (stateDir string) {
 	return info.StateDir
 }
 
-func (b *bugreport) log(a *app) ([][]byte, error) {
-	src, err := a.LogSource()
+func (b *bugreport) log(d *daemon.Control) ([][]byte, error) {
+	src, err := d.LogSource()
 	if err != nil {
 		return nil, err
 	}
-	lines, err := src.Last(a.Ctx, reportLines, logview.Filter{})
+	lines, err := src.Last(d.Ctx, reportLines, logview.Filter{})
 	for _, line := range lines {
 		b.Learn(string(line))
 	}
@@ -106,12 +106,12 @@ func (b *bugreport) log(a *app) ([][]byte, error) {
 }
 
 // doctor has another of us look, so that whatever it runs into leaves the report whole.
-func (b *bugreport) doctor(a *app) {
+func (b *bugreport) doctor(d *daemon.Control) {
 	self, err := os.Executable()
-	if err != nil || childOf(a.model.Node, "doctor") == nil {
+	if err != nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(a.Ctx, doctorTime)
+	ctx, cancel := context.WithTimeout(d.Ctx, doctorTime)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, self, "doctor", "--json")
 	cmd.WaitDelay = time.Second
@@ -125,9 +125,9 @@ func (b *bugreport) doctor(a *app) {
 	}
 }
 
-func systemText() string {
+func systemText(version string) string {
 	var t strings.Builder
-	fmt.Fprintf(&t, "%s\n%s/%s, %d processors\n", versionLine(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU())
+	fmt.Fprintf(&t, "%s\n%s/%s, %d processors\n", version, runtime.GOOS, runtime.GOARCH, runtime.NumCPU())
 	for _, path := range []string{"/etc/os-release", "/proc/version", "/proc/meminfo"} {
 		data, _ := readSome(path, 4<<10)
 		for line := range strings.Lines(string(data)) {
@@ -178,12 +178,12 @@ func serviceFiles(env func(string) string) (all []string) {
 }
 
 // state tells what lies in the folders of the daemon: names and sizes, and no deeper than that packages would begin.
-func (b *bugreport) state(a *app, cfg *config.Config, answered string) {
+func (b *bugreport) state(d *daemon.Control, cfg *config.Config, answered string) {
 	dirs := []string{answered}
-	if own, err := rpc.StateDir(runtime.GOOS, a.Env); err == nil {
+	if own, err := rpc.StateDir(runtime.GOOS, d.Env); err == nil {
 		dirs = append(dirs, own)
 	}
-	if log, err := a.LogFile(); err == nil {
+	if log, err := d.LogFile(); err == nil {
 		dirs = append(dirs, filepath.Dir(log))
 	}
 	if cfg != nil {

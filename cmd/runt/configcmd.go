@@ -1,15 +1,11 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
-	"io"
-	"strings"
 
 	"runtimed/config"
 	"runtimed/internal/failure"
-	"runtimed/internal/redact"
 	"runtimed/internal/safefile"
 )
 
@@ -42,48 +38,8 @@ func (c *configShowCmd) Run(a *app) error {
 			Settings []config.Setting `json:"settings"`
 		}{cfg.Path, safefile.Exists(cfg.Path), cfg.Settings()})
 	}
-	writeConfig(a.stdout, cfg)
+	cfg.Write(a.stdout)
 	return nil
-}
-
-// writeConfig prints what could be a configuration file again.
-func writeConfig(w io.Writer, cfg *config.Config) {
-	fmt.Fprintf(w, "# %s\n", redact.Printable(fileNote(cfg.Path)))
-	section := ""
-	for _, s := range cfg.Settings() {
-		at := strings.LastIndex(s.Key, ".")
-		if in := s.Key[:max(at, 0)]; in != section {
-			section = in
-			fmt.Fprintf(w, "[%s]\n", section)
-		}
-		line := redact.Printable(s.Key[at+1:] + " = " + literal(s.Value)) // which TOML reads as the same
-		fmt.Fprintf(w, "%-40s # %s\n", line, s.Origin)
-	}
-}
-
-// literal is a value as TOML has it; JSON's strings, numbers and lists of strings are TOML's.
-func literal(v any) string {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	if list, ok := v.([]string); ok {
-		texts := make([]string, len(list))
-		for i := range list {
-			texts[i] = literal(list[i])
-		}
-		return "[" + strings.Join(texts, ", ") + "]"
-	}
-	if err := enc.Encode(v); err != nil {
-		return `""`
-	}
-	return strings.TrimSpace(b.String())
-}
-
-func fileNote(path string) string {
-	if safefile.Exists(path) {
-		return path
-	}
-	return path + " (not there, so the defaults hold)"
 }
 
 type configCheckCmd struct {
@@ -98,7 +54,7 @@ func (c *configCheckCmd) Run(a *app) error {
 	if a.json {
 		return encodePath(a, cfg.Path)
 	}
-	fmt.Fprintln(a.stdout, "ok:", fileNote(cfg.Path))
+	fmt.Fprintln(a.stdout, "ok:", cfg.Place())
 	return nil
 }
 

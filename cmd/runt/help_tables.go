@@ -112,7 +112,7 @@ func keyEntries() ([]entry, error) {
 			pool, key, _ = strings.Cut(rest, ".")
 			key = "pools.NAME." + key
 		}
-		value := literal(s.Value)
+		value := config.Literal(s.Value)
 		if had := defaults[key]; len(had) == 0 {
 			defaults[key] = []string{value}
 		} else if had[0] != value {

@@ -8,6 +8,7 @@ import (
 	"runtimed/internal/daemon"
 	"runtimed/internal/failure"
 	"runtimed/internal/redact"
+	"runtimed/internal/tool"
 	"runtimed/rpc"
 )
 
@@ -55,7 +56,7 @@ func (c *runCmd) Run(a *app) error {
 	if argv = what.Argv; what.Python {
 		argv = append([]string{r.Env.Python}, argv...)
 	}
-	program, err := command.LookUp(argv[0], command.Variable(environ, "PATH"))
+	program, err := command.LookUp(argv[0], tool.Lookup(environ, "PATH"))
 	if err == nil {
 		if a.Ctx.Err() != nil {
 			err = a.Ctx.Err()

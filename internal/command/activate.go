@@ -4,6 +4,7 @@ import (
 	"os"
 	"strings"
 
+	"runtimed/internal/tool"
 	"runtimed/rpc"
 )
 
@@ -13,20 +14,20 @@ func Environ(environ []string, env rpc.Env) []string {
 	path, hasPath := "", false
 	changed := map[string]bool{}
 	for name := range env.Variables {
-		changed[foldVariable(name)] = true
+		changed[tool.FoldName(name)] = true
 	}
 	for _, pair := range environ {
 		name, v, _ := strings.Cut(pair, "=")
-		if sameVariable(name, "PATH") {
+		if tool.SameName(name, "PATH") {
 			path, hasPath = v, true
 			continue
 		}
-		if !changed[foldVariable(name)] {
+		if !changed[tool.FoldName(name)] {
 			out = append(out, pair)
 		}
 	}
 	for name, v := range env.Variables {
-		if sameVariable(name, "PATH") && v != nil {
+		if tool.SameName(name, "PATH") && v != nil {
 			path, hasPath = *v, true
 		} else if v != nil {
 			out = append(out, name+"="+*v)
@@ -37,15 +38,4 @@ func Environ(environ []string, env rpc.Env) []string {
 		dirs = append(dirs[:len(dirs):len(dirs)], path)
 	}
 	return append(out, "PATH="+strings.Join(dirs, string(os.PathListSeparator)))
-}
-
-func sameVariable(a, b string) bool { return foldVariable(a) == foldVariable(b) }
-
-func Variable(environ []string, name string) string {
-	for _, pair := range environ {
-		if k, v, _ := strings.Cut(pair, "="); sameVariable(k, name) {
-			return v
-		}
-	}
-	return ""
 }

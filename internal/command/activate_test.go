@@ -4,6 +4,7 @@ import (
 	"slices"
 	"testing"
 
+	"runtimed/internal/tool"
 	"runtimed/rpc"
 )
 
@@ -19,7 +20,7 @@ func TestActivated(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("got %q", got)
 	}
-	if got := Variable(Environ(nil, env), "PATH"); got != "/e/bin:/e/x" {
+	if got := tool.Lookup(Environ(nil, env), "PATH"); got != "/e/bin:/e/x" {
 		t.Errorf("without PATH: got %q, which would make the working directory part of it", got)
 	}
 }

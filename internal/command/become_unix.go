@@ -13,9 +13,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// foldVariable is the name of a variable as the system tells one from another.
-func foldVariable(name string) string { return name }
-
 // Become replaces runt by the command. Signals that came in between have the command's own meaning.
 func Become(program string, argv, environ []string, stdin *os.File) error {
 	if stdin != nil {

@@ -7,14 +7,12 @@ import (
 	"os/exec"
 	"os/signal"
 	"strconv"
-	"strings"
 	"syscall"
+
+	"runtimed/internal/tool"
 
 	"golang.org/x/sys/windows"
 )
-
-// foldVariable is the name of a variable as the system tells one from another.
-func foldVariable(name string) string { return strings.ToUpper(name) }
 
 // Become runs the command to its end and ends as it did, since a process cannot become another one here. The lease is ours, and so
 // it ends with us. Ctrl-C reaches every process of the console, and what it means is the command's business.
@@ -58,7 +56,7 @@ func LookUp(name, path string) (string, error) {
 // handOn has a kernel inherit what its front-end has put into our hands: the handle of the front-end, and the event that interrupts.
 func handOn(cmd *exec.Cmd, environ []string) {
 	for _, name := range []string{"JPY_PARENT_PID", "JPY_INTERRUPT_EVENT"} {
-		n, err := strconv.ParseUint(Variable(environ, name), 10, 64)
+		n, err := strconv.ParseUint(tool.Lookup(environ, name), 10, 64)
 		if err != nil || windows.SetHandleInformation(windows.Handle(n), windows.HANDLE_FLAG_INHERIT, windows.HANDLE_FLAG_INHERIT) != nil {
 			continue // it is no handle of ours, and one bad handle would keep the command from starting
 		}

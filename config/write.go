@@ -1,0 +1,53 @@
+package config
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+
+	"runtimed/internal/redact"
+	"runtimed/internal/safefile"
+)
+
+// Write prints what could be a configuration file again.
+func (c *Config) Write(w io.Writer) {
+	fmt.Fprintf(w, "# %s\n", redact.Printable(c.Place()))
+	section := ""
+	for _, s := range c.Settings() {
+		at := strings.LastIndex(s.Key, ".")
+		if in := s.Key[:max(at, 0)]; in != section {
+			section = in
+			fmt.Fprintf(w, "[%s]\n", section)
+		}
+		line := redact.Printable(s.Key[at+1:] + " = " + Literal(s.Value)) // which TOML reads as the same
+		fmt.Fprintf(w, "%-40s # %s\n", line, s.Origin)
+	}
+}
+
+// Literal is a value as TOML has it; JSON's strings, numbers and lists of strings are TOML's.
+func Literal(v any) string {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if list, ok := v.([]string); ok {
+		texts := make([]string, len(list))
+		for i := range list {
+			texts[i] = Literal(list[i])
+		}
+		return "[" + strings.Join(texts, ", ") + "]"
+	}
+	if err := enc.Encode(v); err != nil {
+		return `""`
+	}
+	return strings.TrimSpace(b.String())
+}
+
+// Place is the path of the file, and whether it is there.
+func (c *Config) Place() string {
+	if safefile.Exists(c.Path) {
+		return c.Path
+	}
+	return c.Path + " (not there, so the defaults hold)"
+}
