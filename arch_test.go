@@ -27,6 +27,7 @@ var layers = []struct{ pkg, mayImport string }{
 	{"kernel", "kernel/zmtp rpc internal/*"},
 	{"kernel/zmtp", ""},
 	{"internal/command", "rpc internal/*"},
+	{"internal/bugreport", "rpc config internal/*"},
 	{"internal/daemon", "rpc service config internal/*"},
 	{"internal/logview", "service rpc internal/*"},
 	{"internal/failure", "rpc internal/redact"},
@@ -74,7 +75,7 @@ var (
 	tooMany = "cmd/runt cmd/runtimed"
 	tooLong = "cmd/runt cmd/runtimed"
 	tooWide = "pool pool/uv pool/conda pool/envdir pool/builder service config packaging cmd/runt cmd/runtimed" +
-		" kernel kernel/zmtp doctor e2e internal/command internal/tool internal/proc internal/logview internal/daemon" +
+		" kernel kernel/zmtp doctor e2e internal/command internal/bugreport internal/tool internal/proc internal/logview internal/daemon" +
 		" internal/failure internal/statedir internal/pyreq internal/redact internal/safefile internal/words"
 )
 

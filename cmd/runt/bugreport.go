@@ -3,6 +3,8 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+
+	"runtimed/internal/bugreport"
 )
 
 type bugreportCmd struct {
@@ -16,7 +18,7 @@ func (bugreportCmd) Help() string {
 }
 
 func (c *bugreportCmd) Run(a *app) error {
-	b := newBugreport(a.Control, versionLine())
+	b := bugreport.New(a.Control, versionLine())
 	if a.Ctx.Err() != nil {
 		return a.Ctx.Err()
 	}

@@ -9,6 +9,7 @@ import (
 
 	"runtimed/internal/daemon"
 	"runtimed/internal/failure"
+	"runtimed/internal/proc"
 	"runtimed/internal/redact"
 	"runtimed/rpc"
 )
@@ -91,9 +92,10 @@ func (c *poolAcquireCmd) Run(a *app) error {
 		return err
 	}
 	if params.OwnerPID == nil {
-		pid, err := daemon.CallingShell()
-		if err != nil {
-			return err
+		pid := proc.CallingShell()
+		if pid <= 0 {
+			return failure.New("the process that called runt cannot be seen from here").
+				WithHint("name one with --owner-pid; or use runt run, where the command itself holds the environment")
 		}
 		params.OwnerPID = &pid
 	}

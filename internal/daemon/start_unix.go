@@ -39,5 +39,3 @@ func Locked(path string) bool {
 		}
 	}
 }
-
-func processGroup() int { return syscall.Getpgrp() }

@@ -21,5 +21,3 @@ func Locked(path string) bool {
 	_, err := os.ReadFile(path)
 	return errors.Is(err, windows.ERROR_LOCK_VIOLATION)
 }
-
-func processGroup() int { return 0 }

@@ -1,4 +1,4 @@
-package daemon
+package proc
 
 import (
 	"os"
@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestOwner(t *testing.T) {
+func TestTheCallerIsTheLeaderOfTheGroupOrTheParent(t *testing.T) {
 	parents := map[int]int{50: 40, 40: 30, 30: 20, 20: 1, 60: 1, 70: 0, 80: 80, 94: 93, 93: 92, 92: 91, 91: 90}
 	theirs := map[int]bool{1: true, 90: true, 91: true}
 	for _, tt := range []struct {
@@ -24,13 +24,13 @@ func TestOwner(t *testing.T) {
 		{"below su itself", 92, 90, 91},
 		{"a circle, as a race of pids might make it", 80, 99, 80},
 	} {
-		if got := owner(tt.self, tt.leader, func(pid int) int { return parents[pid] }, func(pid int) bool { return !theirs[pid] }); got != tt.want {
+		if got := caller(tt.self, tt.leader, func(pid int) int { return parents[pid] }, func(pid int) bool { return !theirs[pid] }); got != tt.want {
 			t.Errorf("%s: got %d, want %d", tt.name, got, tt.want)
 		}
 	}
 }
 
-func TestParentOf(t *testing.T) {
+func TestTheParentOfAProcessIsFound(t *testing.T) {
 	if got := parentOf(os.Getpid()); got != os.Getppid() {
 		t.Errorf("of ourselves: got %d, want %d", got, os.Getppid())
 	}

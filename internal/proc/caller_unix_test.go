@@ -1,6 +1,6 @@
 //go:build unix
 
-package daemon
+package proc
 
 import (
 	"os"
@@ -12,9 +12,9 @@ import (
 )
 
 // A real shell, its subshell and a pipe: the owner is the shell, which is still there afterwards.
-func TestOwnerOfASubshell(t *testing.T) {
-	if os.Getenv("PRINT_OWNER") != "" {
-		pid, _ := CallingShell()
+func TestTheCallerOfASubshellIsTheShell(t *testing.T) {
+	if os.Getenv("PRINT_CALLER") != "" {
+		pid := CallingShell()
 		os.Stdout.WriteString(strconv.Itoa(pid) + "\n")
 		os.Exit(0)
 	}
@@ -22,8 +22,8 @@ func TestOwnerOfASubshell(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sh := exec.Command("sh", "-c", `x=$("$0" -test.run TestOwnerOfASubshell | cat); echo "$x $$"`, self)
-	sh.Env = append(os.Environ(), "PRINT_OWNER=1")
+	sh := exec.Command("sh", "-c", `x=$("$0" -test.run TestTheCallerOfASubshellIsTheShell | cat); echo "$x $$"`, self)
+	sh.Env = append(os.Environ(), "PRINT_CALLER=1")
 	sh.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	out, err := sh.Output()
 	if err != nil {

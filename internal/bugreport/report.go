@@ -1,4 +1,5 @@
-package main
+// Package bugreport makes the archive of runt bugreport.
+package bugreport
 
 import (
 	"archive/tar"
@@ -16,32 +17,32 @@ import (
 	"runtimed/internal/safefile"
 )
 
-// bugreport is what goes into the archive, in this order.
-type bugreport struct {
+// Report is what goes into the archive, in this order.
+type Report struct {
 	*redact.Redactor
-	files   []reportFile
+	files   []file
 	failed  []string // what could not be had, and why
 	version string
 	at      time.Time
 }
 
-type reportFile struct{ name, text string }
+type file struct{ name, text string }
 
-func (b *bugreport) add(name, text string) { b.files = append(b.files, reportFile{name, b.Text(text)}) }
+func (b *Report) add(name, text string) { b.files = append(b.files, file{name, b.Text(text)}) }
 
-func (b *bugreport) addJSON(name string, raw []byte) {
+func (b *Report) addJSON(name string, raw []byte) {
 	if clean, ok := b.JSON(raw, true); ok {
-		b.files = append(b.files, reportFile{name, string(clean) + "\n"})
+		b.files = append(b.files, file{name, string(clean) + "\n"})
 	} else {
 		b.add(name, string(raw))
 	}
 }
 
-func (b *bugreport) fail(what string, err error) {
+func (b *Report) fail(what string, err error) {
 	b.failed = append(b.failed, b.Text(fmt.Sprintf("%s: %s", what, failure.Of(err).Message)))
 }
 
-func (b *bugreport) readme() string {
+func (b *Report) readme() string {
 	var t strings.Builder
 	fmt.Fprintf(&t, "A bug report of %s, made %s.\n\n", b.version, b.at.Format(time.RFC3339))
 	for _, f := range b.files {
@@ -58,7 +59,7 @@ func (b *bugreport) readme() string {
 }
 
 // Write makes the archive beside its place first, so that no half of one is ever there, and for its owner alone.
-func (b *bugreport) Write(path string) error {
+func (b *Report) Write(path string) error {
 	if info, err := os.Lstat(path); err == nil && !info.Mode().IsRegular() { // root could put it in the place of /dev/null
 		return failure.New("writing %s: what is there is no file", path).WithHint("name another place with --output")
 	}
@@ -80,7 +81,7 @@ func (b *bugreport) Write(path string) error {
 	return nil
 }
 
-func (b *bugreport) archive() []byte {
+func (b *Report) archive() []byte {
 	var out bytes.Buffer
 	zip := gzip.NewWriter(&out)
 	tw := tar.NewWriter(zip)
@@ -94,19 +95,19 @@ func (b *bugreport) archive() []byte {
 }
 
 // Name is that of the archive and of the folder in it.
-func (b *bugreport) Name() string { return "runt-bugreport-" + b.at.Format("20060102-150405") }
+func (b *Report) Name() string { return "runt-bugreport-" + b.at.Format("20060102-150405") }
 
-// newBugreport asks for all there is to tell. version is that of runt, in words.
-func newBugreport(d *daemon.Control, version string) *bugreport {
+// New asks for all there is to tell. version is that of runt, in words.
+func New(d *daemon.Control, version string) *Report {
 	home, user := whoRuns()
-	b := &bugreport{Redactor: anonymous(os.Environ(), home, user), version: version, at: time.Now()}
+	b := &Report{Redactor: anonymous(os.Environ(), home, user), version: version, at: time.Now()}
 	b.collect(d)
-	b.files = append([]reportFile{{"README.txt", b.readme()}}, b.files...)
+	b.files = append([]file{{"README.txt", b.readme()}}, b.files...)
 	return b
 }
 
 // Files names what is in the archive, in its order, and failed is what could not be had, and why.
-func (b *bugreport) Files() (names, failed []string) {
+func (b *Report) Files() (names, failed []string) {
 	names = make([]string, len(b.files))
 	for i, f := range b.files {
 		names[i] = f.name

@@ -1,4 +1,4 @@
-package main
+package bugreport
 
 import (
 	"bytes"
@@ -33,7 +33,7 @@ const (
 )
 
 // collect asks all there is to ask. Nothing that fails keeps the rest out.
-func (b *bugreport) collect(d *daemon.Control) {
+func (b *Report) collect(d *daemon.Control) {
 	cfg, cfgErr := config.Load(config.Flags{}, d.Env)
 	if path, err := config.FilePath(config.Flags{}, d.Env); err == nil {
 		if data, err := safefile.Read(path, maxConfig); err == nil {
@@ -62,7 +62,7 @@ func (b *bugreport) collect(d *daemon.Control) {
 	if logErr != nil {
 		b.fail("the log", logErr)
 	} else {
-		b.files = append(b.files, reportFile{"log.jsonl", b.Lines(lines)})
+		b.files = append(b.files, file{"log.jsonl", b.Lines(lines)})
 	}
 	for _, path := range services {
 		if data, err := readSome(path, serviceSize); err != nil {
@@ -75,7 +75,7 @@ func (b *bugreport) collect(d *daemon.Control) {
 }
 
 // daemon asks the daemon, where one answers, and tells where it keeps its things.
-func (b *bugreport) daemon(d *daemon.Control) (stateDir string) {
+func (b *Report) daemon(d *daemon.Control) (stateDir string) {
 	c, info, err := d.Meet(d.Ctx, nil) // of any version
 	if err != nil {
 		b.fail("the daemon", err)
@@ -93,7 +93,7 @@ func (b *bugreport) daemon(d *daemon.Control) (stateDir string) {
 	return info.StateDir
 }
 
-func (b *bugreport) log(d *daemon.Control) ([][]byte, error) {
+func (b *Report) log(d *daemon.Control) ([][]byte, error) {
 	src, err := d.LogSource()
 	if err != nil {
 		return nil, err
@@ -106,7 +106,7 @@ func (b *bugreport) log(d *daemon.Control) ([][]byte, error) {
 }
 
 // doctor has another of us look, so that whatever it runs into leaves the report whole.
-func (b *bugreport) doctor(d *daemon.Control) {
+func (b *Report) doctor(d *daemon.Control) {
 	self, err := os.Executable()
 	if err != nil {
 		return
@@ -147,7 +147,7 @@ var countsForUs = regexp.MustCompile(`^(PATH|HOME|LANG|SHELL|TMPDIR|NETRC|NO_COL
 	`(RUNTIMED_|XDG_|UV_|PIP_|CONDA_|MAMBA_|PYTHON|SSL_|REQUESTS_|CURL_|LC_).*)$`)
 
 // environment tells the variables that count for us and for what builds.
-func (b *bugreport) environment(environ []string) string {
+func (b *Report) environment(environ []string) string {
 	environ = slices.Sorted(slices.Values(environ))
 	var t strings.Builder
 	for _, pair := range environ {
@@ -178,7 +178,7 @@ func serviceFiles(env func(string) string) (all []string) {
 }
 
 // state tells what lies in the folders of the daemon: names and sizes, and no deeper than that packages would begin.
-func (b *bugreport) state(d *daemon.Control, cfg *config.Config, answered string) {
+func (b *Report) state(d *daemon.Control, cfg *config.Config, answered string) {
 	dirs := []string{answered}
 	if own, err := rpc.StateDir(runtime.GOOS, d.Env); err == nil {
 		dirs = append(dirs, own)
