@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"runtimed/pool/builder"
 	"runtimed/rpc"
 )
 
@@ -32,27 +33,27 @@ func TestABuildThatFailsSaysTheTrueReasonAndLeavesNothing(t *testing.T) {
 		cause  string
 		says   string // in its message or its output
 	}{
-		"makes nothing and says it has":         {at(stepVenv+"|"+stepSync, "exit 0"), rpc.CauseVerifyFailed, "cannot import the kernel"},
-		"makes pyvenv.cfg and says it has done": {at(stepVenv+"|"+stepSync, `for d; do :; done; [ "$1" = pip ] || { mkdir -p "$d"; echo >"$d/pyvenv.cfg"; }; exit 0`), rpc.CauseVerifyFailed, "cannot import the kernel"},
-		"leaves ipykernel out":                  {at(stepSync, `s=${4%/bin/python}/lib/python3.12/site-packages; mkdir -p "$s/zmq"; echo y >"$s/zmq/_zmq.so"; exit 0`), rpc.CauseVerifyFailed, "ipykernel/__init__.py"},
-		"breaks the compiled part of zmq":       {strings.Replace(fastUV, "echo y >", ": >", 1), rpc.CauseVerifyFailed, "zmq/_zmq.so has 0 bytes, 2 were installed"},
-		"is killed":                             {at(stepSync, "kill -9 $$"), rpc.CauseOther, "signal: killed"},
-		"fails without a word":                  {at(stepSync, "exit 1"), rpc.CauseOther, "exit status 1 and said nothing"},
-		"fails with a flood":                    {at(stepSync, "yes 'a line of the flood' | head -c 10000000 >&2; echo at last >&2; exit 1"), rpc.CauseOther, "at last"},
-		"asks a question":                       {at(stepSync, "read answer || echo nobody answers >&2; exit 1"), rpc.CauseOther, "nobody answers"},
-		"never ends and ignores SIGTERM":        {at(stepSync, "trap '' TERM; (trap '' TERM; sleep 88.125) & while :; do sleep 88.125; done"), rpc.CauseTimeout, "after 3s"},
-		"hangs, its child in another session":   {at(stepSync, "setsid sh -c \"trap '' TERM; sleep 88.125\" & sleep 88.125"), rpc.CauseTimeout, "after 3s"},
-		"fails, and leaves a child elsewhere":   {at(stepSync, "setsid sh -c \"trap '' TERM; sleep 88.125\" >/dev/null 2>&1 & exit 1"), rpc.CauseOther, "exit status 1"},
-		"finds no network":                      {at(stepSync, "echo 'error: Failed to fetch: `https://index.invalid/simple/`' >&2; exit 2"), rpc.CauseNetwork, "cannot be reached"},
-		"finds the disk full":                   {at(stepVenv, "echo 'No space left on device (os error 28)' >&2; exit 2"), rpc.CauseDiskFull, "the disk is full"},
-		"does not find a package":               {at("'pip compile'", "echo 'Because nosuch was not found in the package registry' >&2; exit 1"), rpc.CausePackageNotFound, "nosuch is not in the index"},
-		"finds no solution":                     {at("'pip compile'", "echo '  × No solution found when resolving dependencies:' >&2; exit 1"), rpc.CauseUnsatisfiable, "cannot be installed together"},
+		"makes nothing and says it has":         {at(stepVenv+"|"+stepSync, "exit 0"), builder.CauseVerifyFailed, "cannot import the kernel"},
+		"makes pyvenv.cfg and says it has done": {at(stepVenv+"|"+stepSync, `for d; do :; done; [ "$1" = pip ] || { mkdir -p "$d"; echo >"$d/pyvenv.cfg"; }; exit 0`), builder.CauseVerifyFailed, "cannot import the kernel"},
+		"leaves ipykernel out":                  {at(stepSync, `s=${4%/bin/python}/lib/python3.12/site-packages; mkdir -p "$s/zmq"; echo y >"$s/zmq/_zmq.so"; exit 0`), builder.CauseVerifyFailed, "ipykernel/__init__.py"},
+		"breaks the compiled part of zmq":       {strings.Replace(fastUV, "echo y >", ": >", 1), builder.CauseVerifyFailed, "zmq/_zmq.so has 0 bytes, 2 were installed"},
+		"is killed":                             {at(stepSync, "kill -9 $$"), builder.CauseOther, "signal: killed"},
+		"fails without a word":                  {at(stepSync, "exit 1"), builder.CauseOther, "exit status 1 and said nothing"},
+		"fails with a flood":                    {at(stepSync, "yes 'a line of the flood' | head -c 10000000 >&2; echo at last >&2; exit 1"), builder.CauseOther, "at last"},
+		"asks a question":                       {at(stepSync, "read answer || echo nobody answers >&2; exit 1"), builder.CauseOther, "nobody answers"},
+		"never ends and ignores SIGTERM":        {at(stepSync, "trap '' TERM; (trap '' TERM; sleep 88.125) & while :; do sleep 88.125; done"), builder.CauseTimeout, "after 3s"},
+		"hangs, its child in another session":   {at(stepSync, "setsid sh -c \"trap '' TERM; sleep 88.125\" & sleep 88.125"), builder.CauseTimeout, "after 3s"},
+		"fails, and leaves a child elsewhere":   {at(stepSync, "setsid sh -c \"trap '' TERM; sleep 88.125\" >/dev/null 2>&1 & exit 1"), builder.CauseOther, "exit status 1"},
+		"finds no network":                      {at(stepSync, "echo 'error: Failed to fetch: `https://index.invalid/simple/`' >&2; exit 2"), builder.CauseNetwork, "cannot be reached"},
+		"finds the disk full":                   {at(stepVenv, "echo 'No space left on device (os error 28)' >&2; exit 2"), builder.CauseDiskFull, "the disk is full"},
+		"does not find a package":               {at("'pip compile'", "echo 'Because nosuch was not found in the package registry' >&2; exit 1"), builder.CausePackageNotFound, "nosuch is not in the index"},
+		"finds no solution":                     {at("'pip compile'", "echo '  × No solution found when resolving dependencies:' >&2; exit 1"), builder.CauseUnsatisfiable, "cannot be installed together"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			h := newHouse(t).withStandIn(c.script)
 			limit := "2m"
-			if c.cause == rpc.CauseTimeout {
+			if c.cause == builder.CauseTimeout {
 				limit = "3s"
 			}
 			h.configure("[build]\ntimeout = \"" + limit + "\"\nmin_free = \"1MB\"\n[pools.uv]\nsize = 1\n")
@@ -240,13 +241,13 @@ echo 'error: no download' >&2; exit 2
 	h.start()
 	h.eventually(time.Minute, "the pool says that it fails", func() bool { return h.pool("uv").Error != nil })
 	e := h.pool("uv").Error
-	if e.Cause != rpc.CausePythonMissing || !strings.Contains(e.Message, "needs Python >= 3.9, found 3.6.9 at /opt/old/python3") {
+	if e.Cause != builder.CausePythonMissing || !strings.Contains(e.Message, "needs Python >= 3.9, found 3.6.9 at /opt/old/python3") {
 		t.Errorf("%s: %s", e.Cause, e.Message)
 	}
 	h.configure("[uv]\npath = \"/nowhere/uv\"\n" + quickly + "1\n")
 	must[rpc.ReloadResult](h, rpc.MethodReload, nil)
 	h.eventually(time.Minute, "the missing tool is named", func() bool {
 		e := h.pool("uv").Error
-		return e != nil && e.Cause == rpc.CauseToolMissing && strings.Contains(e.Message, "/nowhere/uv")
+		return e != nil && e.Cause == builder.CauseToolMissing && strings.Contains(e.Message, "/nowhere/uv")
 	})
 }

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"runtimed/pool/builder"
 	"runtimed/rpc"
 )
 
@@ -85,7 +86,7 @@ func TestOnAFullDiskLeasesAndReleasesStandAfterAKillToo(t *testing.T) {
 	answeredStands(h, d, newTenantFor(t))
 	h.eventually(time.Minute, "it says that the disk is full", func() bool {
 		e := h.pool("uv").Error
-		return e != nil && e.Cause == rpc.CauseDiskFull
+		return e != nil && e.Cause == builder.CauseDiskFull
 	})
 	if err := errors.Join(f.Close(), os.Remove(f.Name())); err != nil {
 		t.Fatal(err)

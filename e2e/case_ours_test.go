@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"runtimed/pool/builder"
 	"runtimed/rpc"
 )
 
@@ -136,7 +137,7 @@ func TestTheBoundOfAllEnvironmentsHoldsForBuildsSideBySide(t *testing.T) {
 	h.configure("[build]\nparallel = 4\nmin_free = \"1MB\"\nmax_size = \"9MB\"\n[pools.uv]\nsize = 6\n")
 	h.eventually(time.Minute, "the bound is the reason", func() bool {
 		e := h.pool("uv").Error
-		return e != nil && e.Cause == rpc.CauseDiskFull && strings.Contains(e.Message, "max_size")
+		return e != nil && e.Cause == builder.CauseDiskFull && strings.Contains(e.Message, "max_size")
 	})
 	h.eventually(time.Minute, "no build runs", func() bool { return h.pool("uv").Warming == 0 })
 	if s := h.pool("uv"); s.Available != 2 {

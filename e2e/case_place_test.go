@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"runtimed/pool/builder"
 	"runtimed/rpc"
 )
 
@@ -214,7 +215,7 @@ func TestAFileSystemWithoutExecutionIsNamedAsTheReason(t *testing.T) {
 	h.configure("[pools.uv]\nsize = 1\n")
 	h.start()
 	h.eventually(3*time.Minute, "the pool says that it fails", func() bool { return h.pool("uv").Error != nil })
-	if e := h.pool("uv").Error; e.Cause != rpc.CauseVerifyFailed || !strings.Contains(e.Hint, "noexec") {
+	if e := h.pool("uv").Error; e.Cause != builder.CauseVerifyFailed || !strings.Contains(e.Hint, "noexec") {
 		t.Errorf("%s: %s (%s)\n%s", e.Cause, e.Message, e.Hint, e.Output)
 	}
 }
@@ -228,7 +229,7 @@ func TestAFullDiskIsTheReasonBeforeAndDuringABuild(t *testing.T) {
 	for _, want := range []string{"1.0 GiB that build.min_free asks for", "the disk is full"} {
 		h.eventually(time.Minute, "it says "+want, func() bool {
 			e := h.pool("uv").Error
-			return e != nil && e.Cause == rpc.CauseDiskFull && strings.Contains(e.Message, want)
+			return e != nil && e.Cause == builder.CauseDiskFull && strings.Contains(e.Message, want)
 		})
 		h.configure(quickly + "1\n")
 		must[rpc.ReloadResult](h, rpc.MethodReload, nil)

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"runtimed/pool/builder"
 	"runtimed/rpc"
 )
 
@@ -39,7 +40,7 @@ func TestADiskThatTurnsReadOnlyCostsNoEnvironment(t *testing.T) {
 		for range 3 {
 			err := c.Call(t.Context(), method, params, nil)
 			var e *rpc.Error
-			if !errors.As(err, &e) || e.Data.Kind != rpc.KindBuildFailed || e.Data.Cause != rpc.CausePermission || !strings.Contains(e.Message, "read-only") ||
+			if !errors.As(err, &e) || e.Data.Kind != rpc.KindBuildFailed || e.Data.Cause != builder.CausePermission || !strings.Contains(e.Message, "read-only") ||
 				e.Data.Hint == "" {
 				t.Errorf("%s: %+v", method, err)
 			}

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"runtimed/pool/builder"
 	"runtimed/rpc"
 )
 
@@ -222,10 +223,10 @@ func TestAnUnreachableChannelIsSaidOnceAndCostsTheUVPoolNothing(t *testing.T) {
 			return rpc.KindOf(err) == rpc.KindBuildFailed
 		})
 	}
-	if e := h.pool("conda").Error; e.Cause != rpc.CauseTimeout {
+	if e := h.pool("conda").Error; e.Cause != builder.CauseTimeout {
 		t.Errorf("the silent one: %+v", e)
 	}
-	if e := h.pool("dead").Error; e.Cause != rpc.CauseNetwork || e.Hint == "" {
+	if e := h.pool("dead").Error; e.Cause != builder.CauseNetwork || e.Hint == "" {
 		t.Errorf("the dead one: %+v", e)
 	}
 	h.filled("fast", time.Minute)

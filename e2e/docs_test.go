@@ -115,7 +115,7 @@ func TestWhatThereIsToNameIsNamed(t *testing.T) {
 			t.Errorf("%s does not name %s", where, name)
 		}
 	}
-	consts := constants(t, "../rpc/api.go", "../rpc/errors.go")
+	consts := constants(t, "../rpc/api.go", "../rpc/errors.go", "../pool/builder/builder.go")
 	for name, value := range consts {
 		for _, prefix := range []string{"Method", "Notify", "Kind", "Cause", "Env", "Pool", "Stage", "Source"} {
 			if text, err := strconv.Unquote(value); err == nil && strings.HasPrefix(name, prefix) {

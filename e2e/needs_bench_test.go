@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"runtimed/pool/builder"
 	"runtimed/rpc"
 )
 
@@ -108,7 +109,7 @@ func BenchmarkAcquireWithTwoPackagesMore(b *testing.B) {
 		h.rested(needs)
 	}
 	report(b, "pool.acquire with two small packages more, never asked for before", median(first), 500*time.Millisecond, "goal")
-	for _, name := range []string{"begins", rpc.StageResolving, rpc.StageInstalling, rpc.StageVerifying} {
+	for _, name := range []string{"begins", builder.StageResolving, builder.StageInstalling, builder.StageVerifying} {
 		if list := stages[name]; len(list) > 0 {
 			report(b, "  of that: "+name, median(list), median(first), "all of it")
 		}

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"runtimed/pool/builder"
 	"runtimed/rpc"
 )
 
@@ -98,14 +99,14 @@ func TestNeedsThatCannotBeMetAreTrueErrors(t *testing.T) {
 		kind string
 		what string // the cause, or the param
 	}{
-		"unknown package": {rpc.AcquireParams{Packages: []string{"no-such-package-of-runtimed"}}, rpc.KindBuildFailed, rpc.CausePackageNotFound},
-		"conflict":        {rpc.AcquireParams{Packages: []string{"iniconfig==2.0.0", "iniconfig==1.1.1"}}, rpc.KindBuildFailed, rpc.CauseUnsatisfiable},
-		"with the pool":   {rpc.AcquireParams{Packages: []string{"ipykernel<1"}}, rpc.KindBuildFailed, rpc.CauseUnsatisfiable},
+		"unknown package": {rpc.AcquireParams{Packages: []string{"no-such-package-of-runtimed"}}, rpc.KindBuildFailed, builder.CausePackageNotFound},
+		"conflict":        {rpc.AcquireParams{Packages: []string{"iniconfig==2.0.0", "iniconfig==1.1.1"}}, rpc.KindBuildFailed, builder.CauseUnsatisfiable},
+		"with the pool":   {rpc.AcquireParams{Packages: []string{"ipykernel<1"}}, rpc.KindBuildFailed, builder.CauseUnsatisfiable},
 		"bad marker":      {rpc.AcquireParams{Packages: []string{"iniconfig; nonsense"}}, rpc.KindBuildFailed, ""},
-		"no such Python":  {rpc.AcquireParams{Python: new("3.99")}, rpc.KindBuildFailed, rpc.CausePythonMissing},
-		"no Python there": {rpc.AcquireParams{Python: new("/nowhere/python")}, rpc.KindBuildFailed, rpc.CausePythonMissing},
+		"no such Python":  {rpc.AcquireParams{Python: new("3.99")}, rpc.KindBuildFailed, builder.CausePythonMissing},
+		"no Python there": {rpc.AcquireParams{Python: new("/nowhere/python")}, rpc.KindBuildFailed, builder.CausePythonMissing},
 		"another Python": {rpc.AcquireParams{Python: &path, Script: new("# /// script\n# requires-python = '>=3.98'\n# ///\n")},
-			rpc.KindBuildFailed, rpc.CausePythonMissing},
+			rpc.KindBuildFailed, builder.CausePythonMissing},
 		"a conda pool": {rpc.AcquireParams{Pool: new("snakes"), Packages: []string{"iniconfig"}}, rpc.KindInvalidParams, "packages"},
 		"an option":    {rpc.AcquireParams{Requirements: new("-e .\n")}, rpc.KindInvalidParams, "requirements"},
 	} {

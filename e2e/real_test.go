@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"runtimed/pool/builder"
 	"runtimed/rpc"
 )
 
@@ -134,7 +135,7 @@ func TestAMistypedPackageIsNamedAndCorrectingItRetriesAtOnce(t *testing.T) {
 	h.start()
 	var s rpc.PoolStatus
 	h.eventually(time.Minute, "the pool says that it fails", func() bool { s = h.pool("uv"); return s.Error != nil })
-	if s.State != rpc.PoolFailing || s.Error.Cause != rpc.CausePackageNotFound || s.Error.Package != "no-such-package-runtimed" || s.Error.Output == "" {
+	if s.State != rpc.PoolFailing || s.Error.Cause != builder.CausePackageNotFound || s.Error.Package != "no-such-package-runtimed" || s.Error.Output == "" {
 		data, _ := json.Marshal(s)
 		t.Errorf("status: %s", data)
 	}

@@ -197,7 +197,7 @@ type Tool struct {
 
 // PoolError is why the last builds of a pool failed.
 type PoolError struct {
-	Cause       string    `json:"cause"` // docs/protocol.md lists them
+	Cause       string    `json:"cause"` // one of the causes in pool/builder
 	Message     string    `json:"message"`
 	Hint        string    `json:"hint"`
 	Package     string    `json:"package,omitempty"`
@@ -353,20 +353,10 @@ type GCItem struct {
 	SizeBytes int64  `json:"size_bytes"`
 }
 
-// The stages of a build, in the order they are passed through; any of them may be left out.
-const (
-	StageQueued      = "queued"
-	StageResolving   = "resolving"
-	StageDownloading = "downloading"
-	StageInstalling  = "installing"
-	StageCompiling   = "compiling"
-	StageVerifying   = "verifying"
-)
-
 // Progress is the params of a $/progress notification.
 type Progress struct {
-	ID       json.RawMessage `json:"id"` // of the request, byte for byte
-	Stage    string          `json:"stage"`
+	ID       json.RawMessage `json:"id"`    // of the request, byte for byte
+	Stage    string          `json:"stage"` // one of the stages in pool/builder
 	Message  string          `json:"message"`
 	Fraction *float64        `json:"fraction,omitempty"` // 0 to 1, if known
 }

@@ -28,22 +28,6 @@ const (
 	KindProtocol    = "protocol"
 )
 
-// The causes of a failed build.
-const (
-	CausePackageNotFound = "package_not_found"
-	CauseUnsatisfiable   = "unsatisfiable"
-	CauseNetwork         = "network"
-	CauseAuth            = "auth"
-	CauseTimeout         = "timeout"
-	CauseDiskFull        = "disk_full"
-	CauseCorrupt         = "corrupt"
-	CauseToolMissing     = "tool_missing"
-	CausePythonMissing   = "python_missing"
-	CauseVerifyFailed    = "verify_failed"
-	CausePermission      = "permission"
-	CauseOther           = "other"
-)
-
 // Codes are the codes on the wire: those of JSON-RPC 2.0 (section 5.1), the daemon's own, and the one that the Language
 // Server Protocol gives to a cancelled request.
 var Codes = map[string]int{

@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"runtimed/pool/builder"
 	"runtimed/rpc"
 )
 
@@ -15,7 +16,7 @@ func TestStatusText(t *testing.T) {
 	conda := rpc.PoolStatus{Name: "conda", Kind: "conda", Target: 3, Available: 2, Warming: 1, State: rpc.PoolWarming}
 	off := rpc.PoolStatus{Name: "conda", Kind: "conda", State: rpc.PoolOff}
 	data := rpc.PoolStatus{Name: "data", Kind: "uv", Target: 1, Leased: 4, State: rpc.PoolFailing, Error: &rpc.PoolError{
-		Cause: rpc.CausePackageNotFound, Message: "the package nosuch was not found", Hint: "correct pools.data.packages", Package: "nosuch",
+		Cause: builder.CausePackageNotFound, Message: "the package nosuch was not found", Hint: "correct pools.data.packages", Package: "nosuch",
 		Output: "one\ntwo\n\x1b[31mthree\x1b[0m\nfour\n", Failures: 3, NextRetryMS: 44_001,
 	}}
 	trying := data
