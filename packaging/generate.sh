@@ -1,5 +1,5 @@
 #!/bin/sh
-# Writes what packages and archives hold beside the programs, into build/share: man pages, completion, the notices.
+# Writes the man pages, completion and notices that packages and archives hold, in build/share:
 # sh packaging/generate.sh VERSION EPOCH
 set -eu
 cd "$(dirname "$0")/.."
@@ -17,17 +17,17 @@ case $version in
     ;;
 esac
 rm -rf build
-mkdir -p $out/man $out/man.gz $out/completion
+mkdir -p $out/man.gz $out/completion
 
-CGO_ENABLED=0 go build -trimpath -ldflags "-X runtimed/rpc.buildVersion=$version" -o build/runt ./cmd/runt
-build/runt __man $out/man >/dev/null
+CGO_ENABLED=0 go build -ldflags "-X runtimed/rpc.buildVersion=$version" -o build/bin/ ./cmd/...
+python3 packaging/man.py build/bin $out/man
 for page in "$out"/man/*; do
-    gzip -9n <"$page" >"$out/man.gz/${page##*/}.gz" # packages want them so, archives and Homebrew do not
+    gzip -9n <"$page" >"$out/man.gz/${page##*/}.gz" # packages want them compressed, archives and Homebrew do not
 done
 for shell in bash zsh fish; do
-    build/runt completion $shell >$out/completion/runt.$shell
+    build/bin/runt completion $shell >$out/completion/runt.$shell
 done
-build/runt completion powershell >$out/completion/runt.ps1
+build/bin/runt completion powershell >$out/completion/runt.ps1
 
 sh packaging/notices.sh >$out/NOTICES
 gzip -9n <$out/NOTICES >$out/NOTICES.gz

@@ -48,13 +48,20 @@ func TestAVersionThatDiffersIsRefused(t *testing.T) {
 	}
 }
 
-func TestThePackagesHoldWhatGoreleaserBuilds(t *testing.T) {
+func TestEveryPackageHoldsTheSamePrograms(t *testing.T) {
 	text := string(must(os.ReadFile("../.goreleaser.yaml"))(t))
 	args := buildArgs("{{ .Version }}")
-	for _, line := range []string{"flags: [" + strings.Join(args[:2], ", ") + "]", "ldflags: " + args[3], "env: [CGO_ENABLED=0]"} {
+	flags := "flags: [" + strings.Join(args[:2], ", ") + "]"
+	for _, line := range []string{flags, "ldflags: " + args[3], "env: [CGO_ENABLED=0]"} {
 		if !strings.Contains(text, line) {
 			t.Errorf(".goreleaser.yaml does not say %s", line)
 		}
+	}
+	script := strings.ReplaceAll(string(must(os.ReadFile("linux.sh"))(t)), "\\\n", "")
+	args = buildArgs("$VERSION")
+	args[3] = `"` + args[3] + `"`
+	if line := strings.Join(args, " "); !strings.Contains(strings.Join(strings.Fields(script), " "), "go build "+line) {
+		t.Errorf("linux.sh does not say go build %s", line)
 	}
 	for _, p := range platforms {
 		if !strings.Contains(text, "- "+p.os+"_"+p.arch+"\n") {

@@ -220,11 +220,14 @@ func packages(args ...string) error {
 	return each("go run ./packaging -platforms " + platforms + " dist/packages")
 }
 
+// release gives goreleaser a remote: it takes a clone without one for one without a commit, and dates it in the year 1.
 func release(...string) error {
-	// goreleaser takes a clone without a remote for one without a commit, and dates everything in the year 1.
-	const key, value = " GIT_CONFIG_KEY_0=remote.origin.url", " GIT_CONFIG_VALUE_0=https://example.invalid/runtimed"
-	if err := each("GIT_CONFIG_COUNT=1" + key + value +
-		" go tool -modfile=release.mod goreleaser release --snapshot --clean"); err != nil {
+	const name, value = "GIT_CONFIG_KEY_0=remote.origin.url", "GIT_CONFIG_VALUE_0=https://example.invalid/runtimed"
+	const remote = "GIT_CONFIG_COUNT=1 " + name + " " + value
+	err := each(
+		remote+" go tool -modfile=release.mod goreleaser release --snapshot --clean",
+		"cp -r build/packages/. dist")
+	if err != nil {
 		return err
 	}
 	return packages("all")

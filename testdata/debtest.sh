@@ -45,7 +45,14 @@ echo precious >"$base/home/mine"
 
 if [ $# -eq 0 ]; then
     cd "$(dirname "$0")/.."
-    go run -modfile=release.mod packaging/pack.go "$base/packages"
+    epoch=$(git log -1 --format=%ct 2>/dev/null || date +%s)
+    sh packaging/linux.sh "${VERSION:-0.0.1-dev}" "$epoch" "$base/packages" "$(go env GOARCH)"
+    if command -v groff >/dev/null; then
+        for page in build/share/man/*; do
+            groff -man -ww -Tutf8 -z "$page" 2>"$base/stderr"
+            [ ! -s "$base/stderr" ] || fail "groff says of $page: $(cat "$base/stderr")"
+        done
+    fi
     set -- "$base"/packages/*.deb "$base"/packages/*.rpm
 fi
 deb=$1 rpm=$2

@@ -11,7 +11,8 @@ import (
 	"runtimed/internal/failure"
 )
 
-// entry is a line of a table. The help and the man pages are made of these tables, and a test holds docs/operations.md to them.
+// entry is a line of a table. The help is made of these tables, the man pages of the help;
+// a test holds docs/operations.md to them.
 type entry struct {
 	Name    string `json:"name"`
 	Default string `json:"default,omitempty"` // as the configuration file would say it
@@ -41,13 +42,6 @@ func exitEntries() (out []entry) {
 		out = append(out, entry{Name: strconv.Itoa(e.code), Text: e.when})
 	}
 	return out
-}
-
-// daemonExits are those of runtimed.
-var daemonExits = []entry{
-	{Name: "0", Text: "stopped by a signal, by runt daemon stop, or idle"},
-	{Name: "1", Text: "starting again would end the same: usage, configuration, a path or its rights, another daemon"},
-	{Name: "2", Text: "it broke down; start it again"},
 }
 
 // variables are those of our own, with the flags that count before them.
@@ -127,18 +121,6 @@ func keyEntries() ([]entry, error) {
 		out[i] = e
 	}
 	return out, nil
-}
-
-// files are what lies on a machine; ~/.cache/runt is ~/Library/Caches/runt on macOS.
-var files = []entry{
-	{Name: "~/.config/runt/config.toml", Text: "the configuration; it may be missing"},
-	{Name: "~/.cache/runt/", Text: "the state directory, its owner's alone (mode 0700); ~/Library/Caches/runt on macOS"},
-	{Name: "~/.cache/runt/runtimed.sock", Text: "the socket (mode 0600)"},
-	{Name: "~/.cache/runt/runtimed.log", Text: "the log, one JSON object on each line, unless the journal has it"},
-	{Name: "~/.cache/runt/daemon.json", Text: "socket, pid, version and start time of the daemon; for people, no program believes it"},
-	{Name: "~/.cache/runt/envs/", Text: "the environments"},
-	{Name: "~/.cache/runt/locks/", Text: "what a pool's packages resolved to"},
-	{Name: "~/.cache/runt/tools/", Text: "what builds need"},
 }
 
 // examples are told under the command that they begin with.

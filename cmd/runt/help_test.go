@@ -42,17 +42,15 @@ func rows(t *testing.T, head string) (out [][]string) {
 }
 
 func TestTheExitCodesAreThoseOfTheDocumentWordByWord(t *testing.T) {
-	for head, list := range map[string][]entry{"| `runt` | when |": exitEntries(), "| `runtimed` | when |": daemonExits} {
-		var got, want []string
-		for _, e := range list {
-			got = append(got, e.Name+": "+e.Text)
-		}
-		for _, row := range rows(t, head) {
-			want = append(want, strings.Join(row, ": "))
-		}
-		if !slices.Equal(got, want) {
-			t.Errorf("%s: the table in the code is\n%s\nand that in operations.md\n%s", head, strings.Join(got, "\n"), strings.Join(want, "\n"))
-		}
+	var got, want []string
+	for _, e := range exitEntries() {
+		got = append(got, e.Name+": "+e.Text)
+	}
+	for _, row := range rows(t, "| `runt` | when |") {
+		want = append(want, strings.Join(row, ": "))
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("the table in the code is\n%q\nand that in operations.md\n%q", got, want)
 	}
 	for _, m := range regexp.MustCompile(`(?m)^\t(exit\w+) += (\d+)`).FindAllStringSubmatch(document(t, "fail.go"), -1) {
 		if n, _ := strconv.Atoi(m[2]); !slices.ContainsFunc(exitEntries(), func(e entry) bool { return e.Name == strconv.Itoa(n) }) {
@@ -128,35 +126,5 @@ func TestTheExamplesAreUnderstood(t *testing.T) {
 		if code := run(args, nil, &out, &out); code != 0 {
 			t.Errorf("%s: %s", e.line, out.String())
 		}
-	}
-}
-
-func TestTheManPagesPleaseTheirReaders(t *testing.T) {
-	dir := t.TempDir()
-	var out strings.Builder
-	if code := run([]string{"__man", dir}, nil, &out, &out); code != 0 {
-		t.Fatal(out.String())
-	}
-	pages := strings.Fields(out.String())
-	if len(pages) < 12 {
-		t.Errorf("there are only %q", pages)
-	}
-	for name, args := range map[string][]string{
-		"groff":  {"-man", "-ww", "-Tutf8", "-z"},
-		"mandoc": {"-Tlint"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			if _, err := exec.LookPath(name); err != nil {
-				t.Skip(err)
-			}
-			for _, page := range pages {
-				said, _ := exec.Command(name, append(args[:len(args):len(args)], page)...).CombinedOutput()
-				for line := range strings.Lines(string(said)) {
-					if !strings.Contains(line, "referenced manual not found") { // they are not installed here
-						t.Error(line)
-					}
-				}
-			}
-		})
 	}
 }

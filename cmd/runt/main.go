@@ -40,7 +40,6 @@ type cli struct {
 	Bugreport  bugreportCmd  `cmd:"" help:"Write an archive that helps to find a fault, without passwords."`
 	Help       helpCmd       `cmd:"" help:"Explain a command, the exit codes, the environment variables or the configuration."`
 	Complete   completeCmd   `cmd:"" name:"__complete" hidden:"" passthrough:""`
-	Man        manCmd        `cmd:"" name:"__man" hidden:""`
 }
 
 // app is what every command gets.
