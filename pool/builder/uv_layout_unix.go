@@ -1,0 +1,35 @@
+//go:build unix
+
+package builder
+
+import (
+	"path/filepath"
+
+	"runtimed/internal/tool"
+)
+
+// pythonNames are those of interpreters that may fetch uv: what python3 means first.
+var PythonNames = []string{"python3", "python3.14", "python3.13", "python3.12", "python3.11", "python3.10", "python3.9"}
+
+// elsewhere is where installers put uv and Python; a service manager's PATH does not name all of them.
+var Elsewhere = []string{"/usr/local/bin", "/usr/bin", "/opt/homebrew/bin", "/home/linuxbrew/.linuxbrew/bin"}
+
+// uvConfigs are the files that uv reads its settings from, the first that is there.
+func UVConfigs(environ []string) []string {
+	config := filepath.Join(tool.Lookup(environ, "HOME"), ".config")
+	if x := tool.Lookup(environ, "XDG_CONFIG_HOME"); filepath.IsAbs(x) {
+		config = x
+	}
+	return []string{filepath.Join(config, "uv", "uv.toml"), "/etc/uv/uv.toml"}
+}
+
+// uvCache is where uv has its cache if it is not told; empty where that cannot be known.
+func UVCache(environ []string) string {
+	if x := tool.Lookup(environ, "XDG_CACHE_HOME"); filepath.IsAbs(x) {
+		return filepath.Join(x, "uv")
+	}
+	if home := tool.Lookup(environ, "HOME"); filepath.IsAbs(home) {
+		return filepath.Join(home, ".cache", "uv")
+	}
+	return ""
+}
