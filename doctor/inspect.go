@@ -11,8 +11,8 @@ import (
 
 	"runtimed/internal/proc"
 	"runtimed/internal/tool"
-	"runtimed/pool/builder"
 	"runtimed/pool/envdir"
+	"runtimed/pool/uv"
 )
 
 // What runtimed doctor asks. Nothing here makes, fetches or changes anything that outlives the look, but for EndLeftovers.
@@ -35,7 +35,7 @@ func FreeSpace(dir string) (int64, error) { return envdir.FreeSpace(dir) }
 // Linkable says whether what uv keeps in its usual cache can be linked into environments below dir: both on one file system, and
 // the cache writable. Where it cannot, builds get a cache of their own.
 func Linkable(environ []string, dir string) (cache string, ok bool) {
-	if cache = cmp.Or(tool.Lookup(environ, "UV_CACHE_DIR"), builder.UVCache(environ)); !filepath.IsAbs(cache) {
+	if cache = cmp.Or(tool.Lookup(environ, "UV_CACHE_DIR"), uv.UsualCache(environ)); !filepath.IsAbs(cache) {
 		return cache, false
 	}
 	stands := Standing(cache)

@@ -36,8 +36,8 @@ func NewInspector(dir string, uvConfig uv.Config, condaConfig conda.Config, envi
 	}
 	// The usual cache would be made where it is not there. Without its content all is the same, and a little slower.
 	environ = append(slices.Clone(environ), "UV_CACHE_DIR="+filepath.Join(tmp, "cache"))
-	if statedir.CheckHome(tool.Lookup(environ, builder.HomeVariable)) != nil {
-		environ = append(environ, builder.HomeVariable+"="+tmp) // what a tool makes at home would be root's
+	if statedir.CheckHome(tool.Lookup(environ, tool.HomeVariable)) != nil {
+		environ = append(environ, tool.HomeVariable+"="+tmp) // what a tool makes at home would be root's
 	}
 	i := &Inspector{dir: dir, tmp: tmp, uv: uv.New(tmp, uvConfig, environ, zap.NewNop())}
 	i.conda = conda.New(tmp, condaConfig, i.uv, environ, zap.NewNop())
@@ -70,7 +70,7 @@ func (i *Inspector) UV(ctx context.Context) (FoundUV, error) {
 		return FoundUV{Tool: found}, err
 	}
 	fetched := uv.ProgramBelow(filepath.Join(i.dir, "tools", "uv-"+uv.Version()))
-	if builder.Executable(fetched) {
+	if tool.Executable(fetched) {
 		return FoundUV{Tool: builder.Tool{Name: "uv", Path: fetched, Version: uv.Version(), Why: "none was found, so it was fetched"}}, nil
 	}
 	var last *builder.Error
@@ -207,7 +207,7 @@ func (i *Inspector) Conda(ctx context.Context) (tool builder.Tool, missing bool,
 	if err != nil || tool.Name != conda.ProviderRattler {
 		return tool, false, unlessEnded(ctx, err)
 	}
-	return tool, !builder.Executable(i.rattlerPython()), nil
+	return tool, !tool.Executable(i.rattlerPython()), nil
 }
 
 func (i *Inspector) rattlerPython() string {
@@ -218,7 +218,7 @@ func (i *Inspector) rattlerPython() string {
 func (i *Inspector) ChannelURL(ctx context.Context, name string) (string, bool) {
 	python := i.rattlerPython()
 	cwd, err := i.uv.Workdir()
-	if err != nil || !builder.Executable(python) {
+	if err != nil || !tool.Executable(python) {
 		return "", false
 	}
 	const ask = "import sys, rattler; print(rattler.Channel(sys.argv[1]).base_url)"

@@ -36,7 +36,7 @@ func (c *Builder) activation(ctx context.Context, dir string) (builder.Activatio
 	if err := applyRecords(act, dir); err != nil {
 		return act, activationError(err, "")
 	}
-	scripts, err := filepath.Glob(filepath.Join(builder.GlobEscape(dir), "etc", "conda", "activate.d", activationScripts))
+	scripts, err := filepath.Glob(filepath.Join(tool.GlobEscape(dir), "etc", "conda", "activate.d", activationScripts))
 	if err != nil || len(scripts) == 0 {
 		return act, err
 	}
@@ -77,7 +77,7 @@ func activationError(err error, output string) *builder.Error {
 
 // applyRecords takes in the variables that are written down: those of packages, then those that `conda env config vars set` keeps.
 func applyRecords(a builder.Activation, dir string) error {
-	files, err := filepath.Glob(filepath.Join(builder.GlobEscape(dir), "etc", "conda", "env_vars.d", "*.json"))
+	files, err := filepath.Glob(filepath.Join(tool.GlobEscape(dir), "etc", "conda", "env_vars.d", "*.json"))
 	if err != nil {
 		return err
 	}

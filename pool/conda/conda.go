@@ -78,7 +78,7 @@ type condaJob struct {
 // NewConda makes a Builder that keeps lock files and package caches below dir. environ is the daemon's own environment, of which the
 // children get what concerns them.
 func New(dir string, cfg Config, uv *uv.Builder, environ []string, log *zap.Logger) *Builder {
-	return &Builder{log: log, dir: dir, environ: environ, uv: uv, Elsewhere: builder.CondaElsewhere, Cfg: cfg, finding: make(chan struct{}, 1)}
+	return &Builder{log: log, dir: dir, environ: environ, uv: uv, Elsewhere: UsualPlaces, Cfg: cfg, finding: make(chan struct{}, 1)}
 }
 
 // Configure puts cfg in force for the builds to come.

@@ -27,7 +27,7 @@ type condaProgram struct {
 }
 
 func (p condaProgram) lockName() string { return p.name + ".txt" }
-func (p condaProgram) Usable() bool     { return builder.Executable(p.path) }
+func (p condaProgram) Usable() bool     { return tool.Executable(p.path) }
 
 // renew: none of them tells what a solve gives without the packages at hand.
 func (p condaProgram) renew(context.Context, string, condaJob) error { return errors.ErrUnsupported }
@@ -146,7 +146,7 @@ func (p condaProgram) outcome(ctx context.Context, dir string, done tool.Result,
 		return &builder.Error{
 			Cause: builder.CauseOther, Message: p.name + " ended without saying that it succeeded", Output: done.Output, Hint: "see the tool's output",
 		}
-	case !builder.Executable(builder.CondaPython(dir)):
+	case !tool.Executable(PythonOf(dir)):
 		return &builder.Error{
 			Cause: builder.CauseOther, Message: p.name + " says that it succeeded, and there is no python in the environment",
 			Output: besides(done.Output), Hint: "see the tool's output; it is tried again by itself",

@@ -88,7 +88,7 @@ func (c *Builder) rattler(why string) (condaProvider, builder.Tool, error) {
 // configured is the program that the configuration names.
 func (c *Builder) configured(ctx context.Context, mark string, cfg Config) (condaProvider, builder.Tool, error) {
 	hint := "correct conda.path in the configuration, or remove it to have one looked up"
-	if !builder.Executable(cfg.Path) {
+	if !tool.Executable(cfg.Path) {
 		return nil, builder.Tool{}, &builder.Error{
 			Cause: builder.CauseToolMissing, Message: fmt.Sprintf("conda.path names %s, which is no program that can be run", cfg.Path), Hint: hint,
 		}
@@ -126,13 +126,13 @@ func (c *Builder) places(name string) []place {
 			}
 		}
 	}
-	if told := tool.Lookup(c.environ, variable); filepath.IsAbs(told) && filepath.Base(told) == name+builder.Exe && builder.Executable(told) {
+	if told := tool.Lookup(c.environ, variable); filepath.IsAbs(told) && filepath.Base(told) == name+tool.Exe && tool.Executable(told) {
 		add(variable+" names it", told)
 	}
 	add("it is on PATH", uv.OnPath(filepath.SplitList(tool.Lookup(c.environ, "PATH")), name)...)
-	home := tool.Lookup(c.environ, builder.HomeVariable)
-	dirs := make([]string, 0, len(builder.CondaAtHome)+len(c.Elsewhere))
-	for _, dir := range builder.CondaAtHome {
+	home := tool.Lookup(c.environ, tool.HomeVariable)
+	dirs := make([]string, 0, len(PlacesAtHome)+len(c.Elsewhere))
+	for _, dir := range PlacesAtHome {
 		dirs = append(dirs, filepath.Join(home, dir))
 	}
 	add("it is where installers put it", uv.OnPath(append(dirs, c.Elsewhere...), name)...)

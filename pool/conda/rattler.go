@@ -50,7 +50,7 @@ func (r *rattler) create(ctx context.Context, dir string, job condaJob) error {
 		r.tidyPackages() // now, as each try leaves others, and the disk may be full of them
 		return err
 	}
-	if !builder.Executable(builder.CondaPython(dir)) {
+	if !tool.Executable(PythonOf(dir)) {
 		return &builder.Error{
 			Cause: builder.CauseVerifyFailed, Message: "the environment was built, but has no Python that can be run",
 			Hint: "see what the channels of the pool have as python",

@@ -40,7 +40,7 @@ func (r *rattler) venv() string { return filepath.Join(r.c.uv.Tools(), VenvPrefi
 // ready returns the Python that has rattler, and makes its venv where there is none, or its base is gone.
 func (r *rattler) ready(ctx context.Context, mark string, progress func(builder.Stage)) (python string, err error) {
 	python = builder.VenvPython(r.venv())
-	if builder.Executable(python) {
+	if tool.Executable(python) {
 		return python, nil
 	}
 	select {
@@ -49,7 +49,7 @@ func (r *rattler) ready(ctx context.Context, mark string, progress func(builder.
 	case <-ctx.Done():
 		return "", ctx.Err()
 	}
-	if builder.Executable(python) {
+	if tool.Executable(python) {
 		return python, nil
 	}
 	if err := r.makeVenv(ctx, mark, progress); err != nil {

@@ -34,12 +34,12 @@ func (c *Builder) verified(ctx context.Context, dir string) (builder.Built, erro
 	if err := errors.Join(err, <-complete); err != nil {
 		return builder.Built{}, uv.NotWhole(ctx, err)
 	}
-	sentinels, err := uv.Inside(dir, append([]string{builder.CondaPython(dir), filepath.Join(dir, "conda-meta", "history")}, said.Sentinels...))
+	sentinels, err := uv.Inside(dir, append([]string{PythonOf(dir), filepath.Join(dir, "conda-meta", "history")}, said.Sentinels...))
 	if err != nil {
 		return builder.Built{}, err
 	}
 	built := builder.Built{
-		Python: builder.CondaPython(dir), PythonVersion: said.Version, Sentinels: sentinels,
+		Python: PythonOf(dir), PythonVersion: said.Version, Sentinels: sentinels,
 		Variables: act.Variables, PathPrepend: act.PathPrepend,
 	}
 	for _, p := range packages {
@@ -54,7 +54,7 @@ func (c *Builder) imports(ctx context.Context, dir string, act builder.Activatio
 	if err != nil {
 		return uv.VerifySays{}, err
 	}
-	return uv.ImportKernel(ctx, tool.Command{Dir: cwd, Env: act.Environ(tool.Environ(c.environ)), Mark: dir}, builder.CondaPython(dir), c.dir)
+	return uv.ImportKernel(ctx, tool.Command{Dir: cwd, Env: act.Environ(tool.Environ(c.environ)), Mark: dir}, PythonOf(dir), c.dir)
 }
 
 // Verify looks through a finished environment: a power loss may have taken what was written last.
@@ -96,7 +96,7 @@ type condaPath struct {
 
 // condaPackages reads conda-meta, which every tool writes alike, sorted by name.
 func condaPackages(dir string) ([]condaPackage, error) {
-	records, err := filepath.Glob(filepath.Join(builder.GlobEscape(dir), "conda-meta", "*.json"))
+	records, err := filepath.Glob(filepath.Join(tool.GlobEscape(dir), "conda-meta", "*.json"))
 	if err != nil {
 		return nil, err
 	}

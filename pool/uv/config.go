@@ -11,7 +11,6 @@ import (
 	"runtimed/internal/proc"
 	"runtimed/internal/safefile"
 	"runtimed/internal/statedir"
-	"runtimed/pool/builder"
 	"runtimed/pool/envdir"
 )
 
@@ -35,7 +34,7 @@ const maxUVConfig = 1 << 20 // bytes
 
 // configFile is the user's uv.toml, or where that says more than is for us, a copy of ours without it; empty where there is none.
 func (u *Builder) configFile() string {
-	for _, path := range builder.UVConfigs(u.Environ) {
+	for _, path := range UserConfigs(u.Environ) {
 		if !filepath.IsAbs(path) || !envdir.Exists(path) {
 			continue
 		}

@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap"
 
 	"runtimed/internal/testkit"
+	"runtimed/internal/tool"
 	"runtimed/pool/builder"
 )
 
@@ -105,7 +106,7 @@ ignore-installed = true
 	if err := u.fetch(t.Context(), "", Config{}, to); err != nil {
 		t.Fatalf("%+v", err)
 	}
-	if !builder.Executable(ProgramBelow(to)) {
+	if !tool.Executable(ProgramBelow(to)) {
 		t.Error("no uv was installed")
 	}
 	if entries, err := os.ReadDir(theirs); err != nil || len(entries) > 0 {

@@ -9,7 +9,6 @@ import (
 
 	"runtimed/internal/statedir"
 	"runtimed/internal/tool"
-	"runtimed/pool/builder"
 	"runtimed/pool/envdir"
 )
 
@@ -43,7 +42,7 @@ func (u *Builder) ToolEnviron() []string {
 
 // cacheDir is the user's own uv cache, which is warm, unless nothing can be linked from there or written to it.
 func (u *Builder) cacheDir() string {
-	cache := cmp.Or(tool.Lookup(u.Environ, "UV_CACHE_DIR"), builder.UVCache(u.Environ))
+	cache := cmp.Or(tool.Lookup(u.Environ, "UV_CACHE_DIR"), UsualCache(u.Environ))
 	if filepath.IsAbs(cache) && os.MkdirAll(cache, 0o755) == nil && envdir.SameDevice(cache, u.Dir) && envdir.Writable(cache) {
 		return cache
 	}

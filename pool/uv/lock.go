@@ -16,6 +16,7 @@ import (
 	"runtimed/internal/proc"
 	"runtimed/internal/redact"
 	"runtimed/internal/statedir"
+	"runtimed/internal/tool"
 	"runtimed/pool/builder"
 	"runtimed/pool/envdir"
 )
@@ -189,7 +190,7 @@ var longAgo = time.Unix(1, 0)
 
 // Renew resolves spec anew where its lock file is older than age. Environments that are ready stay; those to come get the new set.
 func (u *Builder) Renew(ctx context.Context, spec builder.Spec, age time.Duration) error {
-	locks, err := filepath.Glob(filepath.Join(builder.GlobEscape(u.Dir), "locks", spec.Hash()+"-py*.txt"))
+	locks, err := filepath.Glob(filepath.Join(tool.GlobEscape(u.Dir), "locks", spec.Hash()+"-py*.txt"))
 	if err != nil || !slices.ContainsFunc(locks, func(l string) bool { return Older(l, age) }) {
 		return err // the common case costs no process; where there is none, the next build makes it
 	}

@@ -170,7 +170,7 @@ func (u *Builder) knownPython(want string) (Interpreter, bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	known, ok := u.pythons[want]
-	return known, ok && builder.Executable(known.Path)
+	return known, ok && tool.Executable(known.Path)
 }
 
 // forgetPythons has interpreters looked for anew.
@@ -196,7 +196,7 @@ func (u *Builder) Ask(ctx context.Context, mark, path string) (Interpreter, erro
 	}
 	version, itself, _ := strings.Cut(strings.TrimSpace(string(done.Stdout)), "\n")
 	i := Interpreter{Path: path, Version: version}
-	if filepath.IsAbs(itself) && builder.Executable(itself) {
+	if filepath.IsAbs(itself) && tool.Executable(itself) {
 		i.Path = itself
 	}
 	_, ok := Numbers(i.Version)

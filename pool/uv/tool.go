@@ -42,7 +42,7 @@ func (u *Builder) Find(ctx context.Context, mark string, progress func(builder.S
 	u.mu.Lock()
 	known, cfg := u.tool, u.Cfg
 	u.mu.Unlock()
-	if known.Path != "" && builder.Executable(known.Path) {
+	if known.Path != "" && tool.Executable(known.Path) {
 		return known.Path, nil
 	}
 	tool, err := u.Locate(ctx, mark, cfg, progress)
@@ -61,7 +61,7 @@ func (u *Builder) Find(ctx context.Context, mark string, progress func(builder.S
 
 func (u *Builder) Locate(ctx context.Context, mark string, cfg Config, progress func(builder.Stage)) (builder.Tool, error) {
 	if cfg.Path != "" {
-		if builder.Executable(cfg.Path) {
+		if tool.Executable(cfg.Path) {
 			version, _ := u.version(ctx, mark, cfg.Path) // if it is none, builds will say so
 			return builder.Tool{Path: cfg.Path, Version: version, Why: "uv.path in the configuration names it"}, ctx.Err()
 		}
@@ -75,7 +75,7 @@ func (u *Builder) Locate(ctx context.Context, mark string, cfg Config, progress 
 			return builder.Tool{Path: path, Version: version, Why: "it is on PATH"}, nil
 		}
 	}
-	home := tool.Lookup(u.Environ, builder.HomeVariable)
+	home := tool.Lookup(u.Environ, tool.HomeVariable)
 	places := append([]string{filepath.Join(home, ".local", "bin"), filepath.Join(home, ".cargo", "bin")}, u.Elsewhere...)
 	for _, path := range OnPath(places, "uv") {
 		if version, ok := u.version(ctx, mark, path); ok {
@@ -87,7 +87,7 @@ func (u *Builder) Locate(ctx context.Context, mark string, cfg Config, progress 
 	}
 	fetched := filepath.Join(u.Tools(), "uv-"+Version())
 	tool := builder.Tool{Path: ProgramBelow(fetched), Version: Version(), Why: "none was found, so it was fetched"}
-	if builder.Executable(tool.Path) {
+	if tool.Executable(tool.Path) {
 		if _, runs := u.version(ctx, mark, tool.Path); runs || ctx.Err() != nil {
 			return tool, ctx.Err()
 		}
@@ -105,10 +105,10 @@ func (u *Builder) Locate(ctx context.Context, mark string, cfg Config, progress 
 
 // uvBelow is where pip puts uv: with the other programs of a venv, or into bin where it was told a folder.
 func ProgramBelow(dir string) string {
-	if path := filepath.Join(dir, "bin", "uv"+builder.Exe); builder.Executable(path) {
+	if path := filepath.Join(dir, "bin", "uv"+tool.Exe); tool.Executable(path) {
 		return path
 	}
-	return filepath.Join(builder.Scripts(dir), "uv"+builder.Exe)
+	return filepath.Join(builder.Scripts(dir), "uv"+tool.Exe)
 }
 
 // version asks a program named uv for its version; false where it is none: version managers leave shims that only say that they have
@@ -129,7 +129,7 @@ func (u *Builder) version(ctx context.Context, mark, path string) (string, bool)
 func OnPath(dirs []string, name string) []string {
 	var found []string
 	for _, dir := range dirs {
-		if p := filepath.Join(dir, name+builder.Exe); filepath.IsAbs(dir) && builder.Executable(p) && !slices.Contains(found, p) {
+		if p := filepath.Join(dir, name+tool.Exe); filepath.IsAbs(dir) && tool.Executable(p) && !slices.Contains(found, p) {
 			found = append(found, p)
 		}
 	}
@@ -170,7 +170,7 @@ func (u *Builder) fetch(ctx context.Context, mark string, cfg Config, to string)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if err == nil && builder.Executable(ProgramBelow(venv)) {
+		if err == nil && tool.Executable(ProgramBelow(venv)) {
 			if envdir.Exists(to) { // until now: it may run another time, and without the network there would be none
 				if _, err := SetAside(u.log, to, errors.New("it does not run")); err != nil {
 					return err
@@ -251,11 +251,11 @@ func (u *Builder) pipInstall(ctx context.Context, mark string, cfg Config, pytho
 func MachinePythons(dirs []string) []string {
 	var found []string
 	seen := map[string]bool{}
-	for _, name := range builder.PythonNames {
+	for _, name := range PythonNames {
 		for _, dir := range dirs {
-			path := filepath.Join(dir, name+builder.Exe)
+			path := filepath.Join(dir, name+tool.Exe)
 			real, err := filepath.EvalSymlinks(path)
-			if filepath.IsAbs(dir) && err == nil && builder.Executable(path) && !seen[real] {
+			if filepath.IsAbs(dir) && err == nil && tool.Executable(path) && !seen[real] {
 				seen[real] = true
 				found = append(found, path)
 			}

@@ -97,7 +97,7 @@ func TestUVIsFetchedByWayOfPythonAndKept(t *testing.T) {
 			var said []string
 			got, err := s.Find(t.Context(), s.Tools(), func(s builder.Stage) { said = append(said, s.Message) })
 			want := filepath.Join(s.State, "tools", "uv-"+Version(), "bin", "uv")
-			if err != nil || got != want || !builder.Executable(want) || fmt.Sprint(said) != "[fetching uv "+Version()+"]" {
+			if err != nil || got != want || !tool.Executable(want) || fmt.Sprint(said) != "[fetching uv "+Version()+"]" {
 				t.Errorf("%s, %v, %q", got, err, said)
 			}
 			data, err := os.ReadFile(env)

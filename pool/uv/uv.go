@@ -45,7 +45,7 @@ type Builder struct {
 // own environment, of which the children get what concerns them.
 func New(dir string, cfg Config, environ []string, log *zap.Logger) *Builder {
 	return &Builder{
-		log: log, Dir: dir, Environ: environ, Elsewhere: builder.Elsewhere, Cfg: cfg, pythons: map[string]Interpreter{},
+		log: log, Dir: dir, Environ: environ, Elsewhere: UsualPlaces, Cfg: cfg, pythons: map[string]Interpreter{},
 		fetching: make(chan struct{}, 1), turns: map[string]*turn{},
 	}
 }

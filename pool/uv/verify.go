@@ -16,6 +16,7 @@ import (
 	"runtimed/internal/proc"
 	"runtimed/internal/pyreq"
 	"runtimed/internal/safefile"
+	"runtimed/internal/tool"
 	"runtimed/pool/builder"
 	"runtimed/pool/envdir"
 )
@@ -92,7 +93,7 @@ func wholeSites(ctx context.Context, dir string) error {
 
 // sitePackages are the folders where Python packages lie in an environment.
 func sitePackages(dir string) ([]string, error) {
-	sites, err := filepath.Glob(filepath.Join(builder.GlobEscape(dir), builder.SitesBelow))
+	sites, err := filepath.Glob(filepath.Join(tool.GlobEscape(dir), builder.SitesBelow))
 	if err == nil && len(sites) == 0 {
 		err = errors.New("it has no site-packages")
 	}

@@ -1,6 +1,6 @@
 //go:build unix
 
-package builder
+package uv
 
 import (
 	"path/filepath"
@@ -12,10 +12,10 @@ import (
 var PythonNames = []string{"python3", "python3.14", "python3.13", "python3.12", "python3.11", "python3.10", "python3.9"}
 
 // elsewhere is where installers put uv and Python; a service manager's PATH does not name all of them.
-var Elsewhere = []string{"/usr/local/bin", "/usr/bin", "/opt/homebrew/bin", "/home/linuxbrew/.linuxbrew/bin"}
+var UsualPlaces = []string{"/usr/local/bin", "/usr/bin", "/opt/homebrew/bin", "/home/linuxbrew/.linuxbrew/bin"}
 
 // uvConfigs are the files that uv reads its settings from, the first that is there.
-func UVConfigs(environ []string) []string {
+func UserConfigs(environ []string) []string {
 	config := filepath.Join(tool.Lookup(environ, "HOME"), ".config")
 	if x := tool.Lookup(environ, "XDG_CONFIG_HOME"); filepath.IsAbs(x) {
 		config = x
@@ -24,7 +24,7 @@ func UVConfigs(environ []string) []string {
 }
 
 // uvCache is where uv has its cache if it is not told; empty where that cannot be known.
-func UVCache(environ []string) string {
+func UsualCache(environ []string) string {
 	if x := tool.Lookup(environ, "XDG_CACHE_HOME"); filepath.IsAbs(x) {
 		return filepath.Join(x, "uv")
 	}

@@ -1,14 +1,14 @@
-package builder
+package conda
 
 import (
 	"os"
 	"path/filepath"
 )
 
-func CondaPython(dir string) string { return filepath.Join(dir, "python.exe") }
+func PythonOf(dir string) string { return filepath.Join(dir, "python.exe") }
 
 // condaElsewhere is where installers put conda's tools for everybody.
-var CondaElsewhere = func() (dirs []string) {
+var UsualPlaces = func() (dirs []string) {
 	for _, name := range []string{"miniforge3", "miniconda3", "anaconda3"} {
 		base := filepath.Join(os.Getenv("PROGRAMDATA"), name)
 		dirs = append(dirs, filepath.Join(base, "Scripts"), filepath.Join(base, `Library\bin`))
@@ -17,7 +17,7 @@ var CondaElsewhere = func() (dirs []string) {
 }()
 
 // condaAtHome is where they put them for one user: conda.exe is in Scripts, mamba.exe in Library\bin.
-var CondaAtHome = []string{
+var PlacesAtHome = []string{
 	`miniforge3\Scripts`, `miniforge3\Library\bin`, `AppData\Local\miniforge3\Scripts`, `AppData\Local\miniforge3\Library\bin`,
 	`miniconda3\Scripts`, `AppData\Local\miniconda3\Scripts`, `anaconda3\Scripts`, `AppData\Local\anaconda3\Scripts`,
 	`AppData\Local\micromamba`, `micromamba`, `.local\bin`,

@@ -1,4 +1,4 @@
-package builder
+package uv
 
 import (
 	"os"
@@ -12,20 +12,20 @@ import (
 var PythonNames = []string{"python", "python3"}
 
 // elsewhere is where python.org's installer puts Python for one user, who may not have let it change PATH.
-var Elsewhere = func() []string {
-	found, _ := filepath.Glob(filepath.Join(GlobEscape(os.Getenv("LOCALAPPDATA")), "Programs", "Python", "Python3*")) // well formed
+var UsualPlaces = func() []string {
+	found, _ := filepath.Glob(filepath.Join(tool.GlobEscape(os.Getenv("LOCALAPPDATA")), "Programs", "Python", "Python3*")) // well formed
 	slices.Reverse(found)
 	return found
 }()
 
-func UVConfigs(environ []string) []string {
+func UserConfigs(environ []string) []string {
 	return []string{
 		filepath.Join(tool.Lookup(environ, "APPDATA"), "uv", "uv.toml"),
 		filepath.Join(tool.Lookup(environ, "PROGRAMDATA"), "uv", "uv.toml"),
 	}
 }
 
-func UVCache(environ []string) string {
+func UsualCache(environ []string) string {
 	if local := tool.Lookup(environ, "LOCALAPPDATA"); filepath.IsAbs(local) {
 		return filepath.Join(local, "uv", "cache")
 	}

@@ -1,13 +1,13 @@
 //go:build unix
 
-package builder
+package conda
 
 import "path/filepath"
 
-func CondaPython(dir string) string { return filepath.Join(dir, "bin", "python") }
+func PythonOf(dir string) string { return filepath.Join(dir, "bin", "python") }
 
 // condaElsewhere is where installers put these tools for everybody; a service manager's PATH names none of the first ones.
-var CondaElsewhere = []string{
+var UsualPlaces = []string{
 	"/opt/conda/bin", "/opt/conda/condabin", "/opt/miniforge3/bin", "/opt/miniconda3/bin", "/opt/anaconda3/bin",
 	"/usr/local/bin", "/usr/bin", "/opt/homebrew/bin", "/home/linuxbrew/.linuxbrew/bin",
 	"/opt/homebrew/Caskroom/miniforge/base/bin", "/opt/homebrew/Caskroom/miniconda/base/bin", "/opt/homebrew/anaconda3/bin",
@@ -15,7 +15,7 @@ var CondaElsewhere = []string{
 }
 
 // condaAtHome is where they put them for one user.
-var CondaAtHome = []string{
+var PlacesAtHome = []string{
 	"miniforge3/bin", "miniforge3/condabin", "mambaforge/bin", "mambaforge/condabin", "miniconda3/bin", "miniconda3/condabin",
 	"anaconda3/bin", "anaconda3/condabin", "opt/miniconda3/bin", "opt/anaconda3/bin", "micromamba/bin", ".local/bin",
 }
