@@ -54,7 +54,7 @@ type FoundUV struct {
 	Fetcher   string // the version of that Python
 }
 
-// UV finds uv as a build would. The error is a *BuildError where there is none and none can be fetched.
+// UV finds uv as a build would. The error is a *builder.Error where there is none and none can be fetched.
 func (i *Inspector) UV(ctx context.Context) (FoundUV, error) {
 	looking, stop := context.WithCancel(ctx)
 	defer stop()
@@ -107,7 +107,7 @@ runpy.run_module("pip", run_name="__main__", alter_sys=True)
 var ErrNotAsked = errors.New("it is too old to be asked")
 
 // FetchIndex has pip ask for uv as the build will that fetches it, with its own rules for where. It returns nil, ErrNotAsked, a
-// *BuildError, or the error of ctx where there was no answer in time.
+// *builder.Error, or the error of ctx where there was no answer in time.
 func (i *Inspector) FetchIndex(ctx context.Context, python string) error {
 	done, err := i.uv.Python(ctx, "", i.uv.Cfg, python, "-c", fetchProbe, "index", "versions", "uv", "--pre", "--only-binary", ":all:",
 		"--disable-pip-version-check", "--no-input", "--retries", "0", "--timeout", "2", "--no-cache-dir")
@@ -202,12 +202,12 @@ func (i *Inspector) offered(ctx context.Context, tool, want string) bool {
 }
 
 // Conda is what conda environments would be made with. missing: that is rattler, and the next build fetches it.
-func (i *Inspector) Conda(ctx context.Context) (tool builder.Tool, missing bool, err error) {
-	_, tool, err = i.conda.Locate(ctx, "", i.conda.Cfg)
-	if err != nil || tool.Name != conda.ProviderRattler {
-		return tool, false, unlessEnded(ctx, err)
+func (i *Inspector) Conda(ctx context.Context) (found builder.Tool, missing bool, err error) {
+	_, found, err = i.conda.Locate(ctx, "", i.conda.Cfg)
+	if err != nil || found.Name != conda.ProviderRattler {
+		return found, false, unlessEnded(ctx, err)
 	}
-	return tool, !tool.Executable(i.rattlerPython()), nil
+	return found, !tool.Executable(i.rattlerPython()), nil
 }
 
 func (i *Inspector) rattlerPython() string {
@@ -227,7 +227,7 @@ func (i *Inspector) ChannelURL(ctx context.Context, name string) (string, bool) 
 	return url, err == nil && strings.Contains(url, "://")
 }
 
-// Index has uv ask its index for a package, past every cache, with its own rules for where that is. It returns nil, a *BuildError, or
+// Index has uv ask its index for a package, past every cache, with its own rules for where that is. It returns nil, a *builder.Error, or
 // the error of ctx where there was no answer in time.
 func (i *Inspector) Index(ctx context.Context, program, name string) error {
 	in, out := filepath.Join(i.tmp, "ask.txt"), filepath.Join(i.tmp, "answer.txt")

@@ -78,7 +78,7 @@ func (f *fakeProcs) uses(id string) bool {
 	return f.using[id]
 }
 
-// end lets all be well again: everybody is answered, and nothing is left over.
+// End lets all be well again: everybody is answered, and nothing is left over.
 func (m *model) End() {
 	m.w.b.set(func() { m.w.b.fail, m.w.b.extends, m.w.b.takes = nil, nil, time.Second })
 	m.w.reconfigure(func(*Config) {})

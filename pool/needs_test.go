@@ -17,7 +17,7 @@ import (
 
 func needs(packages ...string) builder.Needs { return builder.Needs{Packages: packages} }
 
-// ask acquires with needs in the background.
+// Ask acquires with needs in the background.
 func (w *world) Ask(pid int, n builder.Needs) <-chan answer {
 	r := request(pid, time.Hour)
 	r.Needs = n

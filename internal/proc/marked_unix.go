@@ -4,7 +4,7 @@ package proc
 
 import "os"
 
-// marked are the processes whose mark of a build is accepted.
+// Marked are the processes whose mark of a build is accepted.
 func Marked(ours func(dir string) bool) (pids []int) {
 	_ = procs(func(pid int) {
 		if dir := MarkOf(pid); dir != "" && ours(dir) && pid != os.Getpid() {

@@ -26,7 +26,7 @@ const (
 	firstTimeNamespace = "4026531834"
 )
 
-// namespace names the PID namespace of this process, and its time namespace where that is not the first, since start times differ
+// Namespace names the PID namespace of this process, and its time namespace where that is not the first, since start times differ
 // there; empty where it cannot be told. The number of a namespace is given to another only when no process is left in it.
 func Namespace() string {
 	name := namespaceLink("pid")

@@ -10,13 +10,13 @@ import (
 	"runtimed/internal/safefile"
 )
 
-// proc is one process; the zero value is none.
+// Process is one process; the zero value is none.
 type Process struct {
 	PID   int
 	start uint64
 }
 
-// sight is what can be known of a process from here.
+// Sight is what can be known of a process from here.
 type Sight int
 
 const (
@@ -25,10 +25,10 @@ const (
 	Unseen              // it may run; who cannot be seen is never taken for gone
 )
 
-// shortPause is how long to wait where descriptors or memory are short.
+// ShortPause is how long to wait where descriptors or memory are short.
 const ShortPause = 50 * time.Millisecond
 
-// patiently does f again while it fails for want of descriptors or memory: what cannot be looked at must not pass for gone or damaged.
+// Patiently does f again while it fails for want of descriptors or memory: what cannot be looked at must not pass for gone or damaged.
 func Patiently(f func() error) error {
 	for {
 		err := f()
@@ -44,13 +44,13 @@ func readFile(path string) (data []byte, err error) {
 	return data, err
 }
 
-// readOwn reads a file of ours.
+// ReadOwn reads a file of ours.
 func ReadOwn(path string, limit int64) (data []byte, err error) {
 	err = Patiently(func() error { data, err = safefile.ReadOwn(path, limit); return err })
 	return data, err
 }
 
-// readInside reads a file of an environment, which is whatever its packages and its user made it.
+// ReadInside reads a file of an environment, which is whatever its packages and its user made it.
 func ReadInside(path string) (data []byte, err error) {
 	err = Patiently(func() error { data, err = safefile.Read(path, MaxInside); return err })
 	return data, err
@@ -100,7 +100,7 @@ func Blind() string { return blind() }
 // BlindHint is what to do then.
 const BlindHint = blindHint
 
-// look is what can be known of an owner, and where it is if it cannot be seen: "in another PID namespace".
+// Look is what can be known of an owner, and where it is if it cannot be seen: "in another PID namespace".
 func (o Owner) Look() (s Sight, where string) {
 	switch {
 	case o.PID <= 0:
@@ -116,14 +116,14 @@ func (o Owner) Look() (s Sight, where string) {
 	return find(o)
 }
 
-// is says whether both are the same process. An earlier version did not note the namespace.
+// Is says whether both are the same process. An earlier version did not note the namespace.
 func (o Owner) Is(other Owner) bool {
 	return o.PID == other.PID && o.StartTime == other.StartTime &&
 		o.BootID == other.BootID && o.MachineID == other.MachineID &&
 		(o.Namespace == other.Namespace || o.Namespace == "" || other.Namespace == "")
 }
 
-// processes is what the pool asks about the processes of a machine.
+// Processes is what the pool asks about the processes of a machine.
 type Processes struct {
 	Named  func(pid int) (Owner, error)
 	Look   func(Owner) (s Sight, where string)
@@ -265,7 +265,7 @@ func (p stat) isNear(o Owner) bool {
 	return o.Group != 0 && o.Group == p.group || o.PID == p.session || o.Terminal != 0 && o.Terminal == p.terminal
 }
 
-// below says whether path is a direct child of dir.
+// Below says whether path is a direct child of dir.
 func Below(dir, path string) bool {
 	rest, ok := strings.CutPrefix(path, dir+string(filepath.Separator))
 	return ok && rest != "" && !strings.ContainsRune(rest, filepath.Separator)
@@ -298,7 +298,7 @@ type Owner struct {
 	Terminal  int    `json:"tty_sid,omitempty"` // its session, where that has a terminal, whose shell gives each job a group; 0: none
 }
 
-// unknown says that nobody knows who it is: the lease record cannot be read. Such an owner never ends by itself.
+// Unknown says that nobody knows who it is: the lease record cannot be read. Such an owner never ends by itself.
 func (o Owner) Unknown() bool { return o.PID == 0 }
 
 // MarkEnv is set in the environment of every process of a build, to the path of what it builds. After a crash the next

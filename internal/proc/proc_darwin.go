@@ -11,10 +11,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// bootID names this boot of the machine.
+// BootID names this boot of the machine.
 var BootID = sync.OnceValue(func() string { return sysctl("kern.bootsessionuuid") })
 
-// machineID names this machine: a home folder may be shared by several, whose processes cannot be seen from here.
+// MachineID names this machine: a home folder may be shared by several, whose processes cannot be seen from here.
 var MachineID = sync.OnceValue(func() string { return sysctl("kern.uuid") })
 
 func sysctl(name string) string {
@@ -96,7 +96,7 @@ func argsOf(pid int) (exe, args, environ []byte, err error) {
 	return exe, rest[:end], rest[end:], nil
 }
 
-// markOf is the value of MarkEnv in the environment that a process was started with, or "".
+// MarkOf is the value of MarkEnv in the environment that a process was started with, or "".
 func MarkOf(pid int) string {
 	_, _, environ, _ := argsOf(pid)
 	for v := range bytes.SplitSeq(environ, []byte{0}) {

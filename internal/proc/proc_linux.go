@@ -17,10 +17,10 @@ import (
 
 const bootIDFile = "/proc/sys/kernel/random/boot_id"
 
-// bootID names this boot of the machine.
+// BootID names this boot of the machine.
 var BootID = sync.OnceValue(func() string { return readID(bootIDFile) })
 
-// machineID names this machine: a home folder may be shared by several, whose processes cannot be seen from here.
+// MachineID names this machine: a home folder may be shared by several, whose processes cannot be seen from here.
 var MachineID = sync.OnceValue(func() string { return readID("/etc/machine-id") })
 
 func readID(path string) string {
@@ -192,7 +192,7 @@ func procs(f func(pid int)) error {
 	return nil
 }
 
-// markOf is the value of MarkEnv in the environment that a process was started with, or "".
+// MarkOf is the value of MarkEnv in the environment that a process was started with, or "".
 func MarkOf(pid int) string {
 	data, err := readFile(fmt.Sprintf("/proc/%d/environ", pid))
 	if err != nil {

@@ -38,7 +38,7 @@ func lookAt(p Process) Sight {
 // errEnded: the process has ended, and its parent has not asked for it.
 var errEnded = errors.New("it has ended")
 
-// startTime is when a living process began, as the system counts it.
+// StartTime is when a living process began, as the system counts it.
 func StartTime(pid int) (at uint64, ok bool) {
 	p, err := statOf(pid)
 	return p.start, err == nil
@@ -87,7 +87,7 @@ func pathAt(text []byte) string {
 	return string(text[max(0, bytes.IndexByte(text, '/')):])
 }
 
-// endMarked kills the processes whose mark is accepted, and what they start meanwhile, and returns how many there were. They are
+// EndMarked kills the processes whose mark is accepted, and what they start meanwhile, and returns how many there were. They are
 // found by what they carry in their environment, so no stranger that got an old pid is ever hit; and where /proc has the numbers of
 // another PID namespace, none is found.
 func EndMarked(ours func(dir string) bool) int {

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/windows/registry"
 )
 
-// bootID names this boot of the machine by when its oldest process began, the kernel's own. The clock may be set later and the time
+// BootID names this boot of the machine by when its oldest process began, the kernel's own. The clock may be set later and the time
 // since boot be reckoned from it anew, but what a process has for its beginning stays. (Machines that sleep in place of shutting
 // down keep it, and then nothing was lost that was written.)
 var BootID = sync.OnceValue(func() string {
@@ -41,7 +41,7 @@ var BootID = sync.OnceValue(func() string {
 	return ""
 })
 
-// machineID names this machine: a home folder may be shared by several, whose processes cannot be seen from here.
+// MachineID names this machine: a home folder may be shared by several, whose processes cannot be seen from here.
 var MachineID = sync.OnceValue(func() string {
 	key, err := registry.OpenKey(registry.LOCAL_MACHINE, `SOFTWARE\Microsoft\Cryptography`, registry.QUERY_VALUE|registry.WOW64_64KEY)
 	if err != nil {
@@ -95,7 +95,7 @@ func lookAt(p Process) Sight {
 	return Gone
 }
 
-// startTime is when the process began, in 100 ns since 1601. ok is false where it has ended, also where somebody still holds a
+// StartTime is when the process began, in 100 ns since 1601. ok is false where it has ended, also where somebody still holds a
 // handle to it. One that we may not look at was never an owner, so it counts as ended too.
 func StartTime(pid int) (ticks uint64, ok bool) {
 	ok = openProcess(pid, windows.PROCESS_QUERY_LIMITED_INFORMATION|windows.SYNCHRONIZE, func(h windows.Handle) bool {
@@ -230,5 +230,5 @@ func idBelow(envs, path string) (id string, ok bool) {
 	return strings.ToLower(id), ok && id != ""
 }
 
-// endMarked has nothing to do here: the children of builds are in job objects, which end with their daemon.
+// EndMarked has nothing to do here: the children of builds are in job objects, which end with their daemon.
 func EndMarked(func(dir string) bool) int { return 0 }

@@ -163,7 +163,7 @@ type remover struct {
 	ended error // of pause
 }
 
-// remove deletes name in a folder that is so deep below the tree. It goes on where something cannot be deleted.
+// Remove deletes name in a folder that is so deep below the tree. It goes on where something cannot be deleted.
 func (r *remover) Remove(in folder, name string, depth int) error {
 	if r.n++; r.n%64 == 0 && r.pause != nil {
 		r.ended = r.pause()

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// goneSoon fails the test if the process whose pid stands in the file lives on.
+// GoneSoon fails the test if the process whose pid stands in the file lives on.
 func GoneSoon(t *testing.T, pidFile string, startTime func(pid int) (uint64, bool)) {
 	t.Helper()
 	data, err := os.ReadFile(pidFile)
@@ -44,7 +44,7 @@ func ExitWith(t *testing.T, script string) error {
 	return nil
 }
 
-// writeProgram writes what is then run. No child may be started meanwhile: it would hold the file open for writing.
+// WriteProgram writes what is then run. No child may be started meanwhile: it would hold the file open for writing.
 func WriteProgram(t *testing.T, path string, data []byte) {
 	t.Helper()
 	syscall.ForkLock.RLock()
@@ -54,7 +54,7 @@ func WriteProgram(t *testing.T, path string, data []byte) {
 	}
 }
 
-// keptTools is a folder that outlives the tests: downloads are expensive.
+// KeptTools is a folder that outlives the tests: downloads are expensive.
 func KeptTools(t *testing.T) string {
 	t.Helper()
 	dir, err := os.UserCacheDir()
@@ -68,14 +68,14 @@ func KeptTools(t *testing.T) string {
 	return dir
 }
 
-// netEnviron is how the package index is reached from here.
+// NetEnviron is how the package index is reached from here.
 func NetEnviron() []string {
 	return slices.DeleteFunc(os.Environ(), func(v string) bool {
 		return strings.HasPrefix(v, "HOME=") || strings.HasPrefix(v, "PATH=") || strings.HasPrefix(v, "XDG_")
 	})
 }
 
-// toolbox is a folder with what the scripts need, and no Python.
+// Toolbox is a folder with what the scripts need, and no Python.
 func Toolbox(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -92,7 +92,7 @@ func Toolbox(t *testing.T) string {
 	return dir
 }
 
-// soon waits for what real processes do.
+// Soon waits for what real processes do.
 func Soon(t *testing.T, what string, f func() bool) {
 	t.Helper()
 	for range 500 {

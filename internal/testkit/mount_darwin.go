@@ -9,7 +9,7 @@ func MountTmpfs(t *testing.T, _, _ string, _ ...uintptr) {
 
 const MountReadOnly uintptr = 0
 
-// bindMount skips the test: there is no such mount here.
+// BindMount skips the test: there is no such mount here.
 func BindMount(t *testing.T, _, _ string) func(string) {
 	t.Helper()
 	t.Skip("nothing can be mounted here")

@@ -29,7 +29,7 @@ func init() {
 	os.Exit(0)
 }
 
-// sleeper starts a process that the test ends.
+// Sleeper starts a process that the test ends.
 func Sleeper(t *testing.T, program string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.Command(program)

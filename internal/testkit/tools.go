@@ -11,7 +11,7 @@ import (
 //go:embed testdata
 var standins embed.FS
 
-// toolKit is a folder of scripts that stand in for tools, and do as the files beside them say.
+// Kit is a folder of scripts that stand in for tools, and do as the files beside them say.
 type Kit struct {
 	*testing.T
 	Bin       string   // holds the scripts, is on PATH, and is where they look for what they shall do
@@ -19,7 +19,7 @@ type Kit struct {
 	Variables []string // of an environment in which they are found
 }
 
-// newToolKit has a uv, and a Python that this uv finds.
+// New has a uv, and a Python that this uv finds.
 func New(t *testing.T, environ ...string) *Kit {
 	t.Helper()
 	k := &Kit{T: t, Bin: t.TempDir(), State: t.TempDir()}
@@ -31,7 +31,7 @@ func New(t *testing.T, environ ...string) *Kit {
 	return k
 }
 
-// withoutUV has no uv, and a Python that may fetch it.
+// WithoutUV has no uv, and a Python that may fetch it.
 func (k *Kit) WithoutUV() {
 	k.Helper()
 	k.Remove("uv")
@@ -62,7 +62,7 @@ func (k *Kit) Remove(name string) {
 	}
 }
 
-// took returns what was written to a file, and removes it.
+// Took returns what was written to a file, and removes it.
 func (k *Kit) Took(name string) string {
 	k.Helper()
 	data, err := os.ReadFile(filepath.Join(k.Bin, name))
@@ -76,7 +76,7 @@ func (k *Kit) Took(name string) string {
 	return string(data)
 }
 
-// calls are the command lines of uv since the last time, with places written short.
+// Calls are the command lines of uv since the last time, with places written short.
 func (k *Kit) Calls(dir string) string {
 	k.Helper()
 	short := strings.NewReplacer(dir, "ENV", k.State, "STATE", k.Bin, "BIN")

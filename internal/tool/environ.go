@@ -18,7 +18,7 @@ var passed = []string{
 	"DBUS_SESSION_BUS_ADDRESS", // a keyring asks it
 }
 
-// childEnv is what passes of environ.
+// Environ is what passes of environ.
 func Environ(environ []string) []string {
 	var env []string
 	all := slices.Concat(passed, passedHere)
@@ -34,10 +34,10 @@ func Environ(environ []string) []string {
 	return env
 }
 
-// sameName says whether two names mean the same variable.
+// SameName says whether two names mean the same variable.
 func SameName(a, b string) bool { return FoldName(a) == FoldName(b) }
 
-// lookup is the value of a variable in environ.
+// Lookup is the value of a variable in environ.
 func Lookup(environ []string, name string) string {
 	for _, v := range slices.Backward(environ) {
 		if n, value, _ := strings.Cut(v, "="); SameName(n, name) {

@@ -5,5 +5,5 @@ package tool
 // passedHere are variables that only this system has.
 var passedHere []string
 
-// foldName is the name of a variable as the system tells one from another.
+// FoldName is the name of a variable as the system tells one from another.
 func FoldName(name string) string { return name }

@@ -21,7 +21,7 @@ func newGroup(cmd *exec.Cmd, low bool) (group, error) {
 	return group{cmd, low}, nil
 }
 
-// begin is called right after the start.
+// Begin is called right after the start.
 func (g group) Begin() error {
 	if g.low {
 		lowerGroup(g.cmd.Process.Pid)
@@ -29,7 +29,7 @@ func (g group) Begin() error {
 	return nil
 }
 
-// ask has the group end, if it wants to.
+// Ask has the group end, if it wants to.
 func (g group) Ask() error {
 	if err := syscall.Kill(-g.cmd.Process.Pid, syscall.SIGTERM); errors.Is(err, syscall.ESRCH) {
 		return os.ErrProcessDone
@@ -37,7 +37,7 @@ func (g group) Ask() error {
 	return nil
 }
 
-// end ends what is left of the group: nothing in most cases.
+// End ends what is left of the group: nothing in most cases.
 func (g group) End() {
 	if g.cmd.Process != nil {
 		_ = syscall.Kill(-g.cmd.Process.Pid, syscall.SIGKILL)

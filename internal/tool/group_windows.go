@@ -40,7 +40,7 @@ func newGroup(cmd *exec.Cmd, low bool) (group, error) {
 	return group{cmd, job}, nil
 }
 
-// begin is called right after the start.
+// Begin is called right after the start.
 func (g group) Begin() error {
 	var err error
 	herr := g.cmd.Process.WithHandle(func(process uintptr) {
@@ -79,8 +79,8 @@ func resume(pid uint32) error {
 	return err
 }
 
-// ask ends the group: there is nothing that processes without a console and a window could be asked with.
+// Ask ends the group: there is nothing that processes without a console and a window could be asked with.
 func (g group) Ask() error { return windows.TerminateJobObject(g.job, 1) }
 
-// end ends what is left of the group: nothing in most cases.
+// End ends what is left of the group: nothing in most cases.
 func (g group) End() { _ = windows.CloseHandle(g.job) }

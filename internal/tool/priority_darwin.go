@@ -2,7 +2,7 @@ package tool
 
 import "golang.org/x/sys/unix"
 
-// lowerThread does nothing: a thread of Go has no priority of its own on macOS.
+// LowerThread does nothing: a thread of Go has no priority of its own on macOS.
 func LowerThread() {}
 
 // lowerGroup has a process group run behind everything interactive, yet go on.

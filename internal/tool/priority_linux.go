@@ -11,7 +11,7 @@ const (
 	lowNice          = 10
 )
 
-// lowerThread gives the calling thread the lowest priority for processor and disk.
+// LowerThread gives the calling thread the lowest priority for processor and disk.
 func LowerThread() {
 	_ = unix.Setpriority(unix.PRIO_PROCESS, 0, 19) // on Linux: of the thread
 	_, _, _ = unix.Syscall(unix.SYS_IOPRIO_SET, ioprioWhoProcess, 0, ioprioIdle)

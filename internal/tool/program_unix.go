@@ -12,7 +12,7 @@ func Executable(path string) bool {
 	return err == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o111 != 0
 }
 
-// globEscape keeps a path from being taken for a pattern.
+// GlobEscape keeps a path from being taken for a pattern.
 func GlobEscape(path string) string {
 	return regexp.MustCompile(`[*?\[\\]`).ReplaceAllString(path, `\$0`)
 }

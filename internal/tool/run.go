@@ -23,7 +23,7 @@ const (
 	childGrace = 2 * time.Second
 )
 
-// child is one run of a tool.
+// Command is one run of a tool.
 type Command struct {
 	Argv  []string
 	Dir   string // the working directory: empty, and ours
@@ -33,7 +33,7 @@ type Command struct {
 	Line  func([]byte) // gets each line of its stdout as it comes
 }
 
-// finished is what came of a child.
+// Result is what came of a child.
 type Result struct {
 	Stdout []byte
 	Output string // the last lines of both streams, secrets taken out
@@ -41,10 +41,10 @@ type Result struct {
 
 type urgentKey struct{}
 
-// urgently has children run at the usual priority: somebody waits, and not for long.
+// Urgently has children run at the usual priority: somebody waits, and not for long.
 func Urgently(ctx context.Context) context.Context { return context.WithValue(ctx, urgentKey{}, true) }
 
-// run runs a child to its end in a group of its own, at low priority unless ctx says that it is urgent. Whatever it started in that group is
+// Run runs a child to its end in a group of its own, at low priority unless ctx says that it is urgent. Whatever it started in that group is
 // ended with it, also what holds its output open or ignores SIGTERM. The error is that of os/exec, or of ctx where that ended it.
 func Run(ctx context.Context, c Command) (Result, error) {
 	cmd := exec.CommandContext(ctx, c.Argv[0], c.Argv[1:]...)
@@ -116,7 +116,7 @@ func (l *lines) Write(p []byte) (int, error) {
 	return l.also.Write(p)
 }
 
-// tail keeps the end of what is written to it.
+// Tail keeps the end of what is written to it.
 type Tail struct {
 	mu  sync.Mutex // both streams of a child are written here
 	b   []byte

@@ -8,13 +8,13 @@ import (
 	"runtimed/internal/tool"
 )
 
-// activation is what "activated" means for an environment.
+// Activation is what "activated" means for an environment.
 type Activation struct {
 	Variables   map[string]*string // nil: taken out
 	PathPrepend []string
 }
 
-// environ is env with the activation on top.
+// Environ is env with the activation on top.
 func (a Activation) Environ(env []string) []string {
 	ours := map[string]bool{"PATH": true}
 	for name := range a.Variables {

@@ -89,7 +89,7 @@ type Tool struct {
 
 // Builder makes environments of one kind.
 type Builder interface {
-	// Build makes a verified environment at dir, which does not exist yet; it reports stages, and returns a *BuildError that says
+	// Build makes a verified environment at dir, which does not exist yet; it reports stages, and returns a *Error that says
 	// what kind of failure it was. What it leaves behind after a failure is removed by the caller.
 	Build(ctx context.Context, spec Spec, dir string, progress func(Stage)) (Built, error)
 	// Verify proves that a finished environment still works, after a crash of the machine for example: its kernel can be
@@ -128,7 +128,7 @@ const (
 	CauseOther           = "other"
 )
 
-// BuildError is why an environment could not be made.
+// Error is why an environment could not be made.
 type Error struct {
 	Cause   string // one of the Cause constants
 	Message string // one lower-case sentence
@@ -150,11 +150,11 @@ func LastLine(s string) string {
 	return s[strings.LastIndexByte(s, '\n')+1:]
 }
 
-// noUserSite keeps ~/.local out of what a Python imports: a conda environment would read its packages before its own, and a venv never
+// NoUserSite keeps ~/.local out of what a Python imports: a conda environment would read its packages before its own, and a venv never
 // reads them.
 const NoUserSite = "PYTHONNOUSERSITE"
 
-// byItself is in the hint of a failure that needs nobody; it holds for pools of the configuration alone.
+// ByItself is in the hint of a failure that needs nobody; it holds for pools of the configuration alone.
 const ByItself = "it is tried again by itself"
 
 const RenewEvery = time.Hour // looks at the age of lock files

@@ -13,10 +13,10 @@ type Needs struct {
 	RequiresPython string   `json:"fits,omitempty"`   // specifiers that the Python at an absolute path must satisfy
 }
 
-// none says whether the pool alone will do.
+// None says whether the pool alone will do.
 func (n Needs) None() bool { return len(n.Packages) == 0 && n.Python == "" }
 
-// key is that of the pool for n beside home.
+// Key is that of the pool for n beside home.
 func (n Needs) Key(home string) string {
 	data, err := json.Marshal(n)
 	if err != nil {

@@ -37,7 +37,7 @@ var machineSymptoms = []Symptom{
 	},
 }
 
-// machineSymptom is the first that a text shows, or nil.
+// MachineSymptom is the first that a text shows, or nil.
 func MachineSymptom(text string) *Symptom {
 	for i, s := range machineSymptoms {
 		if s.Text.MatchString(text) {
@@ -47,7 +47,7 @@ func MachineSymptom(text string) *Symptom {
 	return nil
 }
 
-// machineError is the fault of the machine that ended a tool, or kept it from starting; nil where it was none. A tool that a signal
+// MachineError is the fault of the machine that ended a tool, or kept it from starting; nil where it was none. A tool that a signal
 // ended has told nothing of it, so what it printed before explains nothing.
 func MachineError(what, output string, err error) *Error {
 	var exit *exec.ExitError
@@ -71,7 +71,7 @@ func MachineError(what, output string, err error) *Error {
 	return &Error{Cause: s.Cause, Message: s.Say, Hint: s.Hint, Output: output, Machine: true}
 }
 
-// symptom is a text that a tool prints for one cause of failure. uv has no exit codes or JSON for them.
+// Symptom is a text that a tool prints for one cause of failure. uv has no exit codes or JSON for them.
 type Symptom struct {
 	Cause string
 	Text  *regexp.Regexp // its first group, where it has one, is the package to blame

@@ -30,13 +30,13 @@ const (
 	ProviderRattler    = "rattler"
 )
 
-// CondaConfig says how conda environments are built.
+// Config says how conda environments are built.
 type Config struct {
 	Provider string // one of the Provider constants; empty is auto
 	Path     string // of the provider's program; empty: looked up
 }
 
-// Conda builds conda environments with the tool that is there, else with rattler, which needs nothing but uv.
+// Builder builds conda environments with the tool that is there, else with rattler, which needs nothing but uv.
 type Builder struct {
 	log       *zap.Logger
 	dir       string      // the state directory
@@ -56,7 +56,7 @@ type Builder struct {
 type condaProvider interface {
 	// create makes an environment at dir, which is not there yet: exactly what the lock file at job.from names, without the network
 	// where it can; or where that is empty, what the channels have, and leaves the lock file of that at job.to. It returns a
-	// *BuildError. What is at dir after a failure is removed by the caller.
+	// *builder.Error. What is at dir after a failure is removed by the caller.
 	create(ctx context.Context, dir string, job condaJob) error
 	// renew writes the lock file of what the channels have now to job.to, and builds nothing; mark is that of its children. A
 	// provider that cannot tell without building returns errors.ErrUnsupported.
@@ -75,7 +75,7 @@ type condaJob struct {
 	progress func(builder.Stage)
 }
 
-// NewConda makes a Builder that keeps lock files and package caches below dir. environ is the daemon's own environment, of which the
+// New makes a Builder that keeps lock files and package caches below dir. environ is the daemon's own environment, of which the
 // children get what concerns them.
 func New(dir string, cfg Config, uv *uv.Builder, environ []string, log *zap.Logger) *Builder {
 	return &Builder{log: log, dir: dir, environ: environ, uv: uv, Elsewhere: UsualPlaces, Cfg: cfg, finding: make(chan struct{}, 1)}

@@ -6,7 +6,7 @@ import "path/filepath"
 
 func PythonOf(dir string) string { return filepath.Join(dir, "bin", "python") }
 
-// condaElsewhere is where installers put these tools for everybody; a service manager's PATH names none of the first ones.
+// UsualPlaces is where installers put these tools for everybody; a service manager's PATH names none of the first ones.
 var UsualPlaces = []string{
 	"/opt/conda/bin", "/opt/conda/condabin", "/opt/miniforge3/bin", "/opt/miniconda3/bin", "/opt/anaconda3/bin",
 	"/usr/local/bin", "/usr/bin", "/opt/homebrew/bin", "/home/linuxbrew/.linuxbrew/bin",
@@ -14,7 +14,7 @@ var UsualPlaces = []string{
 	"/usr/local/Caskroom/miniforge/base/bin", "/usr/local/Caskroom/miniconda/base/bin", "/usr/local/anaconda3/bin",
 }
 
-// condaAtHome is where they put them for one user.
+// PlacesAtHome is where they put them for one user.
 var PlacesAtHome = []string{
 	"miniforge3/bin", "miniforge3/condabin", "mambaforge/bin", "mambaforge/condabin", "miniconda3/bin", "miniconda3/condabin",
 	"anaconda3/bin", "anaconda3/condabin", "opt/miniconda3/bin", "opt/anaconda3/bin", "micromamba/bin", ".local/bin",

@@ -39,7 +39,7 @@ func newRattler(c *Builder) *rattler {
 
 func (r *rattler) lockName() string { return "rattler.lock" }
 
-// usable is true: what is missing is made by the next build.
+// Usable is true: what is missing is made by the next build.
 func (r *rattler) Usable() bool { return true }
 
 // cache is the folder of the packages and of what the channels have.
@@ -195,7 +195,7 @@ func plainLines(output string) string {
 	return strings.TrimSpace(strings.Join(lines, ""))
 }
 
-// tidy removes what killed helpers left, and what an earlier version needed. No helper may run meanwhile.
+// Tidy removes what killed helpers left, and what an earlier version needed. No helper may run meanwhile.
 func (r *rattler) Tidy() {
 	r.tidyPackages()
 	r.removeFrom(r.cache(), func(e os.DirEntry) bool { return authForm.MatchString(e.Name()) && e.Type().IsRegular() })

@@ -93,7 +93,7 @@ func (r *rattler) job(t *testing.T, channel string, specs ...string) condaJob {
 	return condaJob{specs: specs, channels: []string{channel}, to: filepath.Join(t.TempDir(), "lock"), progress: func(builder.Stage) {}}
 }
 
-// env is where an environment may be made.
+// Env is where an environment may be made.
 func (r *rattler) Env(id string) string { return filepath.Join(r.c.dir, "envs", id) }
 
 // serve is the channel over http, with a handler before it that may answer in its place.

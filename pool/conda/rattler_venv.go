@@ -28,7 +28,7 @@ const (
 	VenvPrefix    = "rattler-"
 )
 
-// rattlerVersion is the pinned version.
+// RattlerVersion is the pinned version.
 func RattlerVersion() string {
 	version, _, _ := strings.Cut(strings.TrimPrefix(condaRequirements, "py-rattler=="), " ")
 	return version
@@ -175,7 +175,7 @@ func noRattler(ctx context.Context, err error) error {
 // condaVariables are those that concern conda tools, which children get beside what every child gets.
 var condaVariables = []string{"CONDARC", "MAMBARC", "CONDA_PKGS_DIRS", "RATTLER_AUTH_FILE"}
 
-// childEnv is the environment of the tools that make conda environments.
+// ChildEnv is the environment of the tools that make conda environments.
 func (c *Builder) ChildEnv() []string {
 	env := tool.Environ(c.environ)
 	for _, v := range c.environ {

@@ -158,7 +158,7 @@ func wholePrefix(ctx context.Context, dir string, packages []condaPackage) error
 	return nil
 }
 
-// tidy removes what killed helpers left of their work.
+// Tidy removes what killed helpers left of their work.
 func (c *Builder) Tidy() {
 	c.uv.Tidied.Do(c.uv.Tidy) // now, and not when rattler first looks for uv: a lock file may be in the making then
 	newRattler(c).Tidy()

@@ -8,7 +8,7 @@ import (
 	"runtimed/pool/builder"
 )
 
-// diskError tells the kind of a failure of our own writes.
+// DiskError tells the kind of a failure of our own writes.
 func DiskError(err error) *builder.Error {
 	b := &builder.Error{Cause: builder.CauseOther, Message: "keeping the environment: " + err.Error()}
 	var other *safefile.Error

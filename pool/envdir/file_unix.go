@@ -31,7 +31,7 @@ func onDisk(info fs.FileInfo) (size int64, file inode, several bool) {
 	return st.Blocks * 512, inode{uint64(st.Dev), st.Ino}, st.Nlink > 1 && !info.IsDir()
 }
 
-// freeSpace is what we may still write below dir, in bytes.
+// FreeSpace is what we may still write below dir, in bytes.
 func FreeSpace(dir string) (int64, error) {
 	var st unix.Statfs_t
 	if err := unix.Statfs(dir, &st); err != nil {
@@ -50,7 +50,7 @@ func sameVolume(a, b fs.FileInfo) bool {
 	return aok && bok && sa.Dev == sb.Dev
 }
 
-// sameDevice says whether files can be linked from one folder to the other.
+// SameDevice says whether files can be linked from one folder to the other.
 func SameDevice(a, b string) bool {
 	var sa, sb syscall.Stat_t
 	return syscall.Stat(a, &sa) == nil && syscall.Stat(b, &sb) == nil && sa.Dev == sb.Dev

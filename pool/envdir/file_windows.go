@@ -65,7 +65,7 @@ func onDisk(info fs.FileInfo) (size int64, file inode, several bool) {
 	return size, inode{}, false
 }
 
-// freeSpace is what we may still write below dir, in bytes.
+// FreeSpace is what we may still write below dir, in bytes.
 func FreeSpace(dir string) (int64, error) {
 	name, err := windows.UTF16PtrFromString(dir)
 	if err != nil {
@@ -86,14 +86,14 @@ func isReadOnly(err error) bool { return errors.Is(err, windows.ERROR_WRITE_PROT
 // sameVolume is true: where a volume is mounted is no folder to who walks through a tree.
 func sameVolume(fs.FileInfo, fs.FileInfo) bool { return true }
 
-// sameDevice says whether files can be linked from one folder to the other.
+// SameDevice says whether files can be linked from one folder to the other.
 func SameDevice(a, b string) bool {
 	ia, aerr := identity(a)
 	ib, berr := identity(b)
 	return aerr == nil && berr == nil && ia.VolumeSerialNumber == ib.VolumeSerialNumber
 }
 
-// writable tries: rights are lists here, which only the system can read well.
+// Writable tries: rights are lists here, which only the system can read well.
 func Writable(dir string) bool {
 	f, err := os.CreateTemp(dir, ".writable-")
 	if err != nil {

@@ -6,16 +6,16 @@ import (
 	"runtimed/internal/statedir"
 )
 
-// folderID is what a copy of a folder does not have, however it was made.
+// FolderID is what a copy of a folder does not have, however it was made.
 type FolderID struct {
 	Inode uint64 `json:"inode"`
 	Born  int64  `json:"born,omitempty"` // ns since 1970; 0 where the file system does not keep it
 }
 
-// copied says whether the lease of the folder dir was written for another one, and so came here in a copy.
+// Copied says whether the lease of the folder dir was written for another one, and so came here in a copy.
 func Copied(dir string, l *Lease) bool { return l.Folder.IsNot(dir) }
 
-// isNot says whether another folder is at dir. On file systems of other machines, and where numbers change by themselves, that cannot
+// IsNot says whether another folder is at dir. On file systems of other machines, and where numbers change by themselves, that cannot
 // be told.
 func (f *FolderID) IsNot(dir string) bool {
 	now := FolderOf(dir)

@@ -2,5 +2,5 @@ package envdir
 
 var LastingTypes []string
 
-// folderOf is not told here, since neither is what file system it is on.
+// FolderOf is not told here, since neither is what file system it is on.
 func FolderOf(string) *FolderID { return nil }

@@ -36,14 +36,14 @@ const (
 
 const LeaseSize = 4096 // one block of every usual file system
 
-// leaseRecord is the one JSON object in a lease file; zeros follow it. A released one has the lease that ended, whose processes may
+// LeaseRecord is the one JSON object in a lease file; zeros follow it. A released one has the lease that ended, whose processes may
 // still use the environment, unless nothing more is to be known of them.
 type LeaseRecord struct {
 	State string `json:"state"`
 	*Lease
 }
 
-// createLease makes the record of an environment that a build has finished, of real bytes and not a hole: a later lease needs no new
+// CreateLease makes the record of an environment that a build has finished, of real bytes and not a hole: a later lease needs no new
 // block, so it works on a full disk. What lies in its place came with a package, and is never written to: it may be a link, or a
 // second name of a file in a package cache. A power loss may take the record, and then nobody can say whether the environment was used.
 func (s Store) CreateLease(dir string) error {
@@ -77,7 +77,7 @@ func EncodeLease(r LeaseRecord) ([]byte, error) {
 	return append(b.Bytes(), make([]byte, LeaseSize-b.Len())...), nil
 }
 
-// writeLease replaces the record with one pwrite, which a kill cannot halve. The file stays as it is otherwise: no new blocks,
+// WriteLease replaces the record with one pwrite, which a kill cannot halve. The file stays as it is otherwise: no new blocks,
 // no rename, unless somebody put something else in its place. A power loss needs no fsync here, since it ends every owner too;
 // syncLease follows in the background.
 func (s Store) WriteLease(dir string, r LeaseRecord) error {
@@ -105,7 +105,7 @@ func (s Store) WriteLease(dir string, r LeaseRecord) error {
 	return nil
 }
 
-// syncLease makes the record outlive a power loss, so that a used environment does not come back as ready.
+// SyncLease makes the record outlive a power loss, so that a used environment does not come back as ready.
 func (s Store) SyncLease(dir string) {
 	if f, err := s.openLease(dir, os.O_WRONLY); err == nil {
 		_ = f.Sync() // only a power loss in this moment would make a difference, and a failure is no reason to refuse a lease
@@ -126,7 +126,7 @@ func (s Store) openLease(dir string, flag int) (f *os.File, err error) {
 	return f, err
 }
 
-// errEmptyLease is what a power loss leaves of a record.
+// ErrEmptyLease is what a power loss leaves of a record.
 var ErrEmptyLease = errors.New("its lease record is empty")
 
 func (s Store) ReadLease(dir string) (LeaseRecord, error) {

@@ -43,7 +43,7 @@ type Sentinel struct {
 	Inode   uint64 `json:"inode"`
 }
 
-// fileID is what tells one state of a file from another.
+// FileID is what tells one state of a file from another.
 type FileID struct {
 	size    int64
 	mtimeNS int64
@@ -73,12 +73,12 @@ func (s Store) WriteManifest(dir string, m Manifest) (FileID, error) {
 	return statID(s.Manifest(dir))
 }
 
-// errNoManifest: the folder is none of ours, unless a build record says so.
+// ErrNoManifest: the folder is none of ours, unless a build record says so.
 var ErrNoManifest = errors.New("no manifest of its own")
 
 const maxManifest = 4 << 20 // bytes; a hundred times what a large environment needs
 
-// readManifest reads and checks the manifest of the environment id. The error is errNoManifest where there is none, or that of
+// ReadManifest reads and checks the manifest of the environment id. The error is errNoManifest where there is none, or that of
 // another environment, as in a copy that somebody made; any other error means that the environment is ours and cannot be used.
 func (s Store) ReadManifest(id string) (Manifest, FileID, error) {
 	var m Manifest
@@ -117,7 +117,7 @@ func (s Store) ReadManifest(id string) (Manifest, FileID, error) {
 	return m, seen, nil
 }
 
-// sentinels measures the files at paths.
+// Sentinels measures the files at paths.
 func Sentinels(dir string, paths []string) ([]Sentinel, error) {
 	list := make([]Sentinel, 0, len(paths))
 	for _, p := range paths {
@@ -154,7 +154,7 @@ func (s Store) stands(dir string) error {
 	return nil
 }
 
-// intact is the cheap check before a hand-out: the manifest is the one this daemon knows, and the sentinels are as they were
+// Intact is the cheap check before a hand-out: the manifest is the one this daemon knows, and the sentinels are as they were
 // built. A handful of stats, about 20 µs.
 func (s Store) Intact(dir string, m *Manifest, seen FileID) error {
 	if err := s.stands(dir); err != nil {
@@ -181,10 +181,10 @@ func (s Store) Intact(dir string, m *Manifest, seen FileID) error {
 	return nil
 }
 
-// age is how old an environment is by its manifest, whatever the clock did since: one from the future counts by its distance.
+// Age is how old an environment is by its manifest, whatever the clock did since: one from the future counts by its distance.
 func (m Manifest) Age(now time.Time) time.Duration { return now.Sub(m.CreatedAt).Abs() }
 
-// built is what its build made.
+// Built is what its build made.
 func (m Manifest) Built() builder.Built {
 	return builder.Built{
 		Python: m.Python, PythonVersion: m.PythonVersion, Packages: m.Packages,

@@ -21,7 +21,7 @@ const (
 	ManifestVersion = 1
 )
 
-// store knows where things are on disk, and changes them so that a kill at any line leaves them whole.
+// Store knows where things are on disk, and changes them so that a kill at any line leaves them whole.
 type Store struct {
 	Dir string // the cache directory, symlinks resolved
 
@@ -41,7 +41,7 @@ func Exists(path string) bool {
 	return !errors.Is(err, fs.ErrNotExist)
 }
 
-// known says whether an id was used before, as far as the disk tells.
+// Known says whether an id was used before, as far as the disk tells.
 func (s Store) Known(id string) bool {
 	for _, path := range []string{s.Env(id), s.Record(id), filepath.Join(s.Trash(), id)} {
 		if _, err := os.Lstat(path); err == nil { // any error is for the build to find
@@ -51,10 +51,10 @@ func (s Store) Known(id string) bool {
 	return false
 }
 
-// poolOf is the pool of an environment with such an id; ok is false for what is no id of ours.
+// PoolOf is the pool of an environment with such an id; ok is false for what is no id of ours.
 func PoolOf(id string) (pool string, ok bool) { return statedir.PoolOf(id) }
 
-// openStore makes the folders and resolves dir once, so that no later change of a link moves what is open.
+// Open makes the folders and resolves dir once, so that no later change of a link moves what is open.
 func Open(dir string) (Store, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return Store{}, fmt.Errorf("making the state directory: %w", err)
@@ -79,7 +79,7 @@ func Open(dir string) (Store, error) {
 	return At(resolved), nil
 }
 
-// storeAt is the store in a folder that is there, symlinks resolved.
+// At is the store in a folder that is there, symlinks resolved.
 func At(dir string) Store {
 	s := Store{Dir: dir}
 	if m, err := statedir.MountOf(dir); err == nil {
@@ -88,7 +88,7 @@ func At(dir string) Store {
 	return s
 }
 
-// usable makes a folder of ours below the state directory, with those above it, where somebody deleted it; the error is a
+// Usable makes a folder of ours below the state directory, with those above it, where somebody deleted it; the error is a
 // *safefile.Error where a link or a file is in the place of one. Whoever is about to change what a folder holds asks first: somebody
 // may have put a link there since the start.
 func (s Store) Usable(dir string) error { return Usable(s.Dir, dir) }
@@ -103,7 +103,7 @@ func Usable(state, dir string) error {
 	return safefile.MakeFolder(dir)
 }
 
-// ours says why a folder of ours below the state directory cannot be looked into: it is not there, or a link or a file is in its place
+// Ours says why a folder of ours below the state directory cannot be looked into: it is not there, or a link or a file is in its place
 // or above it.
 func Ours(state, dir string) error {
 	if !strings.HasPrefix(dir, state+string(filepath.Separator)) {
@@ -115,7 +115,7 @@ func Ours(state, dir string) error {
 	return safefile.Folder(dir)
 }
 
-// begin makes the build record. Only then may a tool make the folder. Its name is what counts, its content is for people: so it
+// Begin makes the build record. Only then may a tool make the folder. Its name is what counts, its content is for people: so it
 // need not be whole, and a power loss that takes it takes the younger folder too.
 func (s Store) Begin(id, pool string) error {
 	if err := s.Usable(s.Records()); err != nil {
@@ -128,7 +128,7 @@ func (s Store) Begin(id, pool string) error {
 	return safefile.WriteOwn(s.Record(id), append(data, '\n'), 0o600)
 }
 
-// finish makes a built environment count: lease record, then the manifest, then the end of the build record.
+// Finish makes a built environment count: lease record, then the manifest, then the end of the build record.
 func (s Store) Finish(dir string, m Manifest) (FileID, error) {
 	if err := s.Usable(s.Records()); err != nil {
 		return FileID{}, err
@@ -143,7 +143,7 @@ func (s Store) Finish(dir string, m Manifest) (FileID, error) {
 	return seen, s.End(m.ID)
 }
 
-// finishAgain is finish for an environment that was finished before, and whose lease record says that it is nobody's: that goes last.
+// FinishAgain is finish for an environment that was finished before, and whose lease record says that it is nobody's: that goes last.
 func (s Store) FinishAgain(dir string, m Manifest) (FileID, error) {
 	seen, err := s.WriteManifest(dir, m)
 	if err != nil {
@@ -155,7 +155,7 @@ func (s Store) FinishAgain(dir string, m Manifest) (FileID, error) {
 	return seen, s.CreateLease(dir)
 }
 
-// end unlinks the build record.
+// End unlinks the build record.
 func (s Store) End(id string) error {
 	if err := os.Remove(s.Record(id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -163,7 +163,7 @@ func (s Store) End(id string) error {
 	return nil
 }
 
-// discard moves the folder of an environment into the trash, where nothing can look ready. A folder that is gone is fine.
+// Discard moves the folder of an environment into the trash, where nothing can look ready. A folder that is gone is fine.
 func (s Store) Discard(id string) error {
 	from := s.Env(id)
 	info, err := os.Lstat(from)
@@ -190,17 +190,17 @@ func (s Store) Discard(id string) error {
 	return err
 }
 
-// removeFolder deletes the folder at path and what is in it, but nothing that is mounted there, and nothing that a link leads to.
+// RemoveFolder deletes the folder at path and what is in it, but nothing that is mounted there, and nothing that a link leads to.
 func RemoveFolder(path string) error {
 	return statedir.RemoveTree(filepath.Dir(path), filepath.Base(path), nil)
 }
 
-// deleteTrashed deletes a name that is in the trash.
+// DeleteTrashed deletes a name that is in the trash.
 func (s Store) DeleteTrashed(name string, pause func() error) error {
 	return statedir.RemoveTree(s.Envs(), ".trash/"+name, pause)
 }
 
-// diskSize is what the files below dir take on disk, in bytes; one with several links inside counts once. It is too little where ctx ends.
+// DiskSize is what the files below dir take on disk, in bytes; one with several links inside counts once. It is too little where ctx ends.
 func DiskSize(ctx context.Context, dir string) int64 {
 	seen := map[inode]bool{}
 	var total int64
@@ -232,7 +232,7 @@ func DiskSize(ctx context.Context, dir string) int64 {
 	return total
 }
 
-// runs says why a used environment cannot be used on. Its sentinels tell nothing: its user may have installed another ipykernel.
+// Runs says why a used environment cannot be used on. Its sentinels tell nothing: its user may have installed another ipykernel.
 func (s Store) Runs(dir, python string) error {
 	if err := s.stands(dir); err != nil {
 		return err

@@ -8,7 +8,7 @@ import (
 	"runtimed/pool/builder"
 )
 
-// trouble says whether err is the machine's: a disk that became read-only, is full or fails, or too many open files. What could not be
+// MachineFault says whether err is the machine's: a disk that became read-only, is full or fails, or too many open files. What could not be
 // looked at or written for that reason is as good as it was. A file that is gone, forbidden or something else is damage.
 func MachineFault(err error) bool {
 	if b := (*builder.Error)(nil); errors.As(err, &b) {

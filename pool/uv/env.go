@@ -12,7 +12,7 @@ import (
 	"runtimed/pool/envdir"
 )
 
-// workdir is the empty folder in which children run: uv looks for projects and Python versions upwards from where it is.
+// Workdir is the empty folder in which children run: uv looks for projects and Python versions upwards from where it is.
 func (u *Builder) Workdir() (string, error) {
 	dir := filepath.Join(u.Tools(), "empty")
 	if err := u.Folder(dir); err != nil {
@@ -21,7 +21,7 @@ func (u *Builder) Workdir() (string, error) {
 	return dir, nil
 }
 
-// uvEnv is the environment of uv: alone with what concerns it, quiet, its cache where it can link from, and the user's own
+// ToolEnviron is the environment of uv: alone with what concerns it, quiet, its cache where it can link from, and the user's own
 // uv.toml, so that their index counts and a stray one does not.
 func (u *Builder) ToolEnviron() []string {
 	cfg := u.Config()

@@ -99,12 +99,12 @@ var symptoms = []builder.Symptom{
 	},
 }
 
-// uvError tells from what uv printed why it failed.
+// CommandError tells from what uv printed why it failed.
 func CommandError(step, output string, err error) *builder.Error {
 	return toolError("uv "+step, output, err)
 }
 
-// pipError is the same for the pip that fetches uv.
+// PipError is the same for the pip that fetches uv.
 func PipError(python, output string, err error) *builder.Error {
 	for _, missing := range []string{"No module named pip", "No module named venv", "No module named ensurepip", "ensurepip is not"} {
 		if strings.Contains(output, missing) {

@@ -88,7 +88,7 @@ func venvActivation(dir string) builder.Activation {
 	}
 }
 
-// notWhole is the failure of a build whose environment turned out not to be whole.
+// NotWhole is the failure of a build whose environment turned out not to be whole.
 func NotWhole(ctx context.Context, err error) error {
 	var b *builder.Error
 	if errors.As(err, &b) || ctx.Err() != nil {
@@ -100,7 +100,7 @@ func NotWhole(ctx context.Context, err error) error {
 	return &builder.Error{Cause: builder.CauseVerifyFailed, Message: "the environment was built, but is not whole: " + err.Error(), Hint: builder.ByItself}
 }
 
-// inside names paths relative to the environment at dir that they have to lie in.
+// Inside names paths relative to the environment at dir that they have to lie in.
 func Inside(dir string, paths []string) ([]string, error) {
 	var names []string
 	for _, path := range paths {
@@ -116,7 +116,7 @@ func Inside(dir string, paths []string) ([]string, error) {
 	return names, nil
 }
 
-// verifySays is what verify.py prints.
+// VerifySays is what verify.py prints.
 type VerifySays struct {
 	Version      string   `json:"version"`
 	SitePackages string   `json:"site_packages"`
@@ -135,7 +135,7 @@ func (u *Builder) imports(ctx context.Context, dir string, again bool) (VerifySa
 	return ImportKernel(ctx, c, builder.VenvPython(dir), u.Dir)
 }
 
-// importKernel runs verify.py with an environment's python, as the child c: activated as for those who get it, so without -I, which
+// ImportKernel runs verify.py with an environment's python, as the child c: activated as for those who get it, so without -I, which
 // would keep out what a kernel reads. state is the state directory.
 func ImportKernel(ctx context.Context, c tool.Command, python, state string, args ...string) (VerifySays, error) {
 	var said VerifySays

@@ -27,7 +27,7 @@ import (
 // ever deleted that others may have put there: a folder with something in it, say. The next then gets a name with a number.
 const asideSuffix = ".damaged"
 
-// setAside moves what is at path out of the way, and says so. It returns where it is then.
+// SetAside moves what is at path out of the way, and says so. It returns where it is then.
 func SetAside(log *zap.Logger, path string, why error) (aside string, err error) {
 	aside = path + asideSuffix
 	err = dropAside(aside)
@@ -75,7 +75,7 @@ func (u *Builder) tidyAside() {
 	}
 }
 
-// folder makes a folder of ours below the state directory, in the place of whatever else is there.
+// Folder makes a folder of ours below the state directory, in the place of whatever else is there.
 func (u *Builder) Folder(dir string) error {
 	err := envdir.Usable(u.Dir, dir)
 	var other *safefile.Error
@@ -94,7 +94,7 @@ func (u *Builder) Folder(dir string) error {
 	return nil
 }
 
-// noFile sets aside what is in the place of a folder that a tool makes itself.
+// NoFile sets aside what is in the place of a folder that a tool makes itself.
 func (u *Builder) NoFile(dir string) error {
 	info, err := os.Lstat(dir)
 	if err != nil || info.IsDir() {
@@ -104,7 +104,7 @@ func (u *Builder) NoFile(dir string) error {
 	return err
 }
 
-// noFolder sets aside a folder that is in the place of a file.
+// NoFolder sets aside a folder that is in the place of a file.
 func (u *Builder) NoFolder(path string) error {
 	info, err := os.Lstat(path)
 	if err != nil || !info.IsDir() {
@@ -117,7 +117,7 @@ func (u *Builder) NoFolder(path string) error {
 // seal is how the first line of a lock file begins that proves it whole. Those of earlier versions have none.
 const seal = "# runtimed: sha256 "
 
-// sealed is what is written as the lock file at path.
+// Sealed is what is written as the lock file at path.
 func Sealed(path string, data []byte) []byte {
 	return append([]byte(seal+proof(path, data)+"\n"), data...)
 }
@@ -171,7 +171,7 @@ func lockFault(path string, requirements []string) error {
 
 var requirementName = regexp.MustCompile(`^\s*` + packageName)
 
-// writeLock writes the lock file at path. tmp is a scratch folder.
+// WriteLock writes the lock file at path. tmp is a scratch folder.
 func (u *Builder) WriteLock(path string, data []byte, tmp string) error {
 	if info, err := os.Lstat(path); err == nil && !info.Mode().IsRegular() {
 		if _, err := SetAside(u.log, path, errors.New("it is no file")); err != nil {
@@ -181,7 +181,7 @@ func (u *Builder) WriteLock(path string, data []byte, tmp string) error {
 	return envdir.WriteWhole(path, Sealed(path, data), tmp)
 }
 
-// soundLock sets a lock file aside that cannot be used.
+// SoundLock sets a lock file aside that cannot be used.
 func (u *Builder) SoundLock(path string, requirements []string) error {
 	why := lockFault(path, requirements)
 	if why == nil {

@@ -8,10 +8,10 @@ import (
 	"runtimed/internal/tool"
 )
 
-// pythonNames has both: python.org's installer brings python.exe alone.
+// PythonNames has both: python.org's installer brings python.exe alone.
 var PythonNames = []string{"python", "python3"}
 
-// elsewhere is where python.org's installer puts Python for one user, who may not have let it change PATH.
+// UsualPlaces is where python.org's installer puts Python for one user, who may not have let it change PATH.
 var UsualPlaces = func() []string {
 	found, _ := filepath.Glob(filepath.Join(tool.GlobEscape(os.Getenv("LOCALAPPDATA")), "Programs", "Python", "Python3*")) // well formed
 	slices.Reverse(found)

@@ -84,7 +84,7 @@ func before(a, b string) bool {
 	return errA == nil && errB == nil && x.ModTime().Before(y.ModTime())
 }
 
-// filled says whether there is a lock file at path. Anything else there is replaced by one.
+// Filled says whether there is a lock file at path. Anything else there is replaced by one.
 func Filled(path string) bool {
 	info, err := os.Lstat(path)
 	return err == nil && info.Mode().IsRegular() && info.Size() > 0
@@ -178,7 +178,7 @@ func (u *Builder) resolve(ctx context.Context, tool, mark string, spec builder.S
 	return nil
 }
 
-// makeshift has a lock file that was made without the network count as old, whatever age others may have.
+// Makeshift has a lock file that was made without the network count as old, whatever age others may have.
 func Makeshift(lock string) { _ = os.Chtimes(lock, longAgo, longAgo) }
 
 func IsMakeshift(lock string) bool {
@@ -220,7 +220,7 @@ func Older(path string, age time.Duration) bool {
 	return err == nil && time.Since(info.ModTime()).Abs() >= age
 }
 
-// tidy removes what a killed daemon left of its work on tools and lock files.
+// Tidy removes what a killed daemon left of its work on tools and lock files.
 func (u *Builder) Tidy() {
 	u.tidyAside()
 	for _, left := range [][2]string{

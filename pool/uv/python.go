@@ -19,7 +19,7 @@ const (
 	DefaultPython = "3.13" // fetched where the machine has none that will do
 )
 
-// interpreter is a Python that environments can be made with.
+// Interpreter is a Python that environments can be made with.
 type Interpreter struct {
 	Path           string `json:"path"`
 	Version        string `json:"version"`
@@ -27,7 +27,7 @@ type Interpreter struct {
 	Variant        string `json:"variant"`
 }
 
-// args make uv take exactly this one.
+// Args make uv take exactly this one.
 func (i Interpreter) Args() []string { return []string{"--no-python-downloads", "--python", i.Path} }
 
 // minor is the version without its last part: what a resolution depends on.
@@ -36,7 +36,7 @@ func (i Interpreter) minor() string {
 	return strings.Join(parts[:min(2, len(parts))], ".")
 }
 
-// numbers are the parts of a version like 3.12.1; ok is false for pre-releases and what is no version.
+// Numbers are the parts of a version like 3.12.1; ok is false for pre-releases and what is no version.
 func Numbers(version string) (n [3]int, ok bool) {
 	parts := strings.Split(version, ".")
 	if len(parts) > 3 {
@@ -57,7 +57,7 @@ func CompareVersions(a, b string) int {
 	return slices.Compare(x[:], y[:])
 }
 
-// interpreter finds the Python for want: empty is the newest suitable one, else a version or an absolute path. Where the machine
+// Interpreter finds the Python for want: empty is the newest suitable one, else a version or an absolute path. Where the machine
 // has none, uv fetches one.
 func (u *Builder) Interpreter(ctx context.Context, tool, mark, want string, progress func(builder.Stage)) (Interpreter, error) {
 	if filepath.IsAbs(want) {
@@ -112,7 +112,7 @@ func (u *Builder) Interpreter(ctx context.Context, tool, mark, want string, prog
 	return best, nil
 }
 
-// choose is the newest interpreter that will do.
+// Choose is the newest interpreter that will do.
 func Choose(list []Interpreter, want string) (best Interpreter, ok bool) {
 	for _, i := range list {
 		_, final := Numbers(i.Version)
@@ -127,7 +127,7 @@ func Choose(list []Interpreter, want string) (best Interpreter, ok bool) {
 	return best, ok
 }
 
-// noPython says what was needed, what was found instead, and why none could be fetched.
+// NoPython says what was needed, what was found instead, and why none could be fetched.
 func NoPython(want string, list []Interpreter, fetch error) error {
 	needs := "Python >= " + MinPython
 	if want != "" {
@@ -153,7 +153,7 @@ func NoPython(want string, list []Interpreter, fetch error) error {
 	return b
 }
 
-// installed lists the interpreters of this machine.
+// Installed lists the interpreters of this machine.
 func (u *Builder) Installed(ctx context.Context, tool, mark string) ([]Interpreter, error) {
 	done, err := u.Run(ctx, tool, mark, "python", "list", "--only-installed", "--output-format", "json")
 	if err != nil {
@@ -173,14 +173,14 @@ func (u *Builder) knownPython(want string) (Interpreter, bool) {
 	return known, ok && tool.Executable(known.Path)
 }
 
-// forgetPythons has interpreters looked for anew.
+// ForgetPythons has interpreters looked for anew.
 func (u *Builder) ForgetPythons() {
 	u.mu.Lock()
 	u.pythons = map[string]Interpreter{}
 	u.mu.Unlock()
 }
 
-// ask runs the interpreter at path for its version, and for where it is itself: the script of a version manager is slow, and means
+// Ask runs the interpreter at path for its version, and for where it is itself: the script of a version manager is slow, and means
 // another one tomorrow.
 func (u *Builder) Ask(ctx context.Context, mark, path string) (Interpreter, error) {
 	cwd, err := u.Workdir()

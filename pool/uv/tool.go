@@ -24,13 +24,13 @@ import (
 //go:embed requirements.txt
 var uvRequirements string
 
-// uvVersion is the pinned version.
+// Version is the pinned version.
 func Version() string {
 	version, _, _ := strings.Cut(strings.TrimPrefix(uvRequirements, "uv=="), " ")
 	return version
 }
 
-// find returns the path of uv: as configured, on PATH, where installers put it, or fetched by an earlier build or now.
+// Find returns the path of uv: as configured, on PATH, where installers put it, or fetched by an earlier build or now.
 func (u *Builder) Find(ctx context.Context, mark string, progress func(builder.Stage)) (string, error) {
 	select {
 	case u.fetching <- struct{}{}:
@@ -86,10 +86,10 @@ func (u *Builder) Locate(ctx context.Context, mark string, cfg Config, progress 
 		return builder.Tool{}, ctx.Err()
 	}
 	fetched := filepath.Join(u.Tools(), "uv-"+Version())
-	tool := builder.Tool{Path: ProgramBelow(fetched), Version: Version(), Why: "none was found, so it was fetched"}
-	if tool.Executable(tool.Path) {
-		if _, runs := u.version(ctx, mark, tool.Path); runs || ctx.Err() != nil {
-			return tool, ctx.Err()
+	found := builder.Tool{Path: ProgramBelow(fetched), Version: Version(), Why: "none was found, so it was fetched"}
+	if tool.Executable(found.Path) {
+		if _, runs := u.version(ctx, mark, found.Path); runs || ctx.Err() != nil {
+			return found, ctx.Err()
 		}
 	}
 	progress(builder.Stage{Name: builder.StageDownloading, Message: "fetching uv " + Version()})
@@ -99,11 +99,11 @@ func (u *Builder) Locate(ctx context.Context, mark string, cfg Config, progress 
 	if err := u.fetch(ctx, mark, cfg, fetched); err != nil {
 		return builder.Tool{}, err
 	}
-	tool.Path = ProgramBelow(fetched)
-	return tool, nil
+	found.Path = ProgramBelow(fetched)
+	return found, nil
 }
 
-// uvBelow is where pip puts uv: with the other programs of a venv, or into bin where it was told a folder.
+// ProgramBelow is where pip puts uv: with the other programs of a venv, or into bin where it was told a folder.
 func ProgramBelow(dir string) string {
 	if path := filepath.Join(dir, "bin", "uv"+tool.Exe); tool.Executable(path) {
 		return path
@@ -125,7 +125,7 @@ func (u *Builder) version(ctx context.Context, mark, path string) (string, bool)
 	return version, err == nil
 }
 
-// onPath are the programs of that name in the folders; folders relative to the working directory do not count.
+// OnPath are the programs of that name in the folders; folders relative to the working directory do not count.
 func OnPath(dirs []string, name string) []string {
 	var found []string
 	for _, dir := range dirs {
@@ -191,7 +191,7 @@ func (u *Builder) fetch(ctx context.Context, mark string, cfg Config, to string)
 	return NotFetched(tried, last)
 }
 
-// notFetched says what was tried to get uv, and the three ways out.
+// NotFetched says what was tried to get uv, and the three ways out.
 func NotFetched(tried []string, last *builder.Error) *builder.Error {
 	b := &builder.Error{
 		Cause: builder.CauseToolMissing, Message: "uv is not on this machine, and there is no Python to fetch it with",
@@ -222,7 +222,7 @@ func (u *Builder) pythonEnv(cfg Config) []string {
 	return env
 }
 
-// python runs a Python of this machine for the fetch.
+// Python runs a Python of this machine for the fetch.
 func (u *Builder) Python(ctx context.Context, mark string, cfg Config, python string, args ...string) (tool.Result, error) {
 	return u.pythonWith(ctx, mark, u.pythonEnv(cfg), python, args...)
 }
@@ -247,7 +247,7 @@ func (u *Builder) pipInstall(ctx context.Context, mark string, cfg Config, pytho
 	}, more...)...)
 }
 
-// machinePythons are the interpreters that may fetch uv, each real file once: what python3 means first.
+// MachinePythons are the interpreters that may fetch uv, each real file once: what python3 means first.
 func MachinePythons(dirs []string) []string {
 	var found []string
 	seen := map[string]bool{}

@@ -16,14 +16,14 @@ import (
 	"runtimed/pool/envdir"
 )
 
-// UVConfig says how environments are built with uv.
+// Config says how environments are built with uv.
 type Config struct {
 	Path     string // of uv; empty: looked up, then fetched
 	IndexURL string // empty: uv's own rules
 	Copy     bool   // no file is shared between environments
 }
 
-// UV builds environments with uv. It needs nothing but a Python on the machine: where uv is not there, it is fetched once.
+// Builder builds environments with uv. It needs nothing but a Python on the machine: where uv is not there, it is fetched once.
 type Builder struct {
 	log     *zap.Logger
 	Dir     string   // the state directory
@@ -41,7 +41,7 @@ type Builder struct {
 	turns    map[string]*turn       // of whoever looks for a Python or makes a lock file
 }
 
-// NewUV makes a Builder that keeps uv, lock files and its cache below dir where there is no better place. environ is the daemon's
+// New makes a Builder that keeps uv, lock files and its cache below dir where there is no better place. environ is the daemon's
 // own environment, of which the children get what concerns them.
 func New(dir string, cfg Config, environ []string, log *zap.Logger) *Builder {
 	return &Builder{
@@ -184,7 +184,7 @@ func (u *Builder) populate(ctx context.Context, from source, dir string, progres
 	return u.verified(ctx, dir, verifiedBefore())
 }
 
-// uv runs uv and tells the kind of its failure. mark is the environment that is being built, if any.
+// Run runs uv and tells the kind of its failure. mark is the environment that is being built, if any.
 func (u *Builder) Run(ctx context.Context, tool, mark string, args ...string) (tool.Result, error) {
 	return u.uvWith(ctx, tool, mark, nil, args...)
 }
@@ -214,5 +214,5 @@ func (u *Builder) uvWith(ctx context.Context, program, mark string, env []string
 	return done, CommandError(step, done.Output, err)
 }
 
-// tools is the folder of what builds need, and the mark of children that build no one environment.
+// Tools is the folder of what builds need, and the mark of children that build no one environment.
 func (u *Builder) Tools() string { return filepath.Join(u.Dir, "tools") }

@@ -100,7 +100,7 @@ func sitePackages(dir string) ([]string, error) {
 	return sites, err
 }
 
-// unchanged says whether nothing was added to site-packages after the manifest was written.
+// Unchanged says whether nothing was added to site-packages after the manifest was written.
 func Unchanged(dir string) error {
 	written, err := os.Stat(filepath.Join(dir, envdir.ManifestName))
 	if err != nil {
