@@ -7,7 +7,6 @@ import (
 	"encoding/xml"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,7 +19,7 @@ import (
 	"runtimed/internal/safefile"
 )
 
-// launchd is the user's agents, in the domain of the graphical login.
+// launchd manages an agent in the domain of the graphical login.
 type launchd struct {
 	person
 	run Runner
@@ -79,12 +78,11 @@ func (m *launchd) Check(ctx context.Context) error {
 	case err != nil:
 		return &Problem{Message: "launchd cannot be asked: " + err.Error(), Hint: withoutService}
 	case out.Code != 0 && m.env("SUDO_USER") != "":
-		return &Problem{Message: fmt.Sprintf("uid %d has no graphical session", m.uid), Hint: m.asOneself(), Output: out.Stderr}
+		return &Problem{Message: fmt.Sprintf("uid %d has no graphical session", m.uid), Hint: m.asOneself(),
+			Output: out.Stderr}
 	case out.Code != 0:
-		return &Problem{
-			Message: fmt.Sprintf("uid %d has no graphical session, and launchd keeps a user's agents only in one", m.uid),
-			Hint:    "log in at the screen first; " + withoutService, Output: out.Stderr,
-		}
+		message := fmt.Sprintf("uid %d has no graphical session, and launchd keeps a user's agents only in one", m.uid)
+		return &Problem{Message: message, Hint: "log in at the screen first; " + withoutService, Output: out.Stderr}
 	}
 	return nil
 }
@@ -107,7 +105,7 @@ func (m *launchd) look(ctx context.Context) (loaded, running bool, pid int, err 
 	return true, running, pid, nil
 }
 
-// disabled is what `launchctl disable` leaves behind, whatever the file says.
+// disabled reports whether `launchctl disable` was run, which counts more than the file.
 func (m *launchd) disabled(ctx context.Context) bool {
 	out, err := m.run.Run(ctx, "launchctl", "print-disabled", m.domain())
 	return err == nil && slices.ContainsFunc(strings.Split(out.Stdout, "\n"), func(line string) bool {
@@ -119,7 +117,7 @@ func (m *launchd) disabled(ctx context.Context) bool {
 func (m *launchd) Status(ctx context.Context, want Config) (Status, error) {
 	s := Status{Manager: m.Name(), Installed: isFile(m.path())}
 	was := m.values()
-	if s.Installed { // this is a choice of the user's, not the program's
+	if s.Installed { // the user's choice
 		s.OnDemand = was["RunAtLoad"] == "false"
 		want.OnDemand = s.OnDemand
 	}
@@ -127,7 +125,7 @@ func (m *launchd) Status(ctx context.Context, want Config) (Status, error) {
 	if err != nil {
 		return Status{}, err
 	}
-	s.UpToDate = !slices.ContainsFunc(files, func(f File) bool { return f.differs() })
+	s.UpToDate = len(writes(files)) == 0
 	if err := m.Check(ctx); err != nil {
 		s.Trouble = err.(*Problem)
 		s.Enabled = s.Installed
@@ -138,7 +136,7 @@ func (m *launchd) Status(ctx context.Context, want Config) (Status, error) {
 	return s, err
 }
 
-// values are the plain values of the property list by their keys, those of EnvironmentVariables among them.
+// values are the plain values of the property list by their keys, including those of EnvironmentVariables.
 func (m *launchd) values() map[string]string {
 	data, err := safefile.Read(m.path(), maxFile)
 	if err != nil {
@@ -148,7 +146,7 @@ func (m *launchd) values() map[string]string {
 	d := xml.NewDecoder(bytes.NewReader(data))
 	for {
 		token, err := d.Token()
-		if err == io.EOF || err != nil {
+		if err != nil {
 			return values
 		}
 		start, ok := token.(xml.StartElement)
@@ -178,8 +176,8 @@ func (m *launchd) Serves(socket string) bool {
 	return path == socket
 }
 
-// leave unloads the agent and waits until it is gone: bootout returns before that, and a bootstrap meanwhile fails.
-// 3 and 113: it was not loaded; 36: that is in progress.
+// leave unloads the agent and waits until it is gone: bootout returns early, and a bootstrap meanwhile fails.
+// 3 and 113: it was not loaded; 36: in progress.
 func (m *launchd) leave() []Step {
 	return []Step{
 		{Run: []string{"launchctl", "bootout", m.target()}, Fine: []int{3, 36, 113}},
@@ -187,7 +185,7 @@ func (m *launchd) leave() []Step {
 	}
 }
 
-// enter loads the agent. 5 and 37 are what bootstrap says while an older one is still leaving.
+// enter loads the agent. 5 and 37: an older one is still leaving.
 func (m *launchd) enter() []Step {
 	return []Step{
 		{Run: []string{"launchctl", "enable", m.target()}},
@@ -285,5 +283,5 @@ func (m *launchd) Lacks(ctx context.Context) []string {
 	})
 }
 
-// Said is empty: what the daemon says is in its log file.
+// Said is empty: the output is in the log file.
 func (m *launchd) Said(context.Context, time.Time) string { return "" }

@@ -157,7 +157,8 @@ func TestWithoutAGraphicalLoginThereIsNoAgent(t *testing.T) {
 func TestWhatNeverComesRightFailsInTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := &launchd{person: person{env: os.Getenv}}
-		never := answers{"launchctl enable": {}, "launchctl bootstrap": {Code: 5, Stderr: "Bootstrap failed: 5: Input/output error"}}
+		never := answers{"launchctl enable": {},
+			"launchctl bootstrap": {Code: 5, Stderr: "Bootstrap failed: 5: Input/output error"}}
 		began := time.Now()
 		p, ok := Do(t.Context(), never, m.enter(), func(Step) {}).(*Problem)
 		if !ok || !strings.Contains(p.Message, "exit code 5") || !strings.Contains(p.Output, "Input/output error") {

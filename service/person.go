@@ -6,36 +6,35 @@ import (
 	"path/filepath"
 )
 
-// person is who asks, from which environment.
+// person is the user and the environment that runt was started with.
 type person struct {
 	env func(string) string
 	uid int
 }
 
-// homeIsOurs finds out sudo and su: files would be written into another's home, for a manager that does not read them.
+// homeIsOurs detects sudo and su, which would write files into another's home, where no manager reads them.
 func (u person) homeIsOurs() error {
 	home := u.env("HOME")
 	if !filepath.IsAbs(home) {
-		return &Problem{
-			Message: "HOME is not set, so there is no place for the service's files", Hint: "log in as the user whose service it shall be",
-		}
+		return &Problem{Message: "HOME is not set, so there is no place for the service's files",
+			Hint: "log in as the user whose service it shall be"}
 	}
 	info, err := os.Stat(home)
 	if err != nil {
-		return nil // what is wrong with it, the first write says better
+		return nil // the first write gives a better error
 	}
 	if owner := ownerOf(info); owner >= 0 && owner != u.uid {
-		return &Problem{
-			Message: fmt.Sprintf("HOME is %s, which belongs to uid %d, and this is uid %d", home, owner, u.uid), Hint: u.asOneself(),
-		}
+		message := fmt.Sprintf("HOME is %s, which belongs to uid %d, and this is uid %d", home, owner, u.uid)
+		return &Problem{Message: message, Hint: u.asOneself()}
 	}
 	return nil
 }
 
-// asOneself is the hint for who is not who logged in.
+// asOneself is the hint for a user who is not the one that logged in.
 func (u person) asOneself() string {
 	if name := u.env("SUDO_USER"); name != "" {
-		return "the service is a user's own: run it as " + name + ", without sudo; for another user, log in as that user"
+		return "the service is a user's own: run it as " + name +
+			", without sudo; for another user, log in as that user"
 	}
 	return "the service is a user's own: log in as that user, at the console or by ssh, not by su"
 }

@@ -8,9 +8,10 @@ import (
 	"strings"
 )
 
-// Settle decides which program a service starts. found is the runtimed that this shell would start; candidates are other names of
-// it, the best first, as a link that an upgrade turns to the next version. Where all of them lie in a place that does not last,
-// runtimed and the runt beside it are copied to a folder of ours, and why says what is wrong with the place.
+// Settle decides which program a service starts. found is the runtimed that this shell would start; candidates are
+// other names of it, the best first, such as a link that an upgrade turns to the next version. If none of them is in a
+// place that lasts, runtimed and the runt beside it are copied to a folder of ours, and why says what is wrong with
+// the place.
 func Settle(found string, candidates []string, env func(string) string) (program string, copies []File, why string) {
 	goos := runtime.GOOS
 	if real, err := filepath.EvalSymlinks(found); err == nil {
@@ -44,7 +45,7 @@ func sameFile(a, b string) bool {
 	return err1 == nil && err2 == nil && os.SameFile(x, y)
 }
 
-// copiesDir is where programs of ours lie that nothing else has installed.
+// copiesDir is where Settle has programs copied to.
 func copiesDir(goos string, env func(string) string) string {
 	home := env("HOME")
 	switch goos {
@@ -60,7 +61,7 @@ func copiesDir(goos string, env func(string) string) string {
 	return filepath.Join(base, "runt", "bin")
 }
 
-// removeCopies takes away what Settle had copied.
+// removeCopies removes what Settle had copied.
 func removeCopies(goos string, env func(string) string) []Step {
 	dir := copiesDir(goos, env)
 	var steps []Step
@@ -75,7 +76,7 @@ func removeCopies(goos string, env func(string) string) []Step {
 	return steps
 }
 
-// passing tells why the place of a program may be gone tomorrow, or be another version's; "" for one that lasts.
+// passing says why the place of a program may be gone tomorrow, or hold another version; "" for a place that lasts.
 func passing(path, goos string, env func(string) string) string {
 	dir := filepath.Dir(path)
 	under := func(base string) bool {
@@ -90,7 +91,8 @@ func passing(path, goos string, env func(string) string) string {
 		if real, err := filepath.EvalSymlinks(base); err == nil {
 			base = real
 		}
-		if inHome := home != "" && under(home); under(base) && !inHome && !strings.HasPrefix(dir, "/run/current-system/") {
+		if inHome := home != "" && under(home); under(base) && !inHome &&
+			!strings.HasPrefix(dir, "/run/current-system/") {
 			return "a folder for temporary files"
 		}
 	}

@@ -17,7 +17,7 @@ import (
 	"runtimed/internal/safefile"
 )
 
-// scheduler is the task scheduler of Windows, with a task that begins when the user logs on.
+// scheduler is the task scheduler of Windows, with a task that starts when the user logs on.
 type scheduler struct {
 	env func(string) string
 	run Runner
@@ -28,9 +28,10 @@ var taskText string
 
 var taskTemplate = template.Must(template.New("task").Funcs(template.FuncMap{"xml": xmlText}).Parse(taskText))
 
-// flagOf is how a task passes on what other managers set as variables: a task has none of its own.
+// flagOf are the flags for variables of the daemon: a task cannot set variables.
 var flagOf = map[string]string{
-	"RUNTIMED_CONFIG": "--config", "RUNTIMED_SOCKET": "--socket", "RUNTIMED_CACHE_DIR": "--cache-dir", "RUNTIMED_LOG_LEVEL": "--log-level",
+	"RUNTIMED_CONFIG": "--config", "RUNTIMED_SOCKET": "--socket", "RUNTIMED_CACHE_DIR": "--cache-dir",
+	"RUNTIMED_LOG_LEVEL":    "--log-level",
 	"RUNTIMED_UV_POOL_SIZE": "--uv-pool-size", "RUNTIMED_CONDA_POOL_SIZE": "--conda-pool-size",
 }
 
@@ -53,7 +54,7 @@ func task(path, user string, c Config) (File, error) {
 	return File{Path: path, Data: utf16le(b.String()), Mode: 0o600}, err
 }
 
-// windowsQuote is a word of a command line, as programs for Windows take theirs apart: backslashes count only before a quote.
+// windowsQuote quotes a word as programs for Windows parse their command line: backslashes count only before a quote.
 func windowsQuote(s string) string {
 	if s != "" && !strings.ContainsAny(s, " \t\"") {
 		return s
@@ -80,7 +81,7 @@ func windowsQuote(s string) string {
 
 var utf16Mark = []byte{0xff, 0xfe}
 
-// utf16le is what schtasks reads: its own files are so, with a mark at the beginning.
+// utf16le is the encoding that schtasks reads, with a byte order mark.
 func utf16le(s string) []byte {
 	data := slices.Clone(utf16Mark)
 	for _, unit := range utf16.Encode([]rune(strings.ReplaceAll(s, "\n", "\r\n"))) {
@@ -100,7 +101,7 @@ func fromUTF16(data []byte) string {
 
 func (m *scheduler) Name() string { return "schtasks" }
 
-// task names are of the whole machine, so the user's is in it.
+// task has the user's name in it, since tasks are named for the whole machine.
 func (m *scheduler) task() string { return "runtimed-" + strings.ToLower(m.env("USERNAME")) }
 
 func (m *scheduler) path() string { return m.env("LOCALAPPDATA") + `\runt\service.xml` }
@@ -122,7 +123,8 @@ func (m *scheduler) Check(ctx context.Context) error {
 	_, err := m.run.Run(ctx, "schtasks", "/?")
 	switch {
 	case m.env("USERNAME") == "" || m.env("LOCALAPPDATA") == "":
-		return &Problem{Message: "USERNAME and LOCALAPPDATA are not set, so there is no place for the service's file", Hint: withoutService}
+		return &Problem{Message: "USERNAME and LOCALAPPDATA are not set, so there is no place for the service's file",
+			Hint: withoutService}
 	case errors.Is(err, exec.ErrNotFound):
 		return &Problem{Message: "there is no schtasks on PATH", Hint: withoutService}
 	case err != nil:
@@ -131,7 +133,7 @@ func (m *scheduler) Check(ctx context.Context) error {
 	return nil
 }
 
-// stillRunning is the last result of a task that has none yet. Its state has a word for that too, in the language of the machine.
+// stillRunning is the last result of a task that has none yet. (The state is a word in the language of the machine.)
 const stillRunning = "267009"
 
 func (m *scheduler) look(ctx context.Context) (there, running, enabled bool, err error) {
@@ -140,7 +142,8 @@ func (m *scheduler) look(ctx context.Context) (there, running, enabled bool, err
 		return false, false, false, err
 	}
 	lines, _ := csv.NewReader(strings.NewReader(out.Stdout)).ReadAll()
-	running = slices.ContainsFunc(lines, func(cells []string) bool { return len(cells) > 6 && cells[6] == stillRunning })
+	running = slices.ContainsFunc(lines,
+		func(cells []string) bool { return len(cells) > 6 && cells[6] == stillRunning })
 	out, err = m.run.Run(ctx, m.schtasks("/Query", "/XML")...)
 	return true, running, !strings.Contains(out.Stdout, "<Enabled>false<"), err
 }
@@ -155,7 +158,7 @@ func (m *scheduler) Status(ctx context.Context, want Config) (Status, error) {
 	if err != nil {
 		return s, err
 	}
-	s.UpToDate = !slices.ContainsFunc(files, func(f File) bool { return f.differs() })
+	s.UpToDate = len(writes(files)) == 0
 	if err := m.Check(ctx); err != nil {
 		s.Trouble = err.(*Problem)
 		return s, nil
@@ -191,7 +194,7 @@ func (m *scheduler) Install(ctx context.Context, want Config) ([]Step, error) {
 	}
 	var steps []Step
 	changed := writes(files)
-	if running && len(changed) > 0 { // a program that runs cannot be replaced
+	if running && len(changed) > 0 { // a running program cannot be replaced
 		steps = append(steps, m.end())
 		running = false
 	}
@@ -205,7 +208,7 @@ func (m *scheduler) Install(ctx context.Context, want Config) ([]Step, error) {
 	return steps, nil
 }
 
-// end is no failure where the task has ended by itself meanwhile.
+// end does not fail if the task has ended by itself.
 func (m *scheduler) end() Step { return Step{Run: m.schtasks("/End"), Fine: []int{1}} }
 
 func (m *scheduler) Uninstall(ctx context.Context) ([]Step, error) {
@@ -245,8 +248,8 @@ func (m *scheduler) Restart(ctx context.Context) ([]Step, error) {
 	return append(stop, Step{Run: m.schtasks("/Run")}), err
 }
 
-// Lacks is empty: a task has the user's variables.
+// Lacks is empty: a task gets the user's variables.
 func (m *scheduler) Lacks(context.Context) []string { return nil }
 
-// Said is empty: what the daemon says is in its log file.
+// Said is empty: the output is in the log file.
 func (m *scheduler) Said(context.Context, time.Time) string { return "" }

@@ -13,7 +13,8 @@ import (
 func windowsConfig() Config {
 	return Config{
 		Program: `C:\Users\Zoë & Co\AppData\Local\Programs\runt\runtimed.exe`, Socket: `\\.\pipe\runtimed-zoë`,
-		Vars: []Var{{"RUNTIMED_CONFIG", `C:\a "b"\c d.toml`}, {"XDG_CACHE_HOME", "/c"}, {"RUNTIMED_CACHE_DIR", `D:\with space\`}},
+		Vars: []Var{{"RUNTIMED_CONFIG", `C:\a "b"\c d.toml`}, {"XDG_CACHE_HOME", "/c"},
+			{"RUNTIMED_CACHE_DIR", `D:\with space\`}},
 	}
 }
 

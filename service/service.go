@@ -1,8 +1,8 @@
-// Package service has the system's own manager start the daemon: systemd on Linux, launchd on macOS, the task scheduler on
-// Windows; each for one user and without any rights of root.
+// Package service has the system's own manager start the daemon: systemd on Linux, launchd on macOS, the task
+// scheduler on Windows. All of it is for one user, without root.
 //
-// A [Manager] looks and plans: it answers with [Step]s, and [Do] takes them. So a dry run is the plan alone, and to do a thing
-// twice is an empty plan. The files are pure functions of a [Config].
+// A [Manager] plans: it returns [Step]s, and [Do] takes them. A dry run prints the plan, and doing a thing twice is an
+// empty plan. The files depend on a [Config] only.
 package service
 
 import (
@@ -13,62 +13,62 @@ import (
 	"time"
 )
 
-// Config is what the service is made from.
+// Config describes the service to install.
 type Config struct {
 	Program  string // absolute path of runtimed, as the manager starts it
-	Copies   []File // programs laid into a folder of ours first, Program among them; each has From
-	Socket   string // the path that clients compute
-	Log      string // where launchd sends what the daemon says before it has a log
+	Copies   []File // programs to copy into a folder of ours first, Program among them
+	Socket   string // the path that clients use
+	Log      string // where launchd writes the output of the daemon
 	Vars     []Var  // set for the daemon
-	OnDemand bool   // nothing runs from login on; the first who asks starts it
+	OnDemand bool   // the daemon starts on the first request, not at login
 }
 
 // Var is a variable of the daemon's environment.
 type Var struct{ Name, Value string }
 
-// Status is what there is of the service. Its JSON is what `runt service status --json` prints.
+// Status is the state of the service. `runt service status --json` prints it.
 type Status struct {
 	Manager   string       `json:"manager"` // "systemd", "launchd" or "schtasks"
 	Installed bool         `json:"installed"`
-	Enabled   bool         `json:"enabled"` // something of it is there from login: the daemon, or the socket that starts it
+	Enabled   bool         `json:"enabled"` // the daemon, or the socket that starts it, is there from login on
 	OnDemand  bool         `json:"on_demand,omitempty"`
 	Running   bool         `json:"running"`
-	PID       int          `json:"pid,omitempty"` // where the manager tells
+	PID       int          `json:"pid,omitempty"` // if the manager tells
 	Socket    SocketStatus `json:"socket"`
 	UpToDate  bool         `json:"up_to_date"`       // the files are what install would write now
-	Linger    *bool        `json:"linger,omitempty"` // systemd: it goes on after logout
+	Linger    *bool        `json:"linger,omitempty"` // systemd: it keeps running after logout
 
-	// Trouble is why the manager could not be asked; what it alone knows is then left at false.
+	// Trouble is why the manager could not be asked; what only the manager knows is false then.
 	Trouble *Problem `json:"-"`
 }
 
-// SocketStatus is the socket that the manager holds for the daemon. Only systemd does so.
+// SocketStatus is the socket that systemd holds for the daemon.
 type SocketStatus struct {
 	Installed bool `json:"installed"`
 	Listening bool `json:"listening"`
 }
 
-// Manager is the system's service manager, for this user. Its methods change nothing: those that return steps say what to do.
+// Manager is the system's service manager, for this user. Its methods change nothing: they return steps.
 type Manager interface {
 	// Name is Status.Manager.
 	Name() string
-	// Check returns nil, or a *[Problem] with the next step where the manager cannot be used from here.
+	// Check returns a *[Problem] with the next step if the manager cannot be used from here.
 	Check(ctx context.Context) error
-	// Status compares what there is with what want would be.
+	// Status compares the service with want.
 	Status(ctx context.Context, want Config) (Status, error)
-	// Serves tells whether a service is installed that listens on socket. It reads files only.
+	// Serves reports whether a service is installed that listens on socket. It reads files only.
 	Serves(socket string) bool
-	// Install also brings an older service up to date and has it run; no steps: all is so already.
+	// Install installs the service, or updates an older one, and starts it. No steps: it is up to date and runs.
 	Install(ctx context.Context, want Config) ([]Step, error)
-	// Uninstall stops it first; no steps: there is nothing of it.
+	// Uninstall stops the service first. No steps: nothing of it is there.
 	Uninstall(ctx context.Context) ([]Step, error)
 	Start(ctx context.Context) ([]Step, error)
-	// Stop includes whatever would start the daemon again.
+	// Stop also stops what would start the daemon again.
 	Stop(ctx context.Context) ([]Step, error)
 	Restart(ctx context.Context) ([]Step, error)
-	// Lacks names variables of this shell that builds heed, and that a service does not get.
+	// Lacks names variables of this shell that affect builds, and that the service does not get.
 	Lacks(ctx context.Context) []string
-	// Said is what the manager kept of the daemon's last words since a time; empty where it keeps none.
+	// Said is the output of the daemon since a time, if the manager keeps it.
 	Said(ctx context.Context, since time.Time) string
 }
 
@@ -79,10 +79,9 @@ type Problem struct {
 	Output  string // what a command of the manager said
 }
 
-// Error is the message alone.
 func (p *Problem) Error() string { return p.Message }
 
-// Explain gives what a report of it shows besides.
+// Explain returns what a report shows besides the message.
 func (p *Problem) Explain() (hint, output string) { return p.Hint, p.Output }
 
 // New is the manager of the system goos. env is this shell's environment.
@@ -101,15 +100,16 @@ func New(goos string, env func(string) string, run Runner) (Manager, error) {
 
 const withoutService = "without a service it works too: runt daemon start"
 
-// passed are the variables that a service takes over from who installs it, where they are set: those that the daemon reads itself,
-// and the folders by which it and its tools find files. All of them decide what a daemon of this shell would be. Not PATH, which
-// has an activated environment in it as often as not, and not the settings of proxies and indexes, whose URLs have passwords.
+// passed are the variables that a service gets from the shell that installs it: those that the daemon reads, and the
+// folders in which it and its tools find files. Not PATH, which often has an activated environment in it, and not the
+// settings of proxies and indexes, whose URLs hold passwords.
 var passed = []string{
-	"RUNTIMED_CONFIG", "RUNTIMED_SOCKET", "RUNTIMED_CACHE_DIR", "RUNTIMED_LOG_LEVEL", "RUNTIMED_UV_POOL_SIZE", "RUNTIMED_CONDA_POOL_SIZE",
+	"RUNTIMED_CONFIG", "RUNTIMED_SOCKET", "RUNTIMED_CACHE_DIR", "RUNTIMED_LOG_LEVEL", "RUNTIMED_UV_POOL_SIZE",
+	"RUNTIMED_CONDA_POOL_SIZE",
 	"XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME",
 }
 
-// Variables are what a service installed from this environment passes on to the daemon.
+// Variables are the variables that a service installed from this environment sets for the daemon.
 func Variables(env func(string) string) []Var {
 	var vars []Var
 	for _, name := range passed {
@@ -122,13 +122,14 @@ func Variables(env func(string) string) []Var {
 	return vars
 }
 
-// absent are variables whose absence from a service is noticed by builds that worked from the shell.
+// absent are variables without which builds that work from the shell may fail in a service.
 var absent = []string{
 	"HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy", "NO_PROXY", "no_proxy",
-	"SSL_CERT_FILE", "UV_INDEX", "UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL", "UV_NATIVE_TLS", "PIP_INDEX_URL",
+	"SSL_CERT_FILE", "UV_INDEX", "UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL", "UV_NATIVE_TLS",
+	"PIP_INDEX_URL",
 }
 
-// lacks are those of absent that this shell has and the manager's services have not.
+// lacks are those of absent that this shell has and the service has not.
 func lacks(env func(string) string, have func(name string) bool) []string {
 	return slices.DeleteFunc(slices.Clone(absent), func(name string) bool { return env(name) == "" || have(name) })
 }

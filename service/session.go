@@ -12,12 +12,11 @@ import (
 	"strings"
 )
 
-// Check finds out why `systemctl --user` would not work, since its own words hardly say.
+// Check finds out why `systemctl --user` would not work, since its own message hardly says.
 func (m *systemd) Check(ctx context.Context) error {
 	if _, err := os.Stat(filepath.Join(m.root, "run/systemd/system")); err != nil {
-		return &Problem{
-			Message: "systemd does not run here, as in many containers and in WSL unless it is turned on there", Hint: withoutService,
-		}
+		return &Problem{Hint: withoutService,
+			Message: "systemd does not run here, as in many containers and in WSL unless it is turned on there"}
 	}
 	if err := m.homeIsOurs(); err != nil {
 		return err
@@ -27,12 +26,12 @@ func (m *systemd) Check(ctx context.Context) error {
 		return m.noSession("there is no session of the user's systemd: XDG_RUNTIME_DIR is not set")
 	}
 	if info, err := os.Stat(runtimeDir); err != nil {
-		return m.noSession("there is no session of the user's systemd: XDG_RUNTIME_DIR is " + runtimeDir + ", which is not there")
+		return m.noSession("there is no session of the user's systemd: XDG_RUNTIME_DIR is " + runtimeDir +
+			", which is not there")
 	} else if owner := ownerOf(info); owner >= 0 && owner != m.uid {
-		return &Problem{
-			Message: fmt.Sprintf("XDG_RUNTIME_DIR is %s, which belongs to uid %d, and this is uid %d", runtimeDir, owner, m.uid),
-			Hint:    m.asOneself(),
-		}
+		message := fmt.Sprintf("XDG_RUNTIME_DIR is %s, which belongs to uid %d, and this is uid %d", runtimeDir, owner,
+			m.uid)
+		return &Problem{Message: message, Hint: m.asOneself()}
 	}
 	out, err := m.run.Run(ctx, userctl("show", "--property=UnitPath", "--value")...)
 	if err != nil || out.Code != 0 {
@@ -41,14 +40,15 @@ func (m *systemd) Check(ctx context.Context) error {
 	plain := !strings.ContainsAny(m.dir(), " \t\"'\\") // else it may be shown in another way
 	if read := strings.Fields(out.Stdout); len(read) > 0 && plain && !slices.Contains(read, m.dir()) {
 		return &Problem{
-			Message: "the user's systemd does not read " + m.dir() + ": it was started without this shell's XDG_CONFIG_HOME",
-			Hint:    "unset XDG_CONFIG_HOME, or set it in ~/.config/environment.d and log in again",
+			Message: "the user's systemd does not read " + m.dir() +
+				": it was started without this shell's XDG_CONFIG_HOME",
+			Hint: "unset XDG_CONFIG_HOME, or set it in ~/.config/environment.d and log in again",
 		}
 	}
 	return nil
 }
 
-// noSession is for who has no session, or stands outside of it.
+// noSession is for a user without a session, or outside of it.
 func (m *systemd) noSession(message string) *Problem {
 	p := &Problem{Message: message, Hint: m.asOneself() + "; " + withoutService}
 	if m.env("SUDO_USER") != "" {
@@ -58,7 +58,8 @@ func (m *systemd) noSession(message string) *Problem {
 	if info, err := os.Stat(filepath.Join(m.root, dir)); err == nil && ownerOf(info) == m.uid {
 		p.Hint = "there is one: export XDG_RUNTIME_DIR=" + dir
 	} else if m.uid != 0 {
-		p.Hint = "log in as this user, at the console or by ssh, not by su; or have a session without a login: loginctl enable-linger; " +
+		p.Hint = "log in as this user, at the console or by ssh, not by su; or have a session without a login: " +
+			"loginctl enable-linger; " +
 			withoutService
 	}
 	return p
@@ -75,7 +76,8 @@ func (m *systemd) trouble(out Output, err error) *Problem {
 		p.Hint = withoutService
 	case strings.Contains(out.Stderr, "bus"):
 		p.Message = "the user's systemd cannot be reached: no bus answers"
-		p.Hint = "log out and in again; where that does not help, its bus is missing (Debian and Ubuntu: package dbus-user-session); " +
+		p.Hint = "log out and in again; if that does not help, its bus is missing (Debian and Ubuntu: package " +
+			"dbus-user-session); " +
 			withoutService
 	default:
 		p.Hint = "see: systemctl --user status"
@@ -83,7 +85,7 @@ func (m *systemd) trouble(out Output, err error) *Problem {
 	return p
 }
 
-// linger tells whether the user's systemd goes on after logout; nil where systemd does not run.
+// linger reports whether the user's systemd keeps running after logout; nil if systemd does not run.
 func (m *systemd) linger() *bool {
 	me, err := user.LookupId(fmt.Sprint(m.uid))
 	if _, serr := os.Stat(filepath.Join(m.root, "run/systemd/system")); err != nil || serr != nil {

@@ -21,7 +21,8 @@ func TestASessionThatCannotBeUsedIsToldWithItsNextStep(t *testing.T) {
 		{"all is well", fine, func(*systemd, map[string]string) {}, "", ""},
 		{"no systemd", fine, func(m *systemd, _ map[string]string) { os.Remove(m.root + "/run/systemd/system") },
 			"systemd does not run here", "runt daemon start"},
-		{"no session", fine, func(_ *systemd, env map[string]string) { env["XDG_RUNTIME_DIR"] = "" }, "XDG_RUNTIME_DIR is not set", "log in"},
+		{"no session", fine, func(_ *systemd, env map[string]string) { env["XDG_RUNTIME_DIR"] = "" },
+			"XDG_RUNTIME_DIR is not set", "log in"},
 		{"su", fine, func(m *systemd, env map[string]string) {
 			env["XDG_RUNTIME_DIR"] = ""
 			m.uid = 4242
@@ -34,15 +35,19 @@ func TestASessionThatCannotBeUsedIsToldWithItsNextStep(t *testing.T) {
 		}, "XDG_RUNTIME_DIR is not set", "export XDG_RUNTIME_DIR=/run/user/"},
 		{"the session has ended", fine, func(m *systemd, env map[string]string) { os.Remove(env["XDG_RUNTIME_DIR"]) },
 			"which is not there", "log in"},
-		{"sudo", fine, func(_ *systemd, env map[string]string) { env["XDG_RUNTIME_DIR"] = ""; env["SUDO_USER"] = "ann" },
+		{"sudo", fine,
+			func(_ *systemd, env map[string]string) { env["XDG_RUNTIME_DIR"] = ""; env["SUDO_USER"] = "ann" },
 			"XDG_RUNTIME_DIR is not set", "run it as ann, without sudo"},
 		{"sudo that keeps HOME", fine, func(m *systemd, env map[string]string) { m.uid++; env["SUDO_USER"] = "ann" },
 			"belongs to uid", "run it as ann"},
-		{"su that keeps the session", fine, func(m *systemd, env map[string]string) { m.uid++; env["HOME"] = "/nowhere" },
+		{"su that keeps the session", fine,
+			func(m *systemd, env map[string]string) { m.uid++; env["HOME"] = "/nowhere" },
 			"XDG_RUNTIME_DIR is ", "not by su"},
 		{"no bus", noBus, func(*systemd, map[string]string) {}, "no bus answers", "dbus-user-session"},
-		{"no systemctl", Commands{}, func(*systemd, map[string]string) { t.Setenv("PATH", "/nowhere") }, "no systemctl", "runt daemon start"},
-		{"units elsewhere", answers{"systemctl": {Stdout: "/a /b\n"}}, func(*systemd, map[string]string) {}, "does not read", "XDG_CONFIG_HOME"},
+		{"no systemctl", Commands{}, func(*systemd, map[string]string) { t.Setenv("PATH", "/nowhere") }, "no systemctl",
+			"runt daemon start"},
+		{"units elsewhere", answers{"systemctl": {Stdout: "/a /b\n"}}, func(*systemd, map[string]string) {},
+			"does not read", "XDG_CONFIG_HOME"},
 	} {
 		m := under(t, c.run)
 		env := map[string]string{"HOME": m.env("HOME"), "XDG_RUNTIME_DIR": m.env("XDG_RUNTIME_DIR")}

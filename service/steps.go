@@ -22,19 +22,19 @@ type File struct {
 	Path string
 	Data []byte
 	Mode fs.FileMode
-	From string // where it is a copy of another file, which has the data then
+	From string // the file to copy; Data is empty then
 }
 
-// Step is one thing to do; exactly one of its first five fields is set.
+// Step is one thing to do. Exactly one of its first five fields is set.
 type Step struct {
 	Write  *File
-	Folder string // made, for its owner alone
-	Remove string // a file; one that is not there is no failure
-	Tidy   string // a folder, removed if it is empty
+	Folder string // to make, for its owner only
+	Remove string // a file; a missing one is no failure
+	Tidy   string // a folder, to remove if it is empty
 	Run    []string
 
-	Fine  []int // exit codes of Run, besides 0, that are no failure; anyCode stands for all
-	Again []int // exit codes after which Run is tried again for a while
+	Fine  []int // exit codes of Run besides 0 that are no failure; anyCode is all
+	Again []int // exit codes after which Run is repeated for a while
 }
 
 const anyCode = -1
@@ -62,7 +62,7 @@ func (s Step) String() string {
 	return "run " + strings.Join(words, " ")
 }
 
-// Text is what a file has for people to read.
+// Text is the content of a file for people.
 func (f *File) Text() string {
 	if bytes.HasPrefix(f.Data, utf16Mark) {
 		return fromUTF16(f.Data)
@@ -70,7 +70,7 @@ func (f *File) Text() string {
 	return string(f.Data)
 }
 
-// Output is what a command said.
+// Output is the output of a command.
 type Output struct {
 	Stdout, Stderr string
 	Code           int // its exit code
@@ -78,17 +78,16 @@ type Output struct {
 
 // Runner runs the manager's commands.
 type Runner interface {
-	// Run returns an error only where the command could not be run to its end.
+	// Run returns an error only if the command could not be run to its end.
 	Run(ctx context.Context, argv ...string) (Output, error)
 }
 
-// Commands is the [Runner] that really runs them.
+// Commands is the [Runner] that runs them.
 type Commands struct{}
 
-// commandTime is for a manager that hangs. Starting a daemon is the longest that any command waits for.
+// commandTime is for a manager that hangs. Starting a daemon takes longest.
 const commandTime = 90 * time.Second
 
-// Run implements [Runner].
 func (Commands) Run(ctx context.Context, argv ...string) (Output, error) {
 	ctx, cancel := context.WithTimeout(ctx, commandTime)
 	defer cancel()
@@ -104,13 +103,13 @@ func (Commands) Run(ctx context.Context, argv ...string) (Output, error) {
 	return Output{out.String(), errs.String(), cmd.ProcessState.ExitCode()}, err
 }
 
-// Again is tried every againPause, for againTime in all.
+// Run is repeated every againPause, for againTime in all.
 const (
 	againPause = 200 * time.Millisecond
 	againTime  = 15 * time.Second
 )
 
-// Do takes the steps, one after another, and tells each before it is taken. The first that fails is the last.
+// Do takes the steps in order, and calls tell before each. It stops at the first failure.
 func Do(ctx context.Context, run Runner, steps []Step, tell func(Step)) error {
 	for _, s := range steps {
 		tell(s)
@@ -121,15 +120,13 @@ func Do(ctx context.Context, run Runner, steps []Step, tell func(Step)) error {
 		case s.Folder != "":
 			err = os.MkdirAll(s.Folder, 0o700)
 		case s.Remove != "":
-			if err = os.Remove(s.Remove); errors.Is(err, fs.ErrNotExist) {
-				err = nil
-			}
+			err = os.Remove(s.Remove)
 		case s.Tidy != "":
-			_ = os.Remove(s.Tidy) // what is in it is somebody's
+			_ = os.Remove(s.Tidy) // fails if somebody's files are in it
 		default:
 			err = s.run(ctx, run)
 		}
-		if err != nil {
+		if err != nil && !(s.Remove != "" && errors.Is(err, fs.ErrNotExist)) {
 			return err
 		}
 	}
@@ -153,9 +150,8 @@ func (s Step) run(ctx context.Context, run Runner) error {
 		if s.fine(out.Code) {
 			return nil
 		}
-		return &Problem{
-			Message: fmt.Sprintf("%s failed (exit code %d)", strings.TrimPrefix(s.String(), "run "), out.Code), Output: out.Stderr + out.Stdout,
-		}
+		message := fmt.Sprintf("%s failed (exit code %d)", strings.TrimPrefix(s.String(), "run "), out.Code)
+		return &Problem{Message: message, Output: out.Stderr + out.Stdout}
 	}
 }
 
@@ -166,13 +162,13 @@ func (s Step) fine(code int) bool {
 	return slices.Contains(s.Fine, code) || slices.Contains(s.Fine, anyCode)
 }
 
-// How much is read of a file that says what is to run, and of a program, in bytes.
+// The largest service file and program that are read, in bytes.
 const (
 	maxFile    = 1 << 20
 	maxProgram = 1 << 30
 )
 
-// differs tells whether writing f would change anything.
+// differs reports whether writing f would change anything.
 func (f *File) differs() bool {
 	info, err := os.Stat(f.Path)
 	if err != nil || !info.Mode().IsRegular() {
@@ -194,61 +190,52 @@ func (f *File) differs() bool {
 	return err1 != nil || err2 != nil || !bytes.Equal(was, now)
 }
 
-// write replaces the file by rename: a program that runs cannot be written to, and half a file would be started at login.
+// write replaces the file by rename: a running program cannot be written to, and half a file would be started at login.
 func (f *File) write() (err error) {
-	dir := filepath.Dir(f.Path)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("writing %s: %w", f.Path, err)
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("writing %s: %w", f.Path, err)
+		}
+	}()
+	if err := os.MkdirAll(filepath.Dir(f.Path), 0o700); err != nil {
+		return err
 	}
 	path := f.Path
 	if real, err := filepath.EvalSymlinks(path); err == nil {
 		path = real // people keep such files elsewhere and link to them
 	}
 	if occupied(path) {
-		return fmt.Errorf("writing %s: %w", f.Path, &fs.PathError{Op: "replace", Path: path, Err: errors.New("it is no file, so it is left alone")})
+		return &fs.PathError{Op: "replace", Path: path, Err: errors.New("it is not a file, so it is left alone")}
 	}
 	t, err := os.CreateTemp(filepath.Dir(path), ".runtimed-new-")
 	if err != nil {
-		return fmt.Errorf("writing %s: %w", f.Path, err)
+		return err
 	}
-	defer func() {
-		if err != nil {
-			_ = t.Close()
-			_ = os.Remove(t.Name())
-			err = fmt.Errorf("writing %s: %w", f.Path, err)
-		}
-	}()
-	if f.From == "" {
-		_, err = t.Write(f.Data)
-	} else {
-		err = copyInto(t, f.From)
-	}
-	if err == nil {
-		err = t.Chmod(f.Mode)
-	}
-	if err == nil {
-		err = t.Sync()
-	}
-	if err == nil {
-		err = t.Close()
-	}
+	err = errors.Join(f.fill(t), t.Chmod(f.Mode), t.Sync(), t.Close())
 	if err == nil {
 		err = os.Rename(t.Name(), path)
 	}
+	if err != nil {
+		_ = os.Remove(t.Name())
+	}
 	return err
 }
 
-func copyInto(t *os.File, from string) error {
-	f, err := safefile.Open(from)
+func (f *File) fill(t *os.File) error {
+	if f.From == "" {
+		_, err := t.Write(f.Data)
+		return err
+	}
+	from, err := safefile.Open(f.From)
 	if err != nil {
 		return err
 	}
-	defer f.Close()
-	_, err = io.Copy(t, f)
+	defer from.Close()
+	_, err = io.Copy(t, from)
 	return err
 }
 
-// writes are the steps that write those of the files that differ.
+// writes are the steps that write the files that differ.
 func writes(files []File) []Step {
 	var steps []Step
 	for i := range files {
@@ -259,16 +246,17 @@ func writes(files []File) []Step {
 	return steps
 }
 
-// occupied tells whether something other than a file is there: a folder, or the device that a masked unit links to.
+// occupied reports whether something other than a file is there: a folder, or the device that a masked unit links to.
 func occupied(path string) bool {
 	info, err := os.Stat(path)
 	return err == nil && !info.Mode().IsRegular()
 }
 
-// mark stands in each file that Install writes for a manager.
+// mark is in each file that Install writes for a manager.
 const mark = "runt service install"
 
-// foreign is a *Problem if a file at one of paths is not one that Install wrote: it is neither replaced nor removed.
+// foreign returns a *Problem if a file at one of paths was not written by Install. Such a file is neither replaced nor
+// removed.
 func foreign(paths ...string) error {
 	for _, path := range paths {
 		if !isFile(path) {
@@ -279,9 +267,8 @@ func foreign(paths ...string) error {
 			return &Problem{Message: err.Error(), Hint: "move it away"}
 		}
 		if !bytes.Contains(data, []byte(mark)) {
-			return &Problem{
-				Message: path + " was not written by " + mark + ", so it is left alone", Hint: "move it away to have runt manage the service",
-			}
+			return &Problem{Message: path + " was not written by " + mark + ", so it is left alone",
+				Hint: "move it away to have runt manage the service"}
 		}
 	}
 	return nil

@@ -18,7 +18,7 @@ import (
 type systemd struct {
 	person
 	run  Runner
-	root string // "/", but in tests
+	root string // "/"; tests have another
 }
 
 func (m *systemd) Name() string { return "systemd" }
@@ -42,17 +42,17 @@ func userctl(args ...string) []string { return append([]string{"systemctl", "--u
 // unit is a unit as the manager has it.
 type unit struct {
 	state  string // ActiveState
-	file   string // UnitFileState: enabled, disabled, masked …; empty: the manager knows no such file
+	file   string // UnitFileState: enabled, disabled, masked …; empty if there is no such file
 	pid    int
 	reload bool // its file has changed since it was read
 }
 
 func (u unit) active() bool { return u.state == "active" || u.state == "reloading" }
 
-// known is a unit that has a file; to mask one, that is not needed.
+// known reports whether the unit has a file; a unit without one can be masked too.
 func (u unit) known() bool { return u.file != "" && !strings.HasPrefix(u.file, "masked") }
 
-// idle is neither running nor about to.
+// idle reports that the unit neither runs nor is about to.
 func (u unit) idle() bool { return u.state == "" || u.state == "inactive" || u.state == "failed" }
 
 func (m *systemd) look(ctx context.Context) (service, socket unit, err error) {
@@ -96,7 +96,7 @@ func (m *systemd) Status(ctx context.Context, want Config) (Status, error) {
 	}
 	s := Status{
 		Manager: m.Name(), Installed: isFile(filepath.Join(m.dir(), serviceUnit)), Linger: m.linger(),
-		UpToDate: !slices.ContainsFunc(files, func(f File) bool { return f.differs() }),
+		UpToDate: len(writes(files)) == 0,
 	}
 	s.Socket.Installed = isFile(filepath.Join(m.dir(), socketUnit))
 	daemon, socket := m.enabled(serviceUnit), m.enabled(socketUnit)
@@ -117,7 +117,7 @@ func (m *systemd) Status(ctx context.Context, want Config) (Status, error) {
 	return s, nil
 }
 
-// enabled looks at the links by which a unit is enabled, for when the manager cannot be asked.
+// enabled looks at the link of an enabled unit, for when the manager cannot be asked.
 func (m *systemd) enabled(unit string) bool {
 	_, err := os.Lstat(m.link(unit))
 	return err == nil
@@ -138,11 +138,12 @@ func (m *systemd) Serves(socket string) bool {
 	})
 }
 
-// masked finds out what `systemctl --user mask` leaves behind, a link to /dev/null, which must not be written to.
+// masked detects what `systemctl --user mask` leaves: a link to /dev/null, which must not be written to.
 func (m *systemd) masked() error {
 	for _, unit := range []string{serviceUnit, socketUnit} {
 		if to, err := filepath.EvalSymlinks(filepath.Join(m.dir(), unit)); err == nil && to == os.DevNull {
-			return &Problem{Message: unit + " is masked: somebody wants that nothing starts it", Hint: "if it shall be: systemctl --user unmask " + unit}
+			return &Problem{Message: unit + " is masked: somebody wants that nothing starts it",
+				Hint: "if it shall be: systemctl --user unmask " + unit}
 		}
 	}
 	return nil
@@ -159,7 +160,7 @@ func (m *systemd) Install(ctx context.Context, want Config) ([]Step, error) {
 	if err != nil {
 		return nil, err
 	}
-	var service, socket unit // as if nothing were there, where the manager cannot be asked
+	var service, socket unit // empty if the manager cannot be asked
 	if m.Check(ctx) == nil {
 		if service, socket, err = m.look(ctx); err != nil {
 			return nil, err
@@ -170,8 +171,9 @@ func (m *systemd) Install(ctx context.Context, want Config) ([]Step, error) {
 
 	changed := writes(files)
 	units := slices.ContainsFunc(changed, func(s Step) bool { return filepath.Dir(s.Write.Path) == m.dir() })
-	socketChanged := socket.reload || slices.ContainsFunc(changed, func(s Step) bool { return filepath.Base(s.Write.Path) == socketUnit })
-	// A socket cannot be opened anew under a daemon that has the old one.
+	socketChanged := socket.reload ||
+		slices.ContainsFunc(changed, func(s Step) bool { return filepath.Base(s.Write.Path) == socketUnit })
+	// A socket cannot be reopened under a daemon that has the old one.
 	if socketChanged && !(socket.idle() && service.idle()) || socket.idle() && !service.idle() {
 		do("stop", socketUnit, serviceUnit)
 		service.state, socket.state = "inactive", "inactive"
@@ -203,7 +205,7 @@ func (m *systemd) Install(ctx context.Context, want Config) ([]Step, error) {
 	return steps, nil
 }
 
-// units are the paths of the unit files.
+// units are the paths of the two unit files.
 func (m *systemd) units() []string {
 	return []string{filepath.Join(m.dir(), serviceUnit), filepath.Join(m.dir(), socketUnit)}
 }
@@ -230,7 +232,8 @@ func (m *systemd) Uninstall(ctx context.Context) ([]Step, error) {
 			steps = append(steps, Step{Run: userctl("stop", socketUnit, serviceUnit)})
 		}
 		if service.known() || socket.known() {
-			steps = append(steps, Step{Run: userctl("disable", socketUnit, serviceUnit), Fine: []int{1}}) // 1: one of the two is gone already
+			steps = append(steps,
+				Step{Run: userctl("disable", socketUnit, serviceUnit), Fine: []int{1}}) // 1: one is gone already
 		}
 	}
 	reload := len(steps) > 0
@@ -239,7 +242,7 @@ func (m *systemd) Uninstall(ctx context.Context) ([]Step, error) {
 	}
 	if reload {
 		steps = append(steps, Step{Run: userctl("daemon-reload")},
-			Step{Run: userctl("reset-failed", socketUnit, serviceUnit), Fine: []int{anyCode}}) // they may not have failed
+			Step{Run: userctl("reset-failed", socketUnit, serviceUnit), Fine: []int{anyCode}})
 	}
 	return append(steps, removeCopies("linux", m.env)...), nil
 }
@@ -253,7 +256,7 @@ func (m *systemd) Stop(context.Context) ([]Step, error) {
 	return []Step{{Run: userctl("stop", socketUnit, serviceUnit)}}, nil
 }
 
-// Restart leaves the socket as it is: who connects meanwhile waits in its queue.
+// Restart leaves the socket as it is: its queue holds the connections of the meantime.
 func (m *systemd) Restart(context.Context) ([]Step, error) {
 	return []Step{{Run: userctl("restart", serviceUnit)}}, nil
 }
@@ -266,10 +269,11 @@ func (m *systemd) Lacks(ctx context.Context) []string {
 	return lacks(m.env, func(name string) bool { return strings.Contains("\n"+out.Stdout, "\n"+name+"=") })
 }
 
-// Said asks for a second where there is nothing yet: what a process wrote gets into the journal a moment later.
+// Said asks again for a second, since output reaches the journal a moment later.
 func (m *systemd) Said(ctx context.Context, since time.Time) string {
 	argv := append([]string{
-		"journalctl", fmt.Sprintf("--since=@%d.%06d", since.Unix(), since.Nanosecond()/1000), "--lines=20", "--no-pager", "--quiet", "--output=cat",
+		"journalctl", fmt.Sprintf("--since=@%d.%06d", since.Unix(),
+			since.Nanosecond()/1000), "--lines=20", "--no-pager", "--quiet", "--output=cat",
 	}, JournalMatches(m.uid)...)
 	for end := time.Now().Add(time.Second); ; {
 		out, err := m.run.Run(ctx, argv...)
@@ -287,9 +291,9 @@ func (m *systemd) Said(ctx context.Context, since time.Time) string {
 	}
 }
 
-// JournalMatches are arguments of journalctl for the entries of and about the daemon of that user, in any journal: root's own has no file
-// of its own. They are those that --user-unit= stands for, and one more: of a process that ended at once, the journal may have come too
-// late to learn its unit, and then knows the user and the program alone.
+// JournalMatches are arguments of journalctl for the entries of and about a user's daemon, in any journal: root has no
+// file of its own. They are those of --user-unit=, and one more: the journal may not learn the unit of a process that
+// ends at once, and then knows only the user and the program.
 func JournalMatches(uid int) []string {
 	var argv []string
 	for _, field := range []string{

@@ -20,7 +20,8 @@ var update = flag.Bool("update", false, "write the golden files anew")
 const odd = `/home/zoë d'or/a b%h$HOME${x}"q\n`
 
 func plain() Config {
-	return Config{Program: "/home/u/.local/bin/runtimed", Socket: "/home/u/.cache/runt/runtimed.sock", Log: "/home/u/.cache/runt/runtimed.log"}
+	return Config{Program: "/home/u/.local/bin/runtimed", Socket: "/home/u/.cache/runt/runtimed.sock",
+		Log: "/home/u/.cache/runt/runtimed.log"}
 }
 
 func strange() Config {
@@ -96,7 +97,8 @@ func TestSystemdItselfAcceptsTheUnitFiles(t *testing.T) {
 			}
 			cmd := exec.Command("systemd-analyze", args...)
 			cmd.Env = append(os.Environ(), "XDG_RUNTIME_DIR="+t.TempDir())
-			if out, err := cmd.CombinedOutput(); err != nil || strings.Contains(string(out), filepath.Dir(files[0].Path)) {
+			if out, err := cmd.CombinedOutput(); err != nil ||
+				strings.Contains(string(out), filepath.Dir(files[0].Path)) {
 				t.Errorf("%v\n%s", err, out)
 			}
 		})
@@ -139,7 +141,8 @@ func show(service, serviceFile, socket, socketFile string) answers {
 	return answers{
 		"systemctl --user show --property=UnitPath": {},
 		"systemctl --user show --property=Id": {
-			Stdout: "MainPID=7\n" + unit(serviceUnit, service, serviceFile) + "\n" + unit(socketUnit, socket, socketFile),
+			Stdout: "MainPID=7\n" + unit(serviceUnit, service, serviceFile) + "\n" +
+				unit(socketUnit, socket, socketFile),
 		},
 		"systemctl --user show-environment": {Stdout: "HTTPS_PROXY=http://p\nPATH=/bin\n"},
 	}
@@ -154,8 +157,10 @@ func under(t *testing.T, run Runner) *systemd {
 			t.Fatal(err)
 		}
 	}
-	env := map[string]string{"HOME": root + "/home", "XDG_RUNTIME_DIR": root + "/xdg", "HTTPS_PROXY": "x", "SSL_CERT_FILE": "/c"}
-	return &systemd{person: person{env: func(name string) string { return env[name] }, uid: os.Getuid()}, run: run, root: root}
+	env := map[string]string{"HOME": root + "/home", "XDG_RUNTIME_DIR": root + "/xdg", "HTTPS_PROXY": "x",
+		"SSL_CERT_FILE": "/c"}
+	return &systemd{person: person{env: func(name string) string { return env[name] }, uid: os.Getuid()}, run: run,
+		root: root}
 }
 
 func words(m *systemd, steps []Step, err error) string {
@@ -182,14 +187,19 @@ func TestInstallDoesWhatIsMissingAndNoMore(t *testing.T) {
 		want     string
 	}{
 		{"nothing is there", fresh, false, false,
-			write + ctl + "enable runtimed.socket runtimed.service\n" + ctl + "start runtimed.socket runtimed.service\n"},
-		{"nothing is there, on demand", fresh, false, true, write + ctl + "enable runtimed.socket\n" + ctl + "start runtimed.socket\n"},
+			write + ctl + "enable runtimed.socket runtimed.service\n" + ctl +
+				"start runtimed.socket runtimed.service\n"},
+		{"nothing is there, on demand", fresh, false, true, write + ctl + "enable runtimed.socket\n" + ctl +
+			"start runtimed.socket\n"},
 		{"all is there", all, true, false, ""},
 		{"the files are older", all, false, false,
 			ctl + "stop runtimed.socket runtimed.service\n" + write + ctl + "start runtimed.socket runtimed.service\n"},
-		{"it is stopped", show("inactive", "enabled", "inactive", "enabled"), true, false, ctl + "start runtimed.socket runtimed.service\n"},
-		{"it failed", show("failed", "enabled", "failed", "enabled"), true, false, ctl + "start runtimed.socket runtimed.service\n"},
-		{"it is disabled", show("active", "disabled", "active", "disabled"), true, false, ctl + "enable runtimed.socket runtimed.service\n"},
+		{"it is stopped", show("inactive", "enabled", "inactive", "enabled"), true, false, ctl +
+			"start runtimed.socket runtimed.service\n"},
+		{"it failed", show("failed", "enabled", "failed", "enabled"), true, false, ctl +
+			"start runtimed.socket runtimed.service\n"},
+		{"it is disabled", show("active", "disabled", "active", "disabled"), true, false, ctl +
+			"enable runtimed.socket runtimed.service\n"},
 		{"it shall be on demand from now on", all, true, true, ctl + "disable runtimed.service\n"},
 		{"on demand, and nobody has asked", show("inactive", "disabled", "active", "enabled"), true, true, ""},
 		{"the daemon lost its socket", show("active", "enabled", "failed", "enabled"), true, false,
@@ -285,7 +295,8 @@ func TestAMaskedUnitIsLeftAsItIs(t *testing.T) {
 		t.Fatal(err)
 	}
 	var p *Problem
-	if steps, err := m.Install(t.Context(), plain()); !errors.As(err, &p) || p.Hint != "if it shall be: systemctl --user unmask runtimed.service" {
+	if steps, err := m.Install(t.Context(), plain()); !errors.As(err, &p) ||
+		p.Hint != "if it shall be: systemctl --user unmask runtimed.service" {
 		t.Error(words(m, steps, err))
 	}
 	if steps, err := m.Uninstall(t.Context()); err != nil || len(steps) > 0 {
@@ -305,7 +316,8 @@ func TestAUnitFileThatSomebodyElseWroteIsLeftAlone(t *testing.T) {
 		"uninstall": func() ([]Step, error) { return m.Uninstall(t.Context()) },
 	} {
 		var p *Problem
-		if steps, err := do(); !errors.As(err, &p) || !strings.Contains(p.Message, path+" was not written by runt") || len(steps) > 0 {
+		if steps, err := do(); !errors.As(err, &p) || !strings.Contains(p.Message, path+" was not written by runt") ||
+			len(steps) > 0 {
 			t.Errorf("%s: %s", name, words(m, steps, err))
 		}
 	}

@@ -39,9 +39,8 @@ func units(dir string, c Config) ([]File, error) {
 		}
 	}
 	if strings.TrimSpace(c.Socket) != c.Socket || strings.HasSuffix(c.Socket, `\`) {
-		return nil, &Problem{
-			Message: fmt.Sprintf("the socket path %q cannot be written in a unit file", c.Socket), Hint: "set RUNTIMED_SOCKET to another",
-		}
+		return nil, &Problem{Message: fmt.Sprintf("the socket path %q cannot be written in a unit file", c.Socket),
+			Hint: "set RUNTIMED_SOCKET to another"}
 	}
 	var files []File
 	for _, name := range []string{serviceUnit, socketUnit} {
@@ -54,18 +53,17 @@ func units(dir string, c Config) ([]File, error) {
 	return files, nil
 }
 
-// printableIn refuses what no escape of the file's syntax can carry.
+// printableIn refuses what the file has no escape for.
 func printableIn(file, s string) error {
 	if !utf8.ValidString(s) || strings.ContainsFunc(s, unicode.IsControl) {
-		return &Problem{
-			Message: fmt.Sprintf("%q cannot be written in %s: it has control characters, or is no UTF-8", s, file), Hint: "use another path",
-		}
+		return &Problem{Hint: "use another path",
+			Message: fmt.Sprintf("%q cannot be written in %s: it has control characters, or is not UTF-8", s, file)}
 	}
 	return nil
 }
 
-// unitProgram is the command line of ExecStart=. systemd refuses a program whose path has a quote or a backslash, whatever the
-// escapes, and starts one with a $ under a wrong name; but it takes such words as arguments, with each $ doubled.
+// unitProgram is the command line of ExecStart=. systemd refuses a program whose path has a quote or a backslash, even
+// escaped, and starts one with a $ under a wrong name. As arguments it takes such words, with each $ doubled.
 func unitProgram(path string) string {
 	if strings.ContainsAny(path, `"'\$`) {
 		return `/bin/sh -c 'exec "$$0" run' ` + unitQuote(strings.ReplaceAll(path, "$", "$$"))
@@ -78,5 +76,5 @@ func unitQuote(s string) string {
 	return `"` + strings.NewReplacer(`%`, `%%`, `\`, `\\`, `"`, `\"`).Replace(s) + `"`
 }
 
-// unitPath is a path that stands for itself up to the end of the line, but for specifiers.
+// unitPath is a path up to the end of a line, where only % is special.
 func unitPath(s string) string { return strings.ReplaceAll(s, "%", "%%") }
