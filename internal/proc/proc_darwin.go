@@ -120,3 +120,7 @@ func (s search) same(path, id string, _ int) bool {
 	b, err2 := os.Stat(s.envs + "/" + id)
 	return err == nil && err2 == nil && os.SameFile(a, b)
 }
+
+// EnvironOf is the environment that a process of ours was started with; nil where it cannot be seen, as here, where it cannot be
+// told from the arguments before it with certainty.
+func EnvironOf(int) []string { return nil }

@@ -270,3 +270,12 @@ func (s search) same(path, id string, pid int) bool {
 	b, err2 := os.Stat(s.envs + "/" + id)
 	return err == nil && err2 == nil && os.SameFile(a, b)
 }
+
+// EnvironOf is the environment that a process of ours was started with; nil where it cannot be seen.
+func EnvironOf(pid int) []string {
+	data, err := readFile(fmt.Sprintf("/proc/%d/environ", pid))
+	if err != nil || len(data) == 0 {
+		return nil
+	}
+	return strings.Split(strings.TrimSuffix(string(data), "\x00"), "\x00")
+}

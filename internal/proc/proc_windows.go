@@ -55,12 +55,6 @@ var MachineID = sync.OnceValue(func() string {
 	return id
 })
 
-// isShort says whether err is want of handles or memory, which passes.
-func isShort(err error) bool {
-	return errors.Is(err, windows.ERROR_TOO_MANY_OPEN_FILES) || errors.Is(err, windows.ERROR_NOT_ENOUGH_MEMORY) ||
-		errors.Is(err, windows.ERROR_NO_SYSTEM_RESOURCES)
-}
-
 // openProcess calls f with a handle to the process, and returns false where there is none to be had.
 func openProcess(pid int, access uint32, f func(windows.Handle) bool) bool {
 	var h windows.Handle
@@ -232,3 +226,9 @@ func idBelow(envs, path string) (id string, ok bool) {
 
 // EndMarked has nothing to do here: the children of builds are in job objects, which end with their daemon.
 func EndMarked(func(dir string) bool) int { return 0 }
+
+// EnvironOf is the environment that a process of ours was started with; nil where it cannot be seen, as here.
+func EnvironOf(int) []string { return nil }
+
+// Marked has nothing to find: the children of builds are in job objects, which end with their daemon.
+func Marked(func(dir string) bool) []int { return nil }

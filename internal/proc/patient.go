@@ -1,0 +1,17 @@
+package proc
+
+import "time"
+
+// ShortPause is how long to wait where descriptors or memory are short.
+const ShortPause = 50 * time.Millisecond
+
+// Patiently does f again while it fails for want of descriptors or memory: what cannot be looked at must not pass for gone or damaged.
+func Patiently(f func() error) error {
+	for {
+		err := f()
+		if !isShort(err) {
+			return err
+		}
+		time.Sleep(ShortPause)
+	}
+}

@@ -1,0 +1,17 @@
+package proc
+
+import "runtimed/internal/safefile"
+
+// ReadOwn reads a file of ours.
+func ReadOwn(path string, limit int64) (data []byte, err error) {
+	err = Patiently(func() error { data, err = safefile.ReadOwn(path, limit); return err })
+	return data, err
+}
+
+// ReadInside reads a file of an environment, which is whatever its packages and its user made it.
+func ReadInside(path string) (data []byte, err error) {
+	err = Patiently(func() error { data, err = safefile.Read(path, MaxInside); return err })
+	return data, err
+}
+
+const MaxInside = 64 << 20 // bytes; the longest list of a package's files has some five million
