@@ -9,9 +9,9 @@ import (
 	"strconv"
 	"syscall"
 
-	"runtimed/internal/tool"
-
 	"golang.org/x/sys/windows"
+
+	"runtimed/internal/tool"
 )
 
 // Become runs the command to its end and ends as it did, since a process cannot become another one here. The lease is ours, and so

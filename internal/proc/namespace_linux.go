@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"runtimed/internal/safefile"
 	"runtimed/internal/statedir"
 )
 
@@ -175,7 +176,7 @@ func findBelow(o Owner) Sight {
 // Hides says whether /proc keeps processes of others from us, by the options that it is mounted with.
 func Hides() bool {
 	var lines []statedir.MountLine
-	err := Patiently(func() (err error) { lines, err = statedir.MountLines(); return err })
+	err := safefile.Patiently(func() (err error) { lines, err = statedir.MountLines(); return err })
 	if err != nil {
 		return true
 	}

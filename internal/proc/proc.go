@@ -4,6 +4,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"runtimed/internal/safefile"
 )
 
 // Process is one process; the zero value is none.
@@ -22,7 +24,7 @@ const (
 )
 
 func readFile(path string) (data []byte, err error) {
-	err = Patiently(func() error { data, err = os.ReadFile(path); return err })
+	err = safefile.Patiently(func() error { data, err = os.ReadFile(path); return err })
 	return data, err
 }
 

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"runtimed/internal/safefile"
 )
 
 const bootIDFile = "/proc/sys/kernel/random/boot_id"
@@ -97,7 +99,7 @@ var tellsMemory = sync.OnceValue(func() bool { _, whole := memoryOf("/proc/self"
 // livingTask is the folder of a thread that runs, of a process whose first thread has ended; empty where none does.
 func livingTask(dir string) string {
 	var tasks []os.DirEntry
-	err := Patiently(func() (err error) { tasks, err = os.ReadDir(dir + "/task"); return err })
+	err := safefile.Patiently(func() (err error) { tasks, err = os.ReadDir(dir + "/task"); return err })
 	if err != nil {
 		return ""
 	}
@@ -180,7 +182,7 @@ func procs(f func(pid int)) error {
 		return &blindError{why}
 	}
 	var entries []os.DirEntry
-	err := Patiently(func() (err error) { entries, err = os.ReadDir("/proc"); return err })
+	err := safefile.Patiently(func() (err error) { entries, err = os.ReadDir("/proc"); return err })
 	if err != nil {
 		return err
 	}

@@ -11,6 +11,8 @@ import (
 
 	"golang.org/x/sys/windows"
 	"golang.org/x/sys/windows/registry"
+
+	"runtimed/internal/safefile"
 )
 
 // BootID names this boot of the machine by when its oldest process began, the kernel's own. The clock may be set later and the time
@@ -61,7 +63,7 @@ func openProcess(pid int, access uint32, f func(windows.Handle) bool) bool {
 	if pid <= 0 {
 		return false
 	}
-	err := Patiently(func() (err error) { h, err = windows.OpenProcess(access, false, uint32(pid)); return err })
+	err := safefile.Patiently(func() (err error) { h, err = windows.OpenProcess(access, false, uint32(pid)); return err })
 	if err != nil {
 		return false
 	}

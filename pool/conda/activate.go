@@ -11,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"runtimed/internal/proc"
 	"runtimed/internal/tool"
 	"runtimed/pool/builder"
 	"runtimed/pool/envdir"
@@ -101,7 +100,7 @@ func applyRecords(a builder.Activation, dir string) error {
 }
 
 func readJSON(path string, to any) error {
-	data, err := proc.ReadInside(path)
+	data, err := envdir.ReadInside(path)
 	if err == nil {
 		err = json.Unmarshal(data, to)
 	}

@@ -13,7 +13,6 @@ import (
 
 	"go.uber.org/zap"
 
-	"runtimed/internal/proc"
 	"runtimed/internal/redact"
 	"runtimed/internal/statedir"
 	"runtimed/pool/builder"
@@ -240,7 +239,7 @@ func (c *Builder) Renew(ctx context.Context, spec builder.Spec, age time.Duratio
 // keepLock writes the lock file that a provider made, in a scratch folder, to its place. One that was made without the network stays
 // marked as such.
 func (c *Builder) keepLock(made, lock, tmp string) error {
-	data, err := proc.ReadOwn(made, proc.MaxInside)
+	data, err := envdir.ReadOwn(made, envdir.MaxInside)
 	if err == nil {
 		err = c.uv.WriteLock(lock, data, tmp)
 	}

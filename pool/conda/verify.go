@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 
-	"runtimed/internal/proc"
 	"runtimed/internal/tool"
 	"runtimed/pool/builder"
 	"runtimed/pool/envdir"
@@ -102,7 +101,7 @@ func condaPackages(dir string) ([]condaPackage, error) {
 	}
 	list := make([]condaPackage, 0, len(records))
 	for _, path := range records {
-		data, err := proc.ReadInside(path)
+		data, err := envdir.ReadInside(path)
 		if err != nil {
 			return nil, err
 		}

@@ -9,7 +9,7 @@ import (
 
 	"golang.org/x/sys/windows"
 
-	"runtimed/internal/proc"
+	"runtimed/internal/safefile"
 )
 
 // WriteWhole replaces the file at path, so that a kill at any moment leaves the old one or the new one. tmp is a folder on the same
@@ -30,7 +30,7 @@ func WriteWhole(path string, data []byte, tmp string) error {
 			break
 		}
 		err = nil
-		time.Sleep(proc.ShortPause)
+		time.Sleep(safefile.ShortPause)
 	}
 	if err != nil {
 		_ = os.Remove(f.Name())

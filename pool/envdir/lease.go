@@ -116,7 +116,7 @@ func (s Store) SyncLease(dir string) {
 // openLease opens the record in the folder of an environment. Opening alone does nothing, so the folder is looked at once it is done:
 // what is open then cannot be elsewhere.
 func (s Store) openLease(dir string, flag int) (f *os.File, err error) {
-	err = proc.Patiently(func() error { f, err = safefile.OpenOwn(filepath.Join(dir, LeaseName), flag, 0); return err })
+	err = safefile.Patiently(func() error { f, err = safefile.OpenOwn(filepath.Join(dir, LeaseName), flag, 0); return err })
 	if gone := s.stands(dir); gone != nil {
 		if err == nil {
 			_ = f.Close()

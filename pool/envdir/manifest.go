@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"runtimed/internal/proc"
 	"runtimed/internal/safefile"
 	"runtimed/internal/statedir"
 	"runtimed/pool/builder"
@@ -90,7 +89,7 @@ func (s Store) ReadManifest(id string) (Manifest, FileID, error) {
 	if err != nil {
 		return m, seen, fmt.Errorf("reading its manifest: %w", err)
 	}
-	data, err := proc.ReadOwn(path, maxManifest)
+	data, err := ReadOwn(path, maxManifest)
 	if other := (*safefile.Error)(nil); errors.As(err, &other) {
 		return m, FileID{}, ErrNoManifest // no daemon wrote this
 	}

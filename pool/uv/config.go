@@ -8,7 +8,6 @@ import (
 	"github.com/pelletier/go-toml/v2"
 	"go.uber.org/zap"
 
-	"runtimed/internal/proc"
 	"runtimed/internal/safefile"
 	"runtimed/internal/statedir"
 	"runtimed/pool/envdir"
@@ -43,7 +42,7 @@ func (u *Builder) configFile() string {
 			return path // also where it cannot be read: uv says why
 		}
 		kept := filepath.Join(u.Tools(), "uv.toml")
-		if old, err := proc.ReadOwn(kept, maxUVConfig); err == nil && bytes.Equal(old, text) {
+		if old, err := envdir.ReadOwn(kept, maxUVConfig); err == nil && bytes.Equal(old, text) {
 			return kept
 		}
 		err := u.Folder(u.Tools())

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"runtimed/internal/proc"
 	"runtimed/internal/statedir"
 	"runtimed/pool/builder"
 	"runtimed/pool/envdir"
@@ -70,7 +69,7 @@ func (u *Builder) resolveLike(ctx context.Context, tool, mark, like, out string,
 	prefer := func() error {
 		var data []byte // where there is none that is sound, nothing is preferred
 		if lockFault(like, nil) == nil {
-			data, _ = proc.ReadOwn(like, proc.MaxInside)
+			data, _ = envdir.ReadOwn(like, envdir.MaxInside)
 		}
 		return os.WriteFile(out, data, 0o600)
 	}
@@ -86,7 +85,7 @@ func (u *Builder) resolveLike(ctx context.Context, tool, mark, like, out string,
 		case err == nil && !strings.Contains(done.Output, "WARN"):
 			return nil
 		case err == nil:
-			fromCache, _ = proc.ReadOwn(out, proc.MaxInside) // where it cannot be read, there is none
+			fromCache, _ = envdir.ReadOwn(out, envdir.MaxInside) // where it cannot be read, there is none
 		}
 	}
 	if err := prefer(); err != nil {

@@ -15,7 +15,6 @@ import (
 
 	"go.uber.org/zap"
 
-	"runtimed/internal/proc"
 	"runtimed/internal/pyreq"
 	"runtimed/internal/safefile"
 	"runtimed/internal/statedir"
@@ -123,7 +122,7 @@ func Sealed(path string, data []byte) []byte {
 }
 
 func isSealed(path string) bool {
-	data, err := proc.ReadOwn(path, proc.MaxInside)
+	data, err := envdir.ReadOwn(path, envdir.MaxInside)
 	return err == nil && bytes.HasPrefix(data, []byte(seal))
 }
 
@@ -139,7 +138,7 @@ var lockedName = regexp.MustCompile(`(?m)^` + packageName + `(?:\[[^\]\n]*\])? ?
 // lockFault says why what is at path cannot be a lock file for these requirements; nil where it can, or nothing is there. What the
 // machine cannot read right now is not damaged.
 func lockFault(path string, requirements []string) error {
-	data, err := proc.ReadOwn(path, proc.MaxInside)
+	data, err := envdir.ReadOwn(path, envdir.MaxInside)
 	var other *safefile.Error
 	switch {
 	case errors.As(err, &other), errors.Is(err, fs.ErrPermission):

@@ -13,7 +13,6 @@ import (
 
 	"go.uber.org/zap"
 
-	"runtimed/internal/proc"
 	"runtimed/internal/redact"
 	"runtimed/internal/statedir"
 	"runtimed/internal/tool"
@@ -164,7 +163,7 @@ func (u *Builder) resolve(ctx context.Context, tool, mark string, spec builder.S
 	if err != nil {
 		return err
 	}
-	data, err := proc.ReadOwn(out, proc.MaxInside)
+	data, err := envdir.ReadOwn(out, envdir.MaxInside)
 	if err == nil {
 		err = u.WriteLock(lock, data, tmp)
 	}

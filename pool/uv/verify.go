@@ -13,7 +13,6 @@ import (
 	"strconv"
 	"strings"
 
-	"runtimed/internal/proc"
 	"runtimed/internal/pyreq"
 	"runtimed/internal/safefile"
 	"runtimed/internal/tool"
@@ -154,7 +153,7 @@ func recorded(site, record string) error {
 		return err
 	}
 	defer f.Close()
-	lines := csv.NewReader(bufio.NewReader(io.LimitReader(f, proc.MaxInside)))
+	lines := csv.NewReader(bufio.NewReader(io.LimitReader(f, envdir.MaxInside)))
 	lines.FieldsPerRecord = -1
 	for {
 		fields, err := lines.Read()

@@ -1,16 +1,16 @@
-package proc
+package envdir
 
 import "runtimed/internal/safefile"
 
 // ReadOwn reads a file of ours.
 func ReadOwn(path string, limit int64) (data []byte, err error) {
-	err = Patiently(func() error { data, err = safefile.ReadOwn(path, limit); return err })
+	err = safefile.Patiently(func() error { data, err = safefile.ReadOwn(path, limit); return err })
 	return data, err
 }
 
 // ReadInside reads a file of an environment, which is whatever its packages and its user made it.
 func ReadInside(path string) (data []byte, err error) {
-	err = Patiently(func() error { data, err = safefile.Read(path, MaxInside); return err })
+	err = safefile.Patiently(func() error { data, err = safefile.Read(path, MaxInside); return err })
 	return data, err
 }
 
