@@ -1,7 +1,7 @@
-// Package config reads what the daemon is told: flags before environment before file before defaults.
+// Package config reads the configuration: flags override the environment, which overrides the file, which overrides
+// defaults.
 //
-// Every fault is reported with the place it stands at, all of them at once, and a configuration with
-// one fault is no configuration: nothing half right comes out of [Load].
+// [Load] reports all faults at once, each with its place. A configuration with a fault is not used at all.
 package config
 
 import (
@@ -24,10 +24,10 @@ const (
 	defaultSize = 3
 )
 
-// Config is what is in force.
+// Config is the configuration in force.
 type Config struct {
 	Path     string // the file that was read, or the one that would be
-	Socket   string // from the flag alone; empty: where every client looks
+	Socket   string // from the flag only; empty: where clients look
 	CacheDir string // empty: the default state directory
 	LogLevel string
 	IdleExit time.Duration // 0: never
@@ -36,12 +36,12 @@ type Config struct {
 	Conda    Conda
 	Pools    []Pool // uv, conda, then the named ones in the file's order
 
-	// Origins tells by dotted key where a value comes from: a flag, a variable or FILE:LINE.
-	// A key that is not in it has its default.
+	// Origins says where values come from, by dotted key: a flag, a variable or FILE:LINE. Other keys have their
+	// defaults.
 	Origins map[string]string
 }
 
-// Build bounds what building may take.
+// Build are the limits of builds.
 type Build struct {
 	Parallel int
 	Timeout  time.Duration
@@ -68,26 +68,26 @@ type Pool struct {
 	Name     string
 	Kind     string
 	Size     int    // 0: off
-	Python   string // empty: the newest suitable; else a version or an absolute path
+	Python   string // a version or an absolute path; empty: the newest that fits
 	Packages []string
-	Channels []string // conda alone
+	Channels []string // of conda pools only
 	MaxAge   time.Duration
 }
 
-// Flags are the command line's share. Empty and nil: not given.
+// Flags are the flags of the command line. Empty and nil: not given.
 type Flags struct {
 	Config, Socket, CacheDir  string
 	UVPoolSize, CondaPoolSize *int
 	LogLevel                  string
 }
 
-// FilePath is the file that [Load] would read, whether it is there or not.
+// FilePath is the file that [Load] reads, if it is there.
 func FilePath(flags Flags, env func(string) string) (string, error) {
 	path, _, err := filePath(flags, env)
 	return path, err
 }
 
-// named tells that somebody asked for this very file, so that it must be there.
+// named reports that the user named the file, so that it must be there.
 func filePath(flags Flags, env func(string) string) (path string, named bool, err error) {
 	if flags.Config != "" {
 		path, err = filepath.Abs(flags.Config)
@@ -104,12 +104,14 @@ func filePath(flags Flags, env func(string) string) (path string, named bool, er
 	}
 	home := env(homeVariable)
 	if !filepath.IsAbs(home) {
-		return "", false, Faults{{Where: homeVariable, Text: "is needed to find the configuration, and must be an absolute path, got " + show(home)}}
+		return "", false,
+			Faults{{Where: homeVariable,
+				Text: "is needed to find the configuration, and must be an absolute path, got " + show(home)}}
 	}
 	return filepath.Join(home, inHome, "config.toml"), false, nil
 }
 
-// Load puts flags, environment, file and defaults together. Its error is a [Faults].
+// Load returns the configuration in force. Its error is a [Faults].
 func Load(flags Flags, env func(string) string) (*Config, error) {
 	path, named, err := filePath(flags, env)
 	if err != nil {
@@ -131,33 +133,24 @@ func Load(flags Flags, env func(string) string) (*Config, error) {
 }
 
 func defaults() *Config {
+	parallel := max(1, runtime.GOMAXPROCS(0)/2)
 	return &Config{
 		LogLevel: "info",
 		IdleExit: 30 * time.Minute,
-		Build: Build{
-			Parallel: max(1, runtime.GOMAXPROCS(0)/2),
-			Timeout:  10 * time.Minute,
-			MinFree:  1 << 30,
-			LockAge:  24 * time.Hour,
-		},
-		UV:      UV{Link: "auto"},
-		Conda:   Conda{Provider: "auto"},
-		Pools:   []Pool{newPool(KindUV, KindUV), newPool(KindConda, KindConda)},
-		Origins: map[string]string{},
+		Build:    Build{Parallel: parallel, Timeout: 10 * time.Minute, MinFree: 1 << 30, LockAge: 24 * time.Hour},
+		UV:       UV{Link: "auto"},
+		Conda:    Conda{Provider: "auto"},
+		Pools:    []Pool{newPool(KindUV, KindUV), newPool(KindConda, KindConda)},
+		Origins:  map[string]string{},
 	}
 }
 
 func newPool(name, kind string) Pool {
-	return Pool{
-		Name:     name,
-		Kind:     kind,
-		Size:     defaultSize,
-		Packages: []string{"ipykernel", "ipywidgets", "pip"},
-		MaxAge:   48 * time.Hour,
-	}
+	return Pool{Name: name, Kind: kind, Size: defaultSize, MaxAge: 48 * time.Hour,
+		Packages: []string{"ipykernel", "ipywidgets", "pip"}}
 }
 
-// finish fills in what depends on other members and checks what only shows in the whole.
+// finish sets and checks what depends on other members.
 func (c *Config) finish() (faults Faults) {
 	for i := range c.Pools {
 		p := &c.Pools[i]
@@ -167,7 +160,8 @@ func (c *Config) finish() (faults Faults) {
 		}
 		if p.Kind == "" {
 			if _, tried := c.Origins[key("kind")]; !tried {
-				faults = append(faults, Fault{c.Origins["pools."+p.Name], key("kind"), `is missing; it is "uv" or "conda"`})
+				faults = append(faults,
+					Fault{c.Origins["pools."+p.Name], key("kind"), `is missing; it is "uv" or "conda"`})
 			}
 			continue
 		}
@@ -192,7 +186,9 @@ func (c *Config) finish() (faults Faults) {
 		}
 	}
 	if c.Conda.Provider == "rattler" && c.Conda.Path != "" {
-		faults = append(faults, newFault(c.Origins["conda.path"], "conda.path", "is for the other providers: rattler has no program of its own"))
+		faults = append(faults,
+			newFault(c.Origins["conda.path"], "conda.path",
+				"is for the other providers: rattler has no program of its own"))
 	}
 	for i := range c.Pools {
 		delete(c.Origins, "pools."+c.Pools[i].Name)
@@ -200,10 +196,10 @@ func (c *Config) finish() (faults Faults) {
 	return faults
 }
 
-// Fault is one thing that is wrong.
+// Fault is one mistake in the configuration.
 type Fault struct {
 	Where string // FILE:LINE, a flag or a variable
-	Key   string // the dotted key, where Where does not say it all
+	Key   string // the dotted key; empty if Where says it
 	Text  string
 }
 
@@ -214,7 +210,7 @@ func (f Fault) String() string {
 	return f.Where + ": " + f.Key + ": " + f.Text
 }
 
-// A flag or a variable names its key by itself.
+// newFault leaves out the key if where is a flag or a variable, which name it.
 func newFault(where, key, format string, args ...any) Fault {
 	if strings.HasPrefix(where, "--") || strings.HasPrefix(where, "RUNTIMED_") {
 		key = ""
@@ -222,7 +218,7 @@ func newFault(where, key, format string, args ...any) Fault {
 	return Fault{where, key, fmt.Sprintf(format, args...)}
 }
 
-// Faults are all that is wrong, in the order it was found.
+// Faults are all mistakes, in the order they were found.
 type Faults []Fault
 
 func (f Faults) Error() string {
@@ -233,5 +229,5 @@ func (f Faults) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// Explain gives the next step.
+// Explain returns the next step.
 func (f Faults) Explain() (hint, output string) { return "check it again with: runt config check", "" }

@@ -48,7 +48,8 @@ func TestDefaults(t *testing.T) {
 	}
 	uv, conda := pool(c, "uv"), pool(c, "conda")
 	if c.LogLevel != "info" || c.IdleExit != 30*time.Minute || c.CacheDir != "" || c.Build.Parallel < 1 ||
-		c.Build.Timeout != 10*time.Minute || c.Build.MinFree != 1<<30 || c.Build.MaxSize != 0 || c.Build.LockAge != 24*time.Hour {
+		c.Build.Timeout != 10*time.Minute || c.Build.MinFree != 1<<30 || c.Build.MaxSize != 0 ||
+		c.Build.LockAge != 24*time.Hour {
 		t.Errorf("got %+v", c)
 	}
 	want := Pool{"uv", "uv", 3, "", []string{"ipykernel", "ipywidgets", "pip"}, nil, 48 * time.Hour}
@@ -78,9 +79,12 @@ func TestFaults(t *testing.T) {
 		{"pools.uv = 3", `1: pools.uv: must be a table, got 3`},
 		{"build = 1", `1: build: must be a table, got 1`},
 		{"[log_level]\nx = 1", `1: log_level: must be a text in quotes, got a table`},
-		{"\n\nsize = 3", `3: size: unknown key; there are log_level, idle_exit, cache_dir, [build], [uv], [conda], [pools.NAME]`},
-		{"[pools.uv]\nsise = 3", `2: pools.uv.sise: unknown key; there are kind, size, python, packages, channels, max_age`},
-		{"[build]\nparalel = 3", `2: build.paralel: unknown key; there are parallel, timeout, min_free, max_size, lock_age`},
+		{"\n\nsize = 3",
+			`3: size: unknown key; there are log_level, idle_exit, cache_dir, [build], [uv], [conda], [pools.NAME]`},
+		{"[pools.uv]\nsise = 3",
+			`2: pools.uv.sise: unknown key; there are kind, size, python, packages, channels, max_age`},
+		{"[build]\nparalel = 3",
+			`2: build.paralel: unknown key; there are parallel, timeout, min_free, max_size, lock_age`},
 		{"[uv.path]\nx = 1", `1: uv.path: must be a text in quotes, got a table`},
 		{"[deep.er]\nx = 1", `1: deep.er: unknown key; there are`},
 		{"\"build.parallel\" = 1", `1: "build.parallel": unknown key`},
@@ -103,13 +107,16 @@ func TestFaults(t *testing.T) {
 		{"uv.path = \"uv\"", `1: uv.path: must be an absolute path, got "uv"`},
 		{"uv.index_url = \"secret@host\"", `1: uv.index_url: must be a URL that begins with https://`},
 		{"uv.link = \"hard\"", `1: uv.link: must be auto or copy, got "hard"`},
-		{"conda.provider = \"anaconda\"", `1: conda.provider: must be auto, micromamba, mamba, conda or rattler, got "anaconda"`},
+		{"conda.provider = \"anaconda\"",
+			`1: conda.provider: must be auto, micromamba, mamba, conda or rattler, got "anaconda"`},
 		{"pools.uv.kind = \"conda\"", `1: pools.uv.kind: is always "uv" in this pool, got "conda"`},
 		{"pools.conda.kind = \"uv\"", `1: pools.conda.kind: is always "conda" in this pool, got "uv"`},
 		{"pools.uv.python = 3.12", `1: pools.uv.python: must be a text in quotes, got 3.12`},
-		{"pools.uv.python = \"2.7\"", `1: pools.uv.python: must be empty, a version like "3.12" or an absolute path, got "2.7"`},
+		{"pools.uv.python = \"2.7\"",
+			`1: pools.uv.python: must be empty, a version like "3.12" or an absolute path, got "2.7"`},
 		{"pools.uv.python = \"bin/python\"", `1: pools.uv.python: must be empty,`},
-		{"pools.conda.python = \"/usr/bin/python3\"", `1: pools.conda.python: must be a version like "3.12" in a conda pool`},
+		{"pools.conda.python = \"/usr/bin/python3\"",
+			`1: pools.conda.python: must be a version like "3.12" in a conda pool`},
 		{"pools.uv.packages = \"numpy\"", `1: pools.uv.packages: must be a list of texts, got "numpy"`},
 		{"pools.uv.packages = [1]", `1: pools.uv.packages: must be a list of texts, got 1 in it`},
 		{"pools.uv.channels = [\"conda-forge\"]", `1: pools.uv.channels: is for conda pools only`},
@@ -119,7 +126,8 @@ func TestFaults(t *testing.T) {
 		{"\n[pools.data]\nsize = 1", `2: pools.data.kind: is missing; it is "uv" or "conda"`},
 		{"[pools.data]\nkind = \"pip\"", `2: pools.data.kind: must be uv or conda, got "pip"`},
 		{"[pools.data]\nkind = \"uv\"\nchannels = []", `3: pools.data.channels: is for conda pools only`},
-		{"[pools.Data]\nkind = \"uv\"", `1: pools.Data: a pool's name is a lower-case letter and then up to 31 of a-z, 0-9, _ and -`},
+		{"[pools.Data]\nkind = \"uv\"",
+			`1: pools.Data: a pool's name is a lower-case letter and then up to 31 of a-z, 0-9, _ and -`},
 		{"[pools.\"a b\"]\nkind = \"uv\"", `1: pools."a b": a pool's name`},
 		{"[pools." + strings.Repeat("a", 33) + "]", `1: pools.aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa: a pool's name`},
 		{"a = 1\na = 2", `2: is not valid TOML: `},
@@ -133,14 +141,16 @@ func TestFaults(t *testing.T) {
 			t.Errorf("%q: no fault, want %q", tt.text, tt.want)
 			continue
 		}
-		if _, rest, ok := strings.Cut(err.Error(), "config.toml:"); !ok || !strings.HasPrefix(rest, tt.want) || strings.Contains(rest, "\n") {
+		if _, rest, ok := strings.Cut(err.Error(), "config.toml:"); !ok || !strings.HasPrefix(rest, tt.want) ||
+			strings.Contains(rest, "\n") {
 			t.Errorf("%q:\n got %s\nwant %s", tt.text, err, tt.want)
 		}
 	}
 }
 
 func TestIndexURLIsNotRepeated(t *testing.T) {
-	if _, err := load(t, `uv.index_url = "ftp://me:hunter2@host/"`); err == nil || strings.Contains(err.Error(), "hunter2") {
+	if _, err := load(t, `uv.index_url = "ftp://me:hunter2@host/"`); err == nil ||
+		strings.Contains(err.Error(), "hunter2") {
 		t.Error(err)
 	}
 }
@@ -167,7 +177,7 @@ link = "copy"
 kind = "uv"
 size = 1
 python = "3.12"
-packages = ["numpy>=2,<3", "IPyKernel[test] >= 6", "pandas @ https://files.invalid/p.whl#sha256=00", "tomli; python_version < '3.11'"]
+packages = ["numpy>=2,<3", "IPyKernel[test] >= 6", "pandas @ https://h/p.whl#sha256=00", "tomli; python_version < '3.11'"]
 [pools.alpha]
 kind = "conda"
 packages = ["conda-forge::numpy", "scipy=1.*", "python>=3.9"]
@@ -180,7 +190,8 @@ max_age = "36h30m"
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.LogLevel != "debug" || c.IdleExit != 0 || c.CacheDir != `/abs/é "x"` || c.UV != (UV{"/opt/uv", "https://index.invalid/simple", "copy"}) ||
+	if c.LogLevel != "debug" || c.IdleExit != 0 || c.CacheDir != `/abs/é "x"` ||
+		c.UV != (UV{"/opt/uv", "https://index.invalid/simple", "copy"}) ||
 		c.Build != (Build{2, 90 * time.Second, 0, 3 << 29, 168 * time.Hour}) {
 		t.Errorf("got %+v", c)
 	}
@@ -210,10 +221,14 @@ max_age = "36h30m"
 
 func TestPackages(t *testing.T) {
 	for s, uv := range map[string]bool{
-		"numpy": true, "numpy==1.2.*": true, "a": true, "A.b-c_d": true, "x[a,b]>=1,!=1.5": true, "x (>=1)": true, "x===1!2.0+local": true,
-		"": false, " ": false, "-r other.txt": false, "--index-url=x": false, "-e .": false, "a\nb": false, "a\r": false, "a\x00": false,
-		"numpy --hash=sha256:00": false, "numpy # note": false, "numpy\\": false, "numpy; x\\": false, "numpy; os_name == 'x' --pre": false,
-		"numpy pandas": false, "./wheel.whl": false, "/abs/wheel.whl": false, "git+https://x": false, "numpy>=": false, "x @ ": false,
+		"numpy": true, "numpy==1.2.*": true, "a": true, "A.b-c_d": true, "x[a,b]>=1,!=1.5": true, "x (>=1)": true,
+		"x===1!2.0+local": true,
+		"":                false, " ": false, "-r other.txt": false, "--index-url=x": false, "-e .": false,
+		"a\nb": false, "a\r": false, "a\x00": false,
+		"numpy --hash=sha256:00": false, "numpy # note": false, "numpy\\": false, "numpy; x\\": false,
+		"numpy; os_name == 'x' --pre": false,
+		"numpy pandas":                false, "./wheel.whl": false, "/abs/wheel.whl": false, "git+https://x": false,
+		"numpy>=": false, "x @ ": false,
 		strings.Repeat("a", 1001): false, "é": false, "numpy;": false, "x @ https://h/a b": false,
 	} {
 		if got := checkPackages([]string{s}, KindUV) == ""; got != uv {
@@ -221,8 +236,9 @@ func TestPackages(t *testing.T) {
 		}
 	}
 	for s, conda := range map[string]bool{
-		"numpy": true, "numpy=1.26": true, "numpy 1.26.* py312*": true, "conda-forge::numpy>=2": true, "numpy[version='>=1']": true,
-		"": false, "-c x": false, "numpy --force": false, "a\nb": false,
+		"numpy": true, "numpy=1.26": true, "numpy 1.26.* py312*": true, "conda-forge::numpy>=2": true,
+		"numpy[version='>=1']": true,
+		"":                     false, "-c x": false, "numpy --force": false, "a\nb": false,
 	} {
 		if got := checkPackages([]string{s}, KindConda) == ""; got != conda {
 			t.Errorf("conda %q: %v", s, got)
@@ -240,9 +256,11 @@ func TestPackages(t *testing.T) {
 
 func TestSizes(t *testing.T) {
 	for s, want := range map[any]int64{
-		"": 0, "0": 0, "17": 17, "1GiB": 1 << 30, "1gib": 1 << 30, "500MB": 5e8, "2 kB": 2000, "1.5KiB": 1536, "1TiB": 1 << 40, "9B": 9, int64(12): 12,
-		"GiB": -1, "1G": -1, "1e3": -1, "-1MB": -1, "1_000": -1, "0x10": -1, "9223372036854775807": 9223372036854775807, "9223372036854775808": -1,
-		"8388608TiB": -1, true: -1, 1.5: -1, strings.Repeat("9", 400): -1,
+		"": 0, "0": 0, "17": 17, "1GiB": 1 << 30, "1gib": 1 << 30, "500MB": 5e8, "2 kB": 2000, "1.5KiB": 1536,
+		"1TiB": 1 << 40, "9B": 9, int64(12): 12,
+		"GiB": -1, "1G": -1, "1e3": -1, "-1MB": -1, "1_000": -1, "0x10": -1, "9223372036854775807": 9223372036854775807,
+		"9223372036854775808": -1,
+		"8388608TiB":          -1, true: -1, 1.5: -1, strings.Repeat("9", 400): -1,
 	} {
 		got, ok := parseSize(s)
 		if !ok {

@@ -17,36 +17,31 @@ import (
 
 const maxFile = 256 << 10
 
-// readFile reads path; a file that nobody asked for may be missing.
+// readFile reads path. A file that was not named may be missing. The error does not name the path: the fault does.
 func readFile(path string, named bool) ([]byte, error) {
 	data, err := safefile.Read(path, maxFile)
-	if !named && errors.Is(err, fs.ErrNotExist) {
+	var pathError *fs.PathError
+	var notFile *safefile.Error
+	switch {
+	case !named && errors.Is(err, fs.ErrNotExist):
 		return nil, nil
+	case errors.As(err, &pathError):
+		return nil, pathError.Err
+	case errors.As(err, &notFile):
+		return nil, errors.New(notFile.Says)
 	}
-	return data, cause(err)
+	return data, err
 }
 
-// cause drops the path, which the fault names already.
-func cause(err error) error {
-	var pe *fs.PathError
-	if errors.As(err, &pe) {
-		return pe.Err
-	}
-	var other *safefile.Error
-	if errors.As(err, &other) {
-		return errors.New(other.Says)
-	}
-	return err
-}
-
-// entry is one key of the document with the line it stands on.
+// entry is one key of the document and its line.
 type entry struct {
 	path  []string
 	line  int
-	table bool // a header or an inline table: its members are entries of their own
+	table bool // a header or an inline table; its members are entries too
 }
 
-// parse applies the file to c. The library checks the syntax; keys and values are checked here, so that each fault has its line.
+// parse applies the file to c. The library checks the syntax, parse the keys and values, so that each fault has its
+// line.
 func (c *Config) parse(file string, data []byte) (faults Faults) {
 	data = bytes.TrimPrefix(data, []byte("\ufeff"))
 	var doc map[string]any
@@ -59,9 +54,11 @@ func (c *Config) parse(file string, data []byte) (faults Faults) {
 		}
 		return Faults{{Where: where, Text: "is not valid TOML: " + text}}
 	}
-	var wrong [][]string // what was refused, so that its members are not refused as well
+	var wrong [][]string // refused, so that the members are not refused too
 	for _, e := range entries(data) {
-		if under(e.path, wrong) {
+		if slices.ContainsFunc(wrong, func(table []string) bool {
+			return len(e.path) >= len(table) && slices.Equal(e.path[:len(table)], table)
+		}) {
 			continue
 		}
 		where := fmt.Sprintf("%s:%d", file, e.line)
@@ -73,7 +70,7 @@ func (c *Config) parse(file string, data []byte) (faults Faults) {
 	return faults
 }
 
-// assign puts one entry where it belongs.
+// assign sets the value of one entry.
 func (c *Config) assign(e entry, value any, where string) error {
 	settings, key := c.settings(), dotted(e.path)
 	switch e.path[0] {
@@ -109,7 +106,7 @@ func wantTable(e entry, value any) error {
 	return nil
 }
 
-// pool finds or makes the pool of that name; a named one has no kind before the file tells it.
+// pool finds or makes the pool of that name. A new one has no kind until the file says it.
 func (c *Config) pool(name, where string) (*Pool, error) {
 	for i := range c.Pools {
 		if c.Pools[i].Name == name {
@@ -124,7 +121,7 @@ func (c *Config) pool(name, where string) (*Pool, error) {
 	return &c.Pools[len(c.Pools)-1], nil
 }
 
-// siblings names the keys that could have been meant.
+// siblings names the keys that may be meant.
 func siblings(settings []setting, key string, top bool) string {
 	section := key[:strings.LastIndex(key, ".")+1]
 	var out []string
@@ -151,7 +148,7 @@ func siblings(settings []setting, key string, top bool) string {
 
 var bareKey = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
 
-// dotted is a path as the file would write it: "a.b" in quotes is one key, not two.
+// dotted is a path as in the file: "a.b" in quotes is one key, not two.
 func dotted(path []string) string {
 	parts := make([]string, len(path))
 	for i, part := range path {
@@ -160,15 +157,6 @@ func dotted(path []string) string {
 		}
 	}
 	return strings.Join(parts, ".")
-}
-
-func under(path []string, prefixes [][]string) bool {
-	for _, p := range prefixes {
-		if len(path) >= len(p) && dotted(path[:len(p)]) == dotted(p) {
-			return true
-		}
-	}
-	return false
 }
 
 func lookup(doc any, path []string) any {
@@ -182,7 +170,7 @@ func lookup(doc any, path []string) any {
 	return doc
 }
 
-// entries lists the keys in the order of the document, which a decoded map has lost.
+// entries lists the keys in the order of the document.
 func entries(data []byte) (out []entry) {
 	w := walker{data: data, line: 1}
 	w.p.Reset(data)
@@ -203,7 +191,7 @@ func entries(data []byte) (out []entry) {
 type walker struct {
 	p         unstable.Parser
 	data      []byte
-	pos, line int // line of pos; keys come in order, so each byte is looked at once
+	pos, line int // line is that of pos; each byte is looked at once
 }
 
 func (w *walker) keyValue(out []entry, section []string, n *unstable.Node) []entry {

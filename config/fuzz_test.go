@@ -13,7 +13,8 @@ import (
 func FuzzFile(f *testing.F) {
 	for _, seed := range []string{
 		"", "log_level = \"debug\"", "[pools.uv]\nsize = 64\npackages = [\"a\"]", "pools = {x = {kind = \"uv\"}}",
-		"[[pools]]", "build.min_free = \"1GiB\"\nbuild.timeout = \"1h1ms\"", "\"a.b\".c = [[1], {d = 2}]", "[pools.conda]\nchannels = []", "x = 1979-05-27",
+		"[[pools]]", "build.min_free = \"1GiB\"\nbuild.timeout = \"1h1ms\"", "\"a.b\".c = [[1], {d = 2}]",
+		"[pools.conda]\nchannels = []", "x = 1979-05-27",
 	} {
 		f.Add([]byte(seed))
 	}
@@ -28,7 +29,8 @@ func FuzzFile(f *testing.F) {
 			return
 		}
 		for _, p := range c.Pools {
-			if p.Size < 0 || p.Size > MaxPoolSize || !poolName.MatchString(p.Name) || !names(p.Packages, "ipykernel") || checkPackages(p.Packages, p.Kind) != "" {
+			if p.Size < 0 || p.Size > MaxPoolSize || !poolName.MatchString(p.Name) || !names(p.Packages, "ipykernel") ||
+				checkPackages(p.Packages, p.Kind) != "" {
 				t.Errorf("accepted %+v", p)
 			}
 		}

@@ -12,12 +12,14 @@ func TestLayers(t *testing.T) {
 	five, tooMany := 5, 65
 	path := filepath.Join(t.TempDir(), "c.toml")
 	os.WriteFile(path, []byte("log_level = \"debug\"\ncache_dir = \"/file\"\n[pools.uv]\nsize = 4\n"), 0o600)
-	vars := env("RUNTIMED_CONFIG="+path, "RUNTIMED_CACHE_DIR=/var", "RUNTIMED_UV_POOL_SIZE=6", "RUNTIMED_MAX_AGE=1s", "RUNTIMED_SOCKET=rel")
+	vars := env("RUNTIMED_CONFIG="+path, "RUNTIMED_CACHE_DIR=/var", "RUNTIMED_UV_POOL_SIZE=6", "RUNTIMED_MAX_AGE=1s",
+		"RUNTIMED_SOCKET=rel")
 	c, err := Load(Flags{UVPoolSize: &five, Socket: "/s"}, vars)
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := fmt.Sprintln(c.LogLevel, c.CacheDir, c.Pools[0].Size, c.Socket, c.Origins["log_level"] == path+":1", c.Origins["cache_dir"], c.Origins["pools.uv.size"])
+	got := fmt.Sprintln(c.LogLevel, c.CacheDir, c.Pools[0].Size, c.Socket, c.Origins["log_level"] == path+":1",
+		c.Origins["cache_dir"], c.Origins["pools.uv.size"])
 	if got != "debug /var 5 /s true RUNTIMED_CACHE_DIR --uv-pool-size\n" {
 		t.Errorf("got %q", got)
 	}
@@ -25,18 +27,29 @@ func TestLayers(t *testing.T) {
 		flags Flags
 		env   func(string) string
 	}{
-		`RUNTIMED_UV_POOL_SIZE: must be 0 to 64, got "many"`:                                 {Flags{}, env("HOME=/nowhere", "RUNTIMED_UV_POOL_SIZE=many")},
-		`RUNTIMED_UV_POOL_SIZE: must be 0 to 64, got 500`:                                    {Flags{}, env("HOME=/nowhere", "RUNTIMED_UV_POOL_SIZE=500")},
-		`RUNTIMED_CONDA_POOL_SIZE: must be 0 to 64, got -1`:                                  {Flags{}, env("HOME=/nowhere", "RUNTIMED_CONDA_POOL_SIZE=-1")},
-		`--conda-pool-size: must be 0 to 64, got 65`:                                         {Flags{CondaPoolSize: &tooMany}, env("HOME=/nowhere")},
-		`RUNTIMED_LOG_LEVEL: must be debug, info, warn or error, got "x"`:                    {Flags{}, env("HOME=/nowhere", "RUNTIMED_LOG_LEVEL=x")},
-		`--log-level: must be debug, info, warn or error, got "1"`:                           {Flags{LogLevel: "1"}, env("HOME=/nowhere")},
-		`--cache-dir: must be an absolute path, got "x"`:                                     {Flags{CacheDir: "x"}, env("HOME=/nowhere")},
-		`RUNTIMED_CONFIG: must be an absolute path, got "x.toml"`:                            {Flags{}, env("HOME=/nowhere", "RUNTIMED_CONFIG=x.toml")},
-		`/nowhere/x.toml: no such file or directory`:                                         {Flags{}, env("HOME=/nowhere", "RUNTIMED_CONFIG=/nowhere/x.toml")},
-		`/nowhere/y.toml: no such file or directory`:                                         {Flags{Config: "/nowhere/y.toml"}, noEnv},
-		`HOME: is needed to find the configuration, and must be an absolute path, got ""`:    {Flags{}, noEnv},
-		`HOME: is needed to find the configuration, and must be an absolute path, got "rel"`: {Flags{}, env("HOME=rel")},
+		`RUNTIMED_UV_POOL_SIZE: must be 0 to 64, got "many"`: {Flags{},
+			env("HOME=/nowhere", "RUNTIMED_UV_POOL_SIZE=many")},
+		`RUNTIMED_UV_POOL_SIZE: must be 0 to 64, got 500`: {Flags{},
+			env("HOME=/nowhere", "RUNTIMED_UV_POOL_SIZE=500")},
+		`RUNTIMED_CONDA_POOL_SIZE: must be 0 to 64, got -1`: {Flags{},
+			env("HOME=/nowhere", "RUNTIMED_CONDA_POOL_SIZE=-1")},
+		`--conda-pool-size: must be 0 to 64, got 65`: {
+			Flags{CondaPoolSize: &tooMany}, env("HOME=/nowhere")},
+		`RUNTIMED_LOG_LEVEL: must be debug, info, warn or error, got "x"`: {Flags{},
+			env("HOME=/nowhere", "RUNTIMED_LOG_LEVEL=x")},
+		`--log-level: must be debug, info, warn or error, got "1"`: {Flags{LogLevel: "1"},
+			env("HOME=/nowhere")},
+		`--cache-dir: must be an absolute path, got "x"`: {Flags{CacheDir: "x"},
+			env("HOME=/nowhere")},
+		`RUNTIMED_CONFIG: must be an absolute path, got "x.toml"`: {Flags{},
+			env("HOME=/nowhere", "RUNTIMED_CONFIG=x.toml")},
+		`/nowhere/x.toml: no such file or directory`: {Flags{},
+			env("HOME=/nowhere", "RUNTIMED_CONFIG=/nowhere/x.toml")},
+		`/nowhere/y.toml: no such file or directory`: {
+			Flags{Config: "/nowhere/y.toml"}, noEnv},
+		`HOME: is needed to find the configuration, and must be an absolute path, got ""`: {Flags{}, noEnv},
+		`HOME: is needed to find the configuration, and must be an absolute path, got "rel"`: {Flags{},
+			env("HOME=rel")},
 	} {
 		if _, err := Load(tt.flags, tt.env); err == nil || err.Error() != want {
 			t.Errorf("got %v, want %s", err, want)

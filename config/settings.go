@@ -1,11 +1,12 @@
 package config
 
 import (
+	"cmp"
 	"slices"
 	"time"
 )
 
-// setting ties one key to its member: how it is read, checked and shown.
+// setting is one key: how its value is read, checked and shown.
 type setting struct {
 	key string
 	set func(any) error
@@ -44,13 +45,28 @@ func (p *Pool) settings() []setting {
 
 func (p *Pool) builtin() bool { return p.Name == KindUV || p.Name == KindConda }
 
-func find(settings []setting, key string) (setting, bool) {
-	for _, s := range settings {
-		if s.key == key {
-			return s, true
+// all are the settings of c and of its pools, by their whole keys.
+func (c *Config) all() []setting {
+	out := c.settings()
+	for i := range c.Pools {
+		p := &c.Pools[i]
+		for _, s := range p.settings() {
+			if s.key == "channels" && p.Kind != KindConda {
+				continue
+			}
+			s.key = "pools." + p.Name + "." + s.key
+			out = append(out, s)
 		}
 	}
-	return setting{}, false
+	return out
+}
+
+func find(settings []setting, key string) (setting, bool) {
+	i := slices.IndexFunc(settings, func(s setting) bool { return s.key == key })
+	if i < 0 {
+		return setting{}, false
+	}
+	return settings[i], true
 }
 
 // override applies the environment, then the flags.
@@ -61,63 +77,45 @@ func (c *Config) override(flags Flags, env func(string) string) (faults Faults) 
 		}
 		return int64(*n)
 	}
-	uvSize, _ := find(c.Pools[0].settings(), "size")
-	condaSize, _ := find(c.Pools[1].settings(), "size")
-	cacheDir, _ := find(c.settings(), "cache_dir")
-	logLevel, _ := find(c.settings(), "log_level")
+	settings := append(c.all(), text("socket", &c.Socket, absolute))
 	for _, o := range []struct {
 		where, key string
 		value      any // "" is not given
-		setting    setting
 	}{
-		{"RUNTIMED_CACHE_DIR", "cache_dir", env("RUNTIMED_CACHE_DIR"), cacheDir},
-		{"RUNTIMED_LOG_LEVEL", "log_level", env("RUNTIMED_LOG_LEVEL"), logLevel},
-		{"RUNTIMED_UV_POOL_SIZE", "pools.uv.size", asNumber(env("RUNTIMED_UV_POOL_SIZE")), uvSize},
-		{"RUNTIMED_CONDA_POOL_SIZE", "pools.conda.size", asNumber(env("RUNTIMED_CONDA_POOL_SIZE")), condaSize},
-		{"--cache-dir", "cache_dir", flags.CacheDir, cacheDir},
-		{"--log-level", "log_level", flags.LogLevel, logLevel},
-		{"--uv-pool-size", "pools.uv.size", number(flags.UVPoolSize), uvSize},
-		{"--conda-pool-size", "pools.conda.size", number(flags.CondaPoolSize), condaSize},
-		{"--socket", "socket", flags.Socket, text("socket", &c.Socket, absolute)},
+		{"RUNTIMED_CACHE_DIR", "cache_dir", env("RUNTIMED_CACHE_DIR")},
+		{"RUNTIMED_LOG_LEVEL", "log_level", env("RUNTIMED_LOG_LEVEL")},
+		{"RUNTIMED_UV_POOL_SIZE", "pools.uv.size", asNumber(env("RUNTIMED_UV_POOL_SIZE"))},
+		{"RUNTIMED_CONDA_POOL_SIZE", "pools.conda.size", asNumber(env("RUNTIMED_CONDA_POOL_SIZE"))},
+		{"--cache-dir", "cache_dir", flags.CacheDir},
+		{"--log-level", "log_level", flags.LogLevel},
+		{"--uv-pool-size", "pools.uv.size", number(flags.UVPoolSize)},
+		{"--conda-pool-size", "pools.conda.size", number(flags.CondaPoolSize)},
+		{"--socket", "socket", flags.Socket},
 	} {
 		if o.value == "" {
 			continue
 		}
 		c.Origins[o.key] = o.where
-		if err := o.setting.set(o.value); err != nil {
+		s, _ := find(settings, o.key)
+		if err := s.set(o.value); err != nil {
 			faults = append(faults, newFault(o.where, o.key, "%s", err))
 		}
 	}
 	return faults
 }
 
-// Setting is one value in force, as `runt config show` tells it.
+// Setting is one value in force, as `runt config show` prints it.
 type Setting struct {
 	Key    string `json:"key"`
-	Value  any    `json:"value"` // a string, a number or a list of strings, as the file would say it
+	Value  any    `json:"value"` // a string, a number or a list of strings, as in the file
 	Origin string `json:"origin"`
 }
 
 // Settings lists every value in the order of the documentation.
 func (c *Config) Settings() []Setting {
 	var out []Setting
-	add := func(prefix string, settings []setting) {
-		for _, s := range settings {
-			origin, told := c.Origins[prefix+s.key]
-			if !told {
-				origin = "default"
-			}
-			out = append(out, Setting{prefix + s.key, s.get(), origin})
-		}
-	}
-	add("", c.settings())
-	for i := range c.Pools {
-		p := &c.Pools[i]
-		settings := p.settings()
-		if p.Kind != KindConda {
-			settings = slices.DeleteFunc(settings, func(s setting) bool { return s.key == "channels" })
-		}
-		add("pools."+p.Name+".", settings)
+	for _, s := range c.all() {
+		out = append(out, Setting{s.key, s.get(), cmp.Or(c.Origins[s.key], "default")})
 	}
 	return out
 }

@@ -15,7 +15,7 @@ import (
 	"unicode/utf8"
 )
 
-// check refuses a text with what it must be instead.
+// check returns an error that says what a text must be instead.
 type check func(string) error
 
 func text(key string, to *string, ok check) setting {
@@ -82,7 +82,7 @@ func duration(key string, to *time.Duration, least time.Duration) setting {
 	}, func() any { return showDuration(*to) }}
 }
 
-// showDuration is the shortest form that the file takes: 48h and not 48h0m0s.
+// showDuration is the shortest form in the file: 48h, not 48h0m0s.
 func showDuration(d time.Duration) string {
 	if d == 0 {
 		return "0"
@@ -179,13 +179,14 @@ func absolute(s string) error {
 	return nil
 }
 
-// The value is not repeated: a URL may carry a password.
+// index does not show the value, since a URL may hold a password.
 func index(s string) error {
 	if s == "" {
 		return nil
 	}
 	u, err := url.Parse(s)
-	if err != nil || hasControl(s) || !slices.Contains([]string{"http", "https", "file"}, u.Scheme) || u.Scheme != "file" && u.Host == "" {
+	if err != nil || hasControl(s) || !slices.Contains([]string{"http", "https", "file"}, u.Scheme) ||
+		u.Scheme != "file" && u.Host == "" {
 		return errors.New("must be a URL that begins with https://, http:// or file://")
 	}
 	return nil
@@ -225,7 +226,7 @@ func hasControl(s string) bool {
 	return strings.ContainsFunc(s, unicode.IsControl) || !utf8.ValidString(s)
 }
 
-// show names a value of the file in a message, and stays short.
+// show is a value of the file in a message, in a few words.
 func show(v any) string {
 	switch v := v.(type) {
 	case string:
@@ -245,7 +246,7 @@ func show(v any) string {
 	return fmt.Sprint(v)
 }
 
-// asNumber lets a variable be the number that its key wants.
+// asNumber is the value of a variable as a number, if it is one.
 func asNumber(s string) any {
 	if n, err := strconv.ParseInt(s, 10, 64); err == nil {
 		return n
