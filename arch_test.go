@@ -73,7 +73,7 @@ var mostLines = map[string]int{"pool": 3600, "cmd/runt": 4000, "cmd/runtimed": 2
 var (
 	absent  = "internal/words"
 	tooMany = "cmd/runt cmd/runtimed"
-	tooLong = "cmd/runt cmd/runtimed"
+	tooLong = "pool cmd/runt cmd/runtimed"
 	tooWide = "pool pool/uv pool/conda pool/envdir pool/builder packaging cmd/runt cmd/runtimed" +
 		" kernel kernel/zmtp doctor e2e internal/command internal/bugreport internal/tool internal/proc internal/logview internal/daemon" +
 		" internal/failure internal/statedir internal/pyreq internal/redact internal/safefile internal/words"

@@ -177,7 +177,7 @@ link = "copy"
 kind = "uv"
 size = 1
 python = "3.12"
-packages = ["numpy>=2,<3", "IPyKernel[test] >= 6", "pandas @ https://h/p.whl#sha256=00", "tomli; python_version < '3.11'"]
+packages = ["numpy>=2,<3", "IPyKernel[test] >= 6", "pandas @ https://h/p.whl#sha256=00", "tomli; os_name=='x'"]
 [pools.alpha]
 kind = "conda"
 packages = ["conda-forge::numpy", "scipy=1.*", "python>=3.9"]
