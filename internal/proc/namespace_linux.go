@@ -18,17 +18,18 @@ import (
 	"runtimed/internal/statedir"
 )
 
-// A pid is a number of one PID namespace. /proc has those of the namespace that it was mounted for, which may be another than ours,
-// and may be missing, or hide the processes of others (hidepid).
+// A pid is a number in one PID namespace. /proc shows the namespace that it was mounted for. That may not be ours,
+// /proc may be missing, and it may hide the processes of other users (hidepid).
 
-// The numbers of the namespaces that the machine boots with; see linux/proc_ns.h.
+// The numbers of the first namespaces of a machine; see linux/proc_ns.h.
 const (
 	FirstPIDNamespace  = "4026531836"
 	firstTimeNamespace = "4026531834"
 )
 
-// Namespace names the PID namespace of this process, and its time namespace where that is not the first, since start times differ
-// there; empty where it cannot be told. The number of a namespace is given to another only when no process is left in it.
+// Namespace names the PID namespace of this process. It adds the time namespace if that is not the first, since start
+// times differ there. It is empty if it cannot be told. The kernel reuses the number of a namespace only when no
+// process is left in it.
 func Namespace() string {
 	name := namespaceLink("pid")
 	if t := namespaceLink("time"); name != "" && t != "" && t != firstTimeNamespace {
@@ -37,7 +38,7 @@ func Namespace() string {
 	return name
 }
 
-// namespaceLink is the number in a link such as pid:[4026531836].
+// namespaceLink returns the number in a link such as pid:[4026531836].
 func namespaceLink(kind string) string {
 	link, err := os.Readlink("/proc/self/ns/" + kind)
 	if err != nil {
@@ -48,10 +49,10 @@ func namespaceLink(kind string) string {
 
 const blindHint = "mount it for this PID namespace: mount -t proc proc /proc; then runt daemon restart"
 
-var wholeProc atomic.Value // the fs.FileInfo of the /proc in which all that blind looks at was seen last
+var wholeProc atomic.Value // the fs.FileInfo of the /proc that was last seen to be whole
 
-// blind says why the processes of our own PID namespace cannot be seen; empty: they can. It is asked several times for each lease, so
-// of the same /proc it looks at one link only.
+// blind says why the processes of our own PID namespace cannot be seen; empty if they can. Each lease asks several
+// times, so for a /proc that was whole before it reads one link only.
 func blind() string {
 	self, err := os.Readlink("/proc/self")
 	proc, perr := os.Stat("/proc")
@@ -82,28 +83,26 @@ func procEntries() []os.DirEntry {
 	return entries
 }
 
-// numbersOf are the numbers of a process, first that in the namespace of /proc, last that in its own; kernels before 4.1
-// do not tell.
+// numbersOf returns the numbers of a process, from the namespace of /proc to its own. Kernels before 4.1 tell none.
 func numbersOf(process string) []string { return statusOf(process, "NSpid") }
 
-// SameNumbers says whether the process pid has the same numbers for processes as this one, and not those of a PID
-// namespace of its own.
+// SameNumbers reports whether the process pid shares our PID namespace.
 func SameNumbers(pid int) bool {
 	if blind() != "" {
 		return false
 	}
 	numbers := numbersOf(strconv.Itoa(pid))
 	if len(numbers) == 0 {
-		// where it has ended, whoever it left its connection to is taken for its like
+		// A process that has ended may have left its connection to a child, which counts as the same.
 		return errors.Is(unix.Kill(pid, 0), unix.ESRCH)
 	}
 	return len(numbers) == 1
 }
 
-// nested says whether a process is in a PID namespace below ours.
+// nested reports whether a process is in a PID namespace below ours.
 func nested(pid int) bool { return len(numbersOf(strconv.Itoa(pid))) > 1 }
 
-// find is what can be known of an owner of this machine and boot.
+// find looks for an owner of this machine and boot.
 func find(o Owner) (s Sight, where string) {
 	here, p := Namespace(), Process{o.PID, o.StartTime}
 	switch {
@@ -114,18 +113,18 @@ func find(o Owner) (s Sight, where string) {
 			where = "that /proc does not show here"
 		}
 		return s, where
-	case o.Namespace == "" && blind() == "" && lookAt(p) == Living: // noted by an earlier version
+	case o.Namespace == "" && blind() == "" && lookAt(p) == Living: // an earlier version wrote it
 		return Living, ""
 	case here == FirstPIDNamespace && !strings.Contains(o.Namespace, "+") && blind() == "" && !Hides():
-		return findBelow(o), "" // from the first namespace all the others are seen
+		return findBelow(o), "" // the first namespace sees all others
 	case o.Namespace == "":
 		return Unseen, "that may be in another PID namespace"
 	}
 	return Unseen, "in another PID namespace"
 }
 
-// findOfOtherBoot is what can be known of an owner of this machine whose boot has another name. That boot has ended, unless one of
-// both names is that of a container, as systemd-nspawn and LXC give them: then the host may be the same, and run on.
+// findOfOtherBoot looks for an owner of this machine whose boot has another name. Usually that boot has ended. But
+// systemd-nspawn and LXC give a container a boot name of its own, while the host runs on.
 func findOfOtherBoot(o Owner) (s Sight, where string) {
 	ns, _, _ := strings.Cut(o.Namespace, "+")
 	first := ns == FirstPIDNamespace
@@ -139,19 +138,19 @@ func findOfOtherBoot(o Owner) (s Sight, where string) {
 	return Gone, ""
 }
 
-// hasOwnBoot says whether this container has a name of its own for the boot: a file that is mounted where the kernel has its.
+// hasOwnBoot reports whether this container has a boot name of its own: a file mounted over the kernel's.
 var hasOwnBoot = sync.OnceValue(func() bool {
 	var id, folder unix.Stat_t
 	err := errors.Join(unix.Stat(bootIDFile, &id), unix.Stat(filepath.Dir(bootIDFile), &folder))
 	return err == nil && id.Dev != folder.Dev
 })
 
-var foundBelow sync.Map // which process an Owner was when it was last found below, as a proc of our own numbers
+var foundBelow sync.Map // from Owner to the Process, in our numbers, that findBelow found last
 
-// findBelow looks for an owner among all processes of the machine, which have their numbers of their own namespaces too.
+// findBelow looks for an owner among all processes of the machine, by their numbers in their own namespaces.
 func findBelow(o Owner) Sight {
 	if p, ok := foundBelow.Load(o); ok && lookAt(p.(Process)) == Living {
-		return Living // without a look at all of them, for each such owner again and again
+		return Living // without reading all of /proc again
 	}
 	foundBelow.Delete(o)
 	found := Gone
@@ -173,7 +172,7 @@ func findBelow(o Owner) Sight {
 	return found
 }
 
-// Hides says whether /proc keeps processes of others from us, by the options that it is mounted with.
+// Hides reports whether /proc is mounted so that it hides other users' processes from us.
 func Hides() bool {
 	var lines []statedir.MountLine
 	err := safefile.Patiently(func() (err error) { lines, err = statedir.MountLines(); return err })
@@ -185,7 +184,7 @@ func Hides() bool {
 		if l.At != "/proc" || l.Type != "proc" {
 			continue
 		}
-		hidden = false // the last one mounted there counts
+		hidden = false // the last mount counts
 		for option := range strings.SplitSeq(l.Options, ",") {
 			if value, ok := strings.CutPrefix(option, "hidepid="); ok {
 				hidden = value != "0" && value != "off"
@@ -195,7 +194,7 @@ func Hides() bool {
 	return hidden && !seesAll()
 }
 
-// seesAll says whether we are exempt from hidepid: by our rights, or by our group. The first process is another user's.
+// seesAll reports whether hidepid does not apply to us. The first process belongs to another user.
 func seesAll() bool {
 	_, _, err := readStat("/proc/1/stat")
 	if uid, ok := userOf(1); err == nil && ok && uid != os.Getuid() {
@@ -204,8 +203,8 @@ func seesAll() bool {
 	return err == nil && os.Geteuid() == 0
 }
 
-// hiddenBeside says whether somebody who is hidden from us is of an owner's process group, and younger. The kernel tells the group of
-// any number that is asked for; numbers are given in order, and begin again behind the last.
+// hiddenBeside reports whether the owner's process group has a younger member that /proc hides from us. The kernel
+// tells the group of any pid. Pids ascend, and start again after the highest.
 func hiddenBeside(o Owner) bool {
 	if o.PID == 0 || o.Group <= 1 || !Hides() || errors.Is(unix.Kill(-o.Group, 0), unix.ESRCH) {
 		return false
@@ -223,13 +222,13 @@ func hiddenOf(group, first, last int) bool {
 			continue
 		}
 		if _, err := os.Lstat("/proc/" + strconv.Itoa(pid)); errors.Is(err, os.ErrNotExist) && !errors.Is(unix.Kill(pid, 0), unix.ESRCH) {
-			return true // else it can be seen: it, or the process that this thread is of
+			return true // else it can be seen, or is a thread of one that can
 		}
 	}
 	return false
 }
 
-// lastNumber is the number that was given to a process last, and the highest that one may get.
+// lastNumber returns the pid that was given out last, and the highest possible one.
 func lastNumber() (last, all int) {
 	const most = 1 << 22 // PID_MAX_LIMIT
 	text, err := readFile("/proc/loadavg")
@@ -241,7 +240,7 @@ func lastNumber() (last, all int) {
 	return most, most
 }
 
-// HoldsLock says whether the process pid holds a lock on the file at path (proc(5), locks).
+// HoldsLock reports whether the process pid holds a lock on the file at path (proc(5), locks).
 func HoldsLock(pid int, path string) bool {
 	if _, err := statOf(pid); err != nil || blind() != "" {
 		return false

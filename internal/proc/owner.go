@@ -2,7 +2,7 @@ package proc
 
 import "fmt"
 
-// OwnerOf is the living process pid as the owner of a lease. The error is *OwnerError.
+// OwnerOf describes the living process pid as the owner of a lease. The error is an *OwnerError.
 func OwnerOf(pid int) (Owner, error) {
 	if why := blind(); why != "" {
 		return Owner{}, &OwnerError{PID: pid, Says: "cannot be seen: " + why, Hint: blindHint}
@@ -19,7 +19,7 @@ func OwnerOf(pid int) (Owner, error) {
 	if p.kernel {
 		return Owner{}, &OwnerError{PID: pid, Says: "is a part of the kernel"}
 	}
-	if whole := processOf(pid); whole != pid { // the lease would end with the thread, under those that work on
+	if whole := processOf(pid); whole != pid { // the lease would end with the thread
 		says := fmt.Sprintf("is only a thread of the process %d", whole)
 		return Owner{}, &OwnerError{PID: pid, Says: says, Hint: fmt.Sprintf("name the process: %d", whole)}
 	}
@@ -29,7 +29,8 @@ func OwnerOf(pid int) (Owner, error) {
 	}, nil
 }
 
-// Named is the process pid, of the daemon's own user, as the owner of a lease that somebody else asks for. The error is *OwnerError.
+// Named is OwnerOf for a pid that a client names: it must belong to the daemon's own user. The error is an
+// *OwnerError.
 func Named(pid int) (Owner, error) {
 	owner, err := OwnerOf(pid)
 	if err == nil && !isOurs(pid) {
@@ -38,14 +39,15 @@ func Named(pid int) (Owner, error) {
 	return owner, err
 }
 
-// Look is what can be known of an owner, and where it is if it cannot be seen: "in another PID namespace".
+// Look reports what can be known of an owner. For one that cannot be seen, where says why: "in another PID
+// namespace".
 func (o Owner) Look() (s Sight, where string) {
 	switch {
 	case o.PID <= 0:
 		return Unseen, "not known"
 	case BootID() == "" || o.BootID == "":
 		return Unseen, "of a boot that is not known here"
-	case o.BootID == BootID(): // and so of this machine, whatever its id is by now
+	case o.BootID == BootID(): // the same machine, even if its id has changed since
 	case o.MachineID != MachineID():
 		return Unseen, "on another machine"
 	default:
@@ -54,7 +56,7 @@ func (o Owner) Look() (s Sight, where string) {
 	return find(o)
 }
 
-// Is says whether both are the same process. An earlier version did not note the namespace.
+// Is reports whether both are the same process. Earlier versions did not write the namespace.
 func (o Owner) Is(other Owner) bool {
 	return o.PID == other.PID && o.StartTime == other.StartTime &&
 		o.BootID == other.BootID && o.MachineID == other.MachineID &&
@@ -64,8 +66,8 @@ func (o Owner) Is(other Owner) bool {
 // OwnerError says why a process cannot own a lease.
 type OwnerError struct {
 	PID  int
-	Says string // what follows its number in a sentence; empty: there is no such process
-	Hint string // empty: name another
+	Says string // the rest of a sentence that begins with the process; empty if there is none
+	Hint string // empty: name another process
 }
 
 func (e *OwnerError) Error() string {
@@ -75,18 +77,18 @@ func (e *OwnerError) Error() string {
 	return fmt.Sprintf("the process %d %s", e.PID, e.Says)
 }
 
-// Owner is the process that a lease belongs to. A pid alone is nobody: the kernel gives it away again.
+// Owner is the process that holds a lease. A pid is not enough: the kernel reuses it.
 type Owner struct {
 	PID       int    `json:"pid"`
-	StartTime uint64 `json:"start_time"` // as the system counts it: clock ticks since boot (Linux), µs since 1970 (macOS), 100 ns since 1601 (Windows)
+	StartTime uint64 `json:"start_time"` // clock ticks since boot (Linux), µs since 1970 (macOS), 100 ns since 1601 (Windows)
 	BootID    string `json:"boot_id"`
 	MachineID string `json:"machine_id"`
 
-	// An earlier version did not write these.
-	Namespace string `json:"pid_ns,omitempty"`  // the PID namespace that the numbers are of (Linux)
-	Group     int    `json:"pgid,omitempty"`    // its process group when it became the owner; 0: the system has none
-	Terminal  int    `json:"tty_sid,omitempty"` // its session, where that has a terminal, whose shell gives each job a group; 0: none
+	// Earlier versions did not write these.
+	Namespace string `json:"pid_ns,omitempty"`  // of the pid (Linux)
+	Group     int    `json:"pgid,omitempty"`    // its process group when it became the owner; 0 if the system has none
+	Terminal  int    `json:"tty_sid,omitempty"` // its session, if that has a terminal, where each job is a group; else 0
 }
 
-// Unknown says that nobody knows who it is: the lease record cannot be read. Such an owner never ends by itself.
+// Unknown reports whether the lease record could not be read. Such an owner never ends by itself.
 func (o Owner) Unknown() bool { return o.PID == 0 }

@@ -8,19 +8,19 @@ import (
 	"runtimed/internal/safefile"
 )
 
-// Process is one process; the zero value is none.
+// Process identifies a process. The zero value is none.
 type Process struct {
 	PID   int
 	start uint64
 }
 
-// Sight is what can be known of a process from here.
+// Sight is what can be known of a process.
 type Sight int
 
 const (
 	Gone   Sight = iota // it has ended
 	Living              // it runs
-	Unseen              // it may run; who cannot be seen is never taken for gone
+	Unseen              // it may run; it must not be taken for gone
 )
 
 func readFile(path string) (data []byte, err error) {
@@ -28,13 +28,13 @@ func readFile(path string) (data []byte, err error) {
 	return data, err
 }
 
-// Blind says why this process cannot see which processes run; empty: it can.
+// Blind says why this process cannot see which processes run; empty if it can.
 func Blind() string { return blind() }
 
-// BlindHint is what to do then.
+// BlindHint is the next step then.
 const BlindHint = blindHint
 
-// Processes is what the pool asks about the processes of a machine.
+// Processes is what the pool asks about processes. Tests replace it.
 type Processes struct {
 	Named  func(pid int) (Owner, error)
 	Look   func(Owner) (s Sight, where string)
@@ -45,21 +45,21 @@ type Processes struct {
 
 var ThisMachine = Processes{Named, Owner.Look, func(p Process) bool { return lookAt(p) != Gone }, users, onExit}
 
-// stat is what the system tells of each process to everybody.
+// stat is what the system tells everybody about a process.
 type stat struct {
 	Process
-	parent         int  // who started it, or took it in after the end of that one
-	group, session int  // 0 where the system has none
-	terminal       int  // the session, where that has a terminal
-	kernel         bool // it is a thread of the kernel
+	parent         int  // who started it, or adopted it since
+	group, session int  // 0 if the system has none
+	terminal       int  // the session, if that has a terminal
+	kernel         bool // a thread of the kernel
 }
 
-// Below says whether path is a direct child of dir.
+// Below reports whether path is a direct child of dir.
 func Below(dir, path string) bool {
 	rest, ok := strings.CutPrefix(path, dir+string(filepath.Separator))
 	return ok && rest != "" && !strings.ContainsRune(rest, filepath.Separator)
 }
 
-// MarkEnv is set in the environment of every process of a build, to the path of what it builds. After a crash the next
-// daemon ends exactly the processes that carry it.
+// MarkEnv is set in the environment of every process of a build, to the path of what it builds. After a crash the
+// next daemon ends exactly the processes that have it.
 const MarkEnv = "RUNT_BUILD_OF"

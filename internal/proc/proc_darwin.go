@@ -14,7 +14,7 @@ import (
 // BootID names this boot of the machine.
 var BootID = sync.OnceValue(func() string { return sysctl("kern.bootsessionuuid") })
 
-// MachineID names this machine: a home folder may be shared by several, whose processes cannot be seen from here.
+// MachineID names this machine: several may share a home folder, and do not see each other's processes.
 var MachineID = sync.OnceValue(func() string { return sysctl("kern.uuid") })
 
 func sysctl(name string) string {
@@ -30,8 +30,7 @@ const (
 	noDevice = -1 // NODEV of sys/param.h
 )
 
-// statOf is what the system tells of a process; it began that many µs after 1970. The error is errEnded where it has ended and is
-// only not asked for yet.
+// statOf reads what the system tells of a process. The error is errEnded for a zombie.
 func statOf(pid int) (stat, error) {
 	p, err := unix.SysctlKinfoProc("kern.proc.pid", pid)
 	switch {
@@ -51,7 +50,7 @@ func statOf(pid int) (stat, error) {
 	return s, nil
 }
 
-// userOf is the user that a process runs as (the real one).
+// userOf returns the real user of a process.
 func userOf(pid int) (uid int, ok bool) {
 	p, err := unix.SysctlKinfoProc("kern.proc.pid", pid)
 	if err != nil || int(p.Proc.P_pid) != pid {
@@ -60,7 +59,7 @@ func userOf(pid int) (uid int, ok bool) {
 	return int(p.Eproc.Pcred.P_ruid), true
 }
 
-// onExit does nothing here: the regular look at the owners finds an end within seconds.
+// onExit does nothing here: the reaper's regular look finds an end within seconds.
 func onExit(int, func()) (stop func()) { return func() {} }
 
 // procs calls f with each process of this machine.
@@ -75,8 +74,8 @@ func procs(f func(pid int)) error {
 	return nil
 }
 
-// argsOf is KERN_PROCARGS2 of a process: the path of its executable, its arguments, and what it was started with, each ended by a
-// zero byte. The error is one of permission for a process of another user.
+// argsOf reads KERN_PROCARGS2: the path of the executable, the arguments and the environment, each with a zero byte
+// after every item. Processes of other users give a permission error.
 func argsOf(pid int) (exe, args, environ []byte, err error) {
 	data, err := unix.SysctlRaw("kern.procargs2", pid)
 	if err != nil || len(data) < 4 {
@@ -96,7 +95,7 @@ func argsOf(pid int) (exe, args, environ []byte, err error) {
 	return exe, rest[:end], rest[end:], nil
 }
 
-// MarkOf is the value of MarkEnv in the environment that a process was started with, or "".
+// MarkOf returns the value of MarkEnv that a process was started with, or "".
 func MarkOf(pid int) string {
 	_, _, environ, _ := argsOf(pid)
 	for v := range bytes.SplitSeq(environ, []byte{0}) {
@@ -107,20 +106,19 @@ func MarkOf(pid int) string {
 	return ""
 }
 
-// tracesOf reads what a process shows. Mapped files and the working folder of others cannot be had without cgo.
+// tracesOf reads what a process shows. Without cgo there is no way to its mapped files and its working folder.
 func tracesOf(p stat) traces {
 	exe, args, environ, err := argsOf(p.PID)
-	// for a process of another user the system says EINVAL
+	// The system says EINVAL for a process of another user.
 	return traces{paths: [][]byte{exe, args}, environ: environ, closed: err != nil && !errors.Is(err, unix.ESRCH)}
 }
 
-// same says whether path is the environment id.
+// same reports whether path is the environment id.
 func (s search) same(path, id string, _ int) bool {
 	a, err := os.Stat(path)
 	b, err2 := os.Stat(s.envs + "/" + id)
 	return err == nil && err2 == nil && os.SameFile(a, b)
 }
 
-// EnvironOf is the environment that a process of ours was started with; nil where it cannot be seen, as here, where it cannot be
-// told from the arguments before it with certainty.
+// EnvironOf returns nil: the variables cannot be told from the arguments with certainty.
 func EnvironOf(int) []string { return nil }

@@ -22,7 +22,7 @@ const bootIDFile = "/proc/sys/kernel/random/boot_id"
 // BootID names this boot of the machine.
 var BootID = sync.OnceValue(func() string { return readID(bootIDFile) })
 
-// MachineID names this machine: a home folder may be shared by several, whose processes cannot be seen from here.
+// MachineID names this machine: several may share a home folder, and do not see each other's processes.
 var MachineID = sync.OnceValue(func() string { return readID("/etc/machine-id") })
 
 func readID(path string) string {
@@ -33,8 +33,8 @@ func readID(path string) string {
 	return strings.TrimSpace(string(data))
 }
 
-// statOf is what /proc tells of a process. The error is errEnded where it has ended and is only not asked for yet, one of
-// fs.ErrNotExist or ESRCH where there is none or it is hidden, and any other where it cannot be looked at.
+// statOf reads /proc. The error is errEnded for a zombie, fs.ErrNotExist or ESRCH for a process that is absent or
+// hidden, and any other if it cannot be looked at.
 func statOf(pid int) (stat, error) {
 	dir := "/proc/" + strconv.Itoa(pid)
 	p, state, err := readStat(dir + "/stat")
@@ -46,7 +46,7 @@ func statOf(pid int) (stat, error) {
 
 const kernelThread = 0x00200000 // PF_KTHREAD of linux/sched.h
 
-// readStat reads proc(5), stat.
+// readStat parses a stat file (proc(5)).
 func readStat(path string) (p stat, state byte, err error) {
 	number, fields, err := statFields(path)
 	if err != nil {
@@ -66,14 +66,14 @@ func readStat(path string) (p stat, state byte, err error) {
 	return p, fields[0][0], errors.Join(append(errs[:], err)...)
 }
 
-// statFields are the first field of proc(5), stat, and those from the third on.
+// statFields returns the first field of a stat file and those from the third on.
 func statFields(path string) (number string, fields []string, err error) {
 	data, err := readFile(path)
 	if err != nil {
 		return "", nil, err
 	}
 	number, _, _ = strings.Cut(string(data), " ")
-	// the second field is the name, in parentheses, and may hold spaces and parentheses itself
+	// The second field, the name in parentheses, may contain spaces and parentheses.
 	fields = strings.Fields(string(data[bytes.LastIndexByte(data, ')')+1:]))
 	if len(fields) < 20 {
 		return "", nil, fmt.Errorf("%s has %d fields", path, len(fields))
@@ -81,10 +81,10 @@ func statFields(path string) (number string, fields []string, err error) {
 	return number, fields, nil
 }
 
-// memoryOf is where a process has its stack, arguments and variables: another program has them elsewhere. whole is false while they
-// are not all there, in the middle of an exec, and where that is not told.
+// memoryOf tells where a process has its stack, arguments and variables, which another program has elsewhere. whole
+// is false in the middle of an exec, and on kernels that do not tell.
 func memoryOf(dir string) (places string, whole bool) {
-	const stack, arguments, end = 28 - 3, 48 - 3, 51 - 3 // proc(5) counts from 1, and the first two fields are left out
+	const stack, arguments, end = 28 - 3, 48 - 3, 51 - 3 // proc(5) counts from 1; fields starts at the third
 	_, fields, err := statFields(dir + "/stat")
 	if err != nil || len(fields) <= end {
 		return "", false
@@ -93,10 +93,10 @@ func memoryOf(dir string) (places string, whole bool) {
 	return places, !slices.Contains(fields[arguments:end+1], "0")
 }
 
-// tellsMemory is false for a kernel before 3.5, and for one that only behaves like Linux.
+// tellsMemory is false for kernels before 3.5, and for systems that only behave like Linux.
 var tellsMemory = sync.OnceValue(func() bool { _, whole := memoryOf("/proc/self"); return whole })
 
-// livingTask is the folder of a thread that runs, of a process whose first thread has ended; empty where none does.
+// livingTask returns the folder of a running thread if the first thread has ended, else "".
 func livingTask(dir string) string {
 	var tasks []os.DirEntry
 	err := safefile.Patiently(func() (err error) { tasks, err = os.ReadDir(dir + "/task"); return err })
@@ -112,7 +112,7 @@ func livingTask(dir string) string {
 	return ""
 }
 
-// processOf is the process that a number belongs to, which may be that of a thread: /proc shows those too when asked by number.
+// processOf returns the process that a number belongs to. It may be a thread's: /proc/N shows those too.
 func processOf(pid int) int {
 	if fields := statusOf(strconv.Itoa(pid), "Tgid"); len(fields) == 1 {
 		if whole, err := strconv.Atoi(fields[0]); err == nil {
@@ -122,7 +122,7 @@ func processOf(pid int) int {
 	return pid
 }
 
-// userOf is the user that a process runs as (proc(5), status: the real one).
+// userOf returns the real user of a process.
 func userOf(pid int) (uid int, ok bool) {
 	fields := statusOf(strconv.Itoa(pid), "Uid")
 	if len(fields) == 0 {
@@ -132,7 +132,7 @@ func userOf(pid int) (uid int, ok bool) {
 	return uid, err == nil
 }
 
-// statusOf are the words of one line of proc(5), status.
+// statusOf returns the words of one line of a status file (proc(5)).
 func statusOf(process, name string) []string {
 	data, err := readFile("/proc/" + process + "/status")
 	if err != nil {
@@ -143,8 +143,8 @@ func statusOf(process, name string) []string {
 	return strings.Fields(string(line))
 }
 
-// onExit calls f once the process has ended, if the system can tell without being asked again; the returned function ends the
-// watch. The caller looks again now and then all the same.
+// onExit calls f once the process has ended, unless stop is called first. It does nothing if the system cannot tell;
+// the reaper looks regularly all the same.
 func onExit(pid int, f func()) (stop func()) {
 	fd, err := unix.PidfdOpen(pid, unix.PIDFD_NONBLOCK)
 	if errors.Is(err, unix.ESRCH) {
@@ -152,9 +152,9 @@ func onExit(pid int, f func()) (stop func()) {
 		return func() {}
 	}
 	if err != nil {
-		return func() {} // too many descriptors, or an old kernel: the regular look finds it
+		return func() {} // too many descriptors, or an old kernel
 	}
-	file := os.NewFile(uintptr(fd), "pidfd") // in the runtime's poller, so that a watch costs no thread
+	file := os.NewFile(uintptr(fd), "pidfd") // in the runtime's poller, so a watch takes no thread
 	conn, err := file.SyscallConn()
 	if err != nil {
 		_ = file.Close()
@@ -176,7 +176,7 @@ func onExit(pid int, f func()) (stop func()) {
 	return func() { _ = file.Close() }
 }
 
-// procs calls f with each process that can be seen, by the numbers of our own PID namespace.
+// procs calls f with each process that can be seen, by its pid in our namespace.
 func procs(f func(pid int)) error {
 	if why := blind(); why != "" {
 		return &blindError{why}
@@ -194,7 +194,7 @@ func procs(f func(pid int)) error {
 	return nil
 }
 
-// MarkOf is the value of MarkEnv in the environment that a process was started with, or "".
+// MarkOf returns the value of MarkEnv that a process was started with, or "".
 func MarkOf(pid int) string {
 	data, err := readFile(fmt.Sprintf("/proc/%d/environ", pid))
 	if err != nil {
@@ -208,10 +208,11 @@ func MarkOf(pid int) string {
 	return ""
 }
 
-// execTime is longer than a process takes to become another program; meanwhile it shows neither arguments nor variables.
+// execTime is longer than an exec takes, during which a process shows neither arguments nor variables.
 const execTime = 50 * time.Millisecond
 
-// tracesOf reads what a process shows. Much of it is for its own user only. One that is another program by the end is read again.
+// tracesOf reads what a process shows, again if it became another program meanwhile. Much of it only its own user may
+// read.
 func tracesOf(p stat) traces {
 	for end := time.Now().Add(execTime); ; time.Sleep(time.Millisecond) {
 		t, same := readTraces(p)
@@ -225,11 +226,11 @@ func tracesOf(p stat) traces {
 	}
 }
 
-// readTraces reads them once; same says that they are of one program, or that nobody lets us see.
+// readTraces reads them once. same reports that they are of one program, or may not be read.
 func readTraces(p stat) (t traces, same bool) {
 	dir := "/proc/" + strconv.Itoa(p.PID)
 	if _, err := os.Readlink(dir + "/exe"); errors.Is(err, fs.ErrNotExist) {
-		if task := livingTask(dir); task != "" { // where the first thread has ended, the others still tell
+		if task := livingTask(dir); task != "" { // the first thread has ended, others still show
 			dir = task
 		}
 	}
@@ -261,7 +262,8 @@ func readTraces(p stat) (t traces, same bool) {
 	return t, t.closed || whole && before == after
 }
 
-// same says whether path, as the process pid has it, is the environment id. In another mount namespace it is where that one has it.
+// same reports whether path, as the process pid sees it, is the environment id. In another mount namespace it is
+// taken to be.
 func (s search) same(path, id string, pid int) bool {
 	ours, err := os.Readlink("/proc/self/ns/mnt")
 	its, err2 := os.Readlink(fmt.Sprintf("/proc/%d/ns/mnt", pid))
@@ -273,7 +275,7 @@ func (s search) same(path, id string, pid int) bool {
 	return err == nil && err2 == nil && os.SameFile(a, b)
 }
 
-// EnvironOf is the environment that a process of ours was started with; nil where it cannot be seen.
+// EnvironOf returns the variables that a process of ours was started with, or nil if they cannot be seen.
 func EnvironOf(pid int) []string {
 	data, err := readFile(fmt.Sprintf("/proc/%d/environ", pid))
 	if err != nil || len(data) == 0 {

@@ -8,8 +8,7 @@ import (
 	"syscall"
 )
 
-// lookAt is what can be known of a process of our own PID namespace. Whether its number is given to anybody the kernel tells us
-// without /proc.
+// lookAt looks at a process of our own PID namespace. The kernel says without /proc whether a pid is in use.
 func lookAt(p Process) Sight {
 	if p.PID <= 0 || errors.Is(syscall.Kill(p.PID, 0), syscall.ESRCH) {
 		return Gone
@@ -27,27 +26,26 @@ func lookAt(p Process) Sight {
 	return Unseen
 }
 
-// errEnded: the process has ended, and its parent has not asked for it.
+// errEnded means that the process has ended and its parent has not waited for it.
 var errEnded = errors.New("it has ended")
 
-// StartTime is when a living process began, as the system counts it.
+// StartTime returns when a living process began, in the system's unit.
 func StartTime(pid int) (at uint64, ok bool) {
 	p, err := statOf(pid)
 	return p.start, err == nil
 }
 
-// isOurs says whether the process runs as the daemon's user.
+// isOurs reports whether the process runs as the daemon's user.
 func isOurs(pid int) bool {
 	uid, ok := userOf(pid)
 	return ok && uid == os.Getuid()
 }
 
-// EndMarked kills the processes whose mark is accepted, and what they start meanwhile, and returns how many there were. They are
-// found by what they carry in their environment, so no stranger that got an old pid is ever hit; and where /proc has the numbers of
-// another PID namespace, none is found.
+// EndMarked kills the processes whose mark ours accepts, with what they start meanwhile, and returns their number.
+// The mark is in their environment, so a reused pid is never hit.
 func EndMarked(ours func(dir string) bool) int {
 	ended := map[Process]bool{}
-	for range 10 { // a tenth round finds nothing but what multiplies faster than it can be killed
+	for range 10 { // more rounds find only what multiplies faster than it can be killed
 		before := len(ended)
 		_ = procs(func(pid int) {
 			dir := MarkOf(pid)
@@ -65,7 +63,7 @@ func EndMarked(ours func(dir string) bool) int {
 	return len(ended)
 }
 
-// Marked are the processes whose mark of a build is accepted.
+// Marked returns the processes whose mark ours accepts.
 func Marked(ours func(dir string) bool) (pids []int) {
 	_ = procs(func(pid int) {
 		if dir := MarkOf(pid); dir != "" && ours(dir) && pid != os.Getpid() {

@@ -15,13 +15,12 @@ import (
 	"runtimed/internal/safefile"
 )
 
-// BootID names this boot of the machine by when its oldest process began, the kernel's own. The clock may be set later and the time
-// since boot be reckoned from it anew, but what a process has for its beginning stays. (Machines that sleep in place of shutting
-// down keep it, and then nothing was lost that was written.)
+// BootID names this boot by the start time of the oldest process, the kernel's. That survives a change of the clock.
+// (A machine with fast startup keeps it over a shutdown, but then it loses no writes either.)
 var BootID = sync.OnceValue(func() string {
 	oldest := int64(0)
 	for size := uint32(1 << 20); size <= 1<<28; size *= 2 {
-		buf := make([]uint64, size/8) // aligned as the records need it
+		buf := make([]uint64, size/8) // aligned for the records
 		err := windows.NtQuerySystemInformation(windows.SystemProcessInformation, unsafe.Pointer(&buf[0]), size, nil)
 		if errors.Is(err, windows.STATUS_INFO_LENGTH_MISMATCH) {
 			continue
@@ -43,7 +42,7 @@ var BootID = sync.OnceValue(func() string {
 	return ""
 })
 
-// MachineID names this machine: a home folder may be shared by several, whose processes cannot be seen from here.
+// MachineID names this machine: several may share a home folder, and do not see each other's processes.
 var MachineID = sync.OnceValue(func() string {
 	key, err := registry.OpenKey(registry.LOCAL_MACHINE, `SOFTWARE\Microsoft\Cryptography`, registry.QUERY_VALUE|registry.WOW64_64KEY)
 	if err != nil {
@@ -57,7 +56,7 @@ var MachineID = sync.OnceValue(func() string {
 	return id
 })
 
-// openProcess calls f with a handle to the process, and returns false where there is none to be had.
+// openProcess calls f with a handle to the process. It returns false if none can be opened.
 func openProcess(pid int, access uint32, f func(windows.Handle) bool) bool {
 	var h windows.Handle
 	if pid <= 0 {
@@ -71,10 +70,9 @@ func openProcess(pid int, access uint32, f func(windows.Handle) bool) bool {
 	return f(h)
 }
 
-// errEnded: the process has ended, and somebody still has a handle to it.
+// errEnded means that the process has ended and somebody still has a handle to it.
 var errEnded = errors.New("it has ended")
 
-// statOf is what is known of a process.
 func statOf(pid int) (stat, error) {
 	start, ok := StartTime(pid)
 	if !ok {
@@ -83,7 +81,6 @@ func statOf(pid int) (stat, error) {
 	return stat{Process: Process{pid, start}}, nil
 }
 
-// lookAt is what can be known of a process.
 func lookAt(p Process) Sight {
 	if start, ok := StartTime(p.PID); ok && start == p.start {
 		return Living
@@ -91,8 +88,8 @@ func lookAt(p Process) Sight {
 	return Gone
 }
 
-// StartTime is when the process began, in 100 ns since 1601. ok is false where it has ended, also where somebody still holds a
-// handle to it. One that we may not look at was never an owner, so it counts as ended too.
+// StartTime returns when a living process began, in 100 ns since 1601. One that we may not look at was never an
+// owner, and counts as ended.
 func StartTime(pid int) (ticks uint64, ok bool) {
 	ok = openProcess(pid, windows.PROCESS_QUERY_LIMITED_INFORMATION|windows.SYNCHRONIZE, func(h windows.Handle) bool {
 		var began, ended, kernel, user windows.Filetime
@@ -106,7 +103,7 @@ func StartTime(pid int) (ticks uint64, ok bool) {
 	return ticks, ok
 }
 
-// isOurs says whether the process runs as the daemon's user.
+// isOurs reports whether the process runs as the daemon's user.
 func isOurs(pid int) bool {
 	return openProcess(pid, windows.PROCESS_QUERY_LIMITED_INFORMATION, func(h windows.Handle) bool {
 		var token windows.Token
@@ -123,12 +120,12 @@ func isOurs(pid int) bool {
 	})
 }
 
-// maxWatches bounds the threads that wait for the ends of owners. Beyond it the regular look finds an end, seconds later.
+// maxWatches bounds the threads that wait for owners. For more the reaper's regular look finds an end, seconds later.
 const maxWatches = 64
 
 var watches atomic.Int32
 
-// onExit calls f once the process has ended; the returned function ends the watch. The caller looks again now and then all the same.
+// onExit calls f once the process has ended, unless stop is called first.
 func onExit(pid int, f func()) (stop func()) {
 	none := func() {}
 	h, err := windows.OpenProcess(windows.SYNCHRONIZE, false, uint32(pid))
@@ -149,7 +146,7 @@ func onExit(pid int, f func()) (stop func()) {
 		defer watches.Add(-1)
 		defer windows.CloseHandle(h)
 		for !stopped.Load() {
-			event, err := windows.WaitForSingleObject(h, 1000) // ms; a stop is seen between two waits
+			event, err := windows.WaitForSingleObject(h, 1000) // ms; then it sees a stop
 			if err != nil {
 				return
 			}
@@ -181,8 +178,8 @@ func procs(f func(pid int)) error {
 	}
 }
 
-// tracesOf reads which files a process has loaded: its executable, and modules. (A venv's python.exe starts the base interpreter and
-// waits for it; extension modules are what that one loads.) Nothing else is told of others here.
+// tracesOf reads which files a process has loaded: its executable and its modules. (A venv's python.exe starts the
+// base interpreter, which loads the extension modules.) Nothing else is told about others.
 func tracesOf(p stat) (t traces) {
 	name := make([]uint16, windows.MAX_LONG_PATH)
 	tell := func(n uint32) { t.paths = append(t.paths, []byte(windows.UTF16ToString(name[:n]))) }
@@ -210,14 +207,14 @@ func tracesOf(p stat) (t traces) {
 	return t
 }
 
-// in calls f with the id of the environment that the path data lies in.
+// in calls f with the id of the environment that the path data is in.
 func (s search) in(data []byte, _ string, _ int, f func(id string)) {
 	if id, ok := idBelow(s.envs+string(os.PathSeparator), string(data)); ok {
 		f(id)
 	}
 }
 
-// idBelow is the name that follows envs in path and is itself followed by more of a path, whatever the case of the letters.
+// idBelow returns the name that follows envs in path, if more of the path follows. Case does not matter.
 func idBelow(envs, path string) (id string, ok bool) {
 	if len(path) <= len(envs) || !strings.EqualFold(path[:len(envs)], envs) {
 		return "", false
@@ -226,11 +223,11 @@ func idBelow(envs, path string) (id string, ok bool) {
 	return strings.ToLower(id), ok && id != ""
 }
 
-// EndMarked has nothing to do here: the children of builds are in job objects, which end with their daemon.
+// EndMarked does nothing: the job objects of builds end with their daemon.
 func EndMarked(func(dir string) bool) int { return 0 }
 
-// EnvironOf is the environment that a process of ours was started with; nil where it cannot be seen, as here.
+// EnvironOf returns nil: it cannot be seen.
 func EnvironOf(int) []string { return nil }
 
-// Marked has nothing to find: the children of builds are in job objects, which end with their daemon.
+// Marked finds nothing: the job objects of builds end with their daemon.
 func Marked(func(dir string) bool) []int { return nil }

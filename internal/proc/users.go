@@ -2,36 +2,37 @@ package proc
 
 import "os"
 
-// blindError: no process can be found, so none can be known to be absent.
+// blindError means that no process can be seen, so none is known to be absent.
 type blindError struct{ why string }
 
 func (e *blindError) Error() string { return "the processes cannot be seen: " + e.why }
 
 // traces is what a process shows of the environments that it uses.
 type traces struct {
-	paths   [][]byte // texts with paths: of its executable, its arguments, the files that it has mapped
-	environ []byte   // that it was started with, with a zero byte after each variable
+	paths   [][]byte // its executable, arguments and mapped files
+	environ []byte   // at its start, with a zero byte after each variable
 	cwd     string
-	closed  bool // some of this cannot be read
+	closed  bool // some of it may not be read
 }
 
-// search finds the environments that processes use. The rule is one for all systems, and each shows of it what it can: an
-// environment is used by a process
-//   - whose executable, command line or mapped files lie in it (the executable of a venv's Python is the base interpreter; its
-//     extension modules are what is mapped),
-//   - whose variables name it, as those that activate it do,
-//   - whose working folder is in it,
-//   - that cannot be looked at, and may have been started by its owner, as with sudo: see mayBeOf.
+// search finds the environments that processes use. A process uses an environment if
+//   - its executable, its command line or a mapped file is in it (a venv's Python runs the base interpreter, and maps
+//     the venv's extension modules),
+//   - its variables name it, as activation does,
+//   - its working folder is in it,
+//   - it may not be looked at, and the owner may have started it, as with sudo; see mayBeOf.
+//
+// Each system shows a part of this.
 type search struct {
 	envs string           // the folder of all environments
-	held map[string]Owner // who holds, or held last, those that are asked about
+	held map[string]Owner // the owners, present or last, of the environments in question
 }
 
-// maxRounds bounds the rounds where processes start faster than they can be looked at.
+// maxRounds bounds the rounds if processes start faster than they can be looked at.
 const maxRounds = 20
 
-// users finds, for each environment in the folder envs that a process uses, one such process. held are the owners of those that it
-// is asked about. The error is a *blindError where no process can be seen.
+// users returns one process for each environment in the folder envs that some process uses. held has the owners of
+// the environments in question. The error is a *blindError if no process can be seen.
 func users(envs string, held map[string]Owner) (map[string]Process, error) {
 	if why := blind(); why != "" {
 		return nil, &blindError{why}
@@ -54,7 +55,7 @@ func users(envs string, held map[string]Owner) (map[string]Process, error) {
 		}
 	}
 	for more, rounds := true, 0; more && rounds < maxRounds; rounds++ {
-		more = false // unless somebody ended before its turn, and left a child that came after
+		more = false // unless one ended before its turn, and left a child that came after
 		err := procs(func(pid int) {
 			if !looked[pid] {
 				look(pid)
@@ -73,7 +74,7 @@ func users(envs string, held map[string]Owner) (map[string]Process, error) {
 	return found, nil
 }
 
-// uses are the ids of the environments that a process uses.
+// uses returns the ids of the environments that a process uses.
 func (s search) uses(p stat, t traces) (ids []string) {
 	add := func(id string) { ids = append(ids, id) }
 	for _, text := range t.paths {
@@ -91,12 +92,12 @@ func (s search) uses(p stat, t traces) (ids []string) {
 	return ids
 }
 
-// mayBeOf says whether o, the owner of an environment, may have started a process, or what started that: it is younger and near, or
-// in a PID namespace below this one where o was in another. What a script or a shell near o started itself is nothing of o's: root's
-// script, say, that has a user's command run and goes on.
+// mayBeOf reports whether the owner o may have started a process, or an ancestor of it. Such a process is younger
+// than o and near it, or in a PID namespace below this one if o was in another. What a script or shell near o started
+// by itself does not count: root's script, say, that ran a user's command and goes on.
 func (p stat) mayBeOf(o Owner) bool {
 	switch {
-	case o.PID == 0: // nobody had it
+	case o.PID == 0:
 		return false
 	case o.Namespace != Namespace():
 		return p.start >= o.StartTime && nested(p.PID)
@@ -110,16 +111,15 @@ func (p stat) mayBeOf(o Owner) bool {
 		}
 		p = parent
 	}
-	return p.PID == o.PID || !p.isNear(o) // who takes in what o left behind is far
+	return p.PID == o.PID || !p.isNear(o) // init, which adopts what o left, is not near
 }
 
-// isOlder says whether a process was there before o. Start times are coarse, and a script starts a command at once; numbers are given
-// in order.
+// isOlder reports whether a process began before o. Start times are coarse, but pids ascend.
 func (p stat) isOlder(o Owner) bool {
 	return p.start < o.StartTime || p.start == o.StartTime && p.PID < o.PID
 }
 
-// isNear says whether a process is of the group that o was of, of a session that o leads, or of o's terminal.
+// isNear reports whether a process is in o's process group, in a session that o leads, or on o's terminal.
 func (p stat) isNear(o Owner) bool {
 	return o.Group != 0 && o.Group == p.group || o.PID == p.session || o.Terminal != 0 && o.Terminal == p.terminal
 }

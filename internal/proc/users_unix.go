@@ -8,8 +8,9 @@ import (
 	"strings"
 )
 
-// in calls f with each id in data that names an environment of ours and is followed by one of the bytes ends; the end of data is a
-// zero byte. A path that leads there by another way, as through a link or in a container's mounts, names it too.
+// in calls f with each id in data that names an environment of ours and is followed by one of the bytes in ends; the
+// end of data counts as a zero byte. A path that leads there another way, as through a link or a container's mounts,
+// counts too.
 func (s search) in(data []byte, ends string, pid int, f func(id string)) {
 	folder := []byte("/" + filepath.Base(s.envs) + "/")
 	for at := 0; ; {
@@ -39,7 +40,8 @@ func (s search) in(data []byte, ends string, pid int, f func(id string)) {
 	}
 }
 
-// pathAt is the path that text ends in: what follows the last byte that separates paths in a list, a variable or a line.
+// pathAt returns the path at the end of text, from the last byte that separates paths in a list, a variable or a
+// line.
 func pathAt(text []byte) string {
 	text = text[bytes.LastIndexAny(text, "\x00\n=:")+1:]
 	return string(text[max(0, bytes.IndexByte(text, '/')):])

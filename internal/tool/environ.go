@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// passed are the variables that children of a build get from the daemon's own environment: who the user is, how to reach the
-// network, and where their own package index is. Anything that would put another environment or module path before ours
-// (VIRTUAL_ENV, CONDA_*, PYTHON*, the other UV_*) stays out.
+// passed are the variables of the daemon that the children of a build get: who the user is, how to reach the network,
+// and where the user's package index is. Whatever would put another environment or module path before ours stays out:
+// VIRTUAL_ENV, CONDA_*, PYTHON*, the other UV_*.
 var passed = []string{
 	"HOME", "USER", "LOGNAME", "PATH", "LANG", "LANGUAGE", "LC_*", "TMPDIR", "TZ",
 	"XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME",
@@ -15,10 +15,10 @@ var passed = []string{
 	"SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NETRC",
 	"UV_INDEX", "UV_INDEX_*", "UV_DEFAULT_INDEX", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS", "UV_NATIVE_TLS", "UV_SYSTEM_CERTS",
 	"UV_INSECURE_HOST", "UV_KEYRING_PROVIDER", "UV_PYTHON_INSTALL_MIRROR", "UV_PYTHON_INSTALL_DIR", "PIP_*",
-	"DBUS_SESSION_BUS_ADDRESS", // a keyring asks it
+	"DBUS_SESSION_BUS_ADDRESS", // for keyrings
 }
 
-// Environ is what passes of environ.
+// Environ returns the variables of environ that a build's children get.
 func Environ(environ []string) []string {
 	var env []string
 	all := slices.Concat(passed, passedHere)
@@ -34,10 +34,10 @@ func Environ(environ []string) []string {
 	return env
 }
 
-// SameName says whether two names mean the same variable.
+// SameName reports whether two names mean the same variable.
 func SameName(a, b string) bool { return FoldName(a) == FoldName(b) }
 
-// Lookup is the value of a variable in environ.
+// Lookup returns the value of a variable in environ.
 func Lookup(environ []string, name string) string {
 	for _, v := range slices.Backward(environ) {
 		if n, value, _ := strings.Cut(v, "="); SameName(n, name) {

@@ -2,8 +2,7 @@
 
 package tool
 
-// passedHere are variables that only this system has.
 var passedHere []string
 
-// FoldName is the name of a variable as the system tells one from another.
+// FoldName returns the form in which two names of the same variable are equal.
 func FoldName(name string) string { return name }

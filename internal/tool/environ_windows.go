@@ -2,7 +2,7 @@ package tool
 
 import "strings"
 
-// passedHere is what the system's own functions, the C library, Python and uv need to find their folders and programs.
+// passedHere is what the system, the C library, Python and uv need to find folders and programs.
 var passedHere = []string{
 	"SYSTEMROOT", "SYSTEMDRIVE", "WINDIR", "COMSPEC", "PATHEXT", "TEMP", "TMP", "OS",
 	"USERPROFILE", "USERNAME", "USERDOMAIN", "HOMEDRIVE", "HOMEPATH", "APPDATA", "LOCALAPPDATA",

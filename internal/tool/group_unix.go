@@ -15,13 +15,13 @@ type group struct {
 	low bool // at low priority
 }
 
-// newGroup is called before the child is started.
+// newGroup prepares cmd, before its start.
 func newGroup(cmd *exec.Cmd, low bool) (group, error) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	return group{cmd, low}, nil
 }
 
-// Begin is called right after the start.
+// Begin comes right after the start.
 func (g group) Begin() error {
 	if g.low {
 		lowerGroup(g.cmd.Process.Pid)
@@ -29,7 +29,7 @@ func (g group) Begin() error {
 	return nil
 }
 
-// Ask has the group end, if it wants to.
+// Ask asks the group to end.
 func (g group) Ask() error {
 	if err := syscall.Kill(-g.cmd.Process.Pid, syscall.SIGTERM); errors.Is(err, syscall.ESRCH) {
 		return os.ErrProcessDone
@@ -37,7 +37,7 @@ func (g group) Ask() error {
 	return nil
 }
 
-// End ends what is left of the group: nothing in most cases.
+// End kills what is left of the group, usually nothing.
 func (g group) End() {
 	if g.cmd.Process != nil {
 		_ = syscall.Kill(-g.cmd.Process.Pid, syscall.SIGKILL)

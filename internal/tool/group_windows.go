@@ -10,15 +10,15 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// group is a child with what it starts: a job object. It ends all of them with the last handle to it, so also when the daemon is
-// killed.
+// group is a child with what it starts: a job object, which ends them all with its last handle, so also when the
+// daemon is killed.
 type group struct {
 	cmd *exec.Cmd
 	job windows.Handle
 }
 
-// newGroup is called before the child is started. The child waits until it is in the job, since what it starts before would not be.
-// A daemon has no console, and without CREATE_NO_WINDOW each child would open one.
+// newGroup prepares cmd, before its start. The child starts suspended: what it started before it is in the job would
+// not be in it. Without CREATE_NO_WINDOW each child of a daemon would open a console.
 func newGroup(cmd *exec.Cmd, low bool) (group, error) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{CreationFlags: windows.CREATE_SUSPENDED | windows.CREATE_NO_WINDOW}
 	if low {
@@ -40,7 +40,7 @@ func newGroup(cmd *exec.Cmd, low bool) (group, error) {
 	return group{cmd, job}, nil
 }
 
-// Begin is called right after the start.
+// Begin comes right after the start.
 func (g group) Begin() error {
 	var err error
 	herr := g.cmd.Process.WithHandle(func(process uintptr) {
@@ -56,7 +56,7 @@ func (g group) Begin() error {
 	return nil
 }
 
-// resume lets a process run that was started suspended; it has one thread.
+// resume starts the one thread of a suspended process.
 func resume(pid uint32) error {
 	threads, err := windows.CreateToolhelp32Snapshot(windows.TH32CS_SNAPTHREAD, 0)
 	if err != nil {
@@ -79,8 +79,8 @@ func resume(pid uint32) error {
 	return err
 }
 
-// Ask ends the group: there is nothing that processes without a console and a window could be asked with.
+// Ask ends the group: a process without console and window cannot be asked.
 func (g group) Ask() error { return windows.TerminateJobObject(g.job, 1) }
 
-// End ends what is left of the group: nothing in most cases.
+// End kills what is left of the group, usually nothing.
 func (g group) End() { _ = windows.CloseHandle(g.job) }

@@ -2,8 +2,8 @@ package tool
 
 import "golang.org/x/sys/unix"
 
-// LowerThread does nothing: a thread of Go has no priority of its own on macOS.
+// LowerThread does nothing: macOS has no priority for a thread of Go.
 func LowerThread() {}
 
-// lowerGroup has a process group run behind everything interactive, yet go on.
+// lowerGroup makes a process group give way to interactive ones.
 func lowerGroup(pgid int) { _ = unix.Setpriority(unix.PRIO_PGRP, pgid, 10) }

@@ -13,11 +13,11 @@ const (
 
 // LowerThread gives the calling thread the lowest priority for processor and disk.
 func LowerThread() {
-	_ = unix.Setpriority(unix.PRIO_PROCESS, 0, 19) // on Linux: of the thread
+	_ = unix.Setpriority(unix.PRIO_PROCESS, 0, 19) // on Linux, of the thread
 	_, _, _ = unix.Syscall(unix.SYS_IOPRIO_SET, ioprioWhoProcess, 0, ioprioIdle)
 }
 
-// lowerGroup has a process group run behind everything interactive, yet go on.
+// lowerGroup makes a process group give way to interactive ones.
 func lowerGroup(pgid int) {
 	_ = unix.Setpriority(unix.PRIO_PGRP, pgid, lowNice)
 	_, _, _ = unix.Syscall(unix.SYS_IOPRIO_SET, ioprioWhoPgrp, uintptr(pgid), ioprioBestEffort|7)

@@ -12,11 +12,11 @@ func Executable(path string) bool {
 	return err == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o111 != 0
 }
 
-// GlobEscape keeps a path from being taken for a pattern.
+// GlobEscape escapes a path for use in a glob pattern.
 func GlobEscape(path string) string {
 	return regexp.MustCompile(`[*?\[\\]`).ReplaceAllString(path, `\$0`)
 }
 
-const Exe = "" // what the names of programs end in
+const Exe = "" // the end of a program's file name
 
 const HomeVariable = "HOME"
