@@ -2,10 +2,12 @@ package pool
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -154,15 +156,34 @@ func (m *model) actions() map[string]func(*rapid.T) {
 		"time": func(t *rapid.T) {
 			m.w.pass(rapid.SampledFrom([]time.Duration{time.Second, time.Minute, time.Hour}).Draw(t, "d"))
 		},
-		"crash": func(*rapid.T) {
-			m.w.crash()
-			m.settle() // what was answered before the crash holds
-			m.w.start()
-			for id, h := range m.held {
-				if !slices.Contains(m.living, h.pid) && !m.w.p.uses(id) {
-					m.orphaned(id)
+		"crash": func(*rapid.T) { m.restart() },
+		"crash after a release": func(t *rapid.T) {
+			if id, ok := pick(t, m.ids(), "id"); ok {
+				m.w.p.use(id, true)
+				if err := m.w.Release(context.Background(), id); err != nil {
+					t.Fatalf("%s: %v", id, err)
 				}
+				m.ended(id)
+				m.restart()
+				m.w.p.use(id, false)
 			}
+		},
+		"an extension fails, and perhaps the check after it": func(t *rapid.T) {
+			err := &builder.Error{Cause: builder.CauseNetwork, Message: "half way", Hint: "none"}
+			m.w.b.set(func() {
+				m.w.b.takes, m.w.b.fail, m.w.b.extends, m.w.b.verify = 0, nil, err, nil
+				if rapid.Bool().Draw(t, "check fails") {
+					m.w.b.verify = errors.New("it is not as it was")
+				}
+			})
+			m.w.pass(time.Minute)
+			pid, _ := pick(t, m.living, "pid")
+			r := request(pid, time.Hour)
+			r.Needs.Packages = []string{"z"}
+			ctx, cancel := context.WithCancel(context.Background())
+			m.calls = append(m.calls, &call{r, m.w.goGet(ctx, r), cancel})
+			m.w.pass(time.Minute)
+			m.w.b.set(func() { m.w.b.extends, m.w.b.verify = nil, nil })
 		},
 		"damage": func(t *rapid.T) {
 			if id, ok := pick(t, m.w.ids(Ready), "id"); ok {
@@ -171,6 +192,17 @@ func (m *model) actions() map[string]func(*rapid.T) {
 			}
 		},
 		"": func(*rapid.T) { m.settle(); m.check() },
+	}
+}
+
+func (m *model) restart() {
+	m.w.crash()
+	m.settle() // what was answered before the crash holds
+	m.w.start()
+	for id, h := range m.held {
+		if !slices.Contains(m.living, h.pid) && !m.w.p.uses(id) {
+			m.orphaned(id)
+		}
 	}
 }
 
@@ -233,6 +265,8 @@ func (m *model) settle() {
 }
 
 func TestWhateverHappensNothingIsGivenTwiceOrLost(t *testing.T) {
+	var mu sync.Mutex
+	taken := map[[2]State]bool{}
 	rapid.Check(t, func(rt *rapid.T) {
 		dir, err := os.MkdirTemp("", "model")
 		if err != nil {
@@ -246,6 +280,11 @@ func TestWhateverHappensNothingIsGivenTwiceOrLost(t *testing.T) {
 			cfg.Dir = dir
 			w := &world{
 				T: t, cfg: cfg, b: &fakeBuilder{},
+				moved: func(from, to State) {
+					mu.Lock()
+					defer mu.Unlock()
+					taken[[2]State{from, to}] = true
+				},
 				p: &fakeProcs{dead: map[int]bool{}, using: map[string]bool{}, exits: map[int][]func(){}},
 			}
 			m := &model{T: rt, w: w, held: map[string]holder{}, rests: map[string]string{}, over: map[string]bool{}, damaged: map[string]bool{}, living: []int{1, 2, 3}, lastPID: 3}
@@ -263,4 +302,11 @@ func TestWhateverHappensNothingIsGivenTwiceOrLost(t *testing.T) {
 			panic(failed)
 		}
 	})
+	for from, all := range transitions {
+		for _, to := range all {
+			if !taken[[2]State{from, to}] {
+				t.Errorf("no environment went from %q to %q", from, to)
+			}
+		}
+	}
 }

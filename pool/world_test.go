@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 
 	"runtimed/pool/builder"
@@ -24,6 +25,8 @@ type world struct {
 	p    *fakeProcs
 	cfg  Config
 	logs *observer.ObservedLogs
+
+	moved func(from, to State) // where set, called with each move of an environment
 }
 
 func spec(packages ...string) builder.Spec {
@@ -63,6 +66,9 @@ func inBubbleWith(t *testing.T, cfg Config, b *fakeBuilder, f func(*world)) {
 func (w *world) start() {
 	w.Helper()
 	core, logs := observer.New(zap.InfoLevel)
+	if w.moved != nil {
+		core = zapcore.NewTee(core, moves{zap.DebugLevel, w.moved})
+	}
 	m, err := New(w.cfg, map[string]builder.Builder{builder.KindUV: w.b, builder.KindConda: w.b}, zap.New(core))
 	if err != nil {
 		w.Fatal(err)
@@ -70,6 +76,31 @@ func (w *world) start() {
 	m.procs = w.p.processes()
 	w.Manager, w.logs = m, logs
 	m.Start()
+}
+
+// moves is a log that reads the moves of environments.
+type moves struct {
+	zapcore.LevelEnabler
+	moved func(from, to State)
+}
+
+func (m moves) With([]zapcore.Field) zapcore.Core { return m }
+func (m moves) Sync() error                       { return nil }
+
+func (m moves) Check(e zapcore.Entry, c *zapcore.CheckedEntry) *zapcore.CheckedEntry {
+	if e.Message == "environment moves" {
+		return c.AddCore(e, m)
+	}
+	return c
+}
+
+func (m moves) Write(_ zapcore.Entry, fields []zapcore.Field) error {
+	at := map[string]string{}
+	for _, f := range fields {
+		at[f.Key] = f.String
+	}
+	m.moved(State(at["from"]), State(at["to"]))
+	return nil
 }
 
 func (w *world) stop() {
