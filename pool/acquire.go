@@ -41,9 +41,9 @@ type Acquired struct {
 	AddedIn  time.Duration
 }
 
-// Acquire leases an environment of a pool and waits for one up to r.Wait. The lease is on disk when it returns. Errors are
-// *UnknownPoolError, *OffError, *NeedsError, *EmptyError, *FailedError, ErrOverloaded, ErrClosed, or that of ctx; with an
-// error nothing is leased.
+// Acquire leases an environment of a pool and waits for one up to r.Wait. The lease is on disk when it returns. Errors
+// are *UnknownPoolError, *OffError, *NeedsError, *EmptyError, *FailedError, ErrOverloaded, ErrClosed, or that of ctx;
+// with an error nothing is leased.
 func (m *Manager) Acquire(ctx context.Context, r Request) (got Acquired, err error) {
 	began := time.Now()
 	if err := r.checkTexts(); err != nil {
@@ -95,8 +95,8 @@ func (m *Manager) Acquire(ctx context.Context, r Request) (got Acquired, err err
 	return m.await(ctx, w, call, r, began)
 }
 
-// findPlaceLocked returns the environment that the same owner was leased with the same key (p is its pool, which may be nil),
-// or else the pool in which r is to wait.
+// findPlaceLocked returns the environment that the same owner was leased with the same key (p is its pool, which may be
+// nil), or else the pool in which r is to wait.
 func (m *Manager) findPlaceLocked(r Request, now time.Time) (leased *env, p *pool, err error) {
 	base := m.configuredLocked(r.Pool)
 	switch {
@@ -125,7 +125,9 @@ func (m *Manager) findPlaceLocked(r Request, now time.Time) (leased *env, p *poo
 }
 
 // await waits for the answer of w on behalf of one call.
-func (m *Manager) await(ctx context.Context, w *waiter, call chan builder.Stage, r Request, began time.Time) (Acquired, error) {
+func (m *Manager) await(
+	ctx context.Context, w *waiter, call chan builder.Stage, r Request, began time.Time,
+) (Acquired, error) {
 	timer := time.NewTimer(time.Until(began.Add(r.Wait)))
 	defer timer.Stop()
 	for waiting := true; waiting; {
@@ -173,7 +175,7 @@ func (m *Manager) emptyLocked(r Request, waited time.Duration) error {
 // leasedToLocked is the environment that the same owner got with the same key.
 func (m *Manager) leasedToLocked(r Request) *env {
 	for _, e := range m.envs {
-		if l := e.lease(); r.Key != "" && e.pool == r.Pool && l != nil && l.Key == r.Key && l.Owner.Is(r.Owner) {
+		if l := e.tenancy.lease; r.Key != "" && e.pool == r.Pool && l != nil && l.Key == r.Key && l.Owner.Is(r.Owner) {
 			return e
 		}
 	}
@@ -188,11 +190,12 @@ func (r Request) pools() []string {
 	return []string{r.Pool, r.Needs.Key(r.Pool)}
 }
 
-// maxText is the length of a label, key or session, in bytes: all three fit into the lease record, however they are escaped.
+// maxText is the length of a label, key or session, in bytes: all three fit into the lease record, however they are
+// escaped.
 const maxText = 256
 
-// checkTexts refuses what might not fit into the lease record. Escaped, each byte of what passes takes at most two there; a
-// control character, or what is not UTF-8, would take six.
+// checkTexts refuses what might not fit into the lease record. Escaped, each byte of what passes takes at most two
+// there; a control character, or what is not UTF-8, would take six.
 func (r Request) checkTexts() error {
 	for name, text := range map[string]string{"label": r.Label, "key": r.Key, "session": r.Session} {
 		switch {

@@ -33,7 +33,8 @@ func TestAPanicUnderTheLockEndsTheProgramThoughTheCallerRecovers(t *testing.T) {
 			t.Fatal(err)
 		}
 		close(m.opened)
-		m.envs["uv-00000000"] = &env{id: "uv-00000000", purpose: purpose{pool: "uv"}, state: Ready}
+		e := m.newEnv("uv-00000000", purpose{pool: "uv"})
+		e.state, m.envs[e.id] = Ready, e
 		defer func() { _ = recover() }() // as the server does
 		_, _ = m.Flush(context.Background(), "")
 		return

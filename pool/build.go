@@ -51,17 +51,15 @@ func (m *Manager) runBuild(ctx context.Context, e *env, b *build) {
 		case canceled && !e.halfExtended():
 			m.moveLocked(e, Removing, "no longer needed")
 		case b.check && envdir.MachineFault(err):
-			if !b.stuck {
-				m.log.Warn("environment cannot be looked through for now; trying again now and then", zap.String("env", e.id), zap.Error(err))
-			}
+			e.warnOnceLocked("environment cannot be looked through for now; trying again now and then", err)
 			e.build = &build{check: true, stuck: true, notBefore: time.Now().Add(troubleEvery),
-				stage: builder.Stage{Name: builder.StageQueued, Message: "waiting to be looked through: " + redact.Text(err.Error())}}
+				stage: waiting("to be looked through: " + redact.Text(err.Error()))}
 		case b.check:
-			m.log.Warn("environment does not work any more and will be replaced", zap.String("env", e.id), zap.Error(err))
+			e.log.Warn("environment does not work any more and will be replaced", zap.Error(err))
 			m.moveLocked(e, Removing, err.Error())
 		case e.halfExtended():
 			e.purpose = e.extension.before
-			e.build = &build{check: true, stage: uncheckedStage}
+			e.build = &build{check: true, stage: waiting("to be looked through")}
 		default:
 			m.moveLocked(e, Removing, "its build failed")
 		}
@@ -71,25 +69,24 @@ func (m *Manager) runBuild(ctx context.Context, e *env, b *build) {
 	})
 }
 
-var uncheckedStage = builder.Stage{Name: builder.StageQueued, Message: "waiting to be looked through"}
-
 func (m *Manager) builtLocked(e *env, b *build, result made, took time.Duration) {
 	e.manifest, e.seen, e.folder = result.manifest, result.seen, envdir.FolderOf(e.dir)
 	if !b.check {
 		e.finished, e.added, e.measured = time.Now(), result.added, measured{}
 	}
 	m.moveLocked(e, Ready, "built")
-	m.log.Info("environment ready", zap.String("env", e.id), zap.Duration("took", took))
+	e.log.Info("environment ready", zap.Duration("took", took))
 }
 
-// make does the slow part of a build. It returns the environment that it was about in the end: e, or one that was extended
-// instead.
+// make does the slow part of a build. It returns the environment that it was about in the end: e, or one that was
+// extended instead.
 func (m *Manager) make(ctx context.Context, e *env, b *build) (*env, made, error) {
 	with, ok := m.builders[e.spec.Kind]
 	if !ok {
 		return e, made{}, &builder.Error{
-			Cause: builder.CauseToolMissing, Message: fmt.Sprintf("this daemon cannot build environments of the kind %s", e.spec.Kind),
-			Hint: "set the size of the pool to 0",
+			Cause:   builder.CauseToolMissing,
+			Message: fmt.Sprintf("this daemon cannot build environments of the kind %s", e.spec.Kind),
+			Hint:    "set the size of the pool to 0",
 		}
 	}
 	if b.check {
@@ -129,25 +126,29 @@ func (m *Manager) check(ctx context.Context, with builder.Builder, e *env, b *bu
 	again.BootID = proc.BootID()
 	seen, err := m.store.WriteManifest(e.dir, again)
 	if err != nil { // as on a full disk: it works all the same, and is checked again after the next start
-		m.log.Warn("the manifest of an environment cannot be written", zap.String("env", e.id), zap.Error(err))
+		e.log.Warn("the manifest of an environment cannot be written", zap.Error(err))
 		return result, nil
 	}
 	return made{manifest: again, seen: seen}, nil
 }
 
 // finish puts the manifest of a built environment on disk, by write.
-func (m *Manager) finish(ctx context.Context, e *env, built builder.Built, write func(string, envdir.Manifest) (envdir.FileID, error)) (made, error) {
+func (m *Manager) finish(
+	ctx context.Context, e *env, built builder.Built, write func(dir string, m envdir.Manifest) (envdir.FileID, error),
+) (made, error) {
 	list, err := envdir.Sentinels(e.dir, built.Sentinels)
 	if err != nil {
-		return made{}, &builder.Error{Cause: builder.CauseVerifyFailed, Message: "the finished environment is not whole: " + err.Error()}
+		return made{}, &builder.Error{
+			Cause: builder.CauseVerifyFailed, Message: "the finished environment is not whole: " + err.Error(),
+		}
 	}
 	size := built.SizeBytes
 	if size == 0 {
 		size = envdir.DiskSize(ctx, e.dir)
 	}
 	manifest := envdir.Manifest{
-		Version: envdir.ManifestVersion, ID: e.id, Pool: baseOf(e.pool), Kind: e.spec.Kind, SpecHash: e.hash, Needs: e.needs,
-		CreatedAt: time.Now().UTC(), BootID: proc.BootID(),
+		Version: envdir.ManifestVersion, ID: e.id, Pool: baseOf(e.pool), Kind: e.spec.Kind, SpecHash: e.hash,
+		Needs: e.needs, CreatedAt: time.Now().UTC(), BootID: proc.BootID(),
 		Python: built.Python, PythonVersion: built.PythonVersion, Packages: built.Packages,
 		Variables: built.Variables, PathPrepend: built.PathPrepend, SizeBytes: size, Sentinels: list,
 	}
@@ -185,7 +186,8 @@ func (m *Manager) asBuildError(ctx context.Context, last builder.Stage, err erro
 		b = &builder.Error{
 			Cause:   builder.CauseTimeout,
 			Message: fmt.Sprintf("the build was not done after %s; the last it did was %s", m.cfg.BuildTimeout, last.Message),
-			Hint:    "raise build.timeout in the configuration if it needs longer", Output: b.Output,
+			Hint:    "raise build.timeout in the configuration if it needs longer",
+			Output:  b.Output,
 		}
 	}
 	shown := *b

@@ -9,9 +9,9 @@ import (
 	"runtimed/pool/builder"
 )
 
-// Whoever asks a pool for more gets an environment of a pool derived from it: its key is the name of the base pool and a hash
-// of the needs. It is made on demand and keeps one environment ready for whoever asks again. It is not shown, and goes when
-// others are asked for more, or it has long not been asked for.
+// Whoever asks a pool for more gets an environment of a pool derived from it: its key is the name of the base pool and
+// a hash of the needs. It is made on demand and keeps one environment ready for whoever asks again. It is not shown,
+// and goes when others are asked for more, or it has long not been asked for.
 
 const maxDerived = 8 // derived pools that one environment is kept ready for
 
@@ -84,16 +84,19 @@ func (m *Manager) derivedForLocked(base *pool, needs builder.Needs, now time.Tim
 
 // meetsLocked says whether what base has ready is all that needs ask for.
 func (m *Manager) meetsLocked(base *pool, needs builder.Needs) bool {
-	for _, r := range needs.Packages {
-		if !slices.Contains(base.cfg.Spec.Packages, r) {
-			return false
-		}
+	if !base.installs(needs.Packages) {
+		return false
 	}
 	if needs.RequiresPython == "" && (needs.Python == "" || needs.Python == base.cfg.Spec.Python) {
 		return true
 	}
 	e := m.pickLocked(base)
 	return e != nil && e.runsOn(base, needs)
+}
+
+// installs says whether a pool's own environments have these packages.
+func (p *pool) installs(packages []string) bool {
+	return !slices.ContainsFunc(packages, func(r string) bool { return !slices.Contains(p.cfg.Spec.Packages, r) })
 }
 
 // runsOn says whether an environment of base has the Python that needs ask for.
@@ -117,8 +120,8 @@ func (m *Manager) derivedLocked() []*pool {
 	return list
 }
 
-// limitDerivedLocked forgets the derived pools that nobody asked for the longest. One that has made nothing yet pushes out
-// none that has.
+// limitDerivedLocked forgets the derived pools that nobody asked for the longest. One that has made nothing yet pushes
+// out none that has.
 func (m *Manager) limitDerivedLocked() {
 	kept := slices.DeleteFunc(m.derivedLocked(), func(p *pool) bool { return !p.keep })
 	n := len(kept)
@@ -129,8 +132,8 @@ func (m *Manager) limitDerivedLocked() {
 	}
 }
 
-// freeSpaceLocked forgets the derived pool, other than p, that nobody asked for the longest: what is kept on the chance that
-// somebody asks must not keep a pool from being filled.
+// freeSpaceLocked forgets the derived pool, other than p, that nobody asked for the longest: what is kept on the chance
+// that somebody asks must not keep a pool from being filled.
 func (m *Manager) freeSpaceLocked(p *pool) {
 	for _, o := range slices.Backward(m.derivedLocked()) {
 		if o != p && o.keep && m.forgetLocked(o, "the disk is short of room") {
@@ -145,7 +148,7 @@ func (m *Manager) forgetLocked(p *pool, why string) bool {
 		return false
 	}
 	for _, e := range m.envs {
-		if e.pool == p.cfg.Name && e.grantedTo() != nil {
+		if e.pool == p.cfg.Name && e.tenancy.waiter != nil {
 			return false
 		}
 	}
@@ -162,8 +165,8 @@ func (m *Manager) forgetLocked(p *pool, why string) bool {
 	return true
 }
 
-// planDerivedLocked is planLocked for a derived pool: builds that were started for somebody end when nobody waits, and the
-// pool goes when nobody has asked for long, or when nothing was built for it.
+// planDerivedLocked is planLocked for a derived pool: builds that were started for somebody end when nobody waits, and
+// the pool goes when nobody has asked for long, or when nothing was built for it.
 func (m *Manager) planDerivedLocked(p *pool, now time.Time) (next time.Time) {
 	for _, e := range m.envs {
 		if e.pool == p.cfg.Name && e.build != nil && e.build.urgent() && len(p.waiters) == 0 {

@@ -1,9 +1,9 @@
 // Package pool keeps Python environments warm and lends each of them to one owner, once.
 //
-// The disk is the database: an environment is what its manifest says, a lease is what its lease record says, and a folder
-// with neither a manifest nor a build record is unmanaged. The daemon may be killed at any line; the next one reads the disk
-// and goes on. An environment keeps its id from birth to end, and no id is used twice. All moves between states are in the
-// table transitions (env.go):
+// The disk is the database: an environment is what its manifest says, a lease is what its lease record says, and a
+// folder with neither a manifest nor a build record is unmanaged. The daemon may be killed at any line; the next one
+// reads the disk and goes on. An environment keeps its id from birth to end, and no id is used twice. All moves between
+// states are in the table transitions (env.go):
 //
 //	warming   -> ready      its build was verified
 //	warming   -> removing   its build failed, or is no longer wanted
@@ -16,6 +16,7 @@
 //	leased    -> ready      it was reclaimed: its reply never left, or its lease could not be written
 //	leased    -> removing   it was released, its owner has ended, or it is damaged
 //
-// One mutex guards all states, and nothing slow happens under it. Methods that need it end in Locked. Code takes it with
-// Manager.update, which afterwards does what follows from the change: it grants leases and wakes whoever waits for a change.
+// One mutex guards all states, and nothing slow happens under it. Methods that need it end in Locked. Code takes it
+// with Manager.update, which afterwards does what follows from the change: it grants leases and wakes whoever waits for
+// a change.
 package pool

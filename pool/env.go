@@ -38,43 +38,49 @@ var transitions = map[State][]State{
 	Leased:    {Leased, Ready, Removing},
 }
 
-// env is one environment. The lock guards all but id, dir and record.
+// env is one environment. The Manager's lock guards all but id, dir, log and record.
 type env struct {
-	id  string
-	dir string
+	id, dir string
+	log     *zap.Logger
 	purpose
 
-	state State // changed by moveLocked only
-	since time.Time
+	state  State // changed by moveLocked only
+	since  time.Time
+	warned string // the last warning in this state; see warnOnceLocked
 
-	build     *build     // while warming; while extending, from when its lease record says that nobody else may have it
-	extension *extension // while extending
-	tenancy   *tenancy   // while leased
-	removal   *removal   // while removing
+	// What belongs to a state. Leaving it empties these.
+	build     *build     // warming or extending
+	extension *extension // extending
+	tenancy   tenancy    // leased
+	removal   removal    // removing
 
 	// From ready on.
 	manifest envdir.Manifest
-	seen     envdir.FileID    // of the manifest, when this daemon read or wrote it
-	folder   *envdir.FolderID // that this daemon made or found; nil where folders have nothing to be known by
+	seen     envdir.FileID    // the manifest's, when this daemon read or wrote it
+	folder   *envdir.FolderID // nil on file systems that have no such thing
 	measured measured
-	finished time.Time // by this daemon; zero where it was found on disk
-	added    *added    // when this daemon extended it; nil where it made all of it
+	finished time.Time // by this daemon, or zero
+	added    *added    // by this daemon, or nil
 
 	record sync.Mutex // held while the lease record is written; taken before the Manager's lock
 }
 
-// purpose is what an environment is for. It changes when the environment is extended.
-type purpose struct {
-	pool  string // the key of its pool
-	spec  builder.Spec
-	hash  string
-	needs *builder.Needs // beyond what the base pool has; nil for one of the base pool itself
+func (m *Manager) newEnv(id string, p purpose) *env {
+	return &env{id: id, dir: m.store.Env(id), log: m.log.With(zap.String("env", id)), purpose: p, since: time.Now()}
 }
 
-// build is work on an environment that waits for its turn or runs: making it, extending it or checking it.
+// purpose is what an environment is for. It changes when the environment is extended.
+type purpose struct {
+	pool  string // its key
+	spec  builder.Spec
+	hash  string
+	needs *builder.Needs // nil in a base pool
+}
+
+// build is work on an environment: making it, extending it or checking it.
 type build struct {
 	check     bool // of a finished environment, after a boot or a failed extension
-	stuck     bool // the machine was in the way of the check, which is tried again
+	stuck     bool // a check that the machine was in the way of
 	notBefore time.Time
 	stage     builder.Stage
 
@@ -88,56 +94,38 @@ type build struct {
 
 func (b *build) running() bool { return b.cancel != nil }
 
-// urgent says whether it runs for somebody who waits for more than a base pool has.
+// urgent builds are of derived pools, and somebody waits for them.
 func (b *build) urgent() bool { return strings.HasSuffix(b.slot, derivedSlot) }
 
 // extension is what an environment was before it was extended.
 type extension struct {
 	before  purpose
-	written bool // all was added, and the folder is being made to say so
+	written bool // all was added; what remains is the manifest
 }
 
 // tenancy is who has an environment.
 type tenancy struct {
-	waiter     *waiter       // whom it is being granted to; nil once the lease is on disk
-	lease      *envdir.Lease // nil until then, and while it is reclaimed
-	replies    int           // that may have told somebody of the lease; with none it is reclaimed
-	unwatch    func()        // ends the watch for the end of the owner; may be nil
-	orphanedAt time.Time     // when the owner was first seen to have ended; zero while it is not
-	user       proc.Process  // the process last seen to use it after that
-	stuck      bool          // the lease could not be ended, and that was logged
+	waiter     *waiter       // while it is granted; nil once the lease is on disk
+	lease      *envdir.Lease // nil while it is granted or reclaimed
+	replies    int           // that may have told of the lease; with none it is reclaimed
+	unwatch    func()        // ends the watch for the owner's end; may be nil
+	orphanedAt time.Time     // when the owner was first seen to have ended, or zero
+	user       proc.Process  // last seen to use it after that
 }
 
 func (t *tenancy) stopWatching() {
-	if t != nil && t.unwatch != nil {
+	if t.unwatch != nil {
 		t.unwatch()
 		t.unwatch = nil
 	}
 }
 
-// removal is why an environment goes, and what may still be in the way.
+// removal is why an environment goes.
 type removal struct {
 	why     string
-	owner   proc.Owner // of its last lease; zero where it had none
+	owner   proc.Owner // of its last lease, or zero
 	user    proc.Process
-	stuck   bool // its folder could not be moved, and that was logged
 	retryAt time.Time
-}
-
-// lease is nil unless one is on disk.
-func (e *env) lease() *envdir.Lease {
-	if e.tenancy == nil {
-		return nil
-	}
-	return e.tenancy.lease
-}
-
-// grantedTo is the waiter whose lease is being written, or nil.
-func (e *env) grantedTo() *waiter {
-	if e.tenancy == nil {
-		return nil
-	}
-	return e.tenancy.waiter
 }
 
 // moveLocked is the only place where a state changes. A move that is not in the table is a bug, and ends the daemon.
@@ -146,24 +134,28 @@ func (m *Manager) moveLocked(e *env, to State, why string) {
 		panic(fmt.Sprintf("pool: %s cannot go from %q to %q", e.id, e.state, to))
 	}
 	now := time.Now()
-	m.log.Debug("environment moves", zap.String("env", e.id), zap.String("from", string(e.state)),
-		zap.String("to", string(to)), zap.String("why", why), zap.Duration("after", now.Sub(e.since)))
-	last := e.tenancy
-	e.state, e.since = to, now
+	e.log.Debug("environment moves", zap.String("from", string(e.state)), zap.String("to", string(to)),
+		zap.String("why", why), zap.Duration("after", now.Sub(e.since)))
+	e.state, e.since, e.warned = to, now, ""
 	e.build, e.extension = nil, nil
-	switch {
-	case to != Leased:
-		last.stopWatching()
-		e.tenancy = nil
-	case last == nil:
-		e.tenancy = &tenancy{}
-	}
 	if to == Removing {
-		e.removal = &removal{why: why}
-		if last != nil && last.lease != nil {
-			e.removal.owner, e.removal.user = last.lease.Owner, last.user
+		e.removal = removal{why: why, user: e.tenancy.user}
+		if e.tenancy.lease != nil {
+			e.removal.owner = e.tenancy.lease.Owner
 		}
 		m.effects.reap = true
 	}
+	if to != Leased {
+		e.tenancy.stopWatching()
+		e.tenancy = tenancy{}
+	}
 	m.changedLocked()
+}
+
+// warnOnceLocked logs a warning that comes again and again.
+func (e *env) warnOnceLocked(warning string, err error) {
+	if e.warned != warning {
+		e.warned = warning
+		e.log.Warn(warning, zap.Error(err))
+	}
 }

@@ -23,11 +23,12 @@ type OffError struct{ Name string }
 
 func (e *OffError) Error() string { return fmt.Sprintf("the pool %s is off (size 0)", e.Name) }
 
-// NeedsError says that packages cannot be added to what a pool gives.
+// NeedsError says that packages cannot be added to what a pool has.
 type NeedsError struct{ Pool, Kind string }
 
 func (e *NeedsError) Error() string {
-	return fmt.Sprintf("the pool %s is of the kind %s, and packages can be added to environments of the kind uv only", e.Pool, e.Kind)
+	return fmt.Sprintf("the pool %s is of the kind %s, and packages can be added to environments of the kind uv only",
+		e.Pool, e.Kind)
 }
 
 // EmptyError says that no environment came in time.
@@ -35,7 +36,7 @@ type EmptyError struct {
 	Name    string
 	Waited  time.Duration
 	Warming int
-	Needs   bool // more was asked for than the pool gives
+	Needs   bool // more was asked for than the pool has
 }
 
 func (e *EmptyError) Error() string {
@@ -43,7 +44,8 @@ func (e *EmptyError) Error() string {
 	if e.Warming > 0 {
 		what = fmt.Sprintf("%d warming", e.Warming)
 	}
-	return fmt.Sprintf("the pool %s had no environment ready within %s, %s", e.Name, e.Waited.Round(time.Millisecond), what)
+	return fmt.Sprintf("the pool %s had no environment ready within %s, %s",
+		e.Name, e.Waited.Round(time.Millisecond), what)
 }
 
 // FailedError says that waiting is pointless, since builds fail.

@@ -23,9 +23,11 @@ func (e *env) halfExtended() bool {
 	return e.extension != nil && e.build != nil && !e.build.check && !e.extension.written
 }
 
-// extend does b by adding what e is to have to a ready environment of the base pool, which takes a fraction of a build, and
-// returns that one. It is nil where none will do; then what e needs is resolved all the same.
-func (m *Manager) extend(ctx context.Context, x builder.Extender, e *env, b *build) (base *env, result made, err error) {
+// extend does b by adding what e is to have to a ready environment of the base pool, which takes a fraction of a build,
+// and returns that one. It is nil where none will do; then what e needs is resolved all the same.
+func (m *Manager) extend(
+	ctx context.Context, x builder.Extender, e *env, b *build,
+) (base *env, result made, err error) {
 	began := time.Now()
 	report := m.reporter(e, b)
 	var age time.Duration
@@ -73,14 +75,13 @@ func (m *Manager) takeBase(e *env, b *build, pythonVersion string) (*env, error)
 				m.moveLocked(e, Removing, "another environment is extended instead")
 				delete(m.envs, e.id) // nothing is on disk
 				base.purpose, base.build = e.purpose, b
-				m.lastGrant = time.Now() // a build in its place would slow this one
 			case envdir.MachineFault(err):
 				m.moveLocked(base, Ready, "it could not be extended: "+err.Error())
 				if p := m.pools[base.pool]; p != nil {
 					m.serveLocked(p)
 				}
 			default:
-				m.log.Warn("environment is damaged and will be replaced", zap.String("env", base.id), zap.Error(err))
+				base.log.Warn("environment is damaged and will be replaced", zap.Error(err))
 				m.moveLocked(base, Removing, "damaged: "+err.Error())
 			}
 		})
@@ -93,8 +94,8 @@ func (m *Manager) takeBase(e *env, b *build, pythonVersion string) (*env, error)
 	}
 }
 
-// reserveBase begins to extend a ready environment of the base pool; nil where there is none, or where nobody waits for b:
-// what is only to be kept ready takes none from others.
+// reserveBase begins to extend a ready environment of the base pool; nil where there is none, or where nobody waits for
+// b: what is only to be kept ready takes none from others.
 func (m *Manager) reserveBase(e *env, b *build, pythonVersion string) (found *env) {
 	m.update(func() {
 		p, base := m.pools[e.pool], m.pools[baseOf(e.pool)]
@@ -105,10 +106,8 @@ func (m *Manager) reserveBase(e *env, b *build, pythonVersion string) (found *en
 			return
 		}
 		for _, o := range m.envs {
-			if o.pool != base.cfg.Name || o.state != Ready || o.hash != base.hash || o.manifest.PythonVersion != pythonVersion {
-				continue
-			}
-			if found == nil || byAge(o, found) < 0 {
+			suits := o.pool == base.cfg.Name && o.state == Ready && o.hash == base.hash
+			if suits && o.manifest.PythonVersion == pythonVersion && (found == nil || byAge(o, found) < 0) {
 				found = o
 			}
 		}
@@ -117,6 +116,7 @@ func (m *Manager) reserveBase(e *env, b *build, pythonVersion string) (found *en
 		}
 		m.moveLocked(found, Extending, "it is extended for "+e.pool)
 		found.extension = &extension{before: found.purpose}
+		m.lastGrant = time.Now() // a build in its place would slow this one
 	})
 	return found
 }

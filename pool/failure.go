@@ -11,7 +11,8 @@ import (
 )
 
 const (
-	// The pauses after a failure double from the first to the second; a network comes back sooner than a mistake is fixed.
+	// The pauses after a failure double from the first to the second; a network comes back sooner than a mistake is
+	// fixed.
 	backoffMin   = 30 * time.Second
 	backoffMax   = 5 * time.Minute
 	networkMin   = 10 * time.Second
@@ -100,10 +101,11 @@ func (m *Manager) buildFailedLocked(p *pool, b *build, err *builder.Error) {
 func ofNeeds(e *builder.Error) *builder.Error {
 	hint, ok := map[string]string{
 		builder.CausePackageNotFound: "correct the name, or name the index that has it in the configuration",
-		builder.CauseUnsatisfiable:   "loosen the versions that were asked for, or ask for another python; the output says what they are at odds with",
-		builder.CausePythonMissing:   "ask for another python, or install that one",
-		builder.CauseNetwork:         "check the network, the proxy and the package index, and ask again",
-		builder.CauseVerifyFailed:    "what was asked for may not go together with the kernel; ask for other versions",
+		builder.CauseUnsatisfiable: "loosen the versions that were asked for, or ask for another python; " +
+			"the output says what they are at odds with",
+		builder.CausePythonMissing: "ask for another python, or install that one",
+		builder.CauseNetwork:       "check the network, the proxy and the package index, and ask again",
+		builder.CauseVerifyFailed:  "what was asked for may not go together with the kernel; ask for other versions",
 	}[e.Cause]
 	shown := *e
 	switch {

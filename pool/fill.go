@@ -89,7 +89,8 @@ func (m *Manager) planLocked(p *pool, now time.Time) (next time.Time) {
 	}
 	if len(p.waiters) == 0 {
 		slices.SortFunc(ready, func(a, b *env) int {
-			return cmp.Or(trueFirst(a.hash != p.hash, b.hash != p.hash), trueFirst(p.due(a, now), p.due(b, now)), byAge(a, b))
+			stale := trueFirst(a.hash != p.hash, b.hash != p.hash)
+			return cmp.Or(stale, trueFirst(p.due(a, now), p.due(b, now)), byAge(a, b))
 		})
 		for _, e := range ready[:max(0, len(ready)-p.size())] {
 			if !p.due(e, now) {
@@ -118,16 +119,16 @@ func (m *Manager) planLocked(p *pool, now time.Time) (next time.Time) {
 
 // queueLocked adds a build that waits for its turn.
 func (m *Manager) queueLocked(p *pool) {
-	e := &env{purpose: purpose{p.cfg.Name, p.cfg.Spec, p.hash, p.needs}, since: time.Now()}
-	for e.id == "" || m.envs[e.id] != nil || m.store.Known(e.id) {
+	id := ""
+	for id == "" || m.envs[id] != nil || m.store.Known(id) {
 		var b [4]byte
 		_, _ = rand.Read(b[:]) // never fails
-		e.id = baseOf(p.cfg.Name) + "-" + hex.EncodeToString(b[:])
+		id = baseOf(p.cfg.Name) + "-" + hex.EncodeToString(b[:])
 	}
-	e.dir = m.store.Env(e.id)
+	e := m.newEnv(id, purpose{p.cfg.Name, p.cfg.Spec, p.hash, p.needs})
 	m.moveLocked(e, Warming, "the pool needs it")
-	e.build = &build{notBefore: m.lastGrant.Add(refillPause), stage: queuedStage}
-	m.envs[e.id] = e
+	e.build = &build{notBefore: m.lastGrant.Add(refillPause), stage: waiting("for a build to begin")}
+	m.envs[id] = e
 }
 
 // byTurn puts checks first, then what was queued first.

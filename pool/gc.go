@@ -30,8 +30,8 @@ type Collected struct {
 	Unmanaged []Item // folders among the environments that no daemon made, and that are left alone
 }
 
-// GC removes at once what is on its way out: released environments that no process runs from, and the trash. With dry it only
-// says what it would remove.
+// GC removes at once what is on its way out: released environments that no process runs from, and the trash. With dry
+// it only says what it would remove.
 func (m *Manager) GC(ctx context.Context, dry bool) (Collected, error) {
 	c := Collected{Removed: []Item{}, Unmanaged: []Item{}}
 	if err := m.waitOpen(ctx); err != nil {
@@ -79,12 +79,14 @@ func (m *Manager) GC(ctx context.Context, dry bool) (Collected, error) {
 	}
 	for _, name := range m.unmanaged() {
 		path := m.store.Env(name)
-		c.Unmanaged = append(c.Unmanaged, Item{name, path, "has no manifest of its own, so it was not made here", envdir.DiskSize(ctx, path)})
+		size := envdir.DiskSize(ctx, path)
+		c.Unmanaged = append(c.Unmanaged, Item{name, path, "has no manifest of its own, so it was not made here", size})
 	}
 	return c, nil
 }
 
-// collectTrashed deletes a name that is in the trash, or with dry says whether it would. The error is that of what ended it.
+// collectTrashed deletes a name that is in the trash, or with dry says whether it would. The error is that of what
+// ended it.
 func (m *Manager) collectTrashed(ctx context.Context, name string, dry bool, c *Collected) error {
 	path := filepath.Join(m.store.Trash(), name)
 	counted := slices.ContainsFunc(c.Removed, func(i Item) bool { return i.ID == name })

@@ -28,8 +28,8 @@ func (m *Manager) serveLocked(p *pool) {
 	}
 }
 
-// pickLocked is the environment that goes next: the present configuration before an earlier one, the oldest first, and none
-// of these.
+// pickLocked is the environment that goes next: the present configuration before an earlier one, the oldest first, and
+// none of these.
 func (m *Manager) pickLocked(p *pool, but ...*env) *env {
 	var best *env
 	for _, e := range m.envs {
@@ -57,8 +57,8 @@ func trueFirst(a, b bool) int {
 	return 1
 }
 
-// grant checks an environment that serveLocked chose, writes its lease and answers the waiter. A damaged one is replaced by
-// the next.
+// grant checks an environment that serveLocked chose, writes its lease and answers the waiter. A damaged one is
+// replaced by the next.
 func (m *Manager) grant(e *env) {
 	defer m.work.Done()
 	e.record.Lock()
@@ -78,7 +78,7 @@ func (m *Manager) grant(e *env) {
 		case envdir.MachineFault(err):
 			m.retainLocked(p, e, w, err)
 		case err != nil:
-			m.log.Warn("environment is damaged and will be replaced", zap.String("env", e.id), zap.Error(err))
+			e.log.Warn("environment is damaged and will be replaced", zap.Error(err))
 			m.moveLocked(e, Removing, "damaged: "+err.Error())
 			if m.requeueLocked(p, e, w) {
 				m.serveLocked(p)
@@ -106,11 +106,11 @@ func (e *env) acquiredLocked(p *pool, w *waiter) Acquired {
 	return got
 }
 
-// retainLocked makes an environment ready again whose lease could not be written though nothing is wrong with it. w gets
-// another one, or the error: no build would do better.
+// retainLocked makes an environment ready again whose lease could not be written though nothing is wrong with it. w
+// gets another one, or the error: no build would do better.
 func (m *Manager) retainLocked(p *pool, e *env, w *waiter, err error) {
 	if !m.troubled {
-		m.log.Error("environments cannot be handed out for now; they stay", zap.String("env", e.id), zap.Error(err))
+		e.log.Error("environments cannot be handed out for now; they stay", zap.Error(err))
 	}
 	m.troubled = true
 	m.moveLocked(e, Ready, "its lease could not be written: "+err.Error())
@@ -126,8 +126,8 @@ func (m *Manager) retainLocked(p *pool, e *env, w *waiter, err error) {
 	}
 }
 
-// Undelivered reclaims an environment whose reply provably never reached the one who asked for it. Where another reply may
-// have told of the same lease, it stands.
+// Undelivered reclaims an environment whose reply provably never reached the one who asked for it. Where another reply
+// may have told of the same lease, it stands.
 func (m *Manager) Undelivered(id string) {
 	var e *env
 	m.view(func() {
@@ -140,7 +140,7 @@ func (m *Manager) Undelivered(id string) {
 	}
 	defer m.work.Done()
 	m.reclaim(e, func() *envdir.Lease {
-		lease := e.lease()
+		lease := e.tenancy.lease
 		if lease == nil {
 			return nil
 		}
@@ -152,8 +152,8 @@ func (m *Manager) Undelivered(id string) {
 	})
 }
 
-// reclaim makes a leased environment ready again that nobody has heard of, if takeLocked returns its lease. Where that cannot
-// be put on disk for now, it stays leased, for whoever asks again with the same key.
+// reclaim makes a leased environment ready again that nobody has heard of, if takeLocked returns its lease. Where that
+// cannot be put on disk for now, it stays leased, for whoever asks again with the same key.
 func (m *Manager) reclaim(e *env, takeLocked func() *envdir.Lease) {
 	e.record.Lock()
 	var lease *envdir.Lease
@@ -166,11 +166,11 @@ func (m *Manager) reclaim(e *env, takeLocked func() *envdir.Lease) {
 		switch {
 		case lease == nil:
 		case envdir.MachineFault(err):
-			m.log.Warn("environment cannot be taken back for now; it stays leased", zap.String("env", e.id), zap.Error(err))
+			e.log.Warn("environment cannot be taken back for now; it stays leased", zap.Error(err))
 			m.holdLocked(e, lease, 1)
 			m.changedLocked()
 		case err != nil:
-			m.log.Warn("environment cannot be taken back and will be replaced", zap.String("env", e.id), zap.Error(err))
+			e.log.Warn("environment cannot be taken back and will be replaced", zap.Error(err))
 			m.moveLocked(e, Removing, err.Error())
 		default:
 			m.moveLocked(e, Ready, "its reply never left")

@@ -63,8 +63,8 @@ type effects struct {
 	reap    bool
 }
 
-// New opens the state directory and returns a Manager that does nothing until Start. builders has one Builder per kind; a
-// pool of a kind without one must have size 0.
+// New opens the state directory and returns a Manager that does nothing until Start. builders has one Builder per kind;
+// a pool of a kind without one must have size 0.
 func New(cfg Config, builders map[string]builder.Builder, log *zap.Logger) (*Manager, error) {
 	st, err := envdir.Open(cfg.Dir)
 	if err != nil {
@@ -84,7 +84,8 @@ func New(cfg Config, builders map[string]builder.Builder, log *zap.Logger) (*Man
 // Dir is the state directory, symlinks resolved.
 func (m *Manager) Dir() string { return m.store.Dir }
 
-// Start begins to read the disk and to fill the pools, in the background. The caller holds the lock on the state directory.
+// Start begins to read the disk and to fill the pools, in the background. The caller holds the lock on the state
+// directory.
 func (m *Manager) Start() {
 	for _, f := range []func(){m.fillLoop, m.reaper, m.emptyTrash, m.measurer, m.syncer} {
 		m.work.Go(f)
@@ -92,11 +93,12 @@ func (m *Manager) Start() {
 }
 
 // Heartbeat has the fill loop call beat at least every so often, from when the disk has been read until Stop, for a
-// watchdog. Builds do not delay it, but whatever keeps the Manager's lock does. Call it before Start; beat must not block.
+// watchdog. Builds do not delay it, but whatever keeps the Manager's lock does. Call it before Start; beat must not
+// block.
 func (m *Manager) Heartbeat(every time.Duration, beat func()) { m.heartbeat, m.beat = every, beat }
 
-// Close answers all waiters with ErrClosed and cancels the builds without waiting for them. It may be called more than once.
-// Ready environments and leases stay as they are.
+// Close answers all waiters with ErrClosed and cancels the builds without waiting for them. It may be called more than
+// once. Ready environments and leases stay as they are.
 func (m *Manager) Close() {
 	m.update(func() {
 		m.closed = true
@@ -180,8 +182,8 @@ func endOnPanic() {
 	select {} // nobody recovers a panic of a goroutine of its own
 }
 
-// enterLocked counts a change of the disk, so that Stop waits for work.Done. It is false where no change may begin, since
-// another daemon may be at work.
+// enterLocked counts a change of the disk, so that Stop waits for work.Done. It is false where no change may begin,
+// since another daemon may be at work.
 func (m *Manager) enterLocked() bool {
 	if m.closed {
 		return false

@@ -11,7 +11,8 @@ const (
 	sizeEvery = 5 * time.Minute  // what is leased is measured again, since who has it may install more
 )
 
-// measured is what an environment takes on disk, in bytes. Zero is not known: as long as it was not measured, its manifest tells.
+// measured is what an environment takes on disk, in bytes. Zero is not known: as long as it was not measured, its
+// manifest tells.
 type measured struct {
 	bytes int64
 	at    time.Time

@@ -17,7 +17,8 @@ import (
 	"runtimed/pool/envdir"
 )
 
-// open reads the disk: what an earlier daemon left half made is ended and set aside, leases go on, and what is whole is ready.
+// open reads the disk: what an earlier daemon left half made is ended and set aside, leases go on, and what is whole is
+// ready.
 func (m *Manager) open() {
 	began := time.Now()
 	m.clearRecords()
@@ -38,7 +39,8 @@ func (m *Manager) open() {
 	m.update(func() { m.openLocked(all, began) })
 	close(m.opened)
 	if names := m.unmanaged(); len(names) > 0 {
-		m.log.Info("folders that this daemon did not make are left alone", zap.String("in", m.store.Envs()), zap.Strings("names", names))
+		m.log.Info("folders that this daemon did not make are left alone",
+			zap.String("in", m.store.Envs()), zap.Strings("names", names))
 	}
 }
 
@@ -55,7 +57,7 @@ func (m *Manager) openLocked(all []*found, began time.Time) {
 		case Removing:
 			f.env.removal.owner = f.owner
 		case Warming:
-			f.env.build = &build{check: true, stage: uncheckedStage}
+			f.env.build = &build{check: true, stage: waiting("to be looked through")}
 			fallthrough
 		case Ready:
 			if f.env.manifest.Needs != nil {
@@ -64,8 +66,8 @@ func (m *Manager) openLocked(all []*found, began time.Time) {
 		}
 	}
 	m.restoreDerivedLocked(kept)
-	m.log.Info("state directory read", zap.Int("ready", counts[Ready]), zap.Int("leased", counts[Leased]), zap.Int("removing", counts[Removing]),
-		zap.Int("to_verify", counts[Warming]), zap.Duration("took", time.Since(began)))
+	m.log.Info("state directory read", zap.Int("ready", counts[Ready]), zap.Int("leased", counts[Leased]),
+		zap.Int("removing", counts[Removing]), zap.Int("to_verify", counts[Warming]), zap.Duration("took", time.Since(began)))
 }
 
 // clearRecords ends the builds that an earlier daemon did not finish. Processes first: they could go on writing.
@@ -121,31 +123,32 @@ func (m *Manager) find(id string, entry os.DirEntry) *found {
 	if errors.Is(bad, envdir.ErrNoManifest) {
 		return nil
 	}
-	e := &env{
-		id: id, dir: m.store.Env(id), purpose: purpose{pool: pool, hash: manifest.SpecHash, spec: builder.Spec{Kind: manifest.Kind}},
-		since: time.Now(), manifest: manifest, seen: seen, folder: envdir.FolderOf(m.store.Env(id)),
-	}
 	if manifest.Needs != nil {
-		e.pool = manifest.Needs.Key(pool)
+		pool = manifest.Needs.Key(pool)
 	}
+	e := m.newEnv(id, purpose{pool: pool, hash: manifest.SpecHash, spec: builder.Spec{Kind: manifest.Kind}})
+	e.manifest, e.seen, e.folder = manifest, seen, envdir.FolderOf(e.dir)
 	lease, err := m.store.ReadLease(e.dir)
+	unreadable := err != nil && !errors.Is(err, fs.ErrNotExist)
+	if errors.Is(err, envdir.ErrEmptyLease) {
+		unreadable = manifest.BootID == proc.BootID() // else a power loss took it: whoever held it no longer runs
+	}
 	switch {
 	case err == nil && m.holds(e, lease): // whatever became of it, it is somebody's
 		return &found{env: e, state: Leased, lease: lease.Lease, owner: lease.Owner}
 	case err == nil && lease.State == envdir.LeaseHeld:
-		m.log.Info("a lease came with a copy of its environment, and is nobody's", zap.String("env", id))
+		e.log.Info("a lease came with a copy of its environment, and is nobody's")
 		return &found{env: e, state: Removing, why: "its lease came with a copy", owner: lease.Owner}
-	case envdir.MachineFault(err), err != nil && !errors.Is(err, fs.ErrNotExist) && (!errors.Is(err, envdir.ErrEmptyLease) || manifest.BootID == proc.BootID()):
-		// What cannot be read may say that somebody holds it. What a power loss took was held by nobody who still runs.
-		m.log.Warn("the lease record of an environment cannot be read, so it counts as held until somebody releases it",
-			zap.String("env", id), zap.Error(err), zap.String("try", "runt pool release "+id))
+	case envdir.MachineFault(err), unreadable: // it may say that somebody holds it
+		e.log.Warn("the lease record of an environment cannot be read, so it counts as held until somebody releases it",
+			zap.Error(err), zap.String("try", "runt pool release "+id))
 		return &found{env: e, state: Leased, lease: &envdir.Lease{LeasedAt: manifest.CreatedAt}}
 	case envdir.MachineFault(bad):
-		m.log.Warn("environment cannot be looked at, and is left alone until the next start", zap.String("env", id), zap.Error(bad))
+		e.log.Warn("environment cannot be looked at, and is left alone until the next start", zap.Error(bad))
 		return nil
 	case bad != nil, err != nil: // without a lease record, nobody can say whether it was used
 		bad = cmp.Or(bad, err)
-		m.log.Warn("environment cannot be used and is set aside", zap.String("env", id), zap.Error(bad))
+		e.log.Warn("environment cannot be used and is set aside", zap.Error(bad))
 		return &found{env: e, state: Removing, why: bad.Error()}
 	case lease.State == envdir.LeaseReleased:
 		f := &found{env: e, state: Removing, why: "released"}
@@ -159,8 +162,8 @@ func (m *Manager) find(id string, entry os.DirEntry) *found {
 	return &found{env: e, state: Ready}
 }
 
-// holds says whether a lease record holds the environment e: that of a lease, unless it came with a copy, and that of one that
-// was released where processes of its owner that cannot be seen from here may use it.
+// holds says whether a lease record holds the environment e: that of a lease, unless it came with a copy, and that of
+// one that was released where processes of its owner that cannot be seen from here may use it.
 func (m *Manager) holds(e *env, r envdir.LeaseRecord) bool {
 	if r.Lease == nil {
 		return false
@@ -186,6 +189,6 @@ func (m *Manager) completeLease(f *found) {
 	}
 	f.lease.Owner = o
 	if err := m.writeLease(f.env, envdir.LeaseRecord{State: envdir.LeaseHeld, Lease: f.lease}); err != nil {
-		m.log.Warn("a lease record cannot be completed", zap.String("env", f.env.id), zap.Error(err))
+		f.env.log.Warn("a lease record cannot be completed", zap.Error(err))
 	}
 }

@@ -54,7 +54,8 @@ func (p *pool) size() int {
 	return p.cfg.Size
 }
 
-// serves says whether e may be granted: it has the present configuration, or an earlier one while builds of this one fail.
+// serves says whether e may be granted: it has the present configuration, or an earlier one while builds of this one
+// fail.
 func (p *pool) serves(e *env) bool {
 	return e.state == Ready && (e.hash == p.hash || p.fail != nil)
 }
@@ -153,8 +154,8 @@ func (m *Manager) Reconfigure(ctx context.Context, cfg Config) (changed []string
 	return changed, nil
 }
 
-// Flush drops the ready environments of a pool, or of all where name is empty, has new ones built, and returns how many it
-// dropped. The error is *UnknownPoolError.
+// Flush drops the ready environments of a pool, or of all where name is empty, has new ones built, and returns how many
+// it dropped. The error is *UnknownPoolError.
 func (m *Manager) Flush(ctx context.Context, name string) (n int, err error) {
 	if err := m.waitOpen(ctx); err != nil {
 		return 0, err
@@ -193,7 +194,7 @@ func (m *Manager) cancelBuildLocked(e *env, why string) {
 	b := e.build
 	if b.running() {
 		if !b.canceled {
-			m.log.Debug("build is ended", zap.String("env", e.id), zap.String("why", why))
+			e.log.Debug("build is ended", zap.String("why", why))
 		}
 		b.canceled = true
 		b.cancel() // its goroutine moves e

@@ -30,10 +30,10 @@ func (e *InUseError) Error() string {
 	return fmt.Sprintf("%d of the environments are in use (%s%s), so nothing is removed", e.Count, e.ID, who)
 }
 
-// Purge removes all environments below the state directory dir with what belongs to them, by the rules by which a Manager tells what is
-// ours. The caller holds the locks of a daemon. Where an environment is leased to somebody who is alive, or a process runs from it,
-// nothing is removed, and the error is an *InUseError. With dry it only returns what it would remove. After a kill, it goes on where it
-// was.
+// Purge removes all environments below the state directory dir with what belongs to them, by the rules by which a
+// Manager tells what is ours. The caller holds the locks of a daemon. Where an environment is leased to somebody who is
+// alive, or a process runs from it, nothing is removed, and the error is an *InUseError. With dry it only returns what
+// it would remove. After a kill, it goes on where it was.
 func Purge(dir string, dry bool, log *zap.Logger) (paths []string, stays []statedir.Stays, err error) {
 	if dir, err = filepath.EvalSymlinks(dir); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
@@ -77,8 +77,8 @@ func Purge(dir string, dry bool, log *zap.Logger) (paths []string, stays []state
 	for _, name := range m.trashed() {
 		stay(filepath.Join(m.store.Trash(), name), m.store.DeleteTrashed(name, nil))
 	}
-	stays = append(stays, statedir.RemoveEmpty(m.store.Envs(), []string{m.store.Trash(), m.store.Records(), m.store.Envs()})...)
-	return nil, stays, nil
+	folders := []string{m.store.Trash(), m.store.Records(), m.store.Envs()}
+	return nil, append(stays, statedir.RemoveEmpty(m.store.Envs(), folders)...), nil
 }
 
 // purgeable are the environments that are ours, with those whose build was not finished.

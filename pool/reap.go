@@ -21,8 +21,8 @@ const (
 	troubleEvery = time.Minute // at what only the machine was in the way of
 )
 
-// reaper ends the leases of owners that are gone, and moves what is to go into the trash; both only when no process runs from
-// the environment any more.
+// reaper ends the leases of owners that are gone, and moves what is to go into the trash; both only when no process
+// runs from the environment any more.
 func (m *Manager) reaper() {
 	if m.waitOpen(m.ctx) != nil {
 		return
@@ -50,8 +50,8 @@ type suspect struct {
 	user  proc.Process
 }
 
-// ownerSight is what can be known of an owner. Another boot may be one of another machine, where machine-ids do not tell them
-// apart.
+// ownerSight is what can be known of an owner. Another boot may be one of another machine, where machine-ids do not
+// tell them apart.
 func (m *Manager) ownerSight(o proc.Owner) (s proc.Sight, where string) {
 	if o.Unknown() {
 		return proc.Unseen, "since its record cannot be read"
@@ -69,14 +69,15 @@ func (m *Manager) alive(o proc.Owner) bool {
 	return s != proc.Gone
 }
 
-// reap looks once and says whether anything is left to look at later, and when the first lease has lingered long enough.
+// reap looks once and says whether anything is left to look at later, and when the first lease has lingered long
+// enough.
 func (m *Manager) reap() (more bool, due time.Duration) {
 	now := time.Now()
 	due = lookEvery
 	var list []suspect
 	m.view(func() {
 		for _, e := range m.envs {
-			until, lease := e.lingersUntil(), e.lease()
+			until, lease := e.lingersUntil(), e.tenancy.lease
 			switch {
 			case e.state == Removing:
 				more = true
@@ -92,7 +93,9 @@ func (m *Manager) reap() (more bool, due time.Duration) {
 		}
 		m.reaping = more
 	})
-	list = slices.DeleteFunc(list, func(s suspect) bool { return s.lease != nil && m.alive(s.owner) || m.procs.Alive(s.user) })
+	list = slices.DeleteFunc(list, func(s suspect) bool {
+		return s.lease != nil && m.alive(s.owner) || m.procs.Alive(s.user)
+	})
 	if len(list) == 0 {
 		return more, due
 	}
@@ -108,7 +111,9 @@ func (m *Manager) reap() (more bool, due time.Duration) {
 		user, used := users[s.e.id]
 		switch {
 		case used:
-			m.view(func() { s.e.usedLocked(user) })
+			m.view(func() {
+				s.e.removal.user, s.e.tenancy.user, s.e.tenancy.orphanedAt = user, user, time.Time{}
+			})
 		case s.lease == nil:
 			m.remove(s.e)
 		case m.orphan(s.e, s.lease, now):
@@ -120,21 +125,11 @@ func (m *Manager) reap() (more bool, due time.Duration) {
 	return more, due
 }
 
-// usedLocked notes who still uses an environment without an owner.
-func (e *env) usedLocked(user proc.Process) {
-	switch {
-	case e.tenancy != nil:
-		e.tenancy.user, e.tenancy.orphanedAt = user, time.Time{}
-	case e.removal != nil:
-		e.removal.user = user
-	}
-}
-
-// orphan begins the time for which a lease lingers whose owner was just found to have ended; false where there is none, or it
-// is over. It counts from this daemon's first look, so that an absence of the daemon cuts nothing short.
+// orphan begins the time for which a lease lingers whose owner was just found to have ended; false where there is none,
+// or it is over. It counts from this daemon's first look, so that an absence of the daemon cuts nothing short.
 func (m *Manager) orphan(e *env, lease *envdir.Lease, now time.Time) (lingers bool) {
 	m.view(func() {
-		if lease.LingerMS > 0 && e.lease() == lease && e.tenancy.orphanedAt.IsZero() {
+		if lease.LingerMS > 0 && e.tenancy.lease == lease && e.tenancy.orphanedAt.IsZero() {
 			e.tenancy.orphanedAt, lingers = now, true
 		}
 	})
@@ -157,15 +152,11 @@ func (m *Manager) endOrphaned(e *env, lease *envdir.Lease) {
 		return // it was released or adopted meanwhile, or the next daemon ends it
 	}
 	if err == nil {
-		m.log.Info("the owner of an environment has ended", zap.String("env", e.id), zap.Int("owner_pid", lease.Owner.PID))
+		e.log.Info("the owner of an environment has ended", zap.Int("owner_pid", lease.Owner.PID))
 		return
 	}
 	m.view(func() {
-		if t := e.tenancy; t != nil && !t.stuck {
-			t.stuck = true
-			m.log.Warn("the owner of an environment has ended, and its lease cannot be; trying again",
-				zap.String("env", e.id), zap.Error(err))
-		}
+		e.warnOnceLocked("the owner of an environment has ended, and its lease cannot be; trying again", err)
 	})
 }
 
@@ -197,10 +188,7 @@ func (m *Manager) remove(e *env) {
 }
 
 func (m *Manager) removalFailedLocked(e *env, err error) {
-	r := e.removal
-	if !r.stuck {
-		m.log.Warn("an environment cannot be removed; trying again now and then", zap.String("env", e.id), zap.Error(err))
-	}
+	e.warnOnceLocked("an environment cannot be removed; trying again now and then", err)
 	wait := stuckEvery
 	var mount *statedir.MountError
 	if errors.As(err, &mount) {
@@ -208,5 +196,5 @@ func (m *Manager) removalFailedLocked(e *env, err error) {
 	} else if envdir.MachineFault(err) {
 		wait = troubleEvery
 	}
-	r.stuck, r.retryAt = true, time.Now().Add(wait)
+	e.removal.retryAt = time.Now().Add(wait)
 }

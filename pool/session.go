@@ -35,24 +35,25 @@ func (m *Manager) resume(r Request, began time.Time) (got Acquired, ok bool, err
 			return envdir.LeaseRecord{State: envdir.LeaseHeld, Lease: lease}, nil
 		}, func(e *env) {
 			m.moveLocked(e, Leased, "its session resumed")
-			m.holdLocked(e, lease, 1) // beside the replies before: it was used, so it is not reclaimed if this one never leaves
+			m.holdLocked(e, lease, 1) // not the only reply: what was used is never reclaimed
 			p := m.pools[e.pool]
 			got = Acquired{Env: e.info(), Stale: p != nil && e.hash != p.hash, Resumed: true, Waited: time.Since(began)}
 		})
 		switch {
 		case err == nil:
-			m.log.Info("a session goes on in its environment", zap.String("env", e.id), zap.Int("owner_pid", r.Owner.PID))
+			e.log.Info("a session goes on in its environment", zap.Int("owner_pid", r.Owner.PID))
 			return got, true, nil
 		case errors.As(err, new(*FailedError)): // it is there, and another one would not be what was asked for
 			return Acquired{}, false, err
 		case !errors.Is(err, errTaken) && !errors.Is(err, ErrUnknownEnv) && !errors.Is(err, ErrClosed):
-			m.log.Warn("the environment of a session cannot be used any more", zap.String("env", e.id), zap.Error(err))
+			e.log.Warn("the environment of a session cannot be used any more", zap.Error(err))
 		}
 	}
 	return Acquired{}, false, nil
 }
 
-// ofSession are the environments that r may find its session in, the last leased first; none where its own retry has one.
+// ofSession are the environments that r may find its session in, the last leased first; none where its own retry has
+// one.
 func (m *Manager) ofSession(r Request) []*env {
 	var list []*env
 	leasedAt := map[*env]time.Time{}
@@ -69,7 +70,7 @@ func (m *Manager) ofSession(r Request) []*env {
 			}
 		}
 		for _, e := range m.envs {
-			if l := e.lease(); l != nil && l.Session == r.Session && e.has(base, r.Needs) {
+			if l := e.tenancy.lease; l != nil && l.Session == r.Session && e.has(base, r.Needs) {
 				list, leasedAt[e] = append(list, e), l.LeasedAt
 			}
 		}
@@ -88,5 +89,5 @@ func (e *env) has(base *pool, needs builder.Needs) bool {
 	case !e.runsOn(base, needs):
 		return false
 	}
-	return !slices.ContainsFunc(needs.Packages, func(r string) bool { return !slices.Contains(base.cfg.Spec.Packages, r) })
+	return base.installs(needs.Packages)
 }

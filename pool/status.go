@@ -44,13 +44,13 @@ type Info struct {
 	Path  string
 	State State
 	Lease *envdir.Lease // nil unless leased
-	Alive bool          // see List
-	Where string        // where that owner is, if it cannot be seen from here: "in another PID namespace"; set by List alone
+	Alive bool          // the owner is not known to have ended, or a process used it when last looked; set by List
+	Where string        // where an owner is that cannot be seen from here: "in another PID namespace"; set by List
 }
 
 // info copies what there is to tell. The lock is held.
 func (e *env) info() Info {
-	i := Info{Manifest: e.manifest, Path: e.dir, State: e.shown(), Lease: e.lease()}
+	i := Info{Manifest: e.manifest, Path: e.dir, State: e.shown(), Lease: e.tenancy.lease}
 	if e.needs != nil || e.manifest.Needs != nil {
 		n := *cmp.Or(e.needs, e.manifest.Needs)
 		n.Packages = redact.Texts(n.Packages)
@@ -134,8 +134,8 @@ func (m *Manager) statusOfLocked(p *pool) Status {
 	return s
 }
 
-// List returns the environments of a pool (or of all) in a state (or in any), by pool and age. Sizes and processes are as they
-// were last found; where that may be out of date, they are looked at again.
+// List returns the environments of a pool (or of all) in a state (or in any), by pool and age. Sizes and processes are
+// as they were last found; where that may be out of date, they are looked at again.
 func (m *Manager) List(ctx context.Context, pool string, state State) ([]Info, error) {
 	if err := m.waitOpen(ctx); err != nil {
 		return nil, err
@@ -175,8 +175,8 @@ func (m *Manager) Leased(ctx context.Context) (n int, err error) {
 	return n, err
 }
 
-// infos is the list, in which a lease is alive unless the reaper found nobody. The error is *UnknownPoolError where the pool
-// neither is configured nor has environments: one that is no longer configured may still have leases.
+// infos is the list, in which a lease is alive unless the reaper found nobody. The error is *UnknownPoolError where the
+// pool neither is configured nor has environments: one that is no longer configured may still have leases.
 func (m *Manager) infos(pool string, state State) (list []Info, err error) {
 	list = []Info{}
 	m.view(func() {

@@ -6,8 +6,6 @@ import (
 	"io/fs"
 	"time"
 
-	"go.uber.org/zap"
-
 	"runtimed/internal/proc"
 	"runtimed/pool/envdir"
 )
@@ -15,8 +13,8 @@ import (
 // syncDelay is how long a lease record may be lost to a power failure, which would end its owner too.
 const syncDelay = 100 * time.Millisecond
 
-// Release ends a lease. That is on disk when it returns; the environment is removed once no process runs from it. The error is
-// ErrUnknownEnv where id is not leased, *FailedError where that cannot be put on disk.
+// Release ends a lease. That is on disk when it returns; the environment is removed once no process runs from it. The
+// error is ErrUnknownEnv where id is not leased, *FailedError where that cannot be put on disk.
 func (m *Manager) Release(ctx context.Context, id string) error {
 	if err := m.waitOpen(ctx); err != nil {
 		return err
@@ -31,7 +29,7 @@ func (m *Manager) release(id string, only *envdir.Lease, why string) error {
 			return envdir.LeaseRecord{}, ErrUnknownEnv // it was adopted meanwhile
 		}
 		record := envdir.LeaseRecord{State: envdir.LeaseReleased}
-		if s, _ := m.ownerSight(l.Owner); s != proc.Unseen { // else nobody here can know more, and whoever released it by hand does
+		if s, _ := m.ownerSight(l.Owner); s != proc.Unseen { // else whoever released it by hand knows best
 			record.Lease = l
 		}
 		return record, nil
@@ -60,9 +58,11 @@ func (m *Manager) Adopt(ctx context.Context, id string, pid int) (info Info, err
 	return info, err
 }
 
-// changeLease writes the record that next makes of the lease of id, and then has applyLocked say so in memory. The lease does
-// not change in between: whoever changes it holds e.record.
-func (m *Manager) changeLease(id string, next func(*envdir.Lease) (envdir.LeaseRecord, error), applyLocked func(*env)) error {
+// changeLease writes the record that next makes of the lease of id, and then has applyLocked say so in memory. The
+// lease does not change in between: whoever changes it holds e.record.
+func (m *Manager) changeLease(
+	id string, next func(*envdir.Lease) (envdir.LeaseRecord, error), applyLocked func(*env),
+) error {
 	var e *env
 	err := ErrUnknownEnv
 	m.view(func() {
@@ -80,7 +80,7 @@ func (m *Manager) changeLease(id string, next func(*envdir.Lease) (envdir.LeaseR
 	e.record.Lock()
 	defer e.record.Unlock()
 	var lease *envdir.Lease
-	if m.view(func() { lease = e.lease() }); lease == nil {
+	if m.view(func() { lease = e.tenancy.lease }); lease == nil {
 		return ErrUnknownEnv
 	}
 	record, err := next(lease)
@@ -93,7 +93,7 @@ func (m *Manager) changeLease(id string, next func(*envdir.Lease) (envdir.LeaseR
 			return unwritten(id, e.pool, err)
 		}
 		// Without a lease record it is never ready again, whatever happens now.
-		m.log.Warn("a leased environment was deleted by somebody else, or its lease record", zap.String("env", id))
+		e.log.Warn("a leased environment was deleted by somebody else, or its lease record")
 	}
 	m.update(func() {
 		applyLocked(e)
@@ -104,7 +104,7 @@ func (m *Manager) changeLease(id string, next func(*envdir.Lease) (envdir.LeaseR
 
 // holdLocked makes lease that of e, of which so many more replies may tell.
 func (m *Manager) holdLocked(e *env, lease *envdir.Lease, replies int) {
-	t := e.tenancy
+	t := &e.tenancy
 	t.lease, t.orphanedAt = lease, time.Time{}
 	t.replies += replies
 	if m.closed {
@@ -119,10 +119,10 @@ func (m *Manager) holdLocked(e *env, lease *envdir.Lease, replies int) {
 	}
 }
 
-// lingersUntil is when the lease of e has stayed long enough without its owner; zero where the owner is not known to have
-// ended.
+// lingersUntil is when the lease of e has stayed long enough without its owner; zero where the owner is not known to
+// have ended.
 func (e *env) lingersUntil() time.Time {
-	if e.lease() == nil || e.tenancy.orphanedAt.IsZero() {
+	if e.tenancy.lease == nil || e.tenancy.orphanedAt.IsZero() {
 		return time.Time{}
 	}
 	return e.tenancy.orphanedAt.Add(e.tenancy.lease.Linger())
@@ -134,8 +134,8 @@ func (m *Manager) syncSoonLocked(dir string) {
 	wake(m.wakeSync)
 }
 
-// syncer syncs lease records. It waits a little first: a write to the same journal would wait for the sync, and the next
-// acquire is such a write.
+// syncer syncs lease records. It waits a little first: a write to the same journal would wait for the sync, and the
+// next acquire is such a write.
 func (m *Manager) syncer() {
 	for m.ctx.Err() == nil {
 		select {

@@ -20,8 +20,8 @@ const (
 	trashLimit = 5 * time.Minute  // builds do not keep the trash for ever
 )
 
-// emptyTrash deletes what is in the trash, slowly and late, on a thread of the lowest priority. What cannot be deleted is left there;
-// where something is mounted in it, until that is gone.
+// emptyTrash deletes what is in the trash, slowly and late, on a thread of the lowest priority. What cannot be deleted
+// is left there; where something is mounted in it, until that is gone.
 func (m *Manager) emptyTrash() {
 	runtime.LockOSThread() // and never unlocked: the thread ends with its priority
 	tool.LowerThread()

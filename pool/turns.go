@@ -16,8 +16,8 @@ const (
 	derivedAtMost = 32               // even so
 )
 
-// startBuildsLocked starts the builds whose turn it is: those that somebody waits for first, then in the order in which they
-// were queued. It returns when time alone makes room for another.
+// startBuildsLocked starts the builds whose turn it is: those that somebody waits for first, then in the order in which
+// they were queued. It returns when time alone makes room for another.
 func (m *Manager) startBuildsLocked(now time.Time) (next time.Time) {
 	running := map[string]int{} // by slot: a conda build neither waits for the uv ones nor keeps one of them waiting
 	served := map[string]int{}  // urgent builds that run, by pool

@@ -7,7 +7,8 @@ import (
 	"runtimed/pool/envdir"
 )
 
-// unwritten is the error for who asked for a change of a lease that cannot be put on disk. The environment stays as it was.
+// unwritten is the error for who asked for a change of a lease that cannot be put on disk. The environment stays as it
+// was.
 func unwritten(id, pool string, err error) *FailedError {
 	b := envdir.DiskError(err)
 	if s := builder.MachineSymptom(err.Error()); s != nil {

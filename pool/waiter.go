@@ -17,7 +17,7 @@ type waiter struct {
 	turn     uint64 // who came first
 	since    time.Time
 	deadline time.Time            // of the most patient call
-	calls    []chan builder.Stage // one for each call that still wants the answer; holds the stage that it has not reported yet
+	calls    []chan builder.Stage // one for each that wants the answer; holds the stage that it has not reported yet
 	tried    []*env               // whose lease could not be written, though nothing is wrong with them
 	done     chan struct{}
 	got      Acquired // these two are set before done is closed
@@ -51,7 +51,8 @@ func (w *waiter) reportLocked(s builder.Stage) {
 	}
 }
 
-// lineUpLocked finds the place in line that the same owner has with the same key, or makes one at the end, and adds a call.
+// lineUpLocked finds the place in line that the same owner has with the same key, or makes one at the end, and adds a
+// call.
 func (m *Manager) lineUpLocked(p *pool, r Request, now time.Time) (*waiter, chan builder.Stage, error) {
 	w := m.inLineLocked(p, r)
 	if w == nil {
@@ -70,8 +71,8 @@ func (m *Manager) lineUpLocked(p *pool, r Request, now time.Time) (*waiter, chan
 	return w, call, nil
 }
 
-// inLineLocked is the place that the same owner has with the same key, also while it is being granted an environment; p may
-// be nil.
+// inLineLocked is the place that the same owner has with the same key, also while it is being granted an environment; p
+// may be nil.
 func (m *Manager) inLineLocked(p *pool, r Request) *waiter {
 	if p != nil {
 		for _, w := range p.waiters {
@@ -81,15 +82,15 @@ func (m *Manager) inLineLocked(p *pool, r Request) *waiter {
 		}
 	}
 	for _, e := range m.envs {
-		if w := e.grantedTo(); e.pool == r.Pool && w != nil && w.same(r) {
+		if w := e.tenancy.waiter; e.pool == r.Pool && w != nil && w.same(r) {
 			return w
 		}
 	}
 	return nil
 }
 
-// leaveLocked takes a call back that got no answer; with the last one its place in line goes. While an environment is being
-// granted to it, grant sees that nobody wants it.
+// leaveLocked takes a call back that got no answer; with the last one its place in line goes. While an environment is
+// being granted to it, grant sees that nobody wants it.
 func (m *Manager) leaveLocked(w *waiter, call chan builder.Stage) {
 	w.calls = slices.DeleteFunc(w.calls, func(c chan builder.Stage) bool { return c == call })
 	if p := m.pools[w.Pool]; p != nil && len(w.calls) == 0 {
@@ -98,8 +99,8 @@ func (m *Manager) leaveLocked(w *waiter, call chan builder.Stage) {
 	}
 }
 
-// requeueLocked puts a waiter that could not be granted e back into its place in line, and says whether it is there: perhaps
-// nobody wants the answer any more, or nobody can give one.
+// requeueLocked puts a waiter that could not be granted e back into its place in line, and says whether it is there:
+// perhaps nobody wants the answer any more, or nobody can give one.
 func (m *Manager) requeueLocked(p *pool, e *env, w *waiter) bool {
 	switch {
 	case len(w.calls) == 0:
@@ -111,7 +112,7 @@ func (m *Manager) requeueLocked(p *pool, e *env, w *waiter) bool {
 		w.answer(Acquired{}, m.unknownPoolLocked(baseOf(e.pool)))
 		return false
 	}
-	place, _ := slices.BinarySearchFunc(p.waiters, w.turn, func(o *waiter, turn uint64) int { return cmp.Compare(o.turn, turn) })
+	place, _ := slices.BinarySearchFunc(p.waiters, w, func(a, b *waiter) int { return cmp.Compare(a.turn, b.turn) })
 	p.waiters = slices.Insert(p.waiters, place, w)
 	return true
 }
@@ -148,8 +149,8 @@ func (m *Manager) failHopelessLocked(p *pool) {
 	})
 }
 
-// promisedLocked are the running builds of a pool in the order in which they were started: the first is promised to the first
-// in line, and so on.
+// promisedLocked are the running builds of a pool in the order in which they were started: the first is promised to the
+// first in line, and so on.
 func (m *Manager) promisedLocked(key string) []*build {
 	var builds []*build
 	for _, e := range m.envs {
@@ -167,7 +168,9 @@ func (m *Manager) promisedStageLocked(p *pool, w *waiter) builder.Stage {
 	if 0 <= place && place < len(builds) {
 		return builds[place].stage
 	}
-	return queuedStage
+	return waiting("for a build to begin")
 }
 
-var queuedStage = builder.Stage{Name: builder.StageQueued, Message: "waiting for a build to begin"}
+func waiting(what string) builder.Stage {
+	return builder.Stage{Name: builder.StageQueued, Message: "waiting " + what}
+}

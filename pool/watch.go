@@ -7,10 +7,12 @@ import (
 	"time"
 )
 
-// Watch returns the pools as they are now, and calls changed with each pool that differs from the last call, at most every
-// interval, until ctx ends; the last change is always passed. A pool that is no longer configured is passed once more, as gone.
-// Where changed returns false, it is called again later.
-func (m *Manager) Watch(ctx context.Context, interval time.Duration, changed func(s Status, gone bool) bool) ([]Status, error) {
+// Watch returns the pools as they are now, and calls changed with each pool that differs from the last call, at most
+// every interval, until ctx ends; the last change is always passed. A pool that is no longer configured is passed once
+// more, as gone. Where changed returns false, it is called again later.
+func (m *Manager) Watch(
+	ctx context.Context, interval time.Duration, changed func(s Status, gone bool) bool,
+) ([]Status, error) {
 	first, err := m.Status(ctx, "")
 	if err != nil {
 		return nil, err
@@ -28,7 +30,9 @@ func (m *Manager) Watch(ctx context.Context, interval time.Duration, changed fun
 	return first, nil
 }
 
-func (m *Manager) watch(ctx context.Context, interval time.Duration, first []Status, changed func(s Status, gone bool) bool) {
+func (m *Manager) watch(
+	ctx context.Context, interval time.Duration, first []Status, changed func(s Status, gone bool) bool,
+) {
 	last := map[string]Status{}
 	for _, s := range first {
 		last[s.Name] = s
