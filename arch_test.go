@@ -29,7 +29,7 @@ var layers = []struct{ pkg, mayImport string }{
 	{"internal/command", "rpc internal/*"},
 	{"internal/bugreport", "rpc config internal/*"},
 	{"internal/daemon", "rpc service config internal/*"},
-	{"internal/logview", "service rpc internal/*"},
+	{"internal/logview", "internal/*"},
 	{"internal/failure", "rpc internal/redact"},
 
 	{"pool", "pool/builder pool/envdir internal/*"},

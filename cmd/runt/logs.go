@@ -1,6 +1,10 @@
 package main
 
-import "runtimed/internal/logview"
+import (
+	"errors"
+
+	"runtimed/internal/logview"
+)
 
 type daemonLogsCmd struct {
 	Follow bool    `short:"f" help:"Go on printing as the log grows."`
@@ -24,10 +28,11 @@ func (c *daemonLogsCmd) Run(a *app) error {
 		filter.Since = c.Since.Time
 	}
 	lines, err := src.Last(a.Ctx, max(0, c.Lines), filter)
-	if err != nil && !(c.Follow && logview.IsNoLog(err)) {
+	var none *logview.NoLogError
+	if err != nil && !(c.Follow && errors.As(err, &none)) {
 		return err
 	}
-	out := &logview.Printer{W: a.stdout, Json: a.json, Filter: filter}
+	out := &logview.Printer{W: a.stdout, JSON: a.json, Filter: filter}
 	for _, line := range lines {
 		out.Print(line)
 	}

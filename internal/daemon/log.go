@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"context"
-	"encoding/json"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -11,6 +10,7 @@ import (
 	"runtimed/internal/logview"
 	"runtimed/internal/safefile"
 	"runtimed/rpc"
+	"runtimed/service"
 )
 
 // logAskTime is how long we ask a daemon where its log is: who looks at a log may do so because the daemon hangs.
@@ -30,26 +30,25 @@ func (d *Control) LogSource() (logview.Source, error) {
 		switch info.Log {
 		case "": // of an older daemon
 		case rpc.LogJournal:
-			return &logview.Journal{}, nil
+			return daemonJournal(), nil
 		default:
 			return &logview.File{Path: info.Log}, nil
 		}
 	}
 	if unit := UserUnit(d.Env); unit != "" && safefile.Exists(unit) && d.journalIsNewer(path) {
-		return &logview.Journal{}, nil
+		return daemonJournal(), nil
 	}
 	return &logview.File{Path: path}, nil
 }
 
 // journalIsNewer tells whether the last word of a daemon is in the journal and not in the file: it may have run by hand since.
 func (d *Control) journalIsNewer(path string) bool {
-	lines, err := (&logview.Journal{}).Last(d.Ctx, 1, logview.Filter{})
+	lines, err := daemonJournal().Last(d.Ctx, 1, logview.Filter{})
 	info, ferr := os.Stat(path)
 	if err != nil || ferr != nil {
 		return err == nil
 	}
-	var told struct{ Time time.Time }
-	return len(lines) > 0 && json.Unmarshal(lines[0], &told) == nil && told.Time.After(info.ModTime())
+	return len(lines) > 0 && logview.Time(lines[0]).After(info.ModTime())
 }
 
 // UserUnit is the file of the user's own service.
@@ -65,4 +64,8 @@ func UserUnit(env func(string) string) string {
 		dir = filepath.Join(env("HOME"), ".config")
 	}
 	return filepath.Join(dir, "systemd", "user", "runtimed.service")
+}
+
+func daemonJournal() *logview.Journal {
+	return &logview.Journal{Matches: service.JournalMatches(os.Getuid())}
 }

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,47 +16,50 @@ import (
 	"runtimed/internal/safefile"
 )
 
-// followEvery is how often a log that is followed is looked at.
-const followEvery = 200 * time.Millisecond
+const (
+	followEvery = 200 * time.Millisecond // how often a log that is followed is looked at
+	maxLog      = 64 << 20               // bytes; of a longer file only the end is read
+)
 
 // File is a log in a file, with older ones beside it.
 type File struct {
 	Path string
-	f    *os.File // stands behind the lines that were given out; nil while there is none
+	f    *os.File // stands behind the lines that Last returned; nil while there is none
 }
 
+// Last reads the older files too, the newest first, until it has enough.
 func (l *File) Last(_ context.Context, n int, filter Filter) ([][]byte, error) {
 	f, err := open(l.Path)
-	rest := older(l.Path)
+	older := older(l.Path)
 	switch {
-	case errors.Is(err, fs.ErrNotExist) && len(rest) == 0:
-		return nil, noLog(l.Path)
-	case errors.Is(err, fs.ErrNotExist): // it is put aside just now
+	case errors.Is(err, fs.ErrNotExist) && len(older) == 0:
+		return nil, &NoLogError{l.Path}
+	case errors.Is(err, fs.ErrNotExist): // it is being rotated
 	case err != nil:
 		return nil, l.unreadable(err)
 	}
 	var lines [][]byte
 	if f != nil {
 		var ended int64
-		if lines, ended, err = lastLinesOf(f, n, filter); err == nil {
+		if lines, ended, err = lastLines(f, n, filter); err == nil {
 			_, err = f.Seek(ended, io.SeekStart)
 		}
 		if err != nil {
-			f.Close()
+			_ = f.Close()
 			return nil, l.unreadable(err)
 		}
 		l.f = f
 	}
-	for _, path := range rest {
+	for _, path := range older {
 		if len(lines) >= n {
 			break
 		}
 		f, err := open(path)
 		if err != nil {
-			break // deleted, as it was the oldest
+			break // it was the oldest, and is deleted by now
 		}
-		more, _, err := lastLinesOf(f, n-len(lines), filter)
-		f.Close()
+		more, _, err := lastLines(f, n-len(lines), filter)
+		_ = f.Close()
 		if err != nil {
 			return nil, err
 		}
@@ -64,7 +68,10 @@ func (l *File) Last(_ context.Context, n int, filter Filter) ([][]byte, error) {
 	return lines, nil
 }
 
-// open opens a file of the log; of one that is far longer than a daemon lets it grow, only the end counts.
+func (l *File) unreadable(err error) error {
+	return failure.New("reading the log: %v", err).WithHint("it should be a file of your own: ls -ld %s", l.Path)
+}
+
 func open(path string) (*os.File, error) {
 	f, err := safefile.OpenOwn(path, os.O_RDONLY, 0)
 	if err != nil {
@@ -76,15 +83,20 @@ func open(path string) (*os.File, error) {
 	return f, nil
 }
 
-const maxLog = 64 << 20 // bytes
-
-func (l *File) unreadable(err error) error {
-	return failure.New("reading the log: %v", err).WithHint("it should be a file of your own: ls -ld %s", l.Path)
+// older are the rotated files, the newest first. Their names begin with their time.
+func older(path string) []string {
+	ext := filepath.Ext(path)
+	names, _ := fs.Glob(os.DirFS(filepath.Dir(path)), filepath.Base(strings.TrimSuffix(path, ext))+"-*"+ext)
+	for i, name := range names {
+		names[i] = filepath.Join(filepath.Dir(path), name)
+	}
+	slices.Reverse(names)
+	return names
 }
 
-// lastLinesOf are the last n lines that the filter keeps, and where the last line ended that has an end. The log's files are
-// small, and a line may belong to the one before it: so they are read from the front.
-func lastLinesOf(r io.Reader, n int, filter Filter) (lines [][]byte, ended int64, err error) {
+// lastLines returns the last n lines that the filter keeps, and where the last whole line ended. It reads from the front: a log's
+// files are small, and a line may belong to the one before it.
+func lastLines(r io.Reader, n int, filter Filter) (lines [][]byte, ended int64, err error) {
 	if s, ok := r.(io.Seeker); ok {
 		ended, _ = s.Seek(0, io.SeekCurrent)
 	}
@@ -109,7 +121,7 @@ func lastLinesOf(r io.Reader, n int, filter Filter) (lines [][]byte, ended int64
 	}
 }
 
-// Recent are the last n lines of the log at path, for people; none if nothing was written to it since then.
+// Recent returns the last n lines of the log at path, for people. It returns none if nothing was written to it since then.
 func Recent(path string, since time.Time, n int) string {
 	f, err := open(path)
 	if err != nil {
@@ -119,7 +131,7 @@ func Recent(path string, since time.Time, n int) string {
 	if info, err := f.Stat(); err != nil || info.ModTime().Before(since) {
 		return ""
 	}
-	lines, _, _ := lastLinesOf(f, n, Filter{})
+	lines, _, _ := lastLines(f, n, Filter{})
 	var b strings.Builder
 	for _, line := range lines {
 		b.WriteString(readable(line) + "\n")
@@ -127,7 +139,7 @@ func Recent(path string, since time.Time, n int) string {
 	return b.String()
 }
 
-// Follow goes over to the next file when the log is rotated.
+// Follow goes on with the next file when the log is rotated.
 func (l *File) Follow(ctx context.Context, out *Printer) error {
 	for out.err == nil {
 		if l.f != nil {
@@ -135,9 +147,9 @@ func (l *File) Follow(ctx context.Context, out *Printer) error {
 				return err
 			}
 			if replaced(l.Path, l.f) {
-				io.Copy(out, l.f) // what came in between
+				_, _ = io.Copy(out, l.f) // what came in between
 				out.end()
-				l.f.Close()
+				_ = l.f.Close()
 				l.f = nil
 			}
 		}
@@ -156,7 +168,7 @@ func (l *File) Follow(ctx context.Context, out *Printer) error {
 	return nil
 }
 
-// replaced tells whether another file is at path by now, or this one was cut short.
+// replaced reports whether another file is at path by now, or f was truncated.
 func replaced(path string, f *os.File) bool {
 	old, err := f.Stat()
 	now, nerr := os.Lstat(path)
@@ -165,15 +177,4 @@ func replaced(path string, f *os.File) bool {
 	}
 	pos, _ := f.Seek(0, io.SeekCurrent)
 	return !os.SameFile(old, now) || now.Size() < pos
-}
-
-// older are the files that were put aside, the newest first. Their names begin with their time.
-func older(path string) []string {
-	ext := filepath.Ext(path)
-	all, _ := fs.Glob(os.DirFS(filepath.Dir(path)), filepath.Base(path[:len(path)-len(ext)])+"-*"+ext)
-	out := make([]string, 0, len(all))
-	for i := len(all) - 1; i >= 0; i-- {
-		out = append(out, filepath.Join(filepath.Dir(path), all[i]))
-	}
-	return out
 }

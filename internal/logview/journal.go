@@ -2,10 +2,9 @@ package logview
 
 import (
 	"bufio"
+	"bytes"
 	"context"
-	"errors"
-	"io"
-	"os"
+	"encoding/json"
 	"os/exec"
 	"slices"
 	"strconv"
@@ -13,30 +12,21 @@ import (
 	"time"
 
 	"runtimed/internal/failure"
-	"runtimed/service"
 )
 
 // Journal is the log of a daemon that systemd runs.
 type Journal struct {
-	cursor string    // of the last entry that was read
-	began  time.Time // when we looked, where there was none
+	Matches []string  // arguments of journalctl that select the daemon's entries
+	cursor  string    // of the last entry read
+	began   time.Time // when Last looked, in case there was none
 }
 
-// journalctl asks for the entries of the user's own service.
-func journalctl(ctx context.Context, args ...string) *exec.Cmd {
-	args = append([]string{"--output=json", "--all", "--quiet", "--no-pager"}, args...)
-	args = append(args, service.JournalMatches(os.Getuid())...)
-	cmd := exec.CommandContext(ctx, "journalctl", args...)
-	cmd.WaitDelay = time.Second
-	return cmd
-}
-
-// Last reads from the end, so that a filter can be ours: the level may be in the text alone.
+// Last reads from the end, because journalctl cannot filter by a level that is in the entry's text alone.
 func (j *Journal) Last(ctx context.Context, n int, filter Filter) ([][]byte, error) {
 	j.began = time.Now()
 	args := []string{"--reverse"}
 	if !filter.Since.IsZero() {
-		args = append(args, "--since=@"+strconv.FormatInt(filter.Since.Unix(), 10))
+		args = append(args, since(filter.Since))
 	}
 	if filter.Least == 0 {
 		args = append(args, "--lines="+strconv.Itoa(max(n, 1)))
@@ -55,59 +45,110 @@ func (j *Journal) Last(ctx context.Context, n int, filter Filter) ([][]byte, err
 	return lines, err
 }
 
+// Follow prints what comes after what Last read.
 func (j *Journal) Follow(ctx context.Context, out *Printer) error {
-	args := []string{"--follow", "--no-tail"}
+	from := since(j.began)
 	if j.cursor != "" {
-		args = append(args, "--after-cursor="+j.cursor)
-	} else {
-		args = append(args, "--since=@"+strconv.FormatInt(j.began.Unix(), 10))
+		from = "--after-cursor=" + j.cursor
 	}
-	err := j.read(ctx, args, func(line []byte, _ string) bool {
+	return j.read(ctx, []string{"--follow", "--no-tail", from}, func(line []byte, _ string) bool {
 		if out.Filter.keeps(line) {
 			out.Print(line)
 		}
 		return out.err == nil
 	})
-	if ctx.Err() != nil {
-		return nil
-	}
-	return err
 }
 
-// read gives each entry to take, until that has enough.
+func since(t time.Time) string { return "--since=@" + strconv.FormatInt(t.Unix(), 10) }
+
+// read calls take with each entry until take returns false, or ctx is done.
 func (j *Journal) read(ctx context.Context, args []string, take func(line []byte, cursor string) bool) error {
 	reading, cancel := context.WithCancel(ctx)
 	defer cancel()
-	cmd := journalctl(reading, args...)
-	var said strings.Builder
-	cmd.Stderr = &said
+	args = slices.Concat([]string{"--output=json", "--all", "--quiet", "--no-pager"}, args, j.Matches)
+	cmd := exec.CommandContext(reading, "journalctl", args...)
+	cmd.WaitDelay = time.Second
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
 	pipe, err := cmd.StdoutPipe()
 	if err == nil {
 		err = cmd.Start()
 	}
 	if err != nil {
-		return failure.New("reading the journal: %v", err).WithHint("see for yourself with: journalctl --user-unit=runtimed.service")
+		return failure.New("reading the journal: %v", err).
+			WithHint("see for yourself with: journalctl --user-unit=runtimed.service")
 	}
-	in, enough := bufio.NewReader(pipe), false
-	for !enough {
-		raw, err := in.ReadBytes('\n')
+	in := bufio.NewReader(pipe)
+	for more := true; more && err == nil; {
+		var raw []byte
+		raw, err = in.ReadBytes('\n')
 		if line, cursor, ok := journalLine(raw); ok {
-			enough = !take(line, cursor)
-		}
-		if err != nil {
-			if !errors.Is(err, io.EOF) {
+			if more = take(line, cursor); !more {
 				cancel()
 			}
-			break
 		}
 	}
-	if enough {
-		cancel()
-	}
-	if err := cmd.Wait(); err != nil && !enough && ctx.Err() == nil {
+	if err := cmd.Wait(); err != nil && reading.Err() == nil {
 		f := failure.New("reading the journal: %v", err)
-		f.Output = said.String()
+		f.Output = stderr.String()
 		return f
 	}
 	return nil
+}
+
+// journalLine is an entry as a line of the log file: the daemon has put that line into the entry. Others write about the daemon
+// too, such as systemd and the Go runtime in a crash.
+func journalLine(raw []byte) (line []byte, cursor string, ok bool) {
+	var e struct {
+		Entry      string          `json:"RUNTIMED_ENTRY"` // rpc.JournalEntry
+		Message    json.RawMessage `json:"MESSAGE"`
+		Priority   string          `json:"PRIORITY"`
+		Micros     int64           `json:"__REALTIME_TIMESTAMP,string"`
+		Cursor     string          `json:"__CURSOR"`
+		Identifier string          `json:"SYSLOG_IDENTIFIER"`
+	}
+	if json.Unmarshal(raw, &e) != nil || e.Micros == 0 {
+		return nil, "", false
+	}
+	if e.Entry != "" {
+		return []byte(e.Entry), e.Cursor, true
+	}
+	other := entry{Level: levelOf(e.Priority), Msg: messageText(e.Message)}
+	other.Time = time.UnixMicro(e.Micros).Format("2006-01-02T15:04:05.000Z07:00")
+	if e.Identifier == "systemd" {
+		other.Logger = e.Identifier
+	}
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	_ = enc.Encode(other) // strings always encode
+	return bytes.TrimSpace(b.Bytes()), e.Cursor, true
+}
+
+// messageText reads a message, which is a list of bytes if it is not UTF-8.
+func messageText(raw json.RawMessage) string {
+	var text string
+	if json.Unmarshal(raw, &text) == nil {
+		return text
+	}
+	var numbers []uint16
+	_ = json.Unmarshal(raw, &numbers) // anything else is no text
+	b := make([]byte, len(numbers))
+	for i, n := range numbers {
+		b[i] = byte(n)
+	}
+	return strings.ToValidUTF8(string(b), "\uFFFD")
+}
+
+// levelOf is the level for a priority of syslog(3).
+func levelOf(priority string) string {
+	switch priority {
+	case "0", "1", "2", "3":
+		return "error"
+	case "4":
+		return "warn"
+	case "7":
+		return "debug"
+	}
+	return "info"
 }
