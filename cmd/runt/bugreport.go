@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 
 	"runtimed/internal/bugreport"
@@ -36,7 +35,7 @@ func (c *bugreportCmd) Run(a *app) error {
 		return nil
 	}
 	names, failed := b.Files()
-	return json.NewEncoder(a.stdout).Encode(struct {
+	return a.encode(struct {
 		Path   string   `json:"path"`
 		Files  []string `json:"files"`
 		Failed []string `json:"failed"`

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"runtimed/internal/daemon"
+	"runtimed/internal/failure"
 	"runtimed/internal/redact"
 	"runtimed/rpc"
 	"runtimed/service"
@@ -37,8 +38,8 @@ type daemonStartCmd struct {
 }
 
 func (c *daemonStartCmd) Run(a *app) error {
-	if m := a.Managed(); m != nil {
-		done, err := a.StartService(m)
+	if s := a.Managed(); s != nil {
+		done, err := s.StartDaemon()
 		switch {
 		case err != nil:
 			return err
@@ -80,13 +81,13 @@ type daemonStopCmd struct{}
 
 // A daemon of any version can be stopped: that is how one makes place for another.
 func (daemonStopCmd) Run(a *app) error {
-	if m := a.Managed(); m != nil { // a socket that is left would start it again
-		st, err := a.StopService(m)
-		if st != nil && err == nil {
-			a.stoppedService(*st)
-		}
-		if st != nil || err != nil {
+	if s := a.Managed(); s != nil { // a socket that is left would start it again
+		done, before, err := s.StopDaemon()
+		switch {
+		case err != nil:
 			return err
+		case done:
+			return a.stoppedService(before)
 		}
 	}
 	c, info, err := a.Meet(a.Ctx, nil)
@@ -116,8 +117,8 @@ type daemonRestartCmd struct{}
 
 // A daemon of any version can be swapped for that of this runt.
 func (daemonRestartCmd) Run(a *app) error {
-	if m := a.Managed(); m != nil {
-		done, err := a.RestartService(m)
+	if s := a.Managed(); s != nil {
+		done, err := s.RestartDaemon()
 		switch {
 		case err != nil:
 			return err
@@ -151,16 +152,34 @@ func (daemonReloadCmd) Run(a *app) error {
 	})
 }
 
-func (a *app) stoppedService(st service.Status) {
+func (a *app) stoppedService(st service.Status) error {
 	if st.Enabled {
 		a.Hint("its service starts it again at the next login, unless: runt service uninstall")
 	}
-	switch {
-	case a.json:
-		a.printJSON(json.RawMessage("{}"))
-	case st.PID != 0:
-		fmt.Fprintf(a.stdout, "stopped: pid %d\n", st.PID)
-	default:
+	return answer(a, json.RawMessage("{}"), func(rpc.None) {
+		if st.PID != 0 {
+			fmt.Fprintf(a.stdout, "stopped: pid %d\n", st.PID)
+			return
+		}
 		fmt.Fprintln(a.stdout, "stopped")
+	})
+}
+
+type daemonLogLevelCmd struct {
+	Level string `arg:"" enum:"debug,info,warn,error" help:"debug, info, warn or error."`
+}
+
+func (daemonLogLevelCmd) Help() string {
+	return "It holds until the daemon's next start; log_level in the configuration is for every start."
+}
+
+func (c *daemonLogLevelCmd) Run(a *app) error {
+	err := ask(a, rpc.MethodSetLogLevel, rpc.LogLevel{Level: c.Level}, func(r rpc.LogLevel) {
+		fmt.Fprintln(a.stdout, "logging from", redact.Printable(r.Level), "on, until the next start")
+	})
+	if rpc.KindOf(err) == rpc.KindMethodNotFound {
+		return failure.New("the daemon is older than this runt, and has but the level of its start").
+			WithHint("swap it for the daemon of this runt: runt daemon restart")
 	}
+	return err
 }

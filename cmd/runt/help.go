@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -86,7 +85,7 @@ func (a *app) explain(t topic) error {
 		return err
 	}
 	if a.json {
-		return json.NewEncoder(a.stdout).Encode(entries)
+		return a.encode(entries)
 	}
 	fmt.Fprintln(a.stdout, t.title)
 	if t.intro != "" {

@@ -51,7 +51,8 @@ func TestTheExitCodesAreThoseOfTheDocumentWordByWord(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("the table in the code is\n%q\nand that in operations.md\n%q", got, want)
 	}
-	for _, m := range regexp.MustCompile(`(?m)^\t(exit\w+) += (\d+)`).FindAllStringSubmatch(document(t, "fail.go"), -1) {
+	for _, m := range regexp.MustCompile(`(?m)^\t([A-Z]\w+) += (\d+)`).
+		FindAllStringSubmatch(document(t, "../../internal/failure/failure.go"), -1) {
 		if n, _ := strconv.Atoi(m[2]); !slices.ContainsFunc(exitEntries(), func(e entry) bool { return e.Name == strconv.Itoa(n) }) {
 			t.Errorf("%s is not told", m[1])
 		}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -22,6 +23,7 @@ import (
 	"runtimed/internal/safefile"
 	"runtimed/internal/statedir"
 	"runtimed/rpc"
+	"runtimed/service"
 )
 
 const (
@@ -32,24 +34,22 @@ const (
 	serviceSize = 64 << 10         // of a service's file; ours are small
 )
 
-// collect asks all there is to ask. Nothing that fails keeps the rest out.
 func (b *Report) collect(d *daemon.Control) {
 	cfg, cfgErr := config.Load(config.Flags{}, d.Env)
+	services := service.Files(d.Env)
+	learn := services
 	if path, err := config.FilePath(config.Flags{}, d.Env); err == nil {
-		if data, err := safefile.Read(path, maxConfig); err == nil {
-			b.Learn(string(data)) // before anything is written: the log may have them without their URL
-		}
+		learn = append(services[:len(services):len(services)], path)
 	}
-	services := serviceFiles(d.Env)
-	for _, path := range services {
+	for _, path := range learn {
 		if data, err := safefile.Read(path, maxConfig); err == nil {
-			b.Learn(string(data))
+			b.Learn(string(data)) // first: the log may have the passwords without their URL
 		}
 	}
 	lines, logErr := b.log(d)
 
 	b.add("system.txt", systemText(b.version))
-	b.add("environment.txt", b.environment(os.Environ()))
+	b.add("environment.txt", b.environment(slices.Sorted(slices.Values(os.Environ()))))
 	stateDir := b.daemon(d)
 	if cfgErr != nil {
 		b.fail("the configuration", cfgErr)
@@ -74,7 +74,7 @@ func (b *Report) collect(d *daemon.Control) {
 	b.state(d, cfg, stateDir)
 }
 
-// daemon asks the daemon, where one answers, and tells where it keeps its things.
+// daemon asks the daemon, if one answers, and returns its state directory.
 func (b *Report) daemon(d *daemon.Control) (stateDir string) {
 	c, info, err := d.Meet(d.Ctx, nil) // of any version
 	if err != nil {
@@ -105,7 +105,7 @@ func (b *Report) log(d *daemon.Control) ([][]byte, error) {
 	return lines, err
 }
 
-// doctor has another of us look, so that whatever it runs into leaves the report whole.
+// doctor runs another runt: whatever that runs into leaves the report whole.
 func (b *Report) doctor(d *daemon.Control) {
 	self, err := os.Executable()
 	if err != nil {
@@ -143,41 +143,22 @@ func systemText(version string) string {
 	return t.String()
 }
 
-var countsForUs = regexp.MustCompile(`^(PATH|HOME|LANG|SHELL|TMPDIR|NETRC|NO_COLOR|LOCALAPPDATA|VIRTUAL_ENV|.*_PROXY|` +
+var matters = regexp.MustCompile(`^(PATH|HOME|LANG|SHELL|TMPDIR|NETRC|NO_COLOR|LOCALAPPDATA|VIRTUAL_ENV|.*_PROXY|` +
 	`(RUNTIMED_|XDG_|UV_|PIP_|CONDA_|MAMBA_|PYTHON|SSL_|REQUESTS_|CURL_|LC_).*)$`)
 
-// environment tells the variables that count for us and for what builds.
+// environment tells the variables that matter to us and to builds.
 func (b *Report) environment(environ []string) string {
-	environ = slices.Sorted(slices.Values(environ))
 	var t strings.Builder
 	for _, pair := range environ {
 		name, value, _ := strings.Cut(pair, "=")
-		if countsForUs.MatchString(strings.ToUpper(name)) {
+		if matters.MatchString(strings.ToUpper(name)) {
 			fmt.Fprintf(&t, "%s=%s\n", name, b.Value(name, value))
 		}
 	}
 	return t.String()
 }
 
-// serviceFiles are those of the services that are installed here.
-func serviceFiles(env func(string) string) (all []string) {
-	var places []string
-	if unit := daemon.UserUnit(env); unit != "" {
-		for _, dir := range []string{filepath.Dir(unit), "/etc/systemd/user", "/usr/lib/systemd/user"} {
-			places = append(places, dir+"/runtimed.service", dir+"/runtimed.service.d/*.conf", dir+"/runtimed.socket")
-		}
-	}
-	if runtime.GOOS == "darwin" {
-		places = append(places, env("HOME")+"/Library/LaunchAgents/io.runtimed.plist")
-	}
-	for _, place := range places {
-		found, _ := filepath.Glob(place)
-		all = append(all, found...)
-	}
-	return all
-}
-
-// state tells what lies in the folders of the daemon: names and sizes, and no deeper than that packages would begin.
+// state tells names and sizes in the daemon's folders, no deeper than where packages begin.
 func (b *Report) state(d *daemon.Control, cfg *config.Config, answered string) {
 	dirs := []string{answered}
 	if own, err := rpc.StateDir(runtime.GOOS, d.Env); err == nil {
@@ -213,7 +194,7 @@ func listing(t *strings.Builder, dir string, depth int) {
 	}
 	for i, e := range list {
 		if depth == 1 && !oursInState.MatchString(e.Name()) {
-			continue // the folder may be others' too, as for a socket that was put there
+			continue // the folder may be others' too, if the socket was put elsewhere
 		}
 		if i == reportNames {
 			fmt.Fprintf(t, "%*sand %d more\n", 2*depth, "", len(list)-i)
@@ -230,21 +211,13 @@ func listing(t *strings.Builder, dir string, depth int) {
 	}
 }
 
-// readSome is the beginning of a file.
-func readSome(path string, most int) ([]byte, error) {
+// readSome reads the beginning of a file.
+func readSome(path string, most int64) ([]byte, error) {
 	f, err := safefile.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	buf := make([]byte, most)
-	n := 0
-	for n < most {
-		m, err := f.Read(buf[n:])
-		n += m
-		if err != nil {
-			break
-		}
-	}
-	return buf[:n], nil
+	data, _ := io.ReadAll(io.LimitReader(f, most)) // what could be read is better than nothing
+	return data, nil
 }

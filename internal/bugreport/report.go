@@ -5,6 +5,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -17,7 +18,7 @@ import (
 	"runtimed/internal/safefile"
 )
 
-// Report is what goes into the archive, in this order.
+// Report is what goes into the archive.
 type Report struct {
 	*redact.Redactor
 	files   []file
@@ -58,35 +59,36 @@ func (b *Report) readme() string {
 	return t.String()
 }
 
-// Write makes the archive beside its place first, so that no half of one is ever there, and for its owner alone.
-func (b *Report) Write(path string) error {
-	if info, err := os.Lstat(path); err == nil && !info.Mode().IsRegular() { // root could put it in the place of /dev/null
-		return failure.New("writing %s: what is there is no file", path).WithHint("name another place with --output")
+// Write makes the archive beside path first, so that half of one is never there. Only its owner may read it.
+func (b *Report) Write(path string) (err error) {
+	defer func() {
+		if err != nil {
+			err = failure.New("writing %s: %v", path, err).WithHint("name another place with --output")
+		}
+	}()
+	if info, err := os.Lstat(path); err == nil && !info.Mode().IsRegular() {
+		return errors.New("what is there is no file") // root could replace /dev/null
 	}
 	f, err := os.CreateTemp(filepath.Dir(path), ".runt-bugreport-")
 	if err != nil {
-		return failure.New("writing %s: %v", path, err).WithHint("name another place with --output")
+		return err
 	}
 	defer os.Remove(f.Name())
 	_, err = f.Write(b.archive())
-	if cerr := f.Close(); err == nil {
-		err = cerr
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
 	}
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return failure.New("writing %s: %v", path, err).WithHint("name another place with --output")
-	}
-	return nil
+	return os.Rename(f.Name(), path)
 }
 
 func (b *Report) archive() []byte {
 	var out bytes.Buffer
 	zip := gzip.NewWriter(&out)
 	tw := tar.NewWriter(zip)
-	for _, f := range b.files { // nothing of this fails: it is written to memory
-		_ = tw.WriteHeader(&tar.Header{Name: b.Name() + "/" + f.name, Mode: 0o600, Size: int64(len(f.text)), ModTime: b.at, Format: tar.FormatPAX})
+	for _, f := range b.files { // writing to memory does not fail
+		_ = tw.WriteHeader(&tar.Header{
+			Name: b.Name() + "/" + f.name, Mode: 0o600, Size: int64(len(f.text)), ModTime: b.at, Format: tar.FormatPAX,
+		})
 		_, _ = tw.Write([]byte(f.text))
 	}
 	_ = tw.Close()
@@ -94,10 +96,10 @@ func (b *Report) archive() []byte {
 	return out.Bytes()
 }
 
-// Name is that of the archive and of the folder in it.
+// Name is the name of the archive and of the folder in it.
 func (b *Report) Name() string { return "runt-bugreport-" + b.at.Format("20060102-150405") }
 
-// New asks for all there is to tell. version is that of runt, in words.
+// New collects all there is to tell. A part that fails does not keep the rest out. version is runt's.
 func New(d *daemon.Control, version string) *Report {
 	home, user := whoRuns()
 	b := &Report{Redactor: anonymous(os.Environ(), home, user), version: version, at: time.Now()}
@@ -106,7 +108,7 @@ func New(d *daemon.Control, version string) *Report {
 	return b
 }
 
-// Files names what is in the archive, in its order, and failed is what could not be had, and why.
+// Files returns the names of the files in the archive, and what could not be had, and why.
 func (b *Report) Files() (names, failed []string) {
 	names = make([]string, len(b.files))
 	for i, f := range b.files {

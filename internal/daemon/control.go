@@ -13,12 +13,12 @@ import (
 	"runtimed/rpc"
 )
 
-// Control is what commands need to reach the daemon.
+// Control is what a command needs to reach the daemon.
 type Control struct {
-	Ctx      context.Context // ends with the first SIGINT or SIGTERM
-	Detached bool            // SIGINT is for a cell, and none of our children is to end by it
+	Ctx      context.Context // done after the first SIGINT or SIGTERM
+	Detached bool            // SIGINT is meant for a notebook's cell, and must not end children
 	Env      func(string) string
-	Say      func(line string) // progress in words, a line at a time; nil: nobody reads it
+	Say      func(line string) // shows progress in words; may be nil
 }
 
 // Note says what is going on.
@@ -31,18 +31,13 @@ func (d *Control) Note(format string, args ...any) {
 // Hint says what the user could do next.
 func (d *Control) Hint(format string, args ...any) { d.Note("hint: "+format, args...) }
 
-func (d *Control) socket() (string, error) {
+// Socket is the path that clients of this environment connect to.
+func (d *Control) Socket() (string, error) {
 	path, err := rpc.SocketPath(runtime.GOOS, d.Env)
 	if err != nil {
-		return "", &failure.Error{Code: failure.Unreachable, Message: err.Error()}
+		return "", failure.With(failure.Unreachable, "%v", err)
 	}
 	return path, nil
-}
-
-// LogFile is where a daemon writes that no systemd runs.
-func (d *Control) LogFile() (string, error) {
-	dir, err := d.RunDir()
-	return filepath.Join(dir, statedir.LogName), err
 }
 
 // RunDir is the folder of the daemon's lock, log and daemon.json.
@@ -50,8 +45,20 @@ func (d *Control) RunDir() (string, error) {
 	if runtime.GOOS == "windows" { // a pipe is in no folder
 		return rpc.StateDir(runtime.GOOS, d.Env)
 	}
-	socket, err := d.socket()
+	socket, err := d.Socket()
 	return filepath.Dir(socket), err
+}
+
+// LogFile is where a daemon writes that systemd does not run.
+func (d *Control) LogFile() (string, error) {
+	dir, err := d.RunDir()
+	return filepath.Join(dir, statedir.LogName), err
+}
+
+// LockHeld reports whether a daemon holds the lock beside the socket, whether it answers or not.
+func (d *Control) LockHeld() bool {
+	dir, err := d.RunDir()
+	return err == nil && Locked(filepath.Join(dir, statedir.LockName))
 }
 
 // CheckHome refuses root with a user's HOME, before anything is made or stopped.
@@ -61,10 +68,4 @@ func (d *Control) CheckHome() error {
 		return failure.New("%s", owner).WithHint("%s", owner.Hint())
 	}
 	return nil
-}
-
-// LockHeld says whether a daemon holds the lock beside the socket, whether it answers or not.
-func (d *Control) LockHeld() bool {
-	dir, err := d.RunDir()
-	return err == nil && Locked(filepath.Join(dir, statedir.LockName))
 }

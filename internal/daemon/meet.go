@@ -9,13 +9,17 @@ import (
 	"runtimed/rpc"
 )
 
-// answerTime is how long the daemon may take for an answer that waits for nothing.
-const answerTime = 3 * time.Second
+const (
+	answerTime  = 3 * time.Second // for an answer that waits for nothing
+	followPause = 200 * time.Millisecond
+	mostHangUps = 5
+)
 
-type notifyFunc = func(method string, params json.RawMessage)
+// NotifyFunc gets the daemon's notifications.
+type NotifyFunc = func(method string, params json.RawMessage)
 
-// Connect is for commands that ask: a daemon of our protocol answers, or it is an error.
-func (d *Control) Connect(notify notifyFunc) (*rpc.Client, rpc.Info, error) {
+// Connect is for commands that ask: it is an error unless a daemon of our protocol answers.
+func (d *Control) Connect(notify NotifyFunc) (*rpc.Client, rpc.Info, error) {
 	c, info, err := d.Meet(d.Ctx, notify)
 	if err != nil {
 		return nil, info, err
@@ -30,18 +34,31 @@ func (d *Control) Connect(notify notifyFunc) (*rpc.Client, rpc.Info, error) {
 	return c, info, nil
 }
 
+// OtherVersion is the error of a daemon with another protocol.
 func OtherVersion(info rpc.Info) error {
-	older, update := "runtimed", "swap it for the daemon of this runt: runt daemon restart"
+	older, update := "runtimed", restartHint
 	if info.Protocol > rpc.Protocol {
 		older, update = "runt", "update runt to the version of the daemon: "+info.Version
 	}
-	return failure.With(failure.OtherVersion, "the daemon (version %s) speaks protocol %d and this runt (version %s) protocol %d: %s is too old",
+	return failure.With(failure.OtherVersion,
+		"the daemon (version %s) speaks protocol %d and this runt (version %s) protocol %d: %s is too old",
 		info.Version, info.Protocol, rpc.Version(), rpc.Protocol, older).WithHint("%s", update)
 }
 
-// Meet finds out who listens, and nothing else is said before that is known.
-func (d *Control) Meet(ctx context.Context, notify notifyFunc) (*rpc.Client, rpc.Info, error) {
-	path, err := d.socket()
+const restartHint = "swap it for the daemon of this runt: runt daemon restart"
+
+// Info returns what the daemon says about itself, whatever its version.
+func (d *Control) Info(ctx context.Context) (rpc.Info, error) {
+	c, info, err := d.Meet(ctx, nil)
+	if err == nil {
+		c.Close()
+	}
+	return info, err
+}
+
+// Meet connects to whatever listens on the socket, and makes sure that it is a daemon, of any version.
+func (d *Control) Meet(ctx context.Context, notify NotifyFunc) (*rpc.Client, rpc.Info, error) {
+	path, err := d.Socket()
 	if err != nil {
 		return nil, rpc.Info{}, err
 	}
@@ -50,7 +67,7 @@ func (d *Control) Meet(ctx context.Context, notify notifyFunc) (*rpc.Client, rpc
 	for tries := 1; ; tries++ {
 		c, info, err := greet(ctx, path, notify)
 		switch kind := rpc.KindOf(err); {
-		case kind == rpc.KindClosed && tries < 5: // a daemon that is just ending does so; a moment later it is gone
+		case kind == rpc.KindClosed && tries < 5: // a daemon that is ending hangs up, and is gone a moment later
 		case kind == rpc.KindClosed, kind == rpc.KindTimeout && tries > 1:
 			return nil, info, d.hangUpError(path)
 		default:
@@ -63,24 +80,26 @@ func (d *Control) Meet(ctx context.Context, notify notifyFunc) (*rpc.Client, rpc
 	}
 }
 
-// hangUpError is for connections that are closed without an answer. So does a service manager whose daemon ends at once.
+// hangUpError explains why connections are closed without an answer. A service manager does that if its daemon ends
+// at once.
 func (d *Control) hangUpError(path string) error {
-	m := d.Managed()
-	if m == nil {
+	s := d.Managed()
+	if s == nil {
 		return failure.New("who listens on %s closes the connection without an answer", path)
 	}
-	f := failure.With(failure.Unreachable, "the service's daemon ends as soon as it is started")
-	f.Quote(rpc.Name, d.lastWords(m, time.Now().Add(-answerTime)))
-	return f.OrHint("see why with: runt daemon logs")
+	s.began = s.began.Add(-answerTime)
+	return s.quoteDaemon(failure.With(failure.Unreachable, "the service's daemon ends as soon as it is started"),
+		"see why with: runt daemon logs")
 }
 
-func greet(ctx context.Context, path string, notify notifyFunc) (*rpc.Client, rpc.Info, error) {
+func greet(ctx context.Context, path string, notify NotifyFunc) (*rpc.Client, rpc.Info, error) {
 	var info rpc.Info
 	c, err := rpc.Dial(ctx, path, rpc.ClientOptions{OnNotify: notify})
 	if err != nil {
 		return nil, info, err
 	}
-	err = c.Call(ctx, rpc.MethodInfo, rpc.InfoParams{Client: &rpc.ClientInfo{Name: "runt", Version: rpc.Version()}}, &info)
+	us := rpc.InfoParams{Client: &rpc.ClientInfo{Name: "runt", Version: rpc.Version()}}
+	err = c.Call(ctx, rpc.MethodInfo, us, &info)
 	if err == nil && info.Name == rpc.Name {
 		return c, info, nil
 	}
@@ -93,7 +112,7 @@ func greet(ctx context.Context, path string, notify notifyFunc) (*rpc.Client, rp
 	return nil, info, err
 }
 
-// TimedOut says after how long we gave up.
+// TimedOut says after how long runt gave up. It returns err if that is not the error.
 func TimedOut(err error, path string, after time.Duration) error {
 	if rpc.KindOf(err) != rpc.KindTimeout {
 		return err
@@ -102,13 +121,13 @@ func TimedOut(err error, path string, after time.Duration) error {
 		WithHint("see what it does with: runt daemon logs")
 }
 
-// Call asks for one answer; wait is what the daemon may wait by itself.
+// Call makes one call. The daemon may take wait for it by itself.
 func (d *Control) Call(c *rpc.Client, method string, params any, wait time.Duration) (json.RawMessage, error) {
 	ctx, cancel := context.WithTimeout(d.Ctx, wait+answerTime)
 	defer cancel()
 	raw, err := c.CallRaw(ctx, method, params)
 	if err != nil {
-		path, _ := d.socket()
+		path, _ := d.Socket()
 		return nil, TimedOut(err, path, wait+answerTime)
 	}
 	return raw, nil
@@ -120,4 +139,74 @@ func Decode(raw json.RawMessage, result any) error {
 		return failure.New("the daemon's answer has another shape than this runt expects")
 	}
 	return nil
+}
+
+// Ask connects and calls. If the daemon is replaced meanwhile, a call that may be repeated goes to the next one.
+func (d *Control) Ask(method string, params any, wait time.Duration) (json.RawMessage, error) {
+	for f := newFollower(wait); ; {
+		raw, err := d.askOnce(method, params, wait)
+		switch {
+		case f.wasDone(method, err):
+			return json.RawMessage("{}"), nil
+		case err == nil, !rpc.MethodOf(method).Repeatable, !f.again(d.Ctx, err):
+			return raw, err
+		}
+	}
+}
+
+func (d *Control) askOnce(method string, params any, wait time.Duration) (json.RawMessage, error) {
+	c, _, err := d.Connect(nil)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	return d.Call(c, method, params, wait)
+}
+
+// follower decides whether to ask the next daemon after one that ended before its answer, as in an upgrade.
+// docs/protocol.md has the rule.
+type follower struct {
+	end     time.Time
+	asked   time.Time
+	lost    string // the kind of the first error; empty before
+	hangUps int    // in a row, at once
+}
+
+func newFollower(wait time.Duration) *follower {
+	now := time.Now()
+	return &follower{end: now.Add(wait + answerTime), asked: now}
+}
+
+// again returns false if err is final. Else it has paused.
+func (f *follower) again(ctx context.Context, err error) bool {
+	kind := rpc.KindOf(err)
+	if kind != rpc.KindClosed || time.Since(f.asked) > time.Second {
+		f.hangUps = 0
+	}
+	switch {
+	case kind == rpc.KindClosed && f.hangUps < mostHangUps:
+		f.hangUps++
+	case kind == rpc.KindShuttingDown:
+	case kind == rpc.KindUnreachable && f.lost != "":
+	default:
+		return false
+	}
+	if time.Until(f.end) < followPause {
+		return false
+	}
+	if f.lost == "" || kind == rpc.KindClosed {
+		f.lost = kind
+	}
+	select {
+	case <-time.After(followPause):
+	case <-ctx.Done():
+		return false
+	}
+	f.asked = time.Now()
+	return true
+}
+
+// wasDone reports whether err tells that a call whose answer was lost had been carried out.
+func (f *follower) wasDone(method string, err error) bool {
+	return method == rpc.MethodRelease && f.lost == rpc.KindClosed && rpc.KindOf(err) == rpc.KindUnknownEnv
 }

@@ -13,10 +13,7 @@ import (
 
 // Program is the runtimed beside this runt, else the one on PATH.
 func Program() (string, error) {
-	name := "runtimed"
-	if runtime.GOOS == "windows" {
-		name += ".exe"
-	}
+	name := programName("runtimed")
 	if self, err := os.Executable(); err == nil {
 		places := []string{filepath.Dir(self)}
 		if real, err := filepath.EvalSymlinks(self); err == nil {
@@ -36,13 +33,12 @@ func Program() (string, error) {
 	return filepath.Abs(path)
 }
 
-// namesOf are paths by which people know a program: beside runt as it was called, then on PATH. An upgrade changes what they lead to.
+// namesOf are paths by which people know a program: beside runt as it was called, then on PATH. They outlive an
+// upgrade.
 func (d *Control) namesOf(program string) []string {
 	var paths []string
-	if called, err := exec.LookPath(os.Args[0]); err == nil {
-		if called, err = filepath.Abs(called); err == nil {
-			paths = append(paths, filepath.Join(filepath.Dir(called), program))
-		}
+	if us := calledAs(); us != "" {
+		paths = append(paths, filepath.Join(filepath.Dir(us), program))
 	}
 	for _, dir := range filepath.SplitList(d.Env("PATH")) {
 		if filepath.IsAbs(dir) {
@@ -52,26 +48,20 @@ func (d *Control) namesOf(program string) []string {
 	return paths
 }
 
-// LastingRunt is the path by which front-ends start runt: a name that an upgrade turns to the next version where there is one. why says
-// what is wrong with its place.
+// LastingRunt is the path by which front-ends start runt. It outlives an upgrade if there is such a path; otherwise why
+// says what is wrong with its place.
 func (d *Control) LastingRunt() (path, why string, err error) {
 	self, err := os.Executable()
 	if err != nil {
 		return "", "", err
 	}
-	program := "runt"
-	if runtime.GOOS == "windows" {
-		program = "runt.exe"
-	}
-	names := d.namesOf(program)
+	names := d.namesOf(programName("runt"))
 	path, _, why = service.Settle(self, names, d.Env)
 	if why == "" {
 		return path, "", nil
 	}
-	if called, err := exec.LookPath(os.Args[0]); err == nil { // Settle would copy it
-		if called, err = filepath.Abs(called); err == nil {
-			names = slices.Insert(names, 0, called)
-		}
+	if us := calledAs(); us != "" {
+		names = slices.Insert(names, 0, us)
 	}
 	mine, err := os.Stat(self)
 	if err != nil {
@@ -83,4 +73,23 @@ func (d *Control) LastingRunt() (path, why string, err error) {
 		}
 	}
 	return self, why, nil
+}
+
+func programName(name string) string {
+	if runtime.GOOS == "windows" {
+		return name + ".exe"
+	}
+	return name
+}
+
+// calledAs is the path by which runt was called; empty if it cannot be told.
+func calledAs() string {
+	path, err := exec.LookPath(os.Args[0])
+	if err != nil {
+		return ""
+	}
+	if path, err = filepath.Abs(path); err != nil {
+		return ""
+	}
+	return path
 }

@@ -10,63 +10,62 @@ import (
 	"runtimed/rpc"
 )
 
-// RunPurge has the daemon's program look or remove, by the daemon's own rules and under its locks.
-func (d *Control) RunPurge(flags ...string) (said rpc.Purged, err error) {
+// RunPurge has the daemon's program purge, by the daemon's own rules and under its locks.
+func (d *Control) RunPurge(flags ...string) (purged rpc.Purged, err error) {
 	program, err := Program()
 	if err != nil {
-		return said, err
+		return purged, err
 	}
 	var errs bytes.Buffer
 	cmd := exec.Command(program, append([]string{"purge"}, flags...)...)
 	cmd.Stderr = &errs
 	out, err := cmd.Output()
-	if json.Unmarshal(out, &said) != nil {
+	if json.Unmarshal(out, &purged) != nil {
 		f := failure.New("%s cannot purge: %v", program, err).WithHint("install it anew, in the version of runt")
 		f.Quote(rpc.Name, errs.String())
-		return said, f
+		return purged, f
 	}
 	switch {
-	case said.InUse:
-		return said, failure.New("%s", said.Error).WithHint("end who uses them; runt env list shows all; without --purge the service alone is taken away")
-	case said.Error != "":
-		return said, failure.New("%s", said.Error).WithHint("nothing is removed")
+	case purged.InUse:
+		return purged, failure.New("%s", purged.Error).WithHint(inUseHint)
+	case purged.Error != "":
+		return purged, failure.New("%s", purged.Error).WithHint("nothing is removed")
 	}
-	return said, nil
+	return purged, nil
 }
 
-// CheckUnused says what is in use: as a daemon that runs knows, else as the disk tells.
+// CheckUnused fails if an environment is in use, as a running daemon knows, or the disk shows.
 func (d *Control) CheckUnused() error {
 	err := d.checkNotLeased()
 	if rpc.KindOf(err) != rpc.KindUnreachable {
 		return err
 	}
-	if said, err := d.RunPurge("--check"); !said.Held {
+	if purged, err := d.RunPurge("--check"); !purged.Held {
 		return err
 	}
-	return d.checkNotLeased() // it has just started
+	return d.checkNotLeased() // a daemon has just started
 }
 
-// Purge removes what a daemon keeps; whole says that nothing stays. Where a daemon starts meanwhile, it is asked, and stopped too.
+// Purge removes what a daemon keeps. A daemon that starts meanwhile is asked and stopped too.
 func (d *Control) Purge() (whole bool, err error) {
 	for try := 1; ; try++ {
 		if err := d.stopAny(); err != nil {
 			return false, err
 		}
-		said, err := d.RunPurge()
-		if said.Held && try < 5 {
+		purged, err := d.RunPurge()
+		if purged.Held && try < 5 {
 			if err := d.checkNotLeased(); err != nil && rpc.KindOf(err) != rpc.KindUnreachable {
 				return false, err
 			}
 			continue
 		}
-		for _, s := range said.Stays {
+		for _, s := range purged.Stays {
 			d.Note("%s stays: %s", s.Path, s.Why)
 		}
-		return len(said.Stays) == 0, err
+		return len(purged.Stays) == 0, err
 	}
 }
 
-// checkNotLeased asks the daemon that runs whether anything is leased.
 func (d *Control) checkNotLeased() error {
 	c, _, err := d.Connect(nil)
 	if rpc.KindOf(err) == rpc.KindUnreachable {
@@ -91,10 +90,12 @@ func (d *Control) checkNotLeased() error {
 		return nil
 	}
 	e := list.Envs[0]
-	return failure.New("%d of the environments are in use (%s by %s), so nothing is removed", len(list.Envs), e.ID, LeaseText(e.Lease)).
-		WithHint("end who uses them; runt env list shows all; without --purge the service alone is taken away")
+	return failure.New("%d of the environments are in use (%s by %s), so nothing is removed",
+		len(list.Envs), e.ID, LeaseText(e.Lease)).
+		WithHint(inUseHint)
 }
 
+// LeaseText says who holds an environment.
 func LeaseText(l *rpc.Lease) string {
 	if l == nil {
 		return "-"
@@ -114,3 +115,5 @@ func LeaseText(l *rpc.Lease) string {
 	}
 	return text
 }
+
+const inUseHint = "end who uses them; runt env list shows all; without --purge the service alone is taken away"

@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strings"
 	"time"
 
@@ -17,74 +16,60 @@ import (
 	"runtimed/service"
 )
 
-// Service is what the commands of `runt service` share.
+// Service is the service of this user, as this shell would install it.
 type Service struct {
 	*Control
 	service.Manager
 	Config     service.Config
-	CopyReason string    // the programs are copied
-	began      time.Time // what was said before is of no interest
+	CopyReason string // why the programs are copied; empty: they are not
+	Incomplete error  // why Config has nothing but the socket; nil: it has all
+	began      time.Time
 }
 
-func (d *Control) newManager() (service.Manager, error) {
-	return service.New(runtime.GOOS, d.Env, service.Commands{})
-}
-
-// NewService works out what would be installed from this shell.
-func (d *Control) NewService(onDemand bool) (*Service, error) {
-	m, err := d.newManager()
+// Service returns an error if this system has no service manager that runt knows.
+func (d *Control) Service() (*Service, error) {
+	m, err := service.New(runtime.GOOS, d.Env, service.Commands{})
 	if err != nil {
 		return nil, err
 	}
-	socket, err := d.socket()
+	socket, err := d.Socket()
 	if err != nil {
 		return nil, err
 	}
-	log, err := d.LogFile()
-	if err != nil {
-		return nil, err
-	}
-	found, err := Program()
-	if err != nil {
-		return nil, err
-	}
-	s := &Service{Control: d, Manager: m, began: time.Now()}
-	s.Config = service.Config{
-		Socket: socket, Log: log, Vars: service.Variables(d.Env), OnDemand: onDemand,
-	}
-	s.Config.Program, s.Config.Copies, s.CopyReason = service.Settle(found, d.namesOf(filepath.Base(found)), d.Env)
+	s := &Service{Control: d, Manager: m, Config: service.Config{Socket: socket}, began: time.Now()}
+	s.Incomplete = s.complete()
 	return s, nil
 }
 
-// LookUpService is services for what works without the daemon's program.
-func (d *Control) LookUpService() (*Service, error) {
-	s, err := d.NewService(false)
-	if err == nil {
-		return s, nil
+func (s *Service) complete() error {
+	log, err := s.LogFile()
+	if err != nil {
+		return err
 	}
-	m, merr := d.newManager()
-	socket, serr := d.socket()
-	if merr != nil || serr != nil {
-		return nil, err
+	found, err := Program()
+	if err != nil {
+		return err
 	}
-	return &Service{Control: d, Manager: m, Config: service.Config{Socket: socket}}, nil
+	s.Config.Log, s.Config.Vars = log, service.Variables(s.Env)
+	s.Config.Program, s.Config.Copies, s.CopyReason = service.Settle(found, s.namesOf(filepath.Base(found)), s.Env)
+	return nil
 }
 
-// Managed is the manager of a service that listens where this shell's clients connect. It is nil where none is installed or the
-// manager cannot be used from here: then all is as without one.
-func (d *Control) Managed() service.Manager {
-	m, err := d.newManager()
+// Managed returns the service if one is installed for this shell's socket and its manager can be used from here, else
+// nil.
+func (d *Control) Managed() *Service {
+	m, err := service.New(runtime.GOOS, d.Env, service.Commands{})
 	if err != nil {
 		return nil
 	}
-	path, err := d.socket()
-	if err != nil || !m.Serves(path) || m.Check(d.Ctx) != nil {
+	socket, err := d.Socket()
+	if err != nil || !m.Serves(socket) || m.Check(d.Ctx) != nil {
 		return nil
 	}
-	return m
+	return &Service{Control: d, Manager: m, Config: service.Config{Socket: socket}, began: time.Now()}
 }
 
-// Do takes steps and says so. Where a command of the manager fails, it has the daemon say why.
+// Do takes steps and says so. If a command of the manager fails, the error has the daemon's own last words.
 func (s *Service) Do(steps []service.Step, err error) error {
 	if err != nil {
 		return err
@@ -97,16 +82,17 @@ func (s *Service) Do(steps []service.Step, err error) error {
 	case errors.As(err, &command):
 		return s.withLog(err)
 	case errors.As(err, &path), errors.As(err, &link):
-		return failure.New("%v", err).WithHint("the place must be yours and writable, and its disk not full; then do it again")
+		return failure.New("%v", err).
+			WithHint("the place must be yours and writable, and its disk not full; then do it again")
 	}
 	return err
 }
 
-// Unmanaged meets a daemon that no manager runs; the client is nil where there is none.
+// Unmanaged meets a daemon that no manager runs. The client is nil if there is none.
 func (s *Service) Unmanaged() (*rpc.Client, rpc.Info, error) {
 	st, err := s.Status(s.Ctx, s.Config)
 	if err != nil || st.Socket.Listening || st.Running && st.PID == 0 {
-		return nil, rpc.Info{}, err // who answers on the manager's socket is the manager's
+		return nil, rpc.Info{}, err // whoever answers on the manager's socket is the manager's
 	}
 	c, info, err := s.Meet(s.Ctx, nil)
 	switch {
@@ -119,7 +105,7 @@ func (s *Service) Unmanaged() (*rpc.Client, rpc.Info, error) {
 	return c, info, err
 }
 
-// StopUnmanaged makes place for the service: it stops a daemon that no manager runs. What that one has leased stays leased.
+// StopUnmanaged makes room for the service's daemon. What the other one has leased stays leased.
 func (s *Service) StopUnmanaged() error {
 	c, info, err := s.Unmanaged()
 	if err != nil || c == nil {
@@ -131,21 +117,17 @@ func (s *Service) StopUnmanaged() error {
 	return err
 }
 
-// WaitForDaemon waits until the service's daemon does.
+// WaitForDaemon waits until the service's daemon answers.
 func (s *Service) WaitForDaemon() (rpc.Info, error) {
 	ctx, cancel := context.WithTimeout(s.Ctx, startTime)
 	defer cancel()
-	if _, err := s.waitForAnswer(ctx, nil, 0); err != nil {
-		if err == errNoAnswer {
-			err = failure.New("the service's daemon did not answer within %s", startTime)
-		}
-		return rpc.Info{}, s.withLog(err)
+	info, err := s.waitForAnswer(ctx, nil, 0)
+	if err == errNoAnswer {
+		err = failure.New("the service's daemon did not answer within %s", startTime)
 	}
-	c, info, err := s.Meet(s.Ctx, nil)
 	if err != nil {
 		return info, s.withLog(err)
 	}
-	c.Close()
 	st, err := s.Status(s.Ctx, s.Config)
 	if err == nil && st.PID != 0 && st.PID != info.PID {
 		return info, failure.New("another daemon answers (pid %d), not the service's (pid %d)", info.PID, st.PID).
@@ -154,26 +136,95 @@ func (s *Service) WaitForDaemon() (rpc.Info, error) {
 	return info, err
 }
 
-// withLog has the daemon itself say why it does not run.
 func (s *Service) withLog(err error) error {
-	f := failure.Of(err)
-	if said := s.lastWords(s.Manager, s.began); said != "" {
-		f.Quote(rpc.Name, said)
-	}
-	return f.OrHint("look further with: runt daemon logs")
+	return s.quoteDaemon(failure.Of(err), "look further with: runt daemon logs")
 }
 
-// lastWords are the daemon's last lines, each once: a daemon that fails is started several times.
-func (d *Control) lastWords(m service.Manager, since time.Time) string {
-	text := m.Said(d.Ctx, since)
-	if path, err := d.LogFile(); text == "" && err == nil {
-		text = logview.Recent(path, since, 10)
+// quoteDaemon adds the daemon's last lines, each once: a daemon that fails is started several times.
+func (s *Service) quoteDaemon(f *failure.Error, hint string) error {
+	text := s.Said(s.Ctx, s.began)
+	if path, err := s.LogFile(); text == "" && err == nil {
+		text = logview.Recent(path, s.began, 10)
 	}
-	var lines []string
+	var lines strings.Builder
+	seen := map[string]bool{}
 	for line := range strings.Lines(text) {
-		if !slices.Contains(lines, line) {
-			lines = append(lines, line)
+		if !seen[line] {
+			seen[line] = true
+			lines.WriteString(line)
 		}
 	}
-	return strings.Join(lines, "")
+	if lines.Len() > 0 {
+		f.Quote(rpc.Name, lines.String())
+	}
+	return f.OrHint(hint)
+}
+
+// StartDaemon starts the service, unless a daemon answers already, whoever started it. Like StopDaemon and
+// RestartDaemon it reports whether the service had anything to do with it.
+func (s *Service) StartDaemon() (done bool, err error) {
+	st, err := s.Status(s.Ctx, s.Config)
+	if err != nil || st.Running {
+		return false, err
+	}
+	if !st.Socket.Listening { // nobody else can be on a socket of the manager's
+		info, err := s.Info(s.Ctx)
+		if rpc.KindOf(err) != rpc.KindUnreachable && !(err == nil && info.StartedBy == rpc.StartedByCommand) {
+			return false, nil
+		}
+		if err := s.StopUnmanaged(); err != nil {
+			return false, err
+		}
+	}
+	if err := s.Do(s.Start(s.Ctx)); err != nil {
+		return false, err
+	}
+	_, err = s.WaitForDaemon()
+	return err == nil, err
+}
+
+// StopDaemon also returns what there was of the service.
+func (s *Service) StopDaemon() (done bool, before service.Status, err error) {
+	before, err = s.Status(s.Ctx, s.Config)
+	if err != nil || !before.Running && !before.Socket.Listening {
+		return false, before, err
+	}
+	return true, before, s.Do(s.Stop(s.Ctx))
+}
+
+// RestartDaemon does nothing if the service does not run.
+func (s *Service) RestartDaemon() (done bool, err error) {
+	st, err := s.Status(s.Ctx, s.Config)
+	if err != nil || !st.Running && !st.Socket.Listening {
+		return false, err
+	}
+	if err := s.CheckRestart(st); err != nil {
+		return false, err
+	}
+	if err := s.Do(s.Restart(s.Ctx)); err != nil {
+		return false, err
+	}
+	info, err := s.WaitForDaemon()
+	if err == nil && info.Protocol < rpc.Protocol {
+		err = failure.With(failure.OtherVersion,
+			"the service starts a daemon of version %s (protocol %d), and this runt needs protocol %d",
+			info.Version, info.Protocol, rpc.Protocol).
+			WithHint("have the service start this version: runt service install")
+	}
+	return err == nil, err
+}
+
+// CheckRestart refuses to stop a daemon that works if the next one could not start.
+func (s *Service) CheckRestart(st service.Status) error {
+	if !st.Running {
+		return nil
+	}
+	info, err := s.Info(s.Ctx)
+	if err != nil {
+		return nil // it may hang, which is a reason to restart it
+	}
+	if _, err := s.sameSettings(info); err != nil {
+		return err
+	}
+	return checkLockable(info)
 }

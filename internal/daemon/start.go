@@ -17,41 +17,43 @@ import (
 
 const startTime = 10 * time.Second // for a new daemon to answer
 
-// connectOrStart is for commands that need an environment. The daemon is started by another runt: this one may
-// become somebody else's command, which must not find a child that it does not know.
+// connectOrStart has another runt start the daemon: this one may become somebody else's command, which must not find a
+// child that it does not know.
 func (d *Control) connectOrStart(p Progress) (*rpc.Client, error) {
 	c, _, err := d.Connect(p.Notify)
 	if rpc.KindOf(err) != rpc.KindUnreachable {
 		return c, err
 	}
-	p.starting()
+	if p.Say != nil {
+		p.Say("starting the daemon")
+	}
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	var said strings.Builder
+	var stderr strings.Builder
 	cmd := exec.CommandContext(d.Ctx, self, "daemon", "start", "--auto")
-	cmd.Stderr = &said
+	cmd.Stderr = &stderr
 	if d.Detached {
 		cmd.SysProcAttr = detached()
 	}
 	if err := cmd.Run(); err != nil {
 		f := failure.With(max(1, cmd.ProcessState.ExitCode()), "starting the daemon: %v", err)
-		f.Quote("runt", said.String())
+		f.Quote("runt", stderr.String())
 		return nil, f
 	}
 	c, _, err = d.Connect(p.Notify)
 	return c, err
 }
 
-// Launch has a daemon running when it returns nil, whoever started it. A child that ends at once may have lost the
-// lock to another starter's, so we go on dialling; or to one that is just stopping, so after a while we start another.
+// Launch starts a daemon. When it returns nil one runs, whoever started it. A child that ends at once may have lost the
+// lock to another starter's, so Launch goes on dialling, or to a daemon that is stopping, so it starts another.
 func (d *Control) Launch(auto bool, flags ...string) error {
 	if err := d.CheckHome(); err != nil {
 		return err
 	}
 	if _, err := config.Load(config.Flags{}, d.Env); err != nil && len(flags) == 0 {
-		return err // at once, and in its own words
+		return err // in its own words
 	}
 	program, err := Program()
 	if err != nil {
@@ -70,7 +72,7 @@ func (d *Control) Launch(auto bool, flags ...string) error {
 			return failure.New("starting %s: %v", program, err)
 		}
 		info, err := d.waitForAnswer(ctx, child.ended, patience)
-		if err == nil && info.PID != child.process.Pid { // ours would take the place of that one as soon as it is stopped
+		if err == nil && info.PID != child.process.Pid { // ours would take its place later
 			child.kill()
 			_, err = d.waitForAnswer(ctx, child.ended, patience)
 		}
@@ -93,16 +95,13 @@ func (d *Control) Launch(auto bool, flags ...string) error {
 
 var errNoAnswer = errors.New("nobody answers")
 
-// waitForAnswer dials until a daemon answers; patience begins when our child has ended. It returns errEnded where none does.
+// waitForAnswer dials until a daemon answers, or fails with errNoAnswer when ctx is done or patience is over. Patience
+// begins when ended is closed.
 func (d *Control) waitForAnswer(ctx context.Context, ended <-chan struct{}, patience time.Duration) (rpc.Info, error) {
 	var enough <-chan time.Time
 	for pause := 5 * time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
-		c, info, err := d.Meet(ctx, nil)
-		if err == nil {
-			c.Close()
-			return info, nil
-		}
-		if f := failure.Of(err); f.Code != failure.Unreachable {
+		info, err := d.Info(ctx)
+		if err == nil || failure.Of(err).Code != failure.Unreachable {
 			return info, err
 		}
 		select {
@@ -121,50 +120,50 @@ func (d *Control) waitForAnswer(ctx context.Context, ended <-chan struct{}, pati
 type child struct {
 	process *os.Process
 	ended   chan struct{}
-	stderr  *os.File // its first words; a file, because writing to a pipe whose reader is gone would end it
+	stderr  *os.File // its first words; writing to a pipe without a reader would end it
 }
 
 func launch(program string, args []string) (*child, error) {
-	d := &child{ended: make(chan struct{})}
+	c := &child{ended: make(chan struct{})}
 	cmd := exec.Command(program, args...)
-	cmd.Dir = string(filepath.Separator) // so that it keeps no folder from being unmounted
+	cmd.Dir = string(filepath.Separator) // it must not keep a folder from being unmounted
 	cmd.SysProcAttr = detached()
 	if f, err := os.CreateTemp("", "runtimed-start-"); err == nil {
-		os.Remove(f.Name())
-		d.stderr, cmd.Stderr = f, f
+		_ = os.Remove(f.Name()) // Windows keeps it
+		c.stderr, cmd.Stderr = f, f
 	}
 	keepFiles()
 	if err := cmd.Start(); err != nil {
-		d.forget()
+		c.forget()
 		return nil, err
 	}
-	d.process = cmd.Process
+	c.process = cmd.Process
 	go func() {
-		cmd.Wait()
-		close(d.ended)
+		_ = cmd.Wait() // however it ended, it has
+		close(c.ended)
 	}()
-	return d, nil
+	return c, nil
 }
 
-// kill ends a daemon that has lost the lock, or has not come to it; one that has it loses nothing by that either.
-func (d *child) kill() {
-	_ = d.process.Kill() // it may have ended by itself
-	<-d.ended
+// kill loses nothing, even if the daemon has the lock.
+func (c *child) kill() {
+	_ = c.process.Kill() // it may have ended by itself
+	<-c.ended
 }
 
-func (d *child) forget() {
-	if d.stderr != nil {
-		d.stderr.Close()
+func (c *child) forget() {
+	if c.stderr != nil {
+		_ = c.stderr.Close()
 	}
 }
 
-// failure is what the daemon said, else message.
-func (d *child) failure(message string) error {
-	defer d.forget()
+// failure is what the daemon said, or message if it said nothing.
+func (c *child) failure(message string) error {
+	defer c.forget()
 	f := failure.New("%s", message)
-	if d.stderr != nil {
-		said, _ := io.ReadAll(io.NewSectionReader(d.stderr, 0, 64<<10))
-		f.Quote(rpc.Name, string(said))
+	if c.stderr != nil {
+		text, _ := io.ReadAll(io.NewSectionReader(c.stderr, 0, 64<<10))
+		f.Quote(rpc.Name, string(text))
 	}
 	return f.OrHint("look further with: runt daemon logs")
 }

@@ -13,8 +13,8 @@ import (
 // detached gives the daemon a session of its own, so that no terminal's end is its end.
 func detached() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setsid: true} }
 
-// keepFiles has what this process inherited end with it: a lock that a script holds, or a pipe that it reads to its end, must not be
-// held by a daemon.
+// keepFiles has what this process inherited end with it: a lock that a script holds, or a pipe that it reads to its
+// end, must not be held by a daemon.
 func keepFiles() {
 	entries, _ := os.ReadDir("/dev/fd")
 	for _, e := range entries {
@@ -24,8 +24,8 @@ func keepFiles() {
 	}
 }
 
-// Locked says whether a process holds the lock on the file at path. The kernel answers for every PID namespace, and a process that
-// has ended holds none, even where its parent never asks for it.
+// Locked says whether a process holds the lock on the file at path. The kernel answers for every PID namespace, and a
+// process that has ended holds none, even where its parent never asks for it.
 func Locked(path string) bool {
 	f, err := safefile.OpenOwn(path, os.O_RDONLY, 0)
 	if err != nil {

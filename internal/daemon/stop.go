@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -30,13 +31,11 @@ func (d *Control) Shutdown(c *rpc.Client, info rpc.Info) (json.RawMessage, error
 		return nil, err
 	}
 	for deadline := time.Now().Add(stopTime); ; {
-		other, now, err := d.Meet(d.Ctx, nil)
-		if err == nil {
-			other.Close()
-		}
-		// A number says nothing: it may be one of another PID namespace, or that of a process that ended and that nobody asks for.
-		gone := rpc.KindOf(err) == rpc.KindUnreachable && !d.LockHeld() && !Locked(filepath.Join(info.StateDir, statedir.LockName))
-		if gone || err == nil && !now.StartedAt.Equal(info.StartedAt) { // until then another could not start
+		now, err := d.Info(d.Ctx)
+		// Its pid tells nothing: it may be of another PID namespace, or of a zombie.
+		gone := rpc.KindOf(err) == rpc.KindUnreachable && !d.LockHeld() &&
+			!Locked(filepath.Join(info.StateDir, statedir.LockName))
+		if gone || err == nil && !now.StartedAt.Equal(info.StartedAt) { // another could not start before
 			break
 		}
 		if time.Now().After(deadline) {
@@ -69,12 +68,13 @@ func PidOf(c *rpc.Client, info rpc.Info) string {
 	return pid
 }
 
-// sameSettings are the flags by which a new daemon reads the configuration that the old one had, and has its environments, where
+// sameSettings returns the flags for a new daemon with the configuration and the environments of the old one, where
 // this shell would choose others.
 func (d *Control) sameSettings(info rpc.Info) ([]string, error) {
 	var args []string
 	flags := config.Flags{}
-	if path, err := config.FilePath(flags, d.Env); (err != nil || path != info.ConfigPath) && safefile.Exists(info.ConfigPath) {
+	path, err := config.FilePath(flags, d.Env)
+	if (err != nil || path != info.ConfigPath) && safefile.Exists(info.ConfigPath) {
 		flags.Config = info.ConfigPath
 		args = append(args, "--config="+info.ConfigPath)
 	}
@@ -94,8 +94,7 @@ func (d *Control) sameSettings(info rpc.Info) ([]string, error) {
 	return args, nil
 }
 
-// checkLockable says why no daemon could take the lock where the environments of another one are: its disk turned read-only. What else may be
-// in the way, the next daemon says.
+// checkLockable fails if the disk with the environments has become read-only: no daemon could take the lock there.
 func checkLockable(info rpc.Info) error {
 	f, err := safefile.OpenOwn(filepath.Join(info.StateDir, statedir.LockName), os.O_WRONLY, 0)
 	if err == nil {
@@ -108,13 +107,13 @@ func checkLockable(info rpc.Info) error {
 	return nil
 }
 
-// stopAny ends a daemon, whoever started it.
+// stopAny stops a daemon, whoever started it.
 func (d *Control) stopAny() error {
 	c, info, err := d.Meet(d.Ctx, nil)
-	if rpc.KindOf(err) == rpc.KindUnreachable {
-		return nil
-	}
 	if err != nil {
+		if rpc.KindOf(err) == rpc.KindUnreachable {
+			return nil
+		}
 		return err
 	}
 	defer c.Close()
@@ -122,17 +121,14 @@ func (d *Control) stopAny() error {
 	return err
 }
 
-// Swap ends a daemon and starts another: one that stays, or one like the old.
+// Swap replaces a daemon with one that stays, or with one like the old. It checks what it can while the old one runs.
 func (d *Control) Swap(c *rpc.Client, info rpc.Info, stay bool) error {
 	args, err := d.sameSettings(info)
-	if err == nil {
-		err = d.CheckHome()
-	}
-	if err == nil {
-		err = checkLockable(info)
-	}
 	if err != nil {
-		return err // while the old one still runs
+		return err
+	}
+	if err := cmp.Or(d.CheckHome(), checkLockable(info)); err != nil {
+		return err
 	}
 	if _, err := Program(); err != nil {
 		return err

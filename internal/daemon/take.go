@@ -11,25 +11,21 @@ import (
 	"runtimed/rpc"
 )
 
-// Progress is told how a long wait goes on. Both are nil where nobody looks.
+// Progress is told how a long wait goes on. Both are nil if nobody looks.
 type Progress struct {
-	Notify notifyFunc
+	Notify NotifyFunc
 	Say    func(text string)
 }
 
-func (p Progress) starting() {
-	if p.Say != nil {
-		p.Say("starting the daemon")
-	}
-}
-
-// Take connects, starting a daemon where that is allowed, and acquires. The connection is the caller's to close. Where the daemon is
-// replaced meanwhile, the next one is asked: the key in params sees to it that no more than one environment is taken.
-func (d *Control) Take(noStart bool, p Progress, params rpc.AcquireParams, wait time.Duration) (c *rpc.Client, raw json.RawMessage, err error) {
+// Take connects, starting a daemon if it may, and acquires. The connection is the caller's to close. If the daemon is
+// replaced meanwhile, the next one is asked: the key in params makes sure that only one environment is taken.
+func (d *Control) Take(noStart bool, p Progress, params rpc.AcquireParams, wait time.Duration) (
+	c *rpc.Client, raw json.RawMessage, err error,
+) {
 	begun := time.Now()
-	for turn, left := follow(wait), wait; ; {
+	for f, left := newFollower(wait), wait; ; {
 		c, raw, err = d.takeOnce(noStart, p, params, left)
-		if err == nil || !turn.again(d.Ctx, err) {
+		if err == nil || !f.again(d.Ctx, err) {
 			return c, raw, err
 		}
 		left = max(0, wait-time.Since(begun))
@@ -38,7 +34,9 @@ func (d *Control) Take(noStart bool, p Progress, params rpc.AcquireParams, wait 
 	}
 }
 
-func (d *Control) takeOnce(noStart bool, p Progress, params rpc.AcquireParams, wait time.Duration) (c *rpc.Client, raw json.RawMessage, err error) {
+func (d *Control) takeOnce(noStart bool, p Progress, params rpc.AcquireParams, wait time.Duration) (
+	c *rpc.Client, raw json.RawMessage, err error,
+) {
 	if p.Notify != nil {
 		yes := true
 		params.Progress = &yes
@@ -59,8 +57,8 @@ func (d *Control) takeOnce(noStart bool, p Progress, params rpc.AcquireParams, w
 	return c, raw, nil
 }
 
-// TakeBack gives back what an interrupted acquire may have got in its last moment: the lease would be the shell's, which
-// never heard of it. The key names it; but asking with the key would take a new one where there is none, so look first.
+// TakeBack gives back what an interrupted Take may have got in its last moment: the lease would be the shell's, which
+// never heard of it. Asking with the key would take a new environment if there is none, so it looks first.
 func (d *Control) TakeBack(params rpc.AcquireParams, since time.Time) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
@@ -81,23 +79,24 @@ func (d *Control) TakeBack(params rpc.AcquireParams, since time.Time) {
 		params.WaitMS, params.Progress = &zero, nil
 		var got rpc.AcquireResult
 		if c.Call(ctx, rpc.MethodAcquire, params, &got) == nil {
-			c.Call(ctx, rpc.MethodRelease, rpc.EnvParams{Env: got.Env.ID}, nil)
+			_ = c.Call(ctx, rpc.MethodRelease, rpc.EnvParams{Env: got.Env.ID}, nil)
 		}
 		return
 	}
 }
 
-// orOlderDaemon says what it means that the daemon does not know what it is asked.
+// orOlderDaemon explains that the daemon does not know a parameter.
 func orOlderDaemon(err error) error {
 	var e *rpc.Error
 	if !errors.As(err, &e) || e.Data.Kind != rpc.KindInvalidParams || !strings.HasPrefix(e.Message, "unknown member ") {
 		return err
 	}
-	return failure.With(failure.OtherVersion, "the daemon is older than this runt, and cannot yet do what is asked: %s", e.Message).
-		WithHint("swap it for the daemon of this runt: runt daemon restart")
+	return failure.With(failure.OtherVersion,
+		"the daemon is older than this runt, and cannot yet do what is asked: %s", e.Message).
+		WithHint(restartHint)
 }
 
-// Pools asks the daemon that runs, if one does.
+// Pools asks the daemon that runs; it starts none.
 func (d *Control) Pools() (r rpc.StatusResult, err error) {
 	c, _, err := d.Connect(nil)
 	if err != nil {

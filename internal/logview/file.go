@@ -94,8 +94,8 @@ func older(path string) []string {
 	return names
 }
 
-// lastLines returns the last n lines that the filter keeps, and where the last whole line ended. It reads from the front: a log's
-// files are small, and a line may belong to the one before it.
+// lastLines returns the last n lines that the filter keeps, and where the last whole line ended. It reads from the
+// front: a log's files are small, and a line may belong to the one before it.
 func lastLines(r io.Reader, n int, filter Filter) (lines [][]byte, ended int64, err error) {
 	if s, ok := r.(io.Seeker); ok {
 		ended, _ = s.Seek(0, io.SeekCurrent)
@@ -121,7 +121,8 @@ func lastLines(r io.Reader, n int, filter Filter) (lines [][]byte, ended int64, 
 	}
 }
 
-// Recent returns the last n lines of the log at path, for people. It returns none if nothing was written to it since then.
+// Recent returns the last n lines of the log at path, for people. It returns none if nothing was written to it since
+// then.
 func Recent(path string, since time.Time, n int) string {
 	f, err := open(path)
 	if err != nil {

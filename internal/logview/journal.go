@@ -96,8 +96,8 @@ func (j *Journal) read(ctx context.Context, args []string, take func(line []byte
 	return nil
 }
 
-// journalLine is an entry as a line of the log file: the daemon has put that line into the entry. Others write about the daemon
-// too, such as systemd and the Go runtime in a crash.
+// journalLine is an entry as a line of the log file: the daemon has put that line into the entry. Others write about
+// the daemon too, such as systemd and the Go runtime in a crash.
 func journalLine(raw []byte) (line []byte, cursor string, ok bool) {
 	var e struct {
 		Entry      string          `json:"RUNTIMED_ENTRY"` // rpc.JournalEntry

@@ -34,8 +34,8 @@ type Source interface {
 // Levels orders the levels; one that is not here is graver than all of these.
 var Levels = map[string]int{"": 0, "debug": 0, "info": 1, "warn": 2, "error": 3}
 
-// Filter keeps the lines that are grave and young enough. A line that is not JSON comes from a crash: it counts as an error, and
-// is as old as the line before it.
+// Filter keeps the lines that are grave and young enough. A line that is not JSON comes from a crash: it counts as an
+// error, and is as old as the line before it.
 type Filter struct {
 	Least int // one of Levels
 	Since time.Time

@@ -4,10 +4,40 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"time"
 
+	"runtimed/internal/daemon"
 	"runtimed/internal/failure"
 	"runtimed/internal/redact"
 )
+
+// ask connects, calls and shows the answer.
+func ask[R any](a *app, method string, params any, show func(R)) error {
+	return askLong(a, method, params, 0, show)
+}
+
+// askLong is ask for what may take the daemon that long.
+func askLong[R any](a *app, method string, params any, wait time.Duration, show func(R)) error {
+	raw, err := a.Ask(method, params, wait)
+	if err != nil {
+		return err
+	}
+	return answer(a, raw, show)
+}
+
+// answer prints the result as it came, or has it shown.
+func answer[R any](a *app, raw json.RawMessage, show func(R)) error {
+	var result R
+	if err := daemon.Decode(raw, &result); err != nil {
+		return err
+	}
+	if a.json {
+		a.printJSON(raw)
+	} else {
+		show(result)
+	}
+	return nil
+}
 
 // errEnough ends what has no other end than the user's Ctrl-C, so there is nothing to say.
 var errEnough error = &failure.Error{Code: failure.Interrupted}
@@ -32,3 +62,9 @@ func (a *app) report(err error) int {
 
 // printJSON prints an answer as it came.
 func (a *app) printJSON(raw json.RawMessage) { fmt.Fprintf(a.stdout, "%s\n", raw) }
+
+func (a *app) encode(v any) error {
+	enc := json.NewEncoder(a.stdout)
+	enc.SetEscapeHTML(false)
+	return enc.Encode(v)
+}

@@ -2,7 +2,9 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
+	"runtime"
 	"time"
 
 	"runtimed/internal/failure"
@@ -56,4 +58,22 @@ func (c *rpcCmd) wait(params []byte) time.Duration {
 		return rpc.DefaultWait
 	}
 	return min(max(0, time.Duration(*p.WaitMS)*time.Millisecond), rpc.MaxWait)
+}
+
+func versionLine() string {
+	return fmt.Sprintf("runt %s (protocol %d, %s, %s/%s)", rpc.Version(), rpc.Protocol, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+}
+
+type versionCmd struct{}
+
+func (versionCmd) Run(a *app) error {
+	if !a.json {
+		fmt.Fprintln(a.stdout, versionLine())
+		return nil
+	}
+	return a.encode(struct {
+		Version  string `json:"version"`
+		Protocol int    `json:"protocol"`
+		Go       string `json:"go"`
+	}{rpc.Version(), rpc.Protocol, runtime.Version()})
 }

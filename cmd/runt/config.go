@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 
 	"runtimed/config"
@@ -32,7 +31,7 @@ func (c *configShowCmd) Run(a *app) error {
 		return err
 	}
 	if a.json {
-		return json.NewEncoder(a.stdout).Encode(struct {
+		return a.encode(struct {
 			Path     string           `json:"path"`
 			Exists   bool             `json:"exists"`
 			Settings []config.Setting `json:"settings"`
@@ -75,7 +74,7 @@ func (c *configPathCmd) Run(a *app) error {
 }
 
 func encodePath(a *app, path string) error {
-	return json.NewEncoder(a.stdout).Encode(struct {
+	return a.encode(struct {
 		Path   string `json:"path"`
 		Exists bool   `json:"exists"`
 	}{path, safefile.Exists(path)})
