@@ -128,7 +128,8 @@ func TestTheNextStepIsThatForWhatWasMeant(t *testing.T) {
 		"-r more.txt":            "put what is in that file in its place",
 		"--requirement more.txt": "put what is in that file", "-c x": "put what is in that file",
 		"--index-url https://a.b": "daemon's configuration",
-		"pkg@1.2":                 "write it as pkg==1.2", "pkg@latest": "write it as pkg:", "pkg=1.2": "write it as pkg==1.2",
+		"pkg@1.2":                 "write it as pkg==1.2", "pkg@latest": "write it as pkg:",
+		"pkg=1.2": "write it as pkg==1.2",
 		"pkg 1.2": `write each as "numpy"`,
 	} {
 		for _, params := range []Request{{Packages: []string{text}}, {Requirements: "six\n" + text + "\n"}} {
@@ -146,7 +147,8 @@ func TestTheNextStepIsThatForWhatWasMeant(t *testing.T) {
 }
 
 func TestAScriptsMetadataIsReadAsItsSpecificationSays(t *testing.T) {
-	block := "# /// script\n# requires-python = \">=3.11\"\n# dependencies = [\n#   \"Rich\",  # a note\n#\n#   'requests<3',\n# ]\n# other = 1\n# [tool.black]\n# x = 1\n# [tool.uv]\n# ///\n"
+	block := "# /// script\n# requires-python = \">=3.11\"\n# dependencies = [\n#   \"Rich\",  # a note\n#\n#   " +
+		"'requests<3',\n# ]\n# other = 1\n# [tool.black]\n# x = 1\n# [tool.uv]\n# ///\n"
 	want := metadata{dependencies: []string{"rich", "requests<3"}, requiresPython: ">=3.11"}
 	for name, text := range map[string]string{
 		"the block alone":      block,
@@ -174,12 +176,18 @@ func TestAScriptsMetadataIsReadAsItsSpecificationSays(t *testing.T) {
 		}
 	}
 	for text, want := range map[string]string{
-		"# /// script\n# dependencies = [\"rich\"]\n":          "line 1 of the script begins a block of metadata, and there is no line # /// that ends it",
-		"\n# /// script\n# dependencies = []\n\n# ///\n":       "line 2 of the script begins a block of metadata, and there is no line # /// that ends it",
-		"#/// script\n# dependencies = [\"rich\"]\n# ///\n":    `line 1 of the script, "#/// script", does not begin a block`,
-		"# /// Script \n# dependencies = [\"rich\"]\n# ///\n":  `line 1 of the script, "# /// Script ", does not begin a block`,
-		"# /// script\n#dependencies = [\"rich\"]\n# ///\n":    `line 2 of the script, "#dependencies = [\"rich\"]", does not belong in a block`,
-		"# /// script\n# dependencies = [\"rich\"]\n# ///  \n": `line 3 of the script, "# ///  ", does not belong in a block`,
+		"# /// script\n# dependencies = [\"rich\"]\n": "line 1 of the script begins a block of metadata, " +
+			"and there is no line # /// that ends it",
+		"\n# /// script\n# dependencies = []\n\n# ///\n": "line 2 of the script begins a block of metadata, " +
+			"and there is no line # /// that ends it",
+		"#/// script\n# dependencies = [\"rich\"]\n# ///\n": `line 1 of the script, "#/// script", does not begin ` +
+			`a block`,
+		"# /// Script \n# dependencies = [\"rich\"]\n# ///\n": `line 1 of the script, "# /// Script ", does not ` +
+			`begin a block`,
+		"# /// script\n#dependencies = [\"rich\"]\n# ///\n": `line 2 of the script, "#dependencies = [\"rich\"]", ` +
+			`does not belong in a block`,
+		"# /// script\n# dependencies = [\"rich\"]\n# ///  \n": `line 3 of the script, "# ///  ", does not belong in ` +
+			`a block`,
 	} {
 		_, err := readScript(text)
 		if e := new(Error); !errors.As(err, &e) || !strings.HasPrefix(e.Message, want) || e.Hint == "" ||
@@ -227,7 +235,8 @@ func TestTheSameNeedsAreTheSameValue(t *testing.T) {
 	for i, p := range []Request{
 		{Packages: []string{"c", "b>=1", "a"}, Python: "3.12"},
 		{Packages: []string{"A", "b >= 1", "a"}, Requirements: "c\nB>=1\n", Python: "==3.12.*"},
-		{Requirements: "# x\nb>=1\na", Script: "# /// script\n# dependencies = ['c']\n# requires-python = '==3.12.*'\n# ///\n"},
+		{Requirements: "# x\nb>=1\na",
+			Script: "# /// script\n# dependencies = ['c']\n# requires-python = '==3.12.*'\n# ///\n"},
 		{Script: "# /// script\n# dependencies = ['c', 'b>=1', 'a']\n# requires-python = '== 3.12.*'\n# ///\n"},
 	} {
 		got, err := p.Needs()

@@ -5,30 +5,30 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"regexp"
 	"strings"
-	"sync"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// level is a list or an object that is being read.
+// level is a list or an object being read.
 type level struct {
 	object bool
-	secret bool   // all in it is
-	name   string // of the member whose value comes
-	named  bool   // a member of the object has named what its value is: {"name": "TOKEN", "value": "…"}
+	secret bool   // all of it is
+	name   string // of the next value
+	named  bool   // a member names the value: {"name": "TOKEN", "value": "…"}
 	next   bool   // the next element of the list is a secret: ["--password", "…"]
 }
 
-var naming = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?i)^(?:name|key|variable|header)$`) })
+var naming = lazy(`(?i)^(?:name|key|variable|header)$`)
 
-// JSON redacts each string of a value, so that escapes hide nothing and it stays JSON. All that stands under a secret's name goes.
-// It is false where raw is no JSON.
+// JSON redacts each string of a JSON value, so that escapes hide nothing and it stays JSON. Everything under the name
+// of a secret is masked. JSON returns false if raw is not JSON.
 func (r *Redactor) JSON(raw []byte, indent bool) ([]byte, bool) {
 	var out bytes.Buffer
-	dec := jsontext.NewDecoder(bytes.NewReader(raw), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
-	enc := jsontext.NewEncoder(&out, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true), jsontext.Multiline(indent))
+	dec := jsontext.NewDecoder(bytes.NewReader(raw), jsontext.AllowDuplicateNames(true),
+		jsontext.AllowInvalidUTF8(true))
+	enc := jsontext.NewEncoder(&out, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true),
+		jsontext.Multiline(indent))
 	levels := []level{{}}
 	for {
 		tok, err := dec.ReadToken()
@@ -38,7 +38,8 @@ func (r *Redactor) JSON(raw []byte, indent bool) ([]byte, bool) {
 		at := &levels[len(levels)-1]
 		kind, n := dec.StackIndex(dec.StackDepth())
 		isName := kind == '{' && n%2 == 1 && tok.Kind() == '"'
-		secret := at.secret || at.next || at.object && (IsSecret(at.name) || at.named && strings.EqualFold(at.name, "value"))
+		secret := at.secret || at.next || at.object &&
+			(IsSecret(at.name) || at.named && strings.EqualFold(at.name, "value"))
 		switch tok.Kind() {
 		case '{', '[':
 			at.next = false
@@ -71,7 +72,7 @@ func (r *Redactor) JSON(raw []byte, indent bool) ([]byte, bool) {
 	}
 }
 
-// Lines redacts the lines of a log: as JSON where a line is that.
+// Lines redacts the lines of a log, as JSON if they are.
 func (r *Redactor) Lines(lines [][]byte) string {
 	var b strings.Builder
 	for _, line := range lines {

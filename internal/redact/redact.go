@@ -1,7 +1,7 @@
-// Package redact makes texts fit to be shown: without what gives access to something, and without characters that deceive the eye.
+// Package redact makes texts fit to be shown: without secrets, and without characters that deceive the eye.
 //
-// Logs, errors, the pool's status and bug reports all go through it. A secret is told by its form or by the name before it; and what
-// the environment and the configuration are seen to hold as a secret is taken out wherever it stands.
+// Logs, errors, the pool's status and bug reports all go through it. It knows a secret by its form or by the name
+// before it. The secrets of the environment and of the configuration are masked wherever they appear.
 package redact
 
 import (
@@ -16,19 +16,19 @@ import (
 	"unicode/utf8"
 )
 
-// Mask stands where a secret was.
+// Mask replaces a secret.
 const Mask = "***"
 
-// A Redactor knows the secrets that it has met. It is safe for concurrent use.
+// A Redactor masks the secrets that it has learnt. It is safe for concurrent use.
 type Redactor struct {
-	// After, if set, changes each text last. It is set before the first use.
+	// After, if set, changes each text last. Set it before the first use.
 	After func(string) string
 
 	mu      sync.RWMutex
-	literal []string // secrets, the longest first; replaced and never changed, since Text reads it without mu
+	literal []string // secrets, longest first; never changed in place, since Text reads it without mu
 }
 
-// New returns a Redactor that knows the secrets in environ, which is like that of [os.Environ].
+// New returns a Redactor that knows the secrets in environ, in the form of [os.Environ].
 func New(environ []string) *Redactor {
 	r := &Redactor{}
 	for _, pair := range environ {
@@ -41,7 +41,7 @@ func New(environ []string) *Redactor {
 	return r
 }
 
-// isPath says whether a value names a file, as that of API_KEY_FILE does.
+// isPath reports whether a value names a file, as in API_KEY_FILE.
 func isPath(value string) bool {
 	if !filepath.IsAbs(value) {
 		return false
@@ -52,7 +52,7 @@ func isPath(value string) bool {
 
 var process = sync.OnceValue(func() *Redactor { return New(os.Environ()) })
 
-// Text takes the secrets out of a text. It knows those of the environment of this process, and what [Learn] was given.
+// Text masks the secrets in a text. It knows those of this process's environment, and those given to [Learn].
 func Text(s string) string { return process().Text(s) }
 
 // Texts is [Text] for each.
@@ -64,19 +64,19 @@ func Texts(texts []string) []string {
 	return shown
 }
 
-// Value is [Text] for the value of a variable, or of a member, with that name.
+// Value is [Text] for the value of a variable or member with that name.
 func Value(name, s string) string { return process().Value(name, s) }
 
-// JSON is [Redactor.JSON] with what this process knows.
+// JSON is [Redactor.JSON] with the secrets of this process.
 func JSON(raw []byte, indent bool) ([]byte, bool) { return process().JSON(raw, indent) }
 
-// Learn has [Text] take out the passwords and tokens of the URLs in these texts wherever they stand.
+// Learn has [Text] mask the passwords and tokens of the URLs in texts wherever they appear.
 func Learn(texts ...string) { process().Learn(texts...) }
 
-// IsSecret says whether a variable, a member or a header with that name holds a secret.
+// IsSecret reports whether a variable, member or header with that name holds a secret.
 func IsSecret(name string) bool { return secretName().MatchString(name) }
 
-// Learn has r take out the passwords and tokens of the URLs in these texts wherever they stand.
+// Learn has r mask the passwords and tokens of the URLs in texts wherever they appear.
 func (r *Redactor) Learn(texts ...string) {
 	for _, text := range texts {
 		for _, u := range urlsIn(text) {
@@ -98,12 +98,12 @@ func (r *Redactor) Learn(texts ...string) {
 	}
 }
 
-// isToken says whether a word that stands where a secret may be is one, and not "git" or "stable".
+// isToken reports whether a word where a secret may be is one, and not "git" or "stable".
 func isToken(word string) bool {
 	return len(word) >= 16 || len(word) >= 8 && strings.ContainsAny(word, "0123456789")
 }
 
-// shortest is how long a secret must be to be looked for everywhere: "a" stands in every text, and "false" in many.
+// shortest is the length of the shortest secret that is masked everywhere: "a" is in every text, and "false" in many.
 const shortest = 6
 
 func (r *Redactor) learn(secret string) {
@@ -126,7 +126,7 @@ func (r *Redactor) learn(secret string) {
 	r.literal = literal
 }
 
-// Text takes the secrets out of a text that is no JSON.
+// Text masks the secrets in a text that is not JSON.
 func (r *Redactor) Text(s string) string {
 	r.mu.RLock()
 	literal := r.literal
@@ -141,7 +141,7 @@ func (r *Redactor) Text(s string) string {
 	return s
 }
 
-// Value is Text for the value of a variable, or of a member, with that name.
+// Value is Text for the value of a variable or member with that name.
 func (r *Redactor) Value(name, s string) string {
 	if s != "" && IsSecret(name) {
 		return Mask
@@ -149,7 +149,7 @@ func (r *Redactor) Value(name, s string) string {
 	return r.Text(s)
 }
 
-// replaceLiteral leaves other words whole that a secret is a part of, where it could itself be a word.
+// replaceLiteral masks secret in s. If secret could be a word, it stays inside other words.
 func replaceLiteral(s, secret string) string {
 	if len(secret) > 12 || strings.ContainsFunc(secret, func(c rune) bool { return !unicode.IsLower(c) }) {
 		return strings.ReplaceAll(s, secret, Mask)

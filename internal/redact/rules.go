@@ -9,15 +9,16 @@ import (
 const secretWord = `(?:tokens?(?:\b|[_\d])|passw(?:or)?d|passphrase|secret|credential|authorization|cookie|` +
 	`(?:api|access|account|private|shared)_?-?key|signature|\bsig\b|\bjwt\b|\w[-_.](?:key|pass|pwd|auth)s?\b)`
 
-var secretName = sync.OnceValue(func() *regexp.Regexp {
-	return regexp.MustCompile(`(?i)` + secretWord + `|^uv_index_.*_username$`)
-})
+// Expressions are compiled when they are first needed: most runs of runt have nothing to redact.
+func lazy(expr string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(expr) })
+}
 
-var secretFlag = sync.OnceValue(func() *regexp.Regexp {
-	return regexp.MustCompile(`(?i)^(?:--?[\w-]*` + secretWord + `[\w-]*|(?:proxy-)?authorization:?)$`)
-})
+var (
+	secretName = lazy(`(?i)` + secretWord + `|^uv_index_.*_username$`)
+	secretFlag = lazy(`(?i)^(?:--?[\w-]*` + secretWord + `[\w-]*|(?:proxy-)?authorization:?)$`)
+)
 
-// ruleSet is made when it is first needed: most runs of runt have nothing to take out.
 type ruleSet struct {
 	quotedLogin, bareLogin, namedLogin, wholeLogin, channelToken, userFlag     *regexp.Regexp
 	netrc, netrcWord, login, pem, block, triple, header, shell, assigned, auth *regexp.Regexp
@@ -25,14 +26,15 @@ type ruleSet struct {
 }
 
 const (
-	// A host as it may stand behind a login that has no scheme. A version (1.2) is none, nor is a digest (sha256:…).
+	// A host behind a login without a scheme: not a version (1.2), nor a digest (sha256:…).
 	bareHost = `(?:[\w-]+(?:\.[\w-]+)*\.[A-Za-z]{2,}\b|\d+(?:\.\d+){3}|\[[\da-fA-F:]+\]|localhost\b|[\w.-]+:\d{2,5}\b)`
-	// Who logs in: also me@corp.com and CORP\me.
+	// The name of a login: also me@corp.com and CORP\me.
 	user = `[\pL\w.%+~-][\pL\w.%+~@\\-]*`
-	// What a name in code or in a file is followed by: quotes may themselves be quoted.
+	// What follows a name in code or in a file; quotes may be quoted themselves.
 	assign = `(?:\\*["'])?\s*(?:[=:]|=>)\s*`
-	// A value: quoted in some way, a list, or a word.
-	oneValue = `(?:b|r|rb|br|u|f)?(?:(\\+")[^"]*"|(")(?:[^"\\]|\\.)*"|(')(?:[^'\\]|\\.)*'|\[[^\]\n]*\]?|\{[^}\n]*\}?|\([^)\n]*\)?|[^\s"',;&}\])]+)`
+	// A value: quoted, a list, or a word.
+	oneValue = `(?:b|r|rb|br|u|f)?(?:(\\+")[^"]*"|(")(?:[^"\\]|\\.)*"|(')(?:[^'\\]|\\.)*'|` +
+		`\[[^\]\n]*\]?|\{[^}\n]*\}?|\([^)\n]*\)?|[^\s"',;&}\])]+)`
 )
 
 var rules = sync.OnceValue(func() *ruleSet {
@@ -40,33 +42,39 @@ var rules = sync.OnceValue(func() *ruleSet {
 	return &ruleSet{
 		quotedLogin: re(`(?i)(%3A(?:%2F){2})[^/\s"'&]*%40`),
 		bareLogin:   re(`(^|[\s"'=(/,])` + user + `:([^\s"'@\\/][^\s"']*)@(` + bareHost + `)`),
-		namedLogin:  re(`(?i)(\w*(?:proxy|url|index)\w*(?:\\*["'])?\s*[=:]\s*\\*["']?)` + user + `:[^\s"'@/][^\s"']*@(\w)`),
-		wholeLogin:  re(`^\s*` + user + `:[^\s"'@/][^\s"']*@([\w-]+/?\s*)$`),
-		// Where conda channels have theirs, in a text without its scheme.
+		namedLogin: re(`(?i)(\w*(?:proxy|url|index)\w*(?:\\*["'])?\s*[=:]\s*\\*["']?)` + user +
+			`:[^\s"'@/][^\s"']*@(\w)`),
+		wholeLogin: re(`^\s*` + user + `:[^\s"'@/][^\s"']*@([\w-]+/?\s*)$`),
+		// The token of a conda channel, in a text without a scheme.
 		channelToken: re(`(/t/)(?:[a-z]{2}-[\da-fA-F-]{8,}|<?TOKEN>?)`),
 		userFlag:     re(`((?:^|\s)(?:-u|-U|--user|--proxy-user)[ =]\s*["']?)[^\s:"'/]+:[^\s"']+`),
 		netrc:        re(`(?i)\b(?:machine\s+\S+|default)\s+(?:(?:login|account|password)\s+(?:"[^"]*"|\S+)\s*)+`),
 		netrcWord:    re(`(?i)\b((?:login|account|password)\s+)(?:"[^"]*"|\S+)`),
 		login:        re(`(?i)(\b(?:login|account)\s+)\S+(\s+password\s+)\S+`),
 		pem:          re(`(?s)(-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----).*?(-----END|\z)`),
-		// A value of several lines: in YAML, and in TOML or Python.
-		block:  re(`(?im)(^[ \t]*[\w.-]*` + secretWord + `[\w.-]*["']?\s*:\s*[|>][-+\d]*[ \t]*\n)(?:[ \t]+\S.*(?:\n|$)|[ \t]*\n)+`),
+		// A value of several lines, in YAML, TOML or Python.
+		block: re(`(?im)(^[ \t]*[\w.-]*` + secretWord +
+			`[\w.-]*["']?\s*:\s*[|>][-+\d]*[ \t]*\n)(?:[ \t]+\S.*(?:\n|$)|[ \t]*\n)+`),
 		triple: re(`(?is)([\w.-]*` + secretWord + `[\w.-]*` + assign + `)(?:""".*?(?:"""|\z)|'''.*?(?:'''|\z))`),
-		header: re(`(?i)(\b(?:(?:proxy-)?authorization|(?:set-)?cookie|x-jfrog-art-api)\\*["']?\s*[:=]\s*\\*["']?)(?:digest [^\r\n]+|[^\r\n"'\\]+)`),
-		// NAME=value, as for a shell: to the next blank that is not quoted.
-		shell: re(`\b((?:[A-Z][A-Z0-9]*_)*(?:[A-Z0-9]*(?:PASSWORD|PASSWD|SECRET|TOKEN)(?:_[A-Z0-9_]+)?|(?:KEY|PASS|AUTH|[A-Z0-9]+_PWD)(?:_\d+)?|INDEX_[A-Z0-9_]+_USERNAME)=)` +
+		header: re(`(?i)(\b(?:(?:proxy-)?authorization|(?:set-)?cookie|x-jfrog-art-api)\\*["']?\s*[:=]\s*\\*["']?)` +
+			`(?:digest [^\r\n]+|[^\r\n"'\\]+)`),
+		// NAME=value, as for a shell: up to the next blank that is not quoted.
+		shell: re(`\b((?:[A-Z][A-Z0-9]*_)*(?:[A-Z0-9]*(?:PASSWORD|PASSWD|SECRET|TOKEN)(?:_[A-Z0-9_]+)?|` +
+			`(?:KEY|PASS|AUTH|[A-Z0-9]+_PWD)(?:_\d+)?|INDEX_[A-Z0-9_]+_USERNAME)=)` +
 			`(?:(\\+")[^"]*"|(")(?:[^"\\]|\\.)*"|(')[^']*'|[^\s"'](?:\\[\s\S]|[^\s"\\])*)`),
 		// NAME=value, "name": "value", name = 'value', --name value.
-		assigned: re(`(?i)([\w.-]*` + secretWord + `[\w.-]*` + assign + `|--[\w-]*` + secretWord + `[\w-]*(?:\s+|["'],\s*)|` +
-			`[?&](?:key|auth)=|\b(?:pass|auth|passwd)=|["'](?:pass|auth)\\*["']\s*:\s*|\b(?-i:[Pp]wd)=)(?:(?:bearer|basic|token|digest)\s+)?` + oneValue),
+		assigned: re(`(?i)([\w.-]*` + secretWord + `[\w.-]*` + assign + `|--[\w-]*` + secretWord +
+			`[\w-]*(?:\s+|["'],\s*)|` +
+			`[?&](?:key|auth)=|\b(?:pass|auth|passwd)=|["'](?:pass|auth)\\*["']\s*:\s*|\b(?-i:[Pp]wd)=)` +
+			`(?:(?:bearer|basic|token|digest)\s+)?` + oneValue),
 		auth: re(`(?i)\b((?:bearer|basic)\s+)[\w.~+/=-]{6,}`),
-		// Tokens that are known by their form.
+		// Tokens with a known form.
 		token: re(`\b(?:gh[opsur]_\w{16,}|github_pat_\w{16,}|glpat-[\w-]{16,}|pypi-[\w-]{16,}|hf_\w{16,}|npm_\w{16,}|` +
 			`xox[a-z]-[\w-]{10,}|AIza[\w-]{30,}|AKCp\w{16,}|AKIA[0-9A-Z]{16}|eyJ[\w-]{8,}\.[\w-]+\.[\w-]*)`),
 	}
 })
 
-// byForm takes out what looks like a secret.
+// byForm masks what looks like a secret.
 func byForm(s string) string {
 	if s == "" {
 		return s
@@ -77,7 +85,8 @@ func byForm(s string) string {
 	s = r.quotedLogin.ReplaceAllString(s, "${1}"+Mask+"%40")
 	s = replaceLogins(s, r)
 	s = r.channelToken.ReplaceAllString(s, "${1}"+Mask)
-	s = r.netrc.ReplaceAllStringFunc(s, func(entry string) string { return r.netrcWord.ReplaceAllString(entry, "${1}"+Mask) })
+	s = r.netrc.ReplaceAllStringFunc(s,
+		func(entry string) string { return r.netrcWord.ReplaceAllString(entry, "${1}"+Mask) })
 	s = r.login.ReplaceAllString(s, "${1}"+Mask+"${2}"+Mask)
 	s = r.userFlag.ReplaceAllString(s, "${1}"+Mask)
 	s = r.block.ReplaceAllString(s, "${1}  "+Mask+"\n")
@@ -89,7 +98,7 @@ func byForm(s string) string {
 	return r.token.ReplaceAllString(s, Mask)
 }
 
-// maskValues masks what stands behind the first group of re. Its other groups are quotes, of which a value has one kind.
+// maskValues masks what follows the first group of re. The other groups are quotes, of which a value has one kind.
 func maskValues(s string, re *regexp.Regexp) string {
 	var b strings.Builder
 	done := 0
@@ -102,7 +111,7 @@ func maskValues(s string, re *regexp.Regexp) string {
 		}
 		value := strings.TrimPrefix(s[m[3]:m[1]], quote)
 		if strings.HasPrefix(value, Mask) || strings.HasPrefix(value, "=") || strings.Trim(value, "|>+-") == "" {
-			continue // it is masked, a version (secretstorage==3.3), or the beginning of a block
+			continue // masked already, a version (secretstorage==3.3), or the beginning of a block
 		}
 		b.WriteString(s[done:m[3]] + quote + Mask + quote)
 		done = m[1]
@@ -110,17 +119,18 @@ func maskValues(s string, re *regexp.Regexp) string {
 	return b.String() + s[done:]
 }
 
-// maskAuth leaves a sentence that begins with such a word: "basic installation".
+// maskAuth leaves a sentence alone: "basic installation".
 func maskAuth(m string) string {
 	kind, value, _ := strings.Cut(m, " ")
 	value = strings.TrimSpace(value)
-	if strings.EqualFold(kind, "basic") && !strings.ContainsAny(value, "0123456789=+/") && strings.ToLower(value) == value {
+	if strings.EqualFold(kind, "basic") && !strings.ContainsAny(value, "0123456789=+/") &&
+		strings.ToLower(value) == value {
 		return m
 	}
 	return kind + " " + Mask
 }
 
-// replaceLogins takes out user:password@host where it has no scheme, as a proxy may be given.
+// replaceLogins masks user:password@host without a scheme, as proxies may be given.
 func replaceLogins(s string, r *ruleSet) string {
 	if !strings.Contains(s, "@") {
 		return s

@@ -7,30 +7,32 @@ import (
 )
 
 var urlRules = sync.OnceValue(func() (r struct{ scheme, version, port, host, query, path *regexp.Regexp }) {
-	// uv writes one slash where it takes a URL for a path.
+	// uv writes one slash if it takes a URL for a path.
 	r.scheme = regexp.MustCompile(`[A-Za-z][A-Za-z0-9+.-]+:/{2,3}|\b(?:https?|ftp):/`)
 	r.version = regexp.MustCompile(`^v?\d+(?:\.\d+)*[a-z]*\d*$`)
 	r.port = regexp.MustCompile(`^\d{1,5}$`)
-	r.host = regexp.MustCompile(`^(?:[\w-]+\.)+[A-Za-z]{2,}(?:[:/]|$)|^localhost\b|^\d+(?:\.\d+){3}(?:[:/]|$)|^[\w.-]+:\d+(?:/|$)|^[\w-]+/`)
+	r.host = regexp.MustCompile(
+		`^(?:[\w-]+\.)+[A-Za-z]{2,}(?:[:/]|$)|^localhost\b|^\d+(?:\.\d+){3}(?:[:/]|$)|^[\w.-]+:\d+(?:/|$)|^[\w-]+/`)
 	r.query = regexp.MustCompile(`([?&;])(?:([^=&;#\s"'()<>]*)=)?([^&;#\s"'()<>]*)`)
 	r.path = regexp.MustCompile(`(?:^|[\s"'(:=])/[\w./~%+@-]*\?[\w.%~-]+=[^\s"'<>()]+`)
 	return r
 })
 
-// harmlessQuery are the members of a query that are left, since they say what was asked for.
+// harmlessQuery are the members of a query that stay.
 var harmlessQuery = map[string]bool{
-	"subdirectory": true, "egg": true, "version": true, "page": true, "per_page": true, "format": true, "platform": true, "python": true,
+	"subdirectory": true, "egg": true, "version": true, "page": true, "per_page": true, "format": true,
+	"platform": true, "python": true,
 }
 
-// foundURL is what a URL in a text gives away.
+// foundURL are the secrets of a URL in a text.
 type foundURL struct {
-	begin, end int    // of the login in the text; the same where there is none
+	begin, end int    // of the login in the text; equal if there is none
 	login      string // without the @
 	token      string // of a conda channel
 	query      string // with its question mark
 }
 
-// urlsIn finds the logins of the URLs in a text, and the tokens of conda channels.
+// urlsIn finds the URLs in a text.
 func urlsIn(s string) (found []foundURL) {
 	r := urlRules()
 	all := r.scheme.FindAllStringIndex(s, -1)
@@ -68,8 +70,8 @@ func word(s string) string {
 	return s
 }
 
-// loginEnd is where the @ is that ends the login of a URL, given what follows its scheme; -1 where it has none. A password should have
-// no / and no blank, and yet may: then what is taken for one is rather too long than too short.
+// loginEnd is the index of the @ that ends the login of a URL, in what follows its scheme; -1 if there is none. A
+// password should not have a / or a blank, but may: then loginEnd rather takes too much than too little.
 func loginEnd(scheme, rest string) int {
 	if strings.HasPrefix(scheme, "file:") {
 		return -1
@@ -89,13 +91,14 @@ func loginEnd(scheme, rest string) int {
 		return at
 	}
 	host, port := authority[:colon], authority[colon+1:]
-	if at < colon && r.port.MatchString(port) && (vcs || at >= 0 || strings.Contains(host, ".") || host == "localhost" || strings.HasPrefix(host, "[")) {
+	isHost := at >= 0 || strings.Contains(host, ".") || host == "localhost" || strings.HasPrefix(host, "[")
+	if at < colon && r.port.MatchString(port) && (vcs || isHost) {
 		return at
 	}
 	if vcs && at > colon {
 		return at // what has an @ behind it is a branch
 	}
-	for end := len(token); ; { // the last @ with no version behind it
+	for end := len(token); ; { // the last @ without a version behind it
 		i := strings.LastIndexByte(token[:end], '@')
 		if i <= colon && i <= at {
 			break
@@ -104,7 +107,8 @@ func loginEnd(scheme, rest string) int {
 		if n := strings.IndexAny(behind, "/?#,'`)"); n >= 0 {
 			behind = behind[:n]
 		}
-		if scope := token[i-1] == '/' && r.port.MatchString(port); !scope && (!r.version.MatchString(behind) || strings.Count(behind, ".") == 3) {
+		if scope := token[i-1] == '/' && r.port.MatchString(port); !scope &&
+			(!r.version.MatchString(behind) || strings.Count(behind, ".") == 3) {
 			if i+1+len(behind) == len(token) && !strings.ContainsAny(behind, ".:") { // it may go on behind a blank
 				return max(i, withBlanks(rest, i))
 			}
@@ -121,7 +125,7 @@ func loginEnd(scheme, rest string) int {
 	return withBlanks(rest, colon)
 }
 
-// withBlanks is where the @ of a login with blanks is, behind from; -1 where there is none before a host.
+// withBlanks is the index of the @ of a login with blanks, after from; -1 if there is none before a host.
 func withBlanks(rest string, from int) int {
 	line, _, _ := strings.Cut(rest, "\n")
 	line, _, _ = strings.Cut(line, `"`)
@@ -137,7 +141,7 @@ func withBlanks(rest string, from int) int {
 	}
 }
 
-// inURLs takes logins, tokens of channels and the values of queries out of the URLs of a text.
+// inURLs masks the logins, the tokens of channels and the values of queries in the URLs of a text.
 func inURLs(s string) string {
 	found := urlsIn(s)
 	if len(found) == 0 {
@@ -166,7 +170,7 @@ func inURLs(s string) string {
 	return b.String() + s[done:]
 }
 
-// inPaths takes the values of queries out of what HTTP clients name without scheme and host: "url: /simple?access=…".
+// inPaths masks the values of queries in what HTTP clients name without scheme and host: "url: /simple?access=…".
 func inPaths(s string) string {
 	r := urlRules().path
 	return r.ReplaceAllStringFunc(s, func(m string) string {
@@ -175,7 +179,7 @@ func inPaths(s string) string {
 	})
 }
 
-// withoutQuery masks the values of a URL's query, whatever their names: there is no list of what servers call a signature.
+// withoutQuery masks the values of a query, whatever their names: servers have many words for a signature.
 func withoutQuery(url string) string {
 	i := strings.IndexByte(url, '?')
 	if i < 0 {
@@ -190,7 +194,8 @@ func withoutQuery(url string) string {
 		m := r.query.FindStringSubmatch(part)
 		name, value := m[2], m[3]
 		switch {
-		case value == "", harmlessQuery[strings.ToLower(name)], len(value) <= 2 && strings.Trim(value, "0123456789") == "":
+		case value == "", harmlessQuery[strings.ToLower(name)], len(value) <= 2 &&
+			strings.Trim(value, "0123456789") == "":
 			return part
 		case !strings.Contains(part, "="):
 			return m[1] + Mask

@@ -7,23 +7,25 @@ import (
 	"github.com/gofrs/flock"
 )
 
-// Lock is the lock on a file or a folder of our own, never taken through a link. The kernel frees it when the process ends, however it does.
+// Lock is a lock on a file or a folder of our own, never taken through a link. The kernel frees it when the process
+// ends.
 type Lock struct {
 	file  *flock.Flock
-	check func() error // what lies at the path
+	check func() error // what is at the path
 }
 
-// NewLock is the lock on the file at path, which taking it makes where there is none.
+// NewLock is a lock on the file at path, which TryLock makes if needed.
 func NewLock(path string) *Lock {
-	return &Lock{flock.New(path, flock.SetFlag(os.O_CREATE|os.O_RDWR|noFollow), flock.SetPermissions(0o600)), func() error {
-		if info, err := os.Lstat(path); err == nil {
-			return regular(path, info)
-		}
-		return nil // taking it finds out
-	}}
+	return &Lock{flock.New(path, flock.SetFlag(os.O_CREATE|os.O_RDWR|noFollow), flock.SetPermissions(0o600)),
+		func() error {
+			if info, err := os.Lstat(path); err == nil {
+				return regular(path, info)
+			}
+			return nil // taking it finds out
+		}}
 }
 
-// NewFileLock is the lock on a file that is there; nothing is made.
+// NewFileLock is a lock on an existing file.
 func NewFileLock(path string) *Lock {
 	return &Lock{flock.New(path, flock.SetFlag(os.O_RDONLY|noFollow)), func() error {
 		info, err := os.Lstat(path)
@@ -34,12 +36,12 @@ func NewFileLock(path string) *Lock {
 	}}
 }
 
-// NewFolderLock is the lock on a folder that is there.
+// NewFolderLock is a lock on an existing folder.
 func NewFolderLock(path string) *Lock {
 	return &Lock{flock.New(path, flock.SetFlag(os.O_RDONLY|noFollow)), func() error { return Folder(path) }}
 }
 
-// TryLock takes the lock; false where somebody else holds it. The error is an *Error where something else lies in its place.
+// TryLock takes the lock; false if somebody else holds it. The error is an *Error if something else is in its place.
 func (l *Lock) TryLock() (bool, error) {
 	if err := l.check(); err != nil {
 		return false, err
@@ -47,10 +49,10 @@ func (l *Lock) TryLock() (bool, error) {
 	return l.file.TryLock()
 }
 
-// Path is the path that the lock was made for.
+// Path is the path of the lock.
 func (l *Lock) Path() string { return l.file.Path() }
 
-// Stat tells of the file that is locked, whatever became of its name; it is of use only while the lock is held.
+// Stat describes the locked file, whatever became of its name. It works only while the lock is held.
 func (l *Lock) Stat() (fs.FileInfo, error) { return l.file.Stat() }
 
 // Close frees the lock.

@@ -5,7 +5,8 @@ import "time"
 // ShortPause is how long to wait where descriptors or memory are short.
 const ShortPause = 50 * time.Millisecond
 
-// Patiently does f again while it fails for want of descriptors or memory: what cannot be looked at must not pass for gone or damaged.
+// Patiently does f again while it fails for want of descriptors or memory: what cannot be looked at must not pass for
+// gone or damaged.
 func Patiently(f func() error) error {
 	for {
 		err := f()

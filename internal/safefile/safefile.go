@@ -1,11 +1,9 @@
-// Package safefile opens files so that whatever lies in their place does no harm: no link leads elsewhere, no named pipe waits for
-// ever, no device answers, and no endless file fills the memory.
+// Package safefile opens files so that whatever is in their place does no harm: a link to elsewhere, a named pipe that
+// blocks, a device, an endless file.
 //
-// A file of our own, which nobody else has a reason to touch, is never opened through a link: OpenOwn, ReadOwn, WriteOwn, NewLock,
-// Folder, MakeFolder. Only the last part of the path is held to that, since people may well keep the folders above behind links.
-// A file of the user's may be a link: Open, Read.
-//
-// It knows nothing else of ours, so every package may use it.
+// A file of our own is never opened through a link: OpenOwn, ReadOwn, WriteOwn, NewLock, Folder, MakeFolder. Only the
+// last part of the path counts, since people may keep the folders above behind links. A file of the user's may be a
+// link: Open, Read.
 package safefile
 
 import (
@@ -16,7 +14,7 @@ import (
 	"strings"
 )
 
-// Error says what keeps a file from being used.
+// Error says why a file cannot be used.
 type Error struct {
 	Path string
 	Says string // what follows the path in a sentence: "is a named pipe, not a file"
@@ -26,10 +24,10 @@ func (e *Error) Error() string { return e.Path + " " + e.Says }
 
 const secondName = "has a second name (a hard link)"
 
-// OpenOwn is os.OpenFile for a file of our own: never through a link, never anything but a regular file, and for writing never one
-// with a second name (a hard link), which whoever made it did not mean to change. The error for all of these is an *Error.
+// OpenOwn is os.OpenFile for a file of our own: never through a link, only a regular file, and for writing only one
+// without a second name (a hard link). The error for all of these is an *Error.
 func OpenOwn(path string, flag int, perm fs.FileMode) (*os.File, error) {
-	if info, err := os.Lstat(path); err == nil { // before it is opened, since opening a device may do something
+	if info, err := os.Lstat(path); err == nil { // first, since opening a device may do something
 		if err := regular(path, info); err != nil {
 			return nil, err
 		}
@@ -59,7 +57,7 @@ func OpenOwn(path string, flag int, perm fs.FileMode) (*os.File, error) {
 	return f, nil
 }
 
-// CheckOwn says what keeps a file of our own from being opened for writing, as an *Error; nil where there is none yet.
+// CheckOwn returns an *Error if OpenOwn would not open a file for writing; nil if there is no file.
 func CheckOwn(path string) error {
 	info, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -74,7 +72,7 @@ func CheckOwn(path string) error {
 	return &Error{path, secondName}
 }
 
-// ReadOwn reads a file of our own as OpenOwn opens it. One of more than limit bytes is an *Error.
+// ReadOwn reads a file of our own, as OpenOwn opens it. More than limit bytes is an *Error.
 func ReadOwn(path string, limit int64) ([]byte, error) {
 	f, err := OpenOwn(path, os.O_RDONLY, 0)
 	if err != nil {
@@ -84,7 +82,7 @@ func ReadOwn(path string, limit int64) ([]byte, error) {
 	return read(f, limit)
 }
 
-// WriteOwn is os.WriteFile for a file of our own, as OpenOwn opens it. A kill may halve what it writes.
+// WriteOwn is os.WriteFile for a file of our own, as OpenOwn opens it. A kill may leave half of it.
 func WriteOwn(path string, data []byte, perm fs.FileMode) error {
 	f, err := OpenOwn(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, perm)
 	if err != nil {
@@ -94,7 +92,7 @@ func WriteOwn(path string, data []byte, perm fs.FileMode) error {
 	return errors.Join(err, f.Close())
 }
 
-// Folder is nil if path is a folder and no link to one; otherwise an *Error, or why nobody can tell.
+// Folder returns nil if path is a folder and not a link to one.
 func Folder(path string) error {
 	info, err := os.Lstat(path)
 	if err != nil {
@@ -106,7 +104,7 @@ func Folder(path string) error {
 	return nil
 }
 
-// MakeFolder makes a folder of our own, for its owner alone, unless it is there. What is above it must be there.
+// MakeFolder makes a folder of our own with mode 0700, unless it is there. Its parent must be there.
 func MakeFolder(path string) error {
 	if err := os.Mkdir(path, 0o700); err == nil || !errors.Is(err, fs.ErrExist) {
 		return err
@@ -114,10 +112,10 @@ func MakeFolder(path string) error {
 	return Folder(path)
 }
 
-// Open opens a file of the user's for reading. It may be a link, or the null device, which is an empty file; anything else that is
-// no regular file is an *Error, without waiting for it.
+// Open opens a file of the user's for reading. It may be a link or the null device; anything else that is not a
+// regular file is an *Error at once.
 func Open(path string) (*os.File, error) {
-	if info, err := os.Stat(path); err == nil { // before it is opened, since opening a device may do something
+	if info, err := os.Stat(path); err == nil { // first, since opening a device may do something
 		if err := readable(path, info); err != nil {
 			return nil, err
 		}
@@ -137,7 +135,7 @@ func Open(path string) (*os.File, error) {
 	return f, nil
 }
 
-// Read reads a file of the user's as Open opens it. One of more than limit bytes is an *Error.
+// Read reads a file of the user's, as Open opens it. More than limit bytes is an *Error.
 func Read(path string, limit int64) ([]byte, error) {
 	f, err := Open(path)
 	if err != nil {
@@ -152,7 +150,7 @@ func read(f *os.File, limit int64) ([]byte, error) {
 	if info, err := f.Stat(); err == nil && info.Size() > limit {
 		return nil, tooLarge
 	}
-	data, err := io.ReadAll(io.LimitReader(f, limit+1)) // some say that they are empty and are not, and others grow
+	data, err := io.ReadAll(io.LimitReader(f, limit+1)) // some claim to be empty, and others grow
 	if err == nil && int64(len(data)) > limit {
 		return nil, tooLarge
 	}

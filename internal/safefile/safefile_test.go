@@ -30,11 +30,13 @@ func places(t *testing.T) map[string]string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { ln.Close() })
-	if err := errors.Join(os.Symlink(target, at("link")), os.Symlink(at("nothing"), at("dangling")), syscall.Mkfifo(at("pipe"), 0o600),
+	if err := errors.Join(os.Symlink(target, at("link")), os.Symlink(at("nothing"), at("dangling")),
+		syscall.Mkfifo(at("pipe"), 0o600),
 		os.Mkdir(at("folder"), 0o700)); err != nil {
 		t.Fatal(err)
 	}
-	return map[string]string{"a link": at("link"), "a link to nothing": at("dangling"), "a named pipe": at("pipe"), "a folder": at("folder"),
+	return map[string]string{"a link": at("link"), "a link to nothing": at("dangling"), "a named pipe": at("pipe"),
+		"a folder": at("folder"),
 		"a socket": at("socket"), "a device": "/dev/zero"}
 }
 
@@ -43,13 +45,15 @@ func TestAFileOfOursIsNothingElse(t *testing.T) {
 		is = strings.TrimSuffix(is, " to nothing")
 		_, read := ReadOwn(path, 10)
 		_, locked := NewLock(path).TryLock()
-		for how, err := range map[string]error{"read": read, "write": WriteOwn(path, []byte("x"), 0o600), "lock": locked} {
+		for how, err := range map[string]error{"read": read, "write": WriteOwn(path, []byte("x"), 0o600),
+			"lock": locked} {
 			var e *Error
 			if !errors.As(err, &e) || e.Says != "is "+is+", not a file" {
 				t.Errorf("%s of %s: %v", how, path, err)
 			}
 		}
-		if err := Folder(path); is != "a folder" && (err == nil || !strings.HasSuffix(err.Error(), "is "+is+", not a folder")) {
+		if err := Folder(path); is != "a folder" &&
+			(err == nil || !strings.HasSuffix(err.Error(), "is "+is+", not a folder")) {
 			t.Errorf("folder at %s: %v", path, err)
 		}
 	}

@@ -12,7 +12,8 @@ const (
 	noFollow = windows.FILE_FLAG_OPEN_REPARSE_POINT
 )
 
-// isLink says whether opening failed since a link is in the place of the file. Here the link itself is opened, and seen to be one.
+// isLink says whether opening failed since a link is in the place of the file. Here the link itself is opened, and
+// seen to be one.
 func isLink(error) bool { return false }
 
 // linkCount is one: how many names a file has could be seen only by opening it.
