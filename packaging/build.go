@@ -71,7 +71,7 @@ func readVersion(root string) (string, error) {
 // versionLines are the lines of the Python packages that hold the version, by their files.
 func versionLines(version string) map[string][]string {
 	return map[string][]string{
-		"clients/python/src/runtimed_client/_wire.py": {fmt.Sprintf("VERSION = %q", version)},
+		"clients/python/src/runtimed_client/_wire.py": {fmt.Sprintf("__version__ = %q", version)},
 		"clients/python/pyproject.toml": {
 			fmt.Sprintf(`bin = ["%s==%s"]`, binName, version),
 			fmt.Sprintf(`jupyter = ["runtimed-jupyter==%s"]`, version),

@@ -50,11 +50,11 @@ class Front:
         self.page.on("pageerror", lambda error: self._errors.append(f"{error} {error.stack}"))
 
     def errors(self) -> list[str]:
-        """What went wrong in the browser by our doing. Notebook 7.6 has an error of its own (reading 'schema'), with us and without."""
+        """Errors in the browser that are ours. Notebook 7.6 has one of its own (reading 'schema')."""
         return [error for error in self._errors if "runtimed" in error]
 
     def open(self, path: str) -> None:
-        """The token makes a cookie, as when a person follows the link that the server prints; reset forgets what was open before."""
+        """The token makes a cookie, as when a person follows the server's link; reset forgets what was open before."""
         self.page.goto(f"{self.server.url}{path}?reset&token={self.server.token}")
 
     def shot(self, name: str) -> None:

@@ -1,4 +1,4 @@
-"""What test_lab.py drives: a venv with JupyterLab and the wheel, a real daemon that may die, and a server between them."""
+"""What test_lab.py drives: a venv with JupyterLab and the wheels, a real daemon, and a server between them."""
 
 import fcntl
 import hashlib

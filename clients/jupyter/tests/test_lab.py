@@ -1,4 +1,4 @@
-"""JupyterLab and Notebook 7 from the index, in a real browser, with kernels of a real daemon. RUNTIMED_SCREENSHOTS keeps what was seen."""
+"""JupyterLab and Notebook 7 from the index, in a real browser, with kernels of a real daemon."""
 
 import json
 import re

@@ -29,7 +29,7 @@ from traitlets.config import Config
 from wire import SOURCES
 
 from runtimed_jupyter import RuntimedProvisioner
-from runtimed_jupyter.provisioner import Running, is_plain, label_of, owed
+from runtimed_jupyter.provisioner import Running, is_plain, label_of, unreleased
 
 pytestmark = pytest.mark.timeout(300)
 ARGV = ["python", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
@@ -418,11 +418,11 @@ def test_what_no_daemon_took_back_is_told_to_the_next(lone: RuntimedProvisioner,
         await lone.pre_launch()
         fake.hook = hook
         await lone.cleanup()
-        assert owed
+        assert unreleased
         assert len(fake.leases) == 1
         fake.hook = None
         await lone.pre_launch()
-        assert not owed
+        assert not unreleased
         assert len(fake.leases) == 1
         await lone.cleanup()
         assert not fake.leases

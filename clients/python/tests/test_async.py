@@ -48,7 +48,6 @@ def test_leases(fake: FakeDaemon) -> None:
                 assert (await c.adopt(env, 4242)).id == env.id
             assert list(fake.leases) == [env.id]
             assert (await c.status())["uv"].available == 3
-        assert len(fake.peers) == 1
 
     run(main())
 
@@ -103,7 +102,6 @@ def test_one_client_in_several_loops(fake: FakeDaemon) -> None:
     run(main())
     run(main())
     run(c.close())
-    assert len(fake.peers) == 1
 
 
 def test_cancelling_closes_the_connection(fake: FakeDaemon) -> None:
@@ -118,7 +116,6 @@ def test_cancelling_closes_the_connection(fake: FakeDaemon) -> None:
                 await acquiring
             await until(fake.peers[0].gone.is_set)
             assert not c._busy
-            assert not c._idle
             with pytest.raises(asyncio.TimeoutError):
                 await asyncio.wait_for(c.acquire(wait=30), 0.1)
             assert (await c.info()).name == "runtimed"

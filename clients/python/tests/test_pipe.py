@@ -84,7 +84,7 @@ def test_calls_go_through_the_pipe(system: WinAPI, fake: FakeDaemon) -> None:
         with client.acquire() as lease:
             assert lease.id in fake.leases
         assert not fake.leases
-    assert system.opened == system.closed == 1
+    assert system.opened == system.closed == 3
 
 
 def test_calls_go_through_the_pipe_in_asyncio(system: WinAPI, fake: FakeDaemon) -> None:

@@ -1,13 +1,12 @@
-"""An extension of Jupyter Server for the status item in JupyterLab: what the pools are, and each change of theirs, for a browser.
+"""An extension of Jupyter Server that tells a browser about the pools, for the status item in JupyterLab.
 
-    GET <base_url>/runtimed/pools    the result of pool.status; 503 with {"error": {...}} where no daemon answers
-    GET <base_url>/runtimed/watch    a WebSocket: the same JSON, {"pools": [...]} or {"error": {...}}, now and after each change
+    GET <base_url>/runtimed/pools    the result of pool.status, or 503 with {"error": {...}} if no daemon answers
+    GET <base_url>/runtimed/watch    a WebSocket: {"pools": [...]} or {"error": {...}}, now and after each change
 
-Both ask for the login (cookie or token) and the authorization that Jupyter's own pages ask for, of the resource "runtimed".
+Both need the login (cookie or token) and the authorization of Jupyter's own pages, for the resource "runtimed".
 
-A WebSocket, not Server-Sent Events: a browser has six connections to a server for all its tabs, and an event stream takes one for as
-long as its tab is open, so that the sixth JupyterLab would hang. WebSockets have a limit of their own, and what does not let them
-through lets no kernel through either.
+It is a WebSocket because a browser opens only six connections to a server for all its tabs: a stream of Server-Sent
+Events would take one for each tab, and the sixth JupyterLab would hang. WebSockets have a limit of their own.
 """
 
 import asyncio
@@ -25,19 +24,19 @@ from runtimed_client import AsyncClient, RuntimedError
 from tornado import web
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
-RESOURCE = "runtimed"  # as an authorizer of Jupyter Server is asked
-FIRST_PAUSE, LAST_PAUSE = 0.5, 5.0  # seconds until the next try where no daemon answers
+RESOURCE = "runtimed"  # what an authorizer of Jupyter Server is asked about
+FIRST_PAUSE, LAST_PAUSE = 0.5, 5.0  # seconds until the next try if no daemon answers
 PING = 30.0  # seconds
 HINT = "see the log of Jupyter's server"
 
 
 def failure(error: RuntimedError) -> dict[str, Any]:
-    """What a browser is told of an error."""
+    """What a browser gets to know of an error."""
     return {"error": {"kind": error.kind, "message": error.message, "hint": error.hint}}
 
 
 class Watcher:
-    """One watch of the daemon for all browsers. It is on while somebody is looking; it starts no daemon."""
+    """One watch of the daemon for all browsers, open while somebody looks. It starts no daemon."""
 
     def __init__(self, log: logging.Logger) -> None:
         self._log = log
@@ -52,10 +51,10 @@ class Watcher:
 
     @contextlib.contextmanager
     def looking(self) -> Iterator[None]:
-        """Has after() work inside the with block."""
+        """Keeps the watch open."""
         self._looking += 1
         if self._task is None:
-            self._changed = asyncio.Event()  # one that belongs to this loop
+            self._changed = asyncio.Event()  # it belongs to this loop
             self._task = asyncio.ensure_future(self._watch())
         try:
             yield
@@ -66,7 +65,7 @@ class Watcher:
                 self._task = self._state = None
 
     async def after(self, seen: Optional[str]) -> str:
-        """The newest state, as JSON, once it is another than `seen`. What a slow browser was too late for it never gets."""
+        """The newest state, as JSON, once it is not `seen`. A slow browser skips the states in between."""
         while self._state is None or self._state == seen:
             await self._changed.wait()
         return self._state
@@ -81,20 +80,20 @@ class Watcher:
         while True:
             try:
                 async with AsyncClient() as client:
-                    await client.info()  # a daemon of another protocol is told from one of ours
+                    await client.info()  # it refuses a daemon of another protocol
                     statuses = client.watch()
                     try:
                         async for status in statuses:
                             self._tell(dataclasses.asdict(status))
                             pause = 0.0
-                            await asyncio.sleep(0)  # where changes never end, Jupyter shall go on too
+                            await asyncio.sleep(0)  # without end of changes, Jupyter must still go on
                     finally:
                         await statuses.aclose()
             except RuntimedError as error:
                 self._log.debug("The pools of runtimed cannot be watched: %s", error)
-                if pause or error.kind != "closed":  # why the daemon hung up is what the next try says
+                if pause or error.kind != "closed":  # the next try says why the daemon hung up
                     self._tell(failure(error))
-            except Exception as error:  # a fault of ours must not leave the browsers with what was true once
+            except Exception as error:  # a bug here must not leave browsers with an old state
                 self._log.exception("The pools of runtimed cannot be watched")
                 self._tell(
                     {"error": {"kind": "internal", "message": f"The pools cannot be watched: {error!r}", "hint": HINT}}
@@ -129,7 +128,7 @@ class WatchHandler(JupyterHandler, WebSocketHandler):
 
     @property
     def ping_interval(self) -> float:
-        """Seconds. A browser that is gone without a word is found out by this, and a proxy sees that the connection is in use."""
+        """Seconds. It finds a browser that vanished, and shows a proxy that the connection is in use."""
         return float(self.settings.get("websocket_ping_interval") or PING)
 
     def initialize(self, watcher: Watcher) -> None:
@@ -143,7 +142,7 @@ class WatchHandler(JupyterHandler, WebSocketHandler):
         self._following = asyncio.ensure_future(self._follow())
 
     def on_message(self, message: object) -> None:
-        """Nothing is expected from a browser."""
+        """A browser has nothing to say."""
 
     def on_close(self) -> None:
         if self._following:

@@ -7,31 +7,11 @@
 AsyncClient is the same for asyncio. Every error is a RuntimedError.
 """
 
-from ._async import AsyncClient, AsyncLease
-from ._client import Client, Lease
+from ._aio import AsyncClient, AsyncLease, Client, Lease
 from ._errors import ConnectError, ProtocolError, RequestTimeout, RPCError, RuntimedError
 from ._values import Env, Info, Package, PoolError, PoolStatus, Progress, Status, Tool
-from ._wire import VERSION as __version__
-from ._wire import socket_path
+from ._wire import __version__, socket_path
 
-__all__ = [
-    "AsyncClient",
-    "AsyncLease",
-    "Client",
-    "ConnectError",
-    "Env",
-    "Info",
-    "Lease",
-    "Package",
-    "PoolError",
-    "PoolStatus",
-    "Progress",
-    "ProtocolError",
-    "RPCError",
-    "RequestTimeout",
-    "RuntimedError",
-    "Status",
-    "Tool",
-    "__version__",
-    "socket_path",
-]
+__all__ = ["AsyncClient", "AsyncLease", "Client", "Lease", "__version__", "socket_path"]
+__all__ += ["ConnectError", "ProtocolError", "RPCError", "RequestTimeout", "RuntimedError"]
+__all__ += ["Env", "Info", "Package", "PoolError", "PoolStatus", "Progress", "Status", "Tool"]

@@ -1,18 +1,18 @@
-"""The errors of this package: `kind` is for programs, `message` and `hint` (the next step to take) are for people.
+"""The errors of this package. `kind` is for programs; `message` and `hint`, the next step to take, are for people.
 
 RuntimedError
-  ConnectError      kind "unreachable" (nobody listens, or the path is no good), "untrusted" (another user listens there)
-                    or "closed" (hung up before the answer)
+  ConnectError      kind "unreachable": nobody listens, or the path is unusable; "untrusted": another user listens;
+                    or "closed": the daemon hung up before it answered
   RequestTimeout    kind "timeout"
   ProtocolError     kind "protocol": the other side speaks something else
-  RPCError          the daemon's own answer; its code and kind are stable, docs/protocol.md has the table
+  RPCError          the daemon's own answer; docs/protocol.md lists the codes and kinds, which are stable
 """
 
 from typing import Any, Optional
 
 
 class RuntimedError(Exception):
-    """Anything that goes wrong here."""
+    """The base of all errors here."""
 
     kind = ""
 
@@ -38,12 +38,9 @@ class ProtocolError(RuntimedError):
 
 
 class RPCError(RuntimedError):
-    """The daemon answered with an error. `data` is what it told besides: `cause` and `output` of a failed build, for instance."""
+    """The daemon answered with an error. `data` holds its details, such as `cause` and `output` of a failed build."""
 
     def __init__(self, message: str = "", *, code: int = 0, data: Any = None) -> None:
-        self.code = code
-        self.data: dict[str, Any] = data if isinstance(data, dict) else {}
-        kind, hint = self.data.get("kind"), self.data.get("hint")
-        super().__init__(
-            message, kind=kind if isinstance(kind, str) else "", hint=hint if isinstance(hint, str) else None
-        )
+        self.code, self.data = code, data if isinstance(data, dict) else {}
+        kind, hint = (text if isinstance(text := self.data.get(it), str) else None for it in ("kind", "hint"))
+        super().__init__(message, kind=kind, hint=hint)

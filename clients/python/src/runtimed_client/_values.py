@@ -1,14 +1,18 @@
 """The values that travel, as frozen dataclasses with the names of docs/protocol.md. Times are RFC 3339 UTC."""
 
 import dataclasses
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Optional, TypeVar, Union, cast, get_args, get_origin
+from typing import Any, Callable, Optional, TypeVar, Union, cast, get_args, get_origin
 
 from ._errors import ProtocolError
 
 T = TypeVar("T")
+Object = dict[str, Any]
+
+PROTOCOL = 1  # the number of the contract that this client knows
 
 
 @dataclass(frozen=True)
@@ -101,6 +105,9 @@ class Progress:
     fraction: Optional[float] = None
 
 
+OnProgress = Optional[Callable[[Progress], None]]
+
+
 @dataclass(frozen=True)
 class Package:
     """One installed distribution."""
@@ -138,17 +145,45 @@ class Env:
 class Acquired(Env):
     """An environment as pool.acquire hands it out."""
 
-    source: str  # "ready"; "built" while the call waited; "extended", a ready one to which was added; "resumed", that of the session
+    source: (
+        str  # "ready"; "built" while the call waited; "extended", a ready one plus `added`; "resumed", the session's
+    )
     stale: bool
     waited_ms: int
     added: tuple[Package, ...] = ()  # what was installed for this call into a ready environment
     added_ms: int = 0  # how long that took
 
 
-def decode(kind: type[T], value: object, where: str) -> T:
-    """Make a value of what came. What it does not know it ignores; what is missing or of another type is a ProtocolError.
+def foreign(path: str, what: str) -> ProtocolError:
+    message = f"the program at {path} does not speak runtimed's protocol: {what}"
+    return ProtocolError(message, hint="see which program listens there")
 
-    What an older daemon does not tell has a default, or is as if it told what stands in the field's metadata as `missing`.
+
+def check_protocol(path: str, info: Object, version: str) -> None:
+    """The number of the contract decides whether daemon and client understand each other, whatever their versions."""
+    name, protocol = info.get("name", "runtimed"), info.get("protocol")
+    if name != "runtimed":
+        raise foreign(path, f"it calls itself {name!r}")
+    if type(protocol) is not int or protocol == PROTOCOL:  # decode() says what is wrong with another type
+        return
+    old, hint = "daemon", "restart it with: runt daemon restart"
+    if protocol > PROTOCOL:
+        old, hint = "client", "update runtimed-client"
+    theirs = f"the daemon (version {info.get('version')}) speaks protocol {protocol}"
+    ours = f"this client (version {version}) protocol {PROTOCOL}"
+    raise ProtocolError(f"{theirs}, and {ours}: the {old} is too old", hint=hint)
+
+
+def encode(params: Object) -> Object:
+    """Params as they travel: without those that are None, and seconds as milliseconds."""
+    given = {name: value for name, value in params.items() if value is not None}
+    return {name: math.ceil(value * 1000) if name.endswith("_ms") else value for name, value in given.items()}
+
+
+def decode(kind: type[T], value: object, where: str) -> T:
+    """A value from what came. Unknown members are ignored. A missing one, or one of another type, is a ProtocolError.
+
+    What an older daemon does not send has a default, in the field or in its metadata as `missing`.
     """
     return cast(T, _decode(kind, value, where))
 
@@ -162,13 +197,9 @@ def _decode(kind: Any, value: Any, where: str) -> Any:
     if origin is dict and isinstance(value, dict):
         return {name: _decode(inner[1], item, f"{where}.{name}") for name, item in value.items()}
     if dataclasses.is_dataclass(kind) and isinstance(value, dict):
-        members = [
-            member
-            for member in dataclasses.fields(kind)
-            if member.name in value or member.default is dataclasses.MISSING
-        ]
-        told = {member.name: value.get(member.name, member.metadata.get("missing")) for member in members}
-        return kind(**{m.name: _decode(m.type, told[m.name], f"{where}.{m.name}") for m in members})  # type: ignore[operator]
+        told = {m.name: m.metadata["missing"] for m in dataclasses.fields(kind) if "missing" in m.metadata} | value
+        members = [m for m in dataclasses.fields(kind) if m.name in told or m.default is dataclasses.MISSING]
+        return kind(**{m.name: _decode(m.type, told.get(m.name), f"{where}.{m.name}") for m in members})  # type: ignore
     if type(value) is kind or (kind is float and type(value) is int):  # not isinstance: True is no number
         return value
     raise ProtocolError(f"the daemon's answer lacks {where}, or has something else than expected there")

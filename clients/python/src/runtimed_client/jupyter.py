@@ -1,5 +1,3 @@
 """The name that the kernel provisioner had before it became the package runtimed-jupyter."""
 
-from runtimed_jupyter import RuntimedProvisioner
-
-__all__ = ["RuntimedProvisioner"]
+from runtimed_jupyter import RuntimedProvisioner as RuntimedProvisioner

@@ -1,6 +1,4 @@
 """The name that the extension of Jupyter Server had before it became the package runtimed-jupyter."""
 
-from runtimed_jupyter import _jupyter_server_extension_points
-from runtimed_jupyter.server import _load_jupyter_server_extension
-
-__all__ = ["_jupyter_server_extension_points", "_load_jupyter_server_extension"]
+from runtimed_jupyter import _jupyter_server_extension_points as _jupyter_server_extension_points
+from runtimed_jupyter.server import _load_jupyter_server_extension as _load_jupyter_server_extension
