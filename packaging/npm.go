@@ -45,7 +45,7 @@ func makeClients(root string, c *common, dir string) error {
 	}
 	python := ".venv/bin/python"
 	if _, err := os.Stat(filepath.Join(root, "clients/python", python)); err != nil {
-		return fmt.Errorf("clients/python is not set up; run: go run ./task py:setup (%w)", err)
+		return fmt.Errorf("clients/python is not set up; run: go run ./task setup:python (%w)", err)
 	}
 	for _, project := range []string{".", "../jupyter"} {
 		if err := command(filepath.Join(root, "clients/python"), nil, python, "-m", "build", "--no-isolation", "--outdir", dir, project); err != nil {
@@ -59,7 +59,7 @@ func makeClients(root string, c *common, dir string) error {
 	defer os.RemoveAll(compiled)
 	typescript := filepath.Join(root, "clients/typescript")
 	if _, err := os.Stat(filepath.Join(typescript, "node_modules")); err != nil {
-		return fmt.Errorf("clients/typescript is not set up; run: go run ./task ts:setup (%w)", err)
+		return fmt.Errorf("clients/typescript is not set up; run: go run ./task setup:typescript (%w)", err)
 	}
 	if err := command(typescript, nil, "npx", "--no", "--", "tsc", "--outDir", compiled); err != nil {
 		return err

@@ -18,8 +18,8 @@ type event struct {
 }
 
 // goTests prints what go test prints, and keeps count of what it says with -json alone.
-func goTests(out io.Writer, flags []string, args ...string) *result {
-	g := &goRun{result: result{suite: "Go"}, out: out, said: map[event]*strings.Builder{}}
+func goTests(out io.Writer, flags, args []string) *result {
+	g := &goRun{result: result{suite: "go"}, out: out, said: map[event]*strings.Builder{}}
 	if slices.Contains(flags, "-tags") && !slices.Contains(flags, "-race") {
 		g.skip(1, noRace)
 	}

@@ -7,7 +7,7 @@ import (
 )
 
 func TestTheLastLineSaysWhatRanAndWhatWasSkippedAndWhy(t *testing.T) {
-	g := &goRun{result: result{suite: "Go"}, out: io.Discard, said: map[event]*strings.Builder{}}
+	g := &goRun{result: result{suite: "go"}, out: io.Discard, said: map[event]*strings.Builder{}}
 	g.read(strings.NewReader(`
 {"Action":"output","Package":"p","Test":"TestA","Output":"    a_test.go:3: no moon tonight\n"}
 {"Action":"skip","Package":"p","Test":"TestA"}
@@ -18,16 +18,16 @@ func TestTheLastLineSaysWhatRanAndWhatWasSkippedAndWhy(t *testing.T) {
 {"Action":"fail","Package":"p"}
 `))
 	g.err = errFailed
-	python := &result{suite: "Python"}
+	python := &result{suite: "python"}
 	countPytest(python, "1 failed?\nSKIPPED [2] tests/test_a.py:31: there is no chromium\n"+
 		"==== 225 passed, 2 skipped in 14.75s ====\n")
-	tap, spec := &result{suite: "TypeScript"}, &result{suite: "TypeScript"}
+	tap, spec := &result{suite: "typescript"}, &result{suite: "typescript"}
 	countNode(tap, "ok 3 - refuses # SKIP only root can\n# tests 2\n# pass 1\n# fail 0\n# skipped 1\n")
 	countNode(spec, "﹣ refuses (0.1ms) # only root can\nℹ pass 1\nℹ fail 0\nℹ skipped 1\n")
 	for _, node := range []*result{tap, spec} {
 		line, err := summary([]*result{&g.result, python, node})
-		want := "FAILED: Go 1 passed, 1 failed; Python 225 passed; TypeScript 1 passed. " +
-			"Skipped: 1 of Go (no moon tonight); 2 of Python (there is no chromium); 1 of TypeScript (only root can)."
+		want := "FAILED: go 1 passed, 1 failed; python 225 passed; typescript 1 passed. " +
+			"Skipped: 1 of go (no moon tonight); 2 of python (there is no chromium); 1 of typescript (only root can)."
 		if line != want || err == nil {
 			t.Errorf("%v: %s", err, line)
 		}

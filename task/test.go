@@ -31,78 +31,34 @@ func (r *result) skip(n int, why string) {
 	r.skipped[why] += n
 }
 
-// A suite is tested by one command in its folder, after its tools are installed.
-type suite struct {
-	name, dir, command string
-	possible           func() error
-	tools              func(io.Writer) error
-	count              func(*result, string)
-}
-
-const pytest = "../python/.venv/bin/python -m pytest -rs"
-
-var (
-	pySuites = []suite{
-		{"Python", python, pytest, canPython, pyTools, countPytest},
-		{"Jupyter", jupyter, pytest, canPython, pyTools, countPytest},
-	}
-	tsSuites = []suite{
-		{"TypeScript", typescript, "npm test", canNode, tsTools, countNode},
-		{"examples", examples, "npm test", canNode, tsTools, countNode},
-	}
-)
-
 // test runs the other languages beside Go: all of them mostly wait.
-func test(args ...string) error {
-	if err := build(); err != nil {
-		return err
-	}
+func test(args []string) error {
 	out := &lockedWriter{w: os.Stdout}
 	var others []*result
 	var wait sync.WaitGroup
 	wait.Go(func() {
 		// The Go tests ask again, and say why there is none.
-		_ = do(io.Discard, ".", "python3 testdata/tools/conda_channel.py")
-		for _, s := range slices.Concat(pySuites, tsSuites) {
-			var text bytes.Buffer
-			others = append(others, s.run(&text))
-			out.Write(text.Bytes())
+		_ = exec.Command("python3", "testdata/tools/conda_channel.py").Run()
+		for _, t := range menu() {
+			if t.count != nil {
+				var text bytes.Buffer
+				others = append(others, t.suite(&text))
+				out.Write(text.Bytes())
+			}
 		}
 	})
-	all := []*result{goTests(out, raced(), args...)}
+	all := []*result{goTests(out, allTests(), args)}
 	wait.Wait()
 	return report(append(all, others...))
 }
 
-func unit(args ...string) error {
-	return report([]*result{goTests(os.Stdout, nil, args...)})
-}
-
-func testGo(args ...string) error {
-	if err := build(); err != nil {
-		return err
-	}
-	return report([]*result{goTests(os.Stdout, raced(), args...)})
-}
-
-func pyTest(args ...string) error { return testAll(pySuites, args...) }
-func tsTest(args ...string) error { return testAll(tsSuites, args...) }
-
-func testAll(suites []suite, args ...string) error {
-	if err := build(); err != nil {
-		return err
-	}
-	var all []*result
-	for _, s := range suites {
-		all = append(all, s.run(os.Stdout, args...))
-	}
-	return report(all)
-}
+func testUnit(args []string) error { return report([]*result{goTests(os.Stdout, nil, args)}) }
+func testGo(args []string) error   { return report([]*result{goTests(os.Stdout, allTests(), args)}) }
 
 const noRace = "no C compiler: the Go tests ran without -race"
 
-// raced are the flags for all tests, with -race where a C compiler can link it.
-func raced() []string {
+// allTests are the flags for all Go tests, with -race where a C compiler can link it.
+func allTests() []string {
 	flags := []string{"-tags", "e2e"}
 	c := exec.Command("go", "build", "-race", "-o", os.DevNull, "./task")
 	c.Env = append(os.Environ(), "CGO_ENABLED=1")
@@ -112,34 +68,34 @@ func raced() []string {
 	return flags
 }
 
-func canPython() error {
-	if exec.Command("python3", "-c", "import venv, ensurepip").Run() != nil {
-		return errors.New("there is no python3 with venv and pip (Debian: apt-get install python3-venv)")
-	}
-	return nil
-}
-
-func canNode() error {
-	_, err := exec.LookPath("npm")
-	return err
-}
-
-func (s suite) run(out io.Writer, args ...string) *result {
-	r := &result{suite: s.name}
-	if err := s.possible(); err != nil {
+// suite runs the tests of another language.
+func (t task) suite(out io.Writer, args ...string) *result {
+	r := &result{suite: strings.TrimPrefix(t.name, "test:")}
+	if err := possible(t); err != nil {
 		r.skip(1, err.Error())
 		if os.Getenv("CI") != "" { // where nothing may be skipped
 			r.err = err
 		}
 		return r
 	}
-	if r.err = s.tools(out); r.err != nil {
+	if r.err = prepare(out, t); r.err != nil {
 		return r
 	}
 	var text bytes.Buffer
-	r.err = do(io.MultiWriter(out, &text), s.dir, daemon()+" "+s.command, args...)
-	s.count(r, text.String())
+	r.err = shell(io.MultiWriter(out, &text), t, args...)
+	t.count(r, text.String())
 	return r
+}
+
+func possible(t task) error {
+	if strings.Contains(t.needs, "setup:typescript") {
+		_, err := exec.LookPath("npm")
+		return err
+	}
+	if exec.Command("python3", "-c", "import venv, ensurepip").Run() != nil {
+		return errors.New("there is no python3 with venv and pip (Debian: apt-get install python3-venv)")
+	}
+	return nil
 }
 
 var (
@@ -157,12 +113,7 @@ func countPytest(r *result, text string) {
 	}
 	lines := strings.Split(strings.TrimSpace(text), "\n")
 	for _, m := range pytestCount.FindAllStringSubmatch(lines[len(lines)-1], -1) {
-		n, _ := strconv.Atoi(m[1])
-		if m[2] == "passed" {
-			r.passed += n
-		} else {
-			r.failed += n
-		}
+		r.add(m[1], m[2] == "passed")
 	}
 }
 
@@ -172,14 +123,21 @@ func countNode(r *result, text string) {
 		r.skip(1, m[1])
 	}
 	for _, m := range nodeCount.FindAllStringSubmatch(text, -1) {
-		n, _ := strconv.Atoi(m[2])
-		if m[1] == "pass" {
-			r.passed += n
-		} else {
-			r.failed += n
-		}
+		r.add(m[2], m[1] == "pass")
 	}
 }
+
+func (r *result) add(number string, passed bool) {
+	n, _ := strconv.Atoi(number)
+	if passed {
+		r.passed += n
+	} else {
+		r.failed += n
+	}
+}
+
+// errFailed comes after a summary that says what failed.
+var errFailed = errors.New("failed")
 
 // report ends with one line that says what ran, and what did not and why.
 func report(all []*result) error {
@@ -197,9 +155,6 @@ func report(all []*result) error {
 	fmt.Println("\n" + line)
 	return err
 }
-
-// errFailed comes after a summary that says what failed.
-var errFailed = errors.New("failed")
 
 func summary(all []*result) (line string, err error) {
 	var ran, skipped []string

@@ -20,7 +20,7 @@ for tool in node npm; do
     command -v $tool >/dev/null || skip "there is no $tool"
 done
 client=$root/clients/python/.venv/bin/python
-$client -c 'import jupyter_client, packaging' || fail "clients/python is not set up; run: go run ./task py:setup"
+$client -c 'import jupyter_client, packaging' || fail "clients/python is not set up; run: go run ./task setup:python"
 
 base=$(mktemp -d /tmp/packtest.XXXXXX)
 dist=${1:-$base/dist}

@@ -1,0 +1,98 @@
+package main
+
+func menu() []task {
+	return []task{
+		{name: "build", about: "build runtimed and runt into bin/",
+			// Not with -trimpath: nothing compiled so could be used again by go run and go test.
+			script: `CGO_ENABLED=0 go build -o bin/ ./cmd/...`},
+		{name: "demo", about: "fill a pool, take an environment and start a kernel in it",
+			script: `
+				: compiling runtimed and runt takes half a minute the first time
+				CGO_ENABLED=0 go build -o bin/ ./cmd/...
+				python3 testdata/demo.py`},
+
+		{name: "test", about: "run every test in Go, Python and TypeScript", needs: "build", run: test},
+		{name: "test:unit", about: "run the Go tests that need nothing but Go, in under a minute", run: testUnit},
+		{name: "test:go", about: "run all Go tests; arguments go to go test", needs: "build", run: testGo},
+		{name: "test:python", about: "test the Python client; arguments go to pytest",
+			needs: "build setup:python", count: countPytest,
+			script: `cd clients/python; .venv/bin/python -m pytest -rs "$@"`},
+		{name: "test:jupyter", about: "test the Jupyter package; arguments go to pytest",
+			needs: "build setup:python", count: countPytest,
+			script: `cd clients/jupyter; ../python/.venv/bin/python -m pytest -rs "$@"`},
+		{name: "test:typescript", about: "test the TypeScript client",
+			needs: "build setup:typescript", count: countNode,
+			script: `cd clients/typescript; npm test`},
+		{name: "test:examples", about: "test the examples",
+			needs: "build setup:typescript", count: countNode,
+			script: `cd examples; npm test`},
+		{name: "test:deb", about: "install, use and remove the deb here (needs root and dpkg)",
+			script: `sh testdata/debtest.sh "$@"`},
+		{name: "test:packages", about: "install, use and remove what pip and npm get, in an empty home",
+			needs:  "setup:python setup:typescript",
+			script: `sh testdata/packtest.sh "$@"`},
+
+		{name: "lint", about: "check style and types in all three languages", needs: "setup:python setup:typescript",
+			script: `
+				go vet -tags e2e ./...
+				GOOS=darwin go vet -tags e2e ./...
+				GOOS=windows go vet -tags e2e ./...
+				go tool -modfile=tools.mod staticcheck -tags e2e ./...
+				test -z "$(git ls-files '*.go' | xargs gofmt -l | tee /dev/stderr)"
+				cd clients/python
+				.venv/bin/ruff check . ../jupyter
+				.venv/bin/ruff format --check . ../jupyter
+				.venv/bin/mypy
+				cd ../jupyter
+				../python/.venv/bin/mypy
+				npm run lint --prefix ../typescript
+				npm run lint --prefix ../../examples`},
+		{name: "fmt", about: "format in all three languages", needs: "setup:python setup:typescript",
+			script: `
+				git ls-files '*.go' | xargs gofmt -w
+				cd clients/python
+				.venv/bin/ruff check --fix-only . ../jupyter
+				.venv/bin/ruff format . ../jupyter
+				npm run fmt --prefix ../typescript
+				npm run fmt --prefix ../../examples`},
+		{name: "bench", about: "measure what the pool costs; arguments go to go test", needs: "build",
+			script: `go test -tags e2e -run '^$' -bench . -benchtime 1x -timeout 30m ./e2e "$@"`},
+		{name: "soak", about: "kill and load the daemon and fuzz, for over an hour",
+			script: `
+				export RUNTIMED_SOAK=1
+				go test -tags e2e -race -timeout 2h -v -run 'Kill|Load|Leaves|Restart|Burst|Model' ./e2e ./pool
+				git grep -oE '^func Fuzz\w+' -- '*_test.go' | sed 's,/[^/]*:func , ,' | while read -r folder target; do
+					go test -run '^$' -fuzz "^$target\$" -fuzztime 10m "./$folder"
+				done`},
+
+		{name: "packages", about: "make what pip and npm install, for this machine, all, or OS/ARCH,OS/ARCH",
+			needs:  "setup:python setup:typescript",
+			script: `go run ./packaging -platforms "${1:-host}" dist/packages`},
+		{name: "release:snapshot", about: "make all of a release in dist/; publish nothing",
+			needs: "setup:python setup:typescript",
+			// goreleaser takes a clone without a remote for one without a commit, and dates everything in the year 1.
+			script: `
+				export GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=remote.origin.url
+				export GIT_CONFIG_VALUE_0=https://example.invalid/runtimed
+				go tool -modfile=release.mod goreleaser release --snapshot --clean
+				cp build/packages/* dist
+				go run ./packaging -platforms all dist/packages`},
+
+		{name: "setup:python", about: "install the development tools of the Python packages",
+			script: `
+				cd clients/python
+				if ! cmp -s requirements-dev.txt .venv/installed.txt; then
+					python3 -m venv --clear .venv
+					.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+					cp requirements-dev.txt .venv/installed.txt
+				fi`},
+		{name: "setup:typescript", about: "install the development tools of the TypeScript client and the examples",
+			script: `
+				for folder in clients/typescript examples; do
+					if ! cmp -s $folder/package-lock.json $folder/node_modules/installed.json; then
+						npm ci --prefix $folder
+						cp $folder/package-lock.json $folder/node_modules/installed.json
+					fi
+				done`},
+	}
+}
