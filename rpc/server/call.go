@@ -23,7 +23,6 @@ type call struct {
 
 	// guarded by conn.mu
 	cancelled bool // by $/cancelRequest
-	progress  bool
 	outcome   outcome
 	undo      []func()
 }
@@ -74,7 +73,7 @@ func PeerFrom(ctx context.Context) rpc.Peer {
 	return rpc.Peer{}
 }
 
-// SendProgress sends p to the caller, if it asked for progress and has no answer yet. It fills in the id.
+// SendProgress sends p to the caller, if it has no answer yet. It fills in the id.
 // It never blocks: if the peer does not read, p is dropped.
 func SendProgress(ctx context.Context, p rpc.Progress) {
 	c := callFrom(ctx)
@@ -83,17 +82,9 @@ func SendProgress(ctx context.Context, p rpc.Progress) {
 	}
 	c.conn.mu.Lock()
 	defer c.conn.mu.Unlock()
-	if c.progress && c.conn.calls[c.number] == c {
+	if c.conn.calls[c.number] == c {
 		p.ID = json.RawMessage(c.id)
 		c.conn.notifyLocked(rpc.NotifyProgress, p)
-	}
-}
-
-func wantProgress(ctx context.Context) {
-	if c := callFrom(ctx); c != nil {
-		c.conn.mu.Lock()
-		defer c.conn.mu.Unlock()
-		c.progress = true
 	}
 }
 

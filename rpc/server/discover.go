@@ -10,60 +10,38 @@ import (
 	"runtimed/rpc"
 )
 
-// openRPC is the document of rpc.discover (spec.open-rpc.org).
-type openRPC struct {
-	OpenRPC string `json:"openrpc"`
-	Info    struct {
-		Title   string `json:"title"`
-		Version string `json:"version"`
-	} `json:"info"`
-	Methods    []openMethod `json:"methods"`
-	Components struct {
-		Schemas map[string]schema `json:"schemas"`
-	} `json:"components"`
-}
-
-type openMethod struct {
-	Name           string      `json:"name"`
-	Summary        string      `json:"summary"`
-	ParamStructure string      `json:"paramStructure"`
-	Params         []openValue `json:"params"`
-	Result         openValue   `json:"result"`
-}
-
-type openValue struct {
-	Name     string `json:"name"`
-	Required bool   `json:"required,omitzero"`
-	Schema   schema `json:"schema"`
-}
-
-// schema is a JSON Schema.
+// schema is a JSON Schema, or another part of the document.
 type schema map[string]any
 
-// discover makes rpc.discover for methods and itself.
+// discover makes rpc.discover for methods and itself: a document as spec.open-rpc.org has it.
 func discover(methods []Method, version string) Method {
-	var doc openRPC
 	var text json.RawMessage // encoded once, so that calls cost nothing
-	self := NewMethod(rpc.MethodDiscover,
-		func(context.Context, rpc.None) (json.RawMessage, error) { return text, nil })
-	doc.OpenRPC = "1.3.2"
-	doc.Info.Title = rpc.Name
-	doc.Info.Version = version
-	doc.Components.Schemas = map[string]schema{}
+	self := NewMethod(rpc.MethodDiscover, func(context.Context, rpc.None) (json.RawMessage, error) { return text, nil })
+	shared := map[string]schema{}
+	var all []schema
 	for _, m := range append(methods[:len(methods):len(methods)], self) {
-		om := openMethod{Name: m.Name, Summary: rpc.MethodOf(m.Name).Summary, ParamStructure: "by-name",
-			Params: []openValue{}}
+		params := []schema{}
 		for _, f := range members(m.params) {
-			om.Params = append(om.Params, openValue{f.name, !f.optional, schemaOf(f.typ, doc.Components.Schemas)})
+			param := schema{"name": f.name, "schema": schemaOf(f.typ, shared)}
+			if !f.optional {
+				param["required"] = true
+			}
+			params = append(params, param)
 		}
-		om.Result = openValue{Name: "result", Schema: schema{"type": "object"}} // of rpc.discover itself
+		result := schema{"type": "object"} // of rpc.discover itself
 		if m.Name != rpc.MethodDiscover {
-			om.Result.Schema = schemaOf(m.result, doc.Components.Schemas)
+			result = schemaOf(m.result, shared)
 		}
-		doc.Methods = append(doc.Methods, om)
+		all = append(all, schema{
+			"name": m.Name, "summary": rpc.MethodOf(m.Name).Summary, "paramStructure": "by-name",
+			"params": params, "result": schema{"name": "result", "schema": result},
+		})
 	}
 	var err error
-	if text, err = encode(doc); err != nil {
+	if text, err = encode(schema{
+		"openrpc": "1.3.2", "info": schema{"title": rpc.Name, "version": version},
+		"methods": all, "components": schema{"schemas": shared},
+	}); err != nil {
 		panic(err) // a type of the contract cannot be described
 	}
 	return self

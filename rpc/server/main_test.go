@@ -72,7 +72,9 @@ func newBench(opts Options) *bench {
 			return rpc.Info{Name: rpc.Name, Version: "1.2.3", Protocol: rpc.Protocol, PID: 77}, nil
 		}),
 		NewMethod("echo", func(ctx context.Context, p echoParams) (echoResult, error) {
-			SendProgress(ctx, rpc.Progress{Stage: "queued", Message: "half"})
+			if p.WantsProgress() {
+				SendProgress(ctx, rpc.Progress{Stage: "queued", Message: "half"})
+			}
 			return echoResult{Text: p.Text + strings.Repeat("x", p.Size)}, nil
 		}),
 		NewMethod("wait", wait),

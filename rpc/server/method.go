@@ -41,9 +41,6 @@ func NewMethod[P, R any](name string, f func(context.Context, P) (R, error)) Met
 					return nil, err
 				}
 			}
-			if w, ok := any(&p).(interface{ WantsProgress() bool }); ok && w.WantsProgress() {
-				wantProgress(ctx)
-			}
 			r, err := f(ctx, p)
 			if err != nil {
 				return nil, err

@@ -27,11 +27,3 @@ func waitHangup(raw syscall.RawConn) error {
 
 // hangupTick is how often waitHangup must be called again, in case it misses its wake-up.
 const hangupTick = time.Second
-
-func descriptorLimit() int {
-	var lim unix.Rlimit
-	if unix.Getrlimit(unix.RLIMIT_NOFILE, &lim) != nil {
-		return 256
-	}
-	return int(min(lim.Cur, 1<<20))
-}

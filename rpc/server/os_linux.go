@@ -19,11 +19,3 @@ func waitHangup(raw syscall.RawConn) error {
 
 // hangupTick is how often waitHangup must be called again; 0: never.
 const hangupTick time.Duration = 0
-
-func descriptorLimit() int {
-	var lim unix.Rlimit
-	if unix.Getrlimit(unix.RLIMIT_NOFILE, &lim) != nil {
-		return 1024
-	}
-	return int(min(lim.Cur, 1<<20))
-}
