@@ -74,9 +74,8 @@ var (
 	absent  = "internal/words"
 	tooMany = "cmd/runt cmd/runtimed"
 	tooLong = "pool cmd/runt cmd/runtimed"
-	tooWide = "pool pool/uv pool/conda pool/envdir pool/builder packaging cmd/runt cmd/runtimed" +
-		" kernel kernel/zmtp doctor e2e internal/command internal/bugreport internal/tool internal/proc internal/logview internal/daemon" +
-		" internal/failure internal/statedir"
+	tooWide = "pool pool/uv pool/conda packaging cmd/runt cmd/runtimed kernel kernel/zmtp doctor e2e" +
+		" internal/command internal/bugreport internal/logview internal/daemon internal/failure internal/statedir"
 )
 
 // source is one Go file, of any system and with any build tag.

@@ -24,7 +24,8 @@ func TestTheCallerIsTheLeaderOfTheGroupOrTheParent(t *testing.T) {
 		{"below su itself", 92, 90, 91},
 		{"a circle, as a race of pids might make it", 80, 99, 80},
 	} {
-		if got := caller(tt.self, tt.leader, func(pid int) int { return parents[pid] }, func(pid int) bool { return !theirs[pid] }); got != tt.want {
+		if got := caller(tt.self, tt.leader, func(pid int) int { return parents[pid] },
+			func(pid int) bool { return !theirs[pid] }); got != tt.want {
 			t.Errorf("%s: got %d, want %d", tt.name, got, tt.want)
 		}
 	}

@@ -11,8 +11,8 @@ import (
 
 const lookHidden = "RUNT_TEST_LOOK_HIDDEN"
 
-// TestWhoIsHiddenBesideAnOwnerIsNoticedUnlessHeWasThereBefore runs itself as another user, where /proc hides root's processes: the script
-// that it is of, and another command of that script.
+// TestWhoIsHiddenBesideAnOwnerIsNoticedUnlessHeWasThereBefore runs itself as another user, where /proc hides root's
+// processes: the script that it is of, and another command of that script.
 func TestWhoIsHiddenBesideAnOwnerIsNoticedUnlessHeWasThereBefore(t *testing.T) {
 	if os.Getenv(lookHidden) != "" {
 		err := errors.Join(syscall.Setgroups(nil), syscall.Setgid(65534), syscall.Setuid(65534)) // the group 0 sees all
@@ -22,7 +22,8 @@ func TestWhoIsHiddenBesideAnOwnerIsNoticedUnlessHeWasThereBefore(t *testing.T) {
 		self := Owner{PID: os.Getpid(), Group: syscall.Getpgrp()}
 		script := Owner{PID: self.Group, Group: self.Group}
 		if !Hides() || hiddenBeside(self) || !hiddenBeside(script) || hiddenBeside(Owner{}) {
-			t.Errorf("hides: %v, beside what came last: %v, beside the script: %v", Hides(), hiddenBeside(self), hiddenBeside(script))
+			t.Errorf("hides: %v, beside what came last: %v, beside the script: %v", Hides(), hiddenBeside(self),
+				hiddenBeside(script))
 		}
 		return
 	}
@@ -31,7 +32,8 @@ func TestWhoIsHiddenBesideAnOwnerIsNoticedUnlessHeWasThereBefore(t *testing.T) {
 		t.Fatal(err)
 	}
 	apart := func(script string) ([]byte, error) {
-		cmd := exec.Command("unshare", "--pid", "--mount", "--fork", "--kill-child", "sh", "-c", "mount -t proc -o hidepid=2 proc /proc && "+script, "sh",
+		cmd := exec.Command("unshare", "--pid", "--mount", "--fork", "--kill-child", "sh", "-c",
+			"mount -t proc -o hidepid=2 proc /proc && "+script, "sh",
 			self, "-test.run=^"+t.Name()+"$")
 		cmd.Env = append(os.Environ(), lookHidden+"=1")
 		return cmd.CombinedOutput()

@@ -56,7 +56,8 @@ var wholeProc atomic.Value // the fs.FileInfo of the /proc that was last seen to
 func blind() string {
 	self, err := os.Readlink("/proc/self")
 	proc, perr := os.Stat("/proc")
-	if before, ok := wholeProc.Load().(fs.FileInfo); ok && self == strconv.Itoa(os.Getpid()) && perr == nil && os.SameFile(before, proc) {
+	if before, ok := wholeProc.Load().(fs.FileInfo); ok && self == strconv.Itoa(os.Getpid()) && perr == nil &&
+		os.SameFile(before, proc) {
 		return ""
 	}
 	why := whyBlind(self, err)
@@ -221,7 +222,8 @@ func hiddenOf(group, first, last int) bool {
 		if g, err := unix.Getpgid(pid); err != nil || g != group {
 			continue
 		}
-		if _, err := os.Lstat("/proc/" + strconv.Itoa(pid)); errors.Is(err, os.ErrNotExist) && !errors.Is(unix.Kill(pid, 0), unix.ESRCH) {
+		if _, err := os.Lstat("/proc/" + strconv.Itoa(pid)); errors.Is(err, os.ErrNotExist) &&
+			!errors.Is(unix.Kill(pid, 0), unix.ESRCH) {
 			return true // else it can be seen, or is a thread of one that can
 		}
 	}

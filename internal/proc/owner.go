@@ -11,7 +11,8 @@ func OwnerOf(pid int) (Owner, error) {
 	switch {
 	case err != nil && lookAt(Process{PID: pid}) == Unseen:
 		return Owner{}, &OwnerError{
-			PID: pid, Says: "cannot be seen: /proc hides it", Hint: "mount /proc without hidepid, or ask as the daemon's user",
+			PID: pid, Says: "cannot be seen: /proc hides it",
+			Hint: "mount /proc without hidepid, or ask as the daemon's user",
 		}
 	case err != nil:
 		return Owner{}, &OwnerError{PID: pid}
@@ -79,15 +80,17 @@ func (e *OwnerError) Error() string {
 
 // Owner is the process that holds a lease. A pid is not enough: the kernel reuses it.
 type Owner struct {
-	PID       int    `json:"pid"`
-	StartTime uint64 `json:"start_time"` // clock ticks since boot (Linux), µs since 1970 (macOS), 100 ns since 1601 (Windows)
+	PID int `json:"pid"`
+	// clock ticks since boot (Linux), µs since 1970 (macOS), 100 ns since 1601 (Windows)
+	StartTime uint64 `json:"start_time"`
 	BootID    string `json:"boot_id"`
 	MachineID string `json:"machine_id"`
 
 	// Earlier versions did not write these.
-	Namespace string `json:"pid_ns,omitempty"`  // of the pid (Linux)
-	Group     int    `json:"pgid,omitempty"`    // its process group when it became the owner; 0 if the system has none
-	Terminal  int    `json:"tty_sid,omitempty"` // its session, if that has a terminal, where each job is a group; else 0
+	Namespace string `json:"pid_ns,omitempty"` // of the pid (Linux)
+	Group     int    `json:"pgid,omitempty"`   // its process group when it became the owner; 0 if the system has none
+	// its session, if that has a terminal, where each job is a group; else 0
+	Terminal int `json:"tty_sid,omitempty"`
 }
 
 // Unknown reports whether the lease record could not be read. Such an owner never ends by itself.

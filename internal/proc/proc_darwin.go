@@ -43,7 +43,8 @@ func statOf(pid int) (stat, error) {
 	}
 	start := uint64(p.Proc.P_starttime.Sec)*1e6 + uint64(p.Proc.P_starttime.Usec)
 	session, _ := unix.Getsid(pid)
-	s := stat{Process: Process{pid, start}, parent: int(p.Eproc.Ppid), group: int(p.Eproc.Pgid), session: session, kernel: pid == 0}
+	s := stat{Process: Process{pid, start}, parent: int(p.Eproc.Ppid), group: int(p.Eproc.Pgid), session: session,
+		kernel: pid == 0}
 	if p.Eproc.Tdev != noDevice {
 		s.terminal = session
 	}

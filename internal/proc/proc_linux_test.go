@@ -103,7 +103,8 @@ func TestAThreadOwnsNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, err = Named(id)
-		if want := fmt.Sprintf("the process %d is only a thread of the process %d", id, os.Getpid()); id != os.Getpid() && (err == nil || err.Error() != want) {
+		if want := fmt.Sprintf("the process %d is only a thread of the process %d", id,
+			os.Getpid()); id != os.Getpid() && (err == nil || err.Error() != want) {
 			t.Errorf("%d: %v", id, err)
 		}
 	}
@@ -128,12 +129,14 @@ func TestAnOwnerInAContainerWithItsOwnNameForTheBootIsFoundByItsHost(t *testing.
 	}
 }
 
-// A chain of processes, each of which ends as soon as it has started the next: a look that takes a while sees one of them.
+// A chain of processes, each of which ends as soon as it has started the next: a look that takes a while sees one of
+// them.
 func TestWhoIsStartedDuringTheLookIsSeen(t *testing.T) {
 	envs := t.TempDir()
 	script := `n=$1; [ "$n" = 0 ] && exit; sleep 0.03; sh -c "$0" "$0" $((n - 1)) &`
 	held := map[string]Owner{"uv-chain": {}}
-	cmd := testkit.Spawn(t, []string{"VIRTUAL_ENV=" + filepath.Join(envs, "uv-chain")}, "sh", "-c", script, script, "30")
+	cmd := testkit.Spawn(t, []string{"VIRTUAL_ENV=" + filepath.Join(envs, "uv-chain")}, "sh", "-c", script, script,
+		"30")
 	_ = cmd.Wait()
 	for {
 		found, err := users(envs, held)
@@ -149,11 +152,13 @@ func TestWhoIsStartedDuringTheLookIsSeen(t *testing.T) {
 	}
 }
 
-// A process that becomes another program shows nothing of its arguments and variables for a moment, in the middle of a look too.
+// A process that becomes another program shows nothing of its arguments and variables for a moment, in the middle of a
+// look too.
 func TestWhoBecomesAnotherProgramDuringTheLookIsSeen(t *testing.T) {
 	envs := t.TempDir()
 	script := `n=$1; [ "$n" = 0 ] && exit; exec sh -c "$0" "$0" $((n - 1))`
-	cmd := testkit.Spawn(t, []string{"VIRTUAL_ENV=" + filepath.Join(envs, "uv-exec")}, "sh", "-c", script, script, "1500")
+	cmd := testkit.Spawn(t, []string{"VIRTUAL_ENV=" + filepath.Join(envs, "uv-exec")}, "sh", "-c", script, script,
+		"1500")
 	for {
 		found, err := users(envs, map[string]Owner{"uv-exec": {}})
 		if err != nil {

@@ -104,7 +104,8 @@ func TestAProcessUsesAnEnvironmentByExecutableCommandLineOrMappedFile(t *testing
 	copyFile(t, sleep, filepath.Join(envs, "uv-exe", "bin", "sleep"))
 	testkit.Spawn(t, nil, filepath.Join(envs, "uv-exe", "bin", "sleep"), "600")
 	testkit.Spawn(t, nil, "/bin/sh", "-c", "sleep 600; exit", filepath.Join(envs, "uv-arg", "bin", "x"))
-	testkit.Spawn(t, nil, "/bin/sh", "-c", "sleep 600; exit", filepath.Join(envs, "uv-not")) // names it, and nothing below it
+	// names it, and nothing below it
+	testkit.Spawn(t, nil, "/bin/sh", "-c", "sleep 600; exit", filepath.Join(envs, "uv-not"))
 	want := []string{"uv-exe", "uv-arg"}
 	if mapsAreSeen {
 		unmap := mapFile(t, filepath.Join(envs, "uv-map", "bin", "x.so"))
@@ -132,7 +133,8 @@ func TestExactlyTheMarkedProcessesAreEnded(t *testing.T) {
 	child := testkit.Spawn(t, []string{MarkEnv + "=" + ours}, "/bin/sh", "-c", "setsid sleep 600 & sleep 600; exit")
 	stranger := testkit.Spawn(t, nil, "/bin/sh", "-c", "sleep 600; exit", ours)
 	another := testkit.Spawn(t, []string{MarkEnv + "=" + ours + "8"}, "sleep", "600")
-	testkit.Soon(t, "the marks are seen", func() bool { return MarkOf(marked.Process.Pid) == ours && MarkOf(child.Process.Pid) == ours })
+	testkit.Soon(t, "the marks are seen",
+		func() bool { return MarkOf(marked.Process.Pid) == ours && MarkOf(child.Process.Pid) == ours })
 	if n := EndMarked(func(d string) bool { return d == ours }); n < 2 {
 		t.Errorf("%d were ended", n)
 	}
@@ -187,7 +189,8 @@ func TestAProcessUsesTheEnvironmentThatItsVariablesOrItsFolderName(t *testing.T)
 	testkit.Spawn(t, []string{"VIRTUAL_ENV=" + filepath.Join(envs, "uv-name")}, "sleep", "600")
 	testkit.Spawn(t, []string{"PATHS=/bin:" + filepath.Join(envs, "uv-list", "bin") + ":/usr/bin"}, "sleep", "600")
 	testkit.Spawn(t, []string{"CONDA_PREFIX=" + filepath.Join(other, "uv-link")}, "sleep", "600")
-	testkit.Spawn(t, []string{"VIRTUAL_ENV=" + filepath.Join(envs, "uv-not") + "x", "A=" + filepath.Join(t.TempDir(), filepath.Base(envs), "uv-not")}, "sleep", "600")
+	testkit.Spawn(t, []string{"VIRTUAL_ENV=" + filepath.Join(envs, "uv-not") + "x",
+		"A=" + filepath.Join(t.TempDir(), filepath.Base(envs), "uv-not")}, "sleep", "600")
 	want := []string{"uv-name", "uv-list", "uv-link"}
 	if mapsAreSeen {
 		cmd := exec.Command("sleep", "600")
@@ -224,15 +227,17 @@ func TestWhatMayNotBeLookedAtUsesTheEnvironmentOfItsGroup(t *testing.T) {
 		closed bool
 		want   int
 	}{
-		"of its group":                                        {stat{group: self.group, session: 1}, true, 1},
-		"of its group, and older":                             {stat{Process: Process{PID: self.PID, start: self.start}, group: self.group, session: 1}, true, 0},
-		"of a session that it led":                            {stat{group: 7, session: owner.PID}, true, 1},
-		"of its terminal":                                     {stat{group: 7, session: 9, terminal: 9}, true, 1},
-		"of its terminal, and older":                          {stat{Process: Process{PID: self.PID, start: self.start}, group: 7, session: 9, terminal: 9}, true, 0},
+		"of its group": {stat{group: self.group, session: 1}, true, 1},
+		"of its group, and older": {stat{Process: Process{PID: self.PID, start: self.start},
+			group: self.group, session: 1}, true, 0},
+		"of a session that it led": {stat{group: 7, session: owner.PID}, true, 1},
+		"of its terminal":          {stat{group: 7, session: 9, terminal: 9}, true, 1},
+		"of its terminal, and older": {stat{Process: Process{PID: self.PID, start: self.start},
+			group: 7, session: 9, terminal: 9}, true, 0},
 		"of its group, and of a script that was there before": {stat{parent: self.PID, group: self.group}, true, 0},
-		"of another group":                                    {stat{group: 7, session: 1}, true, 0},
-		"of no group":                                         {stat{}, true, 0},
-		"of its group, and readable":                          {stat{group: self.group, session: owner.PID}, false, 0},
+		"of another group":           {stat{group: 7, session: 1}, true, 0},
+		"of no group":                {stat{}, true, 0},
+		"of its group, and readable": {stat{group: self.group, session: owner.PID}, false, 0},
 	} {
 		if c.p.PID == 0 {
 			c.p.Process = Process{self.PID + 2, self.start}

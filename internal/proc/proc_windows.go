@@ -44,7 +44,8 @@ var BootID = sync.OnceValue(func() string {
 
 // MachineID names this machine: several may share a home folder, and do not see each other's processes.
 var MachineID = sync.OnceValue(func() string {
-	key, err := registry.OpenKey(registry.LOCAL_MACHINE, `SOFTWARE\Microsoft\Cryptography`, registry.QUERY_VALUE|registry.WOW64_64KEY)
+	key, err := registry.OpenKey(registry.LOCAL_MACHINE, `SOFTWARE\Microsoft\Cryptography`,
+		registry.QUERY_VALUE|registry.WOW64_64KEY)
 	if err != nil {
 		return ""
 	}
@@ -62,7 +63,11 @@ func openProcess(pid int, access uint32, f func(windows.Handle) bool) bool {
 	if pid <= 0 {
 		return false
 	}
-	err := safefile.Patiently(func() (err error) { h, err = windows.OpenProcess(access, false, uint32(pid)); return err })
+	err := safefile.Patiently(func() (err error) {
+		h,
+			err = windows.OpenProcess(access, false, uint32(pid))
+		return err
+	})
 	if err != nil {
 		return false
 	}

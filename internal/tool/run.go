@@ -44,8 +44,9 @@ type urgentKey struct{}
 // Urgently has children run at the usual priority: somebody waits, and not for long.
 func Urgently(ctx context.Context) context.Context { return context.WithValue(ctx, urgentKey{}, true) }
 
-// Run runs a child to its end in a group of its own, at low priority unless ctx says that it is urgent. Whatever it started in that group is
-// ended with it, also what holds its output open or ignores SIGTERM. The error is that of os/exec, or of ctx where that ended it.
+// Run runs a child to its end in a group of its own, at low priority unless ctx says that it is urgent. Whatever it
+// started in that group is ended with it, also what holds its output open or ignores SIGTERM. The error is that of
+// os/exec, or of ctx where that ended it.
 func Run(ctx context.Context, c Command) (Result, error) {
 	cmd := exec.CommandContext(ctx, c.Argv[0], c.Argv[1:]...)
 	cmd.Dir = c.Dir
@@ -133,7 +134,8 @@ func (t *Tail) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// String is the text as it may be shown: its last lines, valid UTF-8, without control characters and without the passwords of URLs.
+// String is the text as it may be shown: its last lines, valid UTF-8, without control characters and without the
+// passwords of URLs.
 func (t *Tail) String() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -20,7 +20,8 @@ import (
 // sh runs a shell script as a child of a build.
 func sh(ctx context.Context, t *testing.T, script string) (Result, error) {
 	t.Helper()
-	return Run(ctx, Command{Argv: []string{"/bin/sh", "-c", script}, Dir: t.TempDir(), Env: []string{"PATH=" + os.Getenv("PATH")}, Mark: t.TempDir()})
+	return Run(ctx, Command{Argv: []string{"/bin/sh", "-c", script}, Dir: t.TempDir(),
+		Env: []string{"PATH=" + os.Getenv("PATH")}, Mark: t.TempDir()})
 }
 
 func TestAChildsAnswerAndItsLastLinesAreKept(t *testing.T) {
@@ -49,7 +50,8 @@ func TestAChildThatIgnoresEverySignalEndsByItsDeadline(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
 	began := time.Now()
-	_, err := sh(ctx, t, fmt.Sprintf(`trap '' TERM INT HUP; (trap '' TERM; sleep 600) & echo $! > %s; while :; do sleep 1; done`, pid))
+	_, err := sh(ctx, t, fmt.Sprintf(
+		`trap '' TERM INT HUP; (trap '' TERM; sleep 600) & echo $! > %s; while :; do sleep 1; done`, pid))
 	if !errors.Is(err, context.DeadlineExceeded) || time.Since(began) > 10*time.Second {
 		t.Errorf("%v after %s", err, time.Since(began))
 	}
@@ -57,7 +59,8 @@ func TestAChildThatIgnoresEverySignalEndsByItsDeadline(t *testing.T) {
 }
 
 func TestAFloodOfOutputIsBounded(t *testing.T) {
-	done, err := sh(t.Context(), t, `i=0; while [ $i -lt 160 ]; do printf '%065536d' 7 >&2; i=$((i+1)); done; echo >&2; echo the end >&2`)
+	done, err := sh(t.Context(), t,
+		`i=0; while [ $i -lt 160 ]; do printf '%065536d' 7 >&2; i=$((i+1)); done; echo >&2; echo the end >&2`)
 	if err != nil || len(done.Output) > OutputTail || !strings.HasSuffix(done.Output, "the end") {
 		t.Errorf("%v: %d bytes, %q", err, len(done.Output), done.Output[max(0, len(done.Output)-20):])
 	}
@@ -120,13 +123,18 @@ func TestWhatAToolSaidIsFitToBeShown(t *testing.T) {
 
 func TestOnlyWhatConcernsABuildPassesToItsChildren(t *testing.T) {
 	in := map[string]bool{
-		"HOME": true, "PATH": true, "LANG": true, "LC_ALL": true, "HTTPS_PROXY": true, "no_proxy": true, "SSL_CERT_FILE": true,
-		"UV_INDEX": true, "UV_INDEX_MINE_PASSWORD": true, "UV_DEFAULT_INDEX": true, "UV_EXTRA_INDEX_URL": true, "UV_FIND_LINKS": true,
+		"HOME": true, "PATH": true, "LANG": true, "LC_ALL": true, "HTTPS_PROXY": true, "no_proxy": true,
+		"SSL_CERT_FILE": true,
+		"UV_INDEX":      true, "UV_INDEX_MINE_PASSWORD": true, "UV_DEFAULT_INDEX": true, "UV_EXTRA_INDEX_URL": true,
+		"UV_FIND_LINKS": true,
 		"UV_NATIVE_TLS": true, "UV_INSECURE_HOST": true, "UV_KEYRING_PROVIDER": true, "UV_PYTHON_INSTALL_MIRROR": true,
 		"PIP_INDEX_URL": true, "PIP_CERT": true, "XDG_CONFIG_HOME": true,
-		"VIRTUAL_ENV": false, "CONDA_PREFIX": false, "CONDA_DEFAULT_ENV": false, "PYTHONHOME": false, "PYTHONPATH": false,
-		"PYTHONDONTWRITEBYTECODE": false, "UV_PROJECT": false, "UV_OFFLINE": false, "UV_LINK_MODE": false, "UV_CACHE_DIR": false,
-		"UV_CONFIG_FILE": false, "UV_SYSTEM_PYTHON": false, "UV_PYTHON": false, "LD_PRELOAD": false, "RUNT_BUILD_OF": false, "HOMEX": false,
+		"VIRTUAL_ENV": false, "CONDA_PREFIX": false, "CONDA_DEFAULT_ENV": false, "PYTHONHOME": false,
+		"PYTHONPATH":              false,
+		"PYTHONDONTWRITEBYTECODE": false, "UV_PROJECT": false, "UV_OFFLINE": false, "UV_LINK_MODE": false,
+		"UV_CACHE_DIR":   false,
+		"UV_CONFIG_FILE": false, "UV_SYSTEM_PYTHON": false, "UV_PYTHON": false, "LD_PRELOAD": false,
+		"RUNT_BUILD_OF": false, "HOMEX": false,
 	}
 	var environ []string
 	for name := range in {

@@ -20,7 +20,8 @@ func TestWhatAChildStartedEndsWithIt(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	go func() {
-		_, err := Run(ctx, Command{Argv: []string{testkit.Self(t)}, Dir: t.TempDir(), Env: append(os.Environ(), testkit.SleeperEnv+"="+file)})
+		_, err := Run(ctx, Command{Argv: []string{testkit.Self(t)}, Dir: t.TempDir(),
+			Env: append(os.Environ(), testkit.SleeperEnv+"="+file)})
 		ended <- err
 	}()
 	var pid int
@@ -50,7 +51,8 @@ func TestAnAnswerComesBackFromAChild(t *testing.T) {
 }
 
 func TestNamesOfVariablesHaveNoCase(t *testing.T) {
-	environ := Environ([]string{`SystemRoot=C:\Windows`, `Path=C:\bin`, `ProgramFiles(x86)=C:\P`, "Conda_Prefix=x", "PythonHome=y"})
+	environ := Environ([]string{`SystemRoot=C:\Windows`, `Path=C:\bin`, `ProgramFiles(x86)=C:\P`, "Conda_Prefix=x",
+		"PythonHome=y"})
 	if got := strings.Join(environ, ";"); got != `SystemRoot=C:\Windows;Path=C:\bin;ProgramFiles(x86)=C:\P` {
 		t.Error(got)
 	}

@@ -8,13 +8,13 @@ import (
 	"runtimed/internal/tool"
 )
 
-// Activation is what "activated" means for an environment.
+// Activation is what a child needs to run in an environment.
 type Activation struct {
-	Variables   map[string]*string // nil: taken out
+	Variables   map[string]*string // nil: removed
 	PathPrepend []string
 }
 
-// Environ is env with the activation on top.
+// Environ returns env with the activation applied.
 func (a Activation) Environ(env []string) []string {
 	ours := map[string]bool{"PATH": true}
 	for name := range a.Variables {
@@ -29,5 +29,6 @@ func (a Activation) Environ(env []string) []string {
 			env = append(env, name+"="+*value)
 		}
 	}
-	return append(env, "PATH="+strings.Join(append(slices.Clone(a.PathPrepend), ActivationPath), string(filepath.ListSeparator)))
+	return append(env, "PATH="+strings.Join(append(slices.Clone(a.PathPrepend), ActivationPath),
+		string(filepath.ListSeparator)))
 }

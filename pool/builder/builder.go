@@ -20,39 +20,39 @@ const (
 // Spec is what an environment is made of, as configured.
 type Spec struct {
 	Kind           string
-	Python         string   // empty: the newest suitable; else a version like "3.12", or an absolute path
+	Python         string   // empty: the newest; else a version like "3.12", or an absolute path
 	Packages       []string // requirements (uv) or match specs (conda)
 	Channels       []string // conda only
-	RequiresPython string   `json:"Fits,omitempty"` // version specifiers that the Python at an absolute path must satisfy
-	// Like is the spec of the pool that this one has more than, for the needs of one acquire; nil for a pool's own. What the two have
-	// in common gets the same versions where that goes together, so it is no part of what was asked for.
+	RequiresPython string   `json:"Fits,omitempty"` // specifiers for a Python at an absolute path
+	// Base is the pool's spec, if this one adds the needs of an acquire to it; else nil. Packages of both keep the
+	// pool's versions where that is possible. So Base is no part of what was asked for.
 	Base *Spec `json:"-"`
 }
 
-// Hash names the spec on disk. It covers what was configured and nothing else: neither the tool's version nor what the
-// packages resolve to, so that a renewed lock retires nothing.
+// Hash names the spec on disk. It covers only what was configured: not the tool's version and not the resolved set,
+// so a renewed lock file retires no environment.
 func (s Spec) Hash() string {
 	sorted := s
 	sorted.Packages = slices.Sorted(slices.Values(s.Packages))
 	if len(s.Channels) == 0 {
-		sorted.Channels = nil // and not an empty list, which reads differently
+		sorted.Channels = nil // an empty list would hash differently
 	}
-	data, err := json.Marshal(sorted) // channels keep their order: it is their priority
+	data, err := json.Marshal(sorted) // the order of channels is their priority
 	if err != nil {
-		panic(err) // strings and slices of strings always marshal
+		panic(err) // strings always marshal
 	}
 	sum := sha256.Sum256(data)
 	return hex.EncodeToString(sum[:8])
 }
 
-// Stage is how far a build has come.
+// Stage is the progress of a build.
 type Stage struct {
 	Name     string // one of the Stage constants
 	Message  string
-	Fraction *float64 // 0 to 1, where it can be told
+	Fraction *float64 // 0 to 1; nil if unknown
 }
 
-// The stages of a build, in their order; any may be left out.
+// The stages of a build, in order. Any may be left out.
 const (
 	StageQueued      = "queued"
 	StageResolving   = "resolving"
@@ -68,47 +68,48 @@ type Package struct {
 	Version string `json:"version"`
 }
 
-// Built is what a builder knows of the environment it made and verified.
+// Built is what a builder reports about an environment that it made and verified.
 type Built struct {
 	Python        string // absolute path inside the environment
 	PythonVersion string
 	Packages      []Package
-	Variables     map[string]*string // nil: take the name out of the environment of a child
+	Variables     map[string]*string // as in Activation
 	PathPrepend   []string
 	SizeBytes     int64    // on disk; 0: not measured
-	Sentinels     []string // paths whose size, time and inode tell a damaged environment, relative ones inside it
+	Sentinels     []string // files whose size, time and inode show damage; relative paths are inside the environment
 }
 
-// Tool is the program that environments of a kind are built with.
+// Tool is the program that builds environments of a kind.
 type Tool struct {
 	Name    string // uv, or the provider of conda environments
-	Version string // empty: it was not asked
+	Version string // empty: not asked yet
 	Path    string // of its executable
-	Why     string // this one was taken
+	Why     string // the reason for this one
 }
 
 // Builder makes environments of one kind.
 type Builder interface {
-	// Build makes a verified environment at dir, which does not exist yet; it reports stages, and returns a *Error that says
-	// what kind of failure it was. What it leaves behind after a failure is removed by the caller.
+	// Build makes a verified environment at dir, which must not exist. It reports stages. The error is an *Error. The
+	// caller removes what a failed build leaves behind.
 	Build(ctx context.Context, spec Spec, dir string, progress func(Stage)) (Built, error)
-	// Verify proves that a finished environment still works, after a crash of the machine for example: its kernel can be
-	// imported, and every file has the size that the installer recorded.
+	// Verify checks a finished environment, after a crash of the machine for example: its kernel can be imported, and
+	// every file has the size that the installer recorded.
 	Verify(ctx context.Context, built Built, dir string) error
-	// Renew resolves spec anew where what it resolved to is older than age, for builds to come. It retires nothing.
+	// Renew resolves spec again, for later builds, if its lock file is older than age. It retires nothing.
 	Renew(ctx context.Context, spec Spec, age time.Duration) error
-	// Tool is what builds are made with; false while none was looked for, or found.
+	// Tool returns what builds use; false if none has been looked for or found.
 	Tool() (Tool, bool)
 }
 
-// Extender is a Builder that can add to a finished environment what another spec has more.
+// Extender is a Builder that can add packages to a finished environment.
 type Extender interface {
-	// Prepare does all of a build that can fail before an environment is touched: it finds the tool and the Python, whose version it
-	// returns, and resolves spec, anew where that was done longer than age ago. The version is empty where no environment of the pool
-	// will do, whatever its version. mark is as in Build.
-	Prepare(ctx context.Context, spec Spec, mark string, age time.Duration, progress func(Stage)) (pythonVersion string, err error)
-	// Extend makes of the finished environment at dir, which has that Python, one of spec, and verifies it as Build does. After a
-	// failure nobody knows what dir is.
+	// Prepare does what can fail before an environment is touched: it finds the tool and the Python, and resolves
+	// spec, again if its lock file is older than age. It returns the Python's version, or "" if no environment of the
+	// pool will do, whatever its version. mark is as in Build.
+	Prepare(ctx context.Context, spec Spec, mark string, age time.Duration, progress func(Stage)) (pythonVersion string,
+		err error)
+	// Extend turns the finished environment at dir, which has that Python, into one of spec, and verifies it. After a
+	// failure the state of dir is unknown.
 	Extend(ctx context.Context, spec Spec, dir string, progress func(Stage)) (Built, error)
 }
 
@@ -128,14 +129,14 @@ const (
 	CauseOther           = "other"
 )
 
-// Error is why an environment could not be made.
+// Error says why an environment could not be made.
 type Error struct {
 	Cause   string // one of the Cause constants
 	Message string // one lower-case sentence
 	Hint    string // the next step
-	Package string // the package to blame, where one can be told
+	Package string // the package at fault, if it can be told
 	Output  string // the tool's own last lines
-	Machine bool   // it says nothing of the environment; see trouble
+	Machine bool   // the machine is at fault, and the environment may be sound
 }
 
 func (e *Error) Error() string {
@@ -150,14 +151,14 @@ func LastLine(s string) string {
 	return s[strings.LastIndexByte(s, '\n')+1:]
 }
 
-// NoUserSite keeps ~/.local out of what a Python imports: a conda environment would read its packages before its own, and a venv never
-// reads them.
+// NoUserSite keeps ~/.local out of sys.path. A conda environment would read it before its own packages; a venv never
+// does.
 const NoUserSite = "PYTHONNOUSERSITE"
 
-// ByItself is in the hint of a failure that needs nobody; it holds for pools of the configuration alone.
+// ByItself is in the hint of a failure that needs no action. It is true for configured pools only.
 const ByItself = "it is tried again by itself"
 
-const RenewEvery = time.Hour // looks at the age of lock files
+const RenewEvery = time.Hour // checks the age of lock files
 
 func CauseOf(err error) string {
 	var b *Error

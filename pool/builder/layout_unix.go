@@ -6,10 +6,10 @@ import "path/filepath"
 
 const SitesBelow = "lib/python*/site-packages" // in an environment
 
-// Scripts is where an environment has its programs.
+// Scripts is where an environment keeps its programs.
 func Scripts(dir string) string { return filepath.Join(dir, "bin") }
 
 func VenvPython(dir string) string { return filepath.Join(dir, "bin", "python") }
 
-// ActivationPath is the PATH that packages' scripts see behind the environment's own.
+// ActivationPath is the PATH that packages' scripts see after the environment's own.
 const ActivationPath = "/usr/local/bin:/usr/bin:/bin"

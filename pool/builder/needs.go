@@ -6,17 +6,18 @@ import (
 	"encoding/json"
 )
 
-// Needs is what somebody asks for beyond what a pool gives.
+// Needs is what an acquire asks for beyond its pool.
 type Needs struct {
-	Packages       []string `json:"packages"`         // requirements (PEP 508), sorted, none twice
-	Python         string   `json:"python,omitempty"` // empty: as the pool has it; else a version like "3.12", specifiers like ">=3.11,<3.14", or an absolute path
-	RequiresPython string   `json:"fits,omitempty"`   // specifiers that the Python at an absolute path must satisfy
+	Packages []string `json:"packages"` // requirements (PEP 508), sorted and unique
+	// empty: the pool's; else a version, specifiers like ">=3.11,<3.14", or an absolute path
+	Python         string `json:"python,omitempty"`
+	RequiresPython string `json:"fits,omitempty"` // specifiers for a Python at an absolute path
 }
 
-// None says whether the pool alone will do.
+// None reports whether the pool alone will do.
 func (n Needs) None() bool { return len(n.Packages) == 0 && n.Python == "" }
 
-// Key is that of the pool for n beside home.
+// Key names the pool derived from home for these needs.
 func (n Needs) Key(home string) string {
 	data, err := json.Marshal(n)
 	if err != nil {

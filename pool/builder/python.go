@@ -6,18 +6,18 @@ import (
 	"deps.dev/util/semver"
 )
 
-// Specifiers says whether what is wanted of a Python is version specifiers (PEP 440), and not a version or a path.
+// Specifiers reports whether want is version specifiers (PEP 440), and not a version or a path.
 func Specifiers(want string) bool {
 	return strings.ContainsAny(want, "<>=!~") && !strings.ContainsAny(want, `/\`)
 }
 
-// Satisfiable says whether some version is what specifiers want.
+// Satisfiable reports whether any version meets the specifiers.
 func Satisfiable(want string) bool {
 	c, err := semver.PyPI.ParseConstraint(want)
-	return err != nil || !c.Set().Empty() // what cannot be read is for uv to judge
+	return err != nil || !c.Set().Empty() // uv judges what we cannot parse
 }
 
-// Satisfies says whether a Python of that version is what is wanted: specifiers, or a version of which the last parts may be left out.
+// Satisfies reports whether a Python version meets want: specifiers, or a version that may leave out its last parts.
 // Empty is any.
 func Satisfies(version, want string) bool {
 	if !Specifiers(want) {

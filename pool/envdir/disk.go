@@ -8,7 +8,7 @@ import (
 	"runtimed/pool/builder"
 )
 
-// DiskError tells the kind of a failure of our own writes.
+// DiskError classifies a failure of our own writes.
 func DiskError(err error) *builder.Error {
 	b := &builder.Error{Cause: builder.CauseOther, Message: "keeping the environment: " + err.Error()}
 	var other *safefile.Error
@@ -18,7 +18,8 @@ func DiskError(err error) *builder.Error {
 	case isFull(err):
 		b.Cause, b.Hint = builder.CauseDiskFull, "free some room"
 	case errors.Is(err, fs.ErrPermission), isReadOnly(err):
-		b.Cause, b.Hint = builder.CausePermission, "the state directory must be writable; cache_dir in the configuration names another"
+		b.Cause, b.Hint = builder.CausePermission,
+			"the state directory must be writable; cache_dir in the configuration names another"
 	}
 	return b
 }

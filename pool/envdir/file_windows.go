@@ -12,8 +12,8 @@ import (
 	"runtimed/internal/safefile"
 )
 
-// WriteWhole replaces the file at path, so that a kill at any moment leaves the old one or the new one. tmp is a folder on the same
-// file system. A scanner may hold the old one open for a moment, and the system replaces no open file.
+// WriteWhole replaces the file at path: after a kill there is the old one or the new one. tmp is a folder on the same
+// file system. The system replaces no open file, and a scanner may hold the old one for a moment.
 func WriteWhole(path string, data []byte, tmp string) error {
 	f, err := os.CreateTemp(tmp, filepath.Base(path)+"-")
 	if err != nil {
@@ -38,7 +38,6 @@ func WriteWhole(path string, data []byte, tmp string) error {
 	return err
 }
 
-// identity is what the system knows of a file that is there.
 func identity(path string) (id windows.ByHandleFileInformation, err error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -48,16 +47,15 @@ func identity(path string) (id windows.ByHandleFileInformation, err error) {
 	return id, windows.GetFileInformationByHandle(windows.Handle(f.Fd()), &id)
 }
 
-// inodeOf is what tells the file at path from another one of that name.
+// inodeOf tells the file at path from a later one of that name.
 func inodeOf(path string, _ fs.FileInfo) (uint64, error) {
 	id, err := identity(path)
 	return uint64(id.FileIndexHigh)<<32 | uint64(id.FileIndexLow), err
 }
 
-// inode is a file, whatever its name.
 type inode struct{}
 
-// onDisk is what a file takes on disk, in bytes. How many names it has could be seen only by opening each one.
+// onDisk returns the bytes that a file takes on disk. Only opening it would tell how many names it has.
 func onDisk(info fs.FileInfo) (size int64, file inode, several bool) {
 	if info.Mode().IsRegular() {
 		size = (info.Size() + 4095) &^ 4095
@@ -65,7 +63,7 @@ func onDisk(info fs.FileInfo) (size int64, file inode, several bool) {
 	return size, inode{}, false
 }
 
-// FreeSpace is what we may still write below dir, in bytes.
+// FreeSpace returns the bytes that may still be written below dir.
 func FreeSpace(dir string) (int64, error) {
 	name, err := windows.UTF16PtrFromString(dir)
 	if err != nil {
@@ -83,17 +81,17 @@ func isFull(err error) bool {
 
 func isReadOnly(err error) bool { return errors.Is(err, windows.ERROR_WRITE_PROTECT) }
 
-// sameVolume is true: where a volume is mounted is no folder to who walks through a tree.
+// sameVolume returns true: a walk does not enter a folder that a volume is mounted at.
 func sameVolume(fs.FileInfo, fs.FileInfo) bool { return true }
 
-// SameDevice says whether files can be linked from one folder to the other.
+// SameDevice reports whether files can be linked from one folder to the other.
 func SameDevice(a, b string) bool {
 	ia, aerr := identity(a)
 	ib, berr := identity(b)
 	return aerr == nil && berr == nil && ia.VolumeSerialNumber == ib.VolumeSerialNumber
 }
 
-// Writable tries: rights are lists here, which only the system can read well.
+// Writable tries it: only the system can evaluate access lists.
 func Writable(dir string) bool {
 	f, err := os.CreateTemp(dir, ".writable-")
 	if err != nil {

@@ -6,17 +6,16 @@ import (
 	"runtimed/internal/statedir"
 )
 
-// FolderID is what a copy of a folder does not have, however it was made.
+// FolderID tells a folder from any copy of it.
 type FolderID struct {
 	Inode uint64 `json:"inode"`
-	Born  int64  `json:"born,omitempty"` // ns since 1970; 0 where the file system does not keep it
+	Born  int64  `json:"born,omitempty"` // ns since 1970; 0 if the file system does not keep it
 }
 
-// Copied says whether the lease of the folder dir was written for another one, and so came here in a copy.
+// Copied reports whether the lease in the folder dir was written for another folder, and came here in a copy.
 func Copied(dir string, l *Lease) bool { return l.Folder.IsNot(dir) }
 
-// IsNot says whether another folder is at dir. On file systems of other machines, and where numbers change by themselves, that cannot
-// be told.
+// IsNot reports whether another folder is at dir. It is false if that cannot be told, as on network file systems.
 func (f *FolderID) IsNot(dir string) bool {
 	now := FolderOf(dir)
 	if f == nil || now == nil || *f == *now {
@@ -31,7 +30,8 @@ func (f *FolderID) IsNot(dir string) bool {
 	switch {
 	case slices.Contains(LastingTypes, m.Type):
 		return inode || known && born
-	case m.Type == "overlay": // each may change alone: the inode with the kernel's cache, the birth with the first write
+	case m.Type == "overlay":
+		// Either may change alone: the inode with the kernel's cache, the birth with the first write.
 		return inode && known && born
 	}
 	return false

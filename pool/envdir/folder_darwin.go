@@ -2,10 +2,10 @@ package envdir
 
 import "golang.org/x/sys/unix"
 
-// LastingTypes keep the inode and the birth of a folder for as long as it lives.
+// LastingTypes are file systems where a folder keeps its inode and its birth.
 var LastingTypes = []string{"apfs", "hfs"}
 
-// FolderOf is what tells the folder from its copies; nil where it cannot be had.
+// FolderOf identifies the folder; nil if that is not possible.
 func FolderOf(dir string) *FolderID {
 	var st unix.Stat_t
 	if unix.Lstat(dir, &st) != nil {

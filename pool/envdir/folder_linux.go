@@ -2,10 +2,10 @@ package envdir
 
 import "golang.org/x/sys/unix"
 
-// LastingTypes keep the inode and the birth of a folder for as long as it lives.
+// LastingTypes are file systems where a folder keeps its inode and its birth.
 var LastingTypes = []string{"ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "jfs", "zfs", "bcachefs", "tmpfs"}
 
-// FolderOf is what tells the folder from its copies; nil where it cannot be had.
+// FolderOf identifies the folder; nil if that is not possible.
 func FolderOf(dir string) *FolderID {
 	var st unix.Statx_t
 	err := unix.Statx(unix.AT_FDCWD, dir, unix.AT_SYMLINK_NOFOLLOW, unix.STATX_INO|unix.STATX_BTIME, &st)

@@ -2,5 +2,5 @@ package envdir
 
 var LastingTypes []string
 
-// FolderOf is not told here, since neither is what file system it is on.
+// FolderOf returns nil: the file system is not known here.
 func FolderOf(string) *FolderID { return nil }

@@ -15,44 +15,45 @@ import (
 	"runtimed/internal/safefile"
 )
 
-// Lease is who holds an environment, and since when.
+// Lease says who holds an environment, and since when.
 type Lease struct {
 	Owner    proc.Owner `json:"owner"`
 	Label    string     `json:"label"`
 	Key      string     `json:"key"`
 	LeasedAt time.Time  `json:"leased_at"`
 	Session  string     `json:"session"`   // empty: none
-	LingerMS int64      `json:"linger_ms"` // how long it stays for the session after the owner has ended
+	LingerMS int64      `json:"linger_ms"` // how long it is kept for the session after the owner's end
 
-	Folder *FolderID `json:"folder,omitempty"` // that it was written for; nil where folders have nothing lasting to be known by
+	Folder *FolderID `json:"folder,omitempty"` // it was written for; nil if that is not known
 }
 
 // The states of a lease record.
 const (
 	LeaseFree     = "free"
 	LeaseHeld     = "leased"
-	LeaseReleased = "released" // used, and never to be ready again
+	LeaseReleased = "released" // used; never ready again
 )
 
 const LeaseSize = 4096 // one block of every usual file system
 
-// LeaseRecord is the one JSON object in a lease file; zeros follow it. A released one has the lease that ended, whose processes may
-// still use the environment, unless nothing more is to be known of them.
+// LeaseRecord is the JSON object in a lease file, with zeros after it. A released one keeps the lease that ended
+// while its processes may still use the environment.
 type LeaseRecord struct {
 	State string `json:"state"`
 	*Lease
 }
 
-// CreateLease makes the record of an environment that a build has finished, of real bytes and not a hole: a later lease needs no new
-// block, so it works on a full disk. What lies in its place came with a package, and is never written to: it may be a link, or a
-// second name of a file in a package cache. A power loss may take the record, and then nobody can say whether the environment was used.
+// CreateLease makes the record of a finished environment, of real bytes without a hole: a later lease then needs no
+// new block and works on a full disk. Whatever is in its place came with a package and is replaced, not written to:
+// it may be a link, or a second name of a file in a package cache.
 func (s Store) CreateLease(dir string) error {
 	path := filepath.Join(dir, LeaseName)
 	data, err := EncodeLease(LeaseRecord{State: LeaseFree})
 	if err == nil {
 		err = s.stands(dir)
 	}
-	if info, lerr := os.Lstat(path); err == nil && lerr == nil && info.IsDir() { // nothing else has to go before a file can take its place
+	// only a folder must go before a file can take its place
+	if info, lerr := os.Lstat(path); err == nil && lerr == nil && info.IsDir() {
 		err = RemoveFolder(path)
 	}
 	if err == nil {
@@ -67,7 +68,7 @@ func (s Store) CreateLease(dir string) error {
 func EncodeLease(r LeaseRecord) ([]byte, error) {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false) // six bytes for one, and nobody reads this in a browser
+	enc.SetEscapeHTML(false) // an escape takes six bytes
 	if err := enc.Encode(r); err != nil {
 		return nil, err
 	}
@@ -77,14 +78,14 @@ func EncodeLease(r LeaseRecord) ([]byte, error) {
 	return append(b.Bytes(), make([]byte, LeaseSize-b.Len())...), nil
 }
 
-// WriteLease replaces the record with one pwrite, which a kill cannot halve. The file stays as it is otherwise: no new blocks,
-// no rename, unless somebody put something else in its place. A power loss needs no fsync here, since it ends every owner too;
-// syncLease follows in the background.
+// WriteLease replaces the record with one pwrite, which a kill cannot halve. It needs no new block and no rename,
+// unless somebody put something else in its place. It needs no fsync either: a power loss ends every owner too.
+// SyncLease follows in the background.
 func (s Store) WriteLease(dir string, r LeaseRecord) error {
 	f, err := s.openLease(dir, os.O_WRONLY)
 	if r.Lease != nil {
 		l := *r.Lease
-		l.Folder = FolderOf(dir) // an overlay has copied the folder by now, if it had to
+		l.Folder = FolderOf(dir) // after the open, for which an overlay may have copied the folder
 		r.Lease = &l
 	}
 	data, encoded := EncodeLease(r)
@@ -105,18 +106,22 @@ func (s Store) WriteLease(dir string, r LeaseRecord) error {
 	return nil
 }
 
-// SyncLease makes the record outlive a power loss, so that a used environment does not come back as ready.
+// SyncLease makes the record survive a power loss, so that a used environment does not come back as ready.
 func (s Store) SyncLease(dir string) {
 	if f, err := s.openLease(dir, os.O_WRONLY); err == nil {
-		_ = f.Sync() // only a power loss in this moment would make a difference, and a failure is no reason to refuse a lease
+		_ = f.Sync() // a failure matters only with a power loss in this moment
 		_ = f.Close()
 	}
 }
 
-// openLease opens the record in the folder of an environment. Opening alone does nothing, so the folder is looked at once it is done:
-// what is open then cannot be elsewhere.
+// openLease opens the record of the environment at dir. It checks the folder after the open: what is open then cannot
+// be elsewhere.
 func (s Store) openLease(dir string, flag int) (f *os.File, err error) {
-	err = safefile.Patiently(func() error { f, err = safefile.OpenOwn(filepath.Join(dir, LeaseName), flag, 0); return err })
+	err = safefile.Patiently(func() error {
+		f,
+			err = safefile.OpenOwn(filepath.Join(dir, LeaseName), flag, 0)
+		return err
+	})
 	if gone := s.stands(dir); gone != nil {
 		if err == nil {
 			_ = f.Close()
@@ -126,7 +131,7 @@ func (s Store) openLease(dir string, flag int) (f *os.File, err error) {
 	return f, err
 }
 
-// ErrEmptyLease is what a power loss leaves of a record.
+// ErrEmptyLease is what a power loss may leave of a record.
 var ErrEmptyLease = errors.New("its lease record is empty")
 
 func (s Store) ReadLease(dir string) (LeaseRecord, error) {

@@ -15,16 +15,16 @@ import (
 	"runtimed/pool/builder"
 )
 
-// Manifest is the last file a build writes. A folder that has it is a whole environment.
+// Manifest is the last file that a build writes. A folder with it is a whole environment.
 type Manifest struct {
 	Version       int                `json:"version"`
 	ID            string             `json:"id"`
 	Pool          string             `json:"pool"`
 	Kind          string             `json:"kind"`
 	SpecHash      string             `json:"spec_hash"`
-	Needs         *builder.Needs     `json:"needs,omitempty"` // what it has beyond its pool's; nil for one of the pool itself
+	Needs         *builder.Needs     `json:"needs,omitempty"` // of a derived pool; else nil
 	CreatedAt     time.Time          `json:"created_at"`
-	BootID        string             `json:"boot_id"` // of the boot in which it was last verified
+	BootID        string             `json:"boot_id"` // in which it was last verified
 	Python        string             `json:"python"`
 	PythonVersion string             `json:"python_version"`
 	Packages      []builder.Package  `json:"packages"`
@@ -34,15 +34,15 @@ type Manifest struct {
 	Sentinels     []Sentinel         `json:"sentinels"`
 }
 
-// Sentinel is a file that tells a damaged environment by what stat says of it, links followed.
+// Sentinel is a file whose stat, links followed, shows damage to an environment.
 type Sentinel struct {
-	Path    string `json:"path"` // relative ones are inside the environment
+	Path    string `json:"path"` // relative paths are inside the environment
 	Size    int64  `json:"size"`
 	MtimeNS int64  `json:"mtime_ns"`
 	Inode   uint64 `json:"inode"`
 }
 
-// FileID is what tells one state of a file from another.
+// FileID tells one state of a file from another.
 type FileID struct {
 	size    int64
 	mtimeNS int64
@@ -72,13 +72,14 @@ func (s Store) WriteManifest(dir string, m Manifest) (FileID, error) {
 	return statID(s.Manifest(dir))
 }
 
-// ErrNoManifest: the folder is none of ours, unless a build record says so.
+// ErrNoManifest means that the folder is not ours, unless a build record says so.
 var ErrNoManifest = errors.New("no manifest of its own")
 
-const maxManifest = 4 << 20 // bytes; a hundred times what a large environment needs
+const maxManifest = 4 << 20 // bytes; a hundred times that of a large environment
 
-// ReadManifest reads and checks the manifest of the environment id. The error is errNoManifest where there is none, or that of
-// another environment, as in a copy that somebody made; any other error means that the environment is ours and cannot be used.
+// ReadManifest reads and checks the manifest of the environment id. The error is ErrNoManifest if there is none, or
+// that of another environment, as in somebody's copy. Any other error means that the environment is ours and
+// unusable.
 func (s Store) ReadManifest(id string) (Manifest, FileID, error) {
 	var m Manifest
 	path := s.Manifest(s.Env(id))
@@ -99,7 +100,8 @@ func (s Store) ReadManifest(id string) (Manifest, FileID, error) {
 	if err := json.Unmarshal(data, &m); err != nil {
 		return m, seen, fmt.Errorf("parsing its manifest: %w", err)
 	}
-	if _, ok := m.Variables[builder.NoUserSite]; !ok && m.Kind == builder.KindConda && m.Variables != nil { // an earlier version built it
+	// an earlier version built it
+	if _, ok := m.Variables[builder.NoUserSite]; !ok && m.Kind == builder.KindConda && m.Variables != nil {
 		m.Variables[builder.NoUserSite] = new("1")
 	}
 	pool, _ := PoolOf(id)
@@ -116,7 +118,7 @@ func (s Store) ReadManifest(id string) (Manifest, FileID, error) {
 	return m, seen, nil
 }
 
-// Sentinels measures the files at paths.
+// Sentinels reads the state of the files at paths.
 func Sentinels(dir string, paths []string) ([]Sentinel, error) {
 	list := make([]Sentinel, 0, len(paths))
 	for _, p := range paths {
@@ -138,8 +140,8 @@ func Within(dir, path string) string {
 
 var ErrNoFolder = errors.New("its folder is gone, or somebody put something else in its place or above it")
 
-// stands says why the folder of an environment is not there: errNoFolder where a link or a mount is in its place, since what those lead
-// to is somebody else's, and a process that runs from there would not be found.
+// stands says why the folder of an environment is not there. It is ErrNoFolder if a link or a mount is in its place:
+// that leads to somebody else's files, and processes that run there would not be found.
 func (s Store) stands(dir string) error {
 	err := Ours(s.Dir, dir)
 	switch {
@@ -153,8 +155,8 @@ func (s Store) stands(dir string) error {
 	return nil
 }
 
-// Intact is the cheap check before a hand-out: the manifest is the one this daemon knows, and the sentinels are as they were
-// built. A handful of stats, about 20 µs.
+// Intact is the cheap check before a grant, about 20 µs: the manifest is the one that this daemon knows, and the
+// sentinels are as they were built.
 func (s Store) Intact(dir string, m *Manifest, seen FileID) error {
 	if err := s.stands(dir); err != nil {
 		return err
@@ -180,10 +182,10 @@ func (s Store) Intact(dir string, m *Manifest, seen FileID) error {
 	return nil
 }
 
-// Age is how old an environment is by its manifest, whatever the clock did since: one from the future counts by its distance.
+// Age is the distance from the manifest's time to now, whichever way the clock was set since.
 func (m Manifest) Age(now time.Time) time.Duration { return now.Sub(m.CreatedAt).Abs() }
 
-// Built is what its build made.
+// Built returns what the builder reported.
 func (m Manifest) Built() builder.Built {
 	return builder.Built{
 		Python: m.Python, PythonVersion: m.PythonVersion, Packages: m.Packages,

@@ -17,8 +17,10 @@ func TestManifestsAreReadAsTheyWereWritten(t *testing.T) {
 	}
 	dir := s.Env("uv-01234567")
 	want := Manifest{
-		Version: 1, ID: "uv-01234567", Pool: "uv", Kind: builder.KindUV, SpecHash: "abc", CreatedAt: time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC),
-		BootID: "boot", Python: filepath.Join(dir, "bin/python"), Packages: []builder.Package{{Name: "a", Version: "1"}}, Variables: map[string]*string{"A": &dir, "B": nil},
+		Version: 1, ID: "uv-01234567", Pool: "uv", Kind: builder.KindUV, SpecHash: "abc",
+		CreatedAt: time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC),
+		BootID:    "boot", Python: filepath.Join(dir, "bin/python"),
+		Packages: []builder.Package{{Name: "a", Version: "1"}}, Variables: map[string]*string{"A": &dir, "B": nil},
 		Sentinels: []Sentinel{{"x", 1, 2, 3}},
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {

@@ -8,10 +8,10 @@ func ReadOwn(path string, limit int64) (data []byte, err error) {
 	return data, err
 }
 
-// ReadInside reads a file of an environment, which is whatever its packages and its user made it.
+// ReadInside reads a file of an environment, which its packages and its user may have made into anything.
 func ReadInside(path string) (data []byte, err error) {
 	err = safefile.Patiently(func() error { data, err = safefile.Read(path, MaxInside); return err })
 	return data, err
 }
 
-const MaxInside = 64 << 20 // bytes; the longest list of a package's files has some five million
+const MaxInside = 64 << 20 // bytes; the longest file list of a package has some five million

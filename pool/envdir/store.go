@@ -21,11 +21,11 @@ const (
 	ManifestVersion = 1
 )
 
-// Store knows where things are on disk, and changes them so that a kill at any line leaves them whole.
+// Store knows where things are in the state directory, and changes them so that a kill at any line leaves them whole.
 type Store struct {
-	Dir string // the cache directory, symlinks resolved
+	Dir string // the state directory, links resolved
 
-	Network, Guest bool // it may be another machine's; see Mount
+	Network, Guest bool // it may be another machine's; see statedir.Mount
 }
 
 func (s Store) Envs() string             { return filepath.Join(s.Dir, "envs") }
@@ -41,20 +41,20 @@ func Exists(path string) bool {
 	return !errors.Is(err, fs.ErrNotExist)
 }
 
-// Known says whether an id was used before, as far as the disk tells.
+// Known reports whether the disk has a trace of the id.
 func (s Store) Known(id string) bool {
 	for _, path := range []string{s.Env(id), s.Record(id), filepath.Join(s.Trash(), id)} {
-		if _, err := os.Lstat(path); err == nil { // any error is for the build to find
+		if _, err := os.Lstat(path); err == nil { // the build meets any error
 			return true
 		}
 	}
 	return false
 }
 
-// PoolOf is the pool of an environment with such an id; ok is false for what is no id of ours.
+// PoolOf returns the pool of an environment with this id; ok is false if the id is not ours.
 func PoolOf(id string) (pool string, ok bool) { return statedir.PoolOf(id) }
 
-// Open makes the folders and resolves dir once, so that no later change of a link moves what is open.
+// Open makes the folders, and resolves dir once, so that a later change of a link moves nothing.
 func Open(dir string) (Store, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return Store{}, fmt.Errorf("making the state directory: %w", err)
@@ -63,7 +63,7 @@ func Open(dir string) (Store, error) {
 	if err != nil {
 		return Store{}, fmt.Errorf("resolving the state directory: %w", err)
 	}
-	if !utf8.ValidString(resolved) { // clients get paths as texts, which would name others
+	if !utf8.ValidString(resolved) { // clients get paths as text, which would name other files
 		return Store{}, fmt.Errorf("the state directory leads to %q, which is not UTF-8", resolved)
 	}
 	s := Store{Dir: resolved}
@@ -79,7 +79,7 @@ func Open(dir string) (Store, error) {
 	return At(resolved), nil
 }
 
-// At is the store in a folder that is there, symlinks resolved.
+// At is the store in an existing folder, links resolved.
 func At(dir string) Store {
 	s := Store{Dir: dir}
 	if m, err := statedir.MountOf(dir); err == nil {
@@ -88,14 +88,14 @@ func At(dir string) Store {
 	return s
 }
 
-// Usable makes a folder of ours below the state directory, with those above it, where somebody deleted it; the error is a
-// *safefile.Error where a link or a file is in the place of one. Whoever is about to change what a folder holds asks first: somebody
-// may have put a link there since the start.
+// Usable makes a folder of ours below the state directory, if somebody deleted it or one above. The error is a
+// *safefile.Error if a link or a file is in its place. Everything that changes such a folder asks first, since
+// somebody may have put a link there.
 func (s Store) Usable(dir string) error { return Usable(s.Dir, dir) }
 
 func Usable(state, dir string) error {
 	if !strings.HasPrefix(dir, state+string(filepath.Separator)) {
-		return os.MkdirAll(dir, 0o700) // the state directory itself, which may be a link
+		return os.MkdirAll(dir, 0o700) // the state directory itself may be a link
 	}
 	if err := Usable(state, filepath.Dir(dir)); err != nil {
 		return err
@@ -103,8 +103,8 @@ func Usable(state, dir string) error {
 	return safefile.MakeFolder(dir)
 }
 
-// Ours says why a folder of ours below the state directory cannot be looked into: it is not there, or a link or a file is in its place
-// or above it.
+// Ours says why a folder of ours below the state directory cannot be read: it is absent, or a link or a file is in
+// its place or above it.
 func Ours(state, dir string) error {
 	if !strings.HasPrefix(dir, state+string(filepath.Separator)) {
 		return nil
@@ -115,8 +115,8 @@ func Ours(state, dir string) error {
 	return safefile.Folder(dir)
 }
 
-// Begin makes the build record. Only then may a tool make the folder. Its name is what counts, its content is for people: so it
-// need not be whole, and a power loss that takes it takes the younger folder too.
+// Begin makes the build record, before a tool makes the folder. Only its name counts; the content is for people and
+// need not be whole. A power loss that takes it takes the younger folder too.
 func (s Store) Begin(id, pool string) error {
 	if err := s.Usable(s.Records()); err != nil {
 		return err
@@ -128,7 +128,8 @@ func (s Store) Begin(id, pool string) error {
 	return safefile.WriteOwn(s.Record(id), append(data, '\n'), 0o600)
 }
 
-// Finish makes a built environment count: lease record, then the manifest, then the end of the build record.
+// Finish makes a built environment count: first the lease record, then the manifest, then the end of the build
+// record.
 func (s Store) Finish(dir string, m Manifest) (FileID, error) {
 	if err := s.Usable(s.Records()); err != nil {
 		return FileID{}, err
@@ -143,7 +144,8 @@ func (s Store) Finish(dir string, m Manifest) (FileID, error) {
 	return seen, s.End(m.ID)
 }
 
-// FinishAgain is finish for an environment that was finished before, and whose lease record says that it is nobody's: that goes last.
+// FinishAgain is Finish for an extended environment. Its lease record, which says until now that it is not ready,
+// comes last.
 func (s Store) FinishAgain(dir string, m Manifest) (FileID, error) {
 	seen, err := s.WriteManifest(dir, m)
 	if err != nil {
@@ -155,7 +157,7 @@ func (s Store) FinishAgain(dir string, m Manifest) (FileID, error) {
 	return seen, s.CreateLease(dir)
 }
 
-// End unlinks the build record.
+// End removes the build record.
 func (s Store) End(id string) error {
 	if err := os.Remove(s.Record(id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -163,7 +165,7 @@ func (s Store) End(id string) error {
 	return nil
 }
 
-// Discard moves the folder of an environment into the trash, where nothing can look ready. A folder that is gone is fine.
+// Discard moves the folder of an environment to the trash, if it is there.
 func (s Store) Discard(id string) error {
 	from := s.Env(id)
 	info, err := os.Lstat(from)
@@ -174,7 +176,7 @@ func (s Store) Discard(id string) error {
 		return err
 	}
 	if !info.IsDir() {
-		return fmt.Errorf("%s is not a folder", from) // whoever put a link there did not mean what it leads to
+		return fmt.Errorf("%s is not a folder", from) // a link, and not what it leads to
 	}
 	if err := s.Usable(s.Trash()); err != nil {
 		return err
@@ -190,21 +192,22 @@ func (s Store) Discard(id string) error {
 	return err
 }
 
-// RemoveFolder deletes the folder at path and what is in it, but nothing that is mounted there, and nothing that a link leads to.
+// RemoveFolder deletes a folder with its content, but follows no link and enters no mount.
 func RemoveFolder(path string) error {
 	return statedir.RemoveTree(filepath.Dir(path), filepath.Base(path), nil)
 }
 
-// DeleteTrashed deletes a name that is in the trash.
+// DeleteTrashed deletes a name in the trash.
 func (s Store) DeleteTrashed(name string, pause func() error) error {
 	return statedir.RemoveTree(s.Envs(), ".trash/"+name, pause)
 }
 
-// DiskSize is what the files below dir take on disk, in bytes; one with several links inside counts once. It is too little where ctx ends.
+// DiskSize returns the bytes that the files below dir take on disk. A file with several links counts once. If ctx
+// ends, it is too small.
 func DiskSize(ctx context.Context, dir string) int64 {
 	seen := map[inode]bool{}
 	var total int64
-	top, _ := os.Lstat(dir) // where it cannot be looked at, nothing counts
+	top, _ := os.Lstat(dir) // an error counts as nothing
 	_ = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -217,7 +220,7 @@ func DiskSize(ctx context.Context, dir string) int64 {
 			return nil
 		}
 		if d.IsDir() && top != nil && !sameVolume(top, info) {
-			return fs.SkipDir // what is mounted there is not the environment's
+			return fs.SkipDir // a mount is not part of the environment
 		}
 		size, file, several := onDisk(info)
 		if several && seen[file] {
@@ -232,7 +235,8 @@ func DiskSize(ctx context.Context, dir string) int64 {
 	return total
 }
 
-// Runs says why a used environment cannot be used on. Its sentinels tell nothing: its user may have installed another ipykernel.
+// Runs says why a used environment cannot be used further. It ignores the sentinels: the user may have installed
+// another ipykernel.
 func (s Store) Runs(dir, python string) error {
 	if err := s.stands(dir); err != nil {
 		return err

@@ -8,8 +8,8 @@ import (
 	"runtimed/pool/builder"
 )
 
-// MachineFault says whether err is the machine's: a disk that became read-only, is full or fails, or too many open files. What could not be
-// looked at or written for that reason is as good as it was. A file that is gone, forbidden or something else is damage.
+// MachineFault reports whether err is the machine's: a disk that is full, failing or read-only, or too many open
+// files. Then nothing is known to be damaged. A file that is gone, forbidden or of another type is damage.
 func MachineFault(err error) bool {
 	if b := (*builder.Error)(nil); errors.As(err, &b) {
 		return b.Machine
