@@ -13,25 +13,30 @@ import (
 	"runtimed/pool/envdir"
 )
 
-// What a user's uv.toml says about where and how to install is not for our builds: it would put packages into a folder of the user's,
-// or leave some out. What it says about from where, and which versions, counts.
+// A user's uv.toml decides where packages come from, and which versions. It does not decide where and how our builds
+// install them: these settings would put packages elsewhere, or leave some out.
 var (
 	uvOwn = []string{
-		"required-version", "offline", "no-cache", "cache-dir", "link-mode", "compile-bytecode", "upgrade", "upgrade-package", "reinstall",
+		"required-version", "offline", "no-cache", "cache-dir", "link-mode", "compile-bytecode", "upgrade",
+		"upgrade-package", "reinstall",
 		"reinstall-package", "environments", "required-environments", "minimum-libc-version", "conflicts",
 	}
 	uvPipOwn = []string{
-		"python", "system", "break-system-packages", "target", "prefix", "strict", "extra", "all-extras", "no-extra", "no-deps", "group",
-		"allow-empty-requirements", "output-file", "no-strip-extras", "no-strip-markers", "no-annotate", "no-header", "custom-compile-command",
-		"generate-hashes", "python-version", "python-platform", "universal", "no-emit-package", "emit-index-url", "emit-find-links",
-		"emit-build-options", "emit-marker-expression", "emit-index-annotation", "annotation-style", "link-mode", "compile-bytecode",
+		"python", "system", "break-system-packages", "target", "prefix", "strict", "extra", "all-extras", "no-extra",
+		"no-deps", "group",
+		"allow-empty-requirements", "output-file", "no-strip-extras", "no-strip-markers", "no-annotate", "no-header",
+		"custom-compile-command",
+		"generate-hashes", "python-version", "python-platform", "universal", "no-emit-package", "emit-index-url",
+		"emit-find-links",
+		"emit-build-options", "emit-marker-expression", "emit-index-annotation", "annotation-style", "link-mode",
+		"compile-bytecode",
 		"require-hashes", "verify-hashes", "upgrade", "upgrade-package", "reinstall", "reinstall-package",
 	}
 )
 
 const maxUVConfig = 1 << 20 // bytes
 
-// configFile is the user's uv.toml, or where that says more than is for us, a copy of ours without it; empty where there is none.
+// configFile returns the user's uv.toml, or our copy of it without such settings; empty if there is none.
 func (u *Builder) configFile() string {
 	for _, path := range UserConfigs(u.Environ) {
 		if !filepath.IsAbs(path) || !envdir.Exists(path) {
@@ -39,7 +44,7 @@ func (u *Builder) configFile() string {
 		}
 		text, changed := withoutOwn(path)
 		if !changed {
-			return path // also where it cannot be read: uv says why
+			return path // if it cannot be read, uv says why
 		}
 		kept := filepath.Join(u.Tools(), "uv.toml")
 		if old, err := envdir.ReadOwn(kept, maxUVConfig); err == nil && bytes.Equal(old, text) {
@@ -50,7 +55,8 @@ func (u *Builder) configFile() string {
 			err = envdir.WriteWhole(kept, text, u.Tools())
 		}
 		if err != nil {
-			u.log.Warn("the settings of uv.toml that are for builds cannot be written down; it counts as a whole", zap.Error(err))
+			u.log.Warn("the settings of uv.toml that are for builds cannot be written down; it counts as a whole",
+				zap.Error(err))
 			return path
 		}
 		return kept
@@ -58,7 +64,7 @@ func (u *Builder) configFile() string {
 	return ""
 }
 
-// withoutOwn is the uv.toml at path without what is ours to say, and whether that makes a difference.
+// withoutOwn returns the uv.toml at path without the settings that are ours, and whether it had any.
 func withoutOwn(path string) (text []byte, changed bool) {
 	data, err := safefile.Read(path, maxUVConfig)
 	if err != nil {
@@ -82,7 +88,7 @@ func withoutOwn(path string) (text []byte, changed bool) {
 		drop(pip, uvPipOwn)
 		tables = append(tables, pip)
 	}
-	for _, table := range tables { // the copy lies elsewhere
+	for _, table := range tables { // the copy is in another folder
 		if links, ok := table["find-links"].([]any); ok {
 			for i, link := range links {
 				if s, ok := link.(string); ok && !strings.Contains(s, "://") && !filepath.IsAbs(s) {

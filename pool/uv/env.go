@@ -12,7 +12,7 @@ import (
 	"runtimed/pool/envdir"
 )
 
-// Workdir is the empty folder in which children run: uv looks for projects and Python versions upwards from where it is.
+// Workdir is the empty folder in which children run: uv searches upwards from there for projects and Python versions.
 func (u *Builder) Workdir() (string, error) {
 	dir := filepath.Join(u.Tools(), "empty")
 	if err := u.Folder(dir); err != nil {
@@ -21,16 +21,16 @@ func (u *Builder) Workdir() (string, error) {
 	return dir, nil
 }
 
-// ToolEnviron is the environment of uv: alone with what concerns it, quiet, its cache where it can link from, and the user's own
-// uv.toml, so that their index counts and a stray one does not.
+// ToolEnviron is the environment of uv. It names the user's uv.toml, so that their index counts, and turns off all
+// others.
 func (u *Builder) ToolEnviron() []string {
 	cfg := u.Config()
-	link := "clone" // uv's own default, which falls back to hard links
+	link := "clone" // uv's default; it falls back to hard links
 	if cfg.Copy {
 		link = "copy"
 	}
 	env := append(tool.Environ(u.Environ), "UV_NO_CONFIG=1", "UV_NO_PROGRESS=1", "UV_NO_WRAP=1", "NO_COLOR=1",
-		"UV_CACHE_DIR="+u.cacheDir(), "UV_LINK_MODE="+link, "UV_OFFLINE=false") // whatever the user's uv.toml says of these
+		"UV_CACHE_DIR="+u.cacheDir(), "UV_LINK_MODE="+link, "UV_OFFLINE=false") // whatever uv.toml says
 	if path := u.configFile(); path != "" {
 		env = append(env, "UV_CONFIG_FILE="+path)
 	}
@@ -40,20 +40,21 @@ func (u *Builder) ToolEnviron() []string {
 	return env
 }
 
-// cacheDir is the user's own uv cache, which is warm, unless nothing can be linked from there or written to it.
+// cacheDir is the user's own uv cache, which is warm, unless it cannot be written or linked from.
 func (u *Builder) cacheDir() string {
 	cache := cmp.Or(tool.Lookup(u.Environ, "UV_CACHE_DIR"), UsualCache(u.Environ))
-	if filepath.IsAbs(cache) && os.MkdirAll(cache, 0o755) == nil && envdir.SameDevice(cache, u.Dir) && envdir.Writable(cache) {
+	if filepath.IsAbs(cache) && os.MkdirAll(cache, 0o755) == nil && envdir.SameDevice(cache, u.Dir) &&
+		envdir.Writable(cache) {
 		return cache
 	}
 	own := filepath.Join(u.Tools(), "uv-cache")
-	_ = u.NoFile(own) // where that does not go, uv says so
+	_ = u.NoFile(own) // on failure uv says why
 	u.mu.Lock()
 	told := u.ownCache
 	u.ownCache = true
 	u.mu.Unlock()
 	if !told {
-		_ = statedir.MakeFolder(own) // if it cannot be made, uv says so
+		_ = statedir.MakeFolder(own) // on failure uv says why
 		u.log.Info("uv gets a cache of its own, since nothing can be linked from the usual one or written to it",
 			zap.String("usual", cache), zap.String("own", own))
 	}

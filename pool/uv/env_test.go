@@ -15,7 +15,8 @@ import (
 )
 
 func TestUVIsAloneWithWhatConcernsIt(t *testing.T) {
-	s := newStandin(t, "VIRTUAL_ENV=/decoy", "CONDA_PREFIX=/decoy", "PYTHONHOME=/decoy", "PYTHONPATH=/decoy", "UV_OFFLINE=1", "UV_LINK_MODE=symlink",
+	s := newStandin(t, "VIRTUAL_ENV=/decoy", "CONDA_PREFIX=/decoy", "PYTHONHOME=/decoy", "PYTHONPATH=/decoy",
+		"UV_OFFLINE=1", "UV_LINK_MODE=symlink",
 		"UV_PYTHON=/decoy", "HTTPS_PROXY=http://proxy", "UV_INDEX_MINE_PASSWORD=pw", "PIP_INDEX_URL=https://index")
 	s.Configure(Config{IndexURL: "https://mine/simple", Copy: true})
 	dir, _, err := s.build(wanting("ipykernel"))
@@ -27,7 +28,8 @@ func TestUVIsAloneWithWhatConcernsIt(t *testing.T) {
 		"VIRTUAL_ENV": "", "CONDA_PREFIX": "", "PYTHONHOME": "", "PYTHONPATH": "", "UV_PYTHON": "",
 		"UV_OFFLINE": "false", "UV_LINK_MODE": "copy", "UV_NO_CONFIG": "1", "UV_NO_PROGRESS": "1", "NO_COLOR": "1",
 		"HTTPS_PROXY": "http://proxy", "UV_INDEX_MINE_PASSWORD": "pw", "PIP_INDEX_URL": "https://index",
-		"UV_DEFAULT_INDEX": "https://mine/simple", "UV_CONFIG_FILE": tool.Lookup(s.ToolEnviron(), "UV_CONFIG_FILE"), proc.MarkEnv: dir,
+		"UV_DEFAULT_INDEX": "https://mine/simple", "UV_CONFIG_FILE": tool.Lookup(s.ToolEnviron(), "UV_CONFIG_FILE"),
+		proc.MarkEnv: dir,
 	} {
 		if got := tool.Lookup(env, name); got != want {
 			t.Errorf("%s is %q, not %q", name, got, want)
@@ -45,7 +47,8 @@ func TestTheUsersOwnConfigurationOfUVCounts(t *testing.T) {
 		t.Errorf("the system's is %s", system)
 	}
 	for _, dir := range []string{filepath.Join(home, ".config", "uv"), filepath.Join(xdg, "uv")} {
-		if err := errors.Join(os.MkdirAll(dir, 0o700), os.WriteFile(filepath.Join(dir, "uv.toml"), nil, 0o600)); err != nil {
+		if err := errors.Join(os.MkdirAll(dir, 0o700),
+			os.WriteFile(filepath.Join(dir, "uv.toml"), nil, 0o600)); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -14,18 +14,20 @@ import (
 	"runtimed/pool/envdir"
 )
 
-// needsKept is how long the lock file of needs stays that nobody has again.
+// needsKept is how long a lock file of needs stays unused.
 const needsKept = 30 * 24 * time.Hour
 
-// Prepare finds uv and the Python for spec, and resolves it. Of an interpreter that was named by its path, and is not the one of the
-// pool, no environment of the pool will do, even if it has the same version: then there is none to return.
-func (u *Builder) Prepare(ctx context.Context, spec builder.Spec, mark string, age time.Duration, progress func(builder.Stage)) (string, error) {
+// Prepare finds uv and the Python for spec, and resolves it. If spec names an interpreter other than the pool's, no
+// environment of the pool will do, whatever its version, and Prepare returns no version.
+func (u *Builder) Prepare(ctx context.Context, spec builder.Spec, mark string, age time.Duration,
+	progress func(builder.Stage)) (string, error) {
 	u.forgetNeeds()
 	from, err := u.prepare(ctx, spec, mark, age, progress)
 	if err != nil || spec.Base == nil || !filepath.IsAbs(spec.Python) || spec.Python == spec.Base.Python {
 		return from.python.Version, err
 	}
-	if pools, err := u.Interpreter(ctx, from.tool, mark, spec.Base.Python, progress); err != nil || !sameFile(pools.Path, from.python.Path) {
+	if pools, err := u.Interpreter(ctx, from.tool, mark, spec.Base.Python, progress); err != nil ||
+		!sameFile(pools.Path, from.python.Path) {
 		return "", ctx.Err()
 	}
 	return from.python.Version, nil
@@ -37,18 +39,20 @@ func sameFile(a, b string) bool {
 	return errA == nil && errB == nil && os.SameFile(x, y)
 }
 
-// Extend brings the finished environment at dir to what spec was resolved to, and verifies it.
-func (u *Builder) Extend(ctx context.Context, spec builder.Spec, dir string, progress func(builder.Stage)) (builder.Built, error) {
+// Extend brings the finished environment at dir to the lock file of spec, and verifies it.
+func (u *Builder) Extend(ctx context.Context, spec builder.Spec, dir string,
+	progress func(builder.Stage)) (builder.Built, error) {
 	before := allDistributions(dir)
-	return u.mending(ctx, spec, dir, progress, func(from source) (builder.Built, error) {
+	return u.withRepair(ctx, spec, dir, progress, func(from source) (builder.Built, error) {
 		return u.populate(ctx, from, dir, progress, func() bool {
 			after := allDistributions(dir)
-			return len(before) > 0 && !slices.ContainsFunc(before, func(p builder.Package) bool { return !slices.Contains(after, p) })
+			return len(before) > 0 &&
+				!slices.ContainsFunc(before, func(p builder.Package) bool { return !slices.Contains(after, p) })
 		})
 	})
 }
 
-// allDistributions lists what is installed in a venv; nothing where that cannot be read.
+// allDistributions lists what is installed in a venv; nil if that cannot be read.
 func allDistributions(dir string) (list []builder.Package) {
 	sites, _ := sitePackages(dir)
 	for _, site := range sites {
@@ -61,13 +65,14 @@ func allDistributions(dir string) (list []builder.Package) {
 	return list
 }
 
-// resolveLike resolves into the file out so that what the lock file like names keeps its version where that goes together; uv prefers
-// what stands in its output file. Where nothing was resolved before, what uv's cache knows is enough: it is asked first, as that takes
-// milliseconds. Not so where it passed over a version that it knows by name alone, or what somebody once installed would be taken for
-// the newest; and what is renewed asks the index, or it would stay as old as the cache.
-func (u *Builder) resolveLike(ctx context.Context, tool, mark, like, out string, renew bool, argv []string, offline *bool) error {
+// resolveLike resolves into the file out, keeping the versions of the lock file like where possible: uv prefers what
+// its output file names. A first resolution asks uv's cache alone, which takes milliseconds. The answer counts only
+// if the cache had all that it knows by name, else an old version would pass for the newest. A renewal asks the
+// index.
+func (u *Builder) resolveLike(ctx context.Context, tool, mark, like, out string, renew bool, argv []string,
+	offline *bool) error {
 	prefer := func() error {
-		var data []byte // where there is none that is sound, nothing is preferred
+		var data []byte // empty: nothing is preferred
 		if lockFault(like, nil) == nil {
 			data, _ = envdir.ReadOwn(like, envdir.MaxInside)
 		}
@@ -78,21 +83,23 @@ func (u *Builder) resolveLike(ctx context.Context, tool, mark, like, out string,
 		if err := prefer(); err != nil {
 			return envdir.DiskError(err)
 		}
-		done, err := u.uvWith(ctx, tool, mark, []string{"RUST_LOG=uv_resolver=warn"}, append(argv[:len(argv):len(argv)], "--offline")...)
+		done, err := u.uvWith(ctx, tool, mark, []string{"RUST_LOG=uv_resolver=warn"},
+			append(argv[:len(argv):len(argv)], "--offline")...)
 		switch {
 		case ctx.Err() != nil:
 			return err
 		case err == nil && !strings.Contains(done.Output, "WARN"):
 			return nil
 		case err == nil:
-			fromCache, _ = envdir.ReadOwn(out, envdir.MaxInside) // where it cannot be read, there is none
+			fromCache, _ = envdir.ReadOwn(out, envdir.MaxInside) // an error counts as none
 		}
 	}
 	if err := prefer(); err != nil {
 		return envdir.DiskError(err)
 	}
 	_, err := u.Run(ctx, tool, mark, argv...)
-	if c := builder.CauseOf(err); len(fromCache) > 0 && ctx.Err() == nil && (c == builder.CauseNetwork || c == builder.CauseAuth) {
+	if c := builder.CauseOf(err); len(fromCache) > 0 && ctx.Err() == nil && (c == builder.CauseNetwork ||
+		c == builder.CauseAuth) {
 		if err := os.WriteFile(out, fromCache, 0o600); err != nil {
 			return envdir.DiskError(err)
 		}
@@ -102,15 +109,17 @@ func (u *Builder) resolveLike(ctx context.Context, tool, mark, like, out string,
 	return err
 }
 
-// interpreterFor finds the Python for spec. Where the Python of the pool will do for what was asked for, it is that one: then an
-// environment of the pool can be extended.
-func (u *Builder) interpreterFor(ctx context.Context, tool, mark string, spec builder.Spec, progress func(builder.Stage)) (Interpreter, error) {
+// interpreterFor finds the Python for spec. It takes the pool's if that will do, since then an environment of the
+// pool can be extended.
+func (u *Builder) interpreterFor(ctx context.Context, tool, mark string, spec builder.Spec,
+	progress func(builder.Stage)) (Interpreter, error) {
 	if filepath.IsAbs(spec.Python) {
 		python, err := u.Interpreter(ctx, tool, mark, spec.Python, progress)
 		if err == nil && !builder.Satisfies(python.Version, spec.RequiresPython) {
 			err = &builder.Error{
-				Cause: builder.CausePythonMissing, Message: fmt.Sprintf("needs Python %s, and %s is %s", spec.RequiresPython, spec.Python, python.Version),
-				Hint: "name another one, or leave it to the daemon to find one",
+				Cause:   builder.CausePythonMissing,
+				Message: fmt.Sprintf("needs Python %s, and %s is %s", spec.RequiresPython, spec.Python, python.Version),
+				Hint:    "name another one, or leave it to the daemon to find one",
 			}
 		}
 		return python, err
@@ -127,13 +136,13 @@ func (u *Builder) interpreterFor(ctx context.Context, tool, mark string, spec bu
 	return u.Interpreter(ctx, tool, mark, spec.Python, progress)
 }
 
-// forgetNeeds removes lock files of needs that were last resolved long ago.
+// forgetNeeds removes lock files of needs that were resolved long ago.
 func (u *Builder) forgetNeeds() {
 	dir := filepath.Join(u.Dir, "locks", "needs")
 	if envdir.Ours(u.Dir, dir) != nil {
 		return
 	}
-	entries, _ := os.ReadDir(dir) // where it cannot be read, nothing is lost
+	entries, _ := os.ReadDir(dir) // an error costs nothing
 	for _, e := range entries {
 		if path := filepath.Join(dir, e.Name()); statedir.IsLock(path) && Older(path, needsKept) {
 			_ = os.Remove(path)

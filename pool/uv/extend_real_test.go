@@ -37,7 +37,8 @@ func TestARealEnvironmentIsExtended(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%+v", err)
 	}
-	t.Logf("resolved in %s, extended in %s", prepared.Round(time.Millisecond), (time.Since(began) - prepared).Round(time.Millisecond))
+	t.Logf("resolved in %s, extended in %s", prepared.Round(time.Millisecond),
+		(time.Since(began) - prepared).Round(time.Millisecond))
 	for _, p := range before.Packages {
 		if !slices.Contains(after.Packages, p) {
 			t.Errorf("%v was changed: %v", p, after.Packages)
@@ -48,7 +49,8 @@ func TestARealEnvironmentIsExtended(t *testing.T) {
 			t.Errorf("%s is not in %v", name, after.Packages)
 		}
 	}
-	if out, err := exec.CommandContext(t.Context(), after.Python, "-I", "-c", "import humanize, rich, ipykernel_launcher").CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(t.Context(), after.Python, "-I", "-c",
+		"import humanize, rich, ipykernel_launcher").CombinedOutput(); err != nil {
 		t.Errorf("%v: %s", err, out)
 	}
 
@@ -58,9 +60,12 @@ func TestARealEnvironmentIsExtended(t *testing.T) {
 		t.Errorf("%s, %+v", got, err)
 	}
 	for cause, sp := range map[string]builder.Spec{
-		builder.CausePackageNotFound: {Kind: builder.KindUV, Packages: []string{"ipykernel", "runtimed-has-no-such-package-zz"}, Base: &home},
-		builder.CauseUnsatisfiable:   {Kind: builder.KindUV, Packages: []string{"ipykernel", "humanize==4.9.0", "humanize==4.10.0"}, Base: &home},
-		builder.CausePythonMissing:   {Kind: builder.KindUV, Packages: home.Packages, Python: before.Python, RequiresPython: "<3", Base: &home},
+		builder.CausePackageNotFound: {Kind: builder.KindUV,
+			Packages: []string{"ipykernel", "runtimed-has-no-such-package-zz"}, Base: &home},
+		builder.CauseUnsatisfiable: {Kind: builder.KindUV,
+			Packages: []string{"ipykernel", "humanize==4.9.0", "humanize==4.10.0"}, Base: &home},
+		builder.CausePythonMissing: {Kind: builder.KindUV, Packages: home.Packages, Python: before.Python,
+			RequiresPython: "<3", Base: &home},
 	} {
 		_, err := u.Prepare(t.Context(), sp, dir, time.Hour, func(builder.Stage) {})
 		var b *builder.Error

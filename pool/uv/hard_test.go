@@ -49,21 +49,26 @@ func TestWhatTheCacheKnowsIsEnoughOnlyWhereItKnowsAll(t *testing.T) {
 		how, version           string
 		cause                  string
 	}{
-		"it knows all":                        {"", "", "", "offline", "1", ""},
-		"it lacks the newest":                 {"WARN `x==2` needs to be downloaded from a registry\n", "", "", "offline online", "2", ""},
-		"and there is no network":             {"WARN `x==2` needs to be downloaded from a registry\n", "", network, "offline online", "1", ""},
-		"and the index says that they do not": {"WARN `x==2` needs to be downloaded\n", "", "No solution found", "offline online", "", builder.CauseUnsatisfiable},
-		"it knows nothing":                    {"", "x was not found in the cache", "", "offline online", "2", ""},
+		"it knows all": {"", "", "", "offline", "1", ""},
+		"it lacks the newest": {"WARN `x==2` needs to be downloaded from a registry\n", "", "",
+			"offline online", "2", ""},
+		"and there is no network": {"WARN `x==2` needs to be downloaded from a registry\n", "", network,
+			"offline online", "1", ""},
+		"and the index says that they do not": {"WARN `x==2` needs to be downloaded\n", "", "No solution found",
+			"offline online", "", builder.CauseUnsatisfiable},
+		"it knows nothing": {"", "x was not found in the cache", "", "offline online", "2", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newStandin(t)
-			for file, text := range map[string]string{"warn.offline": c.warns, "fail.compile.offline": c.offline, "fail.compile.online": c.online} {
+			for file, text := range map[string]string{"warn.offline": c.warns, "fail.compile.offline": c.offline,
+				"fail.compile.online": c.online} {
 				if text != "" {
 					s.Write(file, text)
 				}
 			}
 			how, lock, err := s.compiled(more(wanting("ipykernel"), "x"), time.Hour)
-			if strings.Join(how, " ") != c.how || builder.CauseOf(err) != c.cause || c.version != "" && !strings.Contains(lock, "resolved "+c.version) {
+			if strings.Join(how, " ") != c.how || builder.CauseOf(err) != c.cause ||
+				c.version != "" && !strings.Contains(lock, "resolved "+c.version) {
 				t.Errorf("%q, %q, %v", how, lock, err)
 			}
 			if got := s.Took("preferred"); got != "" {
@@ -105,7 +110,8 @@ func TestLockFilesOfNeedsFollowTheIndexAndThePool(t *testing.T) {
 	s.Took("preferred")
 	pools, _ := filepath.Glob(filepath.Join(s.State, "locks", "*.txt"))
 	soon := time.Now().Add(time.Minute)
-	if err := errors.Join(os.WriteFile(pools[0], []byte("ipykernel==8\n"), 0o600), os.Chtimes(pools[0], soon, soon)); err != nil {
+	if err := errors.Join(os.WriteFile(pools[0], []byte("ipykernel==8\n"), 0o600),
+		os.Chtimes(pools[0], soon, soon)); err != nil {
 		t.Fatal(err)
 	}
 	expect("after the pool's was renewed", "offline", "1")
@@ -119,7 +125,8 @@ func TestAnEnvironmentThatLacksAPackageIsNotWhole(t *testing.T) {
 	dir, built, err := s.build(wanting("ipykernel"))
 	soon := time.Now().Add(time.Minute)
 	if err == nil {
-		err = errors.Join(os.WriteFile(filepath.Join(dir, envdir.ManifestName), nil, 0o600), os.Chtimes(filepath.Join(dir, envdir.ManifestName), soon, soon))
+		err = errors.Join(os.WriteFile(filepath.Join(dir, envdir.ManifestName), nil, 0o600),
+			os.Chtimes(filepath.Join(dir, envdir.ManifestName), soon, soon))
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -128,14 +135,16 @@ func TestAnEnvironmentThatLacksAPackageIsNotWhole(t *testing.T) {
 		t.Error(err)
 	}
 	site := filepath.Join(dir, "lib", "python3.13", "site-packages")
-	if err := os.Rename(filepath.Join(site, "Some.Thing-1.0rc1.dist-info"), filepath.Join(site, "Some.Thing-2.dist-info")); err != nil {
+	if err := os.Rename(filepath.Join(site, "Some.Thing-1.0rc1.dist-info"),
+		filepath.Join(site, "Some.Thing-2.dist-info")); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Verify(t.Context(), built, dir); err == nil || !strings.Contains(err.Error(), "some-thing 1.0rc1") {
 		t.Error(err)
 	}
 	built.Packages = built.Packages[:2]
-	if err := s.Verify(t.Context(), built, dir); err == nil || !strings.Contains(err.Error(), "some-thing 2 was added") {
+	if err := s.Verify(t.Context(), built, dir); err == nil ||
+		!strings.Contains(err.Error(), "some-thing 2 was added") {
 		t.Error(err)
 	}
 }

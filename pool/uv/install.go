@@ -16,9 +16,9 @@ import (
 	"runtimed/pool/envdir"
 )
 
-// install brings the venv at dir to exactly what the lock says: without the network where the cache has everything, else with it,
-// else asking the index anew. That last try also undoes what a half failed one left, which uv would take for installed.
-// again says that a try before this one failed: then nothing in the cache is trusted, as long as the network is there.
+// install brings the venv at dir to exactly what the lock file says: offline if the cache has everything, else
+// online, else with everything downloaded again. That also repairs what a failed try left, which uv would take for
+// installed. After a failed build (again) it starts with the last of these, and trusts nothing in the cache.
 func (u *Builder) install(ctx context.Context, tool, lock, dir string, again bool, progress func(builder.Stage)) error {
 	var err error
 	tries := []struct {
@@ -27,20 +27,23 @@ func (u *Builder) install(ctx context.Context, tool, lock, dir string, again boo
 	}{
 		{builder.Stage{Name: builder.StageInstalling, Message: "installing from the cache"}, []string{"--offline"}},
 		{builder.Stage{Name: builder.StageDownloading, Message: "downloading what the cache lacks"}, nil},
-		{builder.Stage{Name: builder.StageDownloading, Message: "downloading everything anew"}, []string{"--reinstall", "--refresh"}},
+		{builder.Stage{Name: builder.StageDownloading, Message: "downloading everything anew"},
+			[]string{"--reinstall", "--refresh"}},
 	}
 	if again {
 		slices.Reverse(tries)
 	}
 	for i, try := range tries {
 		progress(try.stage)
-		_, err = u.Run(ctx, tool, dir, append([]string{"pip", "sync", "--python", builder.VenvPython(dir), lock}, try.flag...)...)
+		_, err = u.Run(ctx, tool, dir,
+			append([]string{"pip", "sync", "--python", builder.VenvPython(dir), lock}, try.flag...)...)
 		if err == nil || ctx.Err() != nil {
 			return err
 		}
 		switch c := builder.CauseOf(err); {
-		case c == builder.CauseDiskFull, c == builder.CausePermission, !again && i > 0 && (c == builder.CauseNetwork || c == builder.CauseAuth):
-			return err // once more would end the same way
+		case c == builder.CauseDiskFull, c == builder.CausePermission, !again && i > 0 && (c == builder.CauseNetwork ||
+			c == builder.CauseAuth):
+			return err // the next try would fail the same way
 		}
 	}
 	return err
@@ -49,14 +52,14 @@ func (u *Builder) install(ctx context.Context, tool, lock, dir string, again boo
 //go:embed verify.py
 var verifyScript string
 
-// verified runs the environment's own Python, which imports the kernel, sees whether every file is there that was to be installed,
-// and tells what is there. again says that the kernel's part is what it was when it was verified before.
+// verified imports the kernel with the environment's own Python, checks that every installed file is there, and
+// reports what is. again means that the kernel's part was verified before.
 func (u *Builder) verified(ctx context.Context, dir string, again bool) (builder.Built, error) {
 	complete := make(chan error, 1)
 	var size int64
-	go func() { // on another core meanwhile
+	go func() { // meanwhile, on another core
 		err := wholeSites(ctx, dir)
-		if again { // nothing more is compiled
+		if again { // nothing more will be compiled
 			size = envdir.DiskSize(ctx, dir)
 		}
 		complete <- err
@@ -67,48 +70,55 @@ func (u *Builder) verified(ctx context.Context, dir string, again bool) (builder
 	}
 	packages, err := distributions(said.SitePackages)
 	if err != nil {
-		return builder.Built{}, &builder.Error{Cause: builder.CauseVerifyFailed, Message: "the environment's packages cannot be listed: " + err.Error()}
+		return builder.Built{},
+			&builder.Error{Cause: builder.CauseVerifyFailed,
+				Message: "the environment's packages cannot be listed: " + err.Error()}
 	}
-	sentinels, err := Inside(dir, append([]string{builder.VenvPython(dir), filepath.Join(dir, "pyvenv.cfg")}, said.Sentinels...))
+	sentinels, err := Inside(dir,
+		append([]string{builder.VenvPython(dir), filepath.Join(dir, "pyvenv.cfg")}, said.Sentinels...))
 	if err != nil {
 		return builder.Built{}, err
 	}
 	act := venvActivation(dir)
 	return builder.Built{
-		Python: builder.VenvPython(dir), PythonVersion: said.Version, Packages: packages, SizeBytes: size, Sentinels: sentinels,
+		Python: builder.VenvPython(dir), PythonVersion: said.Version, Packages: packages, SizeBytes: size,
+		Sentinels: sentinels,
 		Variables: act.Variables, PathPrepend: act.PathPrepend,
 	}, nil
 }
 
-// venvActivation is what "activated" means for the venv at dir.
+// venvActivation is the activation of the venv at dir.
 func venvActivation(dir string) builder.Activation {
 	return builder.Activation{
-		Variables:   map[string]*string{"VIRTUAL_ENV": &dir, "PYTHONHOME": nil, "CONDA_PREFIX": nil, "CONDA_DEFAULT_ENV": nil},
+		Variables: map[string]*string{"VIRTUAL_ENV": &dir, "PYTHONHOME": nil, "CONDA_PREFIX": nil,
+			"CONDA_DEFAULT_ENV": nil},
 		PathPrepend: []string{builder.Scripts(dir)},
 	}
 }
 
-// NotWhole is the failure of a build whose environment turned out not to be whole.
+// NotWhole is the failure of a build whose environment did not pass.
 func NotWhole(ctx context.Context, err error) error {
 	var b *builder.Error
 	if errors.As(err, &b) || ctx.Err() != nil {
 		return err
 	}
-	if s := builder.MachineSymptom(err.Error()); s != nil { // it could not be looked at
+	if s := builder.MachineSymptom(err.Error()); s != nil { // it could not be checked
 		return &builder.Error{Cause: s.Cause, Message: s.Say, Hint: s.Hint, Output: err.Error(), Machine: true}
 	}
-	return &builder.Error{Cause: builder.CauseVerifyFailed, Message: "the environment was built, but is not whole: " + err.Error(), Hint: builder.ByItself}
+	return &builder.Error{Cause: builder.CauseVerifyFailed,
+		Message: "the environment was built, but is not whole: " + err.Error(), Hint: builder.ByItself}
 }
 
-// Inside names paths relative to the environment at dir that they have to lie in.
+// Inside makes paths relative to the environment at dir. It fails if one is outside.
 func Inside(dir string, paths []string) ([]string, error) {
 	var names []string
 	for _, path := range paths {
 		rel, err := filepath.Rel(dir, path)
 		if err != nil || strings.HasPrefix(rel, "..") {
 			return nil, &builder.Error{
-				Cause: builder.CauseVerifyFailed, Message: fmt.Sprintf("the kernel is not in the environment: %s was imported", path),
-				Hint: "add ipykernel to the pool's packages",
+				Cause:   builder.CauseVerifyFailed,
+				Message: fmt.Sprintf("the kernel is not in the environment: %s was imported", path),
+				Hint:    "add ipykernel to the pool's packages",
 			}
 		}
 		names = append(names, rel)
@@ -116,7 +126,7 @@ func Inside(dir string, paths []string) ([]string, error) {
 	return names, nil
 }
 
-// VerifySays is what verify.py prints.
+// VerifySays is the answer of verify.py.
 type VerifySays struct {
 	Version      string   `json:"version"`
 	SitePackages string   `json:"site_packages"`
@@ -135,8 +145,8 @@ func (u *Builder) imports(ctx context.Context, dir string, again bool) (VerifySa
 	return ImportKernel(ctx, c, builder.VenvPython(dir), u.Dir)
 }
 
-// ImportKernel runs verify.py with an environment's python, as the child c: activated as for those who get it, so without -I, which
-// would keep out what a kernel reads. state is the state directory.
+// ImportKernel runs verify.py with an environment's Python, as the child c. It runs as users will run it, so without
+// -I, which would leave out what a kernel reads. state is the state directory.
 func ImportKernel(ctx context.Context, c tool.Command, python, state string, args ...string) (VerifySays, error) {
 	var said VerifySays
 	c.Argv = append([]string{python, "-c", verifyScript}, args...)
@@ -154,11 +164,13 @@ func ImportKernel(ctx context.Context, c tool.Command, python, state string, arg
 		return said, b
 	}
 	b := &builder.Error{
-		Cause: builder.CauseVerifyFailed, Message: "the environment was built, but its Python cannot import the kernel", Output: done.Output,
-		Hint: "see the output; the pool's packages may not go together",
+		Cause: builder.CauseVerifyFailed, Message: "the environment was built, but its Python cannot import the kernel",
+		Output: done.Output,
+		Hint:   "see the output; the pool's packages may not go together",
 	}
 	if errors.Is(err, syscall.EACCES) || strings.Contains(done.Output, "failed to map segment") {
-		b.Hint = fmt.Sprintf("%s may be on a file system mounted noexec; cache_dir in the configuration names another place", state)
+		b.Hint = fmt.Sprintf(
+			"%s may be on a file system mounted noexec; cache_dir in the configuration names another place", state)
 	}
 	return said, b
 }

@@ -21,12 +21,12 @@ import (
 	"runtimed/pool/envdir"
 )
 
-// What a build uses and the daemon keeps, lock files and tools, may be damaged: by a disk, by a crash, by hand. It is then set aside,
-// under a name beside it, and made anew. What was set aside stays until the daemon's next start, or until the next is; but nothing is
-// ever deleted that others may have put there: a folder with something in it, say. The next then gets a name with a number.
+// Lock files and tools may be damaged by a disk, a crash or a hand. They are set aside under a name beside their own,
+// and made again. What is set aside stays until the daemon's next start or the next damage. A folder that others may
+// have filled is never deleted; the next name then gets a number.
 const asideSuffix = ".damaged"
 
-// SetAside moves what is at path out of the way, and says so. It returns where it is then.
+// SetAside renames what is at path, logs it, and returns the new path.
 func SetAside(log *zap.Logger, path string, why error) (aside string, err error) {
 	aside = path + asideSuffix
 	err = dropAside(aside)
@@ -58,27 +58,29 @@ func dropAside(aside string) error {
 	return nil
 }
 
-// tidyAside removes what an earlier daemon set aside and is of a form that is ours alone.
+// tidyAside removes what an earlier daemon set aside, if its form is ours alone.
 func (u *Builder) tidyAside() {
 	for _, dir := range []string{"locks", filepath.Join("locks", "needs"), "tools"} {
 		dir = filepath.Join(u.Dir, dir)
 		if envdir.Ours(u.Dir, dir) != nil {
 			continue
 		}
-		entries, _ := os.ReadDir(dir) // where it cannot be read, it stays
+		entries, _ := os.ReadDir(dir) // on failure it stays
 		for _, e := range entries {
-			if path := filepath.Join(dir, e.Name()); asideForm.MatchString(path) && (statedir.HasLockName(path) || statedir.IsTool(path)) {
+			if path := filepath.Join(dir, e.Name()); asideForm.MatchString(path) && (statedir.HasLockName(path) ||
+				statedir.IsTool(path)) {
 				_ = dropAside(path) // what stays is in nobody's way
 			}
 		}
 	}
 }
 
-// Folder makes a folder of ours below the state directory, in the place of whatever else is there.
+// Folder makes a folder of ours below the state directory, and sets aside whatever is in its place.
 func (u *Builder) Folder(dir string) error {
 	err := envdir.Usable(u.Dir, dir)
 	var other *safefile.Error
-	if errors.As(err, &other) && filepath.Dir(other.Path) != u.Dir { // there it may be the user's own
+	// directly below the state directory it may be the user's
+	if errors.As(err, &other) && filepath.Dir(other.Path) != u.Dir {
 		if _, err := SetAside(u.log, other.Path, other); err != nil {
 			return err
 		}
@@ -88,12 +90,12 @@ func (u *Builder) Folder(dir string) error {
 		return err
 	}
 	if info, err := os.Lstat(dir); err == nil && info.Mode().Perm()&0o700 != 0o700 {
-		_ = os.Chmod(dir, 0o700) // what stays forbidden shows in what follows
+		_ = os.Chmod(dir, 0o700) // a failure shows in what follows
 	}
 	return nil
 }
 
-// NoFile sets aside what is in the place of a folder that a tool makes itself.
+// NoFile sets aside what is in the place of a folder that a tool will make.
 func (u *Builder) NoFile(dir string) error {
 	info, err := os.Lstat(dir)
 	if err != nil || info.IsDir() {
@@ -103,7 +105,7 @@ func (u *Builder) NoFile(dir string) error {
 	return err
 }
 
-// NoFolder sets aside a folder that is in the place of a file.
+// NoFolder sets aside a folder in the place of a file.
 func (u *Builder) NoFolder(path string) error {
 	info, err := os.Lstat(path)
 	if err != nil || !info.IsDir() {
@@ -113,10 +115,10 @@ func (u *Builder) NoFolder(path string) error {
 	return err
 }
 
-// seal is how the first line of a lock file begins that proves it whole. Those of earlier versions have none.
+// seal begins the first line of a lock file, which proves it whole. Lock files of earlier versions have none.
 const seal = "# runtimed: sha256 "
 
-// Sealed is what is written as the lock file at path.
+// Sealed returns the content of the lock file at path.
 func Sealed(path string, data []byte) []byte {
 	return append([]byte(seal+proof(path, data)+"\n"), data...)
 }
@@ -126,7 +128,7 @@ func isSealed(path string) bool {
 	return err == nil && bytes.HasPrefix(data, []byte(seal))
 }
 
-// proof covers the name too: another set's lock file is not this one's.
+// proof covers the name too, so that no lock file passes for that of another set.
 func proof(path string, data []byte) string {
 	name := strings.TrimSuffix(filepath.Base(path), ".old")
 	sum := sha256.Sum256(append([]byte(name+"\n"), data...))
@@ -135,8 +137,8 @@ func proof(path string, data []byte) string {
 
 var lockedName = regexp.MustCompile(`(?m)^` + packageName + `(?:\[[^\]\n]*\])? ?(?:==|@)`)
 
-// lockFault says why what is at path cannot be a lock file for these requirements; nil where it can, or nothing is there. What the
-// machine cannot read right now is not damaged.
+// lockFault says why the file at path cannot be the lock file for these requirements; nil if it can, or is absent.
+// What the machine cannot read right now is not damaged.
 func lockFault(path string, requirements []string) error {
 	data, err := envdir.ReadOwn(path, envdir.MaxInside)
 	var other *safefile.Error
@@ -180,7 +182,7 @@ func (u *Builder) WriteLock(path string, data []byte, tmp string) error {
 	return envdir.WriteWhole(path, Sealed(path, data), tmp)
 }
 
-// SoundLock sets a lock file aside that cannot be used.
+// SoundLock sets aside a lock file that cannot be used.
 func (u *Builder) SoundLock(path string, requirements []string) error {
 	why := lockFault(path, requirements)
 	if why == nil {

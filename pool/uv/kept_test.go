@@ -20,9 +20,15 @@ import (
 
 func TestADamagedLockFileIsSetAsideAndMadeAnew(t *testing.T) {
 	for name, damage := range map[string]func(path string, data []byte) error{
-		"cut":         func(path string, data []byte) error { return os.WriteFile(path, data[:len(data)-3], 0o600) },
-		"garbage":     func(path string, _ []byte) error { return os.WriteFile(path, []byte("\xff\xfe\x01 not a lock"), 0o600) },
-		"zeros":       func(path string, data []byte) error { return os.WriteFile(path, make([]byte, len(data)), 0o600) },
+		"cut": func(path string, data []byte) error { return os.WriteFile(path, data[:len(data)-3], 0o600) },
+		"garbage": func(path string,
+			_ []byte) error {
+			return os.WriteFile(path, []byte("\xff\xfe\x01 not a lock"), 0o600)
+		},
+		"zeros": func(path string,
+			data []byte) error {
+			return os.WriteFile(path, make([]byte, len(data)), 0o600)
+		},
 		"for another": func(path string, _ []byte) error { return os.WriteFile(path, []byte("rich==1.0\n"), 0o600) },
 		"another's": func(path string, _ []byte) error {
 			return os.WriteFile(path, Sealed("x", []byte("rich==1.0\n")), 0o600)
@@ -30,9 +36,18 @@ func TestADamagedLockFileIsSetAsideAndMadeAnew(t *testing.T) {
 		"a full folder": func(path string, _ []byte) error {
 			return errors.Join(os.Remove(path), os.Mkdir(path, 0o700), os.Mkdir(filepath.Join(path, "mine"), 0o700))
 		},
-		"a folder":     func(path string, _ []byte) error { return errors.Join(os.Remove(path), os.Mkdir(path, 0o700)) },
-		"a named pipe": func(path string, _ []byte) error { return errors.Join(os.Remove(path), syscall.Mkfifo(path, 0o600)) },
-		"a link":       func(path string, _ []byte) error { return errors.Join(os.Remove(path), os.Symlink("/dev/zero", path)) },
+		"a folder": func(path string,
+			_ []byte) error {
+			return errors.Join(os.Remove(path), os.Mkdir(path, 0o700))
+		},
+		"a named pipe": func(path string,
+			_ []byte) error {
+			return errors.Join(os.Remove(path), syscall.Mkfifo(path, 0o600))
+		},
+		"a link": func(path string,
+			_ []byte) error {
+			return errors.Join(os.Remove(path), os.Symlink("/dev/zero", path))
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newStandin(t)
@@ -108,7 +123,8 @@ func TestALockFileOfAnEarlierVersionServesUntilItCannot(t *testing.T) {
 	for _, step := range []string{"offline", "online", "reinstall"} {
 		s.Write("fail."+step, "error: Failed to fetch")
 	}
-	if _, _, err := s.build(sp); builder.CauseOf(err) != builder.CauseNetwork || strings.Contains(s.Calls("/nowhere"), "pip compile") {
+	if _, _, err := s.build(sp); builder.CauseOf(err) != builder.CauseNetwork ||
+		strings.Contains(s.Calls("/nowhere"), "pip compile") {
 		t.Errorf("%v", err)
 	}
 	if data, _ := os.ReadFile(locks[0]); string(data) != string(old) {
@@ -128,7 +144,8 @@ func TestAToolThatIsDamagedIsFetchedAnew(t *testing.T) {
 		"half a folder": func() error { return os.Remove(path) },
 		"a file":        func() error { return errors.Join(os.RemoveAll(folder), os.WriteFile(folder, nil, 0o600)) },
 	} {
-		if err := errors.Join(damage(), os.RemoveAll(filepath.Join(s.State, "tools", "empty")), os.WriteFile(filepath.Join(s.State, "tools", "empty"), nil, 0o600)); err != nil {
+		if err := errors.Join(damage(), os.RemoveAll(filepath.Join(s.State, "tools", "empty")),
+			os.WriteFile(filepath.Join(s.State, "tools", "empty"), nil, 0o600)); err != nil {
 			t.Fatal(err)
 		}
 		again := New(s.State, Config{}, s.Environ, zap.NewNop())
@@ -166,7 +183,8 @@ func TestNoLockFileIsToBlameForADamagedToolOrTheMachine(t *testing.T) {
 	past := time.Now().Add(-time.Hour)
 	tool, _ := s.Tool()
 	for _, damage := range []string{"", "\x7fELF and no more"} {
-		if err := errors.Join(os.WriteFile(tool.Path, []byte(damage), 0o700), os.Chtimes(locks[0], past, past)); err != nil {
+		if err := errors.Join(os.WriteFile(tool.Path, []byte(damage), 0o700),
+			os.Chtimes(locks[0], past, past)); err != nil {
 			t.Fatal(err)
 		}
 		if _, _, err := s.build(sp); err != nil {

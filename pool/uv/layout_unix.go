@@ -8,13 +8,13 @@ import (
 	"runtimed/internal/tool"
 )
 
-// PythonNames are those of interpreters that may fetch uv: what python3 means first.
+// PythonNames are interpreters that may fetch uv, in this order.
 var PythonNames = []string{"python3", "python3.14", "python3.13", "python3.12", "python3.11", "python3.10", "python3.9"}
 
-// UsualPlaces is where installers put uv and Python; a service manager's PATH does not name all of them.
+// UsualPlaces is where installers put uv and Python. A service manager's PATH does not have all of them.
 var UsualPlaces = []string{"/usr/local/bin", "/usr/bin", "/opt/homebrew/bin", "/home/linuxbrew/.linuxbrew/bin"}
 
-// UserConfigs are the files that uv reads its settings from, the first that is there.
+// UserConfigs are the files that uv reads its settings from: the first that exists.
 func UserConfigs(environ []string) []string {
 	config := filepath.Join(tool.Lookup(environ, "HOME"), ".config")
 	if x := tool.Lookup(environ, "XDG_CONFIG_HOME"); filepath.IsAbs(x) {
@@ -23,7 +23,7 @@ func UserConfigs(environ []string) []string {
 	return []string{filepath.Join(config, "uv", "uv.toml"), "/etc/uv/uv.toml"}
 }
 
-// UsualCache is where uv has its cache if it is not told; empty where that cannot be known.
+// UsualCache is uv's default cache; empty if it is not known.
 func UsualCache(environ []string) string {
 	if x := tool.Lookup(environ, "XDG_CACHE_HOME"); filepath.IsAbs(x) {
 		return filepath.Join(x, "uv")

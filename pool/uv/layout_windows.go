@@ -8,12 +8,14 @@ import (
 	"runtimed/internal/tool"
 )
 
-// PythonNames has both: python.org's installer brings python.exe alone.
+// PythonNames has both: python.org's installer brings python.exe only.
 var PythonNames = []string{"python", "python3"}
 
-// UsualPlaces is where python.org's installer puts Python for one user, who may not have let it change PATH.
+// UsualPlaces is where python.org's installer puts Python for one user, perhaps without changing PATH.
 var UsualPlaces = func() []string {
-	found, _ := filepath.Glob(filepath.Join(tool.GlobEscape(os.Getenv("LOCALAPPDATA")), "Programs", "Python", "Python3*")) // well formed
+	// the pattern is well formed
+	found, _ := filepath.Glob(filepath.Join(tool.GlobEscape(os.Getenv("LOCALAPPDATA")), "Programs", "Python",
+		"Python3*"))
 	slices.Reverse(found)
 	return found
 }()

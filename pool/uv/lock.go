@@ -20,8 +20,8 @@ import (
 	"runtimed/pool/envdir"
 )
 
-// lockPath is where the resolved set of a spec is kept. Versions of Python resolve differently, and so may another index; what two
-// pools have more becomes the same set, in which each keeps its own versions.
+// lockPath is where the resolved set of a spec is kept. The set depends on the Python's version, the index, and the
+// pool whose versions it keeps.
 func (u *Builder) lockPath(spec builder.Spec, python Interpreter) string {
 	name := spec.Hash()
 	if spec.Base != nil {
@@ -29,13 +29,13 @@ func (u *Builder) lockPath(spec builder.Spec, python Interpreter) string {
 	}
 	name += "-py" + python.minor()
 	if index := u.Config().IndexURL; index != "" {
-		sum := sha256.Sum256([]byte(index)) // the URL itself may hold a password
+		sum := sha256.Sum256([]byte(index)) // the URL may contain a password
 		name += "-" + hex.EncodeToString(sum[:4])
 	}
 	return filepath.Join(u.Dir, locksOf(spec), name+".txt")
 }
 
-// locksOf is the folder for the lock file of a spec. Those of needs come and go with what people happen to ask for.
+// locksOf is the folder for the lock file of a spec. Lock files of needs come and go.
 func locksOf(spec builder.Spec) string {
 	if spec.Base != nil {
 		return filepath.Join("locks", "needs")
@@ -43,12 +43,14 @@ func locksOf(spec builder.Spec) string {
 	return "locks"
 }
 
-// lock returns the lock file of spec, and makes it where there is none; one older than age it makes anew, unless age is 0, but serves
-// it where that fails. Builds side by side resolve once.
-func (u *Builder) lock(ctx context.Context, tool, mark string, spec builder.Spec, python Interpreter, age time.Duration, progress func(builder.Stage)) (string, error) {
+// lock returns the lock file of spec, and resolves it if there is none or it is older than age (0 is any age). If a
+// renewal fails, the old one is returned. Parallel builds resolve once.
+func (u *Builder) lock(ctx context.Context, tool, mark string, spec builder.Spec, python Interpreter, age time.Duration,
+	progress func(builder.Stage)) (string, error) {
 	path := u.lockPath(spec, python)
 	current := func() bool {
-		return Filled(path) && (age <= 0 || !Older(path, age) && (spec.Base == nil || !before(path, u.lockPath(*spec.Base, python))))
+		return Filled(path) && (age <= 0 ||
+			!Older(path, age) && (spec.Base == nil || !before(path, u.lockPath(*spec.Base, python))))
 	}
 	done, err := u.alone(ctx, path)
 	if err != nil {
@@ -64,9 +66,9 @@ func (u *Builder) lock(ctx context.Context, tool, mark string, spec builder.Spec
 	progress(builder.Stage{Name: builder.StageResolving, Message: "resolving " + fewOf(redact.Texts(spec.Packages))})
 	err = u.resolve(ctx, tool, mark, spec, python, Filled(path) && age > 0 && Older(path, age))
 	if err != nil && ctx.Err() == nil && Filled(path) {
-		switch builder.CauseOf(err) { // no lock file is to blame for these
+		switch builder.CauseOf(err) { // no fault of the lock file
 		case builder.CauseNetwork, builder.CauseAuth:
-			if spec.Base != nil { // somebody waits each time, so it is not tried each time
+			if spec.Base != nil { // somebody waits, so the next try comes later
 				again := time.Now().Add(min(builder.RenewEvery, age) - age)
 				_ = os.Chtimes(path, again, again)
 			}
@@ -76,20 +78,20 @@ func (u *Builder) lock(ctx context.Context, tool, mark string, spec builder.Spec
 	return path, err
 }
 
-// before says whether the file a was last written before the file b.
+// before reports whether the file a was last written before the file b.
 func before(a, b string) bool {
 	x, errA := os.Stat(a)
 	y, errB := os.Stat(b)
 	return errA == nil && errB == nil && x.ModTime().Before(y.ModTime())
 }
 
-// Filled says whether there is a lock file at path. Anything else there is replaced by one.
+// Filled reports whether there is a lock file at path. Anything else there will be replaced.
 func Filled(path string) bool {
 	info, err := os.Lstat(path)
 	return err == nil && info.Mode().IsRegular() && info.Size() > 0
 }
 
-// fewOf is a list as a message has room for it.
+// fewOf joins as many names as a message has room for.
 func fewOf(names []string) string {
 	const most = 20
 	if more := len(names) - most; more > 0 {
@@ -98,13 +100,13 @@ func fewOf(names []string) string {
 	return strings.Join(names, ", ")
 }
 
-// turn is the right to find something out; builds side by side take it one after the other.
+// turn is the right to do work that parallel builds share.
 type turn struct {
 	held chan struct{}
 	want int // who holds it or waits for it
 }
 
-// alone keeps builds side by side from finding out the same at the same time: what that is, key says. done lets the next one in.
+// alone lets one build at a time do the work that key names. done lets the next one in.
 func (u *Builder) alone(ctx context.Context, key string) (done func(), err error) {
 	u.mu.Lock()
 	t := u.turns[key]
@@ -130,9 +132,10 @@ func (u *Builder) alone(ctx context.Context, key string) (done func(), err error
 	}
 }
 
-// resolve writes the lock file of spec: every distribution with its version and hashes. old says that there is one already, and that
-// its time is over.
-func (u *Builder) resolve(ctx context.Context, tool, mark string, spec builder.Spec, python Interpreter, old bool) error {
+// resolve writes the lock file of spec: every distribution with its version and hashes. old means that it replaces
+// one that has expired.
+func (u *Builder) resolve(ctx context.Context, tool, mark string, spec builder.Spec, python Interpreter,
+	old bool) error {
 	lock := u.lockPath(spec, python)
 	if err := u.Folder(filepath.Dir(lock)); err != nil {
 		return envdir.DiskError(err)
@@ -146,9 +149,10 @@ func (u *Builder) resolve(ctx context.Context, tool, mark string, spec builder.S
 	if err := os.WriteFile(in, []byte(strings.Join(spec.Packages, "\n")+"\n"), 0o600); err != nil {
 		return envdir.DiskError(err)
 	}
-	argv := append([]string{"pip", "compile", "--quiet", "--generate-hashes", "--no-header", "--no-annotate", "--output-file", out}, python.Args()...)
+	argv := append([]string{"pip", "compile", "--quiet", "--generate-hashes", "--no-header", "--no-annotate",
+		"--output-file", out}, python.Args()...)
 	argv = append(argv, in)
-	offline := false // what uv's cache knows had to do
+	offline := false // only uv's cache was asked
 	if spec.Base == nil {
 		_, err = u.Run(ctx, tool, mark, argv...)
 		if builder.CauseOf(err) == builder.CauseNetwork && ctx.Err() == nil && !Filled(lock) {
@@ -171,13 +175,14 @@ func (u *Builder) resolve(ctx context.Context, tool, mark string, spec builder.S
 		return envdir.DiskError(err)
 	}
 	if offline {
-		u.log.Info("the package index cannot be reached: what uv's cache knows was resolved, and is renewed soon", zap.String("lock", lock))
+		u.log.Info("the package index cannot be reached: what uv's cache knows was resolved, and is renewed soon",
+			zap.String("lock", lock))
 		Makeshift(lock)
 	}
 	return nil
 }
 
-// Makeshift has a lock file that was made without the network count as old, whatever age others may have.
+// Makeshift marks a lock file that was made offline as old, so that it is renewed soon.
 func Makeshift(lock string) { _ = os.Chtimes(lock, longAgo, longAgo) }
 
 func IsMakeshift(lock string) bool {
@@ -187,17 +192,17 @@ func IsMakeshift(lock string) bool {
 
 var longAgo = time.Unix(1, 0)
 
-// Renew resolves spec anew where its lock file is older than age. Environments that are ready stay; those to come get the new set.
+// Renew resolves spec again if its lock file is older than age, for builds to come. Ready environments stay.
 func (u *Builder) Renew(ctx context.Context, spec builder.Spec, age time.Duration) error {
 	locks, err := filepath.Glob(filepath.Join(tool.GlobEscape(u.Dir), "locks", spec.Hash()+"-py*.txt"))
 	if err != nil || !slices.ContainsFunc(locks, func(l string) bool { return Older(l, age) }) {
-		return err // the common case costs no process; where there is none, the next build makes it
+		return err // without starting a process; a missing one is made by the next build
 	}
 	tool, err := u.Find(ctx, u.Tools(), func(builder.Stage) {})
 	if err != nil {
 		return err
 	}
-	u.ForgetPythons() // a newer one may have come
+	u.ForgetPythons() // there may be a newer one
 	python, err := u.Interpreter(ctx, tool, u.Tools(), spec.Python, func(builder.Stage) {})
 	if err != nil {
 		return err
@@ -205,7 +210,7 @@ func (u *Builder) Renew(ctx context.Context, spec builder.Spec, age time.Duratio
 	now := u.lockPath(spec, python)
 	for _, l := range locks {
 		if l != now && Older(l, age) && statedir.IsLock(l) {
-			_ = os.Remove(l) // that Python is no longer used
+			_ = os.Remove(l) // that Python is not used any more
 		}
 	}
 	if !slices.Contains(locks, now) || !Older(now, age) {
@@ -223,11 +228,12 @@ func Older(path string, age time.Duration) bool {
 func (u *Builder) Tidy() {
 	u.tidyAside()
 	for _, left := range [][2]string{
-		{"tools", statedir.FetchPrefix}, {"locks", statedir.ResolvePrefix}, {filepath.Join("locks", "needs"), statedir.ResolvePrefix},
+		{"tools", statedir.FetchPrefix}, {"locks", statedir.ResolvePrefix},
+		{filepath.Join("locks", "needs"), statedir.ResolvePrefix},
 	} {
 		dir := filepath.Join(u.Dir, left[0])
 		if envdir.Ours(u.Dir, dir) != nil {
-			continue // a link there leads to where nothing is ours
+			continue // behind a link nothing is ours
 		}
 		if err := statedir.CleanScratch(dir, left[1]); err != nil {
 			u.log.Warn("what an earlier daemon left cannot be removed", zap.Error(err))

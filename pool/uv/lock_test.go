@@ -35,7 +35,8 @@ func TestALockIsRenewedWhenItIsOldAndNotBefore(t *testing.T) {
 	locks, _ := filepath.Glob(filepath.Join(s.State, "locks", "*.txt"))
 	old := strings.Replace(locks[0], "py3.13", "py3.9", 1)
 	past := time.Now().Add(-25 * time.Hour)
-	if err := errors.Join(os.WriteFile(old, nil, 0o600), os.Chtimes(old, past, past), os.Chtimes(locks[0], past, past)); err != nil {
+	if err := errors.Join(os.WriteFile(old, nil, 0o600), os.Chtimes(old, past, past),
+		os.Chtimes(locks[0], past, past)); err != nil {
 		t.Fatal(err)
 	}
 	s.Write("fail.compile", "error: Failed to fetch")

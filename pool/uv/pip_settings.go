@@ -11,19 +11,21 @@ import (
 	"runtimed/internal/tool"
 )
 
-// pipFrom are pip's settings about where packages come from. All others say where and how to install, which is ours to say.
+// pipFrom are the settings of pip that say where packages come from. The others say where and how to install, which
+// is our business.
 var pipFrom = []string{
-	"index-url", "extra-index-url", "find-links", "no-index", "trusted-host", "proxy", "cert", "client-cert", "timeout", "retries",
+	"index-url", "extra-index-url", "find-links", "no-index", "trusted-host", "proxy", "cert", "client-cert", "timeout",
+	"retries",
 	"resume-retries", "keyring-provider", "cache-dir", "no-cache-dir", "use-feature", "use-deprecated", "no-input",
 }
 
-// pipVariable is the variable for a setting of pip's.
+// pipVariable is the variable for a setting of pip.
 func pipVariable(setting string) string {
 	return "PIP_" + strings.ToUpper(strings.ReplaceAll(setting, "-", "_"))
 }
 
-// pipEnv is the environment for a pip that installs: the user's settings about from where, be they in variables or in pip's
-// configuration files, and none of the others. pip has no way to unset a single one of those.
+// pipEnv is the environment for a pip that installs: with the user's pipFrom settings, from variables and
+// configuration files, and without the others, which pip cannot unset one by one.
 func (u *Builder) pipEnv(ctx context.Context, mark string, cfg Config, python string) ([]string, tool.Result, error) {
 	ask := append(u.pythonEnv(cfg), "PIP_PYTHON="+python, "PIP_LOG="+os.DevNull)
 	listed, err := u.pythonWith(ctx, mark, ask, python, "-m", "pip", "config", "list")
@@ -32,10 +34,11 @@ func (u *Builder) pipEnv(ctx context.Context, mark string, cfg Config, python st
 	}
 	env := slices.DeleteFunc(u.pythonEnv(cfg), func(v string) bool {
 		name, _, _ := strings.Cut(v, "=")
-		return strings.HasPrefix(tool.FoldName(name), "PIP_") && !slices.ContainsFunc(pipFrom, func(s string) bool { return tool.SameName(name, pipVariable(s)) })
+		return strings.HasPrefix(tool.FoldName(name), "PIP_") &&
+			!slices.ContainsFunc(pipFrom, func(s string) bool { return tool.SameName(name, pipVariable(s)) })
 	})
 	set := map[string]string{}
-	for _, section := range []string{"global", "install"} { // the second counts more
+	for _, section := range []string{"global", "install"} { // later sections win
 		for name, value := range pipConfig(string(listed.Stdout), section) {
 			set[name] = value
 		}
@@ -45,12 +48,13 @@ func (u *Builder) pipEnv(ctx context.Context, mark string, cfg Config, python st
 			env = append(env, name+"="+set[setting])
 		}
 	}
-	return append(env, "PIP_CONFIG_FILE="+strings.ToLower(os.DevNull)), listed, nil // pip then reads no file at all; Python calls it nul
+	// then pip reads no file; Python calls it nul
+	return append(env, "PIP_CONFIG_FILE="+strings.ToLower(os.DevNull)), listed, nil
 }
 
 var pipLine = regexp.MustCompile(`^([a-z]+)\.([a-z-]+)=(['"])(.*)['"]\r?$`)
 
-// pipConfig is a section of what `pip config list` printed: a line each, with the value as Python writes a string.
+// pipConfig parses a section of the output of `pip config list`: a line for each setting, its value a Python string.
 func pipConfig(listed, section string) map[string]string {
 	set := map[string]string{}
 	for line := range strings.Lines(listed) {
@@ -63,7 +67,7 @@ func pipConfig(listed, section string) map[string]string {
 			text = strings.ReplaceAll(strings.ReplaceAll(text, `\'`, `'`), `"`, `\"`)
 		}
 		if value, err := strconv.Unquote(`"` + text + `"`); err == nil {
-			set[m[2]] = strings.Join(strings.Fields(value), " ") // several stand on lines of their own
+			set[m[2]] = strings.Join(strings.Fields(value), " ") // lists have a line for each item
 		}
 	}
 	return set

@@ -16,7 +16,8 @@ nonsense
 `
 	got := pipConfig(listed, "global")
 	want := map[string]string{
-		"cert": "/a b/c.pem", "find-links": "https://a/x https://b", "proxy": "http://u:it's@p", "index-url": `https://a\b/"c"A`,
+		"cert": "/a b/c.pem", "find-links": "https://a/x https://b", "proxy": "http://u:it's@p",
+		"index-url": `https://a\b/"c"A`,
 	}
 	if fmt.Sprint(got) != fmt.Sprint(want) || pipConfig(listed, "install")["user"] != "true" {
 		t.Errorf("%q", got)

@@ -15,11 +15,11 @@ import (
 )
 
 const (
-	MinPython     = "3.9"  // what ipykernel needs at the least
-	DefaultPython = "3.13" // fetched where the machine has none that will do
+	MinPython     = "3.9"  // required by ipykernel
+	DefaultPython = "3.13" // fetched if the machine has none
 )
 
-// Interpreter is a Python that environments can be made with.
+// Interpreter is a Python that can make environments.
 type Interpreter struct {
 	Path           string `json:"path"`
 	Version        string `json:"version"`
@@ -27,16 +27,16 @@ type Interpreter struct {
 	Variant        string `json:"variant"`
 }
 
-// Args make uv take exactly this one.
+// Args make uv use exactly this one.
 func (i Interpreter) Args() []string { return []string{"--no-python-downloads", "--python", i.Path} }
 
-// minor is the version without its last part: what a resolution depends on.
+// minor is the version without its last part, on which resolutions depend.
 func (i Interpreter) minor() string {
 	parts := strings.SplitN(i.Version, ".", 3)
 	return strings.Join(parts[:min(2, len(parts))], ".")
 }
 
-// Numbers are the parts of a version like 3.12.1; ok is false for pre-releases and what is no version.
+// Numbers returns the parts of a version like 3.12.1; ok is false for pre-releases and anything else.
 func Numbers(version string) (n [3]int, ok bool) {
 	parts := strings.Split(version, ".")
 	if len(parts) > 3 {
@@ -57,21 +57,25 @@ func CompareVersions(a, b string) int {
 	return slices.Compare(x[:], y[:])
 }
 
-// Interpreter finds the Python for want: empty is the newest suitable one, else a version or an absolute path. Where the machine
-// has none, uv fetches one.
-func (u *Builder) Interpreter(ctx context.Context, tool, mark, want string, progress func(builder.Stage)) (Interpreter, error) {
+// Interpreter finds the Python for want: a version, an absolute path, or empty for the newest suitable one. uv
+// fetches it if the machine has none.
+func (u *Builder) Interpreter(ctx context.Context, tool, mark, want string, progress func(builder.Stage)) (Interpreter,
+	error) {
 	if filepath.IsAbs(want) {
 		return u.Ask(ctx, mark, want)
 	}
 	if _, ok := Numbers(want); ok && strings.Contains(want, ".") && CompareVersions(want, MinPython) < 0 {
 		return Interpreter{}, &builder.Error{
-			Cause: builder.CausePythonMissing, Message: fmt.Sprintf("needs Python >= %s, and %s was asked for", MinPython, want),
-			Hint: "name a newer one as python of the pool in the configuration",
+			Cause:   builder.CausePythonMissing,
+			Message: fmt.Sprintf("needs Python >= %s, and %s was asked for", MinPython, want),
+			Hint:    "name a newer one as python of the pool in the configuration",
 		}
 	}
 	if builder.Specifiers(want) && !builder.Satisfiable(">="+MinPython+","+want) {
 		return Interpreter{}, &builder.Error{
-			Cause: builder.CausePythonMissing, Message: fmt.Sprintf("needs Python >= %s, and %s was asked for", MinPython, want), Hint: "ask for a newer one",
+			Cause:   builder.CausePythonMissing,
+			Message: fmt.Sprintf("needs Python >= %s, and %s was asked for", MinPython, want),
+			Hint:    "ask for a newer one",
 		}
 	}
 	if known, ok := u.knownPython(want); ok {
@@ -112,7 +116,7 @@ func (u *Builder) Interpreter(ctx context.Context, tool, mark, want string, prog
 	return best, nil
 }
 
-// Choose is the newest interpreter that will do.
+// Choose returns the newest interpreter that will do.
 func Choose(list []Interpreter, want string) (best Interpreter, ok bool) {
 	for _, i := range list {
 		_, final := Numbers(i.Version)
@@ -127,7 +131,7 @@ func Choose(list []Interpreter, want string) (best Interpreter, ok bool) {
 	return best, ok
 }
 
-// NoPython says what was needed, what was found instead, and why none could be fetched.
+// NoPython says what was wanted, what was found instead, and why none could be fetched.
 func NoPython(want string, list []Interpreter, fetch error) error {
 	needs := "Python >= " + MinPython
 	if want != "" {
@@ -144,8 +148,9 @@ func NoPython(want string, list []Interpreter, fetch error) error {
 		found = "found " + strings.Join(names[:min(4, len(names))], ", ")
 	}
 	b := &builder.Error{
-		Cause: builder.CausePythonMissing, Message: fmt.Sprintf("needs %s, %s, and uv could not fetch one", needs, found),
-		Hint: "install " + needs + ", or name one as python of the pool in the configuration",
+		Cause:   builder.CausePythonMissing,
+		Message: fmt.Sprintf("needs %s, %s, and uv could not fetch one", needs, found),
+		Hint:    "install " + needs + ", or name one as python of the pool in the configuration",
 	}
 	if f, ok := fetch.(*builder.Error); ok {
 		b.Output = f.Output
@@ -161,7 +166,8 @@ func (u *Builder) Installed(ctx context.Context, tool, mark string) ([]Interpret
 	}
 	var list []Interpreter
 	if err := json.Unmarshal(done.Stdout, &list); err != nil {
-		return nil, &builder.Error{Cause: builder.CauseOther, Message: "uv's list of interpreters cannot be read: " + err.Error(), Output: done.Output}
+		return nil, &builder.Error{Cause: builder.CauseOther,
+			Message: "uv's list of interpreters cannot be read: " + err.Error(), Output: done.Output}
 	}
 	return list, nil
 }
@@ -173,14 +179,14 @@ func (u *Builder) knownPython(want string) (Interpreter, bool) {
 	return known, ok && tool.Executable(known.Path)
 }
 
-// ForgetPythons has interpreters looked for anew.
+// ForgetPythons makes the next build look for interpreters again.
 func (u *Builder) ForgetPythons() {
 	u.mu.Lock()
 	u.pythons = map[string]Interpreter{}
 	u.mu.Unlock()
 }
 
-// Ask runs the interpreter at path for its version, and for where it is itself: the script of a version manager is slow, and means
+// Ask runs the interpreter at path for its version and its own path: a version manager's script is slow, and may mean
 // another one tomorrow.
 func (u *Builder) Ask(ctx context.Context, mark, path string) (Interpreter, error) {
 	cwd, err := u.Workdir()
@@ -188,7 +194,8 @@ func (u *Builder) Ask(ctx context.Context, mark, path string) (Interpreter, erro
 		return Interpreter{}, err
 	}
 	done, err := tool.Run(ctx, tool.Command{
-		Argv: []string{path, "-I", "-c", `import sys; print("%d.%d.%d" % sys.version_info[:3]); print(sys.executable)`}, Dir: cwd, Env: tool.Environ(u.Environ),
+		Argv: []string{path, "-I", "-c", `import sys; print("%d.%d.%d" % sys.version_info[:3]); print(sys.executable)`},
+		Dir:  cwd, Env: tool.Environ(u.Environ),
 		Mark: mark,
 	})
 	if ctx.Err() != nil {
@@ -203,13 +210,15 @@ func (u *Builder) Ask(ctx context.Context, mark, path string) (Interpreter, erro
 	switch {
 	case err != nil || !ok:
 		return i, &builder.Error{
-			Cause: builder.CausePythonMissing, Message: fmt.Sprintf("%s, which was asked for, is no Python that can be run", path),
-			Hint: "correct python of the pool in the configuration", Output: done.Output,
+			Cause:   builder.CausePythonMissing,
+			Message: fmt.Sprintf("%s, which was asked for, is no Python that can be run", path),
+			Hint:    "correct python of the pool in the configuration", Output: done.Output,
 		}
 	case CompareVersions(i.Version, MinPython) < 0:
 		return i, &builder.Error{
-			Cause: builder.CausePythonMissing, Message: fmt.Sprintf("needs Python >= %s, found %s at %s", MinPython, i.Version, path),
-			Hint: "name a newer one as python of the pool in the configuration",
+			Cause:   builder.CausePythonMissing,
+			Message: fmt.Sprintf("needs Python >= %s, found %s at %s", MinPython, i.Version, path),
+			Hint:    "name a newer one as python of the pool in the configuration",
 		}
 	}
 	return i, nil

@@ -14,10 +14,13 @@ func cpython(version, path string) Interpreter {
 
 func TestTheNewestInterpreterThatWillDoIsChosen(t *testing.T) {
 	all := []Interpreter{
-		cpython("3.9.18", "/a"), cpython("3.12.1", "/b"), cpython("3.12.10", "/c"), cpython("3.14.0rc1", "/d"), cpython("3.6.15", "/e"),
-		{"/f", "3.13.0", "pypy", "default"}, {"/g", "3.13.0", "cpython", "freethreaded"}, cpython("3.12.10", "/h"), cpython("2.7.18", "/i"),
+		cpython("3.9.18", "/a"), cpython("3.12.1", "/b"), cpython("3.12.10", "/c"), cpython("3.14.0rc1", "/d"),
+		cpython("3.6.15", "/e"),
+		{"/f", "3.13.0", "pypy", "default"}, {"/g", "3.13.0", "cpython", "freethreaded"}, cpython("3.12.10", "/h"),
+		cpython("2.7.18", "/i"),
 	}
-	for want, path := range map[string]string{"": "/c", "3.12": "/c", "3.12.1": "/b", "3": "/c", "3.9": "/a", "3.1": "", "3.13": "", "3.6": "", "3.14": ""} {
+	for want, path := range map[string]string{"": "/c", "3.12": "/c", "3.12.1": "/b", "3": "/c", "3.9": "/a", "3.1": "",
+		"3.13": "", "3.6": "", "3.14": ""} {
 		got, ok := Choose(all, want)
 		if ok != (path != "") || got.Path != path {
 			t.Errorf("%q: %+v, %t", want, got, ok)
@@ -31,9 +34,11 @@ func TestTheNewestInterpreterThatWillDoIsChosen(t *testing.T) {
 func TestWhereNoPythonWillDoTheReasonIsTold(t *testing.T) {
 	const old = `[{"path":"/usr/bin/python3.6","version":"3.6.15","implementation":"cpython","variant":"default"}]`
 	for _, c := range []struct{ name, pythons, want, message string }{
-		{"only an old one", old, "", "needs Python >= 3.9, found 3.6.15 at /usr/bin/python3.6, and uv could not fetch one"},
+		{"only an old one", old, "",
+			"needs Python >= 3.9, found 3.6.15 at /usr/bin/python3.6, and uv could not fetch one"},
 		{"none at all", "[]", "", "needs Python >= 3.9, found none, and uv could not fetch one"},
-		{"not that version", old, "3.12", "needs Python 3.12, found 3.6.15 at /usr/bin/python3.6, and uv could not fetch one"},
+		{"not that version", old, "3.12",
+			"needs Python 3.12, found 3.6.15 at /usr/bin/python3.6, and uv could not fetch one"},
 		{"that version is too old", old, "3.6", "needs Python >= 3.9, and 3.6 was asked for"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -58,7 +63,8 @@ func TestUVFetchesAPythonWhereThereIsNone(t *testing.T) {
 	if err != nil || !strings.Contains(strings.Join(said, "\n"), "fetching Python 3.13") {
 		t.Errorf("%v, %q", err, said)
 	}
-	if got := s.Calls(dir); !strings.HasPrefix(got, "--version\npython list --only-installed --output-format json\npython install 3.13\npython list") {
+	if got := s.Calls(dir); !strings.HasPrefix(got,
+		"--version\npython list --only-installed --output-format json\npython install 3.13\npython list") {
 		t.Error(got)
 	}
 }
@@ -82,7 +88,8 @@ func TestAPythonCanBeNamedByItsPath(t *testing.T) {
 	}
 	gone := filepath.Join(s.Bin, "gone")
 	_, _, err := s.build(builder.Spec{Kind: builder.KindUV, Python: gone})
-	if got := causeAndMessage(err); got != "python_missing: "+gone+", which was asked for, is no Python that can be run" {
+	if got := causeAndMessage(err); got != "python_missing: "+gone+
+		", which was asked for, is no Python that can be run" {
 		t.Error(got)
 	}
 }
@@ -98,7 +105,8 @@ func TestInterpretersAreListedAgainWhenOneIsGone(t *testing.T) {
 	s.Write("pythons", strings.ReplaceAll(list, s.Bin+"/python", s.Bin+"/python3.14"))
 	s.pythons[""] = Interpreter{Path: filepath.Join(s.Bin, "gone")}
 	dir, _, err := s.build(wanting("a"))
-	if got := s.Calls(dir); err != nil || !strings.HasPrefix(got, "python list") || !strings.Contains(got, "--python BIN/python3.14 ENV") {
+	if got := s.Calls(dir); err != nil || !strings.HasPrefix(got, "python list") ||
+		!strings.Contains(got, "--python BIN/python3.14 ENV") {
 		t.Errorf("%v: %s", err, got)
 	}
 }
@@ -108,7 +116,8 @@ func TestTheScriptOfAVersionManagerIsReplacedByWhatItRuns(t *testing.T) {
 	s.Script("python3.12", "python.sh")
 	s.Write("version", "3.12.1\n"+s.Bin+"/python3.12\n")
 	dir, _, err := s.build(wanting("a"))
-	if got := s.Calls(dir); err != nil || !strings.Contains(got, "venv --no-project --no-python-downloads --python BIN/python3.12 ENV") {
+	if got := s.Calls(dir); err != nil ||
+		!strings.Contains(got, "venv --no-project --no-python-downloads --python BIN/python3.12 ENV") {
 		t.Errorf("%v: %s", err, got)
 	}
 }

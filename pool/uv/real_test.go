@@ -20,11 +20,12 @@ import (
 	"runtimed/pool/envdir"
 )
 
-// realUV makes a UV as the daemon has it: what uv it finds, it takes; where there is none, it fetches one. HOME is the test's own;
-// a cache may be shared through UV_CACHE_DIR.
+// realUV makes a UV as the daemon has it: what uv it finds, it takes; where there is none, it fetches one. HOME is the
+// test's own; a cache may be shared through UV_CACHE_DIR.
 func realUV(t *testing.T) *Builder {
 	t.Helper()
-	environ := []string{"HOME=" + t.TempDir(), "PYTHONDONTWRITEBYTECODE=1", "VIRTUAL_ENV=/decoy", "PYTHONHOME=/decoy", "CONDA_PREFIX=/decoy"}
+	environ := []string{"HOME=" + t.TempDir(), "PYTHONDONTWRITEBYTECODE=1", "VIRTUAL_ENV=/decoy", "PYTHONHOME=/decoy",
+		"CONDA_PREFIX=/decoy"}
 	for _, v := range tool.Environ(os.Environ()) {
 		if !strings.HasPrefix(v, "HOME=") && !strings.HasPrefix(v, "XDG_") {
 			environ = append(environ, v)
@@ -74,7 +75,8 @@ func TestRealEnvironments(t *testing.T) {
 		}
 		t.Logf("environment %d in %s, %q", i+1, time.Since(began).Round(time.Millisecond), stages)
 		for _, name := range []string{"ipykernel", "ipywidgets", "pip", "pyzmq", "jupyter-client"} {
-			if !slices.ContainsFunc(built.Packages, func(p builder.Package) bool { return p.Name == name && p.Version != "" }) {
+			if !slices.ContainsFunc(built.Packages,
+				func(p builder.Package) bool { return p.Name == name && p.Version != "" }) {
 				t.Errorf("%s is not in %v", name, built.Packages)
 			}
 		}
@@ -86,7 +88,8 @@ func TestRealEnvironments(t *testing.T) {
 		if len(before) < 300 {
 			t.Errorf("only %d .pyc files", len(before))
 		}
-		kernel := exec.CommandContext(t.Context(), built.Python, "-c", "import ipykernel.kernelapp, ipykernel_launcher, ipywidgets, pip, sys; print(sys.prefix)")
+		kernel := exec.CommandContext(t.Context(), built.Python, "-c",
+			"import ipykernel.kernelapp, ipykernel_launcher, ipywidgets, pip, sys; print(sys.prefix)")
 		kernel.Env = []string{"PATH=/nowhere"}
 		if out, err := kernel.CombinedOutput(); err != nil || strings.TrimSpace(string(out)) != dir {
 			t.Errorf("%v: %s", err, out)
@@ -110,16 +113,20 @@ func TestRealEnvironments(t *testing.T) {
 	}
 	// a new file in its place, since the old one is linked from the other environment and from the cache
 	past := time.Now().Add(-time.Hour)
-	if err := errors.Join(os.Remove(files[0]), os.WriteFile(files[0], []byte("x = 1\n"), 0o600), os.Chtimes(filepath.Dir(files[0]), past, past)); err != nil {
+	if err := errors.Join(os.Remove(files[0]), os.WriteFile(files[0], []byte("x = 1\n"), 0o600),
+		os.Chtimes(filepath.Dir(files[0]), past, past)); err != nil {
 		t.Fatal(err)
 	}
-	if err := u.Verify(t.Context(), builder.Built{}, dir); err == nil || !strings.Contains(err.Error(), "tornado/web.py") {
+	if err := u.Verify(t.Context(), builder.Built{}, dir); err == nil ||
+		!strings.Contains(err.Error(), "tornado/web.py") {
 		t.Errorf("a damaged environment: %v", err)
 	}
 
-	_, err = u.Build(t.Context(), wanting("ipykernel", "runtimed-has-no-such-package-zz"), filepath.Join(u.Dir, "envs", "uv-00000003"), func(builder.Stage) {})
+	_, err = u.Build(t.Context(), wanting("ipykernel", "runtimed-has-no-such-package-zz"),
+		filepath.Join(u.Dir, "envs", "uv-00000003"), func(builder.Stage) {})
 	var b *builder.Error
-	if !errors.As(err, &b) || b.Cause != builder.CausePackageNotFound || b.Package != "runtimed-has-no-such-package-zz" {
+	if !errors.As(err, &b) || b.Cause != builder.CausePackageNotFound ||
+		b.Package != "runtimed-has-no-such-package-zz" {
 		t.Errorf("%+v", b)
 	}
 }

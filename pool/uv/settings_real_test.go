@@ -87,7 +87,8 @@ ignore-installed = true
 	write := func(name, text string) {
 		t.Helper()
 		path := filepath.Join(home, name)
-		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(text), 0o644)); err != nil {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755),
+			os.WriteFile(path, []byte(text), 0o644)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -99,7 +100,8 @@ ignore-installed = true
 		t.Skip("there is no Python: ", err)
 	}
 	environ := []string{
-		"HOME=" + home, "PATH=" + filepath.Dir(string(real)), "PIP_PREFIX=" + theirs, "PIP_REPORT=" + theirs + "/report", "PIP_ONLY_BINARY=:none:",
+		"HOME=" + home, "PATH=" + filepath.Dir(string(real)), "PIP_PREFIX=" + theirs,
+		"PIP_REPORT=" + theirs + "/report", "PIP_ONLY_BINARY=:none:",
 		"PIP_SRC=" + theirs, "PIP_CONSTRAINT=/nowhere", "PIP_NO_COMPILE=1",
 	}
 	u := New(t.TempDir(), Config{}, environ, zap.NewNop())
@@ -149,7 +151,8 @@ verify-hashes = false
 		t.Fatal(err)
 	}
 	path := os.Getenv("PATH") + ":" + filepath.Join(testkit.KeptTools(t), "uv", "bin")
-	u := New(t.TempDir(), Config{}, append(testkit.NetEnviron(), "HOME="+home, "PATH="+path, "UV_CACHE_DIR="+t.TempDir()), zap.NewNop())
+	u := New(t.TempDir(), Config{},
+		append(testkit.NetEnviron(), "HOME="+home, "PATH="+path, "UV_CACHE_DIR="+t.TempDir()), zap.NewNop())
 	tool, err := u.Find(t.Context(), "", func(builder.Stage) {})
 	if err != nil {
 		t.Fatalf("%+v", err)
@@ -164,7 +167,8 @@ verify-hashes = false
 		t.Fatalf("%+v", err)
 	}
 	dir := filepath.Join(u.Dir, "envs", "x")
-	if _, err := u.Run(t.Context(), tool, "", append([]string{"venv", "--no-project"}, append(python.Args(), dir)...)...); err != nil {
+	if _, err := u.Run(t.Context(), tool, "",
+		append([]string{"venv", "--no-project"}, append(python.Args(), dir)...)...); err != nil {
 		t.Fatalf("%+v", err)
 	}
 	if err := u.install(t.Context(), tool, lock, dir, false, func(builder.Stage) {}); err != nil {

@@ -19,7 +19,7 @@ import (
 	"runtimed/pool/envdir"
 )
 
-// uvRequirements pins the uv that is fetched where there is none, with the hashes of its wheels for every platform.
+// uvRequirements pins the uv that is fetched if there is none, with the hashes of its wheels for every platform.
 //
 //go:embed requirements.txt
 var uvRequirements string
@@ -30,7 +30,7 @@ func Version() string {
 	return version
 }
 
-// Find returns the path of uv: as configured, on PATH, where installers put it, or fetched by an earlier build or now.
+// Find returns the path of uv: configured, on PATH, where installers put it, or fetched.
 func (u *Builder) Find(ctx context.Context, mark string, progress func(builder.Stage)) (string, error) {
 	select {
 	case u.fetching <- struct{}{}:
@@ -50,24 +50,28 @@ func (u *Builder) Find(ctx context.Context, mark string, progress func(builder.S
 		return "", err
 	}
 	tool.Name = "uv"
-	u.log.Info("uv found", zap.String("path", tool.Path), zap.String("version", tool.Version), zap.String("why", tool.Why))
+	u.log.Info("uv found", zap.String("path", tool.Path), zap.String("version", tool.Version),
+		zap.String("why", tool.Why))
 	u.mu.Lock()
-	if u.Cfg == cfg { // else it was configured anew meanwhile
+	if u.Cfg == cfg { // not configured anew meanwhile
 		u.tool = tool
 	}
 	u.mu.Unlock()
 	return tool.Path, nil
 }
 
-func (u *Builder) Locate(ctx context.Context, mark string, cfg Config, progress func(builder.Stage)) (builder.Tool, error) {
+func (u *Builder) Locate(ctx context.Context, mark string, cfg Config, progress func(builder.Stage)) (builder.Tool,
+	error) {
 	if cfg.Path != "" {
 		if tool.Executable(cfg.Path) {
-			version, _ := u.version(ctx, mark, cfg.Path) // if it is none, builds will say so
-			return builder.Tool{Path: cfg.Path, Version: version, Why: "uv.path in the configuration names it"}, ctx.Err()
+			version, _ := u.version(ctx, mark, cfg.Path) // on failure the builds say so
+			return builder.Tool{Path: cfg.Path, Version: version, Why: "uv.path in the configuration names it"},
+				ctx.Err()
 		}
 		return builder.Tool{}, &builder.Error{
-			Cause: builder.CauseToolMissing, Message: fmt.Sprintf("uv.path names %s, which is no program that can be run", cfg.Path),
-			Hint: "correct uv.path in the configuration, or remove it to have uv looked up",
+			Cause:   builder.CauseToolMissing,
+			Message: fmt.Sprintf("uv.path names %s, which is no program that can be run", cfg.Path),
+			Hint:    "correct uv.path in the configuration, or remove it to have uv looked up",
 		}
 	}
 	for _, path := range OnPath(filepath.SplitList(tool.Lookup(u.Environ, "PATH")), "uv") {
@@ -76,7 +80,8 @@ func (u *Builder) Locate(ctx context.Context, mark string, cfg Config, progress 
 		}
 	}
 	home := tool.Lookup(u.Environ, tool.HomeVariable)
-	places := append([]string{filepath.Join(home, ".local", "bin"), filepath.Join(home, ".cargo", "bin")}, u.Elsewhere...)
+	places := append([]string{filepath.Join(home, ".local", "bin"), filepath.Join(home, ".cargo", "bin")},
+		u.Elsewhere...)
 	for _, path := range OnPath(places, "uv") {
 		if version, ok := u.version(ctx, mark, path); ok {
 			return builder.Tool{Path: path, Version: version, Why: "it is where installers put it"}, nil
@@ -103,7 +108,7 @@ func (u *Builder) Locate(ctx context.Context, mark string, cfg Config, progress 
 	return found, nil
 }
 
-// ProgramBelow is where pip puts uv: with the other programs of a venv, or into bin where it was told a folder.
+// ProgramBelow is where pip puts uv: among the programs of a venv, or in bin if it was given a target folder.
 func ProgramBelow(dir string) string {
 	if path := filepath.Join(dir, "bin", "uv"+tool.Exe); tool.Executable(path) {
 		return path
@@ -111,33 +116,35 @@ func ProgramBelow(dir string) string {
 	return filepath.Join(builder.Scripts(dir), "uv"+tool.Exe)
 }
 
-// version asks a program named uv for its version; false where it is none: version managers leave shims that only say that they have
-// none.
+// version asks a program named uv for its version; false if it is not uv: version managers leave shims that only say
+// that they have none.
 func (u *Builder) version(ctx context.Context, mark, path string) (string, bool) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	done, err := u.Run(ctx, path, mark, "--version")
 	if err != nil && ctx.Err() == nil {
-		u.log.Info("a program named uv cannot be used; looking further", zap.String("path", path), zap.String("output", done.Output), zap.Error(err))
+		u.log.Info("a program named uv cannot be used; looking further", zap.String("path", path),
+			zap.String("output", done.Output), zap.Error(err))
 	}
 	_, version, _ := strings.Cut(strings.TrimSpace(string(done.Stdout)), " ")
 	version, _, _ = strings.Cut(version, " ") // a date may follow
 	return version, err == nil
 }
 
-// OnPath are the programs of that name in the folders; folders relative to the working directory do not count.
+// OnPath returns the programs of that name in the folders. Relative folders do not count.
 func OnPath(dirs []string, name string) []string {
 	var found []string
 	for _, dir := range dirs {
-		if p := filepath.Join(dir, name+tool.Exe); filepath.IsAbs(dir) && tool.Executable(p) && !slices.Contains(found, p) {
+		if p := filepath.Join(dir, name+tool.Exe); filepath.IsAbs(dir) && tool.Executable(p) &&
+			!slices.Contains(found, p) {
 			found = append(found, p)
 		}
 	}
 	return found
 }
 
-// fetch installs the pinned uv into a folder of its own by way of a Python of this machine and its pip, so that the user's own
-// index, proxy and certificates hold. The folder appears whole or not at all.
+// fetch installs the pinned uv into a folder of its own with the pip of a Python of this machine, so that the user's
+// index, proxy and certificates count. The folder appears whole or not at all.
 func (u *Builder) fetch(ctx context.Context, mark string, cfg Config, to string) error {
 	tools := filepath.Dir(to)
 	if err := u.Folder(tools); err != nil {
@@ -155,7 +162,7 @@ func (u *Builder) fetch(ctx context.Context, mark string, cfg Config, to string)
 	var tried []string
 	var last *builder.Error
 	for _, python := range MachinePythons(append(filepath.SplitList(tool.Lookup(u.Environ, "PATH")), u.Elsewhere...)) {
-		// a venv is the clean way; Debian's bare Python cannot make one with pip, yet may have a pip of its own
+		// A venv is the clean way. Debian's bare Python cannot make one with pip, but may have a pip.
 		venv := filepath.Join(tmp, "venv")
 		done, err := u.Python(ctx, mark, cfg, python, "-I", "-m", "venv", venv)
 		if err == nil {
@@ -171,7 +178,7 @@ func (u *Builder) fetch(ctx context.Context, mark string, cfg Config, to string)
 			return ctx.Err()
 		}
 		if err == nil && tool.Executable(ProgramBelow(venv)) {
-			if envdir.Exists(to) { // until now: it may run another time, and without the network there would be none
+			if envdir.Exists(to) { // only now: it may run again later, and offline there would be none
 				if _, err := SetAside(u.log, to, errors.New("it does not run")); err != nil {
 					return err
 				}
@@ -184,31 +191,35 @@ func (u *Builder) fetch(ctx context.Context, mark string, cfg Config, to string)
 		_ = envdir.RemoveFolder(venv)
 		tried = append(tried, python)
 		last = PipError(python, done.Output, err)
-		if last.Cause == builder.CauseNetwork || last.Cause == builder.CauseAuth || last.Cause == builder.CauseDiskFull {
-			break // another Python would meet the same
+		if last.Cause == builder.CauseNetwork || last.Cause == builder.CauseAuth ||
+			last.Cause == builder.CauseDiskFull {
+			break // another Python would fail the same way
 		}
 	}
 	return NotFetched(tried, last)
 }
 
-// NotFetched says what was tried to get uv, and the three ways out.
+// NotFetched says what was tried, and the three ways out.
 func NotFetched(tried []string, last *builder.Error) *builder.Error {
 	b := &builder.Error{
 		Cause: builder.CauseToolMissing, Message: "uv is not on this machine, and there is no Python to fetch it with",
-		Hint: "three ways out: install uv (https://docs.astral.sh/uv), name one as uv.path in the configuration, or install a Python >= 3.9 with pip and venv",
+		Hint: "three ways out: install uv (https://docs.astral.sh/uv), name one as uv.path in the configuration, or " +
+			"install a Python >= 3.9 with pip and venv",
 	}
 	if last != nil {
-		b.Message = fmt.Sprintf("uv is not on this machine, and could not be fetched with %s: %s", strings.Join(tried, ", "), last.Message)
+		b.Message = fmt.Sprintf("uv is not on this machine, and could not be fetched with %s: %s",
+			strings.Join(tried, ", "), last.Message)
 		b.Output = last.Output
-		if last.Cause != builder.CauseToolMissing && last.Hint != "" { // the Python was not what lacked
+		if last.Cause != builder.CauseToolMissing && last.Hint != "" { // the Python was not the problem
 			b.Hint = last.Hint + "; else " + b.Hint
 		}
 	}
 	return b
 }
 
-// pipElsewhere would have pip install into another place than it is told, or refuse to.
-var pipElsewhere = []string{"PIP_USER", "PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_PYTHON", "PIP_REQUIRE_VIRTUALENV", "PIP_DRY_RUN"}
+// pipElsewhere would make pip install elsewhere, or refuse to.
+var pipElsewhere = []string{"PIP_USER", "PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_PYTHON", "PIP_REQUIRE_VIRTUALENV",
+	"PIP_DRY_RUN"}
 
 // pythonEnv is the environment of a Python of this machine that fetches uv.
 func (u *Builder) pythonEnv(cfg Config) []string {
@@ -223,11 +234,13 @@ func (u *Builder) pythonEnv(cfg Config) []string {
 }
 
 // Python runs a Python of this machine for the fetch.
-func (u *Builder) Python(ctx context.Context, mark string, cfg Config, python string, args ...string) (tool.Result, error) {
+func (u *Builder) Python(ctx context.Context, mark string, cfg Config, python string, args ...string) (tool.Result,
+	error) {
 	return u.pythonWith(ctx, mark, u.pythonEnv(cfg), python, args...)
 }
 
-func (u *Builder) pythonWith(ctx context.Context, mark string, env []string, python string, args ...string) (tool.Result, error) {
+func (u *Builder) pythonWith(ctx context.Context, mark string, env []string, python string,
+	args ...string) (tool.Result, error) {
 	cwd, err := u.Workdir()
 	if err != nil {
 		return tool.Result{}, err
@@ -235,8 +248,9 @@ func (u *Builder) pythonWith(ctx context.Context, mark string, env []string, pyt
 	return tool.Run(ctx, tool.Command{Argv: append([]string{python}, args...), Dir: cwd, Env: env, Mark: mark})
 }
 
-// pipInstall has the pip of a Python install the pinned uv, by the user's settings about from where and by no others.
-func (u *Builder) pipInstall(ctx context.Context, mark string, cfg Config, python, requirements string, more ...string) (tool.Result, error) {
+// pipInstall installs the pinned uv with the pip of a Python, by pipEnv.
+func (u *Builder) pipInstall(ctx context.Context, mark string, cfg Config, python, requirements string,
+	more ...string) (tool.Result, error) {
 	env, listed, err := u.pipEnv(ctx, mark, cfg, python)
 	if err != nil {
 		return listed, err
@@ -247,7 +261,7 @@ func (u *Builder) pipInstall(ctx context.Context, mark string, cfg Config, pytho
 	}, more...)...)
 }
 
-// MachinePythons are the interpreters that may fetch uv, each real file once: what python3 means first.
+// MachinePythons are the interpreters that may fetch uv, each file once, in the order of PythonNames.
 func MachinePythons(dirs []string) []string {
 	var found []string
 	seen := map[string]bool{}

@@ -47,7 +47,8 @@ func TestUVIsFoundWhereItIs(t *testing.T) {
 	want(named)
 	s.Remove("named")
 	_, err := s.findIt()
-	if got := causeAndMessage(err); got != "tool_missing: uv.path names "+named+", which is no program that can be run" {
+	if got := causeAndMessage(err); got != "tool_missing: uv.path names "+named+
+		", which is no program that can be run" {
 		t.Error(got)
 	}
 	s.Configure(Config{})
@@ -64,7 +65,8 @@ func TestAProgramNamedUVThatCannotBeUsedIsPassedOver(t *testing.T) {
 	home := t.TempDir()
 	s := newStandin(t, "HOME="+home)
 	s.Environ = append(s.Environ, "PATH="+s.Bin+":/usr/bin:/bin", "HOME="+home)
-	testkit.WriteProgram(t, filepath.Join(s.Bin, "uv"), []byte("#!/bin/sh\necho 'shim: uv: command not found' >&2\nexit 127\n"))
+	testkit.WriteProgram(t, filepath.Join(s.Bin, "uv"),
+		[]byte("#!/bin/sh\necho 'shim: uv: command not found' >&2\nexit 127\n"))
 	local := filepath.Join(home, ".local", "bin", "uv")
 	if err := os.MkdirAll(filepath.Dir(local), 0o700); err != nil {
 		t.Fatal(err)
@@ -89,7 +91,8 @@ func TestUVIsFetchedByWayOfPythonAndKept(t *testing.T) {
 	for _, how := range []string{"with a venv", "without ensurepip"} {
 		t.Run(how, func(t *testing.T) {
 			env := filepath.Join(t.TempDir(), "env")
-			s := fetching(t, "PIP_CACHE_DIR="+env, "PIP_USER=1", "PIP_TARGET=/decoy", "PIP_CERT=mine", "VIRTUAL_ENV=/decoy")
+			s := fetching(t, "PIP_CACHE_DIR="+env, "PIP_USER=1", "PIP_TARGET=/decoy", "PIP_CERT=mine",
+				"VIRTUAL_ENV=/decoy")
 			s.Configure(Config{IndexURL: "https://mine/simple"})
 			if how == "without ensurepip" {
 				s.Write("fail.ensurepip", "")
@@ -97,7 +100,8 @@ func TestUVIsFetchedByWayOfPythonAndKept(t *testing.T) {
 			var said []string
 			got, err := s.Find(t.Context(), s.Tools(), func(s builder.Stage) { said = append(said, s.Message) })
 			want := filepath.Join(s.State, "tools", "uv-"+Version(), "bin", "uv")
-			if err != nil || got != want || !tool.Executable(want) || fmt.Sprint(said) != "[fetching uv "+Version()+"]" {
+			if err != nil || got != want || !tool.Executable(want) ||
+				fmt.Sprint(said) != "[fetching uv "+Version()+"]" {
 				t.Errorf("%s, %v, %q", got, err, said)
 			}
 			data, err := os.ReadFile(env)
@@ -106,7 +110,8 @@ func TestUVIsFetchedByWayOfPythonAndKept(t *testing.T) {
 			}
 			lines := strings.Split(string(data), "\n")
 			for name, want := range map[string]string{
-				"PIP_USER": "", "PIP_TARGET": "", "VIRTUAL_ENV": "", "PIP_CERT": "mine", "PIP_INDEX_URL": "https://mine/simple", proc.MarkEnv: s.Tools(),
+				"PIP_USER": "", "PIP_TARGET": "", "VIRTUAL_ENV": "", "PIP_CERT": "mine",
+				"PIP_INDEX_URL": "https://mine/simple", proc.MarkEnv: s.Tools(),
 			} {
 				if got := tool.Lookup(lines, name); got != want {
 					t.Errorf("%s is %q, not %q", name, got, want)
@@ -118,7 +123,8 @@ func TestUVIsFetchedByWayOfPythonAndKept(t *testing.T) {
 			s.Remove("python3")
 			again := New(s.State, Config{}, s.Environ, zap.NewNop())
 			again.Elsewhere = nil
-			if got, err := again.Find(t.Context(), "", func(builder.Stage) { t.Error("it is fetched again") }); err != nil || got != want {
+			if got, err := again.Find(t.Context(), "",
+				func(builder.Stage) { t.Error("it is fetched again") }); err != nil || got != want {
 				t.Errorf("%s, %v", got, err)
 			}
 		})
@@ -128,14 +134,17 @@ func TestUVIsFetchedByWayOfPythonAndKept(t *testing.T) {
 func TestWhereUVCannotBeFetchedTheThreeWaysOutAreTold(t *testing.T) {
 	for _, c := range []struct{ name, ensurepip, pip, message string }{
 		{"no pip", "x", "/x/python3: No module named pip", "%s has no pip"},
-		{"no network", "", "WARNING: connection broken by 'Connection refused'\nERROR: No matching distribution found for uv", "the package index cannot be reached: nobody listens there"},
-		{"another index", "", "ERROR: No matching distribution found for uv==0.13.9", "the package uv is not in the index"},
+		{"no network", "", "WARNING: connection broken by 'Connection refused'\nERROR: No matching distribution " +
+			"found for uv", "the package index cannot be reached: nobody listens there"},
+		{"another index", "", "ERROR: No matching distribution found for uv==0.13.9",
+			"the package uv is not in the index"},
 		{"no Python", "-", "", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := fetching(t)
 			python := filepath.Join(s.Bin, "python3")
-			want := "uv is not on this machine, and could not be fetched with " + python + ": " + strings.ReplaceAll(c.message, "%s", python)
+			want := "uv is not on this machine, and could not be fetched with " + python + ": " +
+				strings.ReplaceAll(c.message, "%s", python)
 			switch c.ensurepip {
 			case "x":
 				s.Write("fail.ensurepip", "")
@@ -148,7 +157,8 @@ func TestWhereUVCannotBeFetchedTheThreeWaysOutAreTold(t *testing.T) {
 			}
 			_, err := s.findIt()
 			var b *builder.Error
-			if !errors.As(err, &b) || b.Cause != builder.CauseToolMissing || b.Message != want || !strings.Contains(b.Hint, "three ways out: ") {
+			if !errors.As(err, &b) || b.Cause != builder.CauseToolMissing || b.Message != want ||
+				!strings.Contains(b.Hint, "three ways out: ") {
 				t.Errorf("%+v", b)
 			}
 		})
@@ -165,29 +175,34 @@ func TestWhatAKilledDaemonLeftOfItsWorkIsRemoved(t *testing.T) {
 	if _, _, err := s.build(wanting("ipykernel")); err != nil {
 		t.Fatal(err)
 	}
-	if envdir.Exists(filepath.Join(s.State, "tools/.fetch-1")) || envdir.Exists(filepath.Join(s.State, "locks/.resolve-2")) {
+	if envdir.Exists(filepath.Join(s.State, "tools/.fetch-1")) ||
+		envdir.Exists(filepath.Join(s.State, "locks/.resolve-2")) {
 		t.Error("it is still there")
 	}
 }
 
 func TestTheRequirementsPinOneVersionByItsHashes(t *testing.T) {
-	if !regexp.MustCompile(`^\d+\.\d+\.\d+$`).MatchString(Version()) || strings.Count(uvRequirements, "--hash=sha256:") < 10 {
+	if !regexp.MustCompile(`^\d+\.\d+\.\d+$`).MatchString(Version()) ||
+		strings.Count(uvRequirements, "--hash=sha256:") < 10 {
 		t.Errorf("%s\n%s", Version(), uvRequirements)
 	}
 }
 
 func TestTheHintOfAUVThatCouldNotBeFetchedNamesWhatKeptItAway(t *testing.T) {
 	for output, want := range map[string]string{
-		"ERROR: Could not find a version: Max retries exceeded: NewConnectionError: Connection refused":                            "check the package index and the proxy",
-		"Max retries exceeded: Temporary failure in name resolution":                                                               "check the network, the proxy",
-		"SSLError(SSLCertVerificationError: CERTIFICATE_VERIFY_FAILED)":                                                            "SSL_CERT_FILE",
-		"ERROR: HTTP error 407 Client Error: Proxy Authentication Required":                                                        "password of the proxy",
-		"OSError: [Errno 28] No space left on device":                                                                              "free some room",
-		"ERROR: Could not find a version that satisfies uv (from versions: none)\nERROR: No matching distribution found for uv==1": "check the network, the proxy",
-		"/usr/bin/python3: No module named pip":                                                                                    "three ways out",
+		"ERROR: Could not find a version: Max retries exceeded: NewConnectionError: Connection refused": "check the package index and the proxy",
+		"Max retries exceeded: Temporary failure in name resolution":                                    "check the network, the proxy",
+		"SSLError(SSLCertVerificationError: CERTIFICATE_VERIFY_FAILED)":                                 "SSL_CERT_FILE",
+		"ERROR: HTTP error 407 Client Error: Proxy Authentication Required":                             "password of the proxy",
+		"OSError: [Errno 28] No space left on device":                                                   "free some room",
+		"ERROR: Could not find a version that satisfies uv (from versions: none)\nERROR: No matching distribution " +
+			"found for uv==1": "check the network, the proxy",
+		"/usr/bin/python3: No module named pip": "three ways out",
 	} {
-		b := NotFetched([]string{"/usr/bin/python3"}, PipError("/usr/bin/python3", output, testkit.ExitWith(t, "exit 1")))
-		if b.Cause != builder.CauseToolMissing || !strings.Contains(b.Hint, want) || !strings.Contains(b.Hint, "install uv") {
+		b := NotFetched([]string{"/usr/bin/python3"},
+			PipError("/usr/bin/python3", output, testkit.ExitWith(t, "exit 1")))
+		if b.Cause != builder.CauseToolMissing || !strings.Contains(b.Hint, want) ||
+			!strings.Contains(b.Hint, "install uv") {
 			t.Errorf("%s: %s: %s -> %s", output, b.Cause, b.Message, b.Hint)
 		}
 	}

@@ -18,31 +18,32 @@ import (
 
 // Config says how environments are built with uv.
 type Config struct {
-	Path     string // of uv; empty: looked up, then fetched
+	Path     string // of uv; empty: found, else fetched
 	IndexURL string // empty: uv's own rules
-	Copy     bool   // no file is shared between environments
+	Copy     bool   // environments share no file
 }
 
-// Builder builds environments with uv. It needs nothing but a Python on the machine: where uv is not there, it is fetched once.
+// Builder builds environments with uv. It needs only a Python on the machine, with which it fetches uv if there is
+// none.
 type Builder struct {
 	log     *zap.Logger
 	Dir     string   // the state directory
-	Environ []string // of the daemon
+	Environ []string // the daemon's
 
-	Elsewhere []string // folders that are searched beside those of PATH
+	Elsewhere []string // searched after PATH
 
-	mu       sync.Mutex // guards cfg and what follows
+	mu       sync.Mutex // guards what follows
 	Cfg      Config
 	tool     builder.Tool  // uv, once found
-	fetching chan struct{} // held by whoever looks for uv or fetches it
+	fetching chan struct{} // held while uv is looked for or fetched
 	Tidied   sync.Once
-	pythons  map[string]Interpreter // by what was wanted; kept while they are there, since looking takes longer than a build
-	ownCache bool                   // it was said that uv's usual cache cannot be used
-	turns    map[string]*turn       // of whoever looks for a Python or makes a lock file
+	pythons  map[string]Interpreter // by what was wanted; looking takes longer than a build
+	ownCache bool                   // it was logged that uv's usual cache cannot be used
+	turns    map[string]*turn       // see alone
 }
 
-// New makes a Builder that keeps uv, lock files and its cache below dir where there is no better place. environ is the daemon's
-// own environment, of which the children get what concerns them.
+// New returns a Builder that keeps its tools and lock files below dir. environ is the daemon's environment, of which
+// children get a part.
 func New(dir string, cfg Config, environ []string, log *zap.Logger) *Builder {
 	return &Builder{
 		log: log, Dir: dir, Environ: environ, Elsewhere: UsualPlaces, Cfg: cfg, pythons: map[string]Interpreter{},
@@ -50,7 +51,7 @@ func New(dir string, cfg Config, environ []string, log *zap.Logger) *Builder {
 	}
 }
 
-// Configure puts cfg in force for the builds to come.
+// Configure sets the configuration of later builds.
 func (u *Builder) Configure(cfg Config) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -59,7 +60,7 @@ func (u *Builder) Configure(cfg Config) {
 	}
 }
 
-// Tool is the uv in use.
+// Tool returns the uv in use.
 func (u *Builder) Tool() (builder.Tool, bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -72,25 +73,30 @@ func (u *Builder) Config() Config {
 	return u.Cfg
 }
 
-// Build makes a venv at dir, installs the locked set into it, from uv's cache where that has it all, and verifies it.
-func (u *Builder) Build(ctx context.Context, spec builder.Spec, dir string, progress func(builder.Stage)) (builder.Built, error) {
-	return u.mending(ctx, spec, dir, progress, func(from source) (builder.Built, error) {
+// Build makes a venv at dir, installs the locked set into it, and verifies it.
+func (u *Builder) Build(ctx context.Context, spec builder.Spec, dir string,
+	progress func(builder.Stage)) (builder.Built, error) {
+	return u.withRepair(ctx, spec, dir, progress, func(from source) (builder.Built, error) {
 		if from.again {
 			if err := envdir.RemoveFolder(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return builder.Built{}, envdir.DiskError(err)
 			}
 		}
-		progress(builder.Stage{Name: builder.StageInstalling, Message: "making a venv with Python " + from.python.Version})
-		if _, err := u.Run(ctx, from.tool, dir, append([]string{"venv", "--no-project"}, append(from.python.Args(), dir)...)...); err != nil {
-			u.ForgetPythons() // it may be the interpreter that is gone
+		progress(builder.Stage{Name: builder.StageInstalling,
+			Message: "making a venv with Python " + from.python.Version})
+		if _, err := u.Run(ctx, from.tool, dir,
+			append([]string{"venv", "--no-project"}, append(from.python.Args(), dir)...)...); err != nil {
+			u.ForgetPythons() // the interpreter may be gone
 			return builder.Built{}, err
 		}
 		return u.populate(ctx, from, dir, progress, func() bool { return false })
 	})
 }
 
-// mending makes an environment, and where that fails by what the daemon keeps for it, has that made anew and tries once more.
-func (u *Builder) mending(ctx context.Context, spec builder.Spec, mark string, progress func(builder.Stage), make func(source) (builder.Built, error)) (builder.Built, error) {
+// withRepair makes an environment. If that fails and a lock file or tool of ours may be at fault, it replaces that and
+// tries once more.
+func (u *Builder) withRepair(ctx context.Context, spec builder.Spec, mark string, progress func(builder.Stage),
+	make func(source) (builder.Built, error)) (builder.Built, error) {
 	began := time.Now()
 	var built builder.Built
 	from, err := u.prepare(ctx, spec, mark, 0, progress)
@@ -101,13 +107,14 @@ func (u *Builder) mending(ctx context.Context, spec builder.Spec, mark string, p
 		return built, err
 	}
 	lock, aside := from.lock, ""
-	if !u.spoilt(ctx, mark) {
+	if !u.toolBroken(ctx, mark) {
 		switch {
-		case !mayBlame(err), !Filled(lock), builder.CauseOf(err) == builder.CauseOther && isSealed(lock): // that one is whole
+		case !mayBlame(err), !Filled(lock), builder.CauseOf(err) == builder.CauseOther &&
+			isSealed(lock): // a sealed one is whole
 		case !wasMadeSince(lock, began):
-			aside, _ = SetAside(u.log, lock, err) // where that does not go, the first error tells more
+			aside, _ = SetAside(u.log, lock, err) // on failure the first error says more
 		case builder.CauseOf(err) != builder.CauseOther:
-			_ = os.Remove(lock) // what it names can no longer be had, or does not go together: the next build resolves anew
+			_ = os.Remove(lock) // the next build resolves again
 		}
 		if aside == "" {
 			return built, err
@@ -119,28 +126,30 @@ func (u *Builder) mending(ctx context.Context, spec builder.Spec, mark string, p
 		built, again = make(from)
 	}
 	if again != nil && aside != "" && !Filled(lock) {
-		_ = os.Rename(aside, lock) // it may not have been to blame, and nothing better is to be had
+		_ = os.Rename(aside, lock) // it may not have been at fault, and there is nothing better
 	}
 	return built, again
 }
 
-// mayBlame says whether a lock file may be why a build failed.
+// mayBlame reports whether a lock file may be why a build failed.
 func mayBlame(err error) bool {
 	switch builder.CauseOf(err) {
-	case builder.CausePackageNotFound, builder.CauseUnsatisfiable, builder.CauseCorrupt, builder.CauseVerifyFailed, builder.CauseOther:
+	case builder.CausePackageNotFound, builder.CauseUnsatisfiable, builder.CauseCorrupt, builder.CauseVerifyFailed,
+		builder.CauseOther:
 		return !envdir.MachineFault(err)
 	}
 	return false
 }
 
-// wasMadeSince says whether a lock file was written after that moment. One that was made without the network does not tell.
+// wasMadeSince reports whether a lock file was written after that moment. An offline one does not tell, and counts as
+// new.
 func wasMadeSince(lock string, moment time.Time) bool {
 	info, err := os.Lstat(lock)
 	return err == nil && (!info.ModTime().Before(moment.Add(-time.Second)) || IsMakeshift(lock))
 }
 
-// spoilt says whether the uv that was fetched no longer runs; it is then looked for anew.
-func (u *Builder) spoilt(ctx context.Context, mark string) bool {
+// toolBroken reports whether the uv that was fetched does not run any more, and forgets it then.
+func (u *Builder) toolBroken(ctx context.Context, mark string) bool {
 	tool, ok := u.Tool()
 	if !ok || filepath.Dir(filepath.Dir(filepath.Dir(tool.Path))) != u.Tools() {
 		return false
@@ -154,16 +163,17 @@ func (u *Builder) spoilt(ctx context.Context, mark string) bool {
 	return true
 }
 
-// source is what an environment is made of: a uv, a Python, and the lock file of its packages.
+// source is what an environment is made from.
 type source struct {
 	tool   string
 	python Interpreter
 	lock   string
-	again  bool // a try before this one failed: nothing in uv's cache is trusted
+	again  bool // after a failed try: nothing in uv's cache is trusted
 }
 
-// prepare finds all of it. A lock file that is older than age is made anew where that can be done; 0 is any age.
-func (u *Builder) prepare(ctx context.Context, spec builder.Spec, mark string, age time.Duration, progress func(builder.Stage)) (s source, err error) {
+// prepare finds all of it. A lock file older than age is renewed if possible; 0 is any age.
+func (u *Builder) prepare(ctx context.Context, spec builder.Spec, mark string, age time.Duration,
+	progress func(builder.Stage)) (s source, err error) {
 	if s.tool, err = u.Find(ctx, mark, progress); err != nil {
 		return s, err
 	}
@@ -174,9 +184,10 @@ func (u *Builder) prepare(ctx context.Context, spec builder.Spec, mark string, a
 	return s, err
 }
 
-// populate brings the venv at dir to what the lock file says and verifies it. verifiedBefore says, after that, whether all that was
-// verified before is as it was.
-func (u *Builder) populate(ctx context.Context, from source, dir string, progress func(builder.Stage), verifiedBefore func() bool) (builder.Built, error) {
+// populate brings the venv at dir to the lock file and verifies it. After the installation, verifiedBefore reports
+// whether what was verified before is unchanged.
+func (u *Builder) populate(ctx context.Context, from source, dir string, progress func(builder.Stage),
+	verifiedBefore func() bool) (builder.Built, error) {
 	if err := u.install(ctx, from.tool, from.lock, dir, from.again, progress); err != nil {
 		return builder.Built{}, err
 	}
@@ -184,23 +195,26 @@ func (u *Builder) populate(ctx context.Context, from source, dir string, progres
 	return u.verified(ctx, dir, verifiedBefore())
 }
 
-// Run runs uv and tells the kind of its failure. mark is the environment that is being built, if any.
+// Run runs uv and classifies its failure. mark is the environment being built, if any.
 func (u *Builder) Run(ctx context.Context, tool, mark string, args ...string) (tool.Result, error) {
 	return u.uvWith(ctx, tool, mark, nil, args...)
 }
 
-// uvWith is uv with more in its environment.
+// uvWith is Run with more variables.
 func (u *Builder) uvWith(ctx context.Context, program, mark string, env []string, args ...string) (tool.Result, error) {
 	cwd, err := u.Workdir()
 	if err != nil {
 		return tool.Result{}, err
 	}
-	done, err := tool.Run(ctx, tool.Command{Argv: append([]string{program}, args...), Dir: cwd, Env: append(u.ToolEnviron(), env...), Mark: mark})
+	done, err := tool.Run(ctx,
+		tool.Command{Argv: append([]string{program}, args...), Dir: cwd, Env: append(u.ToolEnviron(), env...),
+			Mark: mark})
 	if err == nil {
 		return done, nil
 	}
 	if ctx.Err() != nil {
-		return done, &builder.Error{Cause: builder.CauseTimeout, Message: "uv was ended", Output: done.Output} // the caller knows why
+		// the caller knows why
+		return done, &builder.Error{Cause: builder.CauseTimeout, Message: "uv was ended", Output: done.Output}
 	}
 	if errors.Is(err, os.ErrNotExist) || errors.Is(err, os.ErrPermission) {
 		u.mu.Lock()
@@ -214,5 +228,5 @@ func (u *Builder) uvWith(ctx context.Context, program, mark string, env []string
 	return done, CommandError(step, done.Output, err)
 }
 
-// Tools is the folder of what builds need, and the mark of children that build no one environment.
+// Tools is the folder of tools, and the mark of children that belong to no one environment.
 func (u *Builder) Tools() string { return filepath.Join(u.Dir, "tools") }

@@ -30,7 +30,8 @@ func TestABuildResolvesOnceAndInstallsFromTheLockOffline(t *testing.T) {
 	s := newStandin(t)
 	var stages []string
 	dir := filepath.Join(s.State, "envs", "uv-01234567")
-	built, err := s.Build(t.Context(), wanting("ipykernel", "numpy"), dir, func(s builder.Stage) { stages = append(stages, s.Name) })
+	built, err := s.Build(t.Context(), wanting("ipykernel", "numpy"), dir,
+		func(s builder.Stage) { stages = append(stages, s.Name) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,11 +48,14 @@ pip sync --python ENV/bin/python LOCK --offline`
 	}
 	wantBuilt := builder.Built{
 		Python: filepath.Join(dir, "bin/python"), PythonVersion: "3.13.1",
-		Packages:    []builder.Package{{Name: "ipykernel", Version: "7.4"}, {Name: "pyzmq", Version: "27.1"}, {Name: "some-thing", Version: "1.0rc1"}},
-		Variables:   map[string]*string{"VIRTUAL_ENV": &dir, "PYTHONHOME": nil, "CONDA_PREFIX": nil, "CONDA_DEFAULT_ENV": nil},
+		Packages: []builder.Package{{Name: "ipykernel", Version: "7.4"}, {Name: "pyzmq", Version: "27.1"},
+			{Name: "some-thing", Version: "1.0rc1"}},
+		Variables: map[string]*string{"VIRTUAL_ENV": &dir, "PYTHONHOME": nil, "CONDA_PREFIX": nil,
+			"CONDA_DEFAULT_ENV": nil},
 		PathPrepend: []string{filepath.Join(dir, "bin")},
 		Sentinels: []string{
-			"bin/python", "pyvenv.cfg", "lib/python3.13/site-packages/ipykernel/__init__.py", "lib/python3.13/site-packages/zmq/x.so",
+			"bin/python", "pyvenv.cfg", "lib/python3.13/site-packages/ipykernel/__init__.py",
+			"lib/python3.13/site-packages/zmq/x.so",
 		},
 	}
 	if diff := cmp.Diff(wantBuilt, built); diff != "" {
@@ -92,14 +96,19 @@ func TestTheNetworkIsAskedOnlyForWhatTheCacheLacks(t *testing.T) {
 		{"no network", missing, network, "", "--offline ", builder.CauseNetwork, true},
 		{"no access", missing, "401 Unauthorized", "", "--offline ", builder.CauseAuth, true},
 		{"the disk is full", "No space left on device (os error 28)", "", "", "--offline", builder.CauseDiskFull, true},
-		{"nothing can be written", "Read-only file system (os error 30)", "", "", "--offline", builder.CausePermission, true},
-		{"a version is gone", missing, "No solution found", "error: No solution found", "--offline  --reinstall --refresh", builder.CauseUnsatisfiable, false},
-		{"a file is damaged", missing, "x", "Hash mismatch for `six==1.17.0`", "--offline  --reinstall --refresh", builder.CauseCorrupt, false},
-		{"something unknown", "x", "x", "error: it is Monday", "--offline  --reinstall --refresh", builder.CauseOther, true},
+		{"nothing can be written", "Read-only file system (os error 30)", "", "", "--offline", builder.CausePermission,
+			true},
+		{"a version is gone", missing, "No solution found", "error: No solution found",
+			"--offline  --reinstall --refresh", builder.CauseUnsatisfiable, false},
+		{"a file is damaged", missing, "x", "Hash mismatch for `six==1.17.0`", "--offline  --reinstall --refresh",
+			builder.CauseCorrupt, false},
+		{"something unknown", "x", "x", "error: it is Monday", "--offline  --reinstall --refresh", builder.CauseOther,
+			true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := newStandin(t)
-			for step, text := range map[string]string{"offline": c.offline, "online": c.online, "reinstall": c.reinstall} {
+			for step, text := range map[string]string{"offline": c.offline, "online": c.online,
+				"reinstall": c.reinstall} {
 				if text != "" {
 					s.Write("fail."+step, text)
 				}
@@ -128,7 +137,8 @@ func TestAToolThatSaysItSucceededIsNotBelieved(t *testing.T) {
 	for name, want := range map[string]string{
 		"venv.nothing": "verify_failed: the environment was built, but its Python cannot import the kernel",
 		"sync.nothing": "verify_failed: the environment was built, but its Python cannot import the kernel",
-		"sync.torn":    "verify_failed: the environment was built, but is not whole: zmq/x.so has 0 bytes, 2 were installed",
+		"sync.torn": "verify_failed: the environment was built, but is not whole: zmq/x.so has 0 bytes, 2 were " +
+			"installed",
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newStandin(t)
@@ -150,15 +160,21 @@ func TestVerifyLooksThroughAllThatWasInstalled(t *testing.T) {
 		"":                 func(string) error { return nil },
 		"x.so has 1 bytes": func(d string) error { return os.Truncate(filepath.Join(d, site, "zmq/x.so"), 1) },
 		"no such file":     func(d string) error { return os.Remove(filepath.Join(d, site, "zmq/x.so")) },
-		"RECORD":           func(d string) error { return os.Remove(filepath.Join(d, site, "pyzmq-27.1.dist-info/RECORD")) },
+		"RECORD": func(d string) error {
+			return os.Remove(filepath.Join(d, site,
+				"pyzmq-27.1.dist-info/RECORD"))
+		},
 		"parse error": func(d string) error {
 			return os.WriteFile(filepath.Join(d, site, "pyzmq-27.1.dist-info/RECORD"), []byte("a\"b,c\n\"x"), 0o600)
 		},
 		"zmq was changed after": func(d string) error {
 			return os.Chtimes(filepath.Join(d, site, "zmq"), time.Now(), time.Now().Add(time.Hour))
 		},
-		"it has no site-packages":      func(d string) error { return os.RemoveAll(filepath.Join(d, "lib")) },
-		envdir.ManifestName:            func(d string) error { return os.Remove(filepath.Join(d, envdir.ManifestName)) },
+		"it has no site-packages": func(d string) error { return os.RemoveAll(filepath.Join(d, "lib")) },
+		envdir.ManifestName: func(d string) error {
+			return os.Remove(filepath.Join(d,
+				envdir.ManifestName))
+		},
 		"its Python cannot import the": func(d string) error { return os.Remove(filepath.Join(d, "bin/python")) },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -166,7 +182,8 @@ func TestVerifyLooksThroughAllThatWasInstalled(t *testing.T) {
 			dir, _, err := s.build(wanting("ipykernel"))
 			soon := time.Now().Add(time.Minute) // what is damaged is not to be found by its folder's time
 			if err == nil {
-				err = errors.Join(os.WriteFile(filepath.Join(dir, envdir.ManifestName), nil, 0o600), os.Chtimes(filepath.Join(dir, envdir.ManifestName), soon, soon))
+				err = errors.Join(os.WriteFile(filepath.Join(dir, envdir.ManifestName), nil, 0o600),
+					os.Chtimes(filepath.Join(dir, envdir.ManifestName), soon, soon))
 			}
 			if err == nil {
 				err = damage(dir)
@@ -184,7 +201,8 @@ func TestVerifyLooksThroughAllThatWasInstalled(t *testing.T) {
 
 func TestABuildThatIsEndedLeavesNoProcess(t *testing.T) {
 	s := newStandin(t)
-	testkit.WriteProgram(t, filepath.Join(s.Bin, "uv"), []byte("#!/bin/sh\ntrap '' TERM\nsleep 600 & echo $! > "+s.Bin+"/pid\nsleep 600\n"))
+	testkit.WriteProgram(t, filepath.Join(s.Bin, "uv"),
+		[]byte("#!/bin/sh\ntrap '' TERM\nsleep 600 & echo $! > "+s.Bin+"/pid\nsleep 600\n"))
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
 	began := time.Now()
@@ -200,7 +218,8 @@ func TestBuildsSideBySideResolveOnce(t *testing.T) {
 	done := make(chan error)
 	for range 4 {
 		go func() {
-			_, err := s.Build(t.Context(), wanting("ipykernel"), filepath.Join(t.TempDir(), "env"), func(builder.Stage) {})
+			_, err := s.Build(t.Context(), wanting("ipykernel"), filepath.Join(t.TempDir(), "env"),
+				func(builder.Stage) {})
 			done <- err
 		}()
 	}

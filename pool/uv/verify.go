@@ -20,8 +20,8 @@ import (
 	"runtimed/pool/envdir"
 )
 
-// distributions lists what is installed below a site-packages folder by the names of their metadata folders (PyPA's specification of
-// installed projects), sorted.
+// distributions lists what is installed in a site-packages folder, by the names of the metadata folders (PyPA's
+// specification of installed projects), sorted.
 func distributions(sitePackages string) ([]builder.Package, error) {
 	entries, err := os.ReadDir(sitePackages)
 	if err != nil {
@@ -41,7 +41,7 @@ func distributions(sitePackages string) ([]builder.Package, error) {
 	return list, nil
 }
 
-// Verify looks through a finished environment: a power loss may have taken what was written last.
+// Verify checks a finished environment: a power loss may have taken the last writes.
 func (u *Builder) Verify(ctx context.Context, built builder.Built, dir string) error {
 	if err := errors.Join(Unchanged(dir), wholeSites(ctx, dir)); err != nil {
 		return err
@@ -53,8 +53,8 @@ func (u *Builder) Verify(ctx context.Context, built builder.Built, dir string) e
 	return complete(built.Packages, said.SitePackages)
 }
 
-// complete says whether what was listed when an environment was finished is there, and nothing else: what was taken out as a whole,
-// with its RECORD, leaves no other trace.
+// complete checks that exactly the listed packages are there: one that was removed together with its RECORD leaves no
+// other trace.
 func complete(listed []builder.Package, sitePackages string) error {
 	if listed == nil {
 		return nil
@@ -90,7 +90,7 @@ func wholeSites(ctx context.Context, dir string) error {
 	return nil
 }
 
-// sitePackages are the folders where Python packages lie in an environment.
+// sitePackages returns the site-packages folders of an environment.
 func sitePackages(dir string) ([]string, error) {
 	sites, err := filepath.Glob(filepath.Join(tool.GlobEscape(dir), builder.SitesBelow))
 	if err == nil && len(sites) == 0 {
@@ -99,7 +99,7 @@ func sitePackages(dir string) ([]string, error) {
 	return sites, err
 }
 
-// Unchanged says whether nothing was added to site-packages after the manifest was written.
+// Unchanged checks that nothing was added to site-packages after the manifest was written.
 func Unchanged(dir string) error {
 	written, err := os.Stat(filepath.Join(dir, envdir.ManifestName))
 	if err != nil {
@@ -127,7 +127,7 @@ func Unchanged(dir string) error {
 	return nil
 }
 
-// whole says whether each file that the installer recorded has its size.
+// whole checks that each file that the installer recorded has its size.
 func whole(ctx context.Context, site string) error {
 	entries, err := os.ReadDir(site)
 	if err != nil {
@@ -146,7 +146,8 @@ func whole(ctx context.Context, site string) error {
 	return nil
 }
 
-// recorded checks the sizes in a RECORD file: lines of path, hash and size (PyPA's specification of installed projects).
+// recorded checks the sizes in a RECORD file: lines of path, hash and size (PyPA's specification of installed
+// projects).
 func recorded(site, record string) error {
 	f, err := safefile.Open(record)
 	if err != nil {
@@ -168,7 +169,7 @@ func recorded(site, record string) error {
 		}
 		want, err := strconv.ParseInt(fields[2], 10, 64)
 		if err != nil {
-			continue // not every tool writes it well
+			continue // some tools write it badly
 		}
 		info, err := os.Stat(envdir.Within(site, fields[0]))
 		if err != nil {
