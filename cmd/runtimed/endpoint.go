@@ -45,8 +45,7 @@ func newEndpoint(d *daemon, l *locks, p *pools, r *reloader) *endpoint {
 	m := &methods{d: d, pools: p, reloader: r}
 	e := &endpoint{
 		d: d, pools: p, locks: l,
-		server: server.New(m.table(), server.Options{Log: d.log.Named("rpc"), UID: os.Getuid(),
-			Version: rpc.Version()}),
+		server: server.New(m.table(), d.log.Named("rpc")),
 	}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	return e

@@ -17,7 +17,7 @@ import (
 )
 
 func TestACallThatIsGivenUpTellsTheDaemonAndEndsTheConnection(t *testing.T) {
-	b := start(t, Options{})
+	b := start(t)
 	for _, c := range []struct {
 		kind string
 		ctx  func() (context.Context, context.CancelFunc)
@@ -52,7 +52,7 @@ func TestACallThatIsGivenUpTellsTheDaemonAndEndsTheConnection(t *testing.T) {
 }
 
 func TestNotificationsComeBeforeTheAnswer(t *testing.T) {
-	b := start(t, Options{})
+	b := start(t)
 	var got []string
 	cl, err := rpc.Dial(t.Context(), b.path, rpc.ClientOptions{OnNotify: func(method string, params json.RawMessage) {
 		var p rpc.Progress
@@ -86,7 +86,7 @@ func TestNotificationsComeBeforeTheAnswer(t *testing.T) {
 }
 
 func TestManyCallsShareOneClient(t *testing.T) {
-	b := start(t, Options{})
+	b := start(t)
 	cl, err := rpc.Dial(t.Context(), b.path, rpc.ClientOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -111,7 +111,7 @@ func TestManyCallsShareOneClient(t *testing.T) {
 }
 
 func TestListenSaysWhoHasTheSocket(t *testing.T) {
-	b := start(t, Options{})
+	b := start(t)
 	_, err := rpc.Listen(b.path)
 	if !errors.Is(err, rpc.ErrSocketInUse) || !strings.Contains(err.Error(), "runtimed 1.2.3, pid 77") ||
 		!strings.Contains(err.Error(), b.path) {

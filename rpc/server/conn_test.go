@@ -24,7 +24,7 @@ func cancelled(id string) string {
 }
 
 func TestAWaitingCallHoldsBackNoOther(t *testing.T) {
-	b := start(t, Options{})
+	b := start(t)
 	w := b.dial(t)
 	w.send(req("1", "wait") + "\n" + req("2", rpc.MethodPing) + "\n")
 	if got := w.line(); got != `{"jsonrpc":"2.0","id":2,"result":{}}` {
@@ -37,7 +37,7 @@ func TestAWaitingCallHoldsBackNoOther(t *testing.T) {
 }
 
 func TestSixtyFourRunAThousandWaitAndTheRestIsRefused(t *testing.T) {
-	b := start(t, Options{})
+	b := start(t)
 	w := b.dial(t)
 	const all = rpc.MaxRunning + rpc.MaxQueued
 	var sb strings.Builder
@@ -66,7 +66,7 @@ func TestSixtyFourRunAThousandWaitAndTheRestIsRefused(t *testing.T) {
 }
 
 func TestACancelEndsAllCallsWithItsID(t *testing.T) {
-	b := start(t, Options{})
+	b := start(t)
 	w := b.dial(t)
 	w.send(req(`"a"`, "wait") + "\n[" + req(`"a"`, "wait") + "," + req(`"b"`, "wait") + "," + cancelled(`"b"`) + "]\n" +
 		req(`"c"`, "wait") + "\n")
@@ -82,7 +82,7 @@ func TestACancelEndsAllCallsWithItsID(t *testing.T) {
 }
 
 func TestACancelInTheSameWriteIsNeverTooEarly(t *testing.T) {
-	b := start(t, Options{})
+	b := start(t)
 	w := b.dial(t)
 	for i := range 200 {
 		id := fmt.Sprint(i)
@@ -96,7 +96,7 @@ func TestACancelInTheSameWriteIsNeverTooEarly(t *testing.T) {
 func TestAClosedConnectionCancelsItsCallsAtOnce(t *testing.T) {
 	for name, half := range map[string]bool{"closed": false, "half closed, then closed": true} {
 		t.Run(name, func(t *testing.T) {
-			b := start(t, Options{})
+			b := start(t)
 			w := b.dial(t)
 			w.send("[" + req("1", "wait") + "," + req("2", "wait") + "]\n" + req("3", "wait") + "\n")
 			eventually(t, "all run", func() bool { return b.waiting.Load() == 3 })
@@ -114,7 +114,7 @@ func TestAClosedConnectionCancelsItsCallsAtOnce(t *testing.T) {
 }
 
 func TestAHalfClosedConnectionIsAnsweredThenClosed(t *testing.T) {
-	b := start(t, Options{})
+	b := start(t)
 	w := b.dial(t)
 	w.send(req("1", "wait"))
 	w.CloseWrite()
@@ -126,7 +126,7 @@ func TestAHalfClosedConnectionIsAnsweredThenClosed(t *testing.T) {
 }
 
 func TestAHalfClosedConnectionStaysOpenWhileItIsHeld(t *testing.T) {
-	b := start(t, Options{})
+	b := start(t)
 	w := b.dial(t)
 	w.send(req("1", rpc.MethodWatch))
 	w.CloseWrite()
@@ -163,7 +163,7 @@ func TestAHalfClosedConnectionStaysOpenWhileItIsHeld(t *testing.T) {
 // A peer that does not read, seen in fake time.
 func TestAPeerThatDoesNotReadIsPausedAndThenClosed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(Options{})
+		b := newBench()
 		client, server := net.Pipe()
 		defer client.Close()
 		ended := make(chan time.Time, 1)
@@ -194,7 +194,7 @@ func TestAPeerThatDoesNotReadIsPausedAndThenClosed(t *testing.T) {
 // A sender that never stops gets the answer and then a second, in fake time.
 func TestWhatFollowsATooLongMessageIsThrownAwayForASecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(Options{})
+		b := newBench()
 		client, server := net.Pipe()
 		defer client.Close()
 		begun := time.Now()
@@ -218,7 +218,8 @@ func TestWhatFollowsATooLongMessageIsThrownAwayForASecond(t *testing.T) {
 
 func TestASilentSurplusConnectionIsClosedAfterASecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(Options{MaxConnections: 1})
+		b := newBench()
+		b.mostConns = 1
 		var ends []net.Conn
 		for range 1 + maxSurplus + 1 {
 			client, server := net.Pipe()
@@ -246,7 +247,7 @@ func TestASilentSurplusConnectionIsClosedAfterASecond(t *testing.T) {
 }
 
 func TestAPeerThatReadsAgainGetsEverything(t *testing.T) {
-	b := start(t, Options{})
+	b := start(t)
 	w := b.dial(t)
 	const n = 200
 	go io.WriteString(w, strings.Repeat(`{"jsonrpc":"2.0","id":1,"method":"echo","params":{"size":50000}}`+"\n", n)+
@@ -258,7 +259,7 @@ func TestAPeerThatReadsAgainGetsEverything(t *testing.T) {
 }
 
 func TestAClosedPeerIsSeenWhileReadingIsPaused(t *testing.T) {
-	b := start(t, Options{})
+	b := start(t)
 	w := b.dial(t)
 	w.send(req("1", "wait") + "\n")
 	eventually(t, "it runs", func() bool { return b.waiting.Load() == 1 })
@@ -269,7 +270,7 @@ func TestAClosedPeerIsSeenWhileReadingIsPaused(t *testing.T) {
 }
 
 func TestASlowReaderDelaysNobodyElse(t *testing.T) {
-	b := start(t, Options{})
+	b := start(t)
 	slow := b.dial(t)
 	go io.WriteString(slow,
 		strings.Repeat(`{"jsonrpc":"2.0","id":1,"method":"echo","params":{"size":9000}}`+"\n",
@@ -288,7 +289,7 @@ func TestASlowReaderDelaysNobodyElse(t *testing.T) {
 }
 
 func TestTheAnswersOfABatchAreBounded(t *testing.T) {
-	b := start(t, Options{}, func(b *bench) { b.batchBytes = 100_000 })
+	b := start(t, func(b *bench) { b.batchBytes = 100_000 })
 	one := `{"jsonrpc":"2.0","id":1,"method":"echo","params":{"size":10000}}`
 	got := b.dial(t).ask("[" + strings.Repeat(one+",", 499) + one + "]\n")
 	if ok := strings.Count(got, "xxx\""); ok < 10 || ok > 10+rpc.MaxRunning ||
@@ -298,7 +299,7 @@ func TestTheAnswersOfABatchAreBounded(t *testing.T) {
 }
 
 func TestWhatWaitsInLineIsBoundedInBytesToo(t *testing.T) {
-	b := start(t, Options{}, func(b *bench) { b.lineBytes = 100_000 })
+	b := start(t, func(b *bench) { b.lineBytes = 100_000 })
 	w := b.dial(t)
 	w.send(strings.Repeat(req("1", "wait")+"\n", rpc.MaxRunning))
 	w.send(strings.Repeat(`{"jsonrpc":"2.0","id":2,"method":"echo","params":{"text":"`+strings.Repeat("x", 10_000)+
@@ -311,7 +312,7 @@ func TestWhatWaitsInLineIsBoundedInBytesToo(t *testing.T) {
 }
 
 func TestProgressGoesToWhoAskedAndNeverAfterTheAnswer(t *testing.T) {
-	b := start(t, Options{})
+	b := start(t)
 	w := b.dial(t)
 	for _, id := range []string{`1.50`, `"\u0041"`, `null`} {
 		w.send(fmt.Sprintf(`{"jsonrpc":"2.0","id":%s,"method":"echo","params":{"progress":true}}`+"\n", id))

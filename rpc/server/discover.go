@@ -14,7 +14,7 @@ import (
 type schema map[string]any
 
 // discover makes rpc.discover for methods and itself: a document as spec.open-rpc.org has it.
-func discover(methods []Method, version string) Method {
+func discover(methods []Method) Method {
 	var text json.RawMessage // encoded once, so that calls cost nothing
 	self := NewMethod(rpc.MethodDiscover, func(context.Context, rpc.None) (json.RawMessage, error) { return text, nil })
 	shared := map[string]schema{}
@@ -39,7 +39,7 @@ func discover(methods []Method, version string) Method {
 	}
 	var err error
 	if text, err = encode(schema{
-		"openrpc": "1.3.2", "info": schema{"title": rpc.Name, "version": version},
+		"openrpc": "1.3.2", "info": schema{"title": rpc.Name, "version": rpc.Version()},
 		"methods": all, "components": schema{"schemas": shared},
 	}); err != nil {
 		panic(err) // a type of the contract cannot be described

@@ -16,7 +16,7 @@ import (
 
 // Every message means the same in both framings, however its bytes arrive.
 func TestBothFramingsSayTheSame(t *testing.T) {
-	b := start(t, Options{})
+	b := start(t)
 	for _, msg := range []string{
 		req("1", rpc.MethodPing), req(`"\u0041"`, "echo"), req("null", "no.such"),
 		`{"jsonrpc":"2.0","id":2,"method":"echo","params":{"nope":1}}`,

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/zap"
+
 	"runtimed/rpc"
 )
 
@@ -31,7 +33,7 @@ func exchange(t *testing.T, s *Server, in []byte) []byte {
 }
 
 func fuzzServer() *Server {
-	s := New(offTable(), Options{})
+	s := New(offTable(), zap.NewNop())
 	s.drainTime = 50 * time.Millisecond
 	return s
 }

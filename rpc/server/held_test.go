@@ -52,7 +52,7 @@ func TestWhatAllConnectionsHoldTogetherIsBounded(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := start(t, Options{}, func(b *bench) { b.maxHeld = most })
+			b := start(t, func(b *bench) { b.maxHeld = most })
 			var all []*wire
 			for range 50 {
 				w := b.dial(t)
@@ -74,7 +74,7 @@ func TestWhatAllConnectionsHoldTogetherIsBounded(t *testing.T) {
 }
 
 func TestOneConnectionAloneMayHoldAllThatOneMay(t *testing.T) {
-	b := start(t, Options{})
+	b := start(t)
 	w := b.dial(t)
 	w.SetDeadline(time.Now().Add(time.Minute))
 	w.send(strings.Repeat(req("1", "wait")+"\n", rpc.MaxRunning))

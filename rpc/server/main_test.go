@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+	"go.uber.org/zap"
 
 	"runtimed/rpc"
 )
@@ -52,7 +53,7 @@ type bench struct {
 	conns   chan *Conn // from "watch"
 }
 
-func newBench(opts Options) *bench {
+func newBench() *bench {
 	b := &bench{release: make(chan struct{}), conns: make(chan *Conn, 100)}
 	wait := func(ctx context.Context, _ rpc.None) (rpc.None, error) {
 		n := b.waiting.Add(1)
@@ -103,8 +104,7 @@ func newBench(opts Options) *bench {
 			return rpc.None{}, nil
 		}),
 	}
-	opts.UID = os.Getuid()
-	b.Server = New(methods, opts)
+	b.Server = New(methods, zap.NewNop())
 	return b
 }
 
@@ -113,9 +113,9 @@ type wrapped struct{ error }
 func (w wrapped) Unwrap() error { return w.error }
 
 // start makes the bench listen on a socket of its own until the test ends.
-func start(t testing.TB, opts Options, change ...func(*bench)) *bench {
+func start(t testing.TB, change ...func(*bench)) *bench {
 	t.Helper()
-	b := newBench(opts)
+	b := newBench()
 	for _, f := range change {
 		f(b)
 	}

@@ -20,7 +20,7 @@ func TestAnotherUserIsClosedWithoutAWordAndLoggedOnce(t *testing.T) {
 		t.Skip("only root can connect as another user")
 	}
 	core, logs := observer.New(zap.InfoLevel)
-	b := start(t, Options{Log: zap.New(core)})
+	b := start(t, func(b *bench) { b.log = zap.New(core) })
 	for path := filepath.Dir(b.path); path != os.TempDir() && path != "/"; path = filepath.Dir(path) {
 		os.Chmod(path, 0o711) // let the stranger in as far as the file system goes
 	}

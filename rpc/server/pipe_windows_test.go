@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/zap"
+
 	"runtimed/rpc"
 )
 
@@ -27,7 +29,7 @@ func pipeBench(t *testing.T) (path string, peers chan rpc.Peer) {
 			return rpc.Info{Name: rpc.Name, Version: "1.2.3", Protocol: rpc.Protocol, PID: 77,
 				Socket: strings.Repeat("x", 1<<20)}, nil
 		}),
-	}, Options{UID: os.Getuid()})
+	}, zap.NewNop())
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(ln) }()
 	t.Cleanup(func() {

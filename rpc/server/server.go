@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"net"
+	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -30,22 +31,15 @@ const (
 	maxBatchBytes = 16 << 20         // answers of one batch, which wait for the last of them
 )
 
-// Options are the options of [New].
-type Options struct {
-	Log            *zap.Logger // nil: none
-	Version        string      // of the daemon, for rpc.discover
-	UID            int         // who may connect, besides root
-	MaxConnections int         // 0: the contract's limit, or less if the descriptor limit is low
-}
-
 // Server answers the methods of a table on any number of connections.
 type Server struct {
-	methods   map[string]Method
-	uid, most int
-	log       *zap.Logger
+	methods map[string]Method
+	log     *zap.Logger
 
-	writeTime, drainTime, silenceTime time.Duration // shorter in tests
-	lineBytes, batchBytes, maxHeld    int           // less in tests
+	// less in tests
+	drainTime, silenceTime         time.Duration
+	mostConns                      int
+	lineBytes, batchBytes, maxHeld int
 
 	held     atomic.Int64 // bytes kept for all connections
 	stopping atomic.Bool  // new requests are refused
@@ -59,21 +53,16 @@ type Server struct {
 	refusal   time.Time // when one was logged last
 }
 
-// New returns a server of methods and of rpc.discover. It panics if two methods have the same name.
-func New(methods []Method, opts Options) *Server {
+// New returns a server of methods and of rpc.discover, for our own user and root. It panics if two methods have the
+// same name.
+func New(methods []Method, log *zap.Logger) *Server {
 	s := &Server{
-		methods: map[string]Method{}, uid: opts.UID, most: opts.MaxConnections, log: opts.Log,
-		writeTime: rpc.WriteTimeout, drainTime: drainTime, silenceTime: silenceTime,
+		methods: map[string]Method{}, log: log, conns: map[*Conn]struct{}{},
+		drainTime: drainTime, silenceTime: silenceTime,
+		mostConns: max(8, min(rpc.MaxConnections, descriptorLimit()-spareFiles)),
 		lineBytes: maxLineBytes, batchBytes: maxBatchBytes, maxHeld: rpc.MaxHeld,
-		conns: map[*Conn]struct{}{},
 	}
-	if s.log == nil {
-		s.log = zap.NewNop()
-	}
-	if s.most == 0 {
-		s.most = max(8, min(rpc.MaxConnections, descriptorLimit()-spareFiles))
-	}
-	for _, m := range append(methods[:len(methods):len(methods)], discover(methods, opts.Version)) {
+	for _, m := range append(methods[:len(methods):len(methods)], discover(methods)) {
 		if _, twice := s.methods[m.Name]; twice {
 			panic("rpc: method " + m.Name + " is there twice")
 		}
@@ -138,7 +127,7 @@ func (s *Server) listen(ln net.Listener) bool {
 // admit asks the kernel who connects before a word is read. It returns nil if it has closed the connection.
 func (s *Server) admit(nc net.Conn) *Conn {
 	peer, err := rpc.PeerOf(nc)
-	if err == nil && rpc.Trusts(s.uid, peer.UID) {
+	if err == nil && rpc.Trusts(os.Getuid(), peer.UID) {
 		return s.enter(nc, peer)
 	}
 	nc.Close()
@@ -172,13 +161,13 @@ func (s *Server) enter(nc net.Conn, peer rpc.Peer) *Conn {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c := newConn(s, nc, peer)
-	switch full := len(s.conns)-s.surplus >= s.most; {
+	switch full := len(s.conns)-s.surplus >= s.mostConns; {
 	case s.closing, full && s.surplus >= maxSurplus:
 		nc.Close()
 		return nil
 	case full:
 		s.surplus++
-		c.refuse = rpc.Errorf(rpc.KindOverloaded, "the daemon has %d connections already", s.most).
+		c.refuse = rpc.Errorf(rpc.KindOverloaded, "the daemon has %d connections already", s.mostConns).
 			WithHint("close some, and try again")
 	}
 	s.conns[c] = struct{}{}

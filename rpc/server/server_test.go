@@ -24,7 +24,7 @@ import (
 )
 
 func TestASurplusConnectionIsToldSoAndClosed(t *testing.T) {
-	b := start(t, Options{MaxConnections: 2}, func(b *bench) { b.silenceTime = 50 * time.Millisecond })
+	b := start(t, func(b *bench) { b.mostConns, b.silenceTime = 2, 50*time.Millisecond })
 	one, two := b.dial(t), b.dial(t)
 	one.askOne(req("1", rpc.MethodPing) + "\n")
 	two.askOne(req("1", rpc.MethodPing) + "\n")
@@ -67,7 +67,8 @@ func (l *shortListener) Accept() (net.Conn, error) {
 
 func TestTheServerSurvivesAShortageOfDescriptorsAndSaysSoOnce(t *testing.T) {
 	core, logs := observer.New(zap.InfoLevel)
-	b := newBench(Options{Log: zap.New(core)})
+	b := newBench()
+	b.log = zap.New(core)
 	b.path = shortDir(t) + "/s"
 	ln, err := rpc.Listen(b.path)
 	if err != nil {
@@ -88,7 +89,7 @@ func TestTheServerSurvivesAShortageOfDescriptorsAndSaysSoOnce(t *testing.T) {
 }
 
 func TestShutdownAnswersWhatRunsAndRefusesWhatComes(t *testing.T) {
-	b := start(t, Options{})
+	b := start(t)
 	w, idle := b.dial(t), b.dial(t)
 	idle.askOne(req("1", rpc.MethodPing) + "\n")
 	w.send(req("1", "wait") + "\n")
@@ -124,7 +125,7 @@ func TestShutdownAnswersWhatRunsAndRefusesWhatComes(t *testing.T) {
 }
 
 func TestShutdownCutsOffWhatDoesNotEnd(t *testing.T) {
-	b := start(t, Options{})
+	b := start(t)
 	w := b.dial(t)
 	w.send(req("1", "wait") + "\n")
 	eventually(t, "it runs", func() bool { return b.waiting.Load() == 1 })
@@ -140,7 +141,7 @@ func TestShutdownCutsOffWhatDoesNotEnd(t *testing.T) {
 
 func TestFaultsOfAMethodAreTheCallersInKindAndTheLogsInDetail(t *testing.T) {
 	core, logs := observer.New(zap.DebugLevel)
-	b := start(t, Options{Log: zap.New(core)})
+	b := start(t, func(b *bench) { b.log = zap.New(core) })
 	w := b.dial(t)
 	for what, logged := range map[string]string{"panic": "on purpose", "plain": io.ErrNoProgress.Error()} {
 		got := decode(t, w.askOne(`{"jsonrpc":"2.0","id":1,"method":"fail","params":{"text":"`+what+`"}}`+"\n"))
@@ -163,7 +164,7 @@ func TestFaultsOfAMethodAreTheCallersInKindAndTheLogsInDetail(t *testing.T) {
 }
 
 func TestNothingIsNullInAResult(t *testing.T) {
-	b := start(t, Options{})
+	b := start(t)
 	if got := b.dial(t).
 		askOne(req("1", "echo") + "\n"); got != `{"jsonrpc":"2.0","id":1,"result":{"text":"","list":[],"map":{}}}` {
 		t.Errorf("got %s", got)
@@ -176,7 +177,7 @@ func TestNothingIsNullInAResult(t *testing.T) {
 }
 
 func TestANotificationNeverAcquires(t *testing.T) {
-	b := start(t, Options{})
+	b := start(t)
 	b.dial(t).
 		ask(`{"jsonrpc":"2.0","method":"pool.acquire"}` + "\n" + `{"jsonrpc":"2.0","method":"take"}` + "\n" +
 			`[{"jsonrpc":"2.0","method":"pool.acquire"},{"jsonrpc":"2.0","method":"take"}]`)
@@ -187,7 +188,7 @@ func TestANotificationNeverAcquires(t *testing.T) {
 
 func TestRPCDiscoverIsTheTable(t *testing.T) {
 	table := offTable()
-	s := New(table, Options{Version: "9.9"})
+	s := New(table, zap.NewNop())
 	raw, err := s.methods[rpc.MethodDiscover].call(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -225,7 +226,7 @@ func TestRPCDiscoverIsTheTable(t *testing.T) {
 	for _, m := range table {
 		want = append(want, m.Name)
 	}
-	if want = append(want, rpc.MethodDiscover); !slices.Equal(names, want) || doc.Info.Version != "9.9" ||
+	if want = append(want, rpc.MethodDiscover); !slices.Equal(names, want) || doc.Info.Version != rpc.Version() ||
 		doc.OpenRPC == "" {
 		t.Errorf("got %v, want %v", names, want)
 	}
@@ -241,7 +242,7 @@ func TestRPCDiscoverIsTheTable(t *testing.T) {
 }
 
 func TestEverythingComesBackAfterALoad(t *testing.T) {
-	b := start(t, Options{})
+	b := start(t)
 	b.dial(t).ask(req("1", rpc.MethodPing))
 	eventually(t, "no connection", func() bool { return b.Connections() == 0 })
 	before, files := runtime.NumGoroutine(), openFiles(t)
@@ -304,7 +305,7 @@ func openFiles(t *testing.T) int {
 }
 
 func BenchmarkRoundTripOverANewConnection(b *testing.B) {
-	s := start(b, Options{})
+	s := start(b)
 	times := make([]time.Duration, 0, 1<<16)
 	for b.Loop() {
 		begun := time.Now()

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
 
 	"runtimed/rpc"
@@ -53,7 +54,7 @@ func socketPair(t testing.TB) (client, server *net.UnixConn) {
 // In each round the peer leaves at another moment around the answer. Either a byte of it was written, or it is undone
 // once.
 func TestAResultIsUndoneExactlyWhenNoByteOfItWasWritten(t *testing.T) {
-	b := newBench(Options{})
+	b := newBench()
 	var kept, undone int
 	for round := 0; round < 600 || (kept == 0 || undone == 0) && round < 20_000; round++ {
 		client, server := socketPair(t)
@@ -93,7 +94,7 @@ func spin(d time.Duration) {
 }
 
 func TestACancelledCallIsEitherAnsweredOrUndone(t *testing.T) {
-	b := start(t, Options{})
+	b := start(t)
 	w := b.dial(t)
 	var kept, undone int
 	for range 400 {
@@ -122,7 +123,7 @@ func TestAPartlyWrittenBatchUndoesWhatLiesBehindThePart(t *testing.T) {
 	one := `{"jsonrpc":"2.0","id":1,"result":{}}`
 	for read, want := range map[int]int32{0: 2, 1: 1, 2: 1, len("[" + one + ","): 1, len("["+one+",") + 1: 0,
 		len("[" + one + "," + one + "]"): 0} {
-		b := newBench(Options{})
+		b := newBench()
 		client, server := net.Pipe()
 		done := make(chan bool)
 		go func() { b.ServeConn(server, rpc.Peer{}); close(done) }()
@@ -143,7 +144,7 @@ func TestAPartlyWrittenBatchUndoesWhatLiesBehindThePart(t *testing.T) {
 }
 
 func TestAnUnfinishedBatchIsUndoneWithItsConnection(t *testing.T) {
-	b := start(t, Options{})
+	b := start(t)
 	w := b.dial(t)
 	w.send("[" + req("1", "take") + "," + req("2", "wait") + "]\n")
 	eventually(t, "both run", func() bool { return b.taken.Load() == 1 && b.waiting.Load() == 1 })
@@ -152,7 +153,7 @@ func TestAnUnfinishedBatchIsUndoneWithItsConnection(t *testing.T) {
 }
 
 func TestAStopUndoesWhatItCutsOff(t *testing.T) {
-	b := start(t, Options{})
+	b := start(t)
 	w := b.dial(t)
 	w.send("[" + req("1", "take") + "," + req("2", "wait") + "]\n")
 	eventually(t, "both run", func() bool { return b.taken.Load() == 1 && b.waiting.Load() == 1 })
@@ -173,7 +174,7 @@ func TestAMethodThatFailsAfterAllIsUndone(t *testing.T) {
 			late <- ctx
 			panic("after all")
 		}),
-	}, Options{})
+	}, zap.NewNop())
 	client, server := net.Pipe()
 	defer client.Close()
 	go s.ServeConn(server, rpc.Peer{})

@@ -15,6 +15,8 @@ import (
 	"strings"
 	"testing"
 
+	"go.uber.org/zap"
+
 	"runtimed/rpc"
 )
 
@@ -103,7 +105,7 @@ type wantReply struct {
 }
 
 func TestTheServerAnswersTheVectors(t *testing.T) {
-	b := start(t, Options{}, func(b *bench) { b.Server = New(offTable(), Options{UID: os.Getuid()}) })
+	b := start(t, func(b *bench) { b.Server = New(offTable(), zap.NewNop()) })
 	for _, v := range readVectors[struct {
 		Name    string
 		Send    text

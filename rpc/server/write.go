@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"runtimed/rpc"
 )
 
 // writeChunk is the size of one write: a peer that reads slowly, but reads, gets the whole time limit for each.
@@ -81,7 +83,7 @@ func (c *Conn) nextFrame() (frame, bool) {
 func (c *Conn) writeFrame(data []byte) (n int, err error) {
 	for n < len(data) && err == nil {
 		var k int
-		c.nc.SetWriteDeadline(time.Now().Add(c.srv.writeTime))
+		c.nc.SetWriteDeadline(time.Now().Add(rpc.WriteTimeout))
 		k, err = c.nc.Write(data[n:min(n+writeChunk, len(data))])
 		n += k
 	}
