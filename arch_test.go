@@ -74,7 +74,7 @@ var (
 	absent  = "internal/words"
 	tooMany = "cmd/runt cmd/runtimed"
 	tooLong = "pool cmd/runt cmd/runtimed"
-	tooWide = "pool pool/uv pool/conda packaging cmd/runt cmd/runtimed kernel kernel/zmtp doctor e2e" +
+	tooWide = "pool pool/uv pool/conda cmd/runt cmd/runtimed kernel kernel/zmtp doctor e2e" +
 		" internal/command internal/bugreport internal/logview internal/daemon internal/failure internal/statedir"
 )
 

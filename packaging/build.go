@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// common is what every package holds or says.
+// common is in every package.
 type common struct {
 	version string
 	readme  []byte
@@ -39,20 +39,22 @@ func readCommon(root, version string) (*common, error) {
 	return c, nil
 }
 
-// readVersion is that of the clients, which the programs in the packages tell too. It is written in several places, because the tools of
-// each language, and JupyterLab, read their own; they must agree, since a client asks for the programs of exactly its version.
+const versionFile = "clients/typescript/package.json"
+
+// readVersion returns the one version of clients and programs. It is written in several files, because each language's
+// tools read their own. They must agree: a client asks for the programs of exactly its version.
 func readVersion(root string) (string, error) {
-	text, err := os.ReadFile(filepath.Join(root, "clients/typescript/package.json"))
+	text, err := os.ReadFile(filepath.Join(root, versionFile))
 	if err != nil {
 		return "", err
 	}
 	var manifest struct{ Version string }
 	if err := json.Unmarshal(text, &manifest); err != nil {
-		return "", fmt.Errorf("clients/typescript/package.json: %w", err)
+		return "", fmt.Errorf("%s: %w", versionFile, err)
 	}
 	version := manifest.Version
 	if !regexp.MustCompile(`^\d+\.\d+\.\d+$`).MatchString(version) {
-		return "", fmt.Errorf("clients/typescript/package.json: version %q is not X.Y.Z, the one form that pip and npm write alike", version)
+		return "", fmt.Errorf("%s: version %q is not X.Y.Z, which pip and npm write alike", versionFile, version)
 	}
 	for path, lines := range versionLines(version) {
 		text, err := os.ReadFile(filepath.Join(root, path))
@@ -61,7 +63,8 @@ func readVersion(root string) (string, error) {
 		}
 		for _, line := range lines {
 			if !strings.Contains("\n"+string(text), "\n"+line+"\n") {
-				return "", fmt.Errorf("%s has no line %s, and clients/typescript/package.json is of version %s: give them one version", path, line, version)
+				const text = "%s has no line %s, and %s is of version %s: give them one version"
+				return "", fmt.Errorf(text, path, line, versionFile, version)
 			}
 		}
 	}
@@ -83,7 +86,7 @@ func versionLines(version string) map[string][]string {
 	}
 }
 
-// buildArgs are those of .goreleaser.yaml.
+// buildArgs are the flags that .goreleaser.yaml and linux.sh have too.
 func buildArgs(version string) []string {
 	return []string{"-trimpath", "-buildvcs=false", "-ldflags", "-s -w -X runtimed/rpc.buildVersion=" + version}
 }

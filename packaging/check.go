@@ -35,8 +35,9 @@ func checkELF(p platform, path string) error {
 	if f.Machine != map[string]elf.Machine{"amd64": elf.EM_X86_64, "arm64": elf.EM_AARCH64}[p.arch] {
 		return wrongMachine(f.Machine, p)
 	}
-	if slices.ContainsFunc(f.Progs, func(s *elf.Prog) bool { return s.Type == elf.PT_INTERP || s.Type == elf.PT_DYNAMIC }) {
-		return errors.New("it is not static, so its wheel must not say that every libc will do: build it with CGO_ENABLED=0")
+	dynamic := func(s *elf.Prog) bool { return s.Type == elf.PT_INTERP || s.Type == elf.PT_DYNAMIC }
+	if slices.ContainsFunc(f.Progs, dynamic) {
+		return errors.New("it is not static, but its wheel says that any libc will do: build it with CGO_ENABLED=0")
 	}
 	return nil
 }
@@ -50,7 +51,7 @@ func checkMachO(p platform, path string) error {
 	if f.Cpu != map[string]macho.Cpu{"amd64": macho.CpuAmd64, "arm64": macho.CpuArm64}[p.arch] {
 		return wrongMachine(f.Cpu, p)
 	}
-	const buildVersion, codeSignature = 0x32, 0x1d // LC_BUILD_VERSION and LC_CODE_SIGNATURE; debug/macho has no names for them
+	const buildVersion, codeSignature = 0x32, 0x1d // LC_BUILD_VERSION and LC_CODE_SIGNATURE, which debug/macho lacks
 	least, signed := "", false
 	for _, load := range f.Loads {
 		raw := load.Raw()
@@ -77,7 +78,8 @@ func checkPE(p platform, path string) error {
 		return err
 	}
 	defer f.Close()
-	if f.Machine != map[string]uint16{"amd64": pe.IMAGE_FILE_MACHINE_AMD64, "arm64": pe.IMAGE_FILE_MACHINE_ARM64}[p.arch] {
+	machines := map[string]uint16{"amd64": pe.IMAGE_FILE_MACHINE_AMD64, "arm64": pe.IMAGE_FILE_MACHINE_ARM64}
+	if f.Machine != machines[p.arch] {
 		return wrongMachine(fmt.Sprintf("machine %#x", f.Machine), p)
 	}
 	return nil

@@ -1,5 +1,5 @@
-// Command packaging makes what people install who have pip or npm alone: for each platform a wheel and an npm package that hold both
-// programs, and the two clients, which name them as an extra and as optional dependencies. From the top of the checkout:
+// Command packaging makes what pip and npm install: for each platform a wheel and an npm package with both programs,
+// and the clients, which name these as an extra and as optional dependencies. From the top of the checkout:
 //
 //	go run ./packaging [-platforms all|host|GOOS/GOARCH,...] DIR
 //	go run ./packaging -version
@@ -18,7 +18,8 @@ func main() {
 	which := flag.String("platforms", "all", "all, host, or a list such as linux/amd64,darwin/arm64")
 	only := flag.Bool("version", false, "print the version that the packages would have")
 	flag.Usage = func() {
-		fmt.Fprintln(os.Stderr, "usage: go run ./packaging [-platforms all|host|GOOS/GOARCH,...] DIR\n       go run ./packaging -version")
+		fmt.Fprintln(os.Stderr, "usage: go run ./packaging [-platforms all|host|GOOS/GOARCH,...] DIR")
+		fmt.Fprintln(os.Stderr, "       go run ./packaging -version")
 		flag.PrintDefaults()
 	}
 	flag.Parse()

@@ -48,7 +48,8 @@ func makeClients(root string, c *common, dir string) error {
 		return fmt.Errorf("clients/python is not set up; run: go run ./task setup:python (%w)", err)
 	}
 	for _, project := range []string{".", "../jupyter"} {
-		if err := command(filepath.Join(root, "clients/python"), nil, python, "-m", "build", "--no-isolation", "--outdir", dir, project); err != nil {
+		build := []string{"-m", "build", "--no-isolation", "--outdir", dir, project}
+		if err := command(filepath.Join(root, "clients/python"), nil, python, build...); err != nil {
 			return err
 		}
 	}
@@ -71,7 +72,7 @@ func makeClients(root string, c *common, dir string) error {
 	return write(dir, "runtimed-client-"+c.version+".tgz", data)
 }
 
-// clientManifest is package.json of the client: what is published of it, in order, and what is for its development alone.
+// clientManifest is the client's package.json: what is published of it, in order, and what only development needs.
 type clientManifest struct {
 	Name        string          `json:"name"`
 	Version     string          `json:"version"`
@@ -152,7 +153,8 @@ func tarball(files []file) ([]byte, error) {
 	}
 	t := tar.NewWriter(g)
 	for _, f := range files {
-		h := &tar.Header{Name: "package/" + f.name, Mode: 0o644, Size: int64(len(f.data)), ModTime: epoch, Format: tar.FormatUSTAR}
+		h := &tar.Header{Name: "package/" + f.name, Mode: 0o644, Size: int64(len(f.data)), ModTime: epoch}
+		h.Format = tar.FormatUSTAR
 		if f.program {
 			h.Mode = 0o755
 		}

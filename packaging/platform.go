@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// binName is the package with the programs: on PyPI as it is, on npm with the platform behind it. "runtimed" is another project's on PyPI,
-// where even its version 0.1.0 exists, and the scope @runtimed of npm is not ours: a name that we do not hold would fetch a stranger's.
+// binName is the package with the programs: on PyPI as it is, on npm with the platform behind it. "runtimed" on PyPI is
+// another project's, and the scope @runtimed on npm is not ours: either name would fetch a stranger's programs.
 const binName = "runtimed-bin"
 
 // platform is one that we build for, as Go, pip and npm name it.
@@ -20,16 +20,19 @@ type platform struct {
 	npmOS, npmArch string
 }
 
-// The programs are static, so that a Linux wheel needs neither glibc nor musl; the tags promise that to the installers of both. manylinux2014
-// is the older spelling of manylinux_2_17, for older pips. Go 1.25 and 1.26 need macOS 12: the programs say so themselves, and checkProgram
-// compares.
+// The programs are static, so a Linux wheel runs with glibc and with musl, as its tags say. manylinux2014 is how older
+// pips spell manylinux_2_17. Go 1.25 and 1.26 need macOS 12: the programs say so, and checkProgram compares.
 var platforms = []platform{
-	{"linux", "amd64", []string{"manylinux2014_x86_64", "manylinux_2_17_x86_64", "musllinux_1_1_x86_64"}, "linux", "x64"},
-	{"linux", "arm64", []string{"manylinux2014_aarch64", "manylinux_2_17_aarch64", "musllinux_1_1_aarch64"}, "linux", "arm64"},
+	{"linux", "amd64", linuxTags("x86_64"), "linux", "x64"},
+	{"linux", "arm64", linuxTags("aarch64"), "linux", "arm64"},
 	{"darwin", "amd64", []string{"macosx_12_0_x86_64"}, "darwin", "x64"},
 	{"darwin", "arm64", []string{"macosx_12_0_arm64"}, "darwin", "arm64"},
 	{"windows", "amd64", []string{"win_amd64"}, "win32", "x64"},
 	{"windows", "arm64", []string{"win_arm64"}, "win32", "arm64"},
+}
+
+func linuxTags(arch string) []string {
+	return []string{"manylinux2014_" + arch, "manylinux_2_17_" + arch, "musllinux_1_1_" + arch}
 }
 
 func (p platform) String() string { return p.os + "/" + p.arch }

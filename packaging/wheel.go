@@ -28,7 +28,7 @@ func wheelName(p platform, version string) string {
 
 const distribution = "runtimed_bin" // binName as file names have it
 
-// makeWheel has no Python in it: its data goes to the folders of scripts and of data of wherever it is installed.
+// makeWheel makes a wheel without Python code: only scripts and data.
 // The format is https://packaging.python.org/en/latest/specifications/binary-distribution-format/.
 func makeWheel(p platform, c *common, programs []file) ([]byte, error) {
 	data := fmt.Sprintf("%s-%s.data", distribution, c.version)
@@ -88,9 +88,9 @@ func wheelText(p platform) []byte {
 	return []byte(text)
 }
 
-// kernelspec finds runt from its own place: where pip puts share, it puts bin beside it, in a virtual environment, with --user and in a
-// Debian's /usr/local. jupyter_client knows {resource_dir} since 5.3, VS Code's Jupyter since 2025; {prefix} is right in a virtual environment alone,
-// and VS Code does not know it. All else is as runt kernelspec install writes it, but for the mark by which that knows its own: these are pip's.
+// kernelspec finds runt from its own folder: wherever pip puts share, it puts bin beside it. jupyter_client knows
+// {resource_dir} since 5.3, VS Code's Jupyter since 2025; {prefix} is right in a virtual environment only, and VS Code
+// does not know it. The rest is what runt kernelspec install writes, without the mark of its own kernels.
 func kernelspec(p platform, pool string) ([]byte, error) {
 	runt := "{resource_dir}/../../../../bin/runt"
 	if p.os == "windows" {
@@ -111,7 +111,9 @@ func kernelspec(p platform, pool string) ([]byte, error) {
 func zipped(files []file) ([]byte, error) {
 	var out bytes.Buffer
 	z := zip.NewWriter(&out)
-	z.RegisterCompressor(zip.Deflate, func(w io.Writer) (io.WriteCloser, error) { return flate.NewWriter(w, flate.BestCompression) })
+	z.RegisterCompressor(zip.Deflate, func(w io.Writer) (io.WriteCloser, error) {
+		return flate.NewWriter(w, flate.BestCompression)
+	})
 	for _, f := range files {
 		h := &zip.FileHeader{Name: f.name, Method: zip.Deflate, Modified: epoch}
 		h.SetMode(0o644)

@@ -83,7 +83,8 @@ func menu() []task {
 				cd clients/python
 				if ! cmp -s requirements-dev.txt .venv/installed.txt; then
 					python3 -m venv --clear .venv
-					.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+					export PIP_DISABLE_PIP_VERSION_CHECK=1
+					.venv/bin/python -m pip install --quiet --require-hashes -r requirements-dev.txt
 					cp requirements-dev.txt .venv/installed.txt
 				fi`},
 		{name: "setup:typescript", about: "install the development tools of the TypeScript client and the examples",

@@ -1,0 +1,85 @@
+//go:build e2e
+
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+)
+
+func TestAProgramOfAnotherPlatformIsRefused(t *testing.T) {
+	t.Parallel()
+	source := filepath.Join(t.TempDir(), "main.go")
+	if err := os.WriteFile(source, []byte("package main\n\nfunc main() {}\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	// The others take a minute to compile for, where that was never done.
+	built := must(choose("linux/" + runtime.GOARCH + ",darwin/arm64,windows/amd64"))(t)
+	for _, p := range built {
+		path := filepath.Join(t.TempDir(), "program")
+		env := []string{"CGO_ENABLED=0", "GOOS=" + p.os, "GOARCH=" + p.arch}
+		if err := command(filepath.Dir(source), env, "go", "build", "-o", path, source); err != nil {
+			t.Fatal(err)
+		}
+		for _, other := range platforms {
+			if err := checkProgram(other, path); (err == nil) != (other.String() == p.String()) {
+				t.Errorf("a program for %s, as one for %s: %v", p, other, err)
+			}
+		}
+	}
+	if runtime.GOOS == "linux" {
+		host := must(choose("host"))(t)[0]
+		err := checkProgram(host, must(exec.LookPath("sh"))(t))
+		if err == nil || !strings.Contains(err.Error(), "not static") {
+			t.Errorf("a dynamic program: %v", err)
+		}
+	}
+}
+
+// The rules of tags are pip's: each of these machines must be given the one wheel that runs on it.
+func TestPipTakesTheWheelOfItsPlatform(t *testing.T) {
+	t.Parallel()
+	base := t.TempDir()
+	if out, err := exec.Command("python3", "-m", "venv", filepath.Join(base, "v")).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	for _, p := range platforms {
+		data := must(makeWheel(p, standIn(), standInPrograms(p)))(t)
+		if err := write(base, wheelName(p, "1.2.3"), data); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for tag, want := range map[string]string{
+		"manylinux2014_x86_64":   "manylinux2014_x86_64",
+		"manylinux_2_17_x86_64":  "manylinux2014_x86_64",
+		"musllinux_1_1_x86_64":   "manylinux2014_x86_64",
+		"manylinux_2_17_aarch64": "manylinux2014_aarch64",
+		"musllinux_1_1_aarch64":  "manylinux2014_aarch64",
+		"macosx_12_0_x86_64":     "macosx_12_0_x86_64",
+		"macosx_15_0_arm64":      "macosx_12_0_arm64",
+		"macosx_11_0_arm64":      "",
+		"win_amd64":              "win_amd64",
+		"win_arm64":              "win_arm64",
+		"manylinux_2_17_i686":    "",
+	} {
+		got := filepath.Join(base, tag)
+		cmd := exec.Command(filepath.Join(base, "v/bin/python"), "-m", "pip", "download", "--no-index",
+			"--find-links", base, "--only-binary", ":all:", "--platform", tag, "--dest", got, binName)
+		cmd.Env = append(os.Environ(), "PIP_FIND_LINKS=")
+		out, err := cmd.CombinedOutput()
+		if want == "" {
+			if err == nil {
+				t.Errorf("pip has a wheel for %s, on which it does not run: %s", tag, out)
+			}
+			continue
+		}
+		found, _ := filepath.Glob(filepath.Join(got, "*"+want+"*.whl"))
+		if err != nil || len(found) != 1 {
+			t.Errorf("pip found %v for %s: %v: %s", found, tag, err, out)
+		}
+	}
+}
