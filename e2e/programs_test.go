@@ -5,6 +5,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
+	"slices"
 	"testing"
 )
 
@@ -31,7 +33,7 @@ func withPrograms(run func() int) int {
 	if err != nil {
 		panic(err)
 	}
-	if err := build(raceEnabled, dir+"/", "../cmd/..."); err != nil {
+	if err := build(raced(), dir+"/", "../cmd/..."); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
@@ -56,7 +58,7 @@ func build(race bool, to string, what ...string) error {
 // plainDaemon is a daemon without the race detector, which has a memory of its own.
 func plainDaemon(t testing.TB) string {
 	t.Helper()
-	if !raceEnabled {
+	if !raced() {
 		return daemonProgram
 	}
 	path := daemonProgram + "-plain"
@@ -64,4 +66,10 @@ func plainDaemon(t testing.TB) string {
 		t.Fatal(err)
 	}
 	return path
+}
+
+// raced says whether these tests have the race detector, which the programs then have too.
+func raced() bool {
+	info, ok := debug.ReadBuildInfo()
+	return ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
 }

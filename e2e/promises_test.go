@@ -41,7 +41,7 @@ func TestThePromisesNameTestsThatExist(t *testing.T) {
 			}
 		}
 	}
-	paths, err := filepath.Glob("case_*_test.go")
+	paths, err := filepath.Glob("promise_*_test.go")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,8 @@ import (
 	"context"
 	"encoding/json"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -164,5 +166,96 @@ func TestADefaultStateDirectoryThatIsOpenToOthersIsClosed(t *testing.T) {
 	h.start()
 	if info, err := os.Stat(h.state()); err != nil || info.Mode().Perm() != 0o700 {
 		t.Errorf("mode %v, %v", info.Mode(), err)
+	}
+}
+
+func TestADaemonThatEndsWhenIdleWaitsForEveryClient(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.configure("idle_exit = \"2s\"\n" + off)
+	d := h.start("--auto")
+	if info := must[rpc.Info](h, rpc.MethodInfo, nil); info.StartedBy != rpc.StartedByCommand {
+		t.Errorf("it was started by %s", info.StartedBy)
+	}
+	lives := func(who string) {
+		t.Helper()
+		select {
+		case <-d.ended:
+			t.Fatalf("it has ended beside %s", who)
+		default:
+		}
+	}
+	for range 8 { // one after the other, none of them there when it looks
+		time.Sleep(500 * time.Millisecond)
+		lives("clients that come and go")
+		must[rpc.None](h, rpc.MethodPing, nil)
+	}
+	watcher, err := rpc.Dial(t.Context(), h.socket, rpc.ClientOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := watcher.Call(context.Background(), rpc.MethodWatch, nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(4 * time.Second)
+	lives("one that watches")
+	_ = watcher.Close()
+	if code := d.exit(10 * time.Second); code != exitStopped {
+		t.Errorf("exit code %d", code)
+	}
+}
+
+func TestAProgramThatIsReplacedUnderTheDaemonIsNoticed(t *testing.T) {
+	t.Parallel()
+	put := func(path string) {
+		t.Helper()
+		if out, err := exec.Command("cp", daemonProgram, path).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+	}
+	h := newHouse(t)
+	h.configure(off)
+	dir := filepath.Dir(h.home)
+	old, link := filepath.Join(dir, "runtimed-1"), filepath.Join(dir, "runtimed")
+	put(old)
+	if err := os.Symlink("runtimed-1", link); err != nil {
+		t.Fatal(err)
+	}
+	replaced := func() bool { return must[rpc.Info](h, rpc.MethodInfo, nil).Replaced }
+
+	h.program = old
+	d := h.start()
+	if info := must[rpc.Info](h, rpc.MethodInfo, nil); info.Program != old || info.Replaced || info.StartedBy != rpc.StartedByHand {
+		t.Errorf("at first it says %+v", info)
+	}
+	if err := os.Remove(old); err != nil {
+		t.Fatal(err)
+	}
+	if replaced() {
+		t.Error("a program that is gone counts as replaced")
+	}
+	put(old + ".new")
+	if err := os.Rename(old+".new", old); err != nil {
+		t.Fatal(err)
+	}
+	if !replaced() {
+		t.Error("a program that was renamed into its place is not noticed")
+	}
+	d.stop()
+
+	h.program = link
+	h.start()
+	if info := must[rpc.Info](h, rpc.MethodInfo, nil); info.Program != link || info.Replaced {
+		t.Errorf("by its link it says %+v", info)
+	}
+	put(filepath.Join(dir, "runtimed-2"))
+	if err := os.Symlink("runtimed-2", link+".new"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(link+".new", link); err != nil {
+		t.Fatal(err)
+	}
+	if !replaced() {
+		t.Error("a link that was turned to another program is not noticed")
 	}
 }

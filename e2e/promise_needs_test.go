@@ -136,3 +136,93 @@ func TestNeedsThatCannotBeMetAreTrueErrors(t *testing.T) {
 		t.Errorf("exit %d, %q %q", code, out, errs)
 	}
 }
+
+// hangsFor has fastUV hang in a resolution in which a package of that name is, with a child in a session of its own: as an sdist does
+// whose setup.py sleeps.
+func hangsFor(name string) string {
+	return at("'pip compile'", `for in; do case $in in *.in) break ;; esac; done
+grep -q `+name+` "$in" && { trap '' TERM; setsid sh -c 'trap "" TERM; sleep 88.25' & sleep 88.25; }`)
+}
+
+func TestABuildThatHangsEndsWithItsCallerAndKeepsNobodyWaiting(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t).withStandIn(hangsFor("sleeper"))
+	h.configure("[build]\nparallel = 1\nmin_free = \"1MB\"\n[pools.uv]\nsize = 1\n")
+	h.start()
+	h.filled("uv", time.Minute)
+	owner := newTenantFor(t)
+	need := func(name string, wait int64) rpc.AcquireParams {
+		return rpc.AcquireParams{Packages: []string{name}, OwnerPID: new(owner.pid()), WaitMS: &wait}
+	}
+	// waits asks on a connection of its own until hangUp is called.
+	waits := func() (hangUp func()) {
+		c, done := h.dial(), make(chan struct{})
+		go func() {
+			_ = c.Call(t.Context(), rpc.MethodAcquire, need("sleeper", 120_000), new(rpc.AcquireResult))
+			close(done)
+		}()
+		return func() { _ = c.Close(); <-done }
+	}
+	firstLeaves := waits()
+	h.eventually(time.Minute, "it hangs", func() bool { return len(marked(h.home)) >= 3 })
+	h.acquire(need("rich", 60_000)) // while that one hangs
+	h.filled("uv", time.Minute)     // the pool itself, too
+
+	lastLeaves := waits() // the same needs: it joins, and keeps the build alive
+	h.eventually(time.Minute, "two wait", func() bool {
+		return len(must[rpc.EnvListResult](h, rpc.MethodEnvList, rpc.EnvListParams{State: new(rpc.EnvWarming)}).Envs) == 2
+	})
+	firstLeaves()
+	if _, err := ask[rpc.AcquireResult](h, rpc.MethodAcquire, need("sleeper", 1)); err == nil || !strings.Contains(err.Error(), "within") {
+		t.Errorf("out of time: %v", err)
+	}
+	if len(marked(h.home)) < 3 {
+		t.Error("the build ended, though somebody waits for it")
+	}
+	lastLeaves()
+	h.eventually(30*time.Second, "its processes are ended", func() bool { return len(marked(h.home)) == 0 })
+	h.eventually(30*time.Second, "it is not begun again", func() bool {
+		return len(must[rpc.EnvListResult](h, rpc.MethodEnvList, rpc.EnvListParams{State: new(rpc.EnvWarming)}).Envs) == 0
+	})
+}
+
+// A stand-in for uv tells which of the variables reach it that would lead it elsewhere.
+func TestWhatIsInstalledFromWithinGoesIntoTheEnvironment(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t).withStandIn(fastUV)
+	h.configure(quickly + "1\n")
+	h.start()
+	h.filled("uv", time.Minute)
+	names := []string{"UV_SYSTEM_PYTHON", "UV_PYTHON", "PIP_TARGET", "PIP_USER", "PIP_PREFIX", "PIP_ROOT", "PIP_PYTHON"}
+	for _, name := range names {
+		h.setenv(name, "1")
+	}
+	h.setenv("UV_INDEX", "https://index.test") // from where, and not where to
+	got := h.runt("run", "--", "/bin/sh", "-c", "env; echo within $VIRTUAL_ENV")
+	for _, name := range names {
+		if strings.Contains("\n"+got, "\n"+name+"=") {
+			t.Errorf("the command gets %s", name)
+		}
+	}
+	if !strings.Contains(got, "UV_INDEX=https://index.test") || !strings.Contains(got, "within "+h.state("envs")+string(filepath.Separator)) {
+		t.Errorf("the command lacks what is its own: %s", got)
+	}
+}
+
+func TestAScriptWhoseMetadataAreLeftOpenIsNamedWithItsLine(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t).withStandIn(fastUV)
+	h.configure(quickly + "1\n")
+	h.start()
+	script := filepath.Join(h.home, "s.py")
+	if err := os.WriteFile(script, []byte("#!/usr/bin/python\n# /// script\n# dependencies = ['six']\n\nimport six\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, stderr, code := h.runtEnds("", "run", script)
+	if want := "runt: error: line 2 of the script begins a block of metadata, and there is no line # /// that ends it\n"; code != 2 || !strings.HasPrefix(stderr, want) {
+		t.Errorf("%d: %s", code, stderr)
+	}
+	if len(must[rpc.EnvListResult](h, rpc.MethodEnvList, rpc.EnvListParams{State: new(rpc.EnvLeased)}).Envs) > 0 {
+		t.Error("it leased an environment")
+	}
+}

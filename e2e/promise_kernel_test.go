@@ -4,12 +4,16 @@ package e2e
 
 import (
 	"bufio"
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -155,5 +159,130 @@ func TestAKernelRunsOnWhateverHappensToTheDaemonAndItsPool(t *testing.T) {
 	t.Logf("gone %s after its kernel", time.Since(began))
 	if took := time.Since(began); took > 30*time.Second { // 10 s, and a busy machine
 		t.Errorf("the end of the kernel was seen after %s", took)
+	}
+}
+
+func TestASessionFindsItsEnvironmentAgainAlsoAfterAKill(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t).withStandIn(fastUV)
+	h.configure(quickly + "2\n")
+	d := h.start()
+	h.filled("uv", time.Minute)
+	first, second := newTenantFor(t), newTenantFor(t)
+	r := h.acquire(rpc.AcquireParams{OwnerPID: new(first.pid()), Session: new("a notebook")})
+	if other := h.acquire(rpc.AcquireParams{OwnerPID: new(second.pid()), Session: new("a notebook")}); other.Source == rpc.SourceResumed || other.Env.ID == r.Env.ID {
+		t.Errorf("two living owners have %s", r.Env.ID)
+	} else {
+		must[rpc.None](h, rpc.MethodRelease, rpc.EnvParams{Env: other.Env.ID})
+	}
+	first.end()
+	leased := func() rpc.EnvListed {
+		t.Helper()
+		list := must[rpc.EnvListResult](h, rpc.MethodEnvList, rpc.EnvListParams{State: new(rpc.EnvLeased)}).Envs
+		if len(list) != 1 || list[0].ID != r.Env.ID {
+			t.Fatalf("leased are %+v", list)
+		}
+		return list[0]
+	}
+	h.eventually(10*time.Second, "its owner is seen to have ended", func() bool { return !leased().Lease.Alive })
+	if l := leased().Lease; l.Session != "a notebook" {
+		t.Errorf("%+v", l)
+	}
+	d.kill()
+	h.start()
+	again := h.acquire(rpc.AcquireParams{OwnerPID: new(second.pid()), Session: new("a notebook"), LingerMS: new(int64(500)), Label: new("again")})
+	if l := leased().Lease; again.Source != rpc.SourceResumed || again.Env.ID != r.Env.ID || l.OwnerPID != second.pid() || !l.Alive || l.Label != "again" {
+		t.Errorf("%+v, %+v", again, l)
+	}
+	second.end()
+	h.eventually(5*time.Second, "it goes when it has lingered", func() bool { return !slices.Contains(h.folders(), r.Env.ID) })
+}
+
+// Each prints the environment that it gets.
+const (
+	followsSync = `
+from runtimed_client import Client
+with Client() as c:
+    print(c.acquire(wait=60).path)
+    assert c.status()`
+	followsAsync = `
+import asyncio
+from runtimed_client import AsyncClient
+async def main():
+    async with AsyncClient() as c:
+        print((await c.acquire(wait=60)).path)
+asyncio.run(main())`
+)
+
+func TestWhoWaitsFollowsToTheNextDaemonWithTheSameKey(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t).withStandIn(gated("go"))
+	h.configure(quickly + "1\n")
+	source, err := filepath.Abs("../clients/python/src")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.setenv("RUNTIMED_NO_START", "1") // they follow, and start none
+	h.setenv("PYTHONPATH", source)
+	h.setenv("PYTHONDONTWRITEBYTECODE", "1")
+	clients := [][]string{
+		{runtProgram, "run", "--wait", "200s", "--", "printenv", "VIRTUAL_ENV"},
+		{runtProgram, "pool", "acquire", "--wait", "200s", "--json"},
+		{"python3", "-c", followsSync},
+		{"python3", "-c", followsAsync},
+	}
+	old := h.start()
+	var all sync.WaitGroup
+	t.Cleanup(all.Wait)
+	var mu sync.Mutex
+	got := map[string]string{} // what was printed, by the environment
+	for _, argv := range clients {
+		all.Go(func() {
+			cmd := exec.CommandContext(t.Context(), argv[0], argv[1:]...)
+			cmd.Env, cmd.Dir = h.env, h.home
+			out, err := cmd.Output()
+			if err != nil {
+				stderr, _ := err.(*exec.ExitError)
+				t.Errorf("%v: %v, %s", argv, err, stderr.Stderr)
+				return
+			}
+			path := strings.TrimSpace(string(out))
+			var r rpc.AcquireResult
+			if json.Unmarshal(out, &r) == nil {
+				path = r.Env.Path
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if got[path] != "" {
+				t.Errorf("%v and %v both got %s", argv, got[path], path)
+			}
+			got[path] = argv[0]
+		})
+	}
+	waiting := func() {
+		h.eventually(time.Minute, "all wait", func() bool { return h.pool("uv").Waiting == len(clients) })
+	}
+	waiting()
+	old.kill()
+	time.Sleep(500 * time.Millisecond) // nobody is there
+	next := h.start()
+	waiting()
+	next.signal(syscall.SIGTERM)
+	next.exit(10 * time.Second)
+	h.start()
+	waiting()
+	h.write("go", "")
+	all.Wait()
+	for path := range got {
+		if filepath.Dir(path) != h.state("envs") {
+			t.Errorf("%q is no environment", path)
+		}
+	}
+	if given := len(got); given != len(clients) {
+		t.Errorf("%d environments were given, not %d", given, len(clients))
+	}
+	leased := must[rpc.EnvListResult](h, rpc.MethodEnvList, rpc.EnvListParams{State: new(rpc.EnvLeased)})
+	if len(leased.Envs) > len(clients) {
+		t.Errorf("%d are leased for %d", len(leased.Envs), len(clients))
 	}
 }
