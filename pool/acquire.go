@@ -20,12 +20,12 @@ type Request struct {
 	Wait     time.Duration // 0: answer at once
 	Owner    proc.Owner
 	Label    string              // at most 256 bytes, as Key and Session
-	Key      string              // the same living owner asking again with the same key gets the same environment
-	Progress func(builder.Stage) // may be nil; called by Acquire itself, so never after it returned
+	Key      string              // the same owner asking again with the same key gets the same environment
+	Progress func(builder.Stage) // may be nil; not called after Acquire has returned
 
 	Needs   builder.Needs // beyond what the pool has
-	Session string        // an acquire with the same one after the owner has ended gets the same environment
-	Linger  time.Duration // how long it stays for that
+	Session string        // gets the same environment again after the owner has ended
+	Linger  time.Duration // how long it is kept for that
 }
 
 // Acquired is a leased environment.
@@ -37,7 +37,7 @@ type Acquired struct {
 
 	Resumed  bool              // the session had it before
 	Extended bool              // it was ready, and what was asked for was added
-	Added    []builder.Package // when it was extended
+	Added    []builder.Package // where it was extended
 	AddedIn  time.Duration
 }
 
@@ -52,12 +52,10 @@ func (m *Manager) Acquire(ctx context.Context, r Request) (got Acquired, err err
 	if err := m.waitOpen(ctx); err != nil {
 		return Acquired{}, err
 	}
-	// A session goes on in the environment that it had.
 	if got, ok, err := m.resume(r, began); ok || err != nil {
 		return got, err
 	}
-	// Everybody else gets a place in line, unless the owner repeats a call that was answered. What is ready is granted
-	// when update returns, to whoever has waited longest.
+	// What is ready is granted before update returns, to whoever has waited longest.
 	var w *waiter
 	var call chan builder.Stage
 	m.update(func() {
@@ -68,7 +66,7 @@ func (m *Manager) Acquire(ctx context.Context, r Request) (got Acquired, err err
 		}
 		if leased != nil {
 			leased.tenancy.replies++
-			got = Acquired{Env: leased.info(), Stale: p != nil && leased.hash != p.hash, Waited: time.Since(began)}
+			got = leased.acquiredLocked(p, began)
 			return
 		}
 		r.Pool = p.cfg.Name
@@ -95,8 +93,7 @@ func (m *Manager) Acquire(ctx context.Context, r Request) (got Acquired, err err
 	return m.await(ctx, w, call, r, began)
 }
 
-// findPlaceLocked returns the environment that the same owner was leased with the same key (p is its pool, which may be
-// nil), or else the pool in which r is to wait.
+// findPlaceLocked returns the environment that the owner was leased with the same key, or the pool to wait in.
 func (m *Manager) findPlaceLocked(r Request, now time.Time) (leased *env, p *pool, err error) {
 	base := m.configuredLocked(r.Pool)
 	switch {
@@ -105,15 +102,13 @@ func (m *Manager) findPlaceLocked(r Request, now time.Time) (leased *env, p *poo
 	case base == nil:
 		return nil, nil, m.unknownPoolLocked(r.Pool)
 	}
-	// What the base pool had ready decided between it and a derived pool, and it may have something else ready now.
+	// Which of the pools served this key before depended on what was ready then.
 	for _, key := range r.pools() {
-		own := r
-		own.Pool = key
-		if e := m.leasedToLocked(own); e != nil && e.has(base, r.Needs) {
-			return e, m.pools[key], nil
-		}
 		p := m.pools[key]
-		if w := m.inLineLocked(p, own); p != nil && w != nil && w.Needs.Key("") == r.Needs.Key("") {
+		if e := m.leasedToLocked(key, r); e != nil && e.has(base, r.Needs) {
+			return e, p, nil
+		}
+		if w := m.inLineLocked(key, r); p != nil && w != nil && w.Needs.Key("") == r.Needs.Key("") {
 			return nil, p, nil
 		}
 	}
@@ -124,7 +119,7 @@ func (m *Manager) findPlaceLocked(r Request, now time.Time) (leased *env, p *poo
 	return nil, p, err
 }
 
-// await waits for the answer of w on behalf of one call.
+// await waits for the answer to w on behalf of one call.
 func (m *Manager) await(
 	ctx context.Context, w *waiter, call chan builder.Stage, r Request, began time.Time,
 ) (Acquired, error) {
@@ -147,7 +142,7 @@ func (m *Manager) await(
 	var err error
 	m.update(func() {
 		switch {
-		case w.answered(): // also where the time was up in the same moment
+		case w.answered(): // perhaps just as the time was up
 			got, err = w.got, w.err
 		case ctx.Err() != nil:
 			m.leaveLocked(w, call)
@@ -172,17 +167,15 @@ func (m *Manager) emptyLocked(r Request, waited time.Duration) error {
 	return &EmptyError{baseOf(r.Pool), waited, m.warmingLocked(r.Pool), baseOf(r.Pool) != r.Pool}
 }
 
-// leasedToLocked is the environment that the same owner got with the same key.
-func (m *Manager) leasedToLocked(r Request) *env {
+func (m *Manager) leasedToLocked(pool string, r Request) *env {
 	for _, e := range m.envs {
-		if l := e.tenancy.lease; r.Key != "" && e.pool == r.Pool && l != nil && l.Key == r.Key && l.Owner.Is(r.Owner) {
+		if l := e.tenancy.lease; r.Key != "" && e.pool == pool && l != nil && l.Key == r.Key && l.Owner.Is(r.Owner) {
 			return e
 		}
 	}
 	return nil
 }
 
-// pools are the keys of the pools that may serve r.
 func (r Request) pools() []string {
 	if r.Needs.None() {
 		return []string{r.Pool}
@@ -190,12 +183,10 @@ func (r Request) pools() []string {
 	return []string{r.Pool, r.Needs.Key(r.Pool)}
 }
 
-// maxText is the length of a label, key or session, in bytes: all three fit into the lease record, however they are
-// escaped.
-const maxText = 256
+const maxText = 256 // bytes in a label, key or session, so that all three fit into the lease record
 
-// checkTexts refuses what might not fit into the lease record. Escaped, each byte of what passes takes at most two
-// there; a control character, or what is not UTF-8, would take six.
+// checkTexts refuses what might not fit into the lease record. There each byte of what passes takes at most two; a
+// control character, or what is not UTF-8, would take six.
 func (r Request) checkTexts() error {
 	for name, text := range map[string]string{"label": r.Label, "key": r.Key, "session": r.Session} {
 		switch {
@@ -208,7 +199,7 @@ func (r Request) checkTexts() error {
 	return nil
 }
 
-// lease is the one that r gets. Without a session nobody can come back for it, so it does not linger.
+// lease is the one that r gets. Without a session nobody can come back for it.
 func (r Request) lease() *envdir.Lease {
 	l := &envdir.Lease{Owner: r.Owner, Label: r.Label, Key: r.Key, LeasedAt: time.Now().UTC(), Session: r.Session}
 	if r.Session != "" {

@@ -16,14 +16,13 @@ import (
 	"runtimed/pool/envdir"
 )
 
-// made is what a build has put on disk.
 type made struct {
 	manifest envdir.Manifest
 	seen     envdir.FileID
 	added    *added
 }
 
-// runBuild runs b, and moves the environment that it was about by how that went.
+// runBuild runs b, and moves its environment by the result.
 func (m *Manager) runBuild(ctx context.Context, e *env, b *build) {
 	cancel := b.cancel
 	defer cancel()
@@ -78,8 +77,7 @@ func (m *Manager) builtLocked(e *env, b *build, result made, took time.Duration)
 	e.log.Info("environment ready", zap.Duration("took", took))
 }
 
-// make does the slow part of a build. It returns the environment that it was about in the end: e, or one that was
-// extended instead.
+// make does the slow part of a build. It returns the environment that b ended with: e, or one extended instead.
 func (m *Manager) make(ctx context.Context, e *env, b *build) (*env, made, error) {
 	with, ok := m.builders[e.spec.Kind]
 	if !ok {
@@ -112,27 +110,25 @@ func (m *Manager) make(ctx context.Context, e *env, b *build) (*env, made, error
 	return e, result, err
 }
 
-// check verifies a finished environment.
 func (m *Manager) check(ctx context.Context, with builder.Builder, e *env, b *build) (made, error) {
 	m.reporter(e, b)(builder.Stage{Name: builder.StageVerifying, Message: "looking through it"})
 	result := made{manifest: e.manifest, seen: e.seen}
 	if err := with.Verify(ctx, e.manifest.Built(), e.dir); err != nil {
 		return made{}, err
 	}
-	if e.extension != nil { // its lease record says that nobody is to have it
+	if e.extension != nil { // its lease record says that it is not free
 		return result, m.writeLease(e, envdir.LeaseRecord{State: envdir.LeaseFree})
 	}
 	again := e.manifest
 	again.BootID = proc.BootID()
 	seen, err := m.store.WriteManifest(e.dir, again)
-	if err != nil { // as on a full disk: it works all the same, and is checked again after the next start
+	if err != nil { // the disk may be full; it works, and is checked again after the next start
 		e.log.Warn("the manifest of an environment cannot be written", zap.Error(err))
 		return result, nil
 	}
 	return made{manifest: again, seen: seen}, nil
 }
 
-// finish puts the manifest of a built environment on disk, by write.
 func (m *Manager) finish(
 	ctx context.Context, e *env, built builder.Built, write func(dir string, m envdir.Manifest) (envdir.FileID, error),
 ) (made, error) {
@@ -159,7 +155,6 @@ func (m *Manager) finish(
 	return made{manifest: manifest, seen: seen}, nil
 }
 
-// reporter passes stages on to whoever b is promised to.
 func (m *Manager) reporter(e *env, b *build) func(builder.Stage) {
 	key := e.pool
 	return func(s builder.Stage) {
@@ -176,16 +171,17 @@ func (m *Manager) reporter(e *env, b *build) func(builder.Stage) {
 	}
 }
 
-// asBuildError is err as it is shown; last is how far the build had come.
+// asBuildError is err as it is shown; last is the stage that the build was in.
 func (m *Manager) asBuildError(ctx context.Context, last builder.Stage, err error) *builder.Error {
 	var b *builder.Error
 	if !errors.As(err, &b) {
 		b = &builder.Error{Cause: builder.CauseOther, Message: err.Error()}
 	}
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		late := fmt.Sprintf("the build was not done after %s; the last it did was %s", m.cfg.BuildTimeout, last.Message)
 		b = &builder.Error{
 			Cause:   builder.CauseTimeout,
-			Message: fmt.Sprintf("the build was not done after %s; the last it did was %s", m.cfg.BuildTimeout, last.Message),
+			Message: late,
 			Hint:    "raise build.timeout in the configuration if it needs longer",
 			Output:  b.Output,
 		}

@@ -9,11 +9,11 @@ import (
 	"runtimed/pool/builder"
 )
 
-// Whoever asks a pool for more gets an environment of a pool derived from it: its key is the name of the base pool and
-// a hash of the needs. It is made on demand and keeps one environment ready for whoever asks again. It is not shown,
-// and goes when others are asked for more, or it has long not been asked for.
+// A pool is derived from a configured one, its base, when somebody asks that for more. It keeps one environment ready
+// for whoever asks for the same again, is not shown, and goes when nobody has for long. Its key is the name of the base
+// and a hash of the needs.
 
-const maxDerived = 8 // derived pools that one environment is kept ready for
+const maxDerived = 8 // derived pools that keep an environment ready
 
 // baseOf is the name of the base pool of a key; no configured name has a "+".
 func baseOf(key string) string {
@@ -23,7 +23,6 @@ func baseOf(key string) string {
 
 func (p *pool) derived() bool { return p.needs != nil }
 
-// deriveLocked makes the pool for needs.
 func (m *Manager) deriveLocked(base *pool, needs builder.Needs) *pool {
 	p := &pool{needs: &needs, cfg: PoolConfig{Name: needs.Key(base.cfg.Name)}}
 	p.follow(base)
@@ -31,7 +30,6 @@ func (m *Manager) deriveLocked(base *pool, needs builder.Needs) *pool {
 	return p
 }
 
-// follow makes of p what its needs and the configuration of its base pool ask for.
 func (p *pool) follow(base *pool) {
 	spec, baseSpec := base.cfg.Spec, base.cfg.Spec
 	spec.Packages = slices.Concat(spec.Packages, p.needs.Packages)
@@ -44,7 +42,7 @@ func (p *pool) follow(base *pool) {
 	p.hash, p.fail = spec.Hash(), nil
 }
 
-// rederiveLocked has a derived pool go on under a new configuration, unless its base pool is gone or off.
+// rederiveLocked keeps a derived pool under a new configuration, unless that has no base for it.
 func (m *Manager) rederiveLocked(p *pool) {
 	base := m.pools[baseOf(p.cfg.Name)]
 	switch {
@@ -60,7 +58,7 @@ func (m *Manager) rederiveLocked(p *pool) {
 	}
 }
 
-// derivedForLocked is the pool that has environments for needs: base itself where that has all of it.
+// derivedForLocked is the pool for needs, which is base where that has all of it.
 func (m *Manager) derivedForLocked(base *pool, needs builder.Needs, now time.Time) (*pool, error) {
 	if base.cfg.Spec.Kind != builder.KindUV {
 		return nil, &NeedsError{base.cfg.Name, base.cfg.Spec.Kind}
@@ -82,7 +80,6 @@ func (m *Manager) derivedForLocked(base *pool, needs builder.Needs, now time.Tim
 	return p, nil
 }
 
-// meetsLocked says whether what base has ready is all that needs ask for.
 func (m *Manager) meetsLocked(base *pool, needs builder.Needs) bool {
 	if !base.installs(needs.Packages) {
 		return false
@@ -94,7 +91,6 @@ func (m *Manager) meetsLocked(base *pool, needs builder.Needs) bool {
 	return e != nil && e.runsOn(base, needs)
 }
 
-// installs says whether a pool's own environments have these packages.
 func (p *pool) installs(packages []string) bool {
 	return !slices.ContainsFunc(packages, func(r string) bool { return !slices.Contains(p.cfg.Spec.Packages, r) })
 }
@@ -120,8 +116,8 @@ func (m *Manager) derivedLocked() []*pool {
 	return list
 }
 
-// limitDerivedLocked forgets the derived pools that nobody asked for the longest. One that has made nothing yet pushes
-// out none that has.
+// limitDerivedLocked forgets the derived pools that were asked for the longest ago. One that keeps nothing ready does
+// not count.
 func (m *Manager) limitDerivedLocked() {
 	kept := slices.DeleteFunc(m.derivedLocked(), func(p *pool) bool { return !p.keep })
 	n := len(kept)
@@ -132,8 +128,7 @@ func (m *Manager) limitDerivedLocked() {
 	}
 }
 
-// freeSpaceLocked forgets the derived pool, other than p, that nobody asked for the longest: what is kept on the chance
-// that somebody asks must not keep a pool from being filled.
+// freeSpaceLocked forgets the derived pool, other than p, that was asked for the longest ago.
 func (m *Manager) freeSpaceLocked(p *pool) {
 	for _, o := range slices.Backward(m.derivedLocked()) {
 		if o != p && o.keep && m.forgetLocked(o, "the disk is short of room") {
@@ -142,7 +137,6 @@ func (m *Manager) freeSpaceLocked(p *pool) {
 	}
 }
 
-// forgetLocked ends a derived pool, unless somebody waits for it.
 func (m *Manager) forgetLocked(p *pool, why string) bool {
 	if len(p.waiters) > 0 {
 		return false
@@ -165,8 +159,8 @@ func (m *Manager) forgetLocked(p *pool, why string) bool {
 	return true
 }
 
-// planDerivedLocked is planLocked for a derived pool: builds that were started for somebody end when nobody waits, and
-// the pool goes when nobody has asked for long, or when nothing was built for it.
+// planDerivedLocked is planLocked for a derived pool. Builds that were started for somebody end when nobody waits, and
+// the pool goes when nobody has asked for long, or nothing was built for it.
 func (m *Manager) planDerivedLocked(p *pool, now time.Time) (next time.Time) {
 	for _, e := range m.envs {
 		if e.pool == p.cfg.Name && e.build != nil && e.build.urgent() && len(p.waiters) == 0 {
@@ -184,7 +178,7 @@ func (m *Manager) planDerivedLocked(p *pool, now time.Time) (next time.Time) {
 		case m.forgetLocked(p, "nobody asked for it for long"):
 			return time.Time{}
 		default:
-			next = time.Time{} // whatever ends the wait has it planned again
+			next = time.Time{} // until somebody stops waiting
 		}
 	}
 	if p.fail != nil && len(p.waiters) == 0 {
@@ -193,7 +187,6 @@ func (m *Manager) planDerivedLocked(p *pool, now time.Time) (next time.Time) {
 	return earlier(m.planLocked(p, now), next)
 }
 
-// restoreDerivedLocked makes the pools again that environments of an earlier daemon were kept for, the youngest first.
 func (m *Manager) restoreDerivedLocked(kept []*env) {
 	slices.SortFunc(kept, func(a, b *env) int { return byAge(b, a) })
 	for _, e := range kept {

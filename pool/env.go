@@ -29,7 +29,6 @@ const (
 	unborn State = "" // a build was queued, or its folder was found on disk
 )
 
-// transitions are all moves of an environment; the package comment says what causes them.
 var transitions = map[State][]State{
 	unborn:    {Warming, Ready, Leased, Removing},
 	Warming:   {Ready, Removing},
@@ -97,7 +96,6 @@ func (b *build) running() bool { return b.cancel != nil }
 // urgent builds are of derived pools, and somebody waits for them.
 func (b *build) urgent() bool { return strings.HasSuffix(b.slot, derivedSlot) }
 
-// extension is what an environment was before it was extended.
 type extension struct {
 	before  purpose
 	written bool // all was added; what remains is the manifest
@@ -120,7 +118,6 @@ func (t *tenancy) stopWatching() {
 	}
 }
 
-// removal is why an environment goes.
 type removal struct {
 	why     string
 	owner   proc.Owner // of its last lease, or zero

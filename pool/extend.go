@@ -12,19 +12,18 @@ import (
 	"runtimed/pool/envdir"
 )
 
-// added is what a build put into an environment that was ready.
 type added struct {
 	packages []builder.Package
 	took     time.Duration
 }
 
-// halfExtended says whether nobody knows what an extension left in e.
+// halfExtended says whether an extension ended before all was added.
 func (e *env) halfExtended() bool {
 	return e.extension != nil && e.build != nil && !e.build.check && !e.extension.written
 }
 
-// extend does b by adding what e is to have to a ready environment of the base pool, which takes a fraction of a build,
-// and returns that one. It is nil where none will do; then what e needs is resolved all the same.
+// extend does b by extending a ready environment of the base pool instead of building e, in a fraction of the time. It
+// returns that one, or nil where none will do; what e needs is resolved then.
 func (m *Manager) extend(
 	ctx context.Context, x builder.Extender, e *env, b *build,
 ) (base *env, result made, err error) {
@@ -56,7 +55,7 @@ func (m *Manager) extend(
 	return base, result, err
 }
 
-// takeBase moves b from e to a ready environment of its base pool with that Python. It returns nil where there is none.
+// takeBase moves b from e to a ready environment of the base pool with that Python. It returns nil where there is none.
 func (m *Manager) takeBase(e *env, b *build, pythonVersion string) (*env, error) {
 	for {
 		base := m.reserveBase(e, b, pythonVersion)
@@ -65,7 +64,7 @@ func (m *Manager) takeBase(e *env, b *build, pythonVersion string) (*env, error)
 		}
 		err := m.store.Intact(base.dir, &base.manifest, base.seen)
 		if err == nil {
-			// From here on nobody else may have it, whatever happens to this daemon.
+			// From here on nobody else may have it, even if this daemon is killed.
 			err = m.writeLease(base, envdir.LeaseRecord{State: envdir.LeaseReleased})
 		}
 		m.update(func() {
@@ -95,7 +94,7 @@ func (m *Manager) takeBase(e *env, b *build, pythonVersion string) (*env, error)
 }
 
 // reserveBase begins to extend a ready environment of the base pool; nil where there is none, or where nobody waits for
-// b: what is only to be kept ready takes none from others.
+// b.
 func (m *Manager) reserveBase(e *env, b *build, pythonVersion string) (found *env) {
 	m.update(func() {
 		p, base := m.pools[e.pool], m.pools[baseOf(e.pool)]

@@ -11,13 +11,12 @@ import (
 )
 
 const (
-	// The pauses after a failure double from the first to the second; a network comes back sooner than a mistake is
-	// fixed.
+	// The pauses after a failure double from Min to Max; a network comes back sooner than a mistake is fixed.
 	backoffMin   = 30 * time.Second
 	backoffMax   = 5 * time.Minute
 	networkMin   = 10 * time.Second
 	networkMax   = time.Minute
-	networkHurry = 5 * time.Second // at most one try in this long, where an acquire cuts the pause short
+	networkHurry = 5 * time.Second // the least, where an acquire cuts the pause short
 )
 
 // failure is why the last builds of a pool failed.
@@ -27,11 +26,10 @@ type failure struct {
 	pauses int       // in a row, each longer than the one before
 	since  time.Time // of the first
 	last   time.Time
-	turn   uint64    // builds started up to that one ran beside the last that failed
+	turn   uint64    // builds up to this one started before the last that failed had
 	next   time.Time // no build starts before
 }
 
-// pause is how long to wait the nth time in a row.
 func pause(cause string, n int) time.Duration {
 	least, most := backoffMin, backoffMax
 	if cause == builder.CauseNetwork {
@@ -41,14 +39,13 @@ func pause(cause string, n int) time.Duration {
 	return d*9/10 + rand.N(d/5) // a tenth either way, so that many daemons do not try at once
 }
 
-// tryAgain ends the pause after a failure, and has the pauses after it start small again.
+// tryAgain ends the pause after a failure, and has the next ones start small again.
 func (p *pool) tryAgain() {
 	if p.fail != nil {
 		p.fail.next, p.fail.pauses = time.Now(), 0
 	}
 }
 
-// hurryLocked cuts a pause after a network failure short, since somebody waits.
 func (m *Manager) hurryLocked(p *pool) {
 	if p.fail == nil || p.fail.err.Cause != builder.CauseNetwork {
 		return
@@ -93,7 +90,7 @@ func (m *Manager) buildFailedLocked(p *pool, b *build, err *builder.Error) {
 	if err.Cause == builder.CauseDiskFull {
 		m.freeSpaceLocked(p)
 	}
-	m.serveLocked(p) // an environment of the earlier configuration is better than none
+	m.serveLocked(p) // with an earlier configuration, which is better than none
 	m.failHopelessLocked(p)
 }
 

@@ -8,9 +8,8 @@ import (
 	"time"
 )
 
-const refillPause = time.Second // a refill keeps away for this long from the kernel that starts in what was just leased
+const refillPause = time.Second // after a grant, for the kernel that starts then
 
-// fillLoop fills the pools: it reads the disk, then plans anew whenever something changed or is due.
 func (m *Manager) fillLoop() {
 	m.open()
 	for {
@@ -31,7 +30,7 @@ func (m *Manager) fillLoop() {
 	}
 }
 
-// plan decides what each pool needs, starts the builds whose turn it is, and returns when to plan again at the latest.
+// plan decides what each pool needs, starts builds, and returns when to plan again at the latest.
 func (m *Manager) plan() (next time.Time) {
 	now := time.Now()
 	next = now.Add(time.Minute)
@@ -57,7 +56,6 @@ func (m *Manager) plan() (next time.Time) {
 	return next
 }
 
-// earlier is the earlier of a and b; a zero one is never.
 func earlier(a, b time.Time) time.Time {
 	if a.IsZero() || !b.IsZero() && b.Before(a) {
 		return b
@@ -117,7 +115,6 @@ func (m *Manager) planLocked(p *pool, now time.Time) (next time.Time) {
 	return next
 }
 
-// queueLocked adds a build that waits for its turn.
 func (m *Manager) queueLocked(p *pool) {
 	id := ""
 	for id == "" || m.envs[id] != nil || m.store.Known(id) {
@@ -131,7 +128,6 @@ func (m *Manager) queueLocked(p *pool) {
 	m.envs[id] = e
 }
 
-// byTurn puts checks first, then what was queued first.
 func byTurn(a, b *env) int {
 	return cmp.Or(trueFirst(a.build.check, b.build.check), a.since.Compare(b.since), cmp.Compare(a.id, b.id))
 }

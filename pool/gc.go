@@ -118,7 +118,6 @@ func (m *Manager) collectTrashed(ctx context.Context, name string, dry bool, c *
 	return nil
 }
 
-// unmanaged are the names among the environments that no daemon made.
 func (m *Manager) unmanaged() []string {
 	names := []string{}
 	entries, err := os.ReadDir(m.store.Envs())

@@ -10,7 +10,7 @@ import (
 	"runtimed/pool/envdir"
 )
 
-// serveLocked leases what is ready to those who wait longest. update then grants it.
+// serveLocked leases what is ready to whoever has waited longest. update then calls grant.
 func (m *Manager) serveLocked(p *pool) {
 	for len(p.waiters) > 0 {
 		w := p.waiters[0]
@@ -28,8 +28,7 @@ func (m *Manager) serveLocked(p *pool) {
 	}
 }
 
-// pickLocked is the environment that goes next: the present configuration before an earlier one, the oldest first, and
-// none of these.
+// pickLocked is the environment that goes next: of the present configuration if there is one, and the oldest.
 func (m *Manager) pickLocked(p *pool, but ...*env) *env {
 	var best *env
 	for _, e := range m.envs {
@@ -58,7 +57,7 @@ func trueFirst(a, b bool) int {
 }
 
 // grant checks an environment that serveLocked chose, writes its lease and answers the waiter. A damaged one is
-// replaced by the next.
+// replaced.
 func (m *Manager) grant(e *env) {
 	defer m.work.Done()
 	e.record.Lock()
@@ -70,7 +69,7 @@ func (m *Manager) grant(e *env) {
 	}
 	unwanted := false
 	m.update(func() {
-		defer e.record.Unlock() // before what follows is granted
+		defer e.record.Unlock() // before update grants anything
 		e.tenancy.waiter = nil
 		m.troubled = m.troubled && err != nil
 		p := m.pools[e.pool]
@@ -89,7 +88,7 @@ func (m *Manager) grant(e *env) {
 		default:
 			m.holdLocked(e, lease, len(w.calls))
 			m.syncSoonLocked(e.dir)
-			w.answer(e.acquiredLocked(p, w), nil)
+			w.answer(e.grantedLocked(p, w), nil)
 		}
 	})
 	if unwanted {
@@ -97,17 +96,25 @@ func (m *Manager) grant(e *env) {
 	}
 }
 
-// acquiredLocked is the answer to a waiter that was granted e.
-func (e *env) acquiredLocked(p *pool, w *waiter) Acquired {
-	got := Acquired{Env: e.info(), Built: e.finished.After(w.since), Stale: p != nil && e.hash != p.hash}
-	if got.Built && e.added != nil {
-		got.Built, got.Extended, got.Added, got.AddedIn = false, true, e.added.packages, e.added.took
+// acquiredLocked is the answer to a call that began then; p is the pool of e, or nil.
+func (e *env) acquiredLocked(p *pool, began time.Time) Acquired {
+	return Acquired{Env: e.infoLocked(), Stale: p != nil && e.hash != p.hash, Waited: time.Since(began)}
+}
+
+func (e *env) grantedLocked(p *pool, w *waiter) Acquired {
+	got := e.acquiredLocked(p, w.since)
+	switch {
+	case !e.finished.After(w.since):
+	case e.added == nil:
+		got.Built = true
+	default:
+		got.Extended, got.Added, got.AddedIn = true, e.added.packages, e.added.took
 	}
 	return got
 }
 
 // retainLocked makes an environment ready again whose lease could not be written though nothing is wrong with it. w
-// gets another one, or the error: no build would do better.
+// gets another one, or the error: a new one would not help.
 func (m *Manager) retainLocked(p *pool, e *env, w *waiter, err error) {
 	if !m.troubled {
 		e.log.Error("environments cannot be handed out for now; they stay", zap.Error(err))
@@ -126,8 +133,8 @@ func (m *Manager) retainLocked(p *pool, e *env, w *waiter, err error) {
 	}
 }
 
-// Undelivered reclaims an environment whose reply provably never reached the one who asked for it. Where another reply
-// may have told of the same lease, it stands.
+// Undelivered reclaims an environment whose reply provably never reached the caller, unless another reply may have told
+// of the same lease.
 func (m *Manager) Undelivered(id string) {
 	var e *env
 	m.view(func() {
@@ -147,13 +154,13 @@ func (m *Manager) Undelivered(id string) {
 		if e.tenancy.replies--; e.tenancy.replies > 0 {
 			return nil
 		}
-		e.tenancy.lease = nil // from here on its key finds it no more
+		e.tenancy.lease = nil // now its key no longer finds it
 		return lease
 	})
 }
 
-// reclaim makes a leased environment ready again that nobody has heard of, if takeLocked returns its lease. Where that
-// cannot be put on disk for now, it stays leased, for whoever asks again with the same key.
+// reclaim makes an environment ready again whose lease nobody has heard of, if takeLocked returns that. Where that
+// cannot be written for now, it stays leased, for whoever asks again with the same key.
 func (m *Manager) reclaim(e *env, takeLocked func() *envdir.Lease) {
 	e.record.Lock()
 	var lease *envdir.Lease
@@ -162,7 +169,7 @@ func (m *Manager) reclaim(e *env, takeLocked func() *envdir.Lease) {
 		err = m.writeLease(e, envdir.LeaseRecord{State: envdir.LeaseFree})
 	}
 	m.update(func() {
-		defer e.record.Unlock() // before e is granted again
+		defer e.record.Unlock() // before update grants e again
 		switch {
 		case lease == nil:
 		case envdir.MachineFault(err):

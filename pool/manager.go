@@ -29,38 +29,37 @@ type Manager struct {
 	builders map[string]builder.Builder
 	procs    proc.Processes
 
-	ctx    context.Context // of everything in the background; ends at Close
+	ctx    context.Context // ends at Close
 	cancel context.CancelFunc
-	work   sync.WaitGroup
-	opened chan struct{} // closed when the disk has been read
+	work   sync.WaitGroup // what Stop waits for
+	opened chan struct{}  // closed when the disk has been read
 
-	// Each wakes one loop.
-	wakeFill, wakeReap, wakeMeasure, wakeTrash, wakeSync chan struct{}
+	wakeFill, wakeReap, wakeMeasure, wakeTrash, wakeSync chan struct{} // each for one loop
 
-	heartbeat time.Duration // the fill loop calls beat at least this often; both are set before Start
+	heartbeat time.Duration
 	beat      func()
 
-	mu        sync.Mutex // guards all that follows; see update
+	mu        sync.Mutex // guards what follows; taken by view only
 	effects   effects
 	cfg       Config
 	pools     map[string]*pool
 	envs      map[string]*env
-	lastGrant time.Time     // of a ready environment: a build would slow the kernel that starts in it
-	change    chan struct{} // closed and replaced when what status shows may have changed
+	lastGrant time.Time     // of an environment that was ready
+	change    chan struct{} // closed and replaced when something changed
 	turn      uint64        // the last one given to a waiter or a build
 	closed    bool
-	renewing  bool     // a lock file is being renewed
+	renewing  bool     // a lock file is renewed
 	blind     bool     // no process can be seen, and that was logged
 	troubled  bool     // the last lease could not be written, and that was logged
-	reaping   bool     // the reaper will run again by itself
-	unsynced  []string // folders whose lease record a power loss could still take back
+	reaping   bool     // the reaper runs again by itself
+	unsynced  []string // folders whose lease record is to be synced
 }
 
-// effects is what follows from a change. It is collected under the lock and done after it.
+// effects is what is to be done after a change, without the lock.
 type effects struct {
-	grants  []*env // their leases are to be written; each is counted in work
-	changed bool
-	reap    bool
+	grants  []*env // each is counted in work
+	changed bool   // wake the watchers and the fill loop
+	reap    bool   // wake the reaper
 }
 
 // New opens the state directory and returns a Manager that does nothing until Start. builders has one Builder per kind;
@@ -84,17 +83,15 @@ func New(cfg Config, builders map[string]builder.Builder, log *zap.Logger) (*Man
 // Dir is the state directory, symlinks resolved.
 func (m *Manager) Dir() string { return m.store.Dir }
 
-// Start begins to read the disk and to fill the pools, in the background. The caller holds the lock on the state
-// directory.
+// Start reads the disk and fills the pools in the background. The caller holds the lock on the state directory.
 func (m *Manager) Start() {
 	for _, f := range []func(){m.fillLoop, m.reaper, m.emptyTrash, m.measurer, m.syncer} {
 		m.work.Go(f)
 	}
 }
 
-// Heartbeat has the fill loop call beat at least every so often, from when the disk has been read until Stop, for a
-// watchdog. Builds do not delay it, but whatever keeps the Manager's lock does. Call it before Start; beat must not
-// block.
+// Heartbeat has the fill loop call beat at least every so often, from when the disk has been read until Stop. Builds do
+// not delay it, but whatever keeps the Manager's lock does. It is called before Start; beat must not block.
 func (m *Manager) Heartbeat(every time.Duration, beat func()) { m.heartbeat, m.beat = every, beat }
 
 // Close answers all waiters with ErrClosed and cancels the builds without waiting for them. It may be called more than
@@ -128,7 +125,7 @@ func (m *Manager) Stop(ctx context.Context) error {
 	}
 }
 
-// update runs f under the lock, and does what follows from f after it.
+// update runs f under the lock, and then, without it, does what f left in m.effects.
 func (m *Manager) update(f func()) {
 	defer endOnPanic()
 	var todo effects
@@ -152,15 +149,14 @@ func (m *Manager) update(f func()) {
 	}
 }
 
-// view runs f under the lock. f causes no effects.
+// view runs f under the lock. f leaves no effects.
 func (m *Manager) view(f func()) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	defer endOnPanic() // before the lock is free again
+	defer endOnPanic() // before the lock is free
 	f()
 }
 
-// changedLocked wakes the watchers and the fill loop.
 func (m *Manager) changedLocked() { m.effects.changed = true }
 
 func wake(c chan struct{}) {
@@ -170,8 +166,8 @@ func wake(c chan struct{}) {
 	}
 }
 
-// endOnPanic, deferred, ends the program on a panic even where the caller recovers, as the server does for its methods:
-// after a panic what the lock guards may be half changed. The daemon is started again, and a start repairs everything.
+// endOnPanic, deferred, ends the program on a panic even where the caller recovers, as the server does. What the lock
+// guards may be half changed, and a restart repairs everything.
 func endOnPanic() {
 	p := recover()
 	if p == nil {
@@ -182,8 +178,7 @@ func endOnPanic() {
 	select {} // nobody recovers a panic of a goroutine of its own
 }
 
-// enterLocked counts a change of the disk, so that Stop waits for work.Done. It is false where no change may begin,
-// since another daemon may be at work.
+// enterLocked has Stop wait for work.Done. It is false after Close: another daemon may own the disk soon.
 func (m *Manager) enterLocked() bool {
 	if m.closed {
 		return false
@@ -192,7 +187,6 @@ func (m *Manager) enterLocked() bool {
 	return true
 }
 
-// waitOpen returns once the disk has been read.
 func (m *Manager) waitOpen(ctx context.Context) error {
 	select {
 	case <-m.opened:

@@ -7,18 +7,16 @@ import (
 )
 
 const (
-	sizeFresh = 10 * time.Second // what was measured is not measured again, however often somebody asks
-	sizeEvery = 5 * time.Minute  // what is leased is measured again, since who has it may install more
+	sizeFresh = 10 * time.Second // a size is good for this long, however often somebody asks
+	sizeEvery = 5 * time.Minute  // what is leased is measured this often, since its owner may install more
 )
 
-// measured is what an environment takes on disk, in bytes. Zero is not known: as long as it was not measured, its
-// manifest tells.
+// measured is what an environment takes on disk. Until it is measured, its manifest tells.
 type measured struct {
 	bytes int64
 	at    time.Time
 }
 
-// size is what is known of what e takes on disk, in bytes; 0 where nothing is.
 func (e *env) size() int64 {
 	switch {
 	case e.build != nil && !e.build.check:
@@ -29,25 +27,27 @@ func (e *env) size() int64 {
 	return e.manifest.SizeBytes
 }
 
-// olderThan says whether the size of e may have changed: it is leased, and was last measured longer ago.
-func (e *env) olderThan(age time.Duration, now time.Time) bool {
-	return e.state == Leased && now.Sub(e.since) > age && now.Sub(e.measured.at) > age
+// olderLocked are the environments whose size may have changed: they are leased, and were last measured longer ago.
+func (m *Manager) olderLocked(age time.Duration) (list []*env) {
+	now := time.Now()
+	for _, e := range m.envs {
+		if e.state == Leased && now.Sub(e.since) > age && now.Sub(e.measured.at) > age {
+			list = append(list, e)
+		}
+	}
+	return list
 }
 
-// measureOlder has what is leased measured again, if any of it was not for so long.
+// measureOlder has what was last measured longer ago measured again.
 func (m *Manager) measureOlder(age time.Duration) {
 	m.view(func() {
-		now := time.Now()
-		for _, e := range m.envs {
-			if e.olderThan(age, now) {
-				wake(m.wakeMeasure)
-				return
-			}
+		if len(m.olderLocked(age)) > 0 {
+			wake(m.wakeMeasure)
 		}
 	})
 }
 
-// measurer measures environments when it is woken. Thousands of files are looked at for each, so nobody waits for it.
+// measurer measures environments when it is woken. Each has thousands of files, so nobody waits for it.
 func (m *Manager) measurer() {
 	for {
 		select {
@@ -56,14 +56,7 @@ func (m *Manager) measurer() {
 		case <-m.wakeMeasure:
 		}
 		var list []*env
-		m.view(func() {
-			now := time.Now()
-			for _, e := range m.envs {
-				if e.olderThan(sizeFresh, now) {
-					list = append(list, e)
-				}
-			}
-		})
+		m.view(func() { list = m.olderLocked(sizeFresh) })
 		for _, e := range list {
 			if m.ctx.Err() != nil {
 				return

@@ -17,8 +17,7 @@ import (
 	"runtimed/pool/envdir"
 )
 
-// open reads the disk: what an earlier daemon left half made is ended and set aside, leases go on, and what is whole is
-// ready.
+// open reads the disk: what is half made goes to the trash, leases go on, and what is whole is ready.
 func (m *Manager) open() {
 	began := time.Now()
 	m.clearRecords()
@@ -67,10 +66,10 @@ func (m *Manager) openLocked(all []*found, began time.Time) {
 	}
 	m.restoreDerivedLocked(kept)
 	m.log.Info("state directory read", zap.Int("ready", counts[Ready]), zap.Int("leased", counts[Leased]),
-		zap.Int("removing", counts[Removing]), zap.Int("to_verify", counts[Warming]), zap.Duration("took", time.Since(began)))
+		zap.Int("removing", counts[Removing]), zap.Int("to_verify", counts[Warming]),
+		zap.Duration("took", time.Since(began)))
 }
 
-// clearRecords ends the builds that an earlier daemon did not finish. Processes first: they could go on writing.
 func (m *Manager) clearRecords() {
 	ours := func(dir string) bool { return proc.Below(m.store.Envs(), dir) || dir == m.store.Tools() }
 	if n := proc.EndMarked(ours); n > 0 {
@@ -108,12 +107,11 @@ func (m *Manager) clearRecords() {
 type found struct {
 	env   *env
 	state State
-	why   string        // it is removing
-	lease *envdir.Lease // it is leased
-	owner proc.Owner    // of that, or of its last lease
+	why   string        // when removing
+	lease *envdir.Lease // when leased
+	owner proc.Owner    // of that, or of the last lease
 }
 
-// find makes of a folder what it is by its manifest and its lease record; nil where it is unmanaged.
 func (m *Manager) find(id string, entry os.DirEntry) *found {
 	pool, ok := envdir.PoolOf(id)
 	if !ok || !entry.IsDir() || envdir.Exists(m.store.Record(id)) {
@@ -134,19 +132,19 @@ func (m *Manager) find(id string, entry os.DirEntry) *found {
 		unreadable = manifest.BootID == proc.BootID() // else a power loss took it: whoever held it no longer runs
 	}
 	switch {
-	case err == nil && m.holds(e, lease): // whatever became of it, it is somebody's
+	case err == nil && m.holds(e, lease): // even if its manifest is bad
 		return &found{env: e, state: Leased, lease: lease.Lease, owner: lease.Owner}
 	case err == nil && lease.State == envdir.LeaseHeld:
 		e.log.Info("a lease came with a copy of its environment, and is nobody's")
 		return &found{env: e, state: Removing, why: "its lease came with a copy", owner: lease.Owner}
-	case envdir.MachineFault(err), unreadable: // it may say that somebody holds it
+	case envdir.MachineFault(err), unreadable: // somebody may hold it
 		e.log.Warn("the lease record of an environment cannot be read, so it counts as held until somebody releases it",
 			zap.Error(err), zap.String("try", "runt pool release "+id))
 		return &found{env: e, state: Leased, lease: &envdir.Lease{LeasedAt: manifest.CreatedAt}}
 	case envdir.MachineFault(bad):
 		e.log.Warn("environment cannot be looked at, and is left alone until the next start", zap.Error(bad))
 		return nil
-	case bad != nil, err != nil: // without a lease record, nobody can say whether it was used
+	case bad != nil, err != nil: // without a lease record it may have been used
 		bad = cmp.Or(bad, err)
 		e.log.Warn("environment cannot be used and is set aside", zap.Error(bad))
 		return &found{env: e, state: Removing, why: bad.Error()}
@@ -162,8 +160,8 @@ func (m *Manager) find(id string, entry os.DirEntry) *found {
 	return &found{env: e, state: Ready}
 }
 
-// holds says whether a lease record holds the environment e: that of a lease, unless it came with a copy, and that of
-// one that was released where processes of its owner that cannot be seen from here may use it.
+// holds says whether a lease record holds e: it is of a lease that did not come with a copy, or of one that was
+// released but whose owner may have processes that cannot be seen from here.
 func (m *Manager) holds(e *env, r envdir.LeaseRecord) bool {
 	if r.Lease == nil {
 		return false
@@ -175,7 +173,6 @@ func (m *Manager) holds(e *env, r envdir.LeaseRecord) bool {
 	return r.State == envdir.LeaseHeld || r.State == envdir.LeaseReleased && s == proc.Unseen
 }
 
-// completeLease adds to a lease what an earlier version did not record of its owner, while that can be seen.
 func (m *Manager) completeLease(f *found) {
 	if f.lease == nil || f.lease.Owner.Namespace != "" || proc.Namespace() == "" {
 		return

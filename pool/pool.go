@@ -30,14 +30,14 @@ type PoolConfig struct {
 	MaxAge time.Duration // a ready environment is replaced after this long
 }
 
-// pool is one configured pool, or one derived from it; see derived.go. What it has is counted from the environments.
+// pool is one configured pool, or one derived from it; see derived.go.
 type pool struct {
 	cfg       PoolConfig
 	hash      string
 	shown     []string  // the packages, without passwords
 	waiters   []*waiter // first come first
 	fail      *failure  // nil while builds succeed
-	renewed   time.Time // when its lock file was last tried to be renewed
+	renewed   time.Time // the last try to renew its lock file
 	unrenewed bool      // that failed
 
 	// Of a derived pool only.
@@ -46,7 +46,6 @@ type pool struct {
 	used  time.Time // last asked for
 }
 
-// size is how many are kept ready while nobody waits.
 func (p *pool) size() int {
 	if p.derived() && !p.keep {
 		return 0
@@ -54,18 +53,15 @@ func (p *pool) size() int {
 	return p.cfg.Size
 }
 
-// serves says whether e may be granted: it has the present configuration, or an earlier one while builds of this one
-// fail.
+// serves says whether e may be granted: an earlier configuration serves while builds of the present one fail.
 func (p *pool) serves(e *env) bool {
 	return e.state == Ready && (e.hash == p.hash || p.fail != nil)
 }
 
-// due says whether a ready environment is to be replaced: it is too old, or of an earlier configuration.
 func (p *pool) due(e *env, now time.Time) bool {
 	return e.hash != p.hash || p.cfg.MaxAge > 0 && e.manifest.Age(now) >= p.cfg.MaxAge
 }
 
-// configuredLocked is the pool of that name in the configuration; nil where there is none.
 func (m *Manager) configuredLocked(name string) *pool {
 	if p := m.pools[name]; p != nil && !p.derived() {
 		return p
@@ -81,7 +77,6 @@ func (m *Manager) unknownPoolLocked(name string) error {
 	return err
 }
 
-// warmingLocked is how many environments a pool has in the making.
 func (m *Manager) warmingLocked(name string) int {
 	n := 0
 	for _, e := range m.envs {
@@ -92,28 +87,23 @@ func (m *Manager) warmingLocked(name string) int {
 	return n
 }
 
-// configureLocked puts cfg in force and returns the names of the changed pools.
 func (m *Manager) configureLocked(cfg Config) []string {
 	changed := []string{}
 	before := m.pools
 	m.cfg, m.pools = cfg, map[string]*pool{}
 	for _, pc := range cfg.Pools {
 		hash := pc.Spec.Hash()
-		p, ok := before[pc.Name]
-		switch {
-		case !ok:
+		p := before[pc.Name]
+		if p == nil {
 			p = &pool{}
+		}
+		if p.hash != hash || p.cfg.Size != pc.Size || p.cfg.MaxAge != pc.MaxAge {
 			changed = append(changed, pc.Name)
-		case p.hash != hash:
-			changed = append(changed, pc.Name)
+		}
+		if p.hash != hash || pc.Size == 0 {
 			p.fail, p.renewed = nil, time.Time{}
-		case p.cfg.Size != pc.Size || p.cfg.MaxAge != pc.MaxAge:
-			changed = append(changed, pc.Name)
 		}
-		if pc.Size == 0 {
-			p.fail = nil
-		}
-		p.tryAgain() // the cause may be gone, also one outside of this pool's settings
+		p.tryAgain() // the cause may be gone, even one outside of this pool
 		p.cfg, p.hash, p.shown = pc, hash, redact.Texts(pc.Spec.Packages)
 		m.pools[pc.Name] = p
 	}
@@ -189,7 +179,7 @@ func (m *Manager) Flush(ctx context.Context, name string) (n int, err error) {
 	return n, err
 }
 
-// cancelBuildLocked ends a build, or takes it back where it has not started.
+// cancelBuildLocked ends a build, whether it runs or waits for its turn.
 func (m *Manager) cancelBuildLocked(e *env, why string) {
 	b := e.build
 	if b.running() {

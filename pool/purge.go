@@ -81,7 +81,6 @@ func Purge(dir string, dry bool, log *zap.Logger) (paths []string, stays []state
 	return nil, append(stays, statedir.RemoveEmpty(m.store.Envs(), folders)...), nil
 }
 
-// purgeable are the environments that are ours, with those whose build was not finished.
 func (m *Manager) purgeable() (ids []string, err error) {
 	entries, err := os.ReadDir(m.store.Envs())
 	if err != nil {

@@ -15,14 +15,13 @@ import (
 )
 
 const (
-	lookEvery  = 5 * time.Second  // at owners, and at processes that run from an environment that is to go
-	stuckEvery = 10 * time.Minute // at what could not be removed
-
-	troubleEvery = time.Minute // at what only the machine was in the way of
+	lookEvery    = 5 * time.Second  // at owners, and at processes that run from what is to go
+	stuckEvery   = 10 * time.Minute // at what could not be removed
+	troubleEvery = time.Minute      // at what only the machine was in the way of
 )
 
-// reaper ends the leases of owners that are gone, and moves what is to go into the trash; both only when no process
-// runs from the environment any more.
+// reaper ends the leases of owners that are gone, and moves environments to the trash; both only when no process runs
+// from them.
 func (m *Manager) reaper() {
 	if m.waitOpen(m.ctx) != nil {
 		return
@@ -42,7 +41,6 @@ func (m *Manager) reaper() {
 	}
 }
 
-// suspect is an environment that goes if no process runs from it.
 type suspect struct {
 	e     *env
 	lease *envdir.Lease // nil: it is removing
@@ -63,14 +61,12 @@ func (m *Manager) ownerSight(o proc.Owner) (s proc.Sight, where string) {
 	return s, where
 }
 
-// alive says whether an owner is not known to have ended.
 func (m *Manager) alive(o proc.Owner) bool {
 	s, _ := m.ownerSight(o)
 	return s != proc.Gone
 }
 
-// reap looks once and says whether anything is left to look at later, and when the first lease has lingered long
-// enough.
+// reap looks once. It says whether anything is left to look at, and in how long the first lease has lingered.
 func (m *Manager) reap() (more bool, due time.Duration) {
 	now := time.Now()
 	due = lookEvery
@@ -125,8 +121,8 @@ func (m *Manager) reap() (more bool, due time.Duration) {
 	return more, due
 }
 
-// orphan begins the time for which a lease lingers whose owner was just found to have ended; false where there is none,
-// or it is over. It counts from this daemon's first look, so that an absence of the daemon cuts nothing short.
+// orphan begins the time for which a lease lingers without its owner; false where it has none, or had it. It counts
+// from this daemon's first look, so that an absence of the daemon cuts nothing short.
 func (m *Manager) orphan(e *env, lease *envdir.Lease, now time.Time) (lingers bool) {
 	m.view(func() {
 		if lease.LingerMS > 0 && e.tenancy.lease == lease && e.tenancy.orphanedAt.IsZero() {
@@ -136,7 +132,6 @@ func (m *Manager) orphan(e *env, lease *envdir.Lease, now time.Time) (lingers bo
 	return lingers
 }
 
-// reportBlind logs once that no process can be seen, so that no environment is removed.
 func (m *Manager) reportBlind(err error) bool {
 	if err != nil && !m.blind {
 		m.log.Warn("no environment that was used is removed, since some process may run from it", zap.Error(err))
@@ -145,11 +140,10 @@ func (m *Manager) reportBlind(err error) bool {
 	return m.blind
 }
 
-// endOrphaned ends a lease whose owner is gone.
 func (m *Manager) endOrphaned(e *env, lease *envdir.Lease) {
 	err := m.release(e.id, lease, "its owner has ended")
 	if errors.Is(err, ErrUnknownEnv) || errors.Is(err, ErrClosed) {
-		return // it was released or adopted meanwhile, or the next daemon ends it
+		return // somebody else changed it, or the next daemon ends it
 	}
 	if err == nil {
 		e.log.Info("the owner of an environment has ended", zap.Int("owner_pid", lease.Owner.PID))
@@ -160,7 +154,7 @@ func (m *Manager) endOrphaned(e *env, lease *envdir.Lease) {
 	})
 }
 
-// remove takes the folder of e away, and then e itself.
+// remove moves the folder of e to the trash, and forgets e.
 func (m *Manager) remove(e *env) {
 	var err error
 	if e.folder.IsNot(e.dir) && !statedir.IsMount(e.dir) { // which goes again

@@ -10,9 +10,9 @@ import (
 	"runtimed/pool/builder"
 )
 
-const renewAgain = 5 * time.Minute // how soon an old lock file is looked at again that could not be renewed
+const renewAgain = 5 * time.Minute // after a lock file could not be renewed
 
-// renewSoonLocked renews old lock files of the pools, one at a time and not beside a build.
+// renewSoonLocked renews the lock files of the pools when they are old, one at a time and not beside a build.
 func (m *Manager) renewSoonLocked(now time.Time) {
 	if m.renewing || m.cfg.LockAge <= 0 {
 		return

@@ -11,10 +11,10 @@ import (
 	"runtimed/pool/envdir"
 )
 
-// errTaken: somebody else was faster, or the lease is of another session by now.
 var errTaken = errors.New("the session has a living owner")
 
-// resume gives r the environment that its session had before, if its owner has ended; ok is false where there is none.
+// resume leases to r the environment that its session had before, if its owner has ended; ok is false where there is
+// none.
 func (m *Manager) resume(r Request, began time.Time) (got Acquired, ok bool, err error) {
 	if r.Session == "" {
 		return Acquired{}, false, nil
@@ -36,14 +36,14 @@ func (m *Manager) resume(r Request, began time.Time) (got Acquired, ok bool, err
 		}, func(e *env) {
 			m.moveLocked(e, Leased, "its session resumed")
 			m.holdLocked(e, lease, 1) // not the only reply: what was used is never reclaimed
-			p := m.pools[e.pool]
-			got = Acquired{Env: e.info(), Stale: p != nil && e.hash != p.hash, Resumed: true, Waited: time.Since(began)}
+			got = e.acquiredLocked(m.pools[e.pool], began)
+			got.Resumed = true
 		})
 		switch {
 		case err == nil:
 			e.log.Info("a session goes on in its environment", zap.Int("owner_pid", r.Owner.PID))
 			return got, true, nil
-		case errors.As(err, new(*FailedError)): // it is there, and another one would not be what was asked for
+		case errors.As(err, new(*FailedError)): // another environment would not be what was asked for
 			return Acquired{}, false, err
 		case !errors.Is(err, errTaken) && !errors.Is(err, ErrUnknownEnv) && !errors.Is(err, ErrClosed):
 			e.log.Warn("the environment of a session cannot be used any more", zap.Error(err))
@@ -52,8 +52,8 @@ func (m *Manager) resume(r Request, began time.Time) (got Acquired, ok bool, err
 	return Acquired{}, false, nil
 }
 
-// ofSession are the environments that r may find its session in, the last leased first; none where its own retry has
-// one.
+// ofSession are the environments of r's session, the last leased first; none where r is the repetition of a call that
+// got or awaits one.
 func (m *Manager) ofSession(r Request) []*env {
 	var list []*env
 	leasedAt := map[*env]time.Time{}
@@ -63,9 +63,7 @@ func (m *Manager) ofSession(r Request) []*env {
 			return
 		}
 		for _, key := range r.pools() {
-			own := r
-			own.Pool = key
-			if p := m.pools[key]; m.leasedToLocked(own) != nil || p != nil && m.inLineLocked(p, own) != nil {
+			if m.leasedToLocked(key, r) != nil || m.pools[key] != nil && m.inLineLocked(key, r) != nil {
 				return
 			}
 		}
@@ -79,7 +77,6 @@ func (m *Manager) ofSession(r Request) []*env {
 	return list
 }
 
-// has says whether e was made for who asks the pool base for needs.
 func (e *env) has(base *pool, needs builder.Needs) bool {
 	switch name := base.cfg.Name; {
 	case needs.None():

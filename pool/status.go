@@ -48,8 +48,7 @@ type Info struct {
 	Where string        // where an owner is that cannot be seen from here: "in another PID namespace"; set by List
 }
 
-// info copies what there is to tell. The lock is held.
-func (e *env) info() Info {
+func (e *env) infoLocked() Info {
 	i := Info{Manifest: e.manifest, Path: e.dir, State: e.shown(), Lease: e.tenancy.lease}
 	if e.needs != nil || e.manifest.Needs != nil {
 		n := *cmp.Or(e.needs, e.manifest.Needs)
@@ -61,7 +60,6 @@ func (e *env) info() Info {
 	return i
 }
 
-// shown is the state as others are told it.
 func (e *env) shown() State {
 	if e.state == Extending {
 		return Warming
@@ -100,7 +98,7 @@ func (m *Manager) statusOfLocked(p *pool) Status {
 		Python: p.cfg.Spec.Python, Packages: p.shown,
 	}
 	for _, e := range m.envs {
-		own := e.pool == p.cfg.Name // else it is for who has the same needs, and not for everybody
+		own := e.pool == p.cfg.Name // else it is of a derived pool
 		switch {
 		case baseOf(e.pool) != p.cfg.Name:
 		case own && p.serves(e):
@@ -185,7 +183,7 @@ func (m *Manager) infos(pool string, state State) (list []Info, err error) {
 			base := baseOf(e.pool)
 			known = known || base == pool
 			if (pool == "" || base == pool) && (state == "" || e.shown() == state) {
-				i := e.info()
+				i := e.infoLocked()
 				i.Alive = i.Lease != nil && e.tenancy.orphanedAt.IsZero()
 				list = append(list, i)
 			}

@@ -3,6 +3,7 @@ package pool
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"time"
 
@@ -10,11 +11,11 @@ import (
 	"runtimed/pool/envdir"
 )
 
-// syncDelay is how long a lease record may be lost to a power failure, which would end its owner too.
+// syncDelay is how long a power failure may take a lease record back. It would end the owner too.
 const syncDelay = 100 * time.Millisecond
 
-// Release ends a lease. That is on disk when it returns; the environment is removed once no process runs from it. The
-// error is ErrUnknownEnv where id is not leased, *FailedError where that cannot be put on disk.
+// Release ends a lease. That is on disk when it returns; the environment is removed once no process runs from it.
+// Errors are ErrUnknownEnv, and *FailedError where it cannot be written.
 func (m *Manager) Release(ctx context.Context, id string) error {
 	if err := m.waitOpen(ctx); err != nil {
 		return err
@@ -22,7 +23,7 @@ func (m *Manager) Release(ctx context.Context, id string) error {
 	return m.release(id, nil, "released")
 }
 
-// release ends the lease of id; where only is set, just if it is still that one.
+// release ends the lease of id; where only is not nil, just that one.
 func (m *Manager) release(id string, only *envdir.Lease, why string) error {
 	return m.changeLease(id, func(l *envdir.Lease) (envdir.LeaseRecord, error) {
 		if only != nil && l != only {
@@ -53,13 +54,13 @@ func (m *Manager) Adopt(ctx context.Context, id string, pid int) (info Info, err
 	}, func(e *env) {
 		m.moveLocked(e, Leased, "adopted")
 		m.holdLocked(e, &adopted, 1) // this reply tells of the lease too
-		info = e.info()
+		info = e.infoLocked()
 	})
 	return info, err
 }
 
-// changeLease writes the record that next makes of the lease of id, and then has applyLocked say so in memory. The
-// lease does not change in between: whoever changes it holds e.record.
+// changeLease writes the record that next makes of the lease of id, and then calls applyLocked. The lease does not
+// change in between: whoever changes it holds e.record.
 func (m *Manager) changeLease(
 	id string, next func(*envdir.Lease) (envdir.LeaseRecord, error), applyLocked func(*env),
 ) error {
@@ -92,7 +93,7 @@ func (m *Manager) changeLease(
 		if !gone || record.State != envdir.LeaseReleased {
 			return unwritten(id, e.pool, err)
 		}
-		// Without a lease record it is never ready again, whatever happens now.
+		// Without a lease record it is never ready again.
 		e.log.Warn("a leased environment was deleted by somebody else, or its lease record")
 	}
 	m.update(func() {
@@ -102,7 +103,15 @@ func (m *Manager) changeLease(
 	return nil
 }
 
-// holdLocked makes lease that of e, of which so many more replies may tell.
+// writeLease replaces the lease record of e, unless somebody put another folder in its place.
+func (m *Manager) writeLease(e *env, r envdir.LeaseRecord) error {
+	if e.folder.IsNot(e.dir) {
+		return fmt.Errorf("%w: another one is at %s", envdir.ErrNoFolder, e.dir)
+	}
+	return m.store.WriteLease(e.dir, r)
+}
+
+// holdLocked makes lease that of e. So many more replies tell of it.
 func (m *Manager) holdLocked(e *env, lease *envdir.Lease, replies int) {
 	t := &e.tenancy
 	t.lease, t.orphanedAt = lease, time.Time{}
@@ -119,8 +128,6 @@ func (m *Manager) holdLocked(e *env, lease *envdir.Lease, replies int) {
 	}
 }
 
-// lingersUntil is when the lease of e has stayed long enough without its owner; zero where the owner is not known to
-// have ended.
 func (e *env) lingersUntil() time.Time {
 	if e.tenancy.lease == nil || e.tenancy.orphanedAt.IsZero() {
 		return time.Time{}
@@ -128,14 +135,13 @@ func (e *env) lingersUntil() time.Time {
 	return e.tenancy.orphanedAt.Add(e.tenancy.lease.Linger())
 }
 
-// syncSoonLocked has a lease record outlive a power loss, off the path of the reply.
+// syncSoonLocked has a lease record synced without making the reply wait.
 func (m *Manager) syncSoonLocked(dir string) {
 	m.unsynced = append(m.unsynced, dir)
 	wake(m.wakeSync)
 }
 
-// syncer syncs lease records. It waits a little first: a write to the same journal would wait for the sync, and the
-// next acquire is such a write.
+// syncer syncs lease records, a little later: the next acquire writes to the same journal, and would wait for the sync.
 func (m *Manager) syncer() {
 	for m.ctx.Err() == nil {
 		select {
@@ -151,7 +157,6 @@ func (m *Manager) syncer() {
 	}
 }
 
-// sleep waits for d; false where the Manager closes before.
 func (m *Manager) sleep(d time.Duration) bool {
 	select {
 	case <-m.ctx.Done():

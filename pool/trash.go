@@ -16,12 +16,12 @@ import (
 )
 
 const (
-	trashDelay = 10 * time.Second // after the last build, since ext4 creates files slowly just after many were deleted
-	trashLimit = 5 * time.Minute  // builds do not keep the trash for ever
+	trashDelay = 10 * time.Second // after the last build: ext4 creates files slowly after many were deleted
+	trashLimit = 5 * time.Minute  // builds do not delay it longer
 )
 
-// emptyTrash deletes what is in the trash, slowly and late, on a thread of the lowest priority. What cannot be deleted
-// is left there; where something is mounted in it, until that is gone.
+// emptyTrash deletes what is in the trash, slowly, on a thread of the lowest priority. What cannot be deleted is left
+// there; where something is mounted in it, until that is gone.
 func (m *Manager) emptyTrash() {
 	runtime.LockOSThread() // and never unlocked: the thread ends with its priority
 	tool.LowerThread()
@@ -86,10 +86,10 @@ func (m *Manager) emptyTrash() {
 	}
 }
 
-// trashed is what the trash holds. A name that discard does not give is somebody else's.
+// trashed are the names in the trash that Discard gave.
 func (m *Manager) trashed() []string {
 	if err := envdir.Ours(m.store.Dir, m.store.Trash()); err != nil {
-		return nil // a link there leads to where nothing is ours; discard says so
+		return nil // a link leads to where nothing is ours
 	}
 	entries, err := os.ReadDir(m.store.Trash())
 	if err != nil {
@@ -104,7 +104,7 @@ func (m *Manager) trashed() []string {
 	return names
 }
 
-// calm returns once nothing has been built for a while, or at once where the disk is short of room; false at the end.
+// calm returns once nothing has been built for a while, or the disk is short of room; false after Close.
 func (m *Manager) calm() bool {
 	began := time.Now()
 	for quiet := began; time.Since(quiet) < trashDelay && time.Since(began) < trashLimit; {
@@ -125,7 +125,6 @@ func (m *Manager) calm() bool {
 	return true
 }
 
-// breathe is called between the deletions of a few files.
 func (m *Manager) breathe() error {
 	m.sleep(10 * time.Millisecond)
 	return m.ctx.Err()

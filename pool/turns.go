@@ -10,18 +10,18 @@ import (
 )
 
 const (
-	derivedSlot   = " derived"       // ends the slot of builds of derived pools that somebody waits for
-	derivedAtOnce = 4                // such builds at once, or build.parallel where that is more
-	derivedYoung  = 10 * time.Second // one that takes longer keeps no other waiting
-	derivedAtMost = 32               // even so
+	derivedSlot   = " derived"       // ends the slot of urgent builds
+	derivedAtOnce = 4                // urgent builds at once, or build.parallel where that is more
+	derivedYoung  = 10 * time.Second // an urgent build that takes longer makes room for another
+	derivedAtMost = 32               // even then
 )
 
-// startBuildsLocked starts the builds whose turn it is: those that somebody waits for first, then in the order in which
-// they were queued. It returns when time alone makes room for another.
+// startBuildsLocked starts the builds whose turn it is: those that somebody waits for, then in the order in which they
+// were queued. It returns when time alone makes room for another.
 func (m *Manager) startBuildsLocked(now time.Time) (next time.Time) {
-	running := map[string]int{} // by slot: a conda build neither waits for the uv ones nor keeps one of them waiting
-	served := map[string]int{}  // urgent builds that run, by pool
-	old := 0                    // urgent builds that others no longer queue behind
+	running := map[string]int{} // by slot: builds of uv and conda do not wait for each other
+	served := map[string]int{}  // urgent builds, by pool
+	old := 0                    // urgent builds that are no longer young
 	var idle []*env
 	for _, e := range m.envs {
 		switch {
@@ -47,7 +47,7 @@ func (m *Manager) startBuildsLocked(now time.Time) (next time.Time) {
 	for _, e := range idle {
 		b, slot, most, wanted := e.build, e.spec.Kind, m.parallelLocked(e.spec.Kind), m.wantedLocked(e)
 		if wanted && e.needs != nil && !b.check {
-			if wanted = served[e.pool] < len(m.pools[e.pool].waiters); wanted { // else it is one to keep ready
+			if wanted = served[e.pool] < len(m.pools[e.pool].waiters); wanted { // else it is to be kept ready
 				slot, most = slot+derivedSlot, min(max(derivedAtOnce, most)+old, derivedAtMost)
 			}
 		}
@@ -74,13 +74,11 @@ func (m *Manager) startBuildsLocked(now time.Time) (next time.Time) {
 	return next
 }
 
-// wantedLocked says whether somebody waits for what e becomes.
 func (m *Manager) wantedLocked(e *env) bool {
 	p := m.pools[e.pool]
 	return p != nil && len(p.waiters) > 0
 }
 
-// makeWayLocked ends a build in the slot that only keeps something ready for whoever may ask for the same needs again.
 func (m *Manager) makeWayLocked(slot string) {
 	var found *env
 	for _, e := range m.envs {

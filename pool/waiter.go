@@ -8,7 +8,6 @@ import (
 	"runtimed/pool/builder"
 )
 
-// maxWaiters is how many acquires may wait for one pool.
 const maxWaiters = 1024
 
 // waiter is one place in line. Several calls share it where they have the same owner and key.
@@ -17,10 +16,10 @@ type waiter struct {
 	turn     uint64 // who came first
 	since    time.Time
 	deadline time.Time            // of the most patient call
-	calls    []chan builder.Stage // one for each that wants the answer; holds the stage that it has not reported yet
-	tried    []*env               // whose lease could not be written, though nothing is wrong with them
-	done     chan struct{}
-	got      Acquired // these two are set before done is closed
+	calls    []chan builder.Stage // of those who want the answer; each holds a stage to report
+	tried    []*env               // whose lease could not be written
+	done     chan struct{}        // closed when got or err is set
+	got      Acquired
 	err      error
 }
 
@@ -40,7 +39,6 @@ func (w *waiter) answered() bool {
 	}
 }
 
-// reportLocked has all calls report a stage, in place of one that they have not reported yet.
 func (w *waiter) reportLocked(s builder.Stage) {
 	for _, c := range w.calls {
 		select {
@@ -51,10 +49,9 @@ func (w *waiter) reportLocked(s builder.Stage) {
 	}
 }
 
-// lineUpLocked finds the place in line that the same owner has with the same key, or makes one at the end, and adds a
-// call.
+// lineUpLocked adds a call to the place in line that the owner has with the same key, or to a new one.
 func (m *Manager) lineUpLocked(p *pool, r Request, now time.Time) (*waiter, chan builder.Stage, error) {
-	w := m.inLineLocked(p, r)
+	w := m.inLineLocked(p.cfg.Name, r)
 	if w == nil {
 		if len(p.waiters) >= maxWaiters {
 			return nil, nil, ErrOverloaded
@@ -71,26 +68,25 @@ func (m *Manager) lineUpLocked(p *pool, r Request, now time.Time) (*waiter, chan
 	return w, call, nil
 }
 
-// inLineLocked is the place that the same owner has with the same key, also while it is being granted an environment; p
-// may be nil.
-func (m *Manager) inLineLocked(p *pool, r Request) *waiter {
-	if p != nil {
-		for _, w := range p.waiters {
-			if w.same(r) {
-				return w
-			}
-		}
+// inLineLocked is the place that the same owner has with the same key, also while it is granted an environment.
+func (m *Manager) inLineLocked(pool string, r Request) *waiter {
+	var all []*waiter
+	if p := m.pools[pool]; p != nil {
+		all = p.waiters
 	}
 	for _, e := range m.envs {
-		if w := e.tenancy.waiter; e.pool == r.Pool && w != nil && w.same(r) {
+		if w := e.tenancy.waiter; e.pool == pool && w != nil && w.same(r) {
 			return w
 		}
+	}
+	if at := slices.IndexFunc(all, func(w *waiter) bool { return w.same(r) }); at >= 0 {
+		return all[at]
 	}
 	return nil
 }
 
-// leaveLocked takes a call back that got no answer; with the last one its place in line goes. While an environment is
-// being granted to it, grant sees that nobody wants it.
+// leaveLocked takes a call back that got no answer; with the last one its place in line goes. A grant that is on its
+// way is reclaimed.
 func (m *Manager) leaveLocked(w *waiter, call chan builder.Stage) {
 	w.calls = slices.DeleteFunc(w.calls, func(c chan builder.Stage) bool { return c == call })
 	if p := m.pools[w.Pool]; p != nil && len(w.calls) == 0 {
@@ -99,8 +95,7 @@ func (m *Manager) leaveLocked(w *waiter, call chan builder.Stage) {
 	}
 }
 
-// requeueLocked puts a waiter that could not be granted e back into its place in line, and says whether it is there:
-// perhaps nobody wants the answer any more, or nobody can give one.
+// requeueLocked puts a waiter that could not be granted e back into its place, if somebody still wants the answer.
 func (m *Manager) requeueLocked(p *pool, e *env, w *waiter) bool {
 	switch {
 	case len(w.calls) == 0:
@@ -117,7 +112,6 @@ func (m *Manager) requeueLocked(p *pool, e *env, w *waiter) bool {
 	return true
 }
 
-// failWaitersLocked answers those who wait for p and for whom with returns an error.
 func (m *Manager) failWaitersLocked(p *pool, with func(*waiter) error) {
 	p.waiters = slices.DeleteFunc(p.waiters, func(w *waiter) bool {
 		err := with(w)
@@ -149,8 +143,8 @@ func (m *Manager) failHopelessLocked(p *pool) {
 	})
 }
 
-// promisedLocked are the running builds of a pool in the order in which they were started: the first is promised to the
-// first in line, and so on.
+// promisedLocked are the running builds of a pool in the order of their start. The first is promised to the first in
+// line, and so on.
 func (m *Manager) promisedLocked(key string) []*build {
 	var builds []*build
 	for _, e := range m.envs {
@@ -162,7 +156,6 @@ func (m *Manager) promisedLocked(key string) []*build {
 	return builds
 }
 
-// promisedStageLocked is what a call reports when it joins the line.
 func (m *Manager) promisedStageLocked(p *pool, w *waiter) builder.Stage {
 	place, builds := slices.Index(p.waiters, w), m.promisedLocked(p.cfg.Name)
 	if 0 <= place && place < len(builds) {
