@@ -1,0 +1,168 @@
+package statedir
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+
+	"runtimed/internal/safefile"
+)
+
+// Stays says why a file or a folder was not removed.
+type Stays struct {
+	Path string `json:"path"`
+	Why  string `json:"why"`
+}
+
+// caches are the folders below tools that a tool keeps packages in, and the names that it gives there. A folder that is no cache of
+// ours may well have such a name. Our mark goes last, with the folder: after a kill, what is left is still known to be ours.
+var caches = map[string]*regexp.Regexp{
+	"rattler":  regexp.MustCompile(`^(pkgs|repodata|\.auth-[a-z0-9_]{8})$`),
+	"uv-cache": regexp.MustCompile(`^(CACHEDIR\.TAG|\.gitignore|\.git|\.lock|[a-z-]+-v[0-9]+|\.tmp[A-Za-z0-9]+)$`),
+	"mamba":    regexp.MustCompile(`^pkgs$`),
+}
+
+// Kept are the files and folders below the state directory dir, but for the environments, that the daemon made. usual says that dir is
+// its usual place, where what has our names is ours; anywhere else it must show that it is.
+func Kept(dir string, usual bool) (paths []string) {
+	add := func(ours func(path string) bool, elem ...string) {
+		in := filepath.Join(append([]string{dir}, elem...)...)
+		if safefile.Folder(filepath.Dir(in)) != nil || safefile.Folder(in) != nil {
+			return // it is not there, or a link to where nothing is ours
+		}
+		entries, _ := os.ReadDir(in) // what cannot be read stays
+		for _, e := range entries {
+			if path := filepath.Join(in, e.Name()); ours(path) {
+				paths = append(paths, path)
+			}
+		}
+	}
+	for _, elem := range [][]string{{"locks", "needs"}, {"locks"}} {
+		add(func(path string) bool {
+			return IsLock(path) || usual && isLockName(path) || isScratch(filepath.Dir(path), filepath.Base(path), ResolvePrefix)
+		}, elem...)
+	}
+	add(func(path string) bool {
+		tool := IsTool(path) || usual && toolForm.MatchString(filepath.Base(path)) && safefile.Folder(path) == nil
+		return tool || IsUVConfig(path) || isScratch(filepath.Dir(path), filepath.Base(path), FetchPrefix)
+	}, "tools")
+	for name, names := range caches {
+		at := filepath.Join(dir, "tools", name)
+		if usual || marked(at) || marked(filepath.Join(at, "pkgs")) {
+			add(func(path string) bool { return names.MatchString(filepath.Base(path)) }, "tools", name)
+		}
+	}
+	return paths
+}
+
+// Emptied are the folders of Kept, the inner ones first. They are the daemon's once nothing is in them any more.
+func Emptied(dir string) (paths []string) {
+	for _, name := range []string{"locks/needs", "locks", "tools/rattler", "tools/uv-cache", "tools/mamba", "tools/empty", "tools"} {
+		paths = append(paths, filepath.Join(dir, filepath.FromSlash(name)))
+	}
+	return paths
+}
+
+var (
+	oldLogForm = regexp.MustCompile(`^runtimed-[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}-[0-9]{2}-[0-9]{2}\.[0-9]{3}(-[a-z]+)?\.log(\.gz|\.zst)?$`)
+	halfStatus = regexp.MustCompile(`^\.?daemon\.json-?[0-9]+$`)
+	probeForm  = regexp.MustCompile(`^\.writable-[0-9]+$`)
+	lockLine   = regexp.MustCompile(`^[0-9]+ [^\n]*\n?$`)
+	logHead    = regexp.MustCompile(`^(\{"level":"|panic: |fatal error: |SIG|goroutine )`) // a line, or the trace of a crash
+)
+
+// has says whether there is a regular file at path that is empty, or begins in a certain way. One that cannot be read does not.
+func has(path string, begins func(head []byte) bool) bool {
+	info, err := os.Lstat(path)
+	return err == nil && info.Mode().IsRegular() && (info.Size() == 0 || begins(headOf(path)))
+}
+
+// IsLockFile says whether the file at path is what a daemon writes into its daemon.lock, or empty.
+func IsLockFile(path string) bool { return has(path, lockLine.Match) }
+
+// IsLog says whether the file at path is a log of a daemon's, or empty.
+func IsLog(path string) bool { return has(path, logHead.Match) }
+
+// IsStatus says whether the file at path is a daemon.json, or empty.
+func IsStatus(path string) bool {
+	return has(path, func(head []byte) bool {
+		return bytes.HasPrefix(head, []byte("{")) && bytes.Contains(head, []byte(`"endpoint"`)) && bytes.Contains(head, []byte(`"pid"`))
+	})
+}
+
+// Beside are the files in the folder of the socket or the state directory that a daemon made there, but for the socket and the lock.
+func Beside(dir string, usual bool) (paths []string) {
+	entries, _ := os.ReadDir(dir) // what cannot be read stays
+	for _, e := range entries {
+		if !e.Type().IsRegular() {
+			continue
+		}
+		path, ours := filepath.Join(dir, e.Name()), false
+		switch name := e.Name(); {
+		case name == StatusName:
+			ours = usual || IsStatus(path)
+		case name == LogName:
+			ours = usual || IsLog(path)
+		case probeForm.MatchString(name):
+			info, err := e.Info()
+			ours = err == nil && info.Size() == 0
+		case oldLogForm.MatchString(name):
+			ours = usual || IsLog(path)
+		case halfStatus.MatchString(name): // people name their copies so too
+			ours = usual || IsStatus(path)
+		}
+		if ours {
+			paths = append(paths, path)
+		}
+	}
+	return paths
+}
+
+// RemoveAll removes each of paths, which lie below dir, and returns what stays.
+func RemoveAll(dir string, paths []string) (stays []Stays) {
+	for _, path := range paths {
+		name, err := filepath.Rel(dir, path)
+		if err == nil {
+			err = RemoveTree(dir, name, nil)
+		}
+		if err != nil {
+			stays = append(stays, Stays{path, err.Error()})
+		}
+	}
+	return stays
+}
+
+// mountedAbove says whether something is mounted between dir and path.
+func mountedAbove(dir, path string) bool {
+	for up := path; up != dir && filepath.Dir(up) != dir && filepath.Dir(up) != up; {
+		if up = filepath.Dir(up); IsMount(up) || safefile.Folder(up) != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// RemoveEmpty removes each folder of paths that is empty, and returns those that stay. The paths are dir, or lie below it.
+func RemoveEmpty(dir string, paths []string) (stays []Stays) {
+	for _, path := range paths {
+		if safefile.Folder(path) != nil || mountedAbove(dir, path) {
+			continue // it is not there, or is somebody else's: a link, or what is mounted
+		}
+		if marked(path) {
+			if entries, err := os.ReadDir(path); err == nil && len(entries) == 1 {
+				_ = os.Remove(filepath.Join(path, markName)) // if it stays, the folder does
+			}
+		}
+		switch err := os.Remove(path); {
+		case err == nil, errors.Is(err, fs.ErrNotExist):
+		case IsMount(path):
+			stays = append(stays, Stays{path, (&MountError{path}).Error()})
+		default:
+			stays = append(stays, Stays{path, "something is in it that the daemon did not make"})
+		}
+	}
+	return stays
+}
