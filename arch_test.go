@@ -20,10 +20,11 @@ var layers = []struct{ pkg, mayImport string }{
 	{"task", ""},
 	{"packaging", ""},
 
-	{"cmd/runtimed", "doctor pool pool/* rpc rpc/server config internal/*"},
+	{"cmd/runtimed", "doctor pool pool/* rpc rpc/server config internal/* internal/redact/redactzap"},
 	{"cmd/runt", "kernel rpc service config internal/*"},
 
 	{"doctor", "pool pool/* rpc config internal/*"},
+	{"internal/supervisor", "rpc internal/statedir"},
 	{"kernel", "kernel/zmtp rpc internal/*"},
 	{"kernel/zmtp", ""},
 	{"internal/command", "rpc internal/*"},
@@ -48,6 +49,7 @@ var layers = []struct{ pkg, mayImport string }{
 	{"internal/testkit", "internal/statedir"}, // for tests only
 	{"internal/statedir", "internal/safefile"},
 	{"internal/pyreq", "internal/redact"},
+	{"internal/redact/redactzap", "internal/redact"},
 	{"internal/redact", ""},
 	{"internal/safefile", ""},
 	{"internal/words", ""},
@@ -72,10 +74,10 @@ var mostLines = map[string]int{"pool": 3600, "cmd/runt": 4000, "cmd/runtimed": 2
 // What is not true yet. Each line goes with the change that makes it true.
 var (
 	absent  = "internal/words"
-	tooMany = "cmd/runt cmd/runtimed"
-	tooLong = "pool cmd/runt cmd/runtimed"
-	tooWide = "pool pool/uv pool/conda cmd/runt cmd/runtimed kernel kernel/zmtp doctor e2e" +
-		" internal/command internal/bugreport internal/logview internal/daemon internal/failure internal/statedir"
+	tooMany = "cmd/runt"
+	tooLong = "pool cmd/runt"
+	tooWide = "pool pool/uv pool/conda cmd/runt kernel kernel/zmtp e2e" +
+		" internal/command internal/bugreport internal/logview internal/daemon internal/failure"
 )
 
 // source is one Go file, of any system and with any build tag.

@@ -1,244 +1,201 @@
-package main
+// Package doctor finds out what keeps a daemon from working, and repairs what is the daemon's own. It starts no daemon,
+// builds nothing, and works whatever is broken.
+package doctor
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 	"slices"
-	"sync"
+	"strings"
 	"time"
 
-	"github.com/alecthomas/kong"
-
-	"runtimed/config"
-	"runtimed/doctor"
 	"runtimed/internal/redact"
 	"runtimed/rpc"
 )
 
-// doctorCommand is the part of `runt doctor` that needs the daemon's own code, and runt has none of it. It starts no daemon, builds
-// nothing, and works whatever is broken.
-type doctorCommand struct {
-	JSON      bool `name:"json" help:"Print the findings as JSON; there is no other form."`
-	Fix       bool `help:"Repair what is ours, and say what was done."`
-	Listening bool `help:"A service manager listens for a daemon that does not run: to connect would start it."`
-}
-
 // The times are from the start; runt doctor as a whole has 5 s.
 const (
-	doctorLook = 3 * time.Second         // for a child or the network
-	doctorTell = 3600 * time.Millisecond // then what is known is told: a disk that hangs keeps a look for ever
-	doctorLast = 3 * time.Second         // more, for children that have to be killed
-	greetTime  = 1500 * time.Millisecond // for whoever listens on the socket
+	checkTime  = 3 * time.Second         // for a child or the network
+	reportTime = 3600 * time.Millisecond // then what is known is reported: on a disk that hangs a check never ends
+	childTime  = 3 * time.Second         // more, for children that have to be killed
 )
 
-// finding is what one look found.
-type finding struct {
-	rpc.Check
-
-	fix   func() (done string, err error) // nil: nothing of this is ours to repair
-	alone bool                            // fix needs the locks, so that no daemon runs meanwhile
+// Check looks at one subject.
+type Check struct {
+	Name string
+	Run  func(context.Context, *Env) Findings
 }
 
-func fine(format string, args ...any) finding {
-	return finding{Check: rpc.Check{Status: rpc.CheckOK, Message: fmt.Sprintf(format, args...)}}
+// Checks are all there are, in the order in which they are reported.
+var Checks = []Check{
+	{"environment", checkEnvironment},
+	{"config", checkConfig},
+	{"state-directory", func(_ context.Context, e *Env) Findings { return checkFolder(e, e.at.State) }},
+	{"socket-folder", checkSocketFolder},
+	{"socket", checkSocket},
+	{"lock", func(_ context.Context, e *Env) Findings { return e.lock().findings }},
+	{"daemon-file", checkDaemonFile},
+	{"uv", checkUV},
+	{"python", checkPython},
+	{"conda", checkConda},
+	{"index", checkIndex},
+	{"channels", checkChannels},
+	{"disk-space", checkSpace},
+	{"inodes", checkInodes},
+	{"file-system", checkFileSystem},
+	{"noexec", checkNoExec},
+	{"links", checkLinks},
+	{"strays", checkUnmanaged},
+	{"leftovers", checkLeftovers},
+	{"processes", checkProcesses},
+	{"clock", checkClock},
 }
 
-func warning(format string, args ...any) finding {
-	return finding{Check: rpc.Check{Status: rpc.CheckWarning, Message: fmt.Sprintf(format, args...)}}
+// Finding is what a check found.
+type Finding struct {
+	Status  string // ok, warning or problem
+	Message string
+	Hint    string // the next step
+
+	fix    func() (done string, err error) // nil: nothing of this is ours to repair
+	locked bool                            // fix runs under the locks of a daemon, so that none runs meanwhile
 }
 
-func problem(format string, args ...any) finding {
-	return finding{Check: rpc.Check{Status: rpc.CheckProblem, Message: fmt.Sprintf(format, args...)}}
+// Findings are those of one check, at least one.
+type Findings []Finding
+
+func fine(format string, args ...any) Findings {
+	return Findings{{Status: rpc.CheckOK, Message: fmt.Sprintf(format, args...)}}
 }
 
-func (f finding) next(hint string) finding {
-	f.Hint = hint
+func warning(format string, args ...any) Findings {
+	return Findings{{Status: rpc.CheckWarning, Message: fmt.Sprintf(format, args...)}}
+}
+
+func problem(format string, args ...any) Findings {
+	return Findings{{Status: rpc.CheckProblem, Message: fmt.Sprintf(format, args...)}}
+}
+
+func (f Findings) hint(text string) Findings {
+	f[0].Hint = text
 	return f
 }
 
-func (f finding) mendedBy(fix func() (string, error)) finding {
-	f.fix = fix
+func (f Findings) fixedBy(fix func() (string, error)) Findings {
+	f[0].fix = fix
 	return f
 }
 
-func (f finding) mendedAloneBy(fix func() (string, error)) finding {
-	f.fix, f.alone = fix, true
+// fixedLockedBy is fixedBy for a repair during which no daemon may run.
+func (f Findings) fixedLockedBy(fix func() (string, error)) Findings {
+	f[0].fix, f[0].locked = fix, true
 	return f
 }
 
-// exam is what the looks share.
-type exam struct {
-	ctx       context.Context
-	listening bool
-
-	cfg     *config.Config // of the daemon that answers, else what one would have that is started here
-	faults  error          // in the configuration of this shell
-	at      paths
-	badPath error
-	met     meeting
-	environ []string // of the daemon that answers, else ours
-
-	tools   *doctor.Inspector
-	noTools error
-	uv      func() (doctor.FoundUV, error)
-	conda   func() (condaFound, error)
-	holds   func() lockFound
-
-	children sync.WaitGroup // runs of tools that nobody waits for any more
-}
-
-// within is f, or the end of the time for looks: a tool that does not want to end takes longer.
-func within[R any](x *exam, f func() (R, error)) (R, error) {
-	var r R
-	var err error
-	done := make(chan struct{})
-	x.children.Go(func() {
-		defer close(done)
-		r, err = f()
-	})
-	select {
-	case <-done:
-		return r, err
-	case <-x.ctx.Done():
-		var none R
-		return none, x.ctx.Err()
+// worst is the first of the worst findings.
+func (f Findings) worst() *Finding {
+	severity := []string{rpc.CheckOK, rpc.CheckWarning, rpc.CheckProblem}
+	at := 0
+	for i := range f {
+		if slices.Index(severity, f[i].Status) > slices.Index(severity, f[at].Status) {
+			at = i
+		}
 	}
+	return &f[at]
 }
 
-// looks are all there is to look at, in the order in which it is told.
-var looks = []struct {
-	name string
-	look func(*exam) finding
-}{
-	{"environment", (*exam).lookEnvironment},
-	{"config", (*exam).lookConfig},
-	{"state-directory", func(x *exam) finding { return x.lookFolder(x.at.state) }},
-	{"socket-folder", (*exam).lookSocketFolder},
-	{"socket", (*exam).lookSocket},
-	{"lock", func(x *exam) finding { return x.holds().finding }},
-	{"daemon-file", (*exam).lookDaemonFile},
-	{"uv", (*exam).lookUV},
-	{"python", (*exam).lookPython},
-	{"conda", (*exam).lookConda},
-	{"index", (*exam).lookIndex},
-	{"channels", (*exam).lookChannels},
-	{"disk-space", (*exam).lookSpace},
-	{"inodes", (*exam).lookInodes},
-	{"file-system", (*exam).lookFileSystem},
-	{"noexec", (*exam).lookNoExec},
-	{"links", (*exam).lookLinks},
-	{"strays", (*exam).lookStrays},
-	{"leftovers", (*exam).lookLeftovers},
-	{"processes", (*exam).lookProcesses},
-	{"clock", (*exam).lookClock},
+// Options of a run.
+type Options struct {
+	Fix       bool // repair what is ours
+	Listening bool // a service manager listens for a daemon that does not run: to connect would start it
 }
 
-// AfterApply is called by kong where this command was given.
-func (c doctorCommand) AfterApply(k *kong.Kong) error {
-	k.Exit(c.run(k.Stdout))
-	return nil
-}
-
-func (c doctorCommand) run(stdout io.Writer) int {
-	ctx, cancel := context.WithTimeout(context.Background(), doctorLook)
+// Run writes what all checks find to out, as JSON, and says whether nothing is a problem. It closes out before it sees
+// to it that no child outlives it, so that whoever reads has waited long enough.
+func Run(out io.Writer, o Options) (ok bool) {
+	ctx, cancel := context.WithTimeout(context.Background(), checkTime)
 	defer cancel()
-	enough := time.After(doctorTell)
-	x := &exam{ctx: ctx, listening: c.Listening}
-	found, ended := make(chan finding, len(looks)), make(chan struct{})
+	enough := time.After(reportTime)
+	e := &Env{listening: o.Listening}
+	found, ended := make(chan result, len(Checks)), make(chan struct{})
 	go func() {
 		defer close(ended)
-		x.examine(found)
+		e.examine(ctx, found)
 	}()
-	list := collect(found, enough)
-	if c.Fix {
-		x.mend(list)
+	all := collect(found, enough)
+	fixed := map[string]string{}
+	if o.Fix {
+		fixed = e.repair(all)
 	}
-	code := tell(stdout, list)
-	if f, ok := stdout.(*os.File); ok { // the caller has what it needs, while we see to it that no child of ours outlives us
-		_ = f.Close()
+	ok = report(out, all, fixed)
+	if c, is := out.(io.Closer); is {
+		_ = c.Close()
 	}
 	select {
 	case <-ended:
-	case <-time.After(doctorLast):
+	case <-time.After(childTime):
 	}
-	return code
+	return ok
 }
 
-// examine finds out what the looks share, and then takes them all at once.
-func (x *exam) examine(found chan<- finding) {
-	x.gather()
-	x.tools, x.noTools = doctor.NewInspector(x.at.state, uvConfig(x.cfg), condaConfig(x.cfg), x.environ)
-	if x.noTools == nil {
-		defer x.tools.Close() // best effort: it is below the folder for temporary files
-	}
-	defer x.children.Wait()
-	x.uv = sync.OnceValues(x.findUV)
-	x.conda = sync.OnceValues(x.findConda)
-	x.holds = sync.OnceValue(x.findLock)
-	var work sync.WaitGroup
-	for _, l := range looks {
-		work.Go(func() {
-			f := l.look(x)
-			f.Name = l.name
-			found <- f
-		})
-	}
-	work.Wait()
+type result struct {
+	check    int
+	findings Findings
 }
 
-// collect waits for the findings, and returns them in their order, with one for each that is late.
-func collect(found <-chan finding, enough <-chan time.Time) (list []finding) {
+// collect waits for the findings of all checks, and has one for each that is late.
+func collect(found <-chan result, enough <-chan time.Time) []Findings {
+	all := make([]Findings, len(Checks))
 	late := false
-	for len(list) < len(looks) && !late {
+	for n := 0; n < len(Checks) && !late; n++ {
 		select {
-		case f := <-found:
-			list = append(list, f)
+		case r := <-found:
+			all[r.check] = r.findings
 		case <-enough:
 			late = true
 		}
 	}
-	order := func(name string) int {
-		for i, l := range looks {
-			if l.name == name {
-				return i
-			}
-		}
-		return len(looks)
-	}
-	for _, l := range looks {
-		if !slices.ContainsFunc(list, func(f finding) bool { return f.Name == l.name }) {
-			f := warning("this took longer than %s, and was given up", doctorTell).
-				next("a disk or a program hangs: runt doctor again, or look by hand")
-			f.Name = l.name
-			list = append(list, f)
+	for i := range all {
+		if all[i] == nil {
+			all[i] = warning("this took longer than %s, and was given up", reportTime).
+				hint("a disk or a program hangs: runt doctor again, or look by hand")
 		}
 	}
-	slices.SortFunc(list, func(a, b finding) int { return cmp.Compare(order(a.Name), order(b.Name)) })
-	return list
+	return all
 }
 
-// tell prints the findings. What of them others wrote may hold passwords in URLs.
-func tell(stdout io.Writer, list []finding) int {
-	ok := true
-	for i := range list {
-		f := &list[i]
-		f.Message, f.Hint, f.Fixed = redact.Text(f.Message), redact.Text(f.Hint), redact.Text(f.Fixed)
-		ok = ok && f.Status != rpc.CheckProblem
+// report writes the findings. What others wrote may hold passwords in URLs.
+func report(out io.Writer, all []Findings, fixed map[string]string) bool {
+	ok, list := true, make([]rpc.Check, len(all))
+	for i, found := range all {
+		worst := found.worst()
+		messages := make([]string, len(found))
+		for n, f := range found {
+			messages[n] = f.Message
+		}
+		list[i] = rpc.Check{
+			Name: Checks[i].Name, Status: worst.Status, Message: redact.Text(strings.Join(messages, "\n")),
+			Hint: redact.Text(worst.Hint), Fixed: redact.Text(fixed[Checks[i].Name]),
+		}
+		ok = ok && worst.Status != rpc.CheckProblem
 	}
-	enc := json.NewEncoder(stdout)
+	enc := json.NewEncoder(out)
 	enc.SetEscapeHTML(false)
-	err := enc.Encode(struct {
-		OK       bool      `json:"ok"`
-		Version  string    `json:"version"`
-		Protocol int       `json:"protocol"`
-		Checks   []finding `json:"checks"`
-	}{ok, rpc.Version(), rpc.Protocol, list})
-	if err != nil || !ok {
-		return exitUseless
+	return enc.Encode(struct {
+		OK       bool        `json:"ok"`
+		Version  string      `json:"version"`
+		Protocol int         `json:"protocol"`
+		Checks   []rpc.Check `json:"checks"`
+	}{ok, rpc.Version(), rpc.Protocol, list}) == nil && ok
+}
+
+// some are the first of a list.
+func some(list []string) string {
+	const most = 5
+	if len(list) > most {
+		return fmt.Sprintf("%s and %d more", strings.Join(list[:most], ", "), len(list)-most)
 	}
-	return exitStopped
+	return strings.Join(list, ", ")
 }

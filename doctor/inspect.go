@@ -15,7 +15,8 @@ import (
 	"runtimed/pool/uv"
 )
 
-// What runtimed doctor asks. Nothing here makes, fetches or changes anything that outlives the look, but for EndLeftovers.
+// What runtimed doctor asks. Nothing here makes, fetches or changes anything that outlives the look, but for
+// EndLeftovers.
 
 // Standing is path, or the nearest folder above it that is there: where path would be made.
 func Standing(path string) string {
@@ -32,8 +33,8 @@ func Writable(dir string) bool { return envdir.Writable(dir) }
 // FreeSpace is what we may still write below dir, in bytes.
 func FreeSpace(dir string) (int64, error) { return envdir.FreeSpace(dir) }
 
-// Linkable says whether what uv keeps in its usual cache can be linked into environments below dir: both on one file system, and
-// the cache writable. Where it cannot, builds get a cache of their own.
+// Linkable says whether what uv keeps in its usual cache can be linked into environments below dir: both on one file
+// system, and the cache writable. Where it cannot, builds get a cache of their own.
 func Linkable(environ []string, dir string) (cache string, ok bool) {
 	if cache = cmp.Or(tool.Lookup(environ, "UV_CACHE_DIR"), uv.UsualCache(environ)); !filepath.IsAbs(cache) {
 		return cache, false
@@ -50,8 +51,8 @@ func resolved(dir string) envdir.Store {
 	return envdir.Store{Dir: dir}
 }
 
-// Strays are the names in the folder of environments below dir that no daemon made. It may run beside a daemon: a build's record is
-// there before its folder, and goes after its manifest was written.
+// Strays are the names in the folder of environments below dir that no daemon made. It may run beside a daemon: a
+// build's record is there before its folder, and goes after its manifest was written.
 func Unmanaged(dir string) []string {
 	s := resolved(dir)
 	entries, err := os.ReadDir(s.Envs())
@@ -94,7 +95,8 @@ func Newest(dir string) (id string, at time.Time) {
 	return id, at
 }
 
-// Leftovers are the processes that carry the mark of a build below dir, except this one. While a daemon runs, they are its builds.
+// Leftovers are the processes that carry the mark of a build below dir, except this one. While a daemon runs, they are
+// its builds.
 func Leftovers(dir string) []int {
 	pids := proc.Marked(markedBelow(dir))
 	slices.Sort(pids)

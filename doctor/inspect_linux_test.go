@@ -37,7 +37,8 @@ func TestTheMountOfAFolderIsItsInnermost(t *testing.T) {
 }
 
 func TestTheEnvironmentOfAProcess(t *testing.T) {
-	if got := proc.EnvironOf(os.Getpid()); !slices.ContainsFunc(got, func(v string) bool { return v == "PATH="+os.Getenv("PATH") }) {
+	if got := proc.EnvironOf(os.Getpid()); !slices.ContainsFunc(got,
+		func(v string) bool { return v == "PATH="+os.Getenv("PATH") }) {
 		t.Errorf("got %q", got)
 	}
 	if got := proc.EnvironOf(1 << 30); got != nil {

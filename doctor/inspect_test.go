@@ -45,13 +45,15 @@ func TestTheInspectorFindsWhatABuildWouldAndFetchesNothing(t *testing.T) {
 	s = testkit.New(t)
 	s.WithoutUV()
 	found, err = inspected(s).UV(t.Context())
-	if err != nil || found.FetchWith != filepath.Join(s.Bin, "python3") || found.Version != uv.Version() || found.Path != "" {
+	if err != nil || found.FetchWith != filepath.Join(s.Bin, "python3") || found.Version != uv.Version() ||
+		found.Path != "" {
 		t.Errorf("%+v, %v", found, err)
 	}
 	if list, err := os.ReadDir(s.State); err != nil || len(list) > 0 {
 		t.Errorf("in the state directory: %v, %v", list, err)
 	}
-	if data, err := os.ReadFile(filepath.Join(s.Bin, "calls")); err == nil && strings.Contains(string(data), "install") {
+	if data, err := os.ReadFile(filepath.Join(s.Bin, "calls")); err == nil &&
+		strings.Contains(string(data), "install") {
 		t.Errorf("it was called: %s", data)
 	}
 
@@ -71,7 +73,8 @@ func TestTheInspectorSaysWhereThereIsNothingToFetchUVWith(t *testing.T) {
 	testkit.WriteProgram(t, filepath.Join(s.Bin, "python3"), []byte("#!/bin/sh\nexit 1\n"))
 	_, err := inspected(s).UV(t.Context())
 	python := s.Bin + "/python3"
-	want := "tool_missing: uv is not on this machine, and could not be fetched with " + python + ": " + python + " has no pip"
+	want := "tool_missing: uv is not on this machine, and could not be fetched with " + python + ": " + python +
+		" has no pip"
 	if got := summary(err); got != want {
 		t.Error(got)
 	}
@@ -117,7 +120,8 @@ func TestStraysAreWhatNoDaemonMade(t *testing.T) {
 		}
 	}
 	at := time.Now().Add(time.Minute).Round(0)
-	whole := envdir.Manifest{Version: 1, ID: "uv-0000000a", Pool: "uv", SpecHash: "x", Python: s.Env("uv-0000000a") + "/bin/python", CreatedAt: at}
+	whole := envdir.Manifest{Version: 1, ID: "uv-0000000a", Pool: "uv", SpecHash: "x",
+		Python: s.Env("uv-0000000a") + "/bin/python", CreatedAt: at}
 	if _, err := s.WriteManifest(s.Env("uv-0000000a"), whole); err != nil {
 		t.Fatal(err)
 	}
@@ -146,7 +150,8 @@ func TestWhereAFolderWouldStand(t *testing.T) {
 		}
 	}
 	cache := filepath.Join(dir, "uv")
-	if got, ok := Linkable([]string{"UV_CACHE_DIR=" + cache}, dir+"/envs"); got != cache || !ok || envdir.Exists(cache) {
+	if got, ok := Linkable([]string{"UV_CACHE_DIR=" + cache}, dir+"/envs"); got != cache || !ok ||
+		envdir.Exists(cache) {
 		t.Errorf("linkable from %s: %v", got, ok)
 	}
 }

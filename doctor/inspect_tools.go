@@ -19,8 +19,8 @@ import (
 	"runtimed/pool/uv"
 )
 
-// Inspector finds out what builds would use. Its tools run in a folder for temporary files, so the state directory may be as broken
-// as it likes.
+// Inspector finds out what builds would use. Its tools run in a folder for temporary files, so the state directory may
+// be as broken as it likes.
 type Inspector struct {
 	uv    *uv.Builder
 	conda *conda.Builder
@@ -59,7 +59,8 @@ func (i *Inspector) UV(ctx context.Context) (FoundUV, error) {
 	looking, stop := context.WithCancel(ctx)
 	defer stop()
 	missing := false
-	found, err := i.uv.Locate(looking, "", i.uv.Cfg, func(builder.Stage) { // called where all that is left is to fetch it
+	// called where all that is left is to fetch it
+	found, err := i.uv.Locate(looking, "", i.uv.Cfg, func(builder.Stage) {
 		missing = true
 		stop()
 	})
@@ -71,11 +72,13 @@ func (i *Inspector) UV(ctx context.Context) (FoundUV, error) {
 	}
 	fetched := uv.ProgramBelow(filepath.Join(i.dir, "tools", "uv-"+uv.Version()))
 	if tool.Executable(fetched) {
-		return FoundUV{Tool: builder.Tool{Name: "uv", Path: fetched, Version: uv.Version(), Why: "none was found, so it was fetched"}}, nil
+		return FoundUV{Tool: builder.Tool{Name: "uv", Path: fetched, Version: uv.Version(),
+			Why: "none was found, so it was fetched"}}, nil
 	}
 	var last *builder.Error
 	var tried []string
-	for _, python := range uv.MachinePythons(append(filepath.SplitList(tool.Lookup(i.uv.Environ, "PATH")), i.uv.Elsewhere...)) {
+	for _, python := range uv.MachinePythons(append(filepath.SplitList(tool.Lookup(i.uv.Environ, "PATH")),
+		i.uv.Elsewhere...)) {
 		const hasPip = "import importlib.util as u, platform, sys; print(platform.python_version()); " +
 			"sys.exit(not (u.find_spec('venv') and u.find_spec('ensurepip') or u.find_spec('pip')))"
 		done, err := i.uv.Python(ctx, "", i.uv.Cfg, python, "-I", "-c", hasPip)
@@ -83,7 +86,8 @@ func (i *Inspector) UV(ctx context.Context) (FoundUV, error) {
 			return FoundUV{}, ctx.Err()
 		}
 		if err == nil {
-			return FoundUV{Tool: builder.Tool{Name: "uv", Version: uv.Version()}, FetchWith: python, Fetcher: strings.TrimSpace(string(done.Stdout))}, nil
+			return FoundUV{Tool: builder.Tool{Name: "uv", Version: uv.Version()}, FetchWith: python,
+				Fetcher: strings.TrimSpace(string(done.Stdout))}, nil
 		}
 		tried = append(tried, python)
 		last = &builder.Error{Cause: builder.CauseToolMissing, Message: python + " has no pip"}
@@ -91,13 +95,15 @@ func (i *Inspector) UV(ctx context.Context) (FoundUV, error) {
 	return FoundUV{}, uv.NotFetched(tried, last)
 }
 
-// fetchProbe has the pip that would fetch uv ask its index for it: that of the Python itself, or the one that a venv would get.
+// fetchProbe has the pip that would fetch uv ask its index for it: that of the Python itself, or the one that a venv
+// would get.
 const fetchProbe = `
 import importlib.util, runpy, sys
 if importlib.util.find_spec("ensurepip") and importlib.util.find_spec("venv") or not importlib.util.find_spec("pip"):
     import ensurepip, os
     dirs = [os.path.join(os.path.dirname(ensurepip.__file__), "_bundled"), getattr(ensurepip, "_WHEEL_PKG_DIR", None)]
-    for wheel in [os.path.join(d, f) for d in dirs if d and os.path.isdir(d) for f in os.listdir(d) if f.startswith("pip-")]:
+    found = [os.path.join(d, f) for d in dirs if d and os.path.isdir(d) for f in os.listdir(d) if f.startswith("pip-")]
+    for wheel in found:
         sys.path.insert(0, wheel)
 sys.argv = ["pip"] + sys.argv[1:]
 runpy.run_module("pip", run_name="__main__", alter_sys=True)
@@ -106,10 +112,11 @@ runpy.run_module("pip", run_name="__main__", alter_sys=True)
 // ErrNotAsked says that a tool is too old for the question.
 var ErrNotAsked = errors.New("it is too old to be asked")
 
-// FetchIndex has pip ask for uv as the build will that fetches it, with its own rules for where. It returns nil, ErrNotAsked, a
-// *builder.Error, or the error of ctx where there was no answer in time.
+// FetchIndex has pip ask for uv as the build will that fetches it, with its own rules for where. It returns nil,
+// ErrNotAsked, a *builder.Error, or the error of ctx where there was no answer in time.
 func (i *Inspector) FetchIndex(ctx context.Context, python string) error {
-	done, err := i.uv.Python(ctx, "", i.uv.Cfg, python, "-c", fetchProbe, "index", "versions", "uv", "--pre", "--only-binary", ":all:",
+	done, err := i.uv.Python(ctx, "", i.uv.Cfg, python, "-c", fetchProbe, "index", "versions", "uv", "--pre",
+		"--only-binary", ":all:",
 		"--disable-pip-version-check", "--no-input", "--retries", "0", "--timeout", "2", "--no-cache-dir")
 	said := string(done.Stdout)
 	switch {
@@ -121,10 +128,13 @@ func (i *Inspector) FetchIndex(ctx context.Context, python string) error {
 		return uv.PipError(python, done.Output, err)
 	}
 	_, versions, _ := strings.Cut(said, "Available versions:")
-	if versions, _, _ = strings.Cut(versions, "\n"); !slices.Contains(strings.Split(strings.ReplaceAll(versions, " ", ""), ","), uv.Version()) {
+	if versions, _, _ = strings.Cut(versions,
+		"\n"); !slices.Contains(strings.Split(strings.ReplaceAll(versions, " ", ""), ","), uv.Version()) {
 		return &builder.Error{
-			Cause: builder.CausePackageNotFound, Message: "the package index has no uv " + uv.Version() + " for this machine",
-			Hint: "install uv (https://docs.astral.sh/uv), or name an index that has it as uv.index_url", Output: done.Output,
+			Cause:   builder.CausePackageNotFound,
+			Message: "the package index has no uv " + uv.Version() + " for this machine",
+			Hint:    "install uv (https://docs.astral.sh/uv), or name an index that has it as uv.index_url",
+			Output:  done.Output,
 		}
 	}
 	return nil
@@ -156,13 +166,15 @@ func (i *Inspector) Pythons(ctx context.Context, tool string, wants []string) ([
 			best, err = i.uv.Ask(ctx, "", want)
 		case tooOld(want):
 			err = &builder.Error{
-				Cause: builder.CausePythonMissing, Message: "needs Python >= " + uv.MinPython + ", and " + want + " was asked for",
-				Hint: "name a newer one as python of the pool in the configuration",
+				Cause:   builder.CausePythonMissing,
+				Message: "needs Python >= " + uv.MinPython + ", and " + want + " was asked for",
+				Hint:    "name a newer one as python of the pool in the configuration",
 			}
 		case !ok && want == "": // every uv knows where to fetch that
 			f.Fetch, best.Version = true, uv.DefaultPython
 		case ok:
-			if itself, err := i.uv.Ask(ctx, "", best.Path); err == nil { // as builds do: a version manager's script leads elsewhere
+			// as builds do: a version manager's script leads elsewhere
+			if itself, err := i.uv.Ask(ctx, "", best.Path); err == nil {
 				best = itself
 			}
 		default:
@@ -214,7 +226,8 @@ func (i *Inspector) rattlerPython() string {
 	return builder.VenvPython(filepath.Join(i.dir, "tools", conda.VenvPrefix+conda.RattlerVersion()))
 }
 
-// ChannelURL is where rattler looks for a channel that is named without a URL; false where rattler is not there to be asked.
+// ChannelURL is where rattler looks for a channel that is named without a URL; false where rattler is not there to be
+// asked.
 func (i *Inspector) ChannelURL(ctx context.Context, name string) (string, bool) {
 	python := i.rattlerPython()
 	cwd, err := i.uv.Workdir()
@@ -222,13 +235,14 @@ func (i *Inspector) ChannelURL(ctx context.Context, name string) (string, bool) 
 		return "", false
 	}
 	const ask = "import sys, rattler; print(rattler.Channel(sys.argv[1]).base_url)"
-	done, err := tool.Run(ctx, tool.Command{Argv: []string{python, "-I", "-c", ask, name}, Dir: cwd, Env: i.conda.ChildEnv()})
+	done, err := tool.Run(ctx,
+		tool.Command{Argv: []string{python, "-I", "-c", ask, name}, Dir: cwd, Env: i.conda.ChildEnv()})
 	url := strings.TrimSpace(string(done.Stdout))
 	return url, err == nil && strings.Contains(url, "://")
 }
 
-// Index has uv ask its index for a package, past every cache, with its own rules for where that is. It returns nil, a *builder.Error, or
-// the error of ctx where there was no answer in time.
+// Index has uv ask its index for a package, past every cache, with its own rules for where that is. It returns nil, a
+// *builder.Error, or the error of ctx where there was no answer in time.
 func (i *Inspector) Index(ctx context.Context, program, name string) error {
 	in, out := filepath.Join(i.tmp, "ask.txt"), filepath.Join(i.tmp, "answer.txt")
 	cwd, err := i.uv.Workdir()
@@ -239,8 +253,9 @@ func (i *Inspector) Index(ctx context.Context, program, name string) error {
 		return envdir.DiskError(err)
 	}
 	done, err := tool.Run(ctx, tool.Command{
-		Argv: []string{program, "pip", "compile", "--no-cache", "--no-deps", "--no-build", "--quiet", in, "--output-file", out},
-		Dir:  cwd, Env: append(i.uv.ToolEnviron(), "UV_HTTP_RETRIES=0"),
+		Argv: []string{program, "pip", "compile", "--no-cache", "--no-deps", "--no-build", "--quiet", in,
+			"--output-file", out},
+		Dir: cwd, Env: append(i.uv.ToolEnviron(), "UV_HTTP_RETRIES=0"),
 	})
 	switch {
 	case ctx.Err() != nil:

@@ -2,179 +2,115 @@ package main
 
 import (
 	"context"
+	"io/fs"
 	"os"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"go.uber.org/fx"
-	"go.uber.org/fx/fxevent"
 	"go.uber.org/zap"
-	"go.uber.org/zap/zapcore"
 
-	"runtimed/config"
-	"runtimed/pool"
-	"runtimed/pool/builder"
-	"runtimed/pool/conda"
-	"runtimed/pool/uv"
+	"runtimed/internal/statedir"
+	"runtimed/internal/supervisor"
 	"runtimed/rpc"
 )
 
-// stopTime is what a clean stop may take, whatever is going on.
-const stopTime = 4 * time.Second
+// plan is the list of parts. Each is made after those that it takes, starts after them, and stops before them: so the
+// locks come first, then the pools, then the socket.
+var plan = fx.Options(
+	fx.Provide(
+		loadSettings,   // the configuration in force
+		findPaths,      // where the daemon keeps its things
+		openLog,        // its log,
+		loggerOf,       // for those who only write to it
+		describe,       // what it says of itself
+		newNotifier,    // what its service manager hears
+		passedListener, // the socket that a service manager passed, if one did
+		takeLocks,      // so that it is the only one
+		newBuilders,    // uv and conda
+		newPools,       // the environments
+		newReloader,    // of the configuration
+		newMethods,     // what clients may call
+		newServer,      // connections
+		newEndpoint,    // the socket and daemon.json
+		newWatchdog,    // tells the service manager that it still works
+		newIdleTimer,   // ends it when nobody needs it
+		newStatusLine,  // shows the pools to the service manager
+	),
+	fx.Invoke(func(*endpoint, *watchdog, *idleTimer, *statusLine) {}),
+	fx.NopLogger,
+)
 
-// feeds is how many times the watchdog is fed in the time after which it bites.
-const feeds = 4
+// exit takes the exit code when a part ends the daemon; only the first one counts.
+type exit chan int
 
-// daemon is what the parts share, and what main waits on.
-type daemon struct {
-	flags   config.Flags
-	at      paths
-	by      managed
-	passed  *passed // nil unless a service manager listens for us
-	program program
-	log     *zap.Logger
-	book    logbook // that log writes
-	notify  notifier
-	cfg     atomic.Pointer[config.Config] // in force
-	started time.Time
-	begun   bool // the log is ours
-
-	stop   chan int      // an exit code: the daemon shall end
-	reload chan struct{} // the configuration shall be read again
-	pulse  chan struct{} // the pools' loop runs
-}
-
-// end asks main to stop the daemon; only the first one counts.
-func (d *daemon) end(code int) {
+func (e exit) end(code int) {
 	select {
-	case d.stop <- code:
+	case e <- code:
 	default:
 	}
 }
 
-// begin is the first line of each run. The log belongs to who has the lock beside it, so before that nothing is
-// written.
-func (d *daemon) begin() {
-	d.begun = true
-	d.log.Info("starting", zap.String("version", rpc.Version()), zap.Int("pid", pid),
-		zap.String("config", d.cfg.Load().Path),
-		zap.String("state", d.at.state), zap.String("started_by", d.by.by), zap.String("program", d.program.path))
+// hangups are the signals to read the configuration again.
+type hangups chan os.Signal
+
+// background has run go on from the start to the stop of the daemon.
+func background(lc fx.Lifecycle, run func(context.Context)) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var work sync.WaitGroup
+	lc.Append(fx.StartStopHook(
+		func() { work.Go(func() { run(ctx) }) },
+		func() { cancel(); work.Wait() },
+	))
 }
 
-// newApp is the list of parts. They start in the order in which they need each other: locks, pools, socket; and stop in
-// reverse.
-func newApp(d *daemon) *fx.App { return fx.New(parts(d)) }
-
-func parts(d *daemon) fx.Option {
-	return fx.Options(
-		fx.Supply(d),
-		fx.Provide(
-			func(lc fx.Lifecycle, d *daemon) (*locks, error) { // at once: who does not get them must touch nothing
-				l := newLocks(d.at)
-				if d.passed != nil {
-					l.patience = managedPatience
-				}
-				if err := l.take(d.log, d.begin); err != nil {
-					return nil, err
-				}
-				lc.Append(fx.StopHook(l.free))
-				return l, nil
-			},
-			func(lc fx.Lifecycle, d *daemon, _ *locks) (*pools, error) {
-				p, err := newPools(d)
-				if err == nil {
-					lc.Append(fx.Hook{
-						OnStart: func(context.Context) error { p.Start(); return nil },
-						OnStop:  p.Stop,
-					})
-				}
-				return p, err
-			},
-			func(lc fx.Lifecycle, d *daemon, p *pools) *reloader {
-				r := newReloader(d, p)
-				lc.Append(fx.StartStopHook(r.start, r.stop))
-				return r
-			},
-			func(lc fx.Lifecycle, d *daemon, l *locks, p *pools, r *reloader) *endpoint {
-				e := newEndpoint(d, l, p, r)
-				lc.Append(fx.StartStopHook(e.start, e.stop))
-				return e
-			},
-		),
-		fx.Invoke(func(*endpoint) {}),
-		fx.WithLogger(func() fxevent.Logger {
-			l := &fxevent.ZapLogger{Logger: d.log}
-			l.UseLogLevel(zapcore.DebugLevel)
-			l.UseErrorLevel(zapcore.DebugLevel) // main says what went wrong
-			return begun{l, d}
-		}),
-	)
+// about is what the daemon says of itself.
+type about struct {
+	startedAt time.Time
+	startedBy string
+	program   program
 }
 
-// begun keeps what fx tells before the log is ours.
-type begun struct {
-	fxevent.Logger
-	d *daemon
+func describe(sup *supervisor.Supervisor) about {
+	return about{startedAt: time.Now(), startedBy: sup.StartedBy, program: thisProgram(os.Args[0])}
 }
 
-func (b begun) LogEvent(e fxevent.Event) {
-	if b.d.begun {
-		b.Logger.LogEvent(e)
+func findPaths(s *settings) (statedir.Paths, error) {
+	if err := statedir.CheckHome(os.Getenv("HOME")); err != nil { // before anything is made
+		return statedir.Paths{}, err
 	}
+	cfg := s.Load()
+	return rpc.Paths(cfg.Socket, cfg.CacheDir)
 }
 
-// pools is the manager and what it was made of.
-type pools struct {
-	*pool.Manager
-	uv    *uv.Builder
-	conda *conda.Builder
+func passedListener(sup *supervisor.Supervisor, at statedir.Paths) (*supervisor.Listener, error) {
+	return sup.Listener(at.Socket)
 }
 
-func newPools(d *daemon) (*pools, error) {
-	cfg := d.cfg.Load()
-	uv := uv.New(d.at.state, uvConfig(cfg), os.Environ(), d.log.Named("uv"))
-	conda := conda.New(d.at.state, condaConfig(cfg), uv, os.Environ(), d.log.Named("conda"))
-	builders := map[string]builder.Builder{builder.KindUV: uv, builder.KindConda: conda}
-	m, err := pool.New(poolConfig(cfg, d.at.state), builders, d.log.Named("pool"))
-	if err == nil && d.by.watchdog > 0 {
-		m.Heartbeat(d.by.watchdog/feeds, func() {
-			select {
-			case d.pulse <- struct{}{}:
-			default: // the one before is being worked off
-			}
+func newNotifier(sup *supervisor.Supervisor, log *zap.Logger) *supervisor.Notifier {
+	return sup.Notifier(log)
+}
+
+// managedPatience is how long the lock is tried for under a service manager, which would start a daemon that ends at
+// once again at once, for whoever has connected meanwhile, and soon give the socket up. The other one may be stopping.
+const managedPatience = 3 * time.Second
+
+// takeLocks comes before all that touches anything. The log belongs to the daemon from here on.
+func takeLocks(lc fx.Lifecycle, at statedir.Paths, log *logbook, s *settings, a about,
+	passed *supervisor.Listener) (*statedir.Locks, error) {
+	patience := statedir.LockPatience
+	if passed != nil {
+		patience = managedPatience
+	}
+	locks, err := statedir.TakeLocks(at, patience, func() error {
+		log.begin(s, at, a)
+		return at.Prepare(func(dir string, was fs.FileMode) {
+			log.Info("the state directory was open to others and is closed now",
+				zap.String("dir", dir), zap.Stringer("mode_was", was))
 		})
+	})
+	if err == nil {
+		lc.Append(fx.StopHook(locks.Free))
 	}
-	return &pools{m, uv, conda}, err
-}
-
-// configure puts cfg in force and returns the names of the pools that are another than before.
-func (p *pools) configure(ctx context.Context, cfg *config.Config) ([]string, error) {
-	if _, err := p.Status(ctx, ""); err != nil { // while the disk is being read, nothing is taken over
-		return nil, err
-	}
-	p.uv.Configure(uvConfig(cfg)) // these first: the builds that follow from the other are made with them
-	p.conda.Configure(condaConfig(cfg))
-	return p.Reconfigure(ctx, poolConfig(cfg, p.Dir()))
-}
-
-func uvConfig(cfg *config.Config) uv.Config {
-	return uv.Config{Path: cfg.UV.Path, IndexURL: cfg.UV.IndexURL, Copy: cfg.UV.Link == "copy"}
-}
-
-func condaConfig(cfg *config.Config) conda.Config {
-	return conda.Config{Provider: cfg.Conda.Provider, Path: cfg.Conda.Path}
-}
-
-func poolConfig(cfg *config.Config, dir string) pool.Config {
-	c := pool.Config{
-		Dir: dir, Parallel: cfg.Build.Parallel, BuildTimeout: cfg.Build.Timeout,
-		MinFree: cfg.Build.MinFree, MaxSize: cfg.Build.MaxSize, LockAge: cfg.Build.LockAge,
-	}
-	for _, p := range cfg.Pools {
-		c.Pools = append(c.Pools, pool.PoolConfig{
-			Name: p.Name, Size: p.Size, MaxAge: p.MaxAge,
-			Spec: builder.Spec{Kind: p.Kind, Python: p.Python, Packages: p.Packages, Channels: p.Channels},
-		})
-	}
-	return c
+	return locks, err
 }

@@ -4,15 +4,14 @@ import (
 	"testing"
 
 	"go.uber.org/fx"
-	"go.uber.org/zap"
 
 	"runtimed/config"
+	"runtimed/internal/supervisor"
 )
 
-func TestTheListOfPartsFitsTogether(t *testing.T) {
-	d := &daemon{log: zap.NewNop(), at: paths{socket: "/s", folder: "/", state: t.TempDir()}}
-	d.cfg.Store(&config.Config{})
-	if err := fx.ValidateApp(parts(d)); err != nil {
+func TestThePlanFitsTogether(t *testing.T) {
+	inputs := fx.Supply(config.Flags{}, &supervisor.Supervisor{}, make(exit), make(hangups))
+	if err := fx.ValidateApp(plan, inputs); err != nil {
 		t.Error(err)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap/zapcore"
 	"golang.org/x/term"
 
+	"runtimed/internal/redact/redactzap"
 	"runtimed/internal/safefile"
 	"runtimed/internal/statedir"
 	"runtimed/rpc"
@@ -28,20 +29,22 @@ const (
 // logbook is where the daemon writes its log, and how much of it.
 type logbook struct {
 	*zap.Logger
+
+	ours  bool // the lock beside the log is
 	level zap.AtomicLevel
 	place string      // the file, or rpc.LogJournal; empty: a terminal
 	file  *logFile    // nil unless it is a file
 	trace fs.FileInfo // the file that a crash would be told in
 }
 
-// newLog writes to the journal of systemd where that reads our stderr, for people on a terminal, and else JSON lines
+// openLog writes to the journal of systemd where that reads our stderr, for people on a terminal, and else JSON lines
 // into the rotated file. The file is opened by the first line.
-func newLog(at paths, level string, stderr *os.File) (logbook, error) {
-	lvl, err := zap.ParseAtomicLevel(level)
+func openLog(at statedir.Paths, s *settings) (*logbook, error) {
+	lvl, err := zap.ParseAtomicLevel(s.Load().LogLevel)
 	if err != nil {
-		return logbook{}, err
+		return nil, err
 	}
-	b := logbook{level: lvl}
+	b := &logbook{level: lvl}
 	cfg := zap.NewProductionEncoderConfig()
 	cfg.EncodeTime = zapcore.RFC3339TimeEncoder
 	cfg.EncodeDuration = zapcore.StringDurationEncoder
@@ -51,20 +54,31 @@ func newLog(at paths, level string, stderr *os.File) (logbook, error) {
 	switch {
 	case inJournal != nil:
 		b.place, core = rpc.LogJournal, inJournal
-	case term.IsTerminal(int(stderr.Fd())):
+	case term.IsTerminal(int(os.Stderr.Fd())):
 		cfg.EncodeTime = zapcore.TimeEncoderOfLayout("15:04:05")
 		cfg.EncodeLevel = zapcore.CapitalLevelEncoder
 		if os.Getenv("NO_COLOR") == "" {
 			cfg.EncodeLevel = zapcore.CapitalColorLevelEncoder
 		}
-		core = zapcore.NewCore(zapcore.NewConsoleEncoder(cfg), zapcore.Lock(stderr), lvl)
+		core = zapcore.NewCore(zapcore.NewConsoleEncoder(cfg), zapcore.Lock(os.Stderr), lvl)
 	default:
-		b.place = at.log()
-		b.file = newLogFile(at, stderr)
+		b.place = at.Log()
+		b.file = newLogFile(at, os.Stderr)
 		core = zapcore.NewCore(zapcore.NewJSONEncoder(cfg), zapcore.AddSync(b.file), lvl)
 	}
-	b.Logger = zap.New(discreet{core, b.place == ""})
+	b.Logger = zap.New(redactzap.New(core, b.place == ""))
 	return b, nil
+}
+
+func loggerOf(b *logbook) *zap.Logger { return b.Logger }
+
+// begin writes the first line of each run. The log belongs to the daemon that has the lock beside it, so before that
+// nothing is written.
+func (b *logbook) begin(s *settings, at statedir.Paths, a about) {
+	b.ours = true
+	b.Info("starting", zap.String("version", rpc.Version()), zap.Int("pid", os.Getpid()),
+		zap.String("config", s.Load().Path),
+		zap.String("state", at.State), zap.String("started_by", a.startedBy), zap.String("program", a.program.path))
 }
 
 // logFile keeps timberjack from what is no file of ours: it opens whatever is there, follows a link, and waits on a
@@ -76,9 +90,9 @@ type logFile struct {
 	told    atomic.Bool // that it cannot be written
 }
 
-func newLogFile(at paths, stderr io.Writer) *logFile {
-	rotated := &timberjack.Logger{Filename: at.log(), MaxSize: logSize, MaxBackups: logKept, FileMode: 0o600}
-	return &logFile{rotated: rotated, shared: at.folder != at.own, stderr: stderr}
+func newLogFile(at statedir.Paths, stderr io.Writer) *logFile {
+	rotated := &timberjack.Logger{Filename: at.Log(), MaxSize: logSize, MaxBackups: logKept, FileMode: 0o600}
+	return &logFile{rotated: rotated, shared: at.Shared(), stderr: stderr}
 }
 
 // check says why what lies at the log's path is not to be written to.
@@ -87,7 +101,7 @@ func (l *logFile) check() error {
 	if err := safefile.CheckOwn(path); err != nil {
 		return err
 	}
-	if l.shared && isThere(path) && !statedir.IsLog(path) {
+	if l.shared && safefile.Exists(path) && !statedir.IsLog(path) {
 		return fmt.Errorf("%s is no log of a daemon, so it is left alone", path)
 	}
 	return nil
@@ -115,20 +129,17 @@ func (b *logbook) restore() {
 	case errors.Is(err, fs.ErrNotExist):
 		if b.file.rotated.Rotate() == nil {
 			b.Warn("the log was removed by somebody; it begins anew")
-			b.crashes()
+			b.catchCrashes()
 		}
 	case err == nil && !os.SameFile(at, b.trace):
-		b.crashes()
+		b.catchCrashes()
 	}
 }
 
-// crashes has the trace of a crash written to the log file too: nobody may be reading stderr.
-func (b *logbook) crashes() {
-	if b.file == nil {
-		return
-	}
-	if b.file.check() != nil {
-		return // the log has failed before, and said so
+// catchCrashes has the trace of a crash written to the log file too: nobody may be reading stderr.
+func (b *logbook) catchCrashes() {
+	if b.file == nil || b.file.check() != nil {
+		return // it is no file, or has failed before and said so
 	}
 	f, err := safefile.OpenOwn(b.place, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {

@@ -16,12 +16,15 @@ import (
 
 	"github.com/alecthomas/kong"
 	"github.com/coreos/go-systemd/v22/journal"
+	"go.uber.org/dig"
+	"go.uber.org/fx"
 	"go.uber.org/zap"
 
 	"runtimed/config"
 	"runtimed/internal/redact"
 	"runtimed/internal/safefile"
 	"runtimed/internal/statedir"
+	"runtimed/internal/supervisor"
 	"runtimed/internal/words"
 	"runtimed/rpc"
 )
@@ -33,6 +36,9 @@ const (
 	exitCrash   = 2
 )
 
+// stopTime is what a clean stop may take, whatever is going on.
+const stopTime = 4 * time.Second
+
 func main() {
 	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
 }
@@ -40,19 +46,19 @@ func main() {
 // commandLine is all that runtimed understands.
 type commandLine struct {
 	Version kong.VersionFlag `help:"Print the version and exit."`
-	Run     runCommand       `cmd:"" default:"withargs" help:"Keep the pools filled and answer on the socket until told to stop (the default)."`
+	Run     runCommand       `cmd:"" default:"withargs" help:"${runHelp}"`
 	Doctor  doctorCommand    `cmd:"" hidden:""`
 	Purge   purgeCommand     `cmd:"" hidden:""`
 }
 
 type runCommand struct {
-	Config        string `placeholder:"FILE" help:"Configuration file (default: $$RUNTIMED_CONFIG, else ~/.config/runt/config.toml)."`
+	Config        string `placeholder:"FILE" help:"${configHelp}"`
 	Socket        string `placeholder:"PATH" help:"Listen here in place of where clients look; for tests."`
 	CacheDir      string `placeholder:"DIR" help:"Keep environments, lock files and tools here."`
-	UVPoolSize    *int   `name:"uv-pool-size" placeholder:"N" help:"Environments that the uv pool keeps ready; 0 turns it off."`
+	UVPoolSize    *int   `name:"uv-pool-size" placeholder:"N" help:"${uvHelp}"`
 	CondaPoolSize *int   `placeholder:"N" help:"The same for the conda pool."`
 	LogLevel      string `placeholder:"LEVEL" help:"debug, info, warn or error."`
-	Auto          bool   `hidden:"" help:"A command started this daemon by itself, so it ends when it has not been needed for idle_exit."`
+	Auto          bool   `hidden:""` // a command started it by itself: it ends when it was not needed for idle_exit
 }
 
 func run(args []string, stdout, stderr io.Writer) int {
@@ -61,8 +67,13 @@ func run(args []string, stdout, stderr io.Writer) int {
 	parser, err := kong.New(&line,
 		kong.Name("runtimed"),
 		kong.Description("Keeps Python environments warm and lends them to whoever asks on its socket."),
-		kong.Vars{"version": fmt.Sprintf("runtimed %s (protocol %d, %s, %s/%s)", rpc.Version(), rpc.Protocol,
-			runtime.Version(), runtime.GOOS, runtime.GOARCH)},
+		kong.Vars{
+			"version": fmt.Sprintf("runtimed %s (protocol %d, %s, %s/%s)",
+				rpc.Version(), rpc.Protocol, runtime.Version(), runtime.GOOS, runtime.GOARCH),
+			"runHelp":    "Keep the pools filled and answer on the socket until told to stop (the default).",
+			"configHelp": "Configuration file (default: $RUNTIMED_CONFIG, else ~/.config/runt/config.toml).",
+			"uvHelp":     "Environments that the uv pool keeps ready; 0 turns it off.",
+		},
 		kong.Writers(stdout, stderr),
 		kong.Exit(func(code int) { exit = code }),
 		words.Verbatim,
@@ -80,15 +91,6 @@ func run(args []string, stdout, stderr io.Writer) int {
 	return line.Run.run(stderr)
 }
 
-// learnSecrets has what is shown from now on be without the passwords of the configuration, wherever they stand.
-func learnSecrets(cfg *config.Config) {
-	redact.Learn(cfg.UV.IndexURL)
-	for _, p := range cfg.Pools {
-		redact.Learn(p.Channels...)
-		redact.Learn(p.Packages...)
-	}
-}
-
 // fail prints an error and, where there is one, the next step.
 func fail(stderr io.Writer, err error, hint string) int {
 	name := "runtimed: "
@@ -103,86 +105,63 @@ func fail(stderr io.Writer, err error, hint string) int {
 	return exitUseless
 }
 
+// run starts the parts, waits for a reason to stop, and stops them.
 func (c runCommand) run(stderr io.Writer) int {
-	by, err := manager(c.Auto) // first: nothing of it is for anybody else
+	sup, err := supervisor.Read(c.Auto) // first: nothing of it is for anybody else
 	if err != nil {
 		return fail(stderr, err, "")
 	}
+	stop, signals, hangups := make(exit, 1), make(chan os.Signal, 4), make(hangups, 1)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
+	signal.Notify(hangups, syscall.SIGHUP)
+	// Else a write to a stderr that nobody reads any more would end us, as when the journal is restarted. To ignore the
+	// signal would have builds ignore it too.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	var log *logbook
 	flags := config.Flags{
 		Config: c.Config, Socket: c.Socket, CacheDir: c.CacheDir,
 		UVPoolSize: c.UVPoolSize, CondaPoolSize: c.CondaPoolSize, LogLevel: c.LogLevel,
 	}
-	cfg, err := config.Load(flags, os.Getenv)
-	if err != nil {
-		return fail(stderr, err, "check it with: runt config check")
-	}
-	learnSecrets(cfg)
-	if err := statedir.CheckHome(os.Getenv("HOME")); err != nil { // before anything is made
-		return fail(stderr, err, startHint(err, ""))
-	}
-	at, err := places(cfg)
-	if err != nil {
-		return fail(stderr, err, "")
-	}
-	book, err := newLog(at, cfg.LogLevel, os.Stderr)
-	if err != nil {
-		return fail(stderr, err, "")
-	}
-	defer func() { _ = book.Sync() }() // a terminal cannot be synced, and says so
-	d := &daemon{
-		flags: flags, at: at, by: by, program: thisProgram(os.Args[0]), log: book.Logger, book: book,
-		stop: make(chan int, 1), reload: make(chan struct{}, 1), pulse: make(chan struct{}, 1),
-		notify: notifier{log: book.Logger, on: by.notify},
-	}
-	d.cfg.Store(cfg)
-	if len(by.sockets) > 0 {
-		if d.passed, err = takePassed(by.sockets, at.socket); err != nil {
-			return fail(stderr, err, startHint(err, at.socket))
-		}
-	}
-	return d.run(stderr)
-}
-
-// run starts the parts, waits for a reason to stop, and stops them.
-func (d *daemon) run(stderr io.Writer) int {
-	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
-	// A write to a stderr that nobody reads any more would end us: a journal that was restarted. (Ignored, it would be
-	// so for builds.)
-	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
-	app := newApp(d)
-	err := app.Err()
+	app := fx.New(plan, fx.Supply(flags, sup, stop, hangups), fx.Populate(&log))
+	err = app.Err()
 	if err == nil {
 		ctx, cancel := context.WithTimeout(context.Background(), app.StartTimeout())
 		defer cancel()
 		err = app.Start(ctx)
 	}
-	if err != nil {
-		return d.cannotStart(stderr, rootCause(err))
+	if log != nil {
+		defer func() { _ = log.Sync() }() // a terminal cannot be synced, and says so
 	}
-	code := d.wait(signals)
-	d.log.Info("stopping", zap.Int("code", code))
+	if err != nil {
+		return cannotStart(stderr, dig.RootCause(err), log)
+	}
+	code := exitStopped
+	select {
+	case code = <-stop:
+	case s := <-signals:
+		log.Info("signal", zap.Stringer("signal", s))
+	}
+	log.Info("stopping", zap.Int("code", code))
 	go func() { // a part that hangs must not keep us; what it leaves, the next start finds
 		time.Sleep(stopTime + 500*time.Millisecond)
-		d.log.Warn("stopping took too long; leaving the rest to the next start")
+		log.Warn("stopping took too long; leaving the rest to the next start")
 		os.Exit(code)
 	}()
-	d.notify.stopping()
 	stopCtx, cancelStop := context.WithTimeout(context.Background(), stopTime)
 	defer cancelStop()
 	if err := app.Stop(stopCtx); err != nil {
-		d.log.Warn("stopping", zap.Error(rootCause(err)))
+		log.Warn("stopping", zap.Error(err))
 	}
-	d.log.Info("stopped")
+	log.Info("stopped")
 	return code
 }
 
-// cannotStart says why on stderr, and in the log where that is ours already and not the same.
-func (d *daemon) cannotStart(stderr io.Writer, err error) int {
-	if d.begun && d.book.file != nil {
-		d.log.Error("cannot start", zap.Error(err))
+// cannotStart says why on stderr, and in the log where that is a file and ours already.
+func cannotStart(stderr io.Writer, err error, log *logbook) int {
+	if log != nil && log.ours && log.file != nil {
+		log.Error("cannot start", zap.Error(err))
 	}
-	code := fail(stderr, err, startHint(err, d.at.socket))
+	code := fail(stderr, err, startHint(err))
 	for _, busy := range []error{context.DeadlineExceeded, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM} {
 		if errors.Is(err, busy) {
 			return exitCrash // it may go well another time
@@ -191,22 +170,26 @@ func (d *daemon) cannotStart(stderr io.Writer, err error) int {
 	return code
 }
 
-// startHint is the next step for who could not start a daemon.
-func startHint(err error, socket string) string {
-	var held *heldError
+// startHint is the next step where a daemon cannot start.
+func startHint(err error) string {
+	var faults config.Faults
+	var held *statedir.HeldError
 	var path *fs.PathError
-	var passed *passedError
+	var passed *supervisor.SocketError
 	var other *safefile.Error
 	var owner *statedir.OwnerError
 	switch {
+	case errors.As(err, &faults):
+		return "check it with: runt config check"
 	case errors.As(err, &owner) && owner.Own == 0:
 		return owner.Hint()
 	case errors.As(err, &owner):
 		return "the folder must be yours; cache_dir in the configuration and RUNTIMED_SOCKET name others"
 	case errors.As(err, &passed):
-		return "runt service install writes the unit files anew; RUNTIMED_SOCKET must be the same for the service and for clients"
-	case errors.As(err, &held) && held.socket != socket: // who asks on ours finds nobody
-		return "runt daemon stop ends it, with RUNTIMED_SOCKET=" + held.socket
+		return "runt service install writes the unit files anew; " +
+			"RUNTIMED_SOCKET must be the same for the service and for clients"
+	case errors.As(err, &held) && held.Elsewhere(): // who asks on ours finds nobody
+		return "runt daemon stop ends it, with RUNTIMED_SOCKET=" + held.Socket
 	case held != nil, errors.Is(err, rpc.ErrSocketInUse):
 		return "runt daemon info asks the one that runs; runt daemon stop ends it"
 	case errors.As(err, &other):
@@ -215,35 +198,4 @@ func startHint(err error, socket string) string {
 		return "the folder must be yours and writable; cache_dir in the configuration and RUNTIMED_SOCKET name others"
 	}
 	return ""
-}
-
-// wait returns the exit code once there is a reason to stop.
-func (d *daemon) wait(signals <-chan os.Signal) int {
-	for {
-		select {
-		case code := <-d.stop:
-			return code
-		case s := <-signals:
-			if s != syscall.SIGHUP {
-				d.log.Info("signal", zap.Stringer("signal", s))
-				return exitStopped
-			}
-			select {
-			case d.reload <- struct{}{}:
-			default: // one is on its way
-			}
-		}
-	}
-}
-
-// rootCause is err without what fx wraps around it.
-func rootCause(err error) error {
-	for {
-		next := errors.Unwrap(err)
-		if next == nil || !strings.Contains(fmt.Sprintf("%T", err), "fx") && !strings.Contains(fmt.Sprintf("%T", err),
-			"dig") {
-			return err
-		}
-		err = next
-	}
 }

@@ -7,9 +7,10 @@ import (
 	"sync"
 	"time"
 
+	"go.uber.org/fx"
 	"go.uber.org/zap"
 
-	"runtimed/config"
+	"runtimed/internal/supervisor"
 )
 
 // watchTime is how often the configuration file is looked at. A look costs a microsecond and notices what a watch on
@@ -18,55 +19,49 @@ const watchTime = time.Second
 
 // reloader reads the configuration again when it is asked to: by daemon.reload, by SIGHUP, or by a change of the file.
 type reloader struct {
-	d      *daemon
-	pools  *pools
-	ctx    context.Context
-	cancel context.CancelFunc
-	done   sync.WaitGroup
-	mu     sync.Mutex // one reload at a time
+	settings *settings
+	pools    *pools
+	log      *logbook
+	notifier *supervisor.Notifier
+	hangups  hangups
+
+	mu sync.Mutex // one reload at a time
 }
 
-func newReloader(d *daemon, p *pools) *reloader {
-	r := &reloader{d: d, pools: p}
-	r.ctx, r.cancel = context.WithCancel(context.Background())
+func newReloader(lc fx.Lifecycle, s *settings, p *pools, log *logbook, n *supervisor.Notifier, h hangups) *reloader {
+	r := &reloader{settings: s, pools: p, log: log, notifier: n, hangups: h}
+	background(lc, r.watch)
 	return r
 }
 
-func (r *reloader) start() { r.done.Go(r.loop) }
-
-func (r *reloader) stop() {
-	r.cancel()
-	r.done.Wait()
-}
-
-func (r *reloader) loop() {
-	read := r.look() // what is in force
+func (r *reloader) watch(ctx context.Context) {
+	read := r.file() // what is in force
 	before := read
 	tick := time.NewTicker(watchTime)
 	defer tick.Stop()
 	for {
 		select {
-		case <-r.ctx.Done():
+		case <-ctx.Done():
 			return
 		case <-tick.C:
-			now := r.look()
+			now := r.file()
 			settled := same(now, before) // editors write in several steps
 			before = now
 			if settled && !same(now, read) {
 				read = now
-				r.logged("its file changed")
+				r.logged(ctx, "its file changed")
 			}
-		case <-r.d.reload:
-			read = r.look()
+		case <-r.hangups:
+			read = r.file()
 			before = read
-			r.logged("SIGHUP")
+			r.logged(ctx, "SIGHUP")
 		}
 	}
 }
 
-// look is the configuration file as it is now; nil where there is none.
-func (r *reloader) look() fs.FileInfo {
-	info, err := os.Stat(r.d.cfg.Load().Path)
+// file is the configuration file as it is now; nil where there is none.
+func (r *reloader) file() fs.FileInfo {
+	info, err := os.Stat(r.settings.Load().Path)
 	if err != nil {
 		return nil
 	}
@@ -80,35 +75,33 @@ func same(a, b fs.FileInfo) bool {
 	return os.SameFile(a, b) && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime())
 }
 
-func (r *reloader) logged(why string) {
-	if _, err := r.reload(r.ctx); err != nil && r.ctx.Err() == nil {
-		r.d.log.Warn("the configuration is not taken over; the old one stays in force", zap.String("read_because", why),
+func (r *reloader) logged(ctx context.Context, why string) {
+	if _, err := r.reload(ctx); err != nil && ctx.Err() == nil {
+		r.log.Warn("the configuration is not taken over; the old one stays in force", zap.String("read_because", why),
 			zap.Error(err))
 	}
 }
 
-// reload reads the configuration and puts it in force, or changes nothing. It returns the pools that are another than
-// before.
+// reload reads the configuration and puts it in force, or changes nothing. It returns the changed pools.
 func (r *reloader) reload(ctx context.Context) ([]string, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	defer r.d.notify.reloading()()
-	cfg, err := config.Load(r.d.flags, os.Getenv)
+	defer r.notifier.Reloading()()
+	cfg, err := r.settings.read()
 	if err != nil {
 		return nil, err
 	}
-	learnSecrets(cfg) // before any of it can be logged
 	changed, err := r.pools.configure(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}
-	before := r.d.cfg.Swap(cfg)
+	before := r.settings.Swap(cfg)
 	if before.LogLevel != cfg.LogLevel {
-		_ = r.d.book.level.UnmarshalText([]byte(cfg.LogLevel)) // config has checked it
+		_ = r.log.level.UnmarshalText([]byte(cfg.LogLevel)) // config has checked it
 	}
 	if before.CacheDir != cfg.CacheDir {
-		r.d.log.Warn("cache_dir takes effect at the next start", zap.String("now", r.pools.Dir()))
+		r.log.Warn("cache_dir takes effect at the next start", zap.String("now", r.pools.Dir()))
 	}
-	r.d.log.Info("configuration read", zap.String("path", cfg.Path), zap.Strings("changed_pools", changed))
+	r.log.Info("configuration read", zap.String("path", cfg.Path), zap.Strings("changed_pools", changed))
 	return changed, nil
 }

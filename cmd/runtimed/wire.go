@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"maps"
-	"os"
 	"strings"
 	"time"
 
@@ -17,8 +16,6 @@ import (
 	"runtimed/rpc"
 )
 
-var pid = os.Getpid()
-
 // value is what a parameter says, or the zero value where it was not given.
 func value[T any](p *T) T {
 	if p == nil {
@@ -28,9 +25,17 @@ func value[T any](p *T) T {
 	return *p
 }
 
-// wireError is an error of the pools as it travels, without secrets: what a tool said may quote an index or a proxy.
+// paramError is invalid_params for one member.
+func paramError(param, hint, message string) *rpc.Error {
+	e := rpc.Errorf(rpc.KindInvalidParams, "%s", message).WithHint("%s", hint)
+	e.Data.Param = param
+	return e
+}
+
+// wireError is an error of the pools as it travels, without secrets: what a tool printed may quote an index or a proxy.
+// Of an error that it does not know the server says internal_error, and has the rest in its log.
 func wireError(err error) error {
-	e, ok := asWireError(err).(*rpc.Error)
+	e, ok := translate(err).(*rpc.Error)
 	if !ok {
 		return err
 	}
@@ -38,7 +43,7 @@ func wireError(err error) error {
 	return e
 }
 
-func asWireError(err error) error {
+func translate(err error) error {
 	var (
 		unknown *pool.UnknownPoolError
 		off     *pool.OffError
@@ -49,24 +54,19 @@ func asWireError(err error) error {
 		request *pyreq.Error
 	)
 	switch {
-	case err == nil:
-		return nil
 	case errors.As(err, &request):
-		e := rpc.Errorf(rpc.KindInvalidParams, "%s", request.Message).WithHint("%s", request.Hint)
-		e.Data.Param = request.Param
-		return e
+		return paramError(request.Param, request.Hint, request.Message)
+	case errors.As(err, &needs):
+		return paramError("packages", "take it from a pool of the kind uv, or name the packages in pools."+needs.Pool+
+			" of the configuration", err.Error())
+	case errors.As(err, &owner):
+		return paramError("owner_pid", cmp.Or(owner.Hint, "name a process of your own that runs"), err.Error())
 	case errors.As(err, &unknown):
 		e := rpc.Errorf(rpc.KindUnknownPool, "%s", err).WithHint("choose one of: %s", strings.Join(unknown.Pools, ", "))
 		e.Data.Pools = unknown.Pools
 		return e
 	case errors.As(err, &off):
 		return rpc.Errorf(rpc.KindPoolOff, "%s", err).WithHint("set size of pools.%s in the configuration", off.Name)
-	case errors.As(err, &needs):
-		e := rpc.Errorf(rpc.KindInvalidParams, "%s",
-			err).WithHint("take it from a pool of the kind uv, or name the packages in pools.%s of the configuration",
-			needs.Pool)
-		e.Data.Param = "packages"
-		return e
 	case errors.As(err, &empty):
 		waited := empty.Waited.Milliseconds()
 		e := rpc.Errorf(rpc.KindPoolEmpty, "%s", err).WithHint("wait longer; runt pool status shows what is on its way")
@@ -76,17 +76,11 @@ func asWireError(err error) error {
 		e.Data.WaitedMS, e.Data.Warming = &waited, &empty.Warming
 		return e
 	case errors.As(err, &failed):
-		e := rpc.Errorf(rpc.KindBuildFailed, "%s", err)
-		e.Data.Hint, e.Data.Cause, e.Data.Package, e.Data.Output = failed.Build.Hint, failed.Build.Cause,
-			failed.Build.Package, failed.Build.Output
+		e, b := rpc.Errorf(rpc.KindBuildFailed, "%s", err), failed.Build
+		e.Data.Hint, e.Data.Cause, e.Data.Package, e.Data.Output = b.Hint, b.Cause, b.Package, b.Output
 		if next := failed.NextRetry.Milliseconds(); failed.NextRetry >= 0 {
 			e.Data.NextRetryMS = &next
 		}
-		return e
-	case errors.As(err, &owner):
-		e := rpc.Errorf(rpc.KindInvalidParams, "%s", err).WithHint("%s",
-			cmp.Or(owner.Hint, "name a process of your own that runs"))
-		e.Data.Param = "owner_pid"
 		return e
 	case errors.Is(err, pool.ErrUnknownEnv):
 		return rpc.Errorf(rpc.KindUnknownEnv, "%s", err).WithHint("runt env list shows what is leased")
@@ -97,11 +91,47 @@ func asWireError(err error) error {
 	case errors.Is(err, context.Canceled):
 		return rpc.Errorf(rpc.KindCancelled, "the request was cancelled")
 	}
-	return err // the server says internal_error, and has the rest in its log
+	return err
 }
 
-func statusResult(list []pool.Status) rpc.StatusResult {
-	r := rpc.StatusResult{Pools: []rpc.PoolStatus{}}
+// requestOf is p without its owner.
+func requestOf(p rpc.AcquireParams) (r pool.Request, err error) {
+	needs, err := pyreq.Request{
+		Packages: p.Packages, Requirements: value(p.Requirements), Script: value(p.Script), Python: value(p.Python),
+	}.Needs()
+	r = pool.Request{
+		Pool: builder.KindUV, Needs: builder.Needs(needs), Wait: rpc.DefaultWait, Linger: rpc.DefaultLinger,
+		Label: value(p.Label), Key: value(p.Key), Session: value(p.Session),
+	}
+	if p.Pool != nil {
+		r.Pool = *p.Pool
+	}
+	if p.WaitMS != nil {
+		r.Wait = time.Duration(*p.WaitMS) * time.Millisecond
+	}
+	if p.LingerMS != nil {
+		r.Linger = time.Duration(*p.LingerMS) * time.Millisecond
+	}
+	return r, err
+}
+
+func acquireResult(g pool.Acquired) rpc.AcquireResult {
+	r := rpc.AcquireResult{
+		Env: envOf(g.Env), Source: rpc.SourceReady, Stale: g.Stale, WaitedMS: g.Waited.Milliseconds(),
+		Added: packagesOf(g.Added), AddedMS: g.AddedIn.Milliseconds(),
+	}
+	switch {
+	case g.Resumed:
+		r.Source = rpc.SourceResumed
+	case g.Extended:
+		r.Source = rpc.SourceExtended
+	case g.Built:
+		r.Source = rpc.SourceBuilt
+	}
+	return r
+}
+
+func statusResult(list []pool.Status) (r rpc.StatusResult) {
 	for _, s := range list {
 		r.Pools = append(r.Pools, statusOf(s))
 	}
@@ -126,12 +156,28 @@ func statusOf(s pool.Status) rpc.PoolStatus {
 	return w
 }
 
+func listResult(infos []pool.Info) (r rpc.EnvListResult) {
+	for _, info := range infos {
+		listed := rpc.EnvListed{Env: envOf(info)}
+		if info.SizeBytes > 0 {
+			listed.SizeBytes = &info.SizeBytes
+		}
+		if l := info.Lease; l != nil {
+			listed.Lease = &rpc.Lease{
+				OwnerPID: l.Owner.PID, Alive: info.Alive, Where: info.Where, Label: l.Label, Session: l.Session,
+				Since: l.LeasedAt.UTC(),
+			}
+		}
+		r.Envs = append(r.Envs, listed)
+	}
+	return r
+}
+
 func envOf(i pool.Info) rpc.Env {
 	e := rpc.Env{
 		ID: i.ID, Pool: i.Pool, Kind: i.Kind, Path: i.Path, Python: i.Python, PythonVersion: i.PythonVersion,
-		State:     string(i.State),
-		CreatedAt: i.CreatedAt.UTC(), Packages: packagesOf(i.Packages), Variables: activated(i.Variables),
-		PathPrepend: i.PathPrepend,
+		State: string(i.State), CreatedAt: i.CreatedAt.UTC(), Packages: packagesOf(i.Packages),
+		Variables: activated(i.Variables), PathPrepend: i.PathPrepend,
 	}
 	if i.Needs != nil {
 		e.Needs = i.Needs.Packages
@@ -139,12 +185,13 @@ func envOf(i pool.Info) rpc.Env {
 	return e
 }
 
-// elsewhere are the variables of a caller that would have uv and pip install into another Python than that of the
-// environment, though it is activated.
-var elsewhere = []string{"UV_SYSTEM_PYTHON", "UV_PYTHON", "PIP_TARGET", "PIP_USER", "PIP_PREFIX", "PIP_ROOT",
-	"PIP_PYTHON"}
+// elsewhere are the variables that would have uv and pip install into another Python, though the environment is
+// activated.
+var elsewhere = []string{
+	"UV_SYSTEM_PYTHON", "UV_PYTHON", "PIP_TARGET", "PIP_USER", "PIP_PREFIX", "PIP_ROOT", "PIP_PYTHON",
+}
 
-// activated are the variables of an environment, and those that must not stay in its users'.
+// activated are the variables of an environment, with those that must not stay in its users' as null.
 func activated(variables map[string]*string) map[string]*string {
 	if variables == nil { // it is not built yet
 		return nil
@@ -160,18 +207,18 @@ func activated(variables map[string]*string) map[string]*string {
 
 func packagesOf(from []builder.Package) (to []rpc.Package) {
 	for _, p := range from {
-		to = append(to, rpc.Package{Name: p.Name, Version: p.Version})
+		to = append(to, rpc.Package(p))
 	}
 	return to
 }
 
 func gcResult(c pool.Collected) rpc.GCResult {
-	items := func(from []pool.Item) []rpc.GCItem {
-		to := []rpc.GCItem{}
-		for _, i := range from {
-			to = append(to, rpc.GCItem{ID: i.ID, Path: i.Path, Reason: i.Reason, SizeBytes: i.Size})
-		}
-		return to
+	return rpc.GCResult{Removed: itemsOf(c.Removed), Kept: c.Kept, Strays: itemsOf(c.Unmanaged)}
+}
+
+func itemsOf(from []pool.Item) (to []rpc.GCItem) {
+	for _, i := range from {
+		to = append(to, rpc.GCItem{ID: i.ID, Path: i.Path, Reason: i.Reason, SizeBytes: i.Size})
 	}
-	return rpc.GCResult{Removed: items(c.Removed), Kept: c.Kept, Strays: items(c.Unmanaged)}
+	return to
 }

@@ -19,6 +19,9 @@ func isLink(err error) bool {
 	return errors.Is(err, syscall.ELOOP) || errors.Is(err, syscall.EMLINK) // the second one is FreeBSD's
 }
 
+// IsFull says whether err means that there is no room on a disk.
+func IsFull(err error) bool { return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) }
+
 // names is how many names a file has.
 func names(_ *os.File, info fs.FileInfo) uint64 { return linkCount(info) }
 

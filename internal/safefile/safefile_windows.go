@@ -1,6 +1,7 @@
 package safefile
 
 import (
+	"errors"
 	"io/fs"
 	"os"
 
@@ -15,6 +16,12 @@ const (
 // isLink says whether opening failed since a link is in the place of the file. Here the link itself is opened, and
 // seen to be one.
 func isLink(error) bool { return false }
+
+// IsFull says whether err means that there is no room on a disk.
+func IsFull(err error) bool {
+	return errors.Is(err, windows.ERROR_DISK_FULL) || errors.Is(err, windows.ERROR_HANDLE_DISK_FULL) ||
+		errors.Is(err, windows.ERROR_DISK_QUOTA_EXCEEDED)
+}
 
 // linkCount is one: how many names a file has could be seen only by opening it.
 func linkCount(fs.FileInfo) uint64 { return 1 }

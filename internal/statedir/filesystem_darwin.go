@@ -9,7 +9,8 @@ func MountOf(dir string) (Mount, error) {
 		return Mount{}, err
 	}
 	m := Mount{
-		Type: unix.ByteSliceToString(st.Fstypename[:]), ReadOnly: st.Flags&unix.MNT_RDONLY != 0, NoExec: st.Flags&unix.MNT_NOEXEC != 0,
+		Type: unix.ByteSliceToString(st.Fstypename[:]), ReadOnly: st.Flags&unix.MNT_RDONLY != 0,
+		NoExec:  st.Flags&unix.MNT_NOEXEC != 0,
 		Network: st.Flags&unix.MNT_LOCAL == 0, Inodes: int64(st.Files), Free: int64(st.Ffree),
 	}
 	m.NoLinks = m.Type == "msdos" || m.Type == "exfat"

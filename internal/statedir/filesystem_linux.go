@@ -33,11 +33,12 @@ var networkTypes = []string{
 // linklessTypes are those made for memory cards.
 var linklessTypes = []string{"vfat", "msdos", "exfat"}
 
-// guestTypes are folders of the machine that this virtual one runs on, which has another boot, and often the same machine-id.
+// guestTypes are folders of the machine that this virtual one runs on, which has another boot, and often the same
+// machine-id.
 var guestTypes = []string{"9p", "virtiofs", "fuse.grpcfuse", "fakeowner", "vboxsf", "fuse.vmhgfs-fuse", "prl_fs"}
 
-// mountType is the type in the line of the innermost mount that dir is below (proc(5), mountinfo): statfs knows numbers only, and
-// one number for all of FUSE.
+// mountType is the type in the line of the innermost mount that dir is below (proc(5), mountinfo): statfs knows numbers
+// only, and one number for all of FUSE.
 func mountType(dir string) (name string) {
 	if real, err := filepath.EvalSymlinks(dir); err == nil {
 		dir = real

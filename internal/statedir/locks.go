@@ -1,4 +1,4 @@
-package main
+package statedir
 
 import (
 	"errors"
@@ -6,149 +6,135 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
-	"go.uber.org/zap"
-
 	"runtimed/internal/safefile"
-	"runtimed/internal/statedir"
 )
 
 const maxLock = 8 << 10 // bytes; a pid and a path
 
-// lockPatience is how long a lock is tried for: a daemon that was just killed may have left a child between fork and
-// exec, which still holds what its parent held. A service manager would start a daemon that ends at once again at once,
-// for whoever has connected meanwhile, and soon give the socket up: so under one it takes its time, in which the other
-// may be stopping.
-const (
-	lockPatience    = 250 * time.Millisecond
-	managedPatience = 3 * time.Second
-)
+// LockPatience is how long a lock is tried for: a daemon that was just killed may have left a child between fork and
+// exec, which still holds what its parent held.
+const LockPatience = 250 * time.Millisecond
 
-// heldError says who holds the lock.
-type heldError struct {
-	path   string
-	pid    string // empty where the file does not tell
-	socket string
+// HeldError says who holds a lock.
+type HeldError struct {
+	Path   string
+	PID    int // 0 where the lock file does not tell
+	Socket string
+
+	ours string // the socket of who wanted the lock
 }
 
-func (e *heldError) Error() string {
+// Elsewhere says whether the holder listens where who wanted the lock does not ask.
+func (e *HeldError) Elsewhere() bool { return e.Socket != e.ours }
+
+func (e *HeldError) Error() string {
 	holder := ""
-	if e.pid != "" {
-		number := e.pid
-		if pid, err := strconv.Atoi(number); err != nil || !isAlive(pid) {
-			number += ", not seen from here" // as in another PID namespace
+	if e.PID > 0 {
+		hidden := ""
+		if p, err := os.FindProcess(e.PID); err != nil || errors.Is(p.Signal(syscall.Signal(0)), os.ErrProcessDone) {
+			hidden = ", not seen from here" // as in another PID namespace
 		}
-		holder = fmt.Sprintf(" (pid %s, socket %s)", number, e.socket)
+		holder = fmt.Sprintf(" (pid %d%s, socket %s)", e.PID, hidden, e.Socket)
 	}
-	return fmt.Sprintf("another daemon runs%s: it holds %s", holder, e.path)
+	return fmt.Sprintf("another daemon runs%s: it holds %s", holder, e.Path)
 }
 
-// locks are held for the life of the daemon: daemon.lock beside the socket and where the environments are, and the
-// folder of the environments itself, since people delete lock files, and two daemons could then each hold one of the
-// same name. The kernel frees them when the process ends, however it does.
-type locks struct {
-	at       paths
+// Locks are held for the life of a daemon: on daemon.lock beside the socket and where the environments are, and on the
+// folder of the environments itself, since people delete lock files. The kernel frees them when the process ends.
+type Locks struct {
+	at       Paths
 	patience time.Duration
-	held     []*safefile.Lock // of files
+	files    []*safefile.Lock
 	envs     *safefile.Lock
-	told     bool // that one cannot be taken again
+	failed   bool // one cannot be taken again, and that was reported
 }
 
-func newLocks(at paths) *locks { return &locks{at: at, patience: lockPatience} }
-
-// take takes all locks or none. Only with the one beside the socket may anything else be touched; then begin is called.
-func (l *locks) take(log *zap.Logger, begin func()) error {
-	err := l.at.check()
-	if err == nil {
-		err = os.MkdirAll(l.at.folder, 0o700)
+// TakeLocks takes all locks, or none. Only with the one beside the socket may anything else be touched: prepare is
+// called then.
+func TakeLocks(at Paths, patience time.Duration, prepare func() error) (_ *Locks, err error) {
+	l := &Locks{at: at, patience: patience}
+	defer func() { l.unless(err) }()
+	if err := at.Check(); err != nil {
+		return nil, err
 	}
-	if err == nil {
-		err = l.takeOne(l.at.lock())
+	if err := os.MkdirAll(at.Folder, 0o700); err != nil {
+		return nil, err
 	}
-	if err == nil {
-		begin()
-		err = l.at.prepare(log)
+	if err := l.take(at.Lock()); err != nil {
+		return nil, err
 	}
-	l.patience = lockPatience // only the first one is fought for
-	hint := l.at.lock()
-	if err == nil && l.at.state != l.at.folder {
-		hint = filepath.Join(l.at.state, statedir.LockName)
-		err = l.takeOne(hint)
+	if err := prepare(); err != nil {
+		return nil, err
 	}
-	envs := filepath.Join(l.at.state, "envs")
-	if err == nil {
-		err = safefile.MakeFolder(envs)
-	}
-	if err == nil && foldersLock {
-		l.envs = safefile.NewFolderLock(envs)
-		err = l.try(l.envs, hint)
-	}
-	if err != nil {
-		l.free()
-	}
-	return err
-}
-
-// hold takes all locks in the folders that are there, or none. It writes nothing into their files, and makes no folder.
-func (l *locks) hold() (err error) {
-	defer func() {
-		if err != nil {
-			l.free()
+	l.patience = LockPatience // only the first one is fought for
+	hint := at.Lock()
+	if at.State != at.Folder {
+		hint = filepath.Join(at.State, LockName)
+		if err := l.take(hint); err != nil {
+			return nil, err
 		}
-	}()
-	files := []string{}
-	if isThere(l.at.folder) {
-		files = append(files, l.at.lock())
 	}
-	if l.at.state != l.at.folder && isThere(l.at.state) {
-		files = append(files, filepath.Join(l.at.state, statedir.LockName))
+	if err := safefile.MakeFolder(at.Envs()); err != nil {
+		return nil, err
 	}
-	for _, path := range files {
+	return l, l.takeEnvs(hint)
+}
+
+// HoldLocks takes all locks in the folders that are there, or none. It makes and writes nothing.
+func HoldLocks(at Paths, patience time.Duration) (_ *Locks, err error) {
+	l := &Locks{at: at, patience: patience}
+	defer func() { l.unless(err) }()
+	for _, dir := range slices.Backward(at.Folders()) { // as a daemon does: the one beside the socket first
+		path := filepath.Join(dir, LockName)
 		f := safefile.NewLock(path)
 		if err := l.try(f, path); err != nil {
-			return err
+			return nil, err
 		}
-		l.held = append(l.held, f)
+		l.files = append(l.files, f)
 	}
-	if envs := filepath.Join(l.at.state, "envs"); foldersLock && isThere(envs) {
-		l.envs = safefile.NewFolderLock(envs)
-		return l.try(l.envs, l.at.lock())
-	}
-	return nil
+	return l, l.takeEnvs(at.Lock())
 }
 
-// name writes into the lock files who holds them: for people and messages only, since what counts is the lock itself,
+func (l *Locks) unless(err error) {
+	if err != nil {
+		l.Free()
+	}
+}
+
+// Name writes into the lock files who holds them: for people and messages only, since what counts is the lock itself,
 // also on a full disk. A file of the user's that has the name is locked, and not changed.
-func (l *locks) name() {
-	for _, f := range l.held {
-		if statedir.IsLockFile(f.Path()) || filepath.Dir(f.Path()) == l.at.own {
-			_ = safefile.WriteOwn(f.Path(), fmt.Appendf(nil, "%d %s\n", os.Getpid(), l.at.socket), 0o600)
+func (l *Locks) Name() {
+	for _, f := range l.files {
+		if IsLockFile(f.Path()) || filepath.Dir(f.Path()) == l.at.Own {
+			_ = safefile.WriteOwn(f.Path(), fmt.Appendf(nil, "%d %s\n", os.Getpid(), l.at.Socket), 0o600)
 		}
 	}
 }
 
-// restore takes a lock again whose file was deleted: what is still held has no name any more, so it would keep nobody
-// out. Where a second daemon holds it at this moment, that one is about to end, since our socket answers.
-func (l *locks) restore(log *zap.Logger) {
-	for _, f := range l.held {
-		if now, err := os.Lstat(f.Path()); err == nil && !l.names(now) || errors.Is(err, fs.ErrNotExist) {
-			err := l.takeOne(f.Path())
-			if err == nil || !l.told {
-				log.Warn("the lock file was deleted by somebody; it is taken again", zap.String("path", f.Path()),
-					zap.Error(err))
+// Restore takes a lock again whose file was deleted: the one that is held has no name any more, so it would keep nobody
+// out. Where a second daemon holds it at this moment, that one is about to end, since our socket answers. report is
+// called for each lock that was taken, and once for those that could not be.
+func (l *Locks) Restore(report func(path string, err error)) {
+	for _, f := range l.files {
+		if now, err := os.Lstat(f.Path()); err == nil && !l.holds(now) || errors.Is(err, fs.ErrNotExist) {
+			err := l.take(f.Path())
+			if err == nil || !l.failed {
+				report(f.Path(), err)
 			}
-			l.told = err != nil
+			l.failed = err != nil
 		}
 	}
 }
 
-// names says whether one of the locks that are held is that file.
-func (l *locks) names(file fs.FileInfo) bool {
-	for _, f := range l.held {
+// holds says whether one of the locks is on that file.
+func (l *Locks) holds(file fs.FileInfo) bool {
+	for _, f := range l.files {
 		if info, err := f.Stat(); err == nil && os.SameFile(info, file) {
 			return true
 		}
@@ -156,18 +142,26 @@ func (l *locks) names(file fs.FileInfo) bool {
 	return false
 }
 
-func (l *locks) takeOne(path string) error {
+func (l *Locks) take(path string) error {
 	f := safefile.NewLock(path)
 	if err := l.try(f, path); err != nil {
 		return err
 	}
-	l.held = append(l.held, f)
-	l.name()
+	l.files = append(l.files, f)
+	l.Name()
 	return nil
 }
 
-// try locks f or says why not; the file hint tells who holds it.
-func (l *locks) try(f *safefile.Lock, hint string) error {
+func (l *Locks) takeEnvs(hint string) error {
+	if !foldersLock || !safefile.Exists(l.at.Envs()) {
+		return nil
+	}
+	l.envs = safefile.NewFolderLock(l.at.Envs())
+	return l.try(l.envs, hint)
+}
+
+// try locks f, or says why not; the file hint tells who holds it.
+func (l *Locks) try(f *safefile.Lock, hint string) error {
 	ok, err := f.TryLock()
 	for end := time.Now().Add(l.patience); !ok && err == nil && time.Now().Before(end); ok, err = f.TryLock() {
 		time.Sleep(5 * time.Millisecond)
@@ -175,34 +169,42 @@ func (l *locks) try(f *safefile.Lock, hint string) error {
 	switch {
 	case ok:
 		return nil
-	case errors.Is(err, syscall.ENOLCK), errors.Is(err, syscall.ENOTSUP), errors.Is(err, syscall.ENOSYS):
-		err = fmt.Errorf("locking %s: this file system has no locks (%w), and without one two daemons could share the environments: set RUNTIMED_SOCKET and cache_dir to a local one", f.Path(), err)
+	case NoLocks(err):
+		err = fmt.Errorf("locking %s: this file system has no locks (%w), and without one two daemons could share the "+
+			"environments: set RUNTIMED_SOCKET and cache_dir to a local one", f.Path(), err)
 	case errors.As(err, new(*safefile.Error)): // it names the path
 	case err != nil:
 		err = fmt.Errorf("locking %s: %w", f.Path(), err)
 	default:
-		pid, socket := holder(hint, l.at.socket)
-		err = &heldError{f.Path(), pid, socket}
+		held := &HeldError{Path: f.Path(), ours: l.at.Socket}
+		if held.PID, held.Socket = ReadLock(hint); held.Socket == "" {
+			held.Socket = l.at.Socket
+		}
+		err = held
 	}
 	_ = f.Close()
 	return err
 }
 
-// holder is what the lock file tells of who holds it. Its socket is ours where the file has none.
-func holder(path, ours string) (pid, socket string) {
-	data, err := safefile.ReadOwn(path, maxLock)
-	pid, socket, _ = strings.Cut(strings.TrimSpace(string(data)), " ")
-	if err != nil || pid == "" || socket == "" {
-		socket = ours
-	}
+// NoLocks says whether err means that a file system has no locks.
+func NoLocks(err error) bool {
+	return errors.Is(err, syscall.ENOLCK) || errors.Is(err, syscall.ENOTSUP) || errors.Is(err, syscall.ENOSYS)
+}
+
+// ReadLock is what a lock file says of who holds it, for messages only. A pid of 0 and an empty socket are not known.
+func ReadLock(path string) (pid int, socket string) {
+	data, _ := safefile.ReadOwn(path, maxLock)
+	number, socket, _ := strings.Cut(strings.TrimSpace(string(data)), " ")
+	pid, _ = strconv.Atoi(number)
 	return pid, socket
 }
 
-func (l *locks) free() {
-	for _, f := range append(l.held, l.envs) {
+// Free frees the locks.
+func (l *Locks) Free() {
+	for _, f := range append(l.files, l.envs) {
 		if f != nil {
-			_ = f.Close() // frees it
+			_ = f.Close()
 		}
 	}
-	l.held, l.envs = nil, nil
+	l.files, l.envs = nil, nil
 }

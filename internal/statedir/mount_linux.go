@@ -37,7 +37,8 @@ func volumeOf(f *os.File) (volume, error) {
 // volumeAt is where name is, and whether that is a folder; the mount is 0 where the kernel does not tell it here.
 func volumeAt(fd int, name string, flags int) (v volume, isFolder bool, err error) {
 	var st unix.Statx_t
-	err = unix.Statx(fd, name, flags|unix.AT_SYMLINK_NOFOLLOW|unix.AT_NO_AUTOMOUNT, unix.STATX_TYPE|unix.STATX_MNT_ID, &st)
+	err = unix.Statx(fd, name, flags|unix.AT_SYMLINK_NOFOLLOW|unix.AT_NO_AUTOMOUNT, unix.STATX_TYPE|unix.STATX_MNT_ID,
+		&st)
 	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EPERM) { // an old kernel, or a container's filter
 		var old unix.Stat_t
 		if err := unix.Fstatat(fd, name, &old, flags|unix.AT_SYMLINK_NOFOLLOW); err != nil {
@@ -54,7 +55,8 @@ func volumeAt(fd int, name string, flags int) (v volume, isFolder bool, err erro
 
 // mountInProc is the mount of an open file as /proc tells it; 0 where it does not.
 func mountInProc(f *os.File) uint64 {
-	data, _ := os.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", f.Fd())) // where it cannot be read, the device alone counts
+	// where it cannot be read, the device alone counts
+	data, _ := os.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", f.Fd()))
 	for line := range bytes.Lines(data) {
 		if value, ok := strings.CutPrefix(string(line), "mnt_id:"); ok {
 			id, _ := strconv.ParseUint(strings.TrimSpace(value), 10, 64)
@@ -82,8 +84,8 @@ func mountedAt(dir *os.File, name string, v volume) bool {
 	return at.differs(v, isFolder)
 }
 
-// mountedPath says whether path is on another volume than the folder that it is in, without opening that: each acquire asks.
-// known is false where the kernel tells no mounts.
+// mountedPath says whether path is on another volume than the folder that it is in, without opening that: each acquire
+// asks. known is false where the kernel tells no mounts.
 func mountedPath(path string) (mounted, known bool) {
 	v, _, err := volumeAt(unix.AT_FDCWD, filepath.Dir(path)+"/.", 0)
 	if err != nil || v.mount == 0 {
@@ -93,8 +95,8 @@ func mountedPath(path string) (mounted, known bool) {
 	return err == nil && at.differs(v, isFolder), true
 }
 
-// differs says whether what is on v is on another volume than the folder that it is in. A file of an overlay may have another device
-// than its folder, so of files the mount alone counts.
+// differs says whether what is on v is on another volume than the folder that it is in. A file of an overlay may have
+// another device than its folder, so of files the mount alone counts.
 func (v volume) differs(folder volume, isFolder bool) bool {
 	return v.mount != folder.mount || isFolder && v != folder
 }

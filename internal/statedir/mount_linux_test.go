@@ -59,7 +59,8 @@ func TestTheQuickLookAtAMountFindsWhatAnOpenFolderTells(t *testing.T) {
 }
 
 func TestPathsOfMountinfoAreRead(t *testing.T) {
-	for text, want := range map[string]string{`/a\040b`: "/a b", `/a\134b\011`: "/a\\b\t", `/a\`: `/a\`, `/a\09`: `/a\09`, "/é": "/é"} {
+	for text, want := range map[string]string{`/a\040b`: "/a b", `/a\134b\011`: "/a\\b\t", `/a\`: `/a\`,
+		`/a\09`: `/a\09`, "/é": "/é"} {
 		if got := unescapeMount(text); got != want {
 			t.Errorf("%s is %q, want %q", text, got, want)
 		}

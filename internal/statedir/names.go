@@ -14,7 +14,8 @@ const (
 	LogName    = "runtimed.log"
 )
 
-// The forms of the names that the daemon gives. An id is that of an environment; what is in the trash may have a number behind it.
+// The forms of the names that the daemon gives. An id is that of an environment; what is in the trash may have a number
+// behind it.
 var (
 	idForm     = regexp.MustCompile(`^([a-z][a-z0-9_-]{0,31})-[0-9a-f]{8}$`)
 	trashForm  = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,31}-[0-9a-f]{8}(\.[0-9]+)*$`)
@@ -22,7 +23,8 @@ var (
 	halfForm   = regexp.MustCompile(`^\.?([a-z][a-z0-9_-]{0,31}-[0-9a-f]{8}\.json|lease|runtimed\.json)-?[0-9]+$`)
 	lockForm   = regexp.MustCompile(`^[0-9a-f]{16}-((([0-9a-f]{16}-)?py[0-9]+\.[0-9]+(-[0-9a-f]{8})?\.txt)|` +
 		`((linux|osx|win)-[0-9a-z_]+-(rattler\.lock|(conda|mamba|micromamba)\.txt)(\.old)?))(\.damaged(\.[2-9])?)?$`)
-	lockText = regexp.MustCompile(`^(\s*$|# runtimed: |[A-Za-z0-9][A-Za-z0-9._-]*(\[[^\]]*\])? ?(==|@ )|# platform: |@EXPLICIT|version: [0-9])`)
+	lockText = regexp.MustCompile(`^(\s*$|# runtimed: |[A-Za-z0-9][A-Za-z0-9._-]*(\[[^\]]*\])? ?(==|@ )|` +
+		`# platform: |@EXPLICIT|version: [0-9])`)
 )
 
 // PoolOf is the pool of an environment with such an id; ok is false for what is no id of ours.
@@ -37,8 +39,8 @@ func PoolOf(id string) (pool string, ok bool) {
 // IsTrash says whether a name in the trash is one that the daemon gives there.
 func IsTrash(name string) bool { return trashForm.MatchString(name) }
 
-// RecordOf is the environment whose build record is at path; empty for what a kill left of writing a file. ok is false for what is
-// none of ours.
+// RecordOf is the environment whose build record is at path; empty for what a kill left of writing a file. ok is false
+// for what is none of ours.
 func RecordOf(path string) (id string, ok bool) {
 	name := filepath.Base(path)
 	if info, err := os.Lstat(path); err != nil || !info.Mode().IsRegular() {

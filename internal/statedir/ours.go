@@ -17,16 +17,17 @@ type Stays struct {
 	Why  string `json:"why"`
 }
 
-// caches are the folders below tools that a tool keeps packages in, and the names that it gives there. A folder that is no cache of
-// ours may well have such a name. Our mark goes last, with the folder: after a kill, what is left is still known to be ours.
+// caches are the folders below tools that a tool keeps packages in, and the names that it gives there. A folder that is
+// no cache of ours may well have such a name. Our mark goes last, with the folder: after a kill, what is left is still
+// known to be ours.
 var caches = map[string]*regexp.Regexp{
 	"rattler":  regexp.MustCompile(`^(pkgs|repodata|\.auth-[a-z0-9_]{8})$`),
 	"uv-cache": regexp.MustCompile(`^(CACHEDIR\.TAG|\.gitignore|\.git|\.lock|[a-z-]+-v[0-9]+|\.tmp[A-Za-z0-9]+)$`),
 	"mamba":    regexp.MustCompile(`^pkgs$`),
 }
 
-// Kept are the files and folders below the state directory dir, but for the environments, that the daemon made. usual says that dir is
-// its usual place, where what has our names is ours; anywhere else it must show that it is.
+// Kept are the files and folders below the state directory dir, but for the environments, that the daemon made. usual
+// says that dir is its usual place, where what has our names is ours; anywhere else it must show that it is.
 func Kept(dir string, usual bool) (paths []string) {
 	add := func(ours func(path string) bool, elem ...string) {
 		in := filepath.Join(append([]string{dir}, elem...)...)
@@ -42,7 +43,8 @@ func Kept(dir string, usual bool) (paths []string) {
 	}
 	for _, elem := range [][]string{{"locks", "needs"}, {"locks"}} {
 		add(func(path string) bool {
-			return IsLock(path) || usual && isLockName(path) || isScratch(filepath.Dir(path), filepath.Base(path), ResolvePrefix)
+			return IsLock(path) || usual && isLockName(path) || isScratch(filepath.Dir(path), filepath.Base(path),
+				ResolvePrefix)
 		}, elem...)
 	}
 	add(func(path string) bool {
@@ -60,21 +62,25 @@ func Kept(dir string, usual bool) (paths []string) {
 
 // Emptied are the folders of Kept, the inner ones first. They are the daemon's once nothing is in them any more.
 func Emptied(dir string) (paths []string) {
-	for _, name := range []string{"locks/needs", "locks", "tools/rattler", "tools/uv-cache", "tools/mamba", "tools/empty", "tools"} {
+	for _, name := range []string{"locks/needs", "locks", "tools/rattler", "tools/uv-cache", "tools/mamba",
+		"tools/empty", "tools"} {
 		paths = append(paths, filepath.Join(dir, filepath.FromSlash(name)))
 	}
 	return paths
 }
 
 var (
-	oldLogForm = regexp.MustCompile(`^runtimed-[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}-[0-9]{2}-[0-9]{2}\.[0-9]{3}(-[a-z]+)?\.log(\.gz|\.zst)?$`)
+	oldLogForm = regexp.MustCompile(`^runtimed-[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}-[0-9]{2}-[0-9]{2}\.[0-9]{3}` +
+		`(-[a-z]+)?\.log(\.gz|\.zst)?$`)
 	halfStatus = regexp.MustCompile(`^\.?daemon\.json-?[0-9]+$`)
 	probeForm  = regexp.MustCompile(`^\.writable-[0-9]+$`)
 	lockLine   = regexp.MustCompile(`^[0-9]+ [^\n]*\n?$`)
-	logHead    = regexp.MustCompile(`^(\{"level":"|panic: |fatal error: |SIG|goroutine )`) // a line, or the trace of a crash
+	// a line, or the trace of a crash
+	logHead = regexp.MustCompile(`^(\{"level":"|panic: |fatal error: |SIG|goroutine )`)
 )
 
-// has says whether there is a regular file at path that is empty, or begins in a certain way. One that cannot be read does not.
+// has says whether there is a regular file at path that is empty, or begins in a certain way. One that cannot be read
+// does not.
 func has(path string, begins func(head []byte) bool) bool {
 	info, err := os.Lstat(path)
 	return err == nil && info.Mode().IsRegular() && (info.Size() == 0 || begins(headOf(path)))
@@ -89,11 +95,13 @@ func IsLog(path string) bool { return has(path, logHead.Match) }
 // IsStatus says whether the file at path is a daemon.json, or empty.
 func IsStatus(path string) bool {
 	return has(path, func(head []byte) bool {
-		return bytes.HasPrefix(head, []byte("{")) && bytes.Contains(head, []byte(`"endpoint"`)) && bytes.Contains(head, []byte(`"pid"`))
+		return bytes.HasPrefix(head, []byte("{")) && bytes.Contains(head, []byte(`"endpoint"`)) &&
+			bytes.Contains(head, []byte(`"pid"`))
 	})
 }
 
-// Beside are the files in the folder of the socket or the state directory that a daemon made there, but for the socket and the lock.
+// Beside are the files in the folder of the socket or the state directory that a daemon made there, but for the socket
+// and the lock.
 func Beside(dir string, usual bool) (paths []string) {
 	entries, _ := os.ReadDir(dir) // what cannot be read stays
 	for _, e := range entries {
@@ -145,7 +153,8 @@ func mountedAbove(dir, path string) bool {
 	return false
 }
 
-// RemoveEmpty removes each folder of paths that is empty, and returns those that stay. The paths are dir, or lie below it.
+// RemoveEmpty removes each folder of paths that is empty, and returns those that stay. The paths are dir, or lie below
+// it.
 func RemoveEmpty(dir string, paths []string) (stays []Stays) {
 	for _, path := range paths {
 		if safefile.Folder(path) != nil || mountedAbove(dir, path) {

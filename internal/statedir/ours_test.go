@@ -9,7 +9,8 @@ import (
 func TestAPurgeThatIsKilledAfterAnyStepIsFinishedByTheNext(t *testing.T) {
 	for steps := 0; ; steps++ {
 		dir := t.TempDir()
-		for _, name := range []string{"tools/uv-cache/wheels-v5/x", "tools/uv-cache/archive-v0/x", "tools/rattler/repodata/x"} {
+		for _, name := range []string{"tools/uv-cache/wheels-v5/x", "tools/uv-cache/archive-v0/x",
+			"tools/rattler/repodata/x"} {
 			put(t, filepath.Join(dir, name))
 		}
 		for _, name := range []string{"tools/uv-cache", "tools/rattler"} {

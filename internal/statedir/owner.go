@@ -21,7 +21,8 @@ func (e *OwnerError) Hint() string {
 	return "run it as that user, without sudo: what is made here would be another's"
 }
 
-// CheckHome refuses root with a user's HOME, as sudo -E leaves it: what root makes there locks the user out. It looks at home alone.
+// CheckHome refuses root with a user's HOME, as sudo -E leaves it: what root makes there locks the user out. It looks
+// at home alone.
 func CheckHome(home string) error {
 	info, err := os.Stat(home)
 	if err != nil || os.Geteuid() != 0 {

@@ -17,8 +17,8 @@ func OwnerUID(info fs.FileInfo) (int, bool) {
 	return int(st.Uid), true
 }
 
-// IsLent says whether a folder is root's and counts as one's own, since only root, group 0 and we may write to it: images that run
-// under an arbitrary uid have such.
+// IsLent says whether a folder is root's and counts as one's own, since only root, group 0 and we may write to it:
+// images that run under an arbitrary uid have such.
 func IsLent(info fs.FileInfo) bool {
 	st, ok := info.Sys().(*syscall.Stat_t)
 	perm := info.Mode().Perm()

@@ -24,10 +24,11 @@ func (e *MountError) Error() string {
 // maxDepth bounds how many folders are open at once.
 const maxDepth = 100
 
-// RemoveTree deletes name, a slash-separated path, below the folder dir. It follows no link, neither at the end of dir nor below it,
-// and never leaves the file system or the mount that name is on: it deletes what it can, and then returns a *MountError. It works
-// from open folders, so what is swapped or mounted meanwhile is not touched. Folders that cannot be written are made writable.
-// pause, if not nil, is called between every few dozen files; an error of it ends the removal. A name that is not there is fine.
+// RemoveTree deletes name, a slash-separated path, below the folder dir. It follows no link, neither at the end of dir
+// nor below it, and never leaves the file system or the mount that name is on: it deletes what it can, and then returns
+// a *MountError. It works from open folders, so what is swapped or mounted meanwhile is not touched. Folders that
+// cannot be written are made writable. pause, if not nil, is called between every few dozen files; an error of it ends
+// the removal. A name that is not there is fine.
 func RemoveTree(dir, name string, pause func() error) error {
 	top, err := openRoot(dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -107,8 +108,8 @@ func notFolder(path string) error {
 	return &fs.PathError{Op: "open", Path: path, Err: syscall.ENOTDIR}
 }
 
-// open opens the folder name in f, and makes it readable and writable for us. The error is a *MountError where it is on another
-// volume than f.
+// open opens the folder name in f, and makes it readable and writable for us. The error is a *MountError where it is on
+// another volume than f.
 func (f folder) open(name string) (folder, error) {
 	path := filepath.Join(f.path, name)
 	before, err := f.root.Lstat(name)
@@ -242,7 +243,8 @@ func (r *remover) empty(f folder, depth int) (stays error) {
 	return stays
 }
 
-// raise moves a folder that is too deep beside the tree, so that no more folders are open at once than a process may have.
+// raise moves a folder that is too deep beside the tree, so that no more folders are open at once than a process may
+// have.
 func (r *remover) raise(path string) (in folder, name string, err error) {
 	below, err := filepath.Rel(r.top.path, path)
 	for n := 1; err == nil && n < 1<<16; n++ {

@@ -97,7 +97,8 @@ func TestAFolderThatIsSwappedForALinkDuringTheRemovalLeadsNowhere(t *testing.T) 
 	swap := func() error {
 		if !swapped {
 			swapped = true
-			return errors.Join(os.Rename(filepath.Join(dir, "tree"), filepath.Join(dir, "moved")), os.Symlink(outside, filepath.Join(dir, "tree")))
+			return errors.Join(os.Rename(filepath.Join(dir, "tree"), filepath.Join(dir, "moved")),
+				os.Symlink(outside, filepath.Join(dir, "tree")))
 		}
 		return nil
 	}
@@ -128,7 +129,8 @@ func TestOfScratchFoldersOnlyOursAreCleaned(t *testing.T) {
 		t.Error(err)
 	}
 	for path, stays := range map[string]bool{
-		ours: false, at(".fetch-12"): false, at(".fetch-13"): true, at(".fetch-14"): true, at(".fetch-mine"): true, at(".fetch-15"): true,
+		ours: false, at(".fetch-12"): false, at(".fetch-13"): true, at(".fetch-14"): true, at(".fetch-mine"): true,
+		at(".fetch-15"): true,
 	} {
 		if there(path) != stays {
 			t.Errorf("%s: there is %t", path, !stays)
@@ -138,7 +140,8 @@ func TestOfScratchFoldersOnlyOursAreCleaned(t *testing.T) {
 
 func TestAToolIsReplacedOnlyWhereItIsOurs(t *testing.T) {
 	dir := t.TempDir()
-	for name, is := range map[string]bool{"uv-0.1.2": true, "uv-0.1.3": false, "rattler-docs": false, "rattler-0.1.0": true} {
+	for name, is := range map[string]bool{"uv-0.1.2": true, "uv-0.1.3": false, "rattler-docs": false,
+		"rattler-0.1.0": true} {
 		text := "VIRTUAL_ENV=/home/me/venv"
 		if is {
 			text = "VIRTUAL_ENV=/s/tools/.fetch-12/venv"

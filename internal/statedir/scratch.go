@@ -37,7 +37,8 @@ func marked(dir string) bool {
 	return err == nil && mark.Mode().IsRegular()
 }
 
-// Scratch makes a folder in dir for what is not finished. remove takes it away; where a kill prevents that, CleanScratch does.
+// Scratch makes a folder in dir for what is not finished. remove takes it away; where a kill prevents that,
+// CleanScratch does.
 func Scratch(dir, prefix string) (path string, remove func(), err error) {
 	if path, err = os.MkdirTemp(dir, prefix); err != nil {
 		return "", nil, err
@@ -71,11 +72,13 @@ func CleanScratch(dir, prefix string) error {
 // resolving are the names in a folder of an earlier version in which a set was resolved.
 var resolving = regexp.MustCompile(`^(requirements\.in|lock(\.txt)?|\.?[0-9a-f]{16}-.*)$`)
 
-// isScratch says whether name in dir is a folder that Scratch made. Earlier versions left no mark in it, and show by what is there.
+// isScratch says whether name in dir is a folder that Scratch made. Earlier versions left no mark in it, and show by
+// what is there.
 func isScratch(dir, name, prefix string) bool {
 	number, ok := strings.CutPrefix(name, prefix)
 	path := filepath.Join(dir, name)
-	if info, err := os.Lstat(path); !ok || number == "" || strings.Trim(number, "0123456789") != "" || err != nil || !info.IsDir() {
+	if info, err := os.Lstat(path); !ok || number == "" || strings.Trim(number, "0123456789") != "" || err != nil ||
+		!info.IsDir() {
 		return false
 	}
 	entries, err := os.ReadDir(path)

@@ -26,8 +26,8 @@ func MakeFolder(path string) error {
 // toolForm are the names of the folders that a tool is fetched into.
 var toolForm = regexp.MustCompile(`^(uv|rattler)-[0-9][0-9A-Za-z.]*$`)
 
-// IsTool says whether the folder at path holds a tool that the daemon fetched. Earlier versions left no mark, but a venv knows where
-// it was made.
+// IsTool says whether the folder at path holds a tool that the daemon fetched. Earlier versions left no mark, but a
+// venv knows where it was made.
 func IsTool(path string) bool {
 	if !toolForm.MatchString(filepath.Base(path)) {
 		return false
@@ -47,8 +47,8 @@ func IsTool(path string) bool {
 	return false
 }
 
-// Install puts a tool that is whole, in the folder from below a scratch folder, at the path to. It takes the place of an earlier one,
-// and of nothing else.
+// Install puts a tool that is whole, in the folder from below a scratch folder, at the path to. It takes the place of
+// an earlier one, and of nothing else.
 func Install(from, to string) error {
 	if err := Mark(from); err != nil {
 		return err
@@ -57,7 +57,8 @@ func Install(from, to string) error {
 		if !IsTool(to) {
 			return &fs.PathError{Op: "replace", Path: to, Err: errNotOurs}
 		}
-		if err := os.Rename(to, filepath.Join(filepath.Dir(from), "before")); err != nil { // which goes with the scratch folder
+		// which goes with the scratch folder
+		if err := os.Rename(to, filepath.Join(filepath.Dir(from), "before")); err != nil {
 			return err
 		}
 	}
@@ -85,7 +86,8 @@ func TidyTools(dir, prefix, keep string) error {
 	}
 	entries, err := os.ReadDir(dir)
 	for _, e := range entries {
-		if path := filepath.Join(dir, e.Name()); strings.HasPrefix(e.Name(), prefix) && e.Name() != keep && IsTool(path) {
+		if path := filepath.Join(dir, e.Name()); strings.HasPrefix(e.Name(), prefix) && e.Name() != keep &&
+			IsTool(path) {
 			err = errors.Join(err, RemoveTool(path))
 		}
 	}

@@ -1,4 +1,4 @@
-package main
+package supervisor
 
 import (
 	"context"
@@ -7,82 +7,80 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
+
+	"runtimed/internal/statedir"
 )
 
-// remakeTime bounds how long the service manager is asked, and remakePause is between two tries.
+// The service manager is asked for so long to make the socket's file again, and no sooner than after the pause once
+// more.
 const (
 	remakeTime  = 5 * time.Second
 	remakePause = time.Minute
 )
 
-// passed is the socket that a service manager listens on and has passed to us. It stays the manager's: we never remove
-// its file nor bind it again, so that whoever connects while no daemon runs waits for the next one.
-type passed struct {
+// Listener is the socket that the service manager listens on and has passed to us. It stays the manager's: we never
+// remove its file nor bind it again, so that whoever connects while no daemon runs waits for the next one.
+type Listener struct {
 	*net.UnixListener
 	unit  string    // that made it
 	asked time.Time // for the file, last
 }
 
-// passedError is what is wrong with what the manager passed.
-type passedError struct{ text string }
+// Unit is the systemd unit that made the socket.
+func (l *Listener) Unit() string { return l.unit }
 
-func (e *passedError) Error() string { return "the service manager passed " + e.text }
+// SocketError is what is wrong with what the manager passed.
+type SocketError struct{ text string }
 
-// takePassed makes a listener of the one socket that was passed. It must be the one where clients look.
-func takePassed(files []*os.File, path string) (*passed, error) {
-	if len(files) != 1 {
-		return nil, &passedError{fmt.Sprintf("%d sockets, and one is expected", len(files))}
+func (e *SocketError) Error() string { return "the service manager passed " + e.text }
+
+// Listener is the one socket that was passed, which must be the one where clients look; nil where none was.
+func (s *Supervisor) Listener(path string) (*Listener, error) {
+	if len(s.sockets) == 0 {
+		return nil, nil
 	}
-	f := files[0]
+	if len(s.sockets) > 1 {
+		return nil, &SocketError{fmt.Sprintf("%d sockets, and one is expected", len(s.sockets))}
+	}
+	f := s.sockets[0]
 	defer f.Close() // the listener has a copy
 	if !listens(f) {
-		return nil, &passedError{"what is no listening stream socket"}
+		return nil, &SocketError{"what is no listening stream socket"}
 	}
 	ln, err := net.FileListener(f)
 	if err != nil {
-		return nil, &passedError{"a socket that cannot be used: " + err.Error()}
+		return nil, &SocketError{"a socket that cannot be used: " + err.Error()}
 	}
 	ul, ok := ln.(*net.UnixListener)
 	if !ok {
 		_ = ln.Close()
-		return nil, &passedError{fmt.Sprintf("a socket at %s, which is not a Unix socket", ln.Addr())}
+		return nil, &SocketError{fmt.Sprintf("a socket at %s, which is not a Unix socket", ln.Addr())}
 	}
-	if at := ul.Addr().String(); !samePlace(at, path) {
+	if at := ul.Addr().String(); !statedir.SamePlace(at, path) {
 		_ = ul.Close()
-		return nil, &passedError{fmt.Sprintf("the socket %s, and clients look at %s", at, path)}
+		return nil, &SocketError{fmt.Sprintf("the socket %s, and clients look at %s", at, path)}
 	}
 	unit := f.Name() // systemd names it after the unit, unless that says otherwise
 	if !strings.HasSuffix(unit, ".socket") {
 		unit = "runtimed.socket"
 	}
-	return &passed{UnixListener: ul, unit: unit}, nil
+	return &Listener{UnixListener: ul, unit: unit}, nil
 }
 
-// samePlace says whether two paths name the same file, be it there or not, also where a link leads to its folder.
-func samePlace(a, b string) bool {
-	if a == b {
-		return true
-	}
-	x, err := os.Stat(filepath.Dir(a))
-	y, yerr := os.Stat(filepath.Dir(b))
-	return err == nil && yerr == nil && os.SameFile(x, y) && filepath.Base(a) == filepath.Base(b)
-}
-
-// remake has the manager make the socket's file again, which only it can. That restarts the service too: the unit of
-// the service requires that of the socket, so both are one job, which this process need not live to see. It returns
-// false where the manager was asked a short while ago.
-func (p *passed) remake(ctx context.Context) (bool, error) {
-	if !p.asked.IsZero() && time.Since(p.asked) < remakePause {
+// Remake has the manager make the socket's file again, which only it can. That restarts the service too: its unit
+// requires that of the socket, so both are one job, which this process need not live to see. It returns false where the
+// manager was asked a short while ago.
+func (l *Listener) Remake(ctx context.Context) (bool, error) {
+	if !l.asked.IsZero() && time.Since(l.asked) < remakePause {
 		return false, nil
 	}
-	p.asked = time.Now()
+	l.asked = time.Now()
 	ctx, cancel := context.WithTimeout(ctx, remakeTime)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "systemctl", "--user", "--no-block", "restart", p.unit)
+	cmd := exec.CommandContext(ctx, "systemctl", "--user", "--no-block", "restart", l.unit)
 	cmd.WaitDelay = time.Second
 	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "NOTIFY_SOCKET=") })
 	out, err := cmd.CombinedOutput()

@@ -1,4 +1,5 @@
-package main
+// Package supervisor talks to the service manager that started this process: systemd or launchd.
+package supervisor
 
 import (
 	"os"
@@ -7,7 +8,7 @@ import (
 	"time"
 
 	"github.com/coreos/go-systemd/v22/activation"
-	systemd "github.com/coreos/go-systemd/v22/daemon"
+	"github.com/coreos/go-systemd/v22/daemon"
 
 	"runtimed/rpc"
 )
@@ -15,33 +16,35 @@ import (
 // launchdLabel is the name of our launchd agent.
 const launchdLabel = "io.runtimed"
 
-// managed is what whoever started the daemon told it.
-type managed struct {
-	by       string        // one of rpc's StartedBy
-	sockets  []*os.File    // that a service manager has opened
-	notify   bool          // it wants to hear how we are
-	watchdog time.Duration // it ends us when it hears nothing for so long; 0: it does not
+// Supervisor is what whoever started this process passed to it.
+type Supervisor struct {
+	StartedBy string        // one of rpc's constants
+	Watchdog  time.Duration // it ends us when it hears nothing for so long; 0: it does not
+
+	sockets []*os.File
+	listens bool // to how we are
 }
 
-// manager reads what a service manager passed to this process, and takes it out of what children get. The same
-// variables may be another's, inherited from a terminal or a service that started us: those count for nothing.
-func manager(auto bool) (managed, error) {
-	m := managed{by: rpc.StartedByHand, sockets: activation.Files(true)}
-	watchdog, err := systemd.SdWatchdogEnabled(true)
+// Read reads what a service manager passed to this process, and takes it out of what children get. The same variables
+// may be inherited from a terminal or a service that started us: those count for nothing. auto: a command started us.
+func Read(auto bool) (*Supervisor, error) {
+	s := &Supervisor{StartedBy: rpc.StartedByHand, sockets: activation.Files(true)}
+	watchdog, err := daemon.SdWatchdogEnabled(true)
+	notify := os.Getenv("NOTIFY_SOCKET") != ""
 	invoked := os.Getenv("SYSTEMD_EXEC_PID") // systemd before 248 does not tell whom it started
-	ours := invoked == strconv.Itoa(pid) || invoked == "" && os.Getenv("NOTIFY_SOCKET") != ""
+	ours := invoked == strconv.Itoa(os.Getpid()) || invoked == "" && notify
+	launchd := runtime.GOOS == "darwin" && os.Getenv("XPC_SERVICE_NAME") == launchdLabel
 	switch {
-	case len(m.sockets) > 0:
-		ours, m.by = true, rpc.StartedByService
+	case len(s.sockets) > 0:
+		ours, s.StartedBy = true, rpc.StartedByService
 	case auto:
-		ours, m.by = false, rpc.StartedByCommand
-	case ours && os.Getenv("INVOCATION_ID") != "", runtime.GOOS == "darwin" &&
-		os.Getenv("XPC_SERVICE_NAME") == launchdLabel:
-		m.by = rpc.StartedByService
+		ours, s.StartedBy = false, rpc.StartedByCommand
+	case ours && os.Getenv("INVOCATION_ID") != "", launchd:
+		s.StartedBy = rpc.StartedByService
 	}
 	if !ours {
-		return m, os.Unsetenv("NOTIFY_SOCKET")
+		return s, os.Unsetenv("NOTIFY_SOCKET")
 	}
-	m.notify, m.watchdog = os.Getenv("NOTIFY_SOCKET") != "", watchdog
-	return m, err
+	s.listens, s.Watchdog = notify, watchdog
+	return s, err
 }

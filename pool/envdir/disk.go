@@ -15,7 +15,7 @@ func DiskError(err error) *builder.Error {
 	switch {
 	case errors.As(err, &other):
 		b.Hint = "move it away; it is then made anew, and tried again by itself"
-	case isFull(err):
+	case safefile.IsFull(err):
 		b.Cause, b.Hint = builder.CauseDiskFull, "free some room"
 	case errors.Is(err, fs.ErrPermission), isReadOnly(err):
 		b.Cause, b.Hint = builder.CausePermission,

@@ -40,7 +40,6 @@ func FreeSpace(dir string) (int64, error) {
 	return int64(st.Bavail) * int64(st.Bsize), nil
 }
 
-func isFull(err error) bool     { return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) }
 func isReadOnly(err error) bool { return errors.Is(err, syscall.EROFS) }
 
 // sameVolume reports whether two files are on one file system.

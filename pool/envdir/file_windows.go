@@ -74,11 +74,6 @@ func FreeSpace(dir string) (int64, error) {
 	return int64(free), err
 }
 
-func isFull(err error) bool {
-	return errors.Is(err, windows.ERROR_DISK_FULL) || errors.Is(err, windows.ERROR_HANDLE_DISK_FULL) ||
-		errors.Is(err, windows.ERROR_DISK_QUOTA_EXCEEDED)
-}
-
 func isReadOnly(err error) bool { return errors.Is(err, windows.ERROR_WRITE_PROTECT) }
 
 // sameVolume returns true: a walk does not enter a folder that a volume is mounted at.

@@ -1,4 +1,5 @@
-package main
+// Package redactzap takes secrets out of what zap logs.
+package redactzap
 
 import (
 	"bytes"
@@ -11,29 +12,32 @@ import (
 	"runtimed/internal/redact"
 )
 
-// discreet takes secrets out of what is logged: an error may quote the configuration, a list may be a command line.
-type discreet struct {
+type core struct {
 	zapcore.Core
-	terminal bool // people read it as it is written
+	terminal bool
 }
 
-func (d discreet) With(fields []zapcore.Field) zapcore.Core {
-	return discreet{d.Core.With(withoutSecrets(fields)), d.terminal}
+// New takes secrets out of what to gets: an error may quote the configuration, a list may be a command line. On a
+// terminal, where people read what is written as it is, characters that deceive go too.
+func New(to zapcore.Core, terminal bool) zapcore.Core { return core{to, terminal} }
+
+func (c core) With(fields []zapcore.Field) zapcore.Core {
+	return core{c.Core.With(withoutSecrets(fields)), c.terminal}
 }
 
-func (d discreet) Check(e zapcore.Entry, to *zapcore.CheckedEntry) *zapcore.CheckedEntry {
-	if d.Enabled(e.Level) {
-		return to.AddCore(e, d)
+func (c core) Check(e zapcore.Entry, to *zapcore.CheckedEntry) *zapcore.CheckedEntry {
+	if c.Enabled(e.Level) {
+		return to.AddCore(e, c)
 	}
 	return to
 }
 
-func (d discreet) Write(e zapcore.Entry, fields []zapcore.Field) error {
+func (c core) Write(e zapcore.Entry, fields []zapcore.Field) error {
 	e.Message, e.Stack = redact.Text(e.Message), redact.Text(e.Stack)
-	if d.terminal {
+	if c.terminal {
 		e.Message = redact.PrintableLines(e.Message)
 	}
-	return d.Core.Write(e, withoutSecrets(fields))
+	return c.Core.Write(e, withoutSecrets(fields))
 }
 
 func withoutSecrets(fields []zapcore.Field) []zapcore.Field {

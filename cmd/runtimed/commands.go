@@ -1,0 +1,82 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+
+	"github.com/alecthomas/kong"
+	"go.uber.org/zap"
+
+	"runtimed/config"
+	"runtimed/doctor"
+	"runtimed/internal/statedir"
+	"runtimed/pool"
+	"runtimed/rpc"
+)
+
+// runt has none of the daemon's code, so it runs these commands, which nobody else does.
+
+// doctorCommand is the daemon's part of `runt doctor`.
+type doctorCommand struct {
+	JSON      bool `name:"json" help:"Print the findings as JSON; there is no other form."`
+	Fix       bool `help:"Repair what is ours, and say what was done."`
+	Listening bool `help:"A service manager listens for a daemon that does not run: to connect would start it."`
+}
+
+// AfterApply is called by kong where this command was given.
+func (c doctorCommand) AfterApply(k *kong.Kong) error {
+	k.Exit(code(doctor.Run(k.Stdout, doctor.Options{Fix: c.Fix, Listening: c.Listening})))
+	return nil
+}
+
+// purgeCommand is the daemon's part of `runt service uninstall --purge`.
+type purgeCommand struct {
+	DryRun bool `help:"Print what would be removed, and change nothing."`
+	Check  bool `help:"Only see whether an environment is in use."`
+}
+
+// AfterApply is called by kong where this command was given.
+func (c purgeCommand) AfterApply(k *kong.Kong) error {
+	k.Exit(code(c.run(k.Stdout)))
+	return nil
+}
+
+func code(ok bool) int {
+	if ok {
+		return exitStopped
+	}
+	return exitUseless
+}
+
+func (c purgeCommand) run(stdout io.Writer) (ok bool) {
+	p, err := c.purge()
+	result := rpc.Purged{
+		Places: p.Places, Paths: p.Paths, Stays: p.Stays,
+		Held: errors.As(err, new(*statedir.HeldError)), InUse: errors.As(err, new(*pool.InUseError)),
+	}
+	if err != nil {
+		result.Error = err.Error()
+	}
+	enc := json.NewEncoder(stdout)
+	enc.SetEscapeHTML(false)
+	return enc.Encode(result) == nil && err == nil
+}
+
+func (c purgeCommand) purge() (p statedir.Purged, err error) {
+	if err := statedir.CheckHome(os.Getenv("HOME")); err != nil {
+		return p, err
+	}
+	cfg, err := config.Load(config.Flags{}, os.Getenv)
+	if err != nil {
+		return p, err
+	}
+	at, err := rpc.Paths(cfg.Socket, cfg.CacheDir)
+	if err != nil {
+		return p, err
+	}
+	return statedir.Purge(at, c.DryRun, c.Check, func(dry bool) ([]string, []statedir.Stays, error) {
+		return pool.Purge(at.State, dry, zap.NewNop())
+	})
+}

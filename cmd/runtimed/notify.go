@@ -1,0 +1,66 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"go.uber.org/fx"
+
+	"runtimed/internal/supervisor"
+	"runtimed/pool"
+)
+
+// statusInterval is the shortest time between two lines that tell a service manager of the pools.
+const statusInterval = time.Second
+
+// statusLine keeps the line about the pools current that a service manager shows.
+type statusLine struct {
+	pools    *pools
+	notifier *supervisor.Notifier
+}
+
+func newStatusLine(lc fx.Lifecycle, p *pools, n *supervisor.Notifier, _ *endpoint) *statusLine {
+	s := &statusLine{p, n}
+	if n.On() {
+		background(lc, s.follow)
+	}
+	return s
+}
+
+func (s *statusLine) follow(ctx context.Context) {
+	list, err := s.pools.Watch(ctx, statusInterval, func(pool.Status, bool) bool {
+		if now, err := s.pools.Status(ctx, ""); err == nil { // one line tells of all pools
+			s.notifier.Status(describePools(now))
+		}
+		return true
+	})
+	if err == nil { // else it stops
+		s.notifier.Status(describePools(list))
+	}
+}
+
+// describePools is like "uv: 2 of 3 ready, 1 warming, 1 leased; conda: off".
+func describePools(list []pool.Status) string {
+	pools := make([]string, len(list))
+	for i, s := range list {
+		line := s.Name + ": off"
+		if s.State != "off" {
+			line = fmt.Sprintf("%s: %d of %d ready", s.Name, s.Available, s.Target)
+		}
+		for _, c := range []struct {
+			n    int
+			what string
+		}{{s.Warming, "warming"}, {s.Leased, "leased"}, {s.Waiting, "waiting"}} {
+			if c.n > 0 {
+				line += fmt.Sprintf(", %d %s", c.n, c.what)
+			}
+		}
+		if s.Error != nil {
+			line += ", builds fail (" + s.Error.Cause + ")"
+		}
+		pools[i] = line
+	}
+	return strings.Join(pools, "; ")
+}

@@ -1,0 +1,78 @@
+package main
+
+import (
+	"context"
+	"os"
+
+	"go.uber.org/fx"
+	"go.uber.org/zap"
+
+	"runtimed/config"
+	"runtimed/internal/statedir"
+	"runtimed/pool"
+	"runtimed/pool/builder"
+	"runtimed/pool/conda"
+	"runtimed/pool/uv"
+)
+
+// builders make the environments.
+type builders struct {
+	uv    *uv.Builder
+	conda *conda.Builder
+}
+
+func newBuilders(at statedir.Paths, s *settings, log *zap.Logger) builders {
+	cfg := s.Load()
+	uv := uv.New(at.State, uvConfig(cfg), os.Environ(), log.Named("uv"))
+	return builders{uv, conda.New(at.State, condaConfig(cfg), uv, os.Environ(), log.Named("conda"))}
+}
+
+// pools are the manager of the environments and what it builds them with.
+type pools struct {
+	*pool.Manager
+
+	builders builders
+}
+
+func newPools(lc fx.Lifecycle, at statedir.Paths, s *settings, b builders, log *zap.Logger, _ *statedir.Locks) (*pools,
+	error) {
+	byKind := map[string]builder.Builder{builder.KindUV: b.uv, builder.KindConda: b.conda}
+	m, err := pool.New(poolConfig(s.Load(), at.State), byKind, log.Named("pool"))
+	if err != nil {
+		return nil, err
+	}
+	lc.Append(fx.StartStopHook(m.Start, m.Stop))
+	return &pools{m, b}, nil
+}
+
+// configure puts cfg in force and returns the names of the changed pools.
+func (p *pools) configure(ctx context.Context, cfg *config.Config) ([]string, error) {
+	if _, err := p.Status(ctx, ""); err != nil { // while the disk is being read, nothing is taken over
+		return nil, err
+	}
+	p.builders.uv.Configure(uvConfig(cfg)) // first: the builds that follow from the rest use it
+	p.builders.conda.Configure(condaConfig(cfg))
+	return p.Reconfigure(ctx, poolConfig(cfg, p.Dir()))
+}
+
+func uvConfig(cfg *config.Config) uv.Config {
+	return uv.Config{Path: cfg.UV.Path, IndexURL: cfg.UV.IndexURL, Copy: cfg.UV.Link == "copy"}
+}
+
+func condaConfig(cfg *config.Config) conda.Config {
+	return conda.Config{Provider: cfg.Conda.Provider, Path: cfg.Conda.Path}
+}
+
+func poolConfig(cfg *config.Config, dir string) pool.Config {
+	c := pool.Config{
+		Dir: dir, Parallel: cfg.Build.Parallel, BuildTimeout: cfg.Build.Timeout,
+		MinFree: cfg.Build.MinFree, MaxSize: cfg.Build.MaxSize, LockAge: cfg.Build.LockAge,
+	}
+	for _, p := range cfg.Pools {
+		c.Pools = append(c.Pools, pool.PoolConfig{
+			Name: p.Name, Size: p.Size, MaxAge: p.MaxAge,
+			Spec: builder.Spec{Kind: p.Kind, Python: p.Python, Packages: p.Packages, Channels: p.Channels},
+		})
+	}
+	return c
+}

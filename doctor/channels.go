@@ -1,0 +1,83 @@
+package doctor
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+
+	"runtimed/config"
+	"runtimed/internal/safefile"
+	"runtimed/pool/conda"
+)
+
+func checkChannels(ctx context.Context, e *Env) Findings {
+	pools := e.poolsOn(config.KindConda)
+	if len(pools) == 0 {
+		return fine("not needed: no conda pool is on")
+	}
+	var channels []string
+	for _, p := range pools {
+		channels = append(channels, p.Channels...)
+	}
+	slices.Sort(channels)
+	channels = slices.Compact(channels)
+	answers := make([]Findings, len(channels))
+	var work sync.WaitGroup
+	for i, channel := range channels {
+		work.Go(func() { answers[i] = askChannel(ctx, e, channel) })
+	}
+	work.Wait()
+	return slices.Concat(answers...)
+}
+
+// askChannel asks for what every channel has. Where a channel is that has a name only, its tool alone knows.
+func askChannel(ctx context.Context, e *Env, channel string) Findings {
+	at := channel
+	if !strings.Contains(channel, "://") {
+		if e.toolsErr != nil {
+			return warning("%s: not tested here: %v", channel, e.toolsErr)
+		}
+		tool, err := e.conda()
+		known := false
+		if err == nil && tool.Name == conda.ProviderRattler && !tool.missing {
+			at, known = e.tools.ChannelURL(ctx, channel)
+		}
+		if !known {
+			return warning("%s: not tested: the conda tool alone knows where it is",
+				channel).hint("the first build tells")
+		}
+	}
+	if u, err := url.Parse(at); err == nil && u.Scheme == "file" {
+		if !safefile.Exists(u.Path + "/noarch/repodata.json") {
+			return problem("%s: there is no noarch/repodata.json in it", channel).
+				hint("correct channels of the pool in the configuration")
+		}
+		return fine("%s is there", channel)
+	}
+	name := channel + byProxy(at)
+	status := 0
+	var err error
+	for _, file := range []string{"/noarch/repodata.json", "/noarch/repodata.json.zst"} {
+		status, err = head(ctx, http.DefaultClient, strings.TrimRight(at, "/")+file)
+		if err != nil || status != http.StatusNotFound {
+			break
+		}
+	}
+	switch {
+	case ctx.Err() != nil:
+		return lateAnswer(name)
+	case err != nil:
+		return problem("%s cannot be reached: %v", name, withoutURL(err)).
+			hint("check the network, the proxy and the channel; it is tried again by itself")
+	case refused(status):
+		return warning("%s refuses access (status %d) without a user name and password; "+
+			"those that the conda tool may have were not tested", name, status).hint("the first build tells")
+	case status >= 400:
+		return problem("%s answers with the status %d", name, status).
+			hint("correct channels of the pool in the configuration")
+	}
+	return fine("%s answers", name)
+}

@@ -1,0 +1,163 @@
+package doctor
+
+import (
+	"context"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+
+	"runtimed/config"
+	"runtimed/internal/proc"
+	"runtimed/internal/safefile"
+	"runtimed/internal/statedir"
+	"runtimed/pool/conda"
+	"runtimed/pool/uv"
+	"runtimed/rpc"
+)
+
+// Env is what the checks share.
+type Env struct {
+	listening bool
+
+	cfg     *config.Config // of the daemon that answers, else what one would have that is started here
+	cfgErr  error          // what is wrong with the configuration of this shell
+	at      statedir.Paths
+	atErr   error
+	peer    peer     // at the socket
+	environ []string // of the daemon that answers, else ours
+
+	tools    *Inspector
+	toolsErr error
+	uv       func() (FoundUV, error)
+	conda    func() (condaTool, error)
+	lock     func() lock
+
+	children sync.WaitGroup // runs of tools that nobody waits for any more
+}
+
+// examine finds out what the checks share, and then runs them all at once.
+func (e *Env) examine(ctx context.Context, found chan<- result) {
+	e.gather(ctx)
+	e.tools, e.toolsErr = NewInspector(e.at.State,
+		uv.Config{Path: e.cfg.UV.Path, IndexURL: e.cfg.UV.IndexURL, Copy: e.cfg.UV.Link == "copy"},
+		conda.Config{Provider: e.cfg.Conda.Provider, Path: e.cfg.Conda.Path}, e.environ)
+	if e.toolsErr == nil {
+		defer e.tools.Close() // best effort: it is below the folder for temporary files
+	}
+	defer e.children.Wait()
+	e.uv = sync.OnceValues(func() (FoundUV, error) { return findUV(ctx, e) })
+	e.conda = sync.OnceValues(func() (condaTool, error) { return findConda(ctx, e) })
+	e.lock = sync.OnceValue(func() lock { return findLock(ctx, e) })
+	var work sync.WaitGroup
+	for i, c := range Checks {
+		work.Go(func() { found <- result{i, c.Run(ctx, e)} })
+	}
+	work.Wait()
+}
+
+// gather finds out who runs, and with which configuration and environment: those of the daemon that answers count.
+func (e *Env) gather(ctx context.Context) {
+	e.cfg, e.cfgErr = config.Load(config.Flags{}, os.Getenv)
+	if e.cfgErr != nil {
+		if e.cfg, _ = config.Load(config.Flags{Config: os.DevNull}, func(string) string { return "" }); e.cfg == nil {
+			e.cfg = &config.Config{}
+		}
+	}
+	e.at, e.atErr = rpc.Paths(e.cfg.Socket, e.cfg.CacheDir)
+	if e.at.State == "" { // the socket's path is what is wrong
+		e.at.Own, _ = rpc.StateDir(runtime.GOOS, os.Getenv)
+		e.at.State = e.at.Own
+		if e.cfg.CacheDir != "" {
+			e.at.State = e.cfg.CacheDir
+		}
+	}
+	e.environ = os.Environ()
+	e.peer.kind = nobody
+	if e.atErr == nil {
+		e.peer = findPeer(ctx, e.at.Socket, e.listening)
+	}
+	if info := e.peer.info; info != nil {
+		e.at.State = info.StateDir
+		if environ := proc.EnvironOf(info.PID); environ != nil && !e.peer.otherNamespace {
+			e.environ = environ
+		}
+		flags := config.Flags{}
+		if path, err := config.FilePath(flags, e.getenv); (err != nil || path != info.ConfigPath) &&
+			safefile.Exists(info.ConfigPath) {
+			flags.Config = info.ConfigPath
+		}
+		if cfg, err := config.Load(flags, e.getenv); err == nil {
+			e.cfg = cfg
+		}
+	}
+	useProxies(e)
+}
+
+// getenv is the value of a variable of the daemon, or else of this shell.
+func (e *Env) getenv(name string) string {
+	for _, v := range slices.Backward(e.environ) {
+		if value, ok := strings.CutPrefix(v, name+"="); ok {
+			return value
+		}
+	}
+	return ""
+}
+
+// poolsOn are the pools of that kind that are not off.
+func (e *Env) poolsOn(kind string) (on []config.Pool) {
+	for _, p := range e.cfg.Pools {
+		if p.Kind == kind && p.Size > 0 {
+			on = append(on, p)
+		}
+	}
+	return on
+}
+
+// within is f, or the end of ctx: a tool that does not want to end takes longer.
+func within[R any](ctx context.Context, e *Env, f func() (R, error)) (R, error) {
+	var r, none R
+	var err error
+	done := make(chan struct{})
+	e.children.Go(func() {
+		defer close(done)
+		r, err = f()
+	})
+	select {
+	case <-done:
+		return r, err
+	case <-ctx.Done():
+		return none, ctx.Err()
+	}
+}
+
+// repair fixes what can be, most of it under the locks of a daemon: so none runs, and none starts meanwhile. It is
+// short, since one that is started just then waits for a quarter of a second. It returns what was done, by check.
+func (e *Env) repair(all []Findings) map[string]string {
+	fixed := map[string]string{}
+	var locks *statedir.Locks
+	foreign := statedir.CheckHome(os.Getenv("HOME"))
+	for i := range all {
+		f := all[i].worst()
+		if f.fix == nil {
+			continue
+		}
+		err := foreign // a lock file that is made for a repair would be another's too
+		if err == nil && f.locked && locks == nil {
+			if locks, err = statedir.HoldLocks(e.at, repairPatience); err == nil {
+				defer locks.Free()
+			}
+		}
+		done := ""
+		if err == nil {
+			done, err = f.fix()
+		}
+		if err != nil {
+			f.Hint = "it could not be repaired: " + err.Error()
+			continue
+		}
+		f.Status, f.Hint, fixed[Checks[i].Name] = rpc.CheckOK, "", done
+	}
+	return fixed
+}

@@ -1,0 +1,239 @@
+package doctor
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"runtimed/internal/redact"
+	"runtimed/internal/safefile"
+	"runtimed/pool/builder"
+	"runtimed/rpc"
+)
+
+const (
+	everyPool = "ipykernel" // is installed in every pool
+	orInstall = "; or install uv (https://docs.astral.sh/uv)"
+)
+
+func checkIndex(ctx context.Context, e *Env) Findings {
+	if !e.needUV() {
+		return fine("not needed: no pool that is on installs from it")
+	}
+	uv, err := e.uv()
+	if err != nil || uv.FetchWith == "" && !isUV(uv) {
+		return warning("not tested without uv, which asks it").hint("see what is said of uv")
+	}
+	if uv.FetchWith != "" {
+		return checkFetch(ctx, e, uv)
+	}
+	index := cmp.Or(e.cfg.UV.IndexURL, e.getenv("UV_DEFAULT_INDEX"))
+	name := cmp.Or(index, "uv's own index") + byProxy(index)
+	_, err = within(ctx, e, func() (struct{}, error) { return struct{}{}, e.tools.Index(ctx, uv.Path, everyPool) })
+	if err == nil {
+		return fine("%s has %s", name, everyPool)
+	}
+	found := failed(ctx, err, name+" did not answer")
+	if found[0].Status == rpc.CheckProblem {
+		found[0].Message = name + ": " + found[0].Message
+	}
+	return found
+}
+
+// checkFetch asks for what the first build needs where uv is not there: pip's index for uv, and uv's own. pip is asked
+// too, since it alone knows which index is its own; where it takes too long to start, the answer to us counts.
+func checkFetch(ctx context.Context, e *Env, uv FoundUV) Findings {
+	index := cmp.Or(e.cfg.UV.IndexURL, e.pip("index-url"))
+	own := cmp.Or(e.cfg.UV.IndexURL, e.getenv("UV_DEFAULT_INDEX"))
+	if e.pip("no-index") != "" {
+		return warning("not tested: pip, which fetches uv, is set to ask no index").
+			hint("the first build tells whether pip finds uv; or install uv")
+	}
+	answer := make(chan error, 1)
+	e.children.Go(func() { answer <- e.tools.FetchIndex(ctx, uv.FetchWith) })
+	client, way := e.pipClient(index)
+	name := cmp.Or(index, "pip's own index") + way
+	var ours Findings
+	if index != "" {
+		ours = e.askIndex(ctx, client, index, way, "uv")
+	} else {
+		ours = askProxy(ctx, client)
+	}
+	if ours[0].Status != rpc.CheckOK {
+		ours[0].Hint += orInstall
+	}
+	if ours[0].Status == rpc.CheckProblem {
+		ours[0].Message = "uv cannot be fetched: " + ours[0].Message
+		return ours
+	}
+	message := name + " answers"
+	var b *builder.Error
+	select {
+	case err := <-answer:
+		switch {
+		case err == nil:
+			message = fmt.Sprintf("%s has uv %s", name, uv.Version)
+		case errors.As(err, &b):
+			found := failed(ctx, err, "")
+			found[0].Message = "uv cannot be fetched from " + name + ": " + found[0].Message
+			found[0].Hint += orInstall
+			return found
+		case ours[0].Status != rpc.CheckOK:
+			return ours
+		}
+	case <-ctx.Done():
+		if ours[0].Status != rpc.CheckOK {
+			return ours
+		}
+		message += ", and pip, which fetches uv, took too long to be asked whether it finds it so"
+	}
+	if own != "" && own != index {
+		found := e.askIndex(ctx, http.DefaultClient, own, byProxy(own), everyPool)
+		if found[0].Status != rpc.CheckOK {
+			return found
+		}
+		message += "; " + own + " answers"
+	}
+	return fine("%s", message)
+}
+
+// askProxy is for an index that pip alone knows: it tells of the proxy that pip asks it through, if it has one, and no
+// more.
+func askProxy(ctx context.Context, client *http.Client) Findings {
+	unknown := warning("not tested: pip, which fetches uv and knows its index, did not answer within %s", checkTime).
+		hint("the first build tells whether pip finds uv")
+	proxy := http.ProxyFromEnvironment
+	if t, ok := client.Transport.(*http.Transport); ok {
+		proxy = t.Proxy
+	}
+	via, err := proxy(&http.Request{URL: &url.URL{Scheme: "https", Host: "index.invalid"}}) // one of the internet
+	if err != nil || via == nil {
+		return unknown
+	}
+	port := cmp.Or(via.Port(), map[string]string{"http": "80", "https": "443"}[via.Scheme], "1080")
+	c, err := new(net.Dialer).DialContext(ctx, "tcp", net.JoinHostPort(via.Hostname(), port))
+	if err == nil {
+		_ = c.Close()
+	} else if ctx.Err() == nil {
+		return problem("the proxy %s cannot be reached: %v", redact.Text(via.String()), err).
+			hint("check the proxy's address, or the network")
+	}
+	return unknown
+}
+
+// askIndex asks an index for a project. way names the proxy of the client, if it has one.
+func (e *Env) askIndex(ctx context.Context, client *http.Client, index, way, project string) Findings {
+	name := index + way
+	if path, local := strings.CutPrefix(index, "file://"); local {
+		if _, err := os.Stat(path); err != nil {
+			return problem("the package index %s is not there: %v", index, err).
+				hint("correct uv.index_url in the configuration, or the index of pip and uv")
+		}
+		return fine("%s is there", index)
+	}
+	status, err := head(ctx, client, strings.TrimRight(index, "/")+"/"+project+"/")
+	var untrusted *tls.CertificateVerificationError
+	switch {
+	case ctx.Err() != nil:
+		return lateAnswer(name)
+	case errors.As(err, &untrusted):
+		return problem("the certificate of %s is not trusted here: %v", name, untrusted.Err).
+			hint("name the certificates that vouch for it in SSL_CERT_FILE (for pip: PIP_CERT) for the daemon; " +
+				"the clock must be right")
+	case err != nil:
+		return problem("%s cannot be reached: %v", name, withoutURL(err)).
+			hint("check the network, the proxy and the package index (uv.index_url in the configuration); " +
+				"it is tried again by itself")
+	case refused(status) && e.hasLogins(index):
+		return warning("%s refuses access (status %d) without a user name and password; "+
+			"those that pip and uv may have were not tested", name, status).hint("the first build tells")
+	case refused(status):
+		return problem("%s refuses access (status %d)", name, status).
+			hint("check the user name and token of the package index " +
+				"(uv.index_url in the configuration, or the index of pip and uv)")
+	case status >= 400 && cmp.Or(e.pip("extra-index-url"), e.getenv("UV_INDEX")) != "":
+		return warning("%s answers with the status %d when it is asked for %s; the other indexes were not tested",
+			name, status, project).hint("the first build tells whether one of them has it")
+	case status >= 400:
+		return problem("%s answers with the status %d when it is asked for %s", name, status, project).
+			hint("correct uv.index_url in the configuration, or the index of pip and uv")
+	}
+	return fine("%s answers", name)
+}
+
+// hasLogins says whether pip or uv may have a name and a password for an index beside those in its URL, which we used.
+func (e *Env) hasLogins(index string) bool {
+	if u, err := url.Parse(index); err == nil && u.User != nil {
+		return false
+	}
+	for _, v := range e.environ {
+		if strings.HasPrefix(v, "UV_INDEX_") || strings.HasPrefix(v, "UV_KEYRING_PROVIDER=") {
+			return true
+		}
+	}
+	home := e.getenv("HOME")
+	return safefile.Exists(cmp.Or(e.getenv("NETRC"), filepath.Join(home, ".netrc"))) ||
+		safefile.Exists(filepath.Join(home, "_netrc")) || e.pip("keyring-provider") != ""
+}
+
+// pipClient trusts whom pip is told to trust, and goes by pip's own proxy where it has one. way names that, or the
+// daemon's.
+func (e *Env) pipClient(index string) (client *http.Client, way string) {
+	client, way = http.DefaultClient, byProxy(index)
+	t := http.DefaultTransport.(*http.Transport).Clone()
+	path := cmp.Or(e.pip("cert"), e.getenv("REQUESTS_CA_BUNDLE"), e.getenv("CURL_CA_BUNDLE"))
+	roots := x509.NewCertPool()
+	if data, err := safefile.Read(path, 16<<20); path != "" && err == nil && roots.AppendCertsFromPEM(data) {
+		t.TLSClientConfig = &tls.Config{RootCAs: roots}
+		client = &http.Client{Transport: t}
+	}
+	if via := e.pip("proxy"); via != "" {
+		if proxy, err := url.Parse(withScheme(via)); err == nil {
+			t.Proxy = http.ProxyURL(proxy)
+			client, way = &http.Client{Transport: t}, ", by way of the proxy "+redact.Text(withScheme(via))
+		}
+	}
+	return client, way
+}
+
+// pip is a setting of pip's: its variable's, or that of the configuration files, the last of which counts.
+func (e *Env) pip(key string) (value string) {
+	if value = e.getenv("PIP_" + strings.ToUpper(strings.ReplaceAll(key, "-", "_"))); value != "" {
+		return value
+	}
+	home := e.getenv("HOME")
+	config := cmp.Or(e.getenv("XDG_CONFIG_HOME"), filepath.Join(home, ".config"))
+	for _, path := range []string{
+		"/etc/pip.conf", filepath.Join(home, ".pip", "pip.conf"), filepath.Join(config, "pip", "pip.conf"),
+		e.getenv("PIP_CONFIG_FILE"),
+	} {
+		data, err := safefile.Read(path, 1<<20)
+		if err != nil || path == os.DevNull {
+			continue
+		}
+		section := ""
+		lines := bufio.NewScanner(strings.NewReader(string(data)))
+		for lines.Scan() {
+			line := strings.TrimSpace(lines.Text())
+			if strings.HasPrefix(line, "[") {
+				section = strings.Trim(line, "[]")
+			}
+			name, v, ok := strings.Cut(line, "=")
+			if ok && (section == "global" || section == "install") && strings.ReplaceAll(strings.TrimSpace(name), "_",
+				"-") == key {
+				value = strings.TrimSpace(v)
+			}
+		}
+	}
+	return value
+}

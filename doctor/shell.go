@@ -1,0 +1,126 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"runtimed/config"
+	"runtimed/internal/safefile"
+	"runtimed/internal/statedir"
+	"runtimed/rpc"
+)
+
+// checkEnvironment finds what makes this shell see another daemon than the one there is.
+func checkEnvironment(ctx context.Context, e *Env) Findings {
+	found := append(checkHome(e), checkSameDaemon(ctx, e)...)
+	if found != nil {
+		return found
+	}
+	set := []string{"HOME is not set, and not needed"}
+	if home := os.Getenv("HOME"); home != "" {
+		set[0] = "HOME is " + home
+	}
+	// the others show in the config
+	for _, name := range []string{"RUNTIMED_SOCKET", "RUNTIMED_CONFIG", "RUNTIMED_CACHE_DIR"} {
+		if value := os.Getenv(name); value != "" {
+			set = append(set, name+"="+value)
+		}
+	}
+	return fine("%s", strings.Join(set, "; "))
+}
+
+func checkHome(e *Env) Findings {
+	home := os.Getenv("HOME")
+	info, err := os.Stat(home)
+	switch {
+	case !statedir.SocketIsFile: // Windows
+		return nil
+	case home == "" && os.Getenv("RUNTIMED_SOCKET") != "" && e.cfg.CacheDir != "":
+		return nil
+	case !filepath.IsAbs(home):
+		return problem("HOME is %q, which is no absolute path", home).hint("set HOME")
+	case err != nil:
+		return problem("HOME is %s, which cannot be used: %v", home, errors.Unwrap(err)).
+			hint("set HOME to a folder that is there")
+	}
+	var owner *statedir.OwnerError
+	if errors.As(statedir.CheckHome(home), &owner) {
+		return problem("%v", owner).hint(owner.Hint()) // no daemon starts so
+	}
+	if uid, known := statedir.OwnerUID(info); known && uid != os.Geteuid() && !statedir.IsLent(info) {
+		owner = &statedir.OwnerError{What: fmt.Sprintf("HOME is %s, which", home), UID: uid, Own: os.Geteuid()}
+		return warning("%v", owner).hint(owner.Hint())
+	}
+	return nil
+}
+
+// checkSameDaemon compares the daemon that answers with what this shell says.
+func checkSameDaemon(ctx context.Context, e *Env) (found Findings) {
+	info := e.peer.info
+	if info == nil {
+		if other, pid := otherDaemon(ctx, e); other != "" {
+			return warning("RUNTIMED_SOCKET is %s, where no daemon answers, and one (pid %d) answers on %s",
+				e.at.Socket, pid, other).hint("unset RUNTIMED_SOCKET, or set it for the daemon too")
+		}
+		return nil
+	}
+	const hint = "runt daemon restart keeps the daemon's; " +
+		"to have this shell's: runt daemon stop, then runt daemon start"
+	if file, _ := config.FilePath(config.Flags{}, os.Getenv); file != info.ConfigPath {
+		found = warning("the daemon reads %s, and this shell %s", info.ConfigPath, file).hint(hint)
+	}
+	here, err := config.Load(config.Flags{}, os.Getenv)
+	if err != nil {
+		return found
+	}
+	at, err := rpc.Paths(here.Socket, here.CacheDir)
+	if err == nil && at.State != info.StateDir && safefile.Exists(at.State) && !statedir.SamePlace(at.State,
+		info.StateDir) {
+		found = append(found, warning("the daemon keeps its environments in %s, and this shell says %s",
+			info.StateDir, at.State).hint(hint)...)
+	}
+	return found
+}
+
+func checkConfig(_ context.Context, e *Env) Findings {
+	if e.cfgErr != nil {
+		return problem("%v", e.cfgErr).
+			hint("correct it; runt config check says whether it is right then; " +
+				"until then this list goes by the defaults")
+	}
+	found := fine("%s", e.cfg.Path)
+	if !safefile.Exists(e.cfg.Path) {
+		found = fine("%s (not there, so the defaults hold)", e.cfg.Path)
+	}
+	for _, s := range e.cfg.Settings() {
+		if s.Origin == "default" {
+			continue
+		}
+		origin := s.Origin
+		if line, ok := strings.CutPrefix(origin, e.cfg.Path+":"); ok {
+			origin = "line " + line
+		}
+		found = append(found, fine("%s = %s (%s)", s.Key, literal(s.Value), origin)...)
+	}
+	return found
+}
+
+// literal is a value as the file would have it.
+func literal(v any) string {
+	switch v := v.(type) {
+	case string:
+		return strconv.Quote(v)
+	case []string:
+		texts := make([]string, len(v))
+		for i := range v {
+			texts[i] = strconv.Quote(v[i])
+		}
+		return "[" + strings.Join(texts, ", ") + "]"
+	}
+	return fmt.Sprint(v)
+}

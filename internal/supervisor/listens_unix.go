@@ -1,0 +1,16 @@
+//go:build unix
+
+package supervisor
+
+import (
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// listens says whether f is a stream socket that somebody has made listen.
+func listens(f *os.File) bool {
+	kind, err := unix.GetsockoptInt(int(f.Fd()), unix.SOL_SOCKET, unix.SO_TYPE)
+	listens, lerr := unix.GetsockoptInt(int(f.Fd()), unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
+	return err == nil && lerr == nil && kind == unix.SOCK_STREAM && listens != 0
+}
