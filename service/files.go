@@ -17,7 +17,8 @@ func Files(env func(string) string) (all []string) {
 	var patterns []string
 	switch runtime.GOOS {
 	case "linux":
-		for _, dir := range []string{(&systemd{person: person{env: env}}).dir(), "/etc/systemd/user", "/usr/lib/systemd/user"} {
+		for _, dir := range []string{(&systemd{person: person{env: env}}).dir(), "/etc/systemd/user",
+			"/usr/lib/systemd/user"} {
 			for _, name := range []string{serviceUnit, serviceUnit + ".d/*.conf", socketUnit} {
 				patterns = append(patterns, filepath.Join(dir, name))
 			}

@@ -87,22 +87,28 @@ func (m *launchd) Check(ctx context.Context) error {
 	return nil
 }
 
-// look asks launchd for the agent.
-func (m *launchd) look(ctx context.Context) (loaded, running bool, pid int, err error) {
+// agent is the agent as launchd has it.
+type agent struct {
+	loaded, running bool
+	pid             int
+}
+
+func (m *launchd) look(ctx context.Context) (a agent, err error) {
 	out, err := m.run.Run(ctx, "launchctl", "print", m.target())
 	if err != nil || out.Code != 0 {
-		return false, false, 0, err
+		return a, err
 	}
+	a.loaded = true
 	for line := range strings.Lines(out.Stdout) {
 		name, value, _ := strings.Cut(strings.TrimSpace(line), " = ")
 		switch {
-		case name == "state" && !running:
-			running = value == "running"
-		case name == "pid" && pid == 0:
-			pid, _ = strconv.Atoi(value)
+		case name == "state" && !a.running:
+			a.running = value == "running"
+		case name == "pid" && a.pid == 0:
+			a.pid, _ = strconv.Atoi(value)
 		}
 	}
-	return true, running, pid, nil
+	return a, nil
 }
 
 // disabled reports whether `launchctl disable` was run, which counts more than the file.
@@ -131,7 +137,8 @@ func (m *launchd) Status(ctx context.Context, want Config) (Status, error) {
 		s.Enabled = s.Installed
 		return s, nil
 	}
-	_, s.Running, s.PID, err = m.look(ctx)
+	a, err := m.look(ctx)
+	s.Running, s.PID = a.running, a.pid
 	s.Enabled = s.Installed && !s.OnDemand && !m.disabled(ctx)
 	return s, err
 }
@@ -205,18 +212,15 @@ func (m *launchd) Install(ctx context.Context, want Config) ([]Step, error) {
 	if err != nil {
 		return nil, err
 	}
-	var loaded, running, disabled bool
-	if m.Check(ctx) == nil {
-		if loaded, running, _, err = m.look(ctx); err != nil {
-			return nil, err
-		}
-		disabled = m.disabled(ctx)
+	now, err := ask(ctx, m, m.look)
+	if err != nil {
+		return nil, err
 	}
 	var steps []Step
 	changed := writes(files)
-	if loaded && len(changed) > 0 {
+	if now.loaded && len(changed) > 0 {
 		steps = m.leave()
-		loaded, running = false, false
+		now = agent{}
 	}
 	if dir := filepath.Dir(want.Log); want.Log != "" {
 		if _, err := os.Stat(dir); err != nil { // launchd starts nothing whose log it cannot open
@@ -225,12 +229,12 @@ func (m *launchd) Install(ctx context.Context, want Config) ([]Step, error) {
 	}
 	steps = append(steps, changed...)
 	switch {
-	case !loaded:
+	case !now.loaded:
 		steps = append(steps, m.enter()...)
-	case disabled:
+	case m.disabled(ctx):
 		steps = append(steps, m.enter()[0])
 	}
-	if loaded && !running && !want.OnDemand {
+	if now.loaded && !now.running && !want.OnDemand {
 		steps = append(steps, m.kick())
 	}
 	return steps, nil
@@ -240,13 +244,13 @@ func (m *launchd) Uninstall(ctx context.Context) ([]Step, error) {
 	if err := foreign(m.path()); err != nil {
 		return nil, err
 	}
+	now, err := ask(ctx, m, m.look)
+	if err != nil {
+		return nil, err
+	}
 	var steps []Step
-	if m.Check(ctx) == nil {
-		if loaded, _, _, err := m.look(ctx); err != nil {
-			return nil, err
-		} else if loaded {
-			steps = m.leave()
-		}
+	if now.loaded {
+		steps = m.leave()
 	}
 	if _, err := os.Lstat(m.path()); err == nil {
 		steps = append(steps, Step{Remove: m.path()})
@@ -255,8 +259,8 @@ func (m *launchd) Uninstall(ctx context.Context) ([]Step, error) {
 }
 
 func (m *launchd) Start(ctx context.Context) ([]Step, error) {
-	loaded, _, _, err := m.look(ctx)
-	if loaded || err != nil {
+	now, err := m.look(ctx)
+	if now.loaded || err != nil {
 		return []Step{m.kick()}, err
 	}
 	return append(m.enter(), m.kick()), nil
@@ -264,8 +268,8 @@ func (m *launchd) Start(ctx context.Context) ([]Step, error) {
 
 // Stop unloads the agent, until the next login or start.
 func (m *launchd) Stop(ctx context.Context) ([]Step, error) {
-	loaded, _, _, err := m.look(ctx)
-	if !loaded {
+	now, err := m.look(ctx)
+	if !now.loaded {
 		return nil, err
 	}
 	return m.leave(), nil

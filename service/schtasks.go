@@ -136,16 +136,20 @@ func (m *scheduler) Check(ctx context.Context) error {
 // stillRunning is the last result of a task that has none yet. (The state is a word in the language of the machine.)
 const stillRunning = "267009"
 
-func (m *scheduler) look(ctx context.Context) (there, running, enabled bool, err error) {
+// scheduled is the task as the scheduler has it.
+type scheduled struct{ there, running, enabled bool }
+
+func (m *scheduler) look(ctx context.Context) (t scheduled, err error) {
 	out, err := m.run.Run(ctx, m.schtasks("/Query", "/V", "/FO", "CSV", "/NH")...)
 	if err != nil || out.Code != 0 {
-		return false, false, false, err
+		return t, err
 	}
+	t.there = true
 	lines, _ := csv.NewReader(strings.NewReader(out.Stdout)).ReadAll()
-	running = slices.ContainsFunc(lines,
-		func(cells []string) bool { return len(cells) > 6 && cells[6] == stillRunning })
+	t.running = slices.ContainsFunc(lines, func(c []string) bool { return len(c) > 6 && c[6] == stillRunning })
 	out, err = m.run.Run(ctx, m.schtasks("/Query", "/XML")...)
-	return true, running, !strings.Contains(out.Stdout, "<Enabled>false<"), err
+	t.enabled = !strings.Contains(out.Stdout, "<Enabled>false<")
+	return t, err
 }
 
 func (m *scheduler) Status(ctx context.Context, want Config) (Status, error) {
@@ -163,8 +167,8 @@ func (m *scheduler) Status(ctx context.Context, want Config) (Status, error) {
 		s.Trouble = err.(*Problem)
 		return s, nil
 	}
-	there, running, enabled, err := m.look(ctx)
-	s.Installed, s.Running, s.Enabled = there, running, enabled && !s.OnDemand
+	now, err := m.look(ctx)
+	s.Installed, s.Running, s.Enabled = now.there, now.running, now.enabled && !s.OnDemand
 	return s, err
 }
 
@@ -186,23 +190,21 @@ func (m *scheduler) Install(ctx context.Context, want Config) ([]Step, error) {
 	if err != nil {
 		return nil, err
 	}
-	var there, running, enabled bool
-	if m.Check(ctx) == nil {
-		if there, running, enabled, err = m.look(ctx); err != nil {
-			return nil, err
-		}
+	now, err := ask(ctx, m, m.look)
+	if err != nil {
+		return nil, err
 	}
 	var steps []Step
 	changed := writes(files)
-	if running && len(changed) > 0 { // a running program cannot be replaced
+	if now.running && len(changed) > 0 { // a running program cannot be replaced
 		steps = append(steps, m.end())
-		running = false
+		now.running = false
 	}
 	steps = append(steps, changed...)
-	if !there || !enabled || len(changed) > 0 {
+	if !now.there || !now.enabled || len(changed) > 0 {
 		steps = append(steps, Step{Run: m.schtasks("/Create", "/XML", m.path(), "/F")})
 	}
-	if !running && !want.OnDemand {
+	if !now.running && !want.OnDemand {
 		steps = append(steps, Step{Run: m.schtasks("/Run")})
 	}
 	return steps, nil
@@ -212,18 +214,16 @@ func (m *scheduler) Install(ctx context.Context, want Config) ([]Step, error) {
 func (m *scheduler) end() Step { return Step{Run: m.schtasks("/End"), Fine: []int{1}} }
 
 func (m *scheduler) Uninstall(ctx context.Context) ([]Step, error) {
+	now, err := ask(ctx, m, m.look)
+	if err != nil {
+		return nil, err
+	}
 	var steps []Step
-	if m.Check(ctx) == nil {
-		there, running, _, err := m.look(ctx)
-		if err != nil {
-			return nil, err
-		}
-		if running {
-			steps = append(steps, m.end())
-		}
-		if there {
-			steps = append(steps, Step{Run: m.schtasks("/Delete", "/F")})
-		}
+	if now.running {
+		steps = append(steps, m.end())
+	}
+	if now.there {
+		steps = append(steps, Step{Run: m.schtasks("/Delete", "/F")})
 	}
 	if isFile(m.path()) {
 		steps = append(steps, Step{Remove: m.path()})
@@ -236,8 +236,8 @@ func (m *scheduler) Start(context.Context) ([]Step, error) {
 }
 
 func (m *scheduler) Stop(ctx context.Context) ([]Step, error) {
-	_, running, _, err := m.look(ctx)
-	if !running {
+	now, err := m.look(ctx)
+	if !now.running {
 		return nil, err
 	}
 	return []Step{m.end()}, nil

@@ -72,6 +72,14 @@ type Manager interface {
 	Said(ctx context.Context, since time.Time) string
 }
 
+// ask is look, or nothing if the manager cannot be used from here.
+func ask[T any](ctx context.Context, m Manager, look func(context.Context) (T, error)) (found T, err error) {
+	if m.Check(ctx) == nil {
+		found, err = look(ctx)
+	}
+	return found, err
+}
+
 // Problem is an error with its next step.
 type Problem struct {
 	Message string

@@ -55,38 +55,24 @@ func (u unit) known() bool { return u.file != "" && !strings.HasPrefix(u.file, "
 // idle reports that the unit neither runs nor is about to.
 func (u unit) idle() bool { return u.state == "" || u.state == "inactive" || u.state == "failed" }
 
-func (m *systemd) look(ctx context.Context) (service, socket unit, err error) {
+// look returns the two units by their names.
+func (m *systemd) look(ctx context.Context) (map[string]unit, error) {
 	const properties = "--property=Id,ActiveState,UnitFileState,MainPID,NeedDaemonReload"
 	out, err := m.run.Run(ctx, userctl("show", properties, serviceUnit, socketUnit)...)
 	if err != nil || out.Code != 0 {
-		return service, socket, m.trouble(out, err)
+		return nil, m.trouble(out, err)
 	}
+	found := map[string]unit{}
 	for block := range strings.SplitSeq(out.Stdout, "\n\n") {
-		var u unit
-		id := ""
+		p := map[string]string{}
 		for line := range strings.Lines(block) {
 			name, value, _ := strings.Cut(strings.TrimSpace(line), "=")
-			switch name {
-			case "Id":
-				id = value
-			case "ActiveState":
-				u.state = value
-			case "UnitFileState":
-				u.file = value
-			case "MainPID":
-				u.pid, _ = strconv.Atoi(value)
-			case "NeedDaemonReload":
-				u.reload = value == "yes"
-			}
+			p[name] = value
 		}
-		switch id {
-		case serviceUnit:
-			service = u
-		case socketUnit:
-			socket = u
-		}
+		pid, _ := strconv.Atoi(p["MainPID"])
+		found[p["Id"]] = unit{p["ActiveState"], p["UnitFileState"], pid, p["NeedDaemonReload"] == "yes"}
 	}
-	return service, socket, nil
+	return found, nil
 }
 
 func (m *systemd) Status(ctx context.Context, want Config) (Status, error) {
@@ -102,9 +88,12 @@ func (m *systemd) Status(ctx context.Context, want Config) (Status, error) {
 	daemon, socket := m.enabled(serviceUnit), m.enabled(socketUnit)
 	if err := m.Check(ctx); err != nil {
 		s.Trouble = err.(*Problem)
-	} else if service, sock, err := m.look(ctx); err != nil {
-		return s, err
 	} else {
+		found, err := m.look(ctx)
+		if err != nil {
+			return s, err
+		}
+		service, sock := found[serviceUnit], found[socketUnit]
 		daemon, socket = service.file == "enabled", sock.file == "enabled"
 		s.Running, s.Socket.Listening = service.active(), sock.active()
 		if s.Running {
@@ -160,12 +149,11 @@ func (m *systemd) Install(ctx context.Context, want Config) ([]Step, error) {
 	if err != nil {
 		return nil, err
 	}
-	var service, socket unit // empty if the manager cannot be asked
-	if m.Check(ctx) == nil {
-		if service, socket, err = m.look(ctx); err != nil {
-			return nil, err
-		}
+	found, err := ask(ctx, m, m.look)
+	if err != nil {
+		return nil, err
 	}
+	service, socket := found[serviceUnit], found[socketUnit]
 	var steps []Step
 	do := func(args ...string) { steps = append(steps, Step{Run: userctl(args...)}) }
 
@@ -222,19 +210,17 @@ func (m *systemd) Uninstall(ctx context.Context) ([]Step, error) {
 			}
 		}
 	}
+	found, err := ask(ctx, m, m.look)
+	if err != nil {
+		return nil, err
+	}
+	service, socket := found[serviceUnit], found[socketUnit]
 	var steps []Step
-	if m.Check(ctx) == nil {
-		service, socket, err := m.look(ctx)
-		if err != nil {
-			return nil, err
-		}
-		if !service.idle() || !socket.idle() {
-			steps = append(steps, Step{Run: userctl("stop", socketUnit, serviceUnit)})
-		}
-		if service.known() || socket.known() {
-			steps = append(steps,
-				Step{Run: userctl("disable", socketUnit, serviceUnit), Fine: []int{1}}) // 1: one is gone already
-		}
+	if !service.idle() || !socket.idle() {
+		steps = append(steps, Step{Run: userctl("stop", socketUnit, serviceUnit)})
+	}
+	if service.known() || socket.known() { // 1: one is gone already
+		steps = append(steps, Step{Run: userctl("disable", socketUnit, serviceUnit), Fine: []int{1}})
 	}
 	reload := len(steps) > 0
 	for _, path := range paths {
