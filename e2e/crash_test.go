@@ -192,6 +192,7 @@ func (l *ledger) client(ctx context.Context, t *testing.T, h *house) {
 }
 
 func TestNothingIsLostOrDoubleWhateverLineTheDaemonIsKilledAt(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t).withStandIn(fastUV)
 	configs := []string{
 		"[build]\nparallel = 2\nmin_free = \"1MB\"\n[pools.uv]\nsize = 3\n",

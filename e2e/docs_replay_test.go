@@ -18,6 +18,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -58,30 +59,35 @@ func TestTheDocumentsShowWhatHappens(t *testing.T) {
 
 // TestEveryCommandIsUnderstood runs each runt of the sh blocks where no daemon can be started: none is a usage error.
 func TestEveryCommandIsUnderstood(t *testing.T) {
+	t.Parallel()
 	dir, seen := t.TempDir(), 0
 	if out, err := exec.Command("cp", runtProgram, dir).CombinedOutput(); err != nil { // with no daemon beside it
 		t.Fatalf("%v: %s", err, out)
 	}
+	var all sync.WaitGroup
 	for _, path := range []string{protocolDoc, operationsDoc, "../README.md"} {
 		for _, b := range blocks(t, path, "sh", "console") {
-			for _, line := range strings.Split(b.text, "\n") {
-				line = strings.TrimPrefix(line, "$ ")
+			for line := range strings.Lines(b.text) {
+				line = strings.TrimPrefix(strings.TrimSpace(line), "$ ")
 				if !strings.HasPrefix(line, "runt ") {
 					continue
 				}
 				seen++
-				ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second) // logs -f has no end
-				cmd := exec.CommandContext(ctx, "sh", "-c", "exec "+line)
-				cmd.Env = []string{"HOME=" + dir, "PATH=" + dir, "RUNTIMED_NO_START=1", "RUNTIMED_SOCKET=" + dir + "/s"}
-				cmd.Path, cmd.Dir = "/bin/sh", dir // runt bugreport leaves a file
-				out, err := cmd.CombinedOutput()
-				if code := cmd.ProcessState.ExitCode(); code == 2 || code == 127 {
-					t.Errorf("%s:%d: %s: %v: %s", path, b.line, line, err, out)
-				}
-				cancel()
+				all.Go(func() {
+					ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second) // logs -f has no end
+					defer cancel()
+					cmd := exec.CommandContext(ctx, "sh", "-c", "exec "+line)
+					cmd.Env = []string{"HOME=" + dir, "PATH=" + dir, "RUNTIMED_NO_START=1", "RUNTIMED_SOCKET=" + dir + "/s"}
+					cmd.Path, cmd.Dir = "/bin/sh", dir // runt bugreport leaves a file
+					out, err := cmd.CombinedOutput()
+					if code := cmd.ProcessState.ExitCode(); code == 2 || code == 127 {
+						t.Errorf("%s:%d: %s: %v: %s", path, b.line, line, err, out)
+					}
+				})
 			}
 		}
 	}
+	all.Wait()
 	if seen < 20 {
 		t.Errorf("only %d commands were found", seen)
 	}

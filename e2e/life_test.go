@@ -21,6 +21,7 @@ import (
 const off = "[pools.uv]\nsize = 0\n"
 
 func TestItStopsWhateverIsGoingOn(t *testing.T) {
+	t.Parallel()
 	for name, stop := range map[string]func(*lodger){
 		"SIGTERM":         func(l *lodger) { l.signal(syscall.SIGTERM) },
 		"SIGINT":          func(l *lodger) { l.signal(syscall.SIGINT) },
@@ -82,6 +83,7 @@ func running(arg, home string) bool {
 }
 
 func TestWhoHasTheEnvironmentsIsEndedOnItsOwnSocket(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	h.configure(off)
 	h.start()
@@ -97,6 +99,7 @@ func TestWhoHasTheEnvironmentsIsEndedOnItsOwnSocket(t *testing.T) {
 }
 
 func TestASecondDaemonSaysWhoRunsAndTouchesNothing(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	h.configure(off)
 	d := h.start()
@@ -125,6 +128,7 @@ func TestASecondDaemonSaysWhoRunsAndTouchesNothing(t *testing.T) {
 }
 
 func TestOfManyAtTheSameInstantExactlyOneLives(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	h.configure(off)
 	var daemons []*lodger
@@ -146,6 +150,7 @@ func TestOfManyAtTheSameInstantExactlyOneLives(t *testing.T) {
 }
 
 func TestWhatAKilledDaemonLeavesNeedsNoHands(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	h.configure(off)
 	h.start().kill()
@@ -156,6 +161,7 @@ func TestWhatAKilledDaemonLeavesNeedsNoHands(t *testing.T) {
 }
 
 func TestDaemonJSONIsNeverBelieved(t *testing.T) {
+	t.Parallel()
 	other := exec.Command("sleep", "60")
 	if err := other.Start(); err != nil {
 		t.Fatal(err)
@@ -192,6 +198,7 @@ func TestDaemonJSONIsNeverBelieved(t *testing.T) {
 }
 
 func TestWhatCannotWorkEndsWithOneAndSaysWhy(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		prepare func(*house)
 		want    []string
@@ -257,11 +264,11 @@ func write(h *house, path, content string) {
 }
 
 func TestTheSocketIsItsOwnersAloneWhateverTheUmask(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	h.configure(off)
-	old := umask(0)
+	h.script = `umask 0 && exec "$@"`
 	h.start()
-	umask(old)
 	for path, want := range map[string]os.FileMode{h.socket: 0o600, h.state(): 0o700, h.state("daemon.lock"): 0o600, h.state("daemon.json"): 0o600, h.state("runtimed.log"): 0o600} {
 		info, err := os.Stat(path)
 		if err != nil {

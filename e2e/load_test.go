@@ -27,6 +27,7 @@ func weight(pid int) (files, threads int, rss int64) {
 }
 
 func TestAfterALoadNothingIsLeftOfIt(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t).withStandIn(fastUV)
 	h.program = plainDaemon(t) // the race detector has a memory of its own
 	h.configure("[build]\nparallel = 2\nmin_free = \"1MB\"\n[pools.uv]\nsize = 3\n")

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"slices"
+	"sync"
 	"testing"
 )
 
@@ -58,15 +59,20 @@ func build(race bool, to string, what ...string) error {
 // plainDaemon is a daemon without the race detector, which has a memory of its own.
 func plainDaemon(t testing.TB) string {
 	t.Helper()
-	if !raced() {
-		return daemonProgram
-	}
-	path := daemonProgram + "-plain"
-	if err := build(false, path, "../cmd/runtimed"); err != nil {
+	path, err := withoutRace()
+	if err != nil {
 		t.Fatal(err)
 	}
 	return path
 }
+
+var withoutRace = sync.OnceValues(func() (path string, err error) {
+	if path = daemonProgram; raced() {
+		path += "-plain"
+		err = build(false, path, "../cmd/runtimed")
+	}
+	return path, err
+})
 
 // raced says whether these tests have the race detector, which the programs then have too.
 func raced() bool {

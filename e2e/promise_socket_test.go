@@ -21,6 +21,7 @@ import (
 )
 
 func TestWhatTookTheSocketsPlaceIsNeverRemoved(t *testing.T) {
+	t.Parallel()
 	for name, put := range map[string]func(h *house){
 		"a file": func(h *house) { write(h, h.socket, "precious") },
 		"another program's socket": func(h *house) {
@@ -54,6 +55,7 @@ func TestWhatTookTheSocketsPlaceIsNeverRemoved(t *testing.T) {
 }
 
 func TestAFolderThatIsDeletedUnderARunningDaemonComesBack(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	h.configure(off)
 	h.start()
@@ -67,6 +69,7 @@ func TestAFolderThatIsDeletedUnderARunningDaemonComesBack(t *testing.T) {
 }
 
 func TestASecondDaemonMakesNoFolderAndChangesNoRights(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	h.configure(off)
 	h.start()
@@ -86,6 +89,7 @@ func TestASecondDaemonMakesNoFolderAndChangesNoRights(t *testing.T) {
 }
 
 func TestNobodyIsToldToCloseAFolderThatOthersNeed(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	shared := filepath.Join(h.home, "tmp")
 	if err := os.Mkdir(shared, 0o777); err != nil {
@@ -132,6 +136,7 @@ func TestWatchingAgainAndAgainLeavesNothing(t *testing.T) {
 }
 
 func TestTheBoundOfAllEnvironmentsHoldsForBuildsSideBySide(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t).withStandIn(fastUV + "\n[ \"$1 $2\" = 'pip sync' ] && head -c 4000000 /dev/zero >\"$site/big\" && echo 'big,,4000000' >>\"$site/ipykernel-7.0.0.dist-info/RECORD\"; true")
 	h.configure("[build]\nparallel = 4\nmin_free = \"1MB\"\nmax_size = \"9MB\"\n[pools.uv]\nsize = 1\n")
 	h.start()
@@ -151,6 +156,7 @@ func TestTheBoundOfAllEnvironmentsHoldsForBuildsSideBySide(t *testing.T) {
 }
 
 func TestADaemonThatStopsHoldsItsLocksNoLongerThanItsProcessLives(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t).withStandIn("trap '' TERM; sleep 66.5; exit 1")
 	d := h.start()
 	h.eventually(10*time.Second, "a build hangs", func() bool { return running("66.5", h.home) })

@@ -102,6 +102,7 @@ func compiled(t *testing.T, dir string) map[string]bool {
 }
 
 func TestAfterAKillTheReadyPoolIsThereAndNothingElse(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t).withUV()
 	h.configure("[pools.uv]\nsize = 2\n")
 	d := h.start()

@@ -18,6 +18,7 @@ import (
 )
 
 func TestABadConfigurationChangesNothingAndAGoodOneIsTakenOver(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	h.configure(off)
 	d := h.start()
@@ -38,6 +39,7 @@ func TestABadConfigurationChangesNothingAndAGoodOneIsTakenOver(t *testing.T) {
 }
 
 func TestDiscoverTellsEveryMethod(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	h.configure(off)
 	h.start()
@@ -59,6 +61,7 @@ func TestDiscoverTellsEveryMethod(t *testing.T) {
 }
 
 func TestAWatcherHearsTheLastChange(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	h.configure(off)
 	h.start()
@@ -98,6 +101,7 @@ func TestAWatcherHearsTheLastChange(t *testing.T) {
 }
 
 func TestWhatIsDeletedUnderARunningDaemonComesBack(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	h.configure(off)
 	h.start()
@@ -128,6 +132,7 @@ func TestWhatIsDeletedUnderARunningDaemonComesBack(t *testing.T) {
 }
 
 func TestAConfigurationThatIsMadeLaterIsNoticed(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	h.flags = []string{"--uv-pool-size", "0"}
 	h.start()
@@ -155,6 +160,7 @@ func TestADaemonThatACommandStartedEndsWhenItIsNotNeeded(t *testing.T) {
 }
 
 func TestADefaultStateDirectoryThatIsOpenToOthersIsClosed(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	h.configure(off)
 	if err := os.MkdirAll(h.state(), 0o755); err != nil {

@@ -18,6 +18,7 @@ import (
 )
 
 func TestAServiceFromInstallToPurge(t *testing.T) {
+	t.Parallel()
 	if !underSystemd(t) {
 		return
 	}

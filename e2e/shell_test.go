@@ -23,6 +23,7 @@ func TestScriptsWithADaemon(t *testing.T) { runScripts(t, "testdata/daemon") }
 
 // Bash is on every machine here; the others are tried where they are.
 func TestTheShellsCompleteWithTheirScripts(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	shells := map[string][]string{
 		"bash": {"--norc", "-c", `

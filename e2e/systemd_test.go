@@ -169,6 +169,7 @@ func failedChecks(out string) string {
 }
 
 func TestFailedChecksAreToldApartFromCommands(t *testing.T) {
+	t.Parallel()
 	const passed = "=== RUN   TestX\n    x_test.go:1: $ runt a\n        a.go:1: b\n"
 	for out, want := range map[string]string{
 		passed + "    x_test.go:22: c\n        d\n    x_test.go:3: $ runt e\n        f\n    x_test.go:4: g\n--- FAIL: TestX (1s)\n": "x_test.go:22: c\n    d\nx_test.go:4: g",

@@ -186,8 +186,6 @@ const (
 	sigContinue = syscall.SIGCONT
 )
 
-func umask(mask int) (old int) { return syscall.Umask(mask) }
-
 // names is how many a file has.
 func names(info fs.FileInfo) int { return int(info.Sys().(*syscall.Stat_t).Nlink) }
 
