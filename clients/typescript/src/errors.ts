@@ -1,5 +1,7 @@
+import type { ErrorData, ErrorKind } from "./wire.js";
+
 /**
- * What all errors of this client are; `kind` is for programs, the message and the hint (the next step) for people.
+ * The class of all errors of this client. `kind` is for programs, message and hint (the next step) are for people.
  *
  *     RuntimedError
  *       ConnectError      unreachable: nobody listens at the socket; untrusted: another user may have made it;
@@ -9,35 +11,22 @@
  *       RPCError          the daemon's own answer, with its code and data
  */
 export class RuntimedError extends Error {
-  override name = "RuntimedError";
   readonly kind: ErrorKind;
   readonly hint: string | undefined;
 
-  constructor(kind: ErrorKind, message: string, { hint, cause }: { hint?: string; cause?: unknown } = {}) {
-    super(message, cause === undefined ? {} : { cause });
+  constructor(kind: ErrorKind, message: string, details: { hint?: string | undefined; cause?: unknown } = {}) {
+    super(message, details);
+    this.name = new.target.name;
     this.kind = kind;
-    this.hint = hint;
+    this.hint = details.hint;
   }
 }
 
-export class ConnectError extends RuntimedError {
-  override name = "ConnectError";
-}
-
-export class RequestTimeout extends RuntimedError {
-  override name = "RequestTimeout";
-}
-
-export class ProtocolError extends RuntimedError {
-  override name = "ProtocolError";
-
-  constructor(message: string, options: { hint?: string; cause?: unknown } = {}) {
-    super("protocol", message, options);
-  }
-}
+export class ConnectError extends RuntimedError {}
+export class RequestTimeout extends RuntimedError {}
+export class ProtocolError extends RuntimedError {}
 
 export class RPCError extends RuntimedError {
-  override name = "RPCError";
   readonly code: number;
   readonly data: ErrorData;
 
@@ -47,25 +36,3 @@ export class RPCError extends RuntimedError {
     this.data = data;
   }
 }
-
-/** What an error tells besides its message. Which members are there depends on the kind: docs/protocol.md has the table. */
-export interface ErrorData {
-  kind: ErrorKind;
-  hint?: string;
-  param?: string;
-  waitedMs?: number;
-  warming?: number;
-  pools?: string[];
-  cause?: string;
-  package?: string;
-  output?: string;
-  nextRetryMs?: number;
-  [other: string]: unknown;
-}
-
-export type ErrorKind =
-  | ("unreachable" | "untrusted" | "timeout" | "closed" | "protocol")
-  | ("parse_error" | "invalid_request" | "method_not_found" | "invalid_params" | "internal_error")
-  | ("pool_empty" | "unknown_pool" | "build_failed" | "unknown_env" | "pool_off")
-  | ("shutting_down" | "overloaded" | "request_cancelled")
-  | (string & {}); // what a newer daemon may add; "" where an error came without one

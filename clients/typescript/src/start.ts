@@ -1,75 +1,96 @@
+// Starting a daemon, which a client that never asks for it can go without.
 import { spawn } from "node:child_process";
+import { accessSync, constants, statSync } from "node:fs";
+import { createRequire } from "node:module";
 import { homedir } from "node:os";
-import { delimiter, isAbsolute, join } from "node:path";
-import { binaryPackage, isProgram, packagedRunt, runtName } from "./binary.js";
+import { delimiter, dirname, isAbsolute, join } from "node:path";
+import { isatty } from "node:tty";
+import { merge } from "./environ.js";
 import { ConnectError } from "./errors.js";
 
+/** The npm packages with the programs, one of which npm installs with this one (packaging/platform.go). */
+const binaryPackages = [
+  "runtimed-bin-darwin-arm64",
+  "runtimed-bin-darwin-x64",
+  "runtimed-bin-linux-arm64",
+  "runtimed-bin-linux-x64",
+  "runtimed-bin-win32-arm64",
+  "runtimed-bin-win32-x64",
+];
+const binaryPackage = `runtimed-bin-${process.platform}-${process.arch}`;
+
+const windows = process.platform === "win32";
+const runtName = windows ? "runt.exe" : "runt";
 const limitMs = 30_000; // runt itself gives up after 10 s
-const toldMost = 16_384; // of what it says
+const longestOutput = 16_384;
 const errorMark = "runt: error: ";
 const hintMark = "runt: hint: ";
 
-/**
- * The runt that npm installed with this client, of the same version: the two were tested together, and what an app ships
- * should not depend on the PATH that it happens to be started with. Else the one on PATH, else in ~/.local/bin, which not
- * every PATH has. A relative folder does not count: anybody's file may lie there.
- */
-function findRunt(): string | undefined {
-  const packaged = packagedRunt();
-  if (packaged) return packaged;
-  const folders = [...(process.env.PATH ?? "").split(delimiter), join(homedir(), ".local", "bin")];
-  return folders
-    .filter((folder) => isAbsolute(folder))
-    .map((folder) => join(folder, runtName))
-    .find(isProgram);
+export interface StartOptions {
+  /** The path of the daemon's socket; by default the one that `socketPath` tells. */
+  socket?: string | undefined;
+  /**
+   * Have a daemon started where none can be reached, unless RUNTIMED_NO_START is set: when `Client.connect` finds none,
+   * and when one ends while an acquire waits.
+   */
+  autostart?: boolean | undefined;
+  /** The path of the `runt` that starts it; by default the one of this package, on PATH or in ~/.local/bin. */
+  runt?: string | undefined;
 }
 
-/**
- * Resolves when a daemon answers, whoever started it. `nobody` says that none did; `socket` is where it shall listen, if
- * not as usual.
- */
-export async function startDaemon(
-  nobody: ConnectError,
-  { socket, runt = findRunt() }: { socket?: string | undefined; runt?: string | undefined },
-): Promise<void> {
+/** Asks; where nobody can be reached, has a daemon started and asks again. */
+export async function meet(ask: () => Promise<unknown>, options: StartOptions): Promise<void> {
+  try {
+    await ask();
+  } catch (error) {
+    if (!(error instanceof ConnectError) || error.kind !== "unreachable") throw error;
+    await startDaemon(error, options);
+    await ask();
+  }
+}
+
+/** Has a daemon started, if that is allowed; resolves when one answers, whoever started it. `nobody` says that none did. */
+export async function startDaemon(nobody: ConnectError, options: StartOptions): Promise<void> {
+  const { autostart, socket, runt = findRunt() } = options;
+  if (!autostart || process.env.RUNTIMED_NO_START) return;
   const failed = (problem: string, hint: string) =>
     new ConnectError(nobody.kind, `${nobody.message}; ${problem}`, { hint, cause: nobody });
   if (!runt) {
     const hint = 'install runtimed, or say where its runt is: {autostart: true, runt: "/path/to/runt"}';
     throw failed(`there is no runt in ${binaryPackage}, on PATH or in ~/.local/bin that could start one`, hint);
   }
-  const { problem, said, hint } = await run(runt, socket);
+  const { problem, output, hint } = await run(runt, socket);
   if (!problem) return;
-  const lines = said.split(/\r?\n/).filter(Boolean).slice(-20);
-  const told = lines.find((line) => line.startsWith(hintMark))?.slice(hintMark.length);
+  const lines = output.split(/\r?\n/).filter(Boolean).slice(-20);
+  const given = lines.find((line) => line.startsWith(hintMark))?.slice(hintMark.length);
   const errors = lines
     .filter((line) => !line.startsWith(hintMark))
     .map((line) => (line.startsWith(errorMark) ? line.slice(errorMark.length) : line));
-  throw failed(`starting one failed: ${errors.join("\n") || problem}`, told ?? hint);
+  throw failed(`starting one failed: ${errors.join("\n") || problem}`, given ?? hint);
 }
 
 interface Outcome {
   /** Empty if there is none. */
   problem: string;
-  said: string;
+  output: string;
   hint: string;
 }
 
 function run(runt: string, socket: string | undefined): Promise<Outcome> {
   return new Promise((resolve) => {
     const child = spawn(runt, ["daemon", "start", "--auto"], {
-      env: socket ? { ...process.env, RUNTIMED_SOCKET: socket } : process.env,
+      env: merge(process.env, socket ? { RUNTIMED_SOCKET: socket } : {}),
       stdio: ["ignore", "ignore", "pipe"],
-      detached: process.platform !== "win32", // a Ctrl-C that is meant for us must not end a start that others wait for
+      detached: !windows, // a Ctrl-C that is meant for us must not end a start that others wait for
       windowsHide: true,
     });
-    let said = "";
+    let output = "";
     child.stderr.setEncoding("utf8").on("data", (text) => {
-      said = (said + text).slice(-toldMost);
+      output = (output + text).slice(-longestOutput);
     });
     const end = (problem: string, hint = "see for yourself with: runt daemon start") => {
       clearTimeout(timer);
-      resolve({ problem, said, hint });
+      resolve({ problem, output, hint });
     };
     const timer = setTimeout(() => {
       child.kill("SIGKILL");
@@ -80,5 +101,85 @@ function run(runt: string, socket: string | undefined): Promise<Outcome> {
       end(`${runt} cannot be run: ${error.code}`, "install runtimed, or correct the path of runt");
     });
     child.on("close", (code, signal) => end(code === 0 ? "" : `${runt} ended with ${code ?? signal}`));
+  });
+}
+
+/**
+ * The runt that npm installed with this client: it has the same version, and what an app ships must not depend on the
+ * PATH that the app is started with. Else the one on PATH, else in ~/.local/bin, which not every PATH has. A relative
+ * folder does not count: anybody's file may lie there.
+ */
+function findRunt(): string | undefined {
+  const packaged = packagedRunt();
+  if (packaged) return packaged;
+  const folders = [...(process.env.PATH ?? "").split(delimiter), join(homedir(), ".local", "bin")];
+  const absolute = folders.filter((folder) => isAbsolute(folder));
+  return absolute.map((folder) => join(folder, runtName)).find(isProgram);
+}
+
+/** The runt of the package for this platform, if it is installed. */
+function packagedRunt(): string | undefined {
+  try {
+    const manifest = createRequire(import.meta.url).resolve(`${binaryPackage}/package.json`);
+    // Electron packs modules into an archive, from which nothing can be run, and leaves programs beside it.
+    const folder = dirname(manifest).replace(/app\.asar(?=[\\/])/, "app.asar.unpacked");
+    const path = join(folder, "bin", runtName);
+    return isProgram(path) ? path : undefined;
+  } catch {
+    return undefined; // not installed, or this module is part of a bundle
+  }
+}
+
+function isProgram(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK);
+    return statSync(path).isFile();
+  } catch {
+    return false;
+  }
+}
+
+/** The `runt` of npm: becomes the packaged one, or where Node cannot do that, stands in front of it. */
+export function standIn(): void {
+  const args = process.argv.slice(2);
+  const runt = packagedRunt();
+  // Since Node 22.15, except on Windows. What is leased to runt's caller or to runt wants no process between them.
+  const { execve } = process as { execve?: (file: string, args: string[], env: NodeJS.ProcessEnv) => never };
+  if (!runt) reportMissing();
+  else if (execve && !windows) execve(runt, [runt, ...args], process.env);
+  else standInFrontOf(runt, args);
+}
+
+function reportMissing(): void {
+  const [error, hint] = binaryPackages.includes(binaryPackage)
+    ? [
+        `the package ${binaryPackage}, which has the programs for this machine, is not installed`,
+        `npm was told to leave optional dependencies out, or installed for another machine: install it from where runtimed-client came from`,
+      ]
+    : [
+        `there is no package with the programs of runtimed for ${process.platform} on ${process.arch}`,
+        "build them from the sources, and put runt and runtimed on PATH",
+      ];
+  process.stderr.write(`${errorMark}${error}\n${hintMark}${hint}\n`);
+  process.exitCode = 1;
+}
+
+function standInFrontOf(program: string, args: string[]): void {
+  const child = spawn(program, args, { stdio: "inherit" });
+  const signals: NodeJS.Signals[] = windows ? ["SIGINT"] : ["SIGINT", "SIGQUIT", "SIGTERM", "SIGHUP"];
+  for (const signal of signals) {
+    process.on(signal, () => {
+      const byKey = windows || (isatty(0) && (signal === "SIGINT" || signal === "SIGQUIT"));
+      if (!byKey) child.kill(signal); // a terminal tells both of us of its keys
+    });
+  }
+  child.on("error", (error) => {
+    process.stderr.write(`${errorMark}${program} cannot be run: ${error.message}\n`);
+    process.exitCode = 1;
+  });
+  child.on("exit", (code, signal) => {
+    if (!signal) return process.exit(code ?? 1);
+    process.removeAllListeners(signal);
+    process.kill(process.pid, signal);
   });
 }

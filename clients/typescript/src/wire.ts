@@ -1,18 +1,17 @@
-import { type ErrorData, ProtocolError, RPCError } from "./errors.js";
+import { ProtocolError, RPCError } from "./errors.js";
 
-// What travels, each member written once: the decoders check it, and the types are made of them. Names are those of
+// What travels. Each member stands here once: the decoders check it, and the types are made of them. Names are those of
 // docs/protocol.md in camelCase; times stay RFC 3339 strings.
 
-/** Makes a T of a value from the wire, or throws a ProtocolError that says which member is wrong. */
+/** Makes a T of a value from the wire, or throws a ProtocolError that names the member that is wrong. */
 export type Decode<T> = (value: unknown, at: string) => T;
-
-/** A text that is one of these, or another of a newer daemon. */
-export type Open<Known extends string> = Known | (string & {});
+/** One of these, or what a newer daemon may add. */
+type Open<Known extends string> = Known | (string & {});
 
 function check<T>(what: string, fits: (value: unknown) => boolean): Decode<T> {
   return (value, at) => {
     if (fits(value)) return value as T;
-    throw new ProtocolError(`${at} is ${value === undefined ? "missing" : `not ${what}`}`);
+    throw new ProtocolError("protocol", `${at} is ${value === undefined ? "missing" : `not ${what}`}`);
   };
 }
 
@@ -27,56 +26,40 @@ const count = check<number>("a number", (value) => typeof value === "number");
 const text = check<string>("a text", (value) => typeof value === "string");
 const oneOf = <Known extends string>() => text as Decode<Open<Known>>;
 
-const list =
-  <T>(item: Decode<T>): Decode<T[]> =>
-  (value, at) =>
-    array(value, at).map((one, i) => item(one, `${at}[${i}]`));
+function list<T>(item: Decode<T>): Decode<T[]> {
+  return (value, at) => array(value, at).map((one, i) => item(one, `${at}[${i}]`));
+}
 
-/** What an older daemon does not send is empty. */
-const listOrNone =
-  <T>(item: Decode<T>): Decode<T[]> =>
-  (value, at) =>
-    value === undefined ? [] : list(item)(value, at);
+function dict<T>(item: Decode<T>): Decode<Record<string, T>> {
+  return (value, at) => mapped(object(value, at), (name, one) => [name, item(one, `${at}.${name}`)]);
+}
 
-const dict =
-  <T>(item: Decode<T>): Decode<Record<string, T>> =>
-  (value, at) =>
-    mapped(object(value, at), (name, one) => [name, item(one, `${at}.${name}`)]);
-
-const unless =
-  <T, N>(nothing: N, item: Decode<T>): Decode<T | N> =>
-  (value, at) =>
-    value === nothing ? nothing : item(value, at);
-
-/** What an older daemon does not send is null too. */
-const orNull =
-  <T>(item: Decode<T>): Decode<T | null> =>
-  (value, at) =>
-    value === undefined || value === null ? null : item(value, at);
-
-/** What an older daemon does not send is this. */
-const orElse =
-  <T>(missing: T, item: Decode<T>): Decode<T> =>
-  (value, at) =>
-    value === undefined ? missing : item(value, at);
+/** A member that is this where it is missing, as from an older daemon. */
+function or<T, F>(otherwise: F, item: Decode<T>): Decode<T | F> {
+  return (value, at) => (value === undefined || value === otherwise ? otherwise : item(value, at));
+}
 
 /** An object with these members, under their wire names; others are ignored, since a newer daemon may have more. */
-function record<M extends Record<string, Decode<unknown>>>(members: M): Decode<{ [K in keyof M]: ReturnType<M[K]> }> {
-  return (value, at) => {
+function record<M extends Record<string, Decode<unknown>>>(members: M) {
+  return (value: unknown, at: string) => {
     const source = object(value, at);
-    return mapped(members, (name, decode) => {
-      const wire = name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
-      return [name, decode(source[wire], `${at}.${wire}`)];
-    }) as { [K in keyof M]: ReturnType<M[K]> };
+    const decoded = mapped(members, (name, decode) => [name, decode(source[snake(name)], `${at}.${snake(name)}`)]);
+    return decoded as { [K in keyof M]: ReturnType<M[K]> };
   };
 }
 
-function mapped<T, R>(source: Record<string, T>, entry: (name: string, member: T) => [string, R]) {
+function mapped<T, R>(source: Record<string, T>, entry: (name: string, member: T) => [string, R]): Record<string, R> {
   const entries = Object.entries(source).map(([name, member]) => entry(name, member));
   return Object.fromEntries(entries.filter(([, member]) => member !== undefined));
 }
 
-const info = record({
+const snake = (name: string) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+const camel = (name: string) => name.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
+
+/** Params under their wire names. */
+export const toWire = (params: object) => mapped({ ...params }, (name, member: unknown) => [snake(name), member]);
+
+const daemonInfo = record({
   name: text,
   version: text,
   protocol: count,
@@ -86,58 +69,51 @@ const info = record({
   stateDir: text,
   configPath: text,
   uptimeMs: count,
-  // An older daemon does not tell these: they are "" and false. One that a command started ends by itself when idle.
-  startedBy: orElse("", oneOf<"service" | "command" | "hand">()),
-  // Of its executable, which another file has replaced since, or not; a restart brings that one in.
-  program: orElse("", text),
-  replaced: orElse(false, flag),
-  // A path, "journal", or "" where it runs on a terminal.
-  log: orElse("", text),
+  startedBy: or("", oneOf<"service" | "command" | "hand">()),
+  program: or("", text), // its executable, which another file may have replaced since
+  replaced: or(false, flag),
+  log: or("", text), // a path, "journal", or "" where it runs on a terminal
 });
 
-const protocol = 1; // the number of the contract that this client knows
+const protocol = 1; // the version of the contract that this client knows
 
-/** The number decides whether daemon and client understand each other, whatever their versions are. */
-export const decodeInfo: typeof info = (value, at) => {
-  const told = object(value, at);
-  if (told.name === "runtimed" && typeof told.protocol === "number" && told.protocol !== protocol) {
-    const older = told.protocol < protocol;
-    const message = `the daemon (version ${told.version}) speaks protocol ${told.protocol}, and this client protocol ${protocol}`;
-    throw new ProtocolError(`${message}: the ${older ? "daemon" : "client"} is too old`, {
-      hint: older ? "restart it with: runt daemon restart" : "update runtimed-client",
-    });
+/** Who the daemon is. The protocol decides whether it and this client understand each other, whatever their versions are. */
+export function decodeInfo(value: unknown, at: string): DaemonInfo {
+  const { name, version, protocol: theirs } = object(value, at);
+  if (name === "runtimed" && typeof theirs === "number" && theirs !== protocol) {
+    const [older, hint] =
+      theirs < protocol ? ["daemon", "restart it with: runt daemon restart"] : ["client", "update runtimed-client"];
+    const message = `the daemon (version ${version}) speaks protocol ${theirs}, and this client protocol ${protocol}`;
+    throw new ProtocolError("protocol", `${message}: the ${older} is too old`, { hint });
   }
-  return info(told, at);
-};
+  const info = daemonInfo(value, at);
+  if (name !== "runtimed") throw new ProtocolError("protocol", `what answers is not runtimed but ${name}`);
+  return info;
+}
 
 const poolError = record({
-  // package_not_found, network, …: docs/protocol.md has the list.
-  cause: text,
+  cause: text, // package_not_found, network, …: docs/protocol.md has the list
   message: text,
   hint: text,
-  package: unless(undefined, text),
-  output: unless(undefined, text),
+  package: or(undefined, text),
+  output: or(undefined, text),
   failures: count,
   since: text,
-  // From now on; 0: a try is on.
-  nextRetryMs: count,
+  nextRetryMs: count, // from now on; 0: a try is on
 });
 
 const tool = record({
   name: oneOf<"uv" | "micromamba" | "mamba" | "conda" | "rattler">(),
-  version: unless(undefined, text),
-  // Of its executable.
+  version: or(undefined, text),
   path: text,
-  // This one was taken.
-  why: text,
+  why: text, // it was taken
 });
 
-const poolStatus = record({
+const pool = record({
   name: text,
   kind: oneOf<"uv" | "conda">(),
   target: count,
-  // What an acquire would get now.
-  available: count,
+  available: count, // what an acquire would get now
   warming: count,
   leased: count,
   removing: count,
@@ -145,74 +121,112 @@ const poolStatus = record({
   state: oneOf<"ready" | "warming" | "failing" | "off">(),
   python: text,
   packages: list(text),
-  // What builds its environments; null while none was looked for or found.
-  tool: orNull(tool),
-  // Why the last builds failed; null while they succeed.
-  error: unless(null, poolError),
+  tool: or(null, tool), // null while none was looked for or found
+  error: or(null, poolError), // null while builds succeed
 });
 
 const packageInfo = record({ name: text, version: text });
 
-const envInfo = record({
+const env = record({
   id: text,
   pool: text,
   kind: oneOf<"uv" | "conda">(),
   path: text,
-  // Absolute; runs as it is.
-  python: text,
+  python: text, // absolute; runs as it is
   pythonVersion: text,
   state: oneOf<"warming" | "ready" | "leased" | "removing">(),
   createdAt: text,
   packages: list(packageInfo),
-  // What it was made to have beyond the packages of its pool.
-  needs: listOrNone(text),
-  // For the environment of a child; null takes the name out.
-  variables: dict(unless(null, text)),
-  // Goes before the child's PATH.
-  pathPrepend: list(text),
+  needs: or([], list(text)), // what it was made to have beyond the packages of its pool
+  variables: dict(or(null, text)), // for the environment of a child; null takes the name out
+  pathPrepend: list(text), // goes before the child's PATH
 });
 
-export const decodeStatus = record({ pools: list(poolStatus) });
-export const decodeChange = record({ pool: poolStatus, gone: unless(undefined, flag) });
-export const decodeEnv = record({ env: envInfo });
+export const decodeStatus = record({ pools: list(pool) });
+export const decodeChange = record({ pool, gone: or(false, flag) });
+export const decodeEnv = record({ env });
 export const decodeAcquired = record({
-  env: envInfo,
-  // Built while the call waited; extended: a ready one, to which was added; resumed: that of the session.
+  env,
   source: oneOf<"ready" | "built" | "extended" | "resumed">(),
-  // An environment of the configuration before, since none of the new one could be built.
-  stale: flag,
+  stale: flag, // an environment of the configuration before, since none of the new one could be built
   waitedMs: count,
-  // What was installed for this call into a ready environment, and how long that took.
-  added: listOrNone(packageInfo),
-  addedMs: orElse(0, count),
+  added: or([], list(packageInfo)), // for this call, into a ready environment
+  addedMs: or(0, count),
 });
 export const decodeProgress = record({
   stage: oneOf<"queued" | "resolving" | "downloading" | "installing" | "compiling" | "verifying">(),
   message: text,
-  // 0 to 1, where it can be told.
-  fraction: unless(undefined, count),
+  fraction: or(undefined, count), // 0 to 1, where it can be told
 });
 
-export type DaemonInfo = ReturnType<typeof decodeInfo>;
+/** What an acquire asks for. The packages, and what is in the requirements and the script, count together. */
+export interface AcquireParams {
+  /** "uv" by default. */
+  pool?: string | undefined;
+  /** How long to wait for an environment, on top of the time limit of a call; 60 s by default, 0: not at all. */
+  waitMs?: number | undefined;
+  /** What `runt env list` shows for it. */
+  label?: string | undefined;
+  /** The process that the lease belongs to; this one by default. */
+  ownerPid?: number | undefined;
+  /** Asking again with the same key never holds a second environment; by default each call has a key of its own. */
+  key?: string | undefined;
+  /** What the environment must have beyond what its pool gives, as "pandas" or "rich>=13"; in pools of the kind uv. */
+  packages?: readonly string[] | undefined;
+  /** The text of a requirements file. */
+  requirements?: string | undefined;
+  /** The text of a Python script with a PEP 723 block, or of that block. */
+  script?: string | undefined;
+  /** "3.12", ">=3.11,<3.14" or an absolute path; by default what the pool has. */
+  python?: string | undefined;
+  /** Who acquires with the same name after the owner has ended gets the same environment, as it was left. */
+  session?: string | undefined;
+  /** How long it stays for that: up to an hour, 60 s by default. */
+  lingerMs?: number | undefined;
+}
+
+export type DaemonInfo = ReturnType<typeof daemonInfo>;
 export type PoolError = ReturnType<typeof poolError>;
-/** The program that builds the environments of a pool. */
 export type Tool = ReturnType<typeof tool>;
-export type PoolStatus = ReturnType<typeof poolStatus>;
-/** The pools in the order of the configuration. */
+export type PoolStatus = ReturnType<typeof pool>;
 export type Status = ReturnType<typeof decodeStatus>;
-/** One environment, and what it takes to activate it. */
-export type EnvInfo = ReturnType<typeof envInfo>;
-/** What a build is at while an acquire waits for it. */
+export type EnvInfo = ReturnType<typeof env>;
 export type Progress = ReturnType<typeof decodeProgress>;
 
-/** The error of a reply. Its data are taken as they come, with names in camelCase, so that no detail of them hides the error. */
-export function decodeError(value: unknown): RPCError {
-  const { code, message, data } = object(value, "the error of a reply");
-  const told = typeof data === "object" ? { ...data } : {};
-  const camel = mapped(told as Record<string, unknown>, (name, member) => [
-    name.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase()),
-    member,
-  ]) as ErrorData;
-  if (typeof camel.kind !== "string") camel.kind = "";
-  return new RPCError(count(code, "the code of an error"), text(message, "the message of an error"), camel);
+export type ErrorKind = Open<
+  | ("unreachable" | "untrusted" | "timeout" | "closed" | "protocol")
+  | ("parse_error" | "invalid_request" | "method_not_found" | "invalid_params" | "internal_error")
+  | ("pool_empty" | "unknown_pool" | "build_failed" | "unknown_env" | "pool_off")
+  | ("shutting_down" | "overloaded" | "request_cancelled")
+>;
+
+/** What an error tells besides its message; docs/protocol.md says which kind has which. "" is the kind of one without. */
+export interface ErrorData {
+  kind: ErrorKind;
+  hint?: string;
+  param?: string;
+  waitedMs?: number;
+  warming?: number;
+  pools?: string[];
+  cause?: string;
+  package?: string;
+  output?: string;
+  nextRetryMs?: number;
+  [other: string]: unknown;
+}
+
+/** What an error says where a daemon older than this client does not know a member of params. */
+export function fromOlderDaemon(error: unknown): unknown {
+  if (!(error instanceof RPCError) || error.message !== `unknown member ${error.data.param}`) return error;
+  const hint = "the daemon is older than this client; bring the new one in with: runt daemon restart";
+  return new RPCError(error.code, error.message, { ...error.data, hint });
+}
+
+/** The result of a reply, or its error. The error's data are taken as they come, so that no detail of them hides it. */
+export function resultOf({ result, error }: Record<string, unknown>): unknown {
+  if (!error) return result;
+  const { code, message, data } = object(error, "the error of a reply");
+  const told = mapped(typeof data === "object" ? { ...data } : {}, (name, member: unknown) => [camel(name), member]);
+  const kind = typeof told.kind === "string" ? told.kind : "";
+  throw new RPCError(count(code, "the code of an error"), text(message, "the message of an error"), { ...told, kind });
 }
