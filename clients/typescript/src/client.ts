@@ -1,43 +1,41 @@
 import { randomUUID } from "node:crypto";
-import { on, once } from "node:events";
-import { setTimeout as sleep } from "node:timers/promises";
-import { Connection, type Request } from "./connection.js";
+import { EventEmitter, on, once } from "node:events";
+import type { Socket } from "node:net";
 import { activate } from "./environ.js";
 import { ConnectError, RequestTimeout, RuntimedError } from "./errors.js";
-import { socketPath } from "./socket.js";
-import { meet, type StartOptions, startDaemon } from "./start.js";
+import { closed, dial } from "./socket.js";
+import { follow, meet, type StartOptions, socketPath } from "./start.js";
 import * as wire from "./wire.js";
 
-export interface ConnectOptions extends StartOptions {
-  /** How long a call waits for its answer; 3 s by default. */
-  timeoutMs?: number | undefined;
-}
-
 export interface CallOptions {
-  /** In place of the client's own limit. */
+  /** How long to wait for an answer; by default as long as the client does, and that by default 3 s. */
   timeoutMs?: number | undefined;
   /** Ends the wait: the call rejects with the signal's reason, and the daemon is told. */
   signal?: AbortSignal | undefined;
 }
+
+export type ConnectOptions = StartOptions & Pick<CallOptions, "timeoutMs">;
 
 export interface AcquireOptions extends CallOptions, wire.AcquireParams {
   /** Is told how far the build is that the call waits for. What it throws ends the call. */
   onProgress?: ((progress: wire.Progress) => void) | undefined;
 }
 
-// Harmless to ask again where an answer was lost; an acquire is by its key.
-const repeatable =
-  "daemon.info daemon.ping pool.status pool.acquire pool.release env.adopt env.list rpc.discover".split(" ");
-const pauseMs = 200; // for a daemon that ends to write its last words
-const mostHasty = 5; // times in a row that one may hang up at once
-const longestTimer = 2 ** 31 - 1; // a longer one would fire at once
+interface Request<T> extends CallOptions {
+  method: string;
+  params?: Record<string, unknown>;
+  decode: wire.Decode<T>;
+  progress?: ((params: unknown) => Promise<void>) | undefined;
+  /** Is given a result that comes when the caller has given up, or that cannot be understood. */
+  unwanted?: (result: unknown) => Promise<void>;
+}
 
-type Acquired = wire.EnvInfo & Omit<ReturnType<typeof wire.decodeAcquired>, "env">;
 type Leased = string | { id: string };
 
+const longestTimer = 2 ** 31 - 1; // a longer one would fire at once
 const idOf = (env: Leased) => (typeof env === "string" ? env : env.id);
 
-export interface Env extends Acquired {}
+export interface Env extends wire.Acquired {}
 
 /** An environment that is leased: run its `python` with its `environ()`, then `release()` it. */
 // biome-ignore lint/suspicious/noUnsafeDeclarationMerging: the constructor assigns the members of the interface
@@ -45,7 +43,7 @@ export class Env {
   readonly #client: Client;
 
   /** @internal Client.acquire makes these. */
-  constructor(members: Acquired, client: Client) {
+  constructor(members: wire.Acquired, client: Client) {
     Object.assign(this, members);
     this.#client = client;
     client.held.add(this.id);
@@ -77,10 +75,12 @@ export class Client {
   /** @internal The environments that the end of an `await using` block releases. */
   readonly held = new Set<string>();
   readonly #options: ConnectOptions;
-  #connections: Connection[] = []; // the one that calls share, and one for each watch
-  #shared: Connection | undefined;
+  readonly #watchers = new Set<Client>();
+  readonly #events = new EventEmitter().setMaxListeners(0).on("error", () => {}); // "error": the connection has ended
+  #opened: Promise<Socket> | undefined; // the connection, while there is one
+  #lastId = 0;
   #met = false; // a daemon, when this client was made
-  #closed: RuntimedError | undefined;
+  #closed: unknown;
 
   private constructor(options: ConnectOptions) {
     this.#options = options;
@@ -91,7 +91,7 @@ export class Client {
   static async connect(options: ConnectOptions = {}): Promise<Client> {
     const client = new Client(options);
     try {
-      await (options.autostart ? meet(() => client.info(), options) : client.#connect().opened);
+      await (options.autostart ? meet(() => client.info(), options) : client.#open());
     } catch (error) {
       await client.close();
       throw error;
@@ -102,28 +102,25 @@ export class Client {
 
   /** Who the daemon is. One that speaks another version of the protocol is a ProtocolError. */
   info(options?: CallOptions): Promise<wire.DaemonInfo> {
-    return this.#call({ method: "daemon.info", params: {}, decode: wire.decodeInfo }, options);
+    return this.#call({ ...options, method: "daemon.info", decode: wire.decodeInfo });
   }
 
   /** The pool of this name, or all pools. */
   status({ pool, ...options }: CallOptions & { pool?: string | undefined } = {}): Promise<wire.Status> {
-    return this.#call({ method: "pool.status", params: { pool }, decode: wire.decodeStatus }, options);
+    return this.#call({ ...options, method: "pool.status", params: { pool }, decode: wire.decodeStatus });
   }
 
   /** Leases an environment, and waits for one if need be. The lease ends when it is released, or with its process. */
   async acquire({ timeoutMs = this.timeoutMs, signal, onProgress, ...asked }: AcquireOptions = {}): Promise<Env> {
     const { waitMs = 60_000, key = randomUUID() } = asked;
     const params = wire.toWire({ ...asked, waitMs, key, progress: onProgress && true });
-    const progress = onProgress && ((told: unknown) => onProgress(wire.decodeProgress(told, "$/progress: params")));
-    const unwanted = (result: unknown) => {
-      const id = (result as { env?: { id?: unknown } } | undefined)?.env?.id;
-      if (typeof id === "string") this.release(id).catch(() => {}); // nobody else knows that it is leased
-    };
+    const progress =
+      onProgress && (async (told: unknown) => onProgress(wire.decodeProgress(told, "$/progress: params")));
+    const unwanted = (result: unknown) => this.release(wire.decodeLeased(result, "it").env.id);
     const request = { method: "pool.acquire", params, decode: wire.decodeAcquired, progress, unwanted };
-    const { env, ...told } = await this.#call(request, { timeoutMs: waitMs + timeoutMs, signal }).catch((error) => {
-      throw wire.fromOlderDaemon(error);
-    });
-    return new Env({ ...env, ...told }, this);
+    const call = this.#call({ ...request, timeoutMs: waitMs + timeoutMs, signal });
+    const { env, ...lease } = await call.catch(wire.explainOld);
+    return new Env({ ...env, ...lease }, this);
   }
 
   async release(env: Leased, options?: CallOptions): Promise<void> {
@@ -134,7 +131,7 @@ export class Client {
   /** Hands a lease to another process: it ends with that one, and no longer where an `await using` block does. */
   async adopt(env: Leased, ownerPid: number, options?: CallOptions): Promise<wire.EnvInfo> {
     const params = { env: idOf(env), owner_pid: ownerPid };
-    const adopted = await this.#call({ method: "env.adopt", params, decode: wire.decodeEnv }, options);
+    const adopted = await this.#call({ ...options, method: "env.adopt", params, decode: wire.decodeEnv });
     this.held.delete(idOf(env));
     return adopted.env;
   }
@@ -145,14 +142,16 @@ export class Client {
    */
   async *watch({ timeoutMs, signal }: CallOptions = {}): AsyncIterableIterator<wire.Status> {
     signal?.throwIfAborted();
-    const connection = this.#open();
-    const abort = () => connection.end(signal?.reason);
+    if (this.#closed) throw this.#closed;
+    const watcher = new Client(this.#options);
+    const abort = () => watcher.#end(signal?.reason);
+    this.#watchers.add(watcher);
     signal?.addEventListener("abort", abort);
     try {
-      (await connection.opened).ref(); // keeps the process running
-      const notifications = on(connection, "notification"); // from here on, so that none is missed
-      const request = { method: "pool.watch", params: {}, decode: wire.decodeStatus };
-      const { pools } = await this.#call(request, { timeoutMs, signal }, connection);
+      (await watcher.#open()).ref(); // keeps the process running
+      const notifications = on(watcher.#events, "notification"); // from here on, so that none is missed
+      const request = { timeoutMs, signal, method: "pool.watch", decode: wire.decodeStatus };
+      const { pools } = await watcher.#call(request);
       const latest = new Map(pools.map((pool) => [pool.name, pool]));
       yield { pools };
       for await (const [method, params] of notifications) {
@@ -164,84 +163,92 @@ export class Client {
       }
     } finally {
       signal?.removeEventListener("abort", abort);
-      connection.end(new ConnectError("closed", "the watch has ended"));
+      this.#watchers.delete(watcher);
+      await watcher.close();
     }
   }
 
   /** Any method by its name, with params and result as they travel. */
   call(method: string, params: object = {}, options?: CallOptions): Promise<unknown> {
-    return this.#call({ method, params: { ...params }, decode: wire.anything }, options);
+    return this.#call({ ...options, method, params: { ...params }, decode: wire.anything });
   }
 
   /** Closes the connections; calls that wait, and later ones, reject. Leases stay as they are. */
   async close(): Promise<void> {
     this.#closed ??= new ConnectError("closed", "this client is closed");
-    for (const connection of this.#connections) connection.end(this.#closed);
+    for (const watcher of this.#watchers) watcher.close();
+    this.#end(this.#closed);
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
 
-  /** Asks, and gives up when the time is over or the signal aborts. */
-  async #call<T>(request: Request<T>, options: CallOptions = {}, connection?: Connection): Promise<T> {
-    const { timeoutMs = this.timeoutMs, signal } = options;
+  /** Asks, until the time is over or the signal aborts. */
+  async #call<T>({ timeoutMs = this.timeoutMs, signal, ...request }: Request<T>): Promise<T> {
     signal?.throwIfAborted();
     const control = new AbortController();
     const abort = () => control.abort(signal?.reason);
-    const expire = () => {
-      const message = `the daemon at ${this.socket} did not answer ${request.method} within ${timeoutMs} ms`;
-      control.abort(new RequestTimeout("timeout", message, { hint: "look at runt doctor" }));
-    };
+    const message = `the daemon at ${this.socket} did not answer ${request.method} within ${timeoutMs} ms`;
+    const expire = () => control.abort(new RequestTimeout("timeout", message, { hint: "look at runt doctor" }));
     // After a busy spell timers run before sockets are read: setImmediate lets an answer that is there already win.
     const timer = setTimeout(() => setImmediate(expire), Math.min(timeoutMs, longestTimer));
     signal?.addEventListener("abort", abort);
     try {
-      return await (connection ? connection.call(request, control) : this.#follow(request, control, timeoutMs));
+      const call = { params: {}, ...request, timeoutMs, signal: control.signal, met: this.#met };
+      return await follow(call, this.#options, (params) => this.#ask({ ...request, params }, control));
     } finally {
       clearTimeout(timer);
       signal?.removeEventListener("abort", abort);
     }
   }
 
-  /** Asks; where the daemon is replaced meanwhile, asks the next one, with the same key. docs/protocol.md has the rule. */
-  async #follow<T>(request: Request<T>, control: AbortController, timeoutMs: number): Promise<T> {
-    const { method, params } = request;
-    const acquires = method === "pool.acquire";
-    const waitMs = acquires ? Number(params.wait_ms ?? 60_000) : 0;
-    const lastMs = Number.isFinite(timeoutMs) ? timeoutMs : waitMs + 3000;
-    const again = repeatable.includes(method) && !(acquires && params.key === undefined);
-    const begun = performance.now();
-    const passed = () => performance.now() - begun;
-    let lost = "";
-    for (let hasty = 0; ; ) {
-      const since = passed();
-      const left = acquires && lost ? { wait_ms: Math.max(0, Math.floor(waitMs - since)) } : {};
-      try {
-        return await this.#connect().call({ ...request, params: { ...params, ...left } }, control);
-      } catch (error) {
-        const kind = error instanceof RuntimedError ? error.kind : "";
-        if (method === "pool.release" && lost === "closed" && kind === "unknown_env") return request.decode({}, method);
-        hasty = kind === "closed" && passed() - since < 1000 ? hasty + 1 : 0;
-        const follows = kind === "closed" || kind === "shutting_down" || (kind === "unreachable" && lost && this.#met);
-        if (!follows || !again || this.#closed || hasty > mostHasty || passed() + pauseMs > lastMs) throw error;
-        const starting = kind === "unreachable" && acquires && startDaemon(error as ConnectError, this.#options);
-        await Promise.race([starting, once(control.signal, "abort")]);
-        if (lost !== "closed") lost = kind;
-      }
-      await sleep(pauseMs, undefined, { signal: control.signal }).catch(() => {});
+  /** Asks once. A call that `control` aborts is cancelled in the daemon too. */
+  async #ask<T>({ method, params = {}, decode, progress, unwanted }: Request<T>, control: AbortController): Promise<T> {
+    const id = ++this.#lastId;
+    const replied = once(this.#events, `reply ${id}`).then(([message]) => wire.resultOf(message));
+    const told = (params: unknown) => progress?.(params).catch((error) => control.abort(error));
+    this.#events.on(`progress ${id}`, told);
+    try {
+      const opened = this.#open();
+      const send = (message: object) => opened.then((socket) => socket.write(wire.line(message))).catch(() => {});
+      send({ id, method, params });
+      const result = await Promise.race([replied, once(control.signal, "abort")]);
+      if (control.signal.aborted) send({ method: "$/cancelRequest", params: { id } });
+      control.signal.throwIfAborted();
+      return decode(result, `${method}: result`);
+    } catch (error) {
+      replied.then(unwanted).catch(() => {});
+      if (this.#closed) control.abort(this.#closed); // there is no next daemon for this call
+      throw error;
+    } finally {
+      this.#events.off(`progress ${id}`, told);
     }
   }
 
-  #connect(): Connection {
-    if (!this.#shared || this.#shared.error) this.#shared = this.#open();
-    return this.#shared;
+  #open(): Promise<Socket> {
+    if (this.#closed) throw this.#closed;
+    if (this.#opened) return this.#opened;
+    this.#opened = dial(this.socket);
+    this.#read(this.#opened);
+    return this.#opened;
   }
 
-  #open(): Connection {
-    if (this.#closed) throw this.#closed;
-    const connection = new Connection(this.socket);
-    this.#connections = [...this.#connections.filter(({ error }) => !error), connection];
-    return connection;
+  async #read(opened: Promise<Socket>): Promise<void> {
+    let error: unknown = closed(this.socket);
+    try {
+      for await (const [event, ...members] of wire.events(await opened, this.socket))
+        this.#events.emit(event, ...members);
+    } catch (cause) {
+      error = cause instanceof RuntimedError ? cause : closed(this.socket, cause);
+    }
+    if (this.#opened === opened) this.#end(error);
+  }
+
+  /** Ends the connection; the next call makes a new one. */
+  #end(error: unknown): void {
+    this.#opened?.then((socket) => socket.destroy()).catch(() => {});
+    this.#opened = undefined;
+    this.#events.emit("error", error);
   }
 }

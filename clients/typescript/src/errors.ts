@@ -1,5 +1,7 @@
 import type { ErrorData, ErrorKind } from "./wire.js";
 
+export type { ErrorData, ErrorKind };
+
 /**
  * The class of all errors of this client. `kind` is for programs, message and hint (the next step) are for people.
  *

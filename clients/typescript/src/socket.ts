@@ -3,39 +3,9 @@ import * as fs from "node:fs";
 import { connect, type Socket } from "node:net";
 import { basename, dirname, resolve } from "node:path";
 import { ConnectError } from "./errors.js";
+import { checkPath, unreachable } from "./start.js";
 
 const onlyPath = 0x200000; // O_PATH: a folder that may be gone through need not be readable
-
-const unreachable = (message: string, hint?: string, cause?: unknown) =>
-  new ConnectError("unreachable", message, { hint, cause });
-
-/** Where the daemon listens, by the environment alone: docs/protocol.md has the rule. An empty variable counts as unset. */
-export function socketPath(platform: string = process.platform, env: NodeJS.ProcessEnv = process.env): string {
-  const { RUNTIMED_SOCKET: given, USERNAME: user, XDG_CACHE_HOME: cache } = env;
-  if (platform === "win32") {
-    if (!given && !user) throw unreachable("USERNAME is not set, so the pipe has no name");
-    const lower = user?.replace(/[A-Z]/g, (letter) => letter.toLowerCase()); // only A to Z are the same in every language
-    return checkPath(given || `\\\\.\\pipe\\runtimed-${lower}`, platform);
-  }
-  const cached = platform !== "darwin" && cache?.startsWith("/");
-  const name = given ? "RUNTIMED_SOCKET" : cached ? "XDG_CACHE_HOME" : "HOME";
-  const value = env[name] ?? "";
-  const problem = `${name} is ${JSON.stringify(value)}, which is not an absolute path`;
-  if (!value.startsWith("/")) throw unreachable(problem, "set it, or RUNTIMED_SOCKET");
-  const folder = cached ? "" : platform === "darwin" ? "/Library/Caches" : "/.cache";
-  return checkPath(given || `${value.replace(/\/+$/, "")}${folder}/runt/runtimed.sock`, platform);
-}
-
-/** Refuses a path that the system would cut off, or refuse with no more than "invalid argument". */
-function checkPath(path: string, platform: string = process.platform): string {
-  const length = Buffer.byteLength(path);
-  const limit = platform === "linux" ? 107 : 103;
-  let problem = length > limit && `is ${length} bytes long, and this system allows ${limit}`;
-  if (path.includes("\ufffd")) problem = "is not UTF-8"; // Node has this in place of such bytes
-  if (platform === "win32") problem = !/^\\\\\.\\pipe\\./is.test(path) && "does not begin with \\\\.\\pipe\\";
-  if (problem) throw unreachable(`socket path ${path} ${problem}: set RUNTIMED_SOCKET to another`);
-  return path;
-}
 
 /** Connects to a socket that no other user has made. */
 export async function dial(path: string): Promise<Socket> {
@@ -48,13 +18,10 @@ export async function dial(path: string): Promise<Socket> {
     trusted(path); // what is there by now may be another
     return socket.unref().on("error", () => {});
   } catch (cause) {
-    const lost = socket?.readyState === "open" && closed(path, cause);
+    const lost = socket?.readyState === "open";
     socket?.destroy();
-    if (lost || cause instanceof ConnectError) throw cause instanceof ConnectError ? cause : lost;
-    const { code } = cause as NodeJS.ErrnoException;
-    const foreign = code === "EACCES" || code === "EPERM";
-    const hint = foreign ? "run as the user whose daemon it is" : "start it with runt daemon start";
-    throw unreachable(`the daemon cannot be reached at ${path}: ${code}`, hint, cause);
+    if (cause instanceof ConnectError) throw cause;
+    throw lost ? closed(path, cause) : unreachable(path, cause);
   }
 }
 
@@ -70,8 +37,9 @@ export function closed(path: string, cause?: unknown): ConnectError {
 export function trusted(path: string): string {
   if (!process.geteuid) return path; // Windows, where Node cannot tell whose a pipe is
   const root = fs.lstatSync("/").uid; // who owns "/" can do all that root can
+  fs.statSync(path); // there is no endless way to it
   const parts = (path.startsWith("/") ? path : `${process.cwd()}/${path}`).split("/");
-  let [at, links] = ["/", 0];
+  let at = "/";
   for (let part = parts.shift(); part !== undefined; part = parts.shift()) {
     const next = resolve(at, part);
     const info = fs.lstatSync(next);
@@ -79,7 +47,6 @@ export function trusted(path: string): string {
     const what = target ? `the link ${next}` : info.isDirectory() ? `the folder ${next}` : "it";
     const sticky = info.isDirectory() && (info.mode & 0o1000) !== 0;
     if (info.uid !== root && !sticky) refuse(path, stranger(what, info));
-    if (target && ++links > 40) throw unreachable(`${path} leads through more than 40 links`);
     if (target) parts.unshift(...target.split("/"));
     at = !target ? next : target.startsWith("/") ? "/" : at;
   }
@@ -100,7 +67,7 @@ export function hold(real: string): { path: string } & Disposable {
 function checkEnd(path: string, at: string): void {
   if (!process.geteuid) return;
   const [folder, socket] = [fs.statSync(dirname(at)), fs.lstatSync(at)];
-  if (!socket.isSocket()) throw unreachable(`${path} is not a socket`);
+  if (!socket.isSocket()) throw new ConnectError("unreachable", `${path} is not a socket`);
   // A folder of root's counts as our own if only root, the group 0 and its owner may write to it.
   const open = folder.uid === process.geteuid() ? 0o077 : folder.gid === 0 ? 0o002 : 0o022;
   const mode = (folder.mode & 0o7777).toString(8).padStart(4, "0");

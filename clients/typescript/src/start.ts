@@ -1,12 +1,44 @@
-// Starting a daemon, which a client that never asks for it can go without.
+// Where there is no daemon: waiting for the next one, and starting one. A client can go without the latter.
 import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { accessSync, constants, statSync } from "node:fs";
 import { createRequire } from "node:module";
 import { homedir } from "node:os";
 import { delimiter, dirname, isAbsolute, join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { isatty } from "node:tty";
-import { merge } from "./environ.js";
-import { ConnectError } from "./errors.js";
+import { activate } from "./environ.js";
+import { ConnectError, RuntimedError } from "./errors.js";
+
+const bad = (message: string, hint?: string) => new ConnectError("unreachable", message, { hint });
+
+/** Where the daemon listens, by the environment alone: docs/protocol.md has the rule. An empty variable counts as unset. */
+export function socketPath(platform: string = process.platform, env: NodeJS.ProcessEnv = process.env): string {
+  const { RUNTIMED_SOCKET: given, USERNAME: user, XDG_CACHE_HOME: cache } = env;
+  if (platform === "win32") {
+    if (!given && !user) throw bad("USERNAME is not set, so the pipe has no name");
+    const lower = user?.replace(/[A-Z]/g, (letter) => letter.toLowerCase()); // only A to Z are the same in every language
+    return checkPath(given || `\\\\.\\pipe\\runtimed-${lower}`, platform);
+  }
+  const cached = platform !== "darwin" && cache?.startsWith("/");
+  const name = given ? "RUNTIMED_SOCKET" : cached ? "XDG_CACHE_HOME" : "HOME";
+  const value = env[name] ?? "";
+  const problem = `${name} is ${JSON.stringify(value)}, which is not an absolute path`;
+  if (!value.startsWith("/")) throw bad(problem, "set it, or RUNTIMED_SOCKET");
+  const folder = cached ? "" : platform === "darwin" ? "/Library/Caches" : "/.cache";
+  return checkPath(given || `${value.replace(/\/+$/, "")}${folder}/runt/runtimed.sock`, platform);
+}
+
+/** Refuses a path that the system would cut off, or refuse with no more than "invalid argument". */
+export function checkPath(path: string, platform: string = process.platform): string {
+  const length = Buffer.byteLength(path);
+  const limit = platform === "linux" ? 107 : 103;
+  let problem = length > limit && `is ${length} bytes long, and this system allows ${limit}`;
+  if (path.includes("\ufffd")) problem = "is not UTF-8"; // Node has this in place of such bytes
+  if (platform === "win32") problem = !/^\\\\\.\\pipe\\./is.test(path) && "does not begin with \\\\.\\pipe\\";
+  if (problem) throw bad(`socket path ${path} ${problem}: set RUNTIMED_SOCKET to another`);
+  return path;
+}
 
 /** The npm packages with the programs, one of which npm installs with this one (packaging/platform.go). */
 const binaryPackages = [
@@ -49,6 +81,63 @@ export async function meet(ask: () => Promise<unknown>, options: StartOptions): 
   }
 }
 
+// What is harmless to ask again where an answer was lost; an acquire is by its key.
+const repeatable =
+  "daemon.info daemon.ping pool.status pool.acquire pool.release env.adopt env.list rpc.discover".split(" ");
+const pauseMs = 200; // for a daemon that ends to write its last words
+const mostHasty = 5; // times in a row that one may hang up at once
+
+export interface Call {
+  method: string;
+  params: Record<string, unknown>;
+  timeoutMs: number;
+  /** Ends it all. */
+  signal: AbortSignal;
+  /** Whether the client has met a daemon before. */
+  met: boolean;
+}
+
+/** Makes a call; where the daemon is replaced meanwhile, makes it to the next one. docs/protocol.md has the rule. */
+export async function follow<T>(
+  { method, params, timeoutMs, signal, met }: Call,
+  options: StartOptions,
+  ask: (params: Record<string, unknown>) => Promise<T>,
+): Promise<T> {
+  const acquires = method === "pool.acquire";
+  const waitMs = acquires ? Number(params.wait_ms ?? 60_000) : 0;
+  const lastMs = Number.isFinite(timeoutMs) ? timeoutMs : waitMs + 3000;
+  const again = repeatable.includes(method) && !(acquires && params.key === undefined);
+  const begun = performance.now();
+  const passed = () => performance.now() - begun;
+  let lost = "";
+  for (let hasty = 0; ; ) {
+    const since = passed();
+    const left = acquires && lost ? { wait_ms: Math.max(0, Math.floor(waitMs - since)) } : {};
+    try {
+      return await ask({ ...params, ...left });
+    } catch (error) {
+      signal.throwIfAborted();
+      const kind = error instanceof RuntimedError ? error.kind : "";
+      if (method === "pool.release" && lost === "closed" && kind === "unknown_env") return {} as T; // done before
+      hasty = kind === "closed" && passed() - since < 1000 ? hasty + 1 : 0;
+      const follows = kind === "closed" || kind === "shutting_down" || (kind === "unreachable" && lost && met);
+      if (!follows || !again || hasty > mostHasty || passed() + pauseMs > lastMs) throw error;
+      const starting = kind === "unreachable" && acquires && startDaemon(error as ConnectError, options);
+      await Promise.race([starting, once(signal, "abort")]);
+      if (lost !== "closed") lost = kind;
+    }
+    await sleep(pauseMs, undefined, { signal }).catch(() => signal.throwIfAborted());
+  }
+}
+
+/** The error of a client that finds no daemon. */
+export function unreachable(path: string, cause: unknown): ConnectError {
+  const { code } = cause as NodeJS.ErrnoException;
+  const foreign = code === "EACCES" || code === "EPERM";
+  const hint = foreign ? "run as the user whose daemon it is" : "start it with runt daemon start";
+  return new ConnectError("unreachable", `the daemon cannot be reached at ${path}: ${code}`, { hint, cause });
+}
+
 /** Has a daemon started, if that is allowed; resolves when one answers, whoever started it. `nobody` says that none did. */
 export async function startDaemon(nobody: ConnectError, options: StartOptions): Promise<void> {
   const { autostart, socket, runt = findRunt() } = options;
@@ -79,7 +168,7 @@ interface Outcome {
 function run(runt: string, socket: string | undefined): Promise<Outcome> {
   return new Promise((resolve) => {
     const child = spawn(runt, ["daemon", "start", "--auto"], {
-      env: merge(process.env, socket ? { RUNTIMED_SOCKET: socket } : {}),
+      env: activate(process.env, socket ? { RUNTIMED_SOCKET: socket } : {}, []),
       stdio: ["ignore", "ignore", "pipe"],
       detached: !windows, // a Ctrl-C that is meant for us must not end a start that others wait for
       windowsHide: true,

@@ -1,4 +1,4 @@
-import { ProtocolError, RPCError } from "./errors.js";
+import { ProtocolError, RPCError, RuntimedError } from "./errors.js";
 
 // What travels. Each member stands here once: the decoders check it, and the types are made of them. Names are those of
 // docs/protocol.md in camelCase; times stay RFC 3339 strings.
@@ -56,19 +56,18 @@ function mapped<T, R>(source: Record<string, T>, entry: (name: string, member: T
 const snake = (name: string) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 const camel = (name: string) => name.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
 
+export const line = (message: object) => `${JSON.stringify({ jsonrpc: "2.0", ...message })}\n`;
 /** Params under their wire names. */
 export const toWire = (params: object) => mapped({ ...params }, (name, member: unknown) => [snake(name), member]);
 
+/** Members that are alike. */
+function each<T, Name extends string>(decode: Decode<T>, ...names: Name[]) {
+  return Object.fromEntries(names.map((name) => [name, decode])) as Record<Name, Decode<T>>;
+}
+
 const daemonInfo = record({
-  name: text,
-  version: text,
-  protocol: count,
-  pid: count,
-  startedAt: text,
-  socket: text,
-  stateDir: text,
-  configPath: text,
-  uptimeMs: count,
+  ...each(text, "name", "version", "startedAt", "socket", "stateDir", "configPath"),
+  ...each(count, "protocol", "pid", "uptimeMs"),
   startedBy: or("", oneOf<"service" | "command" | "hand">()),
   program: or("", text), // its executable, which another file may have replaced since
   replaced: or(false, flag),
@@ -92,50 +91,34 @@ export function decodeInfo(value: unknown, at: string): DaemonInfo {
 }
 
 const poolError = record({
-  cause: text, // package_not_found, network, …: docs/protocol.md has the list
-  message: text,
-  hint: text,
+  ...each(text, "cause", "message", "hint", "since"), // cause: package_not_found, network, …: docs/protocol.md has the list
+  ...each(count, "failures", "nextRetryMs"), // from now on; 0: a try is on
   package: or(undefined, text),
   output: or(undefined, text),
-  failures: count,
-  since: text,
-  nextRetryMs: count, // from now on; 0: a try is on
 });
 
 const tool = record({
+  ...each(text, "path", "why"), // why this one was taken
   name: oneOf<"uv" | "micromamba" | "mamba" | "conda" | "rattler">(),
   version: or(undefined, text),
-  path: text,
-  why: text, // it was taken
 });
 
 const pool = record({
-  name: text,
+  ...each(text, "name", "python"),
+  ...each(count, "target", "available", "warming", "leased", "removing", "waiting"), // available: what an acquire would get now
   kind: oneOf<"uv" | "conda">(),
-  target: count,
-  available: count, // what an acquire would get now
-  warming: count,
-  leased: count,
-  removing: count,
-  waiting: count,
   state: oneOf<"ready" | "warming" | "failing" | "off">(),
-  python: text,
   packages: list(text),
   tool: or(null, tool), // null while none was looked for or found
   error: or(null, poolError), // null while builds succeed
 });
 
-const packageInfo = record({ name: text, version: text });
+const packageInfo = record(each(text, "name", "version"));
 
 const env = record({
-  id: text,
-  pool: text,
+  ...each(text, "id", "pool", "path", "python", "pythonVersion", "createdAt"), // python: absolute; runs as it is
   kind: oneOf<"uv" | "conda">(),
-  path: text,
-  python: text, // absolute; runs as it is
-  pythonVersion: text,
   state: oneOf<"warming" | "ready" | "leased" | "removing">(),
-  createdAt: text,
   packages: list(packageInfo),
   needs: or([], list(text)), // what it was made to have beyond the packages of its pool
   variables: dict(or(null, text)), // for the environment of a child; null takes the name out
@@ -145,6 +128,7 @@ const env = record({
 export const decodeStatus = record({ pools: list(pool) });
 export const decodeChange = record({ pool, gone: or(false, flag) });
 export const decodeEnv = record({ env });
+export const decodeLeased = record({ env: record({ id: text }) }); // all that it takes to release one
 export const decodeAcquired = record({
   env,
   source: oneOf<"ready" | "built" | "extended" | "resumed">(),
@@ -185,6 +169,8 @@ export interface AcquireParams {
   lingerMs?: number | undefined;
 }
 
+/** A lease: the environment, and how it came to be this one. */
+export type Acquired = EnvInfo & Omit<ReturnType<typeof decodeAcquired>, "env">;
 export type DaemonInfo = ReturnType<typeof daemonInfo>;
 export type PoolError = ReturnType<typeof poolError>;
 export type Tool = ReturnType<typeof tool>;
@@ -201,25 +187,15 @@ export type ErrorKind = Open<
 >;
 
 /** What an error tells besides its message; docs/protocol.md says which kind has which. "" is the kind of one without. */
-export interface ErrorData {
-  kind: ErrorKind;
-  hint?: string;
-  param?: string;
-  waitedMs?: number;
-  warming?: number;
-  pools?: string[];
-  cause?: string;
-  package?: string;
-  output?: string;
-  nextRetryMs?: number;
-  [other: string]: unknown;
-}
+export type ErrorData = { kind: ErrorKind; pools?: string[]; [other: string]: unknown } & {
+  [name in "hint" | "param" | "cause" | "package" | "output"]?: string;
+} & { [name in "waitedMs" | "warming" | "nextRetryMs"]?: number };
 
-/** What an error says where a daemon older than this client does not know a member of params. */
-export function fromOlderDaemon(error: unknown): unknown {
-  if (!(error instanceof RPCError) || error.message !== `unknown member ${error.data.param}`) return error;
+/** Says so where a daemon older than this client does not know a member of params. */
+export function explainOld(error: unknown): never {
+  if (!(error instanceof RPCError) || error.message !== `unknown member ${error.data.param}`) throw error;
   const hint = "the daemon is older than this client; bring the new one in with: runt daemon restart";
-  return new RPCError(error.code, error.message, { ...error.data, hint });
+  throw new RPCError(error.code, error.message, { ...error.data, hint });
 }
 
 /** The result of a reply, or its error. The error's data are taken as they come, so that no detail of them hides it. */
@@ -229,4 +205,34 @@ export function resultOf({ result, error }: Record<string, unknown>): unknown {
   const told = mapped(typeof data === "object" ? { ...data } : {}, (name, member: unknown) => [camel(name), member]);
   const kind = typeof told.kind === "string" ? told.kind : "";
   throw new RPCError(count(code, "the code of an error"), text(message, "the message of an error"), { ...told, kind });
+}
+
+const longest = 16 << 20; // a message, in characters
+
+/** What comes, as events: "reply ID" with the message, "progress ID" with the params, or "notification" with both. */
+export async function* events(socket: AsyncIterable<Buffer>, path: string): AsyncGenerator<[string, ...unknown[]]> {
+  const utf8 = new TextDecoder("utf-8", { fatal: true });
+  let rest = "";
+  try {
+    for await (const chunk of socket) {
+      const lines = utf8.decode(chunk, { stream: true }).split("\n");
+      lines[0] = rest + lines[0];
+      rest = lines.pop() ?? "";
+      if (rest.length > longest) throw new ProtocolError("protocol", `a message from ${path} is too long`);
+      for (const line of lines) if (line.trim()) yield event(object(JSON.parse(line), `a message from ${path}`));
+    }
+  } catch (cause) {
+    if (cause instanceof RuntimedError || (cause as NodeJS.ErrnoException).syscall) throw cause;
+    throw new ProtocolError("protocol", `what answers at ${path} does not speak JSON`, { cause });
+  }
+  try {
+    yield event(JSON.parse(rest));
+  } catch {}
+}
+
+function event(message: Record<string, unknown>): [string, ...unknown[]] {
+  const { id, method, params, error } = message;
+  if (id === null && error) resultOf(message); // it could not tell which call it was, so all are told
+  if (method === "$/progress") return [`progress ${object(params, method).id}`, params];
+  return typeof method === "string" ? ["notification", method, params] : [`reply ${JSON.stringify(id)}`, message];
 }
