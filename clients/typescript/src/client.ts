@@ -2,9 +2,9 @@ import { randomUUID } from "node:crypto";
 import { EventEmitter, on, once } from "node:events";
 import type { Socket } from "node:net";
 import { activate } from "./environ.js";
-import { ConnectError, RequestTimeout, RuntimedError } from "./errors.js";
+import { ConnectError, RuntimedError } from "./errors.js";
 import { closed, dial } from "./socket.js";
-import { follow, meet, type StartOptions, socketPath } from "./start.js";
+import { explainOld, meet, type StartOptions, socketPath, within } from "./start.js";
 import * as wire from "./wire.js";
 
 export interface CallOptions {
@@ -32,7 +32,6 @@ interface Request<T> extends CallOptions {
 
 type Leased = string | { id: string };
 
-const longestTimer = 2 ** 31 - 1; // a longer one would fire at once
 const idOf = (env: Leased) => (typeof env === "string" ? env : env.id);
 
 export interface Env extends wire.Acquired {}
@@ -90,12 +89,11 @@ export class Client {
 
   static async connect(options: ConnectOptions = {}): Promise<Client> {
     const client = new Client(options);
-    try {
-      await (options.autostart ? meet(() => client.info(), options) : client.#open());
-    } catch (error) {
+    const met: Promise<unknown> = options.autostart ? meet(() => client.info(), options) : client.#open();
+    await met.catch(async (error: unknown) => {
       await client.close();
       throw error;
-    }
+    });
     client.#met = true;
     return client;
   }
@@ -118,8 +116,7 @@ export class Client {
       onProgress && (async (told: unknown) => onProgress(wire.decodeProgress(told, "$/progress: params")));
     const unwanted = (result: unknown) => this.release(wire.decodeLeased(result, "it").env.id);
     const request = { method: "pool.acquire", params, decode: wire.decodeAcquired, progress, unwanted };
-    const call = this.#call({ ...request, timeoutMs: waitMs + timeoutMs, signal });
-    const { env, ...lease } = await call.catch(wire.explainOld);
+    const { env, ...lease } = await this.#call({ ...request, timeoutMs: waitMs + timeoutMs, signal }).catch(explainOld);
     return new Env({ ...env, ...lease }, this);
   }
 
@@ -150,8 +147,7 @@ export class Client {
     try {
       (await watcher.#open()).ref(); // keeps the process running
       const notifications = on(watcher.#events, "notification"); // from here on, so that none is missed
-      const request = { timeoutMs, signal, method: "pool.watch", decode: wire.decodeStatus };
-      const { pools } = await watcher.#call(request);
+      const { pools } = await watcher.#call({ timeoutMs, signal, method: "pool.watch", decode: wire.decodeStatus });
       const latest = new Map(pools.map((pool) => [pool.name, pool]));
       yield { pools };
       for await (const [method, params] of notifications) {
@@ -184,23 +180,10 @@ export class Client {
     return this.close();
   }
 
-  /** Asks, until the time is over or the signal aborts. */
-  async #call<T>({ timeoutMs = this.timeoutMs, signal, ...request }: Request<T>): Promise<T> {
-    signal?.throwIfAborted();
-    const control = new AbortController();
-    const abort = () => control.abort(signal?.reason);
-    const message = `the daemon at ${this.socket} did not answer ${request.method} within ${timeoutMs} ms`;
-    const expire = () => control.abort(new RequestTimeout("timeout", message, { hint: "look at runt doctor" }));
-    // After a busy spell timers run before sockets are read: setImmediate lets an answer that is there already win.
-    const timer = setTimeout(() => setImmediate(expire), Math.min(timeoutMs, longestTimer));
-    signal?.addEventListener("abort", abort);
-    try {
-      const call = { params: {}, ...request, timeoutMs, signal: control.signal, met: this.#met };
-      return await follow(call, this.#options, (params) => this.#ask({ ...request, params }, control));
-    } finally {
-      clearTimeout(timer);
-      signal?.removeEventListener("abort", abort);
-    }
+  /** Asks until there is an answer, of this daemon or the next one. */
+  #call<T>({ timeoutMs = this.timeoutMs, ...request }: Request<T>): Promise<T> {
+    const call = { ...request, timeoutMs, socket: this.socket, met: this.#met };
+    return within(call, this.#options, (params, control) => this.#ask({ ...request, params }, control));
   }
 
   /** Asks once. A call that `control` aborts is cancelled in the daemon too. */
@@ -228,17 +211,16 @@ export class Client {
 
   #open(): Promise<Socket> {
     if (this.#closed) throw this.#closed;
-    if (this.#opened) return this.#opened;
-    this.#opened = dial(this.socket);
-    this.#read(this.#opened);
-    return this.#opened;
+    const opened = this.#opened ?? dial(this.socket);
+    if (!this.#opened) this.#read(opened);
+    return opened;
   }
 
   async #read(opened: Promise<Socket>): Promise<void> {
     let error: unknown = closed(this.socket);
+    this.#opened = opened;
     try {
-      for await (const [event, ...members] of wire.events(await opened, this.socket))
-        this.#events.emit(event, ...members);
+      for await (const [event, ...args] of wire.events(await opened, this.socket)) this.#events.emit(event, ...args);
     } catch (cause) {
       error = cause instanceof RuntimedError ? cause : closed(this.socket, cause);
     }

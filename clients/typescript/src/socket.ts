@@ -12,7 +12,7 @@ export async function dial(path: string): Promise<Socket> {
   let socket: Socket | undefined;
   try {
     using held = hold(trusted(checkPath(path)));
-    checkEnd(path, held.path);
+    if (process.geteuid) checkEnd(path, held.path);
     socket = connect({ path: held.path });
     await once(socket, "connect");
     trusted(path); // what is there by now may be another
@@ -65,11 +65,10 @@ export function hold(real: string): { path: string } & Disposable {
 
 /** Checks a socket and its folder as the daemon does. */
 function checkEnd(path: string, at: string): void {
-  if (!process.geteuid) return;
   const [folder, socket] = [fs.statSync(dirname(at)), fs.lstatSync(at)];
   if (!socket.isSocket()) throw new ConnectError("unreachable", `${path} is not a socket`);
   // A folder of root's counts as our own if only root, the group 0 and its owner may write to it.
-  const open = folder.uid === process.geteuid() ? 0o077 : folder.gid === 0 ? 0o002 : 0o022;
+  const open = folder.uid === process.geteuid?.() ? 0o077 : folder.gid === 0 ? 0o002 : 0o022;
   const mode = (folder.mode & 0o7777).toString(8).padStart(4, "0");
   refuse(path, stranger("it", socket) || stranger(`the folder ${dirname(at)}`, folder));
   refuse(path, (folder.mode & open) !== 0 && `the folder ${dirname(at)} is open to others (mode ${mode})`);

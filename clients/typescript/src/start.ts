@@ -6,9 +6,8 @@ import { createRequire } from "node:module";
 import { homedir } from "node:os";
 import { delimiter, dirname, isAbsolute, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { isatty } from "node:tty";
 import { activate } from "./environ.js";
-import { ConnectError, RuntimedError } from "./errors.js";
+import { ConnectError, RequestTimeout, RPCError, RuntimedError } from "./errors.js";
 
 const bad = (message: string, hint?: string) => new ConnectError("unreachable", message, { hint });
 
@@ -41,7 +40,7 @@ export function checkPath(path: string, platform: string = process.platform): st
 }
 
 /** The npm packages with the programs, one of which npm installs with this one (packaging/platform.go). */
-const binaryPackages = [
+export const binaryPackages = [
   "runtimed-bin-darwin-arm64",
   "runtimed-bin-darwin-x64",
   "runtimed-bin-linux-arm64",
@@ -49,14 +48,14 @@ const binaryPackages = [
   "runtimed-bin-win32-arm64",
   "runtimed-bin-win32-x64",
 ];
-const binaryPackage = `runtimed-bin-${process.platform}-${process.arch}`;
+export const binaryPackage = `runtimed-bin-${process.platform}-${process.arch}`;
 
-const windows = process.platform === "win32";
+export const windows = process.platform === "win32";
 const runtName = windows ? "runt.exe" : "runt";
 const limitMs = 30_000; // runt itself gives up after 10 s
 const longestOutput = 16_384;
-const errorMark = "runt: error: ";
-const hintMark = "runt: hint: ";
+export const errorMark = "runt: error: ";
+export const hintMark = "runt: hint: ";
 
 export interface StartOptions {
   /** The path of the daemon's socket; by default the one that `socketPath` tells. */
@@ -86,23 +85,44 @@ const repeatable =
   "daemon.info daemon.ping pool.status pool.acquire pool.release env.adopt env.list rpc.discover".split(" ");
 const pauseMs = 200; // for a daemon that ends to write its last words
 const mostHasty = 5; // times in a row that one may hang up at once
+const longestTimer = 2 ** 31 - 1; // a longer one would fire at once
 
 export interface Call {
   method: string;
-  params: Record<string, unknown>;
+  params?: Record<string, unknown> | undefined;
+  /** Where the daemon listens. */
+  socket: string;
   timeoutMs: number;
-  /** Ends it all. */
-  signal: AbortSignal;
+  signal?: AbortSignal | undefined;
   /** Whether the client has met a daemon before. */
   met: boolean;
 }
 
+type Ask<T> = (params: Record<string, unknown>, control: AbortController) => Promise<T>;
+
+/** Has `ask` make a call, until it is answered, its time is over or its signal aborts. */
+export async function within<T>(call: Call, options: StartOptions, ask: Ask<T>): Promise<T> {
+  const { method, socket, timeoutMs, signal } = call;
+  signal?.throwIfAborted();
+  const control = new AbortController();
+  const abort = () => control.abort(signal?.reason);
+  const message = `the daemon at ${socket} did not answer ${method} within ${timeoutMs} ms`;
+  const expire = () => control.abort(new RequestTimeout("timeout", message, { hint: "look at runt doctor" }));
+  // After a busy spell timers run before sockets are read: setImmediate lets an answer that is there already win.
+  const timer = setTimeout(() => setImmediate(expire), Math.min(timeoutMs, longestTimer));
+  signal?.addEventListener("abort", abort);
+  try {
+    return await follow(call, control, options, ask);
+  } finally {
+    clearTimeout(timer);
+    signal?.removeEventListener("abort", abort);
+  }
+}
+
 /** Makes a call; where the daemon is replaced meanwhile, makes it to the next one. docs/protocol.md has the rule. */
-export async function follow<T>(
-  { method, params, timeoutMs, signal, met }: Call,
-  options: StartOptions,
-  ask: (params: Record<string, unknown>) => Promise<T>,
-): Promise<T> {
+async function follow<T>(call: Call, control: AbortController, options: StartOptions, ask: Ask<T>): Promise<T> {
+  const { method, params = {}, timeoutMs, met } = call;
+  const { signal } = control;
   const acquires = method === "pool.acquire";
   const waitMs = acquires ? Number(params.wait_ms ?? 60_000) : 0;
   const lastMs = Number.isFinite(timeoutMs) ? timeoutMs : waitMs + 3000;
@@ -114,7 +134,7 @@ export async function follow<T>(
     const since = passed();
     const left = acquires && lost ? { wait_ms: Math.max(0, Math.floor(waitMs - since)) } : {};
     try {
-      return await ask({ ...params, ...left });
+      return await ask({ ...params, ...left }, control);
     } catch (error) {
       signal.throwIfAborted();
       const kind = error instanceof RuntimedError ? error.kind : "";
@@ -128,6 +148,13 @@ export async function follow<T>(
     }
     await sleep(pauseMs, undefined, { signal }).catch(() => signal.throwIfAborted());
   }
+}
+
+/** Says so where a daemon older than this client does not know a member of params. */
+export function explainOld(error: unknown): never {
+  if (!(error instanceof RPCError) || error.message !== `unknown member ${error.data.param}`) throw error;
+  const hint = "the daemon is older than this client; bring the new one in with: runt daemon restart";
+  throw new RPCError(error.code, error.message, { ...error.data, hint });
 }
 
 /** The error of a client that finds no daemon. */
@@ -207,7 +234,7 @@ function findRunt(): string | undefined {
 }
 
 /** The runt of the package for this platform, if it is installed. */
-function packagedRunt(): string | undefined {
+export function packagedRunt(): string | undefined {
   try {
     const manifest = createRequire(import.meta.url).resolve(`${binaryPackage}/package.json`);
     // Electron packs modules into an archive, from which nothing can be run, and leaves programs beside it.
@@ -226,49 +253,4 @@ function isProgram(path: string): boolean {
   } catch {
     return false;
   }
-}
-
-/** The `runt` of npm: becomes the packaged one, or where Node cannot do that, stands in front of it. */
-export function standIn(): void {
-  const args = process.argv.slice(2);
-  const runt = packagedRunt();
-  // Since Node 22.15, except on Windows. What is leased to runt's caller or to runt wants no process between them.
-  const { execve } = process as { execve?: (file: string, args: string[], env: NodeJS.ProcessEnv) => never };
-  if (!runt) reportMissing();
-  else if (execve && !windows) execve(runt, [runt, ...args], process.env);
-  else standInFrontOf(runt, args);
-}
-
-function reportMissing(): void {
-  const [error, hint] = binaryPackages.includes(binaryPackage)
-    ? [
-        `the package ${binaryPackage}, which has the programs for this machine, is not installed`,
-        `npm was told to leave optional dependencies out, or installed for another machine: install it from where runtimed-client came from`,
-      ]
-    : [
-        `there is no package with the programs of runtimed for ${process.platform} on ${process.arch}`,
-        "build them from the sources, and put runt and runtimed on PATH",
-      ];
-  process.stderr.write(`${errorMark}${error}\n${hintMark}${hint}\n`);
-  process.exitCode = 1;
-}
-
-function standInFrontOf(program: string, args: string[]): void {
-  const child = spawn(program, args, { stdio: "inherit" });
-  const signals: NodeJS.Signals[] = windows ? ["SIGINT"] : ["SIGINT", "SIGQUIT", "SIGTERM", "SIGHUP"];
-  for (const signal of signals) {
-    process.on(signal, () => {
-      const byKey = windows || (isatty(0) && (signal === "SIGINT" || signal === "SIGQUIT"));
-      if (!byKey) child.kill(signal); // a terminal tells both of us of its keys
-    });
-  }
-  child.on("error", (error) => {
-    process.stderr.write(`${errorMark}${program} cannot be run: ${error.message}\n`);
-    process.exitCode = 1;
-  });
-  child.on("exit", (code, signal) => {
-    if (!signal) return process.exit(code ?? 1);
-    process.removeAllListeners(signal);
-    process.kill(process.pid, signal);
-  });
 }

@@ -16,10 +16,8 @@ function check<T>(what: string, fits: (value: unknown) => boolean): Decode<T> {
 }
 
 export const anything = check<unknown>("", (value) => value !== undefined);
-export const object = check<Record<string, unknown>>(
-  "an object",
-  (value) => typeof value === "object" && value !== null && !Array.isArray(value),
-);
+const isObject = (value: unknown) => typeof value === "object" && value !== null && !Array.isArray(value);
+export const object = check<Record<string, unknown>>("an object", isObject);
 const array = check<unknown[]>("a list", Array.isArray);
 const flag = check<boolean>("a boolean", (value) => typeof value === "boolean");
 const count = check<number>("a number", (value) => typeof value === "number");
@@ -28,10 +26,6 @@ const oneOf = <Known extends string>() => text as Decode<Open<Known>>;
 
 function list<T>(item: Decode<T>): Decode<T[]> {
   return (value, at) => array(value, at).map((one, i) => item(one, `${at}[${i}]`));
-}
-
-function dict<T>(item: Decode<T>): Decode<Record<string, T>> {
-  return (value, at) => mapped(object(value, at), (name, one) => [name, item(one, `${at}.${name}`)]);
 }
 
 /** A member that is this where it is missing, as from an older daemon. */
@@ -85,16 +79,14 @@ export function decodeInfo(value: unknown, at: string): DaemonInfo {
     const message = `the daemon (version ${version}) speaks protocol ${theirs}, and this client protocol ${protocol}`;
     throw new ProtocolError("protocol", `${message}: the ${older} is too old`, { hint });
   }
-  const info = daemonInfo(value, at);
-  if (name !== "runtimed") throw new ProtocolError("protocol", `what answers is not runtimed but ${name}`);
-  return info;
+  if (typeof name === "string" && name !== "runtimed") throw new ProtocolError("protocol", `${name} is not runtimed`);
+  return daemonInfo(value, at);
 }
 
 const poolError = record({
   ...each(text, "cause", "message", "hint", "since"), // cause: package_not_found, network, …: docs/protocol.md has the list
   ...each(count, "failures", "nextRetryMs"), // from now on; 0: a try is on
-  package: or(undefined, text),
-  output: or(undefined, text),
+  ...each(or(undefined, text), "package", "output"),
 });
 
 const tool = record({
@@ -115,13 +107,16 @@ const pool = record({
 
 const packageInfo = record(each(text, "name", "version"));
 
+const variables: Decode<Record<string, string | null>> = (value, at) =>
+  mapped(object(value, at), (name, member) => [name, or(null, text)(member, `${at}.${name}`)]);
+
 const env = record({
   ...each(text, "id", "pool", "path", "python", "pythonVersion", "createdAt"), // python: absolute; runs as it is
   kind: oneOf<"uv" | "conda">(),
   state: oneOf<"warming" | "ready" | "leased" | "removing">(),
   packages: list(packageInfo),
   needs: or([], list(text)), // what it was made to have beyond the packages of its pool
-  variables: dict(or(null, text)), // for the environment of a child; null takes the name out
+  variables, // for the environment of a child; null takes the name out
   pathPrepend: list(text), // goes before the child's PATH
 });
 
@@ -181,22 +176,14 @@ export type Progress = ReturnType<typeof decodeProgress>;
 
 export type ErrorKind = Open<
   | ("unreachable" | "untrusted" | "timeout" | "closed" | "protocol")
-  | ("parse_error" | "invalid_request" | "method_not_found" | "invalid_params" | "internal_error")
-  | ("pool_empty" | "unknown_pool" | "build_failed" | "unknown_env" | "pool_off")
-  | ("shutting_down" | "overloaded" | "request_cancelled")
+  | ("parse_error" | "invalid_request" | "method_not_found" | "invalid_params" | "internal_error" | "request_cancelled")
+  | ("pool_empty" | "unknown_pool" | "build_failed" | "unknown_env" | "pool_off" | "shutting_down" | "overloaded")
 >;
 
 /** What an error tells besides its message; docs/protocol.md says which kind has which. "" is the kind of one without. */
 export type ErrorData = { kind: ErrorKind; pools?: string[]; [other: string]: unknown } & {
   [name in "hint" | "param" | "cause" | "package" | "output"]?: string;
 } & { [name in "waitedMs" | "warming" | "nextRetryMs"]?: number };
-
-/** Says so where a daemon older than this client does not know a member of params. */
-export function explainOld(error: unknown): never {
-  if (!(error instanceof RPCError) || error.message !== `unknown member ${error.data.param}`) throw error;
-  const hint = "the daemon is older than this client; bring the new one in with: runt daemon restart";
-  throw new RPCError(error.code, error.message, { ...error.data, hint });
-}
 
 /** The result of a reply, or its error. The error's data are taken as they come, so that no detail of them hides it. */
 export function resultOf({ result, error }: Record<string, unknown>): unknown {
@@ -207,8 +194,6 @@ export function resultOf({ result, error }: Record<string, unknown>): unknown {
   throw new RPCError(count(code, "the code of an error"), text(message, "the message of an error"), { ...told, kind });
 }
 
-const longest = 16 << 20; // a message, in characters
-
 /** What comes, as events: "reply ID" with the message, "progress ID" with the params, or "notification" with both. */
 export async function* events(socket: AsyncIterable<Buffer>, path: string): AsyncGenerator<[string, ...unknown[]]> {
   const utf8 = new TextDecoder("utf-8", { fatal: true });
@@ -218,7 +203,7 @@ export async function* events(socket: AsyncIterable<Buffer>, path: string): Asyn
       const lines = utf8.decode(chunk, { stream: true }).split("\n");
       lines[0] = rest + lines[0];
       rest = lines.pop() ?? "";
-      if (rest.length > longest) throw new ProtocolError("protocol", `a message from ${path} is too long`);
+      if (rest.length > 16 << 20) throw new ProtocolError("protocol", `a message from ${path} is too long`);
       for (const line of lines) if (line.trim()) yield event(object(JSON.parse(line), `a message from ${path}`));
     }
   } catch (cause) {

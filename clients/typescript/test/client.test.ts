@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Client, ConnectError, ProtocolError, RequestTimeout, RPCError, type Status } from "runtimed-client";
+import { activate } from "../dist/environ.js";
 import { acquired, env, FakeDaemon, failure, type Message, pool, type Script, until } from "./support.js";
 
 const unknownEnv = { code: -32004, message: "there is no such environment", data: { kind: "unknown_env" } };
@@ -189,6 +190,14 @@ test("environ activates: variables merged, null taken out, path put in front, th
   assert.equal(base.PYTHONHOME, "/elsewhere");
   assert.equal(leased.environ({}).PATH, "/envs/uv-0123abcd/bin");
   assert.equal(leased.environ().HOME, process.env.HOME);
+});
+
+test("on Windows a variable replaces its namesake in whatever case, and PATH keeps what it has", () => {
+  const base = { Path: "C:\\System32", Virtual_Env: "old", PythonHome: "C:\\Python" };
+  const variables = { VIRTUAL_ENV: "E", PYTHONHOME: null };
+  const windows = activate(base, variables, ["E\\Scripts"], "win32");
+  assert.deepEqual(windows, { Path: "E\\Scripts;C:\\System32", Virtual_Env: "E" });
+  assert.deepEqual(activate(base, variables, ["/e"], "linux"), { ...base, VIRTUAL_ENV: "E", PATH: "/e" });
 });
 
 test("await using releases an environment at the end of its block, once", async () => {

@@ -86,3 +86,15 @@ test("the package holds the compiled sources and the README, and needs nothing",
   assert.equal(JSON.parse(readFileSync(join(root, "package.json"), "utf8")).dependencies, undefined);
   assert.doesNotMatch(readFileSync(join(root, "package-lock.json"), "utf8"), /"resolved": ".*:/); // a folder's are its paths
 });
+
+test("the client is 300 lines of code, and what travels 170", () => {
+  const code = (name: string) => {
+    const text = readFileSync(join(root, "src", name), "utf8").replace(/\/\*.*?\*\//gs, "");
+    return text.split("\n").filter((line) => !/^\s*(\/\/.*)?$/.test(line)).length;
+  };
+  const apart = ["wire.ts", "start.ts", "runt.ts"]; // runt.ts is a command
+  const counted = readdirSync(join(root, "src")).filter((name) => !apart.includes(name));
+  const sum = counted.map(code).reduce((all, one) => all + one, 0);
+  assert.ok(sum <= 300, `${sum} lines`);
+  assert.ok(code("wire.ts") <= 170, `${code("wire.ts")} lines`);
+});
