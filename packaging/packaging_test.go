@@ -70,7 +70,7 @@ func TestEveryPackageHoldsTheSamePrograms(t *testing.T) {
 }
 
 func TestTheClientsKnowThePackagesOfEveryPlatform(t *testing.T) {
-	text := string(must(os.ReadFile("../clients/typescript/src/binary.ts"))(t))
+	text := string(must(os.ReadFile("../clients/typescript/src/start.ts"))(t))
 	known := regexp.MustCompile(`"(`+binName+`-\w+-\w+)"`).FindAllString(text, -1)
 	var names []string
 	for _, p := range platforms {
@@ -78,7 +78,7 @@ func TestTheClientsKnowThePackagesOfEveryPlatform(t *testing.T) {
 	}
 	slices.Sort(names)
 	if !slices.Equal(known, names) {
-		t.Errorf("binary.ts knows %v, and there are %v", known, names)
+		t.Errorf("start.ts knows %v, and there are %v", known, names)
 	}
 }
 
