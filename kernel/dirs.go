@@ -1,14 +1,18 @@
 package kernel
 
 import (
+	"cmp"
 	"path/filepath"
 	"runtime"
 	"slices"
 )
 
-func ActivePrefix(env func(string) string) string { return or(env("VIRTUAL_ENV"), env("CONDA_PREFIX")) }
+// ActivePrefix is the environment that is active in this shell.
+func ActivePrefix(env func(string) string) string {
+	return cmp.Or(env("VIRTUAL_ENV"), env("CONDA_PREFIX"))
+}
 
-// DataDir is the user's data directory as jupyter_core works it out; empty where that needs a home and there is none.
+// DataDir is the user's data directory as jupyter_core works it out; empty if that needs a home and there is none.
 func DataDir(goos string, env func(string) string) string {
 	if dir := env("JUPYTER_DATA_DIR"); dir != "" {
 		return dir
@@ -36,10 +40,10 @@ func DataDir(goos string, env func(string) string) string {
 	case goos == "windows":
 		return below(home, ".jupyter", "data")
 	}
-	return below(or(env("XDG_DATA_HOME"), below(home, ".local", "share")), "jupyter")
+	return below(cmp.Or(env("XDG_DATA_HOME"), below(home, ".local", "share")), "jupyter")
 }
 
-// Dirs are the folders in which Jupyter looks for kernels, as far as they can be told from here.
+// Dirs are the folders in which Jupyter looks for kernels, as far as this shell can tell.
 func Dirs(env func(string) string) []string {
 	dirs := filepath.SplitList(env("JUPYTER_PATH"))
 	dirs = append(dirs, DataDir(runtime.GOOS, env))
@@ -47,9 +51,7 @@ func Dirs(env func(string) string) []string {
 		dirs = append(dirs, filepath.Join(prefix, "share", "jupyter"))
 	}
 	if runtime.GOOS == "windows" {
-		if base := env("PROGRAMDATA"); base != "" {
-			dirs = append(dirs, filepath.Join(base, "jupyter"))
-		}
+		dirs = append(dirs, filepath.Join(env("PROGRAMDATA"), "jupyter"))
 	} else {
 		dirs = append(dirs, "/usr/local/share/jupyter", "/usr/share/jupyter")
 	}

@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -20,7 +21,7 @@ import (
 	"runtimed/rpc"
 )
 
-// connection is what a front-end tells a kernel in its connection file.
+// connection is what the connection file says.
 type connection struct {
 	Transport string `json:"transport"`
 	IP        string `json:"ip"`
@@ -44,7 +45,7 @@ func readConnection(path string) (c connection, err error) {
 	if err := json.Unmarshal(data, &c); err != nil {
 		return c, fmt.Errorf("%s is no connection file: %w", path, err)
 	}
-	c.Transport, c.Scheme = or(c.Transport, "tcp"), or(c.Scheme, "hmac-sha256")
+	c.Transport, c.Scheme = cmp.Or(c.Transport, "tcp"), cmp.Or(c.Scheme, "hmac-sha256")
 	switch {
 	case c.Transport != "tcp" && c.Transport != "ipc":
 		return c, fmt.Errorf("%s asks for the transport %q, and runt knows tcp and ipc", path, c.Transport)
@@ -58,30 +59,18 @@ func readConnection(path string) (c connection, err error) {
 	return c, nil
 }
 
-func or(s, otherwise string) string {
-	if s == "" {
-		return otherwise
-	}
-	return s
-}
-
-// listen binds one of the ports.
 func (c connection) listen(port int) (net.Listener, error) {
 	if c.Transport == "ipc" {
 		path := c.IP + "-" + strconv.Itoa(port)
 		if info, err := os.Lstat(path); err == nil && info.Mode().Type() == fs.ModeSocket {
-			_ = os.Remove(path) // of the kernel before; where it stays, listening fails
+			_ = os.Remove(path) // of the kernel before; if it stays, listening fails
 		}
 		return net.Listen("unix", path)
 	}
-	ip := c.IP
-	if ip == "*" {
-		ip = ""
-	}
-	return net.Listen("tcp", net.JoinHostPort(ip, strconv.Itoa(port)))
+	return net.Listen("tcp", net.JoinHostPort(strings.TrimPrefix(c.IP, "*"), strconv.Itoa(port)))
 }
 
-// failedKernel is a kernel that can do nothing but say why there is none: a front-end that gets no answer would only say that time is up.
+// failedKernel can do nothing but say why there is no kernel. Without it, a front-end would only say that it timed out.
 type failedKernel struct {
 	connection
 	session session
@@ -92,11 +81,21 @@ type failedKernel struct {
 	ended chan struct{}
 	end   sync.Once
 
-	mu    sync.Mutex // one message after the other
+	mu    sync.Mutex // one message at a time
 	count int
 }
 
 const tryAgain = "No cell can run before that is mended: then restart the kernel to try again."
+
+// ServeFailure is a kernel at the connection file that fails every cell with the reason, until the front-end ends it or
+// ctx is done.
+func ServeFailure(ctx context.Context, file string, why *failure.Error) error {
+	c, err := readConnection(file)
+	if err != nil {
+		return failure.With(why.Code, "the front-end cannot be told: %v", err)
+	}
+	return newFailedKernel(c, why).serve(ctx)
+}
 
 func newFailedKernel(c connection, why *failure.Error) *failedKernel {
 	k := &failedKernel{connection: c, session: newSession(c.Key), ended: make(chan struct{})}
@@ -112,8 +111,7 @@ func newFailedKernel(c connection, why *failure.Error) *failedKernel {
 	return k
 }
 
-// serve answers until the front-end asks for the end, or ctx ends.
-func (k *failedKernel) serve(ctx context.Context) (err error) {
+func (k *failedKernel) serve(ctx context.Context) error {
 	k.iopub = zmtp.Server{Kind: zmtp.Pub, Subscribed: k.welcome}
 	shell := zmtp.Server{Kind: zmtp.Router, Handle: k.handle}
 	control := zmtp.Server{Kind: zmtp.Router, Handle: k.handle}
@@ -133,23 +131,19 @@ func (k *failedKernel) serve(ctx context.Context) (err error) {
 	select {
 	case <-ctx.Done():
 	case <-k.ended:
-		time.Sleep(100 * time.Millisecond) // closing a connection on which something comes in may take the last answer with it
+		time.Sleep(100 * time.Millisecond) // closing a connection with unread input may lose the last answer
 	}
 	return nil
 }
 
 func (k *failedKernel) welcome(c *zmtp.Conn, prefix []byte) {
-	m, err := k.session.message("iopub_welcome", nil, map[string]any{"subscription": string(prefix)})
-	if err == nil {
-		_ = c.Send(slices.Concat(zmtp.Message{prefix}, m)) // who is gone needs none
-	}
+	m := k.session.message("iopub_welcome", nil, object{"subscription": string(prefix)})
+	_ = c.Send(slices.Concat(zmtp.Message{prefix}, m)) // a peer that is gone needs none
 }
 
-// publish tells all who listen.
-func (k *failedKernel) publish(parent []byte, kind string, content any) {
-	if m, err := k.session.message(kind, parent, content); err == nil {
-		k.iopub.Publish(slices.Concat(zmtp.Message{[]byte("kernel." + k.session.id + "." + kind)}, m))
-	}
+func (k *failedKernel) publish(parent []byte, kind string, content object) {
+	topic := []byte("kernel." + k.session.id + "." + kind)
+	k.iopub.Publish(slices.Concat(zmtp.Message{topic}, k.session.message(kind, parent, content)))
 }
 
 // handle answers one message of the shell or the control channel.
@@ -158,17 +152,14 @@ func (k *failedKernel) handle(c *zmtp.Conn, m zmtp.Message) {
 	defer k.mu.Unlock()
 	r, err := k.session.read(m)
 	if err != nil {
-		return // a stranger, or a fault of the front-end's that it will not learn of here
+		return // it is a stranger's, or a fault of the front-end's
 	}
-	status := func(s string) { k.publish(r.header, "status", map[string]string{"execution_state": s}) }
-	status("busy")
+	k.publish(r.header, "status", object{"execution_state": "busy"})
 	kind, content := k.answer(r)
 	if kind != "" {
-		if reply, err := k.session.message(kind, r.header, content); err == nil {
-			_ = c.Send(slices.Concat(r.idents, reply)) // who is gone needs none; others wait for what is said to all
-		}
+		_ = c.Send(slices.Concat(r.idents, k.session.message(kind, r.header, content)))
 	}
-	status("idle")
+	k.publish(r.header, "status", object{"execution_state": "idle"})
 	if r.kind == "shutdown_request" {
 		k.publish(r.header, kind, content)
 		k.end.Do(func() { close(k.ended) })
@@ -177,51 +168,55 @@ func (k *failedKernel) handle(c *zmtp.Conn, m zmtp.Message) {
 
 type object = map[string]any
 
-// answer is the reply to a request; its kind is empty where there is none.
+// answer returns no kind if there is no answer.
 func (k *failedKernel) answer(r request) (kind string, content object) {
 	base, isRequest := strings.CutSuffix(r.kind, "_request")
 	if !isRequest {
 		return "", nil
 	}
-	ok := object{"status": "ok"}
+	var asked struct {
+		CursorPos int `json:"cursor_pos"`
+		Restart   bool
+	}
+	_ = json.Unmarshal(r.content, &asked) // what is missing is zero
 	switch base {
 	case "kernel_info":
-		ok["protocol_version"], ok["implementation"], ok["implementation_version"] = protocolVersion, rpc.Name, rpc.Version()
-		ok["banner"] = strings.Join(k.lines, "\n")
-		ok["help_links"], ok["supported_features"] = []any{}, []any{}
-		ok["language_info"] = object{
-			"name": "python", "version": "3", "mimetype": "text/x-python", "file_extension": ".py", "pygments_lexer": "ipython3",
-			"nbconvert_exporter": "python", "codemirror_mode": object{"name": "ipython", "version": 3},
+		content = object{
+			"protocol_version": protocolVersion, "implementation": rpc.Name, "implementation_version": rpc.Version(),
+			"banner": strings.Join(k.lines, "\n"), "help_links": []any{}, "supported_features": []any{},
+			"language_info": object{
+				"name": "python", "version": "3", "mimetype": "text/x-python", "file_extension": ".py",
+				"pygments_lexer": "ipython3", "nbconvert_exporter": "python",
+				"codemirror_mode": object{"name": "ipython", "version": 3},
+			},
 		}
 	case "execute":
 		return "execute_reply", k.execute(r)
 	case "is_complete":
-		ok["status"] = "complete"
+		return "is_complete_reply", object{"status": "complete"}
 	case "complete":
-		var at struct {
-			CursorPos int `json:"cursor_pos"`
+		content = object{
+			"matches": []any{}, "cursor_start": asked.CursorPos, "cursor_end": asked.CursorPos, "metadata": object{},
 		}
-		_ = json.Unmarshal(r.content, &at) // without one it is 0
-		ok["matches"], ok["cursor_start"], ok["cursor_end"], ok["metadata"] = []any{}, at.CursorPos, at.CursorPos, object{}
 	case "inspect":
-		ok["found"], ok["data"], ok["metadata"] = false, object{}, object{}
+		content = object{"found": false, "data": object{}, "metadata": object{}}
 	case "history":
-		ok["history"] = []any{}
+		content = object{"history": []any{}}
 	case "comm_info":
-		ok["comms"] = object{}
+		content = object{"comms": object{}}
 	case "interrupt", "connect":
+		content = object{}
 	case "shutdown":
-		var how struct{ Restart bool }
-		_ = json.Unmarshal(r.content, &how)
-		ok["restart"] = how.Restart
+		content = object{"restart": asked.Restart}
 	default:
-		return base + "_reply", k.failure("error")
+		return base + "_reply", k.failure()
 	}
-	return base + "_reply", ok
+	content["status"] = "ok"
+	return base + "_reply", content
 }
 
-func (k *failedKernel) failure(status string) object {
-	return object{"status": status, "ename": "RuntimedError", "evalue": k.message, "traceback": k.lines}
+func (k *failedKernel) failure() object {
+	return object{"status": "error", "ename": "RuntimedError", "evalue": k.message, "traceback": k.lines}
 }
 
 // execute publishes the reason as the error of a cell.
@@ -229,19 +224,19 @@ func (k *failedKernel) execute(r request) object {
 	var cell struct {
 		Code   string `json:"code"`
 		Silent bool   `json:"silent"`
-		Store  *bool  `json:"store_history"` // true where it is left out
+		Store  *bool  `json:"store_history"` // missing: true
 	}
 	_ = json.Unmarshal(r.content, &cell)
+	reply := k.failure()
 	if !cell.Silent {
 		if cell.Store == nil || *cell.Store {
 			k.count++
 		}
 		k.publish(r.header, "execute_input", object{"code": cell.Code, "execution_count": k.count})
-		why := k.failure("error")
+		why := k.failure()
 		delete(why, "status")
 		k.publish(r.header, "error", why)
 	}
-	reply := k.failure("error")
 	reply["execution_count"], reply["user_expressions"], reply["payload"] = k.count, object{}, []any{}
 	return reply
 }

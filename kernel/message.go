@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -20,7 +21,7 @@ const protocolVersion = "5.4"
 
 var delimiter = []byte("<IDS|MSG>")
 
-// session makes and checks the messages of one session.
+// session makes and checks messages.
 type session struct {
 	id  string
 	key []byte // empty: messages carry no signature
@@ -31,7 +32,7 @@ func newSession(key string) session {
 	return session{id: rand.Text(), key: []byte(key), n: &atomic.Int64{}}
 }
 
-// request is what came in.
+// request is a message whose signature is right.
 type request struct {
 	idents  zmtp.Message
 	kind    string
@@ -39,50 +40,36 @@ type request struct {
 	content []byte
 }
 
-// read takes a message apart whose signature is right.
 func (s session) read(m zmtp.Message) (r request, err error) {
-	for i, frame := range m {
-		if !bytes.Equal(frame, delimiter) {
-			continue
-		}
-		r.idents = m[:i]
-		parts := m[i+1:]
-		if len(parts) < 5 {
-			return r, errors.New("a message with less than four parts")
-		}
-		if want := s.sign(parts[1:5]); !hmac.Equal(want, parts[0]) {
-			return r, errors.New("a message with another signature")
-		}
-		var header struct {
-			Kind string `json:"msg_type"`
-		}
-		if err := json.Unmarshal(parts[1], &header); err != nil {
-			return r, fmt.Errorf("reading the header: %w", err)
-		}
-		r.kind, r.header, r.content = header.Kind, parts[1], parts[4]
-		return r, nil
+	i := slices.IndexFunc(m, func(frame []byte) bool { return bytes.Equal(frame, delimiter) })
+	if i < 0 || len(m)-i < 6 {
+		return r, errors.New("a message without a delimiter, a signature and four parts")
 	}
-	return r, errors.New("a message without a delimiter")
+	signature, parts := m[i+1], m[i+2:i+6]
+	if !hmac.Equal(s.sign(parts), signature) {
+		return r, errors.New("a message with another signature")
+	}
+	var header struct {
+		Kind string `json:"msg_type"`
+	}
+	if err := json.Unmarshal(parts[0], &header); err != nil {
+		return r, fmt.Errorf("reading the header: %w", err)
+	}
+	return request{idents: m[:i], kind: header.Kind, header: parts[0], content: parts[3]}, nil
 }
 
 // message is a signed message, from its delimiter on. parent is the header of what it answers; nil for none.
-func (s session) message(kind string, parent []byte, content any) (zmtp.Message, error) {
-	header, err := json.Marshal(map[string]string{
-		"msg_id": fmt.Sprintf("%s_%d", s.id, s.n.Add(1)), "session": s.id, "username": "runt", "msg_type": kind, "version": protocolVersion,
-		"date": time.Now().UTC().Format("2006-01-02T15:04:05.000000Z"),
+func (s session) message(kind string, parent []byte, content object) zmtp.Message {
+	header, _ := json.Marshal(map[string]string{ // strings, numbers and lists of them always encode
+		"msg_id": fmt.Sprintf("%s_%d", s.id, s.n.Add(1)), "session": s.id, "username": "runt", "msg_type": kind,
+		"version": protocolVersion, "date": time.Now().UTC().Format("2006-01-02T15:04:05.000000Z"),
 	})
-	if err != nil {
-		return nil, err
-	}
-	body, err := json.Marshal(content)
-	if err != nil {
-		return nil, err
-	}
+	body, _ := json.Marshal(content)
 	if parent == nil {
 		parent = []byte("{}")
 	}
 	parts := zmtp.Message{header, parent, []byte("{}"), body}
-	return append(zmtp.Message{delimiter, s.sign(parts)}, parts...), nil
+	return append(zmtp.Message{delimiter, s.sign(parts)}, parts...)
 }
 
 func (s session) sign(parts zmtp.Message) []byte {

@@ -7,7 +7,8 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// parentGone returns once the process that started us has ended, or with ctx. parent is a handle of it that we inherited.
+// parentGone returns once the process that started us has ended, or ctx is done. parent is a handle of it that we
+// inherited.
 func parentGone(ctx context.Context, parent string) {
 	n, err := strconv.ParseUint(parent, 10, 64)
 	for err == nil && ctx.Err() == nil {

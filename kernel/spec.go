@@ -17,52 +17,54 @@ import (
 )
 
 //go:embed logo.svg
-var kernelLogo []byte
+var logo []byte
 
 const (
-	kernelFile = "kernel.json"
-	logoFile   = "logo-svg.svg"
+	specFile = "kernel.json"
+	logoFile = "logo-svg.svg"
+	maxFile  = 1 << 20 // bytes of each
 )
 
-// ValidName is what Jupyter takes for the name of a kernel.
-var ValidName = regexp.MustCompile(`^[A-Za-z0-9_-][A-Za-z0-9._-]*$`)
+var (
+	// ValidName matches what Jupyter takes as the name of a kernel.
+	ValidName = regexp.MustCompile(`^[A-Za-z0-9_-][A-Za-z0-9._-]*$`)
+	// Placeholder matches what Jupyter replaces, wherever it is in the command.
+	Placeholder = regexp.MustCompile(`\{(connection_file|prefix|resource_dir)\}`)
+)
 
-// Spec is one of ours, as the commands show it.
+// Spec is a kernelspec of ours.
 type Spec struct {
 	Name        string `json:"name"`
 	DisplayName string `json:"display_name"`
 	Pool        string `json:"pool"`
-	Path        string `json:"path"`
+	Path        string `json:"path"` // of its folder
 	Runt        string `json:"runt"`
 	RuntExists  bool   `json:"runt_exists"`
 
 	text []byte // of kernel.json
 }
 
-// kernelJSON is the file that front-ends read.
-type kernelJSON struct {
+// specJSON is kernel.json.
+type specJSON struct {
 	Argv          []string `json:"argv"`
 	DisplayName   string   `json:"display_name"`
 	Language      string   `json:"language"`
 	InterruptMode string   `json:"interrupt_mode"`
 	Metadata      struct {
-		Debugger bool        `json:"debugger"`
-		Runtimed *kernelMark `json:"runtimed"`
+		Debugger bool  `json:"debugger"`
+		Runtimed *mark `json:"runtimed"`
 	} `json:"metadata"`
 }
 
-// kernelMark is that of ours. It has the name, since a copy under another one is the work of whoever made it.
-type kernelMark struct {
+// mark is in a kernelspec of ours. It has the name, because a copy under another name is somebody else's.
+type mark struct {
 	Pool string `json:"pool"`
 	Name string `json:"name"`
 }
 
-// Placeholder is what Jupyter puts something else for, wherever it is in the command.
-var Placeholder = regexp.MustCompile(`\{(connection_file|prefix|resource_dir)\}`)
-
-// NewSpec is the one for a pool in the folder path. What a front-end adds to its command is for ipykernel, so it ends in --.
+// NewSpec is for a pool and in the folder path. Its command ends in --: what a front-end adds is for ipykernel.
 func NewSpec(path, pool, runt, onRestart string) Spec {
-	k := kernelJSON{
+	k := specJSON{
 		Argv:        []string{runt, "kernel", "-f", "{connection_file}", "--pool", pool},
 		DisplayName: "Python (warm " + pool + ")", Language: "python", InterruptMode: "signal",
 	}
@@ -71,38 +73,41 @@ func NewSpec(path, pool, runt, onRestart string) Spec {
 	}
 	k.Argv = append(k.Argv, "--")
 	k.Metadata.Debugger = true
-	k.Metadata.Runtimed = &kernelMark{pool, filepath.Base(path)}
+	k.Metadata.Runtimed = &mark{pool, filepath.Base(path)}
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
 	enc.SetIndent("", " ")
-	if err := enc.Encode(k); err != nil {
-		panic(err) // strings always encode
-	}
+	_ = enc.Encode(k) // strings always encode
 	return Spec{filepath.Base(path), k.DisplayName, pool, path, runt, true, b.Bytes()}
 }
 
-const maxKernelspec = 1 << 20 // bytes of each file
+func readJSON(path string) (k specJSON, text []byte, err error) {
+	text, err = safefile.Read(filepath.Join(path, specFile), maxFile)
+	if err == nil {
+		err = json.Unmarshal(text, &k)
+	}
+	return k, text, err
+}
 
-// ReadSpec reads the folder of a kernelspec; ours is false where it is somebody else's, or none.
+// ReadSpec reads the folder of a kernelspec. ours is false if it is somebody else's, or none.
 func ReadSpec(path string) (s Spec, ours bool) {
-	text, err := safefile.Read(filepath.Join(path, kernelFile), maxKernelspec)
-	var k kernelJSON
-	if err != nil || json.Unmarshal(text, &k) != nil || k.Metadata.Runtimed == nil || !strings.EqualFold(k.Metadata.Runtimed.Name, filepath.Base(path)) {
+	k, text, err := readJSON(path)
+	name, m := filepath.Base(path), k.Metadata.Runtimed
+	if err != nil || m == nil || !strings.EqualFold(m.Name, name) {
 		return s, false
 	}
-	s = Spec{Name: filepath.Base(path), DisplayName: k.DisplayName, Pool: k.Metadata.Runtimed.Pool, Path: path, text: text}
+	s = Spec{Name: name, DisplayName: k.DisplayName, Pool: m.Pool, Path: path, text: text}
 	if len(k.Argv) > 0 {
-		s.Runt = k.Argv[0]
-		s.RuntExists = safefile.Exists(s.Runt)
+		s.Runt, s.RuntExists = k.Argv[0], safefile.Exists(k.Argv[0])
 	}
 	return s, true
 }
 
-// SpecsIn are ours in a folder of kernels, by name.
+// SpecsIn returns ours in a folder of kernels, by name.
 func SpecsIn(dir string) []Spec {
 	list := []Spec{}
-	entries, _ := os.ReadDir(dir) // what cannot be read has none for us
+	entries, _ := os.ReadDir(dir) // a folder that cannot be read has none for us
 	for _, e := range entries {
 		if s, ours := ReadSpec(filepath.Join(dir, e.Name())); ours {
 			list = append(list, s)
@@ -111,92 +116,98 @@ func SpecsIn(dir string) []Spec {
 	return list
 }
 
-// packaged says whether pip has put the same kernel there, with the runt of its package.
-func (s Spec) packaged() bool {
-	var want, has kernelJSON
-	text, err := safefile.Read(filepath.Join(s.Path, kernelFile), maxKernelspec)
-	if err != nil || json.Unmarshal(text, &has) != nil || json.Unmarshal(s.text, &want) != nil || len(has.Argv) == 0 {
-		return false
-	}
-	return strings.HasPrefix(has.Argv[0], "{resource_dir}") && slices.Equal(has.Argv[1:], want.Argv[1:])
+// isPackaged reports whether pip has put the same kernel there, with the runt of its package.
+func (s Spec) isPackaged() bool {
+	var want specJSON
+	has, _, err := readJSON(s.Path)
+	return err == nil && json.Unmarshal(s.text, &want) == nil && len(has.Argv) > 0 &&
+		strings.HasPrefix(has.Argv[0], "{resource_dir}") && slices.Equal(has.Argv[1:], want.Argv[1:])
 }
 
+// NotOurs is the error of a kernel that is somebody else's.
 func NotOurs(path string) error {
 	return failure.New("%s is a kernel that runt did not install", path).
-		WithHint("leave it, and choose another name with --name; or take it away with: jupyter kernelspec remove %s", filepath.Base(path))
+		WithHint("leave it, and choose another name with --name; or take it away with: jupyter kernelspec remove %s",
+			filepath.Base(path))
 }
 
-// Install puts the kernelspec where it belongs, whole or not at all, and says whether that changed anything.
+// Install puts the kernelspec where it belongs, whole or not at all, and reports whether that changed anything.
 func (s Spec) Install() (changed bool, err error) {
-	_, missing := os.Lstat(s.Path) // before the other, since another install may be at it
+	_, missing := os.Lstat(s.Path) // before ReadSpec: another install may be under way
 	had, ours := ReadSpec(s.Path)
 	if missing == nil && !ours {
-		if s.packaged() {
+		if s.isPackaged() {
 			return false, nil
 		}
 		return false, NotOurs(s.Path)
 	}
-	if logo, err := safefile.Read(filepath.Join(s.Path, logoFile), maxKernelspec); err == nil && bytes.Equal(had.text, s.text) && bytes.Equal(logo, kernelLogo) {
+	hadLogo, err := safefile.Read(filepath.Join(s.Path, logoFile), maxFile)
+	if err == nil && bytes.Equal(had.text, s.text) && bytes.Equal(hadLogo, logo) {
 		return false, nil
 	}
-	dir := filepath.Dir(s.Path)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return false, unwritable(err)
-	}
-	if ours {
-		dir = s.Path // it may be a link to another disk, as may be the folder of kernels
-	}
-	made, err := os.MkdirTemp(dir, "~runtimed-") // no name of a kernel, so that nobody takes it for one
-	if err != nil {
-		return false, unwritable(err)
-	}
-	defer os.RemoveAll(made)
-	err = errors.Join(os.Chmod(made, 0o755), os.WriteFile(filepath.Join(made, logoFile), kernelLogo, 0o644),
-		os.WriteFile(filepath.Join(made, kernelFile), s.text, 0o644))
-	if err != nil {
-		return false, unwritable(err)
-	}
-	if !ours {
-		err = os.Rename(made, s.Path)
-		if _, ours := ReadSpec(s.Path); err != nil && ours { // another install was faster
-			return s.Install()
-		}
-		return err == nil, unwritable(err)
-	}
-	for _, name := range []string{logoFile, kernelFile} { // one by one: at no moment is there none
-		if err := os.Rename(filepath.Join(made, name), filepath.Join(s.Path, name)); err != nil {
-			return false, unwritable(err)
-		}
-	}
-	return true, nil
+	return true, unwritable(s.write(ours))
 }
 
+func (s Spec) write(replace bool) error {
+	dir := filepath.Dir(s.Path)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	if replace {
+		dir = s.Path // which may be a link to another disk
+	}
+	tmp, err := os.MkdirTemp(dir, "~runtimed-") // not the name of a kernel
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(tmp)
+	err = errors.Join(os.Chmod(tmp, 0o755), os.WriteFile(filepath.Join(tmp, logoFile), logo, 0o644),
+		os.WriteFile(filepath.Join(tmp, specFile), s.text, 0o644))
+	if err != nil {
+		return err
+	}
+	if !replace {
+		err := os.Rename(tmp, s.Path)
+		if _, ours := ReadSpec(s.Path); err != nil && ours { // another install was faster
+			_, err = s.Install()
+		}
+		return err
+	}
+	for _, name := range []string{logoFile, specFile} { // one by one: there is always a kernel
+		if err := os.Rename(filepath.Join(tmp, name), filepath.Join(s.Path, name)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Remove leaves what somebody else put into the folder.
 func (s Spec) Remove() error {
 	if info, err := os.Lstat(s.Path); err == nil && info.Mode().Type() == fs.ModeSymlink {
-		return unwritable(os.Remove(s.Path)) // where it leads may be on another's list
+		return unwritable(os.Remove(s.Path)) // another may list where it leads
 	}
-	if err := os.Remove(filepath.Join(s.Path, kernelFile)); err != nil && !errors.Is(err, fs.ErrNotExist) { // it is a kernel no more
-		return unwritable(err)
-	}
-	if err := os.Remove(filepath.Join(s.Path, logoFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return unwritable(err)
-	}
-	left, _ := filepath.Glob(filepath.Join(s.Path, "~runtimed-*")) // of an install that was killed
-	for _, made := range left {
-		for _, name := range []string{kernelFile, logoFile} {
-			_ = os.Remove(filepath.Join(made, name))
+	left, _ := filepath.Glob(filepath.Join(s.Path, "~runtimed-*")) // by an install that was killed
+	for _, dir := range append([]string{s.Path}, left...) {
+		for _, name := range []string{specFile, logoFile} { // without the first it is not a kernel
+			if err := os.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return unwritable(err)
+			}
 		}
-		_ = os.Remove(made)
+		if dir != s.Path {
+			_ = os.Remove(dir)
+		}
 	}
-	if left, err := os.ReadDir(s.Path); err != nil || len(left) > 0 {
-		return unwritable(err) // what somebody else put there stays
+	if others, err := os.ReadDir(s.Path); err != nil || len(others) > 0 {
+		return unwritable(err)
 	}
 	return unwritable(os.Remove(s.Path))
 }
 
 func unwritable(err error) error {
-	if err == nil {
-		return nil
+	var f *failure.Error
+	if err == nil || errors.As(err, &f) {
+		return err
 	}
-	return failure.New("%v", err).WithHint("the place must be writable for you, and its disk not full; --prefix names another")
+	return failure.New("%v", err).
+		WithHint("the place must be writable for you, and its disk not full; --prefix names another")
 }

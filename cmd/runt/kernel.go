@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"path/filepath"
 	"time"
 
@@ -46,8 +45,8 @@ func (c *kernelCmd) Run(a *app) error {
 		k.Args = c.Args[1:]
 	}
 	k.Needs = func(params *rpc.AcquireParams) error { return c.addTo(a, params) }
-	k.Take = func(params rpc.AcquireParams, wait time.Duration) (*rpc.Client, json.RawMessage, error) {
-		return a.take(takeFlags{NoStart: c.NoStart}, params, wait)
+	k.Take = func(params rpc.AcquireParams, wait time.Duration) (*rpc.Client, rpc.AcquireResult, error) {
+		return a.takeResult(takeFlags{NoStart: c.NoStart}, params, wait)
 	}
 	kernel.ForFrontEnd(a.Control, a.stdin)
 	why := k.Start(a.Control)

@@ -176,3 +176,16 @@ func (a *app) take(f takeFlags, params rpc.AcquireParams, wait time.Duration) (*
 	}
 	return a.Control.Take(f.NoStart, p, params, wait)
 }
+
+func (a *app) takeResult(f takeFlags, params rpc.AcquireParams, wait time.Duration) (*rpc.Client, rpc.AcquireResult, error) {
+	var r rpc.AcquireResult
+	c, raw, err := a.take(f, params, wait)
+	if err != nil {
+		return nil, r, err
+	}
+	if err := daemon.Decode(raw, &r); err != nil {
+		c.Close()
+		return nil, r, err
+	}
+	return c, r, nil
+}
