@@ -31,7 +31,8 @@ func TestTheUsersDataDirectoryIsWhereJupyterHasIt(t *testing.T) {
 		{"darwin", map[string]string{"JUPYTER_DATA_DIR": "/mine"}, "/mine"},
 		{"windows", map[string]string{"APPDATA": "/Users/ada/AppData/Roaming"}, "/Users/ada/AppData/Roaming/jupyter"},
 		{"windows", nil, "/Users/ada/.jupyter/data"},
-		{"windows", map[string]string{"JUPYTER_PLATFORM_DIRS": "1", "LOCALAPPDATA": "/local", "APPDATA": "/roaming"}, "/local/jupyter"},
+		{"windows", map[string]string{"JUPYTER_PLATFORM_DIRS": "1", "LOCALAPPDATA": "/local", "APPDATA": "/roaming"},
+			"/local/jupyter"},
 		{"windows", map[string]string{"USERPROFILE": ""}, ""},
 	} {
 		env := func(name string) string {
@@ -49,7 +50,8 @@ func TestTheUsersDataDirectoryIsWhereJupyterHasIt(t *testing.T) {
 func TestASessionNamesAConnectionFileInTheBytesThereAre(t *testing.T) {
 	long := "/run/" + strings.Repeat("é", 200) + "/kernel-1.json"
 	seen := map[string]bool{}
-	for _, file := range []string{"/run/kernel-1.json", "/run/kernel-2.json", long, long + "x", "/run/a\nb.json", "/run/a\tb.json", "/run/a b.json", "/run/\xff.json", ""} {
+	for _, file := range []string{"/run/kernel-1.json", "/run/kernel-2.json", long, long + "x", "/run/a\nb.json",
+		"/run/a\tb.json", "/run/a b.json", "/run/\xff.json", ""} {
 		s := sessionOf(file)
 		params := rpc.AcquireParams{Session: &s}
 		if err := params.Validate(); err != nil || seen[s] {
@@ -64,7 +66,8 @@ func TestASessionNamesAConnectionFileInTheBytesThereAre(t *testing.T) {
 
 func TestTheLabelOfAKernelIsItsNotebook(t *testing.T) {
 	for name, want := range map[string]string{
-		"work/first.ipynb": "work/first.ipynb", "": "kernel-1.json", "a\x1b[2J": "kernel-1.json", strings.Repeat("x", 257): "kernel-1.json",
+		"work/first.ipynb": "work/first.ipynb", "": "kernel-1.json", "a\x1b[2J": "kernel-1.json",
+		strings.Repeat("x", 257): "kernel-1.json",
 	} {
 		if got := labelOf("/run/kernel-1.json", func(string) string { return name }); got != want {
 			t.Errorf("%q: %q", name, got)
@@ -101,7 +104,8 @@ func TestACellOfWhichNoHistoryIsKeptIsNotCounted(t *testing.T) {
 		content string
 		want    int
 	}{
-		{`{"code": "1"}`, 1}, {`{"code": "1", "store_history": false}`, 1}, {`{"code": "1", "silent": true}`, 1}, {`{"code": "1", "store_history": true}`, 2},
+		{`{"code": "1"}`, 1}, {`{"code": "1", "store_history": false}`, 1}, {`{"code": "1", "silent": true}`, 1},
+		{`{"code": "1", "store_history": true}`, 2},
 	} {
 		kind, reply := k.answer(request{kind: "execute_request", header: []byte("{}"), content: []byte(c.content)})
 		if kind != "execute_reply" || reply["status"] != "error" || reply["execution_count"] != c.want {

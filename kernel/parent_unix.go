@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// parentGone returns once the process that started us has ended, or ctx is done. parent is its number. If another process
-// started us, such as a shell in between, only the end of that one can be seen.
+// parentGone returns once the process that started us has ended, or ctx is done. parent is its number. If another
+// process started us, such as a shell in between, only the end of that one can be seen.
 func parentGone(ctx context.Context, parent string) {
 	first := os.Getppid()
 	if pid, err := strconv.Atoi(parent); err == nil && pid != first && first == 1 {

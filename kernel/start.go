@@ -39,7 +39,8 @@ type Kernel struct {
 	Take func(rpc.AcquireParams, time.Duration) (*rpc.Client, rpc.AcquireResult, error)
 }
 
-// failingWait is how long a kernel waits for a pool whose builds fail: people want to know at once, not after the next try.
+// failingWait is how long a kernel waits for a pool whose builds fail: people want to know at once, not after the
+// next try.
 const failingWait = 5 * time.Second
 
 // Start becomes the kernel. It returns why it cannot.

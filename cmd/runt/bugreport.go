@@ -7,13 +7,13 @@ import (
 )
 
 type bugreportCmd struct {
-	Output string `short:"o" type:"path" placeholder:"FILE" help:"Write it here (default: runt-bugreport-DATE.tar.gz in this folder)."`
+	Output string `short:"o" type:"path" placeholder:"FILE" help:"${bugreportOutput}"`
 }
 
 func (bugreportCmd) Help() string {
-	return "It has versions, the system, what the daemon answers, the configuration, the findings of the doctor, the last lines of the log, " +
-		"the service's files, and the names and sizes of what is in the state directory; no file of an environment. " +
-		"Passwords and tokens are taken out, as far as they can be told from the rest."
+	return "It has versions, the system, what the daemon answers, the configuration, the findings of the doctor, " +
+		"the last lines of the log, the service's files, and the names and sizes of what is in the state directory; " +
+		"no file of an environment. Passwords and tokens are taken out, as far as they can be told from the rest."
 }
 
 func (c *bugreportCmd) Run(a *app) error {
@@ -28,8 +28,11 @@ func (c *bugreportCmd) Run(a *app) error {
 	if err := b.Write(path); err != nil {
 		return err
 	}
-	fmt.Fprintln(a.stderr, "runt: note: taken out are passwords, tokens, variables named like secrets, your home directory and your user name")
-	fmt.Fprintln(a.stderr, "runt: note: a secret of another form cannot be told from the rest: look through it before you send it")
+	fmt.Fprintln(a.stderr,
+		"runt: note: taken out are passwords, tokens, variables named like secrets, your home directory and your "+
+			"user name")
+	fmt.Fprintln(a.stderr,
+		"runt: note: a secret of another form cannot be told from the rest: look through it before you send it")
 	if !a.json {
 		fmt.Fprintln(a.stdout, path)
 		return nil

@@ -36,7 +36,8 @@ func TestTheWordsOfACommandCompleteIt(t *testing.T) {
 		{[]string{"help", "e"}, "env exit-codes environment"},
 		{[]string{"help", "--json", "pool", "r"}, "release"},
 		{[]string{"help", "exit-codes", ""}, ""},
-		{[]string{"pool", "acquire", "--"}, "--help --json --version --pool --wait --no-start --with --with-requirements --python --owner-pid --label"},
+		{[]string{"pool", "acquire", "--"},
+			"--help --json --version --pool --wait --no-start --with --with-requirements --python --owner-pid --label"},
 		{[]string{"daemon", "start", "--a"}, ""}, // hidden
 		{[]string{"env", "list", "--state", "re"}, "ready removing"},
 		{[]string{"env", "list", "--state=w"}, "--state=warming"},
@@ -63,7 +64,8 @@ func TestThePowerShellScriptAsksTheSameBackEnd(t *testing.T) {
 	if code := run([]string{"completion", "powershell"}, nil, &out, &out); code != 0 {
 		t.Fatal(out.String())
 	}
-	for _, part := range []string{"Register-ArgumentCompleter -Native -CommandName 'runt'", "__complete '--' @words", "else { '=' }"} {
+	for _, part := range []string{"Register-ArgumentCompleter -Native -CommandName 'runt'", "__complete '--' @words",
+		"else { '=' }"} {
 		if !strings.Contains(out.String(), part) {
 			t.Errorf("it has no %s", part)
 		}
@@ -89,7 +91,8 @@ func TestADaemonThatHangsDoesNotKeepTheShellWaiting(t *testing.T) {
 	t.Setenv("RUNTIMED_SOCKET", filepath.Join(dir, "s"))
 	var out strings.Builder
 	since := time.Now()
-	if code := run([]string{"__complete", "--", "pool", "status", "--pool", ""}, nil, &out, &out); code != 0 || out.String() != "" {
+	if code := run([]string{"__complete", "--", "pool", "status", "--pool", ""}, nil, &out, &out); code != 0 ||
+		out.String() != "" {
 		t.Errorf("exit %d, %s", code, out.String())
 	}
 	if took := time.Since(since); took > 10*time.Second { // 200 ms, and what a busy machine adds

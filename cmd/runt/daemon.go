@@ -17,7 +17,7 @@ type daemonCmd struct {
 	Info   daemonInfoCmd     `cmd:"" help:"Print who answers on the socket."`
 	Start  daemonStartCmd    `cmd:"" help:"Start the daemon in the background, unless it runs."`
 	Stop   daemonStopCmd     `cmd:"" help:"Stop the daemon, if it runs. Environments in use stay in use."`
-	Again  daemonRestartCmd  `cmd:"" name:"restart" help:"Start the daemon anew, as after an upgrade. Environments in use stay in use."`
+	Again  daemonRestartCmd  `cmd:"" name:"restart" help:"${daemonAgain}"`
 	Logs   daemonLogsCmd     `cmd:"" help:"Print the daemon's log."`
 	Level  daemonLogLevelCmd `cmd:"" name:"log-level" help:"Have the daemon log more, or less."`
 	Reload daemonReloadCmd   `cmd:"" help:"Have the daemon read its configuration again."`
@@ -28,13 +28,16 @@ type daemonInfoCmd struct{}
 func (daemonInfoCmd) Run(a *app) error {
 	return ask(a, rpc.MethodInfo, nil, func(i rpc.Info) {
 		uptime := time.Duration(i.UptimeMS) * time.Millisecond
-		fmt.Fprintf(a.stdout, "Version:  %s (protocol %d)\nPID:      %d\nStarted:  %s (%s ago)\nSocket:   %s\nState:    %s\nConfig:   %s\n",
-			redact.Printable(i.Version), i.Protocol, i.PID, i.StartedAt.Local().Format("2006-01-02 15:04:05"), age(uptime), redact.Printable(i.Socket), redact.Printable(i.StateDir), redact.Printable(i.ConfigPath))
+		fmt.Fprintf(a.stdout,
+			"Version:  %s (protocol %d)\nPID:      %d\nStarted:  %s (%s ago)\nSocket:   %s\nState:    %s\nConfig:   "+
+				"%s\n",
+			redact.Printable(i.Version), i.Protocol, i.PID, i.StartedAt.Local().Format("2006-01-02 15:04:05"),
+			age(uptime), redact.Printable(i.Socket), redact.Printable(i.StateDir), redact.Printable(i.ConfigPath))
 	})
 }
 
 type daemonStartCmd struct {
-	Auto bool `hidden:"" help:"On behalf of a command that needs an environment: it ends by itself when nobody needs it."`
+	Auto bool `hidden:"" help:"${daemonStartAuto}"`
 }
 
 func (c *daemonStartCmd) Run(a *app) error {
@@ -108,7 +111,8 @@ func (daemonStopCmd) Run(a *app) error {
 		return err
 	}
 	if info.StartedBy == rpc.StartedByService {
-		a.Hint("its service manager may start it again, and cannot be reached from here; in a session of your own: runt service stop")
+		a.Hint("its service manager may start it again, and cannot be reached from here; in a session of your own: " +
+			"runt service stop")
 	}
 	return answer(a, raw, func(rpc.None) { fmt.Fprintf(a.stdout, "stopped: pid %s\n", pid) })
 }

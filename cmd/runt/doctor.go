@@ -23,12 +23,12 @@ type doctorCmd struct {
 }
 
 func (doctorCmd) Help() string {
-	return "It looks at the programs, the daemon and its service, the state directory, socket and lock, the configuration, the pools, uv, " +
-		"Python, conda, the package index, channels, the disk and the clock, each as ok, warning or problem with the next step. It works " +
-		"with no daemon running, starts none, builds nothing, and takes less than 5 s.\n\n" +
-		"--fix closes the state directory in its usual place to others, removes the socket and the damaged daemon.json of a daemon that " +
-		"is gone, and ends what its builds have left running. It never touches what is yours.\n\n" +
-		"The exit code is 1 exactly when there is a problem."
+	return "It looks at the programs, the daemon and its service, the state directory, socket and lock, the " +
+		"configuration, the pools, uv, Python, conda, the package index, channels, the disk and the clock, each as " +
+		"ok, warning or problem with the next step. It works with no daemon running, starts none, builds nothing, " +
+		"and takes less than 5 s.\n\n--fix closes the state directory in its usual place to others, removes the " +
+		"socket and the damaged daemon.json of a daemon that is gone, and ends what its builds have left running. " +
+		"It never touches what is yours.\n\nThe exit code is 1 exactly when there is a problem."
 }
 
 const (
@@ -109,7 +109,8 @@ func (a *app) lookInside(ctx context.Context, fix, listening bool) (programs fin
 		err = cmd.Start()
 	}
 	if err != nil {
-		return found("programs", rpc.CheckProblem, "%s cannot be run: %v", program, err).next("install it anew, in the version of runt"), nil
+		return found("programs", rpc.CheckProblem, "%s cannot be run: %v", program, err).
+			next("install it anew, in the version of runt"), nil
 	}
 	var told struct {
 		Version  string
@@ -126,7 +127,8 @@ func (a *app) lookInside(ctx context.Context, fix, listening bool) (programs fin
 		return found("programs", rpc.CheckProblem, "%s did not tell what it sees within %s", program, doctorLimit).
 			next("a disk or a program hangs: runt doctor again, or look by hand"), nil
 	}
-	f := found("programs", rpc.CheckProblem, "%s is of another version than this runt (%s), and knows no doctor", program, rpc.Version()).
+	f := found("programs", rpc.CheckProblem, "%s is of another version than this runt (%s), and knows no doctor",
+		program, rpc.Version()).
 		next("install both programs in the same version")
 	if lines := redact.LastLines(said.String(), 1); len(lines) > 0 && !strings.Contains(lines[0], rpc.Name+": ") {
 		f.Message = fmt.Sprintf("%s breaks down: %s", program, lines[0])
@@ -140,7 +142,8 @@ func (a *app) lookPrograms(program, version string, protocol int) finding {
 		return found("programs", rpc.CheckProblem, "%s is version %s (protocol %d), and this runt %s (protocol %d)",
 			program, version, protocol, rpc.Version(), rpc.Protocol).next("install both programs in the same version")
 	case version != rpc.Version():
-		return found("programs", rpc.CheckWarning, "%s is version %s, and this runt %s", program, version, rpc.Version()).
+		return found("programs", rpc.CheckWarning, "%s is version %s, and this runt %s", program, version,
+			rpc.Version()).
 			next("install both programs in the same version")
 	}
 	return found("programs", rpc.CheckOK, "runt and %s are version %s", program, version)
@@ -158,16 +161,19 @@ func (a *app) lookDaemon(ctx context.Context, listening bool, st serviceStatus) 
 		return found("daemon", rpc.CheckWarning, "not running, though its service is installed").
 			next("runt service start; why it ended: runt daemon logs"), unknown
 	case rpc.KindOf(err) == rpc.KindUnreachable:
-		return found("daemon", rpc.CheckOK, "not running; runt daemon start starts it, and so does whoever needs an environment"), unknown
+		return found("daemon", rpc.CheckOK,
+			"not running; runt daemon start starts it, and so does whoever needs an environment"), unknown
 	case err != nil:
 		return found("daemon", rpc.CheckWarning, "not known: see socket"), unknown
 	}
 	defer c.Close()
 	if info.Protocol != rpc.Protocol {
-		return foundFailure("daemon", rpc.CheckProblem, daemon.OtherVersion(info)), found("pools", rpc.CheckOK, "not known: the daemon is of another version")
+		return foundFailure("daemon", rpc.CheckProblem, daemon.OtherVersion(info)),
+			found("pools", rpc.CheckOK, "not known: the daemon is of another version")
 	}
 	up := age(time.Duration(info.UptimeMS) * time.Millisecond)
-	answering = found("daemon", rpc.CheckOK, "version %s, pid %d, up %s, started by %s", info.Version, info.PID, up, startedBy(info))
+	answering = found("daemon", rpc.CheckOK, "version %s, pid %d, up %s, started by %s", info.Version, info.PID, up,
+		startedBy(info))
 	const restart = "bring the new one in with: runt daemon restart"
 	switch {
 	case info.Replaced:
@@ -204,7 +210,8 @@ func lookPools(pools []rpc.PoolStatus) finding {
 			if p.Error.NextRetryMS > 0 {
 				next = "in " + seconds(time.Duration(p.Error.NextRetryMS)*time.Millisecond)
 			}
-			lines = append(lines, fmt.Sprintf("%s: builds fail (%s): %s; next try %s", p.Name, p.Error.Cause, p.Error.Message, next))
+			lines = append(lines, fmt.Sprintf("%s: builds fail (%s): %s; next try %s", p.Name, p.Error.Cause,
+				p.Error.Message, next))
 			if status = rpc.CheckProblem; hint == "" {
 				hint = p.Error.Hint
 			}
@@ -212,7 +219,8 @@ func lookPools(pools []rpc.PoolStatus) finding {
 			off++
 			lines = append(lines, p.Name+": off")
 		default:
-			lines = append(lines, fmt.Sprintf("%s: %d of %d ready, %d warming", p.Name, p.Available, p.Target, p.Warming))
+			lines = append(lines, fmt.Sprintf("%s: %d of %d ready, %d warming", p.Name, p.Available, p.Target,
+				p.Warming))
 		}
 	}
 	if off == len(pools) && status == rpc.CheckOK {
@@ -223,7 +231,8 @@ func lookPools(pools []rpc.PoolStatus) finding {
 
 type serviceStatus = service.Status
 
-// lookService asks the service manager first: where it listens for a daemon that does not run, to connect would start it.
+// lookService asks the service manager first: where it listens for a daemon that does not run, to connect would start
+// it.
 func (a *app) lookService(ctx context.Context) (finding, serviceStatus) {
 	ctx, cancel := context.WithTimeout(ctx, serviceTime)
 	defer cancel()
@@ -239,7 +248,8 @@ func (a *app) lookService(ctx context.Context) (finding, serviceStatus) {
 	case !st.Installed:
 		return found(name, rpc.CheckOK, "not installed; "+install), st
 	case st.Trouble != nil:
-		return found(name, rpc.CheckWarning, "installed, and its manager cannot be used from here: %s", st.Trouble.Message).
+		return found(name, rpc.CheckWarning, "installed, and its manager cannot be used from here: %s",
+			st.Trouble.Message).
 			next(st.Trouble.Hint), st
 	case !st.Enabled || !st.UpToDate:
 		if _, err := s.Install(ctx, s.Config); err != nil { // as where somebody else wrote its files
@@ -251,7 +261,8 @@ func (a *app) lookService(ctx context.Context) (finding, serviceStatus) {
 		return found(name, rpc.CheckWarning, "installed, and not enabled: nothing starts the daemon at login").
 			next("runt service install enables it"), st
 	case !st.UpToDate:
-		return found(name, rpc.CheckWarning, "installed, and its files are not what this runt and this shell would write").
+		return found(name, rpc.CheckWarning,
+			"installed, and its files are not what this runt and this shell would write").
 			next("runt service install --dry-run shows them, runt service install writes them"), st
 	}
 	text := "installed and enabled, up to date"

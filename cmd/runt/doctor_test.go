@@ -10,7 +10,8 @@ import (
 
 func TestFindingsAsPeopleReadThem(t *testing.T) {
 	list := []finding{
-		found("socket", rpc.CheckProblem, "another program listens on /s\x1b[2J: it does not speak runtimed's protocol").next("stop it"),
+		found("socket", rpc.CheckProblem,
+			"another program listens on /s\x1b[2J: it does not speak runtimed's protocol").next("stop it"),
 		found("daemon", rpc.CheckOK, "not running"),
 		found("config", rpc.CheckOK, "/c\npools.uv.size = 1 (line 2)"),
 		{rpc.Check{Name: "lock", Status: rpc.CheckOK, Message: "it was left", Fixed: "removed /l"}},
@@ -38,7 +39,8 @@ problem  socket   another program listens on /s\x1b[2J: it does not speak runtim
 		t.Errorf("got\n%s\nwant%s", text.String(), want)
 	}
 	writeFindings(&coloured, list, true)
-	plain := strings.NewReplacer("\x1b[31m", "", "\x1b[32m", "", "\x1b[33m", "", "\x1b[0m", "").Replace(coloured.String())
+	plain := strings.NewReplacer("\x1b[31m", "", "\x1b[32m", "", "\x1b[33m", "", "\x1b[0m", "").
+		Replace(coloured.String())
 	if plain != text.String() || !strings.Contains(coloured.String(), "\x1b[31mproblem\x1b[0m  socket ") {
 		t.Errorf("got\n%s", coloured.String())
 	}
@@ -48,17 +50,22 @@ func TestPoolsAsTheDoctorTellsThem(t *testing.T) {
 	ready := rpc.PoolStatus{Name: "uv", Target: 3, Available: 2, Warming: 1}
 	off := rpc.PoolStatus{Name: "conda"}
 	failing := rpc.PoolStatus{Name: "data", Target: 1, Error: &rpc.PoolError{
-		Cause: "network", Message: "the package index cannot be reached", Hint: "check the network", NextRetryMS: 29_500,
+		Cause: "network", Message: "the package index cannot be reached", Hint: "check the network",
+		NextRetryMS: 29_500,
 	}}
 	for name, c := range map[string]struct {
 		pools []rpc.PoolStatus
 		want  rpc.Check
 	}{
-		"well": {[]rpc.PoolStatus{ready, off}, rpc.Check{Name: "pools", Status: rpc.CheckOK, Message: "uv: 2 of 3 ready, 1 warming\nconda: off"}},
-		"off":  {[]rpc.PoolStatus{off}, rpc.Check{Name: "pools", Status: rpc.CheckWarning, Message: "conda: off", Hint: "give one a size in the configuration"}},
+		"well": {[]rpc.PoolStatus{ready, off},
+			rpc.Check{Name: "pools", Status: rpc.CheckOK, Message: "uv: 2 of 3 ready, 1 warming\nconda: off"}},
+		"off": {[]rpc.PoolStatus{off},
+			rpc.Check{Name: "pools", Status: rpc.CheckWarning, Message: "conda: off",
+				Hint: "give one a size in the configuration"}},
 		"failing": {[]rpc.PoolStatus{off, failing}, rpc.Check{
-			Name: "pools", Status: rpc.CheckProblem, Message: "conda: off\ndata: builds fail (network): the package index cannot be reached; next try in 30s",
-			Hint: "check the network",
+			Name: "pools", Status: rpc.CheckProblem,
+			Message: "conda: off\ndata: builds fail (network): the package index cannot be reached; next try in 30s",
+			Hint:    "check the network",
 		}},
 	} {
 		if got := lookPools(c.pools).Check; got != c.want {

@@ -17,7 +17,7 @@ type envCmd struct {
 
 type envListCmd struct {
 	onePool `embed:""`
-	State   string `enum:",warming,ready,leased,removing" default:"" help:"In this state only: warming, ready, leased or removing."`
+	State   string `enum:",warming,ready,leased,removing" default:"" help:"${envListState}"`
 }
 
 func (c *envListCmd) Run(a *app) error {
@@ -27,7 +27,8 @@ func (c *envListCmd) Run(a *app) error {
 	}
 	return ask(a, rpc.MethodEnvList, params, func(r rpc.EnvListResult) {
 		writeEnvs(a.stdout, r.Envs, time.Now())
-		if i := slices.IndexFunc(r.Envs, func(e rpc.EnvListed) bool { return e.Lease != nil && e.Lease.Where != "" }); i >= 0 {
+		if i := slices.IndexFunc(r.Envs,
+			func(e rpc.EnvListed) bool { return e.Lease != nil && e.Lease.Where != "" }); i >= 0 {
 			a.Hint("the daemon cannot see whether an owner elsewhere has ended; where it has, end its lease with: "+
 				"runt pool release %s", r.Envs[i].ID)
 		}
@@ -48,10 +49,12 @@ func (c *envGCCmd) Run(a *app) error {
 			verb = "would remove"
 		}
 		for _, item := range r.Removed {
-			fmt.Fprintf(a.stdout, "%s %s (%s): %s\n", verb, redact.Printable(item.Path), safefile.Size(item.SizeBytes), redact.Printable(item.Reason))
+			fmt.Fprintf(a.stdout, "%s %s (%s): %s\n", verb, redact.Printable(item.Path), safefile.Size(item.SizeBytes),
+				redact.Printable(item.Reason))
 		}
 		for _, item := range r.Strays {
-			fmt.Fprintf(a.stdout, "left alone %s (%s): %s\n", redact.Printable(item.Path), safefile.Size(item.SizeBytes), redact.Printable(item.Reason))
+			fmt.Fprintf(a.stdout, "left alone %s (%s): %s\n", redact.Printable(item.Path),
+				safefile.Size(item.SizeBytes), redact.Printable(item.Reason))
 		}
 		fmt.Fprintf(a.stdout, "%s %d, kept %d\n", verb, len(r.Removed), r.Kept)
 	})

@@ -26,7 +26,8 @@ var topics = []topic{
 	{
 		name: "exit-codes", title: "What the exit codes of runt mean.",
 		entries: func() ([]entry, error) { return exitEntries(), nil },
-		outro:   "runt run otherwise ends with the code of its command. Errors and hints go to stderr; stdout holds the answer or nothing.",
+		outro: "runt run otherwise ends with the code of its command. Errors and hints go to stderr; stdout holds " +
+			"the answer or nothing.",
 	},
 	{
 		name: "environment", title: "The variables that runt and runtimed read.",
@@ -37,11 +38,12 @@ var topics = []topic{
 	},
 	{
 		name: "config", title: "The keys of the configuration file, with their defaults.",
-		intro: "The file is ~/.config/runt/config.toml ($XDG_CONFIG_HOME/runt/config.toml if that variable is an absolute path), in TOML. " +
-			"It may be missing. An unknown key or a bad value is an error.",
+		intro: "The file is ~/.config/runt/config.toml ($XDG_CONFIG_HOME/runt/config.toml if that variable is an " +
+			"absolute path), in TOML. It may be missing. An unknown key or a bad value is an error.",
 		entries: keyEntries,
-		outro: "NAME is a lower-case letter and then up to 31 of a-z, 0-9, _ and -. Durations are like 90s, 30m, 48h. " +
-			"Sizes are a number of bytes or like 500MB, 1GiB. The values in force: runt config show. The commands: runt config --help",
+		outro: "NAME is a lower-case letter and then up to 31 of a-z, 0-9, _ and -. Durations are like 90s, 30m, " +
+			"48h. Sizes are a number of bytes or like 500MB, 1GiB. The values in force: runt config show. The " +
+			"commands: runt config --help",
 	},
 }
 
@@ -56,7 +58,8 @@ func (c *helpCmd) Run(a *app) error {
 	node := a.model.Node
 	for _, word := range c.Words {
 		if node = childOf(node, word); node == nil || node.Hidden {
-			return failure.With(failure.Usage, "there is no command or topic %q", strings.Join(c.Words, " ")).WithHint("see: runt help")
+			return failure.With(failure.Usage, "there is no command or topic %q", strings.Join(c.Words, " ")).
+				WithHint("see: runt help")
 		}
 	}
 	if err := a.dispatch(append(c.Words[:len(c.Words):len(c.Words)], "--help")); err != nil {

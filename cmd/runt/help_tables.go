@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/alecthomas/kong"
+
 	"runtimed/config"
 	"runtimed/internal/failure"
 )
@@ -49,53 +51,68 @@ var variables = []entry{
 	{Name: "RUNTIMED_CONFIG", Flag: "--config FILE", Text: "the configuration file"},
 	{Name: "RUNTIMED_SOCKET", Flag: "--socket PATH",
 		Text: "the socket. Clients read the variable too; the flag is for tests, they do not know of it"},
-	{Name: "RUNTIMED_CACHE_DIR", Flag: "--cache-dir DIR", Text: "cache_dir: where environments, lock files and tools are"},
+	{Name: "RUNTIMED_CACHE_DIR", Flag: "--cache-dir DIR",
+		Text: "cache_dir: where environments, lock files and tools are"},
 	{Name: "RUNTIMED_LOG_LEVEL", Flag: "--log-level LEVEL", Text: "log_level: debug, info, warn or error"},
-	{Name: "RUNTIMED_UV_POOL_SIZE", Flag: "--uv-pool-size N", Text: "pools.uv.size: environments kept ready; 0 turns the pool off"},
-	{Name: "RUNTIMED_CONDA_POOL_SIZE", Flag: "--conda-pool-size N", Text: "pools.conda.size: the same for the pool conda"},
-	{Name: "RUNTIMED_NO_START", Flag: "--no-start", Text: "not empty: neither runt pool acquire, runt run and runt kernel nor clients with autostart start a daemon"},
+	{Name: "RUNTIMED_UV_POOL_SIZE", Flag: "--uv-pool-size N",
+		Text: "pools.uv.size: environments kept ready; 0 turns the pool off"},
+	{Name: "RUNTIMED_CONDA_POOL_SIZE", Flag: "--conda-pool-size N",
+		Text: "pools.conda.size: the same for the pool conda"},
+	{Name: "RUNTIMED_NO_START", Flag: "--no-start",
+		Text: "not empty: neither runt pool acquire, runt run and runt kernel nor clients with autostart start a " +
+			"daemon"},
 }
 
 // otherVariables are everybody's, and ours too.
 var otherVariables = []entry{
-	{Name: "HOME", Text: "where the state directory and the configuration are, unless the variables above and below say otherwise"},
+	{Name: "HOME",
+		Text: "where the state directory and the configuration are, unless the variables above and below say " +
+			"otherwise"},
 	{Name: "XDG_CACHE_HOME", Text: "if absolute, the state directory is the folder runt in it; not on macOS"},
 	{Name: "XDG_CONFIG_HOME", Text: "if absolute, the configuration is runt/config.toml in it"},
 	{Name: "NO_COLOR", Text: "not empty: no colours in a log on a terminal"},
 	{Name: "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY, NETRC, SSL_CERT_FILE, UV_INDEX, UV_DEFAULT_INDEX, PIP_…",
-		Text: "and others say how the daemon reaches the network and the package index. It has those of whoever started it"},
+		Text: "and others say how the daemon reaches the network and the package index. It has those of whoever " +
+			"started it"},
 }
 
 // keyTexts say what each key of the configuration may be and does; its default is asked of the package config.
 var keyTexts = []entry{
 	{Name: "log_level", Text: "debug, info, warn or error: how much is logged"},
 	{Name: "idle_exit", Text: `a daemon that a command started by itself ends after this long unused; "0": never`},
-	{Name: "cache_dir", Text: "an absolute path: where environments, lock files and tools are; empty: the state directory. " +
-		"Made with mode 0700; refused if open to others"},
+	{Name: "cache_dir",
+		Text: "an absolute path: where environments, lock files and tools are; empty: the state directory. Made " +
+			"with mode 0700; refused if open to others"},
 	{Name: "build.parallel", Default: "half the cores", Text: "1 to 256: builds at once, of all pools together"},
 	{Name: "build.timeout", Text: "from 1s: for one build, downloads included"},
 	{Name: "build.min_free", Text: `a size: no build begins with less free space; "": no bound`},
-	{Name: "build.max_size", Text: "a size: no build begins if with one more all environments together would be larger; empty: no bound"},
+	{Name: "build.max_size",
+		Text: "a size: no build begins if with one more all environments together would be larger; empty: no bound"},
 	{Name: "build.lock_age", Text: "from 1s: a lock file older than this is resolved anew in the background"},
 	{Name: "uv.path", Text: "an absolute path: the uv to use; empty: looked up, else fetched"},
 	{Name: "uv.index_url", Text: "a URL: the package index, for uv and for fetching it; empty: their own rules"},
 	{Name: "uv.link", Text: "auto or copy; copy: no file is shared between environments"},
-	{Name: "conda.provider", Text: "auto, micromamba, mamba, conda or rattler: what builds conda environments; auto takes the first that " +
-		"works"},
+	{Name: "conda.provider",
+		Text: "auto, micromamba, mamba, conda or rattler: what builds conda environments; auto takes the first that " +
+			"works"},
 	{Name: "conda.path", Text: "an absolute path: the provider's program; empty: looked up"},
 	{Name: "pools.NAME.kind", Text: "uv or conda; required for pools of your own"},
 	{Name: "pools.NAME.size", Text: "0 to 64: environments kept ready; 0 turns the pool off"},
-	{Name: "pools.NAME.python", Text: "like 3.12 or 3.12.4, or for uv an absolute path; empty: the newest suitable one"},
-	{Name: "pools.NAME.packages", Text: "requirements, as in a requirements file, without options. ipykernel is always added; " +
-		"without pip, %pip does not work in a notebook"},
+	{Name: "pools.NAME.python",
+		Text: "like 3.12 or 3.12.4, or for uv an absolute path; empty: the newest suitable one"},
+	{Name: "pools.NAME.packages",
+		Text: "requirements, as in a requirements file, without options. ipykernel is always added; without pip, " +
+			"%pip does not work in a notebook"},
 	{Name: "pools.NAME.channels", Text: "names or URLs; conda only"},
 	{Name: "pools.NAME.max_age", Text: "from 1s: a ready environment older than this is replaced"},
 }
 
-// keyEntries are keyTexts with the defaults. Those of the two pools that are always there stand together where they are the same.
+// keyEntries are keyTexts with the defaults. Those of the two pools that are always there stand together where they
+// are the same.
 func keyEntries() ([]entry, error) {
 	nowhere := filepath.Join(os.TempDir(), rand.Text()) // a home without a configuration
-	cfg, err := config.Load(config.Flags{}, func(name string) string { return map[string]string{"HOME": nowhere}[name] })
+	cfg, err := config.Load(config.Flags{},
+		func(name string) string { return map[string]string{"HOME": nowhere}[name] })
 	if err != nil {
 		return nil, err
 	}
@@ -126,7 +143,8 @@ func keyEntries() ([]entry, error) {
 // examples are told under the command that they begin with.
 var examples = []struct{ line, text string }{
 	{"runt pool status", "How many environments are ready, and why a pool fails."},
-	{`python=$(runt pool acquire --label "trying things")`, "Take an environment; it is the shell's until the shell ends."},
+	{`python=$(runt pool acquire --label "trying things")`,
+		"Take an environment; it is the shell's until the shell ends."},
 	{"runt pool release uv-2e17bf8f", "Give one back before that."},
 	{"runt pool watch --json", "A line for each change, for a program."},
 	{`runt run -- python -c 'print("hello")'`, "A command in an environment of its own, which ends with it."},
@@ -134,7 +152,8 @@ var examples = []struct{ line, text string }{
 	{"runt run script.py --fast", "A script, with what its own metadata (PEP 723) ask for; --fast is the script's."},
 	{"runt run --pool science --wait 5m -- jupyter lab", "The same, from another pool, with patience."},
 	{"runt kernelspec install", "Have every notebook front-end offer the warm kernels."},
-	{"runt kernelspec install --pool science --on-restart fresh", "One that begins with a fresh environment each time."},
+	{"runt kernelspec install --pool science --on-restart fresh",
+		"One that begins with a fresh environment each time."},
 	{"runt env list --state leased", "Who has what."},
 	{"runt env gc --dry-run", "What nobody needs any more."},
 	{"runt daemon logs -f", "Follow the log."},
@@ -143,7 +162,8 @@ var examples = []struct{ line, text string }{
 	{"runt daemon reload", "Have a changed configuration count at once."},
 	{"runt config show", "Every value in force, and where it comes from."},
 	{`runt rpc pool.acquire '{"pool": "uv", "owner_pid": 4242}'`, "Any method of the daemon, with its params."},
-	{"runt bugreport --output report.tar.gz", "What helps to find a fault, without passwords; look through it before you send it."},
+	{"runt bugreport --output report.tar.gz",
+		"What helps to find a fault, without passwords; look through it before you send it."},
 	{"runt help exit-codes", "What an exit code means."},
 }
 
@@ -155,4 +175,29 @@ func examplesOf(path string) (out []entry) {
 		}
 	}
 	return out
+}
+
+// longHelp has the texts of flags and arguments that are too long for a line.
+var longHelp = kong.Vars{
+	"bugreportOutput": "Write it here (default: runt-bugreport-DATE.tar.gz in this folder).",
+	"daemonAgain":     "Start the daemon anew, as after an upgrade. Environments in use stay in use.",
+	"daemonStartAuto": "On behalf of a command that needs an environment: it ends by itself when nobody needs it.",
+	"envListState":    "In this state only: warming, ready, leased or removing.",
+	"kernelPool":      "Take the environment from this pool (default: uv).",
+	"kernelOnRestart": "keep: a kernel that is restarted finds its environment again, with what was installed in " +
+		"it. fresh: it gets another.",
+	"kernelspecInstallOnRestart": "keep: a kernel that is restarted finds its environment again. fresh: it gets " +
+		"another.",
+	"specPlacePrefix":     "For the Jupyter in DIR: in DIR/share/jupyter/kernels.",
+	"daemonLogsLevel":     "Only what is this grave: debug, info, warn or error.",
+	"daemonLogsSince":     "Only what is not older: like 30m, 2h or 7d, or 15:04, 2006-01-02 or 2006-01-02T15:04.",
+	"cliHelp":             "Explain a command, the exit codes, the environment variables or the configuration.",
+	"poolAcquireOwnerPID": "Lease it to this process (default: the calling shell). The lease ends with it.",
+	"runCommand": "The command and its arguments; a script, which is a file that ends with .py; -m and a module; or " +
+		"-, a script on standard input.",
+	"needWith": "Have this package in it as well: numpy, 'rich>=13,<14'. May be given again; " +
+		"commas part several.",
+	"needWithRequirements": "Have what this requirements file names in it as well (-: standard input).",
+	"needPython":           "Have this Python: 3.12, '>=3.11,<3.14' or a path (default: the pool's).",
+	"serviceStop":          "Stop the service until the next login. Environments in use stay in use.",
 }

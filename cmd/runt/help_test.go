@@ -53,7 +53,8 @@ func TestTheExitCodesAreThoseOfTheDocumentWordByWord(t *testing.T) {
 	}
 	for _, m := range regexp.MustCompile(`(?m)^\t([A-Z]\w+) += (\d+)`).
 		FindAllStringSubmatch(document(t, "../../internal/failure/failure.go"), -1) {
-		if n, _ := strconv.Atoi(m[2]); !slices.ContainsFunc(exitEntries(), func(e entry) bool { return e.Name == strconv.Itoa(n) }) {
+		if n, _ := strconv.Atoi(m[2]); !slices.ContainsFunc(exitEntries(),
+			func(e entry) bool { return e.Name == strconv.Itoa(n) }) {
 			t.Errorf("%s is not told", m[1])
 		}
 	}

@@ -11,34 +11,38 @@ import (
 
 type kernelCmd struct {
 	File      string        `short:"f" placeholder:"FILE" help:"The connection file, which the front-end has written."`
-	Pool      *string       `placeholder:"NAME" complete:"pools" help:"Take the environment from this pool (default: uv)."`
+	Pool      *string       `placeholder:"NAME" complete:"pools" help:"${kernelPool}"`
 	Wait      time.Duration `default:"45s" help:"How long to wait for one at most. Front-ends give up after 60s."`
-	OnRestart string        `enum:"keep,fresh" default:"keep" help:"keep: a kernel that is restarted finds its environment again, with what was installed in it. fresh: it gets another."`
+	OnRestart string        `enum:"keep,fresh" default:"keep" help:"${kernelOnRestart}"`
 	NoStart   bool          `help:"Do not start a daemon where none runs."`
 	needFlags `embed:""`
 	Args      []string `arg:"" optional:"" passthrough:"" help:"What ipykernel is told besides, after --."`
 }
 
 func (kernelCmd) Help() string {
-	return "A notebook front-end starts it, by a kernelspec that 'runt kernelspec install' writes. runt becomes ipykernel in an environment " +
-		"of its own, which ends with the kernel; one that is restarted with the same connection file within a minute goes on in the same " +
-		"environment. Where none can be had, the first cell says why."
+	return "A notebook front-end starts it, by a kernelspec that 'runt kernelspec install' writes. runt becomes " +
+		"ipykernel in an environment of its own, which ends with the kernel; one that is restarted with the same " +
+		"connection file within a minute goes on in the same environment. Where none can be had, the first cell " +
+		"says why."
 }
 
 func (c *kernelCmd) Run(a *app) error {
 	if c.File == "" {
-		return failure.With(failure.Usage, "no connection file: runt kernel is what a notebook front-end starts, with -f FILE").
+		return failure.With(failure.Usage,
+			"no connection file: runt kernel is what a notebook front-end starts, with -f FILE").
 			WithHint("make the warm kernels known to Jupyter with: runt kernelspec install")
 	}
 	if c.Wait < 0 || c.Wait > rpc.MaxWait {
-		return failure.With(failure.Usage, "--wait must be 0s to %s, got %s", rpc.MaxWait, c.Wait).WithHint("see: runt kernel --help")
+		return failure.With(failure.Usage, "--wait must be 0s to %s, got %s", rpc.MaxWait, c.Wait).
+			WithHint("see: runt kernel --help")
 	}
 	file, err := filepath.Abs(c.File)
 	if err != nil {
 		return err
 	}
 	if len(c.Args) > 0 && c.Args[0] != "--" {
-		return failure.With(failure.Usage, "unexpected argument %s", c.Args[0]).WithHint("what is for ipykernel comes after --; see: runt kernel --help")
+		return failure.With(failure.Usage, "unexpected argument %s", c.Args[0]).
+			WithHint("what is for ipykernel comes after --; see: runt kernel --help")
 	}
 	k := kernel.Kernel{File: file, Pool: c.Pool, Wait: c.Wait, Fresh: c.OnRestart == "fresh"}
 	if len(c.Args) > 0 {

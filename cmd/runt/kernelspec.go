@@ -43,12 +43,13 @@ func (f *specFilter) wants(s kernel.Spec) bool {
 type kernelspecInstallCmd struct {
 	specFilter `embed:""`
 	specPlace  `embed:""`
-	OnRestart  string `enum:"keep,fresh" default:"keep" help:"keep: a kernel that is restarted finds its environment again. fresh: it gets another."`
+	OnRestart  string `enum:"keep,fresh" default:"keep" help:"${kernelspecInstallOnRestart}"`
 }
 
 func (kernelspecInstallCmd) Help() string {
-	return "JupyterLab, Notebook, VS Code, nbclient, papermill and whatever else reads kernelspecs then offer 'Python (warm uv)', and one like it " +
-		"for every other pool that is not off. Doing it again brings them up to date."
+	return "JupyterLab, Notebook, VS Code, nbclient, papermill and whatever else reads kernelspecs then offer " +
+		"'Python (warm uv)', and one like it for every other pool that is not off. Doing it again brings them up to " +
+		"date."
 }
 
 func (c *kernelspecInstallCmd) Run(a *app) error {
@@ -56,7 +57,8 @@ func (c *kernelspecInstallCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	if below, rerr := filepath.Rel(a.Env("HOME"), dir); rerr == nil && filepath.IsLocal(below) { // --prefix may well be root's business
+	if below, rerr := filepath.Rel(a.Env("HOME"), dir); rerr == nil &&
+		filepath.IsLocal(below) { // --prefix may well be root's business
 		if err := a.CheckHome(); err != nil {
 			return err
 		}
@@ -66,14 +68,16 @@ func (c *kernelspecInstallCmd) Run(a *app) error {
 		return err
 	}
 	if c.Name != nil && len(pools) > 1 {
-		return failure.With(failure.Usage, "--name is for one kernel, and there are %d pools", len(pools)).WithHint("say which with --pool")
+		return failure.With(failure.Usage, "--name is for one kernel, and there are %d pools", len(pools)).
+			WithHint("say which with --pool")
 	}
 	runt, why, err := a.LastingRunt()
 	if err != nil {
 		return err
 	}
 	if name := kernel.Placeholder.FindString(runt); name != "" {
-		return failure.New("front-ends cannot start %s: they put something else for %s", runt, name).WithHint("install runt in a folder of another name")
+		return failure.New("front-ends cannot start %s: they put something else for %s", runt, name).
+			WithHint("install runt in a folder of another name")
 	}
 	if why != "" {
 		a.Note("the kernels start %s, and that place may not last: %s", runt, why)
@@ -135,11 +139,13 @@ func (c *kernelspecInstallCmd) pools(a *app) ([]string, error) {
 	}
 	switch {
 	case c.Pool == nil && len(on) == 0:
-		return nil, failure.New("every pool is off").WithHint("give one a size in the configuration, or name one with --pool")
+		return nil, failure.New("every pool is off").
+			WithHint("give one a size in the configuration, or name one with --pool")
 	case c.Pool == nil:
 		return on, nil
 	case !slices.Contains(all, *c.Pool):
-		return nil, failure.With(failure.Unknown, "there is no pool %q", *c.Pool).WithHint("there are: %s", strings.Join(all, ", "))
+		return nil, failure.With(failure.Unknown, "there is no pool %q", *c.Pool).
+			WithHint("there are: %s", strings.Join(all, ", "))
 	case !slices.Contains(on, *c.Pool):
 		a.Note("the pool %s is off; its kernel says so until it is given a size", *c.Pool)
 	}
@@ -212,7 +218,8 @@ func (c *kernelspecListCmd) Run(a *app) error {
 		if !s.RuntExists {
 			runt = "gone"
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", redact.Printable(s.Name), redact.Printable(s.DisplayName), redact.Printable(s.Pool), runt, redact.Printable(s.Path))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", redact.Printable(s.Name), redact.Printable(s.DisplayName),
+			redact.Printable(s.Pool), runt, redact.Printable(s.Path))
 	}
 	return w.Flush()
 }
@@ -237,7 +244,7 @@ func (a *app) lookKernelspecs() []finding {
 // specPlace says for whom kernelspecs are.
 type specPlace struct {
 	User      bool   `xor:"place" help:"For this user, where every Jupyter looks (the default)."`
-	Prefix    string `xor:"place" placeholder:"DIR" type:"path" help:"For the Jupyter in DIR: in DIR/share/jupyter/kernels."`
+	Prefix    string `xor:"place" placeholder:"DIR" type:"path" help:"${specPlacePrefix}"`
 	SysPrefix bool   `xor:"place" help:"For the Jupyter of the environment that is active in this shell."`
 }
 
@@ -248,7 +255,8 @@ func (p *specPlace) dir(a *app) (string, error) {
 	prefix := p.Prefix
 	if p.SysPrefix {
 		if prefix = kernel.ActivePrefix(a.Env); prefix == "" {
-			return "", failure.With(failure.Usage, "no environment is active: neither VIRTUAL_ENV nor CONDA_PREFIX is set").
+			return "", failure.With(failure.Usage,
+				"no environment is active: neither VIRTUAL_ENV nor CONDA_PREFIX is set").
 				WithHint("activate one, or name it with --prefix")
 		}
 	}
@@ -257,7 +265,8 @@ func (p *specPlace) dir(a *app) (string, error) {
 	}
 	data := kernel.DataDir(runtime.GOOS, a.Env)
 	if data == "" {
-		return "", failure.New("HOME is not set, so there is no place for kernels").WithHint("set it, or name a place with --prefix")
+		return "", failure.New("HOME is not set, so there is no place for kernels").
+			WithHint("set it, or name a place with --prefix")
 	}
 	dir, err := filepath.Abs(filepath.Join(data, "kernels"))
 	return dir, err

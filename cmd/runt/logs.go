@@ -13,13 +13,13 @@ import (
 type daemonLogsCmd struct {
 	Follow bool    `short:"f" help:"Go on printing as the log grows."`
 	Lines  int     `short:"n" default:"50" help:"Begin with this many of the last lines (default: ${default})."`
-	Level  string  `enum:",debug,info,warn,error" default:"" placeholder:"LEVEL" help:"Only what is this grave: debug, info, warn or error."`
-	Since  *moment `placeholder:"TIME" help:"Only what is not older: like 30m, 2h or 7d, or 15:04, 2006-01-02 or 2006-01-02T15:04."`
+	Level  string  `enum:",debug,info,warn,error" default:"" placeholder:"LEVEL" help:"${daemonLogsLevel}"`
+	Since  *moment `placeholder:"TIME" help:"${daemonLogsSince}"`
 }
 
 func (daemonLogsCmd) Help() string {
-	return "The log is in a file, or in the journal where systemd runs the daemon. " +
-		"With --json the lines are printed as they are in the file, and those of the journal in the same shape."
+	return "The log is in a file, or in the journal where systemd runs the daemon. With --json the lines are " +
+		"printed as they are in the file, and those of the journal in the same shape."
 }
 
 func (c *daemonLogsCmd) Run(a *app) error {
@@ -80,5 +80,6 @@ func (m *moment) UnmarshalText(text []byte) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("must be a duration like 30m, 2h or 7d, or a time like 15:04, 2006-01-02 or 2006-01-02T15:04, got %q", s)
+	return fmt.Errorf(
+		"must be a duration like 30m, 2h or 7d, or a time like 15:04, 2006-01-02 or 2006-01-02T15:04, got %q", s)
 }

@@ -9,9 +9,11 @@ func TestAMomentIsADurationOrATime(t *testing.T) {
 	now := time.Now()
 	today := time.Date(now.Year(), now.Month(), now.Day(), 0, 0, 0, 0, time.Local)
 	for text, want := range map[string]time.Time{
-		"90s": now.Add(-90 * time.Second), "2h": now.Add(-2 * time.Hour), "1h30m": now.Add(-90 * time.Minute), "7d": now.AddDate(0, 0, -7),
+		"90s": now.Add(-90 * time.Second), "2h": now.Add(-2 * time.Hour), "1h30m": now.Add(-90 * time.Minute),
+		"7d":    now.AddDate(0, 0, -7),
 		"15:04": today.Add(15*time.Hour + 4*time.Minute), "2026-01-02": time.Date(2026, 1, 2, 0, 0, 0, 0, time.Local),
-		"2026-01-02 03:04": time.Date(2026, 1, 2, 3, 4, 0, 0, time.Local), "2026-01-02T03:04:05Z": time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
+		"2026-01-02 03:04":     time.Date(2026, 1, 2, 3, 4, 0, 0, time.Local),
+		"2026-01-02T03:04:05Z": time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
 	} {
 		var m moment
 		if err := m.UnmarshalText([]byte(text)); err != nil || m.Sub(want).Abs() > time.Minute {

@@ -38,7 +38,7 @@ type cli struct {
 	Completion completionCmd `cmd:"" help:"Print what makes a shell complete runt's commands."`
 	Ver        versionCmd    `cmd:"" name:"version" help:"Print the version."`
 	Bugreport  bugreportCmd  `cmd:"" help:"Write an archive that helps to find a fault, without passwords."`
-	Help       helpCmd       `cmd:"" help:"Explain a command, the exit codes, the environment variables or the configuration."`
+	Help       helpCmd       `cmd:"" help:"${cliHelp}"`
 	Complete   completeCmd   `cmd:"" name:"__complete" hidden:"" passthrough:""`
 }
 
@@ -59,7 +59,8 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
 	defer stop()
 	defer context.AfterFunc(ctx, stop)() // the second signal ends us as usual
 
-	a := &app{Control: &daemon.Control{Ctx: ctx, Env: os.Getenv}, stdin: stdin, stdout: &answerWriter{w: stdout}, stderr: stderr}
+	a := &app{Control: &daemon.Control{Ctx: ctx, Env: os.Getenv}, stdin: stdin, stdout: &answerWriter{w: stdout},
+		stderr: stderr}
 	a.Say = func(line string) {
 		if !a.json {
 			fmt.Fprintln(a.stderr, "runt:", redact.Line(line))
@@ -94,7 +95,7 @@ func (a *app) dispatch(args []string) (err error) {
 		kong.Description("Python environments, ready before you need them."),
 		kong.Writers(a.stdout, a.stderr),
 		kong.Exit(func(code int) { panic(exited{code}) }),
-		kong.Vars{"version": versionLine()},
+		kong.Vars{"version": versionLine()}.CloneWith(longHelp),
 		words.Verbatim,
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}),
 	)

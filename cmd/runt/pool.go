@@ -75,7 +75,7 @@ type poolAcquireCmd struct {
 	Name      *string `arg:"" optional:"" placeholder:"NAME" complete:"pools" help:"The same as --pool."`
 	takeFlags `embed:""`
 	needFlags `embed:""`
-	OwnerPID  *int    `name:"owner-pid" placeholder:"PID" help:"Lease it to this process (default: the calling shell). The lease ends with it."`
+	OwnerPID  *int    `name:"owner-pid" placeholder:"PID" help:"${poolAcquireOwnerPID}"`
 	Label     *string `placeholder:"TEXT" help:"A note that 'runt env list' shows."`
 }
 
@@ -112,7 +112,8 @@ func (c *poolAcquireCmd) Run(a *app) error {
 	err = answer(a, raw, func(r rpc.AcquireResult) {
 		result = r
 		if r.Stale {
-			fmt.Fprintln(a.stderr, "runt: note: it has the packages of an earlier configuration; see why with: runt pool status")
+			fmt.Fprintln(a.stderr,
+				"runt: note: it has the packages of an earlier configuration; see why with: runt pool status")
 		}
 		a.tellAdded(r)
 		fmt.Fprintln(a.stdout, r.Env.Python)
@@ -177,7 +178,8 @@ func (a *app) take(f takeFlags, params rpc.AcquireParams, wait time.Duration) (*
 	return a.Control.Take(f.NoStart, p, params, wait)
 }
 
-func (a *app) takeResult(f takeFlags, params rpc.AcquireParams, wait time.Duration) (*rpc.Client, rpc.AcquireResult, error) {
+func (a *app) takeResult(f takeFlags, params rpc.AcquireParams, wait time.Duration) (*rpc.Client, rpc.AcquireResult,
+	error) {
 	var r rpc.AcquireResult
 	c, raw, err := a.take(f, params, wait)
 	if err != nil {

@@ -88,7 +88,8 @@ func orDash(s string) string {
 	return s
 }
 
-// ageSince is a dash where it is not known: of an environment whose record cannot be read, or after the clock was set back.
+// ageSince is a dash where it is not known: of an environment whose record cannot be read, or after the clock was set
+// back.
 func ageSince(t, now time.Time) string {
 	const slack = time.Minute // between two clocks
 	if t.Year() < 2000 || t.After(now.Add(slack)) {

@@ -15,10 +15,12 @@ func TestStatusText(t *testing.T) {
 	uv := rpc.PoolStatus{Name: "uv", Kind: "uv", Target: 3, Available: 3, State: rpc.PoolReady}
 	conda := rpc.PoolStatus{Name: "conda", Kind: "conda", Target: 3, Available: 2, Warming: 1, State: rpc.PoolWarming}
 	off := rpc.PoolStatus{Name: "conda", Kind: "conda", State: rpc.PoolOff}
-	data := rpc.PoolStatus{Name: "data", Kind: "uv", Target: 1, Leased: 4, State: rpc.PoolFailing, Error: &rpc.PoolError{
-		Cause: builder.CausePackageNotFound, Message: "the package nosuch was not found", Hint: "correct pools.data.packages", Package: "nosuch",
-		Output: "one\ntwo\n\x1b[31mthree\x1b[0m\nfour\n", Failures: 3, NextRetryMS: 44_001,
-	}}
+	data := rpc.PoolStatus{Name: "data", Kind: "uv", Target: 1, Leased: 4, State: rpc.PoolFailing,
+		Error: &rpc.PoolError{
+			Cause: builder.CausePackageNotFound, Message: "the package nosuch was not found",
+			Hint: "correct pools.data.packages", Package: "nosuch",
+			Output: "one\ntwo\n\x1b[31mthree\x1b[0m\nfour\n", Failures: 3, NextRetryMS: 44_001,
+		}}
 	trying := data
 	trying.Error = &rpc.PoolError{Message: "it failed", Failures: 1}
 	for _, tt := range []struct {
@@ -68,7 +70,8 @@ data environments (uv):
 
 func TestEnvTable(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	env := rpc.Env{ID: "uv-00000001", Pool: "uv", PythonVersion: "3.12.1", State: rpc.EnvLeased, CreatedAt: now.Add(-90 * time.Minute)}
+	env := rpc.Env{ID: "uv-00000001", Pool: "uv", PythonVersion: "3.12.1", State: rpc.EnvLeased,
+		CreatedAt: now.Add(-90 * time.Minute)}
 	size := func(n int64) *int64 { return &n }
 	var b strings.Builder
 	writeEnvs(&b, []rpc.EnvListed{
@@ -89,7 +92,8 @@ uv-00000001    uv    leased   3.12.1  5.0 TiB   1h   pid 13, gone
 
 func TestAge(t *testing.T) {
 	for d, want := range map[time.Duration]string{
-		-time.Second: "0s", 0: "0s", 59 * time.Second: "59s", time.Minute: "1m", 47 * time.Hour: "47h", 72 * time.Hour: "3d",
+		-time.Second: "0s", 0: "0s", 59 * time.Second: "59s", time.Minute: "1m", 47 * time.Hour: "47h",
+		72 * time.Hour: "3d",
 	} {
 		if got := age(d); got != want {
 			t.Errorf("%s: got %s, want %s", d, got, want)
@@ -99,7 +103,8 @@ func TestAge(t *testing.T) {
 
 func TestAnAgeThatIsNotKnownIsADash(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	for want, at := range map[string]time.Time{"-": {}, "1h": now.Add(-time.Hour), "0s": now.Add(time.Second), "2d": now.Add(-49 * time.Hour)} {
+	for want, at := range map[string]time.Time{"-": {}, "1h": now.Add(-time.Hour), "0s": now.Add(time.Second),
+		"2d": now.Add(-49 * time.Hour)} {
 		if got := ageSince(at, now); got != want {
 			t.Errorf("%s is %s, not %s", at, got, want)
 		}

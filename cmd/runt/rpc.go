@@ -17,7 +17,8 @@ type rpcCmd struct {
 }
 
 func (rpcCmd) Help() string {
-	return "The result is printed as it came. An environment that is acquired this way is leased to runt itself, and so ends with it, unless owner_pid names another process."
+	return "The result is printed as it came. An environment that is acquired this way is leased to runt itself, " +
+		"and so ends with it, unless owner_pid names another process."
 }
 
 func (c *rpcCmd) Run(a *app) error {
@@ -31,7 +32,8 @@ func (c *rpcCmd) Run(a *app) error {
 	var params any
 	if len(text) > 0 {
 		if !json.Valid(text) {
-			return &failure.Error{Code: failure.Usage, Message: "the params are not valid JSON", Hint: "see: runt rpc --help"}
+			return &failure.Error{Code: failure.Usage, Message: "the params are not valid JSON",
+				Hint: "see: runt rpc --help"}
 		}
 		params = json.RawMessage(text)
 	}
@@ -61,7 +63,8 @@ func (c *rpcCmd) wait(params []byte) time.Duration {
 }
 
 func versionLine() string {
-	return fmt.Sprintf("runt %s (protocol %d, %s, %s/%s)", rpc.Version(), rpc.Protocol, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	return fmt.Sprintf("runt %s (protocol %d, %s, %s/%s)", rpc.Version(), rpc.Protocol, runtime.Version(), runtime.GOOS,
+		runtime.GOARCH)
 }
 
 type versionCmd struct{}

@@ -18,12 +18,12 @@ import (
 type runCmd struct {
 	takeFlags `embed:""`
 	needFlags `embed:""`
-	Command   []string `arg:"" passthrough:"" placeholder:"CMD" help:"The command and its arguments; a script, which is a file that ends with .py; -m and a module; or -, a script on standard input."`
+	Command   []string `arg:"" passthrough:"" placeholder:"CMD" help:"${runCommand}"`
 }
 
 func (runCmd) Help() string {
-	return "runt becomes the command: the environment is its own, and ends with it. A script is run by the environment's Python, which has " +
-		"what the script itself says that it needs (PEP 723)."
+	return "runt becomes the command: the environment is its own, and ends with it. A script is run by the " +
+		"environment's Python, which has what the script itself says that it needs (PEP 723)."
 }
 
 func (c *runCmd) Run(a *app) error {
@@ -74,9 +74,9 @@ func (c *runCmd) Run(a *app) error {
 
 // needFlags say what an environment shall have beyond what its pool gives, for the commands that take one.
 type needFlags struct {
-	With             []string `placeholder:"REQ" sep:"none" help:"Have this package in it as well: numpy, 'rich>=13,<14'. May be given again; commas part several."`
-	WithRequirements []string `placeholder:"FILE" sep:"none" help:"Have what this requirements file names in it as well (-: standard input)."`
-	Python           string   `placeholder:"VERSION" help:"Have this Python: 3.12, '>=3.11,<3.14' or a path (default: the pool's)."`
+	With             []string `placeholder:"REQ" sep:"none" help:"${needWith}"`
+	WithRequirements []string `placeholder:"FILE" sep:"none" help:"${needWithRequirements}"`
+	Python           string   `placeholder:"VERSION" help:"${needPython}"`
 }
 
 // tellAdded says what was installed, to a person who has waited for it.

@@ -19,7 +19,7 @@ type serviceCmd struct {
 	Install   serviceInstallCmd   `cmd:"" help:"Have the daemon start at login, and start it now."`
 	Uninstall serviceUninstallCmd `cmd:"" help:"Take the service away. Environments stay, unless --purge."`
 	Start     serviceStartCmd     `cmd:"" help:"Start the service, in the place of a daemon that no service runs."`
-	Stop      serviceStopCmd      `cmd:"" help:"Stop the service until the next login. Environments in use stay in use."`
+	Stop      serviceStopCmd      `cmd:"" help:"${serviceStop}"`
 	Restart   serviceRestartCmd   `cmd:"" help:"Start the service's daemon anew. Environments in use stay in use."`
 	Status    serviceStatusCmd    `cmd:"" help:"Print what there is of the service."`
 }
@@ -248,7 +248,8 @@ func (a *app) installedService(dry bool) (*daemon.Service, service.Status, error
 	case st.Trouble != nil:
 		err = st.Trouble
 	case !s.Serves(s.Config.Socket): // a daemon that answers there is none of the service's business
-		err = failure.New("the service is installed for another socket than %s, which this shell uses", s.Config.Socket).
+		err = failure.New("the service is installed for another socket than %s, which this shell uses",
+			s.Config.Socket).
 			WithHint("unset RUNTIMED_SOCKET and XDG_CACHE_HOME; or have the service use this one: runt service install")
 	}
 	return s, st, err

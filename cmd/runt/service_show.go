@@ -111,7 +111,8 @@ func writeService(w io.Writer, s service.Status) {
 	if s.Installed && s.UpToDate {
 		installed += ", up to date"
 	}
-	fmt.Fprintf(w, "Manager:    %s\nInstalled:  %s\nEnabled:    %s\nRunning:    %s\n", s.Manager, installed, enabled, running)
+	fmt.Fprintf(w, "Manager:    %s\nInstalled:  %s\nEnabled:    %s\nRunning:    %s\n", s.Manager, installed, enabled,
+		running)
 	if s.Socket.Installed {
 		fmt.Fprintf(w, "Listening:  %s\n", listening)
 	}

@@ -28,8 +28,9 @@ Listening:  yes
 Linger:     yes: it goes on after logout
 `},
 		{"the manager cannot be asked", service.Status{
-			Manager: "systemd", Installed: true, Enabled: true, OnDemand: true, Linger: &off, Trouble: &service.Problem{},
-			Socket: service.SocketStatus{Installed: true},
+			Manager: "systemd", Installed: true, Enabled: true, OnDemand: true, Linger: &off,
+			Trouble: &service.Problem{},
+			Socket:  service.SocketStatus{Installed: true},
 		}, `
 Manager:    systemd
 Installed:  yes

@@ -14,7 +14,8 @@ func TestActivated(t *testing.T) {
 		Variables:   map[string]*string{"VIRTUAL_ENV": text("/e"), "PYTHONHOME": nil, "EMPTY": text("")},
 		PathPrepend: []string{"/e/bin", "/e/x"},
 	}
-	got := Environ([]string{"PATH=/usr/bin:/bin", "PYTHONHOME=/old", "VIRTUAL_ENV=/old", "KEEP=a=b", "PYTHONHOMER=stays"}, env)
+	got := Environ([]string{"PATH=/usr/bin:/bin", "PYTHONHOME=/old", "VIRTUAL_ENV=/old", "KEEP=a=b",
+		"PYTHONHOMER=stays"}, env)
 	slices.Sort(got)
 	want := []string{"EMPTY=", "KEEP=a=b", "PATH=/e/bin:/e/x:/usr/bin:/bin", "PYTHONHOMER=stays", "VIRTUAL_ENV=/e"}
 	if !slices.Equal(got, want) {

@@ -14,8 +14,9 @@ import (
 	"runtimed/internal/tool"
 )
 
-// Become runs the command to its end and ends as it did, since a process cannot become another one here. The lease is ours, and so
-// it ends with us. Ctrl-C reaches every process of the console, and what it means is the command's business.
+// Become runs the command to its end and ends as it did, since a process cannot become another one here. The lease is
+// ours, and so it ends with us. Ctrl-C reaches every process of the console, and what it means is the command's
+// business.
 func Become(program string, argv, environ []string, stdin *os.File) error {
 	signal.Ignore(os.Interrupt)
 	cmd := exec.Command(program, argv[1:]...)
@@ -53,16 +54,19 @@ func LookUp(name, path string) (string, error) {
 	return found, err
 }
 
-// handOn has a kernel inherit what its front-end has put into our hands: the handle of the front-end, and the event that interrupts.
+// handOn has a kernel inherit what its front-end has put into our hands: the handle of the front-end, and the event
+// that interrupts.
 func handOn(cmd *exec.Cmd, environ []string) {
 	for _, name := range []string{"JPY_PARENT_PID", "JPY_INTERRUPT_EVENT"} {
 		n, err := strconv.ParseUint(tool.Lookup(environ, name), 10, 64)
-		if err != nil || windows.SetHandleInformation(windows.Handle(n), windows.HANDLE_FLAG_INHERIT, windows.HANDLE_FLAG_INHERIT) != nil {
+		if err != nil || windows.SetHandleInformation(windows.Handle(n), windows.HANDLE_FLAG_INHERIT,
+			windows.HANDLE_FLAG_INHERIT) != nil {
 			continue // it is no handle of ours, and one bad handle would keep the command from starting
 		}
 		if cmd.SysProcAttr == nil {
 			cmd.SysProcAttr = &syscall.SysProcAttr{}
 		}
-		cmd.SysProcAttr.AdditionalInheritedHandles = append(cmd.SysProcAttr.AdditionalInheritedHandles, syscall.Handle(n))
+		cmd.SysProcAttr.AdditionalInheritedHandles = append(cmd.SysProcAttr.AdditionalInheritedHandles,
+			syscall.Handle(n))
 	}
 }

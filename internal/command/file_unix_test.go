@@ -17,17 +17,20 @@ import (
 func TestAFileWithoutAnEndOrAWriterIsRefusedAtOnce(t *testing.T) {
 	dir := t.TempDir()
 	vast, pipe := filepath.Join(dir, "vast.py"), filepath.Join(dir, "pipe.py")
-	if err := errors.Join(os.WriteFile(vast, nil, 0o600), os.Truncate(vast, 4<<30), syscall.Mkfifo(pipe, 0o600)); err != nil {
+	if err := errors.Join(os.WriteFile(vast, nil, 0o600), os.Truncate(vast, 4<<30),
+		syscall.Mkfifo(pipe, 0o600)); err != nil {
 		t.Fatal(err)
 	}
 	for what, try := range map[string]struct {
 		path, says string
 	}{
-		"vast": {vast, "is larger than"}, "a pipe": {pipe, "is a named pipe, not a file"}, "a device": {"/dev/zero", "is a device, not a file"},
+		"vast": {vast, "is larger than"}, "a pipe": {pipe, "is a named pipe, not a file"},
+		"a device": {"/dev/zero", "is a device, not a file"},
 		"a folder": {dir, "is a folder, not a file"},
 	} {
 		_, needs := readNeeds(try.path, nil, os.Getenv)
-		for how, err := range map[string]error{"script": askScript(try.path, &rpc.AcquireParams{}), "requirements": needs} {
+		for how, err := range map[string]error{"script": askScript(try.path, &rpc.AcquireParams{}),
+			"requirements": needs} {
 			if err == nil || !strings.Contains(err.Error(), try.says) && !(how == "requirements" && what == "vast") {
 				t.Errorf("%s as a %s: %v", what, how, err)
 			}

@@ -24,7 +24,8 @@ func readNeeds(name string, stdin io.Reader, env func(string) string) (string, e
 		}
 		defer f.Close()
 		if what, ok := noRequirements[strings.ToLower(filepath.Ext(name))]; ok {
-			return "", failure.With(failure.Usage, "--with-requirements: %s is %s, and no requirements file", name, what[0]).WithHint("%s", what[1])
+			return "", failure.With(failure.Usage, "--with-requirements: %s is %s, and no requirements file", name,
+				what[0]).WithHint("%s", what[1])
 		}
 		from = f
 	}
@@ -45,7 +46,8 @@ func readNeeds(name string, stdin io.Reader, env func(string) string) (string, e
 	return text, nil
 }
 
-// splitRequirements parts what commas part, as uv does for its --with: not the extras of one, its versions ("a[b,c]>=1,<2") or what is in quotes.
+// splitRequirements parts what commas part, as uv does for its --with: not the extras of one, its versions
+// ("a[b,c]>=1,<2") or what is in quotes.
 func splitRequirements(text string) (list []string) {
 	depth, start, quote := 0, 0, rune(0)
 	add := func(end int) {
@@ -77,7 +79,8 @@ func splitRequirements(text string) (list []string) {
 	return list
 }
 
-// scriptOf is the script that a command line begins with: a file that ends with .py, or a command whose first line has runt run it.
+// scriptOf is the script that a command line begins with: a file that ends with .py, or a command whose first line
+// has runt run it.
 func scriptOf(argv []string) (path string, ok bool) {
 	if strings.HasSuffix(argv[0], ".py") {
 		if info, err := os.Stat(argv[0]); err == nil && info.Mode().IsRegular() {
@@ -88,8 +91,8 @@ func scriptOf(argv []string) (path string, ok bool) {
 	return path, err == nil && startsRunt(path)
 }
 
-// startsRunt says whether the first line of a file is like "#!/usr/bin/env -S runt run". To execute it would start this runt again, with
-// one more environment each time, and without an end.
+// startsRunt says whether the first line of a file is like "#!/usr/bin/env -S runt run". To execute it would start
+// this runt again, with one more environment each time, and without an end.
 func startsRunt(path string) bool {
 	f, err := safefile.Open(path)
 	if err != nil {
@@ -105,9 +108,11 @@ func startsRunt(path string) bool {
 	return ok && runt >= 0 && slices.Contains(words[runt:], "run")
 }
 
-// openNeeds opens a file that the caller names. One of the caller's own descriptors may be a pipe, as in a shell's <(command).
+// openNeeds opens a file that the caller names. One of the caller's own descriptors may be a pipe, as in a shell's
+// <(command).
 func openNeeds(name string) (*os.File, error) {
-	if clean := filepath.Clean(name); clean == "/dev/stdin" || strings.HasPrefix(clean, "/dev/fd/") || strings.HasPrefix(clean, "/proc/self/fd/") {
+	if clean := filepath.Clean(name); clean == "/dev/stdin" || strings.HasPrefix(clean, "/dev/fd/") ||
+		strings.HasPrefix(clean, "/proc/self/fd/") {
 		return os.Open(name)
 	}
 	return safefile.Open(name)
@@ -165,7 +170,8 @@ type Needs struct {
 	Python           string
 }
 
-// AddTo puts the needs into params. Without any, these are as before there were needs, which a daemon of that time understands.
+// AddTo puts the needs into params. Without any, these are as before there were needs, which a daemon of that time
+// understands.
 func (f Needs) AddTo(params *rpc.AcquireParams, stdin io.Reader, env func(string) string) error {
 	for _, text := range f.With {
 		params.Packages = append(params.Packages, splitRequirements(text)...)
@@ -182,7 +188,8 @@ func (f Needs) AddTo(params *rpc.AcquireParams, stdin io.Reader, env func(string
 		}
 		params.Requirements = &text
 	default:
-		return failure.With(failure.Usage, "--with-requirements is given twice").WithHint("put what is in both files into one")
+		return failure.With(failure.Usage, "--with-requirements is given twice").
+			WithHint("put what is in both files into one")
 	}
 	if f.Python != "" {
 		python := f.Python

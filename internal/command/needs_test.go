@@ -36,8 +36,9 @@ func TestCommasPartRequirementsAsForUV(t *testing.T) {
 func TestOfAScriptOnlyItsMetadataAreSent(t *testing.T) {
 	block := "# /// script\n# dependencies = ['a']\n#\n# ///"
 	for name, c := range map[string][2]string{
-		"the block alone":           {block + "\n", block},
-		"in a script":               {"#!python\n# note\nimport a\n\n" + block + "\nprint()\n# note\n", "\n\n\n\n" + block},
+		"the block alone": {block + "\n", block},
+		"in a script": {"#!python\n# note\nimport a\n\n" + block + "\nprint()\n# note\n", "\n\n\n\n" +
+			block},
 		"joined to a note":          {"# note\n" + block + "\n# note\nprint()", "# note\n" + block + "\n# note"},
 		"two":                       {block + "\nx\n" + block, block + "\n\n" + block},
 		"none":                      {"# note\nprint()\n# /// other\n# ///\n", ""},

@@ -32,7 +32,8 @@ func Resolve(argv []string, params *rpc.AcquireParams, stdin io.Reader) (Plan, e
 	}
 	switch {
 	case argv[0] == "-m" && len(argv) == 1:
-		return Plan{}, failure.With(failure.Usage, "-m has no name of a module").WithHint("as in: runt run -m http.server")
+		return Plan{}, failure.With(failure.Usage, "-m has no name of a module").
+			WithHint("as in: runt run -m http.server")
 	case argv[0] == "-m":
 		return Plan{Argv: argv, Python: true}, nil
 	case argv[0] == "-":
@@ -59,19 +60,27 @@ func refuseCommand(name string) error {
 	info, err := os.Stat(name)
 	switch {
 	case someURL.MatchString(name):
-		return failure.With(failure.NotExecutable, "%s is a URL, and scripts are not fetched", redact.Line(name)).WithHint("download it and look at it, then: runt run FILE")
+		return failure.With(failure.NotExecutable, "%s is a URL, and scripts are not fetched", redact.Line(name)).
+			WithHint("download it and look at it, then: runt run FILE")
 	case strings.HasPrefix(name, "-") && name != "-" && name != "-m" && !strings.HasSuffix(name, ".py"):
-		return failure.With(failure.NotFound, "%s: command not found", name).WithHint("for an option of Python: runt run -- python %s …; those of runt run stand before the command", name)
+		return failure.With(failure.NotFound, "%s: command not found", name).
+			WithHint("for an option of Python: runt run -- python %s …; those of runt run stand before the command",
+				name)
 	case strings.HasSuffix(name, ".ipynb"):
 		if err != nil {
 			return failure.With(failure.NotFound, "%s: there is no such notebook", name)
 		}
 		return failure.With(failure.NotExecutable, "%s is a notebook, and no command", name).
-			WithHint("open it with a kernel of runt kernelspec install; or run its cells: runt run --with nbclient -- jupyter execute %s", name)
-	case strings.HasSuffix(name, ".py") && strings.ContainsRune(filepath.ToSlash(name), '/') && errors.Is(err, fs.ErrNotExist):
+			WithHint(
+				"open it with a kernel of runt kernelspec install; or run its cells: runt run --with nbclient -- "+
+					"jupyter execute %s", name)
+	case strings.HasSuffix(name, ".py") && strings.ContainsRune(filepath.ToSlash(name), '/') &&
+		errors.Is(err, fs.ErrNotExist):
 		return failure.With(failure.NotFound, "%s: there is no such script", name)
-	case err == nil && info.IsDir() && strings.ContainsRune(filepath.ToSlash(name), '/'), err == nil && info.IsDir() && (name == "." || name == ".."):
-		return failure.With(failure.NotExecutable, "%s is a folder, and no command", name).WithHint("to run the __main__.py in it: runt run -- python %s", name)
+	case err == nil && info.IsDir() && strings.ContainsRune(filepath.ToSlash(name), '/'), err == nil && info.IsDir() &&
+		(name == "." || name == ".."):
+		return failure.With(failure.NotExecutable, "%s is a folder, and no command", name).
+			WithHint("to run the __main__.py in it: runt run -- python %s", name)
 	}
 	return nil
 }
@@ -84,9 +93,11 @@ func CannotRun(name string, err error) *failure.Error {
 	info, there := os.Stat(name)
 	switch ext := strings.ToLower(filepath.Ext(name)); {
 	case there == nil && info.IsDir() && ext == ".py":
-		return failure.With(failure.NotExecutable, "%s is a folder, and no script", name).WithHint("to run the __main__.py in it: runt run -- python %s", name)
+		return failure.With(failure.NotExecutable, "%s is a folder, and no script", name).
+			WithHint("to run the __main__.py in it: runt run -- python %s", name)
 	case there == nil && info.Mode().IsRegular() && (ext == ".py" || ext == ".pyw" || ext == ".pyc" || ext == ".pyz"):
-		return failure.With(failure.NotFound, "%s: command not found", name).WithHint("to run it as a script: runt run -- python %s", name)
+		return failure.With(failure.NotFound, "%s: command not found", name).
+			WithHint("to run it as a script: runt run -- python %s", name)
 	case there == nil && ext == ".py":
 		return failure.With(failure.NotExecutable, "%s is no file that can be read as a script", name)
 	case ext == ".py":
@@ -95,8 +106,8 @@ func CannotRun(name string, err error) *failure.Error {
 	return failure.With(failure.NotFound, "%s: command not found", name)
 }
 
-// scriptFromStdin reads a script from standard input, since what it asks for is in it, and returns the same to be read again. A person at
-// a terminal talks to Python.
+// scriptFromStdin reads a script from standard input, since what it asks for is in it, and returns the same to be
+// read again. A person at a terminal talks to Python.
 func scriptFromStdin(params *rpc.AcquireParams, stdin io.Reader) (*os.File, error) {
 	if f, ok := stdin.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 		return nil, nil
@@ -113,7 +124,8 @@ func scriptFromStdin(params *rpc.AcquireParams, stdin io.Reader) (*os.File, erro
 	}
 	f, err := os.CreateTemp("", "runt-stdin-")
 	if err != nil {
-		return nil, failure.New("keeping the script: %v", err).WithHint("the folder for temporary files (TMPDIR) must be writable")
+		return nil, failure.New("keeping the script: %v", err).
+			WithHint("the folder for temporary files (TMPDIR) must be writable")
 	}
 	_ = os.Remove(f.Name()) // where that is possible it is nobody's but the descriptor's
 	if _, err = f.Write(data); err == nil {
@@ -122,7 +134,8 @@ func scriptFromStdin(params *rpc.AcquireParams, stdin io.Reader) (*os.File, erro
 	if err != nil {
 		_ = f.Close()
 		if errors.Is(err, syscall.ENOSPC) {
-			return nil, failure.New("keeping the script: %v", err).WithHint("free some room where temporary files are (TMPDIR)")
+			return nil, failure.New("keeping the script: %v", err).
+				WithHint("free some room where temporary files are (TMPDIR)")
 		}
 		return nil, failure.New("keeping the script: %v", err)
 	}

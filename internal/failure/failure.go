@@ -110,5 +110,6 @@ func Of(err error) *Error {
 	if !errors.As(err, &e) {
 		return New("%s", err)
 	}
-	return &Error{Code: cmp.Or(exitOfKind[e.Data.Kind], Failed), Message: e.Message, Output: e.Data.Output, Hint: e.Data.Hint}
+	return &Error{Code: cmp.Or(exitOfKind[e.Data.Kind], Failed), Message: e.Message, Output: e.Data.Output,
+		Hint: e.Data.Hint}
 }

@@ -61,7 +61,8 @@ func TestLinesAreCountedAfterTheyWereFilteredAcrossTheOlderFiles(t *testing.T) {
 		}
 	}
 	write("runtimed-2026-01-02T03-05-00.000-size.log", told(1, "warn", "one")+told(2, "info", "two"))
-	write("runtimed-2026-01-02T03-10-00.000-size.log", told(6, "error", "three")+"panic: four\n"+told(7, "debug", "five"))
+	write("runtimed-2026-01-02T03-10-00.000-size.log",
+		told(6, "error", "three")+"panic: four\n"+told(7, "debug", "five"))
 	write("runtimed.log", told(11, "warn", "six")+told(12, "info", "seven")+told(13, "dpanic", "eight"))
 	write("other.log", told(14, "error", "not ours"))
 	at := func(minute int) time.Time { return time.Date(2026, 1, 2, 3, minute, 0, 0, time.UTC) }
@@ -150,7 +151,8 @@ func TestLogText(t *testing.T) {
 	var out bytes.Buffer
 	text := &Printer{W: &out}
 	for _, part := range []string{
-		`{"level":"info","time":"2026-01-02T03:04:05Z","msg":"listen`, "ing\",\"socket\":\"/s\",\"pid\":7,\"note\":\"a b\",\"none\":\"\"}\n",
+		`{"level":"info","time":"2026-01-02T03:04:05Z","msg":"listen`,
+		"ing\",\"socket\":\"/s\",\"pid\":7,\"note\":\"a b\",\"none\":\"\"}\n",
 		"panic: oh no\n{\"level\":\"warn\",\"msg\":\"\\u001b[2J\"}\n", `{"level":"err`,
 	} {
 		if _, err := text.Write([]byte(part)); err != nil {
@@ -167,18 +169,20 @@ func TestLogText(t *testing.T) {
 func TestAnEntryOfTheJournalIsALineLikeThoseOfTheFile(t *testing.T) {
 	const at = `"time":"2026-01-02T03:04:05.678Z"`
 	for _, tt := range []struct{ members, want string }{
-		{`"MESSAGE":"listening n=3","PRIORITY":"6","RUNTIMED_ENTRY":"{\"level\":\"info\",\"msg\":\"listening\",\"n\":3}"`,
+		{`"MESSAGE":"listening n=3","RUNTIMED_ENTRY":"{\"level\":\"info\",\"msg\":\"listening\",\"n\":3}"`,
 			`{"level":"info","msg":"listening","n":3}`},
 		{`"MESSAGE":"set a=b <there>","PRIORITY":"7"`, `{"level":"debug",` + at + `,"msg":"set a=b <there>"}`},
 		{`"MESSAGE":"Main process exited, code=killed status=9","PRIORITY":"5","SYSLOG_IDENTIFIER":"systemd"`,
 			`{"level":"info",` + at + `,"logger":"systemd","msg":"Main process exited, code=killed status=9"}`},
-		{`"MESSAGE":"runtimed: error: no place","PRIORITY":"3"`, `{"level":"error",` + at + `,"msg":"runtimed: error: no place"}`},
+		{`"MESSAGE":"runtimed: error: no place","PRIORITY":"3"`, `{"level":"error",` + at +
+			`,"msg":"runtimed: error: no place"}`},
 		{`"MESSAGE":[104,255,105]`, `{"level":"info",` + at + `,"msg":"h�i"}`},
 		{`"MESSAGE":null`, `{"level":"info",` + at + `,"msg":""}`},
 	} {
 		zone := time.Local
 		time.Local = time.UTC
-		line, cursor, ok := journalLine([]byte(`{"__CURSOR":"c","__REALTIME_TIMESTAMP":"1767323045678000",` + tt.members + `}`))
+		line, cursor, ok := journalLine(
+			[]byte(`{"__CURSOR":"c","__REALTIME_TIMESTAMP":"1767323045678000",` + tt.members + `}`))
 		time.Local = zone
 		if !ok || cursor != "c" || string(line) != tt.want {
 			t.Errorf("%s:\ngot  %s\nwant %s", tt.members, line, tt.want)

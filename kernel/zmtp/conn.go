@@ -1,7 +1,9 @@
-// Package zmtp is the serving side of ZeroMQ's wire protocol, as far as a Jupyter kernel needs it: version 3.0 with the mechanism
-// NULL, and sockets that answer on the connection that asked (ROUTER, REP) or tell all who listen (PUB).
+// Package zmtp is the serving side of ZeroMQ's wire protocol, as far as a Jupyter kernel needs it: version 3.0 with
+// the mechanism NULL, and sockets that answer on the connection that asked (ROUTER, REP) or tell all who listen
+// (PUB).
 //
-// Whoever connects may be a stranger: nothing is allocated before it has arrived, and who breaks the protocol is disconnected.
+// Whoever connects may be a stranger: nothing is allocated before it has arrived, and who breaks the protocol is
+// disconnected.
 package zmtp
 
 import (

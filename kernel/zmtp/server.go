@@ -34,7 +34,8 @@ const maxConns = 256 // of one server; more are closed at once
 // Server is one bound socket.
 type Server struct {
 	Kind Kind
-	// Handle is called with each message of a peer, one after the other for each peer, and at once for several. A PUB socket has none.
+	// Handle is called with each message of a peer, one after the other for each peer, and at once for several. A PUB
+	// socket has none.
 	Handle func(*Conn, Message)
 	// Subscribed is called after a peer has begun to listen to what begins with prefix. May be nil.
 	Subscribed func(c *Conn, prefix []byte)
@@ -118,7 +119,8 @@ func (s *Server) subscription(c *Conn, m Message) {
 	begins := m[0][0] == 1 && len(c.subscribed) < maxPrefixes
 	if begins {
 		c.subscribed = append(c.subscribed, prefix)
-	} else if i := slices.IndexFunc(c.subscribed, func(p []byte) bool { return bytes.Equal(p, prefix) }); m[0][0] == 0 && i >= 0 {
+	} else if i := slices.IndexFunc(c.subscribed,
+		func(p []byte) bool { return bytes.Equal(p, prefix) }); m[0][0] == 0 && i >= 0 {
 		c.subscribed = slices.Delete(c.subscribed, i, i+1)
 	}
 	c.mu.Unlock()

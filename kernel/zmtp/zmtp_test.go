@@ -126,12 +126,13 @@ func TestWhoBreaksTheProtocolIsDisconnected(t *testing.T) {
 	hello := bytes.Join([][]byte{greeting("NULL"), ready("DEALER")}, nil)
 	many := strings.Split(strings.Repeat("x", MaxFrames+1), "")
 	for name, data := range map[string][]byte{
-		"says nothing of ours":           []byte("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n" + strings.Repeat(" ", 64)),
-		"speaks version 2":               append([]byte{0xff, 0, 0, 0, 0, 0, 0, 0, 1, 0x7f, 1}, make([]byte, 64)...),
-		"wants encryption":               greeting("CURVE"),
-		"is no DEALER":                   append(greeting("NULL"), ready("SUB")...),
-		"is of no type":                  append(greeting("NULL"), 4, 6, 5, 'R', 'E', 'A', 'D', 'Y'),
-		"lies about its type":            append(greeting("NULL"), append([]byte{4, 22}, "\x05READY\x0bSocket-Type\xff\xff\xff\xff"...)...),
+		"says nothing of ours": []byte("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n" + strings.Repeat(" ", 64)),
+		"speaks version 2":     append([]byte{0xff, 0, 0, 0, 0, 0, 0, 0, 1, 0x7f, 1}, make([]byte, 64)...),
+		"wants encryption":     greeting("CURVE"),
+		"is no DEALER":         append(greeting("NULL"), ready("SUB")...),
+		"is of no type":        append(greeting("NULL"), 4, 6, 5, 'R', 'E', 'A', 'D', 'Y'),
+		"lies about its type": append(greeting("NULL"),
+			append([]byte{4, 22}, "\x05READY\x0bSocket-Type\xff\xff\xff\xff"...)...),
 		"sends a message first":          append(greeting("NULL"), frames("a")...),
 		"fails":                          append(greeting("NULL"), append([]byte{4, 7}, "\x05ERROR\x00"...)...),
 		"has a frame of 2^62 bytes":      append(hello, 2, 0x40, 0, 0, 0, 0, 0, 0, 0),
