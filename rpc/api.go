@@ -7,11 +7,10 @@ import (
 	"time"
 )
 
-// Protocol is the version of this contract. It changes only if an old client could misunderstand a new daemon; new
-// members of results do not change it.
+// Protocol is the version of this contract. It changes only if an old client could misunderstand a new daemon.
 const Protocol = 1
 
-// Name is the name in daemon.info. It tells the daemon from another program on the same path.
+// Name is the name in daemon.info.
 const Name = "runtimed"
 
 // The methods of the daemon.
@@ -59,7 +58,7 @@ var Methods = []Method{
 	{MethodDiscover, "Returns this document, in OpenRPC.", true},
 }
 
-// MethodOf looks a method up by its name. The result is the zero Method if there is none.
+// MethodOf looks a method up by its name.
 func MethodOf(name string) Method {
 	for _, m := range Methods {
 		if m.Name == name {
@@ -84,9 +83,9 @@ const (
 	MaxBatch       = 1000     // elements of one batch
 	MaxRunning     = 64       // requests of one connection that run at once
 	MaxQueued      = 1024     // requests of one connection that wait behind those
-	MaxHeld        = 48 << 20 // for all connections together: requests, messages half received, answers not read
+	MaxHeld        = 48 << 20 // for all connections together
 	MinHeld        = 8 << 10  // of that, always there for each connection
-	MaxUnsent      = 1 << 20  // answers waiting for a peer that does not read, before reading from it pauses
+	MaxUnsent      = 1 << 20  // answers that a peer does not read, before reading from it pauses
 	WriteTimeout   = 10 * time.Second
 	MaxWaiters     = 1024 // acquires that wait for one pool
 	MaxConnections = 4096 // at once, less where the descriptor limit is lower
@@ -181,13 +180,12 @@ type PoolStatus struct {
 	Removing  int        `json:"removing"`
 	Waiting   int        `json:"waiting"` // acquires that wait
 	State     string     `json:"state"`
-	Python    string     `json:"python"` // as configured; empty is the newest that fits
+	Python    string     `json:"python"` // empty: the newest that fits
 	Packages  []string   `json:"packages"`
 	Tool      *Tool      `json:"tool"`  // null if none was looked for yet, or found
 	Error     *PoolError `json:"error"` // null while builds succeed
 }
 
-// Tool is the program that builds the environments of a pool.
 type Tool struct {
 	Name    string `json:"name"`              // "uv", "micromamba", "mamba", "conda" or "rattler"
 	Version string `json:"version,omitempty"` // left out if unknown
@@ -222,14 +220,14 @@ type AcquireParams struct {
 	Key      *string `json:"key,omitempty"`       // the same owner and key get the same environment again
 	Progress *bool   `json:"progress,omitempty"`  // send $/progress while waiting
 
-	// What the environment needs beyond the packages of its pool, which must be of the kind uv. All four add up.
+	// What the environment needs beyond the packages of its pool, of the kind uv. All four add up.
 	Packages     []string `json:"packages,omitempty"`     // PEP 508 requirements: "pandas", "rich>=13"
 	Requirements *string  `json:"requirements,omitempty"` // the text of a requirements file, without options
 	Script       *string  `json:"script,omitempty"`       // the text of a Python script, or of its PEP 723 block alone
 	Python       *string  `json:"python,omitempty"`       // "3.12", ">=3.11,<3.14" or a path; default: the pool's
 
-	// Session keeps the environment for LingerMS after its owner has ended, for the next process that acquires with
-	// the same session: a kernel that starts again finds what was installed in it.
+	// Session keeps the environment for LingerMS after its owner has ended, for the next owner that names the same
+	// session.
 	Session  *string `json:"session,omitempty"`
 	LingerMS *int64  `json:"linger_ms,omitempty"` // 0 to 3,600,000; default 60,000; only with a session
 }
@@ -248,8 +246,8 @@ type AcquireResult struct {
 	Source   string    `json:"source"` // one of the Source constants
 	Stale    bool      `json:"stale"`  // of the old configuration: the new one does not build
 	WaitedMS int64     `json:"waited_ms"`
-	Added    []Package `json:"added"`    // what was installed for this call; empty unless extended
-	AddedMS  int64     `json:"added_ms"` // the time for that: resolving, installing, verifying
+	Added    []Package `json:"added"` // what was installed for this call; empty unless extended
+	AddedMS  int64     `json:"added_ms"`
 }
 
 // EnvParams name one environment by its id.
@@ -319,7 +317,7 @@ type EnvListResult struct {
 // EnvListed is an environment in env.list.
 type EnvListed struct {
 	Env
-	SizeBytes *int64 `json:"size_bytes"` // as last measured, each file counted once; null if unknown
+	SizeBytes *int64 `json:"size_bytes"` // null if unknown
 	Lease     *Lease `json:"lease"`      // null unless leased
 }
 

@@ -20,12 +20,11 @@ import (
 	"github.com/sourcegraph/jsonrpc2"
 )
 
-// lastWord is how long a call that is given up tries to tell the daemon so.
+// lastWord is the time to tell the daemon of a call that is given up.
 const lastWord = 100 * time.Millisecond
 
-// Client is one connection to the daemon. It is safe for concurrent use, and ends with its connection: to follow to
-// the next daemon, dial again (docs/protocol.md, "What clients add"). All its errors are of type *[Error]: the
-// daemon's own, or one of the kinds unreachable, untrusted, timeout, closed and protocol.
+// Client is one connection to the daemon, and ends with it. It is safe for concurrent use. All its errors are of
+// type *[Error]: the daemon's own, or of kind unreachable, untrusted, timeout, closed or protocol.
 type Client struct {
 	path   string
 	stream *clientStream
@@ -33,14 +32,12 @@ type Client struct {
 	seq    atomic.Uint64
 }
 
-// ClientOptions are the options of [Dial].
 type ClientOptions struct {
-	// OnNotify is called for each notification of the daemon, one after another, before any answer sent after it.
-	// Nothing more is read while it runs, so it must not call the client.
+	// OnNotify is called for each notification, in order, before any later answer. It must not call the client.
 	OnNotify func(method string, params json.RawMessage)
 }
 
-// Dial connects to the daemon that listens on path, which must be of our own user or of root. It does not start one.
+// Dial connects to the daemon on path, which must be of our own user or of root. It does not start one.
 func Dial(ctx context.Context, path string, opts ClientOptions) (*Client, error) {
 	if err := CheckSocketPath(runtime.GOOS, path); err != nil {
 		return nil, Errorf(KindUnreachable, "%s", err.Error())
@@ -89,12 +86,12 @@ func newClient(nc net.Conn, path string, opts ClientOptions) *Client {
 	return c
 }
 
-// Peer is the process that opened the socket: the daemon, or a service manager. Its PID is 0 if it is in a PID
-// namespace that cannot be seen from here; then the PID of daemon.info means nothing here either.
+// Peer is the process that opened the socket: the daemon, or a service manager. If its PID is 0, it is in a PID
+// namespace that cannot be seen from here, and the PID of daemon.info means nothing here either.
 func (c *Client) Peer() (Peer, error) { return PeerOf(c.stream.nc) }
 
-// Call calls method and stores the answer in result, a pointer; nil drops the answer. If ctx ends first, the daemon is
-// told ($/cancelRequest) and the connection is closed, so that no late answer is taken for another.
+// Call calls method and stores the answer in result, a pointer or nil. If ctx ends first, the daemon is told and
+// the connection closed, so that no late answer is taken for another.
 func (c *Client) Call(ctx context.Context, method string, params, result any) error {
 	raw, err := c.CallRaw(ctx, method, params)
 	if err != nil || result == nil {
@@ -107,7 +104,6 @@ func (c *Client) Call(ctx context.Context, method string, params, result any) er
 	return nil
 }
 
-// encodeParams passes raw params through as they are: to check their members is the daemon's work.
 func encodeParams(method string, params any) (data []byte, err error) {
 	if raw, ok := params.(json.RawMessage); ok {
 		if !utf8.Valid(raw) {
@@ -180,10 +176,9 @@ func (c *Client) Close() error {
 	return nil
 }
 
-// Done is closed when the connection has ended, from either side.
+// Done is closed when the connection has ended.
 func (c *Client) Done() <-chan struct{} { return c.rpc.DisconnectNotify() }
 
-// notifyHandler passes the daemon's notifications on.
 type notifyHandler struct {
 	f func(method string, params json.RawMessage)
 }

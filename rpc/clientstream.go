@@ -17,21 +17,19 @@ import (
 // maxAnswer bounds one answer, so that a stranger on the path cannot fill our memory.
 const maxAnswer = 256 << 20
 
-// clientStream is the client's end of the wire: one JSON object a line.
 type clientStream struct {
 	nc   net.Conn
 	path string
 	r    *bufio.Reader
 
 	mu  sync.Mutex
-	end *Error // why the connection ended, once it has
+	end *Error
 }
 
 func newClientStream(nc net.Conn, path string) *clientStream {
 	return &clientStream{nc: nc, path: path, r: bufio.NewReader(nc)}
 }
 
-// WriteObject implements jsonrpc2.ObjectStream.
 func (s *clientStream) WriteObject(obj any) error {
 	data, err := json.Marshal(obj)
 	if err != nil {
@@ -41,7 +39,6 @@ func (s *clientStream) WriteObject(obj any) error {
 	return err
 }
 
-// ReadObject implements jsonrpc2.ObjectStream.
 func (s *clientStream) ReadObject(v any) error {
 	line, err := s.line()
 	if err != nil {
@@ -87,7 +84,6 @@ func (s *clientStream) line() ([]byte, error) {
 	}
 }
 
-// ended keeps the first reason why the connection ended.
 func (s *clientStream) ended(err error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -106,7 +102,6 @@ func (s *clientStream) why() *Error {
 	return s.end
 }
 
-// Close implements jsonrpc2.ObjectStream.
 func (s *clientStream) Close() error { return s.nc.Close() }
 
 func notUnderstood(path, what string) *Error {
@@ -118,7 +113,7 @@ func notUnderstood(path, what string) *Error {
 func fromWire(e *jsonrpc2.Error) *Error {
 	out := &Error{Code: int(e.Code), Message: e.Message}
 	if e.Data != nil {
-		_ = jsonv2.Unmarshal(*e.Data, &out.Data, LooseText) // what it does not hold stays empty
+		_ = jsonv2.Unmarshal(*e.Data, &out.Data, LooseText)
 	}
 	if out.Data.Kind == "" {
 		out.Data.Kind = KindInternal

@@ -28,8 +28,8 @@ const (
 	KindProtocol    = "protocol"
 )
 
-// Codes are the codes on the wire: those of JSON-RPC 2.0 (section 5.1), the daemon's own, and the one that the Language
-// Server Protocol gives to a cancelled request.
+// Codes are those of JSON-RPC 2.0 (section 5.1), the daemon's own, and the Language Server Protocol's for a
+// cancelled request.
 var Codes = map[string]int{
 	KindParseError:     -32700,
 	KindInvalidRequest: -32600,
@@ -54,7 +54,7 @@ type Error struct {
 	Data    ErrorData `json:"data"`
 }
 
-// ErrorData is the rest of an error. Which members are set depends on the kind; docs/protocol.md has the table.
+// ErrorData is the rest of an error. docs/protocol.md says which members a kind has.
 type ErrorData struct {
 	Kind        string   `json:"kind"`
 	Hint        string   `json:"hint,omitempty"`

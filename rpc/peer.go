@@ -11,7 +11,7 @@ import (
 // PID is 0 if that process is in another PID namespace.
 type Peer struct{ UID, PID int }
 
-// Trusts reports whether a process of user own may talk to one of user uid: the same user, or root on either side.
+// Trusts reports whether a process of user own may talk to one of user uid.
 func Trusts(own, uid int) bool { return uid == 0 || uid == own && isMapped(uid) }
 
 // isMapped is false in a user namespace that does not know uid: all users whom it does not know show as one.

@@ -11,5 +11,5 @@ func peerOf(fd int) (Peer, error) {
 	return Peer{UID: int(cred.Uid), PID: pid}, err
 }
 
-// restrictSocket can do nothing on macOS: the folder (0700) keeps others out until the file gets its mode.
+// restrictSocket can do nothing: the folder (0700) keeps others out until the file gets its mode.
 func restrictSocket(uintptr) error { return nil }

@@ -10,5 +10,5 @@ func peerOf(fd int) (Peer, error) {
 	return Peer{UID: int(cred.Uid), PID: int(cred.Pid)}, nil
 }
 
-// restrictSocket sets the mode that the file gets when the socket is bound: Linux takes it from the socket itself.
+// restrictSocket sets the mode that the file gets: Linux takes it from the socket itself.
 func restrictSocket(fd uintptr) error { return unix.Fchmod(int(fd), 0o600) }

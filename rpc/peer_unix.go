@@ -10,7 +10,7 @@ import (
 	"syscall"
 )
 
-// PeerOf asks the kernel who is at the other end of a Unix socket; for any other connection it returns
+// PeerOf asks the kernel who is at the other end. If that is not a Unix socket, the error is
 // [errors.ErrUnsupported].
 func PeerOf(nc net.Conn) (peer Peer, err error) {
 	uc, ok := nc.(*net.UnixConn)
@@ -30,7 +30,7 @@ func PeerOf(nc net.Conn) (peer Peer, err error) {
 	return peer, nil
 }
 
-// checkPeer refuses the daemon of a stranger, who may have been first at the path. Nothing is sent before.
+// checkPeer refuses the daemon of a stranger, who may have been first at the path, before anything is sent.
 func checkPeer(nc net.Conn, path string) error {
 	peer, err := PeerOf(nc)
 	switch own := os.Geteuid(); {

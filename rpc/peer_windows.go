@@ -9,14 +9,13 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// pipeConn is one end of a pipe.
 type pipeConn interface {
 	net.Conn
 	Fd() uintptr
 }
 
-// PeerOf asks the system who is at the other end of a pipe; for any other connection it returns
-// [errors.ErrUnsupported]. The user is always our own: the pipe's security descriptor lets nobody else connect.
+// PeerOf asks the system who is at the other end. The user is always our own: the pipe lets nobody else connect.
+// If nc is not a pipe, the error is [errors.ErrUnsupported].
 func PeerOf(nc net.Conn) (Peer, error) {
 	pipe, ok := nc.(pipeConn)
 	if !ok {

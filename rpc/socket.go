@@ -9,25 +9,22 @@ import (
 	"unicode/utf8"
 )
 
-// The variables that say where the socket is.
 const (
 	envSocket = "RUNTIMED_SOCKET"
 	envCache  = "XDG_CACHE_HOME"
 	envHome   = "HOME"
 )
 
-// askTime bounds how long Listen asks the program on its path for a name.
 const askTime = time.Second
 
 // ErrSocketInUse is what Listen returns if something accepts connections on the path. The text around it says who.
 var ErrSocketInUse = errors.New("socket in use")
 
-// pipes is what the names of all pipes of Windows begin with.
 const pipes = `\\.\pipe\`
 
-// SocketPath is where the daemon listens: RUNTIMED_SOCKET, else runtimed.sock in [StateDir]; on Windows a pipe of the
-// user's name. It depends on the environment only, so that clients in other languages find the same place. An empty
-// variable counts as unset. The error for a path that is relative or too long names its variable.
+// SocketPath is where the daemon listens: RUNTIMED_SOCKET, else runtimed.sock in [StateDir]; on Windows a pipe of
+// the user's name. It depends on the environment only, so that clients in other languages find the same place. An
+// empty variable counts as unset.
 func SocketPath(goos string, env func(string) string) (string, error) {
 	path := env(envSocket)
 	if path == "" && goos == "windows" {
@@ -55,8 +52,8 @@ func SocketPath(goos string, env func(string) string) (string, error) {
 	return path, nil
 }
 
-// StateDir is the folder of everything the daemon keeps, and by default of its socket.
-// Trailing slashes of the variable are dropped; nothing else of it is changed, and no symlink followed.
+// StateDir is the folder of everything the daemon keeps. Trailing slashes of the variable are dropped; no symlink
+// is followed.
 func StateDir(goos string, env func(string) string) (string, error) {
 	home, rest, slashes := envHome, "/.cache/runt", "/"
 	switch goos {
@@ -79,7 +76,7 @@ func StateDir(goos string, env func(string) string) (string, error) {
 	return strings.TrimRight(dir, slashes) + rest, checkUTF8(home, dir)
 }
 
-// checkUTF8 refuses a place whose paths could not travel in messages, which are UTF-8.
+// checkUTF8 refuses a place whose paths could not travel in messages.
 func checkUTF8(name, value string) error {
 	if !utf8.ValidString(value) {
 		return fmt.Errorf("%s is %q, which is not UTF-8", name, value)
@@ -87,7 +84,7 @@ func checkUTF8(name, value string) error {
 	return nil
 }
 
-// lowerASCII leaves other letters alone: their lower case depends on the language. Windows takes either for a pipe.
+// lowerASCII leaves other letters alone, since their lower case depends on the language.
 func lowerASCII(r rune) rune {
 	if 'A' <= r && r <= 'Z' {
 		r += 'a' - 'A'
@@ -103,8 +100,7 @@ func isAbs(goos, path string) bool {
 	return strings.HasPrefix(path, "/")
 }
 
-// CheckSocketPath refuses a path that is too long for a socket address, for which the system says only "invalid
-// argument", and on Windows a path that is not the name of a pipe.
+// CheckSocketPath refuses a path that is too long for a socket address, or on Windows is not the name of a pipe.
 func CheckSocketPath(goos, path string) error {
 	limit := 103
 	switch goos {
@@ -123,8 +119,7 @@ func CheckSocketPath(goos, path string) error {
 	return nil
 }
 
-// inUse asks the program that listens on path who it is, and says so. It wraps the error of connecting, if there is
-// one.
+// inUse asks the program on path who it is. The error wraps that of connecting, if there is one.
 func inUse(path string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), askTime)
 	defer cancel()

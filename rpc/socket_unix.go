@@ -17,13 +17,12 @@ import (
 	"runtimed/internal/statedir"
 )
 
-// endpointWord is what people call the thing that the daemon listens on.
 const endpointWord = "socket"
 
-// Listen opens the daemon's socket. The caller holds the daemon's lock, so a socket that refuses connections is left
-// over, and is replaced. One that accepts them is [ErrSocketInUse], and anything that is not a socket is left alone.
-// The folder must be open to its owner only (0700), or be root's and lent to us. The socket has mode 0600 from the
-// first moment. Closing the listener leaves the file: only the holder of the lock may remove it.
+// Listen opens the daemon's socket. The caller holds the daemon's lock, so a socket that refuses connections is
+// left over, and is replaced. One that accepts them is [ErrSocketInUse], and anything else is left alone. The
+// folder must be open to its owner only (0700), or be root's and lent to us. The socket has mode 0600 from the
+// first moment. Closing the listener leaves the file.
 func Listen(path string) (*net.UnixListener, error) {
 	if err := CheckSocketPath(runtime.GOOS, path); err != nil {
 		return nil, err
@@ -46,7 +45,7 @@ func Listen(path string) (*net.UnixListener, error) {
 	}
 	ul := ln.(*net.UnixListener)
 	ul.SetUnlinkOnClose(false)
-	// For a umask that takes even the owner's rights, and for macOS, where restrictSocket can do nothing.
+	// For a umask that takes even the owner's rights, and for macOS.
 	if err := os.Chmod(path, 0o600); err != nil {
 		ul.Close()
 		os.Remove(path)
@@ -67,8 +66,7 @@ func checkFolder(dir string) error {
 	return nil
 }
 
-// removeStale removes a socket that nobody listens on. It looks first, since a plain file refuses connections like a
-// dead socket.
+// removeStale looks first, since a plain file refuses connections like a dead socket.
 func removeStale(path string) error {
 	info, err := os.Lstat(path)
 	switch {
@@ -90,8 +88,7 @@ func removeStale(path string) error {
 	return err
 }
 
-// dial connects to a daemon of our own user or of root. It tries again while the daemon's queue of connections is
-// full: Linux fails then instead of waiting.
+// dial tries again while the daemon's queue of connections is full: Linux fails then instead of waiting.
 func dial(ctx context.Context, path string) (net.Conn, error) {
 	var d net.Dialer
 	nc, err := d.DialContext(ctx, "unix", path)
@@ -113,7 +110,6 @@ func dial(ctx context.Context, path string) (net.Conn, error) {
 	return nc, nil
 }
 
-// isFile reports whether a plain file is where the socket belongs.
 func isFile(path string) bool {
 	info, err := os.Lstat(path)
 	return err == nil && info.Mode().Type() == 0

@@ -12,14 +12,13 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// endpointWord is what people call the thing that the daemon listens on.
 const endpointWord = "pipe"
 
-// pipeBuffer lets an answer of the usual size be written at once, even to a client that reads later.
+// pipeBuffer lets a usual answer be written at once, even if the client reads later.
 const pipeBuffer = 64 << 10
 
-// Listen opens the daemon's pipe, for its owner alone and for nobody on another machine.
-// A pipe ends with the process that made it, so a name that is taken is [ErrSocketInUse].
+// Listen opens the daemon's pipe for its owner alone, on this machine. A pipe ends with its process, so a name
+// that is taken is [ErrSocketInUse].
 func Listen(path string) (net.Listener, error) {
 	if err := CheckSocketPath(runtime.GOOS, path); err != nil {
 		return nil, err
@@ -45,7 +44,7 @@ func Listen(path string) (net.Listener, error) {
 	return nil, fmt.Errorf("opening pipe: %w", err)
 }
 
-// dial connects to a daemon of our own user. It waits while the daemon is between two connections.
+// dial waits while the daemon is between two connections.
 func dial(ctx context.Context, path string) (net.Conn, error) {
 	nc, err := winio.DialPipeContext(ctx, path)
 	if err != nil {

@@ -7,8 +7,8 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// LooseText accepts half of a surrogate pair ("\ud83d"), as RFC 8259 does, and reads it as U+FFFD. It also accepts
-// bytes that are not UTF-8, so input must be checked for those first.
+// LooseText reads half of a surrogate pair ("\ud83d") as U+FFFD, as RFC 8259 allows. It also accepts bytes that
+// are not UTF-8, so check for those first.
 var LooseText = jsontext.AllowInvalidUTF8(true)
 
 // LooseJSON accepts all that RFC 8259 allows, duplicate names included.

@@ -67,7 +67,6 @@ func (p AcquireParams) checkNeeds() *Error {
 	return nil
 }
 
-// WantsProgress reports whether the caller asked for $/progress.
 func (p AcquireParams) WantsProgress() bool { return p.Progress != nil && *p.Progress }
 
 func (p PoolParams) Validate() *Error { return checkPool(p.Pool) }

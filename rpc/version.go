@@ -5,7 +5,7 @@ import "runtime/debug"
 // buildVersion is set by the linker for a release.
 var buildVersion string
 
-// Version is the version of this build: of the release, else of the module, else of the commit.
+// Version is that of the release, else of the module, else of the commit.
 func Version() string {
 	if buildVersion != "" {
 		return buildVersion

@@ -9,7 +9,7 @@ import (
 	"runtimed/rpc"
 )
 
-// call is one request, from when it is read until its answer has reached the socket, or cannot any more.
+// call is one request, until its answer has reached the socket or no longer can.
 type call struct {
 	request
 	conn   *Conn
@@ -18,8 +18,8 @@ type call struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 
-	answer    []byte // set before it is sent
-	succeeded bool   // answer is the method's result
+	answer    []byte
+	succeeded bool // answer is the method's result
 
 	// guarded by conn.mu
 	cancelled bool // by $/cancelRequest
@@ -42,7 +42,6 @@ func callFrom(ctx context.Context) *call {
 	return c
 }
 
-// registerLocked gives a request its number.
 func (c *Conn) registerLocked(call *call) {
 	c.seq++
 	call.number = c.seq
@@ -73,8 +72,8 @@ func PeerFrom(ctx context.Context) rpc.Peer {
 	return rpc.Peer{}
 }
 
-// SendProgress sends p to the caller, if it has no answer yet. It fills in the id.
-// It never blocks: if the peer does not read, p is dropped.
+// SendProgress sends p to the caller unless it has its answer. It fills in the id. If the peer does not read, p is
+// dropped.
 func SendProgress(ctx context.Context, p rpc.Progress) {
 	c := callFrom(ctx)
 	if c == nil || c.id == nil {
@@ -88,17 +87,16 @@ func SendProgress(ctx context.Context, p rpc.Progress) {
 	}
 }
 
-// OnUndelivered has f run once if the result of this request certainly does not reach the socket: not a byte of it was
-// written, because the connection was gone, the request was cancelled or a notification, the server stopped, or the
-// method failed. f may run on any goroutine, without a lock of this package; after $/cancelRequest it runs before the
-// caller gets its answer. Outside a request OnUndelivered does nothing.
+// OnUndelivered has f run once if no byte of this request's result reaches the socket: the connection was gone,
+// the request was cancelled or a notification, the server stopped, or the method failed. f may run on any
+// goroutine; after $/cancelRequest it runs before the caller gets its answer.
 func OnUndelivered(ctx context.Context, f func()) {
 	if c := callFrom(ctx); c != nil && c.addUndo(f) {
 		c.conn.guard(f)
 	}
 }
 
-// addUndo reports whether f is too late: the result has missed the socket already.
+// addUndo reports whether the result has missed the socket already.
 func (c *call) addUndo(f func()) (late bool) {
 	c.conn.mu.Lock()
 	defer c.conn.mu.Unlock()
@@ -108,7 +106,6 @@ func (c *call) addUndo(f func()) (late bool) {
 	return c.outcome == missed
 }
 
-// settle decides whether the result reached the socket. Only the first time counts.
 func (c *call) settle(written bool) {
 	for _, f := range c.decide(written) {
 		c.conn.guard(f)
@@ -128,7 +125,6 @@ func (c *call) decide(written bool) (undo []func()) {
 	return undo
 }
 
-// isCancelled also reports whether what the method did can be undone.
 func (c *call) isCancelled() (cancelled, undoable bool) {
 	c.conn.mu.Lock()
 	defer c.conn.mu.Unlock()

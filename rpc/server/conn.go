@@ -15,43 +15,40 @@ import (
 	"runtimed/rpc"
 )
 
-// Conn is one connection at the daemon's end. Three goroutines serve it, besides one for each request that runs:
-//
-//   - the reader, which is the library's: it cuts and checks messages, answers what is not a request, handles
-//     $/cancelRequest, and starts requests or puts them in line; it never waits for a method
-//   - the writer, which alone writes to the socket, and so alone knows what has reached it
-//   - the library's own, which closes the connection when its context ends
+// Conn is one connection at the daemon's end. The library's reader goroutine parses messages, answers what is not
+// a request, and starts requests or puts them in line; it never waits for a method. The writer alone writes to the
+// socket, and so alone knows what has reached it. Each request that runs has a goroutine of its own.
 //
 // What they share is guarded by mu. Nothing blocks and no method runs while it is held.
 type Conn struct {
 	srv    *Server
 	nc     net.Conn
-	in     *framer // the reader's; wrap may be called by anybody once a message has been read
+	in     *framer // the reader's, but for wrap
 	peer   rpc.Peer
 	refuse *rpc.Error // of a surplus connection: the answer to its first message
 	lib    *jsonrpc2.Conn
 
 	ctx    context.Context // ends when the connection is closed
 	cancel context.CancelFunc
-	todo   []request // the reader's: the rest of the last message
-	group  *batch    // the reader's: the batch of todo
+	todo   []request // the reader's: the rest of the last message, and its batch
+	group  *batch
 
 	mu       sync.Mutex
-	changed  sync.Cond        // signals changes of the fields below
+	changed  sync.Cond
 	calls    map[uint64]*call // not answered yet
 	seq      uint64
 	running  int
-	line     []*call // waiting to run, first come first served
-	inLine   int     // their cost
+	line     []*call
+	inLine   int // their cost
 	batches  map[*batch]struct{}
-	out      []frame // to be written, in this order
-	unsent   int     // bytes of out and of the frame being written
-	held     int     // bytes kept for the connection in all
-	incoming int     // of those, of an incomplete message
-	gone     bool    // nothing is counted any more
-	holds    int     // reasons to stay open for a peer that has closed its sending side
-	eof      bool    // nothing more will be read
-	parting  bool    // after a fatal error: close our sending side when all is written
+	out      []frame
+	unsent   int // bytes of out and of the frame being written
+	held     int
+	incoming int  // of held, for an incomplete message
+	gone     bool // nothing is counted any more
+	holds    int  // reasons to stay open for a peer that has closed its sending side
+	eof      bool
+	parting  bool // close our sending side when all is written
 	closed   bool
 }
 
@@ -65,7 +62,6 @@ func newConn(s *Server, nc net.Conn, peer rpc.Peer) *Conn {
 	return c
 }
 
-// serve returns when the connection is closed and its methods have ended.
 func (c *Conn) serve() {
 	c.start()
 	c.write()
@@ -79,7 +75,7 @@ func (c *Conn) serve() {
 	c.gone = true
 }
 
-// start holds mu since the reader, which runs from now on, waits in callOf until lib is set.
+// start holds mu, so that the reader waits in callOf until lib is set.
 func (c *Conn) start() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -89,8 +85,8 @@ func (c *Conn) start() {
 // Context ends with the connection.
 func (c *Conn) Context() context.Context { return c.ctx }
 
-// Hold keeps the connection open for a peer that has closed its sending side and got all its answers, as pool.watch
-// needs it. The returned function ends that; it may be called more than once.
+// Hold keeps the connection open for a peer that has closed its sending side and got all its answers. The returned
+// function ends that; it may be called more than once.
 func (c *Conn) Hold() (release func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -103,8 +99,8 @@ func (c *Conn) Hold() (release func()) {
 	})
 }
 
-// Notify sends a notification and never blocks. It returns false if nothing was sent: the connection is gone, or its
-// peer does not read and no more may wait. The caller tries again later with what is true then.
+// Notify sends a notification and never blocks. It returns false if nothing was sent: the connection is gone, or
+// its peer does not read.
 func (c *Conn) Notify(method string, params any) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -128,10 +124,8 @@ func (c *Conn) notifyLocked(method string, params any) bool {
 	return true
 }
 
-// idleLocked reports whether nobody waits for anything.
 func (c *Conn) idleLocked() bool { return len(c.calls) == 0 && c.unsent == 0 }
 
-// settledLocked is called after a change that may leave the connection idle.
 func (c *Conn) settledLocked() {
 	c.changed.Broadcast()
 	if c.eof && c.idleLocked() && c.holds == 0 {
@@ -139,7 +133,6 @@ func (c *Conn) settledLocked() {
 	}
 }
 
-// drained waits until the connection is idle or closed, or ctx ends.
 func (c *Conn) drained(ctx context.Context) {
 	defer context.AfterFunc(ctx, func() {
 		c.mu.Lock()
@@ -153,7 +146,6 @@ func (c *Conn) drained(ctx context.Context) {
 	}
 }
 
-// shut closes the connection at once, and with it all its calls.
 func (c *Conn) shut() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -161,7 +153,7 @@ func (c *Conn) shut() {
 		return
 	}
 	c.closed = true
-	for _, waiting := range c.line { // none of them will run
+	for _, waiting := range c.line {
 		delete(c.calls, waiting.number)
 	}
 	c.line, c.inLine = nil, 0
@@ -170,9 +162,8 @@ func (c *Conn) shut() {
 	c.nc.Close()
 }
 
-// atEOF is the reader's last act when the peer has closed its sending side. What was asked is still answered, until
-// the peer closes the other side too or nothing is left to do. A connection without two sides (net.Pipe) is closed at
-// once.
+// atEOF is the reader's last act when the peer has closed its sending side. What was asked is still answered,
+// until the peer closes the other side too.
 func (c *Conn) atEOF() {
 	sc, ok := c.nc.(syscall.Conn)
 	if !ok {
@@ -189,7 +180,6 @@ func (c *Conn) atEOF() {
 	}
 }
 
-// awaitsHangup sets the time when to look again; false when nothing is left to do.
 func (c *Conn) awaitsHangup() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -205,9 +195,8 @@ func (c *Conn) awaitsHangup() bool {
 	return true
 }
 
-// part is the reader's last act after an error that leaves the rest of the input without meaning. The answers are
-// written and our sending side is closed. What still comes is thrown away for a while: a sender that gets EPIPE would
-// not read the answer.
+// part is the reader's last act after a fatal error. What still comes is read for a while, since a sender that
+// gets EPIPE would not read the answer.
 func (c *Conn) part() {
 	ctx, cancel := context.WithTimeout(c.ctx, c.srv.drainTime)
 	defer cancel()
@@ -221,6 +210,6 @@ func (c *Conn) startParting() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.parting = true
-	c.changed.Broadcast() // for the writer, which closes our side
+	c.changed.Broadcast()
 	c.nc.SetReadDeadline(time.Now().Add(c.srv.drainTime))
 }

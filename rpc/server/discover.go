@@ -10,7 +10,6 @@ import (
 	"runtimed/rpc"
 )
 
-// schema is a JSON Schema, or another part of the document.
 type schema map[string]any
 
 // discover makes rpc.discover for methods and itself: a document as spec.open-rpc.org has it.
@@ -42,12 +41,11 @@ func discover(methods []Method) Method {
 		"openrpc": "1.3.2", "info": schema{"title": rpc.Name, "version": rpc.Version()},
 		"methods": all, "components": schema{"schemas": shared},
 	}); err != nil {
-		panic(err) // a type of the contract cannot be described
+		panic(err)
 	}
 	return self
 }
 
-// schemaOf describes a type as it is encoded. Named structs go to shared.
 func schemaOf(t reflect.Type, shared map[string]schema) schema {
 	switch t {
 	case reflect.TypeFor[time.Time]():
@@ -100,7 +98,6 @@ type member struct {
 	optional bool
 }
 
-// members are the fields of a struct in JSON, including those of embedded structs.
 func members(t reflect.Type) []member {
 	var out []member
 	for f := range t.Fields() {

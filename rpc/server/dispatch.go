@@ -45,7 +45,6 @@ func (c *Conn) enqueue(call *call) *rpc.Error {
 
 func (c *Conn) mayRunLocked() bool { return c.running < rpc.MaxRunning && !c.fullLocked() && !c.closed }
 
-// startNextLocked starts what is in line, as far as there is room.
 func (c *Conn) startNextLocked() {
 	for len(c.line) > 0 && c.mayRunLocked() {
 		c.running++
@@ -62,7 +61,6 @@ func (c *Conn) popLocked(i int) *call {
 	return call
 }
 
-// run serves call and then, while there is any, the next in line.
 func (c *Conn) run(call *call) {
 	for call != nil && !c.yield(call) {
 		c.invokeAndAnswer(call)
@@ -70,7 +68,7 @@ func (c *Conn) run(call *call) {
 	}
 }
 
-// yield puts a call back in line if answers have piled up since it was let run: those of calls that began with it.
+// yield puts a call back in line if calls that began with it have filled the output since.
 func (c *Conn) yield(call *call) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -83,7 +81,6 @@ func (c *Conn) yield(call *call) bool {
 	return true
 }
 
-// nextAfter counts a call as done, and returns the next in line that may run.
 func (c *Conn) nextAfter(done *call) *call {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -111,7 +108,6 @@ func (c *Conn) invokeAndAnswer(call *call) {
 	c.finish(call, result, nil)
 }
 
-// finish answers a call.
 func (c *Conn) finish(call *call, result []byte, fail *rpc.Error) {
 	defer call.cancel()
 	call.succeeded = fail == nil
@@ -157,7 +153,7 @@ func (c *Conn) toWire(call *call, err error, cancelled bool) *rpc.Error {
 	case cancelled && errors.Is(err, context.Canceled):
 		return errCancelled()
 	case c.ctx.Err() != nil:
-		return rpc.Errorf(rpc.KindInternal, "the connection is closed") // nobody will read it
+		return rpc.Errorf(rpc.KindInternal, "the connection is closed")
 	}
 	c.srv.log.Error("a method failed by a fault of ours", zap.String("method", call.method), zap.Error(err))
 	return rpc.Errorf(rpc.KindInternal, "%s failed by a fault of the daemon", call.method).

@@ -10,8 +10,8 @@ import (
 	"runtimed/rpc"
 )
 
-// framer cuts the input into messages, in the framing that the first byte decides, and puts answers into the same one.
-// It allocates no more than what has arrived, and nothing for what is too long.
+// framer cuts the input into messages, in the framing that the first byte decides, and frames the answers alike.
+// It holds no more than what has arrived, and nothing for what is too long.
 type framer struct {
 	r       *bufio.Reader
 	started bool
@@ -24,9 +24,8 @@ func newFramer(r io.Reader) *framer {
 	return &framer{r: bufio.NewReader(r), hold: func(int) bool { return true }}
 }
 
-// next returns the next message, at most MaxMessage bytes. If no further message can be found, the error is an
-// [rpc.Error] to send before the connection ends. Any other error is the end of the input: io.EOF, or a broken
-// connection.
+// next returns the next message. An [rpc.Error] is to be sent before the connection ends; any other error is the
+// end of the input.
 func (f *framer) next() ([]byte, error) {
 	if !f.started {
 		if err := f.start(); err != nil {
@@ -39,7 +38,6 @@ func (f *framer) next() ([]byte, error) {
 	return f.nextLine()
 }
 
-// start skips a byte order mark and white space, and looks at the first byte of the first message.
 func (f *framer) start() error {
 	const mark = "\xef\xbb\xbf"
 	// Byte by byte, since the peer may wait for an answer to fewer bytes than a mark has.
@@ -99,7 +97,6 @@ func (f *framer) nextLine() ([]byte, error) {
 	}
 }
 
-// bodyStep is how much of a body is read at once.
 const bodyStep = 4 << 10
 
 func (f *framer) nextBody() ([]byte, error) {
@@ -107,7 +104,7 @@ func (f *framer) nextBody() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	var body bytes.Buffer // grows with what arrives
+	var body bytes.Buffer
 	for body.Len() < n {
 		step := min(bodyStep, n-body.Len())
 		if body.Len() > 0 && !f.hold(step) {
@@ -122,7 +119,6 @@ func (f *framer) nextBody() ([]byte, error) {
 	return body.Bytes(), nil
 }
 
-// length reads one header block.
 func (f *framer) length() (int, error) {
 	length, room := -1, rpc.MaxHeader
 	for {
@@ -178,7 +174,7 @@ func tooLong(what string, limit int) *rpc.Error {
 	return rpc.Errorf(rpc.KindInvalidRequest, "the %s is longer than %d bytes", what, limit)
 }
 
-// wrap makes a frame of an answer. Answers are lines until the first message has decided.
+// wrap frames an answer: a line, until the first message has decided.
 func (f *framer) wrap(body []byte) []byte {
 	if f.headers {
 		return append([]byte("Content-Length: "+strconv.Itoa(len(body))+"\r\n\r\n"), body...)

@@ -9,7 +9,6 @@ import (
 	"runtimed/rpc"
 )
 
-// request is one request or notification, as it came.
 type request struct {
 	method string
 	params []byte     // nil: none
@@ -20,7 +19,7 @@ type request struct {
 
 var null = []byte("null")
 
-// parse splits a message into requests. list says that it is a batch. An error is about the message as a whole.
+// parse splits a message into requests. list says that it is a batch. The error is about the message as a whole.
 func parse(msg []byte) (requests []request, list bool, err *rpc.Error) {
 	if tooDeep(msg) {
 		return nil, false, rpc.Errorf(rpc.KindParseError, "the message is nested deeper than %d", rpc.MaxDepth)
@@ -39,7 +38,7 @@ func parse(msg []byte) (requests []request, list bool, err *rpc.Error) {
 		if len(requests) == rpc.MaxBatch {
 			return nil, false, rpc.Errorf(rpc.KindInvalidRequest, "the batch has more than %d elements", rpc.MaxBatch)
 		}
-		element, _ := dec.ReadValue() // cannot fail: the whole is valid
+		element, _ := dec.ReadValue()
 		requests = append(requests, parseOne(element))
 	}
 	if len(requests) == 0 {
@@ -48,7 +47,6 @@ func parse(msg []byte) (requests []request, list bool, err *rpc.Error) {
 	return requests, true, nil
 }
 
-// parseOne reads the members that JSON-RPC defines, and ignores others.
 func parseOne(value jsontext.Value) (r request) {
 	invalid := func(format string, args ...any) {
 		if r.err == nil {
@@ -112,14 +110,13 @@ func parseOne(value jsontext.Value) (r request) {
 	return r
 }
 
-// textOf is the text of a string. Half of a surrogate pair, its only possible error, is U+FFFD.
+// textOf reads half of a surrogate pair, its only possible error, as U+FFFD.
 func textOf(val jsontext.Value) string {
 	text, _ := jsontext.AppendUnquote(nil, val)
 	return string(text)
 }
 
-// tooDeep counts brackets outside strings, before anything walks them. It may count invalid JSON wrong, which is
-// refused anyway.
+// tooDeep counts brackets before anything walks them. It may count invalid JSON wrong, which is refused anyway.
 func tooDeep(msg []byte) bool {
 	depth, inString := 0, false
 	for i := 0; i < len(msg); i++ {

@@ -16,7 +16,7 @@ import (
 	"runtimed/rpc"
 )
 
-// Method is a name and a typed function. [NewMethod] makes one.
+// Method is a named function. [NewMethod] makes one.
 type Method struct {
 	Name string
 
@@ -24,10 +24,9 @@ type Method struct {
 	call           func(ctx context.Context, params []byte) (result []byte, err error)
 }
 
-// NewMethod makes a method of f. Params are decoded strictly into P: an unknown member, a wrong type or a member given
-// twice is an error of kind invalid_params that names the member. No params are the zero P. If P has a Validate
-// method, it runs before f. In the result, nil slices are [] and nil maps {}. If f returns an [rpc.Error], the caller
-// gets it as it is.
+// NewMethod makes a method of f. Params are decoded strictly into P: unknown members, wrong types and members
+// given twice are errors that name the member. A Validate method of P runs before f. In the result, nil slices are
+// [] and nil maps {}. If f returns an [rpc.Error], the caller gets it as it is.
 func NewMethod[P, R any](name string, f func(context.Context, P) (R, error)) Method {
 	return Method{
 		Name: name, params: reflect.TypeFor[P](), result: reflect.TypeFor[R](),
@@ -53,8 +52,7 @@ func NewMethod[P, R any](name string, f func(context.Context, P) (R, error)) Met
 	}
 }
 
-// encode encodes everything that goes out: no null lists or maps, maps in order, raw values byte for byte, and U+FFFD
-// for what is not UTF-8, such as in the path of a tool.
+// encode writes no null lists or maps, maps in order, raw values byte for byte, and U+FFFD for what is not UTF-8.
 func encode(v any) ([]byte, error) {
 	return jsonv2.Marshal(v, jsonv2.Deterministic(true), jsontext.PreserveRawStrings(true), rpc.LooseText)
 }
@@ -99,7 +97,7 @@ func decodeParams(raw []byte, p any) error {
 	return rpc.BadParam(member, "params cannot be read: %v", err)
 }
 
-// checkNames refuses half of a surrogate pair in members that are compared: as U+FFFD, two different names would be
+// checkNames refuses half of a surrogate pair in members that are compared: as U+FFFD, different names would be
 // the same.
 func checkNames(raw jsontext.Value, p any) error {
 	named, ok := p.(interface{ Names() []string })

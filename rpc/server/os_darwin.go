@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// waitHangup returns nil when the other end of a half-closed connection is closed for good: then writing fails too.
-// (poll reports POLLHUP for a half close already.)
+// waitHangup returns nil when the other end of a half-closed connection is closed for good: then writing fails
+// too. (poll reports POLLHUP for a half close already.)
 func waitHangup(raw syscall.RawConn) error {
 	kq, err := unix.Kqueue()
 	if err != nil {
@@ -25,5 +25,5 @@ func waitHangup(raw syscall.RawConn) error {
 	})
 }
 
-// hangupTick is how often waitHangup must be called again, in case it misses its wake-up.
+// hangupTick is for a missed wake-up.
 const hangupTick = time.Second

@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// waitHangup returns nil when the other end of a half-closed connection is closed for good.
-// It sleeps in the runtime's poller, and so takes no thread.
+// waitHangup returns nil when the other end of a half-closed connection is closed for good. It sleeps in the
+// runtime's poller, and so takes no thread.
 func waitHangup(raw syscall.RawConn) error {
 	return raw.Read(func(fd uintptr) bool {
 		fds := []unix.PollFd{{Fd: int32(fd)}} // POLLHUP and POLLERR come unasked

@@ -11,14 +11,13 @@ import (
 	"runtimed/rpc"
 )
 
-// batch collects the answers to one array of requests.
 type batch struct {
-	missing int // answers still to come
+	missing int
 	body    []byte
 	marks   []mark
 }
 
-// next returns the next call to dispatch. It answers what is not a request itself. Its error ends the connection.
+// next returns the next call to dispatch. Its error ends the connection.
 func (c *Conn) next() (*call, error) {
 	for {
 		if call := c.nextOfMessage(); call != nil {
@@ -40,7 +39,7 @@ func (c *Conn) next() (*call, error) {
 		case errors.Is(err, io.EOF):
 			c.atEOF()
 			return nil, io.EOF
-		default: // the peer is gone, or never said a word in time
+		default:
 			return nil, io.EOF
 		}
 		if c.refuse != nil {
@@ -51,7 +50,6 @@ func (c *Conn) next() (*call, error) {
 	}
 }
 
-// nextOfMessage is the next call of the last message, or nil.
 func (c *Conn) nextOfMessage() *call {
 	for len(c.todo) > 0 {
 		r := c.todo[0]
@@ -76,7 +74,6 @@ func (c *Conn) awaitRoom() error {
 	return nil
 }
 
-// open parses a message into todo.
 func (c *Conn) open(msg []byte) {
 	requests, list, err := parse(msg)
 	if err != nil {
@@ -107,7 +104,6 @@ func (c *Conn) addBatch(b *batch) {
 	}
 }
 
-// answerMessage answers a message that holds no requests.
 func (c *Conn) answerMessage(err *rpc.Error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -142,7 +138,6 @@ func (c *Conn) take(r request) *call {
 	return call
 }
 
-// answer queues the answer to a call. An error means that it was not and will not be sent.
 func (c *Conn) answer(number uint64) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -156,7 +151,6 @@ func (c *Conn) answer(number uint64) error {
 	return nil
 }
 
-// deliverLocked queues an answer, or adds it to its batch.
 func (c *Conn) deliverLocked(call *call, body []byte) {
 	if call.id == nil { // a notification
 		return
@@ -184,12 +178,11 @@ func (c *Conn) deliverLocked(call *call, body []byte) {
 	}
 }
 
-// reply is an answer with a result, or with an error.
 func reply(id, result []byte, err *rpc.Error) []byte {
 	member := `,"result":`
 	if err != nil {
 		member = `,"error":`
-		result, _ = jsonv2.Marshal(err, rpc.LooseText) // holds nothing that can fail
+		result, _ = jsonv2.Marshal(err, rpc.LooseText)
 	}
 	return bytes.Join([][]byte{[]byte(`{"jsonrpc":"2.0","id":`), id, []byte(member), result, []byte("}")}, nil)
 }

@@ -1,4 +1,4 @@
-// Package server is the daemon's end of the wire: it serves a table of methods on any number of connections.
+// Package server is the daemon's end of the wire.
 package server
 
 import (
@@ -23,15 +23,15 @@ const (
 	drainTime     = time.Second      // how long input after a fatal error is thrown away
 	silenceTime   = time.Second      // how long a surplus connection has for its first message
 	lateTime      = time.Second      // how long methods have to end after their connection is closed, at a stop
-	maxAdmitting  = 64               // connections that are accepted and not yet counted
+	maxAdmitting  = 64               // accepted and not yet counted
 	maxSurplus    = 32               // surplus connections that get an answer at once; more are closed without
 	spareFiles    = 128              // descriptors kept for everything but connections
 	refusalEvery  = 10 * time.Minute // how often refused users are logged at most
-	maxLineBytes  = 16 << 20         // requests in line of one connection
-	maxBatchBytes = 16 << 20         // answers of one batch, which wait for the last of them
+	maxLineBytes  = 16 << 20         // of one connection
+	maxBatchBytes = 16 << 20
 )
 
-// Server answers the methods of a table on any number of connections.
+// Server answers methods on any number of connections.
 type Server struct {
 	methods map[string]Method
 	log     *zap.Logger
@@ -42,19 +42,19 @@ type Server struct {
 	lineBytes, batchBytes, maxHeld int
 
 	held     atomic.Int64 // bytes kept for all connections
-	stopping atomic.Bool  // new requests are refused
+	stopping atomic.Bool
 	served   sync.WaitGroup
 
 	mu        sync.Mutex
 	listeners []net.Listener
 	conns     map[*Conn]struct{}
 	surplus   int
-	closing   bool      // no connection is served any more
-	refusal   time.Time // when one was logged last
+	closing   bool
+	refusal   time.Time
 }
 
-// New returns a server of methods and of rpc.discover, for our own user and root. It panics if two methods have the
-// same name.
+// New returns a server of methods and of rpc.discover, for our own user and root. It panics if a method is there
+// twice.
 func New(methods []Method, log *zap.Logger) *Server {
 	s := &Server{
 		methods: map[string]Method{}, log: log, conns: map[*Conn]struct{}{},
@@ -71,7 +71,6 @@ func New(methods []Method, log *zap.Logger) *Server {
 	return s
 }
 
-// Connections is how many are open.
 func (s *Server) Connections() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -124,7 +123,7 @@ func (s *Server) listen(ln net.Listener) bool {
 	return !s.stopping.Load()
 }
 
-// admit asks the kernel who connects before a word is read. It returns nil if it has closed the connection.
+// admit asks the kernel who connects before a word is read.
 func (s *Server) admit(nc net.Conn) *Conn {
 	peer, err := rpc.PeerOf(nc)
 	if err == nil && rpc.Trusts(os.Getuid(), peer.UID) {
@@ -138,7 +137,7 @@ func (s *Server) admit(nc net.Conn) *Conn {
 	return nil
 }
 
-// logsRefusal is true now and then, so that somebody who tries again and again does not fill the log.
+// logsRefusal is true now and then, so that nobody fills the log.
 func (s *Server) logsRefusal() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -156,7 +155,7 @@ func (s *Server) ServeConn(nc net.Conn, peer rpc.Peer) {
 	}
 }
 
-// enter counts a connection. If there are far too many, it closes it and returns nil.
+// enter returns nil and closes the connection if there are far too many.
 func (s *Server) enter(nc net.Conn, peer rpc.Peer) *Conn {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -199,8 +198,8 @@ func (s *Server) open() []*Conn {
 	return slices.Collect(maps.Keys(s.conns))
 }
 
-// Shutdown closes the listeners and refuses new requests as shutting_down. Requests that run end by themselves and are
-// answered, until ctx ends. Then all connections are closed. The error says that something was cut off.
+// Shutdown closes the listeners and refuses new requests. Requests that run are answered, until ctx ends; then all
+// connections are closed. The error says that something was cut off.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.stop()
 	for _, c := range s.open() {

@@ -8,10 +8,9 @@ import (
 	"runtimed/rpc"
 )
 
-// writeChunk is the size of one write: a peer that reads slowly, but reads, gets the whole time limit for each.
+// writeChunk is the size of one write: a slow reader gets the whole time limit for each.
 const writeChunk = 64 << 10
 
-// frame is one message on its way out.
 type frame struct {
 	data  []byte
 	marks []mark
@@ -23,7 +22,6 @@ type mark struct {
 	at   int
 }
 
-// settle tells the calls of a frame whether a byte of their results was written.
 func (f frame) settle(written int) {
 	for _, m := range f.marks {
 		m.call.settle(written > m.at)
@@ -38,7 +36,7 @@ func (c *Conn) pushLocked(body []byte, marks []mark) {
 	c.changed.Broadcast()
 }
 
-// write is the writer. It ends when the connection is closed, and then tells every call whose result was left behind.
+// write ends when the connection is closed.
 func (c *Conn) write() {
 	for f, ok := c.nextFrame(); ok; f, ok = c.nextFrame() {
 		n, err := c.writeFrame(f.data)
@@ -79,7 +77,6 @@ func (c *Conn) nextFrame() (frame, bool) {
 	return f, true
 }
 
-// writeFrame returns how many bytes reached the socket.
 func (c *Conn) writeFrame(data []byte) (n int, err error) {
 	for n < len(data) && err == nil {
 		var k int
