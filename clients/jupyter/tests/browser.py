@@ -26,7 +26,7 @@ def browser(venv: Path) -> Iterator[Any]:
             args = [
                 "--no-sandbox",
                 "--disable-dev-shm-usage",
-            ]  # root has no sandbox, and a container little shared memory
+            ]  # for root, and for a container with little shared memory
             made = playwright.chromium.launch(executable_path=chromium(), args=args)
             yield made
             made.close()
@@ -43,11 +43,12 @@ class Front:
         self.page = self.context.new_page()
         self.page.set_default_timeout(LONG)
         self._errors: list[str] = []
-        self.page.on(
-            "console",
-            lambda said: self._errors.append(f"{said.text} {said.location}") if said.type == "error" else None,
-        )
+        self.page.on("console", self._on_console)
         self.page.on("pageerror", lambda error: self._errors.append(f"{error} {error.stack}"))
+
+    def _on_console(self, said: Any) -> None:
+        if said.type == "error":
+            self._errors.append(f"{said.text} {said.location}")
 
     def errors(self) -> list[str]:
         """Errors in the browser that are ours. Notebook 7.6 has one of its own (reading 'schema')."""

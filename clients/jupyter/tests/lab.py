@@ -23,11 +23,8 @@ from wire import REPOSITORY
 
 CACHE = Path.home() / ".cache/runtimed-tests"
 REQUIREMENTS = REPOSITORY / "clients/jupyter/requirements-lab.txt"
-CLEAN = {
-    name: value
-    for name, value in os.environ.items()
-    if not re.match("RUNTIMED_|XDG_|JUPYTER|PYTHON|VIRTUAL_ENV|IPYTHON", name)
-}
+OTHERS = "RUNTIMED_|XDG_|JUPYTER|PYTHON|VIRTUAL_ENV|IPYTHON"
+CLEAN = {name: value for name, value in os.environ.items() if not re.match(OTHERS, name)}
 
 
 def lacking(what: str) -> NoReturn:
@@ -42,9 +39,7 @@ def chromium() -> str:
     found = shutil.which("chromium")
     if not found:
         lacking("there is no chromium on PATH (Debian: apt-get install chromium)")
-    if subprocess.run(
-        [found, "--version"], capture_output=True, timeout=60
-    ).returncode:  # a snap's place holder, for one
+    if subprocess.run([found, "--version"], capture_output=True, timeout=60).returncode:  # a snap's placeholder
         lacking(f"{found} does not run")
     return found
 
@@ -105,9 +100,7 @@ def tiny_wheel(folder: Path) -> Path:
     with zipfile.ZipFile(path, "w") as wheel:
         wheel.writestr("tinypkg.py", "said = 'tiny but here'\n")
         wheel.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: tinypkg\nVersion: 1.0\n")
-        wheel.writestr(
-            f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-        )
+        wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
         wheel.writestr(f"{info}/RECORD", f"tinypkg.py,,\n{info}/METADATA,,\n{info}/WHEEL,,\n{info}/RECORD,,\n")
     return path
 
@@ -123,9 +116,8 @@ class Process:
 
     def start(self) -> None:
         log = open(self.log, "ab")  # noqa: SIM115 (it is the process's)
-        made = subprocess.Popen(
-            self._command, env=self.env, cwd=self._folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log
-        )
+        streams: Any = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log}
+        made = subprocess.Popen(self._command, env=self.env, cwd=self._folder, **streams)
         self._running = made, log
 
     @property
@@ -210,28 +202,15 @@ class Jupyter(Process):
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         self.token, self.url = secrets.token_hex(16), f"http://127.0.0.1:{port}/proxied/"
-        env = {
-            **CLEAN,
-            "HOME": str(base),
-            "RUNTIMED_SOCKET": daemon,
-            "RUNTIMED_NO_START": "1",
-            "JUPYTER_TOKEN": self.token,
-        }
+        env = {**CLEAN, "HOME": str(base), "JUPYTER_TOKEN": self.token}
+        env |= {"RUNTIMED_SOCKET": daemon, "RUNTIMED_NO_START": "1"}
         env |= {f"JUPYTER_{what}_DIR": str(base / what.lower()) for what in ("CONFIG", "DATA", "RUNTIME")}
         env["PATH"] = os.pathsep.join([str(venv / "bin"), env["PATH"]])
         page = base / "config/labconfig/page_config.json"
         page.parent.mkdir(parents=True)
-        page.write_text(
-            json.dumps({"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}})
-        )  # it asks for news
-        command = [
-            str(venv / "bin/jupyter"),
-            program,
-            "--no-browser",
-            f"--ServerApp.port={port}",
-            "--ServerApp.base_url=/proxied/",
-        ]
-        command += [f"--ServerApp.root_dir={base / 'notes'}", "--ServerApp.port_retries=0", "--allow-root"]
+        page.write_text('{"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": true}}')
+        command = [f"{venv}/bin/jupyter", program, "--no-browser", "--allow-root", f"--ServerApp.root_dir={base}/notes"]
+        command += [f"--ServerApp.port={port}", "--ServerApp.port_retries=0", "--ServerApp.base_url=/proxied/"]
         super().__init__(program, base, command, env)
 
     def wait(self) -> None:

@@ -15,15 +15,13 @@ LABEXTENSION = FOLDER / "labextension"
 
 
 def test_the_wheel(wheel: Path) -> None:
+    files = [path.relative_to(LABEXTENSION) for path in LABEXTENSION.rglob("*.js*")]
     assert wheel.name == f"runtimed_jupyter-{runtimed_client.__version__}-py3-none-any.whl"
     assert {name.split("/", 1)[1] for name in zipfile.ZipFile(wheel).namelist()} == {
         *(path.name for path in (FOLDER / "src/runtimed_jupyter").iterdir() if path.is_file()),
         *("METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE"),
         "data/etc/jupyter/jupyter_server_config.d/runtimed_jupyter.json",
-        *(
-            f"data/share/jupyter/labextensions/runtimed-status/{path.relative_to(LABEXTENSION)}"
-            for path in LABEXTENSION.rglob("*.js*")
-        ),
+        *(f"data/share/jupyter/labextensions/runtimed-status/{name}" for name in files),
     }
 
 
@@ -38,7 +36,6 @@ def test_the_labextension_is_named_by_what_is_in_it() -> None:
     (entry,) = (LABEXTENSION / "static").iterdir()
     package = json.loads((LABEXTENSION / "package.json").read_text())
     name = f"remoteEntry.{hashlib.sha256(entry.read_bytes()).hexdigest()[:16]}.js"
-    assert (entry.name, package["jupyterlab"]["_build"]["load"]) == (name, f"static/{name}"), (
-        f"rename it to {name}, and in package.json"
-    )
+    assert entry.name == name, f"rename it to {name}, and in package.json"
+    assert package["jupyterlab"]["_build"]["load"] == f"static/{name}"
     assert package["version"] == runtimed_client.__version__

@@ -41,11 +41,8 @@ def kernelspec(venv: Path, name: str, shown: str, pool: str) -> None:
     provisioner = {"provisioner_name": "runtimed", "config": {"pool": pool, "wait": 20}}
     file = venv / "share/jupyter/kernels" / name / "kernel.json"
     file.parent.mkdir(parents=True)
-    file.write_text(
-        json.dumps(
-            {"argv": ARGV, "display_name": shown, "language": "python", "metadata": {"kernel_provisioner": provisioner}}
-        )
-    )
+    metadata = {"kernel_provisioner": provisioner}
+    file.write_text(json.dumps({"argv": ARGV, "display_name": shown, "language": "python", "metadata": metadata}))
 
 
 @pytest.fixture(scope="module")
@@ -63,9 +60,8 @@ def house(wheel: Path) -> Iterator[House]:
         kernelspec(venv, "provisioner", OURS, "uv")
         kernelspec(venv, "torn", BROKEN, "torn")
         install = [str(programs / "runt"), "kernelspec", "install", "--prefix", str(venv), "--pool", "uv"]
-        subprocess.run(
-            install, env={**daemon.env, "RUNTIMED_SOCKET": daemon.socket}, check=True, capture_output=True, timeout=30
-        )
+        env = {**daemon.env, "RUNTIMED_SOCKET": daemon.socket}
+        subprocess.run(install, env=env, check=True, capture_output=True, timeout=30)
         lab, notebook = (Jupyter(program, venv, base / program, daemon.socket) for program in ("lab", "notebook"))
         for server in (lab, notebook):
             processes.append(server)
@@ -127,9 +123,7 @@ def test_a_persons_way(house: House, lab: Front, kernel: str) -> None:
 
     lab.menu("File", "Close and Shut Down Notebook")
     lab.answer("Ok")
-    if (
-        kernel == RUNT
-    ):  # it cannot tell the end of a kernel from a restart, so the environment waits a minute for the next
+    if kernel == RUNT:  # it cannot tell an end from a restart, so the environment waits a minute
         wait_until(lambda: not house.daemon.leased()[0]["lease"]["alive"], 30)
         house.daemon.release(lease["id"])
     wait_until(lambda: not house.daemon.leased(), 30)
@@ -153,9 +147,8 @@ def test_the_status_item(house: House, lab: Front) -> None:
     lab.see(".runtimed-Popup", "torn: failing, 0 of 1 ready")  # it changes while it is open
     lab.see(".runtimed-mod-error", "the packages cannot be installed together")
     lab.see(".runtimed-mod-error", "Hint: ")
-    wait_until(
-        lambda: popup.bounding_box()["y"] + popup.bounding_box()["height"] <= item.bounding_box()["y"] + 1
-    )  # not cut off
+    low = [lambda: popup.bounding_box()["y"] + popup.bounding_box()["height"], lambda: item.bounding_box()["y"] + 1]
+    wait_until(lambda: low[0]() <= low[1]())  # it is not cut off
     lab.shot("failing")
     lab.menu("Settings", "Theme")
     lab.see(".lm-Menu-itemLabel", re.compile("^JupyterLab Dark$")).click()
@@ -205,14 +198,8 @@ def test_notebook_7(house: House) -> None:
 
 def write(path: Path, code: str) -> None:
     """A notebook of one cell, for our kernel."""
-    cell: dict[str, Any] = {
-        "cell_type": "code",
-        "id": "a",
-        "execution_count": None,
-        "metadata": {"tags": ["parameters"]},
-        "outputs": [],
-        "source": code,
-    }
+    cell: dict[str, Any] = {"cell_type": "code", "id": "a", "metadata": {"tags": ["parameters"]}, "source": code}
+    cell |= {"execution_count": None, "outputs": []}
     spec = {"name": "provisioner", "display_name": OURS, "language": "python"}
     path.write_text(json.dumps({"cells": [cell], "metadata": {"kernelspec": spec}, "nbformat": 4, "nbformat_minor": 5}))
 
@@ -226,16 +213,9 @@ def test_without_a_browser(house: House, tmp_path: Path) -> None:
     one, other = tmp_path / "nbclient.ipynb", tmp_path / "papermill.ipynb"
     write(one, "import sys; sys.prefix")
     write(other, "import sys; sys.prefix")
-    programs = [
-        ["jupyter", "execute", "--inplace", str(one)],
-        ["python", "-m", "papermill", "--no-progress-bar", str(other), str(other)],
-    ]
-    running = [
-        subprocess.Popen(
-            [str(house.venv / "bin" / name), *more], env=house.lab.env, cwd=tmp_path, stderr=subprocess.PIPE
-        )
-        for name, *more in programs
-    ]
+    commands = [f"jupyter execute --inplace {one}", f"python -m papermill --no-progress-bar {other} {other}"]
+    argvs = [[f"{house.venv}/bin/{program}", *more] for program, *more in map(str.split, commands)]
+    running = [subprocess.Popen(a, env=house.lab.env, cwd=tmp_path, stderr=subprocess.PIPE) for a in argvs]
     for process in running:
         _, said = process.communicate(timeout=120)
         assert process.returncode == 0, said

@@ -152,10 +152,8 @@ def test_a_restart_keeps_what_was_installed(socket: str) -> None:
             assert f"/{env}/bin/" in await run(kc, "!command -v python")
             assert await run(kc, "import iniconfig") == "ModuleNotFoundError"
             await run(kc, "%pip install --quiet --no-deps --no-compile iniconfig")
-            assert (await run(kc, "print('on'); import time; time.sleep(60)", km.interrupt_kernel)).split() == [
-                "on",
-                "KeyboardInterrupt",
-            ]
+            interrupted = await run(kc, "print('on'); import time; time.sleep(60)", km.interrupt_kernel)
+            assert interrupted.split() == ["on", "KeyboardInterrupt"]
         for now in (False, True):
             await km.restart_kernel(now=now)
             assert env_of(km) == env
@@ -330,7 +328,7 @@ def test_pools_that_give_nothing(socket: str) -> None:
     text = failure(pool="torn", wait=60)
     assert time.monotonic() - began < 20  # the next try is 30 s away, and not waited for
     assert text.startswith(
-        "no environment of the pool torn for the kernel: the packages cannot be installed together\nhint: "
+        "no environment of the pool torn for the kernel: the packages cannot be installed together\n"
     )
     assert "six==1.16.0" in text  # in uv's own words
 
@@ -384,18 +382,14 @@ def test_a_kernel_whose_daemon_is_replaced_while_it_waits_starts(lone: RuntimedP
     again = asyncio.run(main())
     try:
         first, second = (daemon.requests[daemon.methods().index("pool.acquire")]["params"] for daemon in (fake, again))
-        assert [first[name] for name in ("key", "session", "label")] == [
-            second[name] for name in ("key", "session", "label")
-        ]
+        assert all(first[name] == second[name] for name in ("key", "session", "label"))
         assert second["wait_ms"] < first["wait_ms"]
         assert len(again.leases) == 1
     finally:
         again.stop()
 
 
-def test_a_kernel_that_cannot_be_launched_gives_its_environment_back(
-    lone: RuntimedProvisioner, fake: FakeDaemon
-) -> None:
+def test_a_kernel_that_cannot_be_launched_leaves_no_lease(lone: RuntimedProvisioner, fake: FakeDaemon) -> None:
     async def main() -> None:
         launch = await lone.pre_launch(env={"JPY_PARENT_PID": "1"})
         assert launch["cmd"] == ["/envs/bin/python", *ARGV[1:]]

@@ -144,13 +144,8 @@ class FakeDaemon:
                 self.leases[id] = params["key"]
                 return self.acquired(id)
             if params["env"] not in self.leases:
-                return {
-                    "error": {
-                        "code": -32004,
-                        "message": f"no environment {params['env']} is leased",
-                        "data": {"kind": "unknown_env"},
-                    }
-                }
+                message = f"no environment {params['env']} is leased"
+                return {"error": {"code": -32004, "message": message, "data": {"kind": "unknown_env"}}}
             if method == "pool.release":
                 del self.leases[params["env"]]
                 return {"result": {}}
@@ -161,16 +156,8 @@ class FakeDaemon:
         return {**ENV, "id": id, "python": self.python}
 
     def acquired(self, id: str) -> dict[str, Any]:
-        return {
-            "result": {
-                "env": self.env(id),
-                "source": "ready",
-                "stale": False,
-                "waited_ms": 0,
-                "added": [],
-                "added_ms": 0,
-            }
-        }
+        told = {"source": "ready", "stale": False, "waited_ms": 0, "added": [], "added_ms": 0}
+        return {"result": {"env": self.env(id), **told}}
 
 
 def wait_until(condition: Callable[[], object], seconds: float = 60) -> None:

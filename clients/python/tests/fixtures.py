@@ -45,20 +45,9 @@ def running(uv_pool: int, config: str = "") -> Iterator[str]:
         (base / "cache").mkdir(mode=0o700)
         (base / "config").write_text(config)
         env = {name: value for name, value in os.environ.items() if not name.startswith(("RUNTIMED_", "XDG_"))}
-        env |= {
-            "HOME": str(base),
-            "UV_CACHE_DIR": str(Path.home() / ".cache/runtimed-tests/uv-cache"),
-        }  # downloads are expensive
-        command = [
-            binary,
-            "run",
-            "--config",
-            str(base / "config"),
-            "--socket",
-            path,
-            "--cache-dir",
-            str(base / "cache"),
-        ]
+        downloads = Path.home() / ".cache/runtimed-tests/uv-cache"
+        env |= {"HOME": str(base), "UV_CACHE_DIR": str(downloads)}
+        command = [binary, "run", "--config", f"{base}/config", "--socket", path, "--cache-dir", f"{base}/cache"]
         command += ["--uv-pool-size", str(uv_pool), "--conda-pool-size", "0"]
         with open(base / "log", "w+") as log:
             process = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)

@@ -157,9 +157,8 @@ def test_however_the_bytes_arrive(size: int) -> None:
     for vector in (param.values[0] for param in vectors("client.jsonl")):
         reply = reply_to(vector, ID)
         if reply and len(reply) < 10_000 and "error" not in vector and not vector.get("close"):
-            assert answer(vector, [reply[start : start + size] for start in range(0, len(reply), size)]) == answer(
-                vector, [reply]
-            )
+            pieces = [reply[start : start + size] for start in range(0, len(reply), size)]
+            assert answer(vector, pieces) == answer(vector, [reply])
 
 
 def answer(vector: Vector, pieces: list[bytes]) -> dict[str, Any]:

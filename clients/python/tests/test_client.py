@@ -77,15 +77,12 @@ def test_what_was_adopted_is_not_released_at_the_end_of_a_block(fake: FakeDaemon
 
 
 def test_environ() -> None:
-    env = decode(
-        Env, {**ENV, "variables": {"A": "1", "B": None, "C": None}, "path_prepend": ["/x/bin", "/y/bin"]}, "env"
-    )
+    variables = {"A": "1", "B": None, "C": None}
+    env = decode(Env, {**ENV, "variables": variables, "path_prepend": ["/x/bin", "/y/bin"]}, "env")
     base = {"B": "2", "D": "3", "PATH": "/bin"}
     assert env.environ(base) == {"A": "1", "D": "3", "PATH": "/x/bin:/y/bin:/bin"}
     assert base == {"B": "2", "D": "3", "PATH": "/bin"}
-    assert (
-        env.environ({})["PATH"] == "/x/bin:/y/bin:" + os.defpath
-    )  # never an empty entry: that would be the working directory
+    assert env.environ({})["PATH"] == "/x/bin:/y/bin:" + os.defpath  # an empty entry would be the working directory
     assert decode(Env, {**ENV, "path_prepend": []}, "env").environ({}) == {"VIRTUAL_ENV": "/envs/uv-00000001"}
 
 
@@ -255,11 +252,9 @@ def test_nobody_there(folder: Path) -> None:
     assert Path(path).is_socket()  # a client never unlinks anything
 
 
-@pytest.mark.parametrize(
-    ("path", "words"), [("/" + 110 * "x", "RUNTIMED_SOCKET"), ("relative", "absolute"), ("", "absolute")]
-)
-def test_paths_that_no_socket_can_have(path: str, words: str) -> None:
-    with pytest.raises(ConnectError, match=words) as caught:
+@pytest.mark.parametrize("path", ["/" + 110 * "x", "relative", ""])
+def test_paths_that_no_socket_can_have(path: str) -> None:
+    with pytest.raises(ConnectError, match=r"RUNTIMED_SOCKET|absolute") as caught:
         Client(path)
     assert caught.value.kind == "unreachable"
 
@@ -449,10 +444,10 @@ def test_an_environment_that_comes_as_the_caller_gives_up_goes_back(fake: FakeDa
 
 # ---- values and errors
 
+LATER = {"started_by", "program", "replaced", "log"}  # what an older daemon does not send
 
-@pytest.mark.parametrize(
-    "member", sorted(INFO.keys() - {"started_by", "program", "replaced", "log"})
-)  # an older daemon lacks those
+
+@pytest.mark.parametrize("member", sorted(INFO.keys() - LATER))
 def test_a_missing_member_is_named(fake: FakeDaemon, member: str) -> None:
     def hook(peer: Peer, request: Request) -> bool:
         peer.send({"id": request["id"], "result": {name: value for name, value in INFO.items() if name != member}})

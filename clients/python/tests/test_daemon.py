@@ -63,9 +63,7 @@ def test_daemon(daemon: str, vector: Vector) -> None:
         threads.submit(send)
         got = b"".join(iter(lambda: conn.recv(1 << 16), b""))
     came = [(json.loads(raw), raw) for raw in replies(got, vector["framing"])]
-    came = [
-        (got, raw) for got, raw in came if isinstance(got, list) or got.get("method") != "$/progress"
-    ]  # that is no reply
+    came = [(got, raw) for got, raw in came if isinstance(got, list) or got.get("method") != "$/progress"]
     assert all_there(vector["expect"], came), came
 
 

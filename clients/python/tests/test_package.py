@@ -19,9 +19,8 @@ EXAMPLES = re.findall(r"^```python\n(.*?)^```", (FOLDER / "README.md").read_text
 
 def run_example(example: str, socket: str) -> None:
     env = {"PATH": "/usr/bin:/bin", "RUNTIMED_SOCKET": socket, "PYTHONPATH": str(FOLDER / "src")}
-    done = subprocess.run(
-        [sys.executable, "-X", "dev", "-c", example], env=env, capture_output=True, text=True, timeout=150
-    )
+    command = [sys.executable, "-X", "dev", "-c", example]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=150)
     assert done.returncode == 0, done.stderr
     # asyncio in development names what a busy machine holds up for a tenth of a second
     assert not [line for line in done.stderr.splitlines() if not line.startswith("Executing <")]
@@ -81,7 +80,5 @@ def test_the_wheel(tmp_path: Path) -> None:
         *("METADATA", "RECORD", "WHEEL", "licenses/LICENSE"),
     }
     assert "py.typed" in names
-    subprocess.run(
-        [sys.executable, "-I", "-S", "-c", f"import sys; sys.path.append({str(wheel)!r}); import runtimed_client"],
-        check=True,
-    )
+    code = f"import sys; sys.path.append({str(wheel)!r}); import runtimed_client"
+    subprocess.run([sys.executable, "-I", "-S", "-c", code], check=True)

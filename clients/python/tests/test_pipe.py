@@ -31,10 +31,8 @@ class WinAPI(SimpleNamespace):
     def __init__(self, path: str) -> None:
         self.path, self.busy, self.opened, self.closed = path, 0, 0, 0
 
-    def CreateFile(
-        self, path: str, access: int, share: int, security: int, how: int, flags: int, template: int
-    ) -> socket.socket:
-        assert (path, access, share, how) == (PIPE, 3 << 30, 0, 3)
+    def CreateFile(self, path: str, *options: int) -> socket.socket:
+        assert (path, options[0], options[1], options[3]) == (PIPE, 3 << 30, 0, 3)
         if self.busy:
             self.busy -= 1
             raise failure(231)
@@ -124,9 +122,8 @@ def test_no_pipe_is_no_daemon(system: WinAPI, fake: FakeDaemon) -> None:
     assert "runt daemon start" in str(caught.value.hint)
 
 
-def test_a_pipe_that_another_user_made_is_refused(
-    system: WinAPI, fake: FakeDaemon, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("system")
+def test_a_pipe_that_another_user_made_is_refused(fake: FakeDaemon, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("runtimed_client._pipe.made_by_us", lambda handle: False)
     with Client(PIPE) as client, pytest.raises(ConnectError, match="another user") as caught:
         client.info()

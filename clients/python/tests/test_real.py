@@ -22,17 +22,10 @@ def socket(filled: str) -> str:
 def check(env: Env) -> None:
     """The kernel's modules are there, and an activated child is at home in the environment."""
     command = [env.python, "-c", "import ipykernel, sys; print(sys.prefix)"]
-    done = subprocess.run(command, env=env.environ(), check=True, capture_output=True, text=True, timeout=60)
-    assert os.path.realpath(done.stdout.strip()) == os.path.realpath(env.path)
-    found = subprocess.run(
-        ["/bin/sh", "-c", "command -v python"],
-        env=env.environ(),
-        check=True,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert os.path.dirname(found.stdout.strip()) == env.path_prepend[0]
+    said = subprocess.check_output(command, env=env.environ(), text=True, timeout=60)
+    assert os.path.realpath(said.strip()) == os.path.realpath(env.path)
+    found = subprocess.check_output(["/bin/sh", "-c", "command -v python"], env=env.environ(), text=True, timeout=60)
+    assert os.path.dirname(found.strip()) == env.path_prepend[0]
     assert env.variables["VIRTUAL_ENV"] == env.path
 
 
@@ -65,10 +58,8 @@ def test_two_never_get_the_same(socket: str) -> None:
 
 def test_the_same_key_gets_the_same(socket: str) -> None:
     with Client(socket) as c:
-        first, again = (
-            c.call("pool.acquire", {"pool": "uv", "wait_ms": 120_000, "key": f"test {os.getpid()}"}, wait=120)
-            for _ in range(2)
-        )
+        params = {"pool": "uv", "wait_ms": 120_000, "key": f"test {os.getpid()}"}
+        first, again = (c.call("pool.acquire", params, wait=120) for _ in range(2))
         assert first["env"]["id"] == again["env"]["id"]
         c.release(first["env"]["id"])
 
@@ -86,16 +77,14 @@ def test_a_lease_ends_with_the_process_that_adopted_it(socket: str) -> None:
 def test_needs_are_added_to_what_the_pool_has(socket: str) -> None:
     script = "# /// script\n# dependencies = ['iniconfig']\n# requires-python = '>=3.9'\n# ///\n"
     with Client(socket) as c:
-        with c.acquire(
-            "uv", wait=120, packages=["tabulate"], requirements="pip  # has the pool\n", script=script
-        ) as env:
+        file = "pip  # has the pool\n"
+        with c.acquire("uv", wait=120, packages=["tabulate"], requirements=file, script=script) as env:
             check(env)
             assert env.source in ("extended", "built")  # as one was ready, or not
             assert env.needs == ("iniconfig", "pip", "tabulate")
             assert {"iniconfig", "tabulate"} <= {package.name for package in env.packages}
-            assert [package.name for package in env.added] == (
-                ["iniconfig", "tabulate"] if env.source == "extended" else []
-            )
+            added = ["iniconfig", "tabulate"] if env.source == "extended" else []
+            assert [package.name for package in env.added] == added
             assert bool(env.added_ms) == bool(env.added)
             subprocess.run([env.python, "-c", "import iniconfig, tabulate"], check=True, timeout=60)
         with pytest.raises(RPCError) as caught:

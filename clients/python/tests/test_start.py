@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Callable, Optional
+from typing import Any, Callable
 
 import pytest
 from fake import INFO, FakeDaemon, Peer, wait_until
@@ -96,9 +96,8 @@ def test_the_runt_of_a_virtual_environment_goes_before_path(folder: Path, monkey
 
     def found() -> str:
         env = {**os.environ, "PYTHONPATH": str(REPOSITORY / "clients/python/src")}
-        return subprocess.check_output(
-            [folder / "venv/bin/python", "-c", code], env=env, text=True, timeout=150
-        ).strip()
+        command = [str(folder / "venv/bin/python"), "-c", code]
+        return subprocess.check_output(command, env=env, text=True, timeout=150).strip()
 
     assert found() == str(folder / "path/runt")
     own = script(folder / "venv/bin/runt", "")
@@ -136,9 +135,7 @@ def test_nothing_is_started_unasked(folder: Path, ask: Ask, monkeypatch: pytest.
 
 @both
 @pytest.mark.parametrize("other", [{"name": "other"}, {"protocol": 0}, {"protocol": 2}, None])
-def test_nothing_is_started_where_somebody_listens(
-    fake: FakeDaemon, folder: Path, ask: Ask, other: Optional[dict[str, Any]]
-) -> None:
+def test_nothing_is_started_where_somebody_listens(fake: FakeDaemon, folder: Path, ask: Ask, other: Any) -> None:
     def hook(peer: Peer, request: dict[str, Any]) -> bool:
         if other is None:
             peer.hang_up()
@@ -180,12 +177,8 @@ def test_there_is_no_runt(folder: Path, ask: Ask) -> None:
 
 @both
 def test_runt_says_why_it_failed(folder: Path, ask: Ask) -> None:
-    lines = ["echo noise >&2"] * 30 + [
-        "echo 'runt: error: the disk is full' >&2",
-        "echo 'runt: hint: empty it' >&2",
-        "exit 1",
-    ]
-    error = failure(ask, autostart=True, runt=script(folder / "runt", "\n".join(lines)))
+    text = 30 * "noise\n" + "runt: error: the disk is full\nrunt: hint: empty it\n"
+    error = failure(ask, autostart=True, runt=script(folder / "runt", f"echo '{text}' >&2; exit 1"))
     assert error.kind == "unreachable"
     assert "starting one failed: noise\n" in error.message
     assert error.message.endswith("\nthe disk is full")
@@ -193,9 +186,8 @@ def test_runt_says_why_it_failed(folder: Path, ask: Ask) -> None:
     assert error.hint == "empty it"
     error = failure(ask, autostart=True, runt=script(folder / "runt", "exit 3"))
     assert error.message.endswith("/runt ended with 3")
-    error = failure(
-        ask, autostart=True, runt=script(folder / "runt", "head -c 5000000 /dev/zero | tr '\\0' x >&2; exit 1")
-    )
+    runt = script(folder / "runt", "head -c 5000000 /dev/zero | tr '\\0' x >&2; exit 1")
+    error = failure(ask, autostart=True, runt=runt)
     assert 10_000 < len(error.message) < 20_000
 
 
@@ -216,9 +208,7 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if (given / "runt").is_file():
         return given
     built = tmp_path_factory.mktemp("bin")
-    subprocess.run(
-        ["go", "build", "-o", f"{built}/", "./cmd/runt", "./cmd/runtimed"], cwd=REPOSITORY, check=True, timeout=600
-    )
+    subprocess.run(["go", "build", "-o", f"{built}/", "./cmd/..."], cwd=REPOSITORY, check=True, timeout=600)
     return built
 
 
@@ -238,10 +228,8 @@ def daemons(home: Path) -> list[str]:
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            if (
-                b"\0run\0--auto" in (process / "cmdline").read_bytes()
-                and f"HOME={home}\0".encode() in (process / "environ").read_bytes()
-            ):
+            auto = b"\0run\0--auto" in (process / "cmdline").read_bytes()
+            if auto and f"HOME={home}\0".encode() in (process / "environ").read_bytes():
                 found.append(process.name)
     return found
 
@@ -268,9 +256,8 @@ def test_fifty_tasks_of_one_client_start_one_daemon(stopped: Path) -> None:
 def test_the_daemon_outlives_who_started_it(stopped: Path) -> None:
     code = "from runtimed_client import Client; print(Client(autostart=True).info().pid)"
     env = {**os.environ, "PYTHONPATH": str(REPOSITORY / "clients/python/src")}
-    done = subprocess.run(
-        [sys.executable, "-X", "dev", "-c", code], env=env, capture_output=True, text=True, timeout=150
-    )
+    command = [sys.executable, "-X", "dev", "-c", code]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=150)
     assert done.returncode == 0, done.stderr
     info = ask()
     assert info.pid == int(done.stdout)

@@ -1,29 +1,33 @@
-// The status item of runtimed in JupyterLab: the pools, live. Plain JavaScript, as it is loaded: there is no build step, so this is by
-// hand what webpack would make of an extension, a module federation container. What it uses of JupyterLab it takes from the share scope.
-// The name of this file holds a hash of it, since browsers may keep it: tests/test_jupyter_package.py tells the name after a change.
+// The status item of runtimed in JupyterLab: the pools, live.
+// There is no build step: this is by hand what webpack makes of an extension, a module federation container. It takes
+// JupyterLab's modules from the share scope. Browsers cache this file, so its name holds its hash:
+// tests/test_jupyter_package.py prints the name after a change.
 (() => {
   const SCOPE = "runtimed-status";
-  const MOST = 4; // pools in the status bar; the popup has all
-  const TRIES = 3; // where the server never answered: its half of this is off then
-  const PAUSES = { first: 1000, last: 15000 }; // ms until the next try where Jupyter's server does not answer
+  const MOST = 4; // pools in the status bar; the popup shows all
+  const TRIES = 3; // if the server never answers, its extension is off
+  const PAUSES = { first: 1000, last: 15000 }; // ms until the next try if Jupyter's server does not answer
   const LOST = {
     kind: "lost",
     message: "Jupyter's server does not answer.",
     hint: "it is tried again every few seconds",
   };
   const STYLE = `
-.runtimed-Item { border: 0; padding: 0 4px; background: none; color: inherit; font: inherit; line-height: 24px; cursor: pointer; white-space: nowrap; }
+.runtimed-Item { border: 0; padding: 0 4px; background: none; color: inherit; font: inherit; line-height: 24px;
+  cursor: pointer; white-space: nowrap; }
 .runtimed-Item:focus-visible { outline: 1px solid var(--jp-brand-color1); outline-offset: -1px; }
-.runtimed-Popup { box-sizing: border-box; max-width: 420px; min-width: 220px; padding: 8px 12px; overflow: auto; outline: none;
-  background: var(--jp-layout-color1); color: var(--jp-ui-font-color1); font-family: var(--jp-ui-font-family);
-  font-size: var(--jp-ui-font-size1); line-height: 1.4; box-shadow: var(--jp-elevation-z6); overflow-wrap: anywhere; }
+.runtimed-Popup { box-sizing: border-box; max-width: 420px; min-width: 220px; padding: 8px 12px; overflow: auto;
+  outline: none; background: var(--jp-layout-color1); color: var(--jp-ui-font-color1);
+  font-family: var(--jp-ui-font-family); font-size: var(--jp-ui-font-size1); line-height: 1.4;
+  box-shadow: var(--jp-elevation-z6); overflow-wrap: anywhere; }
 .runtimed-Popup h2 { margin: 0 0 4px; font-size: inherit; }
 .runtimed-Popup p { margin: 4px 0 0; }
-.runtimed-Popup .runtimed-mod-error { margin: 0; padding: 2px 0 2px 8px; border-left: 3px solid var(--jp-error-color1); }`;
+.runtimed-Popup .runtimed-mod-error { margin: 0; padding: 2px 0 2px 8px;
+  border-left: 3px solid var(--jp-error-color1); }`;
 
   const word = (error) => `runtimed: ${error.kind === "unreachable" ? "no daemon" : "pools unknown"}`;
 
-  // "1 of 3 ready, 2 being made"
+  // For example "1 of 3 ready, 2 being made".
   function counts(pool) {
     if (pool.state === "off" && !pool.available && !pool.leased) return "off";
     const ready =
@@ -36,13 +40,14 @@
     return [ready, ...more.filter(([count]) => count).map(([count, what]) => `${count} ${what}`)].join(", ");
   }
 
-  // With a warning sign where builds fail, and an ellipsis where more is to come. As escapes, for a proxy that tells no charset.
+  // A warning sign means that builds fail, an ellipsis that more is being made. Some proxies drop the charset, so these
+  // are escapes.
   function onText(pool) {
     const sign = pool.state === "failing" ? "\u26a0 " : "";
     return `${sign}${pool.name} ${pool.available}${pool.warming ? "\u2026" : ""}`;
   }
 
-  // What the status bar says. It has little room; the rest is in describe().
+  // The text in the status bar, which has little room.
   function short(state) {
     if (state.error) return word(state.error);
     const pools = state.pools.filter((pool) => pool.state !== "off");
@@ -51,7 +56,7 @@
     return [...pools.slice(0, MOST).map(onText), ...rest].join(" \u00b7 ");
   }
 
-  // All that is known, as paragraphs: [text, whether it tells of an error].
+  // All that is known, as paragraphs: [text, whether it is an error].
   function describe(state) {
     const reason = (error) => [[error.message, true], ...(error.hint ? [[`Hint: ${error.hint}`, true]] : [])];
     if (state.error) return [[word(state.error), false], ...reason(state.error)];
@@ -61,7 +66,7 @@
     ]);
   }
 
-  // Calls tell() with each state that the server sends, and with null while it sends none. A page that nobody sees asks for nothing.
+  // Calls tell() with each state that the server sends, and with null when it is lost. A hidden page asks for nothing.
   function follow(settings, tell) {
     const token =
       settings.appendToken && settings.token ? `?token=${encodeURIComponent(settings.token)}` : "";
@@ -83,7 +88,7 @@
       mine.onclose = () => {
         if (socket !== mine) return;
         socket = null;
-        tries -= 1; // here, since to hide the page meanwhile is no failure
+        tries -= 1; // here, because hiding the page is no failure
         tell(null);
         timer = setTimeout(open, pause);
         pause = Math.min(2 * pause, PAUSES.last);
@@ -106,7 +111,7 @@
   function element(tag, className, text) {
     const made = document.createElement(tag);
     made.className = className;
-    made.textContent = text; // never markup: what a daemon says is text
+    made.textContent = text; // never markup: what a daemon sends is text
     return made;
   }
 
@@ -130,7 +135,7 @@
       body.node.replaceChildren(element("h2", "", "Warm Python environments"), ...paragraphs);
     };
     const show = (told) => {
-      state = told || (state && { error: LOST }); // where the server never answered, it may lack our half: then nothing is shown
+      state = told || (state && { error: LOST }); // a server that never answered may lack the extension: show nothing
       item.setHidden(!state);
       if (!state) return;
       const title = describe(state).map(([text]) => text);
@@ -139,7 +144,7 @@
       button.setAttribute("aria-label", `Warm Python environments: ${title.join("; ")}`);
       if (body) {
         fill();
-        popup.update(); // its place: it may have grown
+        popup.update(); // its position, since it may have grown
       }
     };
     button.addEventListener("click", () => {
@@ -151,7 +156,7 @@
       body.addClass("runtimed-Popup");
       body.node.setAttribute("role", "dialog");
       body.node.setAttribute("aria-label", "Warm Python environments");
-      body.node.tabIndex = -1; // so that it hears of the Escape key
+      body.node.tabIndex = -1; // so that it gets the Escape key
       fill();
       popup = showPopup({ body, anchor: item, align: "left" });
       button.setAttribute("aria-expanded", "true");
@@ -169,7 +174,7 @@
   }
 
   let shared = {};
-  // A module of JupyterLab, by webpack's rule for what there shall be one of: what is loaded already, else the newest.
+  // A module of JupyterLab by webpack's rule for singletons: the one that is loaded, else the newest.
   async function take(name) {
     const [first] = Object.entries(shared[name] || {}).sort(
       ([a, one], [b, other]) =>
