@@ -16,14 +16,14 @@ import (
 	"runtimed/pool/envdir"
 )
 
-// condaUnset takes a variable out (conda's CONDA_ENV_VARS_UNSET_VAR).
+// condaUnset removes a variable (conda's CONDA_ENV_VARS_UNSET_VAR).
 const condaUnset = "***unset***"
 
-// activationTime is what all the scripts of an environment may take; most take milliseconds.
+// activationTime bounds all the scripts of an environment; most take milliseconds.
 const activationTime = time.Minute
 
-// activation computes once what activating the environment sets: what packages and the user's own records name (conda's
-// documentation: env_vars.d, then conda-meta/state, then the scripts of activate.d in the order of their names).
+// activation computes once what activating the environment sets: the records of packages and of the user, then the
+// scripts (conda's documentation: env_vars.d, conda-meta/state, activate.d in the order of names).
 func (c *Builder) activation(ctx context.Context, dir string) (builder.Activation, error) {
 	act := builder.Activation{
 		Variables: map[string]*string{
@@ -69,12 +69,13 @@ func (c *Builder) activation(ctx context.Context, dir string) (builder.Activatio
 
 func activationError(err error, output string) *builder.Error {
 	return &builder.Error{
-		Cause: builder.CauseVerifyFailed, Message: fmt.Sprintf("the environment was built, but cannot be activated: %s", err), Output: output,
+		Cause:   builder.CauseVerifyFailed,
+		Message: fmt.Sprintf("the environment was built, but cannot be activated: %s", err), Output: output,
 		Hint: "one of the pool's packages brings a script or a record for this that does not work",
 	}
 }
 
-// applyRecords takes in the variables that are written down: those of packages, then those that `conda env config vars set` keeps.
+// applyRecords applies the recorded variables: those of packages, then those of `conda env config vars set`.
 func applyRecords(a builder.Activation, dir string) error {
 	files, err := filepath.Glob(filepath.Join(tool.GlobEscape(dir), "etc", "conda", "env_vars.d", "*.json"))
 	if err != nil {
@@ -120,7 +121,7 @@ func setVariables(a builder.Activation, vars map[string]string) {
 	}
 }
 
-// applyChanges takes in what the scripts made of the environment that they ran in: after is what they printed of it at the end.
+// applyChanges applies what the scripts made of the environment they ran in, which they printed at the end.
 func applyChanges(a *builder.Activation, before []string, after []byte) {
 	left := map[string]string{}
 	for _, v := range before {
@@ -132,7 +133,8 @@ func applyChanges(a *builder.Activation, before []string, after []byte) {
 		was, had := left[tool.FoldName(name)]
 		delete(left, tool.FoldName(name))
 		switch {
-		case !ok || slices.Contains(shellOwn, tool.FoldName(name)), strings.HasPrefix(name, "BASH_FUNC_"), had && was == value:
+		case !ok || slices.Contains(shellOwn, tool.FoldName(name)), strings.HasPrefix(name, "BASH_FUNC_"), had &&
+			was == value:
 		case tool.FoldName(name) == "PATH":
 			a.PathPrepend = prepended(value)
 		default:
@@ -141,13 +143,16 @@ func applyChanges(a *builder.Activation, before []string, after []byte) {
 	}
 	for name := range left {
 		if name != "PATH" {
-			a.Variables[name] = nil // a script took it out
+			a.Variables[name] = nil // a script removed it
 		}
 	}
 }
 
-// prepended are the folders of a PATH that are not of the one behind it.
+// prepended returns the folders that a PATH has before ActivationPath.
 func prepended(path string) []string {
 	behind := filepath.SplitList(builder.ActivationPath)
-	return slices.DeleteFunc(filepath.SplitList(path), func(d string) bool { return d == "" || slices.Contains(behind, d) })
+	return slices.DeleteFunc(filepath.SplitList(path), func(d string) bool {
+		return d == "" ||
+			slices.Contains(behind, d)
+	})
 }

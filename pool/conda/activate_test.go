@@ -53,10 +53,12 @@ func shown(act builder.Activation) map[string]string {
 
 func TestActivationSetsWhatPackagesScriptsAndRecordsSay(t *testing.T) {
 	dir := prefix(t, map[string]string{
-		"etc/conda/env_vars.d/a.json":     `{"FROM_PACKAGE": "one", "OVERRIDDEN": "by nobody", "GONE": "soon"}`,
-		"conda-meta/state":                `{"version": 1, "env_vars": {"OVERRIDDEN": "by the state", "GONE": "***unset***"}}`,
+		"etc/conda/env_vars.d/a.json": `{"FROM_PACKAGE": "one", "OVERRIDDEN": "by nobody", "GONE": "soon"}`,
+		"conda-meta/state": `{"version": 1, "env_vars": {"OVERRIDDEN": "by the state", "GONE": ` +
+			`"***unset***"}}`,
 		"etc/conda/activate.d/a_first.sh": `echo noise; export ORDER="$ORDER a" PREFIX_SEEN="$CONDA_PREFIX" SAW="$FROM_PACKAGE$OVERRIDDEN"; local_only=1`,
-		"etc/conda/activate.d/b_then.sh":  `export ORDER="$ORDER b" PATH="$CONDA_PREFIX/lib/tool:$PATH" MULTI="one` + "\n" + `two"; unset LANG; return 0`,
+		"etc/conda/activate.d/b_then.sh": `export ORDER="$ORDER b" PATH="$CONDA_PREFIX/lib/tool:$PATH" MULTI="one` +
+			"\n" + `two"; unset LANG; return 0`,
 		"etc/conda/activate.d/c_fails.sh": `false`,
 		"etc/conda/activate.d/d.fish":     `export NEVER=1`,
 	})
@@ -65,8 +67,10 @@ func TestActivationSetsWhatPackagesScriptsAndRecordsSay(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := map[string]string{
-		"FROM_PACKAGE": "one", "OVERRIDDEN": "by the state", "GONE": "(out)", "ORDER": " a b", "PREFIX_SEEN": dir, "SAW": "oneby the state",
-		"MULTI": "one\ntwo", "LANG": "(out)", "VIRTUAL_ENV": "(out)", "PYTHONHOME": "(out)", "CONDA_PROMPT_MODIFIER": "(out)", "PYTHONNOUSERSITE": "1",
+		"FROM_PACKAGE": "one", "OVERRIDDEN": "by the state", "GONE": "(out)", "ORDER": " a b", "PREFIX_SEEN": dir,
+		"SAW":   "oneby the state",
+		"MULTI": "one\ntwo", "LANG": "(out)", "VIRTUAL_ENV": "(out)", "PYTHONHOME": "(out)",
+		"CONDA_PROMPT_MODIFIER": "(out)", "PYTHONNOUSERSITE": "1",
 	}
 	got := shown(act)
 	for name, value := range want {
@@ -108,7 +112,8 @@ func TestAScriptThatEndsTheShellFailsTheBuildWithItsLastLines(t *testing.T) {
 	for _, end := range []string{"exit 3", "exit 0", "exec true"} {
 		dir := prefix(t, map[string]string{"etc/conda/activate.d/a.sh": "echo it is over; " + end})
 		_, err := condaIn(t).activation(t.Context(), dir)
-		if builder.CauseOf(err) != builder.CauseVerifyFailed || !strings.Contains(err.(*builder.Error).Output, "it is over") {
+		if builder.CauseOf(err) != builder.CauseVerifyFailed ||
+			!strings.Contains(err.(*builder.Error).Output, "it is over") {
 			t.Errorf("%s: %v", end, err)
 		}
 	}

@@ -10,9 +10,8 @@ import (
 
 const (
 	activationScripts = "*.bat"
-	activationEnd     = "\r\n" // a value of two lines is not to be had from cmd
-	// activateScript takes the environment from CONDA_PREFIX, since cmd reads paths with spaces or parentheses in an argument as it
-	// likes.
+	activationEnd     = "\r\n" // cmd cannot print a value of two lines
+	// activateScript takes the environment from CONDA_PREFIX: cmd misreads arguments with spaces or parentheses.
 	activateScript = `@echo off
 chcp 65001 >nul
 cd /d "%CONDA_PREFIX%\etc\conda\activate.d"
@@ -21,7 +20,7 @@ set
 `
 )
 
-// shellOwn has what cmd sets where it is not there.
+// shellOwn are variables that cmd sets itself.
 var shellOwn = []string{"PROMPT", "COMSPEC", "PATHEXT", proc.MarkEnv}
 
 func condaBins(dir string) []string {
@@ -32,8 +31,9 @@ func condaBins(dir string) []string {
 	return path
 }
 
-// runScripts keeps the script in a file, as cmd has no other way to run several lines.
+// runScripts keeps the script in a file: cmd cannot run several lines otherwise.
 func (c *Builder) runScripts(string) ([]string, error) {
 	path := filepath.Join(c.uv.Tools(), "activate.bat")
-	return []string{path}, envdir.WriteWhole(path, []byte(strings.ReplaceAll(activateScript, "\n", "\r\n")), c.uv.Tools())
+	return []string{path},
+		envdir.WriteWhole(path, []byte(strings.ReplaceAll(activateScript, "\n", "\r\n")), c.uv.Tools())
 }

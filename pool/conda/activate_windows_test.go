@@ -33,7 +33,8 @@ func TestActivationSetsWhatBatchFilesAndRecordsSay(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, want := range map[string]string{"ORDER": " a b", "SAW": "one", "FROM_PACKAGE": "one", "CONDA_PREFIX": dir} {
+	for name, want := range map[string]string{"ORDER": " a b", "SAW": "one", "FROM_PACKAGE": "one",
+		"CONDA_PREFIX": dir} {
 		if got := act.Variables[name]; got == nil || *got != want {
 			t.Errorf("%s is %v", name, got)
 		}

@@ -31,56 +31,56 @@ const (
 
 // Config says how conda environments are built.
 type Config struct {
-	Provider string // one of the Provider constants; empty is auto
-	Path     string // of the provider's program; empty: looked up
+	Provider string // a Provider constant; empty is auto
+	Path     string // of the provider's program; empty: found
 }
 
-// Builder builds conda environments with the tool that is there, else with rattler, which needs nothing but uv.
+// Builder builds conda environments with the tool that is there, else with rattler, which needs only uv.
 type Builder struct {
 	log       *zap.Logger
 	dir       string      // the state directory
-	environ   []string    // of the daemon
-	uv        *uv.Builder // makes the venv that rattler runs in
-	Elsewhere []string    // folders that are searched beside those of PATH
+	environ   []string    // the daemon's
+	uv        *uv.Builder // makes the venv for rattler
+	Elsewhere []string    // searched after PATH
 
 	mu      sync.Mutex // guards what follows
 	Cfg     Config
 	found   condaProvider // nil: not looked for yet
-	tool    builder.Tool  // that one, as status tells it
-	finding chan struct{} // held by whoever looks for a provider
+	tool    builder.Tool  // found, as status shows it
+	finding chan struct{} // held while a provider is looked for
 	tidied  sync.Once
 }
 
 // condaProvider is one way to make a conda environment.
 type condaProvider interface {
-	// create makes an environment at dir, which is not there yet: exactly what the lock file at job.from names, without the network
-	// where it can; or where that is empty, what the channels have, and leaves the lock file of that at job.to. It returns a
-	// *builder.Error. What is at dir after a failure is removed by the caller.
+	// create makes an environment at dir, which must not exist. With a lock file at job.from it installs exactly
+	// that, offline if it can. Else it solves, and writes the lock file to job.to. The error is a *builder.Error. The
+	// caller removes what a failure leaves at dir.
 	create(ctx context.Context, dir string, job condaJob) error
-	// renew writes the lock file of what the channels have now to job.to, and builds nothing; mark is that of its children. A
-	// provider that cannot tell without building returns errors.ErrUnsupported.
+	// renew solves and writes the lock file to job.to, without building. mark is that of its children. The error is
+	// errors.ErrUnsupported if the provider can solve only with a build.
 	renew(ctx context.Context, mark string, job condaJob) error
-	// lockName is how its lock files end: what one provider wrote is not for another.
+	// lockName is the suffix of its lock files: providers do not read each other's.
 	lockName() string
-	// usable says whether its program is still there.
+	// Usable reports whether its program is still there.
 	Usable() bool
 }
 
-// condaJob is what to make.
 type condaJob struct {
-	specs    []string // match specs, the one for Python among them
-	channels []string // the first counts most
+	specs    []string // match specs, Python's included
+	channels []string // by priority
 	from, to string   // lock files
 	progress func(builder.Stage)
 }
 
-// New makes a Builder that keeps lock files and package caches below dir. environ is the daemon's own environment, of which the
-// children get what concerns them.
+// New returns a Builder that keeps lock files and package caches below dir. environ is the daemon's environment, of
+// which children get a part.
 func New(dir string, cfg Config, uv *uv.Builder, environ []string, log *zap.Logger) *Builder {
-	return &Builder{log: log, dir: dir, environ: environ, uv: uv, Elsewhere: UsualPlaces, Cfg: cfg, finding: make(chan struct{}, 1)}
+	return &Builder{log: log, dir: dir, environ: environ, uv: uv, Elsewhere: UsualPlaces, Cfg: cfg,
+		finding: make(chan struct{}, 1)}
 }
 
-// Configure puts cfg in force for the builds to come.
+// Configure sets the configuration of later builds.
 func (c *Builder) Configure(cfg Config) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -89,15 +89,16 @@ func (c *Builder) Configure(cfg Config) {
 	}
 }
 
-// Tool is the provider in use.
+// Tool returns the provider in use.
 func (c *Builder) Tool() (builder.Tool, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.tool, c.found != nil
 }
 
-// Build makes a conda environment at dir from its lock file, else from what the channels have, and verifies it.
-func (c *Builder) Build(ctx context.Context, spec builder.Spec, dir string, progress func(builder.Stage)) (builder.Built, error) {
+// Build makes a conda environment at dir from its lock file, else from the channels, and verifies it.
+func (c *Builder) Build(ctx context.Context, spec builder.Spec, dir string,
+	progress func(builder.Stage)) (builder.Built, error) {
 	if err := condaPlace(dir); err != nil {
 		return builder.Built{}, err
 	}
@@ -112,14 +113,15 @@ func (c *Builder) Build(ctx context.Context, spec builder.Spec, dir string, prog
 	}
 	locked := uv.Filled(lock)
 	built, err := c.attempt(ctx, provider, dir, lock, job)
-	if c := builder.CauseOf(err); c != builder.CauseCorrupt && c != builder.CauseVerifyFailed || ctx.Err() != nil || !uv.Filled(lock) {
+	if c := builder.CauseOf(err); c != builder.CauseCorrupt && c != builder.CauseVerifyFailed || ctx.Err() != nil ||
+		!uv.Filled(lock) {
 		return built, err
 	}
 	if !locked {
-		_ = os.Remove(lock) // the next build solves anew
+		_ = os.Remove(lock) // the next build solves again
 		return built, err
 	}
-	if _, err := uv.SetAside(c.log, lock, err); err != nil { // once, since there is no lock file now
+	if _, err := uv.SetAside(c.log, lock, err); err != nil { // only once, since then there is no lock file
 		return builder.Built{}, err
 	}
 	if err := envdir.RemoveFolder(dir); err != nil {
@@ -128,8 +130,9 @@ func (c *Builder) Build(ctx context.Context, spec builder.Spec, dir string, prog
 	return c.attempt(ctx, provider, dir, lock, job)
 }
 
-// attempt makes the environment from its lock file, else from what the channels have, and verifies it.
-func (c *Builder) attempt(ctx context.Context, provider condaProvider, dir, lock string, job condaJob) (builder.Built, error) {
+// attempt is one try of Build.
+func (c *Builder) attempt(ctx context.Context, provider condaProvider, dir, lock string, job condaJob) (builder.Built,
+	error) {
 	err := c.fromLock(ctx, provider, dir, lock, job)
 	if errors.Is(err, errNoLock) {
 		err = c.fromChannels(ctx, provider, dir, lock, job)
@@ -141,10 +144,10 @@ func (c *Builder) attempt(ctx context.Context, provider condaProvider, dir, lock
 	return c.verified(ctx, dir)
 }
 
-// errNoLock: the channels have to be asked.
+// errNoLock means that the channels must be asked.
 var errNoLock = errors.New("no lock file that can be used")
 
-// fromLock makes the environment that the lock file names.
+// fromLock makes the environment of the lock file.
 func (c *Builder) fromLock(ctx context.Context, provider condaProvider, dir, lock string, job condaJob) error {
 	if !uv.Filled(lock) {
 		return errNoLock
@@ -155,8 +158,9 @@ func (c *Builder) fromLock(ctx context.Context, provider condaProvider, dir, loc
 	switch {
 	case err == nil || ctx.Err() != nil:
 		return err
-	case builder.CauseOf(err) == builder.CauseDiskFull, builder.CauseOf(err) == builder.CausePermission, builder.CauseOf(err) == builder.CauseToolMissing:
-		return err // another set would meet the same
+	case builder.CauseOf(err) == builder.CauseDiskFull, builder.CauseOf(err) == builder.CausePermission,
+		builder.CauseOf(err) == builder.CauseToolMissing:
+		return err // another set would fail the same way
 	}
 	c.log.Debug("what is locked cannot be installed; asking the channels", zap.String("lock", lock), zap.Error(err))
 	if err := envdir.RemoveFolder(dir); err != nil {
@@ -165,8 +169,8 @@ func (c *Builder) fromLock(ctx context.Context, provider condaProvider, dir, loc
 	return errNoLock
 }
 
-// fromChannels solves anew, and keeps what came of it for the builds to come. Where the channels cannot be reached, a lock file that
-// was to be renewed serves on.
+// fromChannels solves, and keeps the lock file for later builds. If the channels cannot be reached, an outdated lock
+// file serves.
 func (c *Builder) fromChannels(ctx context.Context, provider condaProvider, dir, lock string, job condaJob) error {
 	if err := c.uv.Folder(filepath.Dir(lock)); err != nil {
 		return envdir.DiskError(err)
@@ -177,7 +181,8 @@ func (c *Builder) fromChannels(ctx context.Context, provider condaProvider, dir,
 	}
 	defer remove()
 	job.to = filepath.Join(tmp, "lock")
-	job.progress(builder.Stage{Name: builder.StageResolving, Message: "solving for " + strings.Join(redact.Texts(job.specs), ", ")})
+	job.progress(builder.Stage{Name: builder.StageResolving,
+		Message: "solving for " + strings.Join(redact.Texts(job.specs), ", ")})
 	err = provider.create(ctx, dir, job)
 	if builder.CauseOf(err) == builder.CauseNetwork && ctx.Err() == nil && uv.Filled(outdated(lock)) {
 		if err := envdir.RemoveFolder(dir); err != nil {
@@ -197,7 +202,7 @@ func (c *Builder) fromChannels(ctx context.Context, provider condaProvider, dir,
 	return nil
 }
 
-// outdated is where the lock file of a provider that cannot renew it waits for the next build.
+// outdated is where a lock file waits for the next build, if its provider can renew only by building.
 func outdated(lock string) string { return lock + ".old" }
 
 // lockPath is where the solved set of a spec is kept.
@@ -205,7 +210,7 @@ func (c *Builder) lockPath(spec builder.Spec, provider condaProvider) string {
 	return filepath.Join(c.dir, "locks", spec.Hash()+"-"+condaSubdir()+"-"+provider.lockName())
 }
 
-// Renew solves spec anew where its lock file is older than age.
+// Renew solves spec again if its lock file is older than age.
 func (c *Builder) Renew(ctx context.Context, spec builder.Spec, age time.Duration) error {
 	provider, err := c.provider(ctx, c.uv.Tools())
 	if err != nil {
@@ -223,21 +228,21 @@ func (c *Builder) Renew(ctx context.Context, spec builder.Spec, age time.Duratio
 		return envdir.DiskError(err)
 	}
 	defer remove()
-	job := condaJob{specs: condaSpecs(spec), channels: spec.Channels, to: filepath.Join(tmp, "lock"), progress: func(builder.Stage) {}}
+	job := condaJob{specs: condaSpecs(spec), channels: spec.Channels, to: filepath.Join(tmp, "lock"),
+		progress: func(builder.Stage) {}}
 	switch err := provider.renew(ctx, c.uv.Tools(), job); {
 	case errors.Is(err, errors.ErrUnsupported):
 		if err := c.uv.NoFolder(outdated(lock)); err != nil {
 			return err
 		}
-		return os.Rename(lock, outdated(lock)) // the next build solves anew
+		return os.Rename(lock, outdated(lock)) // the next build solves again
 	case err != nil:
 		return err
 	}
 	return c.keepLock(job.to, lock, tmp)
 }
 
-// keepLock writes the lock file that a provider made, in a scratch folder, to its place. One that was made without the network stays
-// marked as such.
+// keepLock moves a lock file from the scratch folder to its place. One that was made offline stays marked as such.
 func (c *Builder) keepLock(made, lock, tmp string) error {
 	data, err := envdir.ReadOwn(made, envdir.MaxInside)
 	if err == nil {
@@ -249,11 +254,13 @@ func (c *Builder) keepLock(made, lock, tmp string) error {
 	return err
 }
 
-// condaPlace refuses a path that packages do not stand: they write it into scripts, and some of those into strings of Python.
+// condaPlace refuses a path that packages cannot bear: they write it into scripts and Python strings.
 func condaPlace(dir string) error {
 	if at := strings.IndexAny(filepath.ToSlash(dir), "'\"$`\\\n"); at >= 0 {
 		return &builder.Error{
-			Cause: builder.CauseOther, Message: fmt.Sprintf("conda packages cannot be installed below a folder with %q in its path", filepath.ToSlash(dir)[at]),
+			Cause: builder.CauseOther,
+			Message: fmt.Sprintf("conda packages cannot be installed below a folder with %q in its path",
+				filepath.ToSlash(dir)[at]),
 			Hint: "cache_dir in the configuration names another place for environments",
 		}
 	}

@@ -16,26 +16,26 @@ import (
 	"runtimed/pool/builder"
 )
 
-// condaSays is the answer in JSON of micromamba, mamba and conda.
+// condaSays is the JSON answer of micromamba, mamba and conda.
 type condaSays struct {
 	Success   bool        `json:"success"`
 	Exception string      `json:"exception_name"`  // conda
 	Message   string      `json:"message"`         // conda
-	Error     string      `json:"error"`           // conda, where it did not expect the failure
-	Packages  any         `json:"packages"`        // conda, of those that are not there
-	Errors    []condaSays `json:"errors"`          // conda, of several failures at once
+	Error     string      `json:"error"`           // conda, for an unexpected failure
+	Packages  any         `json:"packages"`        // conda: those that are missing
+	Errors    []condaSays `json:"errors"`          // conda, for several failures
 	Problems  any         `json:"solver_problems"` // micromamba
 	Records   any         `json:"log_records"`     // micromamba since 2.8
 }
 
 var lineOfObject = regexp.MustCompile(`(?m)^\{`)
 
-// condaAnswer is the last object that a tool printed: warnings may come as objects of their own before it.
+// condaAnswer is the last object that a tool printed: warnings may come before it as objects.
 func condaAnswer(stdout []byte) (answer condaSays, ok bool) {
 	for _, at := range lineOfObject.FindAllIndex(stdout, -1) {
 		var a condaSays
 		err := json.NewDecoder(bytes.NewReader(stdout[at[0]:])).Decode(&a)
-		var odd *json.UnmarshalTypeError // a field may be of another type in some version: the others serve
+		var odd *json.UnmarshalTypeError // a field has another type in some versions; the others serve
 		if err == nil || errors.As(err, &odd) {
 			answer, ok = a, true
 		}
@@ -43,7 +43,7 @@ func condaAnswer(stdout []byte) (answer condaSays, ok bool) {
 	return answer, ok
 }
 
-// text is what the answer says of the failure, with conda's names of exceptions.
+// text is what the answer says about the failure, with conda's exception names.
 func (s condaSays) text() string {
 	var lines []string
 	for _, e := range append([]condaSays{s}, s.Errors...) {
@@ -63,7 +63,7 @@ func (s condaSays) text() string {
 	return strings.Join(slices.Concat(lines, texts(s.Records), texts(s.Problems)), "\n")
 }
 
-// texts are the strings in a JSON value.
+// texts returns the strings in a JSON value.
 func texts(value any) []string {
 	var list []string
 	switch v := value.(type) {
@@ -81,7 +81,7 @@ func texts(value any) []string {
 	return list
 }
 
-// besides is what a tool printed but for its answer, which is not for people.
+// besides is the output of a tool without its answer, which is not for people.
 func besides(output string) string {
 	var kept []string
 	inside := false
@@ -105,20 +105,25 @@ func besides(output string) string {
 
 const (
 	condaName = `[A-Za-z0-9_][A-Za-z0-9._-]*`
-	specText  = `((?:\S+::)?` + condaName + `[^\n;]*?)` // as these tools print one: maybe with a version and build
+	specText  = `((?:\S+::)?` + condaName + `[^\n;]*?)` // as printed, perhaps with version and build
 )
 
-// condaSymptoms are tried in this order. conda tells the name of an exception; libmamba, which conda may solve with as well, only texts.
+// condaSymptoms are tried in this order. conda prints the name of an exception, libmamba, also inside conda, only
+// texts.
 var condaSymptoms = []builder.Symptom{
 	{
 		Cause: builder.CauseDiskFull, Text: anyOf(`NoSpaceLeftError`), Say: "the disk is full", Hint: "free some room",
 	},
 	{
-		Cause: builder.CauseAuth, Text: anyOf(`\bHTTP 407\b`, `status:? 407\b`, `407 Client Error`, `407 Proxy Authentication`),
-		Say: "the proxy refused access", Hint: "check the user name and password of the proxy; the daemon has the variables of its start",
+		Cause: builder.CauseAuth,
+		Text:  anyOf(`\bHTTP 407\b`, `status:? 407\b`, `407 Client Error`, `407 Proxy Authentication`),
+		Say:   "the proxy refused access",
+		Hint:  "check the user name and password of the proxy; the daemon has the variables of its start",
 	},
 	{
-		Cause: builder.CauseAuth, Text: anyOf(`\bHTTP (?:401|403)\b`, `status:? (?:401|403)\b`, `(?:401|403) Client Error`, `AuthenticationError`),
+		Cause: builder.CauseAuth,
+		Text: anyOf(`\bHTTP (?:401|403)\b`, `status:? (?:401|403)\b`, `(?:401|403) Client Error`,
+			`AuthenticationError`),
 		Say: "a channel refused access", Hint: "check the user name and token of the pool's channels",
 	},
 	{
@@ -126,26 +131,34 @@ var condaSymptoms = []builder.Symptom{
 			`ChecksumMismatchError`, `MD5MismatchError`, `CondaVerificationError`, `SafetyError`, `InvalidArchiveError`,
 			`File not valid:`, `Found incorrect download`, `Error when extracting package`,
 		),
-		Say: "a downloaded package is damaged", Hint: "something between here and the channel alters files, or the tool's package cache is damaged",
+		Say:  "a downloaded package is damaged",
+		Hint: "something between here and the channel alters files, or the tool's package cache is damaged",
 	},
 	{
-		Cause: builder.CauseOther, Text: anyOf(`UnavailableInvalidChannel`, `ChannelNotAllowed`, `ChannelDenied`, `status:? 404 \[[^\]]*/repodata`),
+		Cause: builder.CauseOther,
+		Text: anyOf(`UnavailableInvalidChannel`, `ChannelNotAllowed`, `ChannelDenied`,
+			`status:? 404 \[[^\]]*/repodata`),
 		Say: "one of the channels is not there", Hint: "correct the pool's channels",
 	},
 	{
-		Cause: builder.CauseNetwork, Text: anyOf(`CondaSSLError`, `CERTIFICATE_VERIFY_FAILED`, `(?i)certificate verify failed|SSL certificate problem|self.signed certificate`),
-		Say: "the certificate of a channel is not trusted here", Hint: "SSL_CERT_FILE must name the certificates that vouch for it, for the daemon",
+		Cause: builder.CauseNetwork,
+		Text: anyOf(`CondaSSLError`, `CERTIFICATE_VERIFY_FAILED`,
+			`(?i)certificate verify failed|SSL certificate problem|self.signed certificate`),
+		Say:  "the certificate of a channel is not trusted here",
+		Hint: "SSL_CERT_FILE must name the certificates that vouch for it, for the daemon",
 	},
 	{
 		Cause: builder.CauseNetwork, Text: anyOf(
 			`CondaHTTPError`, `ProxyError`, `OfflineError`, `Max retries exceeded`,
 			`Download error`, `Could(?: not|n't) resolve host`, `status:? (?:404|429|5\d\d)\b`, `Subdir \S+ not loaded`,
 		),
-		Say: "a channel cannot be reached", Hint: "check the network, the proxy and the pool's channels; it is tried again by itself",
+		Say:  "a channel cannot be reached",
+		Hint: "check the network, the proxy and the pool's channels; it is tried again by itself",
 	},
 	{
 		Cause: builder.CauseTimeout, Text: anyOf(`LockError`, `LockFile can't be set`, `LockFile error`),
-		Say: "another process held the package cache for too long", Hint: "see whether another conda or mamba hangs; it is tried again by itself",
+		Say:  "another process held the package cache for too long",
+		Hint: "see whether another conda or mamba hangs; it is tried again by itself",
 	},
 	{
 		Cause: builder.CausePackageNotFound, Text: anyOf(
@@ -153,29 +166,36 @@ var condaSymptoms = []builder.Symptom{
 			`nothing provides requested `+specText+`(?:\n|$)`,
 			`[├└]─ `+specText+` does not exist \(perhaps a typo`,
 		),
-		Say: "the package %s is not in the channels", Hint: "correct the pool's packages, or name the channel that has it",
+		Say:  "the package %s is not in the channels",
+		Hint: "correct the pool's packages, or name the channel that has it",
 	},
 	{
 		Cause: builder.CauseUnsatisfiable, Text: anyOf(
-			`UnsatisfiableError`, `SpecsConfigurationConflictError`, `RequestedAndPinnedError`, `ResolvePackageNotFound`,
+			`UnsatisfiableError`, `SpecsConfigurationConflictError`, `RequestedAndPinnedError`,
+			`ResolvePackageNotFound`,
 			`Could not solve for environment specs`, `nothing provides `, `none of the providers can be installed`,
 		),
-		Say: "the packages cannot be installed together", Hint: "loosen the versions in the pool's packages, or choose another python",
+		Say:  "the packages cannot be installed together",
+		Hint: "loosen the versions in the pool's packages, or choose another python",
 	},
 	{
-		Cause: builder.CauseOther, Text: anyOf(`InvalidMatchSpec`, `InvalidVersionSpec`, `InvalidSpec`, `(?i)(?:parsing|invalid) (?:match ?spec|version spec)`),
+		Cause: builder.CauseOther,
+		Text: anyOf(`InvalidMatchSpec`, `InvalidVersionSpec`, `InvalidSpec`,
+			`(?i)(?:parsing|invalid) (?:match ?spec|version spec)`),
 		Say: "one of the packages is written in a way that cannot be read", Hint: "correct the pool's packages",
 	},
 	{
-		Cause: builder.CausePermission, Text: anyOf(`NotWritableError`, `NoWritable\w*Error`, `Read-only file system`, `Permission denied`, `Errno (?:13|30)\b`),
+		Cause: builder.CausePermission,
+		Text: anyOf(`NotWritableError`, `NoWritable\w*Error`, `Read-only file system`, `Permission denied`,
+			`Errno (?:13|30)\b`),
 		Say: "a file cannot be written", Hint: "the state directory and the tool's package cache must be writable",
 	},
 }
 
 func anyOf(patterns ...string) *regexp.Regexp { return regexp.MustCompile(strings.Join(patterns, "|")) }
 
-// condaFailure tells why a tool failed: from its answer, and from what libmamba prints. conda's own stderr is not read: plugins print
-// there.
+// condaFailure classifies a failure by the tool's answer, and by what libmamba prints. It does not read conda's
+// stderr, where plugins print.
 func condaFailure(p condaProgram, done tool.Result, err error) *builder.Error {
 	answer, answered := condaAnswer(done.Stdout)
 	text := answer.text()
@@ -222,7 +242,7 @@ func condaFailure(p condaProgram, done tool.Result, err error) *builder.Error {
 
 var leadingName = regexp.MustCompile(`^(?:\S+::)?(` + condaName + `)(.*)$`)
 
-// blame is the name in a spec, and the message that says the spec without the stars that libmamba adds.
+// blame returns the name in a spec, and a message with the spec, without the stars that libmamba adds.
 func blame(spec, say string) (name, message string) {
 	m := leadingName.FindStringSubmatch(spec)
 	version := strings.TrimSuffix(strings.TrimRight(m[2], " "), " *")

@@ -21,15 +21,15 @@ import (
 // condaProgram is micromamba, mamba or conda as a provider.
 type condaProgram struct {
 	c       *Builder
-	name    string // one of the Provider constants
+	name    string // a Provider constant
 	path    string
-	classic bool // it takes conda's flags: conda itself, and mamba before 2.0
+	classic bool // it takes conda's flags: conda, and mamba before 2.0
 }
 
 func (p condaProgram) lockName() string { return p.name + ".txt" }
 func (p condaProgram) Usable() bool     { return tool.Executable(p.path) }
 
-// renew: none of them tells what a solve gives without the packages at hand.
+// renew: none of them shows a solution without its packages at hand.
 func (p condaProgram) renew(context.Context, string, condaJob) error { return errors.ErrUnsupported }
 
 func (p condaProgram) create(ctx context.Context, dir string, job condaJob) error {
@@ -55,27 +55,29 @@ func (p condaProgram) create(ctx context.Context, dir string, job condaJob) erro
 	return p.run(ctx, dir, explicit)
 }
 
-// noOptions refuses what would be taken for a flag.
+// noOptions refuses what would pass for a flag.
 func noOptions(job condaJob) error {
 	for _, word := range slices.Concat(job.specs, job.channels) {
 		if strings.HasPrefix(word, "-") {
 			return &builder.Error{
-				Cause: builder.CauseOther, Message: fmt.Sprintf("%q is no name of a package or channel", redact.Text(word)),
-				Hint: "correct the pool's packages and channels",
+				Cause:   builder.CauseOther,
+				Message: fmt.Sprintf("%q is no name of a package or channel", redact.Text(word)),
+				Hint:    "correct the pool's packages and channels",
 			}
 		}
 	}
 	return nil
 }
 
-// flags are the command line but for what is to be installed. The user's own rc files stay in force, since they name mirrors, proxies
-// and certificates; the channels in them do not.
+// flags are the arguments without the packages. The user's rc files stay in force, for mirrors, proxies and
+// certificates, but not their channels.
 func (p condaProgram) flags(dir string, job condaJob) []string {
 	args := []string{"create", "-y", "--json"}
 	if p.classic {
 		args = append(args, "--quiet", "-p", dir)
 	} else {
-		args = append(args, "--no-env", "--log-level", "error", "-r", p.root(), "-p", dir) // --json alone hides the reasons
+		// --json alone hides the reasons
+		args = append(args, "--no-env", "--log-level", "error", "-r", p.root(), "-p", dir)
 	}
 	args = append(args, "--override-channels")
 	for _, channel := range job.channels {
@@ -87,10 +89,10 @@ func (p condaProgram) flags(dir string, job condaJob) []string {
 	return append(args, "--strict-channel-priority", "--repodata-ttl", "86400", "--lock-timeout", "300")
 }
 
-// root is micromamba's root prefix: its package cache, and no environment.
+// root is micromamba's root prefix: a package cache, not an environment.
 func (p condaProgram) root() string { return filepath.Join(p.c.uv.Tools(), "mamba") }
 
-// run makes the environment at dir or leaves nothing there.
+// run makes the environment at dir, or leaves nothing there.
 func (p condaProgram) run(ctx context.Context, dir string, args []string) error {
 	cwd, err := p.c.uv.Workdir()
 	if err != nil {
@@ -104,7 +106,8 @@ func (p condaProgram) run(ctx context.Context, dir string, args []string) error 
 		env = append(env, "CONDA_REGISTER_ENVS=false", "MAMBA_NO_BANNER=1") // the user's list of environments is theirs
 	} else {
 		if err = envdir.Usable(p.c.dir, p.root()); err == nil {
-			err = statedir.MakeFolder(filepath.Join(p.root(), "pkgs")) // the tool takes no root with a file of ours in it
+			// the tool refuses a root with a file of ours in it
+			err = statedir.MakeFolder(filepath.Join(p.root(), "pkgs"))
 		}
 		if err != nil {
 			return envdir.DiskError(err)
@@ -124,8 +127,8 @@ func (p condaProgram) run(ctx context.Context, dir string, args []string) error 
 	return failure
 }
 
-// condaOwn are the variables that count before what the user's rc files say about how to install: an environment of links ends with the
-// cache, and one of another platform, or that was only downloaded, is none. What they say about from where counts.
+// condaOwn are variables that override the user's rc files about how to install. An environment of links would end
+// with the cache, and one for another platform, or only downloaded, would not run.
 func condaOwn() []string {
 	env := []string{"CONDA_SUBDIR=" + condaSubdir()}
 	for _, setting := range []string{"ALWAYS_SOFTLINK", "OFFLINE", "DOWNLOAD_ONLY", "DRY_RUN"} {
@@ -134,28 +137,32 @@ func condaOwn() []string {
 	return env
 }
 
-// outcome is nil where the environment was made. The exit status alone says little: an interrupted micromamba ends with 0.
+// outcome returns nil if the environment was made. The exit status is not enough: an interrupted micromamba ends with
+// 0.
 func (p condaProgram) outcome(ctx context.Context, dir string, done tool.Result, err error) *builder.Error {
 	answer, answered := condaAnswer(done.Stdout)
 	switch {
 	case ctx.Err() != nil:
-		return &builder.Error{Cause: builder.CauseTimeout, Message: p.name + " was ended", Output: done.Output} // the caller knows why
+		// the caller knows why
+		return &builder.Error{Cause: builder.CauseTimeout, Message: p.name + " was ended", Output: done.Output}
 	case err != nil || answered && !answer.Success:
 		return condaFailure(p, done, err)
 	case !answered:
 		return &builder.Error{
-			Cause: builder.CauseOther, Message: p.name + " ended without saying that it succeeded", Output: done.Output, Hint: "see the tool's output",
+			Cause: builder.CauseOther, Message: p.name + " ended without saying that it succeeded", Output: done.Output,
+			Hint: "see the tool's output",
 		}
 	case !tool.Executable(PythonOf(dir)):
 		return &builder.Error{
-			Cause: builder.CauseOther, Message: p.name + " says that it succeeded, and there is no python in the environment",
-			Output: besides(done.Output), Hint: "see the tool's output; it is tried again by itself",
+			Cause:   builder.CauseOther,
+			Message: p.name + " says that it succeeded, and there is no python in the environment",
+			Output:  besides(done.Output), Hint: "see the tool's output; it is tried again by itself",
 		}
 	}
 	return nil
 }
 
-// forget has a provider looked for anew, as it cannot be run any more.
+// forget drops a provider that cannot be run any more.
 func (c *Builder) forget(gone condaProvider) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -164,7 +171,8 @@ func (c *Builder) forget(gone condaProvider) {
 	}
 }
 
-// lock writes what is installed at dir to a file that all these tools read, with the channels' tokens, as downloads need them.
+// lock writes what is installed at dir to a file that all these tools read, with the tokens of channels, which
+// downloads need.
 func (p condaProgram) lock(dir, to string) error {
 	packages, err := condaPackages(dir)
 	records := map[string]condaPackage{}
@@ -176,14 +184,15 @@ func (p condaProgram) lock(dir, to string) error {
 	}
 	if err != nil {
 		return &builder.Error{
-			Cause: builder.CauseOther, Message: fmt.Sprintf("%s made an environment that cannot be made again: %s", p.name, err),
-			Hint: builder.ByItself,
+			Cause:   builder.CauseOther,
+			Message: fmt.Sprintf("%s made an environment that cannot be made again: %s", p.name, err),
+			Hint:    builder.ByItself,
 		}
 	}
 	text := "# platform: " + condaSubdir() + "\n@EXPLICIT\n"
 	for _, r := range inOrder(records) {
 		text += r.URL
-		switch { // a plain MD5 is what every version understands
+		switch { // every version understands a plain MD5
 		case r.MD5 != "":
 			text += "#" + r.MD5
 		case r.SHA256 != "":
@@ -197,8 +206,8 @@ func (p condaProgram) lock(dir, to string) error {
 	return nil
 }
 
-// inOrder puts each package behind what it needs: the tools link an explicit list in its own order, and scripts of packages run
-// meanwhile.
+// inOrder puts each package after its dependencies: the tools link an explicit list in its order, and run scripts of
+// packages meanwhile.
 func inOrder(records map[string]condaPackage) []condaPackage {
 	var sorted []condaPackage
 	seen := map[string]bool{}
@@ -211,13 +220,13 @@ func inOrder(records map[string]condaPackage) []condaPackage {
 		seen[name] = true
 		for _, need := range r.Depends {
 			need, _, _ = strings.Cut(need, " ")
-			if name != "python" || need != "pip" { // the one circle that channels have
+			if name != "python" || need != "pip" { // the only cycle in channels
 				visit(need)
 			}
 		}
 		sorted = append(sorted, r)
 	}
-	first := func(name string) int { // python comes before all others
+	first := func(name string) int { // python comes first
 		if name == "python" {
 			return -1
 		}

@@ -22,7 +22,8 @@ import (
 const (
 	micromambaLine = "create -y --json --no-env --log-level error -r STATE/tools/mamba -p ENV --override-channels " +
 		"-c https://conda.example/forge --strict-channel-priority --repodata-ttl 86400 --lock-timeout 300"
-	condaLine = "create -y --json --quiet -p ENV --override-channels -c https://conda.example/forge --no-default-packages --no-shortcuts"
+	condaLine = "create -y --json --quiet -p ENV --override-channels -c https://conda.example/forge " +
+		"--no-default-packages --no-shortcuts"
 )
 
 func TestEachToolIsRunAsDocumented(t *testing.T) {
@@ -48,13 +49,15 @@ func TestEachToolIsRunAsDocumented(t *testing.T) {
 				t.Errorf("the mark is %q", got)
 			}
 			for name, want := range map[string]string{ // whatever the user's rc files say
-				"CONDA_SUBDIR": condaSubdir(), "CONDA_OFFLINE": "false", "MAMBA_DOWNLOAD_ONLY": "false", "CONDA_ALWAYS_SOFTLINK": "false",
+				"CONDA_SUBDIR": condaSubdir(), "CONDA_OFFLINE": "false", "MAMBA_DOWNLOAD_ONLY": "false",
+				"CONDA_ALWAYS_SOFTLINK": "false",
 			} {
 				if got := tool.Lookup(env, name); got != want {
 					t.Errorf("%s is %q, not %q", name, got, want)
 				}
 			}
-			if got := tool.Lookup(env, "CONDA_REGISTER_ENVS"); got != map[bool]string{true: "false"}[c.tool == ProviderConda] {
+			if got := tool.Lookup(env,
+				"CONDA_REGISTER_ENVS"); got != map[bool]string{true: "false"}[c.tool == ProviderConda] {
 				t.Errorf("CONDA_REGISTER_ENVS is %q", got)
 			}
 		})
@@ -69,15 +72,18 @@ func TestEachToolIsRunAsDocumented(t *testing.T) {
 }
 
 func TestASecondBuildIsFromTheLockAndOffline(t *testing.T) {
-	for tool, line := range map[string]string{"micromamba": "micromamba " + micromambaLine, "conda": "conda " + condaLine} {
+	for tool, line := range map[string]string{"micromamba": "micromamba " + micromambaLine,
+		"conda": "conda " + condaLine} {
 		t.Run(tool, func(t *testing.T) {
 			s := newCondaStandin(t, tool, tool)
-			spec := builder.Spec{Kind: builder.KindConda, Packages: []string{"ipykernel"}, Channels: []string{"https://conda.example/forge"}}
+			spec := builder.Spec{Kind: builder.KindConda, Packages: []string{"ipykernel"},
+				Channels: []string{"https://conda.example/forge"}}
 			var stages []string
 			build := func() string {
 				t.Helper()
 				dir := filepath.Join(s.State, "envs", "conda-"+filepath.Base(t.TempDir()))
-				built, err := s.conda.Build(t.Context(), spec, dir, func(s builder.Stage) { stages = append(stages, s.Name) })
+				built, err := s.conda.Build(t.Context(), spec, dir,
+					func(s builder.Stage) { stages = append(stages, s.Name) })
 				if err != nil || len(built.Packages) != 5 {
 					t.Fatalf("%+v, %v", built, err)
 				}
@@ -93,7 +99,8 @@ func TestASecondBuildIsFromTheLockAndOffline(t *testing.T) {
 			if got, want := build(), line+" --file LOCK --offline\n"+line+" --file LOCK"; got != want {
 				t.Error(cmp.Diff(want, got))
 			}
-			if got := strings.Join(stages, " "); got != "resolving verifying installing verifying installing downloading verifying" {
+			if got := strings.Join(stages,
+				" "); got != "resolving verifying installing verifying installing downloading verifying" {
 				t.Error(got)
 			}
 			locks, _ := filepath.Glob(filepath.Join(s.State, "locks", "*-"+condaSubdir()+"-"+tool+".txt"))
@@ -107,7 +114,8 @@ func TestASecondBuildIsFromTheLockAndOffline(t *testing.T) {
 				want += "https://conda.example/t/tk-1/forge/noarch/" + p + "-0.conda#md5-of-" + name + "\n"
 			}
 			info, _ := os.Stat(locks[0])
-			if diff := cmp.Diff(string(uv.Sealed(locks[0], []byte(want))), string(data)); diff != "" || info.Mode().Perm() != 0o600 {
+			if diff := cmp.Diff(string(uv.Sealed(locks[0], []byte(want))), string(data)); diff != "" ||
+				info.Mode().Perm() != 0o600 {
 				t.Errorf("%s%s", info.Mode(), diff)
 			}
 		})
@@ -150,9 +158,11 @@ func TestALockIsInstalledWithTheNetworkOnlyWhereThatHelps(t *testing.T) {
 	}{
 		{"", "", 1, ""},
 		{"critical libmamba it is Monday", "", 2, ""},
-		{"critical libmamba it is Monday", "critical libmamba Download error (6) Could not resolve hostname", 2, builder.CauseNetwork},
+		{"critical libmamba it is Monday", "critical libmamba Download error (6) Could not resolve hostname", 2,
+			builder.CauseNetwork},
 		{"error    libmamba Could not write to file /x: No space left on device", "", 1, builder.CauseDiskFull},
-		{"critical libmamba filesystem error: cannot create directory: Read-only file system [/x]", "", 1, builder.CausePermission},
+		{"critical libmamba filesystem error: cannot create directory: Read-only file system [/x]", "", 1,
+			builder.CausePermission},
 	} {
 		s := newCondaStandin(t, "micromamba", "micromamba")
 		for step, text := range map[string]string{"offline": c.offline, "online": c.online} {
@@ -192,7 +202,8 @@ func TestExitZeroAloneIsNoSuccess(t *testing.T) {
 }
 
 func TestWhatWouldBeTakenForAFlagIsRefused(t *testing.T) {
-	for _, job := range []condaJob{{specs: []string{"python", "--dry-run"}}, {specs: []string{"python"}, channels: []string{"-x"}}} {
+	for _, job := range []condaJob{{specs: []string{"python", "--dry-run"}},
+		{specs: []string{"python"}, channels: []string{"-x"}}} {
 		s := newCondaStandin(t, "conda", "conda")
 		if _, err := s.create(job); builder.CauseOf(err) != builder.CauseOther || s.Took("calls") != "" {
 			t.Errorf("%v", err)
@@ -207,7 +218,8 @@ func TestAToolThatIsGoneIsLookedForAnew(t *testing.T) {
 	}
 	testkit.WriteProgram(t, filepath.Join(s.Bin, "micromamba"), []byte("#!/nowhere/sh\n"))
 	_, err := s.create(s.solved())
-	if builder.CauseOf(err) != builder.CauseToolMissing || !strings.HasPrefix(condaSummary(err), "tool_missing: micromamba cannot be run: ") {
+	if builder.CauseOf(err) != builder.CauseToolMissing ||
+		!strings.HasPrefix(condaSummary(err), "tool_missing: micromamba cannot be run: ") {
 		t.Errorf("%v", err)
 	}
 	if _, err := s.create(s.solved()); err != nil {
@@ -244,7 +256,8 @@ func TestRecordsThatDoNotSayWhereAPackageCameFromMakeNoLock(t *testing.T) {
 			t.Fatal(err)
 		}
 		to := filepath.Join(dir, "lock")
-		if err := (condaProgram{name: ProviderConda}).lock(dir, to); builder.CauseOf(err) != builder.CauseOther || envdir.Exists(to) {
+		if err := (condaProgram{name: ProviderConda}).lock(dir, to); builder.CauseOf(err) != builder.CauseOther ||
+			envdir.Exists(to) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -265,7 +278,8 @@ func TestALockNamesWhatAPackageIsCheckedBy(t *testing.T) {
 		t.Fatal(err)
 	}
 	data, err := os.ReadFile(to)
-	want := "# platform: " + condaSubdir() + "\n@EXPLICIT\nfile:///c.conda\nhttps://h/a.conda#sha256:5a\nhttps://h/b.conda#db\n"
+	want := "# platform: " + condaSubdir() +
+		"\n@EXPLICIT\nfile:///c.conda\nhttps://h/a.conda#sha256:5a\nhttps://h/b.conda#db\n"
 	if diff := cmp.Diff(want, string(data)); diff != "" || err != nil {
 		t.Error(diff, err)
 	}

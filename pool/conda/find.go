@@ -16,11 +16,11 @@ import (
 	"runtimed/pool/uv"
 )
 
-// condaTools are the executables in the order in which auto takes them: the fastest first.
+// condaTools is the order in which auto takes them: the fastest first.
 var condaTools = []string{ProviderMicromamba, ProviderMamba, ProviderConda}
 
-// provider is what makes environments: the one in use while it is there, else as configured, else the first tool that works. Two
-// callers look once.
+// provider returns what makes environments: the one in use, else the configured one, else the first tool that works.
+// Parallel callers look once.
 func (c *Builder) provider(ctx context.Context, mark string) (condaProvider, error) {
 	select {
 	case c.finding <- struct{}{}:
@@ -42,7 +42,7 @@ func (c *Builder) provider(ctx context.Context, mark string) (condaProvider, err
 	c.log.Info("conda environments are built with "+tool.Name,
 		zap.String("path", tool.Path), zap.String("version", tool.Version), zap.String("why", tool.Why))
 	c.mu.Lock()
-	if c.Cfg == cfg { // else it was configured anew meanwhile
+	if c.Cfg == cfg { // not configured anew meanwhile
 		c.found, c.tool = found, tool
 	}
 	c.mu.Unlock()
@@ -70,7 +70,8 @@ func (c *Builder) Locate(ctx context.Context, mark string, cfg Config) (condaPro
 				return program, builder.Tool{Name: name, Version: version, Path: place.path, Why: place.why}, nil
 			}
 			useless = append(useless, fmt.Sprintf("%s: %s", place.path, err))
-			c.log.Info("a program named "+name+" cannot be used; looking further", zap.String("path", place.path), zap.Error(err))
+			c.log.Info("a program named "+name+" cannot be used; looking further", zap.String("path", place.path),
+				zap.Error(err))
 		}
 	}
 	if len(wanted) > 1 {
@@ -82,7 +83,8 @@ func (c *Builder) Locate(ctx context.Context, mark string, cfg Config) (condaPro
 // rattler is the provider that is always there.
 func (c *Builder) rattler(why string) (condaProvider, builder.Tool, error) {
 	r := newRattler(c)
-	return r, builder.Tool{Name: ProviderRattler, Version: RattlerVersion(), Path: builder.VenvPython(r.venv()), Why: why}, nil
+	return r, builder.Tool{Name: ProviderRattler, Version: RattlerVersion(), Path: builder.VenvPython(r.venv()),
+		Why: why}, nil
 }
 
 // configured is the program that the configuration names.
@@ -90,7 +92,8 @@ func (c *Builder) configured(ctx context.Context, mark string, cfg Config) (cond
 	hint := "correct conda.path in the configuration, or remove it to have one looked up"
 	if !tool.Executable(cfg.Path) {
 		return nil, builder.Tool{}, &builder.Error{
-			Cause: builder.CauseToolMissing, Message: fmt.Sprintf("conda.path names %s, which is no program that can be run", cfg.Path), Hint: hint,
+			Cause:   builder.CauseToolMissing,
+			Message: fmt.Sprintf("conda.path names %s, which is no program that can be run", cfg.Path), Hint: hint,
 		}
 	}
 	name := cfg.Provider
@@ -103,18 +106,19 @@ func (c *Builder) configured(ctx context.Context, mark string, cfg Config) (cond
 	}
 	if err != nil {
 		return nil, builder.Tool{}, &builder.Error{
-			Cause: builder.CauseToolMissing, Message: fmt.Sprintf("conda.path names %s, which cannot be used: %s", cfg.Path, err), Hint: hint,
+			Cause:   builder.CauseToolMissing,
+			Message: fmt.Sprintf("conda.path names %s, which cannot be used: %s", cfg.Path, err), Hint: hint,
 		}
 	}
-	return program, builder.Tool{Name: program.name, Version: version, Path: cfg.Path, Why: "conda.path in the configuration names it"}, nil
+	return program, builder.Tool{Name: program.name, Version: version, Path: cfg.Path,
+		Why: "conda.path in the configuration names it"}, nil
 }
 
-// place is where a tool may be.
 type place struct{ path, why string }
 
-// places are the programs of that name, each once: the one that the tool's own variable names, on PATH, where installers put it.
+// places are the programs of that name: from the tool's own variable, on PATH, and where installers put it.
 func (c *Builder) places(name string) []place {
-	variable := "MAMBA_EXE" // of micromamba as well as of mamba
+	variable := "MAMBA_EXE" // of micromamba and of mamba
 	if name == ProviderConda {
 		variable = "CONDA_EXE"
 	}
@@ -126,7 +130,8 @@ func (c *Builder) places(name string) []place {
 			}
 		}
 	}
-	if told := tool.Lookup(c.environ, variable); filepath.IsAbs(told) && filepath.Base(told) == name+tool.Exe && tool.Executable(told) {
+	if told := tool.Lookup(c.environ, variable); filepath.IsAbs(told) && filepath.Base(told) == name+tool.Exe &&
+		tool.Executable(told) {
 		add(variable+" names it", told)
 	}
 	add("it is on PATH", uv.OnPath(filepath.SplitList(tool.Lookup(c.environ, "PATH")), name)...)
@@ -139,16 +144,17 @@ func (c *Builder) places(name string) []place {
 	return found
 }
 
-// examineFor is how long a program may take to tell its version.
+// examineFor bounds how long a program takes to print its version.
 const examineFor = 10 * time.Second
 
 var bareVersion = regexp.MustCompile(`^\d+(\.\w+)+$`)
 
-// examine runs a program for its version: shims exist that only say that they have none. The version tells the tools apart: micromamba
-// and mamba 2 print a number and nothing else, conda its name before it, and mamba 1, which is driven like conda, both. name is what
-// the program shall be; empty: what it is.
+// examine runs a program for its version, since shims may only say that they have none. The version tells the tools
+// apart: micromamba and mamba 2 print a number only, conda its name before it, and mamba 1, which takes conda's
+// flags, both. name is the expected tool; empty is any.
 func (c *Builder) examine(ctx context.Context, mark, path, name string) (condaProgram, string, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, examineFor, fmt.Errorf("it does not tell its version within %s", examineFor))
+	ctx, cancel := context.WithTimeoutCause(ctx, examineFor,
+		fmt.Errorf("it does not tell its version within %s", examineFor))
 	defer cancel()
 	none := condaProgram{}
 	cwd, err := c.uv.Workdir()
@@ -180,7 +186,7 @@ func (c *Builder) examine(ctx context.Context, mark, path, name string) (condaPr
 	case strings.Contains(base, ProviderMamba) && !strings.Contains(base, ProviderMicromamba):
 		is = ProviderMamba
 	default:
-		is = ProviderMicromamba // which people rename more often than mamba, and which takes the same flags
+		is = ProviderMicromamba // renamed more often than mamba, and with the same flags
 	}
 	if name == "" {
 		program.name = is
@@ -195,7 +201,8 @@ func (c *Builder) examine(ctx context.Context, mark, path, name string) (condaPr
 func notFound(name string, useless []string) *builder.Error {
 	b := &builder.Error{
 		Cause: builder.CauseToolMissing, Message: name + " was not found on PATH or where installers put it",
-		Hint: fmt.Sprintf("three ways out: install %s, name one as conda.path in the configuration, or have conda.provider = %q there",
+		Hint: fmt.Sprintf("three ways out: install %s, name one as conda.path in the configuration, or have "+
+			"conda.provider = %q there",
 			name, ProviderRattler),
 	}
 	if len(useless) > 0 {

@@ -16,7 +16,8 @@ import (
 )
 
 func TestTheFirstToolThatWorksIsTaken(t *testing.T) {
-	const onPath, named, installed = "it is on PATH", "conda.path in the configuration names it", "it is where installers put it"
+	const onPath, named, installed = "it is on PATH", "conda.path in the configuration names it",
+		"it is where installers put it"
 	for _, c := range []struct {
 		name             string
 		cfg              Config
@@ -24,12 +25,17 @@ func TestTheFirstToolThatWorksIsTaken(t *testing.T) {
 		environ          string
 		want             builder.Tool
 	}{
-		{"all of them", Config{}, "conda mamba micromamba", "", "", builder.Tool{Name: ProviderMicromamba, Version: "2.3.1", Path: "BIN/micromamba", Why: onPath}},
-		{"mamba", Config{ProviderAuto, ""}, "conda mamba", "", "", builder.Tool{Name: ProviderMamba, Version: "2.3.1", Path: "BIN/mamba", Why: onPath}},
-		{"conda", Config{ProviderAuto, ""}, "conda", "", "", builder.Tool{Name: ProviderConda, Version: "26.7.0", Path: "BIN/conda", Why: onPath}},
+		{"all of them", Config{}, "conda mamba micromamba", "", "",
+			builder.Tool{Name: ProviderMicromamba, Version: "2.3.1", Path: "BIN/micromamba", Why: onPath}},
+		{"mamba", Config{ProviderAuto, ""}, "conda mamba", "", "",
+			builder.Tool{Name: ProviderMamba, Version: "2.3.1", Path: "BIN/mamba", Why: onPath}},
+		{"conda", Config{ProviderAuto, ""}, "conda", "", "",
+			builder.Tool{Name: ProviderConda, Version: "26.7.0", Path: "BIN/conda", Why: onPath}},
 		{
 			"none", Config{}, "", "", "",
-			builder.Tool{Name: ProviderRattler, Version: RattlerVersion(), Path: "STATE/tools/rattler-" + RattlerVersion() + "/bin/python", Why: "no micromamba, mamba or conda that works was found"},
+			builder.Tool{Name: ProviderRattler, Version: RattlerVersion(),
+				Path: "STATE/tools/rattler-" + RattlerVersion() + "/bin/python",
+				Why:  "no micromamba, mamba or conda that works was found"},
 		},
 		{
 			"beside PATH", Config{}, "conda", "micromamba", "",
@@ -37,7 +43,8 @@ func TestTheFirstToolThatWorksIsTaken(t *testing.T) {
 		},
 		{
 			"MAMBA_EXE", Config{}, "micromamba", "micromamba", "MAMBA_EXE=ELSEWHERE/micromamba",
-			builder.Tool{Name: ProviderMicromamba, Version: "2.3.1", Path: "ELSEWHERE/micromamba", Why: "MAMBA_EXE names it"},
+			builder.Tool{Name: ProviderMicromamba, Version: "2.3.1", Path: "ELSEWHERE/micromamba",
+				Why: "MAMBA_EXE names it"},
 		},
 		{
 			"MAMBA_EXE of another", Config{ProviderMamba, ""}, "mamba micromamba", "", "MAMBA_EXE=BIN/micromamba",
@@ -53,7 +60,9 @@ func TestTheFirstToolThatWorksIsTaken(t *testing.T) {
 		},
 		{
 			"rattler", Config{ProviderRattler, "BIN/micromamba"}, "micromamba", "", "",
-			builder.Tool{Name: ProviderRattler, Version: RattlerVersion(), Path: "STATE/tools/rattler-" + RattlerVersion() + "/bin/python", Why: "conda.provider in the configuration names it"},
+			builder.Tool{Name: ProviderRattler, Version: RattlerVersion(),
+				Path: "STATE/tools/rattler-" + RattlerVersion() + "/bin/python",
+				Why:  "conda.provider in the configuration names it"},
 		},
 		{
 			"a path", Config{ProviderAuto, "ELSEWHERE/conda"}, "micromamba", "conda", "",
@@ -68,7 +77,8 @@ func TestTheFirstToolThatWorksIsTaken(t *testing.T) {
 			s := newCondaStandin(t, "", strings.Fields(c.tools)...)
 			other := newCondaStandin(t, "", strings.Fields(c.elsewhere)...)
 			names := strings.NewReplacer("BIN", s.Bin, "ELSEWHERE", other.Bin)
-			environ := []string{"PATH=" + s.Bin, "HOME=" + t.TempDir(), names.Replace(c.environ)} // and nothing of this machine
+			// and nothing of this machine
+			environ := []string{"PATH=" + s.Bin, "HOME=" + t.TempDir(), names.Replace(c.environ)}
 			c.cfg.Path = names.Replace(c.cfg.Path)
 			s.conda = New(s.State, c.cfg, s.conda.uv, environ, zap.NewNop())
 			s.conda.Elsewhere = []string{other.Bin}
@@ -100,7 +110,8 @@ func TestToolsAreToldApartByWhatTheySay(t *testing.T) {
 		{"micromamba", "conda 24.1.2", false, "it is conda, not micromamba"},
 		{"micromamba", "hello", false, `it says "hello" where its version was asked for`},
 		{"mamba", "Mamba test runner 0.11", false, `it says "Mamba test runner 0.11" where its version was asked for`},
-		{"mamba", strings.Repeat("x", 1000), false, `it says "` + strings.Repeat("x", 100) + `" where its version was asked for`},
+		{"mamba", strings.Repeat("x", 1000), false,
+			`it says "` + strings.Repeat("x", 100) + `" where its version was asked for`},
 		{"mamba", "none", false, "exit status 127: mamba: command not found in any of these versions: 3.12"},
 	} {
 		s := newCondaStandin(t, "", c.tool)
@@ -130,15 +141,20 @@ func TestAMissingToolIsToldWithTheWaysOut(t *testing.T) {
 	for _, c := range []struct{ name, provider, tools, path, message, hint string }{
 		{
 			"it is not there", "mamba", "micromamba", "", "mamba was not found on PATH or where installers put it",
-			`three ways out: install mamba, name one as conda.path in the configuration, or have conda.provider = "rattler" there`,
+			`three ways out: install mamba, name one as conda.path in the configuration, or have conda.provider = ` +
+				`"rattler" there`,
 		},
 		{
 			"a shim", "micromamba", "micromamba", "",
-			"no micromamba can be used: BIN/micromamba: exit status 127: micromamba: command not found in any of these versions: 3.12", "",
+			"no micromamba can be used: BIN/micromamba: exit status 127: micromamba: command not found in any of " +
+				"these versions: 3.12", "",
 		},
-		{"no program", "", "micromamba", "/nowhere/conda", "conda.path names /nowhere/conda, which is no program that can be run", ""},
-		{"a path to a shim", "", "", "BIN/uv", "conda.path names BIN/uv, which cannot be used: it says \"\" where its version was asked for", ""},
-		{"a path to another", "conda", "mamba", "BIN/mamba", "conda.path names BIN/mamba, which cannot be used: it is mamba, not conda", ""},
+		{"no program", "", "micromamba", "/nowhere/conda",
+			"conda.path names /nowhere/conda, which is no program that can be run", ""},
+		{"a path to a shim", "", "", "BIN/uv",
+			"conda.path names BIN/uv, which cannot be used: it says \"\" where its version was asked for", ""},
+		{"a path to another", "conda", "mamba", "BIN/mamba",
+			"conda.path names BIN/mamba, which cannot be used: it is mamba, not conda", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := newCondaStandin(t, "", strings.Fields(c.tools)...)
@@ -149,7 +165,8 @@ func TestAMissingToolIsToldWithTheWaysOut(t *testing.T) {
 			s.conda.Elsewhere = nil
 			_, err := s.conda.provider(t.Context(), "")
 			var b *builder.Error
-			if !errors.As(err, &b) || b.Cause != builder.CauseToolMissing || b.Message != names.Replace(c.message) || b.Hint == "" {
+			if !errors.As(err, &b) || b.Cause != builder.CauseToolMissing || b.Message != names.Replace(c.message) ||
+				b.Hint == "" {
 				t.Fatalf("%+v", b)
 			}
 			if c.hint != "" && b.Hint != c.hint {
@@ -165,7 +182,8 @@ func TestAMissingToolIsToldWithTheWaysOut(t *testing.T) {
 func TestAToolIsLookedForOnceUntilItIsGoneOrConfigured(t *testing.T) {
 	s := newCondaStandin(t, "", "micromamba", "conda")
 	// each look leaves a line
-	testkit.WriteProgram(t, filepath.Join(s.Bin, "micromamba"), []byte("#!/bin/sh\necho look >> "+s.Bin+"/looks\necho 2.3.1\n"))
+	testkit.WriteProgram(t, filepath.Join(s.Bin, "micromamba"),
+		[]byte("#!/bin/sh\necho look >> "+s.Bin+"/looks\necho 2.3.1\n"))
 	done := make(chan error)
 	for range 4 {
 		go func() {

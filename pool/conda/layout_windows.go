@@ -7,7 +7,7 @@ import (
 
 func PythonOf(dir string) string { return filepath.Join(dir, "python.exe") }
 
-// UsualPlaces is where installers put conda's tools for everybody.
+// UsualPlaces is where installers put these tools for everybody.
 var UsualPlaces = func() (dirs []string) {
 	for _, name := range []string{"miniforge3", "miniconda3", "anaconda3"} {
 		base := filepath.Join(os.Getenv("PROGRAMDATA"), name)
@@ -18,7 +18,8 @@ var UsualPlaces = func() (dirs []string) {
 
 // PlacesAtHome is where they put them for one user: conda.exe is in Scripts, mamba.exe in Library\bin.
 var PlacesAtHome = []string{
-	`miniforge3\Scripts`, `miniforge3\Library\bin`, `AppData\Local\miniforge3\Scripts`, `AppData\Local\miniforge3\Library\bin`,
+	`miniforge3\Scripts`, `miniforge3\Library\bin`, `AppData\Local\miniforge3\Scripts`,
+	`AppData\Local\miniforge3\Library\bin`,
 	`miniconda3\Scripts`, `AppData\Local\miniconda3\Scripts`, `anaconda3\Scripts`, `AppData\Local\anaconda3\Scripts`,
 	`AppData\Local\micromamba`, `micromamba`, `.local\bin`,
 }

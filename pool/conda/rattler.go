@@ -25,12 +25,12 @@ import (
 //go:embed helper.py
 var condaHelper string
 
-// rattler makes conda environments where there is no conda tool: with py-rattler, in a venv of its own, which uv makes.
+// rattler makes conda environments without a conda tool: with py-rattler, in a venv of its own that uv makes.
 type rattler struct {
 	c      *Builder
-	making chan struct{} // held by whoever makes the venv
-	fetch  time.Duration // how long the channels may take to tell what they have
-	stall  time.Duration // how long a download may bring nothing
+	making chan struct{} // held while the venv is made
+	fetch  time.Duration // bounds the answer of the channels
+	stall  time.Duration // bounds a pause in a download
 }
 
 func newRattler(c *Builder) *rattler {
@@ -39,15 +39,15 @@ func newRattler(c *Builder) *rattler {
 
 func (r *rattler) lockName() string { return "rattler.lock" }
 
-// Usable is true: what is missing is made by the next build.
+// Usable is true: the next build makes what is missing.
 func (r *rattler) Usable() bool { return true }
 
-// cache is the folder of the packages and of what the channels have.
+// cache is the folder of packages and channel data.
 func (r *rattler) cache() string { return filepath.Join(r.c.uv.Tools(), "rattler") }
 
 func (r *rattler) create(ctx context.Context, dir string, job condaJob) error {
 	if err := r.helper(ctx, dir, job, helperRequest{Prefix: dir}); err != nil {
-		r.tidyPackages() // now, as each try leaves others, and the disk may be full of them
+		r.tidyPackages() // now: each try leaves more, and may fill the disk
 		return err
 	}
 	if !tool.Executable(PythonOf(dir)) {
@@ -63,10 +63,10 @@ func (r *rattler) renew(ctx context.Context, mark string, job condaJob) error {
 	return r.helper(ctx, mark, job, helperRequest{Renew: true})
 }
 
-// helperRequest is what the helper reads from its stdin, since the channels may hold passwords.
+// helperRequest goes to the helper's stdin, since channels may contain passwords.
 type helperRequest struct {
-	Prefix       string   `json:"prefix"` // empty: the lock file alone is wanted
-	Renew        bool     `json:"renew"`  // what is known of the channels does not count
+	Prefix       string   `json:"prefix"` // empty: only the lock file
+	Renew        bool     `json:"renew"`  // ask the channels again
 	Channels     []string `json:"channels"`
 	Specs        []string `json:"specs"`
 	From         string   `json:"from"`
@@ -88,11 +88,11 @@ type helperEvent struct {
 	Bytes      int64    `json:"bytes"`
 	BytesTotal int64    `json:"bytes_total"`
 	Type       string   `json:"type"`    // of the exception
-	Missing    []string `json:"missing"` // packages that no channel has
-	Spec       string   `json:"spec"`    // that cannot be read
+	Missing    []string `json:"missing"` // packages in no channel
+	Spec       string   `json:"spec"`    // that cannot be parsed
 }
 
-// helper runs the helper, with a venv that works.
+// helper runs the helper, and repairs its venv if that is damaged.
 func (r *rattler) helper(ctx context.Context, mark string, job condaJob, request helperRequest) error {
 	err := r.c.uv.Folder(r.c.uv.Tools())
 	if err == nil {
@@ -124,13 +124,15 @@ func (r *rattler) helper(ctx context.Context, mark string, job condaJob, request
 		last, done, err := r.run(ctx, mark, python, input, job.progress)
 		switch {
 		case ctx.Err() != nil:
-			return &builder.Error{Cause: builder.CauseTimeout, Message: "the build was ended", Output: plainLines(done.Output)} // the caller knows why
+			// the caller knows why
+			return &builder.Error{Cause: builder.CauseTimeout, Message: "the build was ended",
+				Output: plainLines(done.Output)}
 		case err == nil && last.Event == "done":
 			return nil
 		case !again && (last.Type == "ImportError" || last.Event == "" && r.damaged(ctx, mark)):
 			r.c.log.Info("rattler's venv no longer works, and is made anew",
 				zap.String("python", python), zap.String("text", last.Text), zap.Error(err))
-			if err := r.mend(ctx, mark); err != nil {
+			if err := r.repair(ctx, mark); err != nil {
 				return err
 			}
 		default:
@@ -139,7 +141,7 @@ func (r *rattler) helper(ctx context.Context, mark string, job condaJob, request
 	}
 }
 
-// run runs the helper once. last is what it said at the end: done or error.
+// run runs the helper once. last is its final event: done or error.
 func (r *rattler) run(
 	ctx context.Context, mark, python string, input []byte, progress func(builder.Stage),
 ) (last helperEvent, done tool.Result, err error) {
@@ -151,7 +153,7 @@ func (r *rattler) run(
 		Argv: []string{python, "-I", "-c", condaHelper}, Dir: cwd, Env: r.c.ChildEnv(), Mark: mark, Input: input,
 		Line: func(line []byte) {
 			var e helperEvent
-			_ = json.Unmarshal(line, &e) // what is none has no Event
+			_ = json.Unmarshal(line, &e) // other lines have no Event
 			switch e.Event {
 			case "stage":
 				progress(e.stage())
@@ -163,15 +165,17 @@ func (r *rattler) run(
 	return last, done, err
 }
 
-// stage is how the pool tells of what the helper does.
+// stage is the stage for an event.
 func (e helperEvent) stage() builder.Stage {
 	s := builder.Stage{Name: e.Name, Message: redact.Text(e.Text)}
 	switch {
 	case e.Name == builder.StageDownloading && e.BytesTotal > 0:
-		s.Message = fmt.Sprintf("%d of %d packages, %s of %s", e.Done, e.Total, safefile.Size(e.Bytes), safefile.Size(e.BytesTotal))
+		s.Message = fmt.Sprintf("%d of %d packages, %s of %s", e.Done, e.Total, safefile.Size(e.Bytes),
+			safefile.Size(e.BytesTotal))
 		s.Fraction = fraction(e.Bytes, e.BytesTotal)
 	case e.Total > 0:
-		s.Message, s.Fraction = fmt.Sprintf("%d of %d packages", e.Done, e.Total), fraction(int64(e.Done), int64(e.Total))
+		s.Message, s.Fraction = fmt.Sprintf("%d of %d packages", e.Done, e.Total),
+			fraction(int64(e.Done), int64(e.Total))
 	}
 	return s
 }
@@ -181,7 +185,7 @@ func fraction(n, of int64) *float64 {
 	return &f
 }
 
-// eventLine is an event, or the end of one whose beginning was cut off.
+// eventLine is an event, or the end of one that was cut.
 var eventLine = regexp.MustCompile(`": .*\}\s*$`)
 
 // plainLines is what a helper printed beside its events.
@@ -195,7 +199,7 @@ func plainLines(output string) string {
 	return strings.TrimSpace(strings.Join(lines, ""))
 }
 
-// Tidy removes what killed helpers left, and what an earlier version needed. No helper may run meanwhile.
+// Tidy removes what killed helpers and earlier versions left. No helper may run.
 func (r *rattler) Tidy() {
 	r.tidyPackages()
 	r.removeFrom(r.cache(), func(e os.DirEntry) bool { return authForm.MatchString(e.Name()) && e.Type().IsRegular() })
@@ -204,24 +208,23 @@ func (r *rattler) Tidy() {
 	}
 }
 
-// authForm are the files in which a helper hands on passwords.
+// authForm are the files in which a helper passes on passwords.
 var authForm = regexp.MustCompile(`^\.auth-[a-z0-9_]{8}$`)
 
-// unpackForm are the folders in which a package is unpacked: a dot, then its name, version and build, and some letters.
+// unpackForm are folders in which packages are unpacked: a dot, then name, version, build and some letters.
 var unpackForm = regexp.MustCompile(`^\.[A-Za-z0-9_.-]+-[A-Za-z0-9_.!+]+-[A-Za-z0-9_.]+$`)
 
-// tidyPackages removes what was being unpacked when a helper ended, which is never used again. Only one helper at a time fills the
-// package cache.
+// tidyPackages removes half unpacked packages, which are never used again. Only one helper at a time fills the cache.
 func (r *rattler) tidyPackages() {
 	r.removeFrom(filepath.Join(r.cache(), "pkgs"), func(e os.DirEntry) bool {
 		return unpackForm.MatchString(e.Name()) && e.IsDir()
 	})
 }
 
-// removeFrom deletes what is left over in a folder of rattler's, if that is ours.
+// removeFrom deletes the leftovers in a folder of rattler's, if that is ours.
 func (r *rattler) removeFrom(dir string, leftover func(os.DirEntry) bool) {
 	if envdir.Ours(r.c.dir, dir) != nil {
-		return // nothing there, or a link to where nothing is ours
+		return // nothing there, or a link
 	}
 	entries, err := os.ReadDir(dir)
 	for _, e := range entries {

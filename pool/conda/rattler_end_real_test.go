@@ -26,7 +26,8 @@ func TestABuildThatIsCancelledEndsAtOnce(t *testing.T) {
 	job.progress = func(builder.Stage) { time.AfterFunc(200*time.Millisecond, cancel) }
 	began := time.Now()
 	b := buildError(t, r.create(ctx, r.Env("a"), job))
-	if took := time.Since(began); b.Cause != builder.CauseTimeout || b.Message != "the build was ended" || took > 30*time.Second {
+	if took := time.Since(began); b.Cause != builder.CauseTimeout || b.Message != "the build was ended" ||
+		took > 30*time.Second {
 		t.Errorf("%+v after %s", b, took)
 	}
 	if n := proc.EndMarked(func(dir string) bool { return dir == r.Env("a") }); n > 0 {
@@ -38,7 +39,8 @@ func TestAHelperEndsWithItsDaemon(t *testing.T) {
 	r := realRattler(t)
 	server := serve(t, func(_ http.ResponseWriter, req *http.Request) bool { <-req.Context().Done(); return true })
 	request, err := json.Marshal(helperRequest{
-		Channels: []string{server.URL}, Specs: []string{"python"}, Cache: r.cache(), FetchTimeout: 60, Parent: 1, // whose child it is not
+		// whose child it is not
+		Channels: []string{server.URL}, Specs: []string{"python"}, Cache: r.cache(), FetchTimeout: 60, Parent: 1,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -63,7 +65,8 @@ func TestWhatAKilledHelperLeavesIsTidied(t *testing.T) {
 		}
 	}
 	b := buildError(t, r.create(t.Context(), dir, job))
-	if b.Cause != builder.CauseOther || !strings.Contains(b.Message, "signal: killed") || b.Hint == "" || strings.Contains(b.Output, "event") {
+	if b.Cause != builder.CauseOther || !strings.Contains(b.Message, "signal: killed") || b.Hint == "" ||
+		strings.Contains(b.Output, "event") {
 		t.Errorf("%+v", b)
 	}
 	packages, elsewhere := filepath.Join(r.cache(), "pkgs"), t.TempDir()
@@ -84,7 +87,8 @@ func TestWhatAKilledHelperLeavesIsTidied(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	err := errors.Join(os.WriteFile(filepath.Join(r.c.uv.Tools(), "rattler-0.1.0", "bin", "activate"), []byte("VIRTUAL_ENV='/s/tools/.fetch-12/venv'\n"), 0o600),
+	err := errors.Join(os.WriteFile(filepath.Join(r.c.uv.Tools(), "rattler-0.1.0", "bin", "activate"),
+		[]byte("VIRTUAL_ENV='/s/tools/.fetch-12/venv'\n"), 0o600),
 		os.Mkdir(filepath.Join(elsewhere, "kept"), 0o700), os.Symlink(elsewhere, filepath.Join(packages, ".link")))
 	if err != nil {
 		t.Fatal(err)

@@ -76,7 +76,8 @@ func TestTheCauseOfAFailureIsTold(t *testing.T) {
 	replaced, incomplete := filepath.Join(t.TempDir(), "channel"), filepath.Join(t.TempDir(), "channel")
 	if err := errors.Join(
 		os.CopyFS(filepath.Join(noNoarch, "linux-64"), os.DirFS(filepath.Join(local, "linux-64"))),
-		os.CopyFS(replaced, os.DirFS(local)), os.WriteFile(filepath.Join(replaced, "noarch", "rt-lib-2.0-0.conda"), other(nil), 0o600),
+		os.CopyFS(replaced, os.DirFS(local)),
+		os.WriteFile(filepath.Join(replaced, "noarch", "rt-lib-2.0-0.conda"), other(nil), 0o600),
 		os.CopyFS(incomplete, os.DirFS(local)), os.Remove(filepath.Join(incomplete, "noarch", "rt-lib-2.0-0.conda")),
 	); err != nil {
 		t.Fatal(err)
@@ -101,42 +102,59 @@ func TestTheCauseOfAFailureIsTold(t *testing.T) {
 		blamed  string
 	}{
 		"no such package": {
-			local, []string{"no-such-package"}, builder.CausePackageNotFound, "the package no-such-package is not in the channels",
+			local, []string{"no-such-package"}, builder.CausePackageNotFound,
+			"the package no-such-package is not in the channels",
 			"No candidates", "no-such-package",
 		},
 		"no such packages": {
-			local, []string{"no-such >=1", "rt-lib", "nor-this"}, builder.CausePackageNotFound, "the packages no-such, nor-this are not in the channels",
+			local, []string{"no-such >=1", "rt-lib", "nor-this"}, builder.CausePackageNotFound,
+			"the packages no-such, nor-this are not in the channels",
 			"", "no-such",
 		},
 		"no such spec": {
-			local, []string{"rt-lib>=>9"}, builder.CauseOther, `"rt-lib>=>9" is written in a way that rattler cannot read`, ">=>9", "rt-lib>=>9",
+			local, []string{"rt-lib>=>9"}, builder.CauseOther,
+			`"rt-lib>=>9" is written in a way that rattler cannot read`, ">=>9", "rt-lib>=>9",
 		},
 		"no such spec, with a password": {
-			local, []string{"rt-lib[url=http://al:zz9@h/x, foo"}, builder.CauseOther, `"rt-lib[url=http://***@h/x, foo" is written in a way`,
+			local, []string{"rt-lib[url=http://al:zz9@h/x, foo"}, builder.CauseOther,
+			`"rt-lib[url=http://***@h/x, foo" is written in a way`,
 			"", "rt-lib[url=http://***@h/x, foo",
 		},
-		"a package's file is gone": {incomplete, []string{"rt-lib"}, builder.CauseNetwork, gone, "rt-lib-2.0-0.conda", ""},
+		"a package's file is gone": {incomplete, []string{"rt-lib"}, builder.CauseNetwork, gone, "rt-lib-2.0-0.conda",
+			""},
 		"two logins": {
-			"http://a:b@127.0.0.1:9 http://c:d@127.0.0.1:8", []string{"python"}, builder.CauseOther, unusable, "different credentials", "",
+			"http://a:b@127.0.0.1:9 http://c:d@127.0.0.1:8", []string{"python"}, builder.CauseOther, unusable,
+			"different credentials", "",
 		},
-		"broken dependency": {local, []string{"rt-broken"}, builder.CauseUnsatisfiable, unsolvable, "rt-does-not-exist", ""},
-		"no such version":   {local, []string{"rt-lib>=9"}, builder.CauseUnsatisfiable, unsolvable, "rt-lib >=9", ""},
-		"no such channel":   {"htp:/x", []string{"python"}, builder.CauseOther, unusable, "htp:/x", ""},
-		"no noarch":         {noNoarch, []string{"python"}, builder.CauseOther, "is no conda channel: it has no noarch", "", ""},
-		"dead port":         {"http://127.0.0.1:9", []string{"python"}, builder.CauseNetwork, unreachable, "Connection refused", ""},
-		"no such host":      {"http://channel.invalid", []string{"python"}, builder.CauseNetwork, unreachable, "channel.invalid", ""},
-		"server error":      {at("repodata.json", status(503)), []string{"python"}, builder.CauseNetwork, unreachable, "503", ""},
-		"package gone":      {at(archive, status(404)), []string{"rt-activate"}, builder.CauseNetwork, gone, "404", ""},
-		"refused":           {at("", status(401)), []string{"python"}, builder.CauseAuth, refused, "401", ""},
-		"refused package":   {at(archive, status(403)), []string{"rt-activate"}, builder.CauseAuth, refused, "403", ""},
-		"flipped bytes":     {at("rt-postlink-1.0-0.conda", changed(t, flip)), []string{"rt-postlink"}, builder.CauseCorrupt, damaged, "rt-postlink", ""},
-		"half a package":    {at(archive, changed(t, half)), []string{"rt-activate"}, builder.CauseCorrupt, damaged, "rt-activate", ""},
-		"another package":   {at("rt-lib-2.0-0.conda", changed(t, other)), []string{"rt-lib"}, builder.CauseCorrupt, damaged, "rt-lib", ""},
-		"another file":      {replaced, []string{"rt-lib"}, builder.CauseCorrupt, damaged, "hash mismatch of file://", ""},
-		"half a repodata":   {at("repodata.json", changed(t, half)), []string{"python"}, builder.CauseCorrupt, damaged, "repodata.json", ""},
-		"silent":            {at("repodata.json", silent), []string{"python"}, builder.CauseTimeout, "did not answer in full within 2 s", "", ""},
-		"silent package":    {at(archive, silent), []string{"rt-activate"}, builder.CauseTimeout, starved, "", ""},
-		"silent half way":   {at(archive, halfway(t)), []string{"rt-activate"}, builder.CauseTimeout, starved, "", ""},
+		"broken dependency": {local, []string{"rt-broken"}, builder.CauseUnsatisfiable, unsolvable, "rt-does-not-exist",
+			""},
+		"no such version": {local, []string{"rt-lib>=9"}, builder.CauseUnsatisfiable, unsolvable, "rt-lib >=9", ""},
+		"no such channel": {"htp:/x", []string{"python"}, builder.CauseOther, unusable, "htp:/x", ""},
+		"no noarch": {noNoarch, []string{"python"}, builder.CauseOther, "is no conda channel: it has no noarch",
+			"", ""},
+		"dead port": {"http://127.0.0.1:9", []string{"python"}, builder.CauseNetwork, unreachable,
+			"Connection refused", ""},
+		"no such host": {"http://channel.invalid", []string{"python"}, builder.CauseNetwork, unreachable,
+			"channel.invalid", ""},
+		"server error": {at("repodata.json", status(503)), []string{"python"}, builder.CauseNetwork, unreachable,
+			"503", ""},
+		"package gone":    {at(archive, status(404)), []string{"rt-activate"}, builder.CauseNetwork, gone, "404", ""},
+		"refused":         {at("", status(401)), []string{"python"}, builder.CauseAuth, refused, "401", ""},
+		"refused package": {at(archive, status(403)), []string{"rt-activate"}, builder.CauseAuth, refused, "403", ""},
+		"flipped bytes": {at("rt-postlink-1.0-0.conda", changed(t, flip)), []string{"rt-postlink"},
+			builder.CauseCorrupt, damaged, "rt-postlink", ""},
+		"half a package": {at(archive, changed(t, half)), []string{"rt-activate"}, builder.CauseCorrupt, damaged,
+			"rt-activate", ""},
+		"another package": {at("rt-lib-2.0-0.conda", changed(t, other)), []string{"rt-lib"}, builder.CauseCorrupt,
+			damaged, "rt-lib", ""},
+		"another file": {replaced, []string{"rt-lib"}, builder.CauseCorrupt, damaged, "hash mismatch of file://",
+			""},
+		"half a repodata": {at("repodata.json", changed(t, half)), []string{"python"}, builder.CauseCorrupt, damaged,
+			"repodata.json", ""},
+		"silent": {at("repodata.json", silent), []string{"python"}, builder.CauseTimeout,
+			"did not answer in full within 2 s", "", ""},
+		"silent package":  {at(archive, silent), []string{"rt-activate"}, builder.CauseTimeout, starved, "", ""},
+		"silent half way": {at(archive, halfway(t)), []string{"rt-activate"}, builder.CauseTimeout, starved, "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -164,7 +182,8 @@ func TestAPathThatIsTooLongForPackagesIsTold(t *testing.T) {
 		dir = filepath.Join(filepath.Dir(dir), strings.Repeat("b", 100), filepath.Base(dir))
 	}
 	b := buildError(t, r.create(t.Context(), dir, r.job(t, channelDir(t), "python")))
-	if b.Message != "the path of the environment is longer than conda packages allow" || !strings.Contains(b.Hint, "cache_dir") {
+	if b.Message != "the path of the environment is longer than conda packages allow" ||
+		!strings.Contains(b.Hint, "cache_dir") {
 		t.Errorf("%+v", b)
 	}
 }
@@ -180,7 +199,9 @@ func TestAFullDiskIsTold(t *testing.T) {
 				t.Fatal(err)
 			}
 			testkit.MountTmpfs(t, at(r), "5m")
-			if b := buildError(t, r.create(t.Context(), r.Env("a"), r.job(t, channelDir(t), "python"))); b.Cause != builder.CauseDiskFull || b.Hint == "" {
+			if b := buildError(t,
+				r.create(t.Context(), r.Env("a"),
+					r.job(t, channelDir(t), "python"))); b.Cause != builder.CauseDiskFull || b.Hint == "" {
 				t.Errorf("%#v", b)
 			}
 		})
@@ -192,15 +213,18 @@ func TestAReadOnlyCacheIsTold(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(r.cache(), "pkgs"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	testkit.MountTmpfs(t, filepath.Join(r.cache(), "pkgs"), "1m", testkit.MountReadOnly) // not by its mode: nothing is read-only for root then
-	if b := buildError(t, r.create(t.Context(), r.Env("a"), r.job(t, channelDir(t), "rt-activate"))); b.Cause != builder.CausePermission {
+	// not by its mode: nothing is read-only for root then
+	testkit.MountTmpfs(t, filepath.Join(r.cache(), "pkgs"), "1m", testkit.MountReadOnly)
+	if b := buildError(t,
+		r.create(t.Context(), r.Env("a"), r.job(t, channelDir(t), "rt-activate"))); b.Cause != builder.CausePermission {
 		t.Errorf("%#v", b)
 	}
 }
 
 func TestALockFileThatCannotBeReadIsTold(t *testing.T) {
 	r := realRattler(t)
-	for _, text := range []string{"x", "version: 6\nenvironments:\n  default:\n    channels: []\n    packages: {}\npackages: []\n"} {
+	for _, text := range []string{"x",
+		"version: 6\nenvironments:\n  default:\n    channels: []\n    packages: {}\npackages: []\n"} {
 		job := r.job(t, channelDir(t), "python")
 		job.from, job.to = filepath.Join(t.TempDir(), "lock"), ""
 		if err := os.WriteFile(job.from, []byte(text), 0o600); err != nil {
@@ -237,7 +261,8 @@ func TestCredentialsInAChannelsURLStayInTheConfiguration(t *testing.T) {
 			}
 			noneHas(t, filepath.Dir(job.to), "word-zz9")
 			job.from, job.to = job.to, ""
-			if err := errors.Join(os.RemoveAll(r.Env("a")), os.RemoveAll(filepath.Join(r.cache(), "pkgs"))); err != nil {
+			if err := errors.Join(os.RemoveAll(r.Env("a")),
+				os.RemoveAll(filepath.Join(r.cache(), "pkgs"))); err != nil {
 				t.Fatal(err)
 			}
 			if b := buildError(t, r.create(t.Context(), r.Env("a"), job)); b.Cause != builder.CauseVerifyFailed {

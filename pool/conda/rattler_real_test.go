@@ -129,7 +129,8 @@ func TestACondaEnvironmentIsMadeOfWhatTheChannelsHave(t *testing.T) {
 // checkPrefix sees whether an environment is complete, and runs from where it is.
 func checkPrefix(t *testing.T, dir string) {
 	t.Helper()
-	out, err := exec.CommandContext(t.Context(), PythonOf(dir), "-I", "-c", "import wcwidth, sys; print(sys.prefix)").CombinedOutput()
+	out, err := exec.CommandContext(t.Context(), PythonOf(dir), "-I", "-c",
+		"import wcwidth, sys; print(sys.prefix)").CombinedOutput()
 	if err != nil || strings.TrimSpace(string(out)) != dir {
 		t.Errorf("%v: %s", err, out)
 	}
@@ -185,8 +186,10 @@ func TestWhatIsEditedInOneEnvironmentIsNotInTheNext(t *testing.T) {
 			t.Fatalf("%s: %q, %v", id, data, err)
 		}
 		before = data
-		cached, err := filepath.Glob(filepath.Join(r.cache(), "pkgs", "rt-activate*", "etc", "conda", "activate.d", "rt-activate.sh"))
-		if err != nil || len(cached) != 1 || os.WriteFile(cached[0], []byte("exit 1\n"), 0o600) != nil { // as if by a hard link
+		cached, err := filepath.Glob(filepath.Join(r.cache(), "pkgs", "rt-activate*", "etc", "conda", "activate.d",
+			"rt-activate.sh"))
+		// as if by a hard link
+		if err != nil || len(cached) != 1 || os.WriteFile(cached[0], []byte("exit 1\n"), 0o600) != nil {
 			t.Fatal(cached, err)
 		}
 	}

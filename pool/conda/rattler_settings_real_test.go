@@ -51,7 +51,8 @@ func TestTheUsersOwnSettingsHold(t *testing.T) {
 	home := t.TempDir()
 	write := func(name, text string) string {
 		path := filepath.Join(home, name)
-		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, []byte(text), 0o600)); err != nil {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700),
+			os.WriteFile(path, []byte(text), 0o600)); err != nil {
 			t.Fatal(err)
 		}
 		return path
@@ -67,7 +68,8 @@ func TestTheUsersOwnSettingsHold(t *testing.T) {
 	proxied := config("proxy", fmt.Sprintf("[proxy-config]\nhttp = %q\n", proxy.URL))
 	mirrors := config("mirrors", fmt.Sprintf("[mirrors]\n\"http://channel.invalid/c\" = [%q]\n", plain))
 	others := write("others.json", `{"x.invalid": {"BearerToken": "x"}}`)
-	bad, good := "http://al:wrong@"+strings.TrimPrefix(guarded, "http://"), "http://al:word@"+strings.TrimPrefix(guarded, "http://")
+	bad, good := "http://al:wrong@"+strings.TrimPrefix(guarded, "http://"),
+		"http://al:word@"+strings.TrimPrefix(guarded, "http://")
 	for name, c := range map[string]struct {
 		channel string
 		environ []string
@@ -86,12 +88,15 @@ func TestTheUsersOwnSettingsHold(t *testing.T) {
 		"NETRC":                           {guarded, []string{"NETRC=" + netrc}, ""},
 		"RATTLER_AUTH_FILE":               {guarded, []string{"RATTLER_AUTH_FILE=" + logins}, ""},
 		"credentials.json":                {guarded, []string{"HOME=" + filepath.Join(home, "rattler")}, ""},
-		"authentication-override-file":    {guarded, []string{config("override", "authentication-override-file = \""+logins+"\"\n")}, ""},
-		"the URL's login counts more":     {bad, []string{"RATTLER_AUTH_FILE=" + logins}, builder.CauseAuth},
-		"and than the override's":         {bad, []string{config("override", "authentication-override-file = \""+logins+"\"\n")}, builder.CauseAuth},
-		"the URL's login beside others":   {good, []string{"RATTLER_AUTH_FILE=" + others}, ""},
-		"a broken configuration":          {plain, []string{config("broken", "mirrors = [\n")}, builder.CauseOther},
-		"broken logins":                   {good, []string{"RATTLER_AUTH_FILE=" + write("broken.json", "{")}, builder.CauseOther},
+		"authentication-override-file": {guarded,
+			[]string{config("override", "authentication-override-file = \""+logins+"\"\n")}, ""},
+		"the URL's login counts more": {bad, []string{"RATTLER_AUTH_FILE=" + logins}, builder.CauseAuth},
+		"and than the override's": {bad,
+			[]string{config("override", "authentication-override-file = \""+logins+"\"\n")}, builder.CauseAuth},
+		"the URL's login beside others": {good, []string{"RATTLER_AUTH_FILE=" + others}, ""},
+		"a broken configuration":        {plain, []string{config("broken", "mirrors = [\n")}, builder.CauseOther},
+		"broken logins": {good, []string{"RATTLER_AUTH_FILE=" + write("broken.json", "{")},
+			builder.CauseOther},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -100,9 +105,12 @@ func TestTheUsersOwnSettingsHold(t *testing.T) {
 			err := r.create(t.Context(), r.Env("a"), job)
 			var b *builder.Error
 			switch {
-			case c.cause == "" && builder.CauseOf(err) == builder.CauseVerifyFailed: // it has no Python, which is all that is wrong with it
+			case c.cause == "" &&
+				// it has no Python, which is all that is wrong with it
+				builder.CauseOf(err) == builder.CauseVerifyFailed:
 				noneHas(t, filepath.Dir(job.to), "word")
-			case !errors.As(err, &b) || b.Cause != c.cause || b.Hint == "" || strings.Contains(b.Message, "JSONDecodeError"):
+			case !errors.As(err, &b) || b.Cause != c.cause || b.Hint == "" ||
+				strings.Contains(b.Message, "JSONDecodeError"):
 				t.Errorf("%#v", b)
 			default:
 				t.Log(b)
@@ -126,9 +134,11 @@ func vouched(t *testing.T, h http.Handler) (url, ca string) {
 		}
 		return der
 	}
-	root := &x509.Certificate{Subject: pkix.Name{CommonName: "root"}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}
+	root := &x509.Certificate{Subject: pkix.Name{CommonName: "root"}, IsCA: true, BasicConstraintsValid: true,
+		KeyUsage: x509.KeyUsageCertSign}
 	rootDER := sign(root, root)
-	leaf := sign(&x509.Certificate{Subject: pkix.Name{CommonName: "leaf"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}}, root)
+	leaf := sign(&x509.Certificate{Subject: pkix.Name{CommonName: "leaf"},
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}}, root)
 	s := httptest.NewUnstartedServer(h)
 	s.TLS = &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{leaf}, PrivateKey: key}}}
 	s.Config.ErrorLog = log.New(io.Discard, "", 0) // that it is not trusted is what a test is about
@@ -165,9 +175,12 @@ func TestALinkScriptThatFailsIsTold(t *testing.T) {
 	var archive bytes.Buffer
 	tarball := tar.NewWriter(&archive)
 	for name, text := range map[string]string{
-		"info/index.json": `{"name": "rt-fails", "version": "1.0", "build": "0", "build_number": 0, "depends": [], "subdir": "noarch"}`,
-		"info/paths.json": `{"paths": [{"_path": "bin/.rt-fails-post-link.sh", "path_type": "hardlink"}], "paths_version": 1}`,
-		"info/files":      "bin/.rt-fails-post-link.sh\n", "bin/.rt-fails-post-link.sh": "#!/bin/sh\necho no luck >&2\nexit 3\n",
+		"info/index.json": `{"name": "rt-fails", "version": "1.0", "build": "0", "build_number": 0, "depends": [], ` +
+			`"subdir": "noarch"}`,
+		"info/paths.json": `{"paths": [{"_path": "bin/.rt-fails-post-link.sh", "path_type": "hardlink"}], ` +
+			`"paths_version": 1}`,
+		"info/files":                 "bin/.rt-fails-post-link.sh\n",
+		"bin/.rt-fails-post-link.sh": "#!/bin/sh\necho no luck >&2\nexit 3\n",
 	} {
 		header := &tar.Header{Name: name, Mode: 0o755, Size: int64(len(text))}
 		_, err := tarball.Write(nil)
@@ -179,7 +192,8 @@ func TestALinkScriptThatFailsIsTold(t *testing.T) {
 		}
 	}
 	_ = tarball.Close()
-	compress := exec.Command("python3", "-c", "import bz2, sys; sys.stdout.buffer.write(bz2.compress(sys.stdin.buffer.read()))")
+	compress := exec.Command("python3", "-c",
+		"import bz2, sys; sys.stdout.buffer.write(bz2.compress(sys.stdin.buffer.read()))")
 	compress.Stdin = &archive
 	data, err := compress.Output()
 	repodata := `{"info": {"subdir": "noarch"}, "packages": {"rt-fails-1.0-0.tar.bz2": {"name": "rt-fails", "version": "1.0", "build": "0",

@@ -24,7 +24,7 @@ import (
 var condaRequirements string
 
 const (
-	rattlerPython = "3.10" // what py-rattler needs at the least
+	rattlerPython = "3.10" // required by py-rattler
 	VenvPrefix    = "rattler-"
 )
 
@@ -34,10 +34,9 @@ func RattlerVersion() string {
 	return version
 }
 
-// venv is where rattler is.
 func (r *rattler) venv() string { return filepath.Join(r.c.uv.Tools(), VenvPrefix+RattlerVersion()) }
 
-// ready returns the Python that has rattler, and makes its venv where there is none, or its base is gone.
+// ready returns the Python that has rattler. It makes the venv if there is none, or its base is gone.
 func (r *rattler) ready(ctx context.Context, mark string, progress func(builder.Stage)) (python string, err error) {
 	python = builder.VenvPython(r.venv())
 	if tool.Executable(python) {
@@ -82,16 +81,19 @@ func (r *rattler) makeVenv(ctx context.Context, mark string, progress func(build
 	if err := os.WriteFile(requirements, []byte(condaRequirements), 0o600); err != nil {
 		return envdir.DiskError(err)
 	}
-	if _, err := u.Run(ctx, tool, mark, append([]string{"venv", "--no-project"}, append(python.Args(), dir)...)...); err != nil {
-		u.ForgetPythons() // it may be the interpreter that is gone
+	if _, err := u.Run(ctx, tool, mark,
+		append([]string{"venv", "--no-project"}, append(python.Args(), dir)...)...); err != nil {
+		u.ForgetPythons() // the interpreter may be gone
 		return err
 	}
-	sync := []string{"pip", "sync", "--python", builder.VenvPython(dir), "--require-hashes", "--only-binary", ":all:", requirements}
+	sync := []string{"pip", "sync", "--python", builder.VenvPython(dir), "--require-hashes", "--only-binary", ":all:",
+		requirements}
 	for _, flags := range [][]string{{"--offline"}, nil, {"--refresh"}} {
 		_, err = u.Run(ctx, tool, mark, append(slices.Clone(sync), flags...)...)
 		cause := builder.CauseOf(err)
-		if err == nil || ctx.Err() != nil || cause == builder.CauseDiskFull || cause == builder.CausePermission || flags == nil && cause != builder.CauseCorrupt {
-			break // uv takes what it installed half for whole the next time
+		if err == nil || ctx.Err() != nil || cause == builder.CauseDiskFull || cause == builder.CausePermission ||
+			flags == nil && cause != builder.CauseCorrupt {
+			break // uv would take a half installed package for whole
 		}
 	}
 	if err != nil {
@@ -114,27 +116,30 @@ func (r *rattler) makeVenv(ctx context.Context, mark string, progress func(build
 	return nil
 }
 
-// imports says whether a Python has rattler.
+// imports checks that a Python has rattler.
 func (r *rattler) imports(ctx context.Context, mark, python string) (output string, err error) {
 	cwd, err := r.c.uv.Workdir()
 	if err != nil {
 		return "", err
 	}
-	const try = "from rattler import InstallerReporter; from rattler.package_cache import ValidationMode" // as the helper does
-	done, err := tool.Run(ctx, tool.Command{Argv: []string{python, "-I", "-c", try}, Dir: cwd, Env: r.c.ChildEnv(), Mark: mark})
+	// as the helper does
+	const try = "from rattler import InstallerReporter; from rattler.package_cache import ValidationMode"
+	done, err := tool.Run(ctx,
+		tool.Command{Argv: []string{python, "-I", "-c", try}, Dir: cwd, Env: r.c.ChildEnv(), Mark: mark})
 	return done.Output, err
 }
 
-// damaged says whether the venv is why a helper does not run: and not, for example, that there is no memory for another process.
+// damaged reports whether the venv is why a helper does not run, and not a lack of memory, say.
 func (r *rattler) damaged(ctx context.Context, mark string) bool {
 	_, err := r.imports(ctx, mark, builder.VenvPython(r.venv()))
 	var exit *exec.ExitError
-	return ctx.Err() == nil && (errors.As(err, &exit) || errors.Is(err, os.ErrNotExist) || errors.Is(err, os.ErrPermission) ||
+	return ctx.Err() == nil && (errors.As(err, &exit) || errors.Is(err, os.ErrNotExist) ||
+		errors.Is(err, os.ErrPermission) ||
 		errors.Is(err, syscall.ENOEXEC))
 }
 
-// mend takes away a venv that does not work, unless another build has made it anew meanwhile.
-func (r *rattler) mend(ctx context.Context, mark string) error {
+// repair removes a venv that does not work, unless another build has replaced it.
+func (r *rattler) repair(ctx context.Context, mark string) error {
 	select {
 	case r.making <- struct{}{}:
 		defer func() { <-r.making }()
@@ -164,15 +169,17 @@ func noRattler(ctx context.Context, err error) error {
 	said.Message = "rattler " + RattlerVersion() + ", which makes conda environments, cannot be had: " + b.Message
 	switch b.Cause {
 	case builder.CausePythonMissing:
-		said.Message = "rattler, which makes conda environments, needs Python >= " + rattlerPython + ", and uv could not find or fetch one"
+		said.Message = "rattler, which makes conda environments, needs Python >= " + rattlerPython +
+			", and uv could not find or fetch one"
 		said.Hint = "install Python >= " + rattlerPython + ", or micromamba, mamba or conda"
 	case builder.CausePackageNotFound, builder.CauseUnsatisfiable:
-		said.Package, said.Hint = "", "uv.index_url must name an index that has py-rattler; or install micromamba, mamba or conda"
+		said.Package, said.Hint = "",
+			"uv.index_url must name an index that has py-rattler; or install micromamba, mamba or conda"
 	}
 	return &said
 }
 
-// condaVariables are those that concern conda tools, which children get beside what every child gets.
+// condaVariables are what children get for conda tools.
 var condaVariables = []string{"CONDARC", "MAMBARC", "CONDA_PKGS_DIRS", "RATTLER_AUTH_FILE"}
 
 // ChildEnv is the environment of the tools that make conda environments.
@@ -180,7 +187,8 @@ func (c *Builder) ChildEnv() []string {
 	env := tool.Environ(c.environ)
 	for _, v := range c.environ {
 		name, _, _ := strings.Cut(v, "=")
-		if slices.ContainsFunc(condaVariables, func(v string) bool { return tool.SameName(v, name) }) || strings.HasPrefix(name, "CONDA_OVERRIDE_") {
+		if slices.ContainsFunc(condaVariables, func(v string) bool { return tool.SameName(v, name) }) ||
+			strings.HasPrefix(name, "CONDA_OVERRIDE_") {
 			env = append(env, v)
 		}
 	}

@@ -42,7 +42,8 @@ func TestTheVenvOfRattlerIsMadeOnce(t *testing.T) {
 	for what, breakIt := range map[string]func() error{
 		"its base is gone": func() error {
 			bin := filepath.Join(r.venv(), "bin")
-			return errors.Join(os.RemoveAll(bin), os.Mkdir(bin, 0o700), os.Symlink("/nowhere/python", builder.VenvPython(r.venv())))
+			return errors.Join(os.RemoveAll(bin), os.Mkdir(bin, 0o700),
+				os.Symlink("/nowhere/python", builder.VenvPython(r.venv())))
 		},
 		"its Python is another one": func() error {
 			lib, err := filepath.Glob(filepath.Join(r.venv(), "lib", "python3*"))
@@ -54,7 +55,10 @@ func TestTheVenvOfRattlerIsMadeOnce(t *testing.T) {
 		},
 		"a crash of the machine left an empty file": func() error { return r.cutFile("rattler/__init__.py", 0) },
 		"a crash left half of a library":            func() error { return r.cutFile("rattler/rattler.*.so", 2) },
-		"a crash left no Python in a file":          func() error { return r.cutFile("rattler/networking/__init__.py", 1, 0, 0, 0) },
+		"a crash left no Python in a file": func() error {
+			return r.cutFile("rattler/networking/__init__.py",
+				1, 0, 0, 0)
+		},
 	} {
 		if err := breakIt(); err != nil {
 			t.Fatal(what, err)
@@ -79,7 +83,8 @@ func (r *rattler) cutFile(name string, n int, more ...byte) error {
 	if n > 0 {
 		keep = len(data) / n
 	}
-	return errors.Join(os.Remove(found[0]), os.WriteFile(found[0], append(data[:keep], more...), 0o600)) // uv's cache has the old one
+	// uv's cache has the old one
+	return errors.Join(os.Remove(found[0]), os.WriteFile(found[0], append(data[:keep], more...), 0o600))
 }
 
 func TestAFullDiskIsToldThoughAHalfInstalledRattlerLooksWhole(t *testing.T) {

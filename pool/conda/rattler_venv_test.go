@@ -17,7 +17,8 @@ func TestWithoutUVTheCauseIsTold(t *testing.T) {
 	r := bareRattler(t)
 	r.c.uv.Environ, r.c.uv.Elsewhere = []string{"PATH=/nowhere", "HOME=" + t.TempDir()}, nil
 	b := buildError(t, r.create(t.Context(), r.Env("a"), r.job(t, "/nowhere", "python")))
-	if b.Cause != builder.CauseToolMissing || !strings.HasPrefix(b.Message, "rattler "+RattlerVersion()+", which makes conda environments") ||
+	if b.Cause != builder.CauseToolMissing ||
+		!strings.HasPrefix(b.Message, "rattler "+RattlerVersion()+", which makes conda environments") ||
 		!strings.Contains(b.Message, "uv is not on this machine") {
 		t.Errorf("%+v", b)
 	}
@@ -30,7 +31,8 @@ func TestRattlerNeedsANewerPythonThanTheKernel(t *testing.T) {
 	s.Write("fail.install", "error: Failed to download https://host/python.tar.gz")
 	r := newRattler(New(s.State, Config{}, scriptedUV(s), s.Variables, zap.NewNop()))
 	_, err := r.ready(t.Context(), r.c.uv.Tools(), func(builder.Stage) {})
-	want := "python_missing: rattler, which makes conda environments, needs Python >= 3.10, and uv could not find or fetch one"
+	want := "python_missing: rattler, which makes conda environments, needs Python >= 3.10, and uv could not find " +
+		"or fetch one"
 	if got := condaSummary(err); got != want {
 		t.Error(got)
 	}
@@ -45,15 +47,20 @@ func TestWhatRattlerNeedsIsTold(t *testing.T) {
 		was  builder.Error
 		want builder.Error
 	}{
-		{builder.Error{Cause: builder.CausePythonMissing, Message: "needs Python 3.13", Hint: "name it as python of the pool"}, builder.Error{
-			Cause: builder.CausePythonMissing, Message: "rattler, which makes conda environments, needs Python >= 3.10, and uv could not find or fetch one",
-			Hint: "install Python >= 3.10, or micromamba, mamba or conda", Package: "", Output: "", Machine: false,
+		{builder.Error{Cause: builder.CausePythonMissing, Message: "needs Python 3.13",
+			Hint: "name it as python of the pool"}, builder.Error{
+			Cause:   builder.CausePythonMissing,
+			Message: "rattler, which makes conda environments, needs Python >= 3.10, and uv could not find or fetch one",
+			Hint:    "install Python >= 3.10, or micromamba, mamba or conda", Package: "", Output: "", Machine: false,
 		}},
-		{builder.Error{Cause: builder.CausePackageNotFound, Message: "the package py-rattler is not in the index", Package: "py-rattler"}, builder.Error{
+		{builder.Error{Cause: builder.CausePackageNotFound, Message: "the package py-rattler is not in the index",
+			Package: "py-rattler"}, builder.Error{
 			Cause: builder.CausePackageNotFound, Message: lacks + "the package py-rattler is not in the index",
-			Hint: "uv.index_url must name an index that has py-rattler; or install micromamba, mamba or conda", Package: "", Output: "", Machine: false,
+			Hint:    "uv.index_url must name an index that has py-rattler; or install micromamba, mamba or conda",
+			Package: "", Output: "", Machine: false,
 		}},
-		{builder.Error{Cause: builder.CauseNetwork, Message: "the package index cannot be reached", Hint: "check it", Output: "refused"}, builder.Error{
+		{builder.Error{Cause: builder.CauseNetwork, Message: "the package index cannot be reached", Hint: "check it",
+			Output: "refused"}, builder.Error{
 			Cause: builder.CauseNetwork, Message: lacks + "the package index cannot be reached",
 			Hint: "check it", Package: "", Output: "refused", Machine: false,
 		}},
@@ -71,8 +78,10 @@ func TestWhatRattlerNeedsIsTold(t *testing.T) {
 
 func TestCondaToolsGetWhatConcernsThem(t *testing.T) {
 	environ := []string{
-		"HOME=/h", "CONDARC=/c", "MAMBARC=/m", "CONDA_PKGS_DIRS=/p", "CONDA_OVERRIDE_CUDA=12", "RATTLER_AUTH_FILE=/a", "SSL_CERT_FILE=/s",
-		"CONDA_PREFIX=/decoy", "CONDA_DEFAULT_ENV=base", "MAMBA_ROOT_PREFIX=/decoy", "PYTHONPATH=/decoy", "RATTLER_CACHE_DIR=/decoy",
+		"HOME=/h", "CONDARC=/c", "MAMBARC=/m", "CONDA_PKGS_DIRS=/p", "CONDA_OVERRIDE_CUDA=12", "RATTLER_AUTH_FILE=/a",
+		"SSL_CERT_FILE=/s",
+		"CONDA_PREFIX=/decoy", "CONDA_DEFAULT_ENV=base", "MAMBA_ROOT_PREFIX=/decoy", "PYTHONPATH=/decoy",
+		"RATTLER_CACHE_DIR=/decoy",
 	}
 	c := New(t.TempDir(), Config{}, nil, environ, zap.NewNop())
 	got := c.ChildEnv()

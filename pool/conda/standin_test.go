@@ -82,18 +82,21 @@ func bareRattler(t *testing.T, environ ...string) *rattler {
 	if err != nil {
 		t.Fatal(err)
 	}
-	path := os.Getenv("PATH") + ":" + filepath.Join(testkit.KeptTools(t), "uv", "bin") // where conda_channel.py puts uv if there is none
+	// where conda_channel.py puts uv if there is none
+	path := os.Getenv("PATH") + ":" + filepath.Join(testkit.KeptTools(t), "uv", "bin")
 	environ = append([]string{
 		"HOME=" + t.TempDir(), "PATH=" + path, "UV_CACHE_DIR=" + filepath.Join(testkit.KeptTools(t), "uv-cache"),
 		"PYTHONHOME=/decoy", "CONDA_PREFIX=/decoy", "VIRTUAL_ENV=/decoy",
 	}, environ...)
-	return newRattler(New(state, Config{Provider: ProviderRattler}, uv.New(state, uv.Config{}, environ, zap.NewNop()), environ, zap.NewNop()))
+	return newRattler(New(state, Config{Provider: ProviderRattler}, uv.New(state, uv.Config{}, environ, zap.NewNop()),
+		environ, zap.NewNop()))
 }
 
 // job is one that writes a lock file.
 func (r *rattler) job(t *testing.T, channel string, specs ...string) condaJob {
 	t.Helper()
-	return condaJob{specs: specs, channels: []string{channel}, to: filepath.Join(t.TempDir(), "lock"), progress: func(builder.Stage) {}}
+	return condaJob{specs: specs, channels: []string{channel}, to: filepath.Join(t.TempDir(), "lock"),
+		progress: func(builder.Stage) {}}
 }
 
 // Env is where an environment may be made.

@@ -20,7 +20,9 @@ func userSite(t *testing.T) string {
 	home := t.TempDir()
 	for minor := 9; minor < 16; minor++ {
 		zmq := filepath.Join(home, ".local", "lib", fmt.Sprintf("python3.%d", minor), "site-packages", "zmq")
-		if err := errors.Join(os.MkdirAll(zmq, 0o755), os.WriteFile(filepath.Join(zmq, "__init__.py"), []byte("raise ImportError('from the user site')\n"), 0o644)); err != nil {
+		if err := errors.Join(os.MkdirAll(zmq, 0o755),
+			os.WriteFile(filepath.Join(zmq, "__init__.py"), []byte("raise ImportError('from the user site')\n"),
+				0o644)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -34,7 +36,8 @@ func TestTheUserSiteBreaksNoCondaEnvironmentAndIsSeenWhereItWould(t *testing.T) 
 		t.Fatal(err)
 	}
 	dir := st.Env("conda-00000001")
-	sp := builder.Spec{Kind: builder.KindConda, Packages: []string{"ipykernel"}, Channels: []string{"file://" + channelDir(t)}}
+	sp := builder.Spec{Kind: builder.KindConda, Packages: []string{"ipykernel"},
+		Channels: []string{"file://" + channelDir(t)}}
 	built, err := r.c.Build(t.Context(), sp, dir, func(builder.Stage) {})
 	if err != nil {
 		t.Fatalf("%+v", err)
@@ -43,7 +46,8 @@ func TestTheUserSiteBreaksNoCondaEnvironmentAndIsSeenWhereItWould(t *testing.T) 
 		t.Errorf("%s: %v", builder.NoUserSite, v)
 	}
 	m := envdir.Manifest{
-		Version: envdir.ManifestVersion, ID: "conda-00000001", Pool: "conda", Kind: builder.KindConda, SpecHash: "x", Python: built.Python,
+		Version: envdir.ManifestVersion, ID: "conda-00000001", Pool: "conda", Kind: builder.KindConda, SpecHash: "x",
+		Python:    built.Python,
 		Variables: built.Variables, PathPrepend: built.PathPrepend,
 	}
 	if _, err := st.WriteManifest(dir, m); err != nil {
@@ -53,7 +57,8 @@ func TestTheUserSiteBreaksNoCondaEnvironmentAndIsSeenWhereItWould(t *testing.T) 
 		t.Error(err)
 	}
 
-	// Verified is what is used: where a package has the user site read, the environment does not work, and that is seen.
+	// Verified is what is used: where a package has the user site read, the environment does not work, and that is
+	// seen.
 	m.Variables = maps.Clone(m.Variables)
 	delete(m.Variables, builder.NoUserSite)
 	if err := r.c.Verify(t.Context(), m.Built(), dir); builder.CauseOf(err) != builder.CauseVerifyFailed {

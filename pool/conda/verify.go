@@ -16,15 +16,17 @@ import (
 	"runtimed/pool/uv"
 )
 
-// verified activates the environment at dir, runs its own Python, which imports the kernel, sees whether every file is there that was to
-// be installed, and tells what is there.
+// verified activates the environment at dir, imports the kernel with its own Python, checks that every file is there,
+// and reports what is.
 func (c *Builder) verified(ctx context.Context, dir string) (builder.Built, error) {
 	packages, err := condaPackages(dir)
 	if err != nil {
-		return builder.Built{}, &builder.Error{Cause: builder.CauseVerifyFailed, Message: "the environment's packages cannot be listed: " + err.Error()}
+		return builder.Built{},
+			&builder.Error{Cause: builder.CauseVerifyFailed,
+				Message: "the environment's packages cannot be listed: " + err.Error()}
 	}
 	complete := make(chan error, 1)
-	go func() { complete <- wholePrefix(ctx, dir, packages) }() // on another core meanwhile
+	go func() { complete <- wholePrefix(ctx, dir, packages) }() // meanwhile, on another core
 	act, err := c.activation(ctx, dir)
 	var said uv.VerifySays
 	if err == nil {
@@ -33,7 +35,8 @@ func (c *Builder) verified(ctx context.Context, dir string) (builder.Built, erro
 	if err := errors.Join(err, <-complete); err != nil {
 		return builder.Built{}, uv.NotWhole(ctx, err)
 	}
-	sentinels, err := uv.Inside(dir, append([]string{PythonOf(dir), filepath.Join(dir, "conda-meta", "history")}, said.Sentinels...))
+	sentinels, err := uv.Inside(dir,
+		append([]string{PythonOf(dir), filepath.Join(dir, "conda-meta", "history")}, said.Sentinels...))
 	if err != nil {
 		return builder.Built{}, err
 	}
@@ -47,16 +50,17 @@ func (c *Builder) verified(ctx context.Context, dir string) (builder.Built, erro
 	return built, nil
 }
 
-// imports runs verify.py in the activated environment: packages may need what their activation sets.
+// imports runs verify.py in the activated environment: packages may need their activation.
 func (c *Builder) imports(ctx context.Context, dir string, act builder.Activation) (uv.VerifySays, error) {
 	cwd, err := c.uv.Workdir()
 	if err != nil {
 		return uv.VerifySays{}, err
 	}
-	return uv.ImportKernel(ctx, tool.Command{Dir: cwd, Env: act.Environ(tool.Environ(c.environ)), Mark: dir}, PythonOf(dir), c.dir)
+	return uv.ImportKernel(ctx, tool.Command{Dir: cwd, Env: act.Environ(tool.Environ(c.environ)), Mark: dir},
+		PythonOf(dir), c.dir)
 }
 
-// Verify looks through a finished environment: a power loss may have taken what was written last.
+// Verify checks a finished environment: a power loss may have taken the last writes.
 func (c *Builder) Verify(ctx context.Context, built builder.Built, dir string) error {
 	packages, err := condaPackages(dir)
 	if err != nil {
@@ -69,11 +73,11 @@ func (c *Builder) Verify(ctx context.Context, built builder.Built, dir string) e
 	return err
 }
 
-// condaPackage is what conda-meta says of an installed package.
+// condaPackage is what conda-meta says about an installed package.
 type condaPackage struct {
 	Name    string   `json:"name"`
 	Version string   `json:"version"`
-	URL     string   `json:"url"` // where it came from
+	URL     string   `json:"url"` // its source
 	MD5     string   `json:"md5"`
 	SHA256  string   `json:"sha256"`
 	Depends []string `json:"depends"`
@@ -83,8 +87,8 @@ type condaPackage struct {
 	} `json:"paths_data"`
 }
 
-// condaPath is one file of a package, as paths.json describes it. The size is that of the package's own file: where a prefix was put
-// into a text, the installed one has another.
+// condaPath is a file of a package in paths.json. The size is that in the package: a text that contains the prefix
+// has another size when installed.
 type condaPath struct {
 	Path        string `json:"_path"`
 	Type        string `json:"path_type"`
@@ -93,7 +97,7 @@ type condaPath struct {
 	Mode        string `json:"file_mode"`
 }
 
-// condaPackages reads conda-meta, which every tool writes alike, sorted by name.
+// condaPackages reads conda-meta, sorted by name. Every tool writes it alike.
 func condaPackages(dir string) ([]condaPackage, error) {
 	records, err := filepath.Glob(filepath.Join(tool.GlobEscape(dir), "conda-meta", "*.json"))
 	if err != nil {
@@ -121,7 +125,7 @@ func condaPackages(dir string) ([]condaPackage, error) {
 	return list, nil
 }
 
-// wholePrefix says whether each file that the packages brought is there, with its size where that can be known.
+// wholePrefix checks that each file of the packages is there, with its size if that is known.
 func wholePrefix(ctx context.Context, dir string, packages []condaPackage) error {
 	for _, p := range packages {
 		if ctx.Err() != nil {
@@ -139,14 +143,15 @@ func wholePrefix(ctx context.Context, dir string, packages []condaPackage) error
 		}
 		for _, file := range files {
 			if strings.HasSuffix(file, ".pyc") {
-				continue // Python writes it anew where its source is younger
+				continue // Python writes it again if its source is younger
 			}
 			info, err := os.Lstat(envdir.Within(dir, file))
 			if err != nil {
 				return fmt.Errorf("%s of %s: %w", file, p.Name, errors.Unwrap(err))
 			}
 			want, ok := known[file]
-			if !ok || !info.Mode().IsRegular() || want.Type == "softlink" || want.Size == 0 || want.Placeholder != "" && want.Mode != "binary" {
+			if !ok || !info.Mode().IsRegular() || want.Type == "softlink" || want.Size == 0 ||
+				want.Placeholder != "" && want.Mode != "binary" {
 				continue
 			}
 			if info.Size() != want.Size {
@@ -157,8 +162,7 @@ func wholePrefix(ctx context.Context, dir string, packages []condaPackage) error
 	return nil
 }
 
-// Tidy removes what killed helpers left of their work.
 func (c *Builder) Tidy() {
-	c.uv.Tidied.Do(c.uv.Tidy) // now, and not when rattler first looks for uv: a lock file may be in the making then
+	c.uv.Tidied.Do(c.uv.Tidy) // now: when rattler first looks for uv, a lock file may be in the making
 	newRattler(c).Tidy()
 }

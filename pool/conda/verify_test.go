@@ -58,13 +58,18 @@ func TestADamagedCondaEnvironmentIsNoticed(t *testing.T) {
 		damage func(dir string) error
 		says   string
 	}{
-		"a file is gone":    {func(d string) error { return os.Remove(d + "/lib/a.py") }, "lib/a.py of one"},
-		"a link is gone":    {func(d string) error { return os.Remove(d + "/etc/link") }, "etc/link of one"},
-		"a script is gone":  {func(d string) error { return os.Remove(d + "/bin/b") }, "bin/b of one"},
-		"a file is cut":     {func(d string) error { return os.Truncate(d+"/lib/a.py", 1) }, "has 1 bytes, 4 were installed"},
+		"a file is gone":   {func(d string) error { return os.Remove(d + "/lib/a.py") }, "lib/a.py of one"},
+		"a link is gone":   {func(d string) error { return os.Remove(d + "/etc/link") }, "etc/link of one"},
+		"a script is gone": {func(d string) error { return os.Remove(d + "/bin/b") }, "bin/b of one"},
+		"a file is cut": {func(d string) error { return os.Truncate(d+"/lib/a.py", 1) },
+			"has 1 bytes, 4 were installed"},
 		"no record is left": {func(d string) error { return os.RemoveAll(d + "/conda-meta") }, "conda-meta"},
-		"a record is cut":   {func(d string) error { return os.Truncate(d+"/conda-meta/one-1.0-0.json", 20) }, "one-1.0-0.json"},
-		"a record is empty": {func(d string) error { return os.WriteFile(d+"/conda-meta/one-1.0-0.json", []byte("{}"), 0o600) }, "names no package"},
+		"a record is cut": {func(d string) error { return os.Truncate(d+"/conda-meta/one-1.0-0.json", 20) },
+			"one-1.0-0.json"},
+		"a record is empty": {func(d string) error {
+			return os.WriteFile(d+"/conda-meta/one-1.0-0.json", []byte("{}"),
+				0o600)
+		}, "names no package"},
 		"something was added": {func(d string) error {
 			added := d + "/lib/python3.13/site-packages/added"
 			if err := os.Mkdir(added, 0o755); err != nil {
@@ -89,7 +94,8 @@ func TestADamagedCondaEnvironmentIsNoticed(t *testing.T) {
 
 func TestAFolderThatPackagesDoNotStandIsRefusedBeforeTheBuild(t *testing.T) {
 	for _, name := range []string{"it's", `a"b`, "a$b", "a`b", `a\b`} {
-		_, err := condaIn(t).Build(t.Context(), builder.Spec{Kind: builder.KindConda}, "/home/"+name+"/envs/conda-00000001", func(builder.Stage) {})
+		_, err := condaIn(t).Build(t.Context(), builder.Spec{Kind: builder.KindConda},
+			"/home/"+name+"/envs/conda-00000001", func(builder.Stage) {})
 		if err == nil || !strings.Contains(err.Error(), "in its path") || err.(*builder.Error).Hint == "" {
 			t.Errorf("%s: %v", name, err)
 		}
