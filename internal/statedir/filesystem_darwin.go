@@ -2,7 +2,7 @@ package statedir
 
 import "golang.org/x/sys/unix"
 
-// MountOf tells of the file system that dir is on. The error is errors.ErrUnsupported where the system cannot be asked.
+// MountOf describes the file system of dir. The error is errors.ErrUnsupported if the system cannot be asked.
 func MountOf(dir string) (Mount, error) {
 	var st unix.Statfs_t
 	if err := unix.Statfs(dir, &st); err != nil {

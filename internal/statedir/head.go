@@ -7,7 +7,7 @@ import (
 	"runtimed/internal/safefile"
 )
 
-// headOf is how the regular file at path begins; nil where there is none, or a link.
+// headOf returns the beginning of the regular file at path; nil for anything else.
 func headOf(path string) []byte {
 	f, err := safefile.OpenOwn(path, os.O_RDONLY, 0)
 	if err != nil {

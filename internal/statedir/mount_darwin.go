@@ -7,13 +7,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// unmountsByRemoving: here, what something is mounted at cannot be removed.
+// unmountsByRemoving: here, a mount point cannot be removed.
 const unmountsByRemoving = false
 
-// volume is a file system. Each mount has a device of its own here.
+// volume is a file system. Each mount has its own device here.
 type volume struct{ dev int32 }
 
-// volumeOf is where an open folder is.
+// volumeOf returns the volume of an open folder.
 func volumeOf(f *os.File) (volume, error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
@@ -22,7 +22,7 @@ func volumeOf(f *os.File) (volume, error) {
 	return volume{st.Dev}, nil
 }
 
-// mountedAt says whether name in an open folder, which is on v, is on another volume.
+// mountedAt reports whether name in an open folder on v is on another volume.
 func mountedAt(dir *os.File, name string, v volume) bool {
 	var st unix.Stat_t
 	err := unix.Fstatat(int(dir.Fd()), name, &st, unix.AT_SYMLINK_NOFOLLOW)
@@ -32,5 +32,5 @@ func mountedAt(dir *os.File, name string, v volume) bool {
 // mountedPath has no quick answer here.
 func mountedPath(string) (mounted, known bool) { return false, false }
 
-// Mounts are the places below dir where something is mounted. Here only a removal finds them.
+// Mounts finds nothing here; a removal does.
 func Mounts(string) []string { return nil }

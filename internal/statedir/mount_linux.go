@@ -13,16 +13,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// unmountsByRemoving: here, what something is mounted at cannot be removed.
+// unmountsByRemoving: here, a mount point cannot be removed.
 const unmountsByRemoving = false
 
-// volume is a file system, and which of its mounts: a folder of the same file system can be mounted anywhere.
+// volume is a mount of a file system: a folder of the same one can be mounted anywhere.
 type volume struct {
 	major, minor uint32
-	mount        uint64 // 0: a kernel before 5.8 does not tell
+	mount        uint64 // 0 before Linux 5.8
 }
 
-// volumeOf is where an open folder is.
+// volumeOf returns the volume of an open folder.
 func volumeOf(f *os.File) (volume, error) {
 	v, _, err := volumeAt(int(f.Fd()), "", unix.AT_EMPTY_PATH)
 	if err == nil && v.mount == 0 {
@@ -34,7 +34,7 @@ func volumeOf(f *os.File) (volume, error) {
 	return v, err
 }
 
-// volumeAt is where name is, and whether that is a folder; the mount is 0 where the kernel does not tell it here.
+// volumeAt returns the volume of name, and whether name is a folder. The mount is 0 if the kernel does not tell.
 func volumeAt(fd int, name string, flags int) (v volume, isFolder bool, err error) {
 	var st unix.Statx_t
 	err = unix.Statx(fd, name, flags|unix.AT_SYMLINK_NOFOLLOW|unix.AT_NO_AUTOMOUNT, unix.STATX_TYPE|unix.STATX_MNT_ID,
@@ -53,9 +53,9 @@ func volumeAt(fd int, name string, flags int) (v volume, isFolder bool, err erro
 	return v, st.Mode&unix.S_IFMT == unix.S_IFDIR, err
 }
 
-// mountInProc is the mount of an open file as /proc tells it; 0 where it does not.
+// mountInProc returns the mount of an open file by /proc; 0 if that does not tell.
 func mountInProc(f *os.File) uint64 {
-	// where it cannot be read, the device alone counts
+	// ~ on failure the device alone counts
 	data, _ := os.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", f.Fd()))
 	for line := range bytes.Lines(data) {
 		if value, ok := strings.CutPrefix(string(line), "mnt_id:"); ok {
@@ -66,7 +66,7 @@ func mountInProc(f *os.File) uint64 {
 	return 0
 }
 
-// mountedAt says whether name in an open folder, which is on v, is on another volume.
+// mountedAt reports whether name in an open folder on v is on another volume.
 func mountedAt(dir *os.File, name string, v volume) bool {
 	at, isFolder, err := volumeAt(int(dir.Fd()), name, 0)
 	if err != nil {
@@ -84,8 +84,8 @@ func mountedAt(dir *os.File, name string, v volume) bool {
 	return at.differs(v, isFolder)
 }
 
-// mountedPath says whether path is on another volume than the folder that it is in, without opening that: each acquire
-// asks. known is false where the kernel tells no mounts.
+// mountedPath reports whether path is on another volume than its folder, without opening it: each acquire asks. known
+// is false if the kernel does not tell.
 func mountedPath(path string) (mounted, known bool) {
 	v, _, err := volumeAt(unix.AT_FDCWD, filepath.Dir(path)+"/.", 0)
 	if err != nil || v.mount == 0 {
@@ -95,26 +95,26 @@ func mountedPath(path string) (mounted, known bool) {
 	return err == nil && at.differs(v, isFolder), true
 }
 
-// differs says whether what is on v is on another volume than the folder that it is in. A file of an overlay may have
-// another device than its folder, so of files the mount alone counts.
+// differs reports whether v is another volume than the folder's. A file of an overlay may have another device than
+// its folder, so for files only the mount counts.
 func (v volume) differs(folder volume, isFolder bool) bool {
 	return v.mount != folder.mount || isFolder && v != folder
 }
 
 // MountLine is a line of mountinfo (proc(5)).
 type MountLine struct {
-	At      string // where it is mounted
-	Type    string // as the kernel calls the file system
-	Options string // of the mount and of the file system, separated by commas
+	At      string // mount point
+	Type    string // of the file system
+	Options string // of the mount and the file system, separated by commas
 }
 
-// MountLines are the mounts that this process sees, in the order in which they were made.
+// MountLines returns the mounts that this process sees, in the order they were made.
 func MountLines() ([]MountLine, error) {
 	data, err := os.ReadFile("/proc/self/mountinfo")
 	var list []MountLine
 	for line := range bytes.Lines(data) {
 		before, after, _ := strings.Cut(string(line), " - ")
-		mount, system := strings.Fields(before), strings.Fields(after) // whose second field, the source, may be empty
+		mount, system := strings.Fields(before), strings.Fields(after) // the second field, the source, may be empty
 		if len(mount) > 5 && len(system) > 1 {
 			list = append(list, MountLine{unescapeMount(mount[4]), system[0], mount[5] + "," + system[len(system)-1]})
 		}
@@ -122,7 +122,7 @@ func MountLines() ([]MountLine, error) {
 	return list, err
 }
 
-// Mounts are the places below dir, links resolved, where something is mounted.
+// Mounts returns the mount points below dir, links resolved.
 func Mounts(dir string) []string {
 	lines, err := MountLines()
 	if real, rerr := filepath.EvalSymlinks(dir); rerr == nil {
@@ -140,7 +140,7 @@ func Mounts(dir string) []string {
 	return list
 }
 
-// unescapeMount reads a path of mountinfo, where spaces and a few others are octal numbers.
+// unescapeMount decodes a path of mountinfo, where spaces and a few other bytes are octal.
 func unescapeMount(path string) string {
 	var b strings.Builder
 	for i := 0; i < len(path); i++ {

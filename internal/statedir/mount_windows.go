@@ -9,13 +9,13 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// unmountsByRemoving: to remove a folder that a volume is mounted at would unmount it.
+// unmountsByRemoving: here, removing a mount point unmounts the volume.
 const unmountsByRemoving = true
 
 // volume is a file system.
 type volume struct{ serial uint32 }
 
-// volumeOf is where an open folder is.
+// volumeOf returns the volume of an open folder.
 func volumeOf(f *os.File) (volume, error) {
 	var info windows.ByHandleFileInformation
 	if err := windows.GetFileInformationByHandle(windows.Handle(f.Fd()), &info); err != nil {
@@ -24,7 +24,7 @@ func volumeOf(f *os.File) (volume, error) {
 	return volume{info.VolumeSerialNumber}, nil
 }
 
-// mountedAt says whether a volume is mounted at name in an open folder. A junction to a folder is a link.
+// mountedAt reports whether a volume is mounted at name in an open folder. A junction to a folder is a link.
 func mountedAt(dir *os.File, name string, _ volume) bool {
 	path := filepath.Join(dir.Name(), name)
 	info, err := os.Lstat(path)
@@ -38,5 +38,5 @@ func mountedAt(dir *os.File, name string, _ volume) bool {
 // mountedPath has no quick answer here.
 func mountedPath(string) (mounted, known bool) { return false, false }
 
-// Mounts are the places below dir where something is mounted. Here only a removal finds them.
+// Mounts finds nothing here; a removal does.
 func Mounts(string) []string { return nil }

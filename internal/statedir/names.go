@@ -7,15 +7,14 @@ import (
 	"regexp"
 )
 
-// The files beside the socket. One with the first name lies in the state directory too, where that is another folder.
+// The files beside the socket. If the state directory is another folder, it has a file with the first name too.
 const (
 	LockName   = "daemon.lock"
 	StatusName = "daemon.json"
 	LogName    = "runtimed.log"
 )
 
-// The forms of the names that the daemon gives. An id is that of an environment; what is in the trash may have a number
-// behind it.
+// The forms of the daemon's names: environments, and what is in the trash, perhaps with a number.
 var (
 	idForm     = regexp.MustCompile(`^([a-z][a-z0-9_-]{0,31})-[0-9a-f]{8}$`)
 	trashForm  = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,31}-[0-9a-f]{8}(\.[0-9]+)*$`)
@@ -27,7 +26,7 @@ var (
 		`# platform: |@EXPLICIT|version: [0-9])`)
 )
 
-// PoolOf is the pool of an environment with such an id; ok is false for what is no id of ours.
+// PoolOf returns the pool of an environment with this id; ok is false if the id is not ours.
 func PoolOf(id string) (pool string, ok bool) {
 	m := idForm.FindStringSubmatch(id)
 	if m == nil {
@@ -36,11 +35,11 @@ func PoolOf(id string) (pool string, ok bool) {
 	return m[1], true
 }
 
-// IsTrash says whether a name in the trash is one that the daemon gives there.
+// IsTrash reports whether the daemon gives such a name in the trash.
 func IsTrash(name string) bool { return trashForm.MatchString(name) }
 
-// RecordOf is the environment whose build record is at path; empty for what a kill left of writing a file. ok is false
-// for what is none of ours.
+// RecordOf returns the environment whose build record is at path, or "" for the rest of an interrupted write. ok is
+// false if the file is not ours.
 func RecordOf(path string) (id string, ok bool) {
 	name := filepath.Base(path)
 	if info, err := os.Lstat(path); err != nil || !info.Mode().IsRegular() {
@@ -52,25 +51,25 @@ func RecordOf(path string) (id string, ok bool) {
 	return "", halfForm.MatchString(name)
 }
 
-// IsLock says whether a lock file of ours is at path, by its name and by what is in it.
+// IsLock reports whether a lock file of ours is at path, by its name and its content.
 func IsLock(path string) bool {
 	head, _, _ := bytes.Cut(headOf(path), []byte("\n"))
 	return isLockName(path) && lockText.Match(head)
 }
 
-// isLockName says whether a file at path has the name of a lock file of ours.
+// isLockName reports whether a lock file of ours may have this name.
 func isLockName(path string) bool {
 	info, err := os.Lstat(path)
 	return err == nil && info.Mode().IsRegular() && lockForm.MatchString(filepath.Base(path))
 }
 
-// HasLockName says whether a path has the name of a lock file of ours, or of one that was set aside, whatever is there.
+// HasLockName reports whether a lock file of ours may have this name, perhaps set aside.
 func HasLockName(path string) bool { return lockForm.MatchString(filepath.Base(path)) }
 
-// UVConfigHead is how a copy of the user's uv.toml begins.
+// UVConfigHead begins a copy of the user's uv.toml.
 const UVConfigHead = "# runtimed: a copy of uv.toml without what is not for builds\n"
 
-// IsUVConfig says whether such a copy is at path.
+// IsUVConfig reports whether such a copy is at path.
 func IsUVConfig(path string) bool {
 	return filepath.Base(path) == "uv.toml" && bytes.HasPrefix(headOf(path), []byte(UVConfigHead))
 }

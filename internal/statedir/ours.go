@@ -11,28 +11,27 @@ import (
 	"runtimed/internal/safefile"
 )
 
-// Stays says why a file or a folder was not removed.
+// Stays says why something was not removed.
 type Stays struct {
 	Path string `json:"path"`
 	Why  string `json:"why"`
 }
 
-// caches are the folders below tools that a tool keeps packages in, and the names that it gives there. A folder that is
-// no cache of ours may well have such a name. Our mark goes last, with the folder: after a kill, what is left is still
-// known to be ours.
+// caches are the folders below tools where tools keep packages, with the names that they give. Others may have such
+// folders. Our mark goes last, with the folder: after a kill the rest is still known to be ours.
 var caches = map[string]*regexp.Regexp{
 	"rattler":  regexp.MustCompile(`^(pkgs|repodata|\.auth-[a-z0-9_]{8})$`),
 	"uv-cache": regexp.MustCompile(`^(CACHEDIR\.TAG|\.gitignore|\.git|\.lock|[a-z-]+-v[0-9]+|\.tmp[A-Za-z0-9]+)$`),
 	"mamba":    regexp.MustCompile(`^pkgs$`),
 }
 
-// Kept are the files and folders below the state directory dir, but for the environments, that the daemon made. usual
-// says that dir is its usual place, where what has our names is ours; anywhere else it must show that it is.
+// Kept returns what the daemon made below the state directory dir, except environments. usual means that dir is its
+// default place, where our names are enough; elsewhere the content must prove it.
 func Kept(dir string, usual bool) (paths []string) {
 	add := func(ours func(path string) bool, elem ...string) {
 		in := filepath.Join(append([]string{dir}, elem...)...)
 		if safefile.Folder(filepath.Dir(in)) != nil || safefile.Folder(in) != nil {
-			return // it is not there, or a link to where nothing is ours
+			return // absent, or behind a link
 		}
 		entries, _ := os.ReadDir(in) // what cannot be read stays
 		for _, e := range entries {
@@ -60,7 +59,7 @@ func Kept(dir string, usual bool) (paths []string) {
 	return paths
 }
 
-// Emptied are the folders of Kept, the inner ones first. They are the daemon's once nothing is in them any more.
+// Emptied returns the folders of Kept, inner ones first. They are the daemon's once they are empty.
 func Emptied(dir string) (paths []string) {
 	for _, name := range []string{"locks/needs", "locks", "tools/rattler", "tools/uv-cache", "tools/mamba",
 		"tools/empty", "tools"} {
@@ -75,24 +74,23 @@ var (
 	halfStatus = regexp.MustCompile(`^\.?daemon\.json-?[0-9]+$`)
 	probeForm  = regexp.MustCompile(`^\.writable-[0-9]+$`)
 	lockLine   = regexp.MustCompile(`^[0-9]+ [^\n]*\n?$`)
-	// a line, or the trace of a crash
+	// ~ a log line, or a trace
 	logHead = regexp.MustCompile(`^(\{"level":"|panic: |fatal error: |SIG|goroutine )`)
 )
 
-// has says whether there is a regular file at path that is empty, or begins in a certain way. One that cannot be read
-// does not.
+// has reports whether a regular file is at path and is empty or begins so. One that cannot be read does not.
 func has(path string, begins func(head []byte) bool) bool {
 	info, err := os.Lstat(path)
 	return err == nil && info.Mode().IsRegular() && (info.Size() == 0 || begins(headOf(path)))
 }
 
-// IsLockFile says whether the file at path is what a daemon writes into its daemon.lock, or empty.
+// IsLockFile reports whether the file at path is a daemon.lock, or empty.
 func IsLockFile(path string) bool { return has(path, lockLine.Match) }
 
-// IsLog says whether the file at path is a log of a daemon's, or empty.
+// IsLog reports whether the file at path is a daemon's log, or empty.
 func IsLog(path string) bool { return has(path, logHead.Match) }
 
-// IsStatus says whether the file at path is a daemon.json, or empty.
+// IsStatus reports whether the file at path is a daemon.json, or empty.
 func IsStatus(path string) bool {
 	return has(path, func(head []byte) bool {
 		return bytes.HasPrefix(head, []byte("{")) && bytes.Contains(head, []byte(`"endpoint"`)) &&
@@ -100,8 +98,8 @@ func IsStatus(path string) bool {
 	})
 }
 
-// Beside are the files in the folder of the socket or the state directory that a daemon made there, but for the socket
-// and the lock.
+// Beside returns the daemon's files in the folder of the socket or the state directory, except the socket and the
+// lock.
 func Beside(dir string, usual bool) (paths []string) {
 	entries, _ := os.ReadDir(dir) // what cannot be read stays
 	for _, e := range entries {
@@ -119,7 +117,7 @@ func Beside(dir string, usual bool) (paths []string) {
 			ours = err == nil && info.Size() == 0
 		case oldLogForm.MatchString(name):
 			ours = usual || IsLog(path)
-		case halfStatus.MatchString(name): // people name their copies so too
+		case halfStatus.MatchString(name): // copies by people have such names too
 			ours = usual || IsStatus(path)
 		}
 		if ours {
@@ -129,7 +127,7 @@ func Beside(dir string, usual bool) (paths []string) {
 	return paths
 }
 
-// RemoveAll removes each of paths, which lie below dir, and returns what stays.
+// RemoveAll removes each of paths, which are below dir, and returns what stays.
 func RemoveAll(dir string, paths []string) (stays []Stays) {
 	for _, path := range paths {
 		name, err := filepath.Rel(dir, path)
@@ -143,7 +141,7 @@ func RemoveAll(dir string, paths []string) (stays []Stays) {
 	return stays
 }
 
-// mountedAbove says whether something is mounted between dir and path.
+// mountedAbove reports whether something is mounted between dir and path.
 func mountedAbove(dir, path string) bool {
 	for up := path; up != dir && filepath.Dir(up) != dir && filepath.Dir(up) != up; {
 		if up = filepath.Dir(up); IsMount(up) || safefile.Folder(up) != nil {
@@ -153,16 +151,15 @@ func mountedAbove(dir, path string) bool {
 	return false
 }
 
-// RemoveEmpty removes each folder of paths that is empty, and returns those that stay. The paths are dir, or lie below
-// it.
+// RemoveEmpty removes each empty folder of paths, which are dir or below it, and returns what stays.
 func RemoveEmpty(dir string, paths []string) (stays []Stays) {
 	for _, path := range paths {
 		if safefile.Folder(path) != nil || mountedAbove(dir, path) {
-			continue // it is not there, or is somebody else's: a link, or what is mounted
+			continue // absent, a link or a mount
 		}
 		if marked(path) {
 			if entries, err := os.ReadDir(path); err == nil && len(entries) == 1 {
-				_ = os.Remove(filepath.Join(path, markName)) // if it stays, the folder does
+				_ = os.Remove(filepath.Join(path, markName)) // if it stays, so does the folder
 			}
 		}
 		switch err := os.Remove(path); {

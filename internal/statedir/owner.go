@@ -6,7 +6,7 @@ import (
 	"path/filepath"
 )
 
-// OwnerError says that something is another user's.
+// OwnerError means that something belongs to another user.
 type OwnerError struct {
 	What     string // "HOME is /home/ann, which", "the folder /x"
 	UID, Own int
@@ -21,8 +21,8 @@ func (e *OwnerError) Hint() string {
 	return "run it as that user, without sudo: what is made here would be another's"
 }
 
-// CheckHome refuses root with a user's HOME, as sudo -E leaves it: what root makes there locks the user out. It looks
-// at home alone.
+// CheckHome refuses root with another user's HOME, as sudo -E leaves it: what root makes there would lock the user
+// out.
 func CheckHome(home string) error {
 	info, err := os.Stat(home)
 	if err != nil || os.Geteuid() != 0 {
@@ -34,7 +34,7 @@ func CheckHome(home string) error {
 	return nil
 }
 
-// CheckPlace refuses root a folder that would be made in a user's.
+// CheckPlace refuses root a folder that would be made inside another user's.
 func CheckPlace(dir string) error {
 	for up := dir; os.Geteuid() == 0; up = filepath.Dir(up) {
 		info, err := os.Stat(up)
@@ -42,7 +42,7 @@ func CheckPlace(dir string) error {
 			continue
 		}
 		if err != nil {
-			return nil // what is wrong shows when it is made
+			return nil // making it will say what is wrong
 		}
 		if uid, known := OwnerUID(info); known && uid != 0 {
 			return &OwnerError{"the folder " + up, uid, 0}

@@ -8,7 +8,7 @@ import (
 	"syscall"
 )
 
-// OwnerUID is whose file it is; false where the system has no such numbers.
+// OwnerUID returns the owner of a file; false if the system has no such numbers.
 func OwnerUID(info fs.FileInfo) (int, bool) {
 	st, ok := info.Sys().(*syscall.Stat_t)
 	if !ok {
@@ -17,8 +17,8 @@ func OwnerUID(info fs.FileInfo) (int, bool) {
 	return int(st.Uid), true
 }
 
-// IsLent says whether a folder is root's and counts as one's own, since only root, group 0 and we may write to it:
-// images that run under an arbitrary uid have such.
+// IsLent reports whether a folder of root's counts as our own, since only root, group 0 and we may write to it.
+// Images that run under an arbitrary uid have such folders.
 func IsLent(info fs.FileInfo) bool {
 	st, ok := info.Sys().(*syscall.Stat_t)
 	perm := info.Mode().Perm()

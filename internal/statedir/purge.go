@@ -14,7 +14,7 @@ const purgePatience = time.Second
 
 // Purged is what a purge found, or removed.
 type Purged struct {
-	Places []string // the folders that things were kept in
+	Places []string // the folders
 	Paths  []string // what would be removed
 	Stays  []Stays
 }
@@ -35,7 +35,7 @@ func Purge(at Paths, dry, check bool, envs func(dry bool) ([]string, []Stays, er
 		}
 		defer l.Free()
 		if !check {
-			l.Name() // it tells who starts a daemon meanwhile
+			l.Name() // so that whoever starts a daemon meanwhile is told
 		}
 	}
 	if p.Paths, p.Stays, err = envs(dry || check); err != nil || check {
@@ -54,7 +54,7 @@ func Purge(at Paths, dry, check bool, envs func(dry bool) ([]string, []Stays, er
 	return p, nil
 }
 
-// Folders are the folders that are there, that of the environments first.
+// Folders returns the folders that exist, that of the environments first.
 func (p Paths) Folders() (dirs []string) {
 	for _, dir := range []string{p.State, p.Folder} {
 		if safefile.Exists(dir) && (len(dirs) == 0 || dirs[0] != dir) {
@@ -64,7 +64,7 @@ func (p Paths) Folders() (dirs []string) {
 	return dirs
 }
 
-// list adds the paths that remove would remove.
+// list adds what remove would remove.
 func (p *Purged) list(at Paths, files map[string][]string) {
 	for _, dir := range p.Places {
 		p.Paths = append(p.Paths, files[dir]...)
@@ -84,20 +84,20 @@ func (p *Purged) remove(at Paths, files map[string][]string) {
 		p.Stays = append(p.Stays, RemoveAll(realPath(dir), files[dir])...)
 	}
 	for _, s := range RemoveEmpty(realPath(at.State), Emptied(realPath(at.State))) {
-		if filepath.Base(s.Path) != "empty" { // a folder of the user's may have that name
+		if filepath.Base(s.Path) != "empty" { // the user may have a folder of that name
 			p.Stays = append(p.Stays, s)
 		}
 	}
 	if SocketIsFile && SocketIsDead(at.Socket) {
-		_ = os.Remove(at.Socket) // if it stays, so does its folder, and that is said
+		_ = os.Remove(at.Socket) // if it stays, its folder stays too and is reported
 	}
-	for _, dir := range p.Places { // last of all: a daemon that starts now begins anew
+	for _, dir := range p.Places { // last: a daemon that starts now begins anew
 		if path := filepath.Join(dir, LockName); IsLockFile(path) || at.usual(dir) {
 			_ = os.Remove(path)
 		}
 	}
 	inner := p.Places
-	if len(inner) == 2 && len(inner[1]) > len(inner[0]) { // one may lie in the other
+	if len(inner) == 2 && len(inner[1]) > len(inner[0]) { // one may be inside the other
 		inner = []string{inner[1], inner[0]}
 	}
 	for _, dir := range inner {
@@ -105,14 +105,13 @@ func (p *Purged) remove(at Paths, files map[string][]string) {
 	}
 }
 
-// usual says whether dir is our own by our own rule, and no folder that a variable happens to name so: nobody else
-// keeps anything in it.
+// usual reports whether dir is the default by our own rule, and not by a variable: nobody else keeps anything there.
 func (p Paths) usual(dir string) bool {
 	parent := filepath.Base(filepath.Dir(dir))
 	return dir == p.Own && (parent == ".cache" || parent == "Caches" || !SocketIsFile)
 }
 
-// realPath is dir with its links resolved; what cannot be resolved stays as it is.
+// realPath resolves the links in dir as far as possible.
 func realPath(dir string) string {
 	if to, err := filepath.EvalSymlinks(dir); err == nil {
 		return to
@@ -120,11 +119,11 @@ func realPath(dir string) string {
 	return dir
 }
 
-// removePlace removes a state or socket folder that is empty by now, and the link to it.
+// removePlace removes an empty state or socket folder, and the link to it.
 func removePlace(dir string) []Stays {
 	to := realPath(dir)
 	if to == realPath(os.Getenv("HOME")) {
-		return nil // a socket may lie there
+		return nil // it may contain a socket
 	}
 	if stays := RemoveEmpty(to, []string{to}); len(stays) > 0 {
 		return []Stays{{Path: dir, Why: stays[0].Why}}

@@ -12,23 +12,23 @@ import (
 	"syscall"
 )
 
-// MountError says that a tree was not removed whole, because something is mounted inside it.
+// MountError means that a tree was not removed whole, because something is mounted inside it.
 type MountError struct {
-	Path string // where it is mounted
+	Path string // the mount point
 }
 
 func (e *MountError) Error() string {
 	return e.Path + " is a mount point, so it is left alone until it is unmounted"
 }
 
-// maxDepth bounds how many folders are open at once.
+// maxDepth bounds the folders that are open at once.
 const maxDepth = 100
 
-// RemoveTree deletes name, a slash-separated path, below the folder dir. It follows no link, neither at the end of dir
-// nor below it, and never leaves the file system or the mount that name is on: it deletes what it can, and then returns
-// a *MountError. It works from open folders, so what is swapped or mounted meanwhile is not touched. Folders that
-// cannot be written are made writable. pause, if not nil, is called between every few dozen files; an error of it ends
-// the removal. A name that is not there is fine.
+// RemoveTree deletes name, a slash-separated path, below the folder dir. It follows no link, neither at the end of
+// dir nor below it. It stays on the file system and the mount of name: it deletes what it can, and then returns a
+// *MountError. It works from open folders, so what is swapped or mounted meanwhile is safe. It makes folders
+// writable. It calls pause, if not nil, every few dozen files; an error of pause ends the removal. An absent name is
+// no error.
 func RemoveTree(dir, name string, pause func() error) error {
 	top, err := openRoot(dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -83,7 +83,7 @@ func openRoot(path string) (folder, error) {
 	return opened(root, path, before)
 }
 
-// opened is the folder of root, if it is the one that was looked at before.
+// opened returns the folder of root, if it is the one seen before.
 func opened(root *os.Root, path string, before fs.FileInfo) (folder, error) {
 	f := folder{root: root, path: path}
 	dir, err := root.Open(".")
@@ -91,7 +91,7 @@ func opened(root *os.Root, path string, before fs.FileInfo) (folder, error) {
 		var now fs.FileInfo
 		now, err = dir.Stat()
 		if err == nil && !os.SameFile(before, now) {
-			err = notFolder(path) // a link was put in its place just now
+			err = notFolder(path) // a link has just taken its place
 		}
 		if err == nil {
 			f.volume, err = volumeOf(dir)
@@ -108,8 +108,8 @@ func notFolder(path string) error {
 	return &fs.PathError{Op: "open", Path: path, Err: syscall.ENOTDIR}
 }
 
-// open opens the folder name in f, and makes it readable and writable for us. The error is a *MountError where it is on
-// another volume than f.
+// open opens the folder name in f, and makes it readable and writable for us. The error is a *MountError if it is on
+// another volume.
 func (f folder) open(name string) (folder, error) {
 	path := filepath.Join(f.path, name)
 	before, err := f.root.Lstat(name)
@@ -123,7 +123,7 @@ func (f folder) open(name string) (folder, error) {
 		return folder{}, &MountError{path}
 	}
 	if closed := before.Mode().Perm()&0o700 != 0o700; closed && runtime.GOOS != "windows" {
-		_ = f.root.Chmod(name, before.Mode().Perm()|0o700) // what stays forbidden shows below
+		_ = f.root.Chmod(name, before.Mode().Perm()|0o700) // a failure shows below
 	}
 	root, err := f.root.OpenRoot(name)
 	if err != nil {
@@ -137,17 +137,17 @@ func (f folder) open(name string) (folder, error) {
 	return sub, err
 }
 
-// mounted says whether something is mounted at name in f.
+// mounted reports whether something is mounted at name in f.
 func (f folder) mounted(name string) bool {
 	dir, err := f.root.Open(".")
 	if err != nil {
-		return false // what cannot be opened shows where it is used
+		return false // its use will show the error
 	}
 	defer dir.Close()
 	return mountedAt(dir, name, f.volume)
 }
 
-// inFull is err with the whole path of what it is about.
+// inFull is err with the whole path.
 func inFull(err error, path string) error {
 	var p *fs.PathError
 	if errors.As(err, &p) {
@@ -157,14 +157,14 @@ func inFull(err error, path string) error {
 }
 
 type remover struct {
-	top   folder // that holds the tree
-	name  string // of the tree in it
+	top   folder // with the tree in it
+	name  string // of the tree
 	pause func() error
-	n     int   // files so far
-	ended error // of pause
+	n     int // files so far
+	ended error // by pause
 }
 
-// Remove deletes name in a folder that is so deep below the tree. It goes on where something cannot be deleted.
+// Remove deletes name in a folder at this depth. It goes on after an error.
 func (r *remover) Remove(in folder, name string, depth int) error {
 	if r.n++; r.n%64 == 0 && r.pause != nil {
 		r.ended = r.pause()
@@ -194,7 +194,7 @@ func (r *remover) Remove(in folder, name string, depth int) error {
 	}
 	sub, err := in.open(name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil // somebody else deletes the same
+		return nil // somebody else deleted it
 	}
 	if err != nil {
 		return err
@@ -205,7 +205,7 @@ func (r *remover) Remove(in folder, name string, depth int) error {
 		return stays
 	}
 	if err := in.root.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		if in.mounted(name) { // over what was emptied, just now
+		if in.mounted(name) { // just now, over what was emptied
 			return &MountError{path}
 		}
 		return inFull(err, path)
@@ -225,7 +225,7 @@ func (r *remover) empty(f folder, depth int) (stays error) {
 		return inFull(err, f.path)
 	}
 	if i, last := slices.Index(names, markName), len(names)-1; i >= 0 {
-		names[i], names[last] = names[last], names[i] // after a kill, what is left is still known to be ours
+		names[i], names[last] = names[last], names[i] // the mark goes last: after a kill the rest is still known to be ours
 	}
 	for _, name := range names {
 		if name == markName && stays != nil {
@@ -233,8 +233,8 @@ func (r *remover) empty(f folder, depth int) (stays error) {
 		}
 		err := r.Remove(f, name, depth+1)
 		var mount *MountError
-		if err != nil && !errors.As(stays, &mount) { // which says most
-			stays = err // it does not keep the others
+		if err != nil && !errors.As(stays, &mount) { // a mount is the best answer
+			stays = err // and goes on
 		}
 		if r.ended != nil {
 			return r.ended
@@ -243,8 +243,7 @@ func (r *remover) empty(f folder, depth int) (stays error) {
 	return stays
 }
 
-// raise moves a folder that is too deep beside the tree, so that no more folders are open at once than a process may
-// have.
+// raise moves a folder at maxDepth up beside the tree.
 func (r *remover) raise(path string) (in folder, name string, err error) {
 	below, err := filepath.Rel(r.top.path, path)
 	for n := 1; err == nil && n < 1<<16; n++ {
@@ -256,7 +255,7 @@ func (r *remover) raise(path string) (in folder, name string, err error) {
 	return r.top, name, errors.Join(err, errors.New("no name is free in "+r.top.path))
 }
 
-// IsMount says whether something is mounted at path, over what was there.
+// IsMount reports whether something is mounted at path.
 func IsMount(path string) bool {
 	if mounted, known := mountedPath(path); known {
 		return mounted

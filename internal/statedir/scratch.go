@@ -13,21 +13,21 @@ import (
 	"runtimed/internal/safefile"
 )
 
-// The beginnings of the names of folders for what is not finished: a tool that is fetched, a set that is resolved.
+// The prefixes of scratch folders: for a tool being fetched, and a set being resolved.
 const (
 	FetchPrefix   = ".fetch-"
 	ResolvePrefix = ".resolve-"
 )
 
-// markName is a file in each folder that is ours whatever is in it.
+// markName is a file in each folder that is ours with all its content.
 const markName = ".runtimed"
 
-// Mark writes down that the folder at dir, which was just made, is the daemon's.
+// Mark marks the folder at dir, which was just made, as the daemon's.
 func Mark(dir string) error {
 	return os.WriteFile(filepath.Join(dir, markName), []byte("made by runtimed, which may delete this folder\n"), 0o600)
 }
 
-// marked says whether the folder at dir is the daemon's by its mark.
+// marked reports whether the folder at dir has the daemon's mark.
 func marked(dir string) bool {
 	folder, err := os.Lstat(dir)
 	if err != nil || !folder.IsDir() {
@@ -37,8 +37,7 @@ func marked(dir string) bool {
 	return err == nil && mark.Mode().IsRegular()
 }
 
-// Scratch makes a folder in dir for what is not finished. remove takes it away; where a kill prevents that,
-// CleanScratch does.
+// Scratch makes a folder in dir for unfinished work. remove deletes it; after a kill, CleanScratch does.
 func Scratch(dir, prefix string) (path string, remove func(), err error) {
 	if path, err = os.MkdirTemp(dir, prefix); err != nil {
 		return "", nil, err
@@ -55,10 +54,10 @@ func Scratch(dir, prefix string) (path string, remove func(), err error) {
 	return path, remove, nil
 }
 
-// CleanScratch deletes the folders in dir that Scratch made with prefix. Nobody may use them any more.
+// CleanScratch deletes the folders in dir that Scratch made with prefix. Nobody may use them.
 func CleanScratch(dir, prefix string) error {
 	if safefile.Folder(dir) != nil {
-		return nil // nothing there, or a link to where nothing is ours
+		return nil // absent, or behind a link
 	}
 	entries, err := os.ReadDir(dir)
 	for _, e := range entries {
@@ -69,11 +68,11 @@ func CleanScratch(dir, prefix string) error {
 	return err
 }
 
-// resolving are the names in a folder of an earlier version in which a set was resolved.
+// resolving are the names in a scratch folder of an earlier version.
 var resolving = regexp.MustCompile(`^(requirements\.in|lock(\.txt)?|\.?[0-9a-f]{16}-.*)$`)
 
-// isScratch says whether name in dir is a folder that Scratch made. Earlier versions left no mark in it, and show by
-// what is there.
+// isScratch reports whether Scratch made the folder name in dir. Earlier versions left no mark; there the content
+// tells.
 func isScratch(dir, name, prefix string) bool {
 	number, ok := strings.CutPrefix(name, prefix)
 	path := filepath.Join(dir, name)
@@ -95,7 +94,7 @@ func isScratch(dir, name, prefix string) bool {
 	})
 }
 
-// pins says whether the file at path is a list of what the daemon fetches.
+// pins reports whether the file at path lists what the daemon fetches.
 func pins(path string) bool {
 	head := headOf(path)
 	return bytes.HasPrefix(head, []byte("uv==")) || bytes.HasPrefix(head, []byte("py-rattler=="))

@@ -12,7 +12,7 @@ import (
 	"runtimed/internal/safefile"
 )
 
-// MakeFolder makes a folder of the daemon's, and marks it, unless it is there. What is above it must be there.
+// MakeFolder makes and marks a folder of the daemon's, unless it is there. Its parent must exist.
 func MakeFolder(path string) error {
 	switch err := os.Mkdir(path, 0o700); {
 	case errors.Is(err, fs.ErrExist):
@@ -23,11 +23,11 @@ func MakeFolder(path string) error {
 	return Mark(path)
 }
 
-// toolForm are the names of the folders that a tool is fetched into.
+// toolForm are the names of folders that tools are fetched into.
 var toolForm = regexp.MustCompile(`^(uv|rattler)-[0-9][0-9A-Za-z.]*$`)
 
-// IsTool says whether the folder at path holds a tool that the daemon fetched. Earlier versions left no mark, but a
-// venv knows where it was made.
+// IsTool reports whether the folder at path holds a tool that the daemon fetched. Earlier versions left no mark, but
+// a venv records where it was made.
 func IsTool(path string) bool {
 	if !toolForm.MatchString(filepath.Base(path)) {
 		return false
@@ -47,8 +47,8 @@ func IsTool(path string) bool {
 	return false
 }
 
-// Install puts a tool that is whole, in the folder from below a scratch folder, at the path to. It takes the place of
-// an earlier one, and of nothing else.
+// Install moves a finished tool from below a scratch folder to the path to. It replaces an earlier one, and nothing
+// else.
 func Install(from, to string) error {
 	if err := Mark(from); err != nil {
 		return err
@@ -57,7 +57,7 @@ func Install(from, to string) error {
 		if !IsTool(to) {
 			return &fs.PathError{Op: "replace", Path: to, Err: errNotOurs}
 		}
-		// which goes with the scratch folder
+		// ~ it goes with the scratch folder
 		if err := os.Rename(to, filepath.Join(filepath.Dir(from), "before")); err != nil {
 			return err
 		}
@@ -65,7 +65,6 @@ func Install(from, to string) error {
 	return os.Rename(from, to)
 }
 
-// errNotOurs: it is for the user to move away.
 var errNotOurs = errors.New("the daemon did not make it, so it is left alone: move it away")
 
 // RemoveTool removes a tool that the daemon fetched, and nothing else.
@@ -79,10 +78,10 @@ func RemoveTool(path string) error {
 	return RemoveTree(filepath.Dir(path), filepath.Base(path), nil)
 }
 
-// TidyTools removes the tools in dir whose name begins with prefix, but for the one named keep.
+// TidyTools removes the tools in dir with that prefix, except keep.
 func TidyTools(dir, prefix, keep string) error {
 	if safefile.Folder(dir) != nil {
-		return nil // nothing there, or a link to where nothing is ours
+		return nil // absent, or behind a link
 	}
 	entries, err := os.ReadDir(dir)
 	for _, e := range entries {

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// GoneSoon fails the test if the process whose pid stands in the file lives on.
+// GoneSoon fails the test unless the process whose pid is in the file ends.
 func GoneSoon(t *testing.T, pidFile string, startTime func(pid int) (uint64, bool)) {
 	t.Helper()
 	data, err := os.ReadFile(pidFile)
@@ -44,7 +44,7 @@ func ExitWith(t *testing.T, script string) error {
 	return nil
 }
 
-// WriteProgram writes what is then run. No child may be started meanwhile: it would hold the file open for writing.
+// WriteProgram writes a program. No child may start meanwhile: it would hold the file open for writing.
 func WriteProgram(t *testing.T, path string, data []byte) {
 	t.Helper()
 	syscall.ForkLock.RLock()
@@ -68,7 +68,7 @@ func KeptTools(t *testing.T) string {
 	return dir
 }
 
-// NetEnviron is how the package index is reached from here.
+// NetEnviron is the environment in which the package index can be reached.
 func NetEnviron() []string {
 	return slices.DeleteFunc(os.Environ(), func(v string) bool {
 		return strings.HasPrefix(v, "HOME=") || strings.HasPrefix(v, "PATH=") || strings.HasPrefix(v, "XDG_")
@@ -92,7 +92,7 @@ func Toolbox(t *testing.T) string {
 	return dir
 }
 
-// Soon waits for what real processes do.
+// Soon waits until f is true.
 func Soon(t *testing.T, what string, f func() bool) {
 	t.Helper()
 	for range 500 {

@@ -9,7 +9,7 @@ import (
 	"runtimed/internal/statedir"
 )
 
-// mountTmpfs puts a file system of that size over dir; flags are those of mount(2).
+// MountTmpfs mounts a file system of that size over dir; flags are those of mount(2).
 func MountTmpfs(t *testing.T, dir, size string, flags ...uintptr) {
 	t.Helper()
 	var all uintptr
@@ -29,8 +29,7 @@ func MountTmpfs(t *testing.T, dir, size string, flags ...uintptr) {
 	})
 }
 
-// bindMount shows the folder from at the path at, until the test ends or unmount is called with the path that it has
-// by then.
+// BindMount mounts the folder from at the path at, until the test ends or unmount is called with its path of then.
 func BindMount(t *testing.T, from, at string) (unmount func(at string)) {
 	t.Helper()
 	if err := syscall.Mount(from, at, "", syscall.MS_BIND, ""); err != nil {
@@ -47,7 +46,7 @@ func BindMount(t *testing.T, from, at string) (unmount func(at string)) {
 		done = true
 	}
 	t.Cleanup(func() {
-		if !done { // else the test's own cleaning would go through it
+		if !done { // else the test's cleanup would go through it
 			for _, at := range statedir.Mounts(filepath.Dir(from)) {
 				_ = syscall.Unmount(at, syscall.MNT_DETACH)
 			}

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// Spawn starts a real process, in a group of its own, that the test ends.
+// Spawn starts a process in a group of its own, which the test ends.
 func Spawn(t *testing.T, env []string, argv ...string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.Command(argv[0], argv[1:]...)

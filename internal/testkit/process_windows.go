@@ -10,8 +10,8 @@ import (
 
 const SleeperEnv = "RUNT_TEST_SLEEPER"
 
-// init makes a sleeping child of this program where a test wants one. With a file named it has a child of its own,
-// whose number it writes there.
+// init turns this program into a sleeping child if the variable is set. With a file name it starts a child of its
+// own, and writes the pid there.
 func init() {
 	file, sleeper := os.LookupEnv(SleeperEnv)
 	if !sleeper {

@@ -11,15 +11,15 @@ import (
 //go:embed testdata
 var standins embed.FS
 
-// Kit is a folder of scripts that stand in for tools, and do as the files beside them say.
+// Kit is a folder of scripts that stand in for tools, and do what the files beside them say.
 type Kit struct {
 	*testing.T
-	Bin       string   // holds the scripts, is on PATH, and is where they look for what they shall do
+	Bin       string   // the folder of the scripts, on PATH
 	State     string   // a state directory
-	Variables []string // of an environment in which they are found
+	Variables []string // an environment that finds them
 }
 
-// New has a uv, and a Python that this uv finds.
+// New makes a Kit with a uv, and a Python that this uv finds.
 func New(t *testing.T, environ ...string) *Kit {
 	t.Helper()
 	k := &Kit{T: t, Bin: t.TempDir(), State: t.TempDir()}
@@ -31,7 +31,7 @@ func New(t *testing.T, environ ...string) *Kit {
 	return k
 }
 
-// WithoutUV has no uv, and a Python that may fetch it.
+// WithoutUV leaves a Python that may fetch uv.
 func (k *Kit) WithoutUV() {
 	k.Helper()
 	k.Remove("uv")
@@ -62,7 +62,7 @@ func (k *Kit) Remove(name string) {
 	}
 }
 
-// Took returns what was written to a file, and removes it.
+// Took reads and removes a file.
 func (k *Kit) Took(name string) string {
 	k.Helper()
 	data, err := os.ReadFile(filepath.Join(k.Bin, name))
@@ -76,7 +76,7 @@ func (k *Kit) Took(name string) string {
 	return string(data)
 }
 
-// Calls are the command lines of uv since the last time, with places written short.
+// Calls returns the command lines of uv since the last time, with short paths.
 func (k *Kit) Calls(dir string) string {
 	k.Helper()
 	short := strings.NewReplacer(dir, "ENV", k.State, "STATE", k.Bin, "BIN")

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// OwnZombies counts the children of this process that have ended and were not asked for.
+// OwnZombies counts the children of this process that have ended and were not waited for.
 func OwnZombies(t *testing.T) int {
 	t.Helper()
 	tasks, err := filepath.Glob("/proc/self/task/*/children")
