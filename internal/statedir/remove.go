@@ -160,7 +160,7 @@ type remover struct {
 	top   folder // with the tree in it
 	name  string // of the tree
 	pause func() error
-	n     int // files so far
+	n     int   // files so far
 	ended error // by pause
 }
 
