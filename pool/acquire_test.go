@@ -92,7 +92,8 @@ func TestAcquireFailsEarlyWhereWaitingIsPointless(t *testing.T) {
 				began := time.Now()
 				_, err := w.Acquire(context.Background(), request(1, c.wait))
 				var failed *FailedError
-				if !errors.As(err, &failed) || failed.Build.Cause != c.cause || failed.NextRetry <= 0 || fmt.Sprint(failed.Build) != c.want {
+				if !errors.As(err, &failed) || failed.Build.Cause != c.cause || failed.NextRetry <= 0 ||
+					fmt.Sprint(failed.Build) != c.want {
 					t.Errorf("the error is %#v", err)
 				}
 				if c.after >= 0 && time.Since(began) != c.after {
@@ -264,12 +265,16 @@ func TestADamagedEnvironmentIsReplacedAndTheWaiterKeepsItsPlace(t *testing.T) {
 			p := filepath.Join(d, "bin", "python")
 			return errors.Join(os.Remove(p), os.Symlink("/gone", p))
 		},
-		"a file cut short":      func(d string) error { return os.Truncate(filepath.Join(d, "kernel.py"), 0) },
-		"a file touched":        func(d string) error { return os.Chtimes(filepath.Join(d, "kernel.py"), time.Now(), time.Now()) },
-		"no pyvenv.cfg":         func(d string) error { return os.Remove(filepath.Join(d, "pyvenv.cfg")) },
-		"no manifest":           func(d string) error { return os.Remove(filepath.Join(d, envdir.ManifestName)) },
-		"the manifest replaced": func(d string) error { return os.WriteFile(filepath.Join(d, envdir.ManifestName), []byte("{}"), 0o600) },
-		"no lease record":       func(d string) error { return os.Remove(filepath.Join(d, envdir.LeaseName)) },
+		"a file cut short": func(d string) error { return os.Truncate(filepath.Join(d, "kernel.py"), 0) },
+		"a file touched": func(d string) error {
+			return os.Chtimes(filepath.Join(d, "kernel.py"), time.Now(), time.Now())
+		},
+		"no pyvenv.cfg": func(d string) error { return os.Remove(filepath.Join(d, "pyvenv.cfg")) },
+		"no manifest":   func(d string) error { return os.Remove(filepath.Join(d, envdir.ManifestName)) },
+		"the manifest replaced": func(d string) error {
+			return os.WriteFile(filepath.Join(d, envdir.ManifestName), []byte("{}"), 0o600)
+		},
+		"no lease record": func(d string) error { return os.Remove(filepath.Join(d, envdir.LeaseName)) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, sized(2), func(w *world) {

@@ -21,7 +21,8 @@ const panicsUnderLock = "RUNTIMED_TEST_PANICS_UNDER_LOCK"
 
 func TestAPanicUnderTheLockEndsTheProgramThoughTheCallerRecovers(t *testing.T) {
 	if os.Getenv(panicsUnderLock) != "" {
-		core := zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), zapcore.AddSync(new(bytes.Buffer)), zap.DebugLevel)
+		core := zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()),
+			zapcore.AddSync(new(bytes.Buffer)), zap.DebugLevel)
 		log := zap.New(core, zap.Hooks(func(e zapcore.Entry) error {
 			if e.Message == "environment moves" { // as move says it, under the lock
 				panic("a broken invariant")
@@ -46,7 +47,8 @@ func TestAPanicUnderTheLockEndsTheProgramThoughTheCallerRecovers(t *testing.T) {
 	cmd := exec.Command(self, "-test.run", "^"+t.Name()+"$")
 	cmd.Env = append(os.Environ(), panicsUnderLock+"=1")
 	out, err := cmd.CombinedOutput()
-	if cmd.ProcessState.ExitCode() != 2 || !bytes.Contains(out, []byte("panic: a broken invariant")) || !bytes.Contains(out, []byte("(*Manager).Flush")) {
+	if cmd.ProcessState.ExitCode() != 2 || !bytes.Contains(out, []byte("panic: a broken invariant")) ||
+		!bytes.Contains(out, []byte("(*Manager).Flush")) {
 		t.Errorf("%v: %s", err, out)
 	}
 }
@@ -74,8 +76,10 @@ func TestTheLockIsTakenInOnePlaceThatEndsTheProgramWhereItPanics(t *testing.T) {
 					id, ok := n.Call.Fun.(*ast.Ident)
 					ends = ends || ok && id.Name == "endOnPanic"
 				case *ast.SelectorExpr:
-					if mu, ok := n.X.(*ast.SelectorExpr); ok && mu.Sel.Name == "mu" && n.Sel.Name == "Lock" && f.Recv != nil {
-						if star, ok := f.Recv.List[0].Type.(*ast.StarExpr); ok && star.X.(*ast.Ident).Name == "Manager" {
+					if mu, ok := n.X.(*ast.SelectorExpr); ok && mu.Sel.Name == "mu" && n.Sel.Name == "Lock" &&
+						f.Recv != nil {
+						if star, ok := f.Recv.List[0].Type.(*ast.StarExpr); ok &&
+							star.X.(*ast.Ident).Name == "Manager" {
 							places = append(places, f.Name.Name)
 						}
 					}

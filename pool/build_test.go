@@ -32,11 +32,13 @@ func TestAlwaysFailingBuildsSlowDown(t *testing.T) {
 					t.Errorf("%d tries in an hour", n)
 				}
 				s := w.status()
-				if s.State != "failing" || s.Error == nil || s.Error.Cause != c.cause || s.Error.Failures < 5 || s.Error.Output == "" {
+				if s.State != "failing" || s.Error == nil || s.Error.Cause != c.cause || s.Error.Failures < 5 ||
+					s.Error.Output == "" {
 					t.Errorf("the status is %+v, %+v", s, s.Error)
 				}
 				if !s.Error.NextRetry.After(time.Now()) || s.Error.Since.After(time.Now().Add(-50*time.Minute)) {
-					t.Errorf("next try at %s, failing since %s, now is %s", s.Error.NextRetry, s.Error.Since, time.Now())
+					t.Errorf("next try at %s, failing since %s, now is %s", s.Error.NextRetry, s.Error.Since,
+						time.Now())
 				}
 				if lines := w.said("build failed"); len(lines) != 1 {
 					t.Errorf("the same failure is in the log %d times", len(lines))
@@ -155,7 +157,8 @@ func TestABuildEndsByItsDeadline(t *testing.T) {
 	inBubbleWith(t, sized(1), &fakeBuilder{takes: time.Hour, hold: hold}, func(w *world) {
 		w.pass(10*time.Minute + time.Second)
 		s := w.status()
-		if s.Error == nil || s.Error.Cause != builder.CauseTimeout || s.Error.Message != "the build was not done after 10m0s; the last it did was half way" {
+		if s.Error == nil || s.Error.Cause != builder.CauseTimeout ||
+			s.Error.Message != "the build was not done after 10m0s; the last it did was half way" {
 			t.Errorf("the error is %+v", s.Error)
 		}
 		w.want(0, 0, 0, 0)
@@ -166,7 +169,8 @@ func TestABuilderThatDoesNotSayWhyIsShownAsItIs(t *testing.T) {
 	b := &fakeBuilder{fail: always(errors.New("fetching https://me:secret@host/simple: boom"))}
 	inBubbleWith(t, sized(1), b, func(w *world) {
 		e := w.settled().status().Error
-		if e == nil || e.Cause != builder.CauseOther || e.Message != "fetching https://***@host/simple: boom" || e.Hint == "" {
+		if e == nil || e.Cause != builder.CauseOther || e.Message != "fetching https://***@host/simple: boom" ||
+			e.Hint == "" {
 			t.Errorf("the error is %+v", e)
 		}
 		if lines := w.said("secret"); len(lines) > 0 {

@@ -155,7 +155,9 @@ func TestASmallerPoolDropsTheSurplusAndAPoolOffEverything(t *testing.T) {
 func TestAPoolCanBeAddedAndRemoved(t *testing.T) {
 	inBubble(t, sized(1), func(w *world) {
 		w.settled()
-		got := w.reconfigure(func(c *Config) { c.Pools = append(c.Pools, PoolConfig{Name: "ml", Size: 2, Spec: spec("torch")}) })
+		got := w.reconfigure(func(c *Config) {
+			c.Pools = append(c.Pools, PoolConfig{Name: "ml", Size: 2, Spec: spec("torch")})
+		})
 		if !slices.Equal(got, []string{"ml"}) {
 			t.Errorf("changed: %v", got)
 		}

@@ -13,7 +13,7 @@ import (
 func newWorld(t *testing.T, dir string, b *fakeBuilder) *world {
 	cfg := sized(1)
 	cfg.Dir = dir
-	w := &world{T: t, cfg: cfg, b: b, p: &fakeProcs{dead: map[int]bool{}, using: map[string]bool{}, exits: map[int][]func(){}}}
+	w := &world{T: t, cfg: cfg, b: b, p: newProcs()}
 	m, err := New(cfg, map[string]builder.Builder{builder.KindUV: b, builder.KindConda: b}, nop)
 	if err != nil {
 		t.Fatal(err)
@@ -74,7 +74,8 @@ func TestALoopThatHangsDoesNotBeat(t *testing.T) {
 	w.Heartbeat(time.Millisecond, func() { n.Add(1) })
 	w.Start()
 	more := func(than int64) bool {
-		for end := time.Now().Add(10 * time.Second); n.Load() <= than && time.Now().Before(end); time.Sleep(time.Millisecond) {
+		for end := time.Now().Add(10 * time.Second); n.Load() <= than && time.Now().Before(end); {
+			time.Sleep(time.Millisecond)
 		}
 		return n.Load() > than
 	}

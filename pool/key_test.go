@@ -83,7 +83,8 @@ func TestAKeyIsKnownAfterARestart(t *testing.T) {
 		w.crash()
 		w.start()
 		again, err := w.Acquire(context.Background(), r)
-		if err != nil || again.Env.ID != got.Env.ID || again.Env.Lease.Label != "a notebook" || !again.Env.Lease.LeasedAt.Equal(got.Env.Lease.LeasedAt) {
+		if err != nil || again.Env.ID != got.Env.ID || again.Env.Lease.Label != "a notebook" ||
+			!again.Env.Lease.LeasedAt.Equal(got.Env.Lease.LeasedAt) {
 			t.Errorf("%+v, %v", again.Env, err)
 		}
 	})

@@ -25,8 +25,10 @@ func TestALeaseIsReadAsItWasWritten(t *testing.T) {
 	at := time.Date(2026, 1, 2, 3, 4, 5, 678, time.UTC)
 	for _, want := range []envdir.LeaseRecord{
 		{State: envdir.LeaseFree},
-		{State: envdir.LeaseHeld, Lease: &envdir.Lease{Owner: ownerNo(4711), Label: "a <b> & \"c\" \u2028 é", Key: "k", LeasedAt: at}},
-		{State: envdir.LeaseHeld, Lease: &envdir.Lease{Owner: ownerNo(1), Label: strings.Repeat("\u2028", maxText/3), Key: strings.Repeat(`\`, maxText), LeasedAt: at}},
+		{State: envdir.LeaseHeld,
+			Lease: &envdir.Lease{Owner: ownerNo(4711), Label: "a <b> & \"c\" \u2028 é", Key: "k", LeasedAt: at}},
+		{State: envdir.LeaseHeld, Lease: &envdir.Lease{Owner: ownerNo(1), Label: strings.Repeat("\u2028", maxText/3),
+			Key: strings.Repeat(`\`, maxText), LeasedAt: at}},
 		{State: envdir.LeaseHeld, Lease: &envdir.Lease{Owner: ownerNo(1)}},
 		{State: envdir.LeaseReleased},
 		{State: envdir.LeaseFree},
@@ -38,11 +40,13 @@ func TestALeaseIsReadAsItWasWritten(t *testing.T) {
 		if err != nil || cmp.Diff(want, got) != "" {
 			t.Errorf("%v\n%s", err, cmp.Diff(want, got))
 		}
-		if info, _ := os.Stat(filepath.Join(dir, envdir.LeaseName)); info.Size() != envdir.LeaseSize || info.Mode() != 0o600 {
+		if info, _ := os.Stat(filepath.Join(dir, envdir.LeaseName)); info.Size() != envdir.LeaseSize ||
+			info.Mode() != 0o600 {
 			t.Errorf("the record has %d bytes and mode %s", info.Size(), info.Mode())
 		}
 	}
-	if err := s.WriteLease(dir, envdir.LeaseRecord{State: envdir.LeaseHeld, Lease: &envdir.Lease{Label: strings.Repeat("x", envdir.LeaseSize)}}); err == nil {
+	if err := s.WriteLease(dir, envdir.LeaseRecord{State: envdir.LeaseHeld,
+		Lease: &envdir.Lease{Label: strings.Repeat("x", envdir.LeaseSize)}}); err == nil {
 		t.Error("a record of two blocks is written")
 	}
 }
@@ -59,7 +63,8 @@ func TestALeaseIsNeverWrittenIntoWhatSomebodyPutInItsPlace(t *testing.T) {
 	} {
 		s := envdir.Store{Dir: t.TempDir()}
 		dir, precious := s.Env("uv-00000000"), filepath.Join(s.Dir, "precious")
-		if err := errors.Join(s.Usable(s.Records()), os.Mkdir(dir, 0o700), os.WriteFile(precious, []byte("precious"), 0o600)); err != nil {
+		if err := errors.Join(s.Usable(s.Records()), os.Mkdir(dir, 0o700),
+			os.WriteFile(precious, []byte("precious"), 0o600)); err != nil {
 			t.Fatal(err)
 		}
 		for i, write := range []func() error{
@@ -92,7 +97,8 @@ func TestALeaseIsNeverWrittenIntoWhatSomebodyPutInItsPlace(t *testing.T) {
 func TestNothingIsWrittenThroughALinkInPlaceOfAnEnvironment(t *testing.T) {
 	for what, put := range map[string]func(s envdir.Store, outside string) error{
 		"the environment": func(s envdir.Store, outside string) error {
-			return errors.Join(os.Remove(s.Env("uv-00000000")), os.Symlink(filepath.Join(outside, "uv-00000000"), s.Env("uv-00000000")))
+			return errors.Join(os.Remove(s.Env("uv-00000000")),
+				os.Symlink(filepath.Join(outside, "uv-00000000"), s.Env("uv-00000000")))
 		},
 		"the folder of all": func(s envdir.Store, outside string) error {
 			return errors.Join(os.Rename(s.Envs(), s.Envs()+"-moved"), os.Symlink(outside, s.Envs()))
@@ -101,7 +107,8 @@ func TestNothingIsWrittenThroughALinkInPlaceOfAnEnvironment(t *testing.T) {
 		s, outside := envdir.Store{Dir: t.TempDir()}, t.TempDir()
 		dir := s.Env("uv-00000000")
 		precious := map[string]string{envdir.LeaseName: "my lease", envdir.ManifestName: "my manifest"}
-		if err := errors.Join(s.Usable(s.Records()), os.Mkdir(dir, 0o700), os.Mkdir(filepath.Join(outside, "uv-00000000"), 0o700)); err != nil {
+		if err := errors.Join(s.Usable(s.Records()), os.Mkdir(dir, 0o700),
+			os.Mkdir(filepath.Join(outside, "uv-00000000"), 0o700)); err != nil {
 			t.Fatal(err)
 		}
 		for name, text := range precious {
@@ -114,7 +121,8 @@ func TestNothingIsWrittenThroughALinkInPlaceOfAnEnvironment(t *testing.T) {
 		}
 		_, manifest := s.WriteManifest(dir, envdir.Manifest{})
 		for call, err := range map[string]error{
-			"createLease": s.CreateLease(dir), "writeLease": s.WriteLease(dir, envdir.LeaseRecord{State: envdir.LeaseReleased}), "writeManifest": manifest,
+			"createLease": s.CreateLease(dir), "writeLease": s.WriteLease(dir,
+				envdir.LeaseRecord{State: envdir.LeaseReleased}), "writeManifest": manifest,
 		} {
 			if !errors.Is(err, envdir.ErrNoFolder) {
 				t.Errorf("a link in place of %s: %s says %v", what, call, err)
@@ -129,7 +137,8 @@ func TestNothingIsWrittenThroughALinkInPlaceOfAnEnvironment(t *testing.T) {
 }
 
 func TestARecordThatIsNoLeaseIsAnError(t *testing.T) {
-	held, err := envdir.EncodeLease(envdir.LeaseRecord{State: envdir.LeaseHeld, Lease: &envdir.Lease{Owner: ownerNo(1)}})
+	held, err := envdir.EncodeLease(envdir.LeaseRecord{State: envdir.LeaseHeld,
+		Lease: &envdir.Lease{Owner: ownerNo(1)}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -42,7 +42,8 @@ type fakeBuilder struct {
 	extended int
 }
 
-func (b *fakeBuilder) Build(ctx context.Context, spec builder.Spec, dir string, progress func(builder.Stage)) (builder.Built, error) {
+func (b *fakeBuilder) Build(ctx context.Context, spec builder.Spec, dir string,
+	progress func(builder.Stage)) (builder.Built, error) {
 	b.mu.Lock()
 	b.began = append(b.began, time.Now())
 	try, takes, hold, fail := len(b.began), b.takes, b.hold, b.fail
@@ -90,9 +91,11 @@ func (b *fakeBuilder) Build(ctx context.Context, spec builder.Spec, dir string, 
 	}
 	progress(builder.Stage{Name: builder.StageVerifying, Message: "nearly there"})
 	return builder.Built{
-		Python: filepath.Join(dir, "bin", "python"), PythonVersion: fakeVersion(spec), Packages: []builder.Package{{Name: "ipykernel", Version: "7.4"}},
-		Variables: map[string]*string{"VIRTUAL_ENV": &dir, "PYTHONHOME": nil}, PathPrepend: []string{filepath.Join(dir, "bin")},
-		Sentinels: []string{"bin/python", "pyvenv.cfg", "kernel.py"},
+		Python: filepath.Join(dir, "bin", "python"), PythonVersion: fakeVersion(spec),
+		Packages:    []builder.Package{{Name: "ipykernel", Version: "7.4"}},
+		Variables:   map[string]*string{"VIRTUAL_ENV": &dir, "PYTHONHOME": nil},
+		PathPrepend: []string{filepath.Join(dir, "bin")},
+		Sentinels:   []string{"bin/python", "pyvenv.cfg", "kernel.py"},
 	}, nil
 }
 
@@ -104,7 +107,8 @@ func fakeVersion(spec builder.Spec) string {
 	return "3.13.1"
 }
 
-func (b *fakeBuilder) Prepare(_ context.Context, spec builder.Spec, _ string, _ time.Duration, progress func(builder.Stage)) (string, error) {
+func (b *fakeBuilder) Prepare(_ context.Context, spec builder.Spec, _ string, _ time.Duration,
+	progress func(builder.Stage)) (string, error) {
 	progress(builder.Stage{Name: builder.StageResolving, Message: "looking it up"})
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -112,7 +116,8 @@ func (b *fakeBuilder) Prepare(_ context.Context, spec builder.Spec, _ string, _ 
 }
 
 // Extend fails half way, if it fails.
-func (b *fakeBuilder) Extend(ctx context.Context, spec builder.Spec, dir string, progress func(builder.Stage)) (builder.Built, error) {
+func (b *fakeBuilder) Extend(ctx context.Context, spec builder.Spec, dir string,
+	progress func(builder.Stage)) (builder.Built, error) {
 	b.mu.Lock()
 	b.extended++
 	err := b.extends
@@ -129,7 +134,8 @@ func (b *fakeBuilder) Extend(ctx context.Context, spec builder.Spec, dir string,
 		return builder.Built{}, err
 	}
 	built := builder.Built{
-		Python: filepath.Join(dir, "bin", "python"), PythonVersion: fakeVersion(spec), Packages: []builder.Package{{Name: "ipykernel", Version: "7.4"}},
+		Python: filepath.Join(dir, "bin", "python"), PythonVersion: fakeVersion(spec),
+		Packages:    []builder.Package{{Name: "ipykernel", Version: "7.4"}},
 		PathPrepend: []string{filepath.Join(dir, "bin")}, Sentinels: []string{"bin/python", "pyvenv.cfg", "kernel.py"},
 	}
 	for _, r := range spec.Packages[len(spec.Base.Packages):] {
@@ -188,8 +194,13 @@ type fakeProcs struct {
 	exits map[int][]func()
 }
 
+func newProcs() *fakeProcs {
+	return &fakeProcs{dead: map[int]bool{}, using: map[string]bool{}, exits: map[int][]func(){}}
+}
+
 func ownerNo(pid int) proc.Owner {
-	return proc.Owner{PID: pid, StartTime: uint64(pid) * 7, BootID: proc.BootID(), MachineID: proc.MachineID(), Namespace: proc.Namespace()}
+	return proc.Owner{PID: pid, StartTime: uint64(pid) * 7, BootID: proc.BootID(), MachineID: proc.MachineID(),
+		Namespace: proc.Namespace()}
 }
 
 func (f *fakeProcs) processes() proc.Processes {

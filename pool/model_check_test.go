@@ -63,7 +63,8 @@ func (m *model) check() {
 				counted[i.State]++
 			}
 		}
-		if s.Available > counted[Ready] || s.Warming != counted[Warming] || s.Leased != counted[Leased] || s.Removing != counted[Removing] {
+		if s.Available > counted[Ready] || s.Warming != counted[Warming] || s.Leased != counted[Leased] ||
+			s.Removing != counted[Removing] {
 			m.Fatalf("the status is %+v, the list has %v", s, counted)
 		}
 	}
@@ -107,7 +108,8 @@ func (m *model) End() {
 		m.Fatal(err)
 	}
 	for _, s := range list {
-		// a pool that a given-back environment filled has no reason to try again, and so still says that its last build failed
+		// a pool that a given-back environment filled has no reason to try again, and so still says that its last build
+		// failed
 		if s.Available != s.Target || s.Waiting != 0 {
 			m.Fatalf("the status is %+v", s)
 		}

@@ -17,7 +17,8 @@ import (
 	"runtimed/pool/builder"
 )
 
-// model is what the clients of a pool know, beside the pool itself. It runs with a fake clock, and a crash is one of its actions.
+// model is what the clients of a pool know, beside the pool itself. It runs with a fake clock, and a crash is one of
+// its actions.
 type model struct {
 	*rapid.T
 	w       *world
@@ -57,7 +58,8 @@ func (m *model) actions() map[string]func(*rapid.T) {
 	return map[string]func(*rapid.T){
 		"acquire": func(t *rapid.T) {
 			pid, _ := pick(t, m.living, "pid")
-			r := request(pid, rapid.SampledFrom([]time.Duration{0, time.Second, time.Minute, 24 * time.Hour}).Draw(t, "wait"))
+			r := request(pid,
+				rapid.SampledFrom([]time.Duration{0, time.Second, time.Minute, 24 * time.Hour}).Draw(t, "wait"))
 			r.Pool = rapid.SampledFrom([]string{"uv", "uv", "ml"}).Draw(t, "pool")
 			r.Key = rapid.SampledFrom([]string{"", "a", "b"}).Draw(t, "key")
 			r.Session = rapid.SampledFrom([]string{"", "", "s", "t"}).Draw(t, "session")
@@ -129,7 +131,8 @@ func (m *model) actions() map[string]func(*rapid.T) {
 			m.w.pass(lookEvery)
 		},
 		"builds": func(t *rapid.T) {
-			cause := rapid.SampledFrom([]string{"", "", builder.CauseNetwork, builder.CauseOther, builder.CauseToolMissing}).Draw(t, "fail")
+			cause := rapid.SampledFrom([]string{"", "", builder.CauseNetwork, builder.CauseOther,
+				builder.CauseToolMissing}).Draw(t, "fail")
 			m.w.b.set(func() {
 				m.w.b.takes = rapid.SampledFrom([]time.Duration{0, time.Second, time.Minute}).Draw(t, "takes")
 				m.w.b.fail, m.w.b.extends = nil, nil
@@ -147,7 +150,8 @@ func (m *model) actions() map[string]func(*rapid.T) {
 				c.Pools[0].Spec = spec(rapid.SampledFrom([]string{"a", "b"}).Draw(t, "package"))
 				c.Pools = c.Pools[:1]
 				if rapid.Bool().Draw(t, "ml") {
-					c.Pools = append(c.Pools, PoolConfig{Name: "ml", Size: 1, Spec: spec("torch"), MaxAge: 48 * time.Hour})
+					c.Pools = append(c.Pools,
+						PoolConfig{Name: "ml", Size: 1, Spec: spec("torch"), MaxAge: 48 * time.Hour})
 				}
 			})
 		},
@@ -240,7 +244,8 @@ func (m *model) settle() {
 		switch {
 		case m.over[id]:
 			m.Fatalf("%s was used before", id)
-		case a.Resumed && rests && rest == c.Session, a.Resumed && held && h.session == c.Session && !slices.Contains(m.living, h.pid):
+		case a.Resumed && rests && rest == c.Session, a.Resumed && held && h.session == c.Session &&
+			!slices.Contains(m.living, h.pid):
 			delete(m.rests, id)
 			m.held[id] = holder{c.Owner.PID, c.Key, c.Session}
 			if rapid.IntRange(0, 9).Draw(m.T, "reaches") == 0 {
@@ -279,15 +284,15 @@ func TestWhateverHappensNothingIsGivenTwiceOrLost(t *testing.T) {
 			cfg := sized(2)
 			cfg.Dir = dir
 			w := &world{
-				T: t, cfg: cfg, b: &fakeBuilder{},
+				T: t, cfg: cfg, b: &fakeBuilder{}, p: newProcs(),
 				moved: func(from, to State) {
 					mu.Lock()
 					defer mu.Unlock()
 					taken[[2]State{from, to}] = true
 				},
-				p: &fakeProcs{dead: map[int]bool{}, using: map[string]bool{}, exits: map[int][]func(){}},
 			}
-			m := &model{T: rt, w: w, held: map[string]holder{}, rests: map[string]string{}, over: map[string]bool{}, damaged: map[string]bool{}, living: []int{1, 2, 3}, lastPID: 3}
+			m := &model{T: rt, w: w, held: map[string]holder{}, rests: map[string]string{}, over: map[string]bool{},
+				damaged: map[string]bool{}, living: []int{1, 2, 3}, lastPID: 3}
 			w.start()
 			defer func() {
 				for _, c := range m.calls {

@@ -26,6 +26,11 @@ func (w *world) change(id string, f func(*envdir.Manifest)) {
 	}
 }
 
+// changed is change as a way to damage an environment.
+func changed(f func(*envdir.Manifest)) func(*world, string) error {
+	return func(w *world, id string) error { w.change(id, f); return nil }
+}
+
 func TestARestartFindsWhatWasThere(t *testing.T) {
 	inBubble(t, sized(3), func(w *world) {
 		w.settled()
@@ -83,7 +88,8 @@ func TestAKillAtAnyLineOfABuildLeavesNothingThatCounts(t *testing.T) {
 			inBubble(t, sized(1), func(w *world) {
 				id := w.settled().ids(Ready)[0]
 				w.crash()
-				if err := errors.Join(w.store.Begin(id, "uv"), os.Remove(w.store.Manifest(w.store.Env(id))), damage(w, w.store.Env(id))); err != nil {
+				if err := errors.Join(w.store.Begin(id, "uv"), os.Remove(w.store.Manifest(w.store.Env(id))),
+					damage(w, w.store.Env(id))); err != nil {
 					t.Fatal(err)
 				}
 				w.start()
@@ -114,18 +120,14 @@ func TestWhatIsNotWholeIsSetAside(t *testing.T) {
 		"no JSON": func(w *world, id string) error {
 			return os.WriteFile(w.store.Manifest(w.store.Env(id)), []byte(`{"id`), 0o600)
 		},
-		"empty":           func(w *world, id string) error { return os.WriteFile(w.store.Manifest(w.store.Env(id)), nil, 0o600) },
-		"another version": func(w *world, id string) error { w.change(id, func(m *envdir.Manifest) { m.Version = 2 }); return nil },
-		"no id":           func(w *world, id string) error { w.change(id, func(m *envdir.Manifest) { m.ID = "" }); return nil },
-		"another pool":    func(w *world, id string) error { w.change(id, func(m *envdir.Manifest) { m.Pool = "ml" }); return nil },
-		"no spec": func(w *world, id string) error {
-			w.change(id, func(m *envdir.Manifest) { m.SpecHash = "" })
-			return nil
+		"empty": func(w *world, id string) error {
+			return os.WriteFile(w.store.Manifest(w.store.Env(id)), nil, 0o600)
 		},
-		"Python elsewhere": func(w *world, id string) error {
-			w.change(id, func(m *envdir.Manifest) { m.Python = "/usr/bin/python3" })
-			return nil
-		},
+		"another version":  changed(func(m *envdir.Manifest) { m.Version = 2 }),
+		"no id":            changed(func(m *envdir.Manifest) { m.ID = "" }),
+		"another pool":     changed(func(m *envdir.Manifest) { m.Pool = "ml" }),
+		"no spec":          changed(func(m *envdir.Manifest) { m.SpecHash = "" }),
+		"Python elsewhere": changed(func(m *envdir.Manifest) { m.Python = "/usr/bin/python3" }),
 		"Python nearly here": func(w *world, id string) error {
 			w.change(id, func(m *envdir.Manifest) { m.Python = w.store.Env(id) + "x/bin/python" })
 			return nil
@@ -134,7 +136,9 @@ func TestWhatIsNotWholeIsSetAside(t *testing.T) {
 			w.change(id, func(m *envdir.Manifest) { m.BootID = "before" })
 			return os.Truncate(filepath.Join(w.store.Env(id), envdir.LeaseName), 0)
 		},
-		"no lease": func(w *world, id string) error { return os.Remove(filepath.Join(w.store.Env(id), envdir.LeaseName)) },
+		"no lease": func(w *world, id string) error {
+			return os.Remove(filepath.Join(w.store.Env(id), envdir.LeaseName))
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, sized(1), func(w *world) {
@@ -147,7 +151,8 @@ func TestWhatIsNotWholeIsSetAside(t *testing.T) {
 				if w.want(1, 0, 0, 0); slices.Contains(w.folders(), id) {
 					t.Error("it is still there")
 				}
-				if lines := w.said("cannot be used and is set aside"); len(lines) != 1 || !strings.Contains(lines[0], id) {
+				if lines := w.said("cannot be used and is set aside"); len(lines) != 1 ||
+					!strings.Contains(lines[0], id) {
 					t.Errorf("the log says %s", lines)
 				}
 			})
@@ -157,8 +162,10 @@ func TestWhatIsNotWholeIsSetAside(t *testing.T) {
 
 func TestALeasedEnvironmentStaysWhateverBecameOfItsManifest(t *testing.T) {
 	for name, damage := range map[string]func(*world, string) error{
-		"of a later daemon": func(w *world, id string) error { w.change(id, func(m *envdir.Manifest) { m.Version = 2 }); return nil },
-		"no JSON":           func(w *world, id string) error { return os.WriteFile(w.store.Manifest(w.store.Env(id)), nil, 0o600) },
+		"of a later daemon": changed(func(m *envdir.Manifest) { m.Version = 2 }),
+		"no JSON": func(w *world, id string) error {
+			return os.WriteFile(w.store.Manifest(w.store.Env(id)), nil, 0o600)
+		},
 		"of another boot": func(w *world, id string) error {
 			w.change(id, func(m *envdir.Manifest) { m.BootID = "before" })
 			return nil
@@ -207,7 +214,8 @@ func TestAfterABootEnvironmentsAreVerifiedBeforeTheyCount(t *testing.T) {
 			w.start()
 			w.want(2, 0, 0, 0)
 			if w.b.checked != 2 || slices.Equal(w.ids(Ready), before) != works {
-				t.Errorf("works: %t; %d were looked through; ready are %v, were %v", works, w.b.checked, w.ids(Ready), before)
+				t.Errorf("works: %t; %d were looked through; ready are %v, were %v", works, w.b.checked, w.ids(Ready),
+					before)
 			}
 			if works && w.b.tries() != 2 {
 				t.Error("a build began")
@@ -241,10 +249,12 @@ func TestWhatIsTheUsersOwnIsNeverTouched(t *testing.T) {
 		}
 		if err := errors.Join(
 			os.WriteFile(filepath.Join(env("my-env"), envdir.ManifestName), []byte("{}"), 0o600),
-			os.WriteFile(filepath.Join(env("uv-01234568"), envdir.ManifestName), manifest, 0o600), // a copy of another one
+			// a copy of another one
+			os.WriteFile(filepath.Join(env("uv-01234568"), envdir.ManifestName), manifest, 0o600),
 			os.Symlink(outside, env("uv-01234569")),
 			os.WriteFile(filepath.Join(outside, "work"), nil, 0o600),
-			os.WriteFile(filepath.Join(outside, envdir.ManifestName), []byte(strings.ReplaceAll(string(manifest), id, "uv-01234569")), 0o600),
+			os.WriteFile(filepath.Join(outside, envdir.ManifestName),
+				[]byte(strings.ReplaceAll(string(manifest), id, "uv-01234569")), 0o600),
 			os.WriteFile(filepath.Join(outside, envdir.LeaseName), []byte(`{"state":"free"}`), 0o600),
 			os.WriteFile(env("notes.txt"), nil, 0o600),
 			os.CopyFS(env(id+".bak"), os.DirFS(env(id))),

@@ -79,7 +79,8 @@ func TestALeaseThatCameWithACopyIsVoid(t *testing.T) {
 	}
 	_ = m.Stop(t.Context())
 	owner.Namespace = "1+1" // of which nothing is known here
-	if err := m.store.WriteLease(got.Env.Path, envdir.LeaseRecord{State: envdir.LeaseHeld, Lease: &envdir.Lease{Owner: owner}}); err != nil {
+	if err := m.store.WriteLease(got.Env.Path,
+		envdir.LeaseRecord{State: envdir.LeaseHeld, Lease: &envdir.Lease{Owner: owner}}); err != nil {
 		t.Fatal(err)
 	}
 	leased := func() int {
@@ -95,7 +96,8 @@ func TestALeaseThatCameWithACopyIsVoid(t *testing.T) {
 		t.Errorf("%d are leased where the owner cannot be seen", n)
 	}
 	moved := got.Env.Path + ".moved"
-	if out, err := exec.Command("sh", "-c", `mv "$1" "$2" && cp -a "$2" "$1"`, "sh", got.Env.Path, moved).CombinedOutput(); err != nil {
+	if out, err := exec.Command("sh", "-c", `mv "$1" "$2" && cp -a "$2" "$1"`, "sh", got.Env.Path,
+		moved).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	if n := leased(); n != 0 {
@@ -118,12 +120,14 @@ func TestWhatWasReleasedElsewhereStaysUntilItIsReleasedByHand(t *testing.T) {
 	}
 	_ = m.Stop(t.Context())
 	owner.Namespace = "1+1" // of which nothing is known here
-	if err := m.store.WriteLease(got.Env.Path, envdir.LeaseRecord{State: envdir.LeaseReleased, Lease: &envdir.Lease{Owner: owner}}); err != nil {
+	if err := m.store.WriteLease(got.Env.Path,
+		envdir.LeaseRecord{State: envdir.LeaseReleased, Lease: &envdir.Lease{Owner: owner}}); err != nil {
 		t.Fatal(err)
 	}
 	m = runManager(t, cfg)
 	list, err := m.List(t.Context(), "", Leased)
-	if err != nil || len(list) != 1 || list[0].ID != got.Env.ID || !list[0].Alive || list[0].Where != "in another PID namespace" {
+	if err != nil || len(list) != 1 || list[0].ID != got.Env.ID || !list[0].Alive ||
+		list[0].Where != "in another PID namespace" {
 		t.Errorf("%+v, %v", list, err)
 	}
 	if err := m.Release(t.Context(), got.Env.ID); err != nil {

@@ -24,18 +24,22 @@ func TestTheNextDaemonEndsTheBuildsOfAKilledOne(t *testing.T) {
 	}
 	build := testkit.Spawn(t, []string{proc.MarkEnv + "=" + s.Env("uv-01234567")}, "sleep", "600")
 	fetch := testkit.Spawn(t, []string{proc.MarkEnv + "=" + s.Tools()}, "sleep", "600")
-	other := testkit.Spawn(t, []string{proc.MarkEnv + "=" + filepath.Join(t.TempDir(), "envs", "uv-01234567")}, "sleep", "600")
-	if err := errors.Join(s.Begin("uv-01234567", "uv"), os.MkdirAll(filepath.Join(s.Env("uv-01234567"), "bin"), 0o700)); err != nil {
+	other := testkit.Spawn(t, []string{proc.MarkEnv + "=" + filepath.Join(t.TempDir(), "envs", "uv-01234567")}, "sleep",
+		"600")
+	if err := errors.Join(s.Begin("uv-01234567", "uv"),
+		os.MkdirAll(filepath.Join(s.Env("uv-01234567"), "bin"), 0o700)); err != nil {
 		t.Fatal(err)
 	}
-	testkit.Soon(t, "the marks are seen", func() bool { return proc.MarkOf(build.Process.Pid) != "" && proc.MarkOf(fetch.Process.Pid) != "" })
+	testkit.Soon(t, "the marks are seen",
+		func() bool { return proc.MarkOf(build.Process.Pid) != "" && proc.MarkOf(fetch.Process.Pid) != "" })
 	m := runManager(t, cfg)
 	defer func() { _ = m.Stop(t.Context()) }()
 	if err := m.waitOpen(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range []*exec.Cmd{build, fetch} {
-		testkit.Soon(t, "the builds are ended", func() bool { _, alive := proc.StartTime(c.Process.Pid); return !alive })
+		testkit.Soon(t, "the builds are ended",
+			func() bool { _, alive := proc.StartTime(c.Process.Pid); return !alive })
 	}
 	if _, alive := proc.StartTime(other.Process.Pid); !alive {
 		t.Error("a build of another daemon was ended")

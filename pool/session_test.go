@@ -45,7 +45,8 @@ func TestASessionGetsItsEnvironmentBackAfterItsOwnerHasEnded(t *testing.T) {
 		r := inSession(2, "nb")
 		r.Label, r.Key, r.Linger = "again", "k", time.Second
 		again := w.mustGet(r)
-		want := &envdir.Lease{Owner: ownerNo(2), Label: "again", Key: "k", LeasedAt: again.Env.Lease.LeasedAt, Session: "nb", LingerMS: 1000}
+		want := &envdir.Lease{Owner: ownerNo(2), Label: "again", Key: "k", LeasedAt: again.Env.Lease.LeasedAt,
+			Session: "nb", LingerMS: 1000}
 		if !again.Resumed || again.Built || again.Env.ID != first.Env.ID || cmp.Diff(want, again.Env.Lease) != "" {
 			t.Errorf("%+v\n%s", again, cmp.Diff(want, again.Env.Lease))
 		}
@@ -65,12 +66,16 @@ func TestASessionGetsItsEnvironmentBackAfterItsOwnerHasEnded(t *testing.T) {
 
 func TestASessionIsNotGivenWhereItIsNotTheCallers(t *testing.T) {
 	for name, ask := range map[string]func(*world) Request{
-		"its owner lives":        func(*world) Request { return inSession(2, "nb") },
-		"the same owner":         func(*world) Request { return inSession(1, "nb") },
-		"another session":        func(w *world) Request { w.p.End(1); return inSession(2, "other") },
-		"none":                   func(w *world) Request { w.p.End(1); return request(2, time.Hour) },
-		"it was released":        func(w *world) Request { w.release(w.ids(Leased)[0]); return inSession(2, "nb") },
-		"it has lingered enough": func(w *world) Request { w.p.End(1); w.pass(61 * time.Second); return inSession(2, "nb") },
+		"its owner lives": func(*world) Request { return inSession(2, "nb") },
+		"the same owner":  func(*world) Request { return inSession(1, "nb") },
+		"another session": func(w *world) Request { w.p.End(1); return inSession(2, "other") },
+		"none":            func(w *world) Request { w.p.End(1); return request(2, time.Hour) },
+		"it was released": func(w *world) Request { w.release(w.ids(Leased)[0]); return inSession(2, "nb") },
+		"it has lingered enough": func(w *world) Request {
+			w.p.End(1)
+			w.pass(61 * time.Second)
+			return inSession(2, "nb")
+		},
 		"another pool": func(w *world) Request {
 			w.reconfigure(func(c *Config) {
 				c.Pools = append(c.Pools, PoolConfig{Name: "ml", Size: 1, Spec: spec("ipykernel"), MaxAge: time.Hour})
@@ -253,7 +258,8 @@ func TestALeaseLingersForAsLongAsItsSessionAsked(t *testing.T) {
 				if c.stays > 0 {
 					w.pass(c.stays - 10*time.Millisecond)
 					w.want(1, 0, 1, 0)
-					if list, err := w.List(context.Background(), "", Leased); err != nil || len(list) != 1 || list[0].Alive {
+					if list, err := w.List(context.Background(), "", Leased); err != nil || len(list) != 1 ||
+						list[0].Alive {
 						t.Errorf("%+v, %v", list, err)
 					}
 					w.pass(20 * time.Millisecond)
@@ -292,7 +298,8 @@ func TestWhileALeaseLingersTheSweeperRests(t *testing.T) {
 		if looks.Load() != 1 {
 			t.Errorf("it looked at all processes %d times", looks.Load())
 		}
-		record := filepath.Join(got.Env.Path, envdir.LeaseName) // a lease that is over and cannot be ended is no reason to spin
+		// a lease that is over and cannot be ended is no reason to spin
+		record := filepath.Join(got.Env.Path, envdir.LeaseName)
 		if err := os.Remove(record); err != nil {
 			t.Fatal(err)
 		}
@@ -308,11 +315,13 @@ func TestWhileALeaseLingersTheSweeperRests(t *testing.T) {
 
 func TestTheLeaseRecordHasRoomForTheLongestTexts(t *testing.T) {
 	inBubble(t, sized(1), func(w *world) {
-		for i, long := range []string{strings.Repeat(`"`, maxText), strings.Repeat(`\`, maxText), strings.Repeat("\u2028", maxText/3)} {
+		for i, long := range []string{strings.Repeat(`"`, maxText), strings.Repeat(`\`, maxText),
+			strings.Repeat("\u2028", maxText/3)} {
 			r := inSession(i+1, long)
 			r.Label, r.Key, r.Linger = long, long, time.Hour
 			got := w.mustGet(r)
-			if record, err := readWithoutFolder(got.Env.Path); err != nil || cmp.Diff(got.Env.Lease, record.Lease) != "" {
+			if record, err := readWithoutFolder(got.Env.Path); err != nil ||
+				cmp.Diff(got.Env.Lease, record.Lease) != "" {
 				t.Errorf("%v, %s", err, cmp.Diff(got.Env.Lease, record.Lease))
 			}
 			w.p.End(i + 1)
@@ -321,7 +330,8 @@ func TestTheLeaseRecordHasRoomForTheLongestTexts(t *testing.T) {
 			}
 		}
 		for _, bad := range []string{strings.Repeat("x", maxText+1), "\x01", "\xff"} {
-			for name, r := range map[string]Request{"label": {Label: bad}, "key": {Key: bad}, "session": {Session: bad}} {
+			for name, r := range map[string]Request{"label": {Label: bad}, "key": {Key: bad},
+				"session": {Session: bad}} {
 				r.Pool, r.Owner = "uv", ownerNo(1)
 				if _, err := w.Acquire(context.Background(), r); err == nil || !strings.Contains(err.Error(), name) {
 					t.Errorf("%s %.10q: %v", name, bad, err)

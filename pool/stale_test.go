@@ -100,8 +100,10 @@ func TestTheOrderOfPackagesIsNoChange(t *testing.T) {
 	})
 	hashes := map[string]bool{}
 	for _, s := range []builder.Spec{
-		{}, {Kind: builder.KindUV}, {Kind: builder.KindUV, Python: "3.12"}, {Kind: builder.KindUV, Packages: []string{"a", "b"}}, {Kind: builder.KindUV, Packages: []string{"ab"}},
-		{Kind: builder.KindConda, Channels: []string{"a", "b"}}, {Kind: builder.KindConda, Channels: []string{"b", "a"}},
+		{}, {Kind: builder.KindUV}, {Kind: builder.KindUV, Python: "3.12"},
+		{Kind: builder.KindUV, Packages: []string{"a", "b"}}, {Kind: builder.KindUV, Packages: []string{"ab"}},
+		{Kind: builder.KindConda, Channels: []string{"a", "b"}},
+		{Kind: builder.KindConda, Channels: []string{"b", "a"}},
 	} {
 		hashes[s.Hash()] = true
 	}

@@ -125,7 +125,9 @@ func TestAWatchTellsOfPoolsThatComeAndGo(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.pass(time.Second)
-		w.reconfigure(func(c *Config) { c.Pools = append(c.Pools, PoolConfig{Name: "ml", Size: 1, Spec: spec("torch")}) })
+		w.reconfigure(func(c *Config) {
+			c.Pools = append(c.Pools, PoolConfig{Name: "ml", Size: 1, Spec: spec("torch")})
+		})
 		w.pass(time.Second)
 		if got := c.last(); got.Name != "ml" || got.Available != 1 {
 			t.Errorf("the last is %+v", got)
@@ -140,7 +142,8 @@ func TestAWatchTellsOfPoolsThatComeAndGo(t *testing.T) {
 
 func TestStatusAndListTellWhatThereIs(t *testing.T) {
 	cfg := sized(1)
-	cfg.Pools[0].Spec = builder.Spec{Kind: builder.KindUV, Python: "3.13", Packages: []string{"ipykernel", "mine @ https://me:secret@host/mine.whl"}}
+	cfg.Pools[0].Spec = builder.Spec{Kind: builder.KindUV, Python: "3.13",
+		Packages: []string{"ipykernel", "mine @ https://me:secret@host/mine.whl"}}
 	cfg.Pools = append(cfg.Pools, PoolConfig{Name: "conda", Spec: builder.Spec{Kind: builder.KindConda}})
 	inBubble(t, cfg, func(w *world) {
 		w.settled()
@@ -159,11 +162,13 @@ func TestStatusAndListTellWhatThereIs(t *testing.T) {
 			t.Errorf("the packages are %q", list[0].Packages)
 		}
 		var unknown *UnknownPoolError
-		if _, err := w.Status(context.Background(), "nope"); !errors.As(err, &unknown) || !slices.Equal(unknown.Pools, []string{"uv", "conda"}) {
+		if _, err := w.Status(context.Background(), "nope"); !errors.As(err, &unknown) ||
+			!slices.Equal(unknown.Pools, []string{"uv", "conda"}) {
 			t.Error(err)
 		}
 		infos, err := w.List(context.Background(), "uv", "")
-		if err != nil || len(infos) != 2 || infos[0].ID != got.Env.ID || infos[0].Lease.Label != "nb" || !infos[0].Alive || infos[1].Alive {
+		if err != nil || len(infos) != 2 || infos[0].ID != got.Env.ID || infos[0].Lease.Label != "nb" ||
+			!infos[0].Alive || infos[1].Alive {
 			t.Errorf("%+v, %v", infos, err)
 		}
 		if infos, err := w.List(context.Background(), "conda", ""); err != nil || infos == nil || len(infos) != 0 {

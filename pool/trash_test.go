@@ -25,7 +25,8 @@ func tree(t *testing.T, dir string, n int) {
 	t.Helper()
 	for i := range n {
 		sub := filepath.Join(dir, fmt.Sprint(i%7), "x")
-		if err := errors.Join(os.MkdirAll(sub, 0o700), os.WriteFile(filepath.Join(sub, fmt.Sprint(i)), nil, 0o400)); err != nil {
+		if err := errors.Join(os.MkdirAll(sub, 0o700),
+			os.WriteFile(filepath.Join(sub, fmt.Sprint(i)), nil, 0o400)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -61,7 +62,8 @@ func TestRemovingEndsWhenItIsTold(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "tree")
 	tree(t, dir, 1000)
 	stop := errors.New("enough")
-	if err := statedir.RemoveTree(filepath.Dir(dir), filepath.Base(dir), func() error { return stop }); !errors.Is(err, stop) {
+	err := statedir.RemoveTree(filepath.Dir(dir), filepath.Base(dir), func() error { return stop })
+	if !errors.Is(err, stop) {
 		t.Error(err)
 	}
 	left := 0
@@ -71,7 +73,8 @@ func TestRemovingEndsWhenItIsTold(t *testing.T) {
 	}
 }
 
-// undeletable makes path a folder that even root cannot delete while a file system is mounted there; it is undone with the test.
+// undeletable makes path a folder that even root cannot delete while a file system is mounted there; it is undone with
+// the test.
 func undeletable(t *testing.T, path string) {
 	t.Helper()
 	if err := os.MkdirAll(path, 0o700); err != nil {
@@ -228,7 +231,8 @@ func TestGCSaysWhatItWouldRemoveAndThenRemovesIt(t *testing.T) {
 		want := func(dry bool, removed int) {
 			t.Helper()
 			c, err := w.GC(context.Background(), dry)
-			if err != nil || len(c.Removed) != removed || c.Kept != 3 || len(c.Unmanaged) != 1 || c.Unmanaged[0].ID != "mine" {
+			if err != nil || len(c.Removed) != removed || c.Kept != 3 || len(c.Unmanaged) != 1 ||
+				c.Unmanaged[0].ID != "mine" {
 				t.Errorf("dry %t: %+v, %v", dry, c, err)
 			}
 			for _, i := range c.Removed {
@@ -307,7 +311,8 @@ func TestALinkInPlaceOfAFolderOfOursIsNeverFollowed(t *testing.T) {
 			w.pass(time.Minute)
 			outside, folder := t.TempDir(), filepath.Join(w.store.Envs(), name)
 			precious := filepath.Join(outside, "uv-00000000.json")
-			if err := errors.Join(os.WriteFile(precious, nil, 0o600), os.RemoveAll(folder), os.Symlink(outside, folder)); err != nil {
+			if err := errors.Join(os.WriteFile(precious, nil, 0o600), os.RemoveAll(folder),
+				os.Symlink(outside, folder)); err != nil {
 				t.Fatal(err)
 			}
 			w.release(got.Env.ID)
@@ -316,7 +321,8 @@ func TestALinkInPlaceOfAFolderOfOursIsNeverFollowed(t *testing.T) {
 			if _, err := w.GC(context.Background(), false); err != nil {
 				t.Error(err)
 			}
-			if entries, err := os.ReadDir(outside); err != nil || len(entries) != 1 || entries[0].Name() != filepath.Base(precious) {
+			if entries, err := os.ReadDir(outside); err != nil || len(entries) != 1 ||
+				entries[0].Name() != filepath.Base(precious) {
 				t.Errorf("%s: where the link leads there is %v, %v", name, entries, err)
 			}
 			if lines := w.said("is a link, not a folder"); len(lines) == 0 {

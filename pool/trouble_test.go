@@ -53,7 +53,8 @@ func TestALeaseThatCannotBeReadIsHeldBySomebodyUnknown(t *testing.T) {
 
 func TestADiskThatFailsWhileEnvironmentsAreLookedThroughDamagesNone(t *testing.T) {
 	for _, err := range []error{
-		&fs.PathError{Op: "read", Err: syscall.EIO}, &fs.PathError{Op: "open", Err: syscall.ENFILE}, builder.MachineError("python", "OSError: [Errno 5]", nil),
+		&fs.PathError{Op: "read", Err: syscall.EIO}, &fs.PathError{Op: "open", Err: syscall.ENFILE},
+		builder.MachineError("python", "OSError: [Errno 5]", nil),
 	} {
 		inBubble(t, sized(2), func(w *world) {
 			before := w.settled().ids(Ready)
@@ -61,7 +62,8 @@ func TestADiskThatFailsWhileEnvironmentsAreLookedThroughDamagesNone(t *testing.T
 			for _, id := range before {
 				w.change(id, func(m *envdir.Manifest) { m.BootID = "before" })
 			}
-			w.b.set(func() { w.b.verify, w.b.fail = err, failing(builder.CauseOther) }) // nothing can be built there either
+			// nothing can be built there either
+			w.b.set(func() { w.b.verify, w.b.fail = err, failing(builder.CauseOther) })
 			w.start()
 			w.pass(10 * time.Minute)
 			if lines := w.said("cannot be looked through for now"); len(lines) != 2 {

@@ -53,7 +53,7 @@ func inBubbleWith(t *testing.T, cfg Config, b *fakeBuilder, f func(*world)) {
 	synctest.Test(t, func(t *testing.T) {
 		defer func() { skipped = t.Skipped() }()
 		cfg.Dir = dir
-		w := &world{T: t, cfg: cfg, b: b, p: &fakeProcs{dead: map[int]bool{}, using: map[string]bool{}, exits: map[int][]func(){}}}
+		w := &world{T: t, cfg: cfg, b: b, p: newProcs()}
 		w.start()
 		defer w.stop() // also where the test ends early: a bubble with goroutines left in it panics
 		f(w)
@@ -131,8 +131,9 @@ func (w *world) status() Status {
 func (w *world) want(available, warming, leased, removing int) {
 	w.Helper()
 	s := w.settled().status()
-	if got := [4]int{s.Available, s.Warming, s.Leased, s.Removing}; got != [4]int{available, warming, leased, removing} {
-		w.Errorf("available, warming, leased, removing are %v, not %v", got, [4]int{available, warming, leased, removing})
+	got, want := [4]int{s.Available, s.Warming, s.Leased, s.Removing}, [4]int{available, warming, leased, removing}
+	if got != want {
+		w.Errorf("available, warming, leased, removing are %v, not %v", got, want)
 	}
 }
 

@@ -41,11 +41,19 @@ func TestNeedsExtendAReadyEnvironmentAndOneIsKeptForWhoAsksAgain(t *testing.T) {
 	inBubble(t, sized(2), func(w *world) {
 		w.want(2, 0, 0, 0)
 		ready := w.ids(Ready)
-		got := w.asked(1, needs("rich"))
+		c := w.Ask(1, needs("rich"))
+		w.pass(100 * time.Millisecond)
+		if warming := w.ids(Warming); len(warming) != 2 ||
+			!slices.Contains(ready, warming[0]) && !slices.Contains(ready, warming[1]) {
+			t.Errorf("%q are warming, and not one of %q and its replacement", warming, ready)
+		}
+		got := (<-c).Acquired
+		w.pass(time.Minute)
 		if !got.Extended || got.Built || !slices.Contains(ready, got.Env.ID) || got.Env.Pool != "uv" {
 			t.Errorf("%+v of %q", got, ready)
 		}
-		if len(got.Added) != 1 || got.Added[0].Name != "rich" || !slices.Equal(got.Env.Needs.Packages, []string{"rich"}) {
+		if len(got.Added) != 1 || got.Added[0].Name != "rich" ||
+			!slices.Equal(got.Env.Needs.Packages, []string{"rich"}) {
 			t.Errorf("added %v, needs %v", got.Added, got.Env.Needs)
 		}
 		w.want(2, 0, 1, 0) // replaced, and the one that is kept counts for nobody else
@@ -74,7 +82,8 @@ func TestNeedsExtendAReadyEnvironmentAndOneIsKeptForWhoAsksAgain(t *testing.T) {
 func TestNeedsThatThePoolMeetsCostNothing(t *testing.T) {
 	inBubble(t, sized(1), func(w *world) {
 		w.want(1, 0, 0, 0)
-		for _, n := range []builder.Needs{needs("ipykernel"), {Python: ">=3.12"}, {Python: "3.13", Packages: []string{"ipykernel"}}} {
+		for _, n := range []builder.Needs{needs("ipykernel"), {Python: ">=3.12"},
+			{Python: "3.13", Packages: []string{"ipykernel"}}} {
 			if got := w.asked(1, n); got.Extended || got.Built || got.Env.Needs != nil {
 				t.Errorf("%+v: %+v", n, got)
 			}
@@ -91,7 +100,8 @@ func TestAnotherPythonIsBuiltOutright(t *testing.T) {
 		w.pass(time.Minute)
 		ready := w.ids(Ready)
 		got := w.asked(1, builder.Needs{Python: "<3.12"})
-		if got.Extended || !got.Built || got.Env.PythonVersion != "3.11.9" || !slices.Equal(w.ids(Ready)[:1], ready) && !slices.Contains(w.ids(Ready), ready[0]) {
+		if got.Extended || !got.Built || got.Env.PythonVersion != "3.11.9" ||
+			!slices.Equal(w.ids(Ready)[:1], ready) && !slices.Contains(w.ids(Ready), ready[0]) {
 			t.Errorf("%+v", got)
 		}
 	})
@@ -102,19 +112,22 @@ func TestNeedsThatCannotBeMetCostThePoolNothing(t *testing.T) {
 		w.want(2, 0, 0, 0)
 		ready, tries := w.ids(Ready), w.b.tries()
 		w.b.set(func() {
-			w.b.resolves = &builder.Error{Cause: builder.CauseUnsatisfiable, Message: "they do not go together", Hint: "loosen them"}
+			w.b.resolves = &builder.Error{Cause: builder.CauseUnsatisfiable, Message: "they do not go together",
+				Hint: "loosen them"}
 		})
 		for range 2 {
 			a := <-w.Ask(1, needs("a<1", "a>1")) // at once
 			var failed *FailedError
-			if !errors.As(a.err, &failed) || failed.Build.Cause != builder.CauseUnsatisfiable || failed.Name != "uv" || failed.NextRetry >= 0 {
+			if !errors.As(a.err, &failed) || failed.Build.Cause != builder.CauseUnsatisfiable || failed.Name != "uv" ||
+				failed.NextRetry >= 0 {
 				t.Fatalf("%+v", a.err)
 			}
 		}
 		w.pass(time.Hour) // and it is not tried again
 		w.want(2, 0, 0, 0)
 		if !slices.Equal(w.ids(Ready), ready) || w.b.tries() != tries || len(w.derivedPools()) != 0 {
-			t.Errorf("ready %q before and %q now, %d builds, %d pools", ready, w.ids(Ready), w.b.tries()-tries, len(w.derivedPools()))
+			t.Errorf("ready %q before and %q now, %d builds, %d pools", ready, w.ids(Ready), w.b.tries()-tries,
+				len(w.derivedPools()))
 		}
 		if s := w.status(); s.State != "ready" || s.Error != nil {
 			t.Errorf("%+v", s)
@@ -156,7 +169,7 @@ func TestAnEnvironmentThatWasBeingExtendedIsNobodysAfterACrash(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cfg := sized(1)
 		cfg.Dir = dir
-		w := &world{T: t, cfg: cfg, b: &fakeBuilder{}, p: &fakeProcs{dead: map[int]bool{}, using: map[string]bool{}, exits: map[int][]func(){}}}
+		w := &world{T: t, cfg: cfg, b: &fakeBuilder{}, p: newProcs()}
 		w.start()
 		w.want(1, 0, 0, 0)
 		id := w.ids(Ready)[0]
@@ -203,7 +216,8 @@ func TestOnlySoManySetsOfNeedsAreKept(t *testing.T) {
 func TestPoolsForNeedsFollowTheConfiguration(t *testing.T) {
 	inBubble(t, sized(1), func(w *world) {
 		w.asked(1, needs("rich"))
-		if changed := w.reconfigure(func(c *Config) { c.Pools[0].Spec = spec("ipykernel", "pip") }); !slices.Equal(changed, []string{"uv"}) {
+		changed := w.reconfigure(func(c *Config) { c.Pools[0].Spec = spec("ipykernel", "pip") })
+		if !slices.Equal(changed, []string{"uv"}) {
 			t.Errorf("changed: %q", changed)
 		}
 		w.pass(time.Minute)

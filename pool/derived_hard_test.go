@@ -129,7 +129,8 @@ func TestThePoolsOwnPythonMustFitToo(t *testing.T) {
 	cfg.Pools[0].Spec.Python = "/usr/bin/python3" // 3.11.9
 	inBubble(t, cfg, func(w *world) {
 		w.want(1, 0, 0, 0)
-		if got := w.asked(1, builder.Needs{Python: "/usr/bin/python3", RequiresPython: ">=3.11"}); got.Env.Needs != nil {
+		got := w.asked(1, builder.Needs{Python: "/usr/bin/python3", RequiresPython: ">=3.11"})
+		if got.Env.Needs != nil {
 			t.Errorf("%+v", got)
 		}
 		w.b.set(func() {
@@ -146,7 +147,8 @@ func TestOnlyWhoWaitsTakesOneOfThePool(t *testing.T) {
 		w.keeps(needs("rich"))
 		w.b.set(func() { w.b.takes = 10 * time.Second })
 		extended := w.b.extended
-		w.mustGet(func() Request { r := request(1, time.Hour); r.Needs = needs("rich"); return r }()) // the one that was kept
+		// the one that was kept
+		w.mustGet(func() Request { r := request(1, time.Hour); r.Needs = needs("rich"); return r }())
 		if got := w.asked(1, needs("rich")); !got.Extended {
 			t.Errorf("%+v", got)
 		}
@@ -181,7 +183,8 @@ func TestAFailureOfNeedsDoesNotSayThatItIsTriedAgain(t *testing.T) {
 	for _, err := range []error{
 		errors.New("nobody knows"),
 		&builder.Error{Cause: builder.CauseOther, Message: "uv cannot read it", Hint: "correct the pool's packages"},
-		&builder.Error{Cause: builder.CauseVerifyFailed, Message: "it is not whole", Hint: "it is tried again by itself"},
+		&builder.Error{Cause: builder.CauseVerifyFailed, Message: "it is not whole",
+			Hint: "it is tried again by itself"},
 		&builder.Error{Cause: builder.CauseNetwork, Message: "the line is dead", Hint: "it is tried again by itself"},
 	} {
 		inBubble(t, sized(1), func(w *world) {
@@ -189,7 +192,8 @@ func TestAFailureOfNeedsDoesNotSayThatItIsTriedAgain(t *testing.T) {
 			w.b.set(func() { w.b.resolves = err })
 			a := <-w.Ask(1, needs("rich"))
 			var failed *FailedError
-			if !errors.As(a.err, &failed) || failed.Build.Hint == "" || strings.Contains(failed.Build.Hint, "tried again") || strings.Contains(failed.Build.Hint, "pool's") {
+			if !errors.As(a.err, &failed) || failed.Build.Hint == "" ||
+				strings.Contains(failed.Build.Hint, "tried again") || strings.Contains(failed.Build.Hint, "pool's") {
 				t.Errorf("%+v", failed)
 			}
 		})
@@ -240,7 +244,8 @@ func TestADamagedEnvironmentThatWasTakenIsNobodysInBetween(t *testing.T) {
 						default:
 						}
 						if n%50 == 0 {
-							time.Sleep(time.Millisecond) // the fake clock stands while anybody runs, and an extension takes time
+							// the fake clock stands while anybody runs, and an extension takes time
+							time.Sleep(time.Millisecond)
 						}
 						if got, err := w.Acquire(context.Background(), request(2, 0)); err == nil {
 							_ = w.Release(context.Background(), got.Env.ID)
