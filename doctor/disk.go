@@ -1,17 +1,18 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"fmt"
+	"os"
 	"path/filepath"
-	"time"
 
 	"runtimed/config"
-	"runtimed/internal/proc"
 	"runtimed/internal/safefile"
 	"runtimed/internal/statedir"
+	"runtimed/internal/tool"
 	"runtimed/pool/envdir"
+	"runtimed/pool/uv"
 )
 
 // Where there is room for fewer files a build fails, or soon will: an environment has a few thousand.
@@ -21,7 +22,7 @@ const (
 )
 
 func checkSpace(_ context.Context, e *Env) Findings {
-	dir := Standing(e.at.State)
+	dir := standing(e.at.State)
 	free, err := envdir.FreeSpace(dir)
 	switch least := e.cfg.Build.MinFree; {
 	case err != nil:
@@ -36,7 +37,7 @@ func checkSpace(_ context.Context, e *Env) Findings {
 
 // mount is the file system of the state directory, or of where that will be; unknown says why it is not known.
 func mount(e *Env) (m statedir.Mount, unknown Findings) {
-	dir := Standing(e.at.State)
+	dir := standing(e.at.State)
 	m, err := statedir.MountOf(dir)
 	switch {
 	case errors.Is(err, errors.ErrUnsupported):
@@ -104,7 +105,7 @@ func checkLinks(_ context.Context, e *Env) Findings {
 	if e.cfg.UV.Link == "copy" {
 		return fine("not needed: uv.link is copy")
 	}
-	cache, ok := Linkable(e.environ, e.at.State)
+	cache, ok := linkable(e.environ, e.at.State)
 	if !ok {
 		return warning("files cannot be shared between uv's cache (%s) and the environments (%s): "+
 			"another file system, or it cannot be written",
@@ -115,71 +116,21 @@ func checkLinks(_ context.Context, e *Env) Findings {
 	return fine("uv's cache (%s) and the environments are on one file system", cache)
 }
 
-func checkUnmanaged(_ context.Context, e *Env) Findings {
-	unmanaged := Unmanaged(e.at.State)
-	envs := e.at.Envs()
-	if mounts := statedir.Mounts(filepath.Join(envs, ".trash")); len(mounts) > 0 {
-		return warning("mounted in what is to be deleted, and left alone: %s",
-			some(mounts)).hint("unmount it; the rest is then deleted by itself")
+// standing is path, or the nearest folder above it that is there: where path would be made.
+func standing(path string) string {
+	for up := path; ; up = filepath.Dir(up) {
+		if _, err := os.Stat(up); err == nil || up == filepath.Dir(up) {
+			return up
+		}
 	}
-	if len(unmanaged) == 0 {
-		return fine("none")
-	}
-	return warning("in %s no daemon made: %s", envs,
-		some(unmanaged)).hint("they are left alone; look at them, and delete what you do not need")
 }
 
-func checkLeftovers(_ context.Context, e *Env) Findings {
-	pids := Leftovers(e.at.State)
-	switch {
-	case len(pids) == 0:
-		return fine("none")
-	case e.lock().held:
-		return fine("builds of the daemon run; their processes: %d", len(pids))
+// linkable says whether what uv keeps in its usual cache can be linked into environments below dir. Where it cannot,
+// builds get a cache of their own.
+func linkable(environ []string, dir string) (cache string, ok bool) {
+	if cache = cmp.Or(tool.Lookup(environ, "UV_CACHE_DIR"), uv.UsualCache(environ)); !filepath.IsAbs(cache) {
+		return cache, false
 	}
-	texts := make([]string, len(pids))
-	for i, pid := range pids {
-		texts[i] = fmt.Sprint(pid)
-	}
-	return warning("processes of builds go on, and their daemon is gone: pid %s", some(texts)).
-		hint("nothing to do: the next start ends them; or: runt doctor --fix").
-		fixedLockedBy(func() (string, error) {
-			return fmt.Sprintf("ended processes: %d", EndLeftovers(e.at.State)), nil
-		})
-}
-
-func checkProcesses(_ context.Context, e *Env) Findings {
-	why := proc.Blind()
-	switch {
-	case why != "":
-		return problem("%s, so nothing can be leased, and no environment that was used is removed",
-			why).hint(proc.BlindHint)
-	case e.peer.otherNamespace:
-		return warning("the daemon runs in another PID namespace, so nothing can be leased from here").
-			hint("run a daemon here too, with a state directory and a socket (RUNTIMED_SOCKET) of its own")
-	case proc.Hides():
-		return warning("/proc hides the processes of others (hidepid), " +
-			"and one of theirs that runs from an environment is not always seen").
-			hint("nothing to do, unless others run programs from your environments: then mount /proc with hidepid=0")
-	}
-	return fine("they can be seen")
-}
-
-const (
-	firstYear = 2024      // before it there was none of this
-	clockSlop = time.Hour // between machines that share a folder
-)
-
-func checkClock(_ context.Context, e *Env) Findings {
-	now := time.Now()
-	const hint = "set the clock: ages of environments and certificates depend on it"
-	id, newest := Newest(e.at.State)
-	switch {
-	case now.Year() < firstYear:
-		return problem("the clock says %s", now.Format(time.DateTime)).hint(hint)
-	case newest.After(now.Add(clockSlop)):
-		return warning("the clock says %s, and the environment %s was made %s",
-			now.Format(time.DateTime), id, newest.Local().Format(time.DateTime)).hint(hint)
-	}
-	return fine("%s", now.Format("2006-01-02 15:04 MST"))
+	stands := standing(cache)
+	return cache, envdir.SameDevice(stands, standing(dir)) && envdir.Writable(stands)
 }

@@ -1,7 +1,6 @@
 package doctor
 
 import (
-	"bufio"
 	"cmp"
 	"context"
 	"crypto/tls"
@@ -18,6 +17,7 @@ import (
 	"runtimed/internal/redact"
 	"runtimed/internal/safefile"
 	"runtimed/pool/builder"
+	"runtimed/pool/uv"
 	"runtimed/rpc"
 )
 
@@ -52,7 +52,7 @@ func checkIndex(ctx context.Context, e *Env) Findings {
 
 // checkFetch asks for what the first build needs where uv is not there: pip's index for uv, and uv's own. pip is asked
 // too, since it alone knows which index is its own; where it takes too long to start, the answer to us counts.
-func checkFetch(ctx context.Context, e *Env, uv FoundUV) Findings {
+func checkFetch(ctx context.Context, e *Env, fetch FoundUV) Findings {
 	index := cmp.Or(e.cfg.UV.IndexURL, e.pip("index-url"))
 	own := cmp.Or(e.cfg.UV.IndexURL, e.getenv("UV_DEFAULT_INDEX"))
 	if e.pip("no-index") != "" {
@@ -60,7 +60,7 @@ func checkFetch(ctx context.Context, e *Env, uv FoundUV) Findings {
 			hint("the first build tells whether pip finds uv; or install uv")
 	}
 	answer := make(chan error, 1)
-	e.children.Go(func() { answer <- e.tools.FetchIndex(ctx, uv.FetchWith) })
+	e.children.Go(func() { answer <- e.tools.FetchIndex(ctx, fetch.FetchWith) })
 	client, way := e.pipClient(index)
 	name := cmp.Or(index, "pip's own index") + way
 	var ours Findings
@@ -82,7 +82,7 @@ func checkFetch(ctx context.Context, e *Env, uv FoundUV) Findings {
 	case err := <-answer:
 		switch {
 		case err == nil:
-			message = fmt.Sprintf("%s has uv %s", name, uv.Version)
+			message = fmt.Sprintf("%s has uv %s", name, fetch.Version)
 		case errors.As(err, &b):
 			found := failed(ctx, err, "")
 			found[0].Message = "uv cannot be fetched from " + name + ": " + found[0].Message
@@ -206,34 +206,5 @@ func (e *Env) pipClient(index string) (client *http.Client, way string) {
 	return client, way
 }
 
-// pip is a setting of pip's: its variable's, or that of the configuration files, the last of which counts.
-func (e *Env) pip(key string) (value string) {
-	if value = e.getenv("PIP_" + strings.ToUpper(strings.ReplaceAll(key, "-", "_"))); value != "" {
-		return value
-	}
-	home := e.getenv("HOME")
-	config := cmp.Or(e.getenv("XDG_CONFIG_HOME"), filepath.Join(home, ".config"))
-	for _, path := range []string{
-		"/etc/pip.conf", filepath.Join(home, ".pip", "pip.conf"), filepath.Join(config, "pip", "pip.conf"),
-		e.getenv("PIP_CONFIG_FILE"),
-	} {
-		data, err := safefile.Read(path, 1<<20)
-		if err != nil || path == os.DevNull {
-			continue
-		}
-		section := ""
-		lines := bufio.NewScanner(strings.NewReader(string(data)))
-		for lines.Scan() {
-			line := strings.TrimSpace(lines.Text())
-			if strings.HasPrefix(line, "[") {
-				section = strings.Trim(line, "[]")
-			}
-			name, v, ok := strings.Cut(line, "=")
-			if ok && (section == "global" || section == "install") && strings.ReplaceAll(strings.TrimSpace(name), "_",
-				"-") == key {
-				value = strings.TrimSpace(v)
-			}
-		}
-	}
-	return value
-}
+// pip is a setting of pip. pip itself is not asked: to start it takes much of the doctor's time.
+func (e *Env) pip(setting string) string { return uv.PipSetting(e.environ, setting) }

@@ -35,7 +35,7 @@ func checkFolder(e *Env, dir string) Findings {
 		if err := statedir.CheckPlace(dir); err != nil {
 			return problem("%s cannot be made: %v", dir, err).hint("the folder must be yours; " + elsewhere)
 		}
-		up := Standing(dir)
+		up := standing(dir)
 		if stands, err := os.Stat(up); err != nil || !stands.IsDir() || !envdir.Writable(up) {
 			return problem("%s cannot be made: %s cannot be written", dir, up).hint("make it yours and writable; " +
 				elsewhere)

@@ -15,7 +15,6 @@ import (
 	"testing"
 	"time"
 
-	"runtimed/doctor"
 	"runtimed/rpc"
 )
 
@@ -255,9 +254,6 @@ func TestAClockThatIsBehindIsTold(t *testing.T) {
 	write(h, path, string(data))
 	found, _ := h.doctor()
 	h.diagnosed(found, sick{"clock", rpc.CheckWarning, []string{"the environment " + id + " was made"}})
-	if strays := doctor.Unmanaged(h.state()); len(strays) > 0 {
-		t.Errorf("strays: %v", strays)
-	}
 }
 
 func TestTheDoctorMeetsADaemonThatIsListenedForAndRuns(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"syscall"
 	"testing"
@@ -170,5 +171,15 @@ func TestWhoBecomesAnotherProgramDuringTheLookIsSeen(t *testing.T) {
 		if len(found) == 0 {
 			t.Fatal("it was not seen, and lives")
 		}
+	}
+}
+
+func TestTheEnvironmentOfAProcess(t *testing.T) {
+	if got := EnvironOf(os.Getpid()); !slices.ContainsFunc(got,
+		func(v string) bool { return v == "PATH="+os.Getenv("PATH") }) {
+		t.Errorf("got %q", got)
+	}
+	if got := EnvironOf(1 << 30); got != nil {
+		t.Errorf("of nobody: %q", got)
 	}
 }

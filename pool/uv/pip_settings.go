@@ -1,13 +1,17 @@
 package uv
 
 import (
+	"cmp"
 	"context"
+	"maps"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
+	"runtimed/internal/safefile"
 	"runtimed/internal/tool"
 )
 
@@ -37,12 +41,7 @@ func (u *Builder) pipEnv(ctx context.Context, mark string, cfg Config, python st
 		return strings.HasPrefix(tool.FoldName(name), "PIP_") &&
 			!slices.ContainsFunc(pipFrom, func(s string) bool { return tool.SameName(name, pipVariable(s)) })
 	})
-	set := map[string]string{}
-	for _, section := range []string{"global", "install"} { // later sections win
-		for name, value := range pipConfig(string(listed.Stdout), section) {
-			set[name] = value
-		}
-	}
+	set := pipSettings(string(listed.Stdout))
 	for _, setting := range pipFrom {
 		if name := pipVariable(setting); set[setting] != "" && tool.Lookup(env, name) == "" {
 			env = append(env, name+"="+set[setting])
@@ -54,13 +53,18 @@ func (u *Builder) pipEnv(ctx context.Context, mark string, cfg Config, python st
 
 var pipLine = regexp.MustCompile(`^([a-z]+)\.([a-z-]+)=(['"])(.*)['"]\r?$`)
 
-// pipConfig parses a section of the output of `pip config list`: a line for each setting, its value a Python string.
-func pipConfig(listed, section string) map[string]string {
-	set := map[string]string{}
+// pipSettings are those of the configuration files that count when pip installs, by the output of `pip config list`: a
+// line for each, its value a Python string.
+func pipSettings(listed string) map[string]string {
+	global, install := map[string]string{}, map[string]string{}
 	for line := range strings.Lines(listed) {
 		m := pipLine.FindStringSubmatch(strings.TrimSuffix(line, "\n"))
-		if m == nil || m[1] != section {
+		if m == nil || m[1] != "global" && m[1] != "install" {
 			continue
+		}
+		set := global
+		if m[1] == "install" {
+			set = install
 		}
 		text := m[4]
 		if m[3] == "'" {
@@ -70,5 +74,40 @@ func pipConfig(listed, section string) map[string]string {
 			set[m[2]] = strings.Join(strings.Fields(value), " ") // lists have a line for each item
 		}
 	}
-	return set
+	maps.Copy(global, install)
+	return global
+}
+
+// PipSetting is a setting of pip in its variable, or in those of its files that are the same for every Python, the last
+// of which counts. Builds ask pip itself, which knows more files; this is for callers that cannot wait for it.
+func PipSetting(environ []string, setting string) string {
+	value := tool.Lookup(environ, pipVariable(setting))
+	home := tool.Lookup(environ, tool.HomeVariable)
+	config := cmp.Or(tool.Lookup(environ, "XDG_CONFIG_HOME"), filepath.Join(home, ".config"))
+	for _, path := range []string{
+		tool.Lookup(environ, "PIP_CONFIG_FILE"), filepath.Join(config, "pip", "pip.conf"),
+		filepath.Join(home, ".pip", "pip.conf"), "/etc/pip.conf",
+	} {
+		if value == "" && path != os.DevNull {
+			data, _ := safefile.Read(path, 1<<20) // what cannot be read says nothing
+			value = inPipFile(string(data), setting)
+		}
+	}
+	return value
+}
+
+func inPipFile(text, setting string) (value string) {
+	section := ""
+	for line := range strings.Lines(text) {
+		line = strings.TrimSpace(line)
+		if strings.HasPrefix(line, "[") {
+			section = strings.Trim(line, "[]")
+		}
+		name, v, ok := strings.Cut(line, "=")
+		name = strings.ReplaceAll(strings.TrimSpace(name), "_", "-")
+		if ok && (section == "global" || section == "install") && name == setting {
+			value = strings.TrimSpace(v)
+		}
+	}
+	return value
 }

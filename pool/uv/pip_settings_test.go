@@ -14,12 +14,12 @@ global.index-url='https://a\\b/"c"\x41'
 install.user='true'
 nonsense
 `
-	got := pipConfig(listed, "global")
+	got := pipSettings(listed)
 	want := map[string]string{
 		"cert": "/a b/c.pem", "find-links": "https://a/x https://b", "proxy": "http://u:it's@p",
-		"index-url": `https://a\b/"c"A`,
+		"index-url": `https://a\b/"c"A`, "user": "true",
 	}
-	if fmt.Sprint(got) != fmt.Sprint(want) || pipConfig(listed, "install")["user"] != "true" {
+	if fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("%q", got)
 	}
 }

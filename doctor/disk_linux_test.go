@@ -2,11 +2,9 @@ package doctor
 
 import (
 	"os"
-	"slices"
 	"syscall"
 	"testing"
 
-	"runtimed/internal/proc"
 	"runtimed/internal/statedir"
 	"runtimed/internal/testkit"
 )
@@ -33,15 +31,5 @@ func TestTheMountOfAFolderIsItsInnermost(t *testing.T) {
 	}
 	if _, err := statedir.MountOf(dir + "/none"); err == nil {
 		t.Error("what is not there has a file system")
-	}
-}
-
-func TestTheEnvironmentOfAProcess(t *testing.T) {
-	if got := proc.EnvironOf(os.Getpid()); !slices.ContainsFunc(got,
-		func(v string) bool { return v == "PATH="+os.Getenv("PATH") }) {
-		t.Errorf("got %q", got)
-	}
-	if got := proc.EnvironOf(1 << 30); got != nil {
-		t.Errorf("of nobody: %q", got)
 	}
 }

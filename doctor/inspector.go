@@ -116,9 +116,8 @@ var ErrNotAsked = errors.New("it is too old to be asked")
 // ErrNotAsked, a *builder.Error, or the error of ctx where there was no answer in time.
 func (i *Inspector) FetchIndex(ctx context.Context, python string) error {
 	done, err := i.uv.Python(ctx, "", i.uv.Cfg, python, "-c", fetchProbe, "index", "versions", "uv", "--pre",
-		"--only-binary", ":all:",
-		"--disable-pip-version-check", "--no-input", "--retries", "0", "--timeout", "2", "--no-cache-dir")
-	said := string(done.Stdout)
+		"--only-binary", ":all:", "--disable-pip-version-check", "--no-input", "--retries", "0", "--timeout", "2",
+		"--no-cache-dir")
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
@@ -127,9 +126,9 @@ func (i *Inspector) FetchIndex(ctx context.Context, python string) error {
 	case err != nil:
 		return uv.PipError(python, done.Output, err)
 	}
-	_, versions, _ := strings.Cut(said, "Available versions:")
-	if versions, _, _ = strings.Cut(versions,
-		"\n"); !slices.Contains(strings.Split(strings.ReplaceAll(versions, " ", ""), ","), uv.Version()) {
+	_, versions, _ := strings.Cut(string(done.Stdout), "Available versions:")
+	versions, _, _ = strings.Cut(versions, "\n")
+	if !slices.Contains(strings.Split(strings.ReplaceAll(versions, " ", ""), ","), uv.Version()) {
 		return &builder.Error{
 			Cause:   builder.CausePackageNotFound,
 			Message: "the package index has no uv " + uv.Version() + " for this machine",

@@ -131,13 +131,13 @@ func TestStraysAreWhatNoDaemonMade(t *testing.T) {
 	if err := s.Begin("uv-0000000c", "uv"); err != nil { // being built
 		t.Fatal(err)
 	}
-	if got := Unmanaged(s.Dir); !slices.Equal(got, []string{"mine", "uv-0000000d"}) {
+	if got := unmanaged(s); !slices.Equal(got, []string{"mine", "uv-0000000d"}) {
 		t.Errorf("strays: %v", got)
 	}
-	if id, newest := Newest(s.Dir); id != "uv-0000000a" || !newest.Equal(at) {
+	if id, newest := newest(s); id != "uv-0000000a" || !newest.Equal(at) {
 		t.Errorf("the newest is %s of %s", id, newest)
 	}
-	if got := Unmanaged(filepath.Join(s.Dir, "none")); got != nil {
+	if got := unmanaged(storeAt(filepath.Join(s.Dir, "none"))); got != nil {
 		t.Errorf("strays of nothing: %v", got)
 	}
 }
@@ -145,12 +145,12 @@ func TestStraysAreWhatNoDaemonMade(t *testing.T) {
 func TestWhereAFolderWouldStand(t *testing.T) {
 	dir := t.TempDir()
 	for path, want := range map[string]string{dir: dir, dir + "/a/b/c": dir, "/nowhere/a": "/"} {
-		if got := Standing(path); got != want {
+		if got := standing(path); got != want {
 			t.Errorf("%s stands on %s, want %s", path, got, want)
 		}
 	}
 	cache := filepath.Join(dir, "uv")
-	if got, ok := Linkable([]string{"UV_CACHE_DIR=" + cache}, dir+"/envs"); got != cache || !ok ||
+	if got, ok := linkable([]string{"UV_CACHE_DIR=" + cache}, dir+"/envs"); got != cache || !ok ||
 		envdir.Exists(cache) {
 		t.Errorf("linkable from %s: %v", got, ok)
 	}

@@ -1,0 +1,138 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"runtimed/internal/proc"
+	"runtimed/internal/statedir"
+	"runtimed/pool/envdir"
+)
+
+// storeAt is the store at dir, which is not made.
+func storeAt(dir string) envdir.Store {
+	if real, err := filepath.EvalSymlinks(dir); err == nil {
+		dir = real
+	}
+	return envdir.Store{Dir: dir}
+}
+
+func checkUnmanaged(_ context.Context, e *Env) Findings {
+	envs := e.at.Envs()
+	if mounts := statedir.Mounts(filepath.Join(envs, ".trash")); len(mounts) > 0 {
+		return warning("mounted in what is to be deleted, and left alone: %s", some(mounts)).
+			hint("unmount it; the rest is then deleted by itself")
+	}
+	names := unmanaged(storeAt(e.at.State))
+	if len(names) == 0 {
+		return fine("none")
+	}
+	return warning("in %s no daemon made: %s", envs, some(names)).
+		hint("they are left alone; look at them, and delete what you do not need")
+}
+
+func checkLeftovers(_ context.Context, e *Env) Findings {
+	s := storeAt(e.at.State)
+	ofBuilds := func(mark string) bool { return proc.Below(s.Envs(), mark) || mark == s.Tools() }
+	pids := proc.Marked(ofBuilds)
+	switch {
+	case len(pids) == 0:
+		return fine("none")
+	case e.lock().held:
+		return fine("builds of the daemon run; their processes: %d", len(pids))
+	}
+	slices.Sort(pids)
+	texts := make([]string, len(pids))
+	for i, pid := range pids {
+		texts[i] = fmt.Sprint(pid)
+	}
+	return warning("processes of builds go on, and their daemon is gone: pid %s", some(texts)).
+		hint("nothing to do: the next start ends them; or: runt doctor --fix").
+		fixedLockedBy(func() (string, error) {
+			return fmt.Sprintf("ended processes: %d", proc.EndMarked(ofBuilds)), nil
+		})
+}
+
+func checkProcesses(_ context.Context, e *Env) Findings {
+	why := proc.Blind()
+	switch {
+	case why != "":
+		return problem("%s, so nothing can be leased, and no environment that was used is removed", why).
+			hint(proc.BlindHint)
+	case e.peer.otherNamespace:
+		return warning("the daemon runs in another PID namespace, so nothing can be leased from here").
+			hint("run a daemon here too, with a state directory and a socket (RUNTIMED_SOCKET) of its own")
+	case proc.Hides():
+		return warning("/proc hides the processes of others (hidepid), " +
+			"and one of theirs that runs from an environment is not always seen").
+			hint("nothing to do, unless others run programs from your environments: then mount /proc with hidepid=0")
+	}
+	return fine("they can be seen")
+}
+
+const (
+	firstYear = 2024      // before it there was none of this
+	clockSlop = time.Hour // between machines that share a folder
+)
+
+func checkClock(_ context.Context, e *Env) Findings {
+	now := time.Now()
+	const hint = "set the clock: ages of environments and certificates depend on it"
+	id, made := newest(storeAt(e.at.State))
+	switch {
+	case now.Year() < firstYear:
+		return problem("the clock says %s", now.Format(time.DateTime)).hint(hint)
+	case made.After(now.Add(clockSlop)):
+		return warning("the clock says %s, and the environment %s was made %s",
+			now.Format(time.DateTime), id, made.Local().Format(time.DateTime)).hint(hint)
+	}
+	return fine("%s", now.Format("2006-01-02 15:04 MST"))
+}
+
+// unmanaged are the names in the folder of environments that no daemon made. A daemon may run meanwhile: a build's
+// record is there before its folder, and goes after its manifest was written.
+func unmanaged(s envdir.Store) []string {
+	entries, err := os.ReadDir(s.Envs())
+	if err != nil {
+		return nil // none are kept there, or another check says what is wrong with the folder
+	}
+	var names []string
+	for _, e := range entries {
+		id := e.Name()
+		if strings.HasPrefix(id, ".") || envdir.Exists(s.Record(id)) {
+			continue
+		}
+		_, ours := envdir.PoolOf(id)
+		if ours && e.IsDir() {
+			_, _, err := s.ReadManifest(id)
+			ours = !errors.Is(err, envdir.ErrNoManifest)
+		}
+		if (!ours || !e.IsDir()) && envdir.Exists(s.Env(id)) {
+			names = append(names, id)
+		}
+	}
+	return names
+}
+
+// newest is the youngest environment, and when it was made by its own manifest.
+func newest(s envdir.Store) (id string, at time.Time) {
+	entries, err := os.ReadDir(s.Envs())
+	if err != nil {
+		return "", at
+	}
+	for _, e := range entries {
+		if _, ours := envdir.PoolOf(e.Name()); !ours {
+			continue
+		}
+		if m, _, err := s.ReadManifest(e.Name()); err == nil && m.CreatedAt.After(at) {
+			id, at = e.Name(), m.CreatedAt
+		}
+	}
+	return id, at
+}
