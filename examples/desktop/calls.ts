@@ -1,27 +1,27 @@
-// Whatever crosses between the main process and a renderer: plain data, and a fixed set of calls.
+// What the main process and a renderer send each other: plain data, and a fixed set of calls.
 
-/** What a renderer may ask for. All arguments are texts, which the main process checks. */
+/** What a renderer may call. All arguments are strings, which the main process checks. */
 export interface Calls {
   /** Takes an environment of this pool and starts a kernel in it. */
   start: { args: { pool: string }; result: KernelView };
   /** Runs a cell. Cells of one kernel run one after the other. */
   run: { args: { kernel: string; code: string }; result: Answer };
-  /** Ends the kernel and gives its environment back. */
+  /** Ends the kernel and releases its environment. */
   stop: { args: { kernel: string }; result: null };
 }
 
-/** What a renderer is told unasked. */
+/** What a renderer is sent without a call. */
 export interface Events {
   pools: PoolsView;
-  /** What the build is at that a `start` of this pool waits for. */
+  /** The progress of the build that a `start` in this pool waits for. */
   progress: { pool: string; stage: string; message: string };
-  /** A kernel has ended by itself; its environment is given back. */
+  /** A kernel has ended by itself; its environment is released. */
   ended: { kernel: string; message: string };
 }
 
 export interface PoolsView {
   pools: PoolView[];
-  /** Why nothing is known of the pools at the moment. */
+  /** Why the pools are unknown at the moment. */
   problem: Problem | null;
 }
 

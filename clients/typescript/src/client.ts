@@ -10,14 +10,14 @@ import * as wire from "./wire.js";
 export interface CallOptions {
   /** How long to wait for an answer; by default as long as the client does, and that by default 3 s. */
   timeoutMs?: number | undefined;
-  /** Ends the wait: the call rejects with the signal's reason, and the daemon is told. */
+  /** Cancels the call, which rejects with the signal's reason. */
   signal?: AbortSignal | undefined;
 }
 
 export type ConnectOptions = StartOptions & Pick<CallOptions, "timeoutMs">;
 
 export interface AcquireOptions extends CallOptions, wire.AcquireParams {
-  /** Is told how far the build is that the call waits for. What it throws ends the call. */
+  /** Gets the progress of the build that the call waits for. What it throws ends the call. */
   onProgress?: ((progress: wire.Progress) => void) | undefined;
 }
 
@@ -26,7 +26,7 @@ interface Request<T> extends CallOptions {
   params?: Record<string, unknown>;
   decode: wire.Decode<T>;
   progress?: ((params: unknown) => Promise<void>) | undefined;
-  /** Is given a result that comes when the caller has given up, or that cannot be understood. */
+  /** Gets a result that arrives after the caller has given up, or that is malformed. */
   unwanted?: (result: unknown) => Promise<void>;
 }
 
@@ -112,8 +112,7 @@ export class Client {
   async acquire({ timeoutMs = this.timeoutMs, signal, onProgress, ...asked }: AcquireOptions = {}): Promise<Env> {
     const { waitMs = 60_000, key = randomUUID() } = asked;
     const params = wire.toWire({ ...asked, waitMs, key, progress: onProgress && true });
-    const progress =
-      onProgress && (async (told: unknown) => onProgress(wire.decodeProgress(told, "$/progress: params")));
+    const progress = onProgress && (async (told: unknown) => onProgress(wire.decodeProgress(told, "$/progress")));
     const unwanted = (result: unknown) => this.release(wire.decodeLeased(result, "it").env.id);
     const request = { method: "pool.acquire", params, decode: wire.decodeAcquired, progress, unwanted };
     const { env, ...lease } = await this.#call({ ...request, timeoutMs: waitMs + timeoutMs, signal }).catch(explainOld);
@@ -125,7 +124,7 @@ export class Client {
     this.held.delete(idOf(env));
   }
 
-  /** Hands a lease to another process: it ends with that one, and no longer where an `await using` block does. */
+  /** Gives a lease to another process: it ends with that one, and no longer with an `await using` block. */
   async adopt(env: Leased, ownerPid: number, options?: CallOptions): Promise<wire.EnvInfo> {
     const params = { env: idOf(env), owner_pid: ownerPid };
     const adopted = await this.#call({ ...options, method: "env.adopt", params, decode: wire.decodeEnv });
@@ -134,19 +133,19 @@ export class Client {
   }
 
   /**
-   * The status of all pools, now and after each change, until the loop is left. A watch has a connection of its own, and
-   * ends with an error when that is lost.
+   * The status of all pools, now and after each change, until the loop is left. A watch has a connection of its own,
+   * and ends with an error when that is lost.
    */
   async *watch({ timeoutMs, signal }: CallOptions = {}): AsyncIterableIterator<wire.Status> {
     signal?.throwIfAborted();
     if (this.#closed) throw this.#closed;
-    const watcher = new Client(this.#options);
+    const watcher = new Client({ socket: this.socket, timeoutMs: this.timeoutMs });
     const abort = () => watcher.#end(signal?.reason);
     this.#watchers.add(watcher);
     signal?.addEventListener("abort", abort);
     try {
       (await watcher.#open()).ref(); // keeps the process running
-      const notifications = on(watcher.#events, "notification"); // from here on, so that none is missed
+      const notifications = on(watcher.#events, "notification"); // before the call, so that none is missed
       const { pools } = await watcher.#call({ timeoutMs, signal, method: "pool.watch", decode: wire.decodeStatus });
       const latest = new Map(pools.map((pool) => [pool.name, pool]));
       yield { pools };
@@ -180,7 +179,7 @@ export class Client {
     return this.close();
   }
 
-  /** Asks until there is an answer, of this daemon or the next one. */
+  /** Asks this daemon, or the next one where this one ends. */
   #call<T>({ timeoutMs = this.timeoutMs, ...request }: Request<T>): Promise<T> {
     const call = { ...request, timeoutMs, socket: this.socket, met: this.#met };
     return within(call, this.#options, (params, control) => this.#ask({ ...request, params }, control));

@@ -1,8 +1,8 @@
 type Variables = Record<string, string | null | undefined>;
 
 /**
- * A copy of `base` with `variables` set, or taken out where they are null, and `folders` in front of the PATH. On Windows a
- * name counts in any case and keeps the spelling that it has in `base`: a `PATH` beside the `Path` would hide it.
+ * A copy of `base` with `variables` set, or removed where they are null, and `folders` in front of the PATH. On Windows
+ * the case of a name does not count, and its spelling in `base` stays: a `PATH` beside the `Path` would hide it.
  */
 export function activate(base: Variables, variables: Variables, folders: string[], platform = process.platform) {
   const fold = (name: string) => (platform === "win32" ? name.toUpperCase() : name);

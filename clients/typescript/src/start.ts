@@ -1,4 +1,4 @@
-// Where there is no daemon: waiting for the next one, and starting one. A client can go without the latter.
+// Finding a daemon: where it listens, how long a call waits for it or for the next one, and starting one.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { accessSync, constants, statSync } from "node:fs";
@@ -11,12 +11,12 @@ import { ConnectError, RequestTimeout, RPCError, RuntimedError } from "./errors.
 
 const bad = (message: string, hint?: string) => new ConnectError("unreachable", message, { hint });
 
-/** Where the daemon listens, by the environment alone: docs/protocol.md has the rule. An empty variable counts as unset. */
+/** Where the daemon listens: docs/protocol.md has the rule. An empty variable counts as unset. */
 export function socketPath(platform: string = process.platform, env: NodeJS.ProcessEnv = process.env): string {
   const { RUNTIMED_SOCKET: given, USERNAME: user, XDG_CACHE_HOME: cache } = env;
   if (platform === "win32") {
     if (!given && !user) throw bad("USERNAME is not set, so the pipe has no name");
-    const lower = user?.replace(/[A-Z]/g, (letter) => letter.toLowerCase()); // only A to Z are the same in every language
+    const lower = user?.replace(/[A-Z]/g, (letter) => letter.toLowerCase()); // other letters depend on the language
     return checkPath(given || `\\\\.\\pipe\\runtimed-${lower}`, platform);
   }
   const cached = platform !== "darwin" && cache?.startsWith("/");
@@ -28,7 +28,7 @@ export function socketPath(platform: string = process.platform, env: NodeJS.Proc
   return checkPath(given || `${value.replace(/\/+$/, "")}${folder}/runt/runtimed.sock`, platform);
 }
 
-/** Refuses a path that the system would cut off, or refuse with no more than "invalid argument". */
+/** Refuses a path that the system would cut off, or refuse without saying why. */
 export function checkPath(path: string, platform: string = process.platform): string {
   const length = Buffer.byteLength(path);
   const limit = platform === "linux" ? 107 : 103;
@@ -80,10 +80,10 @@ export async function meet(ask: () => Promise<unknown>, options: StartOptions): 
   }
 }
 
-// What is harmless to ask again where an answer was lost; an acquire is by its key.
+// Harmless to ask again where an answer was lost; an acquire is, by its key.
 const repeatable =
   "daemon.info daemon.ping pool.status pool.acquire pool.release env.adopt env.list rpc.discover".split(" ");
-const pauseMs = 200; // for a daemon that ends to write its last words
+const pauseMs = 200; // a daemon that ends has some writing to do
 const mostHasty = 5; // times in a row that one may hang up at once
 const longestTimer = 2 ** 31 - 1; // a longer one would fire at once
 
@@ -100,7 +100,7 @@ export interface Call {
 
 type Ask<T> = (params: Record<string, unknown>, control: AbortController) => Promise<T>;
 
-/** Has `ask` make a call, until it is answered, its time is over or its signal aborts. */
+/** Has `ask` make a call. Its controller aborts when the time of the call is over, or when the signal does. */
 export async function within<T>(call: Call, options: StartOptions, ask: Ask<T>): Promise<T> {
   const { method, socket, timeoutMs, signal } = call;
   signal?.throwIfAborted();
@@ -165,10 +165,10 @@ export function unreachable(path: string, cause: unknown): ConnectError {
   return new ConnectError("unreachable", `the daemon cannot be reached at ${path}: ${code}`, { hint, cause });
 }
 
-/** Has a daemon started, if that is allowed; resolves when one answers, whoever started it. `nobody` says that none did. */
+/** Has a daemon started, if that is allowed, and waits until one answers. `nobody` is the error where none did. */
 export async function startDaemon(nobody: ConnectError, options: StartOptions): Promise<void> {
-  const { autostart, socket, runt = findRunt() } = options;
-  if (!autostart || process.env.RUNTIMED_NO_START) return;
+  if (!options.autostart || process.env.RUNTIMED_NO_START) return;
+  const { socket, runt = findRunt() } = options;
   const failed = (problem: string, hint: string) =>
     new ConnectError(nobody.kind, `${nobody.message}; ${problem}`, { hint, cause: nobody });
   if (!runt) {
@@ -197,7 +197,7 @@ function run(runt: string, socket: string | undefined): Promise<Outcome> {
     const child = spawn(runt, ["daemon", "start", "--auto"], {
       env: activate(process.env, socket ? { RUNTIMED_SOCKET: socket } : {}, []),
       stdio: ["ignore", "ignore", "pipe"],
-      detached: !windows, // a Ctrl-C that is meant for us must not end a start that others wait for
+      detached: !windows, // a Ctrl-C for this process must not end a start that others wait for
       windowsHide: true,
     });
     let output = "";
@@ -210,7 +210,7 @@ function run(runt: string, socket: string | undefined): Promise<Outcome> {
     };
     const timer = setTimeout(() => {
       child.kill("SIGKILL");
-      child.stderr.destroy(); // a child of its own may hold it, and we would not end before that
+      child.stderr.destroy(); // a child of its own may hold it open
       end(`${runt} did not end within ${limitMs / 1000} s`);
     }, limitMs);
     child.on("error", (error: NodeJS.ErrnoException) => {

@@ -70,7 +70,7 @@ const daemonInfo = record({
 
 const protocol = 1; // the version of the contract that this client knows
 
-/** Who the daemon is. The protocol decides whether it and this client understand each other, whatever their versions are. */
+/** Who the daemon is. The number of the protocol must be the same; the versions may differ. */
 export function decodeInfo(value: unknown, at: string): DaemonInfo {
   const { name, version, protocol: theirs } = object(value, at);
   if (name === "runtimed" && typeof theirs === "number" && theirs !== protocol) {
@@ -84,8 +84,8 @@ export function decodeInfo(value: unknown, at: string): DaemonInfo {
 }
 
 const poolError = record({
-  ...each(text, "cause", "message", "hint", "since"), // cause: package_not_found, network, …: docs/protocol.md has the list
-  ...each(count, "failures", "nextRetryMs"), // from now on; 0: a try is on
+  ...each(text, "cause", "message", "hint", "since"), // docs/protocol.md has the list of causes
+  ...each(count, "failures", "nextRetryMs"), // from now; 0: it is building
   ...each(or(undefined, text), "package", "output"),
 });
 
@@ -97,7 +97,7 @@ const tool = record({
 
 const pool = record({
   ...each(text, "name", "python"),
-  ...each(count, "target", "available", "warming", "leased", "removing", "waiting"), // available: what an acquire would get now
+  ...each(count, "target", "available", "warming", "leased", "removing", "waiting"),
   kind: oneOf<"uv" | "conda">(),
   state: oneOf<"ready" | "warming" | "failing" | "off">(),
   packages: list(text),
@@ -180,7 +180,7 @@ export type ErrorKind = Open<
   | ("pool_empty" | "unknown_pool" | "build_failed" | "unknown_env" | "pool_off" | "shutting_down" | "overloaded")
 >;
 
-/** What an error tells besides its message; docs/protocol.md says which kind has which. "" is the kind of one without. */
+/** What an error has besides its message: docs/protocol.md says which kind has what. "" where it came without one. */
 export type ErrorData = { kind: ErrorKind; pools?: string[]; [other: string]: unknown } & {
   [name in "hint" | "param" | "cause" | "package" | "output"]?: string;
 } & { [name in "waitedMs" | "warming" | "nextRetryMs"]?: number };
@@ -194,7 +194,7 @@ export function resultOf({ result, error }: Record<string, unknown>): unknown {
   throw new RPCError(count(code, "the code of an error"), text(message, "the message of an error"), { ...told, kind });
 }
 
-/** What comes, as events: "reply ID" with the message, "progress ID" with the params, or "notification" with both. */
+/** What arrives, as events: "reply ID" (message), "progress ID" (params), "notification" (method, params). */
 export async function* events(socket: AsyncIterable<Buffer>, path: string): AsyncGenerator<[string, ...unknown[]]> {
   const utf8 = new TextDecoder("utf-8", { fatal: true });
   let rest = "";

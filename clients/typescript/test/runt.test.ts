@@ -7,7 +7,7 @@ import { root, TempDir } from "./support.js";
 
 const name = `runtimed-bin-${process.platform}-${process.arch}`;
 
-/** A project in which npm has installed this client, and a package of programs whose runt says what it was called with. */
+/** A project with this client and a package of programs, whose runt prints its arguments. */
 function project(folder: string) {
   const modules = join(folder, "node_modules");
   mkdirSync(join(modules, name, "bin"), { recursive: true });

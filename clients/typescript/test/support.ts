@@ -26,7 +26,7 @@ export function joined(text: Text): string {
   return text.repeat[0].repeat(text.repeat[1]);
 }
 
-/** Where a value differs from what a vector expects of it, or undefined. Objects may have more members than expected. */
+/** Where a value differs from what a vector expects, or undefined. Objects may have more members than expected. */
 export function difference(actual: unknown, expected: unknown, at = "it"): string | undefined {
   if (typeof expected !== "object" || expected === null) {
     return Object.is(actual, expected)

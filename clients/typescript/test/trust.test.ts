@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { type TestContext, test } from "node:test";
 import { Client, type ConnectError } from "runtimed-client";
-import { hold, trusted } from "../dist/socket.js";
+import { hold } from "../dist/socket.js";
 import { FakeDaemon, failure, info, TempDir } from "./support.js";
 
 const nobody = 65534;
@@ -115,14 +115,14 @@ test("a folder that is exchanged between the check and the connection leads to n
     return server;
   };
   const servers = [await listen("mine")];
-  const held = hold(trusted(path));
+  const held = hold(path);
   renameSync(folder, join(dir.path, "away"));
   servers.push(await listen("theirs"));
   const socket = connect(held.path).resume();
   await once(socket, "close");
   held[Symbol.dispose]();
-  assert.deepEqual(answers, [process.platform === "linux" ? "mine" : "theirs"]); // elsewhere the check after it refuses what it sees
-  assert.throws(() => trusted(join(dir.path, "nothing")), { code: "ENOENT" });
+  assert.deepEqual(answers, [process.platform === "linux" ? "mine" : "theirs"]); // elsewhere the later check refuses
+  assert.throws(() => hold(join(dir.path, "nothing")), { code: "ENOENT" });
   for (const server of servers) server.close();
 });
 

@@ -1,5 +1,5 @@
-// The main process under Electron. Type-checked, and NOT RUN by the tests: Electron's program is not on npm. All that is
-// not Electron's own is in ../main, which the tests run.
+// The main process under Electron. Type-checked, and NOT RUN by the tests: Electron's program is not on npm. All that
+// does not need Electron is in ../main, which the tests run.
 import { fileURLToPath } from "node:url";
 import { app, BrowserWindow, MessageChannelMain, type MessagePortMain } from "electron";
 import { Backend } from "../main/backend.js";

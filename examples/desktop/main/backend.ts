@@ -6,7 +6,7 @@ import { watchPools } from "./pools.js";
 
 const mostKernels = 8; // of one renderer
 
-/** What the main process has: it alone meets the daemon, and its renderers get plain data. */
+/** The main process: it alone talks to the daemon, and its renderers get plain data. */
 export class Backend {
   readonly #connect: ConnectOptions;
   readonly #renderers = new Set<Renderer>();
@@ -34,14 +34,14 @@ export class Backend {
     if (this.#latest) renderer.tell({ event: "pools", data: this.#latest });
   }
 
-  /** Ends all kernels, and gives their environments back. */
+  /** Ends all kernels and releases their environments. */
   async close(): Promise<void> {
     this.#closed.abort();
     await Promise.all([this.#watching, ...[...this.#renderers].map((renderer) => renderer.close())]);
   }
 }
 
-/** One renderer and its kernels, which no other one knows. */
+/** One renderer and its kernels, which the other renderers cannot reach. */
 class Renderer {
   readonly #channel: Channel;
   readonly #connect: ConnectOptions;

@@ -2,7 +2,7 @@ import type { MessagePort } from "node:worker_threads";
 import { RuntimedError } from "runtimed-client";
 import type { Args, Name, Problem, Reply, Result } from "../calls.js";
 
-/** One end of a pipe between two processes, whoever made it: a MessagePort of Node, a MessagePortMain of Electron. */
+/** One end of a pipe between two processes: a MessagePort of Node or a MessagePortMain of Electron. */
 export interface Channel {
   send(message: object): void;
   onMessage(listener: (message: unknown) => void): void;
@@ -26,7 +26,7 @@ const calls: { [N in Name]: Record<keyof Args<N>, number> } = {
   stop: { kernel: 64 },
 };
 
-/** Answers what a renderer asks. A page can be taken over, so nothing of it is believed. */
+/** Answers the calls of a renderer. A page can be taken over, so all that it sends is checked. */
 export function serve(channel: Channel, handlers: Handlers): void {
   channel.onMessage((message) => {
     const { id, call, args } = object(message) ?? {};
@@ -58,7 +58,7 @@ function object(value: unknown): Record<string, unknown> | undefined {
   return typeof value === "object" && value !== null ? (value as Record<string, unknown>) : undefined;
 }
 
-/** What a user may read of an error. */
+/** An error as a user may read it. */
 export function problem(error: unknown): Problem {
   const message = error instanceof Error ? error.message : String(error);
   return { message, hint: (error instanceof RuntimedError && error.hint) || "" };

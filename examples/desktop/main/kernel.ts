@@ -11,8 +11,8 @@ import { Client, type ConnectOptions, type Env, type Progress } from "runtimed-c
 import type { Answer } from "../calls.js";
 
 const startLimitMs = 60_000;
-const endLimitMs = 1000; // some kernels take 10 s to end when asked, and have nothing left to do
-const toldMost = 4096; // of what it says
+const endLimitMs = 1000; // some kernels take 10 s to shut down, with nothing left to do
+const longestOutput = 4096;
 
 const windows = process.platform === "win32";
 const talk = fileURLToPath(new URL("../../main/talk.py", import.meta.url));
@@ -30,8 +30,8 @@ interface Waiting {
 }
 
 /**
- * A kernel in an environment of its own. The daemon is needed to start and to give back, and not in between: the kernel
- * is our child, and its lease is on the daemon's disk.
+ * A kernel in an environment of its own. It needs the daemon at its start and its end, and not in between: the kernel is
+ * a child of this process, and its lease is on the daemon's disk.
  */
 export class Kernel {
   /** Resolves with the reason when its process has ended. */
@@ -39,14 +39,14 @@ export class Kernel {
   readonly #client: Client;
   readonly #env: Env;
   readonly #folder: string;
-  readonly #waiting: Waiting[] = []; // for a line of the helper each, in this order
+  readonly #waiting: Waiting[] = []; // each for a line of the helper, in this order
   #process: ChildProcess | undefined;
   #talk: ChildProcess | undefined;
   #end: (reason: Error) => void = () => {};
   #closing: Promise<void> | undefined;
 
   static async start({ connect, pool, signal, onProgress }: KernelOptions): Promise<Kernel> {
-    const client = await Client.connect({ ...connect, autostart: true }); // a user asks for this, so it may
+    const client = await Client.connect({ ...connect, autostart: true }); // since a user asks for this
     try {
       const env = await client.acquire({ pool, label: "desktop example", signal, onProgress });
       const folder = await mkdtemp(join(tmpdir(), "kernel-"));
@@ -84,22 +84,22 @@ export class Kernel {
   async #start(): Promise<void> {
     const file = join(this.#folder, "kernel.json");
     await writeFile(file, JSON.stringify(connection(this.#folder)), { mode: 0o600 });
-    // With the parent's pid a kernel ends when this process does, however that ends. On Windows it would be a handle.
+    // The kernel watches its parent's pid, and ends when this process does. On Windows it would be a handle.
     const parent = windows ? {} : { JPY_PARENT_PID: String(process.pid) };
     const env = this.#env.environ({ ...process.env, ...parent });
     const child = spawn(this.#env.python, ["-m", "ipykernel_launcher", "-f", file], {
       env,
       stdio: ["ignore", "ignore", "pipe"],
-      detached: !windows, // a Ctrl-C in our terminal is not meant for it, and its children end with it
+      detached: !windows, // a Ctrl-C in this terminal must not reach it, and its children end with it
       windowsHide: true,
     });
     let said = "";
     child.stderr.setEncoding("utf8").on("data", (text) => {
-      said = (said + text).slice(-toldMost);
+      said = (said + text).slice(-longestOutput);
     });
     child.on("error", (error) => this.#end(new Error(`the kernel cannot be started: ${error.message}`)));
     child.on("exit", async (code, signal) => {
-      await Promise.race([once(child.stderr, "close"), sleep(200)]); // what a cell started may hold it for long
+      await Promise.race([once(child.stderr, "close"), sleep(200)]); // what a cell started may keep it open
       child.stderr.destroy();
       this.#end(new Error(`the kernel ended with ${code ?? signal}${said && `:\n${said.trim()}`}`));
     });
@@ -107,7 +107,7 @@ export class Kernel {
     this.#process = child;
     await this.#client.adopt(this.#env, child.pid as number);
 
-    // Cells go by a helper of the environment. An app that speaks ZeroMQ would connect to the kernel itself.
+    // A helper in the environment runs the cells. An app that speaks ZeroMQ would connect to the kernel itself.
     this.#talk = spawn(this.#env.python, [talk, file], {
       env,
       stdio: ["pipe", "pipe", "inherit"],
@@ -117,7 +117,7 @@ export class Kernel {
     this.#talk.on("exit", () => {
       if (!this.#closing) this.#end(new Error("the helper that runs the cells has ended"));
     });
-    this.#talk.stdin?.on("error", () => {}); // it may end before we have noticed
+    this.#talk.stdin?.on("error", () => {}); // it may have ended already
     createInterface({ input: this.#talk.stdout as NodeJS.ReadableStream }).on("line", (line) => {
       this.#waiting.shift()?.resolve(line);
     });
@@ -140,20 +140,20 @@ export class Kernel {
     });
   }
 
-  /** Ends the kernel and gives the environment back. */
+  /** Ends the kernel and releases the environment. */
   close(): Promise<void> {
     this.#closing ??= this.#close();
     return this.#closing;
   }
 
   async #close(): Promise<void> {
-    this.#talk?.stdin?.end(); // has it ask the kernel to shut down
+    this.#talk?.stdin?.end(); // the helper then shuts the kernel down
     await Promise.race([this.ended, sleep(this.#talk ? endLimitMs : 0)]);
     const { pid } = this.#process ?? {};
     if (pid && running(this.#process)) process.kill(windows ? pid : -pid, "SIGKILL");
     if (pid) await this.ended;
     if (running(this.#talk)) this.#talk?.kill("SIGKILL");
-    // Without a daemon nothing is lost: the next one sees that the process is gone which the lease belongs to.
+    // Without a daemon nothing is lost: the next one sees that the owner of the lease is gone.
     await this.#env.release().catch(() => {});
     await this.#client.close();
     await rm(this.#folder, { recursive: true, force: true });
@@ -164,7 +164,7 @@ function running(child: ChildProcess | undefined): boolean {
   return child !== undefined && child.exitCode === null && child.signalCode === null;
 }
 
-/** Not TCP where there is a choice: ports that are free when they are chosen may be another program's a moment later. */
+/** Sockets where possible: another program may take a free TCP port before the kernel does. */
 function connection(folder: string): object {
   const [shell, iopub, stdin, control, hb] = windows ? [0, 0, 0, 0, 0] : [1, 2, 3, 4, 5]; // 0: the kernel chooses
   return {

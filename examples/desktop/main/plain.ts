@@ -1,4 +1,4 @@
-// What ../electron does, without Electron: this is the main process, and a worker is the renderer, which gets a port only.
+// What ../electron does, without Electron: this is the main process, and a worker with a port is the renderer.
 import { once } from "node:events";
 import { isMainThread, MessageChannel, type MessagePort, Worker, workerData } from "node:worker_threads";
 import type { PoolsView } from "../calls.js";

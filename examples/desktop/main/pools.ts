@@ -7,9 +7,8 @@ const shortestPauseMs = 100;
 const longestPauseMs = 5000;
 
 /**
- * The counts of all pools, now and after each change, until the signal. When the daemon ends, it says so and dials again.
- * Only the first time may start a daemon: one that ends later may have been stopped by its user, and a display is no
- * reason to bring it back.
+ * The counts of all pools, now and after each change, until the signal aborts. When the daemon ends, it says so and
+ * reconnects. It starts a daemon only the first time: one that ends later may have been stopped by its user.
  */
 export async function* watchPools(options: ConnectOptions, signal: AbortSignal): AsyncGenerator<PoolsView> {
   let pauseMs = shortestPauseMs;
@@ -33,7 +32,7 @@ export async function* watchPools(options: ConnectOptions, signal: AbortSignal):
   }
 }
 
-/** No more than a page shows: paths and programs stay here. */
+/** What a page shows, and no more: paths and programs stay in the main process. */
 function view({ name, state, available, target, warming, leased, error }: PoolStatus): PoolView {
   const failing = error && { message: error.message, hint: error.hint };
   return { name, state, available, target, warming, leased, problem: failing };

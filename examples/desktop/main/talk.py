@@ -1,7 +1,7 @@
-"""talk.py CONNECTION_FILE: run each line of stdin, a JSON text, as a cell of a kernel, and answer it by one line.
+"""talk.py CONNECTION_FILE: run each line of stdin, a JSON string, as a cell of a kernel, and print one line for each.
 
-Run it with a Python that has jupyter_client, as that of the kernel's environment does. The first line of its answers says that the
-kernel is ready. At the end of stdin it asks the kernel to shut down.
+Run it with a Python that has jupyter_client, as that of the kernel's environment does. The first line that it prints
+says that the kernel is ready. At the end of stdin it shuts the kernel down.
 """
 import json
 import os
@@ -20,12 +20,12 @@ def read():
         cells.put(line)
     cells.put(None)
     time.sleep(2)
-    os._exit(1)  # it waits for a cell that does not end, or for a kernel that is gone: an environment goes after its last process only
+    os._exit(1)  # a cell does not end, or the kernel is gone; while this process runs, its environment stays
 
 
 threading.Thread(target=read, daemon=True).start()
 while any(member.endswith("_port") and not port for member, port in json.load(open(sys.argv[1])).items()):
-    time.sleep(0.02)  # the kernel has yet to choose
+    time.sleep(0.02)  # the kernel has yet to choose its ports
 client = BlockingKernelClient(connection_file=sys.argv[1])
 client.load_connection_file()
 client.start_channels()
@@ -33,7 +33,7 @@ while True:
     try:
         client.wait_for_ready(timeout=60)
         break
-    except RuntimeError:  # one missed heartbeat, as on a busy machine; who started us knows whether the kernel lives
+    except RuntimeError:  # one missed heartbeat, as on a busy machine; the parent knows whether the kernel runs
         pass
 print(json.dumps({"ok": True, "text": "ready"}), flush=True)
 for cell in iter(cells.get, None):

@@ -1,5 +1,5 @@
-// The wire, by the library that VS Code's own protocols are spoken with: the daemon understands its framing. Nothing here
-// needs VS Code, but a token of VS Code fits where one is taken.
+// The wire, through the library of VS Code's own protocols, whose framing the daemon knows. Nothing here needs VS Code,
+// and a cancellation token of VS Code fits.
 import { once } from "node:events";
 import { connect } from "node:net";
 import { Client, socketPath } from "runtimed-client";
@@ -14,10 +14,10 @@ import {
   StreamMessageWriter,
 } from "vscode-jsonrpc/node";
 
-const limitMs = 3000; // for an answer: a daemon that hangs must not hang us
+const limitMs = 3000; // for an answer, since a daemon may hang
 const protocol = 1;
 
-/** What is used of the messages, as they travel; docs/protocol.md has all of it. */
+/** The members that are used, as they travel; docs/protocol.md has all of them. */
 export interface Pool {
   name: string;
   state: string;
@@ -86,12 +86,12 @@ export class Daemon implements Disposable {
         connection.dispose();
       });
       connection.onDispose(() => {
-        reject(new Error("this connection was closed")); // nothing else tells who waits
+        reject(new Error("this connection was closed")); // the library does not reject calls that wait
         hangUp();
       });
     });
-    this.#closed.catch(() => {}); // not everybody waits for it
-    connection.onError(() => {}); // the close that follows tells
+    this.#closed.catch(() => {}); // not every caller waits for it
+    connection.onError(() => {}); // a close follows
     connection.listen();
   }
 
@@ -100,7 +100,7 @@ export class Daemon implements Disposable {
     return this.#closed;
   }
 
-  /** A method by its name. A connection on which one takes too long is given up. */
+  /** Calls a method by its name. A call that takes too long ends the connection. */
   async ask<T>(method: string, params: object = {}, waitMs = limitMs, token?: CancellationToken): Promise<T> {
     const late = new Error(`the daemon did not answer ${method} within ${waitMs} ms`);
     let timer: NodeJS.Timeout | undefined;
@@ -108,7 +108,7 @@ export class Daemon implements Disposable {
       timer = setTimeout(() => reject(late), waitMs);
     });
     try {
-      // An undefined token would travel, as a second param.
+      // An undefined token would travel as a second param.
       const answer = token
         ? this.#connection.sendRequest<T>(method, params, token)
         : this.#connection.sendRequest<T>(method, params);
@@ -137,8 +137,8 @@ export class Daemon implements Disposable {
   }
 
   /**
-   * Leases an environment. The daemon tells progress by the id of the request, which this library keeps to itself: have
-   * a connection for each acquire.
+   * Leases an environment. A progress notification names the request by its id, which this library hides: use a
+   * connection for each acquire.
    */
   async acquire(
     params: { pool: string; wait_ms: number; label: string },
@@ -150,7 +150,7 @@ export class Daemon implements Disposable {
       const waitMs = params.wait_ms + limitMs;
       const { env } = await this.ask<{ env: Env }>("pool.acquire", { ...params, progress: true }, waitMs, token);
       if (!token?.isCancellationRequested) return env;
-      await this.release(env.id); // it came as it was cancelled, and nobody waits for it any more
+      await this.release(env.id); // the answer and the cancellation crossed
       throw new Error("the request was cancelled");
     } finally {
       listening.dispose();
@@ -170,13 +170,13 @@ export class Daemon implements Disposable {
   }
 }
 
-/** Whether the library says that there is nobody to speak with any more. */
+/** Whether the library says that the connection is gone. */
 function lost(error: unknown): boolean {
   const codes: number[] = [ErrorCodes.MessageWriteError, ErrorCodes.PendingResponseRejected];
   return error instanceof ResponseError && codes.includes(error.code);
 }
 
-/** What a user may read of an error: what is wrong, and the next step. */
+/** An error as a user may read it: what is wrong, and the next step. */
 export function told(error: unknown): string {
   const { message } = error as Error;
   const hint = error instanceof ResponseError ? error.data?.hint : (error as { hint?: string }).hint;

@@ -16,7 +16,7 @@ export async function takeEnvironment(
   return withDaemon(where.socket, (daemon) => daemon.acquire(params, onProgress, token));
 }
 
-/** A connection for as long as it is used. */
+/** Opens a connection, and closes it after use. */
 export async function withDaemon<T>(socket: string | undefined, use: (daemon: Daemon) => Promise<T>): Promise<T> {
   const daemon = await Daemon.dial(socket);
   try {
@@ -26,7 +26,7 @@ export async function withDaemon<T>(socket: string | undefined, use: (daemon: Da
   }
 }
 
-/** What a terminal in this environment gets on top of its variables; null takes one out. */
+/** What a terminal gets on top of its variables, which VS Code merges in any case on Windows; null removes one. */
 export function activation(env: Env, path = process.env.PATH): Record<string, string | null> {
   return { ...env.variables, PATH: [...env.path_prepend, ...(path ? [path] : [])].join(delimiter) };
 }

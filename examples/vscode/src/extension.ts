@@ -58,12 +58,12 @@ async function newEnvironment(pools: string[]): Promise<void> {
 
 /** A terminal in the environment, whose lease then ends with the terminal. */
 async function openTerminal(env: Awaited<ReturnType<typeof takeEnvironment>>): Promise<void> {
-  // One that is restored after a reload would have an environment that is gone.
+  // A terminal restored after a reload would have an environment that is gone.
   const terminal = window.createTerminal({ name: env.id, env: activation(env), isTransient: true });
   const closing = window.onDidCloseTerminal((closed: Terminal) => {
     if (closed !== terminal) return;
     closing.dispose();
-    withDaemon(undefined, (daemon) => daemon.release(env.id)).catch(() => {}); // else the daemon sees it within 10 s
+    withDaemon(undefined, (daemon) => daemon.release(env.id)).catch(() => {}); // else the daemon notices within 10 s
   });
   const shell = await terminal.processId;
   if (shell) await withDaemon(undefined, (daemon) => daemon.adopt(env.id, shell));

@@ -4,10 +4,10 @@ import { Daemon, type Pool, told } from "./daemon.js";
 const shortestPauseMs = 100;
 const longestPauseMs = 5000;
 
-/** The pools, or why nothing is known of them. */
+/** The pools, or why they are unknown. */
 export type View = { pools: Pool[] } | { problem: string };
 
-/** Shows the pools, now and after each change, until the signal. When the daemon ends, it dials again; it starts none. */
+/** Shows the pools, now and after each change, until the signal aborts. It reconnects to a daemon, and starts none. */
 export async function watchPools(
   socket: string | undefined,
   show: (view: View) => void,
@@ -38,7 +38,7 @@ export async function watchPools(
 
 const on = (pools: Pool[]) => pools.filter(({ state }) => state !== "off");
 
-/** The text of the status bar's item, and what it says under the mouse. */
+/** The text and the tooltip of the status bar's item. */
 export function status(view: View): { text: string; tooltip: string; warn: boolean } {
   if ("problem" in view) return { text: "$(circle-slash) runtimed", tooltip: view.problem, warn: false };
   const counts = on(view.pools).map(({ name, available, target }) => `${name} ${available}/${target}`);
