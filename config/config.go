@@ -1,7 +1,5 @@
-// Package config reads the configuration: flags override the environment, which overrides the file, which overrides
-// defaults.
-//
-// [Load] reports all faults at once, each with its place. A configuration with a fault is not used at all.
+// Package config reads the configuration: flags override the environment, which overrides the file, which
+// overrides defaults. [Load] reports all faults at once, each with its place.
 package config
 
 import (
@@ -12,13 +10,11 @@ import (
 	"time"
 )
 
-// The kinds of pools.
 const (
 	KindUV    = "uv"
 	KindConda = "conda"
 )
 
-// The sizes of a pool.
 const (
 	MaxPoolSize = 64
 	defaultSize = 3
@@ -50,20 +46,17 @@ type Build struct {
 	LockAge  time.Duration
 }
 
-// UV is the uv tool.
 type UV struct {
 	Path     string // empty: looked up, then fetched
 	IndexURL string // empty: uv's own rules
 	Link     string // "auto" or "copy"
 }
 
-// Conda is the conda tool.
 type Conda struct {
 	Provider string
 	Path     string
 }
 
-// Pool is one pool.
 type Pool struct {
 	Name     string
 	Kind     string
@@ -74,7 +67,7 @@ type Pool struct {
 	MaxAge   time.Duration
 }
 
-// Flags are the flags of the command line. Empty and nil: not given.
+// Flags are those of the command line. Empty and nil: not given.
 type Flags struct {
 	Config, Socket, CacheDir  string
 	UVPoolSize, CondaPoolSize *int
@@ -87,7 +80,7 @@ func FilePath(flags Flags, env func(string) string) (string, error) {
 	return path, err
 }
 
-// named reports that the user named the file, so that it must be there.
+// named: the user named the file, so it must be there.
 func filePath(flags Flags, env func(string) string) (path string, named bool, err error) {
 	if flags.Config != "" {
 		path, err = filepath.Abs(flags.Config)
@@ -150,7 +143,6 @@ func newPool(name, kind string) Pool {
 		Packages: []string{"ipykernel", "ipywidgets", "pip"}}
 }
 
-// finish sets and checks what depends on other members.
 func (c *Config) finish() (faults Faults) {
 	for i := range c.Pools {
 		p := &c.Pools[i]
@@ -210,7 +202,7 @@ func (f Fault) String() string {
 	return f.Where + ": " + f.Key + ": " + f.Text
 }
 
-// newFault leaves out the key if where is a flag or a variable, which name it.
+// newFault leaves out the key of a flag or a variable, which name it.
 func newFault(where, key, format string, args ...any) Fault {
 	if strings.HasPrefix(where, "--") || strings.HasPrefix(where, "RUNTIMED_") {
 		key = ""
@@ -218,7 +210,6 @@ func newFault(where, key, format string, args ...any) Fault {
 	return Fault{where, key, fmt.Sprintf(format, args...)}
 }
 
-// Faults are all mistakes, in the order they were found.
 type Faults []Fault
 
 func (f Faults) Error() string {

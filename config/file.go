@@ -17,7 +17,7 @@ import (
 
 const maxFile = 256 << 10
 
-// readFile reads path. A file that was not named may be missing. The error does not name the path: the fault does.
+// readFile leaves the path out of the error, since the fault has it.
 func readFile(path string, named bool) ([]byte, error) {
 	data, err := safefile.Read(path, maxFile)
 	var pathError *fs.PathError
@@ -33,15 +33,13 @@ func readFile(path string, named bool) ([]byte, error) {
 	return data, err
 }
 
-// entry is one key of the document and its line.
 type entry struct {
 	path  []string
 	line  int
 	table bool // a header or an inline table; its members are entries too
 }
 
-// parse applies the file to c. The library checks the syntax, parse the keys and values, so that each fault has its
-// line.
+// parse has the library check the syntax, and checks the keys and values itself, so that each fault has its line.
 func (c *Config) parse(file string, data []byte) (faults Faults) {
 	data = bytes.TrimPrefix(data, []byte("\ufeff"))
 	var doc map[string]any
@@ -70,7 +68,6 @@ func (c *Config) parse(file string, data []byte) (faults Faults) {
 	return faults
 }
 
-// assign sets the value of one entry.
 func (c *Config) assign(e entry, value any, where string) error {
 	settings, key := c.settings(), dotted(e.path)
 	switch e.path[0] {
@@ -106,7 +103,7 @@ func wantTable(e entry, value any) error {
 	return nil
 }
 
-// pool finds or makes the pool of that name. A new one has no kind until the file says it.
+// pool makes the pool if needed. It has no kind until the file says it.
 func (c *Config) pool(name, where string) (*Pool, error) {
 	for i := range c.Pools {
 		if c.Pools[i].Name == name {
@@ -121,7 +118,6 @@ func (c *Config) pool(name, where string) (*Pool, error) {
 	return &c.Pools[len(c.Pools)-1], nil
 }
 
-// siblings names the keys that may be meant.
 func siblings(settings []setting, key string, top bool) string {
 	section := key[:strings.LastIndex(key, ".")+1]
 	var out []string

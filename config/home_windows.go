@@ -1,6 +1,5 @@
 package config
 
-// Where the configuration is, unless somebody names another place.
 const (
 	homeVariable = "APPDATA"
 	inHome       = "runt"

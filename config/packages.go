@@ -9,8 +9,8 @@ import (
 	"runtimed/internal/redact"
 )
 
-// Packages go onto lines of requirement files, where a leading dash is an option, " #" a comment and a
-// last backslash joins lines. So each must look like a requirement and nothing else.
+// Packages go onto lines of requirement files, where a leading dash is an option, " #" a comment and a last
+// backslash joins lines.
 var (
 	requirement = regexp.MustCompile(`^` + project + `\s*(\[[A-Za-z0-9._,\s-]*\])?\s*` +
 		`(@\s*[^\s;]+|\(?\s*` + clause + `(\s*,\s*` + clause + `)*\s*\)?)?\s*(;.+)?$`)
@@ -40,7 +40,7 @@ func checkPackages(packages []string, kind string) string {
 	return ""
 }
 
-// names reports whether one of packages is for that project; 'IPyKernel[x] >= 6' is for ipykernel.
+// names: 'IPyKernel[x] >= 6' is for ipykernel.
 func names(packages []string, project string) bool {
 	for _, s := range packages {
 		if m := leadName.FindStringSubmatch(s); m != nil && pyreq.NormalName(m[2]) == project {

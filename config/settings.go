@@ -45,7 +45,6 @@ func (p *Pool) settings() []setting {
 
 func (p *Pool) builtin() bool { return p.Name == KindUV || p.Name == KindConda }
 
-// all are the settings of c and of its pools, by their whole keys.
 func (c *Config) all() []setting {
 	out := c.settings()
 	for i := range c.Pools {
@@ -69,7 +68,6 @@ func find(settings []setting, key string) (setting, bool) {
 	return settings[i], true
 }
 
-// override applies the environment, then the flags.
 func (c *Config) override(flags Flags, env func(string) string) (faults Faults) {
 	number := func(n *int) any {
 		if n == nil {

@@ -82,7 +82,7 @@ func duration(key string, to *time.Duration, least time.Duration) setting {
 	}, func() any { return showDuration(*to) }}
 }
 
-// showDuration is the shortest form in the file: 48h, not 48h0m0s.
+// showDuration writes 48h, not 48h0m0s.
 func showDuration(d time.Duration) string {
 	if d == 0 {
 		return "0"
@@ -226,7 +226,6 @@ func hasControl(s string) bool {
 	return strings.ContainsFunc(s, unicode.IsControl) || !utf8.ValidString(s)
 }
 
-// show is a value of the file in a message, in a few words.
 func show(v any) string {
 	switch v := v.(type) {
 	case string:
@@ -246,7 +245,7 @@ func show(v any) string {
 	return fmt.Sprint(v)
 }
 
-// asNumber is the value of a variable as a number, if it is one.
+// asNumber is s as a number, if it is one.
 func asNumber(s string) any {
 	if n, err := strconv.ParseInt(s, 10, 64); err == nil {
 		return n

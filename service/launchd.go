@@ -87,7 +87,6 @@ func (m *launchd) Check(ctx context.Context) error {
 	return nil
 }
 
-// agent is the agent as launchd has it.
 type agent struct {
 	loaded, running bool
 	pid             int
@@ -123,7 +122,7 @@ func (m *launchd) disabled(ctx context.Context) bool {
 func (m *launchd) Status(ctx context.Context, want Config) (Status, error) {
 	s := Status{Manager: m.Name(), Installed: isFile(m.path())}
 	was := m.values()
-	if s.Installed { // the user's choice
+	if s.Installed {
 		s.OnDemand = was["RunAtLoad"] == "false"
 		want.OnDemand = s.OnDemand
 	}
@@ -143,7 +142,6 @@ func (m *launchd) Status(ctx context.Context, want Config) (Status, error) {
 	return s, err
 }
 
-// values are the plain values of the property list by their keys, including those of EnvironmentVariables.
 func (m *launchd) values() map[string]string {
 	data, err := safefile.Read(m.path(), maxFile)
 	if err != nil {
@@ -183,8 +181,8 @@ func (m *launchd) Serves(socket string) bool {
 	return path == socket
 }
 
-// leave unloads the agent and waits until it is gone: bootout returns early, and a bootstrap meanwhile fails.
-// 3 and 113: it was not loaded; 36: in progress.
+// leave waits until the agent is gone: bootout returns early, and a bootstrap meanwhile fails. 3 and 113: it was
+// not loaded; 36: in progress.
 func (m *launchd) leave() []Step {
 	return []Step{
 		{Run: []string{"launchctl", "bootout", m.target()}, Fine: []int{3, 36, 113}},
@@ -192,7 +190,7 @@ func (m *launchd) leave() []Step {
 	}
 }
 
-// enter loads the agent. 5 and 37: an older one is still leaving.
+// 5 and 37: an older one is still leaving.
 func (m *launchd) enter() []Step {
 	return []Step{
 		{Run: []string{"launchctl", "enable", m.target()}},
@@ -287,5 +285,4 @@ func (m *launchd) Lacks(ctx context.Context) []string {
 	})
 }
 
-// Said is empty: the output is in the log file.
 func (m *launchd) Said(context.Context, time.Time) string { return "" }

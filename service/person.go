@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 )
 
-// person is the user and the environment that runt was started with.
 type person struct {
 	env func(string) string
 	uid int
@@ -21,7 +20,7 @@ func (u person) homeIsOurs() error {
 	}
 	info, err := os.Stat(home)
 	if err != nil {
-		return nil // the first write gives a better error
+		return nil
 	}
 	if owner := ownerOf(info); owner >= 0 && owner != u.uid {
 		message := fmt.Sprintf("HOME is %s, which belongs to uid %d, and this is uid %d", home, owner, u.uid)
@@ -30,7 +29,6 @@ func (u person) homeIsOurs() error {
 	return nil
 }
 
-// asOneself is the hint for a user who is not the one that logged in.
 func (u person) asOneself() string {
 	if name := u.env("SUDO_USER"); name != "" {
 		return "the service is a user's own: run it as " + name +

@@ -7,7 +7,6 @@ import (
 	"syscall"
 )
 
-// ownerOf is -1 where it cannot be told.
 func ownerOf(info fs.FileInfo) int {
 	if st, ok := info.Sys().(*syscall.Stat_t); ok {
 		return int(st.Uid)

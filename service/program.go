@@ -9,9 +9,8 @@ import (
 )
 
 // Settle decides which program a service starts. found is the runtimed that this shell would start; candidates are
-// other names of it, the best first, such as a link that an upgrade turns to the next version. If none of them is in a
-// place that lasts, runtimed and the runt beside it are copied to a folder of ours, and why says what is wrong with
-// the place.
+// other names of it, the best first. If none of them is in a place that lasts, runtimed and runt are copied to a
+// folder of ours, and why says what is wrong with the place.
 func Settle(found string, candidates []string, env func(string) string) (program string, copies []File, why string) {
 	goos := runtime.GOOS
 	if real, err := filepath.EvalSymlinks(found); err == nil {
@@ -45,7 +44,6 @@ func sameFile(a, b string) bool {
 	return err1 == nil && err2 == nil && os.SameFile(x, y)
 }
 
-// copiesDir is where Settle has programs copied to.
 func copiesDir(goos string, env func(string) string) string {
 	home := env("HOME")
 	switch goos {
@@ -61,7 +59,6 @@ func copiesDir(goos string, env func(string) string) string {
 	return filepath.Join(base, "runt", "bin")
 }
 
-// removeCopies removes what Settle had copied.
 func removeCopies(goos string, env func(string) string) []Step {
 	dir := copiesDir(goos, env)
 	var steps []Step
@@ -76,7 +73,7 @@ func removeCopies(goos string, env func(string) string) []Step {
 	return steps
 }
 
-// passing says why the place of a program may be gone tomorrow, or hold another version; "" for a place that lasts.
+// passing says why a program may be gone tomorrow, or be of another version; "" for a place that lasts.
 func passing(path, goos string, env func(string) string) string {
 	dir := filepath.Dir(path)
 	under := func(base string) bool {

@@ -17,7 +17,7 @@ import (
 	"runtimed/internal/safefile"
 )
 
-// scheduler is the task scheduler of Windows, with a task that starts when the user logs on.
+// scheduler has a task that starts when the user logs on.
 type scheduler struct {
 	env func(string) string
 	run Runner
@@ -54,7 +54,7 @@ func task(path, user string, c Config) (File, error) {
 	return File{Path: path, Data: utf16le(b.String()), Mode: 0o600}, err
 }
 
-// windowsQuote quotes a word as programs for Windows parse their command line: backslashes count only before a quote.
+// windowsQuote: backslashes count only before a quote.
 func windowsQuote(s string) string {
 	if s != "" && !strings.ContainsAny(s, " \t\"") {
 		return s
@@ -81,7 +81,6 @@ func windowsQuote(s string) string {
 
 var utf16Mark = []byte{0xff, 0xfe}
 
-// utf16le is the encoding that schtasks reads, with a byte order mark.
 func utf16le(s string) []byte {
 	data := slices.Clone(utf16Mark)
 	for _, unit := range utf16.Encode([]rune(strings.ReplaceAll(s, "\n", "\r\n"))) {
@@ -101,7 +100,7 @@ func fromUTF16(data []byte) string {
 
 func (m *scheduler) Name() string { return "schtasks" }
 
-// task has the user's name in it, since tasks are named for the whole machine.
+// task has the user's name in it, since tasks are the whole machine's.
 func (m *scheduler) task() string { return "runtimed-" + strings.ToLower(m.env("USERNAME")) }
 
 func (m *scheduler) path() string { return m.env("LOCALAPPDATA") + `\runt\service.xml` }
@@ -136,7 +135,6 @@ func (m *scheduler) Check(ctx context.Context) error {
 // stillRunning is the last result of a task that has none yet. (The state is a word in the language of the machine.)
 const stillRunning = "267009"
 
-// scheduled is the task as the scheduler has it.
 type scheduled struct{ there, running, enabled bool }
 
 func (m *scheduler) look(ctx context.Context) (t scheduled, err error) {
@@ -248,8 +246,6 @@ func (m *scheduler) Restart(ctx context.Context) ([]Step, error) {
 	return append(stop, Step{Run: m.schtasks("/Run")}), err
 }
 
-// Lacks is empty: a task gets the user's variables.
 func (m *scheduler) Lacks(context.Context) []string { return nil }
 
-// Said is empty: the output is in the log file.
 func (m *scheduler) Said(context.Context, time.Time) string { return "" }

@@ -1,8 +1,8 @@
-// Package service has the system's own manager start the daemon: systemd on Linux, launchd on macOS, the task
-// scheduler on Windows. All of it is for one user, without root.
+// Package service has the system's own manager start the daemon, for one user and without root: systemd on Linux,
+// launchd on macOS, the task scheduler on Windows.
 //
-// A [Manager] plans: it returns [Step]s, and [Do] takes them. A dry run prints the plan, and doing a thing twice is an
-// empty plan. The files depend on a [Config] only.
+// A [Manager] plans: it returns [Step]s, and [Do] takes them. A dry run prints the plan, and doing a thing twice
+// is an empty plan.
 package service
 
 import (
@@ -17,10 +17,10 @@ import (
 type Config struct {
 	Program  string // absolute path of runtimed, as the manager starts it
 	Copies   []File // programs to copy into a folder of ours first, Program among them
-	Socket   string // the path that clients use
+	Socket   string
 	Log      string // where launchd writes the output of the daemon
-	Vars     []Var  // set for the daemon
-	OnDemand bool   // the daemon starts on the first request, not at login
+	Vars     []Var
+	OnDemand bool // the daemon starts on the first request, not at login
 }
 
 // Var is a variable of the daemon's environment.
@@ -35,32 +35,30 @@ type Status struct {
 	Running   bool         `json:"running"`
 	PID       int          `json:"pid,omitempty"` // if the manager tells
 	Socket    SocketStatus `json:"socket"`
-	UpToDate  bool         `json:"up_to_date"`       // the files are what install would write now
+	UpToDate  bool         `json:"up_to_date"`       // install would write nothing
 	Linger    *bool        `json:"linger,omitempty"` // systemd: it keeps running after logout
 
 	// Trouble is why the manager could not be asked; what only the manager knows is false then.
 	Trouble *Problem `json:"-"`
 }
 
-// SocketStatus is the socket that systemd holds for the daemon.
 type SocketStatus struct {
 	Installed bool `json:"installed"`
 	Listening bool `json:"listening"`
 }
 
-// Manager is the system's service manager, for this user. Its methods change nothing: they return steps.
+// Manager is the system's service manager, for this user. Its methods only read.
 type Manager interface {
 	// Name is Status.Manager.
 	Name() string
 	// Check returns a *[Problem] with the next step if the manager cannot be used from here.
 	Check(ctx context.Context) error
-	// Status compares the service with want.
 	Status(ctx context.Context, want Config) (Status, error)
 	// Serves reports whether a service is installed that listens on socket. It reads files only.
 	Serves(socket string) bool
-	// Install installs the service, or updates an older one, and starts it. No steps: it is up to date and runs.
+	// Install installs or updates the service, and starts it.
 	Install(ctx context.Context, want Config) ([]Step, error)
-	// Uninstall stops the service first. No steps: nothing of it is there.
+	// Uninstall stops the service first.
 	Uninstall(ctx context.Context) ([]Step, error)
 	Start(ctx context.Context) ([]Step, error)
 	// Stop also stops what would start the daemon again.
@@ -89,7 +87,6 @@ type Problem struct {
 
 func (p *Problem) Error() string { return p.Message }
 
-// Explain returns what a report shows besides the message.
 func (p *Problem) Explain() (hint, output string) { return p.Hint, p.Output }
 
 // New is the manager of the system goos. env is this shell's environment.
@@ -108,16 +105,15 @@ func New(goos string, env func(string) string, run Runner) (Manager, error) {
 
 const withoutService = "without a service it works too: runt daemon start"
 
-// passed are the variables that a service gets from the shell that installs it: those that the daemon reads, and the
-// folders in which it and its tools find files. Not PATH, which often has an activated environment in it, and not the
-// settings of proxies and indexes, whose URLs hold passwords.
+// passed are the variables that a service gets from the shell that installs it. Not PATH, which often has an
+// activated environment in it, and not proxies and indexes, whose URLs hold passwords.
 var passed = []string{
 	"RUNTIMED_CONFIG", "RUNTIMED_SOCKET", "RUNTIMED_CACHE_DIR", "RUNTIMED_LOG_LEVEL", "RUNTIMED_UV_POOL_SIZE",
 	"RUNTIMED_CONDA_POOL_SIZE",
 	"XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME",
 }
 
-// Variables are the variables that a service installed from this environment sets for the daemon.
+// Variables are those that a service installed from this environment sets for the daemon.
 func Variables(env func(string) string) []Var {
 	var vars []Var
 	for _, name := range passed {
@@ -130,14 +126,13 @@ func Variables(env func(string) string) []Var {
 	return vars
 }
 
-// absent are variables without which builds that work from the shell may fail in a service.
+// absent are variables without which builds may fail that work from the shell.
 var absent = []string{
 	"HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy", "NO_PROXY", "no_proxy",
 	"SSL_CERT_FILE", "UV_INDEX", "UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL", "UV_NATIVE_TLS",
 	"PIP_INDEX_URL",
 }
 
-// lacks are those of absent that this shell has and the service has not.
 func lacks(env func(string) string, have func(name string) bool) []string {
 	return slices.DeleteFunc(slices.Clone(absent), func(name string) bool { return env(name) == "" || have(name) })
 }

@@ -48,7 +48,6 @@ func (m *systemd) Check(ctx context.Context) error {
 	return nil
 }
 
-// noSession is for a user without a session, or outside of it.
 func (m *systemd) noSession(message string) *Problem {
 	p := &Problem{Message: message, Hint: m.asOneself() + "; " + withoutService}
 	if m.env("SUDO_USER") != "" {
@@ -65,7 +64,6 @@ func (m *systemd) noSession(message string) *Problem {
 	return p
 }
 
-// trouble is why a look at the manager failed.
 func (m *systemd) trouble(out Output, err error) *Problem {
 	p := &Problem{Message: "the user's systemd does not answer", Output: out.Stderr}
 	switch {
@@ -85,7 +83,7 @@ func (m *systemd) trouble(out Output, err error) *Problem {
 	return p
 }
 
-// linger reports whether the user's systemd keeps running after logout; nil if systemd does not run.
+// linger is nil if systemd does not run.
 func (m *systemd) linger() *bool {
 	me, err := user.LookupId(fmt.Sprint(m.uid))
 	if _, serr := os.Stat(filepath.Join(m.root, "run/systemd/system")); err != nil || serr != nil {

@@ -17,7 +17,6 @@ import (
 	"runtimed/internal/safefile"
 )
 
-// File is a file of the service.
 type File struct {
 	Path string
 	Data []byte
@@ -39,7 +38,6 @@ type Step struct {
 
 const anyCode = -1
 
-// String is the step in plain words.
 func (s Step) String() string {
 	switch {
 	case s.Write != nil && s.Write.From != "":
@@ -62,7 +60,7 @@ func (s Step) String() string {
 	return "run " + strings.Join(words, " ")
 }
 
-// Text is the content of a file for people.
+// Text is the content for people.
 func (f *File) Text() string {
 	if bytes.HasPrefix(f.Data, utf16Mark) {
 		return fromUTF16(f.Data)
@@ -70,13 +68,11 @@ func (f *File) Text() string {
 	return string(f.Data)
 }
 
-// Output is the output of a command.
 type Output struct {
 	Stdout, Stderr string
-	Code           int // its exit code
+	Code           int
 }
 
-// Runner runs the manager's commands.
 type Runner interface {
 	// Run returns an error only if the command could not be run to its end.
 	Run(ctx context.Context, argv ...string) (Output, error)
@@ -109,7 +105,7 @@ const (
 	againTime  = 15 * time.Second
 )
 
-// Do takes the steps in order, and calls tell before each. It stops at the first failure.
+// Do takes the steps in order, up to the first failure, and calls tell before each.
 func Do(ctx context.Context, run Runner, steps []Step, tell func(Step)) error {
 	for _, s := range steps {
 		tell(s)
@@ -122,7 +118,7 @@ func Do(ctx context.Context, run Runner, steps []Step, tell func(Step)) error {
 		case s.Remove != "":
 			err = os.Remove(s.Remove)
 		case s.Tidy != "":
-			_ = os.Remove(s.Tidy) // fails if somebody's files are in it
+			_ = os.Remove(s.Tidy) // fails if it is not empty
 		default:
 			err = s.run(ctx, run)
 		}
@@ -168,7 +164,6 @@ const (
 	maxProgram = 1 << 30
 )
 
-// differs reports whether writing f would change anything.
 func (f *File) differs() bool {
 	info, err := os.Stat(f.Path)
 	if err != nil || !info.Mode().IsRegular() {
@@ -190,7 +185,7 @@ func (f *File) differs() bool {
 	return err1 != nil || err2 != nil || !bytes.Equal(was, now)
 }
 
-// write replaces the file by rename: a running program cannot be written to, and half a file would be started at login.
+// write renames: a running program cannot be written to, and half a file would be started at login.
 func (f *File) write() (err error) {
 	defer func() {
 		if err != nil {
@@ -235,7 +230,6 @@ func (f *File) fill(t *os.File) error {
 	return err
 }
 
-// writes are the steps that write the files that differ.
 func writes(files []File) []Step {
 	var steps []Step
 	for i := range files {
@@ -246,17 +240,15 @@ func writes(files []File) []Step {
 	return steps
 }
 
-// occupied reports whether something other than a file is there: a folder, or the device that a masked unit links to.
+// occupied reports whether a folder is there, or the device that a masked unit links to.
 func occupied(path string) bool {
 	info, err := os.Stat(path)
 	return err == nil && !info.Mode().IsRegular()
 }
 
-// mark is in each file that Install writes for a manager.
 const mark = "runt service install"
 
-// foreign returns a *Problem if a file at one of paths was not written by Install. Such a file is neither replaced nor
-// removed.
+// foreign returns a *Problem if one of paths was not written by Install.
 func foreign(paths ...string) error {
 	for _, path := range paths {
 		if !isFile(path) {

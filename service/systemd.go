@@ -14,7 +14,6 @@ import (
 	"runtimed/internal/safefile"
 )
 
-// systemd is the user's own manager, `systemd --user`.
 type systemd struct {
 	person
 	run  Runner
@@ -23,7 +22,6 @@ type systemd struct {
 
 func (m *systemd) Name() string { return "systemd" }
 
-// dir is where the user's units are.
 func (m *systemd) dir() string {
 	base := m.env("XDG_CONFIG_HOME")
 	if !filepath.IsAbs(base) {
@@ -39,7 +37,6 @@ func (m *systemd) files(c Config) ([]File, error) {
 
 func userctl(args ...string) []string { return append([]string{"systemctl", "--user"}, args...) }
 
-// unit is a unit as the manager has it.
 type unit struct {
 	state  string // ActiveState
 	file   string // UnitFileState: enabled, disabled, masked …; empty if there is no such file
@@ -49,7 +46,7 @@ type unit struct {
 
 func (u unit) active() bool { return u.state == "active" || u.state == "reloading" }
 
-// known reports whether the unit has a file; a unit without one can be masked too.
+// known reports whether the unit has a file; one without can be masked too.
 func (u unit) known() bool { return u.file != "" && !strings.HasPrefix(u.file, "masked") }
 
 // idle reports that the unit neither runs nor is about to.
@@ -106,7 +103,7 @@ func (m *systemd) Status(ctx context.Context, want Config) (Status, error) {
 	return s, nil
 }
 
-// enabled looks at the link of an enabled unit, for when the manager cannot be asked.
+// enabled is for when the manager cannot be asked.
 func (m *systemd) enabled(unit string) bool {
 	_, err := os.Lstat(m.link(unit))
 	return err == nil
@@ -127,7 +124,7 @@ func (m *systemd) Serves(socket string) bool {
 	})
 }
 
-// masked detects what `systemctl --user mask` leaves: a link to /dev/null, which must not be written to.
+// masked detects the link to /dev/null of `systemctl --user mask`, which must not be written to.
 func (m *systemd) masked() error {
 	for _, unit := range []string{serviceUnit, socketUnit} {
 		if to, err := filepath.EvalSymlinks(filepath.Join(m.dir(), unit)); err == nil && to == os.DevNull {
@@ -193,7 +190,6 @@ func (m *systemd) Install(ctx context.Context, want Config) ([]Step, error) {
 	return steps, nil
 }
 
-// units are the paths of the two unit files.
 func (m *systemd) units() []string {
 	return []string{filepath.Join(m.dir(), serviceUnit), filepath.Join(m.dir(), socketUnit)}
 }
@@ -237,7 +233,6 @@ func (m *systemd) Start(context.Context) ([]Step, error) {
 	return []Step{{Run: userctl("start", socketUnit, serviceUnit)}}, nil
 }
 
-// Stop stops both: the socket alone would start the daemon again.
 func (m *systemd) Stop(context.Context) ([]Step, error) {
 	return []Step{{Run: userctl("stop", socketUnit, serviceUnit)}}, nil
 }
@@ -255,7 +250,7 @@ func (m *systemd) Lacks(ctx context.Context) []string {
 	return lacks(m.env, func(name string) bool { return strings.Contains("\n"+out.Stdout, "\n"+name+"=") })
 }
 
-// Said asks again for a second, since output reaches the journal a moment later.
+// Said tries for a second, since output reaches the journal late.
 func (m *systemd) Said(ctx context.Context, since time.Time) string {
 	argv := append([]string{
 		"journalctl", fmt.Sprintf("--since=@%d.%06d", since.Unix(),
@@ -277,9 +272,8 @@ func (m *systemd) Said(ctx context.Context, since time.Time) string {
 	}
 }
 
-// JournalMatches are arguments of journalctl for the entries of and about a user's daemon, in any journal: root has no
-// file of its own. They are those of --user-unit=, and one more: the journal may not learn the unit of a process that
-// ends at once, and then knows only the user and the program.
+// JournalMatches are arguments of journalctl for the entries of and about a user's daemon: those of --user-unit=,
+// and one more, since the journal may not learn the unit of a process that ends at once.
 func JournalMatches(uid int) []string {
 	var argv []string
 	for _, field := range []string{

@@ -27,7 +27,6 @@ const (
 	socketUnit  = "runtimed.socket"
 )
 
-// units are the unit files in dir.
 func units(dir string, c Config) ([]File, error) {
 	words := []string{c.Program, c.Socket}
 	for _, v := range c.Vars {
@@ -62,8 +61,8 @@ func printableIn(file, s string) error {
 	return nil
 }
 
-// unitProgram is the command line of ExecStart=. systemd refuses a program whose path has a quote or a backslash, even
-// escaped, and starts one with a $ under a wrong name. As arguments it takes such words, with each $ doubled.
+// unitProgram is the command line of ExecStart=. systemd refuses a program whose path has a quote or a backslash,
+// even escaped, and mistakes one with a $. As arguments it takes such words, with each $ doubled.
 func unitProgram(path string) string {
 	if strings.ContainsAny(path, `"'\$`) {
 		return `/bin/sh -c 'exec "$$0" run' ` + unitQuote(strings.ReplaceAll(path, "$", "$$"))

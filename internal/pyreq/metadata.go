@@ -18,7 +18,6 @@ type metadata struct {
 	requiresPython string
 }
 
-// readScript reads a script's metadata; a script without any needs nothing.
 func readScript(text string) (m metadata, err error) {
 	text = plainText(text)
 	var block []int
@@ -46,8 +45,8 @@ func readScript(text string) (m metadata, err error) {
 	return readMetadata(content.String(), lineAt(text, block[4]))
 }
 
-// noBlock says why what looks like the beginning of a block is none; nil where nothing does. By the specification it
-// would be ignored, and the script would fail for want of what it names.
+// noBlock says why what looks like the beginning of a block is not one. By the specification it would be ignored,
+// and the script would fail.
 func noBlock(text string) error {
 	lines := strings.Split(text, "\n")
 	for first, line := range lines {
@@ -86,7 +85,6 @@ func noBlock(text string) error {
 
 var closing = lazy(`^#\s*///\s*$`)
 
-// readMetadata reads the TOML of a block that begins on line first of its script.
 func readMetadata(content string, first int) (m metadata, err error) {
 	var all map[string]any
 	if err := toml.Unmarshal([]byte(content), &all); err != nil {

@@ -13,7 +13,7 @@ import (
 // MaxRequirements bounds what one request may ask for.
 const MaxRequirements = 1000
 
-// Where a request says what an environment must have, as pool.acquire names its members.
+// The parts of a request, as pool.acquire names them.
 const (
 	inPackages     = "packages"
 	inRequirements = "requirements"
@@ -29,7 +29,7 @@ type Request struct {
 	Python       string   // a version, specifiers, or the absolute path of an interpreter
 }
 
-// Needs is what a [Request] asks for, the same value however it was written.
+// Needs is what a [Request] asks for, in one form.
 type Needs struct {
 	Packages       []string // requirements, sorted
 	Python         string   // a version, specifiers, or an absolute path
@@ -73,13 +73,11 @@ func (r Request) Needs() (n Needs, err error) {
 	return n, nil
 }
 
-// bad is the error for a part of a request, with the next step that fits the requirement that was written, if it was
-// one.
+// bad is the error for a part of a request, with the next step that fits the requirement.
 func bad(param, requirement, format string, args ...any) *Error {
 	return &Error{param, fmt.Sprintf(format, args...), hint(param, requirement)}
 }
 
-// badWith is bad with a next step of its own.
 func badWith(param, hint, format string, args ...any) *Error {
 	return &Error{param, fmt.Sprintf(format, args...), hint}
 }
@@ -118,12 +116,12 @@ var (
 	oneEqual       = lazy(`^[A-Za-z0-9][\w.-]*(?:\[[^\]]*\])?\s*=\s*\d[\w.!+*-]*$`)
 )
 
-// lazy compiles an expression at its first use: a command line that reads no requirements pays for none.
+// lazy compiles an expression when it is first used.
 func lazy(expr string) func() *regexp.Regexp {
 	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(expr) })
 }
 
-// brief is what a caller wrote, fit for a message: short, on one line, and without passwords.
+// brief is what a caller wrote, fit for a message.
 func brief(s string) string {
 	const most = 80
 	s = redact.Text(s)

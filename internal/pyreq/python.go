@@ -22,8 +22,8 @@ const (
 	pre     = `(?:(?:a|b|rc)[0-9]{1,3})?`
 )
 
-// readPython joins python and the requires-python of a script into one version, or specifiers in one order. For an
-// absolute path the specifiers stay apart, as what the interpreter there must satisfy.
+// readPython joins python and requires-python into one version, or specifiers in one order. For an absolute path,
+// the specifiers stay apart.
 func readPython(python, requires string) (request, requiresPython string, err error) {
 	list, part := readSpecifiers(requires)
 	if part != "" {
@@ -60,7 +60,6 @@ func readPython(python, requires string) (request, requiresPython string, err er
 	return request, "", err
 }
 
-// readSpecifiers splits specifiers, or says which part is none.
 func readSpecifiers(text string) (list []string, wrong string) {
 	parts := strings.Split(text, ",")
 	for i, part := range parts {
@@ -76,7 +75,7 @@ func readSpecifiers(text string) (list []string, wrong string) {
 	return list, ""
 }
 
-// oneRequest joins specifiers. It refuses those that no version satisfies: the search for one would end in a download.
+// oneRequest refuses specifiers that no version satisfies: the search for one would end in a download.
 func oneRequest(list []string, requires, python string) (string, error) {
 	slices.Sort(list)
 	list = slices.Compact(list)

@@ -8,8 +8,7 @@ import (
 )
 
 // Requirements end up on lines of a requirements file, where a dash begins an option, " #" a comment, and a last
-// backslash joins lines. So each must look like one; uv judges the rest (versions, markers). Written by hand: no Go
-// library reads PEP 508.
+// backslash joins lines. uv checks versions and markers. Written by hand: no Go library reads PEP 508.
 var (
 	requirementName = lazy(`^([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*(?:\[([A-Za-z0-9._,\s-]*)\])?\s*`)
 	requirementURL  = lazy(`^@\s*(\S*[^\s;])(?:\s+;(.+)|;\s+(.+))?$`)
@@ -25,12 +24,12 @@ const (
 	clauses = `(?:` + clause + `(?:,` + clause + `)*,?\s*)?`
 )
 
-// NormalName is the form in which two spellings of a distribution's name are equal (PEP 503).
+// NormalName is the name of a distribution in its one spelling (PEP 503).
 func NormalName(name string) string { return strings.ToLower(nameRuns().ReplaceAllString(name, "-")) }
 
 var nameRuns = lazy(`[-_.]+`)
 
-// readRequirement is a requirement (PEP 508) in the one form for all ways of writing it, or what is wrong with it.
+// readRequirement returns a requirement (PEP 508) in one form, or what is wrong with it.
 func readRequirement(text string) (requirement, problem string) {
 	text = strings.TrimSpace(strings.ReplaceAll(text, "\t", " "))
 	switch {
@@ -91,7 +90,6 @@ func readRequirement(text string) (requirement, problem string) {
 	return r, ""
 }
 
-// isPath says whether text names a file or a folder, in the daemon's working directory or anywhere.
 func isPath(text string) bool {
 	if strings.ContainsRune(`./~\`, rune(text[0])) || strings.HasPrefix(text, "file:") || len(text) > 1 &&
 		text[1] == ':' {
@@ -105,7 +103,6 @@ func isPath(text string) bool {
 	return strings.ContainsAny(first, `/\`) || alone && archive().MatchString(first)
 }
 
-// canonicalList is a list with commas, sorted, with each member once.
 func canonicalList(text string, canonical func(string) string) string {
 	var list []string
 	for member := range strings.SplitSeq(text, ",") {
@@ -119,7 +116,7 @@ func canonicalList(text string, canonical func(string) string) string {
 
 func withoutBlanks(text string) string { return strings.ReplaceAll(text, " ", "") }
 
-// canonicalMarker has single blanks and double quotes. What it does not know stays, for uv to name it.
+// canonicalMarker has single blanks and double quotes.
 func canonicalMarker(text string) string {
 	text = strings.TrimSpace(text)
 	var tokens []string

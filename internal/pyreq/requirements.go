@@ -12,8 +12,8 @@ var (
 		"\u0085", "\n", "\u2028", "\n", "\u2029", "\n")
 )
 
-// readRequirements reads a requirements file as pip does. Options and paths are refused: they would be read in the
-// daemon's folder, or change all that follows.
+// readRequirements reads a requirements file as pip does, without options and paths, which would concern the
+// daemon's folder.
 func readRequirements(text string) ([]string, error) {
 	var list []string
 	for _, line := range joinedLines(strings.Split(pipBreak.Replace(plainText(text)), "\n")) {
@@ -44,7 +44,6 @@ func readRequirements(text string) ([]string, error) {
 	return list, nil
 }
 
-// plainText is a text without the mark that an editor put before it, its lines ended by "\n".
 func plainText(text string) string { return lineBreak.Replace(strings.TrimPrefix(text, "\ufeff")) }
 
 type fileLine struct {
@@ -52,7 +51,6 @@ type fileLine struct {
 	text   string
 }
 
-// joinedLines joins each line that ends with a backslash to the next.
 func joinedLines(lines []string) (joined []fileLine) {
 	open := false
 	for i, text := range lines {

@@ -7,15 +7,13 @@ import (
 	"unicode/utf8"
 )
 
-// opening is a line that is meant to begin a block of a script's metadata. Only "# /// script" does.
 var opening = lazy(`^#\s*///\s*(?i:script)\s*$`)
 
 var lineBreak = strings.NewReplacer("\r\n", "\n", "\r", "\n")
 
-// ScriptMetadata is what there is of a script's own metadata (PEP 723), in UTF-8, each line where it was, so that
-// errors name the right one; the rest of the script is left out, and need not be text. A block of metadata lies within
-// lines of comment. Where these would be longer than limit, the lines before are left out too. The error is a
-// *TextError; the script's encoding is the one that Python takes.
+// ScriptMetadata returns a script's own metadata (PEP 723) in UTF-8, each line where it was, so that errors name
+// the right one. The rest of the script need not be text. If the result would be longer than limit, the lines
+// before the block are left out too. The error is a *TextError.
 func ScriptMetadata(data []byte, limit int) (string, error) {
 	rest, mark := cutMark(data)
 	encoding, line := named(rest, scriptCoding)
@@ -50,7 +48,6 @@ func ScriptMetadata(data []byte, limit int) (string, error) {
 	return text, nil
 }
 
-// decodeLine needs to know the encoding only of what is not ASCII.
 func decodeLine(text, encoding string, line int) (string, *TextError) {
 	ascii := !bytes.ContainsFunc([]byte(text), func(c rune) bool { return c >= utf8.RuneSelf })
 	if ascii {

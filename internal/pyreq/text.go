@@ -1,5 +1,5 @@
-// Package pyreq reads the files in which Python code says what it needs, as pip and Python read them: requirements
-// files, and scripts with metadata of their own (PEP 723).
+// Package pyreq reads what Python code needs, as pip and Python do: requirements files, and scripts with metadata
+// (PEP 723).
 package pyreq
 
 import (
@@ -12,10 +12,10 @@ import (
 	"unicode/utf8"
 )
 
-// Encodings are those that can be read, as errors and the documentation name them.
+// Encodings are the encodings that can be read.
 const Encodings = "UTF-8, UTF-16, UTF-32, ASCII, Latin-1, Latin-9 and Windows-1252"
 
-// TextError says what keeps a file from being read as text.
+// TextError says why a file cannot be read as text.
 type TextError struct {
 	Line int // from 1
 	Says string
@@ -26,14 +26,12 @@ func (e *TextError) Error() string { return fmt.Sprintf("line %d %s", e.Line, e.
 
 const saveAsUTF8 = "save the file as UTF-8"
 
-// marks are what files begin with whose encoding needs no other sign. Those of UTF-32 come before those of UTF-16,
-// which begin alike.
+// The marks of UTF-32 come before those of UTF-16, which begin alike.
 var marks = []struct{ mark, encoding string }{
 	{"\xef\xbb\xbf", "utf-8"}, {"\xff\xfe\x00\x00", "utf-32-le"}, {"\x00\x00\xfe\xff", "utf-32-be"},
 	{"\xff\xfe", "utf-16-le"}, {"\xfe\xff", "utf-16-be"},
 }
 
-// cutMark takes off the byte order mark, and tells which encoding it is of.
 func cutMark(data []byte) (rest []byte, encoding string) {
 	for _, m := range marks {
 		if rest, ok := bytes.CutPrefix(data, []byte(m.mark)); ok {
@@ -43,9 +41,8 @@ func cutMark(data []byte) (rest []byte, encoding string) {
 	return data, ""
 }
 
-// RequirementsText is the text of a requirements file: by its byte order mark, by the encoding that one of its first
-// two lines names ("# -*- coding: latin-1 -*-"), by the locale's where it is not UTF-8, or else as UTF-8. The error is
-// a *TextError.
+// RequirementsText decodes a requirements file: by its byte order mark, by the encoding that one of its first two
+// lines names, by the locale's if it is not UTF-8, or else as UTF-8. The error is a *TextError.
 func RequirementsText(data []byte, env func(string) string) (string, error) {
 	rest, encoding := cutMark(data)
 	line := 1
@@ -80,7 +77,6 @@ var (
 	noCode             = regexp.MustCompile(`^[ \t\f]*(?:#.*)?\r?$`)
 )
 
-// named is the encoding that one of the first two lines names, and the number of that line.
 func named(data []byte, coding *regexp.Regexp) (encoding string, line int) {
 	for i := range 2 {
 		first, rest, _ := bytes.Cut(data, []byte("\n"))
@@ -95,7 +91,6 @@ func named(data []byte, coding *regexp.Regexp) (encoding string, line int) {
 	return "", 1
 }
 
-// localeEncoding is what follows the dot in the locale for characters.
 func localeEncoding(env func(string) string) string {
 	for _, name := range []string{"LC_ALL", "LC_CTYPE", "LANG"} {
 		if value := env(name); value != "" {
@@ -118,7 +113,6 @@ var aliases = map[string]string{
 	"u32": "utf-32", "utf-32le": "utf-32-le", "utf-32be": "utf-32-be",
 }
 
-// canonical is one of the names that we know an encoding by, or the name as it is.
 func canonical(name string) string {
 	name = strings.ReplaceAll(strings.ToLower(name), "_", "-")
 	if known, ok := aliases[name]; ok {
@@ -137,7 +131,7 @@ func display(encoding string) string {
 	return strings.ToUpper(encoding)
 }
 
-// tables are where single bytes stand for other characters than those with their number.
+// tables are the bytes that do not stand for the character of their number.
 var tables = map[string]map[byte]rune{
 	"latin-9": {0xa4: 0x20ac, 0xa6: 0x160, 0xa8: 0x161, 0xb4: 0x17d, 0xb8: 0x17e, 0xbc: 0x152, 0xbd: 0x153,
 		0xbe: 0x178},
@@ -151,7 +145,6 @@ var tables = map[string]map[byte]rune{
 	},
 }
 
-// decode is the text that bytes are in an encoding. line is where that is named.
 func decode(data []byte, encoding string, line int) (string, error) {
 	bad := func(at int) error {
 		return &TextError{1 + bytes.Count(data[:at], []byte("\n")), "is not " + display(encoding),
@@ -191,7 +184,7 @@ func decode(data []byte, encoding string, line int) (string, error) {
 	return b.String(), nil
 }
 
-// decodeWide decodes UTF-16 and UTF-32, which have least bytes first where nothing says otherwise.
+// decodeWide decodes UTF-16 and UTF-32, little-endian by default.
 func decodeWide(data []byte, encoding string) (string, error) {
 	var order binary.ByteOrder = binary.LittleEndian
 	if strings.HasSuffix(encoding, "-be") {

@@ -10,7 +10,6 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// level is a list or an object being read.
 type level struct {
 	object bool
 	secret bool   // all of it is
@@ -21,8 +20,8 @@ type level struct {
 
 var naming = lazy(`(?i)^(?:name|key|variable|header)$`)
 
-// JSON redacts each string of a JSON value, so that escapes hide nothing and it stays JSON. Everything under the name
-// of a secret is masked. JSON returns false if raw is not JSON.
+// JSON redacts each string of a JSON value, so that escapes hide nothing. It masks everything under the name of a
+// secret. It returns false if raw is not JSON.
 func (r *Redactor) JSON(raw []byte, indent bool) ([]byte, bool) {
 	var out bytes.Buffer
 	dec := jsontext.NewDecoder(bytes.NewReader(raw), jsontext.AllowDuplicateNames(true),

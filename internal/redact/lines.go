@@ -2,10 +2,10 @@ package redact
 
 import "strings"
 
-// Line is one line of what others may have written, fit for a terminal and for whoever looks at it.
+// Line redacts a text and makes it fit for a terminal, on one line.
 func Line(s string) string { return Printable(Text(s)) }
 
-// LastLines are the last n lines of a tool's output, fit for a terminal.
+// LastLines are the last n lines of a tool's output, redacted and fit for a terminal.
 func LastLines(output string, n int) []string {
 	output = strings.TrimSpace(Text(output))
 	if output == "" {

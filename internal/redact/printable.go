@@ -7,8 +7,8 @@ import (
 	"unicode/utf8"
 )
 
-// Printable makes what others wrote fit for a terminal, on one line: characters that move the cursor, change the
-// direction of what stands around them or cannot be seen are written as in Go, like \x1b and \u202e. A tab is a blank.
+// Printable makes a text fit for a terminal, on one line: characters that move the cursor, change the direction of
+// others or cannot be seen are written as in Go, like \x1b and \u202e.
 func Printable(s string) string {
 	if !strings.ContainsFunc(s, func(c rune) bool { return c == '\t' || c == utf8.RuneError || hidden(c) }) {
 		return s
@@ -53,7 +53,6 @@ func PrintableLines(s string) string {
 	return strings.Join(lines, "\n")
 }
 
-// hidden says whether a character is seen only by what it does to others.
 func hidden(c rune) bool {
 	if c < 0x80 {
 		return c < 0x20 || c == 0x7f
@@ -63,7 +62,7 @@ func hidden(c rune) bool {
 			!unicode.Is(unicode.Prepended_Concatenation_Mark, c)
 }
 
-// joins says whether c is a joiner that belongs where it stands: in an emoji, or in a script that is written with it.
+// joins reports whether c is a joiner in its place: in an emoji, or in a script that is written with it.
 func joins(before, c, after rune) bool {
 	const firstThatJoins = 0x0590 // Latin, Greek and Cyrillic are before it
 	joiner := c == 0x200c || c == 0x200d

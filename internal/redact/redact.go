@@ -1,7 +1,7 @@
 // Package redact makes texts fit to be shown: without secrets, and without characters that deceive the eye.
 //
-// Logs, errors, the pool's status and bug reports all go through it. It knows a secret by its form or by the name
-// before it. The secrets of the environment and of the configuration are masked wherever they appear.
+// It knows a secret by its form or by the name before it. The secrets of the environment and of the configuration
+// are masked wherever they appear.
 package redact
 
 import (
@@ -41,7 +41,6 @@ func New(environ []string) *Redactor {
 	return r
 }
 
-// isPath reports whether a value names a file, as in API_KEY_FILE.
 func isPath(value string) bool {
 	if !filepath.IsAbs(value) {
 		return false
@@ -52,7 +51,7 @@ func isPath(value string) bool {
 
 var process = sync.OnceValue(func() *Redactor { return New(os.Environ()) })
 
-// Text masks the secrets in a text. It knows those of this process's environment, and those given to [Learn].
+// Text masks the secrets in a text, also those of this process's environment and those given to [Learn].
 func Text(s string) string { return process().Text(s) }
 
 // Texts is [Text] for each.
@@ -76,7 +75,6 @@ func Learn(texts ...string) { process().Learn(texts...) }
 // IsSecret reports whether a variable, member or header with that name holds a secret.
 func IsSecret(name string) bool { return secretName().MatchString(name) }
 
-// Learn has r mask the passwords and tokens of the URLs in texts wherever they appear.
 func (r *Redactor) Learn(texts ...string) {
 	for _, text := range texts {
 		for _, u := range urlsIn(text) {
@@ -103,7 +101,7 @@ func isToken(word string) bool {
 	return len(word) >= 16 || len(word) >= 8 && strings.ContainsAny(word, "0123456789")
 }
 
-// shortest is the length of the shortest secret that is masked everywhere: "a" is in every text, and "false" in many.
+// Shorter secrets are not masked everywhere: "a" is in every text, and "false" in many.
 const shortest = 6
 
 func (r *Redactor) learn(secret string) {
@@ -141,7 +139,6 @@ func (r *Redactor) Text(s string) string {
 	return s
 }
 
-// Value is Text for the value of a variable or member with that name.
 func (r *Redactor) Value(name, s string) string {
 	if s != "" && IsSecret(name) {
 		return Mask
@@ -149,7 +146,7 @@ func (r *Redactor) Value(name, s string) string {
 	return r.Text(s)
 }
 
-// replaceLiteral masks secret in s. If secret could be a word, it stays inside other words.
+// replaceLiteral leaves other words whole that contain secret, if secret could be a word.
 func replaceLiteral(s, secret string) string {
 	if len(secret) > 12 || strings.ContainsFunc(secret, func(c rune) bool { return !unicode.IsLower(c) }) {
 		return strings.ReplaceAll(s, secret, Mask)

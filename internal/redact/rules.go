@@ -9,7 +9,7 @@ import (
 const secretWord = `(?:tokens?(?:\b|[_\d])|passw(?:or)?d|passphrase|secret|credential|authorization|cookie|` +
 	`(?:api|access|account|private|shared)_?-?key|signature|\bsig\b|\bjwt\b|\w[-_.](?:key|pass|pwd|auth)s?\b)`
 
-// Expressions are compiled when they are first needed: most runs of runt have nothing to redact.
+// lazy: most runs of runt have nothing to redact.
 func lazy(expr string) func() *regexp.Regexp {
 	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(expr) })
 }
@@ -31,8 +31,7 @@ const (
 	// The name of a login: also me@corp.com and CORP\me.
 	user = `[\pL\w.%+~-][\pL\w.%+~@\\-]*`
 	// What follows a name in code or in a file; quotes may be quoted themselves.
-	assign = `(?:\\*["'])?\s*(?:[=:]|=>)\s*`
-	// A value: quoted, a list, or a word.
+	assign   = `(?:\\*["'])?\s*(?:[=:]|=>)\s*`
 	oneValue = `(?:b|r|rb|br|u|f)?(?:(\\+")[^"]*"|(")(?:[^"\\]|\\.)*"|(')(?:[^'\\]|\\.)*'|` +
 		`\[[^\]\n]*\]?|\{[^}\n]*\}?|\([^)\n]*\)?|[^\s"',;&}\])]+)`
 )
@@ -74,7 +73,6 @@ var rules = sync.OnceValue(func() *ruleSet {
 	}
 })
 
-// byForm masks what looks like a secret.
 func byForm(s string) string {
 	if s == "" {
 		return s
@@ -119,7 +117,6 @@ func maskValues(s string, re *regexp.Regexp) string {
 	return b.String() + s[done:]
 }
 
-// maskAuth leaves a sentence alone: "basic installation".
 func maskAuth(m string) string {
 	kind, value, _ := strings.Cut(m, " ")
 	value = strings.TrimSpace(value)
@@ -130,7 +127,6 @@ func maskAuth(m string) string {
 	return kind + " " + Mask
 }
 
-// replaceLogins masks user:password@host without a scheme, as proxies may be given.
 func replaceLogins(s string, r *ruleSet) string {
 	if !strings.Contains(s, "@") {
 		return s

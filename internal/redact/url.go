@@ -24,7 +24,6 @@ var harmlessQuery = map[string]bool{
 	"platform": true, "python": true,
 }
 
-// foundURL are the secrets of a URL in a text.
 type foundURL struct {
 	begin, end int    // of the login in the text; equal if there is none
 	login      string // without the @
@@ -32,7 +31,6 @@ type foundURL struct {
 	query      string // with its question mark
 }
 
-// urlsIn finds the URLs in a text.
 func urlsIn(s string) (found []foundURL) {
 	r := urlRules()
 	all := r.scheme.FindAllStringIndex(s, -1)
@@ -62,7 +60,6 @@ func urlsIn(s string) (found []foundURL) {
 	return found
 }
 
-// word is the beginning of s without blanks and quotes.
 func word(s string) string {
 	if i := strings.IndexAny(s, " \t\r\n\""); i >= 0 {
 		return s[:i]
@@ -70,8 +67,8 @@ func word(s string) string {
 	return s
 }
 
-// loginEnd is the index of the @ that ends the login of a URL, in what follows its scheme; -1 if there is none. A
-// password should not have a / or a blank, but may: then loginEnd rather takes too much than too little.
+// loginEnd is the index of the @ that ends the login of a URL; -1 if there is none. A password may contain a / or
+// a blank: loginEnd rather takes too much than too little.
 func loginEnd(scheme, rest string) int {
 	if strings.HasPrefix(scheme, "file:") {
 		return -1

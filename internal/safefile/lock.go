@@ -7,11 +7,10 @@ import (
 	"github.com/gofrs/flock"
 )
 
-// Lock is a lock on a file or a folder of our own, never taken through a link. The kernel frees it when the process
-// ends.
+// Lock is a lock on a file or a folder of our own, never taken through a link.
 type Lock struct {
 	file  *flock.Flock
-	check func() error // what is at the path
+	check func() error
 }
 
 // NewLock is a lock on the file at path, which TryLock makes if needed.
@@ -49,7 +48,6 @@ func (l *Lock) TryLock() (bool, error) {
 	return l.file.TryLock()
 }
 
-// Path is the path of the lock.
 func (l *Lock) Path() string { return l.file.Path() }
 
 // Stat describes the locked file, whatever became of its name. It works only while the lock is held.

@@ -7,7 +7,6 @@ import (
 	"syscall"
 )
 
-// isShort says whether err is want of descriptors or memory, which passes.
 func isShort(err error) bool {
 	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ENOMEM)
 }

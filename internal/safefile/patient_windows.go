@@ -6,7 +6,6 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// isShort says whether err is want of handles or memory, which passes.
 func isShort(err error) bool {
 	return errors.Is(err, windows.ERROR_TOO_MANY_OPEN_FILES) || errors.Is(err, windows.ERROR_NOT_ENOUGH_MEMORY) ||
 		errors.Is(err, windows.ERROR_NO_SYSTEM_RESOURCES)

@@ -1,9 +1,8 @@
-// Package safefile opens files so that whatever is in their place does no harm: a link to elsewhere, a named pipe that
-// blocks, a device, an endless file.
+// Package safefile opens files so that whatever is in their place does no harm: a link to elsewhere, a named pipe
+// that blocks, a device, an endless file.
 //
-// A file of our own is never opened through a link: OpenOwn, ReadOwn, WriteOwn, NewLock, Folder, MakeFolder. Only the
-// last part of the path counts, since people may keep the folders above behind links. A file of the user's may be a
-// link: Open, Read.
+// A file of our own is never opened through a link. Only the last part of the path counts, since people may keep
+// the folders above behind links. A file of the user's may be a link: Open, Read.
 package safefile
 
 import (
@@ -24,8 +23,8 @@ func (e *Error) Error() string { return e.Path + " " + e.Says }
 
 const secondName = "has a second name (a hard link)"
 
-// OpenOwn is os.OpenFile for a file of our own: never through a link, only a regular file, and for writing only one
-// without a second name (a hard link). The error for all of these is an *Error.
+// OpenOwn is os.OpenFile for a file of our own: not through a link, only a regular file, and for writing only one
+// without a second name (a hard link). Otherwise the error is an *Error.
 func OpenOwn(path string, flag int, perm fs.FileMode) (*os.File, error) {
 	if info, err := os.Lstat(path); err == nil { // first, since opening a device may do something
 		if err := regular(path, info); err != nil {
@@ -115,7 +114,7 @@ func MakeFolder(path string) error {
 // Open opens a file of the user's for reading. It may be a link or the null device; anything else that is not a
 // regular file is an *Error at once.
 func Open(path string) (*os.File, error) {
-	if info, err := os.Stat(path); err == nil { // first, since opening a device may do something
+	if info, err := os.Stat(path); err == nil {
 		if err := readable(path, info); err != nil {
 			return nil, err
 		}
@@ -171,7 +170,6 @@ func regular(path string, info fs.FileInfo) error {
 	return &Error{path, "is " + kind(info) + ", not a file"}
 }
 
-// kind names what is there.
 func kind(info fs.FileInfo) string {
 	switch t := info.Mode().Type(); {
 	case t.IsRegular():

@@ -14,15 +14,13 @@ const (
 	noFollow = syscall.O_NOFOLLOW | noWait
 )
 
-// isLink says whether opening failed since a link is in the place of the file.
 func isLink(err error) bool {
 	return errors.Is(err, syscall.ELOOP) || errors.Is(err, syscall.EMLINK) // the second one is FreeBSD's
 }
 
-// IsFull says whether err means that there is no room on a disk.
+// IsFull reports whether a disk is full.
 func IsFull(err error) bool { return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) }
 
-// names is how many names a file has.
 func names(_ *os.File, info fs.FileInfo) uint64 { return linkCount(info) }
 
 func linkCount(info fs.FileInfo) uint64 { return uint64(info.Sys().(*syscall.Stat_t).Nlink) }
