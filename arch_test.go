@@ -39,7 +39,7 @@ var layers = []struct{ pkg, mayImport string }{
 	{"pool/envdir", "pool/builder internal/*"},
 	{"pool/builder", "internal/*"},
 
-	{"rpc/server", "rpc"},
+	{"rpc/server", "rpc internal/safefile"},
 	{"rpc", "internal/statedir"},
 	{"service", "internal/*"},
 	{"config", "internal/*"},

@@ -10,7 +10,7 @@ const ShortPause = 50 * time.Millisecond
 func Patiently(f func() error) error {
 	for {
 		err := f()
-		if !isShort(err) {
+		if !IsShort(err) {
 			return err
 		}
 		time.Sleep(ShortPause)

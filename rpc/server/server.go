@@ -16,6 +16,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"runtimed/internal/safefile"
 	"runtimed/rpc"
 )
 
@@ -104,7 +105,7 @@ func (s *Server) Serve(ln net.Listener) error {
 		case s.stopping.Load():
 			return nil
 		case errors.Is(err, syscall.ECONNABORTED), errors.Is(err, syscall.EINTR):
-		case shortage(err):
+		case safefile.IsShort(err):
 			if pause == 0 {
 				s.log.Warn("no connection can be accepted for now", zap.Error(err), zap.Int("open", s.Connections()))
 			}
