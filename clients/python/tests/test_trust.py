@@ -94,6 +94,6 @@ def test_a_user_whom_the_namespace_does_not_know_is_nobody(monkeypatch: pytest.M
     assert not _wire.is_mapped(1 << 32)
     monkeypatch.setattr("os.geteuid", lambda: 0xFFFF_FFFE)
     monkeypatch.setattr("runtimed_client._wire.is_mapped", lambda uid: True)
-    assert _wire.stranger(cast(socket.socket, Socket)) is None
+    assert _wire.untrusted_peer(cast(socket.socket, Socket)) is None
     monkeypatch.setattr("runtimed_client._wire.is_mapped", lambda uid: False)
-    assert "outside this user namespace" in (_wire.stranger(cast(socket.socket, Socket)) or "")
+    assert "outside this user namespace" in (_wire.untrusted_peer(cast(socket.socket, Socket)) or "")

@@ -52,8 +52,8 @@ class AsyncClient(Core[AsyncLease]):
             if sock:
                 loop.remove_reader(sock)
 
-    async def _start(self, nobody: RuntimedError) -> None:
-        await asyncio.to_thread(self._starter.start, nobody)
+    async def _start(self, unreachable: RuntimedError) -> None:
+        await asyncio.to_thread(self._starter.start, unreachable)
 
     async def __aenter__(self) -> "AsyncClient":
         return self
@@ -63,7 +63,7 @@ class AsyncClient(Core[AsyncLease]):
 
 
 def finish(doing: Awaitable[T]) -> T:
-    """The result of a coroutine of Blocking. It never suspends, so one step runs all of it."""
+    """The result of a coroutine of Blocking, which one step runs to its end."""
     try:
         doing.__await__().send(None)
     except StopIteration as end:
@@ -89,6 +89,8 @@ class Lease(Acquired):
 
 
 class Blocking(Core[Lease]):
+    """The core for threads. Its waits block, so its coroutines never suspend."""
+
     _lease = Lease
 
     async def _wait(self, seconds: float, sock: Any = None) -> None:
@@ -99,8 +101,8 @@ class Blocking(Core[Lease]):
         else:
             time.sleep(seconds)  # noqa: ASYNC251 (no loop runs this)
 
-    async def _start(self, nobody: RuntimedError) -> None:
-        self._starter.start(nobody)
+    async def _start(self, unreachable: RuntimedError) -> None:
+        self._starter.start(unreachable)
 
 
 def blocking(method: "Callable[Concatenate[Any, P], Awaitable[T]]") -> "Callable[Concatenate[Any, P], T]":

@@ -114,7 +114,7 @@ class Core(Generic[L]):
 
     async def watch(self) -> AsyncGenerator[Status, None]:
         """The status, and again after every change, until the client is closed. It has a connection of its own."""
-        await self._starter.meet(self)
+        await self._starter.ensure_daemon(self)
         try:
             async with self._ask("pool.watch", {}, self._end()) as conn:
                 pools = {pool.name: pool for pool in decode(Status, conn.answer, "status").pools}
@@ -143,14 +143,14 @@ class Core(Generic[L]):
 
         If the daemon is replaced meanwhile, the next one is asked, by the rule of docs/protocol.md.
         """
-        await self._starter.meet(self)
-        params, began, end, lost, hasty = params or {}, time.monotonic(), self._end(wait), set[str](), 0
+        await self._starter.ensure_daemon(self)
+        params, began, end, kinds, hangups = params or {}, time.monotonic(), self._end(wait), set[str](), 0
         acquires, wait_ms = method == "pool.acquire", params.get("wait_ms", 60_000)
         repeatable = method in REPEATABLE or (acquires and "key" in params)
         last = (end if end < math.inf else began + wait + 3.0) - PAUSE
         while True:
             since = time.monotonic()
-            if acquires and lost:
+            if acquires and kinds:
                 params = {**params, "wait_ms": max(0, wait_ms - int((since - began) * 1000))}
             try:
                 async with self._ask(method, params, end, progress) as conn:
@@ -158,15 +158,15 @@ class Core(Generic[L]):
                     return conn.answer
             except (ConnectError, RPCError) as error:
                 now, kind = time.monotonic(), error.kind
-                if method == "pool.release" and "closed" in lost and kind == "unknown_env":
+                if method == "pool.release" and "closed" in kinds and kind == "unknown_env":
                     return {}  # it was released before the answer was lost
-                hasty = hasty + 1 if kind == "closed" and now - since < 1.0 else 0
-                follows = kind in ("closed", "shutting_down") or (kind == "unreachable" and lost)
-                if not (follows and repeatable) or self._closed or hasty > 5 or now > last:
+                hangups = hangups + 1 if kind == "closed" and now - since < 1.0 else 0
+                follows = kind in ("closed", "shutting_down") or (kind == "unreachable" and kinds)
+                if not (follows and repeatable) or self._closed or hangups > 5 or now > last:
                     raise
                 if acquires and kind == "unreachable" and self._starter.allowed():
                     await self._start(error)
-                lost.add(kind)
+                kinds.add(kind)
             await self._wait(PAUSE)
 
     @contextlib.asynccontextmanager
@@ -178,9 +178,9 @@ class Core(Generic[L]):
             if self._closed:
                 raise ConnectError("this client is closed")
             while not conn.answers(message := await self._message(conn, end)):
-                told = message.get("params")
-                if tell and message.get("method") == "$/progress" and isinstance(told, dict) and told.get("id") == ID:
-                    tell(decode(Progress, told, "progress"))
+                news = message.get("params")
+                if tell and message.get("method") == "$/progress" and isinstance(news, dict) and news.get("id") == ID:
+                    tell(decode(Progress, news, "progress"))
             yield conn
         except BaseException:
             if method == "pool.acquire" and (unclaimed := conn.unclaimed()):

@@ -73,7 +73,7 @@ class Pipe:
                 raise BlockingIOError from exc
             raise
 
-    def stranger(self) -> Optional[str]:
+    def untrusted_peer(self) -> Optional[str]:
         """Who made it, if that is not our own user."""
         return None if made_by_us(self._handle) else "another user"
 

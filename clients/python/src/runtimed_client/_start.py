@@ -25,29 +25,29 @@ class Starter:
     def allowed(self) -> bool:
         return self._wanted and not os.environ.get("RUNTIMED_NO_START")
 
-    async def meet(self, client: Any) -> None:
-        """Before the first call of a client, start a daemon if nobody listens."""
+    async def ensure_daemon(self, client: Any) -> None:
+        """Before the first call of a client, start a daemon if none listens."""
         if self._met:
             return
         probe = copy.copy(client)
         probe._starter = Starter(False, None, None)
         try:
             await probe.info()
-        except ConnectError as nobody:
-            if nobody.kind != "unreachable" or not self.allowed():
+        except ConnectError as unreachable:
+            if unreachable.kind != "unreachable" or not self.allowed():
                 raise
-            await client._start(nobody)
+            await client._start(unreachable)
             await probe.info()
         self._met = True
 
-    def start(self, nobody: RuntimedError) -> None:
-        """Return when a daemon answers, whoever started it. `nobody` says that none did."""
+    def start(self, unreachable: RuntimedError) -> None:
+        """Return when a daemon answers, whoever started it. `unreachable` is the error of the first try."""
         program = os.fspath(self._runt) if self._runt else find_runt()
         if not program:
             places = "beside this Python, on PATH or in ~/.local/bin"
             raise ConnectError(
-                f"{nobody.message}; there is no runt {places} that could start one",
-                kind=nobody.kind,
+                f"{unreachable.message}; there is no runt {places} that could start one",
+                kind=unreachable.kind,
                 hint="install runtimed, as runtimed-client[bin] does, or say where its runt is: "
                 'Client(autostart=True, runt="/path/to/runt")',
             )
@@ -77,7 +77,7 @@ class Starter:
             hint = next((line[len("runt: hint: ") :] for line in said if line.startswith("runt: hint: ")), hint)
             errors = [line.replace("runt: error: ", "", 1) for line in said if not line.startswith("runt: hint: ")]
             problem = "\n".join(errors) or f"{program} ended with {done.returncode}"
-        raise ConnectError(f"{nobody.message}; starting one failed: {problem}", kind=nobody.kind, hint=hint)
+        raise ConnectError(f"{unreachable.message}; starting one failed: {problem}", kind=unreachable.kind, hint=hint)
 
 
 def find_runt() -> Optional[str]:

@@ -28,11 +28,11 @@ class Info:
     state_dir: str
     config_path: str
     uptime_ms: int
-    # An older daemon does not tell these.
+    # An older daemon does not send these.
     started_by: str = ""  # "service"; "command", which ends by itself when idle; or "hand"
     program: str = ""  # the path of its executable
-    replaced: bool = False  # by another file since it was started; a restart brings that in
-    log: str = ""  # the path of its log, "journal", or "" where it runs on a terminal
+    replaced: bool = False  # another file is there now, which a restart brings in
+    log: str = ""  # the path of its log, "journal", or "" if it runs on a terminal
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Tool:
 
     name: str
     path: str
-    why: str  # this one was taken
+    why: str  # the reason to take this one
     version: str = ""
 
 
@@ -75,7 +75,7 @@ class PoolStatus:
     python: str
     packages: tuple[str, ...]
     error: Optional[PoolError]
-    tool: Optional[Tool] = None  # None too from an older daemon, which does not tell
+    tool: Optional[Tool] = None  # always None from an older daemon
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class Status:
 
 @dataclass(frozen=True)
 class Change:
-    """What a pool.changed tells: a pool as it is now, or one that is gone."""
+    """The params of pool.changed: a pool as it is now, or one that is gone."""
 
     pool: PoolStatus
     gone: bool = False
@@ -98,7 +98,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Progress:
-    """What a build is at: queued, resolving, downloading, installing, compiling, verifying."""
+    """How far a build is. `stage` is queued, resolving, downloading, installing, compiling or verifying."""
 
     stage: str
     message: str
@@ -131,7 +131,7 @@ class Env:
     packages: tuple[Package, ...]
     variables: dict[str, Optional[str]] = field(hash=False)
     path_prepend: tuple[str, ...]
-    needs: tuple[str, ...] = field(metadata={"missing": []})  # what it was made to have beyond the packages of its pool
+    needs: tuple[str, ...] = field(metadata={"missing": []})  # requirements beyond the packages of its pool
 
     def environ(self, base: Optional[Mapping[str, str]] = None) -> dict[str, str]:
         """A copy of `base` (default: os.environ) in which this environment is activated."""
@@ -143,18 +143,17 @@ class Env:
 
 @dataclass(frozen=True)
 class Acquired(Env):
-    """An environment as pool.acquire hands it out."""
+    """The result of pool.acquire."""
 
-    source: (
-        str  # "ready"; "built" while the call waited; "extended", a ready one plus `added`; "resumed", the session's
-    )
+    # "ready"; "built" while the call waited; "extended", a ready one plus `added`; or "resumed", the session's own.
+    source: str
     stale: bool
     waited_ms: int
     added: tuple[Package, ...] = ()  # what was installed for this call into a ready environment
     added_ms: int = 0  # how long that took
 
 
-def foreign(path: str, what: str) -> ProtocolError:
+def wrong_program(path: str, what: str) -> ProtocolError:
     message = f"the program at {path} does not speak runtimed's protocol: {what}"
     return ProtocolError(message, hint="see which program listens there")
 
@@ -163,7 +162,7 @@ def check_protocol(path: str, info: Object, version: str) -> None:
     """The number of the contract decides whether daemon and client understand each other, whatever their versions."""
     name, protocol = info.get("name", "runtimed"), info.get("protocol")
     if name != "runtimed":
-        raise foreign(path, f"it calls itself {name!r}")
+        raise wrong_program(path, f"it calls itself {name!r}")
     if type(protocol) is not int or protocol == PROTOCOL:  # decode() says what is wrong with another type
         return
     old, hint = "daemon", "restart it with: runt daemon restart"
@@ -197,9 +196,10 @@ def _decode(kind: Any, value: Any, where: str) -> Any:
     if origin is dict and isinstance(value, dict):
         return {name: _decode(inner[1], item, f"{where}.{name}") for name, item in value.items()}
     if dataclasses.is_dataclass(kind) and isinstance(value, dict):
-        told = {m.name: m.metadata["missing"] for m in dataclasses.fields(kind) if "missing" in m.metadata} | value
-        members = [m for m in dataclasses.fields(kind) if m.name in told or m.default is dataclasses.MISSING]
-        return kind(**{m.name: _decode(m.type, told.get(m.name), f"{where}.{m.name}") for m in members})  # type: ignore
+        sent = {m.name: m.metadata["missing"] for m in dataclasses.fields(kind) if "missing" in m.metadata} | value
+        members = [m for m in dataclasses.fields(kind) if m.name in sent or m.default is dataclasses.MISSING]
+        values = {m.name: _decode(m.type, sent.get(m.name), f"{where}.{m.name}") for m in members}
+        return kind(**values)  # type: ignore[operator]
     if type(value) is kind or (kind is float and type(value) is int):  # not isinstance: True is no number
         return value
     raise ProtocolError(f"the daemon's answer lacks {where}, or has something else than expected there")

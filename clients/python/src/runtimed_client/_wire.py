@@ -10,7 +10,7 @@ from typing import Any, Optional
 
 from ._errors import ConnectError, RPCError, RuntimedError
 from ._pipe import Pipe, checked_pipe, is_pipe, user_pipe
-from ._values import Object, foreign
+from ._values import Object, wrong_program
 
 __version__ = "0.1.0"
 MAX_MESSAGE = 16 << 20  # bytes of one message from the daemon
@@ -46,7 +46,7 @@ def checked_path(platform: str, path: str, what: str) -> str:
     raise ConnectError(problem, kind="unreachable", hint="set RUNTIMED_SOCKET to another path")
 
 
-def stranger(sock: socket.socket) -> Optional[str]:
+def untrusted_peer(sock: socket.socket) -> Optional[str]:
     """Who listens, if it is neither our own user nor root. Anybody could have made the path before our daemon did."""
     option = (socket.SOL_SOCKET, socket.SO_PEERCRED, 12) if sys.platform == "linux" else (0, 1, 76)  # LOCAL_PEERCRED
     uid = int.from_bytes(sock.getsockopt(*option)[4:8], sys.byteorder)
@@ -86,7 +86,7 @@ class Connection:
                 self.unsent = self.unsent[self.sock.send(self.unsent) :]
             while (end := self._received.find(b"\n")) < 0:
                 if len(self._received) > MAX_MESSAGE:
-                    raise foreign(self.path, f"a message is longer than {MAX_MESSAGE} bytes")
+                    raise wrong_program(self.path, f"a message is longer than {MAX_MESSAGE} bytes")
                 data = self.sock.recv(1 << 18)
                 if not data and (self._ended or not self._received.strip()):
                     raise self._failed()
@@ -101,12 +101,12 @@ class Connection:
         with contextlib.suppress(ValueError, RecursionError):
             if isinstance(message := json.loads(line.decode() if line.strip() else "{}"), dict):
                 return message  # {} for a blank line
-        raise self._failed() if self._ended else foreign(self.path, f"{line[:80]!r} is not a message")
+        raise self._failed() if self._ended else wrong_program(self.path, f"{line[:80]!r} is not a message")
 
     def _connect(self) -> None:
         self.sock.connect(self.path)
         self._connected = True
-        if owner := self.sock.stranger() if isinstance(self.sock, Pipe) else stranger(self.sock):
+        if owner := self.sock.untrusted_peer() if isinstance(self.sock, Pipe) else untrusted_peer(self.sock):
             message = f"{self.path} belongs to {owner}: only a daemon of your own user or of root is trusted"
             hint = "set RUNTIMED_SOCKET to a path in a folder of your own, or run as the user whose daemon it is"
             raise ConnectError(message, kind="untrusted", hint=hint)
@@ -128,7 +128,7 @@ class Connection:
         if isinstance(error, dict) and type(error.get("code")) is int and isinstance(error.get("message"), str):
             raise RPCError(error["message"], code=error["code"], data=error.get("data"))
         if error is not None or not isinstance(result, dict):
-            raise foreign(self.path, f"{str(message)[:80]} is no answer to {self.method}")
+            raise wrong_program(self.path, f"{str(message)[:80]} is no answer to {self.method}")
         self.answer: Object = result
         return True
 
