@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 
 	"runtimed/internal/bugreport"
@@ -21,26 +22,17 @@ func (c *bugreportCmd) Run(a *app) error {
 	if a.Ctx.Err() != nil {
 		return a.Ctx.Err()
 	}
-	path := c.Output
-	if path == "" {
-		path = b.Name() + ".tar.gz"
-	}
+	path := cmp.Or(c.Output, b.Name()+".tar.gz")
 	if err := b.Write(path); err != nil {
 		return err
 	}
-	fmt.Fprintln(a.stderr,
-		"runt: note: taken out are passwords, tokens, variables named like secrets, your home directory and your "+
-			"user name")
-	fmt.Fprintln(a.stderr,
-		"runt: note: a secret of another form cannot be told from the rest: look through it before you send it")
-	if !a.json {
-		fmt.Fprintln(a.stdout, path)
-		return nil
-	}
+	fmt.Fprint(a.stderr, "runt: note: taken out are passwords, tokens, variables named like secrets, your home "+
+		"directory and your user name\nrunt: note: a secret of another form cannot be told from the rest: look "+
+		"through it before you send it\n")
 	names, failed := b.Files()
-	return a.encode(struct {
+	return a.show(struct {
 		Path   string   `json:"path"`
 		Files  []string `json:"files"`
 		Failed []string `json:"failed"`
-	}{path, names, failed})
+	}{path, names, failed}, func() { fmt.Fprintln(a.stdout, path) })
 }

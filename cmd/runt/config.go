@@ -14,7 +14,6 @@ type configCmd struct {
 	Path  configPathCmd  `cmd:"" help:"Print the path of the file."`
 }
 
-// The flag is the daemon's; the file is read here, whether a daemon runs or not.
 type configFile struct {
 	Config string `placeholder:"FILE" type:"path" help:"Look at this file instead."`
 }
@@ -30,15 +29,11 @@ func (c *configShowCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	if a.json {
-		return a.encode(struct {
-			Path     string           `json:"path"`
-			Exists   bool             `json:"exists"`
-			Settings []config.Setting `json:"settings"`
-		}{cfg.Path, safefile.Exists(cfg.Path), cfg.Settings()})
-	}
-	cfg.Write(a.stdout)
-	return nil
+	return a.show(struct {
+		Path     string           `json:"path"`
+		Exists   bool             `json:"exists"`
+		Settings []config.Setting `json:"settings"`
+	}{cfg.Path, safefile.Exists(cfg.Path), cfg.Settings()}, func() { cfg.Write(a.stdout) })
 }
 
 type configCheckCmd struct {
@@ -50,11 +45,7 @@ func (c *configCheckCmd) Run(a *app) error {
 	if err != nil {
 		return &failure.Error{Code: failure.Failed, Message: err.Error()}
 	}
-	if a.json {
-		return encodePath(a, cfg.Path)
-	}
-	fmt.Fprintln(a.stdout, "ok:", cfg.Place())
-	return nil
+	return a.showPath(cfg.Path, "ok: "+cfg.Place())
 }
 
 type configPathCmd struct {
@@ -66,16 +57,12 @@ func (c *configPathCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	if a.json {
-		return encodePath(a, path)
-	}
-	fmt.Fprintln(a.stdout, path)
-	return nil
+	return a.showPath(path, path)
 }
 
-func encodePath(a *app, path string) error {
-	return a.encode(struct {
+func (a *app) showPath(path, text string) error {
+	return a.show(struct {
 		Path   string `json:"path"`
 		Exists bool   `json:"exists"`
-	}{path, safefile.Exists(path)})
+	}{path, safefile.Exists(path)}, func() { fmt.Fprintln(a.stdout, text) })
 }

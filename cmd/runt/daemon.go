@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
@@ -28,11 +27,9 @@ type daemonInfoCmd struct{}
 func (daemonInfoCmd) Run(a *app) error {
 	return ask(a, rpc.MethodInfo, nil, func(i rpc.Info) {
 		uptime := time.Duration(i.UptimeMS) * time.Millisecond
-		fmt.Fprintf(a.stdout,
-			"Version:  %s (protocol %d)\nPID:      %d\nStarted:  %s (%s ago)\nSocket:   %s\nState:    %s\nConfig:   "+
-				"%s\n",
-			redact.Printable(i.Version), i.Protocol, i.PID, i.StartedAt.Local().Format("2006-01-02 15:04:05"),
-			age(uptime), redact.Printable(i.Socket), redact.Printable(i.StateDir), redact.Printable(i.ConfigPath))
+		a.printf("Version:  %s (protocol %d)\nPID:      %d\nStarted:  %s (%s ago)\n",
+			i.Version, i.Protocol, i.PID, i.StartedAt.Local().Format(time.DateTime), age(uptime))
+		a.printf("Socket:   %s\nState:    %s\nConfig:   %s\n", i.Socket, i.StateDir, i.ConfigPath)
 	})
 }
 
@@ -76,7 +73,7 @@ func (c *daemonStartCmd) Run(a *app) error {
 // tellDaemon says what was done, and prints who answers now.
 func (a *app) tellDaemon(done string) error {
 	return ask(a, rpc.MethodInfo, nil, func(i rpc.Info) {
-		fmt.Fprintf(a.stdout, "%s: pid %d, socket %s\n", done, i.PID, redact.Printable(i.Socket))
+		a.printf("%s: pid %d, socket %s\n", done, i.PID, i.Socket)
 	})
 }
 
@@ -95,12 +92,7 @@ func (daemonStopCmd) Run(a *app) error {
 	}
 	c, info, err := a.Meet(a.Ctx, nil)
 	if rpc.KindOf(err) == rpc.KindUnreachable {
-		if a.json {
-			a.printJSON(json.RawMessage("{}"))
-		} else {
-			fmt.Fprintln(a.stdout, "not running")
-		}
-		return nil
+		return a.show(struct{}{}, func() { fmt.Fprintln(a.stdout, "not running") })
 	}
 	if err != nil {
 		return err
@@ -149,10 +141,10 @@ type daemonReloadCmd struct{}
 func (daemonReloadCmd) Run(a *app) error {
 	return ask(a, rpc.MethodReload, nil, func(r rpc.ReloadResult) {
 		if len(r.Changed) == 0 {
-			fmt.Fprintln(a.stdout, "no pool has changed")
-			return
+			a.printf("no pool has changed\n")
+		} else {
+			a.printf("changed: %s\n", strings.Join(r.Changed, ", "))
 		}
-		fmt.Fprintln(a.stdout, "changed:", redact.Printable(strings.Join(r.Changed, ", ")))
 	})
 }
 
@@ -160,13 +152,11 @@ func (a *app) stoppedService(st service.Status) error {
 	if st.Enabled {
 		a.Hint("its service starts it again at the next login, unless: runt service uninstall")
 	}
-	return answer(a, json.RawMessage("{}"), func(rpc.None) {
-		if st.PID != 0 {
-			fmt.Fprintf(a.stdout, "stopped: pid %d\n", st.PID)
-			return
-		}
-		fmt.Fprintln(a.stdout, "stopped")
-	})
+	text := "stopped"
+	if st.PID != 0 {
+		text += fmt.Sprintf(": pid %d", st.PID)
+	}
+	return a.show(struct{}{}, func() { fmt.Fprintln(a.stdout, text) })
 }
 
 type daemonLogLevelCmd struct {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os/exec"
 	"slices"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"runtimed/internal/daemon"
 	"runtimed/internal/failure"
 	"runtimed/internal/redact"
+	"runtimed/kernel"
 	"runtimed/rpc"
 	"runtimed/service"
 )
@@ -33,65 +35,74 @@ func (doctorCmd) Help() string {
 
 const (
 	doctorLimit = 4800 * time.Millisecond // in all
-	serviceTime = time.Second             // for the service manager, whose word the rest waits for
+	serviceTime = time.Second             // for the service manager, which the rest waits for
+
+	installBoth = "install both programs in the same version"
+	bringNewIn  = "bring the new one in with: runt daemon restart"
 )
 
-// finding is what one look found: by us, or by the daemon's program.
-type finding struct{ rpc.Check }
-
-func found(name, status, format string, args ...any) finding {
-	return finding{Check: rpc.Check{Name: name, Status: status, Message: fmt.Sprintf(format, args...)}}
+func found(name, status, hint, format string, args ...any) rpc.Check {
+	return rpc.Check{Name: name, Status: status, Message: fmt.Sprintf(format, args...), Hint: hint}
 }
 
-func (f finding) next(hint string) finding {
-	f.Hint = hint
-	return f
+func okay(name, format string, args ...any) rpc.Check {
+	return found(name, rpc.CheckOK, "", format, args...)
 }
 
-// foundFailure is a finding of an error that has its own next step.
-func foundFailure(name, status string, err error) finding {
+func warning(name, hint, format string, args ...any) rpc.Check {
+	return found(name, rpc.CheckWarning, hint, format, args...)
+}
+
+func problem(name, hint, format string, args ...any) rpc.Check {
+	return found(name, rpc.CheckProblem, hint, format, args...)
+}
+
+// foundError is for an error that has its own next step.
+func foundError(name, status string, err error) rpc.Check {
 	f := failure.Of(err)
-	return finding{Check: rpc.Check{Name: name, Status: status, Message: f.Message, Hint: f.Hint}}
+	return found(name, status, f.Hint, "%s", f.Message)
 }
 
 func (c *doctorCmd) Run(a *app) error {
 	ctx, cancel := context.WithTimeout(a.Ctx, doctorLimit)
 	defer cancel()
-	service, st := a.lookService(ctx)
+	service, st := a.checkService(ctx)
 	listening := st.Socket.Listening && !st.Running ||
 		st.Trouble != nil && st.Socket.Installed && !a.LockHeld() // a manager that cannot be asked may listen too
-	var programs, answering, pools finding
-	var rest []finding
+	var inside, daemon []rpc.Check
 	var work sync.WaitGroup
-	work.Go(func() { programs, rest = a.lookInside(ctx, c.Fix, listening) })
-	work.Go(func() { answering, pools = a.lookDaemon(ctx, listening, st) })
+	work.Go(func() { inside = a.checkInside(ctx, c.Fix, listening) })
+	work.Go(func() { daemon = a.checkDaemon(ctx, listening, st) })
 	work.Wait()
 	if a.Ctx.Err() != nil {
 		return a.Ctx.Err()
 	}
-	list := slices.Concat([]finding{programs, answering, service, pools}, a.lookKernelspecs(), rest)
-	bad := slices.ContainsFunc(list, func(f finding) bool { return f.Status == rpc.CheckProblem })
+	list := slices.Concat(inside[:1], daemon[:1], []rpc.Check{service}, daemon[1:], a.checkKernelspecs(), inside[1:])
+	bad := slices.ContainsFunc(list, func(f rpc.Check) bool { return f.Status == rpc.CheckProblem })
 	if a.json {
 		if err := a.encode(struct {
-			OK     bool      `json:"ok"`
-			Checks []finding `json:"checks"`
+			OK     bool        `json:"ok"`
+			Checks []rpc.Check `json:"checks"`
 		}{!bad, list}); err != nil {
 			return err
 		}
 	} else {
-		writeFindings(a.stdout, list, a.redraws(a.stdout.w) && a.Env("NO_COLOR") == "")
+		writeChecks(a.stdout, list, a.redraws(a.stdout.w) && a.Env("NO_COLOR") == "")
 	}
 	if bad {
-		return &failure.Error{Code: failure.Failed} // which has been told
+		return &failure.Error{Code: failure.Failed} // all has been said
 	}
 	return nil
 }
 
-// lookInside has the daemon's program look at what needs its code: it knows how pools are built.
-func (a *app) lookInside(ctx context.Context, fix, listening bool) (programs finding, rest []finding) {
+// checkInside has the daemon's program check what needs its code. The first result is about the programs.
+func (a *app) checkInside(ctx context.Context, fix, listening bool) []rpc.Check {
+	one := func(hint, format string, args ...any) []rpc.Check {
+		return []rpc.Check{problem("programs", hint, format, args...)}
+	}
 	program, err := daemon.Program()
 	if err != nil {
-		return foundFailure("programs", rpc.CheckProblem, err), nil
+		return []rpc.Check{foundError("programs", rpc.CheckProblem, err)}
 	}
 	args := []string{"doctor", "--json"}
 	if fix {
@@ -100,94 +111,87 @@ func (a *app) lookInside(ctx context.Context, fix, listening bool) (programs fin
 	if listening {
 		args = append(args, "--listening")
 	}
-	var said bytes.Buffer
+	var stderr bytes.Buffer
 	cmd := exec.Command(program, args...)
-	cmd.Stderr = &said
+	cmd.Stderr = &stderr
 	cmd.WaitDelay = 100 * time.Millisecond
 	out, err := cmd.StdoutPipe()
 	if err == nil {
 		err = cmd.Start()
 	}
 	if err != nil {
-		return found("programs", rpc.CheckProblem, "%s cannot be run: %v", program, err).
-			next("install it anew, in the version of runt"), nil
+		return one("install it anew, in the version of runt", "%s cannot be run: %v", program, err)
 	}
-	var told struct {
+	var r struct {
 		Version  string
 		Protocol int
-		Checks   []finding
+		Checks   []rpc.Check
 	}
 	stop := context.AfterFunc(ctx, func() { _ = cmd.Process.Kill() })
-	err = json.NewDecoder(out).Decode(&told)
-	if stop() && err == nil { // it may go on for a while, to end children of its own that do not want to
-		return a.lookPrograms(program, told.Version, told.Protocol), told.Checks
+	err = json.NewDecoder(out).Decode(&r)
+	if stop() && err == nil { // it may go on for a while, to end its own children
+		return append([]rpc.Check{checkPrograms(program, r.Version, r.Protocol)}, r.Checks...)
 	}
 	_ = cmd.Wait()
 	if ctx.Err() != nil {
-		return found("programs", rpc.CheckProblem, "%s did not tell what it sees within %s", program, doctorLimit).
-			next("a disk or a program hangs: runt doctor again, or look by hand"), nil
+		return one("a disk or a program hangs: runt doctor again, or look by hand",
+			"%s did not tell what it sees within %s", program, doctorLimit)
 	}
-	f := found("programs", rpc.CheckProblem, "%s is of another version than this runt (%s), and knows no doctor",
-		program, rpc.Version()).
-		next("install both programs in the same version")
-	if lines := redact.LastLines(said.String(), 1); len(lines) > 0 && !strings.Contains(lines[0], rpc.Name+": ") {
-		f.Message = fmt.Sprintf("%s breaks down: %s", program, lines[0])
+	if lines := redact.LastLines(stderr.String(), 1); len(lines) > 0 && !strings.Contains(lines[0], rpc.Name+": ") {
+		return one(installBoth, "%s breaks down: %s", program, lines[0])
 	}
-	return f, nil
+	return one(installBoth, "%s is of another version than this runt (%s), and knows no doctor", program, rpc.Version())
 }
 
-func (a *app) lookPrograms(program, version string, protocol int) finding {
+func checkPrograms(program, version string, protocol int) rpc.Check {
 	switch {
 	case protocol != rpc.Protocol:
-		return found("programs", rpc.CheckProblem, "%s is version %s (protocol %d), and this runt %s (protocol %d)",
-			program, version, protocol, rpc.Version(), rpc.Protocol).next("install both programs in the same version")
+		return problem("programs", installBoth, "%s is version %s (protocol %d), and this runt %s (protocol %d)",
+			program, version, protocol, rpc.Version(), rpc.Protocol)
 	case version != rpc.Version():
-		return found("programs", rpc.CheckWarning, "%s is version %s, and this runt %s", program, version,
-			rpc.Version()).
-			next("install both programs in the same version")
+		return warning("programs", installBoth, "%s is version %s, and this runt %s", program, version, rpc.Version())
 	}
-	return found("programs", rpc.CheckOK, "runt and %s are version %s", program, version)
+	return okay("programs", "runt and %s are version %s", program, version)
 }
 
-// lookDaemon asks the daemon who it is and how its pools are, unless asking would start it.
-func (a *app) lookDaemon(ctx context.Context, listening bool, st serviceStatus) (answering, pools finding) {
-	unknown := found("pools", rpc.CheckOK, "not known: no daemon answers")
+// checkDaemon returns one check of the daemon and one of its pools. It asks nobody if that would start a daemon.
+func (a *app) checkDaemon(ctx context.Context, listening bool, st service.Status) []rpc.Check {
+	none := func(f rpc.Check) []rpc.Check { return []rpc.Check{f, okay("pools", "not known: no daemon answers")} }
 	if listening {
-		return found("daemon", rpc.CheckOK, "not running: the service manager starts it when somebody asks"), unknown
+		return none(okay("daemon", "not running: the service manager starts it when somebody asks"))
 	}
 	c, info, err := a.Meet(ctx, nil)
 	switch {
 	case rpc.KindOf(err) == rpc.KindUnreachable && st.Enabled && !st.OnDemand:
-		return found("daemon", rpc.CheckWarning, "not running, though its service is installed").
-			next("runt service start; why it ended: runt daemon logs"), unknown
+		return none(warning("daemon", "runt service start; why it ended: runt daemon logs",
+			"not running, though its service is installed"))
 	case rpc.KindOf(err) == rpc.KindUnreachable:
-		return found("daemon", rpc.CheckOK,
-			"not running; runt daemon start starts it, and so does whoever needs an environment"), unknown
+		return none(okay("daemon",
+			"not running; runt daemon start starts it, and so does whoever needs an environment"))
 	case err != nil:
-		return found("daemon", rpc.CheckWarning, "not known: see socket"), unknown
+		return none(warning("daemon", "", "not known: see socket"))
 	}
 	defer c.Close()
 	if info.Protocol != rpc.Protocol {
-		return foundFailure("daemon", rpc.CheckProblem, daemon.OtherVersion(info)),
-			found("pools", rpc.CheckOK, "not known: the daemon is of another version")
+		return []rpc.Check{foundError("daemon", rpc.CheckProblem, daemon.OtherVersion(info)),
+			okay("pools", "not known: the daemon is of another version")}
 	}
-	up := age(time.Duration(info.UptimeMS) * time.Millisecond)
-	answering = found("daemon", rpc.CheckOK, "version %s, pid %d, up %s, started by %s", info.Version, info.PID, up,
-		startedBy(info))
-	const restart = "bring the new one in with: runt daemon restart"
+	answering := okay("daemon", "version %s, pid %d, up %s, started by %s",
+		info.Version, info.PID, age(time.Duration(info.UptimeMS)*time.Millisecond), startedBy(info))
 	switch {
 	case info.Replaced:
-		answering = found("daemon", rpc.CheckWarning, "version %s (pid %d) runs, and another file is at %s by now",
-			info.Version, info.PID, info.Program).next(restart)
+		answering = warning("daemon", bringNewIn, "version %s (pid %d) runs, and another file is at %s by now",
+			info.Version, info.PID, info.Program)
 	case info.Version != rpc.Version():
-		answering = found("daemon", rpc.CheckWarning, "version %s (pid %d) runs, and this runt is %s",
-			info.Version, info.PID, rpc.Version()).next(restart)
+		answering = warning("daemon", bringNewIn, "version %s (pid %d) runs, and this runt is %s",
+			info.Version, info.PID, rpc.Version())
 	}
 	var status rpc.StatusResult
 	if err := c.Call(ctx, rpc.MethodStatus, rpc.PoolParams{}, &status); err != nil {
-		return answering, foundFailure("pools", rpc.CheckProblem, daemon.TimedOut(err, info.Socket, doctorLimit))
+		late := daemon.TimedOut(err, info.Socket, doctorLimit)
+		return []rpc.Check{answering, foundError("pools", rpc.CheckProblem, late)}
 	}
-	return answering, lookPools(status.Pools)
+	return []rpc.Check{answering, checkPools(status.Pools)}
 }
 
 func startedBy(info rpc.Info) string {
@@ -200,77 +204,126 @@ func startedBy(info rpc.Info) string {
 	return "hand"
 }
 
-func lookPools(pools []rpc.PoolStatus) finding {
+func checkPools(pools []rpc.PoolStatus) rpc.Check {
 	var lines []string
 	status, hint, off := rpc.CheckOK, "", 0
 	for _, p := range pools {
+		line := fmt.Sprintf("%d of %d ready, %d warming", p.Available, p.Target, p.Warming)
 		switch {
 		case p.Error != nil:
-			next := "now"
-			if p.Error.NextRetryMS > 0 {
-				next = "in " + seconds(time.Duration(p.Error.NextRetryMS)*time.Millisecond)
-			}
-			lines = append(lines, fmt.Sprintf("%s: builds fail (%s): %s; next try %s", p.Name, p.Error.Cause,
-				p.Error.Message, next))
+			line = fmt.Sprintf("builds fail (%s): %s; next try %s", p.Error.Cause, p.Error.Message, nextTry(p.Error))
 			if status = rpc.CheckProblem; hint == "" {
 				hint = p.Error.Hint
 			}
 		case p.Target == 0:
 			off++
-			lines = append(lines, p.Name+": off")
-		default:
-			lines = append(lines, fmt.Sprintf("%s: %d of %d ready, %d warming", p.Name, p.Available, p.Target,
-				p.Warming))
+			line = "off"
 		}
+		lines = append(lines, p.Name+": "+line)
 	}
 	if off == len(pools) && status == rpc.CheckOK {
 		status, hint = rpc.CheckWarning, "give one a size in the configuration"
 	}
-	return finding{Check: rpc.Check{Name: "pools", Status: status, Message: strings.Join(lines, "\n"), Hint: hint}}
+	return found("pools", status, hint, "%s", strings.Join(lines, "\n"))
 }
 
-type serviceStatus = service.Status
-
-// lookService asks the service manager first: where it listens for a daemon that does not run, to connect would start
-// it.
-func (a *app) lookService(ctx context.Context) (finding, serviceStatus) {
+// checkService comes first: if the manager listens for a daemon that does not run, to connect would start it.
+func (a *app) checkService(ctx context.Context) (rpc.Check, service.Status) {
 	ctx, cancel := context.WithTimeout(ctx, serviceTime)
 	defer cancel()
-	const name, install = "service", "runt service install has the daemon start at login"
+	const name = "service"
 	s, err := a.Service()
 	if err != nil {
-		return found(name, rpc.CheckOK, "none: %s", failure.Of(err).Message), serviceStatus{}
+		return okay(name, "none: %s", failure.Of(err).Message), service.Status{}
 	}
 	st, err := s.Status(ctx, s.Config)
-	switch {
-	case err != nil:
-		return foundFailure(name, rpc.CheckWarning, err), st
-	case !st.Installed:
-		return found(name, rpc.CheckOK, "not installed; "+install), st
-	case st.Trouble != nil:
-		return found(name, rpc.CheckWarning, "installed, and its manager cannot be used from here: %s",
-			st.Trouble.Message).
-			next(st.Trouble.Hint), st
-	case !st.Enabled || !st.UpToDate:
-		if _, err := s.Install(ctx, s.Config); err != nil { // as where somebody else wrote its files
-			return foundFailure(name, rpc.CheckWarning, err), st
-		}
-	}
-	switch {
-	case !st.Enabled:
-		return found(name, rpc.CheckWarning, "installed, and not enabled: nothing starts the daemon at login").
-			next("runt service install enables it"), st
-	case !st.UpToDate:
-		return found(name, rpc.CheckWarning,
-			"installed, and its files are not what this runt and this shell would write").
-			next("runt service install --dry-run shows them, runt service install writes them"), st
+	if err == nil && st.Installed && st.Trouble == nil && (!st.Enabled || !st.UpToDate) {
+		_, err = s.Install(ctx, s.Config) // fails if somebody else wrote its files
 	}
 	text := "installed and enabled, up to date"
-	if st.OnDemand {
-		text += "; the daemon starts when somebody first asks"
+	switch {
+	case err != nil:
+		return foundError(name, rpc.CheckWarning, err), st
+	case !st.Installed:
+		text = "not installed; runt service install has the daemon start at login"
+	case st.Trouble != nil:
+		return warning(name, st.Trouble.Hint, "installed, and its manager cannot be used from here: %s",
+			st.Trouble.Message), st
+	case !st.Enabled:
+		return warning(name, "runt service install enables it",
+			"installed, and not enabled: nothing starts the daemon at login"), st
+	case !st.UpToDate:
+		return warning(name, "runt service install --dry-run shows them, runt service install writes them",
+			"installed, and its files are not what this runt and this shell would write"), st
+	default:
+		if st.OnDemand {
+			text += "; the daemon starts when somebody first asks"
+		}
+		if st.Linger != nil && !*st.Linger {
+			text += "; it ends when you log out for good (loginctl enable-linger keeps it)"
+		}
 	}
-	if st.Linger != nil && !*st.Linger {
-		text += "; it ends when you log out for good (loginctl enable-linger keeps it)"
+	return okay(name, "%s", text), st
+}
+
+// checkKernelspecs finds kernels that a front-end offers and that cannot start. It has nothing to say about others.
+func (a *app) checkKernelspecs() []rpc.Check {
+	var lines []string
+	for _, dir := range kernel.Dirs(a.Env) {
+		for _, s := range kernel.SpecsIn(dir) {
+			if !s.RuntExists {
+				lines = append(lines, fmt.Sprintf("%s starts %s, which is gone", s.Path, s.Runt))
+			}
+		}
 	}
-	return found(name, rpc.CheckOK, "%s", text), st
+	if len(lines) == 0 {
+		return nil
+	}
+	return []rpc.Check{warning("kernelspecs",
+		"bring them up to date with: runt kernelspec install; or take them away with: runt kernelspec remove",
+		"%s", strings.Join(lines, "\n"))}
+}
+
+// verdicts are in the order of printing: what is wrong comes last, where people look.
+var verdicts = []struct{ status, colour string }{
+	{rpc.CheckOK, "32"}, {rpc.CheckWarning, "33"}, {rpc.CheckProblem, "31"},
+}
+
+func writeChecks(w io.Writer, list []rpc.Check, colours bool) {
+	wide := 0
+	for _, f := range list {
+		wide = max(wide, len(f.Name))
+	}
+	var counts []string
+	for _, v := range verdicts {
+		n := 0
+		for _, f := range list {
+			if f.Status != v.status {
+				continue
+			}
+			n++
+			word := fmt.Sprintf("%-7s", f.Status)
+			if colours {
+				word = "\x1b[" + v.colour + "m" + word + "\x1b[0m"
+			}
+			text := redact.PrintableLines(f.Message)
+			if f.Fixed != "" {
+				text += "\nrepaired: " + redact.Printable(f.Fixed)
+			}
+			if f.Hint != "" {
+				text += "\n-> " + redact.Printable(f.Hint)
+			}
+			indent := fmt.Sprintf("\n%*s", len("problem")+2+wide+2, "")
+			fmt.Fprintf(w, "%s  %-*s  %s\n", word, wide, f.Name, strings.ReplaceAll(text, "\n", indent))
+		}
+		if n > 0 {
+			plural := "s"
+			if n == 1 || v.status == rpc.CheckOK {
+				plural = ""
+			}
+			counts = append(counts, fmt.Sprintf("%d %s%s", n, v.status, plural))
+		}
+	}
+	slices.Reverse(counts)
+	fmt.Fprintf(w, "\n%s\n", strings.Join(counts, ", "))
 }

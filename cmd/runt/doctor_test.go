@@ -9,14 +9,13 @@ import (
 )
 
 func TestFindingsAsPeopleReadThem(t *testing.T) {
-	list := []finding{
-		found("socket", rpc.CheckProblem,
-			"another program listens on /s\x1b[2J: it does not speak runtimed's protocol").next("stop it"),
-		found("daemon", rpc.CheckOK, "not running"),
-		found("config", rpc.CheckOK, "/c\npools.uv.size = 1 (line 2)"),
-		{rpc.Check{Name: "lock", Status: rpc.CheckOK, Message: "it was left", Fixed: "removed /l"}},
-		found("service", rpc.CheckWarning, "not enabled").next("runt service install enables it"),
-		found("strays", rpc.CheckWarning, "mine").next("look at them"),
+	list := []rpc.Check{
+		problem("socket", "stop it", "another program listens on /s\x1b[2J: it does not speak runtimed's protocol"),
+		okay("daemon", "not running"),
+		okay("config", "/c\npools.uv.size = 1 (line 2)"),
+		{Name: "lock", Status: rpc.CheckOK, Message: "it was left", Fixed: "removed /l"},
+		warning("service", "runt service install enables it", "not enabled"),
+		warning("strays", "look at them", "mine"),
 	}
 	const want = `
 ok       daemon   not running
@@ -34,11 +33,11 @@ problem  socket   another program listens on /s\x1b[2J: it does not speak runtim
 1 problem, 2 warnings, 3 ok
 `
 	var text, coloured bytes.Buffer
-	writeFindings(&text, list, false)
+	writeChecks(&text, list, false)
 	if text.String() != want[1:] {
 		t.Errorf("got\n%s\nwant%s", text.String(), want)
 	}
-	writeFindings(&coloured, list, true)
+	writeChecks(&coloured, list, true)
 	plain := strings.NewReplacer("\x1b[31m", "", "\x1b[32m", "", "\x1b[33m", "", "\x1b[0m", "").
 		Replace(coloured.String())
 	if plain != text.String() || !strings.Contains(coloured.String(), "\x1b[31mproblem\x1b[0m  socket ") {
@@ -68,7 +67,7 @@ func TestPoolsAsTheDoctorTellsThem(t *testing.T) {
 			Hint:    "check the network",
 		}},
 	} {
-		if got := lookPools(c.pools).Check; got != c.want {
+		if got := checkPools(c.pools); got != c.want {
 			t.Errorf("%s: %+v", name, got)
 		}
 	}

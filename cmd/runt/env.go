@@ -1,11 +1,9 @@
 package main
 
 import (
-	"fmt"
 	"slices"
 	"time"
 
-	"runtimed/internal/redact"
 	"runtimed/internal/safefile"
 	"runtimed/rpc"
 )
@@ -27,8 +25,8 @@ func (c *envListCmd) Run(a *app) error {
 	}
 	return ask(a, rpc.MethodEnvList, params, func(r rpc.EnvListResult) {
 		writeEnvs(a.stdout, r.Envs, time.Now())
-		if i := slices.IndexFunc(r.Envs,
-			func(e rpc.EnvListed) bool { return e.Lease != nil && e.Lease.Where != "" }); i >= 0 {
+		elsewhere := func(e rpc.EnvListed) bool { return e.Lease != nil && e.Lease.Where != "" }
+		if i := slices.IndexFunc(r.Envs, elsewhere); i >= 0 {
 			a.Hint("the daemon cannot see whether an owner elsewhere has ended; where it has, end its lease with: "+
 				"runt pool release %s", r.Envs[i].ID)
 		}
@@ -43,19 +41,21 @@ type envGCCmd struct {
 const deleteTime = 5 * time.Minute
 
 func (c *envGCCmd) Run(a *app) error {
-	return askLong(a, rpc.MethodGC, rpc.GCParams{DryRun: &c.DryRun}, deleteTime, func(r rpc.GCResult) {
+	raw, err := a.Ask(rpc.MethodGC, rpc.GCParams{DryRun: &c.DryRun}, deleteTime)
+	if err != nil {
+		return err
+	}
+	return answer(a, raw, func(r rpc.GCResult) {
 		verb := "removed"
 		if c.DryRun {
 			verb = "would remove"
 		}
 		for _, item := range r.Removed {
-			fmt.Fprintf(a.stdout, "%s %s (%s): %s\n", verb, redact.Printable(item.Path), safefile.Size(item.SizeBytes),
-				redact.Printable(item.Reason))
+			a.printf("%s %s (%s): %s\n", verb, item.Path, safefile.Size(item.SizeBytes), item.Reason)
 		}
 		for _, item := range r.Strays {
-			fmt.Fprintf(a.stdout, "left alone %s (%s): %s\n", redact.Printable(item.Path),
-				safefile.Size(item.SizeBytes), redact.Printable(item.Reason))
+			a.printf("left alone %s (%s): %s\n", item.Path, safefile.Size(item.SizeBytes), item.Reason)
 		}
-		fmt.Fprintf(a.stdout, "%s %d, kept %d\n", verb, len(r.Removed), r.Kept)
+		a.printf("%s %d, kept %d\n", verb, len(r.Removed), r.Kept)
 	})
 }

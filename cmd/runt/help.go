@@ -87,29 +87,26 @@ func (a *app) explain(t topic) error {
 	if err != nil {
 		return err
 	}
-	if a.json {
-		return a.encode(entries)
-	}
-	fmt.Fprintln(a.stdout, t.title)
-	if t.intro != "" {
-		fmt.Fprintln(a.stdout)
-		writeWrapped(a.stdout, t.intro, 0)
-	}
-	fmt.Fprintln(a.stdout)
-	for _, e := range entries {
-		head := e.Name + more(e)
-		if len(head) < 4 {
-			fmt.Fprintf(a.stdout, "  %-4s  %s\n", head, e.Text)
-			continue
+	return a.show(entries, func() {
+		fmt.Fprintln(a.stdout, t.title)
+		if t.intro != "" {
+			fmt.Fprintln(a.stdout)
+			writeWrapped(a.stdout, t.intro, 0)
 		}
-		fmt.Fprintf(a.stdout, "  %s\n", head)
-		writeWrapped(a.stdout, e.Text, 6)
-	}
-	if t.outro != "" {
 		fmt.Fprintln(a.stdout)
-		writeWrapped(a.stdout, t.outro, 0)
-	}
-	return nil
+		for _, e := range entries {
+			if head := e.Name + more(e); len(head) < 4 {
+				fmt.Fprintf(a.stdout, "  %-4s  %s\n", head, e.Text)
+			} else {
+				fmt.Fprintf(a.stdout, "  %s\n", head)
+				writeWrapped(a.stdout, e.Text, 6)
+			}
+		}
+		if t.outro != "" {
+			fmt.Fprintln(a.stdout)
+			writeWrapped(a.stdout, t.outro, 0)
+		}
+	})
 }
 
 // more is what stands beside the name.

@@ -50,7 +50,8 @@ func (c *kernelCmd) Run(a *app) error {
 	}
 	k.Needs = func(params *rpc.AcquireParams) error { return c.addTo(a, params) }
 	k.Take = func(params rpc.AcquireParams, wait time.Duration) (*rpc.Client, rpc.AcquireResult, error) {
-		return a.takeResult(takeFlags{NoStart: c.NoStart}, params, wait)
+		client, r, _, err := a.take(takeFlags{NoStart: c.NoStart}, params, wait)
+		return client, r, err
 	}
 	kernel.ForFrontEnd(a.Control, a.stdin)
 	why := k.Start(a.Control)

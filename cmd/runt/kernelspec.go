@@ -35,9 +35,17 @@ func (f *specFilter) Validate() error {
 	return nil
 }
 
-// wants says whether a kernelspec of ours is meant.
-func (f *specFilter) wants(s kernel.Spec) bool {
-	return (f.Name == nil || strings.EqualFold(s.Name, *f.Name)) && (f.Pool == nil || s.Pool == *f.Pool)
+// specs are the kernelspecs of ours in these folders that are meant.
+func (f *specFilter) specs(dirs ...string) []kernel.Spec {
+	list := []kernel.Spec{}
+	for _, dir := range dirs {
+		for _, s := range kernel.SpecsIn(dir) {
+			if (f.Name == nil || strings.EqualFold(s.Name, *f.Name)) && (f.Pool == nil || s.Pool == *f.Pool) {
+				list = append(list, s)
+			}
+		}
+	}
+	return list
 }
 
 type kernelspecInstallCmd struct {
@@ -57,9 +65,8 @@ func (c *kernelspecInstallCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	if below, rerr := filepath.Rel(a.Env("HOME"), dir); rerr == nil &&
-		filepath.IsLocal(below) { // --prefix may well be root's business
-		if err := a.CheckHome(); err != nil {
+	if below, rerr := filepath.Rel(a.Env("HOME"), dir); rerr == nil && filepath.IsLocal(below) {
+		if err := a.CheckHome(); err != nil { // a --prefix elsewhere may well be root's
 			return err
 		}
 	}
@@ -87,7 +94,7 @@ func (c *kernelspecInstallCmd) Run(a *app) error {
 		kernel.Spec
 		Changed bool `json:"changed"`
 	}
-	list := []installed{}
+	list := make([]installed, 0, len(pools))
 	for _, pool := range pools {
 		name := "runtimed-" + pool
 		if c.Name != nil {
@@ -100,17 +107,15 @@ func (c *kernelspecInstallCmd) Run(a *app) error {
 		}
 		list = append(list, installed{s, changed})
 	}
-	if a.json {
-		return a.encode(map[string]any{"kernelspecs": list})
-	}
-	for _, s := range list {
-		done := "up to date"
-		if s.Changed {
-			done = "installed"
+	return a.show(map[string]any{"kernelspecs": list}, func() {
+		for _, s := range list {
+			done := "up to date"
+			if s.Changed {
+				done = "installed"
+			}
+			a.printf("%s: %s, as %s\n", done, s.DisplayName, s.Path)
 		}
-		fmt.Fprintf(a.stdout, "%s: %s, as %s\n", done, redact.Printable(s.DisplayName), redact.Printable(s.Path))
-	}
-	return nil
+	})
 }
 
 // pools are those that get a kernel: what the daemon says, else what the configuration does.
@@ -168,22 +173,20 @@ func (c *kernelspecRemoveCmd) Run(a *app) error {
 			return kernel.NotOurs(path)
 		}
 	}
-	removed := slices.DeleteFunc(kernel.SpecsIn(dir), func(s kernel.Spec) bool { return !c.wants(s) })
+	removed := c.specs(dir)
 	for _, s := range removed {
 		if err := s.Remove(); err != nil {
 			return err
 		}
 	}
-	if a.json {
-		return a.encode(map[string]any{"removed": removed})
-	}
-	for _, s := range removed {
-		fmt.Fprintf(a.stdout, "removed: %s\n", redact.Printable(s.Path))
-	}
-	if len(removed) == 0 {
-		fmt.Fprintln(a.stdout, "nothing to remove in", redact.Printable(dir))
-	}
-	return nil
+	return a.show(map[string]any{"removed": removed}, func() {
+		for _, s := range removed {
+			a.printf("removed: %s\n", s.Path)
+		}
+		if len(removed) == 0 {
+			a.printf("nothing to remove in %s\n", dir)
+		}
+	})
 }
 
 type kernelspecListCmd struct {
@@ -200,10 +203,7 @@ func (c *kernelspecListCmd) Run(a *app) error {
 		}
 		dirs = []string{dir}
 	}
-	list := []kernel.Spec{}
-	for _, dir := range dirs {
-		list = append(list, slices.DeleteFunc(kernel.SpecsIn(dir), func(s kernel.Spec) bool { return !c.wants(s) })...)
-	}
+	list := c.specs(dirs...)
 	if a.json {
 		return a.encode(map[string]any{"kernelspecs": list})
 	}
@@ -222,23 +222,6 @@ func (c *kernelspecListCmd) Run(a *app) error {
 			redact.Printable(s.Pool), runt, redact.Printable(s.Path))
 	}
 	return w.Flush()
-}
-
-// lookKernelspecs finds kernels that a front-end offers and that cannot start; there is nothing to tell of others.
-func (a *app) lookKernelspecs() []finding {
-	var lines []string
-	for _, dir := range kernel.Dirs(a.Env) {
-		for _, s := range kernel.SpecsIn(dir) {
-			if !s.RuntExists {
-				lines = append(lines, fmt.Sprintf("%s starts %s, which is gone", s.Path, s.Runt))
-			}
-		}
-	}
-	if len(lines) == 0 {
-		return nil
-	}
-	return []finding{found("kernelspecs", rpc.CheckWarning, "%s", strings.Join(lines, "\n")).
-		next("bring them up to date with: runt kernelspec install; or take them away with: runt kernelspec remove")}
 }
 
 // specPlace says for whom kernelspecs are.

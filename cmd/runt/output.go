@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
-	"time"
 
 	"runtimed/internal/daemon"
 	"runtimed/internal/failure"
@@ -13,12 +12,7 @@ import (
 
 // ask connects, calls and shows the answer.
 func ask[R any](a *app, method string, params any, show func(R)) error {
-	return askLong(a, method, params, 0, show)
-}
-
-// askLong is ask for what may take the daemon that long.
-func askLong[R any](a *app, method string, params any, wait time.Duration, show func(R)) error {
-	raw, err := a.Ask(method, params, wait)
+	raw, err := a.Ask(method, params, 0)
 	if err != nil {
 		return err
 	}
@@ -62,6 +56,25 @@ func (a *app) report(err error) int {
 
 // printJSON prints an answer as it came.
 func (a *app) printJSON(raw json.RawMessage) { fmt.Fprintf(a.stdout, "%s\n", raw) }
+
+// printf prints for people. Strings in args may be others' words, so they are made fit for a terminal.
+func (a *app) printf(format string, args ...any) {
+	for i, v := range args {
+		if s, ok := v.(string); ok {
+			args[i] = redact.Printable(s)
+		}
+	}
+	fmt.Fprintf(a.stdout, format, args...)
+}
+
+// show prints v as JSON, or calls print, which is for people.
+func (a *app) show(v any, print func()) error {
+	if a.json {
+		return a.encode(v)
+	}
+	print()
+	return nil
+}
 
 func (a *app) encode(v any) error {
 	enc := json.NewEncoder(a.stdout)

@@ -10,7 +10,6 @@ import (
 	"runtimed/internal/daemon"
 	"runtimed/internal/failure"
 	"runtimed/internal/proc"
-	"runtimed/internal/redact"
 	"runtimed/rpc"
 )
 
@@ -100,7 +99,7 @@ func (c *poolAcquireCmd) Run(a *app) error {
 		params.OwnerPID = &pid
 	}
 	since := time.Now()
-	client, raw, err := a.take(c.takeFlags, params, wait)
+	client, r, raw, err := a.take(c.takeFlags, params, wait)
 	if err != nil {
 		if a.Ctx.Err() != nil {
 			a.TakeBack(params, since)
@@ -108,9 +107,7 @@ func (c *poolAcquireCmd) Run(a *app) error {
 		return err
 	}
 	defer client.Close()
-	var result rpc.AcquireResult
-	err = answer(a, raw, func(r rpc.AcquireResult) {
-		result = r
+	err = answer(a, raw, func(rpc.AcquireResult) {
 		if r.Stale {
 			fmt.Fprintln(a.stderr,
 				"runt: note: it has the packages of an earlier configuration; see why with: runt pool status")
@@ -119,8 +116,7 @@ func (c *poolAcquireCmd) Run(a *app) error {
 		fmt.Fprintln(a.stdout, r.Env.Python)
 	})
 	if a.stdout.err != nil { // nobody will ever know of it
-		json.Unmarshal(raw, &result)
-		a.Call(client, rpc.MethodRelease, rpc.EnvParams{Env: result.Env.ID}, 0)
+		_, _ = a.Call(client, rpc.MethodRelease, rpc.EnvParams{Env: r.Env.ID}, 0)
 	}
 	return err
 }
@@ -129,33 +125,31 @@ type poolReleaseCmd struct {
 	IDs []string `arg:"" name:"id" complete:"leased" help:"The ids of the environments, as 'runt env list' shows them."`
 }
 
-// Run goes on after one that cannot be released: the others are as much in the way.
+// Run releases the others too if one cannot be released.
 func (c *poolReleaseCmd) Run(a *app) error {
-	var first *failure.Error
+	failed := &failure.Error{}
 	for _, id := range c.IDs {
-		err := ask(a, rpc.MethodRelease, rpc.EnvParams{Env: id}, func(rpc.None) {
-			fmt.Fprintln(a.stdout, "released", redact.Printable(id))
-		})
+		err := ask(a, rpc.MethodRelease, rpc.EnvParams{Env: id}, func(rpc.None) { a.printf("released %s\n", id) })
 		if err == nil {
 			continue
 		}
-		f := failure.Of(err)
+		f := *failure.Of(err)
 		if f.Code == failure.Unreachable {
-			return f
+			return &f
 		}
 		if len(c.IDs) > 1 {
 			f.Message = id + ": " + f.Message
 		}
-		if first == nil {
-			first = f
+		if failed.Message != "" {
+			failed.Message += "\n" + f.Message
 		} else {
-			first.Message += "\n" + f.Message
+			failed = &f
 		}
 	}
-	if first != nil {
-		return first
+	if failed.Message == "" {
+		return nil
 	}
-	return nil
+	return failed
 }
 
 type poolFlushCmd struct {
@@ -169,25 +163,19 @@ func (c *poolFlushCmd) Run(a *app) error {
 }
 
 // take takes an environment, and shows a person how that goes.
-func (a *app) take(f takeFlags, params rpc.AcquireParams, wait time.Duration) (*rpc.Client, json.RawMessage, error) {
+func (a *app) take(f takeFlags, params rpc.AcquireParams, wait time.Duration) (
+	c *rpc.Client, r rpc.AcquireResult, raw json.RawMessage, err error,
+) {
 	var p daemon.Progress
 	if shown := a.progress(); shown != nil {
 		defer shown.end()
 		p = daemon.Progress{Notify: shown.notify, Say: shown.say}
 	}
-	return a.Control.Take(f.NoStart, p, params, wait)
-}
-
-func (a *app) takeResult(f takeFlags, params rpc.AcquireParams, wait time.Duration) (*rpc.Client, rpc.AcquireResult,
-	error) {
-	var r rpc.AcquireResult
-	c, raw, err := a.take(f, params, wait)
-	if err != nil {
-		return nil, r, err
+	if c, raw, err = a.Control.Take(f.NoStart, p, params, wait); err != nil {
+		return nil, r, nil, err
 	}
-	if err := daemon.Decode(raw, &r); err != nil {
+	if err = daemon.Decode(raw, &r); err != nil {
 		c.Close()
-		return nil, r, err
 	}
-	return c, r, nil
+	return c, r, raw, err
 }

@@ -47,19 +47,20 @@ func writePoolError(w io.Writer, e *rpc.PoolError) {
 	if e.Hint != "" {
 		fmt.Fprintf(w, "  Hint:      %s\n", redact.Printable(e.Hint))
 	}
-	next := "now"
-	if e.NextRetryMS > 0 {
-		next = "in " + seconds(time.Duration(e.NextRetryMS)*time.Millisecond)
-	}
+	next := nextTry(e)
 	if e.Failures > 1 {
 		next += fmt.Sprintf(" (failed %d times in a row)", e.Failures)
 	}
 	fmt.Fprintf(w, "  Next try:  %s\n", next)
 }
 
-// seconds rounds up: "in 0s" would be a lie.
-func seconds(d time.Duration) string {
-	return (d + time.Second - 1).Truncate(time.Second).String()
+// nextTry rounds up: "in 0s" would be a lie.
+func nextTry(e *rpc.PoolError) string {
+	if e.NextRetryMS <= 0 {
+		return "now"
+	}
+	wait := time.Duration(e.NextRetryMS) * time.Millisecond
+	return "in " + (wait + time.Second - 1).Truncate(time.Second).String()
 }
 
 func writeEnvs(w io.Writer, envs []rpc.EnvListed, now time.Time) {

@@ -31,11 +31,10 @@ func (c *rpcCmd) Run(a *app) error {
 	}
 	var params any
 	if len(text) > 0 {
-		if !json.Valid(text) {
-			return &failure.Error{Code: failure.Usage, Message: "the params are not valid JSON",
-				Hint: "see: runt rpc --help"}
-		}
 		params = json.RawMessage(text)
+		if !json.Valid(text) {
+			return failure.With(failure.Usage, "the params are not valid JSON").WithHint("see: runt rpc --help")
+		}
 	}
 	client, _, err := a.Connect(nil)
 	if err != nil {
@@ -70,13 +69,9 @@ func versionLine() string {
 type versionCmd struct{}
 
 func (versionCmd) Run(a *app) error {
-	if !a.json {
-		fmt.Fprintln(a.stdout, versionLine())
-		return nil
-	}
-	return a.encode(struct {
+	return a.show(struct {
 		Version  string `json:"version"`
 		Protocol int    `json:"protocol"`
 		Go       string `json:"go"`
-	}{rpc.Version(), rpc.Protocol, runtime.Version()})
+	}{rpc.Version(), rpc.Protocol, runtime.Version()}, func() { fmt.Fprintln(a.stdout, versionLine()) })
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -8,7 +9,6 @@ import (
 	"time"
 
 	"runtimed/internal/command"
-	"runtimed/internal/daemon"
 	"runtimed/internal/failure"
 	"runtimed/internal/redact"
 	"runtimed/internal/tool"
@@ -32,7 +32,7 @@ func (c *runCmd) Run(a *app) error {
 		argv = argv[1:]
 	}
 	if len(argv) == 0 {
-		return &failure.Error{Code: failure.Usage, Message: "no command to run", Hint: "see: runt run --help"}
+		return failure.With(failure.Usage, "no command to run").WithHint("see: runt run --help")
 	}
 	params, wait := c.params()
 	if label := filepath.Base(argv[0]); len(label) <= rpc.MaxLabel && label == redact.Printable(label) {
@@ -45,30 +45,22 @@ func (c *runCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	client, raw, err := a.take(c.takeFlags, params, wait)
+	client, r, _, err := a.take(c.takeFlags, params, wait)
 	if err != nil {
 		return err
 	}
 	defer client.Close()
-	var r rpc.AcquireResult
-	if err := daemon.Decode(raw, &r); err != nil {
-		return err
-	}
 	a.tellAdded(r)
 	environ := command.Environ(os.Environ(), r.Env)
 	if argv = what.Argv; what.Python {
 		argv = append([]string{r.Env.Python}, argv...)
 	}
 	program, err := command.LookUp(argv[0], tool.Lookup(environ, "PATH"))
-	if err == nil {
-		if a.Ctx.Err() != nil {
-			err = a.Ctx.Err()
-		} else {
-			err = command.Become(program, argv, environ, what.Stdin)
-		}
+	if err = cmp.Or(err, a.Ctx.Err()); err == nil {
+		err = command.Become(program, argv, environ, what.Stdin)
 	}
-	// Only a failure comes back. The lease is ours and would end with us; this way it ends at once.
-	a.Call(client, rpc.MethodRelease, rpc.EnvParams{Env: r.Env.ID}, 0)
+	// Only a failure comes back. The lease would end with us; this way it ends at once.
+	_, _ = a.Call(client, rpc.MethodRelease, rpc.EnvParams{Env: r.Env.ID}, 0)
 	return command.CannotRun(argv[0], err)
 }
 

@@ -299,18 +299,16 @@ func (serviceStatusCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	if a.json {
-		return a.encode(st)
-	}
-	writeService(a.stdout, st)
-	switch {
-	case st.Trouble != nil:
-		a.Note("%s", st.Trouble.Message)
-		a.Hint("%s", st.Trouble.Hint)
-	case !st.Installed:
-		a.Hint("install it with: runt service install")
-	case !st.UpToDate:
-		a.Hint("what install would write from this shell is something else; to have that: runt service install")
-	}
-	return nil
+	return a.show(st, func() {
+		writeService(a.stdout, st)
+		switch {
+		case st.Trouble != nil:
+			a.Note("%s", st.Trouble.Message)
+			a.Hint("%s", st.Trouble.Hint)
+		case !st.Installed:
+			a.Hint("install it with: runt service install")
+		case !st.UpToDate:
+			a.Hint("what install would write from this shell is something else; to have that: runt service install")
+		}
+	})
 }

@@ -17,11 +17,7 @@ func (a *app) done(s *daemon.Service, text string) error {
 	if err != nil {
 		return err
 	}
-	if a.json {
-		return a.encode(st)
-	}
-	fmt.Fprintln(a.stdout, redact.PrintableLines(text))
-	return nil
+	return a.show(st, func() { fmt.Fprintln(a.stdout, redact.PrintableLines(text)) })
 }
 
 // plan prints steps instead of taking them.

@@ -114,10 +114,7 @@ func (a *app) shower() func([]rpc.PoolStatus) {
 	}
 	lines := 0
 	return func(pools []rpc.PoolStatus) {
-		width, height, err := term.GetSize(int(a.stdout.w.(*os.File).Fd()))
-		if err != nil || width < 2 || height < 3 {
-			width, height = 80, 24
-		}
+		width, height := terminalSize(a.stdout.w)
 		var text bytes.Buffer
 		writeStatus(&text, pools)
 		all := strings.Split(strings.TrimSuffix(text.String(), "\n"), "\n")
@@ -128,10 +125,7 @@ func (a *app) shower() func([]rpc.PoolStatus) {
 		}
 		b.WriteString("\r\x1b[J")
 		for _, line := range all {
-			if r := []rune(line); len(r) >= width {
-				line = string(r[:width-1])
-			}
-			b.WriteString(line + "\n")
+			b.WriteString(clipped(line, width) + "\n")
 		}
 		lines = len(all)
 		a.stdout.Write(b.Bytes())
@@ -185,11 +179,8 @@ func (p *progress) say(text string) {
 		return
 	}
 	p.shown = true
-	text = redact.Printable(text)
-	if width := terminalWidth(p.w); len([]rune(text)) >= width {
-		text = string([]rune(text)[:width-1])
-	}
-	fmt.Fprint(p.w, "\r\x1b[K"+text)
+	width, _ := terminalSize(p.w)
+	fmt.Fprint(p.w, "\r\x1b[K"+clipped(redact.Printable(text), width))
 }
 
 // end takes the line away; what comes later is not shown.
@@ -205,11 +196,19 @@ func (p *progress) end() {
 	p.ended = true
 }
 
-func terminalWidth(w io.Writer) int {
+func terminalSize(w io.Writer) (width, height int) {
 	if f, ok := w.(*os.File); ok {
-		if width, _, err := term.GetSize(int(f.Fd())); err == nil && width > 1 {
-			return width
+		if width, height, err := term.GetSize(int(f.Fd())); err == nil && width > 1 && height > 2 {
+			return width, height
 		}
 	}
-	return 80
+	return 80, 24
+}
+
+// clipped leaves the last column free: some terminals go on to the next line.
+func clipped(line string, width int) string {
+	if r := []rune(line); len(r) >= width {
+		return string(r[:width-1])
+	}
+	return line
 }
