@@ -28,7 +28,7 @@ func readCommon(root, version string) (*common, error) {
 	if c.license, err = os.ReadFile(filepath.Join(root, "LICENSE")); err != nil {
 		return nil, err
 	}
-	if c.logo, err = os.ReadFile(filepath.Join(root, "cmd", "runt", "kernel_logo.svg")); err != nil {
+	if c.logo, err = os.ReadFile(filepath.Join(root, "kernel", "logo.svg")); err != nil {
 		return nil, err
 	}
 	notices := exec.Command("sh", "packaging/notices.sh")

@@ -1,10 +1,11 @@
 #!/bin/sh
-# Prints the licences of what is linked in, which ask for their text to go with every copy. Each platform links its own: all that are
-# released count.
+# Prints the licences of what is linked in, which ask for their text to go with every copy: of all platforms, since each
+# links something else.
 set -eu
 cd "$(dirname "$0")/.."
 modules=$(for os in linux darwin windows; do
-    GOOS=$os CGO_ENABLED=0 go list -deps -f '{{with .Module}}{{if not .Main}}{{.Path}} {{.Version}} {{.Dir}}{{end}}{{end}}' ./cmd/... || exit 1
+    GOOS=$os CGO_ENABLED=0 go list -deps \
+        -f '{{with .Module}}{{if not .Main}}{{.Path}} {{.Version}} {{.Dir}}{{end}}{{end}}' ./cmd/... || exit 1
 done)
 echo "runtimed contains the work of others, under the licences below."
 printf '\n==== the Go standard library and runtime\n\n'

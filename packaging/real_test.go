@@ -11,6 +11,12 @@ import (
 	"testing"
 )
 
+func TestWhatEveryPackageHoldsIsThere(t *testing.T) {
+	if _, err := readCommon("..", "1.2.3"); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestAProgramOfAnotherPlatformIsRefused(t *testing.T) {
 	t.Parallel()
 	source := filepath.Join(t.TempDir(), "main.go")

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs the deb on this machine, uses it, removes and purges it; the rpm is only listed. Needs root and dpkg.
-# sh testdata/debtest.sh [DEB RPM]    without them it makes its own first
+# Installs the deb on this machine, uses it, removes and purges it; only lists the rpm. Needs root and dpkg.
+# sh testdata/debtest.sh [DEB RPM]    without them it makes both first
 set -eu
 
 fail() {
@@ -19,9 +19,9 @@ for name in runt runtimed; do
 done
 
 base=$(mktemp -d /tmp/debtest.XXXXXX)
-# Nothing of the caller's: the place of a user who has just logged in.
+# The environment of a user who has just logged in.
 as_user() { env -i HOME="$base/home" PATH=/usr/bin:/bin RUNTIMED_UV_POOL_SIZE=0 RUNTIMED_CONDA_POOL_SIZE=0 "$@"; }
-# dpkg does not wait for its lock, which an upgrade in the background may hold; and it needs the programs of sbin, which su leaves out.
+# dpkg does not wait for its lock, which an upgrade in the background may hold. It needs sbin, which su leaves out.
 pkg() {
     for _ in 1 2 3 4 5 6 7 8 9 10 11 12; do
         if PATH=$PATH:/usr/sbin:/sbin dpkg "$@" 2>"$base/stderr"; then
@@ -57,13 +57,17 @@ if [ $# -eq 0 ]; then
 fi
 deb=$1 rpm=$2
 
-ours() { find /usr /etc /var/lib/dpkg/info -xdev \( -name runt -o -name 'runt[-.]*' -o -name _runt -o -name 'runtimed*' \) | LC_ALL=C sort; }
+ours() {
+    find /usr /etc /var/lib/dpkg/info -xdev \( -name runt -o -name 'runt[-.]*' -o -name _runt -o -name 'runtimed*' \) |
+        LC_ALL=C sort
+}
 there() { while read -r path; do [ ! -e "$path" ] || echo "$path"; done; }
 dpkg-deb --fsys-tarfile "$deb" | tar -t | sed 's#^\.##; s#/$##; /^$/d' >"$base/list"
 there <"$base/list" >"$base/list.before"
 ours >"$base/ours.before"
 for path in bin/runt bin/runtimed share/man/man1/runt.1.gz share/man/man1/runtimed.1.gz share/doc/runtimed/copyright \
-    share/bash-completion/completions/runt share/zsh/vendor-completions/_runt share/fish/vendor_completions.d/runt.fish; do
+    share/bash-completion/completions/runt share/zsh/vendor-completions/_runt \
+    share/fish/vendor_completions.d/runt.fish; do
     grep -qx "/usr/$path" "$base/list" || fail "the deb has no /usr/$path"
 done
 ! grep -v '^/usr\(/\|$\)' "$base/list" || fail "the deb has something outside of /usr"
@@ -74,7 +78,8 @@ as_user runt version
 as_user runtimed --version
 version=$(as_user runt version | cut -d ' ' -f 2)
 [ "$(as_user runtimed --version | cut -d ' ' -f 2)" = "$version" ] || fail "runt and runtimed tell different versions"
-dpkg-query -W -f '${Version}\n' runtimed | sed 's/~/-/' | grep -qxF "$version" || fail "the package tells another version than runt"
+dpkg-query -W -f '${Version}\n' runtimed | sed 's/~/-/' | grep -qxF "$version" ||
+    fail "the package tells another version than runt"
 
 echo "== use"
 as_user runt daemon start
@@ -85,7 +90,8 @@ before=$(info)
 
 echo "== upgrade under a running daemon"
 pkg -i "$deb" >/dev/null
-[ "$(info | sed 's/.*"pid":"*\([0-9]*\).*/\1/')" = "$(echo "$before" | sed 's/.*"pid":"*\([0-9]*\).*/\1/')" ] || fail "another daemon answers after the upgrade"
+pid_of() { sed 's/.*"pid":"*\([0-9]*\).*/\1/'; }
+[ "$(info | pid_of)" = "$(echo "$before" | pid_of)" ] || fail "another daemon answers after the upgrade"
 info | grep -q '"replaced":true' || fail "the daemon does not tell that its program was replaced"
 
 # The images of containers leave man pages out by a setting of dpkg.
@@ -101,8 +107,13 @@ if [ -e /usr/share/bash-completion/bash_completion ]; then
 else
     as_user bash -c '. /usr/share/bash-completion/completions/runt; complete -p runt'
 fi
-! command -v zsh >/dev/null || [ "$(as_user zsh -fc 'autoload -Uz compinit; compinit -D -u; print ${_comps[runt]}')" = _runt ] || fail "zsh does not find the completion"
-! command -v fish >/dev/null || as_user fish -c 'complete -C "runt dae"' | grep -q '^daemon' || fail "fish does not complete"
+if command -v zsh >/dev/null; then
+    completer=$(as_user zsh -fc 'autoload -Uz compinit; compinit -D -u; print ${_comps[runt]}')
+    [ "$completer" = _runt ] || fail "zsh does not find the completion"
+fi
+if command -v fish >/dev/null; then
+    as_user fish -c 'complete -C "runt dae"' | grep -q '^daemon' || fail "fish does not complete"
+fi
 
 echo "== remove and purge"
 as_user runt daemon stop

@@ -1,4 +1,4 @@
-"""The main job, on real parts, in a folder of its own that is removed at the end. A daemon that already runs is left alone."""
+"""Shows the main job on real parts, in a folder of its own that it removes. A daemon that runs is left alone."""
 
 import os
 import shutil
@@ -35,7 +35,7 @@ def full(client):
             told = pool.available
             say(f"{told} of {pool.target} environments are ready")
         if pool.error:
-            sys.exit(f"the pool cannot be filled: {pool.error.message}\n{pool.error.output or ''}\nhint: {pool.error.hint}")
+            sys.exit(f"the pool cannot be filled: {pool.error.message}\n{pool.error.output}\nhint: {pool.error.hint}")
         if pool.available == pool.target:
             return
 

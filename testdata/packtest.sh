@@ -1,6 +1,6 @@
 #!/bin/sh
-# What pip, uv and npm install, for this machine's platform: made twice, checked, installed in an empty home, used, removed.
-# Nothing is published, so everything comes from the folder of what was made.
+# Makes what pip, uv and npm install on this machine, twice; checks, installs, uses and removes it in an empty home.
+# Nothing is published, so all of it comes from the folder where it was made.
 # sh testdata/packtest.sh [DIR]       with what is made into DIR, to keep
 set -eu
 cd "$(dirname "$0")/.."
@@ -15,7 +15,8 @@ skip() {
     echo "packtest: skipped: $1"
     exit 0
 }
-python=$(python3 -c 'import sys, venv, ensurepip; print(sys.executable)' 2>/dev/null) || skip "there is no python3 with venv and pip"
+python=$(python3 -c 'import sys, venv, ensurepip; print(sys.executable)' 2>/dev/null) ||
+    skip "there is no python3 with venv and pip"
 for tool in node npm; do
     command -v $tool >/dev/null || skip "there is no $tool"
 done
@@ -28,11 +29,12 @@ home=$base/home
 mkdir -m 700 "$home"
 cache=$HOME/.cache/runtimed-tests # downloads are expensive
 clean=$(env | sed -n 's/^\(\(RUNTIMED\|XDG\|VIRTUAL\|CONDA\|PYTHON\|JUPYTER\|npm\)[A-Za-z_]*\)=.*/-u \1/p')
-# Nothing of the caller's but how to reach the indexes: a user with Python and Node and nothing else. No folder of ours is on PATH.
+# A user with Python, Node and how to reach the indexes, and nothing else. No folder of ours is on PATH.
 as_user() {
     # shellcheck disable=SC2086
-    env $clean HOME="$home" PATH="$(dirname "$python"):$(dirname "$(command -v node)"):/usr/bin:/bin" TMPDIR="$base" \
-        UV_CACHE_DIR="$cache/uv-cache" PIP_CACHE_DIR="$cache/pip-cache" PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_FIND_LINKS= \
+    env $clean HOME="$home" TMPDIR="$base" PATH="$(dirname "$python"):$(dirname "$(command -v node)"):/usr/bin:/bin" \
+        UV_CACHE_DIR="$cache/uv-cache" PIP_CACHE_DIR="$cache/pip-cache" \
+        PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_FIND_LINKS= \
         npm_config_cache="$base/npm-cache" RUNTIMED_UV_POOL_SIZE=1 RUNTIMED_CONDA_POOL_SIZE=0 "$@"
 }
 runt= # the one that can stop the daemon
@@ -62,7 +64,8 @@ as_user "$python" -m venv "$base/v"
 files() { (cd "$1" && find . -type f ! -name '*.pyc' -exec cksum {} + | LC_ALL=C sort -k 3); }
 files "$base/v" >"$base/bare"
 as_user "$base/v/bin/pip" install -q --no-index --find-links "$dist" 'runtimed-client[bin]'
-as_user "$base/v/bin/pip" install -q --no-index --no-deps --find-links "$dist" runtimed-jupyter # what it needs is on an index
+# What it needs is on an index.
+as_user "$base/v/bin/pip" install -q --no-index --no-deps --find-links "$dist" runtimed-jupyter
 runt=$base/v/bin/runt
 files "$base/v" >"$base/installed"
 for program in "runt version" "runtimed --version"; do
@@ -84,15 +87,18 @@ base = Path(sys.argv[1])
 specs = KernelSpecManager().get_all_specs()
 for pool in ("uv", "conda"):
     ours = specs[f"runtimed-{pool}"]["spec"]
-    subprocess.run([base / "v/bin/runt", "kernelspec", "install", "--pool", pool, "--prefix", base / "own"], check=True, capture_output=True)
+    install = [base / "v/bin/runt", "kernelspec", "install", "--pool", pool, "--prefix", base / "own"]
+    subprocess.run(install, check=True, capture_output=True)
     folder = base / "own/share/jupyter/kernels" / f"runtimed-{pool}"
     same = json.loads((folder / "kernel.json").read_text())
     assert same["argv"].pop(0) != ours["argv"].pop(0)
     del same["metadata"]["runtimed"]
     assert ours == {**ours, **same}, (ours, same)
-    assert (folder / "logo-svg.svg").read_bytes() == Path(specs[f"runtimed-{pool}"]["resource_dir"], "logo-svg.svg").read_bytes()
+    logo = Path(specs[f"runtimed-{pool}"]["resource_dir"], "logo-svg.svg")
+    assert (folder / "logo-svg.svg").read_bytes() == logo.read_bytes()
 with run_kernel(kernel_name="runtimed-uv") as client:
-    reply = client.execute_interactive("import sys; print(sys.prefix)", timeout=60, output_hook=lambda m: print(m["content"].get("text", ""), end=""))
+    show = lambda message: print(message["content"].get("text", ""), end="")
+    reply = client.execute_interactive("import sys; print(sys.prefix)", timeout=60, output_hook=show)
     assert reply["content"]["status"] == "ok", reply
 PYTHON
 as_user "$runt" daemon stop
@@ -106,7 +112,8 @@ files "$base/v" | diff "$base/bare" -
 
 step "uv: as a tool, and once without installing"
 uv=$(echo "$home"/.cache/runt/tools/uv-*/bin/uv) # the daemon fetched it
-same "$(as_user "$uv" tool run -q --offline --from "$wheel" runt version | cut -d ' ' -f 2)" "$version" "uvx tells another version"
+told=$(as_user "$uv" tool run -q --offline --from "$wheel" runt version | cut -d ' ' -f 2)
+same "$told" "$version" "uvx tells another version"
 as_user "$uv" tool install -q --offline "$wheel"
 runt=$home/.local/bin/runt
 as_user "$runt" daemon start

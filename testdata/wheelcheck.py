@@ -1,4 +1,4 @@
-"""What an index would check of the wheels in a folder: their names, metadata, tags and records, by the library that pip uses."""
+"""Checks the wheels in a folder as an index would: names, metadata, tags and records, with the library of pip."""
 
 import base64
 import csv

@@ -1,7 +1,7 @@
-"""Print the path of the tests' conda channel, making it where it is not there yet or was made by an earlier version.
+"""Print the path of the tests' conda channel; make it first if it is missing or of an earlier version.
 
-It is kept in the user's cache, since making it downloads and packs for ten seconds. Where something that it needs is missing, the exit
-code is 77 and stderr has one line that says what.
+It is kept in the user's cache, since making it takes ten seconds. If something that it needs is missing, the exit code
+is 77 and one line on stderr says what.
 """
 
 import fcntl
@@ -55,7 +55,18 @@ def main():
         if found.returncode:
             lacking("it needs a Python from 3.11 to 3.13")
         python, channel = found.stdout.strip(), CACHE / "conda-channel"
-        run(uv, "run", "--no-project", "--quiet", "--python", python, HERE / "make_conda_channel.py", channel, "--python", python)
+        run(
+            uv,
+            "run",
+            "--no-project",
+            "--quiet",
+            "--python",
+            python,
+            HERE / "make_conda_channel.py",
+            channel,
+            "--python",
+            python,
+        )
         print(channel)
 
 

@@ -1,8 +1,9 @@
 """front_end.py: a notebook front-end that does what each line of its stdin says, with the real jupyter_client.
 
-Run it with any Python that has nbclient and papermill. A line is a JSON object {"do": …}; it prints one for each, {"error": …} where
-the step itself went wrong. See the functions below for what can be done.
+Run it with any Python that has nbclient and papermill. A line is a JSON object {"do": …}; it prints one for each,
+{"error": …} where the step itself went wrong. The functions below are what it can do.
 """
+
 import json
 import os
 import queue
@@ -38,7 +39,11 @@ def await_ready(timeout=50, began=None):
     kc = state["kc"] = state["km"].client()
     kc.start_channels()
     kc.wait_for_ready(timeout=timeout)
-    return {"pid": state["km"].provisioner.pid, "seconds": time.monotonic() - began, "file": state["km"].connection_file}
+    return {
+        "pid": state["km"].provisioner.pid,
+        "seconds": time.monotonic() - began,
+        "file": state["km"].connection_file,
+    }
 
 
 def run(code, input=None, interrupt_after=None, timeout=30):
@@ -58,8 +63,14 @@ def run(code, input=None, interrupt_after=None, timeout=30):
     if interrupt_after:
         threading.Timer(interrupt_after, state["km"].interrupt_kernel).start()
     reply = kc.execute_interactive(
-        code, allow_stdin=input is not None, stdin_hook=asked, output_hook=output, timeout=timeout)["content"]
-    return {"status": reply["status"], "ename": reply.get("ename", ""), "evalue": reply.get("evalue", ""), "said": "".join(said)}
+        code, allow_stdin=input is not None, stdin_hook=asked, output_hook=output, timeout=timeout
+    )["content"]
+    return {
+        "status": reply["status"],
+        "ename": reply.get("ename", ""),
+        "evalue": reply.get("evalue", ""),
+        "said": "".join(said),
+    }
 
 
 def restart(now=False):
@@ -94,8 +105,12 @@ def all_requests():
     """Asks for everything that a front-end asks for, and returns the statuses."""
     kc, got = state["kc"], {}
     asked = {
-        kc.kernel_info(): "kernel_info", kc.is_complete("1"): "is_complete", kc.complete("ab", 2): "complete", kc.inspect("ab"): "inspect",
-        kc.history(): "history", kc.comm_info(): "comm_info",
+        kc.kernel_info(): "kernel_info",
+        kc.is_complete("1"): "is_complete",
+        kc.complete("ab", 2): "complete",
+        kc.inspect("ab"): "inspect",
+        kc.history(): "history",
+        kc.comm_info(): "comm_info",
     }
     while len(got) < len(asked):
         reply = kc.get_shell_msg(timeout=5)
@@ -118,10 +133,20 @@ def strangers():
     ready = b"\x05READY\x0bSocket-Type\x00\x00\x00\x06DEALER"
     ready = b"\x04" + bytes([len(ready)]) + ready
     noise = [
-        b"", b"GET / HTTP/1.1\r\n\r\n", os.urandom(4096), greeting, greeting + os.urandom(4096), greeting + ready,
-        greeting + ready + b"\x02" + b"\x7f" + b"\xff" * 7, greeting + ready + b"\x02" + b"\xff" * 8, greeting + ready + b"\x01\x05hello\x04\x00",
-        greeting + ready + b"\x01\x00" * 2000, greeting + b"\x04\x05\x05READY"[:3], greeting + b"\x04\x0a\x05READY\xff\xff\xff\xff",
-        greeting + ready + b"\x00\x09<IDS|MSG>", greeting[:10] + b"\x00" * 54,
+        b"",
+        b"GET / HTTP/1.1\r\n\r\n",
+        os.urandom(4096),
+        greeting,
+        greeting + os.urandom(4096),
+        greeting + ready,
+        greeting + ready + b"\x02" + b"\x7f" + b"\xff" * 7,
+        greeting + ready + b"\x02" + b"\xff" * 8,
+        greeting + ready + b"\x01\x05hello\x04\x00",
+        greeting + ready + b"\x01\x00" * 2000,
+        greeting + b"\x04\x05\x05READY"[:3],
+        greeting + b"\x04\x0a\x05READY\xff\xff\xff\xff",
+        greeting + ready + b"\x00\x09<IDS|MSG>",
+        greeting[:10] + b"\x00" * 54,
     ]
     for port in ("shell_port", "iopub_port", "stdin_port", "control_port", "hb_port"):
         for data in noise:
@@ -151,6 +176,7 @@ def notebook(kernel, code, timeout=50):
     """Has nbclient run a notebook of one cell."""
     import nbclient
     import nbformat.v4 as v4
+
     nb = v4.new_notebook(cells=[v4.new_code_cell(code)])
     began = time.monotonic()
     try:
@@ -167,10 +193,13 @@ def papermill(kernel, code, parameters):
     import nbformat
     import nbformat.v4 as v4
     import papermill as pm
+
     folder = tempfile.mkdtemp()
     path = os.path.join(folder, "in.ipynb")
     cells = [v4.new_code_cell("x = 0", metadata={"tags": ["parameters"]}), v4.new_code_cell(code)]
-    nb = v4.new_notebook(cells=cells, metadata={"kernelspec": {"name": kernel, "display_name": kernel, "language": "python"}})
+    nb = v4.new_notebook(
+        cells=cells, metadata={"kernelspec": {"name": kernel, "display_name": kernel, "language": "python"}}
+    )
     nbformat.write(nb, path)
     began = time.monotonic()
     out = pm.execute_notebook(path, os.path.join(folder, "out.ipynb"), parameters=parameters, progress_bar=False)

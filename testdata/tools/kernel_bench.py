@@ -1,10 +1,12 @@
-"""kernel_bench.py ROUNDS COLD_ROUNDS UV PYTHON: how long kernels take from "start" to the answer of 1+1, as one front-end sees them.
+"""kernel_bench.py ROUNDS COLD_ROUNDS UV PYTHON: how long a front-end waits for the answer of 1+1 from a new kernel.
 
-Run it with a Python that has jupyter_client and runtimed-client, in a HOME with the kernelspecs plain, runtimed-uv (runt kernel) and
-provisioned, and a daemon with 2 * (ROUNDS + 1) environments. One more round goes before, uncounted: imports, .pyc, the page cache. It
-prints a line of JSON for each round, {"plain": s, "runtimed-uv": s, "provisioned": s}, of which COLD_ROUNDS have "cold" as well: who has
-no environment at all, and makes one from uv's warm cache.
+Run it with a Python that has jupyter_client and runtimed-client, in a HOME with the kernelspecs plain, runtimed-uv
+(runt kernel) and provisioned, and a daemon with 2 * (ROUNDS + 1) environments. One round before the others is not
+counted: it fills imports, .pyc and the page cache. It prints a line of JSON for each round, {"plain": s,
+"runtimed-uv": s, "provisioned": s}; COLD_ROUNDS of them have "cold" too, for a user who has no environment at all and
+makes one from uv's warm cache.
 """
+
 import json
 import os
 import subprocess
@@ -34,7 +36,8 @@ def start(kind, folder):
         subprocess.run([uv, "pip", "install", "--quiet", "--offline", "--python", own, "ipykernel"], check=True)
         manager = KernelManager(context=context)
         manager._kernel_spec = KernelSpec(
-            argv=[own, "-m", "ipykernel_launcher", "-f", "{connection_file}"], display_name=kind, language="python")
+            argv=[own, "-m", "ipykernel_launcher", "-f", "{connection_file}"], display_name=kind, language="python"
+        )
     manager.start_kernel()
     return manager
 

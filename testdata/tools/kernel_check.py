@@ -1,8 +1,9 @@
 """kernel_check.py PYTHON [CELL…]: start the kernel of an environment, run cells in it, print what each answers.
 
-Run it with any Python that has jupyter_client. Each cell must succeed, else the exit code is 1 and the error is shown. Without
-cells it runs 1+1. One line per answer, as `CELL -> ANSWER`, then how long the kernel took until its first answer.
+Run it with any Python that has jupyter_client. Each cell must succeed, else it prints the error and exits with 1.
+Without cells it runs 1+1. It prints each answer as `CELL -> ANSWER`, then how long the first answer took.
 """
+
 import os
 import shutil
 import subprocess

@@ -1,8 +1,9 @@
-"""kernel_hold.py PYTHON: a front-end that starts the kernel of an environment, prints its pid, and runs each line of stdin in it.
+"""kernel_hold.py PYTHON: start the kernel of an environment, print its pid, and run each line of stdin in it.
 
-Run it with any Python that has jupyter_client. It prints one line per cell: ok, or what went wrong. The kernel is in a session of its
-own and outlives this program, however that ends.
+Run it with any Python that has jupyter_client. It prints one line per cell: ok, or what went wrong. The kernel has a
+session of its own and outlives this program.
 """
+
 import os
 import subprocess
 import sys
@@ -18,7 +19,10 @@ path, _ = write_connection_file(os.path.join(folder, "kernel.json"), ip=os.path.
 began = time.monotonic()
 kernel = subprocess.Popen(
     [sys.argv[1], "-m", "ipykernel_launcher", "-f", path],
-    stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+    stdin=subprocess.DEVNULL,
+    stdout=subprocess.DEVNULL,
+    stderr=subprocess.DEVNULL,
+    start_new_session=True,
 )
 client = BlockingKernelClient(connection_file=path)
 client.load_connection_file()
