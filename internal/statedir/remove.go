@@ -225,7 +225,8 @@ func (r *remover) empty(f folder, depth int) (stays error) {
 		return inFull(err, f.path)
 	}
 	if i, last := slices.Index(names, markName), len(names)-1; i >= 0 {
-		names[i], names[last] = names[last], names[i] // the mark goes last: after a kill the rest is still known to be ours
+		// The mark goes last: after a kill the rest is still known to be ours.
+		names[i], names[last] = names[last], names[i]
 	}
 	for _, name := range names {
 		if name == markName && stays != nil {
