@@ -22,7 +22,8 @@ import (
 	"runtimed/rpc"
 )
 
-// report prints a measured figure beside what it is held against. Times on a shared machine move; the ratio is what to look at.
+// report prints a measured figure beside what it is held against. Times on a shared machine move; the ratio is what to
+// look at.
 func report(b *testing.B, what string, got, goal time.Duration, against string) {
 	b.Helper()
 	fmt.Printf("%-66s %10s   %4.2f of %s (%s)\n", what, round(got), float64(got)/float64(goal), round(goal), against)
@@ -58,24 +59,25 @@ func BenchmarkOverTheSocket(b *testing.B) {
 	idle := usage(h.statusFile().PID)
 	time.Sleep(10 * time.Second)
 	after := usage(h.statusFile().PID)
-	fmt.Printf("%-66s %7d MB   %4.2f of 20 MB (goal)\n", "resident memory, 12 ready", after.rss>>20, float64(after.rss)/(20<<20))
+	fmt.Printf("%-66s %7d MB   %4.2f of 20 MB (goal)\n", "resident memory, 12 ready", after.rss>>20,
+		float64(after.rss)/(20<<20))
 	report(b, "processor time in 10 s of doing nothing", after.cpu-idle.cpu, 50*time.Millisecond/3, "goal")
 
 	var pings, acquires, asks []time.Duration
 	for range 12 {
 		pings = append(pings, once[rpc.None](h, rpc.MethodPing, nil))
-		acquires = append(acquires, once[rpc.AcquireResult](h, rpc.MethodAcquire, rpc.AcquireParams{WaitMS: new(int64(0))}))
+		acquires = append(acquires, once[rpc.AcquireResult](h, rpc.MethodAcquire,
+			rpc.AcquireParams{WaitMS: new(int64(0))}))
 	}
 	c := h.dial()
 	for range 300 {
 		began := time.Now()
 		var r rpc.StatusResult
-		if err := c.Call(context.Background(), rpc.MethodStatus, nil, &r); err != nil {
-			b.Fatal(err)
-		}
+		check(b, c.Call(context.Background(), rpc.MethodStatus, nil, &r))
 		asks = append(asks, time.Since(began))
 	}
-	report(b, "pool.acquire over a new connection, lease on disk, median of 12", median(acquires), 500*time.Microsecond, "goal")
+	report(b, "pool.acquire over a new connection, lease on disk, median of 12", median(acquires), 500*time.Microsecond,
+		"goal")
 	report(b, "  beside a ping over a new connection in the same run", median(acquires), median(pings), "ping")
 	report(b, "pool.status on an open connection, median of 300", median(asks), 150*time.Microsecond, "goal")
 }
@@ -85,14 +87,10 @@ func once[R any](h *house, method string, params any) time.Duration {
 	h.t.Helper()
 	began := time.Now()
 	c, err := rpc.Dial(context.Background(), h.socket, rpc.ClientOptions{})
-	if err != nil {
-		h.t.Fatal(err)
-	}
+	check(h.t, err)
 	defer c.Close()
 	var r R
-	if err := c.Call(context.Background(), method, params, &r); err != nil {
-		h.t.Fatal(err)
-	}
+	check(h.t, c.Call(context.Background(), method, params, &r))
 	return time.Since(began)
 }
 
@@ -116,13 +114,15 @@ func BenchmarkBuildBesideBareUV(b *testing.B) {
 		h.uv(b, "pip", "sync", "--quiet", "--offline", "--python", dir+"/bin/python", locks[0])
 		bare = append(bare, time.Since(began))
 		began = time.Now()
-		if out, err := exec.Command(dir+"/bin/python", "-c", "import ipykernel.kernelapp, ipykernel.debugger").CombinedOutput(); err != nil {
+		if out, err := exec.Command(dir+"/bin/python", "-c",
+			"import ipykernel.kernelapp, ipykernel.debugger").CombinedOutput(); err != nil {
 			b.Fatalf("%v: %s", err, out)
 		}
 		imports = append(imports, time.Since(began))
 	}
 	report(b, "a build: venv, sync, verified and compiled, median of 4", median(ours), 600*time.Millisecond, "goal")
-	report(b, "  beside bare uv venv + sync and a first import in the same run", median(ours), median(bare)+median(imports), "bare")
+	report(b, "  beside bare uv venv + sync and a first import in the same run", median(ours),
+		median(bare)+median(imports), "bare")
 	report(b, "  beside bare uv venv + sync alone", median(ours), median(bare), "bare")
 }
 
@@ -140,9 +140,7 @@ func buildTimes(h *house) []time.Duration {
 func (h *house) uv(b *testing.B, args ...string) {
 	b.Helper()
 	bin, err := realUV()
-	if err != nil {
-		b.Fatal(err)
-	}
+	check(b, err)
 	cmd := exec.Command(filepath.Join(bin, "uv"), args...)
 	cmd.Env, cmd.Dir = h.env, h.home
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -159,7 +157,8 @@ func BenchmarkTenAtOnceOnAPoolOfThree(b *testing.B) {
 	var all sync.WaitGroup
 	for range 10 {
 		all.Go(func() {
-			if _, err := ask[rpc.AcquireResult](h, rpc.MethodAcquire, rpc.AcquireParams{OwnerPID: new(os.Getpid())}); err != nil {
+			if _, err := ask[rpc.AcquireResult](h, rpc.MethodAcquire,
+				rpc.AcquireParams{OwnerPID: new(os.Getpid())}); err != nil {
 				b.Error(err)
 			}
 		})
@@ -178,14 +177,16 @@ func BenchmarkRestartWithReadyEnvironments(b *testing.B) {
 	began := time.Now()
 	h.launch()
 	for {
-		if _, err := ask[rpc.AcquireResult](h, rpc.MethodAcquire, rpc.AcquireParams{WaitMS: new(int64(0))}); err == nil {
+		if _, err := ask[rpc.AcquireResult](h, rpc.MethodAcquire,
+			rpc.AcquireParams{WaitMS: new(int64(0))}); err == nil {
 			break
 		} else if rpc.KindOf(err) != rpc.KindUnreachable {
 			b.Fatal(err)
 		}
 		time.Sleep(time.Millisecond)
 	}
-	report(b, fmt.Sprintf("killed with %d ready, started, acquired", many), time.Since(began), 100*time.Millisecond, "goal")
+	report(b, fmt.Sprintf("killed with %d ready, started, acquired", many), time.Since(began), 100*time.Millisecond,
+		"goal")
 }
 
 type used struct {
@@ -242,14 +243,17 @@ func BenchmarkCondaBuildBesideBareRattler(b *testing.B) {
 	var bare, imports []time.Duration
 	for i := range 4 {
 		dir := filepath.Join(h.home, "bare", strconv.Itoa(i))
-		bare = append(bare, h.timed(b, tools[0], "-I", "-c", bareRattler, "file://"+h.channel(), h.state("tools", "rattler"), dir))
+		bare = append(bare, h.timed(b, tools[0], "-I", "-c", bareRattler, "file://"+h.channel(),
+			h.state("tools", "rattler"), dir))
 		imports = append(imports, h.timed(b, dir+"/bin/python", "-c", "import ipykernel.kernelapp, ipykernel.debugger"))
 	}
 	report(b, "a conda build, both caches warm, verified and compiled, median of 4", median(ours), time.Second, "goal")
-	report(b, "  beside bare rattler and a first import in the same run", median(ours), median(bare)+median(imports), "bare")
+	report(b, "  beside bare rattler and a first import in the same run", median(ours), median(bare)+median(imports),
+		"bare")
 	report(b, "  beside bare rattler alone", median(ours), median(bare), "bare")
 	own, compiled := unshared(b, env)
-	fmt.Printf("%-66s %7.1f MB   and %.1f MB of .pyc that its kernel needs (9 MB: goal)\n", "disk that one more takes beside the package cache", mb(own), mb(compiled))
+	fmt.Printf("%-66s %7.1f MB   and %.1f MB of .pyc that its kernel needs (9 MB: goal)\n",
+		"disk that one more takes beside the package cache", mb(own), mb(compiled))
 	fmt.Printf("%-66s %7.1f MB\n", "resident memory of the daemon after five builds", mb(memory))
 }
 
@@ -287,9 +291,7 @@ func unshared(b *testing.B, dir string) (own, compiled int64) {
 		}
 		return nil
 	})
-	if err != nil {
-		b.Fatal(err)
-	}
+	check(b, err)
 	return own, compiled
 }
 

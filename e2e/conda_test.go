@@ -47,16 +47,15 @@ func (h *house) channel() string {
 	if errors.As(err, &exit) && exit.ExitCode() == 77 && os.Getenv("CI") == "" {
 		h.t.Skip(err)
 	}
-	if err != nil {
-		h.t.Fatal(err)
-	}
+	check(h.t, err)
 	return channel
 }
 
 func (h *house) withChannelAt(url, more string) *house {
 	h.t.Helper()
 	h.withUV().setenv("RUNTIMED_CONDA_POOL_SIZE", "")
-	h.configure("[conda]\nprovider = \"rattler\"\n[pools.uv]\nsize = 0\n[pools.conda]\nchannels = [\"" + url + "\"]\n" + more)
+	h.configure("[conda]\nprovider = \"rattler\"\n[pools.uv]\nsize = 0\n[pools.conda]\nchannels = [\"" + url + "\"]\n" +
+		more)
 	return h
 }
 
@@ -65,13 +64,13 @@ func TestACondaPoolFillsAndItsKernelRunsActivatedAndCompilesNothing(t *testing.T
 	h := newHouse(t).withChannel("size = 2\npackages = [\"ipykernel\", \"ipywidgets\", \"pip\", \"rt-activate\", \"rt-postlink\"]\n")
 	for minor := 9; minor < 16; minor++ { // what lies in the user site is no part of it
 		zmq := fmt.Sprintf("%s/.local/lib/python3.%d/site-packages/zmq", h.home, minor)
-		if err := errors.Join(os.MkdirAll(zmq, 0o755), os.WriteFile(zmq+"/__init__.py", []byte("raise ImportError('from the user site')\n"), 0o644)); err != nil {
-			t.Fatal(err)
-		}
+		check(t, errors.Join(os.MkdirAll(zmq, 0o755), os.WriteFile(zmq+"/__init__.py",
+			[]byte("raise ImportError('from the user site')\n"), 0o644)))
 	}
 	h.start()
 	h.filled("conda", 3*time.Minute)
-	if tool := h.pool("conda").Tool; tool == nil || tool.Name != "rattler" || tool.Version == "" || tool.Why != "conda.provider in the configuration names it" {
+	if tool := h.pool("conda").Tool; tool == nil || tool.Name != "rattler" || tool.Version == "" ||
+		tool.Why != "conda.provider in the configuration names it" {
 		t.Errorf("the pool's tool: %+v", tool)
 	}
 	env := h.acquire(rpc.AcquireParams{Pool: new("conda"), OwnerPID: new(os.Getpid())}).Env
@@ -83,7 +82,8 @@ func TestACondaPoolFillsAndItsKernelRunsActivatedAndCompilesNothing(t *testing.T
 			t.Errorf("the kernel had to compile %s", path)
 		}
 	}
-	said += kernel(t, env, other, "%pip --version", `import os; print(*(os.environ[n] for n in ("CONDA_PREFIX", "RT_ACTIVATE", "RT_ORDER", "RT_ENV_VAR")))`)
+	said += kernel(t, env, other, "%pip --version",
+		`import os; print(*(os.environ[n] for n in ("CONDA_PREFIX", "RT_ACTIVATE", "RT_ORDER", "RT_ENV_VAR")))`)
 	for _, want := range []string{
 		"1+1 -> 2", "import ipywidgets -> ok", "from " + env.Path,
 		strings.Join([]string{env.Path, env.Path + "/share/rt", env.Path, "from env_vars.d"}, " "),
@@ -92,7 +92,8 @@ func TestACondaPoolFillsAndItsKernelRunsActivatedAndCompilesNothing(t *testing.T
 			t.Errorf("the kernel did not say %q:\n%s", want, said)
 		}
 	}
-	for name, value := range map[string]string{"CONDA_PREFIX": env.Path, "CONDA_DEFAULT_ENV": env.Path, "CONDA_SHLVL": "1", "RT_ENV_VAR": "from env_vars.d"} {
+	for name, value := range map[string]string{"CONDA_PREFIX": env.Path, "CONDA_DEFAULT_ENV": env.Path,
+		"CONDA_SHLVL": "1", "RT_ENV_VAR": "from env_vars.d"} {
 		if v := env.Variables[name]; v == nil || *v != value {
 			t.Errorf("%s is %v, want %s", name, v, value)
 		}
@@ -120,7 +121,8 @@ func TestACondaPoolFillsAndItsKernelRunsActivatedAndCompilesNothing(t *testing.T
 		t.Errorf("%d records in conda-meta, %d packages told: %v", len(records), len(env.Packages), err)
 	}
 	for _, p := range env.Packages {
-		if found, _ := filepath.Glob(filepath.Join(env.Path, "conda-meta", p.Name+"-"+p.Version+"-*.json")); len(found) != 1 {
+		if found, _ := filepath.Glob(filepath.Join(env.Path, "conda-meta",
+			p.Name+"-"+p.Version+"-*.json")); len(found) != 1 {
 			t.Errorf("%s %s has no record", p.Name, p.Version)
 		}
 	}
@@ -137,13 +139,9 @@ func TestCondaEnvironmentsSurviveAKillAndABootAndAreWhole(t *testing.T) {
 	d.kill()
 	manifest := filepath.Join(ready.Path, "runtimed.json")
 	data, err := os.ReadFile(manifest)
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	id := bytes.Split(bytes.SplitAfter(data, []byte(`"boot_id": "`))[1], []byte(`"`))[0]
-	if err := os.WriteFile(manifest, bytes.ReplaceAll(data, id, []byte("another boot")), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	check(t, os.WriteFile(manifest, bytes.ReplaceAll(data, id, []byte("another boot")), 0o600))
 	h.start()
 	h.filled("conda", 3*time.Minute)
 	for _, e := range must[rpc.EnvListResult](h, rpc.MethodEnvList, nil).Envs {
@@ -168,9 +166,7 @@ func TestAKilledCondaBuildLeavesNothingAndThePoolFillsAgain(t *testing.T) {
 	half := h.folders()
 	d.kill()
 	junk := h.state("tools", "rattler", "pkgs", ".left-by-a-helper")
-	if err := os.MkdirAll(junk, 0o755); err != nil {
-		t.Fatal(err)
-	}
+	check(t, os.MkdirAll(junk, 0o755))
 	h.start()
 	h.filled("conda", 3*time.Minute)
 	for _, id := range h.folders() {
@@ -206,18 +202,21 @@ func TestAnUnreachableChannelIsSaidOnceAndCostsTheUVPoolNothing(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
 	silent, err := net.Listen("tcp", "127.0.0.1:0") // accepts, and never answers
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	defer silent.Close()
 	h.withChannelAt("http://"+silent.Addr().String(), "size = 1\n[pools.dead]\nkind = \"conda\"\nsize = 1\nchannels = [\"http://127.0.0.1:9\"]\n[pools.fast]\nkind = \"uv\"\nsize = 3\n[build]\nparallel = 1\ntimeout = \"60s\"\n")
 	h.start()
 	h.filled("fast", 2*time.Minute)
-	h.eventually(2*time.Minute, "both say why", func() bool { return h.pool("conda").Error != nil && h.pool("dead").Error != nil })
+	h.eventually(2*time.Minute, "both say why", func() bool {
+		return h.pool("conda").Error != nil &&
+			h.pool("dead").Error != nil
+	})
 	for _, pool := range []string{"conda", "dead"} {
 		h.eventually(2*time.Minute, "an acquire says why there is none", func() bool {
-			got, err := ask[rpc.AcquireResult](h, rpc.MethodAcquire, rpc.AcquireParams{Pool: new(pool), WaitMS: new(int64(1000))})
-			if kind := rpc.KindOf(err); kind != rpc.KindBuildFailed && kind != rpc.KindPoolEmpty { // that while the next try is on
+			got, err := ask[rpc.AcquireResult](h, rpc.MethodAcquire,
+				rpc.AcquireParams{Pool: new(pool), WaitMS: new(int64(1000))})
+			if kind := rpc.KindOf(err); kind != rpc.KindBuildFailed &&
+				kind != rpc.KindPoolEmpty { // that while the next try is on
 				t.Fatalf("an acquire from %s, which cannot be filled: %+v, %v", pool, got, err)
 			}
 			return rpc.KindOf(err) == rpc.KindBuildFailed
@@ -231,9 +230,7 @@ func TestAnUnreachableChannelIsSaidOnceAndCostsTheUVPoolNothing(t *testing.T) {
 	}
 	h.filled("fast", time.Minute)
 	log, err := os.ReadFile(h.state("runtimed.log"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	if n := bytes.Count(log, []byte(`"build failed","pool":"dead"`)); n != 1 {
 		t.Errorf("the log says %d times that the pool dead fails", n)
 	}

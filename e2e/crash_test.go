@@ -19,8 +19,8 @@ import (
 	"runtimed/rpc"
 )
 
-// fastUV makes in some 30 ms what looks like an environment: for tests of what the daemon does with environments, not of what is in
-// them. It is slow enough to be killed between any two of its files.
+// fastUV makes in some 30 ms what looks like an environment: for tests of what the daemon does with environments, not
+// of what is in them. It is slow enough to be killed between any two of its files.
 const fastUV = `
 case "$1 $2" in
 "pip compile")
@@ -50,7 +50,8 @@ EOF
 esac`
 
 // wholeFiles are what fastUV leaves in every environment.
-var wholeFiles = []string{"bin/python", "pyvenv.cfg", "runtimed.json", "lease", "lib/python3.12/site-packages/ipykernel/__init__.py", "lib/python3.12/site-packages/last"}
+var wholeFiles = []string{"bin/python", "pyvenv.cfg", "runtimed.json", "lease",
+	"lib/python3.12/site-packages/ipykernel/__init__.py", "lib/python3.12/site-packages/last"}
 
 // rounds is how often a test repeats something: often enough to find a fault at times, and very often in the long mode.
 func rounds(short, long int) int {
@@ -69,9 +70,7 @@ type tenant struct {
 func newTenant(t testing.TB) *tenant {
 	t.Helper()
 	cmd := exec.Command("sleep", "3600")
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	check(t, cmd.Start())
 	return &tenant{cmd: cmd}
 }
 
@@ -162,7 +161,8 @@ func (l *ledger) client(ctx context.Context, t *testing.T, h *house) {
 		time.Sleep(time.Duration(rand.Int64N(int64(60 * time.Millisecond))))
 		if rand.IntN(4) == 0 {
 			next := newTenant(t)
-			if _, err := ask[rpc.AdoptResult](h, rpc.MethodAdopt, rpc.AdoptParams{Env: got.Env.ID, OwnerPID: next.pid()}); err == nil {
+			if _, err := ask[rpc.AdoptResult](h, rpc.MethodAdopt,
+				rpc.AdoptParams{Env: got.Env.ID, OwnerPID: next.pid()}); err == nil {
 				l.count("adopted")
 				owner.end() // the environment is the next one's now
 				owner = next
@@ -200,7 +200,8 @@ func TestNothingIsLostOrDoubleWhateverLineTheDaemonIsKilledAt(t *testing.T) {
 		"[build]\nparallel = 2\nmin_free = \"1MB\"\n[pools.uv]\nsize = 3\npackages = [\"pip\"]\n",
 	}
 	h.configure(configs[0])
-	l := &ledger{given: map[string]bool{}, held: map[string]*tenant{}, released: map[string]bool{}, counts: map[string]int{}}
+	l := &ledger{given: map[string]bool{}, held: map[string]*tenant{}, released: map[string]bool{},
+		counts: map[string]int{}}
 	ctx, cancel := context.WithCancel(context.Background())
 	var clients sync.WaitGroup
 	for range 6 {

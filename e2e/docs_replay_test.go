@@ -34,9 +34,7 @@ func TestTheDocumentsShowWhatHappens(t *testing.T) {
 	h.eventually(3*time.Minute, "the pool uv is filled, and old fails", func() bool {
 		return h.pool("uv").Available == 1 && h.pool("old").Error != nil
 	})
-	if err := os.Mkdir(h.state("envs", "notes"), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	check(t, os.Mkdir(h.state("envs", "notes"), 0o755))
 
 	t.Run("files", func(t *testing.T) { filesAreTold(t, h) })
 	t.Run("nc", func(t *testing.T) { pipesPrint(t, h) })
@@ -77,7 +75,8 @@ func TestEveryCommandIsUnderstood(t *testing.T) {
 					ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second) // logs -f has no end
 					defer cancel()
 					cmd := exec.CommandContext(ctx, "sh", "-c", "exec "+line)
-					cmd.Env = []string{"HOME=" + dir, "PATH=" + dir, "RUNTIMED_NO_START=1", "RUNTIMED_SOCKET=" + dir + "/s"}
+					cmd.Env = []string{"HOME=" + dir, "PATH=" + dir, "RUNTIMED_NO_START=1", "RUNTIMED_SOCKET=" + dir +
+						"/s"}
 					cmd.Path, cmd.Dir = "/bin/sh", dir // runt bugreport leaves a file
 					out, err := cmd.CombinedOutput()
 					if code := cmd.ProcessState.ExitCode(); code == 2 || code == 127 {
@@ -122,9 +121,7 @@ func (x *exchange) replay(t *testing.T, b block) {
 		x.settle()
 	}
 	conn, err := net.Dial("unix", x.socket)
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	defer conn.Close()
 	x.conn, x.in, x.more = conn, bufio.NewReader(conn), nil
 	known := goesOn
@@ -302,9 +299,7 @@ func pipesPrint(t *testing.T, h *house) {
 	help, _ := exec.Command("nc", "-h").CombinedOutput()
 	if said := string(help); !strings.Contains(said, "-N") || !strings.Contains(said, "-U") {
 		dir := t.TempDir()
-		if err := os.WriteFile(filepath.Join(dir, "nc"), []byte("#!/usr/bin/env python3\n"+netcatScript), 0o755); err != nil {
-			t.Fatal(err)
-		}
+		check(t, os.WriteFile(filepath.Join(dir, "nc"), []byte("#!/usr/bin/env python3\n"+netcatScript), 0o755))
 		path = dir + ":" + path
 	}
 	all := blocks(t, protocolDoc, "sh", "output")

@@ -29,9 +29,7 @@ const (
 func doc(t *testing.T, path string) string {
 	t.Helper()
 	data, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	return string(data)
 }
 
@@ -70,10 +68,9 @@ var (
 
 func TestEveryConfigurationKeyIsToldWithItsDefault(t *testing.T) {
 	text := doc(t, operationsDoc)
-	cfg, err := config.Load(config.Flags{}, func(name string) string { return map[string]string{"HOME": t.TempDir()}[name] })
-	if err != nil {
-		t.Fatal(err)
-	}
+	cfg, err := config.Load(config.Flags{},
+		func(name string) string { return map[string]string{"HOME": t.TempDir()}[name] })
+	check(t, err)
 	for _, s := range cfg.Settings() {
 		key := strings.NewReplacer("pools.uv.", "pools.NAME.", "pools.conda.", "pools.NAME.").Replace(s.Key)
 		row := regexp.MustCompile("(?m)^\\| `" + regexp.QuoteMeta(key) + "` \\|([^|]*)\\|.*$").FindStringSubmatch(text)
@@ -82,9 +79,7 @@ func TestEveryConfigurationKeyIsToldWithItsDefault(t *testing.T) {
 			continue
 		}
 		value, err := json.Marshal(s.Value)
-		if err != nil {
-			t.Fatal(err)
-		}
+		check(t, err)
 		want := strings.ReplaceAll(string(value), ",", ", ")
 		if key != "build.parallel" && !strings.Contains(row[1], "`"+want+"`") { // that one depends on the machine
 			t.Errorf("the default of %s is %s, and not%s", s.Key, want, row[1])
@@ -96,9 +91,7 @@ func TestEveryTOMLBlockIsAConfiguration(t *testing.T) {
 	for _, path := range []string{protocolDoc, operationsDoc, "../README.md"} {
 		for _, b := range blocks(t, path, "toml") {
 			file := filepath.Join(t.TempDir(), "config.toml")
-			if err := os.WriteFile(file, []byte(b.text), 0o600); err != nil {
-				t.Fatal(err)
-			}
+			check(t, os.WriteFile(file, []byte(b.text), 0o600))
 			if _, err := config.Load(config.Flags{Config: file}, func(string) string { return "" }); err != nil {
 				t.Errorf("%s:%d: %v", path, b.line, err)
 			}
@@ -106,12 +99,14 @@ func TestEveryTOMLBlockIsAConfiguration(t *testing.T) {
 	}
 }
 
-// TestWhatThereIsToNameIsNamed goes through the constants and types of the contract, the flags, variables and exit codes.
+// TestWhatThereIsToNameIsNamed goes through the constants and types of the contract, the flags, variables and exit
+// codes.
 func TestWhatThereIsToNameIsNamed(t *testing.T) {
 	protocol, operations := doc(t, protocolDoc), doc(t, operationsDoc)
 	names := func(where, text, name string) {
 		t.Helper()
-		if !strings.Contains(text, "`"+name) && !strings.Contains(text, `"`+name+`"`) && !strings.Contains(text, name+"`") {
+		if !strings.Contains(text, "`"+name) && !strings.Contains(text, `"`+name+`"`) &&
+			!strings.Contains(text, name+"`") {
 			t.Errorf("%s does not name %s", where, name)
 		}
 	}
@@ -140,10 +135,14 @@ func TestWhatThereIsToNameIsNamed(t *testing.T) {
 		}
 	}
 	for _, limit := range []string{
-		fmt.Sprintf("| %d MiB |", rpc.MaxMessage>>20), fmt.Sprintf("| %d KiB |", rpc.MaxHeader>>10), fmt.Sprintf("| %d |", rpc.MaxRunning),
-		fmt.Sprintf("| %d MiB | the daemon stops", rpc.MaxUnsent>>20), fmt.Sprintf("| %.0f s |", rpc.WriteTimeout.Seconds()),
-		fmt.Sprintf("| %d bytes", rpc.MaxLabel), "of a batch | " + thousands(rpc.MaxBatch), "nesting of a message | " + thousands(rpc.MaxDepth),
-		"in line | " + thousands(rpc.MaxQueued), "| " + thousands(rpc.MaxConnections) + ", or", "one pool | " + thousands(rpc.MaxWaiters),
+		fmt.Sprintf("| %d MiB |", rpc.MaxMessage>>20), fmt.Sprintf("| %d KiB |", rpc.MaxHeader>>10),
+		fmt.Sprintf("| %d |", rpc.MaxRunning),
+		fmt.Sprintf("| %d MiB | the daemon stops", rpc.MaxUnsent>>20),
+		fmt.Sprintf("| %.0f s |", rpc.WriteTimeout.Seconds()),
+		fmt.Sprintf("| %d bytes", rpc.MaxLabel), "of a batch | " + thousands(rpc.MaxBatch), "nesting of a message | " +
+			thousands(rpc.MaxDepth),
+		"in line | " + thousands(rpc.MaxQueued), "| " + thousands(rpc.MaxConnections) + ", or", "one pool | " +
+			thousands(rpc.MaxWaiters),
 		thousands(int(rpc.MaxWait.Milliseconds())), thousands(int(rpc.DefaultWait.Milliseconds())),
 	} {
 		if !strings.Contains(protocol, limit) {
@@ -232,7 +231,8 @@ func sources(t *testing.T) string {
 	t.Helper()
 	var all strings.Builder
 	walk(t, "..", func(path string) {
-		if ext := filepath.Ext(path); (ext == ".go" || ext == ".py") && !strings.HasSuffix(path, "_test.go") && !strings.HasPrefix(path, "../clients/") &&
+		if ext := filepath.Ext(path); (ext == ".go" || ext == ".py") && !strings.HasSuffix(path, "_test.go") &&
+			!strings.HasPrefix(path, "../clients/") &&
 			!strings.HasPrefix(path, "../task/") && !strings.HasPrefix(path, "../packaging/") {
 			all.WriteString(doc(t, path))
 		}
@@ -254,9 +254,7 @@ func walk(t *testing.T, dir string, f func(path string)) {
 		}
 		return nil
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 }
 
 // constants are the constants of some files with a literal as their value, as the source writes it.
@@ -302,8 +300,6 @@ func jsonTags(t *testing.T, paths ...string) []string {
 func parsed(t *testing.T, path string) *ast.File {
 	t.Helper()
 	f, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	return f
 }

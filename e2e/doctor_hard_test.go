@@ -62,12 +62,8 @@ func TestTheDoctorNamesWhatIsMountedInTheTrash(t *testing.T) {
 	t.Parallel()
 	h := patient(t)
 	at := h.state("envs", ".trash", "uv-01234567", "data")
-	if err := os.MkdirAll(at, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := errors.Join(os.Chmod(h.state(), 0o700), os.Chmod(filepath.Dir(h.state()), 0o700)); err != nil {
-		t.Fatal(err)
-	}
+	check(t, os.MkdirAll(at, 0o700))
+	check(t, errors.Join(os.Chmod(h.state(), 0o700), os.Chmod(filepath.Dir(h.state()), 0o700)))
 	if out, err := exec.Command("mount", "-t", "tmpfs", "tmpfs", at).CombinedOutput(); err != nil {
 		lacking(t, fmt.Sprintf("%v: %s", err, out))
 	}
@@ -82,12 +78,8 @@ func TestAStateDirectoryOfAnotherUserIsNamed(t *testing.T) {
 		lacking(t, "only root can give a folder to another user")
 	}
 	h := patient(t)
-	if err := os.MkdirAll(h.state(), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Chown(h.state(), 65534, 65534); err != nil {
-		t.Fatal(err)
-	}
+	check(t, os.MkdirAll(h.state(), 0o700))
+	check(t, os.Chown(h.state(), 65534, 65534))
 	found, _ := h.doctor()
 	h.diagnosed(found, sick{"state-directory", rpc.CheckProblem, []string{"belongs to uid 65534, and this is uid 0"}})
 
@@ -99,8 +91,8 @@ func TestAStateDirectoryOfAnotherUserIsNamed(t *testing.T) {
 		sick{"environment", rpc.CheckProblem, []string{"belongs to uid 65534, and this is uid 0", "without sudo"}})
 }
 
-// A tool that hangs, and does not want to end, costs no more than the doctor's time, and does not outlive it by much: whoever reads
-// sees the end of the output before that.
+// A tool that hangs, and does not want to end, costs no more than the doctor's time, and does not outlive it by much:
+// whoever reads sees the end of the output before that.
 func TestTheDoctorIsBounded(t *testing.T) {
 	t.Parallel()
 	h := patient(t)
@@ -111,9 +103,7 @@ func TestTheDoctorIsBounded(t *testing.T) {
 	if err == nil {
 		err = cmd.Start()
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	began := time.Now()
 	told, err := io.ReadAll(out)
 	if took := time.Since(began); err != nil || took > time.Minute || !h.runs("standin/uv") {
@@ -126,7 +116,8 @@ func TestTheDoctorIsBounded(t *testing.T) {
 		t.Error("the tool outlives it")
 	}
 	h.diagnosed(h.told(told, 0), sick{"uv", rpc.CheckWarning, []string{"did not tell its version within 3s"}},
-		sick{"python", rpc.CheckWarning, []string{"not known without uv"}}, sick{"index", rpc.CheckWarning, []string{"not tested without uv"}})
+		sick{"python", rpc.CheckWarning, []string{"not known without uv"}}, sick{"index", rpc.CheckWarning,
+			[]string{"not tested without uv"}})
 }
 
 // runs says whether a process of this house has that word on its command line.
@@ -147,9 +138,7 @@ func TestADaemonStartsBesideDoctors(t *testing.T) {
 	t.Parallel()
 	h := patient(t)
 	h.configure(off)
-	if err := os.MkdirAll(h.state("envs"), 0o700); err != nil {
-		t.Fatal(err)
-	}
+	check(t, os.MkdirAll(h.state("envs"), 0o700))
 	stop, done := make(chan struct{}), make(chan struct{}, 2)
 	for _, args := range [][]string{nil, {"--fix"}} {
 		go func() {
@@ -179,9 +168,7 @@ func TestADaemonStartsBesideDoctors(t *testing.T) {
 func TestTheDoctorDoesNotWakeWhoeverIsListenedFor(t *testing.T) {
 	t.Parallel()
 	h := patient(t)
-	if err := os.MkdirAll(h.state(), 0o700); err != nil {
-		t.Fatal(err)
-	}
+	check(t, os.MkdirAll(h.state(), 0o700))
 	noisy(h)
 	found, _ := h.doctor("--listening")
 	h.diagnosed(found)
@@ -207,7 +194,8 @@ func TestTheDoctorTellsAMuteDaemonByItsPid(t *testing.T) {
 	other.configure(off)
 	other.setenv("RUNTIMED_SOCKET", h.state("other"))
 	found, _ = other.doctor()
-	other.diagnosed(found, sick{"lock", rpc.CheckProblem, []string{"listens on " + h.socket, "set RUNTIMED_SOCKET to that"}})
+	other.diagnosed(found, sick{"lock", rpc.CheckProblem, []string{"listens on " + h.socket,
+		"set RUNTIMED_SOCKET to that"}})
 }
 
 func TestTheDoctorSeesADaemonElsewhere(t *testing.T) {
@@ -216,9 +204,7 @@ func TestTheDoctorSeesADaemonElsewhere(t *testing.T) {
 	h.configure(off)
 	d := h.start()
 	away := filepath.Join(filepath.Dir(h.home), "away")
-	if err := os.Mkdir(away, 0o700); err != nil {
-		t.Fatal(err)
-	}
+	check(t, os.Mkdir(away, 0o700))
 	env := h.env
 	h.setenv("RUNTIMED_SOCKET", filepath.Join(away, "s"))
 	found, _ := h.doctor()
@@ -229,7 +215,8 @@ func TestTheDoctorSeesADaemonElsewhere(t *testing.T) {
 	h.setenv("RUNTIMED_CONFIG", h.state("daemon.json")) // of another shell; and no configuration
 	found, _ = h.doctor()
 	said = "the daemon reads " + h.home + "/.config/runt/config.toml, and this shell " + h.state("daemon.json")
-	h.diagnosed(found, sick{"environment", rpc.CheckWarning, []string{said}}, sick{"config", rpc.CheckProblem, []string{"daemon.json:1"}})
+	h.diagnosed(found, sick{"environment", rpc.CheckWarning, []string{said}},
+		sick{"config", rpc.CheckProblem, []string{"daemon.json:1"}})
 }
 
 func TestAClockThatIsBehindIsTold(t *testing.T) {
@@ -242,13 +229,9 @@ func TestAClockThatIsBehindIsTold(t *testing.T) {
 	id := h.folders()[0]
 	path := h.state("envs", id, "runtimed.json")
 	data, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	var m map[string]any
-	if err := json.Unmarshal(data, &m); err != nil {
-		t.Fatal(err)
-	}
+	check(t, json.Unmarshal(data, &m))
 	m["created_at"] = time.Now().Add(48 * time.Hour)
 	data, _ = json.Marshal(m)
 	write(h, path, string(data))
@@ -263,7 +246,8 @@ func TestTheDoctorMeetsADaemonThatIsListenedForAndRuns(t *testing.T) {
 	d := h.start()
 	found, _ := h.doctor("--listening") // its service manager had not seen yet that it runs
 	h.diagnosed(found)
-	if want := fmt.Sprintf("held by the daemon (pid %d), which has just started", d.cmd.Process.Pid); found["lock"].Message != want {
+	if want := fmt.Sprintf("held by the daemon (pid %d), which has just started",
+		d.cmd.Process.Pid); found["lock"].Message != want {
 		t.Errorf("lock: %s", found["lock"].Message)
 	}
 }

@@ -81,11 +81,13 @@ type sick struct {
 // withoutUV leaves a Python on PATH that can fetch uv, and no uv.
 func (h *house) withoutUV() {
 	h.t.Helper()
-	if found, err := filepath.Glob("/usr/*/bin/uv"); err == nil && len(found) > 0 || isThere("/usr/bin/uv") || isThere("/opt/homebrew/bin/uv") {
+	if found, err := filepath.Glob("/usr/*/bin/uv"); err == nil && len(found) > 0 || isThere("/usr/bin/uv") ||
+		isThere("/opt/homebrew/bin/uv") {
 		h.t.Skip("there is a uv where installers put it")
 	}
 	h.setenv("PATH", "/usr/bin:/bin")
-	for _, name := range []string{"PIP_INDEX_URL", "PIP_CERT", "PIP_CONFIG_FILE", "PIP_EXTRA_INDEX_URL", "UV_DEFAULT_INDEX", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"} {
+	for _, name := range []string{"PIP_INDEX_URL", "PIP_CERT", "PIP_CONFIG_FILE", "PIP_EXTRA_INDEX_URL",
+		"UV_DEFAULT_INDEX", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"} {
 		h.setenv(name, "")
 	}
 }
@@ -113,7 +115,8 @@ func (h *house) diagnosed(found map[string]rpc.Check, wants ...sick) {
 	}
 }
 
-// examined is what the doctor finds. A machine on which many tests run may be too slow for a look, and then that is said besides.
+// examined is what the doctor finds. A machine on which many tests run may be too slow for a look, and then that is
+// said besides.
 func (h *house) examined(wants ...sick) map[string]rpc.Check {
 	h.t.Helper()
 	for range 5 {
@@ -146,7 +149,8 @@ func TestTheDoctorFindsNothingWhereAllIsWellAndChangesNothing(t *testing.T) {
 		t.Errorf("before:\n%s\nafter:\n%s", strings.Join(before, "\n"), strings.Join(after, "\n"))
 	}
 	for name, text := range map[string]string{
-		"config": "pools.uv.size = 1 (line 5)", "uv": "uv 0.0.0 at " + h.home + "/standin/uv: it is on PATH", "index": "has ipykernel",
+		"config": "pools.uv.size = 1 (line 5)", "uv": "uv 0.0.0 at " + h.home + "/standin/uv: it is on PATH",
+		"index":           "has ipykernel",
 		"state-directory": "not there yet", "socket": "no daemon runs", "conda": "not needed",
 	} {
 		if !strings.Contains(found[name].Message, text) {
@@ -184,7 +188,8 @@ func TestTheDoctorNamesEachBreak(t *testing.T) {
 		},
 		"a file where the socket belongs": {
 			func(h *house) { _ = os.MkdirAll(h.state(), 0o700); write(h, h.socket, "precious") },
-			[]sick{{"socket", rpc.CheckProblem, []string{"runtimed.sock is in the way: it is no socket", "move it away"}}},
+			[]sick{{"socket", rpc.CheckProblem, []string{"runtimed.sock is in the way: it is no socket",
+				"move it away"}}},
 		},
 		"another program's socket": {
 			func(h *house) { _ = os.MkdirAll(h.state(), 0o700); noisy(h) },
@@ -198,14 +203,16 @@ func TestTheDoctorNamesEachBreak(t *testing.T) {
 			func(h *house) { h.configure("[uv]\npath = \"/nowhere/uv\"\n" + quickly + "1\n") },
 			[]sick{
 				{"uv", rpc.CheckProblem, []string{"uv.path names /nowhere/uv, which is no program"}},
-				{"python", rpc.CheckWarning, []string{"not known without uv"}}, {"index", rpc.CheckWarning, []string{"not tested without uv"}},
+				{"python", rpc.CheckWarning, []string{"not known without uv"}},
+				{"index", rpc.CheckWarning, []string{"not tested without uv"}},
 			},
 		},
 		"a uv that is none": {
 			func(h *house) { h.configure("[uv]\npath = \"/bin/sh\"\n" + quickly + "1\n") },
 			[]sick{
 				{"uv", rpc.CheckProblem, []string{"/bin/sh does not tell its version: it is not uv"}},
-				{"python", rpc.CheckWarning, []string{"not known without uv"}}, {"index", rpc.CheckWarning, []string{"not tested without uv"}},
+				{"python", rpc.CheckWarning, []string{"not known without uv"}},
+				{"index", rpc.CheckWarning, []string{"not tested without uv"}},
 			},
 		},
 		"a Python that is not there": {
@@ -218,7 +225,8 @@ func TestTheDoctorNamesEachBreak(t *testing.T) {
 		},
 		"an index that refuses": {
 			func(h *house) {
-				h.withStandIn(at("'pip compile'", "echo 'error: Failed to fetch: x' >&2; echo '  cause: Connection refused' >&2; exit 2"))
+				h.withStandIn(at("'pip compile'",
+					"echo 'error: Failed to fetch: x' >&2; echo '  cause: Connection refused' >&2; exit 2"))
 				h.setenv("UV_DEFAULT_INDEX", "https://me:planted@index.example/simple")
 				h.setenv("HTTPS_PROXY", "http://me:planted@proxy.example:8080")
 			},
@@ -233,7 +241,9 @@ func TestTheDoctorNamesEachBreak(t *testing.T) {
 				h.setenv("NO_PROXY", "*")
 				h.setenv("PIP_INDEX_URL", "http://me:planted@127.0.0.1:9/simple")
 			},
-			[]sick{{"index", rpc.CheckProblem, []string{"uv cannot be fetched: http://***@127.0.0.1:9/simple cannot be reached", "refused", "check the network", "install uv"}}},
+			[]sick{{"index", rpc.CheckProblem,
+				[]string{"uv cannot be fetched: http://***@127.0.0.1:9/simple cannot be reached", "refused",
+					"check the network", "install uv"}}},
 		},
 		"no uv, and an index in pip's file that lacks it": {
 			func(h *house) {
@@ -244,18 +254,23 @@ func TestTheDoctorNamesEachBreak(t *testing.T) {
 				_ = os.MkdirAll(filepath.Join(h.home, ".config/pip"), 0o755)
 				write(h, filepath.Join(h.home, ".config/pip/pip.conf"), "[global]\nindex-url = "+server.URL+"/simple\n")
 			},
-			[]sick{{"index", rpc.CheckProblem, []string{"uv cannot be fetched: http://127.0.0.1:", "the status 404 when it is asked for uv"}}},
+			[]sick{{"index", rpc.CheckProblem, []string{"uv cannot be fetched: http://127.0.0.1:",
+				"the status 404 when it is asked for uv"}}},
 		},
 		"no uv, and an index in pip's file that refuses all": {
 			func(h *house) {
 				h.withoutUV()
 				h.setenv("NO_PROXY", "*")
-				server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) }))
+				server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter,
+					_ *http.Request) {
+					w.WriteHeader(http.StatusForbidden)
+				}))
 				h.t.Cleanup(server.Close)
 				_ = os.MkdirAll(filepath.Join(h.home, ".config/pip"), 0o755)
 				write(h, filepath.Join(h.home, ".config/pip/pip.conf"), "[global]\nindex-url = "+server.URL+"/simple\n")
 			},
-			[]sick{{"index", rpc.CheckProblem, []string{"uv cannot be fetched: http://127.0.0.1:", "refuses access (status 403)", "check the user name and token"}}},
+			[]sick{{"index", rpc.CheckProblem, []string{"uv cannot be fetched: http://127.0.0.1:",
+				"refuses access (status 403)", "check the user name and token"}}},
 		},
 		"no uv, no index but pip's own, and a dead proxy": {
 			func(h *house) {
@@ -265,7 +280,9 @@ func TestTheDoctorNamesEachBreak(t *testing.T) {
 				h.setenv("PIP_INDEX_URL", "")
 				h.setenv("PIP_CONFIG_FILE", os.DevNull)
 			},
-			[]sick{{"index", rpc.CheckProblem, []string{"uv cannot be fetched: the proxy http://***@127.0.0.1:9 cannot be reached", "check the proxy"}}},
+			[]sick{{"index", rpc.CheckProblem,
+				[]string{"uv cannot be fetched: the proxy http://***@127.0.0.1:9 cannot be reached",
+					"check the proxy"}}},
 		},
 		"no uv, and a dead proxy of pip's own": {
 			func(h *house) {
@@ -274,7 +291,8 @@ func TestTheDoctorNamesEachBreak(t *testing.T) {
 				h.setenv("PIP_PROXY", "me:planted@127.0.0.1:9")
 				h.setenv("PIP_INDEX_URL", "http://index.example/simple")
 			},
-			[]sick{{"index", rpc.CheckProblem, []string{"by way of the proxy http://***@127.0.0.1:9 cannot be reached"}}},
+			[]sick{{"index", rpc.CheckProblem,
+				[]string{"by way of the proxy http://***@127.0.0.1:9 cannot be reached"}}},
 		},
 		"no uv, and an index whose certificate is not trusted": {
 			func(h *house) {
@@ -286,12 +304,14 @@ func TestTheDoctorNamesEachBreak(t *testing.T) {
 				h.t.Cleanup(server.Close)
 				h.configure("[uv]\nindex_url = \"" + server.URL + "/simple\"\n" + quickly + "1\n")
 			},
-			[]sick{{"index", rpc.CheckProblem, []string{"uv cannot be fetched: the certificate of https://127.0.0.1:", "is not trusted here", "SSL_CERT_FILE"}}},
+			[]sick{{"index", rpc.CheckProblem, []string{"uv cannot be fetched: the certificate of https://127.0.0.1:",
+				"is not trusted here", "SSL_CERT_FILE"}}},
 		},
 		"a conda that is not there": {
 			func(h *house) {
 				h.setenv("RUNTIMED_CONDA_POOL_SIZE", "1")
-				h.configure("[conda]\npath = \"/nowhere/conda\"\n" + quickly + "1\n[pools.conda]\nchannels = [\"file://" + h.home + "\"]\n")
+				h.configure("[conda]\npath = \"/nowhere/conda\"\n" + quickly +
+					"1\n[pools.conda]\nchannels = [\"file://" + h.home + "\"]\n")
 				_ = os.Mkdir(filepath.Join(h.home, "noarch"), 0o755)
 				write(h, filepath.Join(h.home, "noarch/repodata.json"), "{}")
 			},
@@ -301,7 +321,8 @@ func TestTheDoctorNamesEachBreak(t *testing.T) {
 			func(h *house) {
 				h.setenv("RUNTIMED_CONDA_POOL_SIZE", "1")
 				h.setenv("NO_PROXY", "*")
-				h.configure("[conda]\nprovider = \"rattler\"\n" + quickly + "1\n[pools.conda]\nchannels = [\"http://127.0.0.1:9/t/planted/c\"]\n")
+				h.configure("[conda]\nprovider = \"rattler\"\n" + quickly +
+					"1\n[pools.conda]\nchannels = [\"http://127.0.0.1:9/t/planted/c\"]\n")
 			},
 			[]sick{{"channels", rpc.CheckProblem, []string{"http://127.0.0.1:9/t/***/c cannot be reached", "refused"}}},
 		},
@@ -347,9 +368,7 @@ func TestTheDoctorNamesEachBreak(t *testing.T) {
 func noisy(h *house) {
 	h.t.Helper()
 	ln, err := net.Listen("unix", h.socket)
-	if err != nil {
-		h.t.Fatal(err)
-	}
+	check(h.t, err)
 	h.t.Cleanup(func() { ln.Close() })
 	go func() {
 		for {
@@ -372,9 +391,7 @@ func TestTheDoctorRepairsWhatAKilledDaemonLeft(t *testing.T) {
 	}
 	d.kill()
 	write(h, h.state("daemon.json"), "{\"pid\": ")
-	if err := os.Chmod(h.state(), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	check(t, os.Chmod(h.state(), 0o755))
 	broken := []sick{
 		{"socket", rpc.CheckWarning, []string{"nobody listens on"}},
 		{"daemon-file", rpc.CheckWarning, []string{"is damaged"}},
@@ -400,7 +417,8 @@ func TestTheDoctorRepairsWhatAKilledDaemonLeft(t *testing.T) {
 	h.eventually(10*time.Second, "no process of the build is left", func() bool { return len(marked(h.home)) == 0 })
 	found, _ = h.doctor()
 	h.diagnosed(found)
-	if info, err := os.Stat(h.state()); err != nil || info.Mode().Perm() != 0o700 || isThere(h.socket) || isThere(h.state("daemon.json")) {
+	if info, err := os.Stat(h.state()); err != nil || info.Mode().Perm() != 0o700 || isThere(h.socket) ||
+		isThere(h.state("daemon.json")) {
 		t.Errorf("%v, %v", info.Mode(), err)
 	}
 }

@@ -41,7 +41,8 @@ var frontEndPython = sync.OnceValues(func() (string, error) {
 	uv := filepath.Join(bin, "uv")
 	for _, argv := range [][]string{
 		{uv, "venv", "--quiet", "--clear", made},
-		append([]string{uv, "pip", "install", "--quiet", "--python", filepath.Join(made, "bin", "python")}, frontEndPackages...),
+		append([]string{uv, "pip", "install", "--quiet", "--python", filepath.Join(made, "bin", "python")},
+			frontEndPackages...),
 	} {
 		if out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput(); err != nil {
 			return "", fmt.Errorf("%v: %w: %s", argv, err, out)
@@ -78,23 +79,15 @@ type jupyter struct {
 func (h *house) jupyter() *jupyter {
 	h.t.Helper()
 	python, err := frontEndPython()
-	if err != nil {
-		h.t.Fatal(err)
-	}
+	check(h.t, err)
 	script, err := filepath.Abs("../testdata/tools/front_end.py")
-	if err != nil {
-		h.t.Fatal(err)
-	}
+	check(h.t, err)
 	j := &jupyter{house: h, cmd: exec.Command(python, script)}
 	tmp := filepath.Join(filepath.Dir(h.home), "t") // short, since sockets lie in it
-	if err := os.MkdirAll(tmp, 0o755); err != nil {
-		h.t.Fatal(err)
-	}
+	check(h.t, os.MkdirAll(tmp, 0o755))
 	j.cmd.Env, j.cmd.Dir = append(h.env, "RUNTIMED_NO_START=1", "TMPDIR="+tmp), h.home
 	stderr, err := os.Create(filepath.Join(h.home, "front-end.log"))
-	if err != nil {
-		h.t.Fatal(err)
-	}
+	check(h.t, err)
 	j.cmd.Stderr = stderr
 	out, err := j.cmd.StdoutPipe()
 	if err == nil {
@@ -103,9 +96,7 @@ func (h *house) jupyter() *jupyter {
 	if err == nil {
 		err = j.cmd.Start()
 	}
-	if err != nil {
-		h.t.Fatal(err)
-	}
+	check(h.t, err)
 	j.out = bufio.NewReader(out)
 	h.t.Cleanup(func() {
 		j.kill()
@@ -189,9 +180,7 @@ func (h *house) wheel(name string) string {
 	h.t.Helper()
 	path := filepath.Join(h.home, name+"-1.0-py3-none-any.whl")
 	f, err := os.Create(path)
-	if err != nil {
-		h.t.Fatal(err)
-	}
+	check(h.t, err)
 	w := zip.NewWriter(f)
 	info := name + "-1.0.dist-info/"
 	for _, file := range [][2]string{
@@ -204,16 +193,10 @@ func (h *house) wheel(name string) string {
 		if err == nil {
 			_, err = io.WriteString(part, file[1])
 		}
-		if err != nil {
-			h.t.Fatal(err)
-		}
+		check(h.t, err)
 	}
-	if err := w.Close(); err != nil {
-		h.t.Fatal(err)
-	}
-	if err := f.Close(); err != nil {
-		h.t.Fatal(err)
-	}
+	check(h.t, w.Close())
+	check(h.t, f.Close())
 	return path
 }
 
@@ -222,8 +205,9 @@ func (h *house) kernelspec(name string, args ...string) {
 	h.t.Helper()
 	dir := filepath.Join(h.home, ".local/share/jupyter/kernels", name)
 	text, err := json.Marshal(map[string]any{
-		"argv": append([]string{runtProgram, "kernel", "-f", "{connection_file}"}, args...), "display_name": name, "language": "python",
-		"env": map[string]string{"RUNTIMED_NO_START": ""}, // which is told to a kernel by its arguments
+		"argv": append([]string{runtProgram, "kernel", "-f", "{connection_file}"}, args...), "display_name": name,
+		"language": "python",
+		"env":      map[string]string{"RUNTIMED_NO_START": ""}, // which is told to a kernel by its arguments
 	})
 	if err == nil {
 		err = os.MkdirAll(dir, 0o755)
@@ -231,9 +215,7 @@ func (h *house) kernelspec(name string, args ...string) {
 	if err == nil {
 		err = os.WriteFile(filepath.Join(dir, "kernel.json"), text, 0o644)
 	}
-	if err != nil {
-		h.t.Fatal(err)
-	}
+	check(h.t, err)
 }
 
 // gone waits until a process has ended that is not ours to ask.

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"runtimed/internal/testkit"
 	"runtimed/rpc"
 )
 
@@ -42,28 +43,28 @@ type house struct {
 func newHouse(t testing.TB) *house {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "rtd") // a socket's path must be short
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	h := &house{t: t, home: filepath.Join(dir, "home"), socket: filepath.Join(dir, "home/.cache/runt/runtimed.sock")}
-	if err := os.Mkdir(h.home, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range []string{"TMPDIR", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR", "PIP_CERT", "PIP_INDEX_URL",
+	check(t, os.Mkdir(h.home, 0o755))
+	for _, name := range []string{"TMPDIR", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR",
+		"PIP_CERT", "PIP_INDEX_URL",
 		"UV_DEFAULT_INDEX"} {
 		if v, ok := os.LookupEnv(name); ok {
 			h.env = append(h.env, name+"="+v)
 		}
 	}
-	h.env = append(h.env, "HOME="+h.home, "PATH="+os.Getenv("PATH"), "UV_CACHE_DIR="+filepath.Join(testCache(t), "uv-cache"),
-		"RUNTIMED_CONDA_POOL_SIZE=0", "GORACE=atexit_sleep_ms=0") // else the race detector keeps a daemon that ends for a second
+	h.env = append(h.env, "HOME="+h.home, "PATH="+os.Getenv("PATH"),
+		"UV_CACHE_DIR="+filepath.Join(testkit.KeptTools(t), "uv-cache"),
+		// else the race detector keeps a daemon that ends for a second
+		"RUNTIMED_CONDA_POOL_SIZE=0", "GORACE=atexit_sleep_ms=0")
 	t.Cleanup(func() {
 		if t.Failed() {
 			log, _ := os.ReadFile(filepath.Join(h.home, ".cache/runt/runtimed.log"))
 			t.Logf("the daemon's log:\n%s", log[max(0, len(log)-8000):])
 		}
 		err := os.RemoveAll(dir)
-		for end := time.Now().Add(10 * time.Second); err != nil && time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		for end := time.Now().Add(10 * time.Second); err != nil &&
+			time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 			err = os.RemoveAll(dir) // a killed daemon's build may still write there
 		}
 		if err != nil {
@@ -73,17 +74,22 @@ func newHouse(t testing.TB) *house {
 	return h
 }
 
-// testCache is a folder that outlives the tests: downloads are expensive.
-func testCache(t testing.TB) string {
-	dir, err := os.UserCacheDir()
-	if err != nil {
-		dir = os.TempDir()
-	}
-	dir = filepath.Join(dir, "runtimed-tests")
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	return dir
+// quietHouse has a daemon whose pools are off.
+func quietHouse(t testing.TB) (*house, *lodger) {
+	t.Helper()
+	h := newHouse(t)
+	h.configure(off)
+	return h, h.start()
+}
+
+// warmHouse has a daemon that has filled its pool uv with a stand-in.
+func warmHouse(t testing.TB, script string, size int) (*house, *lodger) {
+	t.Helper()
+	h := newHouse(t).withStandIn(script)
+	h.configure(fmt.Sprint(quickly, size, "\n"))
+	d := h.start()
+	h.filled("uv", time.Minute)
+	return h, d
 }
 
 // realUV is a folder with uv in it: that of the machine, or one that was installed for the tests.
@@ -102,7 +108,8 @@ var realUV = sync.OnceValues(func() (string, error) {
 	}
 	for _, argv := range [][]string{
 		{"python3", "-m", "venv", "--clear", dir},
-		{filepath.Join(bin, "python"), "-m", "pip", "install", "--quiet", "--require-hashes", "-r", "../pool/uv/requirements.txt"},
+		{filepath.Join(bin, "python"), "-m", "pip", "install", "--quiet", "--require-hashes", "-r",
+			"../pool/uv/requirements.txt"},
 	} {
 		if out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput(); err != nil {
 			return "", fmt.Errorf("%v: %w: %s", argv, err, out)
@@ -115,9 +122,7 @@ var realUV = sync.OnceValues(func() (string, error) {
 func (h *house) withUV() *house {
 	h.t.Helper()
 	bin, err := realUV()
-	if err != nil {
-		h.t.Fatal(err)
-	}
+	check(h.t, err)
 	h.setenv("PATH", bin+":"+os.Getenv("PATH"))
 	return h
 }
@@ -126,17 +131,11 @@ func (h *house) withUV() *house {
 func (h *house) withStandIn(script string) *house {
 	h.t.Helper()
 	python, err := exec.LookPath("python3")
-	if err != nil {
-		h.t.Fatal(err)
-	}
+	check(h.t, err)
 	dir := filepath.Join(h.home, "standin")
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		h.t.Fatal(err)
-	}
+	check(h.t, os.MkdirAll(dir, 0o755))
 	text := fmt.Sprintf("#!/bin/sh\n[ \"$1\" = --version ] && echo uv 0.0.0 && exit\nif [ \"$1 $2\" = 'python list' ]; then\n  echo '[{\"path\":%q,\"version\":\"3.12.0\",\"implementation\":\"cpython\",\"variant\":\"default\"}]'\n  exit\nfi\n%s\n", python, script)
-	if err := os.WriteFile(filepath.Join(dir, "uv"), []byte(text), 0o755); err != nil {
-		h.t.Fatal(err)
-	}
+	check(h.t, os.WriteFile(filepath.Join(dir, "uv"), []byte(text), 0o755))
 	h.setenv("PATH", dir+":"+os.Getenv("PATH"))
 	return h
 }
@@ -152,12 +151,8 @@ func (h *house) state(elem ...string) string {
 func (h *house) configure(text string) {
 	h.t.Helper()
 	dir := filepath.Join(h.home, ".config/runt")
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		h.t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, "config.toml"), []byte(text), 0o644); err != nil {
-		h.t.Fatal(err)
-	}
+	check(h.t, os.MkdirAll(dir, 0o755))
+	check(h.t, os.WriteFile(filepath.Join(dir, "config.toml"), []byte(text), 0o644))
 }
 
 // lodger is a running daemon.
@@ -188,16 +183,15 @@ func (h *house) launch(args ...string) *lodger {
 	return h.begin(h.command(args...))
 }
 
-// begin starts the daemon that cmd is, and ends it with the test. What it says is kept, unless its stderr goes elsewhere.
+// begin starts the daemon that cmd is, and ends it with the test. What it says is kept, unless its stderr goes
+// elsewhere.
 func (h *house) begin(cmd *exec.Cmd) *lodger {
 	h.t.Helper()
 	l := &lodger{house: h, cmd: cmd, stderr: &bytes.Buffer{}, ended: make(chan struct{})}
 	if cmd.Stderr == nil {
 		cmd.Stderr = l.stderr
 	}
-	if err := l.cmd.Start(); err != nil {
-		h.t.Fatal(err)
-	}
+	check(h.t, l.cmd.Start())
 	go func() {
 		_ = l.cmd.Wait() // the exit code says it
 		close(l.ended)
@@ -257,17 +251,13 @@ func (l *lodger) exit(within time.Duration) int {
 
 func (l *lodger) signal(s syscall.Signal) {
 	l.t.Helper()
-	if err := l.cmd.Process.Signal(s); err != nil {
-		l.t.Fatal(err)
-	}
+	check(l.t, l.cmd.Process.Signal(s))
 }
 
 func (h *house) dial() *rpc.Client {
 	h.t.Helper()
 	c, err := rpc.Dial(h.t.Context(), h.socket, rpc.ClientOptions{})
-	if err != nil {
-		h.t.Fatal(err)
-	}
+	check(h.t, err)
 	h.t.Cleanup(func() { _ = c.Close() })
 	return c
 }
@@ -329,9 +319,7 @@ func (h *house) eventually(within time.Duration, what string, f func() bool) {
 func (h *house) folders() []string {
 	h.t.Helper()
 	entries, err := os.ReadDir(h.state("envs"))
-	if err != nil {
-		h.t.Fatal(err)
-	}
+	check(h.t, err)
 	var names []string
 	for _, e := range entries {
 		if !strings.HasPrefix(e.Name(), ".") {
@@ -350,9 +338,7 @@ func (h *house) statusFile() (s struct {
 	if err == nil {
 		err = json.Unmarshal(data, &s)
 	}
-	if err != nil {
-		h.t.Fatal(err)
-	}
+	check(h.t, err)
 	return s
 }
 

@@ -30,7 +30,8 @@ func TestAFrontEndRunsAWarmKernelAsItRunsAnyOther(t *testing.T) {
 		t.Errorf("on offer are %v", specs)
 	}
 	cwd := t.TempDir()
-	j.do("start", step{"kernel": "runtimed-uv", "cwd": cwd, "env": step{"FROM": "the front-end", "JPY_SESSION_NAME": "work/first.ipynb"}})
+	j.do("start", step{"kernel": "runtimed-uv", "cwd": cwd, "env": step{"FROM": "the front-end",
+		"JPY_SESSION_NAME": "work/first.ipynb"}})
 	if r := j.do("run", step{"code": "1 + 1"}); r.Ename != "RuntimedError" {
 		t.Errorf("without a daemon it says %+v", r)
 	}
@@ -44,7 +45,8 @@ func TestAFrontEndRunsAWarmKernelAsItRunsAnyOther(t *testing.T) {
 		t.Fatalf("leased are %+v", list)
 	}
 	env, l := list[0], list[0].Lease
-	if want := []string{real(t, cwd), "the front-end", strconv.Itoa(k.PID), env.Path, env.Path, ""}; !slices.Equal(seen, want) {
+	if want := []string{real(t, cwd), "the front-end", strconv.Itoa(k.PID), env.Path, env.Path, ""}; !slices.Equal(seen,
+		want) {
 		t.Errorf("the kernel sees %q, and it should be %q", seen, want)
 	}
 	if l.OwnerPID != k.PID || !l.Alive || l.Label != "work/first.ipynb" || !strings.HasSuffix(l.Session, k.File) {
@@ -53,7 +55,8 @@ func TestAFrontEndRunsAWarmKernelAsItRunsAnyOther(t *testing.T) {
 	if r := j.do("run", step{"code": "while True: pass", "interrupt_after": 0.5}); r.Ename != "KeyboardInterrupt" {
 		t.Errorf("interrupted, it says %+v", r)
 	}
-	if r := j.do("run", step{"code": "print('hello', input('who? '))", "input": "world"}); !strings.Contains(r.Said, "hello world") {
+	if r := j.do("run", step{"code": "print('hello', input('who? '))", "input": "world"}); !strings.Contains(r.Said,
+		"hello world") {
 		t.Errorf("asked, it says %+v", r)
 	}
 
@@ -62,7 +65,8 @@ func TestAFrontEndRunsAWarmKernelAsItRunsAnyOther(t *testing.T) {
 	if said := j.cell("import keepsake; print(keepsake.answer, 'seen' in globals())"); said != "42 False\n" {
 		t.Errorf("after a restart it says %q", said)
 	}
-	if list := h.leases(); again.PID == k.PID || len(list) != 1 || list[0].ID != env.ID || list[0].Lease.OwnerPID != again.PID {
+	if list := h.leases(); again.PID == k.PID || len(list) != 1 || list[0].ID != env.ID ||
+		list[0].Lease.OwnerPID != again.PID {
 		t.Errorf("after a restart the process is %d, and leased are %+v", again.PID, list)
 	}
 	j.cell("import os; os.environ['MARK'] = '1'")
@@ -78,7 +82,8 @@ func TestAFrontEndRunsAWarmKernelAsItRunsAnyOther(t *testing.T) {
 		t.Errorf("its end: %+v", end)
 	}
 	h.filled("uv", time.Minute)
-	if r := j.do("papermill", step{"kernel": "runtimed-uv", "code": "print(x + 1)", "parameters": step{"x": 41}}); r.Said != "42\n" {
+	if r := j.do("papermill", step{"kernel": "runtimed-uv", "code": "print(x + 1)",
+		"parameters": step{"x": 41}}); r.Said != "42\n" {
 		t.Errorf("papermill says %+v", r)
 	}
 }
@@ -87,9 +92,7 @@ func TestAFrontEndRunsAWarmKernelAsItRunsAnyOther(t *testing.T) {
 func real(t *testing.T, dir string) string {
 	t.Helper()
 	dir, err := filepath.EvalSymlinks(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	return dir
 }
 
@@ -108,7 +111,8 @@ func TestARestartedKernelHasAFreshEnvironmentWhereThatWasAsked(t *testing.T) {
 	if r := j.do("run", step{"code": "import keepsake"}); r.Ename != "ModuleNotFoundError" {
 		t.Errorf("after a restart it says %+v", r)
 	}
-	h.eventually(10*time.Second, "the first environment is gone", func() bool { return !slices.Contains(h.folders(), first.ID) })
+	h.eventually(10*time.Second, "the first environment is gone",
+		func() bool { return !slices.Contains(h.folders(), first.ID) })
 	if l := h.leases(); len(l) != 1 || l[0].Lease.Session != "" || l[0].Lease.OwnerPID != k.PID {
 		t.Errorf("leased are %+v", l)
 	}
@@ -126,12 +130,16 @@ func TestAKernelThatCannotBeHadSaysWhyInTheFirstCell(t *testing.T) {
 		args   []string
 		says   []string
 	}{
-		"no daemon":      {"", "exit 1", false, []string{"--no-start"}, []string{"RuntimedError: the daemon is not running", "hint: start it with: runt daemon start"}},
-		"bad config":     {"[pools.uv]\nsize = \"three\"\n", "exit 1", false, nil, []string{"config.toml:2", "runt config check"}},
-		"unknown pool":   {quickly + "1\n", fastUV, true, []string{"--pool", "nope"}, []string{`no pool`, "nope"}},
-		"pool off":       {quickly + "0\n", fastUV, true, nil, []string{"the pool uv is off"}},
-		"empty too long": {quickly + "1\n", at(stepSync, "sleep 88.25"), true, []string{"--wait", "1s"}, []string{"no environment"}},
-		"failing pool": {quickly + "1\n", at("'pip compile'", "echo 'Because nosuch was not found in the package registry' >&2; exit 1"), true, nil,
+		"no daemon": {"", "exit 1", false, []string{"--no-start"},
+			[]string{"RuntimedError: the daemon is not running", "hint: start it with: runt daemon start"}},
+		"bad config": {"[pools.uv]\nsize = \"three\"\n", "exit 1", false, nil,
+			[]string{"config.toml:2", "runt config check"}},
+		"unknown pool": {quickly + "1\n", fastUV, true, []string{"--pool", "nope"}, []string{`no pool`, "nope"}},
+		"pool off":     {quickly + "0\n", fastUV, true, nil, []string{"the pool uv is off"}},
+		"empty too long": {quickly + "1\n", at(stepSync, "sleep 88.25"), true, []string{"--wait", "1s"},
+			[]string{"no environment"}},
+		"failing pool": {quickly + "1\n", at("'pip compile'",
+			"echo 'Because nosuch was not found in the package registry' >&2; exit 1"), true, nil,
 			[]string{"nosuch is not in the index", "| Because nosuch was not found in the package registry"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -171,7 +179,8 @@ func TestTheKernelThatSaysWhyDoesAllThatAFrontEndAsks(t *testing.T) {
 			var statuses map[string]any
 			j.raw("all_requests", nil, &statuses)
 			for name, want := range map[string]any{
-				"kernel_info": "ok", "is_complete": "complete", "complete": "ok", "inspect": "ok", "history": "ok", "comm_info": "ok", "interrupt": "ok",
+				"kernel_info": "ok", "is_complete": "complete", "complete": "ok", "inspect": "ok", "history": "ok",
+				"comm_info": "ok", "interrupt": "ok",
 				"debug": "error", "beats": true,
 			} {
 				if statuses[name] != want {
@@ -184,7 +193,8 @@ func TestTheKernelThatSaysWhyDoesAllThatAFrontEndAsks(t *testing.T) {
 			if r := j.do("interrupt", nil); !r.Alive {
 				t.Error("it ends when it is interrupted")
 			}
-			if r := j.do("run", step{"code": "1 + 1"}); r.Ename != "RuntimedError" || !strings.Contains(r.Said, "restart the kernel to try again") {
+			if r := j.do("run", step{"code": "1 + 1"}); r.Ename != "RuntimedError" ||
+				!strings.Contains(r.Said, "restart the kernel to try again") {
 				t.Errorf("it says %+v", r)
 			}
 			again := j.do("restart", nil)

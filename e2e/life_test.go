@@ -84,13 +84,9 @@ func running(arg, home string) bool {
 
 func TestWhoHasTheEnvironmentsIsEndedOnItsOwnSocket(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
-	h.configure(off)
-	h.start()
+	h, _ := quietHouse(t)
 	folder := filepath.Join(filepath.Dir(h.home), "o")
-	if err := os.Mkdir(folder, 0o700); err != nil {
-		t.Fatal(err)
-	}
+	check(t, os.Mkdir(folder, 0o700))
 	second := h.launch("--socket", filepath.Join(folder, "s"))
 	want := "runtimed: hint: runt daemon stop ends it, with RUNTIMED_SOCKET=" + h.socket + "\n"
 	if code := second.exit(20 * time.Second); code != exitUseless || !strings.Contains(second.stderr.String(), want) {
@@ -100,13 +96,9 @@ func TestWhoHasTheEnvironmentsIsEndedOnItsOwnSocket(t *testing.T) {
 
 func TestASecondDaemonSaysWhoRunsAndTouchesNothing(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
-	h.configure(off)
-	d := h.start()
+	h, d := quietHouse(t)
 	before, err := os.Stat(h.socket)
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	var all sync.WaitGroup
 	for range 20 {
 		all.Go(func() {
@@ -163,9 +155,7 @@ func TestWhatAKilledDaemonLeavesNeedsNoHands(t *testing.T) {
 func TestDaemonJSONIsNeverBelieved(t *testing.T) {
 	t.Parallel()
 	other := exec.Command("sleep", "60")
-	if err := other.Start(); err != nil {
-		t.Fatal(err)
-	}
+	check(t, other.Start())
 	defer func() { _ = other.Process.Kill(); _ = other.Wait() }()
 	for name, content := range map[string]string{
 		"empty": "", "cut": `{"endpoint": "/tm`, "noise": "\x00\xff\x17",
@@ -175,15 +165,11 @@ func TestDaemonJSONIsNeverBelieved(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			h := newHouse(t)
 			h.configure(off)
-			if err := os.MkdirAll(h.state(), 0o700); err != nil {
-				t.Fatal(err)
-			}
+			check(t, os.MkdirAll(h.state(), 0o700))
 			if name == "a folder" {
-				if err := os.Mkdir(h.state("daemon.json"), 0o700); err != nil {
-					t.Fatal(err)
-				}
-			} else if err := os.WriteFile(h.state("daemon.json"), []byte(content), 0o600); err != nil {
-				t.Fatal(err)
+				check(t, os.Mkdir(h.state("daemon.json"), 0o700))
+			} else {
+				check(t, os.WriteFile(h.state("daemon.json"), []byte(content), 0o600))
 			}
 			d := h.start()
 			d.signal(syscall.SIGTERM)
@@ -207,30 +193,28 @@ func TestWhatCannotWorkEndsWithOneAndSaysWhy(t *testing.T) {
 			func(h *house) { h.configure("[pools.uv]\nsze = 1\n") }, []string{"config.toml:2", "pools.uv.sze"},
 		},
 		"a size of 500": {
-			func(h *house) { h.configure("[pools.uv]\nsize = 500\n") }, []string{"config.toml:2", "pools.uv.size", "500"},
+			func(h *house) { h.configure("[pools.uv]\nsize = 500\n") },
+			[]string{"config.toml:2", "pools.uv.size", "500"},
 		},
 		"HOME unset":    {func(h *house) { h.setenv("HOME", "") }, []string{"HOME"}},
 		"HOME relative": {func(h *house) { h.setenv("HOME", "here") }, []string{"HOME"}},
 		"a socket path of 108 bytes": {
-			func(h *house) { h.setenv("RUNTIMED_SOCKET", "/tmp/"+strings.Repeat("x", 103)) }, []string{"108", "107", "RUNTIMED_SOCKET"},
+			func(h *house) { h.setenv("RUNTIMED_SOCKET", "/tmp/"+strings.Repeat("x", 103)) },
+			[]string{"108", "107", "RUNTIMED_SOCKET"},
 		},
 		"a file where the state directory belongs": {
 			func(h *house) { write(h, h.home+"/.cache", "") }, []string{"/.cache"},
 		},
 		"a file where the socket belongs": {
 			func(h *house) {
-				if err := os.MkdirAll(h.state(), 0o700); err != nil {
-					h.t.Fatal(err)
-				}
+				check(h.t, os.MkdirAll(h.state(), 0o700))
 				write(h, h.socket, "precious")
 			}, []string{"runtimed.sock", "left alone"},
 		},
 		"a configured folder that is open to others": {
 			func(h *house) {
 				dir := filepath.Join(h.home, "open")
-				if err := os.Mkdir(dir, 0o755); err != nil {
-					h.t.Fatal(err)
-				}
+				check(h.t, os.Mkdir(dir, 0o755))
 				h.configure(off)
 				h.setenv("RUNTIMED_CACHE_DIR", dir)
 			}, []string{"/open", "chmod 700"},
@@ -258,9 +242,7 @@ func TestWhatCannotWorkEndsWithOneAndSaysWhy(t *testing.T) {
 
 func write(h *house, path, content string) {
 	h.t.Helper()
-	if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
-		h.t.Fatal(err)
-	}
+	check(h.t, os.WriteFile(path, []byte(content), 0o644))
 }
 
 func TestTheSocketIsItsOwnersAloneWhateverTheUmask(t *testing.T) {
@@ -269,7 +251,8 @@ func TestTheSocketIsItsOwnersAloneWhateverTheUmask(t *testing.T) {
 	h.configure(off)
 	h.script = `umask 0 && exec "$@"`
 	h.start()
-	for path, want := range map[string]os.FileMode{h.socket: 0o600, h.state(): 0o700, h.state("daemon.lock"): 0o600, h.state("daemon.json"): 0o600, h.state("runtimed.log"): 0o600} {
+	for path, want := range map[string]os.FileMode{h.socket: 0o600, h.state(): 0o700, h.state("daemon.lock"): 0o600,
+		h.state("daemon.json"): 0o600, h.state("runtimed.log"): 0o600} {
 		info, err := os.Stat(path)
 		if err != nil {
 			t.Error(err)

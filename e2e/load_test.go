@@ -52,7 +52,8 @@ func TestAfterALoadNothingIsLeftOfIt(t *testing.T) {
 			mu.Unlock()
 		},
 		func() { // one that takes and gives back
-			got, err := ask[rpc.AcquireResult](h, rpc.MethodAcquire, rpc.AcquireParams{OwnerPID: new(os.Getpid()), WaitMS: new(int64(2000))})
+			got, err := ask[rpc.AcquireResult](h, rpc.MethodAcquire,
+				rpc.AcquireParams{OwnerPID: new(os.Getpid()), WaitMS: new(int64(2000))})
 			if rpc.KindOf(err) == rpc.KindPoolEmpty {
 				return
 			}
@@ -124,7 +125,8 @@ func TestAfterALoadNothingIsLeftOfIt(t *testing.T) {
 	}
 	all.Wait()
 	slices.Sort(waits)
-	t.Logf("%d environments served; status: median %s, worst of %d %s", served, waits[len(waits)/2], len(waits), waits[len(waits)-1])
+	t.Logf("%d environments served; status: median %s, worst of %d %s", served, waits[len(waits)/2], len(waits),
+		waits[len(waits)-1])
 	if median := waits[len(waits)/2]; median > 3*time.Second { // what clients wait at the most
 		t.Errorf("every second status took longer than %s", median)
 	}
@@ -141,7 +143,8 @@ func TestAfterALoadNothingIsLeftOfIt(t *testing.T) {
 		return now <= files+2
 	})
 	files2, threads2, rss2 := weight(pid)
-	t.Logf("descriptors %d, then %d; threads %d, then %d; resident %d MB, then %d MB", files, files2, threads, threads2, rss>>20, rss2>>20)
+	t.Logf("descriptors %d, then %d; threads %d, then %d; resident %d MB, then %d MB", files, files2, threads, threads2,
+		rss>>20, rss2>>20)
 	if threads2 > threads+40 || rss2 > rss+100<<20 {
 		t.Error("threads or memory did not come back")
 	}

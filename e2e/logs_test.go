@@ -24,9 +24,7 @@ import (
 func stderrFile(t *testing.T) (*os.File, string) {
 	t.Helper()
 	f, err := os.Create(filepath.Join(t.TempDir(), "stderr"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	t.Cleanup(func() { _ = f.Close() })
 	return f, nameOf(t, f)
 }
@@ -35,9 +33,7 @@ func stderrFile(t *testing.T) (*os.File, string) {
 func nameOf(t *testing.T, f *os.File) string {
 	t.Helper()
 	info, err := f.Stat()
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	st := info.Sys().(*syscall.Stat_t)
 	return fmt.Sprintf("%d:%d", st.Dev, st.Ino)
 }
@@ -49,13 +45,9 @@ func (u *unit) journal(t *testing.T) (entries func() []map[string]string) {
 		lacking(t, "only root can put a socket where that of the journal is")
 	}
 	dir := filepath.Join(filepath.Dir(u.home), "journal")
-	if err := os.Mkdir(dir, 0o700); err != nil {
-		u.t.Fatal(err)
-	}
+	check(u.t, os.Mkdir(dir, 0o700))
 	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(dir, "socket"), Net: "unixgram"})
-	if err != nil {
-		u.t.Fatal(err)
-	}
+	check(u.t, err)
 	u.t.Cleanup(func() { _ = conn.Close() })
 	u.script = "exec unshare --mount sh -c 'mount -t tmpfs none /run && mkdir /run/systemd && ln -s " + dir +
 		" /run/systemd/journal && " + u.script + `' sh "$@"`
@@ -80,7 +72,8 @@ func (u *unit) journal(t *testing.T) (entries func() []map[string]string) {
 	}
 }
 
-// journalFields reads a datagram of the journal's protocol: NAME=value, or NAME, the length, and a value of several lines.
+// journalFields reads a datagram of the journal's protocol: NAME=value, or NAME, the length, and a value of several
+// lines.
 func journalFields(data string) map[string]string {
 	fields := map[string]string{}
 	for data != "" {
@@ -111,7 +104,8 @@ func TestTheJournalGetsLinesWithALevelAndWithoutATime(t *testing.T) {
 	d.stop()
 	for _, e := range entries() {
 		var line struct{ Level, Time, Msg string }
-		if err := json.Unmarshal([]byte(e[rpc.JournalEntry]), &line); err != nil || line.Time == "" || line.Level == "" {
+		if err := json.Unmarshal([]byte(e[rpc.JournalEntry]), &line); err != nil || line.Time == "" ||
+			line.Level == "" {
 			t.Errorf("%v: %q is no line of the log", err, e)
 		}
 		if !regexp.MustCompile(`^[3467]$`).MatchString(e["PRIORITY"]) || strings.Contains(e["MESSAGE"], line.Time) {
@@ -141,9 +135,7 @@ func TestTheEndOfTheJournalIsNotTheEndOfTheDaemon(t *testing.T) {
 	t.Parallel()
 	u := newUnit(t)
 	reads, writes, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	u.setenv("JOURNAL_STREAM", nameOf(t, writes))
 	d := u.run(writes, u.file)
 	u.hears("READY=1")
@@ -164,9 +156,7 @@ func TestWhatKeepsItFromStartingIsAnErrorInTheJournal(t *testing.T) {
 		t.Errorf("exit code %d", code)
 	}
 	data, err := os.ReadFile(stderr.Name())
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	for l := range strings.Lines(string(data)) {
 		if !strings.HasPrefix(l, "<3>runtimed: ") {
 			t.Errorf("a line is %q", l)
@@ -203,9 +193,7 @@ func TestEachRunBeginsWithALineOfItsOwn(t *testing.T) {
 	}
 	d.stop()
 	data, err := os.ReadFile(h.state("runtimed.log"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	first, _, _ := strings.Cut(string(data), "\n")
 	var told map[string]any
 	if err := json.Unmarshal([]byte(first), &told); err != nil {
@@ -226,17 +214,14 @@ func TestEachRunBeginsWithALineOfItsOwn(t *testing.T) {
 
 func TestALogThatIsDeletedBeginsAnew(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
-	h.configure(off)
-	h.start()
-	if err := os.Remove(h.state("runtimed.log")); err != nil {
-		t.Fatal(err)
-	}
+	h, _ := quietHouse(t)
+	check(t, os.Remove(h.state("runtimed.log")))
 	h.eventually(10*time.Second, "the log is there again", func() bool {
 		_, err := os.Lstat(h.state("runtimed.log"))
 		return err == nil
 	})
-	h.eventually(5*time.Second, "it says why", func() bool { return len(h.logged("the log was removed by somebody")) == 1 })
+	h.eventually(5*time.Second, "it says why",
+		func() bool { return len(h.logged("the log was removed by somebody")) == 1 })
 }
 
 func TestACrashIsToldInTheLogThatIsThereAfterARotation(t *testing.T) {
@@ -244,20 +229,12 @@ func TestACrashIsToldInTheLogThatIsThereAfterARotation(t *testing.T) {
 	if _, err := os.Stat("/proc/self/fd"); err != nil {
 		lacking(t, "there is no /proc to see open files in")
 	}
-	h := newHouse(t)
-	h.configure(off)
-	d := h.start()
+	h, d := quietHouse(t)
 	log := h.state("runtimed.log")
-	if err := os.Rename(log, h.state("runtimed-2026-01-02T03-04-05.678-size.log")); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(log, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	check(t, os.Rename(log, h.state("runtimed-2026-01-02T03-04-05.678-size.log")))
+	check(t, os.WriteFile(log, nil, 0o600))
 	now, err := os.Stat(log)
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	h.eventually(10*time.Second, "the daemon has the new log open", func() bool {
 		fds, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", d.cmd.Process.Pid))
 		return slices.ContainsFunc(fds, func(fd string) bool {
@@ -274,9 +251,7 @@ func TestACrashIsToldInTheLogThatIsThereAfterARotation(t *testing.T) {
 
 func TestPasswordsInURLsDoNotReachTheLog(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
-	h.configure(off)
-	d := h.start()
+	h, d := quietHouse(t)
 	h.configure(off + "[uv]\nlink = \"https://me:geheim@index.test/simple\"\n")
 	d.signal(syscall.SIGHUP)
 	h.eventually(10*time.Second, "the fault is logged", func() bool {

@@ -30,9 +30,7 @@ func newUnit(t *testing.T) *unit {
 	t.Helper()
 	u := &unit{house: newHouse(t)}
 	u.configure(off)
-	if err := os.MkdirAll(u.state(), 0o700); err != nil {
-		t.Fatal(err)
-	}
+	check(t, os.MkdirAll(u.state(), 0o700))
 	u.listener = u.listen(u.socket)
 	u.file = u.copyOf(u.listener)
 	u.hearAt(filepath.Join(filepath.Dir(u.home), "notify"))
@@ -41,7 +39,8 @@ func newUnit(t *testing.T) *unit {
 	return u
 }
 
-// passing has the daemon told of so many sockets. Only the process that the manager starts is meant, so its number is there too.
+// passing has the daemon told of so many sockets. Only the process that the manager starts is meant, so its number is
+// there too.
 func (u *unit) passing(n int) {
 	u.script = fmt.Sprintf(`export LISTEN_PID=$$ LISTEN_FDS=%d LISTEN_FDNAMES=runtimed.socket; exec "$@"`, n)
 }
@@ -52,9 +51,7 @@ func (u *unit) listen(path string) *net.UnixListener {
 	if err == nil {
 		err = os.Chmod(path, 0o600)
 	}
-	if err != nil {
-		u.t.Fatal(err)
-	}
+	check(u.t, err)
 	ln.SetUnlinkOnClose(false)
 	u.t.Cleanup(func() { _ = ln.Close() })
 	return ln
@@ -63,9 +60,7 @@ func (u *unit) listen(path string) *net.UnixListener {
 func (u *unit) copyOf(conn interface{ File() (*os.File, error) }) *os.File {
 	u.t.Helper()
 	f, err := conn.File()
-	if err != nil {
-		u.t.Fatal(err)
-	}
+	check(u.t, err)
 	u.t.Cleanup(func() { _ = f.Close() })
 	return f
 }
@@ -73,9 +68,7 @@ func (u *unit) copyOf(conn interface{ File() (*os.File, error) }) *os.File {
 func (u *unit) hearAt(path string) {
 	u.t.Helper()
 	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
-	if err != nil {
-		u.t.Fatal(err)
-	}
+	check(u.t, err)
 	u.t.Cleanup(func() { _ = conn.Close() })
 	u.setenv("NOTIFY_SOCKET", path)
 	go func() {

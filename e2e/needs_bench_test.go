@@ -14,12 +14,15 @@ import (
 	"testing"
 	"time"
 
+	"runtimed/internal/testkit"
 	"runtimed/pool/builder"
 	"runtimed/rpc"
 )
 
-// smallPackages are pure, small, imported by their names, and sorted, as the daemon's needs are. Each pair of them is a set of needs that nobody asked for before.
-var smallPackages = []string{"docopt", "humanize", "inflection", "iniconfig", "sortedcontainers", "tabulate", "termcolor", "toolz"}
+// smallPackages are pure, small, imported by their names, and sorted, as the daemon's needs are. Each pair of them is a
+// set of needs that nobody asked for before.
+var smallPackages = []string{"docopt", "humanize", "inflection", "iniconfig", "sortedcontainers", "tabulate",
+	"termcolor", "toolz"}
 
 // pairs gives out the pairs of smallPackages, each once.
 func pairs() func() []string {
@@ -33,8 +36,8 @@ func pairs() func() []string {
 	}
 }
 
-// rested waits until the daemon has nothing to do: the pool is full, what was asked for once is there for who asks again, and what was
-// given back is gone.
+// rested waits until the daemon has nothing to do: the pool is full, what was asked for once is there for who asks
+// again, and what was given back is gone.
 func (h *house) rested(needs []string) {
 	h.t.Helper()
 	h.eventually(time.Minute, "the daemon has nothing to do", func() bool {
@@ -61,18 +64,18 @@ func (h *house) extension(needs []string) (whole time.Duration, stages map[strin
 		stages[stage] += now.Sub(last)
 		last, stage = now, to
 	}
-	c, err := rpc.Dial(h.t.Context(), h.socket, rpc.ClientOptions{OnNotify: func(method string, params json.RawMessage) {
+	c, err := rpc.Dial(h.t.Context(), h.socket, rpc.ClientOptions{OnNotify: func(method string,
+		params json.RawMessage) {
 		var at rpc.Progress
 		if method == rpc.NotifyProgress && json.Unmarshal(params, &at) == nil {
 			pass(at.Stage)
 		}
 	}})
-	if err != nil {
-		h.t.Fatal(err)
-	}
+	check(h.t, err)
 	defer c.Close()
 	var r rpc.AcquireResult
-	if err := c.Call(h.t.Context(), rpc.MethodAcquire, rpc.AcquireParams{Packages: needs, Progress: new(true), OwnerPID: new(os.Getpid())}, &r); err != nil {
+	if err := c.Call(h.t.Context(), rpc.MethodAcquire, rpc.AcquireParams{Packages: needs, Progress: new(true),
+		OwnerPID: new(os.Getpid())}, &r); err != nil {
 		h.t.Fatal(err)
 	}
 	pass("")
@@ -108,7 +111,8 @@ func BenchmarkAcquireWithTwoPackagesMore(b *testing.B) {
 		must[rpc.None](h, rpc.MethodRelease, rpc.EnvParams{Env: r.Env.ID})
 		h.rested(needs)
 	}
-	report(b, "pool.acquire with two small packages more, never asked for before", median(first), 500*time.Millisecond, "goal")
+	report(b, "pool.acquire with two small packages more, never asked for before", median(first), 500*time.Millisecond,
+		"goal")
 	for _, name := range []string{"begins", builder.StageResolving, builder.StageInstalling, builder.StageVerifying} {
 		if list := stages[name]; len(list) > 0 {
 			report(b, "  of that: "+name, median(list), median(first), "all of it")
@@ -141,7 +145,8 @@ func (h *house) compare(b *testing.B, r rivals, next func() []string, sets int, 
 	for range sets {
 		needs := next()
 		for turn := range turns {
-			theirs[turn] = append(theirs[turn], h.timedWith(b, append(h.env[:len(h.env):len(h.env)], env...), r.theirs(needs)...))
+			theirs[turn] = append(theirs[turn], h.timedWith(b, append(h.env[:len(h.env):len(h.env)], env...),
+				r.theirs(needs)...))
 			ours[turn] = append(ours[turn], h.timedWith(b, h.env, r.ours(needs)...))
 			h.rested(needs)
 		}
@@ -160,7 +165,8 @@ func (h *house) timedWith(b *testing.B, env []string, argv ...string) time.Durat
 	b.Helper()
 	var said bytes.Buffer
 	cmd := exec.Command(argv[0], argv[1:]...)
-	cmd.Env, cmd.Dir, cmd.Stdout, cmd.Stderr = append(env, "RUNTIMED_NO_START=1", "JUPYTER_PLATFORM_DIRS="), h.home, &said, &said
+	cmd.Env, cmd.Dir, cmd.Stdout, cmd.Stderr = append(env, "RUNTIMED_NO_START=1", "JUPYTER_PLATFORM_DIRS="), h.home,
+		&said, &said
 	began := time.Now()
 	if err := cmd.Run(); err != nil {
 		b.Fatalf("%v: %v: %s", argv, err, said.String())
@@ -168,11 +174,11 @@ func (h *house) timedWith(b *testing.B, env []string, argv ...string) time.Durat
 	return time.Since(began)
 }
 
-// bareCache is a cache for a bare uv: all that the tests' own has but what uv keeps of earlier runs, which would make every set of needs
-// an old one.
+// bareCache is a cache for a bare uv: all that the tests' own has but what uv keeps of earlier runs, which would make
+// every set of needs an old one.
 func (h *house) bareCache(b *testing.B) string {
 	b.Helper()
-	kept, dir := filepath.Join(testCache(b), "uv-cache"), filepath.Join(h.home, "bare-cache")
+	kept, dir := filepath.Join(testkit.KeptTools(b), "uv-cache"), filepath.Join(h.home, "bare-cache")
 	entries, err := os.ReadDir(kept)
 	if err == nil {
 		err = os.Mkdir(dir, 0o755)
@@ -182,9 +188,7 @@ func (h *house) bareCache(b *testing.B) string {
 			err = os.Symlink(filepath.Join(kept, e.Name()), filepath.Join(dir, e.Name()))
 		}
 	}
-	if err != nil {
-		b.Fatal(err)
-	}
+	check(b, err)
 	b.Cleanup(func() { // what it keeps lies among the wheels of the tests' own
 		links, _ := filepath.Glob(filepath.Join(dir, "environments-*", "*", "*"))
 		for _, link := range links {
@@ -213,11 +217,10 @@ func BenchmarkNeedsBesideUVRunAndJuv(b *testing.B) {
 	front, juv := h.frontEnd(b), h.notebookVenv(b, "juv-0.5.0", "juv==0.5.0")
 	h.filled("uv", 10*time.Minute)
 	bin, err := realUV()
-	if err != nil {
-		b.Fatal(err)
-	}
+	check(b, err)
 	uv := filepath.Join(bin, "uv")
-	if err := relink(filepath.Join(juv, "bin", "uv"), uv); err != nil { // it brings one along; the same uv and cache for all
+	if err := relink(filepath.Join(juv, "bin", "uv"),
+		uv); err != nil { // it brings one along; the same uv and cache for all
 		b.Fatal(err)
 	}
 	python := must[rpc.EnvListResult](h, rpc.MethodEnvList, nil).Envs[0].PythonVersion
@@ -227,7 +230,8 @@ func BenchmarkNeedsBesideUVRunAndJuv(b *testing.B) {
 	uses := func(needs []string) string { return "import " + strings.Join(needs, ", ") }
 	script := func(needs []string) string {
 		path := filepath.Join(h.home, strings.Join(needs, "-")+".py")
-		h.write(filepath.Base(path), fmt.Sprintf("# /// script\n# dependencies = [%q, %q]\n# ///\n%s\n", needs[0], needs[1], uses(needs)))
+		h.write(filepath.Base(path), fmt.Sprintf("# /// script\n# dependencies = [%q, %q]\n# ///\n%s\n", needs[0],
+			needs[1], uses(needs)))
 		return path
 	}
 	notebook := func(needs []string) string {
@@ -241,10 +245,12 @@ func BenchmarkNeedsBesideUVRunAndJuv(b *testing.B) {
 		{
 			"runt run --with A --with B", "uv run --with A --with B",
 			func(needs []string) []string {
-				return append(append([]string{uv, "run", "--no-project", "--python", python}, withEach(needs)...), "python", "-c", uses(needs))
+				return append(append([]string{uv, "run", "--no-project", "--python", python}, withEach(needs)...),
+					"python", "-c", uses(needs))
 			},
 			func(needs []string) []string {
-				return append(append([]string{runtProgram, "run"}, withEach(needs)...), "--", "python", "-c", uses(needs))
+				return append(append([]string{runtProgram, "run"}, withEach(needs)...), "--", "python", "-c",
+					uses(needs))
 			},
 		},
 		{
@@ -255,7 +261,8 @@ func BenchmarkNeedsBesideUVRunAndJuv(b *testing.B) {
 		{
 			"a notebook in a kernel: nbclient, runt kernel", "juv exec, without a kernel",
 			func(needs []string) []string {
-				return append(append([]string{juv + "/bin/juv", "exec", "--python", python}, withEach(needs)...), notebook(needs))
+				return append(append([]string{juv + "/bin/juv", "exec", "--python", python}, withEach(needs)...),
+					notebook(needs))
 			},
 			func(needs []string) []string {
 				h.kernelspec("warm", append(withEach(needs), "--on-restart", "fresh")...)

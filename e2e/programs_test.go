@@ -9,6 +9,8 @@ import (
 	"slices"
 	"sync"
 	"testing"
+
+	"runtimed/internal/testkit"
 )
 
 // The programs under test, built once; with the race detector where the tests have it.
@@ -60,9 +62,7 @@ func build(race bool, to string, what ...string) error {
 func plainDaemon(t testing.TB) string {
 	t.Helper()
 	path, err := withoutRace()
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	return path
 }
 
@@ -79,3 +79,5 @@ func raced() bool {
 	info, ok := debug.ReadBuildInfo()
 	return ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
 }
+
+var check = testkit.Check

@@ -27,10 +27,7 @@ func (h *house) shut(gate string) { _ = os.Remove(filepath.Join(h.home, gate)) }
 
 func TestAfterAChangeOfPackagesTheNewSetIsGivenAndTheOldOnlyWhereItCannotBeBuilt(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t).withStandIn(failing("broken"))
-	h.configure(quickly + "3\n")
-	h.start()
-	h.filled("uv", time.Minute)
+	h, _ := warmHouse(t, failing("broken"), 3)
 	owner := newTenantFor(t)
 	get := func() rpc.AcquireResult {
 		return h.acquire(rpc.AcquireParams{OwnerPID: new(owner.pid()), WaitMS: new(int64(120_000))})
@@ -69,42 +66,33 @@ func (h *house) edited(member string, value func(i int) any) {
 	for i, id := range h.folders() {
 		path := h.state("envs", id, "runtimed.json")
 		data, err := os.ReadFile(path)
-		if err != nil {
-			h.t.Fatal(err)
-		}
+		check(h.t, err)
 		var m map[string]any
 		numbers := json.NewDecoder(bytes.NewReader(data))
 		numbers.UseNumber()
-		if err := numbers.Decode(&m); err != nil {
-			h.t.Fatal(err)
-		}
+		check(h.t, numbers.Decode(&m))
 		m[member] = value(i)
 		if data, err = json.Marshal(m); err != nil {
 			h.t.Fatal(err)
 		}
-		if err := os.WriteFile(path, data, 0o600); err != nil {
-			h.t.Fatal(err)
-		}
+		check(h.t, os.WriteFile(path, data, 0o600))
 	}
 }
 
 func TestOldAndOddlyDatedEnvironmentsServeUntilTheirReplacementsDo(t *testing.T) {
 	t.Parallel()
-	far := []time.Time{time.Unix(0, 0), time.Date(2099, 12, 31, 0, 0, 0, 0, time.UTC), time.Date(1901, 1, 1, 0, 0, 0, 0, time.UTC)}
-	for name, at := range map[string][]time.Time{"three days old": {time.Now().Add(-72 * time.Hour)}, "of 1970, 2099 and 1901": far} {
+	far := []time.Time{time.Unix(0, 0), time.Date(2099, 12, 31, 0, 0, 0, 0, time.UTC),
+		time.Date(1901, 1, 1, 0, 0, 0, 0, time.UTC)}
+	for name, at := range map[string][]time.Time{"three days old": {time.Now().Add(-72 * time.Hour)},
+		"of 1970, 2099 and 1901": far} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			h := newHouse(t).withStandIn("[ \"$1\" != venv ] || echo >>\"$HOME/builds\"\n" + failing("offline"))
-			h.configure(quickly + "3\n")
-			d := h.start()
-			h.filled("uv", time.Minute)
+			h, d := warmHouse(t, "[ \"$1\" != venv ] || echo >>\"$HOME/builds\"\n"+failing("offline"), 3)
 			d.signal(syscall.SIGTERM)
 			d.exit(10 * time.Second)
 			h.edited("created_at", func(i int) any { return at[i%len(at)].UTC() })
 			for i, id := range h.folders() {
-				if err := os.Chtimes(h.state("envs", id, "runtimed.json"), at[i%len(at)], at[i%len(at)]); err != nil {
-					t.Fatal(err)
-				}
+				check(t, os.Chtimes(h.state("envs", id, "runtimed.json"), at[i%len(at)], at[i%len(at)]))
 			}
 			old := h.folders()
 
@@ -127,7 +115,8 @@ func TestOldAndOddlyDatedEnvironmentsServeUntilTheirReplacementsDo(t *testing.T)
 			least := 9
 			h.eventually(time.Minute, "all are replaced", func() bool {
 				least = min(least, h.pool("uv").Available)
-				return !slices.ContainsFunc(h.ids(rpc.EnvReady), func(id string) bool { return slices.Contains(old, id) })
+				return !slices.ContainsFunc(h.ids(rpc.EnvReady),
+					func(id string) bool { return slices.Contains(old, id) })
 			})
 			if least < 1 {
 				t.Errorf("meanwhile there were %d", least)
@@ -154,21 +143,26 @@ func TestAStoppedDaemonGoesOnWithoutABurstAndWithoutLosingAnything(t *testing.T)
 	h.shut("go")
 	h.shut("builds")
 	h.acquire(rpc.AcquireParams{OwnerPID: new(owner.pid())})
-	h.eventually(time.Minute, "a build runs", func() bool { return h.pool("uv").Warming == 1 && len(marked(h.home)) > 0 })
-	d.signal(sigStop)
-	h.eventually(10*time.Second, "all of its threads stand still", func() bool { // the signal takes a moment to reach them
-		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", d.cmd.Process.Pid))
-		return err == nil && !slices.ContainsFunc(threads, func(path string) bool {
-			stat, err := os.ReadFile(path)
-			return err == nil && !bytes.Contains(stat, []byte(") T "))
-		})
+	h.eventually(time.Minute, "a build runs", func() bool {
+		return h.pool("uv").Warming == 1 &&
+			len(marked(h.home)) > 0
 	})
+	d.signal(sigStop)
+	h.eventually(10*time.Second, "all of its threads stand still",
+		func() bool { // the signal takes a moment to reach them
+			threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", d.cmd.Process.Pid))
+			return err == nil && !slices.ContainsFunc(threads, func(path string) bool {
+				stat, err := os.ReadFile(path)
+				return err == nil && !bytes.Contains(stat, []byte(") T "))
+			})
+		})
 	stopped := time.Now()
 	var got rpc.AcquireResult
 	answered := make(chan error, 1)
 	go func() { // it asks a daemon that does not hear it, and has less patience than that lasts
 		var err error
-		got, err = ask[rpc.AcquireResult](h, rpc.MethodAcquire, rpc.AcquireParams{OwnerPID: new(owner.pid()), WaitMS: new(int64(1000))})
+		got, err = ask[rpc.AcquireResult](h, rpc.MethodAcquire,
+			rpc.AcquireParams{OwnerPID: new(owner.pid()), WaitMS: new(int64(1000))})
 		answered <- err
 	}()
 	h.open("go") // the build ends meanwhile
@@ -195,10 +189,7 @@ func TestAStoppedDaemonGoesOnWithoutABurstAndWithoutLosingAnything(t *testing.T)
 
 func TestAStateDirectoryThatIsMovedIsJudgedByWhatIsTrueThere(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t).withStandIn(fastUV)
-	h.configure(quickly + "2\n")
-	d := h.start()
-	h.filled("uv", time.Minute)
+	h, d := warmHouse(t, fastUV, 2)
 	owner := newTenantFor(t)
 	held := h.acquire(rpc.AcquireParams{OwnerPID: new(owner.pid())}).Env
 	h.filled("uv", time.Minute)
@@ -206,9 +197,7 @@ func TestAStateDirectoryThatIsMovedIsJudgedByWhatIsTrueThere(t *testing.T) {
 	d.signal(syscall.SIGTERM)
 	d.exit(10 * time.Second)
 	elsewhere := filepath.Join(h.home, "elsewhere")
-	if err := errors.Join(os.Rename(h.state(), elsewhere), os.Symlink(elsewhere, h.state())); err != nil {
-		t.Fatal(err)
-	}
+	check(t, errors.Join(os.Rename(h.state(), elsewhere), os.Symlink(elsewhere, h.state())))
 	d = h.start()
 	h.filled("uv", time.Minute)
 	r := h.acquire(rpc.AcquireParams{OwnerPID: new(owner.pid())})

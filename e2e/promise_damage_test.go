@@ -19,16 +19,12 @@ import (
 // linked is fastUV whose environments have a link to a Python of HOME, as real ones do.
 func linked(h *house) string {
 	base := filepath.Join(h.home, "base")
-	if err := os.MkdirAll(base, 0o755); err != nil {
-		h.t.Fatal(err)
-	}
+	check(h.t, os.MkdirAll(base, 0o755))
 	script := `#!/bin/sh
 dir=${0%/bin/python}; site=$dir/lib/python3.12/site-packages
 echo '{"version":"3.12.0","prefix":"'$dir'","site_packages":"'$site'","sentinels":["'$site'/ipykernel/__init__.py","'$site'/zmq/_zmq.so"]}'
 `
-	if err := os.WriteFile(filepath.Join(base, "python3"), []byte(script), 0o755); err != nil {
-		h.t.Fatal(err)
-	}
+	check(h.t, os.WriteFile(filepath.Join(base, "python3"), []byte(script), 0o755))
 	return at(stepVenv, `for dir; do :; done; mkdir -p "$dir/bin"; echo home >"$dir/pyvenv.cfg"; ln -s "$HOME/base/python3" "$dir/bin/python"; exit`)
 }
 
@@ -37,22 +33,43 @@ func rewrite(path string) error { return os.WriteFile(path, []byte("z\n"), 0o600
 const site = "lib/python3.12/site-packages"
 
 var damages = map[string]func(dir string) error{
-	"all of it is gone":               os.RemoveAll,
-	"ipykernel is gone":               func(dir string) error { return os.RemoveAll(filepath.Join(dir, site, "ipykernel")) },
-	"ipykernel is empty":              func(dir string) error { return os.Truncate(filepath.Join(dir, site, "ipykernel/__init__.py"), 0) },
-	"the compiled part of zmq is cut": func(dir string) error { return os.Truncate(filepath.Join(dir, site, "zmq/_zmq.so"), 1) },
-	"the compiled part is another":    func(dir string) error { return rewrite(filepath.Join(dir, site, "zmq/_zmq.so")) },
-	"its Python is gone":              func(dir string) error { return os.Remove(filepath.Join(dir, "bin/python")) },
-	"its link leads nowhere":          func(dir string) error { return relink(filepath.Join(dir, "bin/python"), "/nowhere/python3") },
-	"its Python is another":           func(dir string) error { return relink(filepath.Join(dir, "bin/python"), "/bin/sh") },
-	"pyvenv.cfg is gone":              func(dir string) error { return os.Remove(filepath.Join(dir, "pyvenv.cfg")) },
-	"its manifest is gone":            func(dir string) error { return os.Remove(filepath.Join(dir, "runtimed.json")) },
-	"its manifest is noise":           func(dir string) error { return rewrite(filepath.Join(dir, "runtimed.json")) },
-	"its lease record is gone":        func(dir string) error { return os.Remove(filepath.Join(dir, "lease")) },
+	"all of it is gone": os.RemoveAll,
+	"ipykernel is gone": func(dir string) error {
+		return os.RemoveAll(filepath.Join(dir, site,
+			"ipykernel"))
+	},
+	"ipykernel is empty": func(dir string) error {
+		return os.Truncate(filepath.Join(dir, site,
+			"ipykernel/__init__.py"), 0)
+	},
+	"the compiled part of zmq is cut": func(dir string) error {
+		return os.Truncate(filepath.Join(dir, site,
+			"zmq/_zmq.so"), 1)
+	},
+	"the compiled part is another": func(dir string) error {
+		return rewrite(filepath.Join(dir, site,
+			"zmq/_zmq.so"))
+	},
+	"its Python is gone": func(dir string) error { return os.Remove(filepath.Join(dir, "bin/python")) },
+	"its link leads nowhere": func(dir string) error {
+		return relink(filepath.Join(dir, "bin/python"),
+			"/nowhere/python3")
+	},
+	"its Python is another": func(dir string) error {
+		return relink(filepath.Join(dir, "bin/python"),
+			"/bin/sh")
+	},
+	"pyvenv.cfg is gone":       func(dir string) error { return os.Remove(filepath.Join(dir, "pyvenv.cfg")) },
+	"its manifest is gone":     func(dir string) error { return os.Remove(filepath.Join(dir, "runtimed.json")) },
+	"its manifest is noise":    func(dir string) error { return rewrite(filepath.Join(dir, "runtimed.json")) },
+	"its lease record is gone": func(dir string) error { return os.Remove(filepath.Join(dir, "lease")) },
 	"a link is where it was": func(dir string) error {
 		return errors.Join(os.Rename(dir, dir+".moved"), os.Symlink(dir+".moved", dir))
 	},
-	"a link to another environment is": func(dir string) error { return errors.Join(os.RemoveAll(dir), os.Symlink("/usr", dir)) },
+	"a link to another environment is": func(dir string) error {
+		return errors.Join(os.RemoveAll(dir),
+			os.Symlink("/usr", dir))
+	},
 }
 
 func relink(path, to string) error { return errors.Join(os.Remove(path), os.Symlink(to, path)) }
@@ -68,9 +85,7 @@ func TestADamagedEnvironmentIsNeverGivenButReplacedAndOneLineSaysWhy(t *testing.
 			d := h.start()
 			h.filled("uv", time.Minute)
 			bad := h.ids(rpc.EnvReady)[0] // the oldest goes first
-			if err := damage(h.state("envs", bad)); err != nil {
-				t.Fatal(err)
-			}
+			check(t, damage(h.state("envs", bad)))
 			owner := newTenantFor(t)
 			for range 2 {
 				r := h.acquire(rpc.AcquireParams{OwnerPID: new(owner.pid())})
@@ -92,12 +107,11 @@ func TestADamagedEnvironmentIsNeverGivenButReplacedAndOneLineSaysWhy(t *testing.
 			// the same while no daemon runs
 			bad = h.ids(rpc.EnvReady)[0]
 			d.kill()
-			if err := damage(h.state("envs", bad)); err != nil {
-				t.Fatal(err)
-			}
+			check(t, damage(h.state("envs", bad)))
 			h.start()
 			for range 2 {
-				if r := h.acquire(rpc.AcquireParams{OwnerPID: new(owner.pid())}); whole(r.Env.Path) != nil || r.Env.ID == bad {
+				if r := h.acquire(rpc.AcquireParams{OwnerPID: new(owner.pid())}); whole(r.Env.Path) != nil ||
+					r.Env.ID == bad {
 					t.Errorf("damaged while no daemon ran, and given: %s", r.Env.ID)
 				}
 			}
@@ -115,16 +129,12 @@ func TestWhenTheBasePythonIsUpgradedAwayItsEnvironmentsAreReplaced(t *testing.T)
 	h.filled("uv", time.Minute)
 	bad := h.ids(rpc.EnvReady)
 	base := filepath.Join(h.home, "base/python3")
-	if err := os.Rename(base, base+".old"); err != nil {
-		t.Fatal(err)
-	}
+	check(t, os.Rename(base, base+".old"))
 	_, err := ask[rpc.AcquireResult](h, rpc.MethodAcquire, rpc.AcquireParams{WaitMS: new(int64(2000))})
 	if kind := rpc.KindOf(err); kind != rpc.KindBuildFailed && kind != rpc.KindPoolEmpty {
 		t.Errorf("acquire without a Python: %v", err)
 	}
-	if err := os.Rename(base+".old", base); err != nil {
-		t.Fatal(err)
-	}
+	check(t, os.Rename(base+".old", base))
 	must[rpc.FlushResult](h, rpc.MethodFlush, nil)
 	if r := h.acquire(rpc.AcquireParams{OwnerPID: new(newTenantFor(t).pid())}); slices.Contains(bad, r.Env.ID) {
 		t.Errorf("given: %s", r.Env.ID)
@@ -161,7 +171,8 @@ func TestADiskThatTurnsReadOnlyCostsNoEnvironment(t *testing.T) {
 		for range 3 {
 			err := c.Call(t.Context(), method, params, nil)
 			var e *rpc.Error
-			if !errors.As(err, &e) || e.Data.Kind != rpc.KindBuildFailed || e.Data.Cause != builder.CausePermission || !strings.Contains(e.Message, "read-only") ||
+			if !errors.As(err, &e) || e.Data.Kind != rpc.KindBuildFailed || e.Data.Cause != builder.CausePermission ||
+				!strings.Contains(e.Message, "read-only") ||
 				e.Data.Hint == "" {
 				t.Errorf("%s: %+v", method, err)
 			}

@@ -28,7 +28,8 @@ func TestWhateverLiesInPlaceOfAFileOfOursNothingHangsAndNothingElseIsWritten(t *
 	t.Parallel()
 	for what, put := range instead {
 		for name, says := range map[string]string{
-			"config.toml": "config.toml is ", "daemon.lock": "daemon.lock is ", "daemon.json": "", "runtimed.log": "nothing can be logged: ",
+			"config.toml": "config.toml is ", "daemon.lock": "daemon.lock is ", "daemon.json": "",
+			"runtimed.log": "nothing can be logged: ",
 		} {
 			t.Run(what+" in place of "+name, func(t *testing.T) {
 				t.Parallel()
@@ -40,13 +41,13 @@ func TestWhateverLiesInPlaceOfAFileOfOursNothingHangsAndNothingElseIsWritten(t *
 					says = path + ": is "
 				}
 				text := []byte("[pools.uv]\nsize = 0\n# precious\n")
-				if err := errors.Join(os.MkdirAll(h.state(), 0o700), os.WriteFile(precious, text, 0o600), os.RemoveAll(path), put(path, precious)); err != nil {
-					t.Fatal(err)
-				}
+				check(t, errors.Join(os.MkdirAll(h.state(), 0o700), os.WriteFile(precious, text, 0o600),
+					os.RemoveAll(path), put(path, precious)))
 				users, other := what == "a link" || what == "a file's other name", what == "a file's other name"
 				if name == "config.toml" && !users || name == "daemon.lock" && !other { // it must be read, or taken
 					l := h.launch()
-					if code := l.exit(10 * time.Second); code != exitUseless || !strings.Contains(l.stderr.String(), says+strings.TrimPrefix(what, "is ")) {
+					if code := l.exit(10 * time.Second); code != exitUseless ||
+						!strings.Contains(l.stderr.String(), says+strings.TrimPrefix(what, "is ")) {
 						t.Errorf("exit code %d: %s", code, l.stderr)
 					}
 				} else {
@@ -72,13 +73,9 @@ func TestALogThatWasNoFileBeginsOnceItIsMovedAway(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
 	h.configure(off)
-	if err := errors.Join(os.MkdirAll(h.state(), 0o700), syscall.Mkfifo(h.state("runtimed.log"), 0o600)); err != nil {
-		t.Fatal(err)
-	}
+	check(t, errors.Join(os.MkdirAll(h.state(), 0o700), syscall.Mkfifo(h.state("runtimed.log"), 0o600)))
 	h.start()
-	if err := os.Remove(h.state("runtimed.log")); err != nil {
-		t.Fatal(err)
-	}
+	check(t, os.Remove(h.state("runtimed.log")))
 	h.eventually(10*time.Second, "the log begins", func() bool {
 		data, _ := os.ReadFile(h.state("runtimed.log"))
 		return len(data) > 0
@@ -90,9 +87,7 @@ func TestALogOfTheUsersOwnIsNotWrittenTo(t *testing.T) {
 	h := newHouse(t)
 	h.configure(off)
 	log := filepath.Join(h.home, "runtimed.log")
-	if err := errors.Join(os.Chmod(h.home, 0o700), os.WriteFile(log, []byte("my own notes\n"), 0o600)); err != nil {
-		t.Fatal(err)
-	}
+	check(t, errors.Join(os.Chmod(h.home, 0o700), os.WriteFile(log, []byte("my own notes\n"), 0o600)))
 	h.socket = filepath.Join(h.home, "r.sock")
 	h.setenv("RUNTIMED_SOCKET", h.socket)
 	d := h.start()
@@ -115,9 +110,8 @@ func TestALeaseThatIsNoFileHangsNobodyAndIsNeverWrittenThrough(t *testing.T) {
 	for what, put := range instead {
 		h.filled("uv", time.Minute)
 		lease := h.state("envs", h.ids("ready")[0], "lease")
-		if err := errors.Join(os.WriteFile(precious, []byte("precious"), 0o600), os.RemoveAll(lease), put(lease, precious)); err != nil {
-			t.Fatal(err)
-		}
+		check(t, errors.Join(os.WriteFile(precious, []byte("precious"), 0o600), os.RemoveAll(lease),
+			put(lease, precious)))
 		got := h.acquire(rpc.AcquireParams{})
 		must[rpc.None](h, rpc.MethodRelease, rpc.EnvParams{Env: got.Env.ID})
 		if data, err := os.ReadFile(precious); string(data) != "precious" {
@@ -147,9 +141,7 @@ func TestAPurgeRemovesNothingThatADaemonOrAnybodyUses(t *testing.T) {
 		t.Errorf("beside a daemon: %+v, %v", said, h.folders())
 	}
 	owner := exec.Command("sleep", "300")
-	if err := owner.Start(); err != nil {
-		t.Fatal(err)
-	}
+	check(t, owner.Start())
 	end := func() { _ = errors.Join(owner.Process.Kill(), owner.Wait()) }
 	defer end()
 	id := h.acquire(rpc.AcquireParams{OwnerPID: new(owner.Process.Pid), WaitMS: new(int64(60000))}).Env.ID
@@ -163,10 +155,8 @@ func TestAPurgeRemovesNothingThatADaemonOrAnybodyUses(t *testing.T) {
 	end()
 
 	// As a purge leaves it that was killed: in the trash, without its manifest.
-	if err := errors.Join(os.Remove(h.state("envs", id, "runtimed.json")),
-		os.Rename(h.state("envs", id), h.state("envs", ".trash", id))); err != nil {
-		t.Fatal(err)
-	}
+	check(t, errors.Join(os.Remove(h.state("envs", id, "runtimed.json")),
+		os.Rename(h.state("envs", id), h.state("envs", ".trash", id))))
 	if said := h.purge(); said.Error != "" || len(said.Stays) > 0 || isThere(h.state()) {
 		left, _ := filepath.Glob(h.state("*", "*"))
 		t.Errorf("%+v; left are %v", said, left)

@@ -43,9 +43,7 @@ func newFrontEnd(t *testing.T, env, other rpc.Env) *frontEnd {
 	if err == nil {
 		err = f.cmd.Start()
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	t.Cleanup(f.kill)
 	f.out = bufio.NewReader(out)
 	if f.kernel, err = strconv.Atoi(f.read()); err != nil {
@@ -97,7 +95,8 @@ func TestAKernelRunsOnWhateverHappensToTheDaemonAndItsPool(t *testing.T) {
 	d := h.start()
 	h.filled("data", 3*time.Minute)
 	env := h.acquire(rpc.AcquireParams{Pool: new("data"), OwnerPID: new(os.Getpid())}).Env
-	other := h.acquire(rpc.AcquireParams{Pool: new("data"), OwnerPID: new(os.Getpid()), WaitMS: new(int64(120_000))}).Env
+	other := h.acquire(rpc.AcquireParams{Pool: new("data"), OwnerPID: new(os.Getpid()),
+		WaitMS: new(int64(120_000))}).Env
 	f := newFrontEnd(t, env, other)
 	must[rpc.AdoptResult](h, rpc.MethodAdopt, rpc.AdoptParams{Env: env.ID, OwnerPID: f.cmd.Process.Pid})
 	reload := func(text string) func() {
@@ -149,9 +148,7 @@ func TestAKernelRunsOnWhateverHappensToTheDaemonAndItsPool(t *testing.T) {
 	}
 	must[rpc.GCResult](h, rpc.MethodGC, nil)
 	began := time.Now()
-	if err := syscall.Kill(f.kernel, syscall.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
+	check(t, syscall.Kill(f.kernel, syscall.SIGKILL))
 	h.eventually(time.Minute, "the environment goes after its kernel", func() bool {
 		_, err := os.Stat(env.Path)
 		return os.IsNotExist(err)
@@ -164,13 +161,11 @@ func TestAKernelRunsOnWhateverHappensToTheDaemonAndItsPool(t *testing.T) {
 
 func TestASessionFindsItsEnvironmentAgainAlsoAfterAKill(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t).withStandIn(fastUV)
-	h.configure(quickly + "2\n")
-	d := h.start()
-	h.filled("uv", time.Minute)
+	h, d := warmHouse(t, fastUV, 2)
 	first, second := newTenantFor(t), newTenantFor(t)
 	r := h.acquire(rpc.AcquireParams{OwnerPID: new(first.pid()), Session: new("a notebook")})
-	if other := h.acquire(rpc.AcquireParams{OwnerPID: new(second.pid()), Session: new("a notebook")}); other.Source == rpc.SourceResumed || other.Env.ID == r.Env.ID {
+	if other := h.acquire(rpc.AcquireParams{OwnerPID: new(second.pid()),
+		Session: new("a notebook")}); other.Source == rpc.SourceResumed || other.Env.ID == r.Env.ID {
 		t.Errorf("two living owners have %s", r.Env.ID)
 	} else {
 		must[rpc.None](h, rpc.MethodRelease, rpc.EnvParams{Env: other.Env.ID})
@@ -190,12 +185,15 @@ func TestASessionFindsItsEnvironmentAgainAlsoAfterAKill(t *testing.T) {
 	}
 	d.kill()
 	h.start()
-	again := h.acquire(rpc.AcquireParams{OwnerPID: new(second.pid()), Session: new("a notebook"), LingerMS: new(int64(500)), Label: new("again")})
-	if l := leased().Lease; again.Source != rpc.SourceResumed || again.Env.ID != r.Env.ID || l.OwnerPID != second.pid() || !l.Alive || l.Label != "again" {
+	again := h.acquire(rpc.AcquireParams{OwnerPID: new(second.pid()), Session: new("a notebook"),
+		LingerMS: new(int64(500)), Label: new("again")})
+	if l := leased().Lease; again.Source != rpc.SourceResumed || again.Env.ID != r.Env.ID ||
+		l.OwnerPID != second.pid() || !l.Alive || l.Label != "again" {
 		t.Errorf("%+v, %+v", again, l)
 	}
 	second.end()
-	h.eventually(5*time.Second, "it goes when it has lingered", func() bool { return !slices.Contains(h.folders(), r.Env.ID) })
+	h.eventually(5*time.Second, "it goes when it has lingered",
+		func() bool { return !slices.Contains(h.folders(), r.Env.ID) })
 }
 
 // Each prints the environment that it gets.
@@ -219,9 +217,7 @@ func TestWhoWaitsFollowsToTheNextDaemonWithTheSameKey(t *testing.T) {
 	h := newHouse(t).withStandIn(gated("go"))
 	h.configure(quickly + "1\n")
 	source, err := filepath.Abs("../clients/python/src")
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	h.setenv("RUNTIMED_NO_START", "1") // they follow, and start none
 	h.setenv("PYTHONPATH", source)
 	h.setenv("PYTHONDONTWRITEBYTECODE", "1")

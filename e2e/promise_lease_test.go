@@ -22,10 +22,7 @@ import (
 
 func TestWhatWasAnsweredStandsAfterAKill(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t).withStandIn(fastUV)
-	h.configure(quickly + "3\n")
-	d := h.start()
-	h.filled("uv", time.Minute)
+	h, d := warmHouse(t, fastUV, 3)
 	owner := newTenantFor(t)
 	for range rounds(10, 200) {
 		d = answeredStands(h, d, owner)
@@ -40,7 +37,8 @@ func answeredStands(h *house, d *lodger, owner *tenant) *lodger {
 	d.kill()
 	d = h.start()
 	leased := must[rpc.EnvListResult](h, rpc.MethodEnvList, rpc.EnvListParams{State: new(rpc.EnvLeased)}).Envs
-	if len(leased) != 1 || leased[0].ID != got.Env.ID || leased[0].Lease.OwnerPID != owner.pid() || !leased[0].Lease.Alive || leased[0].Lease.Label != "kept" {
+	if len(leased) != 1 || leased[0].ID != got.Env.ID || leased[0].Lease.OwnerPID != owner.pid() ||
+		!leased[0].Lease.Alive || leased[0].Lease.Label != "kept" {
 		h.t.Errorf("leased was %s, and after a kill there is %+v", got.Env.ID, leased)
 	}
 	next := newTenant(h.t)
@@ -72,9 +70,7 @@ func TestOnAFullDiskLeasesAndReleasesStandAfterAKillToo(t *testing.T) {
 	d.kill()
 	h.edited("boot_id", func(int) any { return "of another boot" })
 	f, err := os.Create(filepath.Join(h.home, ".cache/filler"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	for err == nil {
 		_, err = f.Write(make([]byte, 512))
 	}
@@ -88,24 +84,17 @@ func TestOnAFullDiskLeasesAndReleasesStandAfterAKillToo(t *testing.T) {
 		e := h.pool("uv").Error
 		return e != nil && e.Cause == builder.CauseDiskFull
 	})
-	if err := errors.Join(f.Close(), os.Remove(f.Name())); err != nil {
-		t.Fatal(err)
-	}
+	check(t, errors.Join(f.Close(), os.Remove(f.Name())))
 	must[rpc.FlushResult](h, rpc.MethodFlush, nil)
 	h.settled(3, time.Minute)
 }
 
 func TestRestartsFindTheReadyPoolAndBuildNothing(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t).withStandIn("echo \"$*\" >>\"$HOME/calls\"\n" + fastUV)
-	h.configure(quickly + "3\n")
-	d := h.start()
-	h.filled("uv", time.Minute)
+	h, d := warmHouse(t, "echo \"$*\" >>\"$HOME/calls\"\n"+fastUV, 3)
 	before := h.ids(rpc.EnvReady)
 	calls, err := os.ReadFile(filepath.Join(h.home, "calls"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	for i := range 20 {
 		if i%2 == 0 {
 			d.kill()
@@ -245,7 +234,8 @@ func TestWhatCannotBeSeenIsNotTakenForGone(t *testing.T) {
 		t.Fatal(err)
 	}
 	limit := func(n string) {
-		if out, err := exec.Command("prlimit", "--pid", strconv.Itoa(d.cmd.Process.Pid), "--nofile="+n+":").CombinedOutput(); err != nil {
+		if out, err := exec.Command("prlimit", "--pid", strconv.Itoa(d.cmd.Process.Pid),
+			"--nofile="+n+":").CombinedOutput(); err != nil {
 			t.Fatalf("%v: %s", err, out)
 		}
 	}
@@ -258,7 +248,8 @@ func TestWhatCannotBeSeenIsNotTakenForGone(t *testing.T) {
 		t.Error(err)
 	}
 	for range 2 {
-		if leased, removing := h.ids(rpc.EnvLeased), h.ids(rpc.EnvRemoving); !slices.Equal(leased, []string{held.ID}) || !slices.Equal(removing, []string{used.ID}) {
+		if leased, removing := h.ids(rpc.EnvLeased), h.ids(rpc.EnvRemoving); !slices.Equal(leased, []string{held.ID}) ||
+			!slices.Equal(removing, []string{used.ID}) {
 			t.Errorf("leased %v, and should be %s; removing %v, and should be %s", leased, held.ID, removing, used.ID)
 		}
 		time.Sleep(6 * time.Second)
@@ -275,21 +266,13 @@ func TestWhatCannotBeSeenIsNotTakenForGone(t *testing.T) {
 func (h *house) runsFrom(t *testing.T, env rpc.Env) *tenant {
 	t.Helper()
 	program, err := exec.LookPath("sleep")
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	data, err := os.ReadFile(program)
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	tool := filepath.Join(env.Path, "bin/sleep") // where one program is all of coreutils, it goes by its name
-	if err := os.WriteFile(tool, data, 0o755); err != nil {
-		t.Fatal(err)
-	}
+	check(t, os.WriteFile(tool, data, 0o755))
 	runs := &tenant{cmd: exec.Command(tool, "3600")}
-	if err := runs.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	check(t, runs.cmd.Start())
 	t.Cleanup(runs.end)
 	return runs
 }

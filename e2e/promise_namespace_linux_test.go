@@ -95,7 +95,8 @@ func TestAnOwnerInAnotherPIDNamespaceIsNeverTakenForGone(t *testing.T) {
 	h.script = `exec unshare --pid --fork --kill-child --mount-proc "$@"`
 	d = h.start()
 	h.keeps("a daemon in another PID namespace", env)
-	if out := h.runt("env", "list"); !strings.Contains(out, fmt.Sprintf("pid %d in another PID namespace", owner.pid())) {
+	if out := h.runt("env", "list"); !strings.Contains(out, fmt.Sprintf("pid %d in another PID namespace",
+		owner.pid())) {
 		t.Errorf("who holds it is not told:\n%s", out)
 	}
 	_, err := ask[rpc.AcquireResult](h, rpc.MethodAcquire, rpc.AcquireParams{OwnerPID: new(1)})
@@ -122,9 +123,7 @@ func TestAContainerWithItsOwnNameForTheBootTakesNoOwnerOfItsHostForGone(t *testi
 	}
 	h := newHouse(t).withStandIn(fastUV)
 	own := filepath.Join(h.home, "boot_id")
-	if err := os.WriteFile(own, []byte("01234567-89ab-cdef-0123-456789abcdef\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	check(t, os.WriteFile(own, []byte("01234567-89ab-cdef-0123-456789abcdef\n"), 0o600))
 	in := `mount --bind '` + own + `' /proc/sys/kernel/random/boot_id && exec "$@"`
 	if out, err := h.apart(t, "sh", "-c", in, "sh", "true").CombinedOutput(); err != nil {
 		lacking(t, "nothing can be mounted there: "+string(out))
@@ -134,7 +133,8 @@ func TestAContainerWithItsOwnNameForTheBootTakesNoOwnerOfItsHostForGone(t *testi
 	h.filled("uv", time.Minute)
 	env := h.acquire(rpc.AcquireParams{OwnerPID: new(newTenantFor(t).pid())}).Env
 	h.stopped(d)
-	h.script = `exec unshare --pid --fork --kill-child --mount-proc sh -c '` + strings.ReplaceAll(in, "'", `'\''`) + `' sh "$@"`
+	h.script = `exec unshare --pid --fork --kill-child --mount-proc sh -c '` + strings.ReplaceAll(in, "'", `'\''`) +
+		`' sh "$@"`
 	d = h.start()
 	h.keeps("a container with a boot of its own", env)
 	h.stopped(d)
@@ -171,7 +171,8 @@ func TestWithoutProcNothingIsTakenForGoneAndTheReasonIsTold(t *testing.T) {
 		}
 		h.stopped(d)
 	}
-	cmd := exec.Command("unshare", "--mount", "sh", "-c", `umount -l /proc; exec "$@"`, "sh", daemonProgram, "doctor", "--json")
+	cmd := exec.Command("unshare", "--mount", "sh", "-c", `umount -l /proc; exec "$@"`, "sh", daemonProgram, "doctor",
+		"--json")
 	cmd.Env, cmd.Dir = h.env, h.home
 	out, _ := cmd.Output()
 	if found := h.told(out, cmd.ProcessState.ExitCode())["processes"]; found.Status != rpc.CheckProblem ||
@@ -188,10 +189,12 @@ func TestAClientInAnotherPIDNamespaceOwnsWhatItAsksForOrIsToldWhy(t *testing.T) 
 	h.start()
 	h.filled("uv", time.Minute)
 	out, err := h.apart(t, runtProgram, "rpc", "pool.acquire", `{"owner_pid":2}`).CombinedOutput()
-	if err == nil || !strings.Contains(string(out), "another PID namespace") || !strings.Contains(string(out), "hint: leave owner_pid out") {
+	if err == nil || !strings.Contains(string(out), "another PID namespace") ||
+		!strings.Contains(string(out), "hint: leave owner_pid out") {
 		t.Errorf("a number of another namespace: %v: %s", err, out)
 	}
-	_, err = ask[rpc.AcquireResult](h, rpc.MethodAcquire, rpc.AcquireParams{OwnerPID: new(2)}) // kthreadd, where that is to be seen
+	// kthreadd, where that is to be seen
+	_, err = ask[rpc.AcquireResult](h, rpc.MethodAcquire, rpc.AcquireParams{OwnerPID: new(2)})
 	if rpc.KindOf(err) != rpc.KindInvalidParams {
 		t.Errorf("a thread of the kernel: %v", err)
 	}
@@ -199,9 +202,7 @@ func TestAClientInAnotherPIDNamespaceOwnsWhatItAsksForOrIsToldWhy(t *testing.T) 
 		t.Errorf("leased: %v", leased)
 	}
 	runs := h.apart(t, runtProgram, "run", "sleep", "60")
-	if err := runs.Start(); err != nil {
-		t.Fatal(err)
-	}
+	check(t, runs.Start())
 	h.eventually(20*time.Second, "it has its own", func() bool { return len(h.ids(rpc.EnvLeased)) == 1 })
 	time.Sleep(6 * time.Second) // a regular look
 	leased := must[rpc.EnvListResult](h, rpc.MethodEnvList, rpc.EnvListParams{State: new(rpc.EnvLeased)}).Envs

@@ -30,9 +30,7 @@ func tree(t *testing.T, dir string) (all []string) {
 		all = append(all, fmt.Sprintf("%s %d %s", path, info.Size(), info.ModTime()))
 		return err
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	return all
 }
 
@@ -44,19 +42,21 @@ func TestNothingOfTheFolderOrTheShellItIsStartedInReachesItsBuilds(t *testing.T)
 		t.Fatalf("%v: %s", err, out)
 	}
 	for path, text := range map[string]string{
-		"decoy/conda-meta/history": "", "modules/json.py": "raise SystemExit('the wrong json')", "modules/sitecustomize.py": "raise SystemExit('the wrong site')",
-		"pyproject.toml": "[[broken", "uv.toml": "broken = [", ".python-version": "2.7\n", ".venv": "no folder",
+		"decoy/conda-meta/history": "", "modules/json.py": "raise SystemExit('the wrong json')",
+		"modules/sitecustomize.py": "raise SystemExit('the wrong site')",
+		"pyproject.toml":           "[[broken", "uv.toml": "broken = [", ".python-version": "2.7\n", ".venv": "no folder",
 	} {
-		if err := os.MkdirAll(filepath.Dir(filepath.Join(h.home, path)), 0o755); err != nil {
-			t.Fatal(err)
-		}
+		check(t, os.MkdirAll(filepath.Dir(filepath.Join(h.home, path)), 0o755))
 		write(h, filepath.Join(h.home, path), text)
 	}
 	before := append(tree(t, decoy), tree(t, modules)...)
 	for name, value := range map[string]string{
-		"VIRTUAL_ENV": decoy, "CONDA_PREFIX": decoy, "CONDA_DEFAULT_ENV": "decoy", "PYTHONPATH": modules, "PYTHONHOME": decoy,
-		"PYTHONDONTWRITEBYTECODE": "1", "PYTHONSTARTUP": "/nowhere", "UV_PYTHON": "2.7", "UV_PROJECT_ENVIRONMENT": decoy, "UV_SYSTEM_PYTHON": "1",
-		"UV_CONFIG_FILE": filepath.Join(h.home, "uv.toml"), "UV_LINK_MODE": "symlink", "UV_OFFLINE": "1", "UV_TARGET": decoy, "PIP_TARGET": decoy,
+		"VIRTUAL_ENV": decoy, "CONDA_PREFIX": decoy, "CONDA_DEFAULT_ENV": "decoy", "PYTHONPATH": modules,
+		"PYTHONHOME":              decoy,
+		"PYTHONDONTWRITEBYTECODE": "1", "PYTHONSTARTUP": "/nowhere", "UV_PYTHON": "2.7",
+		"UV_PROJECT_ENVIRONMENT": decoy, "UV_SYSTEM_PYTHON": "1",
+		"UV_CONFIG_FILE": filepath.Join(h.home, "uv.toml"), "UV_LINK_MODE": "symlink", "UV_OFFLINE": "1",
+		"UV_TARGET": decoy, "PIP_TARGET": decoy,
 		"PATH": filepath.Join(decoy, "bin") + ":" + lastOf(h.env, "PATH"),
 	} {
 		h.setenv(name, value)
@@ -89,9 +89,7 @@ func lastOf(env []string, name string) string {
 func (h *house) livesIn(home string) {
 	h.t.Helper()
 	near := filepath.Join(filepath.Dir(h.home), "s")
-	if err := errors.Join(os.MkdirAll(home, 0o755), os.Mkdir(near, 0o700)); err != nil {
-		h.t.Fatal(err)
-	}
+	check(h.t, errors.Join(os.MkdirAll(home, 0o755), os.Mkdir(near, 0o700)))
 	h.home, h.socket = home, filepath.Join(near, "s")
 	h.setenv("HOME", h.home)
 	h.setenv("RUNTIMED_SOCKET", h.socket)
@@ -100,7 +98,8 @@ func (h *house) livesIn(home string) {
 func TestInAnOddAndLongHomeEveryScriptRuns(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t).withUV()
-	h.livesIn(filepath.Join(h.home, `a b 'c' "d" $e ünï [x] 日本`, strings.Repeat("0123456789", 12), strings.Repeat("long", 20)))
+	h.livesIn(filepath.Join(h.home, `a b 'c' "d" $e ünï [x] 日本`, strings.Repeat("0123456789", 12),
+		strings.Repeat("long", 20)))
 	h.configure("[pools.uv]\nsize = 1\n")
 	h.start()
 	h.filled("uv", 3*time.Minute)
@@ -109,9 +108,7 @@ func TestInAnOddAndLongHomeEveryScriptRuns(t *testing.T) {
 		t.Errorf("its path has %d bytes", len(env.Path))
 	}
 	entries, err := os.ReadDir(filepath.Join(env.Path, "bin"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	n := 0
 	for _, e := range entries {
 		if strings.Contains(e.Name(), "activate") || strings.HasSuffix(e.Name(), ".bat") {
@@ -137,7 +134,8 @@ func TestAHomeThatCannotBeWrittenIsNamedAtOnce(t *testing.T) {
 	h := newHouse(t)
 	h.configure(off)
 	h.tmpfs(t, filepath.Join(h.home, ".cache"), "size=1m")
-	if out, err := exec.Command("mount", "-o", "remount,ro", filepath.Join(h.home, ".cache")).CombinedOutput(); err != nil {
+	if out, err := exec.Command("mount", "-o", "remount,ro",
+		filepath.Join(h.home, ".cache")).CombinedOutput(); err != nil {
 		lacking(t, fmt.Sprintf("%v: %s", err, out))
 	}
 	d := h.launch()
@@ -150,16 +148,15 @@ func TestAHomeThatCannotBeWrittenIsNamedAtOnce(t *testing.T) {
 		}
 	}
 	h.setenv("HOME", filepath.Join(h.home, ".cache/none"))
-	if d = h.launch(); d.exit(time.Minute) != exitUseless || !strings.Contains(d.stderr.String(), h.home+"/.cache/none") {
+	if d = h.launch(); d.exit(time.Minute) != exitUseless ||
+		!strings.Contains(d.stderr.String(), h.home+"/.cache/none") {
 		t.Errorf("a HOME that is not there: %s", d.stderr)
 	}
 	h.setenv("HOME", h.home)
 
 	// elsewhere it works, as the hint says
 	other := filepath.Join(h.home, "other")
-	if err := os.Mkdir(other, 0o700); err != nil {
-		t.Fatal(err)
-	}
+	check(t, os.Mkdir(other, 0o700))
 	h.socket = filepath.Join(other, "s")
 	h.setenv("RUNTIMED_SOCKET", h.socket)
 	h.setenv("RUNTIMED_CACHE_DIR", other)
@@ -209,9 +206,7 @@ func TestAFileSystemWithoutExecutionIsNamedAsTheReason(t *testing.T) {
 	if out, err := exec.Command("mount", "-o", "remount,bind,noexec", state).CombinedOutput(); err != nil {
 		lacking(t, fmt.Sprintf("%v: %s", err, out))
 	}
-	if err := os.Chmod(state, 0o700); err != nil {
-		t.Fatal(err)
-	}
+	check(t, os.Chmod(state, 0o700))
 	h.configure("[pools.uv]\nsize = 1\n")
 	h.start()
 	h.eventually(3*time.Minute, "the pool says that it fails", func() bool { return h.pool("uv").Error != nil })
@@ -222,7 +217,8 @@ func TestAFileSystemWithoutExecutionIsNamedAsTheReason(t *testing.T) {
 
 func TestAFullDiskIsTheReasonBeforeAndDuringABuild(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t).withStandIn(at(stepVenv, `for d; do :; done; mkdir -p "$d"; dd if=/dev/zero of="$d/big" bs=64k || exit 1`))
+	h := newHouse(t).withStandIn(at(stepVenv,
+		`for d; do :; done; mkdir -p "$d"; dd if=/dev/zero of="$d/big" bs=64k || exit 1`))
 	h.tmpfs(t, filepath.Join(h.home, ".cache"), "size=8m")
 	h.configure("[pools.uv]\nsize = 1\n")
 	h.start()

@@ -26,24 +26,16 @@ func TestWhatTookTheSocketsPlaceIsNeverRemoved(t *testing.T) {
 		"a file": func(h *house) { write(h, h.socket, "precious") },
 		"another program's socket": func(h *house) {
 			l, err := net.Listen("unix", h.socket)
-			if err != nil {
-				h.t.Fatal(err)
-			}
+			check(h.t, err)
 			h.t.Cleanup(func() { _ = l.Close() })
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := newHouse(t)
-			h.configure(off)
-			d := h.start()
-			if err := os.Remove(h.socket); err != nil {
-				t.Fatal(err)
-			}
+			h, d := quietHouse(t)
+			check(t, os.Remove(h.socket))
 			put(h)
 			before, err := os.Lstat(h.socket)
-			if err != nil {
-				t.Fatal(err)
-			}
+			check(t, err)
 			if code := d.exit(20 * time.Second); code != exitCrash {
 				t.Errorf("exit code %d", code)
 			}
@@ -56,12 +48,8 @@ func TestWhatTookTheSocketsPlaceIsNeverRemoved(t *testing.T) {
 
 func TestAFolderThatIsDeletedUnderARunningDaemonComesBack(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
-	h.configure(off)
-	h.start()
-	if err := os.RemoveAll(h.state()); err != nil {
-		t.Fatal(err)
-	}
+	h, _ := quietHouse(t)
+	check(t, os.RemoveAll(h.state()))
 	h.eventually(20*time.Second, "the daemon is reachable again", func() bool {
 		_, err := ask[rpc.None](h, rpc.MethodPing, nil)
 		return err == nil
@@ -70,12 +58,8 @@ func TestAFolderThatIsDeletedUnderARunningDaemonComesBack(t *testing.T) {
 
 func TestASecondDaemonMakesNoFolderAndChangesNoRights(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
-	h.configure(off)
-	h.start()
-	if err := os.Chmod(h.state(), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	h, _ := quietHouse(t)
+	check(t, os.Chmod(h.state(), 0o755))
 	other := filepath.Join(h.home, "elsewhere")
 	if code := h.launch("--cache-dir", other).exit(20 * time.Second); code != exitUseless {
 		t.Errorf("exit code %d", code)
@@ -92,15 +76,12 @@ func TestNobodyIsToldToCloseAFolderThatOthersNeed(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
 	shared := filepath.Join(h.home, "tmp")
-	if err := os.Mkdir(shared, 0o777); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Chmod(shared, 0o777|os.ModeSticky); err != nil {
-		t.Fatal(err)
-	}
+	check(t, os.Mkdir(shared, 0o777))
+	check(t, os.Chmod(shared, 0o777|os.ModeSticky))
 	h.setenv("RUNTIMED_SOCKET", filepath.Join(shared, "s"))
 	d := h.launch()
-	if code := d.exit(10 * time.Second); code != exitUseless || strings.Contains(d.stderr.String(), "chmod") || !strings.Contains(d.stderr.String(), shared) {
+	if code := d.exit(10 * time.Second); code != exitUseless || strings.Contains(d.stderr.String(), "chmod") ||
+		!strings.Contains(d.stderr.String(), shared) {
 		t.Errorf("exit code %d: %s", code, d.stderr)
 	}
 	if entries, _ := os.ReadDir(shared); len(entries) > 0 {
@@ -115,16 +96,12 @@ func TestWatchingAgainAndAgainLeavesNothing(t *testing.T) {
 	h.configure(off)
 	d := h.start()
 	c, err := rpc.Dial(t.Context(), h.socket, rpc.ClientOptions{OnNotify: func(string, json.RawMessage) {}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	defer c.Close()
 	cycle := func(n int) int64 {
 		for range n {
 			for _, method := range []string{rpc.MethodWatch, rpc.MethodUnwatch} {
-				if err := c.Call(context.Background(), method, nil, nil); err != nil {
-					t.Fatal(err)
-				}
+				check(t, c.Call(context.Background(), method, nil, nil))
 			}
 		}
 		return usage(d.cmd.Process.Pid).rss
@@ -152,7 +129,8 @@ func TestTheBoundOfAllEnvironmentsHoldsForBuildsSideBySide(t *testing.T) {
 	}
 	got := h.acquire(rpc.AcquireParams{OwnerPID: new(os.Getpid())})
 	must[rpc.None](h, rpc.MethodRelease, rpc.EnvParams{Env: got.Env.ID})
-	h.eventually(20*time.Second, "what was released makes room at once", func() bool { return h.pool("uv").Available == 2 })
+	h.eventually(20*time.Second, "what was released makes room at once",
+		func() bool { return h.pool("uv").Available == 2 })
 }
 
 func TestADaemonThatStopsHoldsItsLocksNoLongerThanItsProcessLives(t *testing.T) {
@@ -188,9 +166,7 @@ func TestAnotherUserCannotConnect(t *testing.T) {
 			lacking(t, fmt.Sprintf("another user has no Python: %v", err))
 		}
 	}
-	h := newHouse(t)
-	h.configure(off)
-	h.start()
+	h, _ := quietHouse(t)
 	ask := func() (string, error) {
 		cmd := asNobody(exec.Command(python, "-c", netcatScript, "-N", "-U", h.socket))
 		cmd.Stdin = strings.NewReader(line(1, rpc.MethodPing, nil))
@@ -200,13 +176,9 @@ func TestAnotherUserCannotConnect(t *testing.T) {
 	if said, err := ask(); err == nil || !strings.Contains(said, "ermission denied") {
 		t.Errorf("another user: %v, %q", err, said)
 	}
-	if err := os.Chmod(h.socket, 0o666); err != nil {
-		t.Fatal(err)
-	}
+	check(t, os.Chmod(h.socket, 0o666))
 	for dir := h.state(); dir != os.TempDir() && dir != "/"; dir = filepath.Dir(dir) {
-		if err := os.Chmod(dir, 0o711); err != nil {
-			t.Fatal(err)
-		}
+		check(t, os.Chmod(dir, 0o711))
 	}
 	if said, _ := ask(); strings.Contains(said, "result") || strings.Contains(said, "jsonrpc") {
 		t.Errorf("another user, let in by the folders: %q", said)
@@ -245,19 +217,16 @@ func TestDaemonAndClientsMeetWhateverElseIsInTheirEnvironment(t *testing.T) {
 	h.env = []string{"HOME=" + h.home} // as env -i would
 	d := h.start()
 	link := h.home + "-link"
-	if err := os.Symlink(h.home, link); err != nil {
-		t.Fatal(err)
-	}
+	check(t, os.Symlink(h.home, link))
 	for name, env := range map[string]map[string]string{
-		"the same":                {"HOME": h.home},
-		"other folders":           {"HOME": h.home, "TMPDIR": "/nowhere", "XDG_RUNTIME_DIR": "/nowhere", "XDG_CONFIG_HOME": "/nowhere"},
+		"the same": {"HOME": h.home},
+		"other folders": {"HOME": h.home, "TMPDIR": "/nowhere", "XDG_RUNTIME_DIR": "/nowhere",
+			"XDG_CONFIG_HOME": "/nowhere"},
 		"a relative cache folder": {"HOME": h.home, "XDG_CACHE_HOME": "cache"},
 		"a link":                  {"HOME": link},
 	} {
 		path, err := rpc.SocketPath(runtime.GOOS, func(name string) string { return env[name] })
-		if err != nil {
-			t.Fatal(err)
-		}
+		check(t, err)
 		c, err := rpc.Dial(t.Context(), path, rpc.ClientOptions{})
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
@@ -277,9 +246,7 @@ func TestASocketPathThatFitsWorksAndALongerOneIsRefusedWithTheLimit(t *testing.T
 		h := newHouse(t)
 		h.configure(off)
 		dir := filepath.Join(filepath.Dir(h.home), "s")
-		if err := os.Mkdir(dir, 0o700); err != nil {
-			t.Fatal(err)
-		}
+		check(t, os.Mkdir(dir, 0o700))
 		h.socket = dir + "/" + strings.Repeat("x", length-len(dir)-1)
 		h.setenv("RUNTIMED_SOCKET", h.socket)
 		if length <= 107 {
@@ -287,7 +254,8 @@ func TestASocketPathThatFitsWorksAndALongerOneIsRefusedWithTheLimit(t *testing.T
 			continue
 		}
 		d := h.launch()
-		if code := d.exit(10 * time.Second); code != exitUseless || !strings.Contains(d.stderr.String(), fmt.Sprintf("is %d bytes long, and this system allows 107", length)) {
+		if code := d.exit(10 * time.Second); code != exitUseless ||
+			!strings.Contains(d.stderr.String(), fmt.Sprintf("is %d bytes long, and this system allows 107", length)) {
 			t.Errorf("%d bytes: exit code %d, %s", length, code, d.stderr)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"runtimed/internal/testkit"
 	"runtimed/rpc"
 )
 
@@ -18,7 +19,7 @@ const before = "715c75624b07fb34b838a9de4ef37c6f762951c6"
 // daemonBefore is built once from the history of this clone, and kept.
 func daemonBefore(t *testing.T) string {
 	t.Helper()
-	dir := filepath.Join(testCache(t), "before-"+before[:12])
+	dir := filepath.Join(testkit.KeptTools(t), "before-"+before[:12])
 	program := filepath.Join(dir, "runtimed")
 	if isThere(program) {
 		return program
@@ -87,27 +88,36 @@ func TestAnUpgradeKeepsLeasesAndThePool(t *testing.T) {
 			now := listed()
 			for id, e := range was {
 				n := now[id]
-				if id != gone && (n.State != e.State || n.Pool != e.Pool || !slices.Equal(n.Needs, e.Needs) || n.Python != e.Python) {
+				if id != gone && (n.State != e.State || n.Pool != e.Pool || !slices.Equal(n.Needs, e.Needs) ||
+					n.Python != e.Python) {
 					t.Errorf("%+v is now %+v", e, n)
 				}
-				if owner := held[id]; owner != nil && (n.Lease == nil || n.Lease.OwnerPID != owner.pid() || !n.Lease.Alive ||
-					n.Lease.Session != e.Lease.Session || n.Lease.Label != e.Lease.Label || !n.Lease.Since.Equal(e.Lease.Since)) {
+				if owner := held[id]; owner != nil && (n.Lease == nil || n.Lease.OwnerPID != owner.pid() ||
+					!n.Lease.Alive ||
+					n.Lease.Session != e.Lease.Session || n.Lease.Label != e.Lease.Label ||
+					!n.Lease.Since.Equal(e.Lease.Since)) {
 					t.Errorf("the lease %+v is now %+v", e.Lease, n.Lease)
 				}
 			}
-			h.eventually(20*time.Second, "what its owner left is gone", func() bool { return !slices.Contains(h.folders(), gone) })
+			h.eventually(20*time.Second, "what its owner left is gone",
+				func() bool { return !slices.Contains(h.folders(), gone) })
 
 			// It goes on as the old one would.
 			session.end()
 			h.eventually(20*time.Second, "the end of the session's owner is seen", func() bool {
-				return slices.ContainsFunc(h.leases(), func(e rpc.EnvListed) bool { return held[e.ID] == session && !e.Lease.Alive })
+				return slices.ContainsFunc(h.leases(), func(e rpc.EnvListed) bool {
+					return held[e.ID] == session &&
+						!e.Lease.Alive
+				})
 			})
 			next := newTenantFor(t)
-			if r := get(rpc.AcquireParams{Session: new("a notebook")}, next); r.Source != rpc.SourceResumed || held[r.Env.ID] != session {
+			if r := get(rpc.AcquireParams{Session: new("a notebook")}, next); r.Source != rpc.SourceResumed ||
+				held[r.Env.ID] != session {
 				t.Errorf("the session gets %s, %s", r.Env.ID, r.Source)
 			}
 			r := get(rpc.AcquireParams{Packages: needs}, next)
-			if kept := was[r.Env.ID]; r.Source != rpc.SourceReady || !slices.Equal(kept.Needs, needs) || kept.State != rpc.EnvReady {
+			if kept := was[r.Env.ID]; r.Source != rpc.SourceReady || !slices.Equal(kept.Needs, needs) ||
+				kept.State != rpc.EnvReady {
 				t.Errorf("of what was kept for %q there is %+v, %s", needs, r.Env, r.Source)
 			}
 			extended.end()

@@ -47,16 +47,16 @@ func TestRootMakesNothingInAUsersHome(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			h := newHouse(t)
 			theirs := filepath.Join(h.home, "theirs") // however closed it is
-			if err := errors.Join(os.Mkdir(theirs, 0o700), os.Chown(theirs, nobody, nobody), os.Chown(h.home, nobody, nobody)); err != nil {
-				t.Fatal(err)
-			}
+			check(t, errors.Join(os.Mkdir(theirs, 0o700), os.Chown(theirs, nobody, nobody),
+				os.Chown(h.home, nobody, nobody)))
 			c.setup(h)
 			l := h.launch()
 			if code := l.exit(20 * time.Second); code != exitUseless {
 				t.Errorf("exit code %d", code)
 			}
 			says := strings.ReplaceAll(c.says, "HERE", h.home)
-			if said := l.stderr.String(); !strings.Contains(said, says) || !strings.Contains(said, "hint: run it as that user, without sudo") {
+			if said := l.stderr.String(); !strings.Contains(said, says) ||
+				!strings.Contains(said, "hint: run it as that user, without sudo") {
 				t.Errorf("it says %s", said)
 			}
 			if left, err := os.ReadDir(h.home); err != nil || len(left) != 1 {
@@ -95,14 +95,15 @@ func TestAFolderOfRootsThatNobodyElseMayWriteToIsOnesOwn(t *testing.T) {
 			h := newHouse(t)
 			h.configure(off)
 			h.program = filepath.Join(filepath.Dir(h.home), "runtimed")
-			err := errors.Join(os.MkdirAll(h.state(), 0o700), os.Chown(h.state(), c.owner, c.group), os.Chmod(h.state(), c.mode),
-				os.Chmod(h.state(".."), 0o755), os.Chmod(filepath.Dir(h.home), 0o755), exec.Command("cp", daemonProgram, h.program).Run(),
+			err := errors.Join(os.MkdirAll(h.state(), 0o700), os.Chown(h.state(), c.owner, c.group),
+				os.Chmod(h.state(), c.mode),
+				os.Chmod(h.state(".."), 0o755), os.Chmod(filepath.Dir(h.home), 0o755),
+				exec.Command("cp", daemonProgram, h.program).Run(),
 				os.Chmod(h.program, 0o755))
-			if err != nil {
-				t.Fatal(err)
-			}
+			check(t, err)
 			cmd := h.command()
-			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 12345, Gid: 0, Groups: []uint32{1234}}}
+			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 12345, Gid: 0,
+				Groups: []uint32{1234}}}
 			l := h.begin(cmd)
 			if !c.starts {
 				if code := l.exit(20 * time.Second); code != exitUseless {
@@ -144,7 +145,8 @@ func TestNobodyIsServedByADaemonOfAnotherUser(t *testing.T) {
 	})
 
 	ours.setenv("RUNTIMED_SOCKET", theirs.socket)
-	for _, line := range []string{"run -- true", "pool acquire", "pool status", "daemon start", "daemon stop", "rpc daemon.ping"} {
+	for _, line := range []string{"run -- true", "pool acquire", "pool status", "daemon start", "daemon stop",
+		"rpc daemon.ping"} {
 		out, said, code := ours.runtEnds("", strings.Fields(line)...)
 		for _, want := range []string{theirs.socket, "belongs to another user (uid 65534)", "RUNTIMED_SOCKET"} {
 			if !strings.Contains(said, want) || code != exitUseless || out != "" {
@@ -153,7 +155,8 @@ func TestNobodyIsServedByADaemonOfAnotherUser(t *testing.T) {
 		}
 	}
 	found, _ := ours.doctor()
-	if f := found["socket"]; f.Status != "problem" || !strings.Contains(f.Message, "another user (uid 65534)") || f.Hint == "" {
+	if f := found["socket"]; f.Status != "problem" || !strings.Contains(f.Message, "another user (uid 65534)") ||
+		f.Hint == "" {
 		t.Errorf("the doctor says %+v", f)
 	}
 	if made, err := os.ReadDir(filepath.Join(ours.home, ".cache")); err == nil {
@@ -177,9 +180,7 @@ exit 2`))
 	h.start()
 	h.eventually(time.Minute, "the pool says that it fails", func() bool { return h.pool("uv").Error != nil })
 	status, err := json.Marshal(h.pool("uv"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	stdout, stderr, _ := h.runtEnds("", "pool", "status")
 	var refused string
 	h.eventually(time.Minute, "an acquire is told why", func() bool { // not while it tries again
@@ -187,10 +188,9 @@ exit 2`))
 		return strings.Contains(refused, rpc.KindBuildFailed)
 	})
 	log, err := os.ReadFile(h.state("runtimed.log"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for what, text := range map[string]string{"status": string(status), "runt": stdout + stderr, "error": refused, "log": string(log)} {
+	check(t, err)
+	for what, text := range map[string]string{"status": string(status), "runt": stdout + stderr, "error": refused,
+		"log": string(log)} {
 		if strings.Contains(text, "geheim") || !strings.Contains(text, redact.Mask) && what != "runt" {
 			t.Errorf("%s: %s", what, text)
 		}
@@ -211,19 +211,15 @@ func (h *house) refused(p rpc.AcquireParams) string {
 		h.t.Fatalf("the acquire ended with %v", err)
 	}
 	text, err := json.Marshal(e)
-	if err != nil {
-		h.t.Fatal(err)
-	}
+	check(h.t, err)
 	return string(text)
 }
 
 func TestALabelThatTurnsTheLineIsShownAsWhatItIs(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t).withStandIn(fastUV)
-	h.configure(quickly + "1\n")
-	h.start()
-	h.filled("uv", time.Minute)
-	h.acquire(rpc.AcquireParams{OwnerPID: new(os.Getpid()), Label: new("a\u202egpj.exe\u2066\u200b👩\u200d👧"), WaitMS: new(int64(10000))})
+	h, _ := warmHouse(t, fastUV, 1)
+	h.acquire(rpc.AcquireParams{OwnerPID: new(os.Getpid()), Label: new("a\u202egpj.exe\u2066\u200b👩\u200d👧"),
+		WaitMS: new(int64(10000))})
 	got := h.runt("env", "list", "--state", "leased")
 	if !strings.Contains(got, `a\u202egpj.exe\u2066\u200b`+"👩\u200d👧)") {
 		t.Errorf("%q", got)

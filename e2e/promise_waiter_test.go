@@ -19,10 +19,7 @@ import (
 
 func TestAClientThatLeavesJustAsItsEnvironmentComesLeaksNothing(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t).withStandIn(fastUV)
-	h.configure(quickly + "1\n")
-	h.start()
-	h.filled("uv", time.Minute)
+	h, _ := warmHouse(t, fastUV, 1)
 	var usual atomic.Int64 // how long an environment takes to come
 	usual.Store(int64(50 * time.Millisecond))
 	var got, gone atomic.Int64
@@ -45,7 +42,8 @@ func TestAClientThatLeavesJustAsItsEnvironmentComesLeaksNothing(t *testing.T) {
 	}
 	ways := []func(owner *tenant){
 		func(owner *tenant) { // its time is up
-			count(ask[rpc.AcquireResult](h, rpc.MethodAcquire, rpc.AcquireParams{OwnerPID: new(owner.pid()), WaitMS: new(moment().Milliseconds())}))
+			count(ask[rpc.AcquireResult](h, rpc.MethodAcquire,
+				rpc.AcquireParams{OwnerPID: new(owner.pid()), WaitMS: new(moment().Milliseconds())}))
 		},
 		func(owner *tenant) { // it cancels, and then asks whether it has got one after all
 			c, err := rpc.Dial(context.Background(), h.socket, rpc.ClientOptions{})
@@ -148,7 +146,8 @@ func TestWhoCameFirstIsServedFirst(t *testing.T) {
 	owner := newTenantFor(t)
 	for i := range 10 {
 		waiters.Go(func() {
-			_, err := ask[rpc.AcquireResult](h, rpc.MethodAcquire, rpc.AcquireParams{Label: new(fmt.Sprint(i)), OwnerPID: new(owner.pid())})
+			_, err := ask[rpc.AcquireResult](h, rpc.MethodAcquire,
+				rpc.AcquireParams{Label: new(fmt.Sprint(i)), OwnerPID: new(owner.pid())})
 			if err != nil {
 				t.Error(err)
 			}
@@ -169,21 +168,19 @@ func TestWhoCameFirstIsServedFirst(t *testing.T) {
 	}
 }
 
-// TestABurstIsServedWhileStatusAnswersAndNothingHeldIsRemoved also has what is released removed at once all the while, and looks at
-// what it holds up to two seconds later.
+// TestABurstIsServedWhileStatusAnswersAndNothingHeldIsRemoved also has what is released removed at once all the while,
+// and looks at what it holds up to two seconds later.
 func TestABurstIsServedWhileStatusAnswersAndNothingHeldIsRemoved(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t).withStandIn(fastUV)
-	h.configure(quickly + "3\n")
-	h.start()
-	h.filled("uv", time.Minute)
+	h, _ := warmHouse(t, fastUV, 3)
 	owner := newTenantFor(t)
 	var mu sync.Mutex
 	given := map[string]bool{}
 	var clients sync.WaitGroup
 	for i := range 250 {
 		clients.Go(func() {
-			r, err := ask[rpc.AcquireResult](h, rpc.MethodAcquire, rpc.AcquireParams{OwnerPID: new(owner.pid()), WaitMS: new(int64(170_000))})
+			r, err := ask[rpc.AcquireResult](h, rpc.MethodAcquire,
+				rpc.AcquireParams{OwnerPID: new(owner.pid()), WaitMS: new(int64(170_000))})
 			if err != nil {
 				t.Error(err)
 				return
@@ -226,10 +223,7 @@ func TestABurstIsServedWhileStatusAnswersAndNothingHeldIsRemoved(t *testing.T) {
 
 func TestAHundredAtOnceFromTwentyProcessesAllGetTheirOwn(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t).withStandIn(fastUV)
-	h.configure(quickly + "5\n")
-	h.start()
-	h.filled("uv", time.Minute)
+	h, _ := warmHouse(t, fastUV, 5)
 	ids := make(chan string, 100)
 	var clients sync.WaitGroup
 	for range 20 {
@@ -277,7 +271,8 @@ func TestAnEmptyPoolIsWaitedForOrSaysThatOneIsWarming(t *testing.T) {
 	if r := h.acquire(rpc.AcquireParams{WaitMS: new(int64(60_000))}); r.Source != rpc.SourceBuilt || r.WaitedMS < 500 {
 		t.Errorf("acquired: %+v", r)
 	}
-	if _, err := ask[rpc.AcquireResult](h, rpc.MethodAcquire, rpc.AcquireParams{Pool: new("conda")}); rpc.KindOf(err) != rpc.KindPoolOff {
+	if _, err := ask[rpc.AcquireResult](h, rpc.MethodAcquire,
+		rpc.AcquireParams{Pool: new("conda")}); rpc.KindOf(err) != rpc.KindPoolOff {
 		t.Errorf("an acquire of conda: %v", err)
 	}
 }

@@ -24,18 +24,14 @@ import (
 // descriptors is how many files the daemon has open.
 func (l *lodger) descriptors() int {
 	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", l.cmd.Process.Pid))
-	if err != nil {
-		l.t.Fatal(err)
-	}
+	check(l.t, err)
 	return len(entries)
 }
 
 // memory is what the daemon holds of it, in bytes.
 func (l *lodger) memory() int {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", l.cmd.Process.Pid))
-	if err != nil {
-		l.t.Fatal(err)
-	}
+	check(l.t, err)
 	var size, resident int
 	if _, err := fmt.Sscan(string(data), &size, &resident); err != nil {
 		l.t.Fatal(err)
@@ -43,7 +39,8 @@ func (l *lodger) memory() int {
 	return resident * os.Getpagesize()
 }
 
-// prompt asks for the status a few times; nobody's doings may delay that. How long the slowest takes on a busy machine says little.
+// prompt asks for the status a few times; nobody's doings may delay that. How long the slowest takes on a busy machine
+// says little.
 func (h *house) prompt(meanwhile string) {
 	h.t.Helper()
 	var took []time.Duration
@@ -60,7 +57,8 @@ func (h *house) promptly(meanwhile string, took []time.Duration) {
 	h.t.Helper()
 	slices.Sort(took)
 	usual := took[len(took)/2]
-	h.t.Logf("%s: status took %s in half of the %d cases, and at most %s", meanwhile, usual, len(took), took[len(took)-1])
+	h.t.Logf("%s: status took %s in half of the %d cases, and at most %s", meanwhile, usual, len(took),
+		took[len(took)-1])
 	if usual > time.Second {
 		h.t.Errorf("%s: status took %s", meanwhile, usual)
 	}
@@ -83,9 +81,7 @@ func (h *house) knock() net.Conn {
 
 func TestIdleConnectionsHalfLinesAndAStormDelayNobodyAndLeaveNothing(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
-	h.configure(off)
-	d := h.start()
+	h, d := quietHouse(t)
 	must[rpc.None](h, rpc.MethodPing, nil)
 	before := d.descriptors()
 	var all []net.Conn
@@ -113,9 +109,7 @@ func TestIdleConnectionsHalfLinesAndAStormDelayNobodyAndLeaveNothing(t *testing.
 
 func TestAClientThatAsksAndNeverReadsDelaysNobodyAndIsClosed(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
-	h.configure(off)
-	d := h.start()
+	h, d := quietHouse(t)
 	h.prompt("alone")
 	before, memory := d.descriptors(), d.memory()
 	began := time.Now()
@@ -154,9 +148,7 @@ func TestWithFortyDescriptorsItLivesSaysSoAndAcceptsAgain(t *testing.T) {
 	var all []net.Conn
 	for range 100 {
 		nc, err := net.Dial("unix", h.socket)
-		if err != nil {
-			t.Fatal(err)
-		}
+		check(t, err)
 		all = append(all, nc)
 		fmt.Fprint(nc, line(1, rpc.MethodAcquire, rpc.AcquireParams{WaitMS: new(int64(5000))}))
 	}
@@ -184,14 +176,10 @@ func TestWithFortyDescriptorsItLivesSaysSoAndAcceptsAgain(t *testing.T) {
 
 func TestTenThousandMangledRequestsDoNotEndIt(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
-	h.configure(off)
-	d := h.start()
+	h, d := quietHouse(t)
 	var corpus []string
 	file, err := os.Open("../testdata/wire/server.jsonl")
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	defer file.Close()
 	for lines := bufio.NewScanner(file); lines.Scan(); {
 		var v struct{ Send string }
@@ -201,7 +189,8 @@ func TestTenThousandMangledRequestsDoNotEndIt(t *testing.T) {
 	}
 	for _, method := range rpc.Methods {
 		if method.Name != rpc.MethodShutdown {
-			corpus = append(corpus, line(1, method.Name, map[string]any{"pool": "uv", "env": "uv-00000000", "wait_ms": 0, "owner_pid": 1}))
+			corpus = append(corpus, line(1, method.Name, map[string]any{"pool": "uv", "env": "uv-00000000",
+				"wait_ms": 0, "owner_pid": 1}))
 		}
 	}
 	for range rounds(100, 1000) {
@@ -244,7 +233,8 @@ func (l *lodger) goroutines() []string {
 	return regexp.MustCompile(`(?m)^goroutine \d+ `).Split(l.stderr.String(), -1)[1:]
 }
 
-// TestClientsThatHangUpAtOnceLeaveNothing has them go while what they asked for is just being noted: a watch, a place in line.
+// TestClientsThatHangUpAtOnceLeaveNothing has them go while what they asked for is just being noted: a watch, a place
+// in line.
 func TestClientsThatHangUpAtOnceLeaveNothing(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t).withStandIn(gated("go"))
@@ -257,7 +247,8 @@ func TestClientsThatHangUpAtOnceLeaveNothing(t *testing.T) {
 		line(1, rpc.MethodWatch, nil),
 		line(1, rpc.MethodWatch, nil) + line(2, rpc.MethodUnwatch, nil) + line(3, rpc.MethodWatch, nil),
 		"[" + strings.TrimSpace(line(1, rpc.MethodWatch, nil)) + "]\n",
-		line(1, rpc.MethodAcquire, rpc.AcquireParams{OwnerPID: new(owner.pid()), Progress: new(true)}) + line(2, rpc.MethodWatch, nil),
+		line(1, rpc.MethodAcquire, rpc.AcquireParams{OwnerPID: new(owner.pid()), Progress: new(true)}) +
+			line(2, rpc.MethodWatch, nil),
 	}
 	for range 40 {
 		var all sync.WaitGroup
@@ -284,7 +275,8 @@ func TestClientsThatHangUpAtOnceLeaveNothing(t *testing.T) {
 	h.prompt("8,000 that hung up")
 	left := d.goroutines()
 	for _, g := range left {
-		if strings.Contains(g, "pool.(*Manager).watch(") || strings.Contains(g, "pool.(*Manager).await(") || strings.Contains(g, "rpc.(*Conn)") {
+		if strings.Contains(g, "pool.(*Manager).watch(") || strings.Contains(g, "pool.(*Manager).await(") ||
+			strings.Contains(g, "rpc.(*Conn)") {
 			t.Errorf("left behind: %s", g)
 		}
 	}
@@ -303,7 +295,8 @@ func TestManyConnectionsTogetherHoldNoMoreThanTheBound(t *testing.T) {
 	before := d.memory()
 	owner := newTenantFor(t)
 	wait := line(1, rpc.MethodAcquire, rpc.AcquireParams{OwnerPID: new(owner.pid())})
-	big := `{"jsonrpc":"2.0","id":2,"method":"pool.acquire","params":{"wait_ms":60000` + strings.Repeat(" ", 1_000_000) + "}}\n"
+	big := `{"jsonrpc":"2.0","id":2,"method":"pool.acquire","params":{"wait_ms":60000` +
+		strings.Repeat(" ", 1_000_000) + "}}\n"
 	var all sync.WaitGroup
 	for i := range 80 {
 		nc := h.knock()

@@ -42,9 +42,7 @@ func TestThePromisesNameTestsThatExist(t *testing.T) {
 		}
 	}
 	paths, err := filepath.Glob("promise_*_test.go")
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	for _, path := range paths {
 		for _, m := range regexp.MustCompile(`(?m)^func (Test\w+)\(`).FindAllStringSubmatch(doc(t, path), -1) {
 			if !named["e2e: "+m[1]] {

@@ -15,7 +15,8 @@ import (
 	"runtimed/rpc"
 )
 
-// kernel runs cells in the kernel of env, with the Python of another environment at the other end, and returns what they answer.
+// kernel runs cells in the kernel of env, with the Python of another environment at the other end, and returns what
+// they answer.
 func kernel(t *testing.T, env, other rpc.Env, cells ...string) string {
 	t.Helper()
 	cmd := exec.Command(other.Python, append([]string{"../testdata/tools/kernel_check.py", env.Python}, cells...)...)
@@ -51,7 +52,8 @@ func TestANewcomerWithoutUVGetsAKernelThatAnswers(t *testing.T) {
 		}
 	}
 	for _, script := range []string{"pip", "ipython", "jupyter"} {
-		if out, err := exec.Command(filepath.Join(env.Env.Path, "bin", script), "--version").CombinedOutput(); err != nil {
+		if out, err := exec.Command(filepath.Join(env.Env.Path, "bin", script),
+			"--version").CombinedOutput(); err != nil {
 			t.Errorf("bin/%s: %v: %s", script, err, out)
 		}
 	}
@@ -62,7 +64,8 @@ func TestANewcomerWithoutUVGetsAKernelThatAnswers(t *testing.T) {
 		return os.IsNotExist(err)
 	})
 	h.filled("uv", time.Minute)
-	if _, err := ask[rpc.None](h, rpc.MethodRelease, rpc.EnvParams{Env: env.Env.ID}); rpc.KindOf(err) != rpc.KindUnknownEnv {
+	if _, err := ask[rpc.None](h, rpc.MethodRelease,
+		rpc.EnvParams{Env: env.Env.ID}); rpc.KindOf(err) != rpc.KindUnknownEnv {
 		t.Errorf("released twice: %v", err)
 	}
 	if _, err := os.Stat(h.state("tools")); err != nil {
@@ -76,7 +79,8 @@ func TestAKernelStartsWithoutCompilingAnything(t *testing.T) {
 	h.configure("[pools.uv]\nsize = 2\n")
 	h.start()
 	h.filled("uv", 3*time.Minute)
-	env, other := h.acquire(rpc.AcquireParams{OwnerPID: new(os.Getpid())}), h.acquire(rpc.AcquireParams{OwnerPID: new(os.Getpid())})
+	env, other := h.acquire(rpc.AcquireParams{OwnerPID: new(os.Getpid())}),
+		h.acquire(rpc.AcquireParams{OwnerPID: new(os.Getpid())})
 	before := compiled(t, env.Env.Path)
 	kernel(t, env.Env, other.Env, "1+1", "import ipywidgets")
 	for path := range compiled(t, env.Env.Path) {
@@ -95,9 +99,7 @@ func compiled(t *testing.T, dir string) map[string]bool {
 		}
 		return err
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	return found
 }
 
@@ -115,7 +117,8 @@ func TestAfterAKillTheReadyPoolIsThereAndNothingElse(t *testing.T) {
 	h.start()
 	ready := must[rpc.EnvListResult](h, rpc.MethodEnvList, rpc.EnvListParams{State: new(rpc.EnvReady)})
 	leased := must[rpc.EnvListResult](h, rpc.MethodEnvList, rpc.EnvListParams{State: new(rpc.EnvLeased)})
-	if len(ready.Envs) != 1 || len(leased.Envs) != 1 || leased.Envs[0].ID != held.Env.ID || !leased.Envs[0].Lease.Alive {
+	if len(ready.Envs) != 1 || len(leased.Envs) != 1 || leased.Envs[0].ID != held.Env.ID ||
+		!leased.Envs[0].Lease.Alive {
 		t.Errorf("after the kill: ready %+v, leased %+v", ready.Envs, leased.Envs)
 	}
 	h.filled("uv", time.Minute)
@@ -136,7 +139,8 @@ func TestAMistypedPackageIsNamedAndCorrectingItRetriesAtOnce(t *testing.T) {
 	h.start()
 	var s rpc.PoolStatus
 	h.eventually(time.Minute, "the pool says that it fails", func() bool { s = h.pool("uv"); return s.Error != nil })
-	if s.State != rpc.PoolFailing || s.Error.Cause != builder.CausePackageNotFound || s.Error.Package != "no-such-package-runtimed" || s.Error.Output == "" {
+	if s.State != rpc.PoolFailing || s.Error.Cause != builder.CausePackageNotFound ||
+		s.Error.Package != "no-such-package-runtimed" || s.Error.Output == "" {
 		data, _ := json.Marshal(s)
 		t.Errorf("status: %s", data)
 	}
@@ -159,7 +163,8 @@ func TestANamedPoolHasItsOwnPackages(t *testing.T) {
 	for _, p := range env.Env.Packages {
 		names = append(names, p.Name)
 	}
-	if all := strings.Join(names, " "); !strings.Contains(all, "attrs") || !strings.Contains(all, "ipykernel") || strings.Contains(all, "ipywidgets") {
+	if all := strings.Join(names, " "); !strings.Contains(all, "attrs") || !strings.Contains(all, "ipykernel") ||
+		strings.Contains(all, "ipywidgets") {
 		t.Errorf("its packages: %s", all)
 	}
 	if _, err := ask[rpc.AcquireResult](h, rpc.MethodAcquire, rpc.AcquireParams{}); rpc.KindOf(err) != rpc.KindPoolOff {

@@ -19,12 +19,11 @@ import (
 
 func TestABadConfigurationChangesNothingAndAGoodOneIsTakenOver(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
-	h.configure(off)
-	d := h.start()
+	h, d := quietHouse(t)
 	h.configure("[pools.uv]\nsize = \"many\"\n")
 	_, err := ask[rpc.ReloadResult](h, rpc.MethodReload, nil)
-	if err == nil || !strings.Contains(err.Error(), "config.toml:2") || !strings.Contains(err.Error(), "pools.uv.size") {
+	if err == nil || !strings.Contains(err.Error(), "config.toml:2") ||
+		!strings.Contains(err.Error(), "pools.uv.size") {
 		t.Errorf("reload of a bad configuration: %v", err)
 	}
 	h.configure(off + "[pools.more]\nkind = \"uv\"\nsize = 0\n")
@@ -40,9 +39,7 @@ func TestABadConfigurationChangesNothingAndAGoodOneIsTakenOver(t *testing.T) {
 
 func TestDiscoverTellsEveryMethod(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
-	h.configure(off)
-	h.start()
+	h, _ := quietHouse(t)
 	doc := must[struct {
 		Methods []struct {
 			Name string `json:"name"`
@@ -62,16 +59,12 @@ func TestDiscoverTellsEveryMethod(t *testing.T) {
 
 func TestAWatcherHearsTheLastChange(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
-	h.configure(off)
-	h.start()
+	h, _ := quietHouse(t)
 	changes := make(chan string, 100)
 	c, err := rpc.Dial(t.Context(), h.socket, rpc.ClientOptions{OnNotify: func(method string, params json.RawMessage) {
 		changes <- method + string(params)
 	}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	defer c.Close()
 	var first rpc.StatusResult
 	if err := c.Call(context.Background(), rpc.MethodWatch, nil, &first); err != nil || len(first.Pools) != 2 {
@@ -102,15 +95,11 @@ func TestAWatcherHearsTheLastChange(t *testing.T) {
 
 func TestWhatIsDeletedUnderARunningDaemonComesBack(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
-	h.configure(off)
-	h.start()
+	h, _ := quietHouse(t)
 	before := h.dial()
 	for range 2 {
 		for _, name := range []string{"runtimed.sock", "daemon.lock", "daemon.json"} {
-			if err := os.Remove(h.state(name)); err != nil {
-				t.Fatal(err)
-			}
+			check(t, os.Remove(h.state(name)))
 		}
 		second := h.launch()
 		if code := second.exit(10 * time.Second); code == 0 {
@@ -163,12 +152,8 @@ func TestADefaultStateDirectoryThatIsOpenToOthersIsClosed(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
 	h.configure(off)
-	if err := os.MkdirAll(h.state(), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Chmod(h.state(), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	check(t, os.MkdirAll(h.state(), 0o755))
+	check(t, os.Chmod(h.state(), 0o755))
 	h.start()
 	if info, err := os.Stat(h.state()); err != nil || info.Mode().Perm() != 0o700 {
 		t.Errorf("mode %v, %v", info.Mode(), err)
@@ -197,12 +182,8 @@ func TestADaemonThatEndsWhenIdleWaitsForEveryClient(t *testing.T) {
 		must[rpc.None](h, rpc.MethodPing, nil)
 	}
 	watcher, err := rpc.Dial(t.Context(), h.socket, rpc.ClientOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := watcher.Call(context.Background(), rpc.MethodWatch, nil, nil); err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
+	check(t, watcher.Call(context.Background(), rpc.MethodWatch, nil, nil))
 	time.Sleep(4 * time.Second)
 	lives("one that watches")
 	_ = watcher.Close()
@@ -224,26 +205,21 @@ func TestAProgramThatIsReplacedUnderTheDaemonIsNoticed(t *testing.T) {
 	dir := filepath.Dir(h.home)
 	old, link := filepath.Join(dir, "runtimed-1"), filepath.Join(dir, "runtimed")
 	put(old)
-	if err := os.Symlink("runtimed-1", link); err != nil {
-		t.Fatal(err)
-	}
+	check(t, os.Symlink("runtimed-1", link))
 	replaced := func() bool { return must[rpc.Info](h, rpc.MethodInfo, nil).Replaced }
 
 	h.program = old
 	d := h.start()
-	if info := must[rpc.Info](h, rpc.MethodInfo, nil); info.Program != old || info.Replaced || info.StartedBy != rpc.StartedByHand {
+	if info := must[rpc.Info](h, rpc.MethodInfo, nil); info.Program != old || info.Replaced ||
+		info.StartedBy != rpc.StartedByHand {
 		t.Errorf("at first it says %+v", info)
 	}
-	if err := os.Remove(old); err != nil {
-		t.Fatal(err)
-	}
+	check(t, os.Remove(old))
 	if replaced() {
 		t.Error("a program that is gone counts as replaced")
 	}
 	put(old + ".new")
-	if err := os.Rename(old+".new", old); err != nil {
-		t.Fatal(err)
-	}
+	check(t, os.Rename(old+".new", old))
 	if !replaced() {
 		t.Error("a program that was renamed into its place is not noticed")
 	}
@@ -255,12 +231,8 @@ func TestAProgramThatIsReplacedUnderTheDaemonIsNoticed(t *testing.T) {
 		t.Errorf("by its link it says %+v", info)
 	}
 	put(filepath.Join(dir, "runtimed-2"))
-	if err := os.Symlink("runtimed-2", link+".new"); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Rename(link+".new", link); err != nil {
-		t.Fatal(err)
-	}
+	check(t, os.Symlink("runtimed-2", link+".new"))
+	check(t, os.Rename(link+".new", link))
 	if !replaced() {
 		t.Error("a link that was turned to another program is not noticed")
 	}

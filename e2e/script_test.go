@@ -81,7 +81,8 @@ func stopDaemon(socket string) {
 	if c.Call(ctx, rpc.MethodInfo, nil, &info) != nil || c.Call(ctx, rpc.MethodShutdown, nil, nil) != nil {
 		return
 	}
-	for i := 0; i < 200 && daemon.Locked(filepath.Join(filepath.Dir(socket), statedir.LockName)); i++ { // its last words go to a log in the folder
+	for i := 0; i < 200 && daemon.Locked(filepath.Join(filepath.Dir(socket),
+		statedir.LockName)); i++ { // its last words go to a log in the folder
 		time.Sleep(10 * time.Millisecond)
 	}
 }

@@ -26,12 +26,8 @@ func TestAServiceFromInstallToPurge(t *testing.T) {
 	configFile := filepath.Join(home, ".config", "runt", "config.toml")
 	write := func(text string) {
 		t.Helper()
-		if err := os.MkdirAll(filepath.Dir(configFile), 0o700); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(configFile, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		check(t, os.MkdirAll(filepath.Dir(configFile), 0o700))
+		check(t, os.WriteFile(configFile, []byte(text), 0o600))
 	}
 	pool := "[pools.k]\nkind = \"uv\"\nsize = 1\npackages = [\"ipykernel\"]\n"
 	if uv, err := exec.LookPath("uv"); err == nil { // a service has not the PATH of this process
@@ -45,7 +41,8 @@ func TestAServiceFromInstallToPurge(t *testing.T) {
 	_, errs := runt(t, 0, "service", "install", "--on-demand")
 	says(t, errs, fmt.Sprintf("stop the daemon (pid %d) that no service runs", byHand.PID))
 	says(t, errs, "the programs lie in a folder for temporary files")
-	if st := runtJSON[service.Status](t, "service", "status"); st.Running || !st.Socket.Listening || !st.OnDemand || !st.UpToDate {
+	if st := runtJSON[service.Status](t, "service", "status"); st.Running || !st.Socket.Listening || !st.OnDemand ||
+		!st.UpToDate {
 		t.Fatalf("on demand, before anybody asks: %+v", st)
 	}
 
@@ -53,7 +50,8 @@ func TestAServiceFromInstallToPurge(t *testing.T) {
 	out, _ := runt(t, 0, "pool", "status")
 	says(t, out, "Pool Daemon Status")
 	info := runtJSON[rpc.Info](t, "daemon", "info")
-	if info.StartedBy != rpc.StartedByService || info.Log != rpc.LogJournal || !strings.HasPrefix(info.Program, os.Getenv("HOME")) {
+	if info.StartedBy != rpc.StartedByService || info.Log != rpc.LogJournal ||
+		!strings.HasPrefix(info.Program, os.Getenv("HOME")) {
 		t.Errorf("it was started another way: %+v", info)
 	}
 	out, _ = runt(t, 0, "service", "install", "--on-demand")
@@ -67,7 +65,8 @@ func TestAServiceFromInstallToPurge(t *testing.T) {
 	}
 
 	// The kernel in its environment goes on through restarts and crashes, and the lease stands.
-	got := runtJSON[rpc.AcquireResult](t, "pool", "acquire", "--pool", "k", "--wait", "5m", "--owner-pid", fmt.Sprint(os.Getpid()))
+	got := runtJSON[rpc.AcquireResult](t, "pool", "acquire", "--pool", "k", "--wait", "5m", "--owner-pid",
+		fmt.Sprint(os.Getpid()))
 	kernel := hold(t, got.Env.Python)
 	kernel.runs("x = 1")
 	began, before := time.Now(), runtJSON[rpc.Info](t, "daemon", "info").PID
@@ -92,7 +91,8 @@ func TestAServiceFromInstallToPurge(t *testing.T) {
 		t.Errorf("leased: %+v", leased)
 	}
 
-	// The journal has each line once, with its level and its time; also that of a process that was gone before its unit was asked for.
+	// The journal has each line once, with its level and its time; also that of a process that was gone before its unit
+	// was asked for.
 	orphan := fmt.Sprintf("nobody knows the unit of %d", os.Getpid())
 	if said, err := exec.Command("systemd-cat", "--identifier=runtimed", "echo", orphan).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, said)
@@ -107,7 +107,8 @@ func TestAServiceFromInstallToPurge(t *testing.T) {
 		t.Errorf("of 2 that were restarted %d have stopped by themselves", n)
 	}
 
-	// A configuration that is wrong does not stop a daemon that works; one that cannot start at all says why, and its socket stays.
+	// A configuration that is wrong does not stop a daemon that works; one that cannot start at all says why, and its
+	// socket stays.
 	write("size = 3\n")
 	for _, args := range [][]string{{"service", "restart"}, {"daemon", "restart"}, {"service", "install"}} {
 		_, errs = runt(t, failure.Failed, args...)
@@ -144,20 +145,17 @@ func TestAServiceFromInstallToPurge(t *testing.T) {
 
 	// A program that is gone is not started again and again, but for who asks.
 	program := runtJSON[rpc.Info](t, "daemon", "info").Program
-	if err := os.Rename(program, program+"-gone"); err != nil {
-		t.Fatal(err)
-	}
+	check(t, os.Rename(program, program+"-gone"))
 	systemctl(t, "kill", "--signal=KILL", "runtimed.service")
-	for end := time.Now().Add(time.Minute); systemctl(t, "show", "--property=ActiveState", "--value", "runtimed.service") != "failed"; {
+	for end := time.Now().Add(time.Minute); systemctl(t, "show", "--property=ActiveState", "--value",
+		"runtimed.service") != "failed"; {
 		if time.Now().After(end) {
 			t.Fatal("it is tried for ever to start a program that is not there")
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
 	runtSays(t, failure.Unreachable, []string{"pool", "status"}, "ends as soon as it is started")
-	if err := os.Rename(program+"-gone", program); err != nil {
-		t.Fatal(err)
-	}
+	check(t, os.Rename(program+"-gone", program))
 	runt(t, 0, "pool", "status")
 
 	runt(t, 0, "service", "stop")
@@ -170,9 +168,7 @@ func TestAServiceFromInstallToPurge(t *testing.T) {
 	_, errs = runt(t, failure.Failed, "service", "uninstall", "--purge")
 	says(t, errs, got.Env.ID)
 	runt(t, 0, "service", "uninstall")
-	if err := os.Remove(configFile); err != nil {
-		t.Fatal(err)
-	}
+	check(t, os.Remove(configFile))
 	state := filepath.Join(home, ".cache", "runt")
 	for _, path := range filesAtHome(t) { // uv, pip and what they run may keep theirs
 		ours := strings.Contains(path, "/runt/") || strings.Contains(path, "runtimed")
@@ -200,9 +196,7 @@ func TestAServiceFromInstallToPurge(t *testing.T) {
 
 	// What keeps a file from being written has nothing to do with the daemon's log.
 	unit := filepath.Join(home, ".config/systemd/user/runtimed.service")
-	if err := os.Mkdir(unit, 0o700); err != nil {
-		t.Fatal(err)
-	}
+	check(t, os.Mkdir(unit, 0o700))
 	_, errs = runt(t, failure.Failed, "service", "install")
 	says(t, errs, unit+": it is no file, so it is left alone\nrunt: hint: the place must be yours")
 	runt(t, 0, "service", "uninstall")

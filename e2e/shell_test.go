@@ -61,7 +61,8 @@ func TestTheShellsCompleteWithTheirScripts(t *testing.T) {
 				lacking(t, err.Error())
 			}
 			cmd := exec.Command(shell, args...)
-			cmd.Env = append(os.Environ(), "PATH="+filepath.Dir(runtProgram)+":"+os.Getenv("PATH"), "HOME="+dir, "RUNTIMED_SOCKET="+dir+"/none")
+			cmd.Env = append(os.Environ(), "PATH="+filepath.Dir(runtProgram)+":"+os.Getenv("PATH"), "HOME="+dir,
+				"RUNTIMED_SOCKET="+dir+"/none")
 			out, err := cmd.CombinedOutput()
 			want := "daemon\nwarming ready leased removing\ncomplete -o default -F _runt runt\n"
 			if shell == "fish" {
@@ -78,9 +79,7 @@ func TestASocketThatAManagerPassedIsServedAndStaysWhereItIs(t *testing.T) {
 	t.Parallel()
 	u := newUnit(t)
 	before, err := os.Lstat(u.socket)
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	first := u.started()
 	info := must[rpc.Info](u.house, rpc.MethodInfo, nil)
 	if info.StartedBy != rpc.StartedByService || info.PID != first.cmd.Process.Pid || info.Socket != u.socket {
@@ -95,16 +94,15 @@ func TestASocketThatAManagerPassedIsServedAndStaysWhereItIs(t *testing.T) {
 	}
 
 	between, err := net.Dial("unix", u.socket)
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	defer between.Close()
 	if _, err := io.WriteString(between, line(7, rpc.MethodPing, nil)); err != nil {
 		t.Fatal(err)
 	}
 	u.started()
 	_ = between.SetReadDeadline(time.Now().Add(5 * time.Second))
-	if got, err := bufio.NewReader(between).ReadString('\n'); err != nil || !strings.Contains(got, `"id":7,"result":{}`) {
+	if got, err := bufio.NewReader(between).ReadString('\n'); err != nil ||
+		!strings.Contains(got, `"id":7,"result":{}`) {
 		t.Errorf("who connected while no daemon ran got %q, %v", got, err)
 	}
 }
@@ -114,7 +112,8 @@ func TestASecondDaemonLeavesThePassedSocketAlone(t *testing.T) {
 	u := newUnit(t)
 	first := u.started()
 	second := u.run(nil, u.file)
-	if code := second.exit(10 * time.Second); code != exitUseless || !strings.Contains(second.stderr.String(), "another daemon runs") {
+	if code := second.exit(10 * time.Second); code != exitUseless ||
+		!strings.Contains(second.stderr.String(), "another daemon runs") {
 		t.Errorf("exit code %d: %s", code, second.stderr)
 	}
 	if got := must[rpc.Info](u.house, rpc.MethodInfo, nil); got.PID != first.cmd.Process.Pid {
@@ -134,8 +133,8 @@ func TestASecondDaemonLeavesThePassedSocketAlone(t *testing.T) {
 	})
 }
 
-// TestARestartTurnsNobodyAway has clients come all the time while one daemon goes and the next one comes: each is answered, by one
-// of them, or told to try again.
+// TestARestartTurnsNobodyAway has clients come all the time while one daemon goes and the next one comes: each is
+// answered, by one of them, or told to try again.
 func TestARestartTurnsNobodyAway(t *testing.T) {
 	t.Parallel()
 	u := newUnit(t)
@@ -200,25 +199,19 @@ func TestAPassedSocketThatClientsCouldNotFindIsRefused(t *testing.T) {
 		"two": {func(u *unit) []*os.File { return []*os.File{u.file, u.file} }, "2 sockets, and one is expected"},
 		"datagrams": {func(u *unit) []*os.File {
 			conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: u.state("d.sock"), Net: "unixgram"})
-			if err != nil {
-				t.Fatal(err)
-			}
+			check(t, err)
 			defer conn.Close()
 			return []*os.File{u.copyOf(conn)}
 		}, "no listening stream socket"},
 		"a port": {func(u *unit) []*os.File {
 			ln, err := net.Listen("tcp", "127.0.0.1:0")
-			if err != nil {
-				t.Fatal(err)
-			}
+			check(t, err)
 			defer ln.Close()
 			return []*os.File{u.copyOf(ln.(*net.TCPListener))}
 		}, "not a Unix socket"},
 		"a file": {func(u *unit) []*os.File {
 			f, err := os.Create(u.state("file"))
-			if err != nil {
-				t.Fatal(err)
-			}
+			check(t, err)
 			t.Cleanup(func() { _ = f.Close() })
 			return []*os.File{f}
 		}, "no listening stream socket"},
@@ -241,9 +234,7 @@ func TestAPassedSocketThatClientsCouldNotFindIsRefused(t *testing.T) {
 func TestAPassedSocketThatIsOpenToOthersIsClosedToThem(t *testing.T) {
 	t.Parallel()
 	u := newUnit(t)
-	if err := os.Chmod(u.socket, 0o666); err != nil {
-		t.Fatal(err)
-	}
+	check(t, os.Chmod(u.socket, 0o666))
 	u.started()
 	if info, err := os.Lstat(u.socket); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("mode %v, %v", info.Mode(), err)

@@ -20,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"runtimed/internal/testkit"
 	"runtimed/rpc"
 )
 
@@ -29,9 +30,7 @@ const noManager = 77
 // TestSystemdMakesTheSocketAgainThatSomebodyDeleted runs under a real manager. The daemon asks it, since only it can.
 func TestSystemdMakesTheSocketAgainThatSomebodyDeleted(t *testing.T) {
 	tool, err := filepath.Abs("../testdata/tools/with-systemd-user")
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	if os.Getuid() != 0 {
 		lacking(t, "a systemd of one's own takes root")
 	}
@@ -39,9 +38,7 @@ func TestSystemdMakesTheSocketAgainThatSomebodyDeleted(t *testing.T) {
 	h := newHouse(t)
 	h.configure(off)
 	units := filepath.Join(h.home, ".config/systemd/user")
-	if err := os.MkdirAll(units, 0o755); err != nil {
-		t.Fatal(err)
-	}
+	check(t, os.MkdirAll(units, 0o755))
 	write(h, filepath.Join(units, "runtimed.socket"), fmt.Sprintf(
 		"[Socket]\nListenStream=%s\nSocketMode=0600\nDirectoryMode=0700\nRemoveOnStop=yes\n", h.socket))
 	write(h, filepath.Join(units, "runtimed.service"), fmt.Sprintf(
@@ -53,18 +50,12 @@ func TestSystemdMakesTheSocketAgainThatSomebodyDeleted(t *testing.T) {
 		"systemctl --user start runtimed.socket && echo ready && cat; journalctl --user-unit runtimed --no-pager -n 200")
 	manager.Env = append(os.Environ(), "SD_HOME="+h.home)
 	release, err := manager.StdinPipe() // cat ends with it, and the manager with cat
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	pipe, err := manager.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	var said strings.Builder
 	manager.Stderr = &said
-	if err := manager.Start(); err != nil {
-		t.Fatal(err)
-	}
+	check(t, manager.Start())
 	out := bufio.NewReader(pipe)
 	end := sync.OnceValue(func() error {
 		_ = release.Close()
@@ -100,9 +91,7 @@ func TestSystemdMakesTheSocketAgainThatSomebodyDeleted(t *testing.T) {
 	}
 	open := h.dial()
 	for _, path := range []string{h.socket, h.state()} {
-		if err := os.RemoveAll(path); err != nil {
-			t.Fatal(err)
-		}
+		check(t, os.RemoveAll(path))
 		var now rpc.Info
 		h.eventually(15*time.Second, path+" is deleted, and a daemon answers again", func() bool {
 			now, err = ask[rpc.Info](h, rpc.MethodInfo, nil)
@@ -128,10 +117,12 @@ func underSystemd(t *testing.T) bool {
 	if os.Getuid() != 0 {
 		lacking(t, "a systemd of one's own takes root")
 	}
-	bin, cache := filepath.Dir(daemonProgram), testCache(t)
+	bin, cache := filepath.Dir(daemonProgram), testkit.KeptTools(t)
 	// All such managers of a machine have the same control groups and the same journal, so one at a time.
-	cmd := exec.Command("../testdata/tools/with-systemd-user", os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v", "-test.count=1")
-	cmd.Env = append(os.Environ(), inSession+"="+bin, "GORACE=atexit_sleep_ms=0", "UV_CACHE_DIR="+filepath.Join(cache, "uv-cache"),
+	cmd := exec.Command("../testdata/tools/with-systemd-user", os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v",
+		"-test.count=1")
+	cmd.Env = append(os.Environ(), inSession+"="+bin, "GORACE=atexit_sleep_ms=0",
+		"UV_CACHE_DIR="+filepath.Join(cache, "uv-cache"),
 		"PATH="+strings.Join([]string{bin, filepath.Join(cache, "uv", "bin"), os.Getenv("PATH")}, ":"),
 		"RUNTIMED_UV_POOL_SIZE=0", "RUNTIMED_CONDA_POOL_SIZE=0")
 	out, err := cmd.CombinedOutput()
@@ -198,9 +189,7 @@ func runt(t *testing.T, code int, args ...string) (stdout, stderr string) {
 func runtJSON[T any](t *testing.T, args ...string) (v T) {
 	t.Helper()
 	out, _ := runt(t, 0, append(args, "--json")...)
-	if err := json.Unmarshal([]byte(out), &v); err != nil {
-		t.Fatal(err)
-	}
+	check(t, json.Unmarshal([]byte(out), &v))
 	return v
 }
 
@@ -211,7 +200,8 @@ func says(t *testing.T, text, want string) {
 	}
 }
 
-// runtSays runs it until it says all of that. It is for what takes its time on a busy machine, as a line takes to the journal.
+// runtSays runs it until it says all of that. It is for what takes its time on a busy machine, as a line takes to the
+// journal.
 func runtSays(t *testing.T, code int, args []string, wants ...string) string {
 	t.Helper()
 	for end := time.Now().Add(time.Minute); ; time.Sleep(200 * time.Millisecond) {
@@ -228,7 +218,8 @@ func runtSays(t *testing.T, code int, args []string, wants ...string) string {
 
 func systemctl(t *testing.T, args ...string) string {
 	t.Helper()
-	out, _ := exec.Command("systemctl", append([]string{"--user"}, args...)...).CombinedOutput() // its exit code is of another question
+	// its exit code is of another question
+	out, _ := exec.Command("systemctl", append([]string{"--user"}, args...)...).CombinedOutput()
 	return strings.TrimSpace(string(out))
 }
 
@@ -244,9 +235,7 @@ func filesAtHome(t *testing.T) (list []string) {
 		}
 		return err
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	return list
 }
 
@@ -266,9 +255,7 @@ func hold(t *testing.T, python string) *heldKernel {
 	out, err2 := k.cmd.StdoutPipe()
 	k.cmd.Stderr = os.Stderr
 	k.cmd.Env = append(os.Environ(), "HOME="+t.TempDir()) // what a kernel leaves at home is not ours
-	if err := errors.Join(err1, err2, k.cmd.Start()); err != nil {
-		t.Fatal(err)
-	}
+	check(t, errors.Join(err1, err2, k.cmd.Start()))
 	k.in, k.out = bufio.NewWriter(in), bufio.NewScanner(out)
 	if _, err := fmt.Sscan(k.line(), &k.pid); err != nil {
 		t.Fatal(err)

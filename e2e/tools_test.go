@@ -40,9 +40,7 @@ func lacking(t *testing.T, what string) {
 // mount puts a file system of its own at dir, which is made.
 func (h *house) mount(t *testing.T, dir string, options ...string) {
 	t.Helper()
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		t.Fatal(err)
-	}
+	check(t, os.MkdirAll(dir, 0o700))
 	if out, err := exec.Command("mount", append(options, dir)...).CombinedOutput(); err != nil {
 		lacking(t, fmt.Sprintf("no file system can be mounted here: %v: %s", err, out))
 	}
@@ -62,9 +60,7 @@ func (h *house) tmpfs(t *testing.T, dir, options string) {
 func (h *house) logged(texts ...string) []string {
 	h.t.Helper()
 	data, err := os.ReadFile(h.state("runtimed.log"))
-	if err != nil {
-		h.t.Fatal(err)
-	}
+	check(h.t, err)
 	var lines []string
 next:
 	for line := range strings.Lines(string(data)) {
@@ -151,16 +147,10 @@ func (h *house) stranger(t *testing.T) *stranger {
 	t.Helper()
 	cmd := netcat("-U", h.socket)
 	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
+	check(t, cmd.Start())
 	s := &stranger{cmd, in, json.NewDecoder(out)}
 	t.Cleanup(s.kill)
 	return s

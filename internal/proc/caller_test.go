@@ -4,6 +4,8 @@ import (
 	"os"
 	"os/exec"
 	"testing"
+
+	"runtimed/internal/testkit"
 )
 
 func TestTheCallerIsTheLeaderOfTheGroupOrTheParent(t *testing.T) {
@@ -36,9 +38,7 @@ func TestTheParentOfAProcessIsFound(t *testing.T) {
 		t.Errorf("of ourselves: got %d, want %d", got, os.Getppid())
 	}
 	child := exec.Command("sleep", "60")
-	if err := child.Start(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, child.Start())
 	defer child.Wait()
 	defer child.Process.Kill()
 	if got := parentOf(child.Process.Pid); got != os.Getpid() {

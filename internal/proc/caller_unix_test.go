@@ -9,6 +9,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"runtimed/internal/testkit"
 )
 
 // A real shell, its subshell and a pipe: the owner is the shell, which is still there afterwards.
@@ -19,16 +21,12 @@ func TestTheCallerOfASubshellIsTheShell(t *testing.T) {
 		os.Exit(0)
 	}
 	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	sh := exec.Command("sh", "-c", `x=$("$0" -test.run TestTheCallerOfASubshellIsTheShell | cat); echo "$x $$"`, self)
 	sh.Env = append(os.Environ(), "PRINT_CALLER=1")
 	sh.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	out, err := sh.Output()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	if got := strings.Fields(string(out)); len(got) != 2 || got[0] != got[1] {
 		t.Errorf("owner and shell are %s", out)
 	}

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"runtimed/internal/testkit"
 )
 
 const lookHidden = "RUNT_TEST_LOOK_HIDDEN"
@@ -16,9 +18,7 @@ const lookHidden = "RUNT_TEST_LOOK_HIDDEN"
 func TestWhoIsHiddenBesideAnOwnerIsNoticedUnlessHeWasThereBefore(t *testing.T) {
 	if os.Getenv(lookHidden) != "" {
 		err := errors.Join(syscall.Setgroups(nil), syscall.Setgid(65534), syscall.Setuid(65534)) // the group 0 sees all
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Check(t, err)
 		self := Owner{PID: os.Getpid(), Group: syscall.Getpgrp()}
 		script := Owner{PID: self.Group, Group: self.Group}
 		if !Hides() || hiddenBeside(self) || !hiddenBeside(script) || hiddenBeside(Owner{}) {
@@ -28,9 +28,7 @@ func TestWhoIsHiddenBesideAnOwnerIsNoticedUnlessHeWasThereBefore(t *testing.T) {
 		return
 	}
 	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	apart := func(script string) ([]byte, error) {
 		cmd := exec.Command("unshare", "--pid", "--mount", "--fork", "--kill-child", "sh", "-c",
 			"mount -t proc -o hidepid=2 proc /proc && "+script, "sh",

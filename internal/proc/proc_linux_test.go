@@ -22,18 +22,12 @@ const (
 // mapFile has this process map a file.
 func mapFile(t *testing.T, path string) (unmap func()) {
 	t.Helper()
-	if err := os.WriteFile(path, []byte("so"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, os.WriteFile(path, []byte("so"), 0o600))
 	f, err := os.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	defer f.Close()
 	data, err := syscall.Mmap(int(f.Fd()), 0, 2, syscall.PROT_READ, syscall.MAP_PRIVATE)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	return func() { _ = syscall.Munmap(data) }
 }
 
@@ -54,9 +48,7 @@ func init() {
 
 func TestAnOwnerWhoseFirstThreadHasEndedLives(t *testing.T) {
 	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	envs := t.TempDir()
 	dir := filepath.Join(envs, "uv-threads")
 	cmd := testkit.Spawn(t, []string{firstThreadEnds + "=1", "VIRTUAL_ENV=" + dir}, self)
@@ -85,9 +77,7 @@ func TestAThreadOfTheKernelOwnsNothing(t *testing.T) {
 	})
 	const stat = "2 (kthread) R) S 0 0 0 0 -1 2129984 0 0 0 0 0 0 0 0 20 0 1 0 12 0 0"
 	path := filepath.Join(t.TempDir(), "stat")
-	if err := os.WriteFile(path, []byte(stat), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, os.WriteFile(path, []byte(stat), 0o600))
 	if p, state, err := readStat(path); err != nil || state != 'S' || !p.kernel || p.start != 12 || p.PID != 2 {
 		t.Errorf("%+v, %c, %v", p, state, err)
 	}
@@ -95,14 +85,10 @@ func TestAThreadOfTheKernelOwnsNothing(t *testing.T) {
 
 func TestAThreadOwnsNothing(t *testing.T) {
 	tasks, err := os.ReadDir("/proc/self/task")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	for _, task := range tasks {
 		id, err := strconv.Atoi(task.Name())
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Check(t, err)
 		_, err = Named(id)
 		if want := fmt.Sprintf("the process %d is only a thread of the process %d", id,
 			os.Getpid()); id != os.Getpid() && (err == nil || err.Error() != want) {
@@ -117,9 +103,7 @@ func TestAnOwnerInAContainerWithItsOwnNameForTheBootIsFoundByItsHost(t *testing.
 	}
 	cmd := testkit.Spawn(t, nil, "sleep", "600")
 	owner, err := OwnerOf(cmd.Process.Pid)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	owner.BootID, owner.Namespace = "its own", "1"
 	if s := seenAs(owner); s != Living {
 		t.Errorf("while it runs it is %v", s)
@@ -141,9 +125,7 @@ func TestWhoIsStartedDuringTheLookIsSeen(t *testing.T) {
 	_ = cmd.Wait()
 	for {
 		found, err := users(envs, held)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Check(t, err)
 		if len(found) == 0 {
 			if again, _ := users(envs, held); len(again) > 0 {
 				t.Fatal("it was not seen, and lives")
@@ -162,9 +144,7 @@ func TestWhoBecomesAnotherProgramDuringTheLookIsSeen(t *testing.T) {
 		"1500")
 	for {
 		found, err := users(envs, map[string]Owner{"uv-exec": {}})
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Check(t, err)
 		if _, ended := statOf(cmd.Process.Pid); ended != nil {
 			return
 		}

@@ -89,17 +89,11 @@ func TestTheEndOfAProcessIsTold(t *testing.T) {
 
 func TestAProcessUsesAnEnvironmentByExecutableCommandLineOrMappedFile(t *testing.T) {
 	envs, err := filepath.EvalSymlinks(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	sleep, err := exec.LookPath("sleep")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	for _, id := range []string{"uv-exe", "uv-arg", "uv-map", "uv-not", "uv-not-either"} {
-		if err := os.MkdirAll(filepath.Join(envs, id, "bin"), 0o700); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Check(t, os.MkdirAll(filepath.Join(envs, id, "bin"), 0o700))
 	}
 	copyFile(t, sleep, filepath.Join(envs, "uv-exe", "bin", "sleep"))
 	testkit.Spawn(t, nil, filepath.Join(envs, "uv-exe", "bin", "sleep"), "600")
@@ -114,9 +108,7 @@ func TestAProcessUsesAnEnvironmentByExecutableCommandLineOrMappedFile(t *testing
 	}
 	testkit.Soon(t, "all are seen", func() bool {
 		found, err := users(envs, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Check(t, err)
 		for _, id := range want {
 			if p, ok := found[id]; !ok || lookAt(p) != Living {
 				return false
@@ -152,39 +144,27 @@ func TestExactlyTheMarkedProcessesAreEnded(t *testing.T) {
 func copyFile(t *testing.T, from, to string) {
 	t.Helper()
 	in, err := os.Open(from)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	defer in.Close()
 	syscall.ForkLock.RLock() // else a child of another goroutine may hold it open for writing, and it cannot be run
 	defer syscall.ForkLock.RUnlock()
 	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE, 0o700)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	if _, err := io.Copy(out, in); err != nil {
 		t.Fatal(err)
 	}
-	if err := out.Close(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, out.Close())
 }
 
 func TestAProcessUsesTheEnvironmentThatItsVariablesOrItsFolderName(t *testing.T) {
 	envs, err := filepath.EvalSymlinks(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	other := filepath.Join(t.TempDir(), filepath.Base(envs))
-	if err := os.Symlink(envs, other); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, os.Symlink(envs, other))
 	held := map[string]Owner{}
 	for _, id := range []string{"uv-name", "uv-list", "uv-link", "uv-cwd", "uv-not"} {
 		held[id] = Owner{}
-		if err := os.MkdirAll(filepath.Join(envs, id, "bin"), 0o700); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Check(t, os.MkdirAll(filepath.Join(envs, id, "bin"), 0o700))
 	}
 	testkit.Spawn(t, []string{"VIRTUAL_ENV=" + filepath.Join(envs, "uv-name")}, "sleep", "600")
 	testkit.Spawn(t, []string{"PATHS=/bin:" + filepath.Join(envs, "uv-list", "bin") + ":/usr/bin"}, "sleep", "600")
@@ -195,9 +175,7 @@ func TestAProcessUsesTheEnvironmentThatItsVariablesOrItsFolderName(t *testing.T)
 	if mapsAreSeen {
 		cmd := exec.Command("sleep", "600")
 		cmd.Dir = filepath.Join(envs, "uv-cwd", "bin")
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Check(t, cmd.Start())
 		t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
 		want = append(want, "uv-cwd")
 	}
@@ -215,9 +193,7 @@ func TestAProcessUsesTheEnvironmentThatItsVariablesOrItsFolderName(t *testing.T)
 
 func TestWhatMayNotBeLookedAtUsesTheEnvironmentOfItsGroup(t *testing.T) {
 	self, err := statOf(os.Getpid())
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	owner := Owner{PID: self.PID + 1, StartTime: self.start, Group: self.group, Terminal: 9, Namespace: Namespace()}
 	far := owner
 	far.Namespace = "another"

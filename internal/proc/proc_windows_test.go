@@ -41,16 +41,12 @@ func TestAnOwnerIsAProcessAndNotAPid(t *testing.T) {
 func TestAProcessUsesAnEnvironmentByItsExecutable(t *testing.T) {
 	envs := t.TempDir()
 	program := filepath.Join(envs, "uv-exe", "Scripts", "python.exe")
-	if err := os.MkdirAll(filepath.Dir(program), 0o700); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, os.MkdirAll(filepath.Dir(program), 0o700))
 	data, err := os.ReadFile(testkit.Self(t))
 	if err == nil {
 		err = os.WriteFile(program, data, 0o700)
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	cmd := testkit.Sleeper(t, program)
 	for _, dir := range []string{envs, strings.ToUpper(envs)} {
 		testkit.Soon(t, "it is seen", func() bool {

@@ -34,6 +34,14 @@ func GoneSoon(t *testing.T, pidFile string, startTime func(pid int) (uint64, boo
 	t.Errorf("the process %d lives on", pid)
 }
 
+// Check ends the test where there is an error.
+func Check(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 func ExitWith(t *testing.T, script string) error {
 	t.Helper()
 	var exit *exec.ExitError
@@ -55,7 +63,7 @@ func WriteProgram(t *testing.T, path string, data []byte) {
 }
 
 // KeptTools is a folder that outlives the tests: downloads are expensive.
-func KeptTools(t *testing.T) string {
+func KeptTools(t testing.TB) string {
 	t.Helper()
 	dir, err := os.UserCacheDir()
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"runtimed/internal/testkit"
 	"runtimed/pool/builder"
 	"runtimed/pool/uv"
 )
@@ -18,12 +19,8 @@ func prefix(t *testing.T, files map[string]string) string {
 	dir := filepath.Join(t.TempDir(), "an env")
 	for name, text := range files {
 		path := filepath.Join(dir, name)
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Check(t, os.MkdirAll(filepath.Dir(path), 0o755))
+		testkit.Check(t, os.WriteFile(path, []byte(text), 0o644))
 	}
 	return dir
 }
@@ -63,9 +60,7 @@ func TestActivationSetsWhatPackagesScriptsAndRecordsSay(t *testing.T) {
 		"etc/conda/activate.d/d.fish":     `export NEVER=1`,
 	})
 	act, err := condaIn(t, "LANG=de_DE.UTF-8", "CONDA_PREFIX=/decoy", "PYTHONPATH=/decoy").activation(t.Context(), dir)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	want := map[string]string{
 		"FROM_PACKAGE": "one", "OVERRIDDEN": "by the state", "GONE": "(out)", "ORDER": " a b", "PREFIX_SEEN": dir,
 		"SAW":   "oneby the state",

@@ -8,6 +8,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"runtimed/internal/testkit"
 	"runtimed/pool/uv"
 )
 
@@ -19,20 +20,14 @@ func TestActivationSetsWhatBatchFilesAndRecordsSay(t *testing.T) {
 		"etc/conda/activate.d/b_then.bat":  "@set \"ORDER=%ORDER% b\"\r\n@set \"Path=%CONDA_PREFIX%\\tool;%PATH%\"\r\n@set LANG=\r\n",
 	} {
 		path := filepath.Join(dir, name)
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Check(t, os.MkdirAll(filepath.Dir(path), 0o755))
+		testkit.Check(t, os.WriteFile(path, []byte(text), 0o644))
 	}
 	state := t.TempDir()
 	environ := append(os.Environ(), "LANG=de_DE.UTF-8", "conda_prefix=decoy")
 	c := New(state, Config{}, uv.New(state, uv.Config{}, environ, zap.NewNop()), environ, zap.NewNop())
 	act, err := c.activation(t.Context(), dir)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	for name, want := range map[string]string{"ORDER": " a b", "SAW": "one", "FROM_PACKAGE": "one",
 		"CONDA_PREFIX": dir} {
 		if got := act.Variables[name]; got == nil || *got != want {

@@ -35,9 +35,7 @@ func TestEachToolIsRunAsDocumented(t *testing.T) {
 		t.Run(c.tool, func(t *testing.T) {
 			s := newCondaStandin(t, c.tool, c.tool)
 			dir, err := s.create(s.solved("numpy>=2"))
-			if err != nil {
-				t.Fatal(err)
-			}
+			testkit.Check(t, err)
 			if got, want := s.Calls(dir), c.line+" python=3.13 numpy>=2"; got != want {
 				t.Error(cmp.Diff(want, got))
 			}
@@ -140,9 +138,7 @@ func TestARenewedLockIsSolvedAnewAndServesOnWithoutTheNetwork(t *testing.T) {
 		}
 	}
 	build("python ipykernel")
-	if err := s.conda.Renew(t.Context(), spec, 0); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, s.conda.Renew(t.Context(), spec, 0))
 	s.Write("fail.solve", "critical libmamba Download error (6) Could not resolve hostname\n")
 	build("python ipykernel, --file LOCK --offline")
 	s.Remove("fail.solve")
@@ -233,9 +229,7 @@ func TestAToolThatIsGoneIsLookedForAnew(t *testing.T) {
 func TestAToolThatIsEndedLeavesNothing(t *testing.T) {
 	s := newCondaStandin(t, "micromamba", "micromamba")
 	provider, err := s.conda.provider(t.Context(), "")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	dir := filepath.Join(s.State, "env")
 	testkit.WriteProgram(t, filepath.Join(s.Bin, "micromamba"), []byte("#!/bin/sh\nmkdir "+dir+"\nsleep 600\n"))
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
@@ -251,10 +245,8 @@ func TestRecordsThatDoNotSayWhereAPackageCameFromMakeNoLock(t *testing.T) {
 		"no address": `{"name":"x"}`, "no JSON": "{", "a line more": `{"name":"x","url":"https://h/x\nfile:///y"}`,
 	} {
 		dir := t.TempDir()
-		if err := errors.Join(os.Mkdir(filepath.Join(dir, "conda-meta"), 0o700),
-			os.WriteFile(filepath.Join(dir, "conda-meta", "x-1-0.json"), []byte(text), 0o600)); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Check(t, errors.Join(os.Mkdir(filepath.Join(dir, "conda-meta"), 0o700),
+			os.WriteFile(filepath.Join(dir, "conda-meta", "x-1-0.json"), []byte(text), 0o600)))
 		to := filepath.Join(dir, "lock")
 		if err := (condaProgram{name: ProviderConda}).lock(dir, to); builder.CauseOf(err) != builder.CauseOther ||
 			envdir.Exists(to) {

@@ -199,9 +199,7 @@ func TestAToolIsLookedForOnceUntilItIsGoneOrConfigured(t *testing.T) {
 	if got := s.Took("looks"); got != "look\n" {
 		t.Errorf("looked: %q", got)
 	}
-	if err := os.Chmod(filepath.Join(s.Bin, "micromamba"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, os.Chmod(filepath.Join(s.Bin, "micromamba"), 0o600))
 	again := func(want string) {
 		t.Helper()
 		if _, err := s.conda.provider(t.Context(), ""); err != nil {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"runtimed/internal/proc"
+	"runtimed/internal/testkit"
 	"runtimed/pool/builder"
 	"runtimed/pool/envdir"
 )
@@ -42,9 +43,7 @@ func TestAHelperEndsWithItsDaemon(t *testing.T) {
 		// whose child it is not
 		Channels: []string{server.URL}, Specs: []string{"python"}, Cache: r.cache(), FetchTimeout: 60, Parent: 1,
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	began := time.Now()
 	last, done, err := r.run(t.Context(), r.c.uv.Tools(), builder.VenvPython(r.venv()), request, func(builder.Stage) {})
 	if took := time.Since(began); last.Event != "" || err == nil || took > 30*time.Second {
@@ -56,9 +55,7 @@ func TestWhatAKilledHelperLeavesIsTidied(t *testing.T) {
 	r := realRattler(t)
 	dir := r.Env("a")
 	job := r.job(t, channelDir(t), "python", "wcwidth")
-	if err := os.MkdirAll(filepath.Join(r.cache(), "pkgs", ".half-2.0-0cd34", "lib"), 0o700); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, os.MkdirAll(filepath.Join(r.cache(), "pkgs", ".half-2.0-0cd34", "lib"), 0o700))
 	job.progress = func(s builder.Stage) {
 		if s.Name == builder.StageDownloading {
 			proc.EndMarked(func(mark string) bool { return mark == dir })
@@ -90,14 +87,10 @@ func TestWhatAKilledHelperLeavesIsTidied(t *testing.T) {
 	err := errors.Join(os.WriteFile(filepath.Join(r.c.uv.Tools(), "rattler-0.1.0", "bin", "activate"),
 		[]byte("VIRTUAL_ENV='/s/tools/.fetch-12/venv'\n"), 0o600),
 		os.Mkdir(filepath.Join(elsewhere, "kept"), 0o700), os.Symlink(elsewhere, filepath.Join(packages, ".link")))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	r.Tidy()
 	entries, err := os.ReadDir(packages)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	for _, e := range entries {
 		if e.IsDir() && strings.HasPrefix(e.Name(), ".") {
 			t.Errorf("%s is left", e.Name())
@@ -114,9 +107,7 @@ func TestWhatAKilledHelperLeavesIsTidied(t *testing.T) {
 		}
 	}
 	job.progress = func(builder.Stage) {}
-	if err := os.RemoveAll(dir); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, os.RemoveAll(dir))
 	if err := r.create(t.Context(), dir, job); err != nil {
 		t.Errorf("%+v", err)
 	}

@@ -74,14 +74,12 @@ func TestTheCauseOfAFailureIsTold(t *testing.T) {
 	}
 	noNoarch := t.TempDir()
 	replaced, incomplete := filepath.Join(t.TempDir(), "channel"), filepath.Join(t.TempDir(), "channel")
-	if err := errors.Join(
+	testkit.Check(t, errors.Join(
 		os.CopyFS(filepath.Join(noNoarch, "linux-64"), os.DirFS(filepath.Join(local, "linux-64"))),
 		os.CopyFS(replaced, os.DirFS(local)),
 		os.WriteFile(filepath.Join(replaced, "noarch", "rt-lib-2.0-0.conda"), other(nil), 0o600),
 		os.CopyFS(incomplete, os.DirFS(local)), os.Remove(filepath.Join(incomplete, "noarch", "rt-lib-2.0-0.conda")),
-	); err != nil {
-		t.Fatal(err)
-	}
+	))
 	const (
 		archive     = "rt-activate-1.0-0.tar.bz2"
 		unsolvable  = "the packages cannot be installed together"
@@ -195,9 +193,7 @@ func TestAFullDiskIsTold(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := realRattler(t)
-			if err := os.MkdirAll(at(r), 0o700); err != nil {
-				t.Fatal(err)
-			}
+			testkit.Check(t, os.MkdirAll(at(r), 0o700))
 			testkit.MountTmpfs(t, at(r), "5m")
 			if b := buildError(t,
 				r.create(t.Context(), r.Env("a"),
@@ -210,9 +206,7 @@ func TestAFullDiskIsTold(t *testing.T) {
 
 func TestAReadOnlyCacheIsTold(t *testing.T) {
 	r := realRattler(t)
-	if err := os.MkdirAll(filepath.Join(r.cache(), "pkgs"), 0o700); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, os.MkdirAll(filepath.Join(r.cache(), "pkgs"), 0o700))
 	// not by its mode: nothing is read-only for root then
 	testkit.MountTmpfs(t, filepath.Join(r.cache(), "pkgs"), "1m", testkit.MountReadOnly)
 	if b := buildError(t,
@@ -227,9 +221,7 @@ func TestALockFileThatCannotBeReadIsTold(t *testing.T) {
 		"version: 6\nenvironments:\n  default:\n    channels: []\n    packages: {}\npackages: []\n"} {
 		job := r.job(t, channelDir(t), "python")
 		job.from, job.to = filepath.Join(t.TempDir(), "lock"), ""
-		if err := os.WriteFile(job.from, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Check(t, os.WriteFile(job.from, []byte(text), 0o600))
 		b := buildError(t, r.create(t.Context(), r.Env("a"), job))
 		if b.Cause != builder.CauseCorrupt {
 			t.Errorf("%#v", b)
@@ -261,10 +253,8 @@ func TestCredentialsInAChannelsURLStayInTheConfiguration(t *testing.T) {
 			}
 			noneHas(t, filepath.Dir(job.to), "word-zz9")
 			job.from, job.to = job.to, ""
-			if err := errors.Join(os.RemoveAll(r.Env("a")),
-				os.RemoveAll(filepath.Join(r.cache(), "pkgs"))); err != nil {
-				t.Fatal(err)
-			}
+			testkit.Check(t, errors.Join(os.RemoveAll(r.Env("a")),
+				os.RemoveAll(filepath.Join(r.cache(), "pkgs"))))
 			if b := buildError(t, r.create(t.Context(), r.Env("a"), job)); b.Cause != builder.CauseVerifyFailed {
 				t.Errorf("the same from the lock file: %#v", b)
 			}

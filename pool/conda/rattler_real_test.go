@@ -43,9 +43,7 @@ func channelDir(t *testing.T) string {
 	if errors.As(err, &exit) && exit.ExitCode() == 77 && (os.Getenv("CI") == "" || !here) {
 		t.Skip(err)
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	return dir
 }
 
@@ -65,9 +63,7 @@ func realRattler(t *testing.T, environ ...string) *rattler {
 		t.Fatalf("%+v", err)
 	}
 	r := bareRattler(t, environ...)
-	if err := errors.Join(os.MkdirAll(r.c.uv.Tools(), 0o700), os.Symlink(kept.venv(), r.venv())); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, errors.Join(os.MkdirAll(r.c.uv.Tools(), 0o700), os.Symlink(kept.venv(), r.venv())))
 	return r
 }
 

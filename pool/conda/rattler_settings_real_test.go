@@ -29,6 +29,7 @@ import (
 	"testing"
 	"time"
 
+	"runtimed/internal/testkit"
 	"runtimed/pool/builder"
 	"runtimed/pool/uv"
 )
@@ -51,10 +52,8 @@ func TestTheUsersOwnSettingsHold(t *testing.T) {
 	home := t.TempDir()
 	write := func(name, text string) string {
 		path := filepath.Join(home, name)
-		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700),
-			os.WriteFile(path, []byte(text), 0o600)); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Check(t, errors.Join(os.MkdirAll(filepath.Dir(path), 0o700),
+			os.WriteFile(path, []byte(text), 0o600)))
 		return path
 	}
 	ca := write("ca.pem", certificate)
@@ -123,15 +122,11 @@ func TestTheUsersOwnSettingsHold(t *testing.T) {
 func vouched(t *testing.T, h http.Handler) (url, ca string) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	sign := func(c, parent *x509.Certificate) []byte {
 		c.SerialNumber, c.NotBefore, c.NotAfter = big.NewInt(1), time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
 		der, err := x509.CreateCertificate(rand.Reader, c, parent, &key.PublicKey, key)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Check(t, err)
 		return der
 	}
 	root := &x509.Certificate{Subject: pkix.Name{CommonName: "root"}, IsCA: true, BasicConstraintsValid: true,
@@ -187,9 +182,7 @@ func TestALinkScriptThatFailsIsTold(t *testing.T) {
 		if err = errors.Join(err, tarball.WriteHeader(header)); err == nil {
 			_, err = tarball.Write([]byte(text))
 		}
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Check(t, err)
 	}
 	_ = tarball.Close()
 	compress := exec.Command("python3", "-c",

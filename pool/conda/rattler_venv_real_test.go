@@ -93,12 +93,8 @@ func TestAFullDiskIsToldThoughAHalfInstalledRattlerLooksWhole(t *testing.T) {
 	if _, err := r.ready(t.Context(), r.c.uv.Tools(), func(builder.Stage) {}); err != nil { // uv's cache has it then
 		t.Fatal(err)
 	}
-	if err := os.RemoveAll(r.c.uv.Tools()); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.MkdirAll(r.c.uv.Tools(), 0o700); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, os.RemoveAll(r.c.uv.Tools()))
+	testkit.Check(t, os.MkdirAll(r.c.uv.Tools(), 0o700))
 	testkit.MountTmpfs(t, r.c.uv.Tools(), "30m")
 	_, err := r.ready(t.Context(), r.c.uv.Tools(), func(builder.Stage) {})
 	if b := buildError(t, err); b.Cause != builder.CauseDiskFull {

@@ -79,9 +79,7 @@ func scriptedUV(k *testkit.Kit) *uv.Builder {
 func bareRattler(t *testing.T, environ ...string) *rattler {
 	t.Helper()
 	state, err := filepath.EvalSymlinks(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	// where conda_channel.py puts uv if there is none
 	path := os.Getenv("PATH") + ":" + filepath.Join(testkit.KeptTools(t), "uv", "bin")
 	environ = append([]string{

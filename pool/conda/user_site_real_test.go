@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"runtimed/internal/testkit"
 	"runtimed/pool/builder"
 	"runtimed/pool/envdir"
 )
@@ -20,11 +21,9 @@ func userSite(t *testing.T) string {
 	home := t.TempDir()
 	for minor := 9; minor < 16; minor++ {
 		zmq := filepath.Join(home, ".local", "lib", fmt.Sprintf("python3.%d", minor), "site-packages", "zmq")
-		if err := errors.Join(os.MkdirAll(zmq, 0o755),
+		testkit.Check(t, errors.Join(os.MkdirAll(zmq, 0o755),
 			os.WriteFile(filepath.Join(zmq, "__init__.py"), []byte("raise ImportError('from the user site')\n"),
-				0o644)); err != nil {
-			t.Fatal(err)
-		}
+				0o644)))
 	}
 	return home
 }
@@ -32,9 +31,7 @@ func userSite(t *testing.T) string {
 func TestTheUserSiteBreaksNoCondaEnvironmentAndIsSeenWhereItWould(t *testing.T) {
 	r := realRattler(t, "HOME="+userSite(t), "PYTHONPATH=/decoy")
 	st, err := envdir.Open(r.c.dir)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	dir := st.Env("conda-00000001")
 	sp := builder.Spec{Kind: builder.KindConda, Packages: []string{"ipykernel"},
 		Channels: []string{"file://" + channelDir(t)}}

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"runtimed/internal/testkit"
 	"runtimed/pool/builder"
 	"runtimed/pool/envdir"
 	"runtimed/pool/uv"
@@ -26,16 +27,10 @@ func wholeOne(t *testing.T) string {
 		"conda-meta/one-1.0-0.json": onePackage, "conda-meta/history": "", "lib/a.py": "x=1\n", "bin/b": "#!/somewhere",
 		"lib/python3.13/site-packages/one/__init__.py": "", envdir.ManifestName: "{}",
 	})
-	if err := os.MkdirAll(filepath.Join(dir, "etc"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Symlink("nowhere", filepath.Join(dir, "etc", "link")); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, os.MkdirAll(filepath.Join(dir, "etc"), 0o755))
+	testkit.Check(t, os.Symlink("nowhere", filepath.Join(dir, "etc", "link")))
 	now := time.Now()
-	if err := os.Chtimes(filepath.Join(dir, envdir.ManifestName), now, now.Add(time.Second)); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, os.Chtimes(filepath.Join(dir, envdir.ManifestName), now, now.Add(time.Second)))
 	return dir
 }
 
@@ -81,9 +76,7 @@ func TestADamagedCondaEnvironmentIsNoticed(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := wholeOne(t)
-			if err := c.damage(dir); err != nil {
-				t.Fatal(err)
-			}
+			testkit.Check(t, c.damage(dir))
 			err := condaIn(t).Verify(t.Context(), builder.Built{}, dir)
 			if err == nil || !strings.Contains(err.Error(), c.says) {
 				t.Errorf("%v", err)

@@ -20,9 +20,7 @@ func TestUVIsAloneWithWhatConcernsIt(t *testing.T) {
 		"UV_PYTHON=/decoy", "HTTPS_PROXY=http://proxy", "UV_INDEX_MINE_PASSWORD=pw", "PIP_INDEX_URL=https://index")
 	s.Configure(Config{IndexURL: "https://mine/simple", Copy: true})
 	dir, _, err := s.build(wanting("ipykernel"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	env := strings.Split(strings.TrimSpace(s.Took("env")), "\n")
 	for name, want := range map[string]string{
 		"VIRTUAL_ENV": "", "CONDA_PREFIX": "", "PYTHONHOME": "", "PYTHONPATH": "", "UV_PYTHON": "",
@@ -47,10 +45,8 @@ func TestTheUsersOwnConfigurationOfUVCounts(t *testing.T) {
 		t.Errorf("the system's is %s", system)
 	}
 	for _, dir := range []string{filepath.Join(home, ".config", "uv"), filepath.Join(xdg, "uv")} {
-		if err := errors.Join(os.MkdirAll(dir, 0o700),
-			os.WriteFile(filepath.Join(dir, "uv.toml"), nil, 0o600)); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Check(t, errors.Join(os.MkdirAll(dir, 0o700),
+			os.WriteFile(filepath.Join(dir, "uv.toml"), nil, 0o600)))
 	}
 	mine := filepath.Join(home, ".config/uv/uv.toml")
 	for want, environ := range map[string][]string{

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"runtimed/internal/testkit"
 	"runtimed/pool/builder"
 )
 
@@ -83,9 +84,7 @@ func TestARealEnvironmentIsExtended(t *testing.T) {
 		t.Errorf("%q", locks())
 	}
 	past := time.Now().Add(-needsKept - time.Hour)
-	if err := os.Chtimes(locks()[0], past, past); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, os.Chtimes(locks()[0], past, past))
 	u.forgetNeeds()
 	if left := locks(); len(left) != 1 || strings.Contains(left[0], ".resolve") {
 		t.Errorf("%q", left)

@@ -96,24 +96,18 @@ func TestLockFilesOfNeedsFollowTheIndexAndThePool(t *testing.T) {
 	expect("again", "", "1")
 	needs, _ := filepath.Glob(filepath.Join(s.State, "locks", "needs", "*.txt"))
 	old := time.Now().Add(-25 * time.Hour)
-	if err := os.Chtimes(needs[0], old, old); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, os.Chtimes(needs[0], old, old))
 	s.Write("fail.compile.online", "error: Failed to fetch")
 	expect("a day later, without a network", "online", "1")
 	expect("and once more", "offline", "1") // the pool's is younger
 	s.Remove("fail.compile.online")
-	if err := os.Chtimes(needs[0], old, old); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, os.Chtimes(needs[0], old, old))
 	expect("with one", "online", "2")
 	s.Took("preferred")
 	pools, _ := filepath.Glob(filepath.Join(s.State, "locks", "*.txt"))
 	soon := time.Now().Add(time.Minute)
-	if err := errors.Join(os.WriteFile(pools[0], []byte("ipykernel==8\n"), 0o600),
-		os.Chtimes(pools[0], soon, soon)); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, errors.Join(os.WriteFile(pools[0], []byte("ipykernel==8\n"), 0o600),
+		os.Chtimes(pools[0], soon, soon)))
 	expect("after the pool's was renewed", "offline", "1")
 	if got := s.Took("preferred"); got != "ipykernel==8\n" {
 		t.Errorf("preferred %q", got)
@@ -128,17 +122,13 @@ func TestAnEnvironmentThatLacksAPackageIsNotWhole(t *testing.T) {
 		err = errors.Join(os.WriteFile(filepath.Join(dir, envdir.ManifestName), nil, 0o600),
 			os.Chtimes(filepath.Join(dir, envdir.ManifestName), soon, soon))
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	if err := s.Verify(t.Context(), built, dir); err != nil {
 		t.Error(err)
 	}
 	site := filepath.Join(dir, "lib", "python3.13", "site-packages")
-	if err := os.Rename(filepath.Join(site, "Some.Thing-1.0rc1.dist-info"),
-		filepath.Join(site, "Some.Thing-2.dist-info")); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, os.Rename(filepath.Join(site, "Some.Thing-1.0rc1.dist-info"),
+		filepath.Join(site, "Some.Thing-2.dist-info")))
 	if err := s.Verify(t.Context(), built, dir); err == nil || !strings.Contains(err.Error(), "some-thing 1.0rc1") {
 		t.Error(err)
 	}
@@ -155,15 +145,11 @@ func TestAPythonThatIsNamedByItsPathIsThatOne(t *testing.T) {
 	other := t.TempDir()
 	for name, from := range map[string]string{"python": "python", "version": "version"} {
 		data, err := os.ReadFile(filepath.Join(s.Bin, from))
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Check(t, err)
 		testkit.WriteProgram(t, filepath.Join(other, name), data)
 	}
 	link := filepath.Join(t.TempDir(), "python")
-	if err := os.Symlink(filepath.Join(s.Bin, "python"), link); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, os.Symlink(filepath.Join(s.Bin, "python"), link))
 	for _, c := range []struct{ like, python, want string }{
 		{"", filepath.Join(other, "python"), ""}, // of the same version
 		{"", filepath.Join(s.Bin, "python"), "3.13.1"},

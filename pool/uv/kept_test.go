@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
+	"runtimed/internal/testkit"
 	"runtimed/pool/builder"
 	"runtimed/pool/envdir"
 )
@@ -63,9 +64,7 @@ func TestADamagedLockFileIsSetAsideAndMadeAnew(t *testing.T) {
 				t.Fatal(locks, err)
 			}
 			for range 2 { // the second finds the first's beside it
-				if err := damage(locks[0], whole); err != nil {
-					t.Fatal(err)
-				}
+				testkit.Check(t, damage(locks[0], whole))
 				s.Calls("/nowhere")
 				if _, _, err := s.build(sp); err != nil {
 					t.Fatalf("%+v", err)
@@ -99,9 +98,7 @@ func TestALockFileOfAnEarlierVersionServesUntilItCannot(t *testing.T) {
 	locks, _ := filepath.Glob(filepath.Join(s.State, "locks", "*.txt"))
 	old := []byte("ipykernel==7.4\n")
 	past := time.Now().Add(-time.Hour)
-	if err := errors.Join(os.WriteFile(locks[0], old, 0o600), os.Chtimes(locks[0], past, past)); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, errors.Join(os.WriteFile(locks[0], old, 0o600), os.Chtimes(locks[0], past, past)))
 	s.Calls("/nowhere")
 	if _, _, err := s.build(sp); err != nil || strings.Contains(s.Calls("/nowhere"), "pip compile") {
 		t.Errorf("a sound one was resolved anew: %v", err)
@@ -117,9 +114,7 @@ func TestALockFileOfAnEarlierVersionServesUntilItCannot(t *testing.T) {
 		t.Errorf("resolved %d times", n)
 	}
 	// No lock file is to blame for the network.
-	if err := errors.Join(os.WriteFile(locks[0], old, 0o600), os.Chtimes(locks[0], past, past)); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, errors.Join(os.WriteFile(locks[0], old, 0o600), os.Chtimes(locks[0], past, past)))
 	for _, step := range []string{"offline", "online", "reinstall"} {
 		s.Write("fail."+step, "error: Failed to fetch")
 	}
@@ -135,19 +130,15 @@ func TestALockFileOfAnEarlierVersionServesUntilItCannot(t *testing.T) {
 func TestAToolThatIsDamagedIsFetchedAnew(t *testing.T) {
 	s := fetching(t)
 	path, err := s.findIt()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	folder := filepath.Dir(filepath.Dir(path))
 	for name, damage := range map[string]func() error{
 		"garbage":       func() error { return os.WriteFile(path, []byte("\x7fELF and no more"), 0o700) },
 		"half a folder": func() error { return os.Remove(path) },
 		"a file":        func() error { return errors.Join(os.RemoveAll(folder), os.WriteFile(folder, nil, 0o600)) },
 	} {
-		if err := errors.Join(damage(), os.RemoveAll(filepath.Join(s.State, "tools", "empty")),
-			os.WriteFile(filepath.Join(s.State, "tools", "empty"), nil, 0o600)); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Check(t, errors.Join(damage(), os.RemoveAll(filepath.Join(s.State, "tools", "empty")),
+			os.WriteFile(filepath.Join(s.State, "tools", "empty"), nil, 0o600)))
 		again := New(s.State, Config{}, s.Environ, zap.NewNop())
 		again.Elsewhere = nil
 		got, err := again.Find(t.Context(), again.Tools(), func(builder.Stage) {})
@@ -161,9 +152,7 @@ func TestAToolThatIsDamagedIsFetchedAnew(t *testing.T) {
 	}
 	// One that does not run, and cannot be replaced, stays: it may have been the machine.
 	s.Write("fail.pip", "Connection refused")
-	if err := os.WriteFile(path, []byte("#!/bin/sh\nexit 1\n"), 0o700); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, os.WriteFile(path, []byte("#!/bin/sh\nexit 1\n"), 0o700))
 	again := New(s.State, Config{}, s.Environ, zap.NewNop())
 	again.Elsewhere = nil
 	if _, err := again.Find(t.Context(), again.Tools(), func(builder.Stage) {}); err == nil || !envdir.Exists(path) {
@@ -183,10 +172,8 @@ func TestNoLockFileIsToBlameForADamagedToolOrTheMachine(t *testing.T) {
 	past := time.Now().Add(-time.Hour)
 	tool, _ := s.Tool()
 	for _, damage := range []string{"", "\x7fELF and no more"} {
-		if err := errors.Join(os.WriteFile(tool.Path, []byte(damage), 0o700),
-			os.Chtimes(locks[0], past, past)); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Check(t, errors.Join(os.WriteFile(tool.Path, []byte(damage), 0o700),
+			os.Chtimes(locks[0], past, past)))
 		if _, _, err := s.build(sp); err != nil {
 			t.Errorf("%q: %+v", damage, err)
 		}
@@ -233,9 +220,7 @@ func TestWithoutTheNetworkTheCacheIsEnoughForANewLockFile(t *testing.T) {
 
 func TestAUVConfigThatIsANamedPipeHangsNobody(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "uv.toml")
-	if err := syscall.Mkfifo(path, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, syscall.Mkfifo(path, 0o600))
 	if text, changed := withoutOwn(path); changed {
 		t.Errorf("got %q", text)
 	}

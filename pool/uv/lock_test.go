@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"runtimed/internal/testkit"
 	"runtimed/pool/builder"
 	"runtimed/pool/envdir"
 )
@@ -35,10 +36,8 @@ func TestALockIsRenewedWhenItIsOldAndNotBefore(t *testing.T) {
 	locks, _ := filepath.Glob(filepath.Join(s.State, "locks", "*.txt"))
 	old := strings.Replace(locks[0], "py3.13", "py3.9", 1)
 	past := time.Now().Add(-25 * time.Hour)
-	if err := errors.Join(os.WriteFile(old, nil, 0o600), os.Chtimes(old, past, past),
-		os.Chtimes(locks[0], past, past)); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, errors.Join(os.WriteFile(old, nil, 0o600), os.Chtimes(old, past, past),
+		os.Chtimes(locks[0], past, past)))
 	s.Write("fail.compile", "error: Failed to fetch")
 	if err := s.Renew(t.Context(), sp, 24*time.Hour); builder.CauseOf(err) != builder.CauseNetwork {
 		t.Error(err)

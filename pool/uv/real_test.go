@@ -15,6 +15,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"runtimed/internal/testkit"
 	"runtimed/internal/tool"
 	"runtimed/pool/builder"
 	"runtimed/pool/envdir"
@@ -35,9 +36,7 @@ func realUV(t *testing.T) *Builder {
 		environ = append(environ, "UV_CACHE_DIR="+cache)
 	}
 	dir, err := filepath.EvalSymlinks(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	return New(dir, Config{}, environ, zap.NewNop())
 }
 
@@ -55,9 +54,7 @@ func bytecode(t *testing.T, dir string) map[string]time.Time {
 		}
 		return err
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	return found
 }
 
@@ -113,10 +110,8 @@ func TestRealEnvironments(t *testing.T) {
 	}
 	// a new file in its place, since the old one is linked from the other environment and from the cache
 	past := time.Now().Add(-time.Hour)
-	if err := errors.Join(os.Remove(files[0]), os.WriteFile(files[0], []byte("x = 1\n"), 0o600),
-		os.Chtimes(filepath.Dir(files[0]), past, past)); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, errors.Join(os.Remove(files[0]), os.WriteFile(files[0], []byte("x = 1\n"), 0o600),
+		os.Chtimes(filepath.Dir(files[0]), past, past)))
 	if err := u.Verify(t.Context(), builder.Built{}, dir); err == nil ||
 		!strings.Contains(err.Error(), "tornado/web.py") {
 		t.Errorf("a damaged environment: %v", err)

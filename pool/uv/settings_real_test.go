@@ -46,14 +46,10 @@ func wheel(t *testing.T, dir, name, version string, files map[string]string) str
 		if err == nil {
 			_, err = w.Write([]byte(text))
 		}
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Check(t, err)
 	}
 	path := filepath.Join(dir, name+"-"+version+"-py3-none-any.whl")
-	if err := errors.Join(z.Close(), os.MkdirAll(dir, 0o755), os.WriteFile(path, b.Bytes(), 0o644)); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, errors.Join(z.Close(), os.MkdirAll(dir, 0o755), os.WriteFile(path, b.Bytes(), 0o644)))
 	return fmt.Sprintf("%x", sha256.Sum256(b.Bytes()))
 }
 
@@ -87,10 +83,8 @@ ignore-installed = true
 	write := func(name, text string) {
 		t.Helper()
 		path := filepath.Join(home, name)
-		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755),
-			os.WriteFile(path, []byte(text), 0o644)); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Check(t, errors.Join(os.MkdirAll(filepath.Dir(path), 0o755),
+			os.WriteFile(path, []byte(text), 0o644)))
 	}
 	write(".config/pip/pip.conf", config)
 	write("Library/Application Support/pip/pip.conf", config)
@@ -147,9 +141,7 @@ output-file = "` + theirs + `/lock"
 generate-hashes = false
 verify-hashes = false
 `
-	if err := os.WriteFile(filepath.Join(config, "uv.toml"), []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, os.WriteFile(filepath.Join(config, "uv.toml"), []byte(text), 0o600))
 	path := os.Getenv("PATH") + ":" + filepath.Join(testkit.KeptTools(t), "uv", "bin")
 	u := New(t.TempDir(), Config{},
 		append(testkit.NetEnviron(), "HOME="+home, "PATH="+path, "UV_CACHE_DIR="+t.TempDir()), zap.NewNop())
@@ -185,9 +177,7 @@ verify-hashes = false
 		t.Errorf("%v, %v", info, err)
 	}
 	// One that says nothing of it is uv's to read.
-	if err := os.WriteFile(filepath.Join(config, "uv.toml"), []byte("no-index = true\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, os.WriteFile(filepath.Join(config, "uv.toml"), []byte("no-index = true\n"), 0o600))
 	if got := u.configFile(); got != filepath.Join(config, "uv.toml") || strings.Contains(got, u.Dir) {
 		t.Errorf("%s", got)
 	}

@@ -27,9 +27,7 @@ func TestUVIsFoundWhereItIs(t *testing.T) {
 	home := tool.Lookup(s.Environ, "HOME")
 	onPath := filepath.Join(s.Bin, "uv")
 	local := filepath.Join(home, ".local", "bin", "uv")
-	if err := os.MkdirAll(filepath.Dir(local), 0o700); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, os.MkdirAll(filepath.Dir(local), 0o700))
 	want := func(path string) {
 		t.Helper()
 		if got, err := s.findIt(); err != nil || got != path {
@@ -52,9 +50,7 @@ func TestUVIsFoundWhereItIs(t *testing.T) {
 		t.Error(got)
 	}
 	s.Configure(Config{})
-	if err := os.Chmod(local, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, os.Chmod(local, 0o600))
 	s.Elsewhere = []string{s.Bin}
 	s.Script("uv", "uv.sh")
 	s.Environ = []string{"PATH=relative:/nowhere", "HOME=" + home}
@@ -68,9 +64,7 @@ func TestAProgramNamedUVThatCannotBeUsedIsPassedOver(t *testing.T) {
 	testkit.WriteProgram(t, filepath.Join(s.Bin, "uv"),
 		[]byte("#!/bin/sh\necho 'shim: uv: command not found' >&2\nexit 127\n"))
 	local := filepath.Join(home, ".local", "bin", "uv")
-	if err := os.MkdirAll(filepath.Dir(local), 0o700); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, os.MkdirAll(filepath.Dir(local), 0o700))
 	testkit.WriteProgram(t, local, []byte("#!/bin/sh\n"))
 	if got, err := s.findIt(); err != nil || got != local {
 		t.Errorf("%s, %v", got, err)
@@ -105,9 +99,7 @@ func TestUVIsFetchedByWayOfPythonAndKept(t *testing.T) {
 				t.Errorf("%s, %v, %q", got, err, said)
 			}
 			data, err := os.ReadFile(env)
-			if err != nil {
-				t.Fatal(err)
-			}
+			testkit.Check(t, err)
 			lines := strings.Split(string(data), "\n")
 			for name, want := range map[string]string{
 				"PIP_USER": "", "PIP_TARGET": "", "VIRTUAL_ENV": "", "PIP_CERT": "mine",
@@ -168,9 +160,7 @@ func TestWhereUVCannotBeFetchedTheThreeWaysOutAreTold(t *testing.T) {
 func TestWhatAKilledDaemonLeftOfItsWorkIsRemoved(t *testing.T) {
 	s := newStandin(t)
 	for _, dir := range []string{"tools/.fetch-1/venv", "locks/.resolve-2"} {
-		if err := os.MkdirAll(filepath.Join(s.State, dir), 0o700); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Check(t, os.MkdirAll(filepath.Join(s.State, dir), 0o700))
 	}
 	if _, _, err := s.build(wanting("ipykernel")); err != nil {
 		t.Fatal(err)

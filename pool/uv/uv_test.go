@@ -32,9 +32,7 @@ func TestABuildResolvesOnceAndInstallsFromTheLockOffline(t *testing.T) {
 	dir := filepath.Join(s.State, "envs", "uv-01234567")
 	built, err := s.Build(t.Context(), wanting("ipykernel", "numpy"), dir,
 		func(s builder.Stage) { stages = append(stages, s.Name) })
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	want := `--version
 python list --only-installed --output-format json
 pip compile --quiet --generate-hashes --no-header --no-annotate --output-file lock.txt --no-python-downloads --python BIN/python requirements.in
@@ -63,9 +61,7 @@ pip sync --python ENV/bin/python LOCK --offline`
 	}
 
 	dir2, _, err := s.build(wanting("numpy", "ipykernel"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	want = `venv --no-project --no-python-downloads --python BIN/python ENV
 pip sync --python ENV/bin/python LOCK --offline`
 	if diff := cmp.Diff(want, s.Calls(dir2)); diff != "" {
@@ -188,9 +184,7 @@ func TestVerifyLooksThroughAllThatWasInstalled(t *testing.T) {
 			if err == nil {
 				err = damage(dir)
 			}
-			if err != nil {
-				t.Fatal(err)
-			}
+			testkit.Check(t, err)
 			err = s.Verify(t.Context(), builder.Built{}, dir)
 			if (err == nil) != (name == "") || err != nil && !strings.Contains(err.Error(), name) {
 				t.Errorf("%v", err)
