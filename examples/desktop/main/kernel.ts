@@ -30,8 +30,8 @@ interface Waiting {
 }
 
 /**
- * A kernel in an environment of its own. It needs the daemon at its start and its end, and not in between: the kernel is
- * a child of this process, and its lease is on the daemon's disk.
+ * A kernel in an environment of its own. It needs the daemon at its start and its end, and not in between: the kernel
+ * is a child of this process, and its lease is on the daemon's disk.
  */
 export class Kernel {
   /** Resolves with the reason when its process has ended. */
