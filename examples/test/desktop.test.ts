@@ -48,15 +48,15 @@ afterEach(() => {
   for (const port of open.splice(0)) port.close(); // one that is open keeps the process running
 });
 
-/** A renderer of this backend, and what it was told. */
+/** A renderer of this backend, and what it was sent. */
 function renderer(backend: Backend) {
   const { port1, port2 } = new MessageChannel();
   backend.serve(portChannel(port1));
   const api = new Api(portChannel(port2));
-  const told: PoolsView[] = [];
-  api.on("pools", (view) => told.push(view));
+  const views: PoolsView[] = [];
+  api.on("pools", (view) => views.push(view));
   open.push(port2);
-  return { api, port: port2, told };
+  return { api, port: port2, views };
 }
 
 /** What the daemon has leased. */
@@ -71,12 +71,12 @@ const uv = (view: PoolsView | undefined) => view?.pools.find(({ name }) => name 
 test("a kernel from nothing: it outlives kill -9 of the daemon, and its environment goes with its window", async () => {
   const backend = new Backend({ socket, runt });
   try {
-    const { api, told, port } = renderer(backend);
+    const { api, views, port } = renderer(backend);
     const started = await api.call("start", { pool: "uv" }); // the pool is empty still, as it is for any new user
     assert.equal(started.pool, "uv");
     const { kernel } = started;
     assert.deepEqual(await api.call("run", { kernel, code: "1+1" }), { ok: true, text: "2" });
-    await until(() => uv(told.at(-1))?.leased === 1);
+    await until(() => uv(views.at(-1))?.leased === 1);
 
     const [env] = await leased();
     assert.ok(env?.lease.alive);
@@ -87,13 +87,13 @@ test("a kernel from nothing: it outlives kill -9 of the daemon, and its environm
 
     const daemon = await pidOfDaemon();
     process.kill(daemon, "SIGKILL");
-    await until(() => told.at(-1)?.problem !== null);
-    assert.ok(told.at(-1)?.problem?.message);
+    await until(() => views.at(-1)?.problem !== null);
+    assert.ok(views.at(-1)?.problem?.message);
     assert.deepEqual(await api.call("run", { kernel, code: "x = 20; x+1" }), { ok: true, text: "21" });
 
     execFileSync(runt, ["daemon", "start"], { stdio: "ignore" });
     assert.notEqual(await pidOfDaemon(), daemon);
-    await until(() => uv(told.at(-1))?.leased === 1); // as before, without a word of the window's
+    await until(() => uv(views.at(-1))?.leased === 1); // as before, without a word of the window's
     assert.deepEqual((await leased())[0]?.lease, env.lease);
     assert.deepEqual(await api.call("run", { kernel, code: "x" }), { ok: true, text: "20" });
 
@@ -171,10 +171,10 @@ test("what a browser loads leads to nothing of Node, nor to the client", () => {
 
 test("without a daemon and without a runt, the window is told why, and the app ends all the same", async () => {
   const backend = new Backend({ socket: join(home.path, "none"), runt: "/nowhere/runt" });
-  const { api, told } = renderer(backend);
-  await until(() => told.length > 1);
-  assert.match(told[0]?.problem?.message ?? "", /none: ENOENT; starting one failed: \/nowhere\/runt cannot be run/);
-  assert.ok(told[0]?.problem?.hint);
+  const { api, views } = renderer(backend);
+  await until(() => views.length > 1);
+  assert.match(views[0]?.problem?.message ?? "", /none: ENOENT; starting one failed: \/nowhere\/runt cannot be run/);
+  assert.ok(views[0]?.problem?.hint);
   assert.match(String(await failure(api.call("start", { pool: "uv" }))), /cannot be run: ENOENT/);
   await backend.close();
 });

@@ -13,7 +13,7 @@ import {
 } from "vscode-jsonrpc/node";
 import { Daemon, waiting } from "../../clients/typescript/.test/daemon.js";
 import { failure, TempDir, until } from "../../clients/typescript/.test/support.js";
-import { Daemon as Connection, type Pool, told } from "../vscode/dist/daemon.js";
+import { Daemon as Connection, describe, type Pool } from "../vscode/dist/daemon.js";
 import { activation, takeEnvironment, withDaemon } from "../vscode/dist/environment.js";
 import { choices, rows, status, type View, watchPools } from "../vscode/dist/pools.js";
 
@@ -71,7 +71,7 @@ test("an environment: built with progress, activated, adopted, released", async 
   await daemon.start();
   const stages = new Set<string>();
   const env = await takeEnvironment({ socket: daemon.socket }, "uv", ({ stage }) => stages.add(stage));
-  assert.ok(stages.size > 0, "no progress was told");
+  assert.ok(stages.size > 0, "no progress was sent");
   const { PATH, VIRTUAL_ENV, PYTHONHOME } = activation(env, "/bin");
   assert.equal(PATH, `${env.path_prepend[0]}:/bin`);
   assert.ok(VIRTUAL_ENV?.endsWith(env.id));
@@ -80,7 +80,7 @@ test("an environment: built with progress, activated, adopted, released", async 
   const release = () => withDaemon(daemon.socket, (connection) => connection.release(env.id));
   await withDaemon(daemon.socket, (connection) => connection.adopt(env.id, process.ppid));
   await release();
-  assert.match(told(await failure(release())), /not leased.*: /);
+  assert.match(describe(await failure(release())), /not leased.*: /);
 });
 
 /** What listens where a daemon should: it answers each request by this, or not at all, or hangs up. */
@@ -111,10 +111,10 @@ test("a daemon that hangs, goes, or is another program is said to be so", async 
   ] as const) {
     await using other = new OtherProgram(answer);
     const error = await failure(Connection.dial(other.path, 200));
-    assert.equal(told(error), problem.replace("PATH", other.path));
+    assert.equal(describe(error), problem.replace("PATH", other.path));
   }
   await using gone = new OtherProgram("hangs up");
-  assert.match(told(await failure(Connection.dial(gone.path))), /closed/);
+  assert.match(describe(await failure(Connection.dial(gone.path))), /closed/);
 });
 
 test("what the status bar and the quick pick say", () => {

@@ -4,7 +4,7 @@ import type { Socket } from "node:net";
 import { activate } from "./environ.js";
 import { ConnectError, RuntimedError } from "./errors.js";
 import { closed, dial } from "./socket.js";
-import { explainOld, meet, type StartOptions, socketPath, within } from "./start.js";
+import { connectOrStart, explainOld, type StartOptions, socketPath, within } from "./start.js";
 import * as wire from "./wire.js";
 
 export interface CallOptions {
@@ -78,7 +78,7 @@ export class Client {
   readonly #events = new EventEmitter().setMaxListeners(0).on("error", () => {}); // "error": the connection has ended
   #opened: Promise<Socket> | undefined; // the connection, while there is one
   #lastId = 0;
-  #met = false; // a daemon, when this client was made
+  #connected = false; // at least once
   #closed: unknown;
 
   private constructor(options: ConnectOptions) {
@@ -89,12 +89,12 @@ export class Client {
 
   static async connect(options: ConnectOptions = {}): Promise<Client> {
     const client = new Client(options);
-    const met: Promise<unknown> = options.autostart ? meet(() => client.info(), options) : client.#open();
-    await met.catch(async (error: unknown) => {
+    const opening: Promise<unknown> = options.autostart ? connectOrStart(() => client.info(), options) : client.#open();
+    await opening.catch(async (error: unknown) => {
       await client.close();
       throw error;
     });
-    client.#met = true;
+    client.#connected = true;
     return client;
   }
 
@@ -112,7 +112,7 @@ export class Client {
   async acquire({ timeoutMs = this.timeoutMs, signal, onProgress, ...asked }: AcquireOptions = {}): Promise<Env> {
     const { waitMs = 60_000, key = randomUUID() } = asked;
     const params = wire.toWire({ ...asked, waitMs, key, progress: onProgress && true });
-    const progress = onProgress && (async (told: unknown) => onProgress(wire.decodeProgress(told, "$/progress")));
+    const progress = onProgress && (async (one: unknown) => onProgress(wire.decodeProgress(one, "$/progress")));
     const unwanted = (result: unknown) => this.release(wire.decodeLeased(result, "it").env.id);
     const request = { method: "pool.acquire", params, decode: wire.decodeAcquired, progress, unwanted };
     const { env, ...lease } = await this.#call({ ...request, timeoutMs: waitMs + timeoutMs, signal }).catch(explainOld);
@@ -181,7 +181,7 @@ export class Client {
 
   /** Asks this daemon, or the next one where this one ends. */
   #call<T>({ timeoutMs = this.timeoutMs, ...request }: Request<T>): Promise<T> {
-    const call = { ...request, timeoutMs, socket: this.socket, met: this.#met };
+    const call = { ...request, timeoutMs, socket: this.socket, connected: this.#connected };
     return within(call, this.#options, (params, control) => this.#ask({ ...request, params }, control));
   }
 
@@ -189,8 +189,8 @@ export class Client {
   async #ask<T>({ method, params = {}, decode, progress, unwanted }: Request<T>, control: AbortController): Promise<T> {
     const id = ++this.#lastId;
     const replied = once(this.#events, `reply ${id}`).then(([message]) => wire.resultOf(message));
-    const told = (params: unknown) => progress?.(params).catch((error) => control.abort(error));
-    this.#events.on(`progress ${id}`, told);
+    const listener = (params: unknown) => progress?.(params).catch((error) => control.abort(error));
+    this.#events.on(`progress ${id}`, listener);
     try {
       const opened = this.#open();
       const send = (message: object) => opened.then((socket) => socket.write(wire.line(message))).catch(() => {});
@@ -204,7 +204,7 @@ export class Client {
       if (this.#closed) control.abort(this.#closed); // there is no next daemon for this call
       throw error;
     } finally {
-      this.#events.off(`progress ${id}`, told);
+      this.#events.off(`progress ${id}`, listener);
     }
   }
 

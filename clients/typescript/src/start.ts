@@ -70,7 +70,7 @@ export interface StartOptions {
 }
 
 /** Asks; where nobody can be reached, has a daemon started and asks again. */
-export async function meet(ask: () => Promise<unknown>, options: StartOptions): Promise<void> {
+export async function connectOrStart(ask: () => Promise<unknown>, options: StartOptions): Promise<void> {
   try {
     await ask();
   } catch (error) {
@@ -84,7 +84,7 @@ export async function meet(ask: () => Promise<unknown>, options: StartOptions): 
 const repeatable =
   "daemon.info daemon.ping pool.status pool.acquire pool.release env.adopt env.list rpc.discover".split(" ");
 const pauseMs = 200; // a daemon that ends has some writing to do
-const mostHasty = 5; // times in a row that one may hang up at once
+const mostHangUps = 5; // in a row, each within a second
 const longestTimer = 2 ** 31 - 1; // a longer one would fire at once
 
 export interface Call {
@@ -94,8 +94,8 @@ export interface Call {
   socket: string;
   timeoutMs: number;
   signal?: AbortSignal | undefined;
-  /** Whether the client has met a daemon before. */
-  met: boolean;
+  /** Whether the client has connected before. */
+  connected: boolean;
 }
 
 type Ask<T> = (params: Record<string, unknown>, control: AbortController) => Promise<T>;
@@ -121,16 +121,16 @@ export async function within<T>(call: Call, options: StartOptions, ask: Ask<T>):
 
 /** Makes a call; where the daemon is replaced meanwhile, makes it to the next one. docs/protocol.md has the rule. */
 async function follow<T>(call: Call, control: AbortController, options: StartOptions, ask: Ask<T>): Promise<T> {
-  const { method, params = {}, timeoutMs, met } = call;
+  const { method, params = {}, timeoutMs, connected } = call;
   const { signal } = control;
   const acquires = method === "pool.acquire";
   const waitMs = acquires ? Number(params.wait_ms ?? 60_000) : 0;
   const lastMs = Number.isFinite(timeoutMs) ? timeoutMs : waitMs + 3000;
   const again = repeatable.includes(method) && !(acquires && params.key === undefined);
-  const begun = performance.now();
-  const passed = () => performance.now() - begun;
+  const started = performance.now();
+  const passed = () => performance.now() - started;
   let lost = "";
-  for (let hasty = 0; ; ) {
+  for (let hangUps = 0; ; ) {
     const since = passed();
     const left = acquires && lost ? { wait_ms: Math.max(0, Math.floor(waitMs - since)) } : {};
     try {
@@ -139,9 +139,9 @@ async function follow<T>(call: Call, control: AbortController, options: StartOpt
       signal.throwIfAborted();
       const kind = error instanceof RuntimedError ? error.kind : "";
       if (method === "pool.release" && lost === "closed" && kind === "unknown_env") return {} as T; // done before
-      hasty = kind === "closed" && passed() - since < 1000 ? hasty + 1 : 0;
-      const follows = kind === "closed" || kind === "shutting_down" || (kind === "unreachable" && lost && met);
-      if (!follows || !again || hasty > mostHasty || passed() + pauseMs > lastMs) throw error;
+      hangUps = kind === "closed" && passed() - since < 1000 ? hangUps + 1 : 0;
+      const follows = kind === "closed" || kind === "shutting_down" || (kind === "unreachable" && lost && connected);
+      if (!follows || !again || hangUps > mostHangUps || passed() + pauseMs > lastMs) throw error;
       const starting = kind === "unreachable" && acquires && startDaemon(error as ConnectError, options);
       await Promise.race([starting, once(signal, "abort")]);
       if (lost !== "closed") lost = kind;

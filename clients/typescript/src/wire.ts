@@ -135,7 +135,7 @@ export const decodeAcquired = record({
 export const decodeProgress = record({
   stage: oneOf<"queued" | "resolving" | "downloading" | "installing" | "compiling" | "verifying">(),
   message: text,
-  fraction: or(undefined, count), // 0 to 1, where it can be told
+  fraction: or(undefined, count), // 0 to 1, where it is known
 });
 
 /** What an acquire asks for. The packages, and what is in the requirements and the script, count together. */
@@ -189,9 +189,9 @@ export type ErrorData = { kind: ErrorKind; pools?: string[]; [other: string]: un
 export function resultOf({ result, error }: Record<string, unknown>): unknown {
   if (!error) return result;
   const { code, message, data } = object(error, "the error of a reply");
-  const told = mapped(typeof data === "object" ? { ...data } : {}, (name, member: unknown) => [camel(name), member]);
-  const kind = typeof told.kind === "string" ? told.kind : "";
-  throw new RPCError(count(code, "the code of an error"), text(message, "the message of an error"), { ...told, kind });
+  const info = mapped(typeof data === "object" ? { ...data } : {}, (name, member: unknown) => [camel(name), member]);
+  const kind = typeof info.kind === "string" ? info.kind : "";
+  throw new RPCError(count(code, "the code of an error"), text(message, "the message of an error"), { ...info, kind });
 }
 
 /** What arrives, as events: "reply ID" (message), "progress ID" (params), "notification" (method, params). */
@@ -217,7 +217,7 @@ export async function* events(socket: AsyncIterable<Buffer>, path: string): Asyn
 
 function event(message: Record<string, unknown>): [string, ...unknown[]] {
   const { id, method, params, error } = message;
-  if (id === null && error) resultOf(message); // it could not tell which call it was, so all are told
+  if (id === null && error) resultOf(message); // it may be about any call, so all get it
   if (method === "$/progress") return [`progress ${object(params, method).id}`, params];
   return typeof method === "string" ? ["notification", method, params] : [`reply ${JSON.stringify(id)}`, message];
 }

@@ -73,8 +73,8 @@ function fits(reply: string, expected: Reply): boolean {
   const value = JSON.parse(reply);
   if ("batch" in expected) return Array.isArray(value) && mismatch(elements(reply), expected.batch) === undefined;
   const { id, ...members } = expected;
-  const told = `"id":${joined(id)}`;
-  return [",", "}"].some((end) => reply.includes(told + end)) && difference(value, members) === undefined;
+  const member = `"id":${joined(id)}`;
+  return [",", "}"].some((end) => reply.includes(member + end)) && difference(value, members) === undefined;
 }
 
 /** The texts of the elements of a list of objects, as they stand in it. */
@@ -181,7 +181,7 @@ test("a real environment: built, run, handed to a child, released, replaced", as
     label: "größe",
     onProgress: ({ stage }) => stages.add(stage),
   });
-  assert.ok(stages.size > 0, "no progress was told");
+  assert.ok(stages.size > 0, "no progress was sent");
   const { tool } = (await client.status({ pool: "uv" })).pools[0] ?? assert.fail("no pool uv");
   assert.equal(tool?.name, "uv");
   assert.ok(isAbsolute(tool.path) && tool.why, JSON.stringify(tool));

@@ -54,16 +54,17 @@ test("the runt that npm installed with this client goes before PATH, also from b
   const code = `import { Client } from "runtimed-client";
     await Client.connect({ socket: "nowhere/s", autostart: true }).catch((error) => console.log(error.message))`;
   const env = { PATH: `${dirname(path)}:/usr/bin:/bin`, HOME: dir.path };
-  const told = (node: ReturnType<typeof project>["node"]) => node(["--input-type=module", "-e", code], { env }).stdout;
+  const failing = (node: ReturnType<typeof project>["node"]) =>
+    node(["--input-type=module", "-e", code], { env }).stdout;
 
   const { modules, runt, node } = project(join(dir.path, "plain"));
-  assert.match(told(node), new RegExp(`starting one failed: ${runt} daemon start --auto\n`));
+  assert.match(failing(node), new RegExp(`starting one failed: ${runt} daemon start --auto\n`));
   renameSync(join(modules, name), join(modules, "elsewhere"));
-  assert.match(told(node), new RegExp(`starting one failed: ${path} daemon start --auto\n`));
+  assert.match(failing(node), new RegExp(`starting one failed: ${path} daemon start --auto\n`));
 
   const archived = project(join(dir.path, "app.asar"));
   const unpacked = archived.runt.replace("app.asar", "app.asar.unpacked");
   mkdirSync(dirname(unpacked), { recursive: true });
   renameSync(archived.runt, unpacked);
-  assert.match(told(archived.node), new RegExp(`starting one failed: ${unpacked} daemon start --auto\n`));
+  assert.match(failing(archived.node), new RegExp(`starting one failed: ${unpacked} daemon start --auto\n`));
 });

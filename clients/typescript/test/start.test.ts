@@ -118,10 +118,10 @@ test("what is wrong is said: no runt, none that runs, or what it said", async ()
 
   const says = "echo 'runt: error: the disk is full' >&2; echo 'runt: hint: empty it' >&2; exit 1";
   const runt = script(join(home.path, "runt"), `${"echo noise >&2\n".repeat(30)}${says}`);
-  const told = await fails({ autostart: true, runt });
-  assert.equal(told.kind, "unreachable");
-  assert.match(told.message, /; starting one failed: (noise\n){18}the disk is full$/);
-  assert.equal(told.hint, "empty it");
+  const refused = await fails({ autostart: true, runt });
+  assert.equal(refused.kind, "unreachable");
+  assert.match(refused.message, /; starting one failed: (noise\n){18}the disk is full$/);
+  assert.equal(refused.hint, "empty it");
   script(runt, "exit 3");
   assert.match((await fails({ autostart: true, runt })).message, /runt ended with 3$/);
   script(runt, "head -c 5000000 /dev/zero | tr '\\0' x >&2; exit 1");
@@ -153,10 +153,10 @@ test("fifty clients at once start one daemon, which ends with none of them", asy
 /** The processes of runtimed in this home, where /proc tells. */
 function daemons(): string[] {
   if (!existsSync("/proc")) return [];
-  const told = (pid: string, what: string) => readFileSync(join("/proc", pid, what), "utf8");
+  const read = (pid: string, what: string) => readFileSync(join("/proc", pid, what), "utf8");
   return readdirSync("/proc").filter((pid) => {
     try {
-      return told(pid, "cmdline").includes("\0run\0--auto") && told(pid, "environ").includes(`HOME=${home.path}\0`);
+      return read(pid, "cmdline").includes("\0run\0--auto") && read(pid, "environ").includes(`HOME=${home.path}\0`);
     } catch {
       return false; // no process, or one that has ended
     }

@@ -41,10 +41,10 @@ asRoot("a daemon of another user is refused, told nothing, and none is started i
   const stranger = spawn(process.execPath, ["-e", program, socket], { stdio: ["ignore", "pipe", "inherit"] });
   const lines = createInterface(stranger.stdout)[Symbol.asyncIterator]();
   assert.equal((await lines.next()).value, "listens");
-  const said = await refusal(socket, { autostart: true, runt });
+  const message = await refusal(socket, { autostart: true, runt });
   assert.ok(
-    said.includes(`${dir.path}/x belongs to another user (uid ${nobody})`) || said.includes("it belongs"),
-    said,
+    message.includes(`${dir.path}/x belongs to another user (uid ${nobody})`) || message.includes("it belongs"),
+    message,
   );
   stranger.kill();
   await once(stranger, "exit");

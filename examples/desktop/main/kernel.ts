@@ -93,15 +93,15 @@ export class Kernel {
       detached: !windows, // a Ctrl-C in this terminal must not reach it, and its children end with it
       windowsHide: true,
     });
-    let said = "";
+    let output = "";
     child.stderr.setEncoding("utf8").on("data", (text) => {
-      said = (said + text).slice(-longestOutput);
+      output = (output + text).slice(-longestOutput);
     });
     child.on("error", (error) => this.#end(new Error(`the kernel cannot be started: ${error.message}`)));
     child.on("exit", async (code, signal) => {
       await Promise.race([once(child.stderr, "close"), sleep(200)]); // what a cell started may keep it open
       child.stderr.destroy();
-      this.#end(new Error(`the kernel ended with ${code ?? signal}${said && `:\n${said.trim()}`}`));
+      this.#end(new Error(`the kernel ended with ${code ?? signal}${output && `:\n${output.trim()}`}`));
     });
     await once(child, "spawn");
     this.#process = child;

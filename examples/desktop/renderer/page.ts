@@ -3,16 +3,16 @@ import type { Problem } from "../calls.js";
 import { Api } from "./api.js";
 
 const element = (id: string) => document.getElementById(id) as HTMLElement;
-const told = ({ message, hint }: Problem) => (hint ? `${message}\n${hint}` : message);
+const describe = ({ message, hint }: Problem) => (hint ? `${message}\n${hint}` : message);
 
 function show(api: Api): void {
   const form = element("cell") as HTMLFormElement;
   let kernel: Promise<string> | undefined;
   api.on("pools", ({ pools, problem }) => {
     const lines = pools.map(({ name, state, available, target, problem }) => {
-      return `${name}: ${available} of ${target} ${problem ? told(problem) : state}`;
+      return `${name}: ${available} of ${target} ${problem ? describe(problem) : state}`;
     });
-    element("pools").textContent = problem ? told(problem) : lines.join("\n");
+    element("pools").textContent = problem ? describe(problem) : lines.join("\n");
   });
   api.on("progress", ({ message }) => {
     element("answer").textContent = message;
@@ -31,7 +31,7 @@ function show(api: Api): void {
     try {
       element("answer").textContent = (await api.call("run", { kernel: await kernel, code })).text;
     } catch (error) {
-      element("answer").textContent = told(error as Problem);
+      element("answer").textContent = describe(error as Problem);
     }
   };
 }

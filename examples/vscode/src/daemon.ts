@@ -177,7 +177,7 @@ function lost(error: unknown): boolean {
 }
 
 /** An error as a user may read it: what is wrong, and the next step. */
-export function told(error: unknown): string {
+export function describe(error: unknown): string {
   const { message } = error as Error;
   const hint = error instanceof ResponseError ? error.data?.hint : (error as { hint?: string }).hint;
   return hint ? `${message}: ${hint}` : message;

@@ -9,7 +9,7 @@ import {
   window,
   workspace,
 } from "vscode";
-import { told } from "./daemon.js";
+import { describe } from "./daemon.js";
 import { activation, takeEnvironment, withDaemon } from "./environment.js";
 import { choices, rows, status, type View, watchPools } from "./pools.js";
 
@@ -51,7 +51,7 @@ async function newEnvironment(pools: string[]): Promise<void> {
       const env = await takeEnvironment({ runt }, pool, ({ message }) => progress.report({ message }), token);
       await openTerminal(env);
     } catch (error) {
-      if (!token.isCancellationRequested) window.showErrorMessage(`runtimed: ${told(error)}`);
+      if (!token.isCancellationRequested) window.showErrorMessage(`runtimed: ${describe(error)}`);
     }
   });
 }

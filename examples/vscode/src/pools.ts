@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { Daemon, type Pool, told } from "./daemon.js";
+import { Daemon, describe, type Pool } from "./daemon.js";
 
 const shortestPauseMs = 100;
 const longestPauseMs = 5000;
@@ -29,7 +29,7 @@ export async function watchPools(
         daemon.dispose();
       }
     } catch (error) {
-      if (!signal.aborted) show({ problem: told(error) });
+      if (!signal.aborted) show({ problem: describe(error) });
     }
     await sleep(pauseMs, undefined, { signal }).catch(() => {});
     pauseMs = Math.min(pauseMs * 2, longestPauseMs);
