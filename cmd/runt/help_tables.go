@@ -195,7 +195,8 @@ var longHelp = kong.Vars{
 	"poolAcquireOwnerPID": "Lease it to this process (default: the calling shell). The lease ends with it.",
 	"runCommand": "The command and its arguments; a script, which is a file that ends with .py; -m and a module; or " +
 		"-, a script on standard input.",
-	"needWith":             "Have this package in it as well: numpy, 'rich>=13,<14'. May be given again; commas part several.",
+	"needWith": "Have this package in it as well: numpy, 'rich>=13,<14'. May be given again; commas part " +
+		"several.",
 	"needWithRequirements": "Have what this requirements file names in it as well (-: standard input).",
 	"needPython":           "Have this Python: 3.12, '>=3.11,<3.14' or a path (default: the pool's).",
 	"serviceStop":          "Stop the service until the next login. Environments in use stay in use.",
