@@ -49,8 +49,7 @@ func TestTheDoctorTellsOfTheFileSystem(t *testing.T) {
 			if c.remount != "" {
 				remount(t, cache, c.remount)
 			}
-			found, _ := h.doctor()
-			h.diagnosed(found, c.want...)
+			found := h.finds(nil, c.want...)
 			if name == "fine" && found["file-system"].Message != "tmpfs" {
 				t.Errorf("file-system: %s", found["file-system"].Message)
 			}
@@ -68,8 +67,7 @@ func TestTheDoctorNamesWhatIsMountedInTheTrash(t *testing.T) {
 		lacking(t, fmt.Sprintf("%v: %s", err, out))
 	}
 	t.Cleanup(func() { _ = exec.Command("umount", "-l", at).Run() })
-	found, _ := h.doctor()
-	h.diagnosed(found, sick{"strays", rpc.CheckWarning, []string{at, "unmount it"}})
+	h.finds(nil, sick{"strays", rpc.CheckWarning, []string{at, "unmount it"}})
 }
 
 func TestAStateDirectoryOfAnotherUserIsNamed(t *testing.T) {
@@ -80,14 +78,12 @@ func TestAStateDirectoryOfAnotherUserIsNamed(t *testing.T) {
 	h := patient(t)
 	check(t, os.MkdirAll(h.state(), 0o700))
 	check(t, os.Chown(h.state(), 65534, 65534))
-	found, _ := h.doctor()
-	h.diagnosed(found, sick{"state-directory", rpc.CheckProblem, []string{"belongs to uid 65534, and this is uid 0"}})
+	h.finds(nil, sick{"state-directory", rpc.CheckProblem, []string{"belongs to uid 65534, and this is uid 0"}})
 
 	if err := os.Chown(h.home, 65534, 65534); err != nil { // as with sudo
 		t.Fatal(err)
 	}
-	found, _ = h.doctor()
-	h.diagnosed(found, sick{"state-directory", rpc.CheckProblem, nil},
+	h.finds(nil, sick{"state-directory", rpc.CheckProblem, nil},
 		sick{"environment", rpc.CheckProblem, []string{"belongs to uid 65534, and this is uid 0", "without sudo"}})
 }
 
@@ -170,8 +166,7 @@ func TestTheDoctorDoesNotWakeWhoeverIsListenedFor(t *testing.T) {
 	h := patient(t)
 	check(t, os.MkdirAll(h.state(), 0o700))
 	noisy(h)
-	found, _ := h.doctor("--listening")
-	h.diagnosed(found)
+	found := h.finds([]string{"--listening"})
 	if !strings.Contains(found["socket"].Message, "a service manager listens on") {
 		t.Errorf("socket: %s", found["socket"].Message)
 	}
@@ -193,8 +188,7 @@ func TestTheDoctorTellsAMuteDaemonByItsPid(t *testing.T) {
 	other := patient(t)
 	other.configure(off)
 	other.setenv("RUNTIMED_SOCKET", h.state("other"))
-	found, _ = other.doctor()
-	other.diagnosed(found, sick{"lock", rpc.CheckProblem, []string{"listens on " + h.socket,
+	other.finds(nil, sick{"lock", rpc.CheckProblem, []string{"listens on " + h.socket,
 		"set RUNTIMED_SOCKET to that"}})
 }
 
@@ -207,15 +201,13 @@ func TestTheDoctorSeesADaemonElsewhere(t *testing.T) {
 	check(t, os.Mkdir(away, 0o700))
 	env := h.env
 	h.setenv("RUNTIMED_SOCKET", filepath.Join(away, "s"))
-	found, _ := h.doctor()
 	said := fmt.Sprintf("one (pid %d) answers on %s", d.cmd.Process.Pid, h.socket)
-	h.diagnosed(found, sick{"environment", rpc.CheckWarning, []string{said, "unset RUNTIMED_SOCKET"}})
+	h.finds(nil, sick{"environment", rpc.CheckWarning, []string{said, "unset RUNTIMED_SOCKET"}})
 
 	h.env = env
 	h.setenv("RUNTIMED_CONFIG", h.state("daemon.json")) // of another shell; and no configuration
-	found, _ = h.doctor()
 	said = "the daemon reads " + h.home + "/.config/runt/config.toml, and this shell " + h.state("daemon.json")
-	h.diagnosed(found, sick{"environment", rpc.CheckWarning, []string{said}},
+	h.finds(nil, sick{"environment", rpc.CheckWarning, []string{said}},
 		sick{"config", rpc.CheckProblem, []string{"daemon.json:1"}})
 }
 
@@ -235,8 +227,7 @@ func TestAClockThatIsBehindIsTold(t *testing.T) {
 	m["created_at"] = time.Now().Add(48 * time.Hour)
 	data, _ = json.Marshal(m)
 	write(h, path, string(data))
-	found, _ := h.doctor()
-	h.diagnosed(found, sick{"clock", rpc.CheckWarning, []string{"the environment " + id + " was made"}})
+	h.finds(nil, sick{"clock", rpc.CheckWarning, []string{"the environment " + id + " was made"}})
 }
 
 func TestTheDoctorMeetsADaemonThatIsListenedForAndRuns(t *testing.T) {

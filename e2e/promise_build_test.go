@@ -105,7 +105,7 @@ func TestWhatASuccessfulToolLeavesRunningIsEnded(t *testing.T) {
 	}
 }
 
-func TestFiveHundredBuildsLeaveNoZombies(t *testing.T) {
+func TestHundredsOfBuildsLeaveNoZombies(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t).withStandIn(at(stepVenv, "echo >>\"$HOME/builds\"\n[ $(($$ % 2)) = 0 ] || exit 1"))
 	h.configure("[build]\nparallel = 4\nmin_free = \"1MB\"\n[pools.uv]\nsize = 8\n")
@@ -114,9 +114,9 @@ func TestFiveHundredBuildsLeaveNoZombies(t *testing.T) {
 		data, _ := os.ReadFile(filepath.Join(h.home, "builds"))
 		return len(data)
 	}
-	h.eventually(4*time.Minute, "500 builds", func() bool {
+	h.eventually(4*time.Minute, "hundreds of builds", func() bool {
 		must[rpc.FlushResult](h, rpc.MethodFlush, nil)
-		return built() >= 500
+		return built() >= rounds(200, 1000)
 	})
 	h.configure(quickly + "0\n")
 	must[rpc.ReloadResult](h, rpc.MethodReload, nil)

@@ -198,7 +198,7 @@ func TestAServiceFromInstallToPurge(t *testing.T) {
 	unit := filepath.Join(home, ".config/systemd/user/runtimed.service")
 	check(t, os.Mkdir(unit, 0o700))
 	_, errs = runt(t, failure.Failed, "service", "install")
-	says(t, errs, unit+": it is no file, so it is left alone\nrunt: hint: the place must be yours")
+	says(t, errs, unit+": it is not a file, so it is left alone\nrunt: hint: the place must be yours")
 	runt(t, 0, "service", "uninstall")
 	if err := os.Remove(unit); err != nil {
 		t.Error(err)
