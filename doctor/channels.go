@@ -33,7 +33,7 @@ func checkChannels(ctx context.Context, e *Env) Findings {
 	return slices.Concat(answers...)
 }
 
-// askChannel asks for what every channel has. Where a channel is that has a name only, its tool alone knows.
+// askChannel asks for a file that every channel has. Only the tool knows where a named channel is.
 func askChannel(ctx context.Context, e *Env, channel string) Findings {
 	at := channel
 	if !strings.Contains(channel, "://") {

@@ -15,7 +15,7 @@ import (
 	"runtimed/pool/uv"
 )
 
-// Where there is room for fewer files a build fails, or soon will: an environment has a few thousand.
+// With room for fewer files a build fails, or soon will: an environment has thousands.
 const (
 	fewInodes = 1000
 	lowInodes = 20000
@@ -35,7 +35,7 @@ func checkSpace(_ context.Context, e *Env) Findings {
 	return fine("%s free under %s", safefile.Size(free), dir)
 }
 
-// mount is the file system of the state directory, or of where that will be; unknown says why it is not known.
+// mount is the file system of the state directory, or where it will be; unknown is why it is not known.
 func mount(e *Env) (m statedir.Mount, unknown Findings) {
 	dir := standing(e.at.State)
 	m, err := statedir.MountOf(dir)
@@ -116,7 +116,7 @@ func checkLinks(_ context.Context, e *Env) Findings {
 	return fine("uv's cache (%s) and the environments are on one file system", cache)
 }
 
-// standing is path, or the nearest folder above it that is there: where path would be made.
+// standing is path or the nearest existing folder above it.
 func standing(path string) string {
 	for up := path; ; up = filepath.Dir(up) {
 		if _, err := os.Stat(up); err == nil || up == filepath.Dir(up) {
@@ -125,8 +125,8 @@ func standing(path string) string {
 	}
 }
 
-// linkable says whether what uv keeps in its usual cache can be linked into environments below dir. Where it cannot,
-// builds get a cache of their own.
+// linkable reports whether files of uv's usual cache can be linked into environments below dir; else builds have a
+// cache of their own.
 func linkable(environ []string, dir string) (cache string, ok bool) {
 	if cache = cmp.Or(tool.Lookup(environ, "UV_CACHE_DIR"), uv.UsualCache(environ)); !filepath.IsAbs(cache) {
 		return cache, false

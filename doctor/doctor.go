@@ -15,11 +15,11 @@ import (
 	"runtimed/rpc"
 )
 
-// The times are from the start; runt doctor as a whole has 5 s.
+// Measured from the start. runt doctor as a whole has 5 s.
 const (
-	checkTime  = 3 * time.Second         // for a child or the network
-	reportTime = 3600 * time.Millisecond // then what is known is reported: on a disk that hangs a check never ends
-	childTime  = 3 * time.Second         // more, for children that have to be killed
+	checkTime  = 3 * time.Second         // for tools and the network
+	reportTime = 3600 * time.Millisecond // then the report is written; a check of a hanging disk never ends
+	childTime  = 3 * time.Second         // more, for tools that must be killed
 )
 
 // Check looks at one subject.
@@ -28,7 +28,7 @@ type Check struct {
 	Run  func(context.Context, *Env) Findings
 }
 
-// Checks are all there are, in the order in which they are reported.
+// Checks lists all checks in the order of the report.
 var Checks = []Check{
 	{"environment", checkEnvironment},
 	{"config", checkConfig},
@@ -53,17 +53,17 @@ var Checks = []Check{
 	{"clock", checkClock},
 }
 
-// Finding is what a check found.
+// Finding is one result of a check.
 type Finding struct {
 	Status  string // ok, warning or problem
 	Message string
 	Hint    string // the next step
 
-	fix    func() (done string, err error) // nil: nothing of this is ours to repair
-	locked bool                            // fix runs under the locks of a daemon, so that none runs meanwhile
+	fix    func() (done string, err error) // nil where nothing is ours to repair
+	locked bool                            // fix needs the daemon's locks
 }
 
-// Findings are those of one check, at least one.
+// Findings are the results of a check, at least one.
 type Findings []Finding
 
 func fine(format string, args ...any) Findings {
@@ -88,13 +88,13 @@ func (f Findings) fixedBy(fix func() (string, error)) Findings {
 	return f
 }
 
-// fixedLockedBy is fixedBy for a repair during which no daemon may run.
+// fixedLockedBy is fixedBy for a fix during which no daemon may run.
 func (f Findings) fixedLockedBy(fix func() (string, error)) Findings {
 	f[0].fix, f[0].locked = fix, true
 	return f
 }
 
-// worst is the first of the worst findings.
+// worst is the first of the most severe.
 func (f Findings) worst() *Finding {
 	severity := []string{rpc.CheckOK, rpc.CheckWarning, rpc.CheckProblem}
 	at := 0
@@ -109,11 +109,11 @@ func (f Findings) worst() *Finding {
 // Options of a run.
 type Options struct {
 	Fix       bool // repair what is ours
-	Listening bool // a service manager listens for a daemon that does not run: to connect would start it
+	Listening bool // a service manager listens, and connecting would start a daemon
 }
 
-// Run writes what all checks find to out, as JSON, and says whether nothing is a problem. It closes out before it sees
-// to it that no child outlives it, so that whoever reads has waited long enough.
+// Run writes the report to out as JSON, and returns whether there is no problem. It closes out before it waits for
+// tools to end, which the reader need not.
 func Run(out io.Writer, o Options) (ok bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), checkTime)
 	defer cancel()
@@ -145,7 +145,7 @@ type result struct {
 	findings Findings
 }
 
-// collect waits for the findings of all checks, and has one for each that is late.
+// collect waits for all findings, and makes one for each check that is late.
 func collect(found <-chan result, enough <-chan time.Time) []Findings {
 	all := make([]Findings, len(Checks))
 	late := false
@@ -166,7 +166,7 @@ func collect(found <-chan result, enough <-chan time.Time) []Findings {
 	return all
 }
 
-// report writes the findings. What others wrote may hold passwords in URLs.
+// report redacts: what tools printed may hold passwords in URLs.
 func report(out io.Writer, all []Findings, fixed map[string]string) bool {
 	ok, list := true, make([]rpc.Check, len(all))
 	for i, found := range all {
@@ -191,7 +191,6 @@ func report(out io.Writer, all []Findings, fixed map[string]string) bool {
 	}{ok, rpc.Version(), rpc.Protocol, list}) == nil && ok
 }
 
-// some are the first of a list.
 func some(list []string) string {
 	const most = 5
 	if len(list) > most {

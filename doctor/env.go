@@ -21,12 +21,12 @@ import (
 type Env struct {
 	listening bool
 
-	cfg     *config.Config // of the daemon that answers, else what one would have that is started here
-	cfgErr  error          // what is wrong with the configuration of this shell
+	cfg     *config.Config // the answering daemon's, or what one started here would have
+	cfgErr  error          // of this shell
 	at      statedir.Paths
 	atErr   error
 	peer    peer     // at the socket
-	environ []string // of the daemon that answers, else ours
+	environ []string // the answering daemon's, or ours
 
 	tools    *Inspector
 	toolsErr error
@@ -34,17 +34,17 @@ type Env struct {
 	conda    func() (condaTool, error)
 	lock     func() lock
 
-	children sync.WaitGroup // runs of tools that nobody waits for any more
+	children sync.WaitGroup // tools that are not waited for any more
 }
 
-// examine finds out what the checks share, and then runs them all at once.
+// examine gathers what the checks share, and runs them all at once.
 func (e *Env) examine(ctx context.Context, found chan<- result) {
 	e.gather(ctx)
 	e.tools, e.toolsErr = NewInspector(e.at.State,
 		uv.Config{Path: e.cfg.UV.Path, IndexURL: e.cfg.UV.IndexURL, Copy: e.cfg.UV.Link == "copy"},
 		conda.Config{Provider: e.cfg.Conda.Provider, Path: e.cfg.Conda.Path}, e.environ)
 	if e.toolsErr == nil {
-		defer e.tools.Close() // best effort: it is below the folder for temporary files
+		defer e.tools.Close() // a temporary folder
 	}
 	defer e.children.Wait()
 	e.uv = sync.OnceValues(func() (FoundUV, error) { return findUV(ctx, e) })
@@ -57,7 +57,7 @@ func (e *Env) examine(ctx context.Context, found chan<- result) {
 	work.Wait()
 }
 
-// gather finds out who runs, and with which configuration and environment: those of the daemon that answers count.
+// gather prefers the configuration and environment of a daemon that answers.
 func (e *Env) gather(ctx context.Context) {
 	e.cfg, e.cfgErr = config.Load(config.Flags{}, os.Getenv)
 	if e.cfgErr != nil {
@@ -66,7 +66,7 @@ func (e *Env) gather(ctx context.Context) {
 		}
 	}
 	e.at, e.atErr = rpc.Paths(e.cfg.Socket, e.cfg.CacheDir)
-	if e.at.State == "" { // the socket's path is what is wrong
+	if e.at.State == "" { // the socket's path is wrong
 		e.at.Own, _ = rpc.StateDir(runtime.GOOS, os.Getenv)
 		e.at.State = e.at.Own
 		if e.cfg.CacheDir != "" {
@@ -95,7 +95,6 @@ func (e *Env) gather(ctx context.Context) {
 	useProxies(e)
 }
 
-// getenv is the value of a variable of the daemon, or else of this shell.
 func (e *Env) getenv(name string) string {
 	for _, v := range slices.Backward(e.environ) {
 		if value, ok := strings.CutPrefix(v, name+"="); ok {
@@ -105,7 +104,6 @@ func (e *Env) getenv(name string) string {
 	return ""
 }
 
-// poolsOn are the pools of that kind that are not off.
 func (e *Env) poolsOn(kind string) (on []config.Pool) {
 	for _, p := range e.cfg.Pools {
 		if p.Kind == kind && p.Size > 0 {
@@ -115,7 +113,7 @@ func (e *Env) poolsOn(kind string) (on []config.Pool) {
 	return on
 }
 
-// within is f, or the end of ctx: a tool that does not want to end takes longer.
+// within calls f, but does not wait longer than ctx for a tool that does not end.
 func within[R any](ctx context.Context, e *Env, f func() (R, error)) (R, error) {
 	var r, none R
 	var err error
@@ -132,8 +130,8 @@ func within[R any](ctx context.Context, e *Env, f func() (R, error)) (R, error) 
 	}
 }
 
-// repair fixes what can be, most of it under the locks of a daemon: so none runs, and none starts meanwhile. It is
-// short, since one that is started just then waits for a quarter of a second. It returns what was done, by check.
+// repair runs the fixes, and returns what each did by check. It is quick, since a daemon that starts meanwhile waits
+// only a quarter of a second for its locks.
 func (e *Env) repair(all []Findings) map[string]string {
 	fixed := map[string]string{}
 	var locks *statedir.Locks
@@ -143,7 +141,7 @@ func (e *Env) repair(all []Findings) map[string]string {
 		if f.fix == nil {
 			continue
 		}
-		err := foreign // a lock file that is made for a repair would be another's too
+		err := foreign // a new lock file would be root's
 		if err == nil && f.locked && locks == nil {
 			if locks, err = statedir.HoldLocks(e.at, repairPatience); err == nil {
 				defer locks.Free()

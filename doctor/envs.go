@@ -15,7 +15,6 @@ import (
 	"runtimed/pool/envdir"
 )
 
-// storeAt is the store at dir, which is not made.
 func storeAt(dir string) envdir.Store {
 	if real, err := filepath.EvalSymlinks(dir); err == nil {
 		dir = real
@@ -77,7 +76,7 @@ func checkProcesses(_ context.Context, e *Env) Findings {
 }
 
 const (
-	firstYear = 2024      // before it there was none of this
+	firstYear = 2024      // of this program
 	clockSlop = time.Hour // between machines that share a folder
 )
 
@@ -95,12 +94,12 @@ func checkClock(_ context.Context, e *Env) Findings {
 	return fine("%s", now.Format("2006-01-02 15:04 MST"))
 }
 
-// unmanaged are the names in the folder of environments that no daemon made. A daemon may run meanwhile: a build's
-// record is there before its folder, and goes after its manifest was written.
+// unmanaged lists names among the environments that no daemon made. A daemon may be running: a build record is
+// written before the folder, and removed after the manifest is written.
 func unmanaged(s envdir.Store) []string {
 	entries, err := os.ReadDir(s.Envs())
 	if err != nil {
-		return nil // none are kept there, or another check says what is wrong with the folder
+		return nil // none, or another check reports why
 	}
 	var names []string
 	for _, e := range entries {
@@ -120,7 +119,7 @@ func unmanaged(s envdir.Store) []string {
 	return names
 }
 
-// newest is the youngest environment, and when it was made by its own manifest.
+// newest is the youngest environment, by its manifest.
 func newest(s envdir.Store) (id string, at time.Time) {
 	entries, err := os.ReadDir(s.Envs())
 	if err != nil {

@@ -22,7 +22,7 @@ import (
 )
 
 const (
-	everyPool = "ipykernel" // is installed in every pool
+	everyPool = "ipykernel" // which every pool has
 	orInstall = "; or install uv (https://docs.astral.sh/uv)"
 )
 
@@ -50,8 +50,8 @@ func checkIndex(ctx context.Context, e *Env) Findings {
 	return found
 }
 
-// checkFetch asks for what the first build needs where uv is not there: pip's index for uv, and uv's own. pip is asked
-// too, since it alone knows which index is its own; where it takes too long to start, the answer to us counts.
+// checkFetch asks the indexes of the first build where uv is missing: pip's for uv, and uv's. It asks pip too, which
+// knows its index best; if pip starts too slowly, our own request counts.
 func checkFetch(ctx context.Context, e *Env, fetch FoundUV) Findings {
 	index := cmp.Or(e.cfg.UV.IndexURL, e.pip("index-url"))
 	own := cmp.Or(e.cfg.UV.IndexURL, e.getenv("UV_DEFAULT_INDEX"))
@@ -107,8 +107,7 @@ func checkFetch(ctx context.Context, e *Env, fetch FoundUV) Findings {
 	return fine("%s", message)
 }
 
-// askProxy is for an index that pip alone knows: it tells of the proxy that pip asks it through, if it has one, and no
-// more.
+// askProxy tests the proxy to an index that only pip knows.
 func askProxy(ctx context.Context, client *http.Client) Findings {
 	unknown := warning("not tested: pip, which fetches uv and knows its index, did not answer within %s", checkTime).
 		hint("the first build tells whether pip finds uv")
@@ -116,7 +115,7 @@ func askProxy(ctx context.Context, client *http.Client) Findings {
 	if t, ok := client.Transport.(*http.Transport); ok {
 		proxy = t.Proxy
 	}
-	via, err := proxy(&http.Request{URL: &url.URL{Scheme: "https", Host: "index.invalid"}}) // one of the internet
+	via, err := proxy(&http.Request{URL: &url.URL{Scheme: "https", Host: "index.invalid"}}) // any public one
 	if err != nil || via == nil {
 		return unknown
 	}
@@ -131,7 +130,7 @@ func askProxy(ctx context.Context, client *http.Client) Findings {
 	return unknown
 }
 
-// askIndex asks an index for a project. way names the proxy of the client, if it has one.
+// askIndex asks an index for a project. way names the client's proxy, if any.
 func (e *Env) askIndex(ctx context.Context, client *http.Client, index, way, project string) Findings {
 	name := index + way
 	if path, local := strings.CutPrefix(index, "file://"); local {
@@ -171,7 +170,7 @@ func (e *Env) askIndex(ctx context.Context, client *http.Client, index, way, pro
 	return fine("%s answers", name)
 }
 
-// hasLogins says whether pip or uv may have a name and a password for an index beside those in its URL, which we used.
+// hasLogins reports whether pip or uv may have credentials beside those in the URL.
 func (e *Env) hasLogins(index string) bool {
 	if u, err := url.Parse(index); err == nil && u.User != nil {
 		return false
@@ -186,8 +185,7 @@ func (e *Env) hasLogins(index string) bool {
 		safefile.Exists(filepath.Join(home, "_netrc")) || e.pip("keyring-provider") != ""
 }
 
-// pipClient trusts whom pip is told to trust, and goes by pip's own proxy where it has one. way names that, or the
-// daemon's.
+// pipClient uses pip's certificates and proxy. way names the proxy.
 func (e *Env) pipClient(index string) (client *http.Client, way string) {
 	client, way = http.DefaultClient, byProxy(index)
 	t := http.DefaultTransport.(*http.Transport).Clone()
@@ -206,5 +204,5 @@ func (e *Env) pipClient(index string) (client *http.Client, way string) {
 	return client, way
 }
 
-// pip is a setting of pip. pip itself is not asked: to start it takes much of the doctor's time.
+// pip is a setting of pip, from its files: starting pip takes too long.
 func (e *Env) pip(setting string) string { return uv.PipSetting(e.environ, setting) }

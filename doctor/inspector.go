@@ -19,47 +19,47 @@ import (
 	"runtimed/pool/uv"
 )
 
-// Inspector finds out what builds would use. Its tools run in a folder for temporary files, so the state directory may
-// be as broken as it likes.
+// Inspector finds out what builds would use. Its tools run in a temporary folder, so that the state directory may be
+// broken.
 type Inspector struct {
 	uv    *uv.Builder
 	conda *conda.Builder
-	dir   string // the state directory
+	dir   string
 	tmp   string
 }
 
-// NewInspector looks on behalf of a daemon with that state directory, configuration and environment. Close it.
+// NewInspector looks for a daemon with these settings. Close it.
 func NewInspector(dir string, uvConfig uv.Config, condaConfig conda.Config, environ []string) (*Inspector, error) {
 	tmp, err := os.MkdirTemp("", "runtimed-doctor-")
 	if err != nil {
 		return nil, err
 	}
-	// The usual cache would be made where it is not there. Without its content all is the same, and a little slower.
+	// The usual cache would be created. An empty one only makes uv slower.
 	environ = append(slices.Clone(environ), "UV_CACHE_DIR="+filepath.Join(tmp, "cache"))
 	if statedir.CheckHome(tool.Lookup(environ, tool.HomeVariable)) != nil {
-		environ = append(environ, tool.HomeVariable+"="+tmp) // what a tool makes at home would be root's
+		environ = append(environ, tool.HomeVariable+"="+tmp) // or tools would leave root's files at home
 	}
 	i := &Inspector{dir: dir, tmp: tmp, uv: uv.New(tmp, uvConfig, environ, zap.NewNop())}
 	i.conda = conda.New(tmp, condaConfig, i.uv, environ, zap.NewNop())
 	return i, nil
 }
 
-// Close removes what the look has left.
+// Close removes the temporary folder.
 func (i *Inspector) Close() error { return envdir.RemoveFolder(i.tmp) }
 
 // FoundUV is the uv that builds would run.
 type FoundUV struct {
 	builder.Tool
-	FetchWith string // it is not there yet: the next build fetches it with this Python
-	Fetcher   string // the version of that Python
+	FetchWith string // uv is missing, and the next build fetches it with this Python
+	Fetcher   string // version of that Python
 }
 
-// UV finds uv as a build would. The error is a *builder.Error where there is none and none can be fetched.
+// UV finds uv as builds do. The error is a *builder.Error if it can be neither found nor fetched.
 func (i *Inspector) UV(ctx context.Context) (FoundUV, error) {
 	looking, stop := context.WithCancel(ctx)
 	defer stop()
 	missing := false
-	// called where all that is left is to fetch it
+	// only fetching is left
 	found, err := i.uv.Locate(looking, "", i.uv.Cfg, func(builder.Stage) {
 		missing = true
 		stop()
@@ -95,8 +95,7 @@ func (i *Inspector) UV(ctx context.Context) (FoundUV, error) {
 	return FoundUV{}, uv.NotFetched(tried, last)
 }
 
-// fetchProbe has the pip that would fetch uv ask its index for it: that of the Python itself, or the one that a venv
-// would get.
+// fetchProbe runs the pip that would fetch uv: the Python's, or the one that a venv would get.
 const fetchProbe = `
 import importlib.util, runpy, sys
 if importlib.util.find_spec("ensurepip") and importlib.util.find_spec("venv") or not importlib.util.find_spec("pip"):
@@ -109,11 +108,10 @@ sys.argv = ["pip"] + sys.argv[1:]
 runpy.run_module("pip", run_name="__main__", alter_sys=True)
 `
 
-// ErrNotAsked says that a tool is too old for the question.
+// ErrNotAsked is returned if pip is too old for the question.
 var ErrNotAsked = errors.New("it is too old to be asked")
 
-// FetchIndex has pip ask for uv as the build will that fetches it, with its own rules for where. It returns nil,
-// ErrNotAsked, a *builder.Error, or the error of ctx where there was no answer in time.
+// FetchIndex has pip look for uv as a build would. It returns nil, ErrNotAsked, a *builder.Error, or ctx's error.
 func (i *Inspector) FetchIndex(ctx context.Context, python string) error {
 	done, err := i.uv.Python(ctx, "", i.uv.Cfg, python, "-c", fetchProbe, "index", "versions", "uv", "--pre",
 		"--only-binary", ":all:", "--disable-pip-version-check", "--no-input", "--retries", "0", "--timeout", "2",
@@ -139,14 +137,14 @@ func (i *Inspector) FetchIndex(ctx context.Context, python string) error {
 	return nil
 }
 
-// FoundPython is what a pool's python would be.
+// FoundPython is the Python of a pool.
 type FoundPython struct {
 	Want, Version, Path string
-	Fetch               bool           // it is not there, and uv fetches it with the next build
-	Err                 *builder.Error // it cannot be had
+	Fetch               bool // uv fetches it with the next build
+	Err                 *builder.Error
 }
 
-// Pythons finds for each want what uv would make environments with; tool is uv.
+// Pythons finds the Python for each want; tool is uv.
 func (i *Inspector) Pythons(ctx context.Context, tool string, wants []string) ([]FoundPython, error) {
 	var list []uv.Interpreter
 	if slices.ContainsFunc(wants, func(w string) bool { return !filepath.IsAbs(w) }) {
@@ -169,10 +167,10 @@ func (i *Inspector) Pythons(ctx context.Context, tool string, wants []string) ([
 				Message: "needs Python >= " + uv.MinPython + ", and " + want + " was asked for",
 				Hint:    "name a newer one as python of the pool in the configuration",
 			}
-		case !ok && want == "": // every uv knows where to fetch that
+		case !ok && want == "": // every uv can fetch that
 			f.Fetch, best.Version = true, uv.DefaultPython
 		case ok:
-			// as builds do: a version manager's script leads elsewhere
+			// it may be a version manager's script
 			if itself, err := i.uv.Ask(ctx, "", best.Path); err == nil {
 				best = itself
 			}
@@ -197,7 +195,7 @@ func tooOld(want string) bool {
 	return ok && strings.Contains(want, ".") && uv.CompareVersions(want, uv.MinPython) < 0
 }
 
-// unlessEnded is err, or that of ctx where that is why.
+// unlessEnded returns ctx's error if that has ended.
 func unlessEnded(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
@@ -205,14 +203,14 @@ func unlessEnded(ctx context.Context, err error) error {
 	return err
 }
 
-// offered says whether uv knows where to fetch such a Python; its list of them is in the program.
+// offered reports whether uv can fetch such a Python.
 func (i *Inspector) offered(ctx context.Context, tool, want string) bool {
 	done, err := i.uv.Run(ctx, tool, "", "python", "list", want, "--output-format", "json")
 	var list []uv.Interpreter
 	return err == nil && json.Unmarshal(done.Stdout, &list) == nil && len(list) > 0
 }
 
-// Conda is what conda environments would be made with. missing: that is rattler, and the next build fetches it.
+// Conda finds the conda tool. missing: it is rattler, which the next build fetches.
 func (i *Inspector) Conda(ctx context.Context) (found builder.Tool, missing bool, err error) {
 	_, found, err = i.conda.Locate(ctx, "", i.conda.Cfg)
 	if err != nil || found.Name != conda.ProviderRattler {
@@ -225,8 +223,7 @@ func (i *Inspector) rattlerPython() string {
 	return builder.VenvPython(filepath.Join(i.dir, "tools", conda.VenvPrefix+conda.RattlerVersion()))
 }
 
-// ChannelURL is where rattler looks for a channel that is named without a URL; false where rattler is not there to be
-// asked.
+// ChannelURL is where rattler looks for a named channel; false if rattler is missing.
 func (i *Inspector) ChannelURL(ctx context.Context, name string) (string, bool) {
 	python := i.rattlerPython()
 	cwd, err := i.uv.Workdir()
@@ -240,8 +237,7 @@ func (i *Inspector) ChannelURL(ctx context.Context, name string) (string, bool) 
 	return url, err == nil && strings.Contains(url, "://")
 }
 
-// Index has uv ask its index for a package, past every cache, with its own rules for where that is. It returns nil, a
-// *builder.Error, or the error of ctx where there was no answer in time.
+// Index has uv look for a package in its index, past all caches. It returns nil, a *builder.Error, or ctx's error.
 func (i *Inspector) Index(ctx context.Context, program, name string) error {
 	in, out := filepath.Join(i.tmp, "ask.txt"), filepath.Join(i.tmp, "answer.txt")
 	cwd, err := i.uv.Workdir()

@@ -19,17 +19,16 @@ var netVariables = []string{
 	"SSL_CERT_FILE", "SSL_CERT_DIR",
 }
 
-// useProxies has our own requests go the daemon's way, which a service manager may have given others than this shell
-// has. It comes before the first request, since Go reads these once.
+// useProxies takes the daemon's proxies instead of this shell's. Go reads the variables once, at the first request.
 func useProxies(e *Env) {
 	for _, name := range netVariables {
 		if value := e.getenv(name); value != "" {
-			_ = os.Setenv(name, value) // none of these names is refused
+			_ = os.Setenv(name, value)
 		} else {
 			_ = os.Unsetenv(name)
 		}
 	}
-	all := cmp.Or(os.Getenv("ALL_PROXY"), os.Getenv("all_proxy")) // which the tools know, and Go does not
+	all := cmp.Or(os.Getenv("ALL_PROXY"), os.Getenv("all_proxy")) // unknown to Go
 	for _, name := range []string{"HTTPS_PROXY", "HTTP_PROXY"} {
 		if all != "" && os.Getenv(name) == "" && os.Getenv(strings.ToLower(name)) == "" {
 			_ = os.Setenv(name, all)
@@ -37,7 +36,7 @@ func useProxies(e *Env) {
 	}
 }
 
-// byProxy names the proxy for a URL; one that is not known is taken for one of the internet.
+// byProxy names the proxy for a URL, or for any public one if to is no URL.
 func byProxy(to string) string {
 	via := cmp.Or(os.Getenv("HTTPS_PROXY"), os.Getenv("https_proxy"))
 	if u, err := url.Parse(to); err == nil && u.Host != "" {
@@ -59,7 +58,7 @@ func withScheme(proxy string) string {
 	return "http://" + proxy
 }
 
-// head asks without taking the answer's body, which may be large.
+// head avoids downloading the body.
 func head(ctx context.Context, client *http.Client, to string) (status int, err error) {
 	for _, method := range []string{http.MethodHead, http.MethodGet} {
 		req, err := http.NewRequestWithContext(ctx, method, to, nil)
@@ -87,7 +86,6 @@ func lateAnswer(name string) Findings {
 		hint("it may be slow, or cannot be reached; builds wait longer")
 }
 
-// withoutURL is an error without the URL before it, which has been named.
 func withoutURL(err error) error {
 	var u *url.Error
 	if errors.As(err, &u) {

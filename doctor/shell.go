@@ -15,7 +15,7 @@ import (
 	"runtimed/rpc"
 )
 
-// checkEnvironment finds what makes this shell see another daemon than the one there is.
+// checkEnvironment reports why this shell may see another daemon.
 func checkEnvironment(ctx context.Context, e *Env) Findings {
 	found := append(checkHome(e), checkSameDaemon(ctx, e)...)
 	if found != nil {
@@ -25,7 +25,7 @@ func checkEnvironment(ctx context.Context, e *Env) Findings {
 	if home := os.Getenv("HOME"); home != "" {
 		set[0] = "HOME is " + home
 	}
-	// the others show in the config
+	// checkConfig shows the other variables
 	for _, name := range []string{"RUNTIMED_SOCKET", "RUNTIMED_CONFIG", "RUNTIMED_CACHE_DIR"} {
 		if value := os.Getenv(name); value != "" {
 			set = append(set, name+"="+value)
@@ -50,7 +50,7 @@ func checkHome(e *Env) Findings {
 	}
 	var owner *statedir.OwnerError
 	if errors.As(statedir.CheckHome(home), &owner) {
-		return problem("%v", owner).hint(owner.Hint()) // no daemon starts so
+		return problem("%v", owner).hint(owner.Hint()) // no daemon starts
 	}
 	if uid, known := statedir.OwnerUID(info); known && uid != os.Geteuid() && !statedir.IsLent(info) {
 		owner = &statedir.OwnerError{What: fmt.Sprintf("HOME is %s, which", home), UID: uid, Own: os.Geteuid()}
@@ -59,7 +59,7 @@ func checkHome(e *Env) Findings {
 	return nil
 }
 
-// checkSameDaemon compares the daemon that answers with what this shell says.
+// checkSameDaemon compares the answering daemon with this shell's settings.
 func checkSameDaemon(ctx context.Context, e *Env) (found Findings) {
 	info := e.peer.info
 	if info == nil {
@@ -110,7 +110,7 @@ func checkConfig(_ context.Context, e *Env) Findings {
 	return found
 }
 
-// literal is a value as the file would have it.
+// literal is v as in the file.
 func literal(v any) string {
 	switch v := v.(type) {
 	case string:

@@ -15,15 +15,15 @@ import (
 	"runtimed/rpc"
 )
 
-// answerTime is for whoever listens on the socket.
+// answerTime is for an answer on the socket.
 const answerTime = 1500 * time.Millisecond
 
-// peer is who is at a socket.
+// peer is what is at a socket.
 type peer struct {
 	kind           peerKind
 	err            *rpc.Error // why it is not trusted
 	info           *rpc.Info  // of the daemon
-	otherNamespace bool       // of PIDs, so that its pid means nothing here
+	otherNamespace bool       // its PID is another process here
 }
 
 type peerKind int
@@ -33,15 +33,15 @@ const (
 	answers            // a daemon
 	activated          // a service manager listens, and would start one
 	notSocket          // something else is at its path
-	dead               // left by a daemon that was killed
+	dead               // its daemon was killed
 	forbidden
 	mute
 	closing
 	stranger
-	untrusted // of another user, whom nothing is told
+	untrusted // another user's
 )
 
-// findPeer finds out who is at a socket. With listening it does not connect, which would start a daemon.
+// findPeer finds out what is at a socket. With listening it does not connect, which would start a daemon.
 func findPeer(ctx context.Context, path string, listening bool) peer {
 	if statedir.SocketIsFile {
 		info, err := os.Lstat(path)
@@ -77,7 +77,7 @@ func findPeer(ctx context.Context, path string, listening bool) peer {
 		case tries == 4:
 			return peer{kind: closing}
 		}
-		time.Sleep(50 * time.Millisecond) // a daemon that is just ending closes too, and then is gone
+		time.Sleep(50 * time.Millisecond) // a daemon that is ending closes too
 	}
 }
 
@@ -94,13 +94,13 @@ func ask(ctx context.Context, path string) (info rpc.Info, otherNamespace bool, 
 	return info, differs && (p.PID == 0 || info.StartedBy != rpc.StartedByService), err
 }
 
-// whyUnreachable tells a socket without a listener from one that is not ours to use.
+// whyUnreachable tells a dead socket from a forbidden one.
 func whyUnreachable(path string) peerKind {
 	nc, err := net.DialTimeout("unix", path, time.Second)
 	switch {
 	case err == nil:
 		_ = nc.Close()
-		return closing // it has just begun to listen
+		return closing // it has just started
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return dead
 	case errors.Is(err, fs.ErrPermission):
@@ -145,7 +145,7 @@ func checkSocket(_ context.Context, e *Env) Findings {
 	return fine("nothing is at %s: no daemon runs", path)
 }
 
-// removeSocket takes a dead socket away; the locks are held.
+// removeSocket is called under the locks.
 func removeSocket(path string) (string, error) {
 	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
 		return "it is gone by now", nil
@@ -156,7 +156,7 @@ func removeSocket(path string) (string, error) {
 	return "removed " + path, os.Remove(path)
 }
 
-// otherDaemon is one at the place where clients look that have no RUNTIMED_SOCKET.
+// otherDaemon is one at the socket that clients without RUNTIMED_SOCKET use.
 func otherDaemon(ctx context.Context, e *Env) (socket string, pid int) {
 	if os.Getenv("RUNTIMED_SOCKET") == "" || e.listening || e.peer.kind == mute {
 		return "", 0
@@ -172,7 +172,7 @@ func otherDaemon(ctx context.Context, e *Env) (socket string, pid int) {
 	}
 	holder, _ := statedir.ReadLock(statedir.Paths{Folder: statedir.FolderOf(path, "")}.Lock())
 	if !alive(holder) {
-		return "", 0 // whoever listens is a service manager, which would start one
+		return "", 0 // a service manager may listen there, and start one
 	}
 	if p := findPeer(ctx, path, false); p.info != nil {
 		return path, p.info.PID

@@ -20,7 +20,7 @@ const (
 	maxStatus      = 64 << 10 // bytes of daemon.json
 )
 
-// checkFolder is for the folders that a daemon needs for itself.
+// checkFolder is for the daemon's own folders.
 func checkFolder(e *Env, dir string) Findings {
 	const elsewhere = "cache_dir in the configuration and RUNTIMED_SOCKET name others"
 	if dir == "" {
@@ -62,7 +62,7 @@ func checkFolder(e *Env, dir string) Findings {
 		return warning("%s is open to others (mode %04o)", dir, perm).
 			hint("nothing to do: the next start closes it; or: runt doctor --fix").
 			fixedBy(func() (string, error) { return "ran chmod 700 on " + dir, os.Chmod(dir, 0o700) })
-	case others: // somebody chose it, and may have others in it
+	case others: // it may be shared on purpose
 		return problem("%s is open to others (mode %04o)", dir, perm).hint("run chmod 700 on it, or name another")
 	case !envdir.Writable(dir):
 		return problem("%s cannot be written", dir).
@@ -85,10 +85,9 @@ func checkSocketFolder(_ context.Context, e *Env) Findings {
 	return checkFolder(e, e.at.Folder)
 }
 
-// lock is what the lock tells of daemons that do not answer.
 type lock struct {
 	findings Findings
-	held     bool // by a daemon, be it dead or alive to us
+	held     bool // by a live daemon or an unseen one
 }
 
 func alive(pid int) bool {
@@ -96,8 +95,7 @@ func alive(pid int) bool {
 	return err == nil
 }
 
-// findLock takes the lock only where no daemon answers, and for no longer than it takes to see that it can: a daemon
-// that starts at that very moment tries for much longer.
+// findLock takes the lock only if no daemon answers, and frees it at once: a starting daemon tries for much longer.
 func findLock(ctx context.Context, e *Env) lock {
 	path := e.at.Lock()
 	pid, socket := statedir.ReadLock(path)
@@ -112,7 +110,8 @@ func findLock(ctx context.Context, e *Env) lock {
 		return lock{fine("not known: the socket has no path"), false}
 	}
 	free, err := false, error(nil)
-	for end := time.Now().Add(statedir.LockPatience); ; time.Sleep(20 * time.Millisecond) { // another doctor may look
+	// it may be another doctor's
+	for end := time.Now().Add(statedir.LockPatience); ; time.Sleep(20 * time.Millisecond) {
 		if free, err = isFree(path); free || err != nil || time.Now().After(end) {
 			break
 		}
@@ -133,7 +132,7 @@ func findLock(ctx context.Context, e *Env) lock {
 		return lock{fine("free: no daemon runs"), false}
 	}
 	switch e.peer.kind {
-	case nobody, dead, activated: // it may just be starting, and is there, so that to connect starts nobody
+	case nobody, dead, activated: // it may be starting, so connecting starts no other
 		if p := findPeer(ctx, e.at.Socket, false); p.info != nil {
 			return lock{fine("held by the daemon (pid %d), which has just started", p.info.PID), true}
 		}
@@ -158,14 +157,14 @@ func explainHeld(e *Env, path string, pid int, socket string) Findings {
 		hint("it may hang, or be stopped; see: runt daemon logs; to end it: kill " + strconv.Itoa(pid))
 }
 
-// isFree takes a lock that is there and frees it at once; nothing is made or written.
+// isFree makes and writes nothing.
 func isFree(path string) (bool, error) {
 	f := safefile.NewFileLock(path)
 	defer f.Close()
 	return f.TryLock()
 }
 
-// checkDaemonFile looks at daemon.json, which people and old clients read.
+// checkDaemonFile checks daemon.json, which people and old clients read.
 func checkDaemonFile(_ context.Context, e *Env) Findings {
 	path := e.at.Status()
 	if e.atErr != nil {

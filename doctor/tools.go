@@ -9,10 +9,9 @@ import (
 	"runtimed/pool/builder"
 )
 
-// condaTool is what conda pools are built with.
 type condaTool struct {
 	builder.Tool
-	missing bool // it is rattler, and not there yet
+	missing bool // rattler, not fetched yet
 }
 
 func findConda(ctx context.Context, e *Env) (condaTool, error) {
@@ -32,7 +31,7 @@ func findUV(ctx context.Context, e *Env) (FoundUV, error) {
 	return within(ctx, e, func() (FoundUV, error) { return e.tools.UV(ctx) })
 }
 
-// needUV says whether anything is built with uv: uv pools are, and rattler's venv is.
+// needUV: uv pools need it, and rattler's venv.
 func (e *Env) needUV() bool {
 	if len(e.poolsOn(config.KindUV)) > 0 {
 		return true
@@ -44,7 +43,7 @@ func (e *Env) needUV() bool {
 	return err == nil && conda.missing
 }
 
-// failed is the finding for an error of a tool; slow is for one that did not end in time.
+// failed describes an error of a tool; slow is the message if it was too slow.
 func failed(ctx context.Context, err error, slow string) Findings {
 	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 		return warning("%s within %s", slow, checkTime).hint("it may be slow, or hang; builds wait longer")
@@ -54,15 +53,14 @@ func failed(ctx context.Context, err error, slow string) Findings {
 		return problem("%v", err)
 	}
 	message := b.Message
-	// the innermost cause is in the last one
+	// the last line has the innermost cause
 	if lines := strings.Split(strings.TrimSpace(b.Output), "\n"); b.Output != "" {
 		message += ": " + strings.TrimPrefix(strings.TrimSpace(lines[len(lines)-1]), "cause: ")
 	}
 	return problem("%s", message).hint(b.Hint)
 }
 
-// isUV says whether there is a uv that can be asked. Where one is named in the configuration, builds take whatever that
-// is.
+// isUV reports whether there is a uv that answers: builds take whatever the configuration names.
 func isUV(uv FoundUV) bool {
 	return uv.FetchWith == "" && uv.Version != "" && '0' <= uv.Version[0] && uv.Version[0] <= '9'
 }
@@ -124,7 +122,7 @@ func checkPython(ctx context.Context, e *Env) Findings {
 	return found
 }
 
-// pythonBeforeUV is what is known of Pythons while uv is not there: of the one that fetches it.
+// pythonBeforeUV knows only the Python that fetches uv.
 func pythonBeforeUV(uv FoundUV, pools []config.Pool) Findings {
 	for _, p := range pools {
 		if p.Python != "" && !strings.HasPrefix(uv.Fetcher+".", p.Python+".") {

@@ -15,25 +15,23 @@ import (
 	"runtimed/rpc"
 )
 
-// plan is the list of parts. Each is made after those that it takes, starts after them, and stops before them: so the
-// locks come first, then the pools, then the socket.
+// plan is the list of parts. Each is made and started after those that it takes, and stopped before them.
 var plan = fx.Options(
 	fx.Provide(
-		loadSettings,   // the configuration in force
-		findPaths,      // where the daemon keeps its things
-		openLog,        // its log,
-		loggerOf,       // for those who only write to it
+		loadSettings, // the configuration in force
+		findPaths,    // of the socket, the state directory, the log
+		openLog, loggerOf,
 		describe,       // what it says of itself
-		newNotifier,    // what its service manager hears
-		passedListener, // the socket that a service manager passed, if one did
-		takeLocks,      // so that it is the only one
+		newNotifier,    // to its service manager
+		passedListener, // from its service manager
+		takeLocks,      // so that no second daemon runs
 		newBuilders,    // uv and conda
 		newPools,       // the environments
 		newReloader,    // of the configuration
 		newMethods,     // what clients may call
 		newServer,      // connections
 		newEndpoint,    // the socket and daemon.json
-		newWatchdog,    // tells the service manager that it still works
+		newWatchdog,    // tells the service manager that it works
 		newIdleTimer,   // ends it when nobody needs it
 		newStatusLine,  // shows the pools to the service manager
 	),
@@ -41,7 +39,7 @@ var plan = fx.Options(
 	fx.NopLogger,
 )
 
-// exit takes the exit code when a part ends the daemon; only the first one counts.
+// exit takes the exit code of a part that ends the daemon. The first one counts.
 type exit chan int
 
 func (e exit) end(code int) {
@@ -51,10 +49,10 @@ func (e exit) end(code int) {
 	}
 }
 
-// hangups are the signals to read the configuration again.
+// hangups ask for the configuration to be read again.
 type hangups chan os.Signal
 
-// background has run go on from the start to the stop of the daemon.
+// background runs something from the start to the stop of the daemon.
 func background(lc fx.Lifecycle, run func(context.Context)) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var work sync.WaitGroup
@@ -76,26 +74,25 @@ func describe(sup *supervisor.Supervisor) about {
 }
 
 func findPaths(s *settings) (statedir.Paths, error) {
-	if err := statedir.CheckHome(os.Getenv("HOME")); err != nil { // before anything is made
+	if err := statedir.CheckHome(os.Getenv("HOME")); err != nil {
 		return statedir.Paths{}, err
 	}
 	cfg := s.Load()
 	return rpc.Paths(cfg.Socket, cfg.CacheDir)
 }
 
-func passedListener(sup *supervisor.Supervisor, at statedir.Paths) (*supervisor.Listener, error) {
-	return sup.Listener(at.Socket)
-}
-
 func newNotifier(sup *supervisor.Supervisor, log *zap.Logger) *supervisor.Notifier {
 	return sup.Notifier(log)
 }
 
-// managedPatience is how long the lock is tried for under a service manager, which would start a daemon that ends at
-// once again at once, for whoever has connected meanwhile, and soon give the socket up. The other one may be stopping.
+func passedListener(sup *supervisor.Supervisor, at statedir.Paths) (*supervisor.Listener, error) {
+	return sup.Listener(at.Socket)
+}
+
+// managedPatience is the longer patience under a service manager: it would start a daemon that ends at once again and
+// again, and soon give up the socket, while the other one may only be stopping.
 const managedPatience = 3 * time.Second
 
-// takeLocks comes before all that touches anything. The log belongs to the daemon from here on.
 func takeLocks(lc fx.Lifecycle, at statedir.Paths, log *logbook, s *settings, a about,
 	passed *supervisor.Listener) (*statedir.Locks, error) {
 	patience := statedir.LockPatience

@@ -16,7 +16,7 @@ import (
 	"runtimed/rpc"
 )
 
-// runt has none of the daemon's code, so it runs these commands, which nobody else does.
+// runt runs these two commands, since it has none of the daemon's code.
 
 // doctorCommand is the daemon's part of `runt doctor`.
 type doctorCommand struct {
@@ -25,7 +25,7 @@ type doctorCommand struct {
 	Listening bool `help:"A service manager listens for a daemon that does not run: to connect would start it."`
 }
 
-// AfterApply is called by kong where this command was given.
+// AfterApply runs the command: it needs no others.
 func (c doctorCommand) AfterApply(k *kong.Kong) error {
 	k.Exit(code(doctor.Run(k.Stdout, doctor.Options{Fix: c.Fix, Listening: c.Listening})))
 	return nil
@@ -37,7 +37,7 @@ type purgeCommand struct {
 	Check  bool `help:"Only see whether an environment is in use."`
 }
 
-// AfterApply is called by kong where this command was given.
+// AfterApply runs the command.
 func (c purgeCommand) AfterApply(k *kong.Kong) error {
 	k.Exit(code(c.run(k.Stdout)))
 	return nil

@@ -21,9 +21,9 @@ import (
 )
 
 const (
-	// guardTime is how long the socket, daemon.json or the lock file may be missing after somebody deleted them.
+	// guardTime is how long the socket, daemon.json or the lock file can be missing.
 	guardTime = 2 * time.Second
-	// firstCallTime is how long a stop leaves a client that has just connected for its first call.
+	// firstCallTime is what a stop leaves a new connection for its first call.
 	firstCallTime = 50 * time.Millisecond
 )
 
@@ -39,14 +39,14 @@ type endpoint struct {
 	notifier *supervisor.Notifier
 	exit     exit
 
-	work     sync.WaitGroup            // serving
+	work     sync.WaitGroup
 	lastCall atomic.Pointer[time.Time] // when somebody last connected
 
-	// start and guard write these, one after the other, and stop reads them when guard has ended
+	// written by start and then guard, read by stop after guard has ended
 	listener net.Listener
-	bound    fs.FileInfo // the socket that is ours; nothing else at its path is ever removed
-	status   fs.FileInfo // the daemon.json that is ours
-	noStatus bool        // daemon.json cannot be written, and that was logged
+	bound    fs.FileInfo // our socket; nothing else at its path is ever removed
+	status   fs.FileInfo // our daemon.json
+	noStatus bool        // it cannot be written, and that was logged
 }
 
 func newServer(methods []server.Method, log *zap.Logger) *server.Server {
@@ -79,12 +79,12 @@ func (e *endpoint) start() (err error) {
 	return nil
 }
 
-// listen opens the socket, and remembers which file it is. One that a service manager passed is open.
+// listen opens the socket, unless a service manager has, and remembers which file it is.
 func (e *endpoint) listen() (net.Listener, error) {
 	if e.passed != nil {
 		info, err := os.Lstat(e.at.Socket)
 		if err != nil || info.Mode().Type() != fs.ModeSocket {
-			return e.passed, nil // guard has it made again
+			return e.passed, nil // guard has it made
 		}
 		if info.Mode().Perm()&0o077 != 0 {
 			err = os.Chmod(e.at.Socket, 0o600)
@@ -108,13 +108,13 @@ func (e *endpoint) listen() (net.Listener, error) {
 	return listener, nil
 }
 
-// lost says whether path is another file than ours, or none.
+// lost reports whether another file than ours is at path, or none.
 func lost(path string, ours fs.FileInfo) bool {
 	now, err := os.Lstat(path)
 	return err != nil || ours == nil || !os.SameFile(now, ours)
 }
 
-// noting is a listener that notes when somebody last connected.
+// noting notes when somebody last connected.
 type noting struct {
 	net.Listener
 	last *atomic.Pointer[time.Time]
@@ -132,15 +132,15 @@ func (n noting) Accept() (net.Conn, error) {
 func (e *endpoint) serve(listener net.Listener) {
 	e.work.Go(func() {
 		err := e.server.Serve(noting{listener, &e.lastCall})
-		if err != nil && !errors.Is(err, net.ErrClosed) { // guard closes one that nobody can reach
+		if err != nil && !errors.Is(err, net.ErrClosed) { // else guard has closed it
 			e.log.Error("the socket cannot be served any more", zap.Error(err))
 			e.exit.end(exitCrash)
 		}
 	})
 }
 
-// guard puts back what somebody deletes under a running daemon: nobody could reach it without its socket, and a second
-// one could start without its lock file. Connections that are open stay.
+// guard puts back what somebody deletes: nobody could reach the daemon without its socket, and a second one could
+// start without its lock file. Open connections stay.
 func (e *endpoint) guard(ctx context.Context) {
 	tick := time.NewTicker(guardTime)
 	defer tick.Stop()
@@ -164,7 +164,7 @@ func (e *endpoint) guard(ctx context.Context) {
 	}
 }
 
-// reopen opens the socket again that is gone. Where it cannot, it ends the daemon and returns false.
+// reopen opens the lost socket again, or ends the daemon and returns false.
 func (e *endpoint) reopen(ctx context.Context) bool {
 	if e.passed != nil {
 		e.remake(ctx)
@@ -183,7 +183,7 @@ func (e *endpoint) reopen(ctx context.Context) bool {
 	return true
 }
 
-// remake has the service manager make the file of its socket again, which restarts us.
+// remake has the service manager make the socket's file again, which restarts us.
 func (e *endpoint) remake(ctx context.Context) {
 	asked, err := e.passed.Remake(ctx)
 	switch {
@@ -198,16 +198,16 @@ func (e *endpoint) remake(ctx context.Context) {
 	}
 }
 
-// stop answers who waits, finishes what is being answered, and takes the socket away, unless it is a service manager's.
+// stop answers those who wait, finishes running calls, and removes the socket unless it is a service manager's.
 func (e *endpoint) stop(ctx context.Context) error {
 	e.notifier.Stopping()
 	if e.passed != nil {
-		_ = e.passed.Close() // whoever connects from here on waits for the next daemon
+		_ = e.passed.Close() // new connections wait for the next daemon
 		if last := e.lastCall.Load(); last != nil {
-			time.Sleep(time.Until(last.Add(firstCallTime))) // whoever came just before may call, and gets an answer
+			time.Sleep(time.Until(last.Add(firstCallTime)))
 		}
 	}
-	e.pools.Close() // waiters get shutting_down, so that their calls end
+	e.pools.Close() // waiters get shutting_down
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	err := e.server.Shutdown(ctx)

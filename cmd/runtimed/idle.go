@@ -11,10 +11,10 @@ import (
 	"runtimed/rpc/server"
 )
 
-// idleInterval is how often a daemon that ends when idle looks whether it is, at least.
+// idleInterval is the longest time between two looks.
 const idleInterval = 10 * time.Second
 
-// idleTimer ends a daemon that a command started by itself once nobody has needed it for a while.
+// idleTimer ends a daemon that a command started once nobody has needed it for idle_exit.
 type idleTimer struct {
 	settings *settings
 	endpoint *endpoint

@@ -9,14 +9,13 @@ import (
 	"runtimed/rpc"
 )
 
-// journalCore writes to the journal of systemd: a sentence for people, and the same entry as JSON for programs.
+// journalCore sends each entry to systemd's journal as a sentence for people and as JSON for programs.
 type journalCore struct {
 	zapcore.LevelEnabler
 	sentence, object zapcore.Encoder
 }
 
-// newJournalCore returns nil unless the journal reads our stderr. The variable alone does not tell: children inherit
-// it.
+// newJournalCore returns nil unless the journal reads our stderr: children inherit the variable.
 func newJournalCore(cfg zapcore.EncoderConfig, level zapcore.LevelEnabler) zapcore.Core {
 	if ours, err := journal.StderrIsJournalStream(); !ours || err != nil || !journal.Enabled() {
 		return nil

@@ -20,13 +20,13 @@ import (
 	"runtimed/rpc"
 )
 
-// The log file is at most logSize MB, and logKept older ones stay beside it.
+// The log file has at most logSize MB, and logKept older ones are kept.
 const (
 	logSize = 5
 	logKept = 2
 )
 
-// logbook is where the daemon writes its log, and how much of it.
+// logbook is the log and where it goes.
 type logbook struct {
 	*zap.Logger
 
@@ -34,11 +34,11 @@ type logbook struct {
 	level zap.AtomicLevel
 	place string      // the file, or rpc.LogJournal; empty: a terminal
 	file  *logFile    // nil unless it is a file
-	trace fs.FileInfo // the file that a crash would be told in
+	trace fs.FileInfo // of a crash
 }
 
-// openLog writes to the journal of systemd where that reads our stderr, for people on a terminal, and else JSON lines
-// into the rotated file. The file is opened by the first line.
+// openLog logs to systemd's journal where that reads our stderr, to a terminal, or else as JSON lines to the rotated
+// file, which the first line opens.
 func openLog(at statedir.Paths, s *settings) (*logbook, error) {
 	lvl, err := zap.ParseAtomicLevel(s.Load().LogLevel)
 	if err != nil {
@@ -72,8 +72,7 @@ func openLog(at statedir.Paths, s *settings) (*logbook, error) {
 
 func loggerOf(b *logbook) *zap.Logger { return b.Logger }
 
-// begin writes the first line of each run. The log belongs to the daemon that has the lock beside it, so before that
-// nothing is written.
+// begin writes the first line of a run. Nothing may be written before the lock beside the log is held.
 func (b *logbook) begin(s *settings, at statedir.Paths, a about) {
 	b.ours = true
 	b.Info("starting", zap.String("version", rpc.Version()), zap.Int("pid", os.Getpid()),
@@ -81,13 +80,12 @@ func (b *logbook) begin(s *settings, at statedir.Paths, a about) {
 		zap.String("state", at.State), zap.String("started_by", a.startedBy), zap.String("program", a.program.path))
 }
 
-// logFile keeps timberjack from what is no file of ours: it opens whatever is there, follows a link, and waits on a
-// named pipe.
+// logFile guards timberjack, which opens whatever is at its path, follows links, and waits on named pipes.
 type logFile struct {
 	rotated *timberjack.Logger
 	shared  bool // the folder may hold files of the user's
 	stderr  io.Writer
-	told    atomic.Bool // that it cannot be written
+	told    atomic.Bool // that it cannot be written, on stderr
 }
 
 func newLogFile(at statedir.Paths, stderr io.Writer) *logFile {
@@ -95,7 +93,7 @@ func newLogFile(at statedir.Paths, stderr io.Writer) *logFile {
 	return &logFile{rotated: rotated, shared: at.Shared(), stderr: stderr}
 }
 
-// check says why what lies at the log's path is not to be written to.
+// check reports why the log must not be written to its path.
 func (l *logFile) check() error {
 	path := l.rotated.Filename
 	if err := safefile.CheckOwn(path); err != nil {
@@ -113,14 +111,13 @@ func (l *logFile) Write(line []byte) (int, error) {
 			fail(l.stderr, fmt.Errorf("nothing can be logged: %w", err),
 				"move it away; the log begins anew within seconds")
 		}
-		return len(line), nil // that was said
+		return len(line), nil // it was reported
 	}
 	l.told.Store(false)
 	return l.rotated.Write(line)
 }
 
-// restore opens the file again that somebody deleted, else what is written would be seen by nobody; and follows a
-// rotation.
+// restore makes a deleted log again, and follows a rotation.
 func (b *logbook) restore() {
 	if b.file == nil {
 		return
@@ -136,16 +133,16 @@ func (b *logbook) restore() {
 	}
 }
 
-// catchCrashes has the trace of a crash written to the log file too: nobody may be reading stderr.
+// catchCrashes has crashes traced into the log file too, since nobody may read stderr.
 func (b *logbook) catchCrashes() {
 	if b.file == nil || b.file.check() != nil {
-		return // it is no file, or has failed before and said so
+		return // no file, or it has failed before and was reported
 	}
 	f, err := safefile.OpenOwn(b.place, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
-		return // the log has failed before, and said so
+		return // reported before
 	}
-	if debug.SetCrashOutput(f, debug.CrashOptions{}) == nil { // it keeps a copy of the descriptor
+	if debug.SetCrashOutput(f, debug.CrashOptions{}) == nil { // it duplicates the descriptor
 		b.trace, _ = f.Stat()
 	}
 	_ = f.Close()

@@ -29,21 +29,20 @@ import (
 	"runtimed/rpc"
 )
 
-// The exit codes. A service manager starts a daemon again that ended with any other.
+// The exit codes. A service manager restarts a daemon after any other.
 const (
 	exitStopped = 0
-	exitUseless = 1 // starting again would end the same: the lock is held, or the configuration or a path is wrong
+	exitUseless = 1 // a restart would not help: the lock is held, or the configuration or a path is wrong
 	exitCrash   = 2
 )
 
-// stopTime is what a clean stop may take, whatever is going on.
+// stopTime bounds a clean stop.
 const stopTime = 4 * time.Second
 
 func main() {
 	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// commandLine is all that runtimed understands.
 type commandLine struct {
 	Version kong.VersionFlag `help:"Print the version and exit."`
 	Run     runCommand       `cmd:"" default:"withargs" help:"${runHelp}"`
@@ -58,12 +57,12 @@ type runCommand struct {
 	UVPoolSize    *int   `name:"uv-pool-size" placeholder:"N" help:"${uvHelp}"`
 	CondaPoolSize *int   `placeholder:"N" help:"The same for the conda pool."`
 	LogLevel      string `placeholder:"LEVEL" help:"debug, info, warn or error."`
-	Auto          bool   `hidden:""` // a command started it by itself: it ends when it was not needed for idle_exit
+	Auto          bool   `hidden:""` // a command started it, so it ends after idle_exit
 }
 
 func run(args []string, stdout, stderr io.Writer) int {
 	var line commandLine
-	exit := -1 // of kong, where it wants to exit
+	exit := -1 // what kong exits with
 	parser, err := kong.New(&line,
 		kong.Name("runtimed"),
 		kong.Description("Keeps Python environments warm and lends them to whoever asks on its socket."),
@@ -91,11 +90,11 @@ func run(args []string, stdout, stderr io.Writer) int {
 	return line.Run.run(stderr)
 }
 
-// fail prints an error and, where there is one, the next step.
+// fail prints an error and its hint.
 func fail(stderr io.Writer, err error, hint string) int {
 	name := "runtimed: "
-	if inJournal, _ := journal.StderrIsJournalStream(); inJournal { // else the variable is not for us
-		name = "<3>" + name // an error, by sd-daemon(3)
+	if inJournal, _ := journal.StderrIsJournalStream(); inJournal {
+		name = "<3>" + name // LOG_ERR, see sd-daemon(3)
 	}
 	text := redact.PrintableLines(redact.Text(err.Error()))
 	fmt.Fprintf(stderr, "%serror: %s\n", name, strings.ReplaceAll(text, "\n", "\n"+name+"error: "))
@@ -105,17 +104,17 @@ func fail(stderr io.Writer, err error, hint string) int {
 	return exitUseless
 }
 
-// run starts the parts, waits for a reason to stop, and stops them.
+// run starts the parts and stops them at a signal, or when one of them asks for it.
 func (c runCommand) run(stderr io.Writer) int {
-	sup, err := supervisor.Read(c.Auto) // first: nothing of it is for anybody else
+	sup, err := supervisor.Read(c.Auto) // first: children must not inherit what it reads
 	if err != nil {
 		return fail(stderr, err, "")
 	}
 	stop, signals, hangups := make(exit, 1), make(chan os.Signal, 4), make(hangups, 1)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
 	signal.Notify(hangups, syscall.SIGHUP)
-	// Else a write to a stderr that nobody reads any more would end us, as when the journal is restarted. To ignore the
-	// signal would have builds ignore it too.
+	// Without this, writing to a stderr whose reader has gone (a restarted journal) would kill us. Children would
+	// inherit an ignored signal.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	var log *logbook
 	flags := config.Flags{
@@ -130,7 +129,7 @@ func (c runCommand) run(stderr io.Writer) int {
 		err = app.Start(ctx)
 	}
 	if log != nil {
-		defer func() { _ = log.Sync() }() // a terminal cannot be synced, and says so
+		defer func() { _ = log.Sync() }() // terminals cannot be synced
 	}
 	if err != nil {
 		return cannotStart(stderr, dig.RootCause(err), log)
@@ -142,7 +141,7 @@ func (c runCommand) run(stderr io.Writer) int {
 		log.Info("signal", zap.Stringer("signal", s))
 	}
 	log.Info("stopping", zap.Int("code", code))
-	go func() { // a part that hangs must not keep us; what it leaves, the next start finds
+	go func() { // in case a part hangs; the next start cleans up
 		time.Sleep(stopTime + 500*time.Millisecond)
 		log.Warn("stopping took too long; leaving the rest to the next start")
 		os.Exit(code)
@@ -156,7 +155,7 @@ func (c runCommand) run(stderr io.Writer) int {
 	return code
 }
 
-// cannotStart says why on stderr, and in the log where that is a file and ours already.
+// cannotStart reports err on stderr, and in the log file if that is ours already.
 func cannotStart(stderr io.Writer, err error, log *logbook) int {
 	if log != nil && log.ours && log.file != nil {
 		log.Error("cannot start", zap.Error(err))
@@ -164,13 +163,12 @@ func cannotStart(stderr io.Writer, err error, log *logbook) int {
 	code := fail(stderr, err, startHint(err))
 	for _, busy := range []error{context.DeadlineExceeded, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM} {
 		if errors.Is(err, busy) {
-			return exitCrash // it may go well another time
+			return exitCrash // it may work next time
 		}
 	}
 	return code
 }
 
-// startHint is the next step where a daemon cannot start.
 func startHint(err error) string {
 	var faults config.Faults
 	var held *statedir.HeldError
@@ -188,7 +186,7 @@ func startHint(err error) string {
 	case errors.As(err, &passed):
 		return "runt service install writes the unit files anew; " +
 			"RUNTIMED_SOCKET must be the same for the service and for clients"
-	case errors.As(err, &held) && held.Elsewhere(): // who asks on ours finds nobody
+	case errors.As(err, &held) && held.Elsewhere():
 		return "runt daemon stop ends it, with RUNTIMED_SOCKET=" + held.Socket
 	case held != nil, errors.Is(err, rpc.ErrSocketInUse):
 		return "runt daemon info asks the one that runs; runt daemon stop ends it"

@@ -18,7 +18,7 @@ import (
 	"runtimed/rpc/server"
 )
 
-// methods are the daemon's side of the contract: what each name does with the pools.
+// methods implements the contract.
 type methods struct {
 	about    about
 	at       statedir.Paths
@@ -30,7 +30,7 @@ type methods struct {
 	watches  watches
 }
 
-// newMethods is the table of all methods, but rpc.discover, which the server makes of it.
+// newMethods returns all methods but rpc.discover, which the server adds.
 func newMethods(a about, at statedir.Paths, s *settings, log *logbook, p *pools, r *reloader,
 	exit exit) []server.Method {
 	m := &methods{about: a, at: at, settings: s, log: log, pools: p, reloader: r, exit: exit}
@@ -52,7 +52,7 @@ func newMethods(a about, at statedir.Paths, s *settings, log *logbook, p *pools,
 	}
 }
 
-// method is f under a name, with errors that may travel.
+// method has f's errors translated.
 func method[P, R any](name string, f func(context.Context, P) (R, error)) server.Method {
 	return server.NewMethod(name, func(ctx context.Context, p P) (R, error) {
 		r, err := f(ctx, p)
@@ -127,7 +127,7 @@ func (m *methods) acquire(ctx context.Context, p rpc.AcquireParams) (rpc.Acquire
 	return acquireResult(got), nil
 }
 
-// ownerOf is the process that a lease belongs to: the one that was named, else the one at the other end.
+// ownerOf is the owner of a lease: the named process, or the caller.
 func ownerOf(ctx context.Context, named *int) (proc.Owner, error) {
 	if err := checkOwner(ctx, named != nil); err != nil {
 		return proc.Owner{}, err
@@ -138,12 +138,11 @@ func ownerOf(ctx context.Context, named *int) (proc.Owner, error) {
 	return proc.OwnerOf(server.PeerFrom(ctx).PID)
 }
 
-// checkOwner says why nobody can own what the process at the other end asks for. In another PID namespace that has
-// numbers for processes of its own; here they are those of strangers.
+// checkOwner refuses a caller in another PID namespace, whose numbers mean other processes here.
 func checkOwner(ctx context.Context, named bool) error {
 	peer := server.PeerFrom(ctx).PID
 	switch {
-	case proc.Blind() != "": // which says it better, for any process
+	case proc.Blind() != "": // reported better elsewhere
 		return nil
 	case peer == 0:
 		return paramError("owner_pid", "run a daemon beside the program that asks, "+

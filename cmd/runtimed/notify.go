@@ -12,10 +12,10 @@ import (
 	"runtimed/pool"
 )
 
-// statusInterval is the shortest time between two lines that tell a service manager of the pools.
+// statusInterval is the shortest time between two lines.
 const statusInterval = time.Second
 
-// statusLine keeps the line about the pools current that a service manager shows.
+// statusLine keeps current what a service manager shows of the pools.
 type statusLine struct {
 	pools    *pools
 	notifier *supervisor.Notifier
@@ -31,17 +31,17 @@ func newStatusLine(lc fx.Lifecycle, p *pools, n *supervisor.Notifier, _ *endpoin
 
 func (s *statusLine) follow(ctx context.Context) {
 	list, err := s.pools.Watch(ctx, statusInterval, func(pool.Status, bool) bool {
-		if now, err := s.pools.Status(ctx, ""); err == nil { // one line tells of all pools
+		if now, err := s.pools.Status(ctx, ""); err == nil { // of all pools
 			s.notifier.Status(describePools(now))
 		}
 		return true
 	})
-	if err == nil { // else it stops
+	if err == nil {
 		s.notifier.Status(describePools(list))
 	}
 }
 
-// describePools is like "uv: 2 of 3 ready, 1 warming, 1 leased; conda: off".
+// describePools returns a line like "uv: 2 of 3 ready, 1 warming, 1 leased; conda: off".
 func describePools(list []pool.Status) string {
 	pools := make([]string, len(list))
 	for i, s := range list {

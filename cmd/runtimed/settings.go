@@ -22,7 +22,7 @@ func loadSettings(flags config.Flags) (*settings, error) {
 	return s, err
 }
 
-// read is the configuration as it is now. Its passwords are hidden from here on, wherever they stand.
+// read loads the configuration, and has its passwords redacted from now on.
 func (s *settings) read() (*config.Config, error) {
 	cfg, err := config.Load(s.flags, os.Getenv)
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 	"runtimed/rpc"
 )
 
-// keepStatus is writeStatus for a daemon that goes on without it, as on a full disk. It says so once.
+// keepStatus logs once that daemon.json cannot be written, as on a full disk; the daemon works without.
 func (e *endpoint) keepStatus() {
 	err := e.writeStatus()
 	if err != nil && !e.noStatus {
@@ -21,7 +21,7 @@ func (e *endpoint) keepStatus() {
 	e.noStatus = err != nil
 }
 
-// writeStatus writes daemon.json. It is for people and for messages; whether a daemon lives, only its socket tells.
+// writeStatus writes daemon.json, for people and messages. Only the socket shows whether a daemon lives.
 func (e *endpoint) writeStatus() error {
 	data, err := json.MarshalIndent(map[string]any{
 		"endpoint": e.at.Socket, "pid": os.Getpid(), "version": rpc.Version(), "protocol": rpc.Protocol,

@@ -10,10 +10,10 @@ import (
 	"runtimed/rpc/server"
 )
 
-// watchInterval is the shortest time between two notifications about one pool.
+// watchInterval is the shortest time between two notifications about a pool.
 const watchInterval = 100 * time.Millisecond
 
-// watches are the connections that watch the pools; one that asks again begins anew.
+// watches has a function for each watching connection that ends its watch.
 type watches struct {
 	mu  sync.Mutex
 	end map[*server.Conn]context.CancelFunc
@@ -21,7 +21,6 @@ type watches struct {
 
 func (m *methods) watch(ctx context.Context, _ rpc.None) (rpc.StatusResult, error) {
 	conn := server.ConnFrom(ctx)
-	// a watch ends with its connection, whatever else is forgotten
 	watching, cancel := context.WithCancel(conn.Context())
 	list, err := m.pools.Watch(watching, watchInterval, func(s pool.Status, gone bool) bool {
 		return conn.Notify(rpc.NotifyPoolChanged, rpc.PoolChanged{Pool: statusOf(s), Gone: gone})
@@ -39,9 +38,9 @@ func (m *methods) unwatch(ctx context.Context, _ rpc.None) (rpc.None, error) {
 	return rpc.None{}, nil
 }
 
-// start ends what conn watched before, and notes how to end what it watches now.
+// start replaces the watch of conn.
 func (w *watches) start(conn *server.Conn, cancel context.CancelFunc) {
-	w.mu.Lock() // until the entry is there: a connection that has closed by now takes it out again only then
+	w.mu.Lock() // held until the entry exists, for a connection that has just closed
 	defer w.mu.Unlock()
 	if w.end == nil {
 		w.end = map[*server.Conn]context.CancelFunc{}

@@ -15,11 +15,10 @@ import (
 	"runtimed/rpc"
 )
 
-// feeds is how many times the watchdog is fed in the time after which it bites.
+// feeds is how often the watchdog is fed in its interval.
 const feeds = 4
 
-// watchdog feeds the service manager's watchdog each time the pools' loop has shown that it runs, if the socket answers
-// too.
+// watchdog feeds the service manager's watchdog while the pools' loop runs and the socket answers.
 type watchdog struct {
 	socket   string
 	interval time.Duration
@@ -35,7 +34,7 @@ func newWatchdog(lc fx.Lifecycle, sup *supervisor.Supervisor, at statedir.Paths,
 		p.Heartbeat(w.interval, func() {
 			select {
 			case w.beats <- struct{}{}:
-			default: // the one before is being worked off
+			default: // the last beat is being handled
 			}
 		})
 		background(lc, w.feed)
@@ -64,8 +63,7 @@ func (w *watchdog) feed(ctx context.Context) {
 	}
 }
 
-// ask asks the daemon as a client would. It fails where no answer of any kind comes; a socket that is gone is made
-// again elsewhere.
+// ask calls the daemon as a client. Any answer will do, and the endpoint restores a lost socket.
 func (w *watchdog) ask(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, w.interval)
 	defer cancel()

@@ -16,7 +16,6 @@ import (
 	"runtimed/rpc"
 )
 
-// value is what a parameter says, or the zero value where it was not given.
 func value[T any](p *T) T {
 	if p == nil {
 		var zero T
@@ -25,15 +24,14 @@ func value[T any](p *T) T {
 	return *p
 }
 
-// paramError is invalid_params for one member.
 func paramError(param, hint, message string) *rpc.Error {
 	e := rpc.Errorf(rpc.KindInvalidParams, "%s", message).WithHint("%s", hint)
 	e.Data.Param = param
 	return e
 }
 
-// wireError is an error of the pools as it travels, without secrets: what a tool printed may quote an index or a proxy.
-// Of an error that it does not know the server says internal_error, and has the rest in its log.
+// wireError translates an error of the pools, without secrets: a tool may quote an index or a proxy. For an unknown
+// error the server sends internal_error and logs the rest.
 func wireError(err error) error {
 	e, ok := translate(err).(*rpc.Error)
 	if !ok {
@@ -94,7 +92,7 @@ func translate(err error) error {
 	return err
 }
 
-// requestOf is p without its owner.
+// requestOf leaves the owner out.
 func requestOf(p rpc.AcquireParams) (r pool.Request, err error) {
 	needs, err := pyreq.Request{
 		Packages: p.Packages, Requirements: value(p.Requirements), Script: value(p.Script), Python: value(p.Python),
@@ -185,15 +183,14 @@ func envOf(i pool.Info) rpc.Env {
 	return e
 }
 
-// elsewhere are the variables that would have uv and pip install into another Python, though the environment is
-// activated.
+// elsewhere are variables that would have uv and pip install into another Python despite the activation.
 var elsewhere = []string{
 	"UV_SYSTEM_PYTHON", "UV_PYTHON", "PIP_TARGET", "PIP_USER", "PIP_PREFIX", "PIP_ROOT", "PIP_PYTHON",
 }
 
-// activated are the variables of an environment, with those that must not stay in its users' as null.
+// activated adds the variables that the user must unset, as null.
 func activated(variables map[string]*string) map[string]*string {
-	if variables == nil { // it is not built yet
+	if variables == nil { // not built yet
 		return nil
 	}
 	all := maps.Clone(variables)

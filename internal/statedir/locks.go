@@ -15,22 +15,21 @@ import (
 	"runtimed/internal/safefile"
 )
 
-const maxLock = 8 << 10 // bytes; a pid and a path
+const maxLock = 8 << 10 // bytes
 
-// LockPatience is how long a lock is tried for: a daemon that was just killed may have left a child between fork and
-// exec, which still holds what its parent held.
+// LockPatience is how long a lock is tried for. A child of a killed daemon may hold it between fork and exec.
 const LockPatience = 250 * time.Millisecond
 
 // HeldError says who holds a lock.
 type HeldError struct {
 	Path   string
-	PID    int // 0 where the lock file does not tell
+	PID    int // 0: unknown
 	Socket string
 
-	ours string // the socket of who wanted the lock
+	ours string // the socket of the daemon that wanted the lock
 }
 
-// Elsewhere says whether the holder listens where who wanted the lock does not ask.
+// Elsewhere reports whether the holder listens on another socket.
 func (e *HeldError) Elsewhere() bool { return e.Socket != e.ours }
 
 func (e *HeldError) Error() string {
@@ -38,25 +37,25 @@ func (e *HeldError) Error() string {
 	if e.PID > 0 {
 		hidden := ""
 		if p, err := os.FindProcess(e.PID); err != nil || errors.Is(p.Signal(syscall.Signal(0)), os.ErrProcessDone) {
-			hidden = ", not seen from here" // as in another PID namespace
+			hidden = ", not seen from here" // in another PID namespace, say
 		}
 		holder = fmt.Sprintf(" (pid %d%s, socket %s)", e.PID, hidden, e.Socket)
 	}
 	return fmt.Sprintf("another daemon runs%s: it holds %s", holder, e.Path)
 }
 
-// Locks are held for the life of a daemon: on daemon.lock beside the socket and where the environments are, and on the
-// folder of the environments itself, since people delete lock files. The kernel frees them when the process ends.
+// Locks are a daemon's: daemon.lock beside the socket and in the state directory, and the folder of the environments,
+// since people delete lock files. The kernel frees them when the process ends.
 type Locks struct {
 	at       Paths
 	patience time.Duration
 	files    []*safefile.Lock
 	envs     *safefile.Lock
-	failed   bool // one cannot be taken again, and that was reported
+	failed   bool // and reported
 }
 
-// TakeLocks takes all locks, or none. Only with the one beside the socket may anything else be touched: prepare is
-// called then.
+// TakeLocks takes all locks or none. It calls prepare under the lock beside the socket: before that, nothing may be
+// touched.
 func TakeLocks(at Paths, patience time.Duration, prepare func() error) (_ *Locks, err error) {
 	l := &Locks{at: at, patience: patience}
 	defer func() { l.unless(err) }()
@@ -72,7 +71,7 @@ func TakeLocks(at Paths, patience time.Duration, prepare func() error) (_ *Locks
 	if err := prepare(); err != nil {
 		return nil, err
 	}
-	l.patience = LockPatience // only the first one is fought for
+	l.patience = LockPatience // only the first is contended
 	hint := at.Lock()
 	if at.State != at.Folder {
 		hint = filepath.Join(at.State, LockName)
@@ -86,11 +85,11 @@ func TakeLocks(at Paths, patience time.Duration, prepare func() error) (_ *Locks
 	return l, l.takeEnvs(hint)
 }
 
-// HoldLocks takes all locks in the folders that are there, or none. It makes and writes nothing.
+// HoldLocks takes the locks in existing folders, or none. It makes and writes nothing.
 func HoldLocks(at Paths, patience time.Duration) (_ *Locks, err error) {
 	l := &Locks{at: at, patience: patience}
 	defer func() { l.unless(err) }()
-	for _, dir := range slices.Backward(at.Folders()) { // as a daemon does: the one beside the socket first
+	for _, dir := range slices.Backward(at.Folders()) { // in a daemon's order
 		path := filepath.Join(dir, LockName)
 		f := safefile.NewLock(path)
 		if err := l.try(f, path); err != nil {
@@ -107,8 +106,8 @@ func (l *Locks) unless(err error) {
 	}
 }
 
-// Name writes into the lock files who holds them: for people and messages only, since what counts is the lock itself,
-// also on a full disk. A file of the user's that has the name is locked, and not changed.
+// Name writes the holder into the lock files, for people and messages. It may fail on a full disk, and leaves a
+// user's file of that name unchanged.
 func (l *Locks) Name() {
 	for _, f := range l.files {
 		if IsLockFile(f.Path()) || filepath.Dir(f.Path()) == l.at.Own {
@@ -117,9 +116,8 @@ func (l *Locks) Name() {
 	}
 }
 
-// Restore takes a lock again whose file was deleted: the one that is held has no name any more, so it would keep nobody
-// out. Where a second daemon holds it at this moment, that one is about to end, since our socket answers. report is
-// called for each lock that was taken, and once for those that could not be.
+// Restore takes the lock again of a deleted file, since the old one keeps nobody out. A second daemon that holds the
+// new file now will end, since our socket answers. report is called for each lock taken, and once for failures.
 func (l *Locks) Restore(report func(path string, err error)) {
 	for _, f := range l.files {
 		if now, err := os.Lstat(f.Path()); err == nil && !l.holds(now) || errors.Is(err, fs.ErrNotExist) {
@@ -132,7 +130,6 @@ func (l *Locks) Restore(report func(path string, err error)) {
 	}
 }
 
-// holds says whether one of the locks is on that file.
 func (l *Locks) holds(file fs.FileInfo) bool {
 	for _, f := range l.files {
 		if info, err := f.Stat(); err == nil && os.SameFile(info, file) {
@@ -160,7 +157,7 @@ func (l *Locks) takeEnvs(hint string) error {
 	return l.try(l.envs, hint)
 }
 
-// try locks f, or says why not; the file hint tells who holds it.
+// try locks f. The file hint names a holder.
 func (l *Locks) try(f *safefile.Lock, hint string) error {
 	ok, err := f.TryLock()
 	for end := time.Now().Add(l.patience); !ok && err == nil && time.Now().Before(end); ok, err = f.TryLock() {
@@ -172,7 +169,7 @@ func (l *Locks) try(f *safefile.Lock, hint string) error {
 	case NoLocks(err):
 		err = fmt.Errorf("locking %s: this file system has no locks (%w), and without one two daemons could share the "+
 			"environments: set RUNTIMED_SOCKET and cache_dir to a local one", f.Path(), err)
-	case errors.As(err, new(*safefile.Error)): // it names the path
+	case errors.As(err, new(*safefile.Error)): // has the path
 	case err != nil:
 		err = fmt.Errorf("locking %s: %w", f.Path(), err)
 	default:
@@ -186,12 +183,12 @@ func (l *Locks) try(f *safefile.Lock, hint string) error {
 	return err
 }
 
-// NoLocks says whether err means that a file system has no locks.
+// NoLocks reports whether err means that the file system has no locks.
 func NoLocks(err error) bool {
 	return errors.Is(err, syscall.ENOLCK) || errors.Is(err, syscall.ENOTSUP) || errors.Is(err, syscall.ENOSYS)
 }
 
-// ReadLock is what a lock file says of who holds it, for messages only. A pid of 0 and an empty socket are not known.
+// ReadLock reads the holder from a lock file, for messages only; zero values are unknown.
 func ReadLock(path string) (pid int, socket string) {
 	data, _ := safefile.ReadOwn(path, maxLock)
 	number, socket, _ := strings.Cut(strings.TrimSpace(string(data)), " ")

@@ -15,33 +15,33 @@ import (
 )
 
 const (
-	// SocketIsFile is false on Windows, where the socket is a pipe, which is gone with the daemon.
+	// SocketIsFile is false on Windows, where the socket is a pipe.
 	SocketIsFile = runtime.GOOS != "windows"
-	// foldersLock: on Windows a folder cannot be locked, and need not be: nobody can delete a lock file that is open.
+	// foldersLock is false on Windows, where nobody can delete an open lock file.
 	foldersLock = runtime.GOOS != "windows"
 )
 
-// Paths are where a daemon keeps its things.
+// Paths are the places of a daemon.
 type Paths struct {
 	Socket string
-	Folder string // beside the socket: the lock, daemon.json and the log, where clients find them
-	State  string // environments, lock files and tools; Folder, unless cache_dir or RUNTIMED_SOCKET say otherwise
-	Own    string // the state directory by our own rule, whose rights we may put right; empty where HOME does not tell
+	Folder string // of the socket, the lock, daemon.json and the log, where clients look
+	State  string // of environments, lock files and tools; Folder by default
+	Own    string // the default state directory, whose mode we may fix; empty if HOME is missing
 }
 
-// Lock is the path of the lock beside the socket.
+// Lock is the lock file beside the socket.
 func (p Paths) Lock() string { return filepath.Join(p.Folder, LockName) }
 
-// Status is the path of daemon.json.
+// Status is daemon.json.
 func (p Paths) Status() string { return filepath.Join(p.Folder, StatusName) }
 
-// Log is the path of the log file.
+// Log is the log file.
 func (p Paths) Log() string { return filepath.Join(p.Folder, LogName) }
 
 // Envs is the folder of the environments.
 func (p Paths) Envs() string { return filepath.Join(p.State, "envs") }
 
-// FolderOf is the folder in which clients look for what belongs to a socket. own is that of a pipe, which lies in none.
+// FolderOf is the folder of a socket, or own for a pipe.
 func FolderOf(socket, own string) string {
 	if SocketIsFile {
 		return filepath.Dir(socket)
@@ -49,7 +49,7 @@ func FolderOf(socket, own string) string {
 	return own
 }
 
-// SamePlace says whether two paths name the same file, be it there or not, also where a link leads to its folder.
+// SamePlace reports whether two paths name the same file, which need not exist, through links to its folder.
 func SamePlace(a, b string) bool {
 	if a == b {
 		return true
@@ -59,11 +59,11 @@ func SamePlace(a, b string) bool {
 	return err == nil && yerr == nil && os.SameFile(x, y) && filepath.Base(a) == filepath.Base(b)
 }
 
-// Shared says whether the user keeps other files beside the socket, so that what lies there must show that it is ours.
+// Shared reports whether the socket's folder may hold the user's files.
 func (p Paths) Shared() bool { return p.Folder != p.Own }
 
-// Check refuses a folder that is another's, or was configured and is open to others. It touches nothing. One that is
-// not there yet is fine, unless root would make it in a user's folder.
+// Check refuses a folder that is another user's, or was configured and is open to others. A missing one is fine,
+// unless root would make it in a user's folder. Nothing is changed.
 func (p Paths) Check() error {
 	for _, dir := range []string{p.Folder, p.State} {
 		if err := CheckPlace(dir); err != nil {
@@ -80,7 +80,7 @@ func (p Paths) Check() error {
 		open, ours := isOpen(info), !known || uid == os.Getuid()
 		switch {
 		case IsLent(info):
-		case open && (!ours || info.Mode()&fs.ModeSticky != 0): // like /tmp: to close it would break the machine
+		case open && (!ours || info.Mode()&fs.ModeSticky != 0): // like /tmp, which must stay open
 			return fmt.Errorf("the folder %s is for others too: name one of your own, with mode 0700, in its place",
 				dir)
 		case !ours:
@@ -93,11 +93,10 @@ func (p Paths) Check() error {
 	return nil
 }
 
-// isOpen says whether others may use a file. On Windows folders get their rights from the user's profile.
+// isOpen reports whether others may use a file. On Windows the user's profile protects it.
 func isOpen(info fs.FileInfo) bool { return SocketIsFile && info.Mode().Perm()&0o077 != 0 }
 
-// Prepare makes the folders for their owner alone. closed is called for our own one where it was open to others, and
-// was closed.
+// Prepare makes the folders with mode 0700. closed is called if our default one was open to others and was closed.
 func (p Paths) Prepare(closed func(dir string, was fs.FileMode)) error {
 	for _, dir := range []string{p.Folder, p.State} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -120,8 +119,8 @@ func (p Paths) Prepare(closed func(dir string, was fs.FileMode)) error {
 	return nil
 }
 
-// probe writes a file: rights alone do not tell of a read-only file system. A full disk is fine: what is ready can be
-// leased, and builds say what they lack.
+// probe writes a file, since modes do not show a read-only file system. On a full disk the daemon works: ready
+// environments can be leased.
 func probe(dir string) error {
 	f, err := os.CreateTemp(dir, ".writable-")
 	var path *fs.PathError
@@ -137,7 +136,7 @@ func probe(dir string) error {
 	return os.Remove(f.Name())
 }
 
-// SocketIsDead says whether the socket at path was left by a daemon that is gone: nobody listens on it.
+// SocketIsDead reports whether nobody listens on the socket at path.
 func SocketIsDead(path string) bool {
 	if info, err := os.Lstat(path); err != nil || info.Mode().Type() != fs.ModeSocket {
 		return false

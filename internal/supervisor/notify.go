@@ -8,28 +8,28 @@ import (
 	"go.uber.org/zap"
 )
 
-// Notifier tells the service manager how the daemon is. Where none listens it does nothing.
+// Notifier tells the service manager the daemon's state, if it listens.
 type Notifier struct {
 	log *zap.Logger
 
 	mu     sync.Mutex
-	on     bool   // somebody listens, and we are not stopping
-	up     bool   // the socket answers
-	status string // the last line
-	failed bool   // it could not be told, and that was logged
+	on     bool
+	up     bool // Ready was called
+	status string
+	failed bool // and logged
 }
 
-// Notifier tells s.
+// Notifier returns a notifier for s.
 func (s *Supervisor) Notifier(log *zap.Logger) *Notifier { return &Notifier{log: log, on: s.listens} }
 
-// On says whether somebody listens.
+// On reports whether the manager listens.
 func (n *Notifier) On() bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.on
 }
 
-// Ready tells that the socket answers.
+// Ready says that the socket answers.
 func (n *Notifier) Ready() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -37,11 +37,11 @@ func (n *Notifier) Ready() {
 	n.sendLocked(daemon.SdNotifyReady, "STATUS=looking through the environments")
 }
 
-// Reloading tells that the configuration is being read, and done, that this is over.
+// Reloading says that the configuration is being read until done is called.
 func (n *Notifier) Reloading() (done func()) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if !n.up { // the end of the reload would look like that of the start
+	if !n.up { // the manager would take done for the end of the start
 		return func() {}
 	}
 	n.sendLocked(daemon.SdNotifyReloading, strings.TrimSpace(daemon.SdNotifyMonotonicUsec()))
@@ -51,7 +51,7 @@ func (n *Notifier) Reloading() (done func()) {
 // Alive feeds the watchdog.
 func (n *Notifier) Alive() { n.send(daemon.SdNotifyWatchdog) }
 
-// Stopping is the last message.
+// Stopping sends the last message.
 func (n *Notifier) Stopping() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -59,7 +59,7 @@ func (n *Notifier) Stopping() {
 	n.on = false
 }
 
-// Status is what the manager shows of the daemon.
+// Status sets the line that the manager shows.
 func (n *Notifier) Status(line string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

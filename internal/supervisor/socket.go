@@ -14,30 +14,29 @@ import (
 	"runtimed/internal/statedir"
 )
 
-// The service manager is asked for so long to make the socket's file again, and no sooner than after the pause once
-// more.
+// remakeTime bounds the request to make the socket's file again, and remakePause is between two requests.
 const (
 	remakeTime  = 5 * time.Second
 	remakePause = time.Minute
 )
 
-// Listener is the socket that the service manager listens on and has passed to us. It stays the manager's: we never
-// remove its file nor bind it again, so that whoever connects while no daemon runs waits for the next one.
+// Listener is a socket that the service manager passed to us and keeps. Its file is never removed or bound again, so
+// clients that connect between two daemons wait for the next one.
 type Listener struct {
 	*net.UnixListener
-	unit  string    // that made it
-	asked time.Time // for the file, last
+	unit  string
+	asked time.Time // Remake was called last
 }
 
-// Unit is the systemd unit that made the socket.
+// Unit is the systemd unit of the socket.
 func (l *Listener) Unit() string { return l.unit }
 
-// SocketError is what is wrong with what the manager passed.
+// SocketError says what is wrong with a passed socket.
 type SocketError struct{ text string }
 
 func (e *SocketError) Error() string { return "the service manager passed " + e.text }
 
-// Listener is the one socket that was passed, which must be the one where clients look; nil where none was.
+// Listener returns the passed socket, which must be the one where clients look; nil if none was passed.
 func (s *Supervisor) Listener(path string) (*Listener, error) {
 	if len(s.sockets) == 0 {
 		return nil, nil
@@ -46,7 +45,7 @@ func (s *Supervisor) Listener(path string) (*Listener, error) {
 		return nil, &SocketError{fmt.Sprintf("%d sockets, and one is expected", len(s.sockets))}
 	}
 	f := s.sockets[0]
-	defer f.Close() // the listener has a copy
+	defer f.Close() // the listener has a duplicate
 	if !listens(f) {
 		return nil, &SocketError{"what is no listening stream socket"}
 	}
@@ -63,16 +62,15 @@ func (s *Supervisor) Listener(path string) (*Listener, error) {
 		_ = ul.Close()
 		return nil, &SocketError{fmt.Sprintf("the socket %s, and clients look at %s", at, path)}
 	}
-	unit := f.Name() // systemd names it after the unit, unless that says otherwise
+	unit := f.Name() // its default name
 	if !strings.HasSuffix(unit, ".socket") {
 		unit = "runtimed.socket"
 	}
 	return &Listener{UnixListener: ul, unit: unit}, nil
 }
 
-// Remake has the manager make the socket's file again, which only it can. That restarts the service too: its unit
-// requires that of the socket, so both are one job, which this process need not live to see. It returns false where the
-// manager was asked a short while ago.
+// Remake has the manager make the socket's file again. This also restarts the service, in the same job, which this
+// process need not survive. It returns false if the manager was asked recently.
 func (l *Listener) Remake(ctx context.Context) (bool, error) {
 	if !l.asked.IsZero() && time.Since(l.asked) < remakePause {
 		return false, nil

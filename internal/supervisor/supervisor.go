@@ -1,4 +1,4 @@
-// Package supervisor talks to the service manager that started this process: systemd or launchd.
+// Package supervisor talks to the service manager that started this process, systemd or launchd.
 package supervisor
 
 import (
@@ -13,25 +13,24 @@ import (
 	"runtimed/rpc"
 )
 
-// launchdLabel is the name of our launchd agent.
 const launchdLabel = "io.runtimed"
 
-// Supervisor is what whoever started this process passed to it.
+// Supervisor is what the parent passed to this process.
 type Supervisor struct {
 	StartedBy string        // one of rpc's constants
-	Watchdog  time.Duration // it ends us when it hears nothing for so long; 0: it does not
+	Watchdog  time.Duration // the longest silence before it kills us; 0: no watchdog
 
 	sockets []*os.File
-	listens bool // to how we are
+	listens bool
 }
 
-// Read reads what a service manager passed to this process, and takes it out of what children get. The same variables
-// may be inherited from a terminal or a service that started us: those count for nothing. auto: a command started us.
+// Read reads what a service manager passed, and hides it from children. Variables inherited from another service or a
+// terminal do not count. auto: a command started us.
 func Read(auto bool) (*Supervisor, error) {
 	s := &Supervisor{StartedBy: rpc.StartedByHand, sockets: activation.Files(true)}
 	watchdog, err := daemon.SdWatchdogEnabled(true)
 	notify := os.Getenv("NOTIFY_SOCKET") != ""
-	invoked := os.Getenv("SYSTEMD_EXEC_PID") // systemd before 248 does not tell whom it started
+	invoked := os.Getenv("SYSTEMD_EXEC_PID") // missing before systemd 248
 	ours := invoked == strconv.Itoa(os.Getpid()) || invoked == "" && notify
 	launchd := runtime.GOOS == "darwin" && os.Getenv("XPC_SERVICE_NAME") == launchdLabel
 	switch {
