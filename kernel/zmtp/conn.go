@@ -1,9 +1,9 @@
 // Package zmtp is the serving side of ZeroMQ's wire protocol, as far as a Jupyter kernel needs it: version 3.0 with
 // the mechanism NULL, and sockets that answer on the connection that asked (ROUTER, REP) or tell all who listen
-// (PUB).
+// (PUB). It is written by hand because the libraries for it bring a C library or far more than a kernel that only
+// fails can use.
 //
-// Whoever connects may be a stranger: nothing is allocated before it has arrived, and who breaks the protocol is
-// disconnected.
+// A peer may be a stranger: nothing is allocated before it has arrived, and who breaks the protocol is disconnected.
 package zmtp
 
 import (
@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"time"
 )
@@ -112,15 +113,10 @@ func (c *Conn) greet() error {
 	if mechanism := string(bytes.TrimRight(theirs[12:32], "\x00")); mechanism != "NULL" {
 		return fmt.Errorf("the peer wants the mechanism %q", mechanism)
 	}
-	var ready, frame bytes.Buffer
-	ready.WriteString("\x05READY")
-	for name, value := range map[string]string{"Socket-Type": string(c.kind), "Identity": ""} {
-		ready.WriteByte(byte(len(name)))
-		ready.WriteString(name)
-		_ = binary.Write(&ready, binary.BigEndian, uint32(len(value)))
-		ready.WriteString(value)
-	}
-	appendFrame(&frame, flagCommand, ready.Bytes())
+	var frame bytes.Buffer
+	ready := fmt.Appendf(nil, "\x05READY\x0bSocket-Type\x00\x00\x00%c%s\x08Identity\x00\x00\x00\x00",
+		len(c.kind), c.kind)
+	appendFrame(&frame, flagCommand, ready)
 	if err := c.write(frame.Bytes()); err != nil {
 		return err
 	}
@@ -132,7 +128,7 @@ func (c *Conn) greet() error {
 		return errors.New("the peer does not say that it is ready")
 	}
 	peer, err := socketType(body[len("\x05READY"):])
-	if err == nil && !c.kind.talksTo(peer) {
+	if err == nil && !slices.Contains(peers[c.kind], peer) {
 		err = fmt.Errorf("a %s does not talk to a %q", c.kind, peer)
 	}
 	if err != nil {

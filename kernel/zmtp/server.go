@@ -3,6 +3,7 @@ package zmtp
 import (
 	"bufio"
 	"bytes"
+	"maps"
 	"net"
 	"slices"
 	"sync"
@@ -19,14 +20,11 @@ const (
 	Pub    Kind = "PUB"
 )
 
-func (k Kind) talksTo(peer string) bool {
-	switch k {
-	case Router:
-		return peer == "DEALER" || peer == "REQ" || peer == "ROUTER"
-	case Rep:
-		return peer == "REQ" || peer == "DEALER"
-	}
-	return peer == "SUB" || peer == "XSUB"
+// peers are the types of sockets that each kind talks to.
+var peers = map[Kind][]string{
+	Router: {"DEALER", "REQ", "ROUTER"},
+	Rep:    {"REQ", "DEALER"},
+	Pub:    {"SUB", "XSUB"},
 }
 
 const maxConns = 256 // of one server; more are closed at once
@@ -82,9 +80,7 @@ func (s *Server) take(conn net.Conn) {
 	s.work.Go(func() {
 		s.serve(c)
 		_ = conn.Close()
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		delete(s.conns, c)
+		s.forget(c)
 	})
 }
 
@@ -111,41 +107,38 @@ const maxPrefixes = 64
 
 // subscription reads what a SUB socket sends: 1 or 0, and the prefix to begin or end with.
 func (s *Server) subscription(c *Conn, m Message) {
-	if len(m) != 1 || len(m[0]) == 0 {
-		return
+	if len(m) == 1 && len(m[0]) > 0 && c.subscribe(m[0][0], m[0][1:]) && s.Subscribed != nil {
+		s.Subscribed(c, m[0][1:])
 	}
-	prefix := m[0][1:]
+}
+
+// subscribe reports whether the peer listens to the prefix from now on.
+func (c *Conn) subscribe(how byte, prefix []byte) bool {
 	c.mu.Lock()
-	begins := m[0][0] == 1 && len(c.subscribed) < maxPrefixes
-	if begins {
+	defer c.mu.Unlock()
+	switch i := slices.IndexFunc(c.subscribed, func(p []byte) bool { return bytes.Equal(p, prefix) }); {
+	case how == 1 && len(c.subscribed) < maxPrefixes:
 		c.subscribed = append(c.subscribed, prefix)
-	} else if i := slices.IndexFunc(c.subscribed,
-		func(p []byte) bool { return bytes.Equal(p, prefix) }); m[0][0] == 0 && i >= 0 {
+		return true
+	case how == 0 && i >= 0:
 		c.subscribed = slices.Delete(c.subscribed, i, i+1)
 	}
-	c.mu.Unlock()
-	if begins && s.Subscribed != nil {
-		s.Subscribed(c, prefix)
-	}
+	return false
+}
+
+func (c *Conn) listensTo(topic []byte) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.ContainsFunc(c.subscribed, func(p []byte) bool { return bytes.HasPrefix(topic, p) })
 }
 
 // Publish sends a message to all peers that listen to what its first frame begins with, and returns to how many.
 func (s *Server) Publish(m Message) int {
-	s.mu.Lock()
-	var to []*Conn
-	for c := range s.conns {
-		c.mu.Lock()
-		if len(m) > 0 && slices.ContainsFunc(c.subscribed, func(p []byte) bool { return bytes.HasPrefix(m[0], p) }) {
-			to = append(to, c)
-		}
-		c.mu.Unlock()
-	}
-	s.mu.Unlock()
 	var n atomic.Int64
 	var sending sync.WaitGroup
-	for _, c := range to { // at once, since each who does not read takes a while to be given up
+	for _, c := range s.peers() { // at once: each who does not read takes a while to be given up
 		sending.Go(func() {
-			if c.Send(m) == nil {
+			if c.listensTo(m[0]) && c.Send(m) == nil {
 				n.Add(1)
 			}
 		})
@@ -154,9 +147,21 @@ func (s *Server) Publish(m Message) int {
 	return int(n.Load())
 }
 
-// Close disconnects all and returns when nothing runs any more. It must not be called by Handle or Subscribed.
-func (s *Server) Close() {
+func (s *Server) peers() []*Conn {
 	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Collect(maps.Keys(s.conns))
+}
+
+// Close disconnects all peers and waits until nothing runs any more. Neither Handle nor Subscribed may call it.
+func (s *Server) Close() {
+	s.disconnect()
+	s.work.Wait()
+}
+
+func (s *Server) disconnect() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.closed = true
 	for _, ln := range s.lns {
 		_ = ln.Close()
@@ -164,6 +169,10 @@ func (s *Server) Close() {
 	for c := range s.conns {
 		_ = c.conn.Close()
 	}
-	s.mu.Unlock()
-	s.work.Wait()
+}
+
+func (s *Server) forget(c *Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.conns, c)
 }
