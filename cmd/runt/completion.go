@@ -47,7 +47,8 @@ func (c *completionCmd) Run(a *app) error {
 	return nil
 }
 
-// completeCmd is what the shells' scripts call: the command tree itself knows what may follow.
+// completeCmd is what the shells' scripts call. It is written by hand because the command tree itself knows what may
+// follow, and kong's own completion packages know neither pools nor environments.
 type completeCmd struct {
 	Words []string `arg:"" optional:"" help:"The words after runt; the last is the one to complete."`
 }
@@ -59,7 +60,7 @@ func (c *completeCmd) Run(a *app) error {
 	return nil
 }
 
-// complete gives the words that could stand for the last one. None leaves it to the shell, which offers files.
+// complete returns what could stand for the last word. If that is nothing, the shell offers files.
 func (a *app) complete(words []string) []string {
 	if len(words) > 0 && words[0] == "--" {
 		words = words[1:] // kong's passthrough
@@ -67,7 +68,8 @@ func (a *app) complete(words []string) []string {
 	if len(words) == 0 {
 		words = []string{""}
 	}
-	last, before := words[len(words)-1], joined(words[:len(words)-1])
+	last, before := words[len(words)-1], slices.Clone(words[:len(words)-1])
+	before = slices.DeleteFunc(before, func(s string) bool { return s == "=" })
 	node, position := a.model.Node, 0
 	var flag *kong.Flag // waits for its value
 	for i, word := range before {
@@ -85,7 +87,8 @@ func (a *app) complete(words []string) []string {
 				return nil // the rest is another command's
 			}
 			if node.Name == "help" && node.Parent == a.model.Node {
-				return matching(helpNames(a.model.Node, plain(before[i+1:])), last, "")
+				isFlag := func(s string) bool { return strings.HasPrefix(s, "-") }
+				return matching(helpNames(a.model.Node, slices.DeleteFunc(before[i+1:], isFlag)), last, "")
 			}
 		}
 	}
@@ -111,10 +114,6 @@ func (a *app) complete(words []string) []string {
 	return matching(names, last, "")
 }
 
-func joined(words []string) []string {
-	return slices.DeleteFunc(slices.Clone(words), func(s string) bool { return s == "=" })
-}
-
 func matching(words []string, typed, prefix string) (out []string) {
 	for _, w := range words {
 		if strings.HasPrefix(w, typed) {
@@ -122,11 +121,6 @@ func matching(words []string, typed, prefix string) (out []string) {
 		}
 	}
 	return out
-}
-
-// plain are the words that are no flags.
-func plain(words []string) []string {
-	return slices.DeleteFunc(slices.Clone(words), func(s string) bool { return strings.HasPrefix(s, "-") })
 }
 
 func visible(node *kong.Node) (names []string) {
@@ -168,7 +162,7 @@ func flagNames(node *kong.Node) (names []string) {
 	return names
 }
 
-// values are what a flag or an argument may be, as far as that can be told before the user loses patience.
+// values are what a flag or an argument may be, as far as that is known before the user loses patience.
 func (a *app) values(v *kong.Value) (out []string) {
 	ctx, cancel := context.WithTimeout(a.Ctx, 200*time.Millisecond)
 	defer cancel()
@@ -180,14 +174,14 @@ func (a *app) values(v *kong.Value) (out []string) {
 		return out
 	case "pools":
 		var r rpc.StatusResult
-		a.tell(ctx, rpc.MethodStatus, nil, &r)
+		a.askQuietly(ctx, rpc.MethodStatus, nil, &r)
 		for _, p := range r.Pools {
 			out = append(out, p.Name)
 		}
 	case "leased":
 		leased := rpc.EnvLeased
 		var r rpc.EnvListResult
-		a.tell(ctx, rpc.MethodEnvList, rpc.EnvListParams{State: &leased}, &r)
+		a.askQuietly(ctx, rpc.MethodEnvList, rpc.EnvListParams{State: &leased}, &r)
 		for _, e := range r.Envs {
 			out = append(out, e.ID)
 		}
@@ -197,9 +191,9 @@ func (a *app) values(v *kong.Value) (out []string) {
 	return out
 }
 
-func (a *app) tell(ctx context.Context, method string, params, result any) {
+func (a *app) askQuietly(ctx context.Context, method string, params, result any) {
 	if c, _, err := a.Meet(ctx, nil); err == nil {
-		c.Call(ctx, method, params, result)
+		_ = c.Call(ctx, method, params, result) // without an answer there is nothing to offer
 		c.Close()
 	}
 }

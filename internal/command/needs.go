@@ -14,7 +14,45 @@ import (
 	"runtimed/rpc"
 )
 
-// readNeeds reads a file of which the daemon gets the text.
+// Needs are what an environment must have beyond its pool's packages.
+type Needs struct {
+	With             []string // requirements; commas part several
+	WithRequirements []string // requirements files; -: standard input
+	Python           string
+}
+
+// AddTo adds the needs to params. Without any, params stay as daemons understand that know no needs.
+func (f Needs) AddTo(params *rpc.AcquireParams, stdin io.Reader, env func(string) string) error {
+	for _, text := range f.With {
+		params.Packages = append(params.Packages, splitRequirements(text)...)
+	}
+	if len(f.With) > 0 && len(params.Packages) == 0 {
+		return failure.With(failure.Usage, "--with has no name of a package")
+	}
+	switch len(f.WithRequirements) {
+	case 0:
+	case 1:
+		text, err := readNeeds(f.WithRequirements[0], stdin, env)
+		if err != nil {
+			return err
+		}
+		params.Requirements = &text
+	default:
+		return failure.With(failure.Usage, "--with-requirements is given twice").
+			WithHint("put what is in both files into one")
+	}
+	if f.Python == "" {
+		return nil
+	}
+	params.Python = &f.Python
+	if !strings.ContainsRune(filepath.ToSlash(f.Python), '/') {
+		return nil
+	}
+	abs, err := filepath.Abs(f.Python) // the daemon is in another folder
+	params.Python = &abs
+	return err
+}
+
 func readNeeds(name string, stdin io.Reader, env func(string) string) (string, error) {
 	from := stdin
 	if name != "-" {
@@ -46,8 +84,7 @@ func readNeeds(name string, stdin io.Reader, env func(string) string) (string, e
 	return text, nil
 }
 
-// splitRequirements parts what commas part, as uv does for its --with: not the extras of one, its versions
-// ("a[b,c]>=1,<2") or what is in quotes.
+// splitRequirements splits at commas as uv does for its --with: not within extras, versions ("a[b,c]>=1,<2") or quotes.
 func splitRequirements(text string) (list []string) {
 	depth, start, quote := 0, 0, rune(0)
 	add := func(end int) {
@@ -79,7 +116,7 @@ func splitRequirements(text string) (list []string) {
 	return list
 }
 
-// scriptOf is the script that a command line begins with: a file that ends with .py, or a command whose first line
+// scriptOf finds the script that a command line begins with: a file that ends with .py, or a command whose first line
 // has runt run it.
 func scriptOf(argv []string) (path string, ok bool) {
 	if strings.HasSuffix(argv[0], ".py") {
@@ -91,8 +128,8 @@ func scriptOf(argv []string) (path string, ok bool) {
 	return path, err == nil && startsRunt(path)
 }
 
-// startsRunt says whether the first line of a file is like "#!/usr/bin/env -S runt run". To execute it would start
-// this runt again, with one more environment each time, and without an end.
+// startsRunt reports whether the first line of a file is like "#!/usr/bin/env -S runt run". To execute that would start
+// this runt again, and without an end.
 func startsRunt(path string) bool {
 	f, err := safefile.Open(path)
 	if err != nil {
@@ -120,7 +157,6 @@ func openNeeds(name string) (*os.File, error) {
 
 const maxScript = 64 << 20 // bytes
 
-// askScript adds what the metadata of a script ask for.
 func askScript(path string, params *rpc.AcquireParams) error {
 	data, err := safefile.Read(path, maxScript)
 	if err != nil {
@@ -129,7 +165,7 @@ func askScript(path string, params *rpc.AcquireParams) error {
 	return askMetadata(path, data, params)
 }
 
-// askMetadata adds what the metadata of a script ask for, given its bytes. The daemon need not have the rest.
+// askMetadata adds what the metadata of a script ask for. The daemon need not have the rest of it.
 func askMetadata(name string, data []byte, params *rpc.AcquireParams) error {
 	block, err := pyreq.ScriptMetadata(data, rpc.MaxNeeds)
 	if err != nil {
@@ -151,7 +187,7 @@ func notText(name string, err error) *failure.Error {
 	return f
 }
 
-// noRequirements are the endings of files that somebody may take for requirements files.
+// noRequirements are the endings of files that are taken for requirements files.
 var noRequirements = map[string][2]string{
 	".py":    {"a Python script", "runt run SCRIPT has what the script's own metadata ask for"},
 	".ipynb": {"a notebook", "name the packages that it needs with --with"},
@@ -161,46 +197,4 @@ var noRequirements = map[string][2]string{
 	".json":  {"a JSON file", "write its packages into a requirements file, or name them with --with"},
 	".lock":  {"a lock file", "write it as a requirements file: uv export --no-hashes"},
 	".whl":   {"a package", "install it into the environment once you have it"},
-}
-
-// Needs are what an environment shall have beyond what its pool gives.
-type Needs struct {
-	With             []string // requirements; commas part several
-	WithRequirements []string // requirements files; -: standard input
-	Python           string
-}
-
-// AddTo puts the needs into params. Without any, these are as before there were needs, which a daemon of that time
-// understands.
-func (f Needs) AddTo(params *rpc.AcquireParams, stdin io.Reader, env func(string) string) error {
-	for _, text := range f.With {
-		params.Packages = append(params.Packages, splitRequirements(text)...)
-	}
-	if len(f.With) > 0 && len(params.Packages) == 0 {
-		return failure.With(failure.Usage, "--with has no name of a package")
-	}
-	switch len(f.WithRequirements) {
-	case 0:
-	case 1:
-		text, err := readNeeds(f.WithRequirements[0], stdin, env)
-		if err != nil {
-			return err
-		}
-		params.Requirements = &text
-	default:
-		return failure.With(failure.Usage, "--with-requirements is given twice").
-			WithHint("put what is in both files into one")
-	}
-	if f.Python != "" {
-		python := f.Python
-		if strings.ContainsRune(python, filepath.Separator) || strings.ContainsRune(python, '/') {
-			abs, err := filepath.Abs(python) // the daemon is in another folder
-			if err != nil {
-				return err
-			}
-			python = abs
-		}
-		params.Python = &python
-	}
-	return nil
 }

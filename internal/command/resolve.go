@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -18,14 +19,14 @@ import (
 	"runtimed/rpc"
 )
 
-// Plan is what a command line of runt run comes to.
+// Plan is what to run.
 type Plan struct {
-	Argv   []string // of the command; without the Python where that runs it
+	Argv   []string // without the Python, if that runs it
 	Python bool     // the environment's Python runs it
-	Stdin  *os.File // to read in place of ours, if not nil
+	Stdin  *os.File // to read instead of ours; may be nil
 }
 
-// Resolve tells a script, a module and standard input from a command, and adds to params what a script asks for.
+// Resolve tells scripts, modules and standard input from commands. It adds to params what a script asks for.
 func Resolve(argv []string, params *rpc.AcquireParams, stdin io.Reader) (Plan, error) {
 	if err := refuseCommand(argv[0]); err != nil {
 		return Plan{}, err
@@ -48,16 +49,18 @@ func Resolve(argv []string, params *rpc.AcquireParams, stdin io.Reader) (Plan, e
 		return Plan{}, err
 	}
 	if strings.HasPrefix(script, "-") {
-		script = "." + string(filepath.Separator) + script // else it were an option of Python's
+		script = "." + string(filepath.Separator) + script // it must not be an option of Python's
 	}
 	return Plan{Argv: append([]string{script}, argv[1:]...), Python: true}, nil
 }
 
 var someURL = regexp.MustCompile(`^(?i:https?|ftp|git\+\w+|file)://`)
 
-// refuseCommand names what cannot be a command before an environment is taken for it.
+// refuseCommand refuses what cannot be a command before an environment is taken for it.
 func refuseCommand(name string) error {
 	info, err := os.Stat(name)
+	folder := err == nil && info.IsDir()
+	path := strings.ContainsRune(filepath.ToSlash(name), '/')
 	switch {
 	case someURL.MatchString(name):
 		return failure.With(failure.NotExecutable, "%s is a URL, and scripts are not fetched", redact.Line(name)).
@@ -66,39 +69,35 @@ func refuseCommand(name string) error {
 		return failure.With(failure.NotFound, "%s: command not found", name).
 			WithHint("for an option of Python: runt run -- python %s …; those of runt run stand before the command",
 				name)
+	case strings.HasSuffix(name, ".ipynb") && err != nil:
+		return failure.With(failure.NotFound, "%s: there is no such notebook", name)
 	case strings.HasSuffix(name, ".ipynb"):
-		if err != nil {
-			return failure.With(failure.NotFound, "%s: there is no such notebook", name)
-		}
 		return failure.With(failure.NotExecutable, "%s is a notebook, and no command", name).
-			WithHint(
-				"open it with a kernel of runt kernelspec install; or run its cells: runt run --with nbclient -- "+
-					"jupyter execute %s", name)
-	case strings.HasSuffix(name, ".py") && strings.ContainsRune(filepath.ToSlash(name), '/') &&
-		errors.Is(err, fs.ErrNotExist):
+			WithHint("open it with a kernel of runt kernelspec install; or run its cells: runt run --with nbclient "+
+				"-- jupyter execute %s", name)
+	case strings.HasSuffix(name, ".py") && path && errors.Is(err, fs.ErrNotExist):
 		return failure.With(failure.NotFound, "%s: there is no such script", name)
-	case err == nil && info.IsDir() && strings.ContainsRune(filepath.ToSlash(name), '/'), err == nil && info.IsDir() &&
-		(name == "." || name == ".."):
-		return failure.With(failure.NotExecutable, "%s is a folder, and no command", name).
-			WithHint("to run the __main__.py in it: runt run -- python %s", name)
+	case folder && (path || name == "." || name == ".."):
+		return failure.With(failure.NotExecutable, "%s is a folder, and no command", name).WithHint(runMain, name)
 	}
 	return nil
 }
 
-// CannotRun is why a command did not become what we are.
+const runMain = "to run the __main__.py in it: runt run -- python %s"
+
+// CannotRun explains why a command could not be run.
 func CannotRun(name string, err error) *failure.Error {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return failure.With(failure.NotExecutable, "%s: %v", name, err)
 	}
-	info, there := os.Stat(name)
+	info, err := os.Stat(name)
 	switch ext := strings.ToLower(filepath.Ext(name)); {
-	case there == nil && info.IsDir() && ext == ".py":
-		return failure.With(failure.NotExecutable, "%s is a folder, and no script", name).
-			WithHint("to run the __main__.py in it: runt run -- python %s", name)
-	case there == nil && info.Mode().IsRegular() && (ext == ".py" || ext == ".pyw" || ext == ".pyc" || ext == ".pyz"):
+	case err == nil && info.IsDir() && ext == ".py":
+		return failure.With(failure.NotExecutable, "%s is a folder, and no script", name).WithHint(runMain, name)
+	case err == nil && info.Mode().IsRegular() && slices.Contains([]string{".py", ".pyw", ".pyc", ".pyz"}, ext):
 		return failure.With(failure.NotFound, "%s: command not found", name).
 			WithHint("to run it as a script: runt run -- python %s", name)
-	case there == nil && ext == ".py":
+	case err == nil && ext == ".py":
 		return failure.With(failure.NotExecutable, "%s is no file that can be read as a script", name)
 	case ext == ".py":
 		return failure.With(failure.NotFound, "%s: there is no such script, and no command of that name", name)
@@ -106,8 +105,8 @@ func CannotRun(name string, err error) *failure.Error {
 	return failure.With(failure.NotFound, "%s: command not found", name)
 }
 
-// scriptFromStdin reads a script from standard input, since what it asks for is in it, and returns the same to be
-// read again. A person at a terminal talks to Python.
+// scriptFromStdin reads a script from standard input, for what it asks for, and returns it to be read again. A person
+// at a terminal talks to Python: then there is none.
 func scriptFromStdin(params *rpc.AcquireParams, stdin io.Reader) (*os.File, error) {
 	if f, ok := stdin.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 		return nil, nil
@@ -127,17 +126,17 @@ func scriptFromStdin(params *rpc.AcquireParams, stdin io.Reader) (*os.File, erro
 		return nil, failure.New("keeping the script: %v", err).
 			WithHint("the folder for temporary files (TMPDIR) must be writable")
 	}
-	_ = os.Remove(f.Name()) // where that is possible it is nobody's but the descriptor's
+	_ = os.Remove(f.Name()) // Windows keeps it
 	if _, err = f.Write(data); err == nil {
 		_, err = f.Seek(0, io.SeekStart)
 	}
-	if err != nil {
-		_ = f.Close()
-		if errors.Is(err, syscall.ENOSPC) {
-			return nil, failure.New("keeping the script: %v", err).
-				WithHint("free some room where temporary files are (TMPDIR)")
-		}
-		return nil, failure.New("keeping the script: %v", err)
+	if err == nil {
+		return f, nil
 	}
-	return f, nil
+	_ = f.Close()
+	why := failure.New("keeping the script: %v", err)
+	if errors.Is(err, syscall.ENOSPC) {
+		return nil, why.WithHint("free some room where temporary files are (TMPDIR)")
+	}
+	return nil, why
 }

@@ -4,16 +4,16 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 
 	"runtimed/internal/failure"
+	"runtimed/internal/tool"
 	"runtimed/service"
 )
 
 // Program is the runtimed beside this runt, else the one on PATH.
 func Program() (string, error) {
-	name := programName("runtimed")
+	name := "runtimed" + tool.Exe
 	if self, err := os.Executable(); err == nil {
 		places := []string{filepath.Dir(self)}
 		if real, err := filepath.EvalSymlinks(self); err == nil {
@@ -55,7 +55,7 @@ func (d *Control) LastingRunt() (path, why string, err error) {
 	if err != nil {
 		return "", "", err
 	}
-	names := d.namesOf(programName("runt"))
+	names := d.namesOf("runt" + tool.Exe)
 	path, _, why = service.Settle(self, names, d.Env)
 	if why == "" {
 		return path, "", nil
@@ -73,13 +73,6 @@ func (d *Control) LastingRunt() (path, why string, err error) {
 		}
 	}
 	return self, why, nil
-}
-
-func programName(name string) string {
-	if runtime.GOOS == "windows" {
-		return name + ".exe"
-	}
-	return name
 }
 
 // calledAs is the path by which runt was called; empty if it cannot be told.
