@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"os/exec"
 	"slices"
 	"strings"
@@ -282,48 +281,4 @@ func (a *app) checkKernelspecs() []rpc.Check {
 	return []rpc.Check{warning("kernelspecs",
 		"bring them up to date with: runt kernelspec install; or take them away with: runt kernelspec remove",
 		"%s", strings.Join(lines, "\n"))}
-}
-
-// verdicts are in the order of printing: what is wrong comes last, where people look.
-var verdicts = []struct{ status, colour string }{
-	{rpc.CheckOK, "32"}, {rpc.CheckWarning, "33"}, {rpc.CheckProblem, "31"},
-}
-
-func writeChecks(w io.Writer, list []rpc.Check, colours bool) {
-	wide := 0
-	for _, f := range list {
-		wide = max(wide, len(f.Name))
-	}
-	var counts []string
-	for _, v := range verdicts {
-		n := 0
-		for _, f := range list {
-			if f.Status != v.status {
-				continue
-			}
-			n++
-			word := fmt.Sprintf("%-7s", f.Status)
-			if colours {
-				word = "\x1b[" + v.colour + "m" + word + "\x1b[0m"
-			}
-			text := redact.PrintableLines(f.Message)
-			if f.Fixed != "" {
-				text += "\nrepaired: " + redact.Printable(f.Fixed)
-			}
-			if f.Hint != "" {
-				text += "\n-> " + redact.Printable(f.Hint)
-			}
-			indent := fmt.Sprintf("\n%*s", len("problem")+2+wide+2, "")
-			fmt.Fprintf(w, "%s  %-*s  %s\n", word, wide, f.Name, strings.ReplaceAll(text, "\n", indent))
-		}
-		if n > 0 {
-			plural := "s"
-			if n == 1 || v.status == rpc.CheckOK {
-				plural = ""
-			}
-			counts = append(counts, fmt.Sprintf("%d %s%s", n, v.status, plural))
-		}
-	}
-	slices.Reverse(counts)
-	fmt.Fprintf(w, "\n%s\n", strings.Join(counts, ", "))
 }

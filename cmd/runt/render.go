@@ -1,17 +1,92 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
 
 	"runtimed/internal/daemon"
+	"runtimed/internal/failure"
 	"runtimed/internal/redact"
 	"runtimed/internal/safefile"
 	"runtimed/rpc"
 )
+
+// ask connects, calls and shows the answer.
+func ask[R any](a *app, method string, params any, show func(R)) error {
+	raw, err := a.Ask(method, params, 0)
+	if err != nil {
+		return err
+	}
+	return answer(a, raw, show)
+}
+
+// answer prints the result as it came, or has it shown.
+func answer[R any](a *app, raw json.RawMessage, show func(R)) error {
+	var result R
+	if err := daemon.Decode(raw, &result); err != nil {
+		return err
+	}
+	if a.json {
+		a.printJSON(raw)
+	} else {
+		show(result)
+	}
+	return nil
+}
+
+// errEnough ends what has no other end than the user's Ctrl-C, so there is nothing to say.
+var errEnough error = &failure.Error{Code: failure.Interrupted}
+
+// report tells the user and gives the exit code.
+func (a *app) report(err error) int {
+	if err == nil {
+		return failure.OK
+	}
+	f := failure.Of(err)
+	for line := range strings.Lines(f.Message) {
+		fmt.Fprintln(a.stderr, "runt: error:", redact.Line(strings.TrimRight(line, "\r\n")))
+	}
+	for _, line := range redact.LastLines(f.Output, 10) {
+		fmt.Fprintln(a.stderr, "  |", line)
+	}
+	if f.Hint != "" {
+		fmt.Fprintln(a.stderr, "runt: hint:", redact.Line(f.Hint))
+	}
+	return f.Code
+}
+
+// printJSON prints an answer as it came.
+func (a *app) printJSON(raw json.RawMessage) { fmt.Fprintf(a.stdout, "%s\n", raw) }
+
+// printf prints for people. Strings in args may be others' words, so they are made fit for a terminal.
+func (a *app) printf(format string, args ...any) {
+	for i, v := range args {
+		if s, ok := v.(string); ok {
+			args[i] = redact.Printable(s)
+		}
+	}
+	fmt.Fprintf(a.stdout, format, args...)
+}
+
+// show prints v as JSON, or calls print, which is for people.
+func (a *app) show(v any, print func()) error {
+	if a.json {
+		return a.encode(v)
+	}
+	print()
+	return nil
+}
+
+func (a *app) encode(v any) error {
+	enc := json.NewEncoder(a.stdout)
+	enc.SetEscapeHTML(false)
+	return enc.Encode(v)
+}
 
 // writeStatus prints the pools. People and programs read this text: it is part of the contract.
 func writeStatus(w io.Writer, pools []rpc.PoolStatus) {
@@ -112,4 +187,48 @@ func age(d time.Duration) string {
 		return fmt.Sprintf("%dh", d/time.Hour)
 	}
 	return fmt.Sprintf("%dd", d/(24*time.Hour))
+}
+
+// verdicts are in the order of printing: what is wrong comes last, where people look.
+var verdicts = []struct{ status, colour string }{
+	{rpc.CheckOK, "32"}, {rpc.CheckWarning, "33"}, {rpc.CheckProblem, "31"},
+}
+
+func writeChecks(w io.Writer, list []rpc.Check, colours bool) {
+	wide := 0
+	for _, f := range list {
+		wide = max(wide, len(f.Name))
+	}
+	var counts []string
+	for _, v := range verdicts {
+		n := 0
+		for _, f := range list {
+			if f.Status != v.status {
+				continue
+			}
+			n++
+			word := fmt.Sprintf("%-7s", f.Status)
+			if colours {
+				word = "\x1b[" + v.colour + "m" + word + "\x1b[0m"
+			}
+			text := redact.PrintableLines(f.Message)
+			if f.Fixed != "" {
+				text += "\nrepaired: " + redact.Printable(f.Fixed)
+			}
+			if f.Hint != "" {
+				text += "\n-> " + redact.Printable(f.Hint)
+			}
+			indent := fmt.Sprintf("\n%*s", len("problem")+2+wide+2, "")
+			fmt.Fprintf(w, "%s  %-*s  %s\n", word, wide, f.Name, strings.ReplaceAll(text, "\n", indent))
+		}
+		if n > 0 {
+			plural := "s"
+			if n == 1 || v.status == rpc.CheckOK {
+				plural = ""
+			}
+			counts = append(counts, fmt.Sprintf("%d %s%s", n, v.status, plural))
+		}
+	}
+	slices.Reverse(counts)
+	fmt.Fprintf(w, "\n%s\n", strings.Join(counts, ", "))
 }

@@ -287,28 +287,3 @@ func (c *serviceStopCmd) Run(a *app) error {
 	}
 	return a.done(s, "stopped")
 }
-
-type serviceStatusCmd struct{}
-
-func (serviceStatusCmd) Run(a *app) error {
-	s, err := a.Service()
-	if err != nil {
-		return err
-	}
-	st, err := s.Status(a.Ctx, s.Config)
-	if err != nil {
-		return err
-	}
-	return a.show(st, func() {
-		writeService(a.stdout, st)
-		switch {
-		case st.Trouble != nil:
-			a.Note("%s", st.Trouble.Message)
-			a.Hint("%s", st.Trouble.Hint)
-		case !st.Installed:
-			a.Hint("install it with: runt service install")
-		case !st.UpToDate:
-			a.Hint("what install would write from this shell is something else; to have that: runt service install")
-		}
-	})
-}
