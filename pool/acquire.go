@@ -75,15 +75,17 @@ func (m *Manager) Acquire(ctx context.Context, r Request) (got Acquired, err err
 		}
 		m.changedLocked()
 		m.serveLocked(p)
-		if slices.Contains(p.waiters, w) {
-			m.hurryLocked(p)
-			m.failHopelessLocked(p)
+		if !slices.Contains(p.waiters, w) {
+			return // it is being granted one
 		}
-		switch inLine := slices.Contains(p.waiters, w); {
-		case inLine && r.Wait <= 0:
+		m.hurryLocked(p)
+		m.failHopelessLocked(p)
+		switch {
+		case w.answered():
+		case r.Wait <= 0:
 			m.leaveLocked(w, call) // before the fill loop makes a build for it
 			err = m.emptyLocked(r, 0)
-		case inLine:
+		default:
 			call <- m.promisedStageLocked(p, w)
 		}
 	})

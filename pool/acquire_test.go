@@ -245,14 +245,14 @@ func second[T any](_ T, err error) error { return err }
 func TestAWaiterIsToldHowFarItsBuildIs(t *testing.T) {
 	inBubbleWith(t, sized(1), &fakeBuilder{takes: time.Second}, func(w *world) {
 		w.settled()
-		var told []string
+		var reported []string
 		r := request(1, time.Hour)
-		r.Progress = func(s builder.Stage) { told = append(told, s.Name) }
+		r.Progress = func(s builder.Stage) { reported = append(reported, s.Name) }
 		if _, err := w.Acquire(context.Background(), r); err != nil {
 			t.Fatal(err)
 		}
-		if got := strings.Join(told, " "); got != "installing verifying" && got != "installing" {
-			t.Errorf("told: %s", got)
+		if got := strings.Join(reported, " "); got != "installing verifying" && got != "installing" {
+			t.Errorf("reported: %s", got)
 		}
 	})
 }

@@ -43,15 +43,13 @@ func (m *Manager) runBuild(ctx context.Context, e *env, b *build) {
 				}
 				p.fail, p.keep = nil, true
 			}
-			if p != nil {
-				m.serveLocked(p)
-			}
+			m.serveLocked(p)
 		case m.ctx.Err() != nil: // the next daemon finds the build record
 		case canceled && !e.halfExtended():
 			m.moveLocked(e, Removing, "no longer needed")
 		case b.check && envdir.MachineFault(err):
 			e.warnOnceLocked("environment cannot be looked through for now; trying again now and then", err)
-			e.build = &build{check: true, stuck: true, notBefore: time.Now().Add(troubleEvery),
+			e.build = &build{check: true, stuck: true, notBefore: time.Now().Add(faultEvery),
 				stage: waiting("to be looked through: " + redact.Text(err.Error()))}
 		case b.check:
 			e.log.Warn("environment does not work any more and will be replaced", zap.Error(err))

@@ -42,20 +42,29 @@ func (p *pool) follow(base *pool) {
 	p.hash, p.fail = spec.Hash(), nil
 }
 
-// rederiveLocked keeps a derived pool under a new configuration, unless that has no base for it.
-func (m *Manager) rederiveLocked(p *pool) {
-	base := m.pools[baseOf(p.cfg.Name)]
+// deriveFromLocked is the base pool of a key, or why nothing is derived from that.
+func (m *Manager) deriveFromLocked(key string) (*pool, error) {
+	base := m.pools[baseOf(key)]
 	switch {
 	case base == nil:
-		m.failWaitersLocked(p, func(*waiter) error { return m.unknownPoolLocked(baseOf(p.cfg.Name)) })
+		return nil, m.unknownPoolLocked(baseOf(key))
 	case base.cfg.Size == 0:
-		m.failWaitersLocked(p, func(*waiter) error { return &OffError{base.cfg.Name} })
+		return nil, &OffError{base.cfg.Name}
 	case base.cfg.Spec.Kind != builder.KindUV:
-		m.failWaitersLocked(p, func(*waiter) error { return &NeedsError{base.cfg.Name, base.cfg.Spec.Kind} })
-	default:
-		p.follow(base)
-		m.pools[p.cfg.Name] = p
+		return nil, &NeedsError{base.cfg.Name, base.cfg.Spec.Kind}
 	}
+	return base, nil
+}
+
+// rederiveLocked keeps a derived pool under a new configuration, unless that has no base for it.
+func (m *Manager) rederiveLocked(p *pool) {
+	base, err := m.deriveFromLocked(p.cfg.Name)
+	if err != nil {
+		m.failWaitersLocked(p, func(*waiter) error { return err })
+		return
+	}
+	p.follow(base)
+	m.pools[p.cfg.Name] = p
 }
 
 // derivedForLocked is the pool for needs, which is base where that has all of it.
@@ -63,13 +72,14 @@ func (m *Manager) derivedForLocked(base *pool, needs builder.Needs, now time.Tim
 	if base.cfg.Spec.Kind != builder.KindUV {
 		return nil, &NeedsError{base.cfg.Name, base.cfg.Spec.Kind}
 	}
-	if m.meetsLocked(base, needs) {
+	if m.hasAllLocked(base, needs) {
 		return base, nil
 	}
-	p := m.pools[needs.Key(base.cfg.Name)]
+	key := needs.Key(base.cfg.Name)
+	p := m.pools[key]
 	if p == nil {
-		if base.cfg.Size == 0 {
-			return nil, &OffError{base.cfg.Name}
+		if _, err := m.deriveFromLocked(key); err != nil {
+			return nil, err
 		}
 		p = m.deriveLocked(base, needs)
 	}
@@ -80,7 +90,7 @@ func (m *Manager) derivedForLocked(base *pool, needs builder.Needs, now time.Tim
 	return p, nil
 }
 
-func (m *Manager) meetsLocked(base *pool, needs builder.Needs) bool {
+func (m *Manager) hasAllLocked(base *pool, needs builder.Needs) bool {
 	if !base.installs(needs.Packages) {
 		return false
 	}
@@ -190,16 +200,14 @@ func (m *Manager) planDerivedLocked(p *pool, now time.Time) (next time.Time) {
 func (m *Manager) restoreDerivedLocked(kept []*env) {
 	slices.SortFunc(kept, func(a, b *env) int { return byAge(b, a) })
 	for _, e := range kept {
-		base := m.pools[baseOf(e.pool)]
-		switch {
-		case m.pools[e.pool] != nil || len(m.derivedLocked()) >= maxDerived:
-		case base == nil || base.cfg.Size == 0 || base.cfg.Spec.Kind != builder.KindUV:
-		default:
-			p := m.deriveLocked(base, *e.manifest.Needs)
-			p.keep, p.used = true, e.manifest.CreatedAt
-			if now := time.Now(); p.used.After(now) { // the clock was ahead
-				p.used = now
-			}
+		base, err := m.deriveFromLocked(e.pool)
+		if err != nil || m.pools[e.pool] != nil || len(m.derivedLocked()) >= maxDerived {
+			continue
+		}
+		p := m.deriveLocked(base, *e.manifest.Needs)
+		p.keep, p.used = true, e.manifest.CreatedAt
+		if now := time.Now(); p.used.After(now) { // the clock was ahead
+			p.used = now
 		}
 	}
 }

@@ -40,7 +40,7 @@ func TestManyWhoAskAtOnceLeaveNoMoreThanAreKept(t *testing.T) {
 		}
 		w.pass(10 * time.Minute)
 		if n, ready := len(w.derivedPools()), len(w.ids(Ready)); n > maxDerived || ready > maxDerived+1 {
-			t.Errorf("%d pools for needs, %d ready", n, ready)
+			t.Errorf("%d derived pools, %d ready", n, ready)
 		}
 	})
 }
@@ -70,7 +70,7 @@ func TestWhatCannotBeHadPushesOutNothingThatIsKept(t *testing.T) {
 			t.Errorf("%+v", got)
 		}
 		if n := len(w.derivedPools()); n != 1 {
-			t.Errorf("%d pools for needs", n)
+			t.Errorf("%d derived pools", n)
 		}
 	})
 }
@@ -79,7 +79,7 @@ func TestTheSameKeyWithNeedsGetsTheSameEnvironment(t *testing.T) {
 	inBubble(t, sized(1), func(w *world) {
 		w.want(1, 0, 0, 0)
 		r := request(1, time.Hour)
-		r.Key, r.Needs = "k", builder.Needs{Python: ">=3.9"} // which the pool meets while it has one ready
+		r.Key, r.Needs = "k", builder.Needs{Python: ">=3.9"} // which the pool has while it has one ready
 		first, again := w.mustGet(r), w.mustGet(r)
 		if first.Env.ID != again.Env.ID || again.Waited != 0 {
 			t.Errorf("%s and %s", first.Env.ID, again.Env.ID)
@@ -174,7 +174,7 @@ func TestWhatIsKeptForNeedsGoesWhereTheDiskIsShort(t *testing.T) {
 		w.get(1)
 		w.pass(10 * time.Minute)
 		if s := w.status(); s.Available != 1 || s.Error != nil || len(w.derivedPools()) != 0 {
-			t.Errorf("%+v, %d pools for needs", s, len(w.derivedPools()))
+			t.Errorf("%+v, %d derived pools", s, len(w.derivedPools()))
 		}
 	})
 }
@@ -220,7 +220,7 @@ func TestAClockThatWasAheadKeepsNothingForEver(t *testing.T) {
 		w.start()
 		w.pass(50 * time.Hour)
 		if n := len(w.derivedPools()); n != 0 {
-			t.Errorf("%d pools for needs", n)
+			t.Errorf("%d derived pools", n)
 		}
 	})
 }

@@ -195,7 +195,7 @@ func TestOnlySoManySetsOfNeedsAreKept(t *testing.T) {
 			w.asked(1, needs("p0")) // it is asked for again and again, so it stays
 		}
 		if n := len(w.derivedPools()); n != maxDerived {
-			t.Errorf("%d pools for needs", n)
+			t.Errorf("%d derived pools", n)
 		}
 		if n := len(w.ids(Ready)); n != maxDerived+1 {
 			t.Errorf("%d ready", n)
@@ -231,7 +231,7 @@ func TestPoolsForNeedsFollowTheConfiguration(t *testing.T) {
 		w.pass(time.Minute)
 		w.want(1, 0, 2, 0)
 		if n := len(w.derivedPools()); n != 0 {
-			t.Errorf("%d pools for needs after a flush", n)
+			t.Errorf("%d derived pools after a flush", n)
 		}
 		w.asked(1, needs("rich"))
 		w.reconfigure(func(c *Config) { c.Pools[0].Size = 0 })
@@ -295,7 +295,7 @@ func TestABuildForNeedsEndsWhenNobodyWaitsForItAnyMore(t *testing.T) {
 		}
 		w.settled()
 		if w.b.building() != 1 || len(w.derivedPools()) != 0 {
-			t.Errorf("%d builds run, %d pools for needs", w.b.building(), len(w.derivedPools()))
+			t.Errorf("%d builds run, %d derived pools", w.b.building(), len(w.derivedPools()))
 		}
 		w.b.set(func() { w.b.hold = nil })
 		if got := w.asked(1, old); got.Env.PythonVersion != "3.11.9" { // and whoever asks again has it built

@@ -76,9 +76,7 @@ func (m *Manager) takeBase(e *env, b *build, pythonVersion string) (*env, error)
 				base.purpose, base.build = e.purpose, b
 			case envdir.MachineFault(err):
 				m.moveLocked(base, Ready, "it could not be extended: "+err.Error())
-				if p := m.pools[base.pool]; p != nil {
-					m.serveLocked(p)
-				}
+				m.serveLocked(m.pools[base.pool])
 			default:
 				base.log.Warn("environment is damaged and will be replaced", zap.Error(err))
 				m.moveLocked(base, Removing, "damaged: "+err.Error())

@@ -39,11 +39,7 @@ func (m *Manager) GC(ctx context.Context, dry bool) (Collected, error) {
 	}
 	var going []*env
 	reasons, owners := map[string]string{}, map[string]proc.Owner{}
-	closed := false
-	m.view(func() {
-		if closed = !m.enterLocked(); closed {
-			return
-		}
+	err := m.enter(func() {
 		for _, e := range m.envs {
 			if e.state == Removing {
 				going, reasons[e.id], owners[e.id] = append(going, e), e.removal.why, e.removal.owner
@@ -52,8 +48,8 @@ func (m *Manager) GC(ctx context.Context, dry bool) (Collected, error) {
 			}
 		}
 	})
-	if closed {
-		return c, ErrClosed
+	if err != nil {
+		return c, err
 	}
 	defer m.work.Done()
 	users, blind := m.procs.Users(m.store.Envs(), owners)

@@ -10,9 +10,9 @@ import (
 	"runtimed/pool/envdir"
 )
 
-// serveLocked leases what is ready to whoever has waited longest. update then calls grant.
+// serveLocked leases what is ready to whoever has waited longest. update then calls grant. p may be nil.
 func (m *Manager) serveLocked(p *pool) {
-	for len(p.waiters) > 0 {
+	for p != nil && len(p.waiters) > 0 {
 		w := p.waiters[0]
 		e := m.pickLocked(p, w.tried...)
 		if e == nil || !m.enterLocked() {
@@ -71,7 +71,7 @@ func (m *Manager) grant(e *env) {
 	m.update(func() {
 		defer e.record.Unlock() // before update grants anything
 		e.tenancy.waiter = nil
-		m.troubled = m.troubled && err != nil
+		m.leaseFault = m.leaseFault && err != nil
 		p := m.pools[e.pool]
 		switch {
 		case envdir.MachineFault(err):
@@ -116,10 +116,10 @@ func (e *env) grantedLocked(p *pool, w *waiter) Acquired {
 // retainLocked makes an environment ready again whose lease could not be written though nothing is wrong with it. w
 // gets another one, or the error: a new one would not help.
 func (m *Manager) retainLocked(p *pool, e *env, w *waiter, err error) {
-	if !m.troubled {
+	if !m.leaseFault {
 		e.log.Error("environments cannot be handed out for now; they stay", zap.Error(err))
 	}
-	m.troubled = true
+	m.leaseFault = true
 	m.moveLocked(e, Ready, "its lease could not be written: "+err.Error())
 	if !m.requeueLocked(p, e, w) {
 		return
@@ -137,15 +137,13 @@ func (m *Manager) retainLocked(p *pool, e *env, w *waiter, err error) {
 // of the same lease.
 func (m *Manager) Undelivered(id string) {
 	var e *env
-	m.view(func() {
-		if found := m.envs[id]; found != nil && m.enterLocked() {
-			e = found
-		}
-	})
-	if e == nil {
+	if m.enter(func() { e = m.envs[id] }) != nil {
 		return
 	}
 	defer m.work.Done()
+	if e == nil {
+		return
+	}
 	m.reclaim(e, func() *envdir.Lease {
 		lease := e.tenancy.lease
 		if lease == nil {
@@ -181,9 +179,7 @@ func (m *Manager) reclaim(e *env, takeLocked func() *envdir.Lease) {
 			m.moveLocked(e, Removing, err.Error())
 		default:
 			m.moveLocked(e, Ready, "its reply never left")
-			if p := m.pools[e.pool]; p != nil {
-				m.serveLocked(p)
-			}
+			m.serveLocked(m.pools[e.pool])
 		}
 	})
 }

@@ -39,20 +39,20 @@ type Manager struct {
 	heartbeat time.Duration
 	beat      func()
 
-	mu        sync.Mutex // guards what follows; taken by view only
-	effects   effects
-	cfg       Config
-	pools     map[string]*pool
-	envs      map[string]*env
-	lastGrant time.Time     // of an environment that was ready
-	change    chan struct{} // closed and replaced when something changed
-	turn      uint64        // the last one given to a waiter or a build
-	closed    bool
-	renewing  bool     // a lock file is renewed
-	blind     bool     // no process can be seen, and that was logged
-	troubled  bool     // the last lease could not be written, and that was logged
-	reaping   bool     // the reaper runs again by itself
-	unsynced  []string // folders whose lease record is to be synced
+	mu         sync.Mutex // guards what follows; taken by view only
+	effects    effects
+	cfg        Config
+	pools      map[string]*pool
+	envs       map[string]*env
+	lastGrant  time.Time     // of an environment that was ready
+	change     chan struct{} // closed and replaced when something changed
+	turn       uint64        // the last one given to a waiter or a build
+	closed     bool
+	renewing   bool     // a lock file is renewed
+	blind      bool     // no process can be seen, and that was logged
+	leaseFault bool     // the last lease could not be written, and that was logged
+	reaping    bool     // the reaper runs again by itself
+	unsynced   []string // folders whose lease record is to be synced
 }
 
 // effects is what is to be done after a change, without the lock.
@@ -185,6 +185,18 @@ func (m *Manager) enterLocked() bool {
 	}
 	m.work.Add(1)
 	return true
+}
+
+// enter is enterLocked and, where that is true, f. Else the error is ErrClosed.
+func (m *Manager) enter(f func()) error {
+	err := ErrClosed
+	m.view(func() {
+		if m.enterLocked() {
+			f()
+			err = nil
+		}
+	})
+	return err
 }
 
 func (m *Manager) waitOpen(ctx context.Context) error {

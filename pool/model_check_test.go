@@ -46,7 +46,7 @@ func (m *model) check() {
 		}
 	}
 	for _, i := range list {
-		if begun := i.State != Warming; begun && !slices.Contains(folders, i.ID) {
+		if i.State != Warming && !slices.Contains(folders, i.ID) {
 			m.Fatalf("%s is %s, and not on disk", i.ID, i.State)
 		}
 	}

@@ -15,9 +15,9 @@ import (
 )
 
 const (
-	lookEvery    = 5 * time.Second  // at owners, and at processes that run from what is to go
-	stuckEvery   = 10 * time.Minute // at what could not be removed
-	troubleEvery = time.Minute      // at what only the machine was in the way of
+	lookEvery  = 5 * time.Second  // at owners, and at processes that run from what is to go
+	stuckEvery = 10 * time.Minute // at what could not be removed
+	faultEvery = time.Minute      // at what only the machine was in the way of
 )
 
 // reaper ends the leases of owners that are gone, and moves environments to the trash; both only when no process runs
@@ -188,7 +188,7 @@ func (m *Manager) removalFailedLocked(e *env, err error) {
 	if errors.As(err, &mount) {
 		wait = lookEvery // to see that it is gone costs little
 	} else if envdir.MachineFault(err) {
-		wait = troubleEvery
+		wait = faultEvery
 	}
 	e.removal.retryAt = time.Now().Add(wait)
 }

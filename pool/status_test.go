@@ -17,7 +17,7 @@ import (
 // watching collects what a watch tells.
 type watching struct {
 	mu   sync.Mutex
-	told []Status
+	seen []Status
 	at   []time.Time
 	gone []string
 	deaf bool
@@ -29,7 +29,7 @@ func (c *watching) add(s Status, gone bool) bool {
 	if c.deaf {
 		return false
 	}
-	c.told, c.at = append(c.told, s), append(c.at, time.Now())
+	c.seen, c.at = append(c.seen, s), append(c.at, time.Now())
 	if gone {
 		c.gone = append(c.gone, s.Name)
 	}
@@ -39,7 +39,7 @@ func (c *watching) add(s Status, gone bool) bool {
 func (c *watching) last() Status {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.told[len(c.told)-1]
+	return c.seen[len(c.seen)-1]
 }
 
 func TestAWatchTellsEachChangeAtMostTenTimesASecondAndTheLastAlways(t *testing.T) {
@@ -51,8 +51,8 @@ func TestAWatchTellsEachChangeAtMostTenTimesASecondAndTheLastAlways(t *testing.T
 		if err != nil || len(first) != 1 || first[0].Available != 3 {
 			t.Fatalf("%+v, %v", first, err)
 		}
-		if w.pass(time.Hour); len(c.told) != 0 {
-			t.Errorf("told without a change: %+v", c.told)
+		if w.pass(time.Hour); len(c.seen) != 0 {
+			t.Errorf("seen without a change: %+v", c.seen)
 		}
 		for range 200 {
 			got := w.get(1)
@@ -63,15 +63,15 @@ func TestAWatchTellsEachChangeAtMostTenTimesASecondAndTheLastAlways(t *testing.T
 		if got := c.last(); got.Available != 3 || got.Warming+got.Leased+got.Removing != 0 {
 			t.Errorf("the last is %+v", got)
 		}
-		if len(c.told) < 10 {
-			t.Errorf("told %d times", len(c.told))
+		if len(c.seen) < 10 {
+			t.Errorf("seen %d times", len(c.seen))
 		}
 		for i := 1; i < len(c.at); i++ {
 			if d := c.at[i].Sub(c.at[i-1]); d < 100*time.Millisecond {
 				t.Errorf("%s between two", d)
 			}
 		}
-		n := len(c.told)
+		n := len(c.seen)
 		c.mu.Lock()
 		c.deaf = true // the connection does not take it now
 		c.mu.Unlock()
@@ -81,14 +81,14 @@ func TestAWatchTellsEachChangeAtMostTenTimesASecondAndTheLastAlways(t *testing.T
 		c.deaf = false
 		c.mu.Unlock()
 		w.pass(time.Second)
-		if got := c.last(); len(c.told) != n+1 || got.Leased != 1 {
-			t.Errorf("%d told, the last is %+v", len(c.told)-n, got)
+		if got := c.last(); len(c.seen) != n+1 || got.Leased != 1 {
+			t.Errorf("%d seen, the last is %+v", len(c.seen)-n, got)
 		}
 		cancel()
 		w.settled()
 		w.get(1)
-		if w.pass(time.Second); len(c.told) != n+1 {
-			t.Error("told after the end")
+		if w.pass(time.Second); len(c.seen) != n+1 {
+			t.Error("seen after the end")
 		}
 	})
 }

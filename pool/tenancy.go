@@ -65,19 +65,13 @@ func (m *Manager) changeLease(
 	id string, next func(*envdir.Lease) (envdir.LeaseRecord, error), applyLocked func(*env),
 ) error {
 	var e *env
-	err := ErrUnknownEnv
-	m.view(func() {
-		if e = m.envs[id]; e == nil {
-			return
-		}
-		if err = nil; !m.enterLocked() {
-			err = ErrClosed
-		}
-	})
-	if err != nil {
+	if err := m.enter(func() { e = m.envs[id] }); err != nil {
 		return err
 	}
 	defer m.work.Done()
+	if e == nil {
+		return ErrUnknownEnv
+	}
 	e.record.Lock()
 	defer e.record.Unlock()
 	var lease *envdir.Lease

@@ -80,7 +80,7 @@ func (m *Manager) emptyTrash() {
 				mounts[name] = mount.Path
 			}
 		}
-		if troubled = later; later && !m.sleep(troubleEvery) {
+		if troubled = later; later && !m.sleep(faultEvery) {
 			return
 		}
 	}

@@ -17,16 +17,13 @@ func (m *Manager) Watch(
 	if err != nil {
 		return nil, err
 	}
-	err = ErrClosed
-	m.view(func() {
-		if !m.closed {
-			m.work.Go(func() { m.watch(ctx, interval, first, changed) })
-			err = nil
-		}
-	})
-	if err != nil {
+	if err := m.enter(func() {}); err != nil {
 		return nil, err
 	}
+	go func() {
+		defer m.work.Done()
+		m.watch(ctx, interval, first, changed)
+	}()
 	return first, nil
 }
 
