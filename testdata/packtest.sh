@@ -65,7 +65,6 @@ files() { (cd "$1" && find . -type f ! -name '*.pyc' -exec cksum {} + | LC_ALL=C
 files "$base/v" >"$base/bare"
 as_user "$base/v/bin/pip" install -q --no-index --find-links "$dist" 'runtimed-client[bin]'
 # What it needs is on an index.
-as_user "$base/v/bin/pip" install -q --no-index --no-deps --find-links "$dist" runtimed-jupyter
 runt=$base/v/bin/runt
 files "$base/v" >"$base/installed"
 for program in "runt version" "runtimed --version"; do
@@ -107,6 +106,7 @@ step "pip: twice is the same, and what goes leaves nothing"
 as_user "$base/v/bin/pip" install -q --no-index --find-links "$dist" --force-reinstall 'runtimed-client[bin]'
 files "$base/v" | grep -v RECORD >"$base/again.list"
 grep -v RECORD "$base/installed" | diff - "$base/again.list"
+as_user "$base/v/bin/pip" install -q --no-index --no-deps --find-links "$dist" runtimed-jupyter # Jupyter is on an index
 as_user "$base/v/bin/pip" uninstall -q -y runtimed-bin runtimed-client runtimed-jupyter
 files "$base/v" | diff "$base/bare" -
 
