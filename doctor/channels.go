@@ -43,7 +43,7 @@ func askChannel(ctx context.Context, e *Env, channel string) Findings {
 		tool, err := e.conda()
 		known := false
 		if err == nil && tool.Name == conda.ProviderRattler && !tool.missing {
-			at, known = e.tools.ChannelURL(ctx, channel)
+			at, known = e.tools.channelURL(ctx, channel)
 		}
 		if !known {
 			return warning("%s: not tested: the conda tool alone knows where it is",

@@ -11,7 +11,10 @@ import (
 	"strings"
 	"time"
 
+	"runtimed/config"
 	"runtimed/internal/redact"
+	"runtimed/pool/conda"
+	"runtimed/pool/uv"
 	"runtimed/rpc"
 )
 
@@ -110,6 +113,10 @@ func (f Findings) worst() *Finding {
 type Options struct {
 	Fix       bool // repair what is ours
 	Listening bool // a service manager listens, and connecting would start a daemon
+
+	// The settings of the tools in a configuration, as builds have them.
+	UV    func(*config.Config) uv.Config
+	Conda func(*config.Config) conda.Config
 }
 
 // Run writes the report to out as JSON, and returns whether there is no problem. It closes out before it waits for
@@ -118,7 +125,7 @@ func Run(out io.Writer, o Options) (ok bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), checkTime)
 	defer cancel()
 	enough := time.After(reportTime)
-	e := &Env{listening: o.Listening}
+	e := &Env{options: o}
 	found, ended := make(chan result, len(Checks)), make(chan struct{})
 	go func() {
 		defer close(ended)

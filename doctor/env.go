@@ -12,14 +12,12 @@ import (
 	"runtimed/internal/proc"
 	"runtimed/internal/safefile"
 	"runtimed/internal/statedir"
-	"runtimed/pool/conda"
-	"runtimed/pool/uv"
 	"runtimed/rpc"
 )
 
 // Env is what the checks share.
 type Env struct {
-	listening bool
+	options Options
 
 	cfg     *config.Config // the answering daemon's, or what one started here would have
 	cfgErr  error          // of this shell
@@ -28,10 +26,10 @@ type Env struct {
 	peer    peer     // at the socket
 	environ []string // the answering daemon's, or ours
 
-	tools    *Inspector
+	tools    *inspector
 	toolsErr error
-	uv       func() (FoundUV, error)
-	conda    func() (condaTool, error)
+	uv       func() (foundUV, error)
+	conda    func() (foundConda, error)
 	lock     func() lock
 
 	children sync.WaitGroup // tools that are not waited for any more
@@ -40,15 +38,13 @@ type Env struct {
 // examine gathers what the checks share, and runs them all at once.
 func (e *Env) examine(ctx context.Context, found chan<- result) {
 	e.gather(ctx)
-	e.tools, e.toolsErr = NewInspector(e.at.State,
-		uv.Config{Path: e.cfg.UV.Path, IndexURL: e.cfg.UV.IndexURL, Copy: e.cfg.UV.Link == "copy"},
-		conda.Config{Provider: e.cfg.Conda.Provider, Path: e.cfg.Conda.Path}, e.environ)
+	e.tools, e.toolsErr = newInspector(e.at.State, e.options.UV(e.cfg), e.options.Conda(e.cfg), e.environ)
 	if e.toolsErr == nil {
-		defer e.tools.Close() // a temporary folder
+		defer e.tools.close() // a temporary folder
 	}
 	defer e.children.Wait()
-	e.uv = sync.OnceValues(func() (FoundUV, error) { return findUV(ctx, e) })
-	e.conda = sync.OnceValues(func() (condaTool, error) { return findConda(ctx, e) })
+	e.uv = sync.OnceValues(func() (foundUV, error) { return lookUp(ctx, e, (*inspector).findUV) })
+	e.conda = sync.OnceValues(func() (foundConda, error) { return lookUp(ctx, e, (*inspector).findConda) })
 	e.lock = sync.OnceValue(func() lock { return findLock(ctx, e) })
 	var work sync.WaitGroup
 	for i, c := range Checks {
@@ -76,7 +72,7 @@ func (e *Env) gather(ctx context.Context) {
 	e.environ = os.Environ()
 	e.peer.kind = nobody
 	if e.atErr == nil {
-		e.peer = findPeer(ctx, e.at.Socket, e.listening)
+		e.peer = findPeer(ctx, e.at.Socket, e.options.Listening)
 	}
 	if info := e.peer.info; info != nil {
 		e.at.State = info.StateDir

@@ -39,7 +39,7 @@ func checkIndex(ctx context.Context, e *Env) Findings {
 	}
 	index := cmp.Or(e.cfg.UV.IndexURL, e.getenv("UV_DEFAULT_INDEX"))
 	name := cmp.Or(index, "uv's own index") + byProxy(index)
-	_, err = within(ctx, e, func() (struct{}, error) { return struct{}{}, e.tools.Index(ctx, uv.Path, everyPool) })
+	_, err = within(ctx, e, func() (struct{}, error) { return struct{}{}, e.tools.askIndex(ctx, uv.Path, everyPool) })
 	if err == nil {
 		return fine("%s has %s", name, everyPool)
 	}
@@ -52,7 +52,7 @@ func checkIndex(ctx context.Context, e *Env) Findings {
 
 // checkFetch asks the indexes of the first build where uv is missing: pip's for uv, and uv's. It asks pip too, which
 // knows its index best; if pip starts too slowly, our own request counts.
-func checkFetch(ctx context.Context, e *Env, fetch FoundUV) Findings {
+func checkFetch(ctx context.Context, e *Env, fetch foundUV) Findings {
 	index := cmp.Or(e.cfg.UV.IndexURL, e.pip("index-url"))
 	own := cmp.Or(e.cfg.UV.IndexURL, e.getenv("UV_DEFAULT_INDEX"))
 	if e.pip("no-index") != "" {
@@ -60,7 +60,7 @@ func checkFetch(ctx context.Context, e *Env, fetch FoundUV) Findings {
 			hint("the first build tells whether pip finds uv; or install uv")
 	}
 	answer := make(chan error, 1)
-	e.children.Go(func() { answer <- e.tools.FetchIndex(ctx, fetch.FetchWith) })
+	e.children.Go(func() { answer <- e.tools.askPipIndex(ctx, fetch.FetchWith) })
 	client, way := e.pipClient(index)
 	name := cmp.Or(index, "pip's own index") + way
 	var ours Findings

@@ -19,17 +19,17 @@ import (
 	"runtimed/pool/uv"
 )
 
-// Inspector finds out what builds would use. Its tools run in a temporary folder, so that the state directory may be
+// inspector finds out what builds would use. Its tools run in a temporary folder, so that the state directory may be
 // broken.
-type Inspector struct {
+type inspector struct {
 	uv    *uv.Builder
 	conda *conda.Builder
 	dir   string
 	tmp   string
 }
 
-// NewInspector looks for a daemon with these settings. Close it.
-func NewInspector(dir string, uvConfig uv.Config, condaConfig conda.Config, environ []string) (*Inspector, error) {
+// newInspector looks for a daemon with these settings. Close it.
+func newInspector(dir string, uvConfig uv.Config, condaConfig conda.Config, environ []string) (*inspector, error) {
 	tmp, err := os.MkdirTemp("", "runtimed-doctor-")
 	if err != nil {
 		return nil, err
@@ -39,23 +39,23 @@ func NewInspector(dir string, uvConfig uv.Config, condaConfig conda.Config, envi
 	if statedir.CheckHome(tool.Lookup(environ, tool.HomeVariable)) != nil {
 		environ = append(environ, tool.HomeVariable+"="+tmp) // or tools would leave root's files at home
 	}
-	i := &Inspector{dir: dir, tmp: tmp, uv: uv.New(tmp, uvConfig, environ, zap.NewNop())}
+	i := &inspector{dir: dir, tmp: tmp, uv: uv.New(tmp, uvConfig, environ, zap.NewNop())}
 	i.conda = conda.New(tmp, condaConfig, i.uv, environ, zap.NewNop())
 	return i, nil
 }
 
-// Close removes the temporary folder.
-func (i *Inspector) Close() error { return envdir.RemoveFolder(i.tmp) }
+// close removes the temporary folder.
+func (i *inspector) close() error { return envdir.RemoveFolder(i.tmp) }
 
-// FoundUV is the uv that builds would run.
-type FoundUV struct {
+// foundUV is the uv that builds would run.
+type foundUV struct {
 	builder.Tool
 	FetchWith string // uv is missing, and the next build fetches it with this Python
 	Fetcher   string // version of that Python
 }
 
-// UV finds uv as builds do. The error is a *builder.Error if it can be neither found nor fetched.
-func (i *Inspector) UV(ctx context.Context) (FoundUV, error) {
+// findUV finds uv as builds do. The error is a *builder.Error if it can be neither found nor fetched.
+func (i *inspector) findUV(ctx context.Context) (foundUV, error) {
 	looking, stop := context.WithCancel(ctx)
 	defer stop()
 	missing := false
@@ -65,14 +65,14 @@ func (i *Inspector) UV(ctx context.Context) (FoundUV, error) {
 		stop()
 	})
 	if ctx.Err() != nil {
-		return FoundUV{}, ctx.Err()
+		return foundUV{}, ctx.Err()
 	}
 	if !missing {
-		return FoundUV{Tool: found}, err
+		return foundUV{Tool: found}, err
 	}
 	fetched := uv.ProgramBelow(filepath.Join(i.dir, "tools", "uv-"+uv.Version()))
 	if tool.Executable(fetched) {
-		return FoundUV{Tool: builder.Tool{Name: "uv", Path: fetched, Version: uv.Version(),
+		return foundUV{Tool: builder.Tool{Name: "uv", Path: fetched, Version: uv.Version(),
 			Why: "none was found, so it was fetched"}}, nil
 	}
 	var last *builder.Error
@@ -83,16 +83,16 @@ func (i *Inspector) UV(ctx context.Context) (FoundUV, error) {
 			"sys.exit(not (u.find_spec('venv') and u.find_spec('ensurepip') or u.find_spec('pip')))"
 		done, err := i.uv.Python(ctx, "", i.uv.Cfg, python, "-I", "-c", hasPip)
 		if ctx.Err() != nil {
-			return FoundUV{}, ctx.Err()
+			return foundUV{}, ctx.Err()
 		}
 		if err == nil {
-			return FoundUV{Tool: builder.Tool{Name: "uv", Version: uv.Version()}, FetchWith: python,
+			return foundUV{Tool: builder.Tool{Name: "uv", Version: uv.Version()}, FetchWith: python,
 				Fetcher: strings.TrimSpace(string(done.Stdout))}, nil
 		}
 		tried = append(tried, python)
 		last = &builder.Error{Cause: builder.CauseToolMissing, Message: python + " has no pip"}
 	}
-	return FoundUV{}, uv.NotFetched(tried, last)
+	return foundUV{}, uv.NotFetched(tried, last)
 }
 
 // fetchProbe runs the pip that would fetch uv: the Python's, or the one that a venv would get.
@@ -108,11 +108,11 @@ sys.argv = ["pip"] + sys.argv[1:]
 runpy.run_module("pip", run_name="__main__", alter_sys=True)
 `
 
-// ErrNotAsked is returned if pip is too old for the question.
-var ErrNotAsked = errors.New("it is too old to be asked")
+// errNotAsked is returned if pip is too old for the question.
+var errNotAsked = errors.New("it is too old to be asked")
 
-// FetchIndex has pip look for uv as a build would. It returns nil, ErrNotAsked, a *builder.Error, or ctx's error.
-func (i *Inspector) FetchIndex(ctx context.Context, python string) error {
+// askPipIndex has pip look for uv as a build would. It returns nil, errNotAsked, a *builder.Error, or ctx's error.
+func (i *inspector) askPipIndex(ctx context.Context, python string) error {
 	done, err := i.uv.Python(ctx, "", i.uv.Cfg, python, "-c", fetchProbe, "index", "versions", "uv", "--pre",
 		"--only-binary", ":all:", "--disable-pip-version-check", "--no-input", "--retries", "0", "--timeout", "2",
 		"--no-cache-dir")
@@ -120,7 +120,7 @@ func (i *Inspector) FetchIndex(ctx context.Context, python string) error {
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case err != nil && strings.Contains(done.Output, "unknown command"):
-		return ErrNotAsked
+		return errNotAsked
 	case err != nil:
 		return uv.PipError(python, done.Output, err)
 	}
@@ -137,15 +137,15 @@ func (i *Inspector) FetchIndex(ctx context.Context, python string) error {
 	return nil
 }
 
-// FoundPython is the Python of a pool.
-type FoundPython struct {
+// foundPython is the Python of a pool.
+type foundPython struct {
 	Want, Version, Path string
 	Fetch               bool // uv fetches it with the next build
 	Err                 *builder.Error
 }
 
-// Pythons finds the Python for each want; tool is uv.
-func (i *Inspector) Pythons(ctx context.Context, tool string, wants []string) ([]FoundPython, error) {
+// findPythons finds the Python for each want; tool is uv.
+func (i *inspector) findPythons(ctx context.Context, tool string, wants []string) ([]foundPython, error) {
 	var list []uv.Interpreter
 	if slices.ContainsFunc(wants, func(w string) bool { return !filepath.IsAbs(w) }) {
 		var err error
@@ -153,9 +153,9 @@ func (i *Inspector) Pythons(ctx context.Context, tool string, wants []string) ([
 			return nil, unlessEnded(ctx, err)
 		}
 	}
-	found := make([]FoundPython, 0, len(wants))
+	found := make([]foundPython, 0, len(wants))
 	for _, want := range wants {
-		f := FoundPython{Want: want}
+		f := foundPython{Want: want}
 		best, ok := uv.Choose(list, want)
 		var err error
 		switch {
@@ -204,27 +204,31 @@ func unlessEnded(ctx context.Context, err error) error {
 }
 
 // offered reports whether uv can fetch such a Python.
-func (i *Inspector) offered(ctx context.Context, tool, want string) bool {
+func (i *inspector) offered(ctx context.Context, tool, want string) bool {
 	done, err := i.uv.Run(ctx, tool, "", "python", "list", want, "--output-format", "json")
 	var list []uv.Interpreter
 	return err == nil && json.Unmarshal(done.Stdout, &list) == nil && len(list) > 0
 }
 
-// Conda finds the conda tool. missing: it is rattler, which the next build fetches.
-func (i *Inspector) Conda(ctx context.Context) (found builder.Tool, missing bool, err error) {
-	_, found, err = i.conda.Locate(ctx, "", i.conda.Cfg)
-	if err != nil || found.Name != conda.ProviderRattler {
-		return found, false, unlessEnded(ctx, err)
-	}
-	return found, !tool.Executable(i.rattlerPython()), nil
+type foundConda struct {
+	builder.Tool
+	missing bool // rattler, which the next build fetches
 }
 
-func (i *Inspector) rattlerPython() string {
+func (i *inspector) findConda(ctx context.Context) (foundConda, error) {
+	_, found, err := i.conda.Locate(ctx, "", i.conda.Cfg)
+	if err != nil {
+		return foundConda{}, unlessEnded(ctx, err)
+	}
+	return foundConda{found, found.Name == conda.ProviderRattler && !tool.Executable(i.rattlerPython())}, nil
+}
+
+func (i *inspector) rattlerPython() string {
 	return builder.VenvPython(filepath.Join(i.dir, "tools", conda.VenvPrefix+conda.RattlerVersion()))
 }
 
-// ChannelURL is where rattler looks for a named channel; false if rattler is missing.
-func (i *Inspector) ChannelURL(ctx context.Context, name string) (string, bool) {
+// channelURL is where rattler looks for a named channel; false if rattler is missing.
+func (i *inspector) channelURL(ctx context.Context, name string) (string, bool) {
 	python := i.rattlerPython()
 	cwd, err := i.uv.Workdir()
 	if err != nil || !tool.Executable(python) {
@@ -237,8 +241,8 @@ func (i *Inspector) ChannelURL(ctx context.Context, name string) (string, bool) 
 	return url, err == nil && strings.Contains(url, "://")
 }
 
-// Index has uv look for a package in its index, past all caches. It returns nil, a *builder.Error, or ctx's error.
-func (i *Inspector) Index(ctx context.Context, program, name string) error {
+// askIndex has uv look for a package in its index, past all caches. It returns nil, a *builder.Error, or ctx's error.
+func (i *inspector) askIndex(ctx context.Context, program, name string) error {
 	in, out := filepath.Join(i.tmp, "ask.txt"), filepath.Join(i.tmp, "answer.txt")
 	cwd, err := i.uv.Workdir()
 	if err == nil {

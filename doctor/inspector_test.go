@@ -20,15 +20,15 @@ import (
 )
 
 // inspected is what an inspector sees that looks on behalf of s.
-func inspected(s *testkit.Kit) *Inspector {
+func inspected(s *testkit.Kit) *inspector {
 	s.Helper()
-	i, err := NewInspector(s.State, uv.Config{}, conda.Config{}, s.Variables)
+	i, err := newInspector(s.State, uv.Config{}, conda.Config{}, s.Variables)
 	if err != nil {
 		s.Fatal(err)
 	}
 	i.uv.Elsewhere, i.conda.Elsewhere = nil, nil
 	s.Cleanup(func() {
-		if err := i.Close(); err != nil || envdir.Exists(i.tmp) {
+		if err := i.close(); err != nil || envdir.Exists(i.tmp) {
 			s.Errorf("it leaves %s: %v", i.tmp, err)
 		}
 	})
@@ -37,14 +37,14 @@ func inspected(s *testkit.Kit) *Inspector {
 
 func TestTheInspectorFindsWhatABuildWouldAndFetchesNothing(t *testing.T) {
 	s := testkit.New(t)
-	found, err := inspected(s).UV(t.Context())
+	found, err := inspected(s).findUV(t.Context())
 	if err != nil || found.Path != filepath.Join(s.Bin, "uv") || found.FetchWith != "" {
 		t.Errorf("%+v, %v", found, err)
 	}
 
 	s = testkit.New(t)
 	s.WithoutUV()
-	found, err = inspected(s).UV(t.Context())
+	found, err = inspected(s).findUV(t.Context())
 	if err != nil || found.FetchWith != filepath.Join(s.Bin, "python3") || found.Version != uv.Version() ||
 		found.Path != "" {
 		t.Errorf("%+v, %v", found, err)
@@ -62,7 +62,7 @@ func TestTheInspectorFindsWhatABuildWouldAndFetchesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	testkit.WriteProgram(t, fetched, []byte("#!/bin/sh\n"))
-	if found, err = inspected(s).UV(t.Context()); err != nil || found.Path != fetched || found.FetchWith != "" {
+	if found, err = inspected(s).findUV(t.Context()); err != nil || found.Path != fetched || found.FetchWith != "" {
 		t.Errorf("%+v, %v", found, err)
 	}
 }
@@ -71,7 +71,7 @@ func TestTheInspectorSaysWhereThereIsNothingToFetchUVWith(t *testing.T) {
 	s := testkit.New(t)
 	s.WithoutUV()
 	testkit.WriteProgram(t, filepath.Join(s.Bin, "python3"), []byte("#!/bin/sh\nexit 1\n"))
-	_, err := inspected(s).UV(t.Context())
+	_, err := inspected(s).findUV(t.Context())
 	python := s.Bin + "/python3"
 	want := "tool_missing: uv is not on this machine, and could not be fetched with " + python + ": " + python +
 		" has no pip"
@@ -79,7 +79,7 @@ func TestTheInspectorSaysWhereThereIsNothingToFetchUVWith(t *testing.T) {
 		t.Error(got)
 	}
 	s.Remove("python3")
-	_, err = inspected(s).UV(t.Context())
+	_, err = inspected(s).findUV(t.Context())
 	if got := summary(err); got != "tool_missing: uv is not on this machine, and there is no Python to fetch it with" {
 		t.Error(got)
 	}
@@ -92,7 +92,7 @@ func TestTheInspectorTellsThePythonOfEachPool(t *testing.T) {
 	named := filepath.Join(s.Bin, "named")
 	testkit.WriteProgram(t, named, []byte("#!/bin/sh\necho 3.12.4\necho \"$0\"\n"))
 	wants := []string{"", "3.13", "3.12", "2.7", named, "/nowhere/python"}
-	found, err := i.Pythons(t.Context(), filepath.Join(s.Bin, "uv"), wants)
+	found, err := i.findPythons(t.Context(), filepath.Join(s.Bin, "uv"), wants)
 	if err != nil || len(found) != len(wants) {
 		t.Fatal(found, err)
 	}
@@ -104,7 +104,7 @@ func TestTheInspectorTellsThePythonOfEachPool(t *testing.T) {
 	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := i.Pythons(ended, filepath.Join(s.Bin, "uv"), []string{""}); !errors.Is(err, context.Canceled) {
+	if _, err := i.findPythons(ended, filepath.Join(s.Bin, "uv"), []string{""}); !errors.Is(err, context.Canceled) {
 		t.Errorf("without time: %v", err)
 	}
 }

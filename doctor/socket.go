@@ -158,7 +158,7 @@ func removeSocket(path string) (string, error) {
 
 // otherDaemon is one at the socket that clients without RUNTIMED_SOCKET use.
 func otherDaemon(ctx context.Context, e *Env) (socket string, pid int) {
-	if os.Getenv("RUNTIMED_SOCKET") == "" || e.listening || e.peer.kind == mute {
+	if os.Getenv("RUNTIMED_SOCKET") == "" || e.options.Listening || e.peer.kind == mute {
 		return "", 0
 	}
 	path, err := rpc.SocketPath(runtime.GOOS, func(name string) string {

@@ -9,26 +9,13 @@ import (
 	"runtimed/pool/builder"
 )
 
-type condaTool struct {
-	builder.Tool
-	missing bool // rattler, not fetched yet
-}
-
-func findConda(ctx context.Context, e *Env) (condaTool, error) {
+// lookUp asks the inspector, if there is one.
+func lookUp[R any](ctx context.Context, e *Env, ask func(*inspector, context.Context) (R, error)) (R, error) {
 	if e.toolsErr != nil {
-		return condaTool{}, e.toolsErr
+		var none R
+		return none, e.toolsErr
 	}
-	return within(ctx, e, func() (condaTool, error) {
-		tool, missing, err := e.tools.Conda(ctx)
-		return condaTool{tool, missing}, err
-	})
-}
-
-func findUV(ctx context.Context, e *Env) (FoundUV, error) {
-	if e.toolsErr != nil {
-		return FoundUV{}, e.toolsErr
-	}
-	return within(ctx, e, func() (FoundUV, error) { return e.tools.UV(ctx) })
+	return within(ctx, e, func() (R, error) { return ask(e.tools, ctx) })
 }
 
 // needUV: uv pools need it, and rattler's venv.
@@ -61,7 +48,7 @@ func failed(ctx context.Context, err error, slow string) Findings {
 }
 
 // isUV reports whether there is a uv that answers: builds take whatever the configuration names.
-func isUV(uv FoundUV) bool {
+func isUV(uv foundUV) bool {
 	return uv.FetchWith == "" && uv.Version != "" && '0' <= uv.Version[0] && uv.Version[0] <= '9'
 }
 
@@ -98,7 +85,7 @@ func checkPython(ctx context.Context, e *Env) Findings {
 	for i, p := range pools {
 		wants[i] = p.Python
 	}
-	pythons, err := within(ctx, e, func() ([]FoundPython, error) { return e.tools.Pythons(ctx, uv.Path, wants) })
+	pythons, err := within(ctx, e, func() ([]foundPython, error) { return e.tools.findPythons(ctx, uv.Path, wants) })
 	if err != nil {
 		return failed(ctx, err, "uv did not tell which Pythons are here")
 	}
@@ -123,7 +110,7 @@ func checkPython(ctx context.Context, e *Env) Findings {
 }
 
 // pythonBeforeUV knows only the Python that fetches uv.
-func pythonBeforeUV(uv FoundUV, pools []config.Pool) Findings {
+func pythonBeforeUV(uv foundUV, pools []config.Pool) Findings {
 	for _, p := range pools {
 		if p.Python != "" && !strings.HasPrefix(uv.Fetcher+".", p.Python+".") {
 			return warning("%s: whether there is a Python %s is not known before uv is there, which looks for it",

@@ -27,7 +27,8 @@ type doctorCommand struct {
 
 // AfterApply runs the command: it needs no others.
 func (c doctorCommand) AfterApply(k *kong.Kong) error {
-	k.Exit(code(doctor.Run(k.Stdout, doctor.Options{Fix: c.Fix, Listening: c.Listening})))
+	options := doctor.Options{Fix: c.Fix, Listening: c.Listening, UV: uvConfig, Conda: condaConfig}
+	k.Exit(code(doctor.Run(k.Stdout, options)))
 	return nil
 }
 
