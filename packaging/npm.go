@@ -88,10 +88,8 @@ type clientManifest struct {
 	Bin                  map[string]string `json:"bin"`
 	OptionalDependencies map[string]string `json:"optionalDependencies"`
 
-	Workspaces      json.RawMessage `json:"workspaces,omitempty"`
 	Scripts         json.RawMessage `json:"scripts,omitempty"`
 	DevDependencies json.RawMessage `json:"devDependencies,omitempty"`
-	Overrides       json.RawMessage `json:"overrides,omitempty"`
 }
 
 func makeClientTarball(typescript, compiled string, c *common) ([]byte, error) {
@@ -105,7 +103,7 @@ func makeClientTarball(typescript, compiled string, c *common) ([]byte, error) {
 	if err := d.Decode(&manifest); err != nil {
 		return nil, fmt.Errorf("clients/typescript/package.json: %w", err)
 	}
-	manifest.Workspaces, manifest.Scripts, manifest.DevDependencies, manifest.Overrides = nil, nil, nil, nil
+	manifest.Scripts, manifest.DevDependencies = nil, nil
 	manifest.Bin = map[string]string{"runt": "dist/runt.js"}
 	manifest.OptionalDependencies = map[string]string{}
 	for _, p := range platforms {
