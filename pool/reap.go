@@ -168,7 +168,8 @@ func (m *Manager) remove(e *env) {
 	wake(m.wakeTrash)
 	m.update(func() {
 		if err != nil {
-			m.removalFailedLocked(e, err)
+			e.warnOnceLocked("an environment cannot be removed; trying again now and then", err)
+			e.removal.retryAt = time.Now().Add(retryIn(err))
 			return
 		}
 		delete(m.envs, e.id)
@@ -179,16 +180,4 @@ func (m *Manager) remove(e *env) {
 		}
 		m.changedLocked()
 	})
-}
-
-func (m *Manager) removalFailedLocked(e *env, err error) {
-	e.warnOnceLocked("an environment cannot be removed; trying again now and then", err)
-	wait := stuckEvery
-	var mount *statedir.MountError
-	if errors.As(err, &mount) {
-		wait = lookEvery // to see that it is gone costs little
-	} else if envdir.MachineFault(err) {
-		wait = faultEvery
-	}
-	e.removal.retryAt = time.Now().Add(wait)
 }

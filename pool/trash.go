@@ -2,6 +2,7 @@ package pool
 
 import (
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -20,70 +21,61 @@ const (
 	trashLimit = 5 * time.Minute  // builds do not delay it longer
 )
 
-// emptyTrash deletes what is in the trash, slowly, on a thread of the lowest priority. What cannot be deleted is left
-// there; where something is mounted in it, until that is gone.
+// emptyTrash deletes what is in the trash, slowly, on a thread of the lowest priority. What cannot be deleted is tried
+// again now and then.
 func (m *Manager) emptyTrash() {
 	runtime.LockOSThread() // and never unlocked: the thread ends with its priority
 	tool.LowerThread()
 	if m.waitOpen(m.ctx) != nil {
 		return
 	}
-	logged := map[string]bool{}
-	troubled := false             // and that was logged
-	mounts := map[string]string{} // where something is mounted, by the name in the trash
-	left := func() []string {
-		return slices.DeleteFunc(m.trashed(), func(n string) bool { return logged[n] })
-	}
+	retryAt := map[string]time.Time{} // of names that could not be deleted, which was logged
 	for {
-		if len(left()) == 0 {
-			var look <-chan time.Time
-			if len(mounts) > 0 {
-				look = time.After(lookEvery)
+		names := m.trashed()
+		maps.DeleteFunc(retryAt, func(name string, _ time.Time) bool { return !slices.Contains(names, name) })
+		names = slices.DeleteFunc(names, func(name string) bool { return time.Now().Before(retryAt[name]) })
+		if len(names) == 0 {
+			var again <-chan time.Time
+			if len(retryAt) > 0 {
+				again = time.After(time.Until(slices.MinFunc(slices.Collect(maps.Values(retryAt)), time.Time.Compare)))
 			}
 			select {
 			case <-m.ctx.Done():
 				return
 			case <-m.wakeTrash:
-			case <-look:
-			}
-			for name, at := range mounts {
-				if !statedir.IsMount(at) {
-					delete(mounts, name)
-					delete(logged, name)
-				}
+			case <-again:
 			}
 			continue
 		}
 		if !m.calm() {
 			return
 		}
-		later := false
-		for _, name := range left() {
+		for _, name := range names {
 			err := m.store.DeleteTrashed(name, m.breathe)
 			if m.ctx.Err() != nil {
 				return
 			}
-			path := zap.String("path", filepath.Join(m.store.Trash(), name))
-			if envdir.MachineFault(err) {
-				if !troubled {
-					m.log.Warn("what is in the trash cannot be deleted for now", path, zap.Error(err))
-				}
-				troubled, later = true, true
+			if err == nil {
 				continue
 			}
-			if err != nil {
-				m.log.Warn("what is in the trash cannot be deleted; it is left there", path, zap.Error(err))
-				logged[name] = true
+			if retryAt[name].IsZero() {
+				m.log.Warn("what is in the trash cannot be deleted; trying again now and then",
+					zap.String("path", filepath.Join(m.store.Trash(), name)), zap.Error(err))
 			}
-			var mount *statedir.MountError
-			if errors.As(err, &mount) {
-				mounts[name] = mount.Path
-			}
-		}
-		if troubled = later; later && !m.sleep(faultEvery) {
-			return
+			retryAt[name] = time.Now().Add(retryIn(err))
 		}
 	}
+}
+
+// retryIn is when to try again to remove something.
+func retryIn(err error) time.Duration {
+	switch {
+	case errors.As(err, new(*statedir.MountError)):
+		return lookEvery // to see that it is gone costs little
+	case envdir.MachineFault(err):
+		return faultEvery
+	}
+	return stuckEvery
 }
 
 // trashed are the names in the trash that Discard gave.
