@@ -21,7 +21,6 @@ import (
 	"runtimed/rpc"
 )
 
-// connection is what the connection file says.
 type connection struct {
 	Transport string `json:"transport"`
 	IP        string `json:"ip"`
@@ -146,7 +145,6 @@ func (k *failedKernel) publish(parent []byte, kind string, content object) {
 	k.iopub.Publish(slices.Concat(zmtp.Message{topic}, k.session.message(kind, parent, content)))
 }
 
-// handle answers one message of the shell or the control channel.
 func (k *failedKernel) handle(c *zmtp.Conn, m zmtp.Message) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -168,7 +166,6 @@ func (k *failedKernel) handle(c *zmtp.Conn, m zmtp.Message) {
 
 type object = map[string]any
 
-// answer returns no kind if there is no answer.
 func (k *failedKernel) answer(r request) (kind string, content object) {
 	base, isRequest := strings.CutSuffix(r.kind, "_request")
 	if !isRequest {
@@ -219,7 +216,6 @@ func (k *failedKernel) failure() object {
 	return object{"status": "error", "ename": "RuntimedError", "evalue": k.message, "traceback": k.lines}
 }
 
-// execute publishes the reason as the error of a cell.
 func (k *failedKernel) execute(r request) object {
 	var cell struct {
 		Code   string `json:"code"`

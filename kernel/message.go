@@ -16,12 +16,10 @@ import (
 	"runtimed/kernel/zmtp"
 )
 
-// protocolVersion is that of Jupyter's messages.
 const protocolVersion = "5.4"
 
 var delimiter = []byte("<IDS|MSG>")
 
-// session makes and checks messages.
 type session struct {
 	id  string
 	key []byte // empty: messages carry no signature
@@ -32,7 +30,6 @@ func newSession(key string) session {
 	return session{id: rand.Text(), key: []byte(key), n: &atomic.Int64{}}
 }
 
-// request is a message whose signature is right.
 type request struct {
 	idents  zmtp.Message
 	kind    string

@@ -44,7 +44,6 @@ type Spec struct {
 	text []byte // of kernel.json
 }
 
-// specJSON is kernel.json.
 type specJSON struct {
 	Argv          []string `json:"argv"`
 	DisplayName   string   `json:"display_name"`

@@ -72,7 +72,6 @@ func (k *Kernel) Start(d *daemon.Control) error {
 		WithHint("see what the environment has: %s", r.Env.Path)
 }
 
-// isFailing reports whether the pool has nothing to give, nothing on the way, and an error to tell.
 func isFailing(d *daemon.Control, pool *string) bool {
 	uv := "uv"
 	pool = cmp.Or(pool, &uv)
@@ -82,7 +81,6 @@ func isFailing(d *daemon.Control, pool *string) bool {
 	})
 }
 
-// labelOf names the notebook if the server says which it is, else the connection file.
 func labelOf(file string, env func(string) string) string {
 	for _, name := range []string{env("JPY_SESSION_NAME"), filepath.Base(file)} {
 		if fits(name) {

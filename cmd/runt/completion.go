@@ -141,7 +141,6 @@ func childOf(node *kong.Node, name string) *kong.Node {
 	return nil
 }
 
-// valueFlag is the flag that takes the next word as its value.
 func valueFlag(node *kong.Node, word string) *kong.Flag {
 	for _, group := range node.AllFlags(false) {
 		for _, f := range group {

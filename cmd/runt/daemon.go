@@ -73,7 +73,6 @@ func (c *daemonStartCmd) Run(a *app) error {
 	return a.tellDaemon("already running")
 }
 
-// tellDaemon says what was done, and prints who answers now.
 func (a *app) tellDaemon(done string) error {
 	return ask(a, rpc.MethodInfo, nil, func(i rpc.Info) {
 		a.printf("%s: pid %d, socket %s\n", done, i.PID, i.Socket)
@@ -82,7 +81,7 @@ func (a *app) tellDaemon(done string) error {
 
 type daemonStopCmd struct{}
 
-// A daemon of any version can be stopped: that is how one makes place for another.
+// Run stops a daemon of any version, to make room for another.
 func (daemonStopCmd) Run(a *app) error {
 	if s := a.Managed(); s != nil { // a socket that is left would start it again
 		done, before, err := s.StopDaemon()
@@ -114,7 +113,7 @@ func (daemonStopCmd) Run(a *app) error {
 
 type daemonRestartCmd struct{}
 
-// A daemon of any version can be swapped for that of this runt.
+// Run replaces a daemon of any version.
 func (daemonRestartCmd) Run(a *app) error {
 	if s := a.Managed(); s != nil {
 		done, err := s.RestartDaemon()
@@ -220,7 +219,6 @@ func (c *daemonLogsCmd) Run(a *app) error {
 	return nil
 }
 
-// moment is a time on the command line: how long ago, or when.
 type moment struct{ time.Time }
 
 var momentLayouts = []string{

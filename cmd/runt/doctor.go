@@ -56,7 +56,6 @@ func problem(name, hint, format string, args ...any) rpc.Check {
 	return found(name, rpc.CheckProblem, hint, format, args...)
 }
 
-// foundError is for an error that has its own next step.
 func foundError(name, status string, err error) rpc.Check {
 	f := failure.Of(err)
 	return found(name, status, f.Hint, "%s", f.Message)
@@ -94,7 +93,7 @@ func (c *doctorCmd) Run(a *app) error {
 	return nil
 }
 
-// checkInside has the daemon's program check what needs its code. The first result is about the programs.
+// checkInside runs the daemon's program, which checks itself. The first result is about the programs.
 func (a *app) checkInside(ctx context.Context, fix, listening bool) []rpc.Check {
 	one := func(hint, format string, args ...any) []rpc.Check {
 		return []rpc.Check{problem("programs", hint, format, args...)}
@@ -153,7 +152,7 @@ func checkPrograms(program, version string, protocol int) rpc.Check {
 	return okay("programs", "runt and %s are version %s", program, version)
 }
 
-// checkDaemon returns one check of the daemon and one of its pools. It asks nobody if that would start a daemon.
+// checkDaemon checks the daemon, then its pools. It does not ask if that would start a daemon.
 func (a *app) checkDaemon(ctx context.Context, listening bool, st service.Status) []rpc.Check {
 	none := func(f rpc.Check) []rpc.Check { return []rpc.Check{f, okay("pools", "not known: no daemon answers")} }
 	if listening {
@@ -265,7 +264,7 @@ func (a *app) checkService(ctx context.Context) (rpc.Check, service.Status) {
 	return okay(name, "%s", text), st
 }
 
-// checkKernelspecs finds kernels that a front-end offers and that cannot start. It has nothing to say about others.
+// checkKernelspecs finds kernels that cannot start.
 func (a *app) checkKernelspecs() []rpc.Check {
 	var lines []string
 	for _, dir := range kernel.Dirs(a.Env) {

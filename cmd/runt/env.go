@@ -37,7 +37,7 @@ type envGCCmd struct {
 	DryRun bool `help:"Only say what would be removed."`
 }
 
-// deleteTime is what deleting may take: thousands of files on a slow disk.
+// deleteTime allows for thousands of files on a slow disk.
 const deleteTime = 5 * time.Minute
 
 func (c *envGCCmd) Run(a *app) error {

@@ -14,7 +14,6 @@ type helpCmd struct {
 	Words []string `arg:"" optional:"" name:"command" help:"A command, or a topic: exit-codes, environment or config."`
 }
 
-// topic is what is told beside the commands.
 type topic struct {
 	name, title string
 	intro       string
@@ -109,7 +108,6 @@ func (a *app) explain(t topic) error {
 	})
 }
 
-// more is what stands beside the name.
 func more(e entry) string {
 	switch {
 	case e.Default != "":
@@ -141,7 +139,6 @@ func wrapped(text string, width int) (lines []string) {
 	return lines
 }
 
-// helpNames are what may follow the words after `runt help`.
 func helpNames(node *kong.Node, words []string) (names []string) {
 	for _, word := range words {
 		if node = childOf(node, word); node == nil {

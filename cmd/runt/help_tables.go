@@ -63,7 +63,6 @@ var variables = []entry{
 			"daemon"},
 }
 
-// otherVariables are everybody's, and ours too.
 var otherVariables = []entry{
 	{Name: "HOME",
 		Text: "where the state directory and the configuration are, unless the variables above and below say " +
@@ -76,7 +75,7 @@ var otherVariables = []entry{
 			"started it"},
 }
 
-// keyTexts say what each key of the configuration may be and does; its default is asked of the package config.
+// keyTexts says what each key means; the package config knows its default.
 var keyTexts = []entry{
 	{Name: "log_level", Text: "debug, info, warn or error: how much is logged"},
 	{Name: "idle_exit", Text: `a daemon that a command started by itself ends after this long unused; "0": never`},
@@ -167,7 +166,6 @@ var examples = []struct{ line, text string }{
 	{"runt help exit-codes", "What an exit code means."},
 }
 
-// examplesOf are those of a command, or of all below it.
 func examplesOf(path string) (out []entry) {
 	for _, e := range examples {
 		if at := strings.Index(e.line, path); at >= 0 && strings.HasPrefix(e.line[at+len(path):]+" ", " ") {
@@ -177,7 +175,7 @@ func examplesOf(path string) (out []entry) {
 	return out
 }
 
-// longHelp has the texts of flags and arguments that are too long for a line.
+// longHelp has the help texts that are too long for a struct tag.
 var longHelp = kong.Vars{
 	"bugreportOutput": "Write it here (default: runt-bugreport-DATE.tar.gz in this folder).",
 	"daemonAgain":     "Start the daemon anew, as after an upgrade. Environments in use stay in use.",

@@ -22,7 +22,6 @@ type kernelspecCmd struct {
 	List    kernelspecListCmd    `cmd:"" help:"Print which there are, and whether their runt is."`
 }
 
-// specFilter is what all three share.
 type specFilter struct {
 	Pool *string `placeholder:"NAME" complete:"pools" help:"The kernel of this pool only."`
 	Name *string `placeholder:"NAME" help:"The kernel of this name only (default: runtimed- and the pool's name)."`
@@ -35,7 +34,6 @@ func (f *specFilter) Validate() error {
 	return nil
 }
 
-// specs are the kernelspecs of ours in these folders that are meant.
 func (f *specFilter) specs(dirs ...string) []kernel.Spec {
 	list := []kernel.Spec{}
 	for _, dir := range dirs {
@@ -224,7 +222,6 @@ func (c *kernelspecListCmd) Run(a *app) error {
 	return w.Flush()
 }
 
-// specPlace says for whom kernelspecs are.
 type specPlace struct {
 	User      bool   `xor:"place" help:"For this user, where every Jupyter looks (the default)."`
 	Prefix    string `xor:"place" placeholder:"DIR" type:"path" help:"${specPlacePrefix}"`
@@ -233,7 +230,6 @@ type specPlace struct {
 
 func (p *specPlace) named() bool { return p.User || p.Prefix != "" || p.SysPrefix }
 
-// dir is the folder of kernels that is meant.
 func (p *specPlace) dir(a *app) (string, error) {
 	prefix := p.Prefix
 	if p.SysPrefix {

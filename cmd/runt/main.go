@@ -42,7 +42,6 @@ type cli struct {
 	Complete   completeCmd   `cmd:"" name:"__complete" hidden:"" passthrough:""`
 }
 
-// app is what every command gets.
 type app struct {
 	*daemon.Control
 	stdin  io.Reader
@@ -76,7 +75,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
 	return a.report(err)
 }
 
-// exited is how kong leaves after --help and --version.
+// exited ends a run after --help and --version.
 type exited struct{ code int }
 
 func (a *app) dispatch(args []string) (err error) {
@@ -122,7 +121,7 @@ func usage(err error) error {
 	return &failure.Error{Code: failure.Usage, Message: err.Error(), Hint: "see: " + help}
 }
 
-// answerWriter remembers that an answer did not get out.
+// answerWriter remembers whether writing failed.
 type answerWriter struct {
 	w   io.Writer
 	err error

@@ -21,7 +21,6 @@ type poolCmd struct {
 	Watch   poolWatchCmd   `cmd:"" help:"Print the status again whenever it changes."`
 }
 
-// onePool names a pool, as an argument or as the flag that commands have which take an environment.
 type onePool struct {
 	Name *string `arg:"" optional:"" placeholder:"NAME" complete:"pools" help:"This pool only."`
 	Pool *string `placeholder:"NAME" complete:"pools" help:"The same."`
@@ -46,7 +45,6 @@ func (c *poolStatusCmd) Run(a *app) error {
 	})
 }
 
-// takeFlags are what the two commands that take an environment share.
 type takeFlags struct {
 	Pool    *string        `placeholder:"NAME" complete:"pools" help:"Take it from this pool (default: uv)."`
 	Wait    *time.Duration `placeholder:"30s" help:"How long to wait for one at most (default: 60s; 0s: not at all)."`
@@ -162,7 +160,6 @@ func (c *poolFlushCmd) Run(a *app) error {
 	})
 }
 
-// take takes an environment, and shows a person how that goes.
 func (a *app) take(f takeFlags, params rpc.AcquireParams, wait time.Duration) (
 	c *rpc.Client, r rpc.AcquireResult, raw json.RawMessage, err error,
 ) {

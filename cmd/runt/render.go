@@ -16,7 +16,6 @@ import (
 	"runtimed/rpc"
 )
 
-// ask connects, calls and shows the answer.
 func ask[R any](a *app, method string, params any, show func(R)) error {
 	raw, err := a.Ask(method, params, 0)
 	if err != nil {
@@ -25,7 +24,6 @@ func ask[R any](a *app, method string, params any, show func(R)) error {
 	return answer(a, raw, show)
 }
 
-// answer prints the result as it came, or has it shown.
 func answer[R any](a *app, raw json.RawMessage, show func(R)) error {
 	var result R
 	if err := daemon.Decode(raw, &result); err != nil {
@@ -39,10 +37,9 @@ func answer[R any](a *app, raw json.RawMessage, show func(R)) error {
 	return nil
 }
 
-// errEnough ends what has no other end than the user's Ctrl-C, so there is nothing to say.
+// errEnough ends what only Ctrl-C ends: there is nothing to say.
 var errEnough error = &failure.Error{Code: failure.Interrupted}
 
-// report tells the user and gives the exit code.
 func (a *app) report(err error) int {
 	if err == nil {
 		return failure.OK
@@ -60,10 +57,9 @@ func (a *app) report(err error) int {
 	return f.Code
 }
 
-// printJSON prints an answer as it came.
 func (a *app) printJSON(raw json.RawMessage) { fmt.Fprintf(a.stdout, "%s\n", raw) }
 
-// printf prints for people. Strings in args may be others' words, so they are made fit for a terminal.
+// printf makes strings in args fit for a terminal: others may have written them.
 func (a *app) printf(format string, args ...any) {
 	for i, v := range args {
 		if s, ok := v.(string); ok {
@@ -88,7 +84,7 @@ func (a *app) encode(v any) error {
 	return enc.Encode(v)
 }
 
-// writeStatus prints the pools. People and programs read this text: it is part of the contract.
+// writeStatus prints text that programs read too: it is part of the contract.
 func writeStatus(w io.Writer, pools []rpc.PoolStatus) {
 	fmt.Fprint(w, "Pool Daemon Status\n==================\n")
 	for _, p := range pools {
@@ -174,7 +170,6 @@ func ageSince(t, now time.Time) string {
 	return age(now.Sub(t))
 }
 
-// age is the largest unit that says something.
 func age(d time.Duration) string {
 	switch {
 	case d < 0:

@@ -49,7 +49,6 @@ func (c *rpcCmd) Run(a *app) error {
 	return nil
 }
 
-// wait is what the daemon may wait with its answer.
 func (c *rpcCmd) wait(params []byte) time.Duration {
 	if c.Method != rpc.MethodAcquire {
 		return 0

@@ -64,14 +64,12 @@ func (c *runCmd) Run(a *app) error {
 	return command.CannotRun(argv[0], err)
 }
 
-// needFlags say what an environment shall have beyond what its pool gives, for the commands that take one.
 type needFlags struct {
 	With             []string `placeholder:"REQ" sep:"none" help:"${needWith}"`
 	WithRequirements []string `placeholder:"FILE" sep:"none" help:"${needWithRequirements}"`
 	Python           string   `placeholder:"VERSION" help:"${needPython}"`
 }
 
-// tellAdded says what was installed, to a person who has waited for it.
 func (a *app) tellAdded(r rpc.AcquireResult) {
 	if r.Source != rpc.SourceExtended || len(r.Added) == 0 || !a.redraws(a.stderr) {
 		return

@@ -211,7 +211,6 @@ func (c *serviceRestartCmd) Run(a *app) error {
 	return a.started(s, steps, "restarted")
 }
 
-// started takes the steps that start the service.
 func (a *app) started(s *daemon.Service, steps []service.Step, done string) error {
 	if err := s.StopUnmanaged(); err != nil {
 		return err
@@ -230,7 +229,6 @@ func (a *app) answering(s *daemon.Service, done string) error {
 	return a.done(s, fmt.Sprintf("%s: pid %d", done, info.PID))
 }
 
-// installedService is for commands that have nothing to do if there is no service.
 func (a *app) installedService(dry bool) (*daemon.Service, service.Status, error) {
 	var st service.Status
 	if err := a.CheckHome(); err != nil && !dry {

@@ -11,7 +11,6 @@ import (
 	"runtimed/service"
 )
 
-// done prints the text, or the status as JSON.
 func (a *app) done(s *daemon.Service, text string) error {
 	st, err := s.Status(s.Ctx, s.Config)
 	if err != nil {
@@ -20,7 +19,6 @@ func (a *app) done(s *daemon.Service, text string) error {
 	return a.show(st, func() { fmt.Fprintln(a.stdout, redact.PrintableLines(text)) })
 }
 
-// plan prints steps instead of taking them.
 func (a *app) plan(s *daemon.Service, steps []service.Step, err error) error {
 	if err != nil {
 		return err
@@ -78,7 +76,6 @@ func (a *app) planJSON(steps []service.Step) error {
 	return a.encode(map[string]any{"steps": list})
 }
 
-// planStart is plan for steps before which a daemon that no manager runs is stopped.
 func (a *app) planStart(s *daemon.Service, steps []service.Step, err error) error {
 	if c, _, err := s.Unmanaged(); err == nil && c != nil {
 		c.Close()
@@ -87,7 +84,6 @@ func (a *app) planStart(s *daemon.Service, steps []service.Step, err error) erro
 	return a.plan(s, steps, err)
 }
 
-// writeService prints a status for people.
 func writeService(w io.Writer, s service.Status) {
 	running, listening := yesNo(s.Running), yesNo(s.Socket.Listening)
 	if s.Trouble != nil {

@@ -83,7 +83,6 @@ func (poolWatchCmd) Run(a *app) error {
 	return nil
 }
 
-// changed puts a pool in its place; after a reload it may be a new one, or gone.
 func changed(pools []rpc.PoolStatus, change rpc.PoolChanged) []rpc.PoolStatus {
 	i := slices.IndexFunc(pools, func(p rpc.PoolStatus) bool { return p.Name == change.Pool.Name })
 	switch {
@@ -98,7 +97,7 @@ func changed(pools []rpc.PoolStatus, change rpc.PoolChanged) []rpc.PoolStatus {
 	return pools
 }
 
-// shower prints one status under the other, or, on a terminal, in the place of the one before.
+// shower prints one status below the other, or on a terminal in place of the last.
 func (a *app) shower() func([]rpc.PoolStatus) {
 	if !a.redraws(a.stdout.w) {
 		first := true
@@ -140,7 +139,6 @@ type progress struct {
 	ended bool
 }
 
-// progress is silent unless a person looks at stderr.
 func (a *app) progress() *progress {
 	if !a.redraws(a.stderr) {
 		return nil
@@ -148,7 +146,6 @@ func (a *app) progress() *progress {
 	return &progress{w: a.stderr}
 }
 
-// redraws tells whether w is a terminal that can move its cursor.
 func (a *app) redraws(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd())) && a.Env("TERM") != "dumb"

@@ -74,7 +74,6 @@ func (b *Report) collect(d *daemon.Control) {
 	b.state(d, cfg, stateDir)
 }
 
-// daemon asks the daemon, if one answers, and returns its state directory.
 func (b *Report) daemon(d *daemon.Control) (stateDir string) {
 	c, info, err := d.Meet(d.Ctx, nil) // of any version
 	if err != nil {
@@ -146,7 +145,6 @@ func systemText(version string) string {
 var matters = regexp.MustCompile(`^(PATH|HOME|LANG|SHELL|TMPDIR|NETRC|NO_COLOR|LOCALAPPDATA|VIRTUAL_ENV|.*_PROXY|` +
 	`(RUNTIMED_|XDG_|UV_|PIP_|CONDA_|MAMBA_|PYTHON|SSL_|REQUESTS_|CURL_|LC_).*)$`)
 
-// environment tells the variables that matter to us and to builds.
 func (b *Report) environment(environ []string) string {
 	var t strings.Builder
 	for _, pair := range environ {
@@ -211,7 +209,6 @@ func listing(t *strings.Builder, dir string, depth int) {
 	}
 }
 
-// readSome reads the beginning of a file.
 func readSome(path string, most int64) ([]byte, error) {
 	f, err := safefile.Open(path)
 	if err != nil {

@@ -120,7 +120,6 @@ func (b *Report) Files() (names, failed []string) {
 	return names, append([]string{}, b.failed...)
 }
 
-// whoRuns is the home directory and the name of whoever runs us.
 func whoRuns() (home, name string) {
 	home, _ = os.UserHomeDir()
 	if u, err := user.Current(); err == nil {

@@ -165,7 +165,6 @@ func askScript(path string, params *rpc.AcquireParams) error {
 	return askMetadata(path, data, params)
 }
 
-// askMetadata adds what the metadata of a script ask for. The daemon need not have the rest of it.
 func askMetadata(name string, data []byte, params *rpc.AcquireParams) error {
 	block, err := pyreq.ScriptMetadata(data, rpc.MaxNeeds)
 	if err != nil {
@@ -177,7 +176,6 @@ func askMetadata(name string, data []byte, params *rpc.AcquireParams) error {
 	return nil
 }
 
-// notText names the file and the line that cannot be read.
 func notText(name string, err error) *failure.Error {
 	f := failure.With(failure.Usage, "%s: %v", name, err)
 	var bad *pyreq.TextError

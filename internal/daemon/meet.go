@@ -206,7 +206,6 @@ func (f *follower) again(ctx context.Context, err error) bool {
 	return true
 }
 
-// wasDone reports whether err tells that a call whose answer was lost had been carried out.
 func (f *follower) wasDone(method string, err error) bool {
 	return method == rpc.MethodRelease && f.lost == rpc.KindClosed && rpc.KindOf(err) == rpc.KindUnknownEnv
 }

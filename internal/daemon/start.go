@@ -119,7 +119,6 @@ func (d *Control) waitForAnswer(ctx context.Context, ended <-chan struct{}, pati
 	}
 }
 
-// child is a runtimed that we started.
 type child struct {
 	process *os.Process
 	ended   chan struct{}
@@ -160,7 +159,6 @@ func (c *child) forget() {
 	}
 }
 
-// failure is what the daemon said, or message if it said nothing.
 func (c *child) failure(message string) error {
 	defer c.forget()
 	f := failure.New("%s", message)
@@ -235,7 +233,6 @@ func (d *Control) LastingRunt() (path, why string, err error) {
 	return self, why, nil
 }
 
-// calledAs is the path by which runt was called; empty if it cannot be told.
 func calledAs() string {
 	path, err := exec.LookPath(os.Args[0])
 	if err != nil {

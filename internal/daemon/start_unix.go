@@ -10,7 +10,6 @@ import (
 	"runtimed/internal/safefile"
 )
 
-// detached gives the daemon a session of its own, so that no terminal's end is its end.
 func detached() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setsid: true} }
 
 // keepFiles has what this process inherited end with it: a lock that a script holds, or a pipe that it reads to its

@@ -8,7 +8,6 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// detached gives the daemon no console, so that no window's end is its end.
 func detached() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{CreationFlags: windows.DETACHED_PROCESS | windows.CREATE_NEW_PROCESS_GROUP}
 }

@@ -21,7 +21,6 @@ import (
 	"runtimed/rpc"
 )
 
-// stopTime is what the daemon has for its own stop, and a little more.
 const stopTime = 6 * time.Second
 
 // Shutdown ends a daemon and waits until it is gone. It closes c.
@@ -109,7 +108,6 @@ func checkLockable(info rpc.Info) error {
 	return nil
 }
 
-// stopAny stops a daemon, whoever started it.
 func (d *Control) stopAny() error {
 	c, info, err := d.Meet(d.Ctx, nil)
 	if err != nil {

@@ -85,7 +85,6 @@ func (d *Control) TakeBack(params rpc.AcquireParams, since time.Time) {
 	}
 }
 
-// orOlderDaemon explains that the daemon does not know a parameter.
 func orOlderDaemon(err error) error {
 	var e *rpc.Error
 	if !errors.As(err, &e) || e.Data.Kind != rpc.KindInvalidParams || !strings.HasPrefix(e.Message, "unknown member ") {

@@ -89,7 +89,6 @@ func (f *Error) Quote(program, stderr string) {
 	f.Output = strings.Join(rest, "\n")
 }
 
-// explained is an error that has its own next step.
 type explained interface {
 	error
 	Explain() (hint, output string)

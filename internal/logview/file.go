@@ -83,7 +83,6 @@ func open(path string) (*os.File, error) {
 	return f, nil
 }
 
-// older are the rotated files, the newest first. Their names begin with their time.
 func older(path string) []string {
 	ext := filepath.Ext(path)
 	names, _ := fs.Glob(os.DirFS(filepath.Dir(path)), filepath.Base(strings.TrimSuffix(path, ext))+"-*"+ext)
@@ -169,7 +168,6 @@ func (l *File) Follow(ctx context.Context, out *Printer) error {
 	return nil
 }
 
-// replaced reports whether another file is at path by now, or f was truncated.
 func replaced(path string, f *os.File) bool {
 	old, err := f.Stat()
 	now, nerr := os.Lstat(path)

@@ -140,7 +140,6 @@ func messageText(raw json.RawMessage) string {
 	return strings.ToValidUTF8(string(b), "\uFFFD")
 }
 
-// levelOf is the level for a priority of syslog(3).
 func levelOf(priority string) string {
 	switch priority {
 	case "0", "1", "2", "3":

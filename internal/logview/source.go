@@ -58,7 +58,6 @@ func (f *Filter) keeps(line []byte) bool {
 	return level >= f.Least && !f.at.Before(f.Since)
 }
 
-// entry is what every line of the log has.
 type entry struct {
 	Level  string `json:"level"`
 	Time   string `json:"time"`
@@ -103,7 +102,6 @@ func (p *Printer) Write(data []byte) (int, error) {
 	}
 }
 
-// end is for a log that ended within a line.
 func (p *Printer) end() {
 	if len(p.rest) > 0 {
 		_, _ = p.Write([]byte("\n")) // p.err has it

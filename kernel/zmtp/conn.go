@@ -89,7 +89,6 @@ func appendFrame(b *bytes.Buffer, flags byte, body []byte) {
 	b.Write(body)
 }
 
-// greet exchanges greetings and the READY commands.
 func (c *Conn) greet() error {
 	if err := c.conn.SetReadDeadline(time.Now().Add(greetTime)); err != nil {
 		return err
@@ -137,7 +136,6 @@ func (c *Conn) greet() error {
 	return c.conn.SetReadDeadline(time.Time{})
 }
 
-// socketType is that of a peer, by the metadata of its READY.
 func socketType(metadata []byte) (string, error) {
 	for len(metadata) > 0 {
 		n := int(metadata[0])
@@ -159,7 +157,6 @@ func socketType(metadata []byte) (string, error) {
 	return "", errors.New("the peer does not say which type its socket has")
 }
 
-// frame reads one frame of at most that many bytes.
 func (c *Conn) frame(limit uint64) (flags byte, body []byte, err error) {
 	var head [9]byte
 	if _, err := io.ReadFull(c.r, head[:2]); err != nil {

@@ -84,7 +84,6 @@ func (s *Server) take(conn net.Conn) {
 	})
 }
 
-// serve reads until the peer leaves or breaks the protocol.
 func (s *Server) serve(c *Conn) {
 	if c.greet() != nil {
 		return
@@ -102,7 +101,6 @@ func (s *Server) serve(c *Conn) {
 	}
 }
 
-// maxPrefixes is how many subscriptions of a peer count.
 const maxPrefixes = 64
 
 // subscription reads what a SUB socket sends: 1 or 0, and the prefix to begin or end with.
@@ -112,7 +110,6 @@ func (s *Server) subscription(c *Conn, m Message) {
 	}
 }
 
-// subscribe reports whether the peer listens to the prefix from now on.
 func (c *Conn) subscribe(how byte, prefix []byte) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
