@@ -235,10 +235,10 @@ func (d *Control) LastingRunt() (path, why string, err error) {
 
 func calledAs() string {
 	path, err := exec.LookPath(os.Args[0])
-	if err != nil {
-		return ""
+	if err == nil {
+		path, err = filepath.Abs(path)
 	}
-	if path, err = filepath.Abs(path); err != nil {
+	if err != nil {
 		return ""
 	}
 	return path

@@ -196,7 +196,12 @@ func (d *Control) Purge() (whole bool, err error) {
 }
 
 func (d *Control) checkNotLeased() error {
-	c, _, err := d.Connect(nil)
+	leased := rpc.EnvLeased
+	var list rpc.EnvListResult
+	raw, err := d.askOnce(rpc.MethodEnvList, rpc.EnvListParams{State: &leased}, 0)
+	if err == nil {
+		err = Decode(raw, &list)
+	}
 	if rpc.KindOf(err) == rpc.KindUnreachable {
 		return err
 	}
@@ -205,23 +210,12 @@ func (d *Control) checkNotLeased() error {
 		f.Message = "nobody tells whether an environment is in use, so nothing is removed: " + f.Message
 		return f
 	}
-	defer c.Close()
-	leased := rpc.EnvLeased
-	raw, err := d.Call(c, rpc.MethodEnvList, rpc.EnvListParams{State: &leased}, 0)
-	if err != nil {
-		return err
-	}
-	var list rpc.EnvListResult
-	if err := Decode(raw, &list); err != nil {
-		return err
-	}
 	if len(list.Envs) == 0 {
 		return nil
 	}
 	e := list.Envs[0]
 	return failure.New("%d of the environments are in use (%s by %s), so nothing is removed",
-		len(list.Envs), e.ID, LeaseText(e.Lease)).
-		WithHint(inUseHint)
+		len(list.Envs), e.ID, LeaseText(e.Lease)).WithHint(inUseHint)
 }
 
 // LeaseText says who holds an environment.

@@ -97,10 +97,9 @@ func orOlderDaemon(err error) error {
 
 // Pools asks the daemon that runs; it starts none.
 func (d *Control) Pools() (r rpc.StatusResult, err error) {
-	c, _, err := d.Connect(nil)
-	if err != nil {
-		return r, err
+	raw, err := d.askOnce(rpc.MethodStatus, rpc.PoolParams{}, 0)
+	if err == nil {
+		err = Decode(raw, &r)
 	}
-	defer c.Close()
-	return r, c.Call(d.Ctx, rpc.MethodStatus, rpc.PoolParams{}, &r)
+	return r, err
 }
