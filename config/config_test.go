@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"runtimed/internal/testkit"
 )
 
 func noEnv(string) string { return "" }
@@ -26,9 +28,7 @@ func env(pairs ...string) func(string) string {
 func load(t *testing.T, text string) (*Config, error) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "config.toml")
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, os.WriteFile(path, []byte(text), 0o600))
 	return Load(Flags{Config: path}, noEnv)
 }
 
@@ -43,9 +43,7 @@ func pool(c *Config, name string) Pool {
 
 func TestDefaults(t *testing.T) {
 	c, err := Load(Flags{}, env("HOME="+t.TempDir()))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	uv, conda := pool(c, "uv"), pool(c, "conda")
 	if c.LogLevel != "info" || c.IdleExit != 30*time.Minute || c.CacheDir != "" || c.Build.Parallel < 1 ||
 		c.Build.Timeout != 10*time.Minute || c.Build.MinFree != 1<<30 || c.Build.MaxSize != 0 ||
@@ -187,9 +185,7 @@ size = 0
 packages = []
 max_age = "36h30m"
 `)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	if c.LogLevel != "debug" || c.IdleExit != 0 || c.CacheDir != `/abs/é "x"` ||
 		c.UV != (UV{"/opt/uv", "https://index.invalid/simple", "copy"}) ||
 		c.Build != (Build{2, 90 * time.Second, 0, 3 << 29, 168 * time.Hour}) {

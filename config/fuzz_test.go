@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"runtimed/internal/testkit"
+
 	"github.com/pelletier/go-toml/v2"
 )
 
@@ -55,9 +57,7 @@ func written(t *testing.T, c *Config) []byte {
 	var b strings.Builder
 	for _, s := range c.Settings() {
 		value, err := toml.Marshal(map[string]any{"v": s.Value})
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Check(t, err)
 		fmt.Fprintf(&b, "%s =%s", s.Key, strings.TrimPrefix(string(value), "v ="))
 	}
 	return []byte(b.String())

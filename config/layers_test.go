@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"runtimed/internal/testkit"
 )
 
 func TestLayers(t *testing.T) {
@@ -15,9 +17,7 @@ func TestLayers(t *testing.T) {
 	vars := env("RUNTIMED_CONFIG="+path, "RUNTIMED_CACHE_DIR=/var", "RUNTIMED_UV_POOL_SIZE=6", "RUNTIMED_MAX_AGE=1s",
 		"RUNTIMED_SOCKET=rel")
 	c, err := Load(Flags{UVPoolSize: &five, Socket: "/s"}, vars)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	got := fmt.Sprintln(c.LogLevel, c.CacheDir, c.Pools[0].Size, c.Socket, c.Origins["log_level"] == path+":1",
 		c.Origins["cache_dir"], c.Origins["pools.uv.size"])
 	if got != "debug /var 5 /s true RUNTIMED_CACHE_DIR --uv-pool-size\n" {

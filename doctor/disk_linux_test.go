@@ -11,17 +11,13 @@ import (
 
 func TestTheMountOfAFolderIsItsInnermost(t *testing.T) {
 	dir := t.TempDir() + "/a b"
-	if err := os.Mkdir(dir, 0o700); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, os.Mkdir(dir, 0o700))
 	outer, err := statedir.MountOf(dir)
 	if err != nil || outer.Type == "" {
 		t.Fatalf("%+v, %v", outer, err)
 	}
 	testkit.MountTmpfs(t, dir, "1m", syscall.MS_NOEXEC)
-	if err := os.Mkdir(dir+"/c", 0o700); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, os.Mkdir(dir+"/c", 0o700))
 	m, err := statedir.MountOf(dir + "/c")
 	if err != nil || m.Type != "tmpfs" || !m.NoExec || m.ReadOnly || m.Network {
 		t.Errorf("%+v, %v", m, err)

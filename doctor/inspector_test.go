@@ -58,9 +58,7 @@ func TestTheInspectorFindsWhatABuildWouldAndFetchesNothing(t *testing.T) {
 	}
 
 	fetched := filepath.Join(s.State, "tools", "uv-"+uv.Version(), "bin", "uv")
-	if err := os.MkdirAll(filepath.Dir(fetched), 0o700); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, os.MkdirAll(filepath.Dir(fetched), 0o700))
 	testkit.WriteProgram(t, fetched, []byte("#!/bin/sh\n"))
 	if found, err = inspected(s).findUV(t.Context()); err != nil || found.Path != fetched || found.FetchWith != "" {
 		t.Errorf("%+v, %v", found, err)
@@ -111,13 +109,9 @@ func TestTheInspectorTellsThePythonOfEachPool(t *testing.T) {
 
 func TestStraysAreWhatNoDaemonMade(t *testing.T) {
 	s, err := envdir.Open(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	for _, name := range []string{"uv-0000000a", "uv-0000000b", "uv-0000000c", "uv-0000000d", "mine", ".hidden"} {
-		if err := os.Mkdir(s.Env(name), 0o700); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Check(t, os.Mkdir(s.Env(name), 0o700))
 	}
 	at := time.Now().Add(time.Minute).Round(0)
 	whole := envdir.Manifest{Version: 1, ID: "uv-0000000a", Pool: "uv", SpecHash: "x",

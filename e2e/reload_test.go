@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -35,26 +34,6 @@ func TestABadConfigurationChangesNothingAndAGoodOneIsTakenOver(t *testing.T) {
 	h.eventually(30*time.Second, "the change of the file is noticed", func() bool {
 		return len(must[rpc.StatusResult](h, rpc.MethodStatus, nil).Pools) == 2
 	})
-}
-
-func TestDiscoverTellsEveryMethod(t *testing.T) {
-	t.Parallel()
-	h, _ := quietHouse(t)
-	doc := must[struct {
-		Methods []struct {
-			Name string `json:"name"`
-		} `json:"methods"`
-	}](h, rpc.MethodDiscover, nil)
-	var told, want []string
-	for _, m := range doc.Methods {
-		told = append(told, m.Name)
-	}
-	for _, m := range rpc.Methods {
-		want = append(want, m.Name)
-	}
-	if !slices.Equal(told, want) {
-		t.Errorf("got %v, want %v", told, want)
-	}
 }
 
 func TestAWatcherHearsTheLastChange(t *testing.T) {

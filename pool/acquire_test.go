@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"runtimed/internal/testkit"
 	"runtimed/pool/builder"
 	"runtimed/pool/envdir"
 )
@@ -280,9 +281,7 @@ func TestADamagedEnvironmentIsReplacedAndTheWaiterKeepsItsPlace(t *testing.T) {
 			inBubble(t, sized(2), func(w *world) {
 				w.settled()
 				for _, id := range w.ids(Ready) {
-					if err := damage(w.store.Env(id)); err != nil {
-						t.Fatal(err)
-					}
+					testkit.Check(t, damage(w.store.Env(id)))
 				}
 				w.b.set(func() { w.b.takes = time.Second })
 				first := w.goGet(context.Background(), request(1, time.Hour))
@@ -310,9 +309,7 @@ func TestAnAcquireWithoutPatienceServesThoseBeforeIt(t *testing.T) {
 		var call chan builder.Stage
 		var err error
 		w.view(func() { first, call, err = w.lineUpLocked(w.pools["uv"], request(1, time.Hour), time.Now()) })
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Check(t, err)
 		var empty *EmptyError
 		if _, err := w.Acquire(context.Background(), request(2, 0)); !errors.As(err, &empty) {
 			t.Errorf("the one without patience: %v", err)

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 
+	"runtimed/internal/testkit"
+
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 )
@@ -30,9 +32,7 @@ func TestAPanicUnderTheLockEndsTheProgramThoughTheCallerRecovers(t *testing.T) {
 			return nil
 		}))
 		m, err := New(Config{Dir: t.TempDir()}, nil, log)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Check(t, err)
 		close(m.opened)
 		e := m.newEnv("uv-00000000", purpose{pool: "uv"})
 		e.state, m.envs[e.id] = Ready, e
@@ -41,9 +41,7 @@ func TestAPanicUnderTheLockEndsTheProgramThoughTheCallerRecovers(t *testing.T) {
 		return
 	}
 	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	cmd := exec.Command(self, "-test.run", "^"+t.Name()+"$")
 	cmd.Env = append(os.Environ(), panicsUnderLock+"=1")
 	out, err := cmd.CombinedOutput()
@@ -55,15 +53,11 @@ func TestAPanicUnderTheLockEndsTheProgramThoughTheCallerRecovers(t *testing.T) {
 
 func TestTheLockIsTakenInOnePlaceThatEndsTheProgramWhereItPanics(t *testing.T) {
 	paths, err := filepath.Glob("*.go")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	var places []string
 	for _, path := range paths {
 		file, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Check(t, err)
 		for _, d := range file.Decls {
 			f, ok := d.(*ast.FuncDecl)
 			if !ok || strings.HasSuffix(path, "_test.go") {

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"runtimed/internal/testkit"
 	"runtimed/pool/builder"
 )
 
@@ -218,9 +219,7 @@ func TestTooLittleRoomStopsBuildsWithTheReason(t *testing.T) {
 func TestTheStateDirectoryMayBeDeletedUnderARunningDaemon(t *testing.T) {
 	inBubble(t, sized(2), func(w *world) {
 		w.settled()
-		if err := os.RemoveAll(w.store.Envs()); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Check(t, os.RemoveAll(w.store.Envs()))
 		got := w.get(1)
 		if _, err := os.Stat(got.Env.Python); err != nil {
 			t.Error(err)

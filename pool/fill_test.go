@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"runtimed/internal/testkit"
 	"runtimed/pool/builder"
 )
 
@@ -163,9 +164,7 @@ func TestAPoolCanBeAddedAndRemoved(t *testing.T) {
 		}
 		w.settled()
 		leased, err := w.Acquire(context.Background(), Request{Pool: "ml", Owner: ownerNo(1)})
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Check(t, err)
 		w.reconfigure(func(c *Config) { c.Pools = c.Pools[:1] })
 		w.settled()
 		if got := w.folders(); len(got) != 2 || !slices.Contains(got, leased.Env.ID) {

@@ -6,6 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"runtimed/internal/testkit"
 	"runtimed/pool/builder"
 )
 
@@ -15,9 +16,7 @@ func newWorld(t *testing.T, dir string, b *fakeBuilder) *world {
 	cfg.Dir = dir
 	w := &world{T: t, cfg: cfg, b: b, p: newProcs()}
 	m, err := New(cfg, map[string]builder.Builder{builder.KindUV: b, builder.KindConda: b}, nop)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	m.procs = w.p.processes()
 	w.Manager = m
 	return w

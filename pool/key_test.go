@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"runtimed/internal/proc"
+	"runtimed/internal/testkit"
 )
 
 func keyed(pid int, key string, wait time.Duration) Request {
@@ -61,9 +62,7 @@ func TestTheSameKeyJoinsTheWaitAndGetsTheSameEnvironment(t *testing.T) {
 func TestAReleaseFreesTheKey(t *testing.T) {
 	inBubble(t, sized(1), func(w *world) {
 		got, err := w.Acquire(context.Background(), keyed(1, "k", time.Minute))
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Check(t, err)
 		w.release(got.Env.ID)
 		again, err := w.Acquire(context.Background(), keyed(1, "k", time.Minute))
 		if err != nil || again.Env.ID == got.Env.ID {
@@ -77,9 +76,7 @@ func TestAKeyIsKnownAfterARestart(t *testing.T) {
 		r := keyed(1, "k", time.Minute)
 		r.Label = "a notebook"
 		got, err := w.Acquire(context.Background(), r)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Check(t, err)
 		w.crash()
 		w.start()
 		again, err := w.Acquire(context.Background(), r)
@@ -129,15 +126,11 @@ func TestAnEnvironmentThatIsTakenBackIsNotFoundByItsKey(t *testing.T) {
 	inBubble(t, sized(1), func(w *world) {
 		for range 200 {
 			got, err := w.Acquire(context.Background(), keyed(1, "k", time.Minute))
-			if err != nil {
-				t.Fatal(err)
-			}
+			testkit.Check(t, err)
 			// both at once: a second reply must either keep the lease, or be of a new one
 			go w.Undelivered(got.Env.ID)
 			again, err := w.Acquire(context.Background(), keyed(1, "k", time.Minute))
-			if err != nil {
-				t.Fatal(err)
-			}
+			testkit.Check(t, err)
 			w.settled()
 			if !slices.Contains(w.ids(Leased), again.Env.ID) {
 				t.Fatalf("%s was given away", again.Env.ID)

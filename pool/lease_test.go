@@ -13,15 +13,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"runtimed/internal/proc"
+	"runtimed/internal/testkit"
 	"runtimed/pool/envdir"
 )
 
 func TestALeaseIsReadAsItWasWritten(t *testing.T) {
 	dir := t.TempDir()
 	s := envdir.Store{Dir: dir}
-	if err := errors.Join(s.Usable(s.Records()), s.CreateLease(dir)); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, errors.Join(s.Usable(s.Records()), s.CreateLease(dir)))
 	at := time.Date(2026, 1, 2, 3, 4, 5, 678, time.UTC)
 	for _, want := range []envdir.LeaseRecord{
 		{State: envdir.LeaseFree},
@@ -33,9 +32,7 @@ func TestALeaseIsReadAsItWasWritten(t *testing.T) {
 		{State: envdir.LeaseReleased},
 		{State: envdir.LeaseFree},
 	} {
-		if err := s.WriteLease(dir, want); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Check(t, s.WriteLease(dir, want))
 		got, err := readWithoutFolder(dir)
 		if err != nil || cmp.Diff(want, got) != "" {
 			t.Errorf("%v\n%s", err, cmp.Diff(want, got))
@@ -63,10 +60,8 @@ func TestALeaseIsNeverWrittenIntoWhatSomebodyPutInItsPlace(t *testing.T) {
 	} {
 		s := envdir.Store{Dir: t.TempDir()}
 		dir, precious := s.Env("uv-00000000"), filepath.Join(s.Dir, "precious")
-		if err := errors.Join(s.Usable(s.Records()), os.Mkdir(dir, 0o700),
-			os.WriteFile(precious, []byte("precious"), 0o600)); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Check(t, errors.Join(s.Usable(s.Records()), os.Mkdir(dir, 0o700),
+			os.WriteFile(precious, []byte("precious"), 0o600)))
 		for i, write := range []func() error{
 			func() error { return s.CreateLease(dir) },
 			func() error { return s.WriteLease(dir, envdir.LeaseRecord{State: envdir.LeaseReleased}) },
@@ -76,9 +71,7 @@ func TestALeaseIsNeverWrittenIntoWhatSomebodyPutInItsPlace(t *testing.T) {
 				continue // a record with another mode is one all the same, and a folder is for somebody to look at
 			}
 			if what != "a record" {
-				if err := errors.Join(os.RemoveAll(lease), put(lease, precious)); err != nil {
-					t.Fatal(err)
-				}
+				testkit.Check(t, errors.Join(os.RemoveAll(lease), put(lease, precious)))
 			}
 			if err := write(); err != nil {
 				t.Errorf("%s: %v", what, err)
@@ -107,18 +100,12 @@ func TestNothingIsWrittenThroughALinkInPlaceOfAnEnvironment(t *testing.T) {
 		s, outside := envdir.Store{Dir: t.TempDir()}, t.TempDir()
 		dir := s.Env("uv-00000000")
 		precious := map[string]string{envdir.LeaseName: "my lease", envdir.ManifestName: "my manifest"}
-		if err := errors.Join(s.Usable(s.Records()), os.Mkdir(dir, 0o700),
-			os.Mkdir(filepath.Join(outside, "uv-00000000"), 0o700)); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Check(t, errors.Join(s.Usable(s.Records()), os.Mkdir(dir, 0o700),
+			os.Mkdir(filepath.Join(outside, "uv-00000000"), 0o700)))
 		for name, text := range precious {
-			if err := os.WriteFile(filepath.Join(outside, "uv-00000000", name), []byte(text), 0o600); err != nil {
-				t.Fatal(err)
-			}
+			testkit.Check(t, os.WriteFile(filepath.Join(outside, "uv-00000000", name), []byte(text), 0o600))
 		}
-		if err := put(s, outside); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Check(t, put(s, outside))
 		_, manifest := s.WriteManifest(dir, envdir.Manifest{})
 		for call, err := range map[string]error{
 			"createLease": s.CreateLease(dir), "writeLease": s.WriteLease(dir,
@@ -139,9 +126,7 @@ func TestNothingIsWrittenThroughALinkInPlaceOfAnEnvironment(t *testing.T) {
 func TestARecordThatIsNoLeaseIsAnError(t *testing.T) {
 	held, err := envdir.EncodeLease(envdir.LeaseRecord{State: envdir.LeaseHeld,
 		Lease: &envdir.Lease{Owner: ownerNo(1)}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	for name, data := range map[string][]byte{
 		"empty":              nil,
 		"zeros":              make([]byte, envdir.LeaseSize),
@@ -157,9 +142,7 @@ func TestARecordThatIsNoLeaseIsAnError(t *testing.T) {
 		"no object":          []byte(`[]`),
 	} {
 		dir := t.TempDir()
-		if err := os.WriteFile(filepath.Join(dir, envdir.LeaseName), data, 0o600); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Check(t, os.WriteFile(filepath.Join(dir, envdir.LeaseName), data, 0o600))
 		if got, err := readLease(dir); err == nil {
 			t.Errorf("%s: read as %+v", name, got)
 		}
@@ -276,9 +259,7 @@ func TestALeasedEnvironmentThatSomebodyDeletedCanBeReleased(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, sized(1), func(w *world) {
 				got := w.get(1)
-				if err := os.RemoveAll(filepath.Join(got.Env.Path, path)); err != nil {
-					t.Fatal(err)
-				}
+				testkit.Check(t, os.RemoveAll(filepath.Join(got.Env.Path, path)))
 				w.pass(time.Minute)
 				w.want(1, 0, 1, 0)
 				w.release(got.Env.ID)
@@ -292,9 +273,7 @@ func TestALeaseThatCannotBeEndedIsSaidOnce(t *testing.T) {
 	inBubble(t, sized(1), func(w *world) {
 		got := w.get(1)
 		record := filepath.Join(got.Env.Path, envdir.LeaseName)
-		if err := errors.Join(os.Remove(record), os.Mkdir(record, 0o700)); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Check(t, errors.Join(os.Remove(record), os.Mkdir(record, 0o700)))
 		w.p.End(1)
 		w.pass(time.Hour)
 		w.want(1, 0, 1, 0)
@@ -304,9 +283,7 @@ func TestALeaseThatCannotBeEndedIsSaidOnce(t *testing.T) {
 		if err := w.Release(context.Background(), got.Env.ID); err == nil {
 			t.Error("a release that is not on disk was answered")
 		}
-		if err := os.Remove(record); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Check(t, os.Remove(record))
 		w.pass(10 * time.Second)
 		w.want(1, 0, 0, 0)
 	})

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"runtimed/internal/testkit"
 	"runtimed/pool/envdir"
 )
 
@@ -88,10 +89,8 @@ func TestAKillAtAnyLineOfABuildLeavesNothingThatCounts(t *testing.T) {
 			inBubble(t, sized(1), func(w *world) {
 				id := w.settled().ids(Ready)[0]
 				w.crash()
-				if err := errors.Join(w.store.Begin(id, "uv"), os.Remove(w.store.Manifest(w.store.Env(id))),
-					damage(w, w.store.Env(id))); err != nil {
-					t.Fatal(err)
-				}
+				testkit.Check(t, errors.Join(w.store.Begin(id, "uv"), os.Remove(w.store.Manifest(w.store.Env(id))),
+					damage(w, w.store.Env(id))))
 				w.start()
 				w.want(1, 0, 0, 0)
 				if slices.Contains(w.folders(), id) || envdir.Exists(w.store.Record(id)) {
@@ -104,9 +103,7 @@ func TestAKillAtAnyLineOfABuildLeavesNothingThatCounts(t *testing.T) {
 		inBubble(t, sized(1), func(w *world) {
 			id := w.settled().ids(Ready)[0]
 			w.crash()
-			if err := w.store.Begin(id, "uv"); err != nil {
-				t.Fatal(err)
-			}
+			testkit.Check(t, w.store.Begin(id, "uv"))
 			w.start()
 			if w.want(1, 0, 0, 0); !slices.Equal(w.ids(Ready), []string{id}) || envdir.Exists(w.store.Record(id)) {
 				t.Error("a whole environment was thrown away")
@@ -144,9 +141,7 @@ func TestWhatIsNotWholeIsSetAside(t *testing.T) {
 			inBubble(t, sized(1), func(w *world) {
 				id := w.settled().ids(Ready)[0]
 				w.crash()
-				if err := damage(w, id); err != nil {
-					t.Fatal(err)
-				}
+				testkit.Check(t, damage(w, id))
 				w.start()
 				if w.want(1, 0, 0, 0); slices.Contains(w.folders(), id) {
 					t.Error("it is still there")
@@ -175,9 +170,7 @@ func TestALeasedEnvironmentStaysWhateverBecameOfItsManifest(t *testing.T) {
 			inBubble(t, sized(1), func(w *world) {
 				id := w.get(1).Env.ID
 				w.crash()
-				if err := damage(w, id); err != nil {
-					t.Fatal(err)
-				}
+				testkit.Check(t, damage(w, id))
 				w.start()
 				w.pass(time.Hour)
 				w.want(1, 0, 1, 0)
@@ -238,14 +231,10 @@ func TestWhatIsTheUsersOwnIsNeverTouched(t *testing.T) {
 		outside := t.TempDir()
 		env := func(name string) string { return w.store.Env(name) }
 		manifest, err := os.ReadFile(w.store.Manifest(env(id)))
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Check(t, err)
 		mine := []string{"my-env", "uv-0123456g", "uv-01234567", "uv-01234568", "uv-01234569", "notes.txt", id + ".bak"}
 		for _, name := range mine[:4] {
-			if err := os.MkdirAll(env(name), 0o700); err != nil {
-				t.Fatal(err)
-			}
+			testkit.Check(t, os.MkdirAll(env(name), 0o700))
 		}
 		if err := errors.Join(
 			os.WriteFile(filepath.Join(env("my-env"), envdir.ManifestName), []byte("{}"), 0o600),

@@ -21,13 +21,9 @@ func TestALeaseOfAnEarlierVersionIsCompletedWhereItsOwnerIsSeen(t *testing.T) {
 	m := runManager(t, cfg)
 	cmd := testkit.Spawn(t, nil, "sleep", "600")
 	owner, err := proc.OwnerOf(cmd.Process.Pid)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	got, err := m.Acquire(t.Context(), Request{Pool: "uv", Wait: 10 * time.Second, Owner: owner, Key: "again"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	_ = m.Stop(t.Context())
 	old := *got.Env.Lease
 	old.Owner.Namespace, old.Owner.Group = "", 0
@@ -35,9 +31,7 @@ func TestALeaseOfAnEarlierVersionIsCompletedWhereItsOwnerIsSeen(t *testing.T) {
 	if err == nil {
 		err = os.WriteFile(filepath.Join(got.Env.Path, envdir.LeaseName), data, 0o600)
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	var used *InUseError
 	if _, _, err := Purge(cfg.Dir, true, nop); !errors.As(err, &used) {
 		t.Errorf("a purge that only looks: %v", err)
@@ -70,13 +64,9 @@ func TestALeaseThatCameWithACopyIsVoid(t *testing.T) {
 	}
 	m := runManager(t, cfg)
 	owner, err := proc.OwnerOf(os.Getpid())
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	got, err := m.Acquire(t.Context(), Request{Pool: "uv", Wait: 10 * time.Second, Owner: owner})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	_ = m.Stop(t.Context())
 	owner.Namespace = "1+1" // of which nothing is known here
 	if err := m.store.WriteLease(got.Env.Path,
@@ -87,9 +77,7 @@ func TestALeaseThatCameWithACopyIsVoid(t *testing.T) {
 		m := runManager(t, cfg)
 		defer func() { _ = m.Stop(t.Context()) }()
 		list, err := m.List(t.Context(), "", Leased)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Check(t, err)
 		return len(list)
 	}
 	if n := leased(); n != 1 {
@@ -111,13 +99,9 @@ func TestWhatWasReleasedElsewhereStaysUntilItIsReleasedByHand(t *testing.T) {
 	cfg.Dir = t.TempDir()
 	m := runManager(t, cfg)
 	owner, err := proc.OwnerOf(os.Getpid())
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	got, err := m.Acquire(t.Context(), Request{Pool: "uv", Wait: 10 * time.Second, Owner: owner})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	_ = m.Stop(t.Context())
 	owner.Namespace = "1+1" // of which nothing is known here
 	if err := m.store.WriteLease(got.Env.Path,

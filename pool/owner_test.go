@@ -19,24 +19,18 @@ func TestTheNextDaemonEndsTheBuildsOfAKilledOne(t *testing.T) {
 	cfg := sized(0)
 	cfg.Dir = t.TempDir()
 	s, err := envdir.Open(cfg.Dir)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	build := testkit.Spawn(t, []string{proc.MarkEnv + "=" + s.Env("uv-01234567")}, "sleep", "600")
 	fetch := testkit.Spawn(t, []string{proc.MarkEnv + "=" + s.Tools()}, "sleep", "600")
 	other := testkit.Spawn(t, []string{proc.MarkEnv + "=" + filepath.Join(t.TempDir(), "envs", "uv-01234567")}, "sleep",
 		"600")
-	if err := errors.Join(s.Begin("uv-01234567", "uv"),
-		os.MkdirAll(filepath.Join(s.Env("uv-01234567"), "bin"), 0o700)); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, errors.Join(s.Begin("uv-01234567", "uv"),
+		os.MkdirAll(filepath.Join(s.Env("uv-01234567"), "bin"), 0o700)))
 	testkit.Soon(t, "the marks are seen",
 		func() bool { return proc.MarkOf(build.Process.Pid) != "" && proc.MarkOf(fetch.Process.Pid) != "" })
 	m := runManager(t, cfg)
 	defer func() { _ = m.Stop(t.Context()) }()
-	if err := m.waitOpen(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, m.waitOpen(t.Context()))
 	for _, c := range []*exec.Cmd{build, fetch} {
 		testkit.Soon(t, "the builds are ended",
 			func() bool { _, alive := proc.StartTime(c.Process.Pid); return !alive })
@@ -58,9 +52,7 @@ func TestAKernelThatOutlivesItsFrontEndKeepsItsEnvironment(t *testing.T) {
 	front := testkit.Spawn(t, nil, "sleep", "600")
 	owner, _ := proc.OwnerOf(front.Process.Pid)
 	got, err := m.Acquire(t.Context(), Request{Pool: "uv", Wait: 10 * time.Second, Owner: owner})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	kernel := testkit.Spawn(t, nil, "/bin/sh", "-c", "sleep 600; exit", got.Env.Python)
 	testkit.End(front)
 	time.Sleep(200 * time.Millisecond) // several looks

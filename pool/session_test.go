@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"runtimed/internal/proc"
+	"runtimed/internal/testkit"
 	"runtimed/pool/builder"
 	"runtimed/pool/envdir"
 )
@@ -300,12 +301,8 @@ func TestWhileALeaseLingersTheSweeperRests(t *testing.T) {
 		}
 		// a lease that is over and cannot be ended is no reason to spin
 		record := filepath.Join(got.Env.Path, envdir.LeaseName)
-		if err := os.Remove(record); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Mkdir(record, 0o700); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Check(t, os.Remove(record))
+		testkit.Check(t, os.Mkdir(record, 0o700))
 		w.pass(2 * time.Minute)
 		if n := looks.Load(); n > 30 {
 			t.Errorf("it looked at all processes %d times", n)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"runtimed/internal/proc"
+	"runtimed/internal/testkit"
 	"runtimed/pool/builder"
 	"runtimed/pool/envdir"
 )
@@ -21,9 +22,7 @@ func TestAStateDirectoryThatIsMovedIsBuiltAnew(t *testing.T) {
 		w.pass(time.Minute)
 		w.stop()
 		moved := filepath.Join(t.TempDir(), "elsewhere")
-		if err := os.Rename(w.store.Dir, moved); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Check(t, os.Rename(w.store.Dir, moved))
 		w.cfg.Dir = moved
 		w.start()
 		w.want(1, 0, 1, 0)
@@ -36,16 +35,12 @@ func TestAStateDirectoryThatIsMovedIsBuiltAnew(t *testing.T) {
 func TestAStateDirectoryThatIsALinkIsResolvedOnce(t *testing.T) {
 	link := filepath.Join(t.TempDir(), "link")
 	real := t.TempDir()
-	if err := os.Symlink(real, link); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, os.Symlink(real, link))
 	s, err := envdir.Open(link)
 	if err != nil || s.Dir != real {
 		t.Errorf("%s, %v", s.Dir, err)
 	}
-	if err := errors.Join(os.RemoveAll(s.Envs()), os.Symlink(t.TempDir(), s.Envs())); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, errors.Join(os.RemoveAll(s.Envs()), os.Symlink(t.TempDir(), s.Envs())))
 	if _, err := envdir.Open(link); err == nil || !strings.Contains(err.Error(), "is a link, not a folder") {
 		t.Errorf("a link in the place of the environments: %v", err)
 	}
@@ -53,9 +48,7 @@ func TestAStateDirectoryThatIsALinkIsResolvedOnce(t *testing.T) {
 		t.Error(err)
 	}
 	file := filepath.Join(t.TempDir(), "file")
-	if err := os.WriteFile(file, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, os.WriteFile(file, nil, 0o600))
 	if _, err := envdir.Open(file); err == nil || !strings.Contains(err.Error(), file) {
 		t.Errorf("a file in the place of the state directory: %v", err)
 	}
@@ -69,17 +62,13 @@ func benchDir(b *testing.B, n int) Config {
 	m := runManager(b, cfg)
 	for {
 		list, err := m.Status(context.Background(), "")
-		if err != nil {
-			b.Fatal(err)
-		}
+		testkit.Check(b, err)
 		if list[0].Available == n {
 			break
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	if err := m.Stop(context.Background()); err != nil {
-		b.Fatal(err)
-	}
+	testkit.Check(b, m.Stop(context.Background()))
 	return cfg
 }
 
@@ -101,9 +90,7 @@ func BenchmarkReconcile100ReadyEnvironments(b *testing.B) {
 		if err != nil || list[0].Available != 100 {
 			b.Fatal(list, err)
 		}
-		if err := m.Stop(context.Background()); err != nil {
-			b.Fatal(err)
-		}
+		testkit.Check(b, m.Stop(context.Background()))
 	}
 	if per := b.Elapsed() / time.Duration(b.N); per > 100*time.Millisecond {
 		b.Errorf("%s", per)
@@ -116,14 +103,10 @@ func BenchmarkAcquireFromAReadyPool(b *testing.B) {
 	owner, _ := proc.OwnerOf(os.Getpid())
 	for b.Loop() {
 		got, err := m.Acquire(context.Background(), Request{Pool: "uv", Wait: time.Minute, Owner: owner})
-		if err != nil {
-			b.Fatal(err)
-		}
+		testkit.Check(b, err)
 		m.Undelivered(got.Env.ID)
 	}
-	if err := m.Stop(context.Background()); err != nil {
-		b.Fatal(err)
-	}
+	testkit.Check(b, m.Stop(context.Background()))
 }
 
 func TestAStateDirectoryThatIsNotUTF8IsRefused(t *testing.T) {
@@ -132,9 +115,7 @@ func TestAStateDirectoryThatIsNotUTF8IsRefused(t *testing.T) {
 	if err := os.Mkdir(odd, 0o700); err != nil {
 		t.Skipf("no names of such bytes here: %v", err)
 	}
-	if err := os.Symlink(odd, link); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, os.Symlink(odd, link))
 	if _, err := envdir.Open(link); err == nil || !strings.Contains(err.Error(), `\xe9", which is not UTF-8`) {
 		t.Errorf("a link to it: %v", err)
 	}

@@ -25,10 +25,8 @@ func tree(t *testing.T, dir string, n int) {
 	t.Helper()
 	for i := range n {
 		sub := filepath.Join(dir, fmt.Sprint(i%7), "x")
-		if err := errors.Join(os.MkdirAll(sub, 0o700),
-			os.WriteFile(filepath.Join(sub, fmt.Sprint(i)), nil, 0o400)); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Check(t, errors.Join(os.MkdirAll(sub, 0o700),
+			os.WriteFile(filepath.Join(sub, fmt.Sprint(i)), nil, 0o400)))
 	}
 }
 
@@ -38,15 +36,13 @@ func TestATreeIsRemovedWithoutFollowingLinks(t *testing.T) {
 	outside, dir := t.TempDir(), filepath.Join(t.TempDir(), "tree")
 	tree(t, outside, 10)
 	tree(t, dir, 300)
-	if err := errors.Join(
+	testkit.Check(t, errors.Join(
 		os.Symlink(outside, filepath.Join(dir, "link")),
 		os.Symlink("/nowhere", filepath.Join(dir, "dangling")),
 		syscall.Mkfifo(filepath.Join(dir, "fifo"), 0o600),
 		os.Chmod(filepath.Join(dir, "3"), 0o500),
 		os.Chmod(filepath.Join(dir, "4"), 0),
-	); err != nil {
-		t.Fatal(err)
-	}
+	))
 	if err := statedir.RemoveTree(filepath.Dir(dir), filepath.Base(dir), never); err != nil || envdir.Exists(dir) {
 		t.Errorf("%v; it is there: %t", err, envdir.Exists(dir))
 	}
@@ -77,9 +73,7 @@ func TestRemovingEndsWhenItIsTold(t *testing.T) {
 // the test.
 func undeletable(t *testing.T, path string) {
 	t.Helper()
-	if err := os.MkdirAll(path, 0o700); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, os.MkdirAll(path, 0o700))
 	testkit.MountTmpfs(t, path, "1m")
 }
 
@@ -114,9 +108,7 @@ func TestWhatIsMountedInAnEnvironmentSurvivesItAndTheRestGoesOnceItIsUnmounted(t
 		before := files(precious)
 		id := w.settled().get(1).Env.ID
 		data := filepath.Join(w.store.Env(id), "data")
-		if err := os.Mkdir(data, 0o700); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Check(t, os.Mkdir(data, 0o700))
 		unmount := testkit.BindMount(w.T, precious, data)
 		w.release(id)
 		w.pass(time.Hour)
@@ -191,14 +183,10 @@ func TestTheTrashIsNotEmptiedBesideABuild(t *testing.T) {
 
 func TestAnEnvironmentMayBeThrownOntoItsOwnNameInTheTrash(t *testing.T) {
 	s, err := envdir.Open(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	for range 3 {
 		tree(t, s.Env("uv-01234567"), 3)
-		if err := s.Discard("uv-01234567"); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Check(t, s.Discard("uv-01234567"))
 	}
 	entries, err := os.ReadDir(s.Trash())
 	if err != nil || len(entries) != 3 || envdir.Exists(s.Env("uv-01234567")) {
@@ -207,9 +195,7 @@ func TestAnEnvironmentMayBeThrownOntoItsOwnNameInTheTrash(t *testing.T) {
 	if err := s.Discard("uv-01234567"); err != nil {
 		t.Errorf("what is gone: %v", err)
 	}
-	if err := os.Symlink(t.TempDir(), s.Env("uv-01234567")); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, os.Symlink(t.TempDir(), s.Env("uv-01234567")))
 	if err := s.Discard("uv-01234567"); err == nil || !envdir.Exists(s.Env("uv-01234567")) {
 		t.Errorf("a link was thrown away: %v", err)
 	}
@@ -267,9 +253,7 @@ func TestLeasesAndReleasesWorkOnAFullDisk(t *testing.T) {
 	}
 	wait(2)
 	f, err := os.Create(filepath.Join(dir, "filler"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	for err == nil {
 		_, err = f.Write(make([]byte, 512))
 	}
@@ -280,9 +264,7 @@ func TestLeasesAndReleasesWorkOnAFullDisk(t *testing.T) {
 	var ids []string
 	for range 2 {
 		got, err := m.Acquire(context.Background(), Request{Pool: "uv", Owner: owner})
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Check(t, err)
 		ids = append(ids, got.Env.ID)
 	}
 	_, err = m.Acquire(context.Background(), Request{Pool: "uv", Owner: owner, Wait: 5 * time.Second})
@@ -293,9 +275,7 @@ func TestLeasesAndReleasesWorkOnAFullDisk(t *testing.T) {
 	if err := m.Release(context.Background(), ids[0]); err != nil {
 		t.Error(err)
 	}
-	if err := errors.Join(m.Stop(context.Background()), f.Close(), os.Remove(f.Name())); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, errors.Join(m.Stop(context.Background()), f.Close(), os.Remove(f.Name())))
 	m = runManager(t, cfg)
 	wait(2)
 	list, err := m.List(context.Background(), "", Leased)
@@ -311,10 +291,8 @@ func TestALinkInPlaceOfAFolderOfOursIsNeverFollowed(t *testing.T) {
 			w.pass(time.Minute)
 			outside, folder := t.TempDir(), filepath.Join(w.store.Envs(), name)
 			precious := filepath.Join(outside, "uv-00000000.json")
-			if err := errors.Join(os.WriteFile(precious, nil, 0o600), os.RemoveAll(folder),
-				os.Symlink(outside, folder)); err != nil {
-				t.Fatal(err)
-			}
+			testkit.Check(t, errors.Join(os.WriteFile(precious, nil, 0o600), os.RemoveAll(folder),
+				os.Symlink(outside, folder)))
 			w.release(got.Env.ID)
 			w.get(2) // so that another is built
 			w.pass(time.Minute)
@@ -328,9 +306,7 @@ func TestALinkInPlaceOfAFolderOfOursIsNeverFollowed(t *testing.T) {
 			if lines := w.said("is a link, not a folder"); len(lines) == 0 {
 				t.Errorf("%s: the log says nothing", name)
 			}
-			if err := os.Remove(folder); err != nil {
-				t.Fatal(err)
-			}
+			testkit.Check(t, os.Remove(folder))
 			w.pass(time.Hour)
 			w.want(1, 0, 1, 0)
 		})

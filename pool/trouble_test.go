@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"runtimed/internal/testkit"
 	"runtimed/pool/builder"
 	"runtimed/pool/envdir"
 )
@@ -28,9 +29,7 @@ func TestALeaseThatCannotBeReadIsHeldBySomebodyUnknown(t *testing.T) {
 			inBubble(t, sized(1), func(w *world) {
 				id := w.settled().ids(Ready)[0]
 				w.crash()
-				if err := damage(filepath.Join(w.store.Env(id), envdir.LeaseName)); err != nil {
-					t.Fatal(err)
-				}
+				testkit.Check(t, damage(filepath.Join(w.store.Env(id), envdir.LeaseName)))
 				w.start()
 				w.pass(time.Hour)
 				w.want(1, 0, 1, 0)

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"runtimed/internal/testkit"
 )
 
 // stranger listens and lets the test play the other side.
@@ -21,9 +23,7 @@ func stranger(t *testing.T, play func(nc net.Conn, r *bufio.Reader)) string {
 	t.Helper()
 	path := filepath.Join(shortDir(t), "s")
 	ln, err := net.Listen("unix", path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	done := make(chan bool)
 	go func() {
 		defer close(done)
@@ -46,9 +46,7 @@ func TestTheClientSaysWhyTheDaemonIsNotReached(t *testing.T) {
 	os.WriteFile(file, nil, 0o600)
 	dead := filepath.Join(dir, "dead")
 	ln, err := Listen(dead)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	ln.Close()
 	for path, want := range map[string]string{
 		filepath.Join(dir, "none"):            "not running",
@@ -95,9 +93,7 @@ func TestTheClientTellsAStrangerFromADaemon(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			path := stranger(t, c.play)
 			cl, err := Dial(t.Context(), path, ClientOptions{})
-			if err != nil {
-				t.Fatal(err)
-			}
+			testkit.Check(t, err)
 			defer cl.Close()
 			var info Info
 			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
@@ -121,9 +117,7 @@ func TestAGivenUpCallSendsACancel(t *testing.T) {
 		got <- line
 	})
 	cl, err := Dial(t.Context(), path, ClientOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
 	cl.Call(ctx, MethodAcquire, nil, nil)
@@ -137,9 +131,7 @@ func TestAClientOfADaemonThatDoesNotReadGivesUpInTime(t *testing.T) {
 	path := stranger(t, func(net.Conn, *bufio.Reader) { <-hold })
 	defer close(hold)
 	cl, err := Dial(t.Context(), path, ClientOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	err = cl.Call(ctx, "echo", map[string]string{"text": strings.Repeat("x", 900_000)}, nil)
@@ -162,9 +154,7 @@ func TestAnAnswerWithHalfOfASurrogatePairIsRead(t *testing.T) {
 	told := make(chan string, 1)
 	c, err := Dial(t.Context(), path,
 		ClientOptions{OnNotify: func(_ string, params json.RawMessage) { told <- string(params) }})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	defer c.Close()
 	type named struct {
 		Text string `json:"text"`

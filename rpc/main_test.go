@@ -6,6 +6,8 @@ import (
 	"os"
 	"testing"
 
+	"runtimed/internal/testkit"
+
 	"go.uber.org/goleak"
 )
 
@@ -14,9 +16,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // shortDir is a folder with a path that leaves room for a socket's name on every system.
 func shortDir(t testing.TB) string {
 	dir, err := os.MkdirTemp("", "rt")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	return dir
 }

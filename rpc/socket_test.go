@@ -13,6 +13,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+
+	"runtimed/internal/testkit"
 )
 
 func TestTheSocketIsItsOwnersFromTheFirstMoment(t *testing.T) {
@@ -40,9 +42,7 @@ func TestTheSocketIsItsOwnersFromTheFirstMoment(t *testing.T) {
 		}()
 		for range 300 {
 			ln, err := Listen(path)
-			if err != nil {
-				t.Fatal(err)
-			}
+			testkit.Check(t, err)
 			if info, _ := os.Lstat(path); info.Mode().Perm() != 0o600 {
 				t.Errorf("umask %04o: mode %v", mask, info.Mode())
 			}
@@ -62,9 +62,7 @@ func TestListenReplacesADeadSocketOnly(t *testing.T) {
 	dir := shortDir(t)
 	path := filepath.Join(dir, "s")
 	first, err := Listen(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	first.Close()
 	if _, err := os.Lstat(path); err != nil {
 		t.Fatalf("closing removed the file: %v", err)
@@ -109,19 +107,13 @@ func TestListenReplacesADeadSocketOnly(t *testing.T) {
 func TestThePeerIsWhoConnects(t *testing.T) {
 	path := filepath.Join(shortDir(t), "s")
 	ln, err := Listen(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	defer ln.Close()
 	nc, err := net.Dial("unix", path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	defer nc.Close()
 	in, err := ln.AcceptUnix()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	defer in.Close()
 	if got, err := PeerOf(in); err != nil || got != (Peer{UID: os.Getuid(), PID: os.Getpid()}) {
 		t.Errorf("got %+v, %v", got, err)

@@ -9,6 +9,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"runtimed/internal/testkit"
+
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -17,9 +19,7 @@ func TestPropertyListsAreWhatTheyWere(t *testing.T) {
 	demand.OnDemand = true
 	for name, c := range map[string]Config{"plain": plain(), "odd": strange(), "demand": demand} {
 		f, err := plist("/p", c)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Check(t, err)
 		golden(t, name+".plist", string(f.Data))
 		if err := xml.Unmarshal(f.Data, new(struct{})); err != nil {
 			t.Errorf("%s: no XML: %v", name, err)
@@ -36,13 +36,9 @@ func TestPropertyListsAreWhatTheyWere(t *testing.T) {
 func apple(t *testing.T) (*launchd, string) {
 	t.Helper()
 	bin, err := filepath.Abs("testdata/bin")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	state, home := t.TempDir(), filepath.Join(t.TempDir(), "zoë & co")
-	if err := os.Mkdir(home, 0o700); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, os.Mkdir(home, 0o700))
 	t.Setenv("PATH", bin+":/usr/bin:/bin")
 	t.Setenv("LAUNCHD", state)
 	env := func(name string) string { return map[string]string{"HOME": home, "HTTPS_PROXY": "x"}[name] }
@@ -51,9 +47,7 @@ func apple(t *testing.T) (*launchd, string) {
 
 func have(t *testing.T, state, name string) {
 	t.Helper()
-	if err := os.WriteFile(filepath.Join(state, name), nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, os.WriteFile(filepath.Join(state, name), nil, 0o600))
 }
 
 // take is Do for a plan that must come out.

@@ -4,34 +4,26 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"runtimed/internal/testkit"
 )
 
 // program makes an executable file.
 func program(t *testing.T, path string) string {
 	t.Helper()
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, []byte(path), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, os.MkdirAll(filepath.Dir(path), 0o700))
+	testkit.Check(t, os.WriteFile(path, []byte(path), 0o755))
 	return path
 }
 
 func TestAServiceStartsWhatAnUpgradeReplaces(t *testing.T) {
 	home, err := filepath.EvalSymlinks(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	env := func(name string) string { return map[string]string{"HOME": home}[name] }
 	link := func(to, name string) string {
 		t.Helper()
-		if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Symlink(to, name); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Check(t, os.MkdirAll(filepath.Dir(name), 0o700))
+		testkit.Check(t, os.Symlink(to, name))
 		return name
 	}
 	stable := program(t, home+"/.local/bin/runtimed")
@@ -77,16 +69,12 @@ func TestARunningProgramIsReplacedByRename(t *testing.T) {
 	dir := t.TempDir()
 	to := program(t, dir+"/bin/runtimed")
 	before, err := os.Stat(to)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	f := File{Path: to, From: program(t, dir+"/new"), Mode: 0o755}
 	if !f.differs() {
 		t.Fatal("another file is the same")
 	}
-	if err := f.write(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, f.write())
 	after, err := os.Stat(to)
 	if err != nil || os.SameFile(before, after) || f.differs() || after.Mode().Perm() != 0o755 {
 		t.Errorf("%v: the old file was written to, or the new one is another", err)

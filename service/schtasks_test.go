@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"runtimed/internal/testkit"
+
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -20,18 +22,14 @@ func windowsConfig() Config {
 
 func TestTheTaskIsWhatItWas(t *testing.T) {
 	f, err := task("x", `HOST\Zoë`, windowsConfig())
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	golden(t, "task.xml", f.Text())
 	body := strings.Replace(f.Text(), `encoding="UTF-16"`, `encoding="UTF-8"`, 1)
 	var parsed struct {
 		Command   string `xml:"Actions>Exec>Command"`
 		Arguments string `xml:"Actions>Exec>Arguments"`
 	}
-	if err := xml.Unmarshal([]byte(body), &parsed); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, xml.Unmarshal([]byte(body), &parsed))
 	if parsed.Command != windowsConfig().Program {
 		t.Errorf("the program is %q", parsed.Command)
 	}
@@ -45,9 +43,7 @@ func TestTheTaskIsWhatItWas(t *testing.T) {
 
 func TestATaskFromInstallToUninstall(t *testing.T) {
 	bin, err := filepath.Abs("testdata/bin")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	dir := t.TempDir()
 	t.Chdir(dir) // on this system, a path of Windows is a name
 	t.Setenv("PATH", bin+":/usr/bin:/bin")

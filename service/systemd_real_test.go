@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"runtimed/internal/testkit"
 )
 
 func TestSystemdItselfAcceptsTheUnitFiles(t *testing.T) {
@@ -22,21 +24,13 @@ func TestSystemdItselfAcceptsTheUnitFiles(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), name)
 			c := strange()
 			c.Program, c.Socket = filepath.Join(dir, "runtimed"), filepath.Join(dir, "s")
-			if err := os.MkdirAll(dir, 0o700); err != nil {
-				t.Fatal(err)
-			}
-			if err := os.WriteFile(c.Program, []byte("#!/bin/sh\n"), 0o755); err != nil {
-				t.Fatal(err)
-			}
+			testkit.Check(t, os.MkdirAll(dir, 0o700))
+			testkit.Check(t, os.WriteFile(c.Program, []byte("#!/bin/sh\n"), 0o755))
 			files, err := units(filepath.Join(t.TempDir(), "units"), c)
-			if err != nil {
-				t.Fatal(err)
-			}
+			testkit.Check(t, err)
 			args := []string{"--user", "--man=no", "verify"}
 			for i := range files {
-				if err := files[i].write(); err != nil {
-					t.Fatal(err)
-				}
+				testkit.Check(t, files[i].write())
 				args = append(args, files[i].Path)
 			}
 			cmd := exec.Command("systemd-analyze", args...)

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"runtimed/internal/testkit"
+
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -34,14 +36,10 @@ func golden(t *testing.T, name, got string) {
 	t.Helper()
 	path := filepath.Join("testdata", name)
 	if *update {
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Check(t, os.WriteFile(path, []byte(got), 0o644))
 	}
 	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	if diff := cmp.Diff(string(want), got); diff != "" {
 		t.Errorf("%s is another (-want +got; -update writes it anew):\n%s", path, diff)
 	}
@@ -50,9 +48,7 @@ func golden(t *testing.T, name, got string) {
 func TestUnitFilesAreWhatTheyWere(t *testing.T) {
 	for name, c := range map[string]Config{"plain": plain(), "odd": strange()} {
 		files, err := units("/units", c)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Check(t, err)
 		for _, f := range files {
 			golden(t, name+"-"+filepath.Base(f.Path), string(f.Data))
 		}
@@ -107,9 +103,7 @@ func under(t *testing.T, run Runner) *systemd {
 	t.Helper()
 	root := t.TempDir()
 	for _, dir := range []string{"run/systemd/system", "home", "xdg"} {
-		if err := os.MkdirAll(filepath.Join(root, dir), 0o700); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Check(t, os.MkdirAll(filepath.Join(root, dir), 0o700))
 	}
 	env := map[string]string{"HOME": root + "/home", "XDG_RUNTIME_DIR": root + "/xdg", "HTTPS_PROXY": "x",
 		"SSL_CERT_FILE": "/c"}
@@ -165,9 +159,7 @@ func TestInstallDoesWhatIsMissingAndNoMore(t *testing.T) {
 			if err == nil {
 				err = Do(t.Context(), c.now, writes(files), func(Step) {})
 			}
-			if err != nil {
-				t.Fatal(err)
-			}
+			testkit.Check(t, err)
 		}
 		want := plain()
 		want.OnDemand = c.onDemand
@@ -181,9 +173,7 @@ func TestInstallDoesWhatIsMissingAndNoMore(t *testing.T) {
 func TestANewProgramIsAReasonToRestartAndNoMore(t *testing.T) {
 	m := under(t, show("active", "enabled", "active", "enabled"))
 	source := filepath.Join(t.TempDir(), "runtimed")
-	if err := os.WriteFile(source, []byte("new"), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, os.WriteFile(source, []byte("new"), 0o755))
 	c := plain()
 	c.Program = filepath.Join(m.env("HOME"), "bin", "runtimed")
 	c.Copies = []File{{Path: c.Program, From: source, Mode: 0o755}}
@@ -191,9 +181,7 @@ func TestANewProgramIsAReasonToRestartAndNoMore(t *testing.T) {
 	if err == nil {
 		err = Do(t.Context(), m.run, writes(files[1:]), func(Step) {})
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	steps, err := m.Install(t.Context(), c)
 	want := "copy " + source + " to ~/bin/runtimed\nrun systemctl --user restart runtimed.service\n"
 	if diff := cmp.Diff(want, words(m, steps, err)); diff != "" {
@@ -207,9 +195,7 @@ func TestStatusTellsWhatThereIs(t *testing.T) {
 	if err == nil {
 		err = Do(t.Context(), m.run, writes(files), func(Step) {})
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	s, err := m.Status(t.Context(), plain())
 	off := false
 	want := Status{
@@ -242,12 +228,8 @@ func TestOfWhatIsNotThereNothingIsUninstalled(t *testing.T) {
 func TestAMaskedUnitIsLeftAsItIs(t *testing.T) {
 	m := under(t, show("inactive", "masked", "inactive", ""))
 	path := filepath.Join(m.dir(), serviceUnit)
-	if err := os.MkdirAll(m.dir(), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Symlink(os.DevNull, path); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, os.MkdirAll(m.dir(), 0o700))
+	testkit.Check(t, os.Symlink(os.DevNull, path))
 	var p *Problem
 	if steps, err := m.Install(t.Context(), plain()); !errors.As(err, &p) ||
 		p.Hint != "if it shall be: systemctl --user unmask runtimed.service" {
@@ -262,9 +244,7 @@ func TestAUnitFileThatSomebodyElseWroteIsLeftAlone(t *testing.T) {
 	m := under(t, show("inactive", "disabled", "inactive", "disabled"))
 	path := filepath.Join(m.dir(), serviceUnit)
 	own := []byte("[Service]\nExecStart=/home/u/bin/runtimed\n")
-	if err := errors.Join(os.MkdirAll(m.dir(), 0o700), os.WriteFile(path, own, 0o600)); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, errors.Join(os.MkdirAll(m.dir(), 0o700), os.WriteFile(path, own, 0o600)))
 	for name, do := range map[string]func() ([]Step, error){
 		"install":   func() ([]Step, error) { return m.Install(t.Context(), plain()) },
 		"uninstall": func() ([]Step, error) { return m.Uninstall(t.Context()) },
@@ -284,9 +264,7 @@ func TestOnlyFilesAreReplaced(t *testing.T) {
 	if err == nil {
 		err = os.Symlink(device, link)
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	defer ln.Close()
 	for _, path := range []string{dir, device, link} {
 		f := File{Path: path, Data: []byte("new"), Mode: 0o600}

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
+
+	"runtimed/internal/testkit"
 )
 
 func TestLookUp(t *testing.T) {
@@ -16,9 +18,7 @@ func TestLookUp(t *testing.T) {
 	write := func(name string, mode os.FileMode) string {
 		path := filepath.Join(dir, name)
 		os.MkdirAll(filepath.Dir(path), 0o700)
-		if err := os.WriteFile(path, nil, mode); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Check(t, os.WriteFile(path, nil, mode))
 		return path
 	}
 	one, two := filepath.Join(dir, "one"), filepath.Join(dir, "two")

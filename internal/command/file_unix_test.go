@@ -11,16 +11,15 @@ import (
 	"syscall"
 	"testing"
 
+	"runtimed/internal/testkit"
 	"runtimed/rpc"
 )
 
 func TestAFileWithoutAnEndOrAWriterIsRefusedAtOnce(t *testing.T) {
 	dir := t.TempDir()
 	vast, pipe := filepath.Join(dir, "vast.py"), filepath.Join(dir, "pipe.py")
-	if err := errors.Join(os.WriteFile(vast, nil, 0o600), os.Truncate(vast, 4<<30),
-		syscall.Mkfifo(pipe, 0o600)); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, errors.Join(os.WriteFile(vast, nil, 0o600), os.Truncate(vast, 4<<30),
+		syscall.Mkfifo(pipe, 0o600)))
 	for what, try := range map[string]struct {
 		path, says string
 	}{
@@ -40,9 +39,7 @@ func TestAFileWithoutAnEndOrAWriterIsRefusedAtOnce(t *testing.T) {
 
 func TestRequirementsMayComeFromAPipeOfTheCallers(t *testing.T) {
 	r, w, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	defer r.Close()
 	if _, err := w.WriteString("rich\n"); err != nil {
 		t.Fatal(err)

@@ -8,13 +8,12 @@ import (
 	"testing"
 
 	"runtimed/internal/failure"
+	"runtimed/internal/testkit"
 )
 
 func TestWhatCannotBeRunIsNamedForWhatItIs(t *testing.T) {
 	t.Chdir(t.TempDir())
-	if err := errors.Join(os.Mkdir("folder.py", 0o700), os.WriteFile("script.PY", nil, 0o600)); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, errors.Join(os.Mkdir("folder.py", 0o700), os.WriteFile("script.PY", nil, 0o600)))
 	for name, want := range map[string]struct {
 		code       int
 		says, hint string

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"runtimed/internal/testkit"
 )
 
 // told is a line as the daemon writes it, at some minute past three.
@@ -56,9 +58,7 @@ func TestTheLastLinesAreTheLast(t *testing.T) {
 func TestLinesAreCountedAfterTheyWereFilteredAcrossTheOlderFiles(t *testing.T) {
 	dir := t.TempDir()
 	write := func(name, text string) {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Check(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600))
 	}
 	write("runtimed-2026-01-02T03-05-00.000-size.log", told(1, "warn", "one")+told(2, "info", "two"))
 	write("runtimed-2026-01-02T03-10-00.000-size.log",
@@ -97,9 +97,7 @@ func TestALogThatIsFollowedIsReadOnWhenItIsRotated(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "runtimed.log")
 	add := func(text string) {
 		f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Check(t, err)
 		defer f.Close()
 		if _, err := f.WriteString(text); err != nil {
 			t.Fatal(err)

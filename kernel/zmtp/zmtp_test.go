@@ -11,6 +11,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"runtimed/internal/testkit"
+
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 )
@@ -216,15 +218,11 @@ func TestPeersBeyondTheBoundAreTurnedAway(t *testing.T) {
 
 func TestCloseEndsEverything(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	s := &Server{Kind: Router, Handle: func(*Conn, Message) {}}
 	s.Serve(ln)
 	conn, err := net.Dial("tcp", ln.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	defer conn.Close()
 	if _, err := io.ReadFull(conn, make([]byte, greetingSize)); err != nil {
 		t.Fatal(err)
@@ -235,9 +233,7 @@ func TestCloseEndsEverything(t *testing.T) {
 		t.Error("the connection lives")
 	}
 	other, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	s.Serve(other) // too late
 	if _, err := other.Accept(); err == nil {
 		t.Error("the listener lives")

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"runtimed/internal/testkit"
 	"runtimed/rpc"
 )
 
@@ -32,9 +33,7 @@ func TestACallThatIsGivenUpTellsTheDaemonAndEndsTheConnection(t *testing.T) {
 		}},
 	} {
 		cl, err := rpc.Dial(t.Context(), b.path, rpc.ClientOptions{})
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Check(t, err)
 		ctx, cancel := c.ctx()
 		defer cancel()
 		if err := cl.Call(ctx, "wait", nil, nil); rpc.KindOf(err) != c.kind {
@@ -59,9 +58,7 @@ func TestNotificationsComeBeforeTheAnswer(t *testing.T) {
 		json.Unmarshal(params, &p)
 		got = append(got, method+" "+p.Stage+" "+string(p.ID))
 	}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	defer cl.Close()
 	yes := true
 	var r echoResult
@@ -88,9 +85,7 @@ func TestNotificationsComeBeforeTheAnswer(t *testing.T) {
 func TestManyCallsShareOneClient(t *testing.T) {
 	b := start(t)
 	cl, err := rpc.Dial(t.Context(), b.path, rpc.ClientOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	defer cl.Close()
 	errs := make(chan error)
 	for i := range 200 {
@@ -121,9 +116,7 @@ func TestListenSaysWhoHasTheSocket(t *testing.T) {
 
 	path := filepath.Join(shortDir(t), "mute")
 	ln, err := net.Listen("unix", path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	defer ln.Close()
 	go func() {
 		for {

@@ -18,6 +18,7 @@ import (
 	"go.uber.org/goleak"
 	"go.uber.org/zap"
 
+	"runtimed/internal/testkit"
 	"runtimed/rpc"
 )
 
@@ -121,9 +122,7 @@ func start(t testing.TB, change ...func(*bench)) *bench {
 	}
 	b.path = filepath.Join(shortDir(t), "s")
 	ln, err := rpc.Listen(b.path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	served := make(chan error, 1)
 	go func() { served <- b.Serve(ln) }()
 	t.Cleanup(func() {
@@ -140,9 +139,7 @@ func start(t testing.TB, change ...func(*bench)) *bench {
 // shortDir is a folder with a path that leaves room for a socket's name on every system.
 func shortDir(t testing.TB) string {
 	dir, err := os.MkdirTemp("", "rt")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	return dir
 }
@@ -157,9 +154,7 @@ type wire struct {
 func (b *bench) dial(t testing.TB) *wire {
 	t.Helper()
 	nc, err := net.Dial("unix", b.path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	t.Cleanup(func() { nc.Close() })
 	nc.SetDeadline(time.Now().Add(20 * time.Second))
 	return &wire{t, nc.(*net.UnixConn), bufio.NewReader(nc)}

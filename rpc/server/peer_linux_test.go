@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 	"golang.org/x/sys/unix"
 
+	"runtimed/internal/testkit"
 	"runtimed/rpc"
 )
 
@@ -70,9 +71,7 @@ func TestAClientTrustsNoDaemonOfAnotherUser(t *testing.T) {
 		t.Fatalf("got %v", err)
 	}
 	in, _, err := unix.Accept(fd)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	defer unix.Close(in)
 	if n, err := unix.Read(in, make([]byte, 100)); n != 0 || err != nil {
 		t.Errorf("the stranger was sent %d bytes, %v", n, err)

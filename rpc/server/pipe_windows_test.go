@@ -11,6 +11,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"runtimed/internal/testkit"
 	"runtimed/rpc"
 )
 
@@ -19,9 +20,7 @@ func pipeBench(t *testing.T) (path string, peers chan rpc.Peer) {
 	t.Helper()
 	path = fmt.Sprintf(`\\.\pipe\runtimed-test-%d-%s`, os.Getpid(), t.Name())
 	ln, err := rpc.Listen(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	peers = make(chan rpc.Peer, 10)
 	s := New([]Method{
 		NewMethod(rpc.MethodInfo, func(ctx context.Context, _ rpc.InfoParams) (rpc.Info, error) {
@@ -51,9 +50,7 @@ func TestAPipeAnswers(t *testing.T) {
 	defer cancel()
 	for range 3 {
 		c, err := rpc.Dial(ctx, path, rpc.ClientOptions{})
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Check(t, err)
 		var info rpc.Info
 		if err := c.Call(ctx, rpc.MethodInfo, nil, &info); err != nil || info.PID != 77 || len(info.Socket) != 1<<20 {
 			t.Errorf("got pid %d, %v", info.PID, err)
@@ -74,9 +71,7 @@ func TestAPipeHasOneDaemon(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	c, err := rpc.Dial(ctx, path, rpc.ClientOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	if err := c.Call(ctx, rpc.MethodInfo, nil, nil); err != nil {
 		t.Error(err)
 	}
@@ -94,9 +89,7 @@ func TestAnEndedListenerLeavesNoPipe(t *testing.T) {
 	path := `\\.\pipe\runtimed-test-again`
 	for range 3 {
 		ln, err := rpc.Listen(path)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Check(t, err)
 		ln.Close()
 	}
 }

@@ -20,6 +20,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
+	"runtimed/internal/testkit"
 	"runtimed/rpc"
 )
 
@@ -71,9 +72,7 @@ func TestTheServerSurvivesAShortageOfDescriptorsAndSaysSoOnce(t *testing.T) {
 	b.log = zap.New(core)
 	b.path = shortDir(t) + "/s"
 	ln, err := rpc.Listen(b.path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	short := &shortListener{Listener: ln}
 	short.short.Store(5)
 	served := make(chan error, 1)
@@ -190,9 +189,7 @@ func TestRPCDiscoverIsTheTable(t *testing.T) {
 	table := offTable()
 	s := New(table, zap.NewNop())
 	raw, err := s.methods[rpc.MethodDiscover].call(t.Context(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	var doc struct {
 		OpenRPC string `json:"openrpc"`
 		Info    struct{ Title, Version string }
@@ -207,9 +204,7 @@ func TestRPCDiscoverIsTheTable(t *testing.T) {
 		}
 		Components struct{ Schemas map[string]json.RawMessage }
 	}
-	if err := json.Unmarshal(raw, &doc); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, json.Unmarshal(raw, &doc))
 	var names []string
 	for _, m := range doc.Methods {
 		names = append(names, m.Name)
@@ -314,9 +309,7 @@ func BenchmarkRoundTripOverANewConnection(b *testing.B) {
 			err = c.Call(b.Context(), rpc.MethodInfo, nil, nil)
 		}
 		times = append(times, time.Since(begun))
-		if err != nil {
-			b.Fatal(err)
-		}
+		testkit.Check(b, err)
 		c.Close()
 	}
 	slices.Sort(times)

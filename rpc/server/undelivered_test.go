@@ -17,6 +17,7 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
 
+	"runtimed/internal/testkit"
 	"runtimed/rpc"
 )
 
@@ -35,17 +36,13 @@ func (c *counted) Write(b []byte) (int, error) {
 func socketPair(t testing.TB) (client, server *net.UnixConn) {
 	t.Helper()
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	var ends [2]*net.UnixConn
 	for i, fd := range fds {
 		f := os.NewFile(uintptr(fd), "pair")
 		nc, err := net.FileConn(f)
 		f.Close()
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Check(t, err)
 		ends[i] = nc.(*net.UnixConn)
 	}
 	return ends[0], ends[1]

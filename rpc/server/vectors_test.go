@@ -17,6 +17,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"runtimed/internal/testkit"
 	"runtimed/rpc"
 )
 
@@ -48,9 +49,7 @@ func (s *text) UnmarshalJSON(b []byte) error {
 func readVectors[V any](t *testing.T, name string) []V {
 	t.Helper()
 	f, err := os.Open("../../testdata/wire/" + name)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	defer f.Close()
 	var all []V
 	sc := bufio.NewScanner(f)
