@@ -172,12 +172,9 @@ func (c *Builder) fromLock(ctx context.Context, provider condaProvider, dir, loc
 // fromChannels solves, and keeps the lock file for later builds. If the channels cannot be reached, an outdated lock
 // file serves.
 func (c *Builder) fromChannels(ctx context.Context, provider condaProvider, dir, lock string, job condaJob) error {
-	if err := c.uv.Folder(filepath.Dir(lock)); err != nil {
-		return envdir.DiskError(err)
-	}
-	tmp, remove, err := statedir.Scratch(filepath.Dir(lock), statedir.ResolvePrefix)
+	tmp, remove, err := c.uv.Scratch(filepath.Dir(lock), statedir.ResolvePrefix)
 	if err != nil {
-		return envdir.DiskError(err)
+		return err
 	}
 	defer remove()
 	job.to = filepath.Join(tmp, "lock")
@@ -220,12 +217,9 @@ func (c *Builder) Renew(ctx context.Context, spec builder.Spec, age time.Duratio
 	if !uv.Filled(lock) || !uv.Older(lock, age) {
 		return nil
 	}
-	if err := c.uv.Folder(filepath.Dir(lock)); err != nil {
-		return envdir.DiskError(err)
-	}
-	tmp, remove, err := statedir.Scratch(filepath.Dir(lock), statedir.ResolvePrefix)
+	tmp, remove, err := c.uv.Scratch(filepath.Dir(lock), statedir.ResolvePrefix)
 	if err != nil {
-		return envdir.DiskError(err)
+		return err
 	}
 	defer remove()
 	job := condaJob{specs: condaSpecs(spec), channels: spec.Channels, to: filepath.Join(tmp, "lock"),

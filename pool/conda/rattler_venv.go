@@ -72,9 +72,9 @@ func (r *rattler) makeVenv(ctx context.Context, mark string, progress func(build
 		return err
 	}
 	progress(builder.Stage{Name: builder.StageDownloading, Message: "fetching rattler " + RattlerVersion()})
-	tmp, remove, err := statedir.Scratch(u.Tools(), statedir.FetchPrefix)
+	tmp, remove, err := u.Scratch(u.Tools(), statedir.FetchPrefix)
 	if err != nil {
-		return envdir.DiskError(err)
+		return err
 	}
 	defer remove()
 	dir, requirements := filepath.Join(tmp, "venv"), filepath.Join(tmp, "requirements.txt")

@@ -95,6 +95,17 @@ func (u *Builder) Folder(dir string) error {
 	return nil
 }
 
+// Scratch makes a folder for unfinished work in a folder of ours. remove deletes it. The error is a *builder.Error.
+func (u *Builder) Scratch(dir, prefix string) (tmp string, remove func(), err error) {
+	if err = u.Folder(dir); err == nil {
+		tmp, remove, err = statedir.Scratch(dir, prefix)
+	}
+	if err != nil {
+		return "", nil, envdir.DiskError(err)
+	}
+	return tmp, remove, nil
+}
+
 // NoFile sets aside what is in the place of a folder that a tool will make.
 func (u *Builder) NoFile(dir string) error {
 	info, err := os.Lstat(dir)

@@ -137,12 +137,9 @@ func (u *Builder) alone(ctx context.Context, key string) (done func(), err error
 func (u *Builder) resolve(ctx context.Context, tool, mark string, spec builder.Spec, python Interpreter,
 	old bool) error {
 	lock := u.lockPath(spec, python)
-	if err := u.Folder(filepath.Dir(lock)); err != nil {
-		return envdir.DiskError(err)
-	}
-	tmp, remove, err := statedir.Scratch(filepath.Dir(lock), statedir.ResolvePrefix)
+	tmp, remove, err := u.Scratch(filepath.Dir(lock), statedir.ResolvePrefix)
 	if err != nil {
-		return envdir.DiskError(err)
+		return err
 	}
 	defer remove()
 	in, out := filepath.Join(tmp, "requirements.in"), filepath.Join(tmp, "lock.txt")

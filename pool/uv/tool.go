@@ -147,12 +147,9 @@ func OnPath(dirs []string, name string) []string {
 // index, proxy and certificates count. The folder appears whole or not at all.
 func (u *Builder) fetch(ctx context.Context, mark string, cfg Config, to string) error {
 	tools := filepath.Dir(to)
-	if err := u.Folder(tools); err != nil {
-		return envdir.DiskError(err)
-	}
-	tmp, remove, err := statedir.Scratch(tools, statedir.FetchPrefix)
+	tmp, remove, err := u.Scratch(tools, statedir.FetchPrefix)
 	if err != nil {
-		return envdir.DiskError(err)
+		return err
 	}
 	defer remove()
 	requirements := filepath.Join(tmp, "requirements.txt")
