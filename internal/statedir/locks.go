@@ -110,7 +110,7 @@ func (l *Locks) unless(err error) {
 // user's file of that name unchanged.
 func (l *Locks) Name() {
 	for _, f := range l.files {
-		if IsLockFile(f.Path()) || filepath.Dir(f.Path()) == l.at.Own {
+		if isLockFile(f.Path()) || filepath.Dir(f.Path()) == l.at.Own {
 			_ = safefile.WriteOwn(f.Path(), fmt.Appendf(nil, "%d %s\n", os.Getpid(), l.at.Socket), 0o600)
 		}
 	}

@@ -69,7 +69,7 @@ func HasLockName(path string) bool { return lockForm.MatchString(filepath.Base(p
 // UVConfigHead begins a copy of the user's uv.toml.
 const UVConfigHead = "# runtimed: a copy of uv.toml without what is not for builds\n"
 
-// IsUVConfig reports whether such a copy is at path.
-func IsUVConfig(path string) bool {
+// isUVConfig reports whether such a copy is at path.
+func isUVConfig(path string) bool {
 	return filepath.Base(path) == "uv.toml" && bytes.HasPrefix(headOf(path), []byte(UVConfigHead))
 }

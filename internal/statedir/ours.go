@@ -25,9 +25,9 @@ var caches = map[string]*regexp.Regexp{
 	"mamba":    regexp.MustCompile(`^pkgs$`),
 }
 
-// Kept returns what the daemon made below the state directory dir, except environments. usual means that dir is its
+// kept returns what the daemon made below the state directory dir, except environments. usual means that dir is its
 // default place, where our names are enough; elsewhere the content must prove it.
-func Kept(dir string, usual bool) (paths []string) {
+func kept(dir string, usual bool) (paths []string) {
 	add := func(ours func(path string) bool, elem ...string) {
 		in := filepath.Join(append([]string{dir}, elem...)...)
 		if safefile.Folder(filepath.Dir(in)) != nil || safefile.Folder(in) != nil {
@@ -48,7 +48,7 @@ func Kept(dir string, usual bool) (paths []string) {
 	}
 	add(func(path string) bool {
 		tool := IsTool(path) || usual && toolForm.MatchString(filepath.Base(path)) && safefile.Folder(path) == nil
-		return tool || IsUVConfig(path) || isScratch(filepath.Dir(path), filepath.Base(path), FetchPrefix)
+		return tool || isUVConfig(path) || isScratch(filepath.Dir(path), filepath.Base(path), FetchPrefix)
 	}, "tools")
 	for name, names := range caches {
 		at := filepath.Join(dir, "tools", name)
@@ -59,8 +59,8 @@ func Kept(dir string, usual bool) (paths []string) {
 	return paths
 }
 
-// Emptied returns the folders of Kept, inner ones first. They are the daemon's once they are empty.
-func Emptied(dir string) (paths []string) {
+// emptied returns the folders of kept, inner ones first. They are the daemon's once they are empty.
+func emptied(dir string) (paths []string) {
 	for _, name := range []string{"locks/needs", "locks", "tools/rattler", "tools/uv-cache", "tools/mamba",
 		"tools/empty", "tools"} {
 		paths = append(paths, filepath.Join(dir, filepath.FromSlash(name)))
@@ -84,8 +84,8 @@ func has(path string, begins func(head []byte) bool) bool {
 	return err == nil && info.Mode().IsRegular() && (info.Size() == 0 || begins(headOf(path)))
 }
 
-// IsLockFile reports whether the file at path is a daemon.lock, or empty.
-func IsLockFile(path string) bool { return has(path, lockLine.Match) }
+// isLockFile reports whether the file at path is a daemon.lock, or empty.
+func isLockFile(path string) bool { return has(path, lockLine.Match) }
 
 // IsLog reports whether the file at path is a daemon's log, or empty.
 func IsLog(path string) bool { return has(path, logHead.Match) }
@@ -98,9 +98,9 @@ func IsStatus(path string) bool {
 	})
 }
 
-// Beside returns the daemon's files in the folder of the socket or the state directory, except the socket and the
+// beside returns the daemon's files in the folder of the socket or the state directory, except the socket and the
 // lock.
-func Beside(dir string, usual bool) (paths []string) {
+func beside(dir string, usual bool) (paths []string) {
 	entries, _ := os.ReadDir(dir) // what cannot be read stays
 	for _, e := range entries {
 		if !e.Type().IsRegular() {

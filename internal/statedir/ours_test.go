@@ -18,12 +18,12 @@ func TestAPurgeThatIsKilledAfterAnyStepIsFinishedByTheNext(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		paths := Kept(dir, false)
+		paths := kept(dir, false)
 		if steps > len(paths) {
 			return
 		}
 		RemoveAll(dir, paths[:min(steps, len(paths))])
-		stays := append(RemoveAll(dir, Kept(dir, false)), RemoveEmpty(dir, Emptied(dir))...)
+		stays := append(RemoveAll(dir, kept(dir, false)), RemoveEmpty(dir, emptied(dir))...)
 		if left, err := os.ReadDir(dir); err != nil || len(left) > 0 || len(stays) > 0 {
 			t.Errorf("after %d steps, %v and %v are left, %v", steps, left, stays, err)
 		}
@@ -44,14 +44,14 @@ func TestAFileOfTheUsersThatIsNamedAsOneOfOursStays(t *testing.T) {
 		if usual {
 			want = len(ours)
 		}
-		if paths := Beside(dir, usual); len(paths) != want {
+		if paths := beside(dir, usual); len(paths) != want {
 			t.Errorf("usual %t: %v", usual, paths)
 		}
 	}
 	for name, text := range ours {
 		put(t, filepath.Join(dir, name), text)
 	}
-	if paths := Beside(dir, false); len(paths) != len(ours) {
+	if paths := beside(dir, false); len(paths) != len(ours) {
 		t.Errorf("of the daemon's own, only %v", paths)
 	}
 }

@@ -42,9 +42,9 @@ func Purge(at Paths, dry, check bool, envs func(dry bool) ([]string, []Stays, er
 		p.Paths = nil
 		return p, err
 	}
-	files := map[string][]string{at.State: Kept(realPath(at.State), at.usual(at.State))}
+	files := map[string][]string{at.State: kept(realPath(at.State), at.usual(at.State))}
 	for _, dir := range p.Places {
-		files[dir] = append(files[dir], Beside(realPath(dir), at.usual(dir))...)
+		files[dir] = append(files[dir], beside(realPath(dir), at.usual(dir))...)
 	}
 	if dry {
 		p.list(at, files)
@@ -70,7 +70,7 @@ func (p *Purged) list(at Paths, files map[string][]string) {
 		p.Paths = append(p.Paths, files[dir]...)
 	}
 	for _, dir := range p.Places {
-		if path := filepath.Join(dir, LockName); IsLockFile(path) {
+		if path := filepath.Join(dir, LockName); isLockFile(path) {
 			p.Paths = append(p.Paths, path)
 		}
 		if at.usual(dir) {
@@ -83,7 +83,7 @@ func (p *Purged) remove(at Paths, files map[string][]string) {
 	for _, dir := range p.Places {
 		p.Stays = append(p.Stays, RemoveAll(realPath(dir), files[dir])...)
 	}
-	for _, s := range RemoveEmpty(realPath(at.State), Emptied(realPath(at.State))) {
+	for _, s := range RemoveEmpty(realPath(at.State), emptied(realPath(at.State))) {
 		if filepath.Base(s.Path) != "empty" { // the user may have a folder of that name
 			p.Stays = append(p.Stays, s)
 		}
@@ -92,7 +92,7 @@ func (p *Purged) remove(at Paths, files map[string][]string) {
 		_ = os.Remove(at.Socket) // if it stays, its folder stays too and is reported
 	}
 	for _, dir := range p.Places { // last: a daemon that starts now begins anew
-		if path := filepath.Join(dir, LockName); IsLockFile(path) || at.usual(dir) {
+		if path := filepath.Join(dir, LockName); isLockFile(path) || at.usual(dir) {
 			_ = os.Remove(path)
 		}
 	}

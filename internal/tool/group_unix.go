@@ -21,24 +21,24 @@ func newGroup(cmd *exec.Cmd, low bool) (group, error) {
 	return group{cmd, low}, nil
 }
 
-// Begin comes right after the start.
-func (g group) Begin() error {
+// begin comes right after the start.
+func (g group) begin() error {
 	if g.low {
 		lowerGroup(g.cmd.Process.Pid)
 	}
 	return nil
 }
 
-// Ask asks the group to end.
-func (g group) Ask() error {
+// ask asks the group to end.
+func (g group) ask() error {
 	if err := syscall.Kill(-g.cmd.Process.Pid, syscall.SIGTERM); errors.Is(err, syscall.ESRCH) {
 		return os.ErrProcessDone
 	}
 	return nil
 }
 
-// End kills what is left of the group, usually nothing.
-func (g group) End() {
+// end kills what is left of the group, usually nothing.
+func (g group) end() {
 	if g.cmd.Process != nil {
 		_ = syscall.Kill(-g.cmd.Process.Pid, syscall.SIGKILL)
 	}

@@ -42,8 +42,8 @@ func newGroup(cmd *exec.Cmd, low bool) (group, error) {
 	return group{cmd, job}, nil
 }
 
-// Begin comes right after the start.
-func (g group) Begin() error {
+// begin comes right after the start.
+func (g group) begin() error {
 	var err error
 	herr := g.cmd.Process.WithHandle(func(process uintptr) {
 		err = windows.AssignProcessToJobObject(g.job, windows.Handle(process))
@@ -81,8 +81,8 @@ func resume(pid uint32) error {
 	return err
 }
 
-// Ask ends the group: a process without console and window cannot be asked.
-func (g group) Ask() error { return windows.TerminateJobObject(g.job, 1) }
+// ask ends the group: a process without console and window cannot be asked.
+func (g group) ask() error { return windows.TerminateJobObject(g.job, 1) }
 
-// End kills what is left of the group, usually nothing.
-func (g group) End() { _ = windows.CloseHandle(g.job) }
+// end kills what is left of the group, usually nothing.
+func (g group) end() { _ = windows.CloseHandle(g.job) }

@@ -68,12 +68,12 @@ func Run(ctx context.Context, c Command) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	defer group.End()
-	cmd.Cancel = group.Ask
+	defer group.end()
+	cmd.Cancel = group.ask
 	if err := cmd.Start(); err != nil {
 		return Result{}, err
 	}
-	err = cmp.Or(group.Begin(), cmd.Wait()) // in this order, and both
+	err = cmp.Or(group.begin(), cmd.Wait()) // in this order, and both
 	if errors.Is(err, exec.ErrWaitDelay) {
 		err = nil // it ended well, and something it started held its output open
 	}

@@ -76,7 +76,7 @@ type condaJob struct {
 // New returns a Builder that keeps lock files and package caches below dir. environ is the daemon's environment, of
 // which children get a part.
 func New(dir string, cfg Config, uv *uv.Builder, environ []string, log *zap.Logger) *Builder {
-	return &Builder{log: log, dir: dir, environ: environ, uv: uv, Elsewhere: UsualPlaces, Cfg: cfg,
+	return &Builder{log: log, dir: dir, environ: environ, uv: uv, Elsewhere: usualPlaces, Cfg: cfg,
 		finding: make(chan struct{}, 1)}
 }
 

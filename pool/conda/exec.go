@@ -152,7 +152,7 @@ func (p condaProgram) outcome(ctx context.Context, dir string, done tool.Result,
 			Cause: builder.CauseOther, Message: p.name + " ended without saying that it succeeded", Output: done.Output,
 			Hint: "see the tool's output",
 		}
-	case !tool.Executable(PythonOf(dir)):
+	case !tool.Executable(pythonOf(dir)):
 		return &builder.Error{
 			Cause:   builder.CauseOther,
 			Message: p.name + " says that it succeeded, and there is no python in the environment",

@@ -136,8 +136,8 @@ func (c *Builder) places(name string) []place {
 	}
 	add("it is on PATH", uv.OnPath(filepath.SplitList(tool.Lookup(c.environ, "PATH")), name)...)
 	home := tool.Lookup(c.environ, tool.HomeVariable)
-	dirs := make([]string, 0, len(PlacesAtHome)+len(c.Elsewhere))
-	for _, dir := range PlacesAtHome {
+	dirs := make([]string, 0, len(placesAtHome)+len(c.Elsewhere))
+	for _, dir := range placesAtHome {
 		dirs = append(dirs, filepath.Join(home, dir))
 	}
 	add("it is where installers put it", uv.OnPath(append(dirs, c.Elsewhere...), name)...)

@@ -4,10 +4,10 @@ package conda
 
 import "path/filepath"
 
-func PythonOf(dir string) string { return filepath.Join(dir, "bin", "python") }
+func pythonOf(dir string) string { return filepath.Join(dir, "bin", "python") }
 
-// UsualPlaces is where installers put these tools for everybody. A service manager's PATH has few of them.
-var UsualPlaces = []string{
+// usualPlaces is where installers put these tools for everybody. A service manager's PATH has few of them.
+var usualPlaces = []string{
 	"/opt/conda/bin", "/opt/conda/condabin", "/opt/miniforge3/bin", "/opt/miniconda3/bin", "/opt/anaconda3/bin",
 	"/usr/local/bin", "/usr/bin", "/opt/homebrew/bin", "/home/linuxbrew/.linuxbrew/bin",
 	"/opt/homebrew/Caskroom/miniforge/base/bin", "/opt/homebrew/Caskroom/miniconda/base/bin",
@@ -15,8 +15,8 @@ var UsualPlaces = []string{
 	"/usr/local/Caskroom/miniforge/base/bin", "/usr/local/Caskroom/miniconda/base/bin", "/usr/local/anaconda3/bin",
 }
 
-// PlacesAtHome is where they put them for one user.
-var PlacesAtHome = []string{
+// placesAtHome is where they put them for one user.
+var placesAtHome = []string{
 	"miniforge3/bin", "miniforge3/condabin", "mambaforge/bin", "mambaforge/condabin", "miniconda3/bin",
 	"miniconda3/condabin",
 	"anaconda3/bin", "anaconda3/condabin", "opt/miniconda3/bin", "opt/anaconda3/bin", "micromamba/bin", ".local/bin",

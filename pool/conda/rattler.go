@@ -50,7 +50,7 @@ func (r *rattler) create(ctx context.Context, dir string, job condaJob) error {
 		r.tidyPackages() // now: each try leaves more, and may fill the disk
 		return err
 	}
-	if !tool.Executable(PythonOf(dir)) {
+	if !tool.Executable(pythonOf(dir)) {
 		return &builder.Error{
 			Cause: builder.CauseVerifyFailed, Message: "the environment was built, but has no Python that can be run",
 			Hint: "see what the channels of the pool have as python",

@@ -125,7 +125,7 @@ func TestACondaEnvironmentIsMadeOfWhatTheChannelsHave(t *testing.T) {
 // checkPrefix sees whether an environment is complete, and runs from where it is.
 func checkPrefix(t *testing.T, dir string) {
 	t.Helper()
-	out, err := exec.CommandContext(t.Context(), PythonOf(dir), "-I", "-c",
+	out, err := exec.CommandContext(t.Context(), pythonOf(dir), "-I", "-c",
 		"import wcwidth, sys; print(sys.prefix)").CombinedOutput()
 	if err != nil || strings.TrimSpace(string(out)) != dir {
 		t.Errorf("%v: %s", err, out)

@@ -36,12 +36,12 @@ func (c *Builder) verified(ctx context.Context, dir string) (builder.Built, erro
 		return builder.Built{}, uv.NotWhole(ctx, err)
 	}
 	sentinels, err := uv.Inside(dir,
-		append([]string{PythonOf(dir), filepath.Join(dir, "conda-meta", "history")}, said.Sentinels...))
+		append([]string{pythonOf(dir), filepath.Join(dir, "conda-meta", "history")}, said.Sentinels...))
 	if err != nil {
 		return builder.Built{}, err
 	}
 	built := builder.Built{
-		Python: PythonOf(dir), PythonVersion: said.Version, Sentinels: sentinels,
+		Python: pythonOf(dir), PythonVersion: said.Version, Sentinels: sentinels,
 		Variables: act.Variables, PathPrepend: act.PathPrepend,
 	}
 	for _, p := range packages {
@@ -57,7 +57,7 @@ func (c *Builder) imports(ctx context.Context, dir string, act builder.Activatio
 		return uv.VerifySays{}, err
 	}
 	return uv.ImportKernel(ctx, tool.Command{Dir: cwd, Env: act.Environ(tool.Environ(c.environ)), Mark: dir},
-		PythonOf(dir), c.dir)
+		pythonOf(dir), c.dir)
 }
 
 // Verify checks a finished environment: a power loss may have taken the last writes.

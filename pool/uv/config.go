@@ -38,7 +38,7 @@ const maxUVConfig = 1 << 20 // bytes
 
 // configFile returns the user's uv.toml, or our copy of it without such settings; empty if there is none.
 func (u *Builder) configFile() string {
-	for _, path := range UserConfigs(u.Environ) {
+	for _, path := range userConfigs(u.Environ) {
 		if !filepath.IsAbs(path) || !envdir.Exists(path) {
 			continue
 		}

@@ -8,14 +8,14 @@ import (
 	"runtimed/internal/tool"
 )
 
-// PythonNames are interpreters that may fetch uv, in this order.
-var PythonNames = []string{"python3", "python3.14", "python3.13", "python3.12", "python3.11", "python3.10", "python3.9"}
+// pythonNames are interpreters that may fetch uv, in this order.
+var pythonNames = []string{"python3", "python3.14", "python3.13", "python3.12", "python3.11", "python3.10", "python3.9"}
 
-// UsualPlaces is where installers put uv and Python. A service manager's PATH does not have all of them.
-var UsualPlaces = []string{"/usr/local/bin", "/usr/bin", "/opt/homebrew/bin", "/home/linuxbrew/.linuxbrew/bin"}
+// usualPlaces is where installers put uv and Python. A service manager's PATH does not have all of them.
+var usualPlaces = []string{"/usr/local/bin", "/usr/bin", "/opt/homebrew/bin", "/home/linuxbrew/.linuxbrew/bin"}
 
-// UserConfigs are the files that uv reads its settings from: the first that exists.
-func UserConfigs(environ []string) []string {
+// userConfigs are the files that uv reads its settings from: the first that exists.
+func userConfigs(environ []string) []string {
 	config := filepath.Join(tool.Lookup(environ, "HOME"), ".config")
 	if x := tool.Lookup(environ, "XDG_CONFIG_HOME"); filepath.IsAbs(x) {
 		config = x

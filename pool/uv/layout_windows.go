@@ -8,11 +8,11 @@ import (
 	"runtimed/internal/tool"
 )
 
-// PythonNames has both: python.org's installer brings python.exe only.
-var PythonNames = []string{"python", "python3"}
+// pythonNames has both: python.org's installer brings python.exe only.
+var pythonNames = []string{"python", "python3"}
 
-// UsualPlaces is where python.org's installer puts Python for one user, perhaps without changing PATH.
-var UsualPlaces = func() []string {
+// usualPlaces is where python.org's installer puts Python for one user, perhaps without changing PATH.
+var usualPlaces = func() []string {
 	// the pattern is well formed
 	found, _ := filepath.Glob(filepath.Join(tool.GlobEscape(os.Getenv("LOCALAPPDATA")), "Programs", "Python",
 		"Python3*"))
@@ -20,7 +20,7 @@ var UsualPlaces = func() []string {
 	return found
 }()
 
-func UserConfigs(environ []string) []string {
+func userConfigs(environ []string) []string {
 	return []string{
 		filepath.Join(tool.Lookup(environ, "APPDATA"), "uv", "uv.toml"),
 		filepath.Join(tool.Lookup(environ, "PROGRAMDATA"), "uv", "uv.toml"),

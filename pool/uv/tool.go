@@ -258,11 +258,11 @@ func (u *Builder) pipInstall(ctx context.Context, mark string, cfg Config, pytho
 	}, more...)...)
 }
 
-// MachinePythons are the interpreters that may fetch uv, each file once, in the order of PythonNames.
+// MachinePythons are the interpreters that may fetch uv, each file once, in the order of pythonNames.
 func MachinePythons(dirs []string) []string {
 	var found []string
 	seen := map[string]bool{}
-	for _, name := range PythonNames {
+	for _, name := range pythonNames {
 		for _, dir := range dirs {
 			path := filepath.Join(dir, name+tool.Exe)
 			real, err := filepath.EvalSymlinks(path)

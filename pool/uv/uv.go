@@ -46,7 +46,7 @@ type Builder struct {
 // children get a part.
 func New(dir string, cfg Config, environ []string, log *zap.Logger) *Builder {
 	return &Builder{
-		log: log, Dir: dir, Environ: environ, Elsewhere: UsualPlaces, Cfg: cfg, pythons: map[string]Interpreter{},
+		log: log, Dir: dir, Environ: environ, Elsewhere: usualPlaces, Cfg: cfg, pythons: map[string]Interpreter{},
 		fetching: make(chan struct{}, 1), turns: map[string]*turn{},
 	}
 }
