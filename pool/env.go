@@ -29,6 +29,7 @@ const (
 	unborn State = "" // a build was queued, or its folder was found on disk
 )
 
+// transitions are all moves between states. The package comment says what causes them.
 var transitions = map[State][]State{
 	unborn:    {Warming, Ready, Leased, Removing},
 	Warming:   {Ready, Removing},
@@ -96,6 +97,7 @@ func (b *build) running() bool { return b.cancel != nil }
 // urgent builds are of derived pools, and somebody waits for them.
 func (b *build) urgent() bool { return strings.HasSuffix(b.slot, derivedSlot) }
 
+// extension is what an environment goes back to where it cannot be extended.
 type extension struct {
 	before  purpose
 	written bool // all was added; what remains is the manifest
