@@ -33,9 +33,10 @@ func runScripts(t *testing.T, dir string) {
 		RequireUniqueNames:  true,
 		Setup:               setup,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits":    exits,
-			"standin":  standIn,
-			"wait-for": waitFor,
+			"exits":       exits,
+			"standin":     standIn,
+			"dead-socket": deadSocket,
+			"wait-for":    waitFor,
 		},
 	})
 }
@@ -105,6 +106,14 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	if got != want {
 		ts.Fatalf("exit code %d, want %d", got, want)
 	}
+}
+
+// dead-socket PATH: a socket that nobody listens on, as a killed daemon leaves it.
+func deadSocket(ts *testscript.TestScript, _ bool, args []string) {
+	ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: args[0], Net: "unix"})
+	ts.Check(err)
+	ln.SetUnlinkOnClose(false)
+	ts.Check(ln.Close())
 }
 
 // wait-for FILE PATTERN: a line of the file has it within some seconds.
