@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"runtimed/pool/builder"
-	"runtimed/pool/envdir"
 )
 
 func needs(packages ...string) builder.Needs { return builder.Needs{Packages: packages} }
@@ -165,25 +164,16 @@ func TestNeedsThatCannotBeMetCostThePoolNothing(t *testing.T) {
 }
 
 func TestAnEnvironmentThatWasBeingExtendedIsNobodysAfterACrash(t *testing.T) {
-	dir := t.TempDir()
-	synctest.Test(t, func(t *testing.T) {
-		cfg := sized(1)
-		cfg.Dir = dir
-		w := &world{T: t, cfg: cfg, b: &fakeBuilder{}, p: newProcs()}
-		w.start()
-		w.want(1, 0, 0, 0)
-		id := w.ids(Ready)[0]
-		// What is on disk in that moment: a lease record that says used, and the manifest of before.
-		if err := w.store.WriteLease(w.store.Env(id), envdir.LeaseRecord{State: envdir.LeaseReleased}); err != nil {
-			t.Fatal(err)
-		}
+	inBubble(t, sized(1), func(w *world) {
+		id := w.settled().ids(Ready)[0]
+		w.Ask(1, needs("rich"))
+		w.pass(100 * time.Millisecond) // half way
 		w.crash()
 		w.start()
 		w.pass(time.Minute)
 		if got := w.ids(Ready); len(got) != 1 || got[0] == id {
 			t.Errorf("%q", got)
 		}
-		w.stop()
 	})
 }
 

@@ -5,20 +5,13 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"runtimed/internal/testkit"
-	"runtimed/pool/builder"
 )
 
 // newWorld is a world that has not started yet.
 func newWorld(t *testing.T, dir string, b *fakeBuilder) *world {
-	cfg := sized(1)
-	cfg.Dir = dir
-	w := &world{T: t, cfg: cfg, b: b, p: newProcs()}
-	m, err := New(cfg, map[string]builder.Builder{builder.KindUV: b, builder.KindConda: b}, nop)
-	testkit.Check(t, err)
-	m.procs = w.p.processes()
-	w.Manager = m
+	w := &world{T: t, cfg: sized(1), b: b, p: newProcs()}
+	w.cfg.Dir = dir
+	w.make()
 	return w
 }
 

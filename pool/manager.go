@@ -34,7 +34,7 @@ type Manager struct {
 	work   sync.WaitGroup // what Stop waits for
 	opened chan struct{}  // closed when the disk has been read
 
-	wakeFill, wakeReap, wakeMeasure, wakeTrash, wakeSync chan struct{} // each for one loop
+	wakeFill, wakeReap, wakeTrash, wakeSync chan struct{} // each for one loop
 
 	heartbeat time.Duration
 	beat      func()
@@ -49,6 +49,7 @@ type Manager struct {
 	turn       uint64        // the last one given to a waiter or a build
 	closed     bool
 	renewing   bool     // a lock file is renewed
+	measuring  bool     // measure runs
 	blind      bool     // no process can be seen, and that was logged
 	leaseFault bool     // the last lease could not be written, and that was logged
 	reaping    bool     // the reaper runs again by itself
@@ -72,7 +73,7 @@ func New(cfg Config, builders map[string]builder.Builder, log *zap.Logger) (*Man
 	signal := func() chan struct{} { return make(chan struct{}, 1) }
 	m := &Manager{
 		log: log, store: st, builders: builders, procs: proc.ThisMachine, opened: make(chan struct{}),
-		wakeFill: signal(), wakeReap: signal(), wakeMeasure: signal(), wakeTrash: signal(), wakeSync: signal(),
+		wakeFill: signal(), wakeReap: signal(), wakeTrash: signal(), wakeSync: signal(),
 		pools: map[string]*pool{}, envs: map[string]*env{}, change: make(chan struct{}),
 	}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
@@ -85,7 +86,7 @@ func (m *Manager) Dir() string { return m.store.Dir }
 
 // Start reads the disk and fills the pools in the background. The caller holds the lock on the state directory.
 func (m *Manager) Start() {
-	for _, f := range []func(){m.fillLoop, m.reaper, m.emptyTrash, m.measurer, m.syncer} {
+	for _, f := range []func(){m.fillLoop, m.reaper, m.emptyTrash, m.syncer} {
 		m.work.Go(f)
 	}
 }

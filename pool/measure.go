@@ -27,46 +27,32 @@ func (e *env) size() int64 {
 	return e.manifest.SizeBytes
 }
 
-// olderLocked are the environments whose size may have changed: they are leased, and were last measured longer ago.
-func (m *Manager) olderLocked(age time.Duration) (list []*env) {
-	now := time.Now()
-	for _, e := range m.envs {
-		if e.state == Leased && now.Sub(e.since) > age && now.Sub(e.measured.at) > age {
-			list = append(list, e)
-		}
-	}
-	return list
-}
-
-// measureOlder has what was last measured longer ago measured again.
+// measureOlder measures in the background what is leased and was last measured longer ago. Each has thousands of files.
 func (m *Manager) measureOlder(age time.Duration) {
 	m.view(func() {
-		if len(m.olderLocked(age)) > 0 {
-			wake(m.wakeMeasure)
+		var list []*env
+		now := time.Now()
+		for _, e := range m.envs {
+			if e.state == Leased && now.Sub(e.since) > age && now.Sub(e.measured.at) > age {
+				list = append(list, e)
+			}
+		}
+		if len(list) > 0 && !m.measuring && m.enterLocked() {
+			m.measuring = true
+			go m.measure(list)
 		}
 	})
 }
 
-// measurer measures environments when it is woken. Each has thousands of files, so nobody waits for it.
-func (m *Manager) measurer() {
-	for {
-		select {
-		case <-m.ctx.Done():
-			return
-		case <-m.wakeMeasure:
-		}
-		var list []*env
-		m.view(func() { list = m.olderLocked(sizeFresh) })
-		for _, e := range list {
-			if m.ctx.Err() != nil {
-				return
+func (m *Manager) measure(list []*env) {
+	defer m.work.Done()
+	for _, e := range list {
+		size := envdir.DiskSize(m.ctx, e.dir)
+		m.view(func() {
+			if e.state == Leased && m.ctx.Err() == nil { // else its folder may have gone meanwhile
+				e.measured = measured{size, time.Now()}
 			}
-			size := envdir.DiskSize(m.ctx, e.dir)
-			m.view(func() {
-				if e.state == Leased && m.ctx.Err() == nil { // else its folder may have gone meanwhile
-					e.measured = measured{size, time.Now()}
-				}
-			})
-		}
+		})
 	}
+	m.view(func() { m.measuring = false })
 }

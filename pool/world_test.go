@@ -65,6 +65,12 @@ func inBubbleWith(t *testing.T, cfg Config, b *fakeBuilder, f func(*world)) {
 
 func (w *world) start() {
 	w.Helper()
+	w.make()
+	w.Start()
+}
+
+func (w *world) make() {
+	w.Helper()
 	core, logs := observer.New(zap.InfoLevel)
 	if w.moved != nil {
 		core = zapcore.NewTee(core, moves{zap.DebugLevel, w.moved})
@@ -75,7 +81,6 @@ func (w *world) start() {
 	}
 	m.procs = w.p.processes()
 	w.Manager, w.logs = m, logs
-	m.Start()
 }
 
 // moves is a log that reads the moves of environments.
