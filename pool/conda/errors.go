@@ -103,96 +103,50 @@ func besides(output string) string {
 	return strings.TrimSpace(strings.Join(kept, ""))
 }
 
-const (
-	condaName = `[A-Za-z0-9_][A-Za-z0-9._-]*`
-	specText  = `((?:\S+::)?` + condaName + `[^\n;]*?)` // as printed, perhaps with version and build
-)
+// specText is a spec as printed, perhaps with version and build.
+const specText = `((?:\S+::)?[A-Za-z0-9_][A-Za-z0-9._-]*[^\n;]*?)`
 
 // condaSymptoms are tried in this order. conda prints the name of an exception, libmamba, also inside conda, only
 // texts.
-var condaSymptoms = []builder.Symptom{
-	{
-		Cause: builder.CauseDiskFull, Text: anyOf(`NoSpaceLeftError`), Say: "the disk is full", Hint: "free some room",
-	},
-	{
-		Cause: builder.CauseAuth,
-		Text:  anyOf(`\bHTTP 407\b`, `status:? 407\b`, `407 Client Error`, `407 Proxy Authentication`),
-		Say:   "the proxy refused access",
-		Hint:  "check the user name and password of the proxy; the daemon has the variables of its start",
-	},
-	{
-		Cause: builder.CauseAuth,
-		Text: anyOf(`\bHTTP (?:401|403)\b`, `status:? (?:401|403)\b`, `(?:401|403) Client Error`,
-			`AuthenticationError`),
-		Say: "a channel refused access", Hint: "check the user name and token of the pool's channels",
-	},
-	{
-		Cause: builder.CauseCorrupt, Text: anyOf(
-			`ChecksumMismatchError`, `MD5MismatchError`, `CondaVerificationError`, `SafetyError`, `InvalidArchiveError`,
-			`File not valid:`, `Found incorrect download`, `Error when extracting package`,
-		),
-		Say:  "a downloaded package is damaged",
-		Hint: "something between here and the channel alters files, or the tool's package cache is damaged",
-	},
-	{
-		Cause: builder.CauseOther,
-		Text: anyOf(`UnavailableInvalidChannel`, `ChannelNotAllowed`, `ChannelDenied`,
-			`status:? 404 \[[^\]]*/repodata`),
-		Say: "one of the channels is not there", Hint: "correct the pool's channels",
-	},
-	{
-		Cause: builder.CauseNetwork,
-		Text: anyOf(`CondaSSLError`, `CERTIFICATE_VERIFY_FAILED`,
-			`(?i)certificate verify failed|SSL certificate problem|self.signed certificate`),
-		Say:  "the certificate of a channel is not trusted here",
-		Hint: "SSL_CERT_FILE must name the certificates that vouch for it, for the daemon",
-	},
-	{
-		Cause: builder.CauseNetwork, Text: anyOf(
-			`CondaHTTPError`, `ProxyError`, `OfflineError`, `Max retries exceeded`,
-			`Download error`, `Could(?: not|n't) resolve host`, `status:? (?:404|429|5\d\d)\b`, `Subdir \S+ not loaded`,
-		),
-		Say:  "a channel cannot be reached",
-		Hint: "check the network, the proxy and the pool's channels; it is tried again by itself",
-	},
-	{
-		Cause: builder.CauseTimeout, Text: anyOf(`LockError`, `LockFile can't be set`, `LockFile error`),
-		Say:  "another process held the package cache for too long",
-		Hint: "see whether another conda or mamba hangs; it is tried again by itself",
-	},
-	{
-		Cause: builder.CausePackageNotFound, Text: anyOf(
-			`PackagesNotFound\w*Error: [^-]*\n\s*- `+specText+`(?:\n|$)`,
-			`nothing provides requested `+specText+`(?:\n|$)`,
-			`[├└]─ `+specText+` does not exist \(perhaps a typo`,
-		),
-		Say:  "the package %s is not in the channels",
-		Hint: "correct the pool's packages, or name the channel that has it",
-	},
-	{
-		Cause: builder.CauseUnsatisfiable, Text: anyOf(
-			`UnsatisfiableError`, `SpecsConfigurationConflictError`, `RequestedAndPinnedError`,
-			`ResolvePackageNotFound`,
-			`Could not solve for environment specs`, `nothing provides `, `none of the providers can be installed`,
-		),
-		Say:  "the packages cannot be installed together",
-		Hint: "loosen the versions in the pool's packages, or choose another python",
-	},
-	{
-		Cause: builder.CauseOther,
-		Text: anyOf(`InvalidMatchSpec`, `InvalidVersionSpec`, `InvalidSpec`,
-			`(?i)(?:parsing|invalid) (?:match ?spec|version spec)`),
-		Say: "one of the packages is written in a way that cannot be read", Hint: "correct the pool's packages",
-	},
-	{
-		Cause: builder.CausePermission,
-		Text: anyOf(`NotWritableError`, `NoWritable\w*Error`, `Read-only file system`, `Permission denied`,
-			`Errno (?:13|30)\b`),
-		Say: "a file cannot be written", Hint: "the state directory and the tool's package cache must be writable",
-	},
+var condaSymptoms = builder.Symptoms{
+	builder.When(builder.CauseDiskFull, "the disk is full", "free some room", `NoSpaceLeftError`),
+	builder.When(builder.CauseAuth, "the proxy refused access",
+		"check the user name and password of the proxy; the daemon has the variables of its start", `\bHTTP 407\b`,
+		`status:? 407\b`, `407 Client Error`, `407 Proxy Authentication`),
+	builder.When(builder.CauseAuth, "a channel refused access",
+		"check the user name and token of the pool's channels", `\bHTTP (?:401|403)\b`, `status:? (?:401|403)\b`,
+		`(?:401|403) Client Error`, `AuthenticationError`),
+	builder.When(builder.CauseCorrupt, "a downloaded package is damaged",
+		"something between here and the channel alters files, or the tool's package cache is damaged",
+		`ChecksumMismatchError`, `MD5MismatchError`, `CondaVerificationError`, `SafetyError`, `InvalidArchiveError`,
+		`File not valid:`, `Found incorrect download`, `Error when extracting package`),
+	builder.When(builder.CauseOther, "one of the channels is not there", "correct the pool's channels",
+		`UnavailableInvalidChannel`, `ChannelNotAllowed`, `ChannelDenied`, `status:? 404 \[[^\]]*/repodata`),
+	builder.When(builder.CauseNetwork, "the certificate of a channel is not trusted here",
+		"SSL_CERT_FILE must name the certificates that vouch for it, for the daemon", `CondaSSLError`,
+		`CERTIFICATE_VERIFY_FAILED`, `(?i)certificate verify failed|SSL certificate problem|self.signed certificate`),
+	builder.When(builder.CauseNetwork, "a channel cannot be reached",
+		"check the network, the proxy and the pool's channels; it is tried again by itself", `CondaHTTPError`,
+		`ProxyError`, `OfflineError`, `Max retries exceeded`, `Download error`, `Could(?: not|n't) resolve host`,
+		`status:? (?:404|429|5\d\d)\b`, `Subdir \S+ not loaded`),
+	builder.When(builder.CauseTimeout, "another process held the package cache for too long",
+		"see whether another conda or mamba hangs; it is tried again by itself", `LockError`, `LockFile can't be set`,
+		`LockFile error`),
+	builder.When(builder.CausePackageNotFound, "the package %s is not in the channels",
+		"correct the pool's packages, or name the channel that has it",
+		`PackagesNotFound\w*Error: [^-]*\n\s*- `+specText+`(?:\n|$)`,
+		`nothing provides requested `+specText+`(?:\n|$)`, `[├└]─ `+specText+` does not exist \(perhaps a typo`),
+	builder.When(builder.CauseUnsatisfiable, "the packages cannot be installed together",
+		"loosen the versions in the pool's packages, or choose another python", `UnsatisfiableError`,
+		`SpecsConfigurationConflictError`, `RequestedAndPinnedError`, `ResolvePackageNotFound`,
+		`Could not solve for environment specs`, `nothing provides `, `none of the providers can be installed`),
+	builder.When(builder.CauseOther, "one of the packages is written in a way that cannot be read",
+		"correct the pool's packages", `InvalidMatchSpec`, `InvalidVersionSpec`, `InvalidSpec`,
+		`(?i)(?:parsing|invalid) (?:match ?spec|version spec)`),
+	builder.When(builder.CausePermission, "a file cannot be written",
+		"the state directory and the tool's package cache must be writable", `NotWritableError`, `NoWritable\w*Error`,
+		`Read-only file system`, `Permission denied`, `Errno (?:13|30)\b`),
 }
-
-func anyOf(patterns ...string) *regexp.Regexp { return regexp.MustCompile(strings.Join(patterns, "|")) }
 
 // condaFailure classifies a failure by the tool's answer, and by what libmamba prints. It does not read conda's
 // stderr, where plugins print.
@@ -208,46 +162,18 @@ func condaFailure(p condaProgram, done tool.Result, err error) *builder.Error {
 	text = redact.Text(text)
 	var shown tool.Tail
 	_, _ = shown.Write([]byte(besides(done.Output) + "\n" + answer.text()))
-	if b := builder.MachineError(p.name, text, err); b != nil {
-		b.Output = shown.String()
+	if b := condaSymptoms.Known(p.name, text, shown.String(), err); b != nil {
 		return b
 	}
-	b := &builder.Error{Cause: builder.CauseOther, Output: shown.String(), Hint: "see the tool's output"}
-	for _, s := range condaSymptoms {
-		m := s.Text.FindStringSubmatch(text)
-		if m == nil {
-			continue
-		}
-		b.Cause, b.Message, b.Hint = s.Cause, s.Say, s.Hint
-		if blamed := strings.Join(m[1:], ""); blamed != "" {
-			b.Package, b.Message = blame(blamed, s.Say)
-		}
-		return b
-	}
+	b := builder.Ended(p.name, shown.String(), err)
 	var exit *exec.ExitError
 	switch {
-	case err != nil && !errors.As(err, &exit):
-		b.Cause, b.Message = builder.CauseToolMissing, fmt.Sprintf("%s cannot be run: %s", p.name, err)
 	case err == nil:
 		b.Message = p.name + " says that it failed"
+	case !errors.As(err, &exit):
+		b.Cause = builder.CauseToolMissing
 	case answer.Exception != "":
 		b.Message = fmt.Sprintf("%s ended with %s (%s)", p.name, exit.ProcessState, answer.Exception)
-	case b.Output == "":
-		b.Message = fmt.Sprintf("%s ended with %s and said nothing", p.name, exit.ProcessState)
-	default:
-		b.Message = fmt.Sprintf("%s ended with %s", p.name, exit.ProcessState)
 	}
 	return b
-}
-
-var leadingName = regexp.MustCompile(`^(?:\S+::)?(` + condaName + `)(.*)$`)
-
-// blame returns the name in a spec, and a message with the spec, without the stars that libmamba adds.
-func blame(spec, say string) (name, message string) {
-	m := leadingName.FindStringSubmatch(spec)
-	version := strings.TrimSuffix(strings.TrimRight(m[2], " "), " *")
-	if strings.Trim(version, "=* ") == "" {
-		version = ""
-	}
-	return m[1], fmt.Sprintf(say, m[1]+version)
 }

@@ -102,8 +102,9 @@ func NotWhole(ctx context.Context, err error) error {
 	if errors.As(err, &b) || ctx.Err() != nil {
 		return err
 	}
-	if s := builder.MachineSymptom(err.Error()); s != nil { // it could not be checked
-		return &builder.Error{Cause: s.Cause, Message: s.Say, Hint: s.Hint, Output: err.Error(), Machine: true}
+	if b = builder.MachineSymptom(err.Error()); b != nil { // it could not be checked
+		b.Output = err.Error()
+		return b
 	}
 	return &builder.Error{Cause: builder.CauseVerifyFailed,
 		Message: "the environment was built, but is not whole: " + err.Error(), Hint: builder.ByItself}
