@@ -7,7 +7,7 @@ import (
 
 // HasUnit reports whether systemd has a unit of this user's for the daemon. It reads files only.
 func HasUnit(env func(string) string) bool {
-	unit := filepath.Join((&systemd{person: person{env: env}}).dir(), serviceUnit)
+	unit := filepath.Join(unitDir(env), serviceUnit)
 	return runtime.GOOS == "linux" && filepath.IsAbs(unit) && isFile(unit)
 }
 
@@ -17,8 +17,7 @@ func Files(env func(string) string) (all []string) {
 	var patterns []string
 	switch runtime.GOOS {
 	case "linux":
-		for _, dir := range []string{(&systemd{person: person{env: env}}).dir(), "/etc/systemd/user",
-			"/usr/lib/systemd/user"} {
+		for _, dir := range []string{unitDir(env), "/etc/systemd/user", "/usr/lib/systemd/user"} {
 			for _, name := range []string{serviceUnit, serviceUnit + ".d/*.conf", socketUnit} {
 				patterns = append(patterns, filepath.Join(dir, name))
 			}

@@ -1,29 +1,25 @@
 package service
 
 import (
-	"bytes"
 	"context"
 	_ "embed"
-	"encoding/xml"
 	"errors"
 	"fmt"
+	"html"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"text/template"
-	"time"
 
 	"runtimed/internal/safefile"
 )
 
 // launchd manages an agent in the domain of the graphical login.
-type launchd struct {
-	person
-	run Runner
-}
+type launchd struct{ person }
 
 const label = "io.runtimed"
 
@@ -32,25 +28,11 @@ var plistText string
 
 var plistTemplate = template.Must(template.New("plist").Funcs(template.FuncMap{"xml": xmlText}).Parse(plistText))
 
-func xmlText(s string) (string, error) {
-	if err := printableIn("a property list", s); err != nil {
-		return "", err
-	}
-	var b strings.Builder
-	err := xml.EscapeText(&b, []byte(s))
-	return b.String(), err
-}
+var plistValue = regexp.MustCompile(`<key>([^<]*)</key>\s*<(?:string>([^<]*)</string|(true|false)/)>`)
 
 func plist(path string, c Config) (File, error) {
-	var b bytes.Buffer
-	if err := plistTemplate.Execute(&b, c); err != nil {
-		var p *Problem
-		if errors.As(err, &p) {
-			return File{}, p
-		}
-		return File{}, err
-	}
-	return File{Path: path, Data: b.Bytes(), Mode: 0o600}, nil
+	text, err := c.render(plistTemplate, "a property list", c)
+	return File{Path: path, Data: text, Mode: 0o600}, err
 }
 
 func (m *launchd) Name() string { return "launchd" }
@@ -142,34 +124,14 @@ func (m *launchd) Status(ctx context.Context, want Config) (Status, error) {
 	return s, err
 }
 
+// values are those of the file that is there, at any depth.
 func (m *launchd) values() map[string]string {
-	data, err := safefile.Read(m.path(), maxFile)
-	if err != nil {
-		return nil
+	data, _ := safefile.Read(m.path(), maxFile)
+	values := map[string]string{}
+	for _, m := range plistValue.FindAllStringSubmatch(string(data), -1) {
+		values[m[1]] = html.UnescapeString(m[2]) + m[3]
 	}
-	values, key := map[string]string{}, ""
-	d := xml.NewDecoder(bytes.NewReader(data))
-	for {
-		token, err := d.Token()
-		if err != nil {
-			return values
-		}
-		start, ok := token.(xml.StartElement)
-		if !ok {
-			continue
-		}
-		switch name := start.Name.Local; name {
-		case "key", "string", "integer":
-			var text string
-			if d.DecodeElement(&text, &start) == nil && name == "key" {
-				key = text
-			} else {
-				values[key] = text
-			}
-		case "true", "false":
-			values[key] = name
-		}
-	}
+	return values
 }
 
 func (m *launchd) Serves(socket string) bool {
@@ -284,5 +246,3 @@ func (m *launchd) Lacks(ctx context.Context) []string {
 		return err != nil || strings.TrimSpace(out.Stdout) != ""
 	})
 }
-
-func (m *launchd) Said(context.Context, time.Time) string { return "" }

@@ -42,7 +42,7 @@ func apple(t *testing.T) (*launchd, string) {
 	t.Setenv("PATH", bin+":/usr/bin:/bin")
 	t.Setenv("LAUNCHD", state)
 	env := func(name string) string { return map[string]string{"HOME": home, "HTTPS_PROXY": "x"}[name] }
-	return &launchd{person: person{env: env, uid: os.Getuid()}, run: Commands{}}, state
+	return &launchd{person{env, os.Getuid(), Commands{}}}, state
 }
 
 func have(t *testing.T, state, name string) {
@@ -150,7 +150,7 @@ func TestWithoutAGraphicalLoginThereIsNoAgent(t *testing.T) {
 
 func TestWhatNeverComesRightFailsInTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := &launchd{person: person{env: os.Getenv}}
+		m := &launchd{person{env: os.Getenv}}
 		never := answers{"launchctl enable": {},
 			"launchctl bootstrap": {Code: 5, Stderr: "Bootstrap failed: 5: Input/output error"}}
 		began := time.Now()

@@ -1,15 +1,24 @@
 package service
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 )
 
+// person is whose service it is, and how the manager is asked.
 type person struct {
 	env func(string) string
 	uid int
+	run Runner
 }
+
+// Lacks and Said are for managers that do not tell.
+func (person) Lacks(context.Context) []string { return nil }
+
+func (person) Said(context.Context, time.Time) string { return "" }
 
 // homeIsOurs detects sudo and su, which would write files into another's home, where no manager reads them.
 func (u person) homeIsOurs() error {

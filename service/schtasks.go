@@ -11,47 +11,33 @@ import (
 	"slices"
 	"strings"
 	"text/template"
-	"time"
 	"unicode/utf16"
 
 	"runtimed/internal/safefile"
 )
 
 // scheduler has a task that starts when the user logs on.
-type scheduler struct {
-	env func(string) string
-	run Runner
-}
+type scheduler struct{ person }
 
 //go:embed schtasks.xml.tmpl
 var taskText string
 
 var taskTemplate = template.Must(template.New("task").Funcs(template.FuncMap{"xml": xmlText}).Parse(taskText))
 
-// flagOf are the flags for variables of the daemon: a task cannot set variables.
-var flagOf = map[string]string{
-	"RUNTIMED_CONFIG": "--config", "RUNTIMED_SOCKET": "--socket", "RUNTIMED_CACHE_DIR": "--cache-dir",
-	"RUNTIMED_LOG_LEVEL":    "--log-level",
-	"RUNTIMED_UV_POOL_SIZE": "--uv-pool-size", "RUNTIMED_CONDA_POOL_SIZE": "--conda-pool-size",
-}
-
+// task gives flags for the daemon's variables: a task cannot set variables.
 func task(path, user string, c Config) (File, error) {
 	arguments := []string{"run"}
 	for _, v := range c.Vars {
-		if flag, ok := flagOf[v.Name]; ok {
+		if name, ours := strings.CutPrefix(v.Name, "RUNTIMED_"); ours {
+			flag := "--" + strings.ReplaceAll(strings.ToLower(name), "_", "-")
 			arguments = append(arguments, windowsQuote(flag+"="+v.Value))
 		}
 	}
-	var b bytes.Buffer
-	err := taskTemplate.Execute(&b, struct {
+	text, err := c.render(taskTemplate, "a task", struct {
 		Config
 		User, Arguments string
 	}{c, user, strings.Join(arguments, " ")})
-	var p *Problem
-	if errors.As(err, &p) {
-		err = p
-	}
-	return File{Path: path, Data: utf16le(b.String()), Mode: 0o600}, err
+	return File{Path: path, Data: utf16le(string(text)), Mode: 0o600}, err
 }
 
 // windowsQuote: backslashes count only before a quote.
@@ -171,16 +157,12 @@ func (m *scheduler) Status(ctx context.Context, want Config) (Status, error) {
 }
 
 func (m *scheduler) installed() string {
-	data, err := safefile.Read(m.path(), maxFile)
-	if err != nil {
-		return ""
-	}
+	data, _ := safefile.Read(m.path(), maxFile)
 	return fromUTF16(data)
 }
 
 func (m *scheduler) Serves(socket string) bool {
-	text, err := xmlText(socket)
-	return err == nil && strings.Contains(m.installed(), "<Documentation>"+text+"</Documentation>")
+	return strings.Contains(m.installed(), "<Documentation>"+xmlText(socket)+"</Documentation>")
 }
 
 func (m *scheduler) Install(ctx context.Context, want Config) ([]Step, error) {
@@ -245,7 +227,3 @@ func (m *scheduler) Restart(ctx context.Context) ([]Step, error) {
 	stop, err := m.Stop(ctx)
 	return append(stop, Step{Run: m.schtasks("/Run")}), err
 }
-
-func (m *scheduler) Lacks(context.Context) []string { return nil }
-
-func (m *scheduler) Said(context.Context, time.Time) string { return "" }

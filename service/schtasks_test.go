@@ -49,7 +49,7 @@ func TestATaskFromInstallToUninstall(t *testing.T) {
 	t.Setenv("PATH", bin+":/usr/bin:/bin")
 	t.Setenv("TASKS", dir)
 	env := map[string]string{"USERNAME": "Zoë", "USERDOMAIN": "HOST", "LOCALAPPDATA": filepath.Join(dir, "local")}
-	m := &scheduler{env: func(name string) string { return env[name] }, run: Commands{}}
+	m := &scheduler{person{env: func(name string) string { return env[name] }, run: Commands{}}}
 	c := windowsConfig()
 	status := func(want Status) {
 		t.Helper()

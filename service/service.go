@@ -91,14 +91,14 @@ func (p *Problem) Explain() (hint, output string) { return p.Hint, p.Output }
 
 // New is the manager of the system goos. env is this shell's environment.
 func New(goos string, env func(string) string, run Runner) (Manager, error) {
-	who := person{env: env, uid: os.Getuid()}
+	who := person{env, os.Getuid(), run}
 	switch goos {
 	case "linux":
-		return &systemd{person: who, run: run, root: "/"}, nil
+		return &systemd{who, "/"}, nil
 	case "darwin":
-		return &launchd{person: who, run: run}, nil
+		return &launchd{who}, nil
 	case "windows":
-		return &scheduler{env: env, run: run}, nil
+		return &scheduler{who}, nil
 	}
 	return nil, &Problem{Message: "runt knows no service manager of " + goos, Hint: withoutService}
 }

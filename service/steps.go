@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -164,25 +163,17 @@ const (
 	maxProgram = 1 << 30
 )
 
-func (f *File) differs() bool {
-	info, err := os.Stat(f.Path)
-	if err != nil || !info.Mode().IsRegular() {
-		return true
-	}
+func (f *File) content() ([]byte, error) {
 	if f.From == "" {
-		now, err := safefile.Read(f.Path, maxFile)
-		return err != nil || !bytes.Equal(now, f.Data)
+		return f.Data, nil
 	}
-	source, err := os.Stat(f.From)
-	if err != nil || source.Size() != info.Size() {
-		return true
-	}
-	if os.SameFile(source, info) {
-		return false
-	}
-	was, err1 := safefile.Read(f.From, maxProgram)
+	return safefile.Read(f.From, maxProgram)
+}
+
+func (f *File) differs() bool {
+	want, err1 := f.content()
 	now, err2 := safefile.Read(f.Path, maxProgram)
-	return err1 != nil || err2 != nil || !bytes.Equal(was, now)
+	return err1 != nil || err2 != nil || !bytes.Equal(now, want)
 }
 
 // write renames: a running program cannot be written to, and half a file would be started at login.
@@ -192,7 +183,11 @@ func (f *File) write() (err error) {
 			err = fmt.Errorf("writing %s: %w", f.Path, err)
 		}
 	}()
-	if err := os.MkdirAll(filepath.Dir(f.Path), 0o700); err != nil {
+	data, err := f.content()
+	if err == nil {
+		err = os.MkdirAll(filepath.Dir(f.Path), 0o700)
+	}
+	if err != nil {
 		return err
 	}
 	path := f.Path
@@ -206,27 +201,14 @@ func (f *File) write() (err error) {
 	if err != nil {
 		return err
 	}
-	err = errors.Join(f.fill(t), t.Chmod(f.Mode), t.Sync(), t.Close())
+	_, err = t.Write(data)
+	err = errors.Join(err, t.Chmod(f.Mode), t.Sync(), t.Close())
 	if err == nil {
 		err = os.Rename(t.Name(), path)
 	}
 	if err != nil {
 		_ = os.Remove(t.Name())
 	}
-	return err
-}
-
-func (f *File) fill(t *os.File) error {
-	if f.From == "" {
-		_, err := t.Write(f.Data)
-		return err
-	}
-	from, err := safefile.Open(f.From)
-	if err != nil {
-		return err
-	}
-	defer from.Close()
-	_, err = io.Copy(t, from)
 	return err
 }
 

@@ -16,16 +16,17 @@ import (
 
 type systemd struct {
 	person
-	run  Runner
 	root string // "/"; tests have another
 }
 
 func (m *systemd) Name() string { return "systemd" }
 
-func (m *systemd) dir() string {
-	base := m.env("XDG_CONFIG_HOME")
+func (m *systemd) dir() string { return unitDir(m.env) }
+
+func unitDir(env func(string) string) string {
+	base := env("XDG_CONFIG_HOME")
 	if !filepath.IsAbs(base) {
-		base = filepath.Join(m.env("HOME"), ".config")
+		base = filepath.Join(env("HOME"), ".config")
 	}
 	return filepath.Join(base, "systemd", "user")
 }

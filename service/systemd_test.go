@@ -107,8 +107,7 @@ func under(t *testing.T, run Runner) *systemd {
 	}
 	env := map[string]string{"HOME": root + "/home", "XDG_RUNTIME_DIR": root + "/xdg", "HTTPS_PROXY": "x",
 		"SSL_CERT_FILE": "/c"}
-	return &systemd{person: person{env: func(name string) string { return env[name] }, uid: os.Getuid()}, run: run,
-		root: root}
+	return &systemd{person{func(name string) string { return env[name] }, os.Getuid(), run}, root}
 }
 
 func words(m *systemd, steps []Step, err error) string {

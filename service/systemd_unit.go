@@ -1,14 +1,11 @@
 package service
 
 import (
-	"bytes"
 	_ "embed"
 	"fmt"
 	"path/filepath"
 	"strings"
 	"text/template"
-	"unicode"
-	"unicode/utf8"
 )
 
 var (
@@ -28,37 +25,19 @@ const (
 )
 
 func units(dir string, c Config) ([]File, error) {
-	words := []string{c.Program, c.Socket}
-	for _, v := range c.Vars {
-		words = append(words, v.Value)
-	}
-	for _, w := range words {
-		if err := printableIn("a unit file", w); err != nil {
-			return nil, err
-		}
-	}
 	if strings.TrimSpace(c.Socket) != c.Socket || strings.HasSuffix(c.Socket, `\`) {
 		return nil, &Problem{Message: fmt.Sprintf("the socket path %q cannot be written in a unit file", c.Socket),
 			Hint: "set RUNTIMED_SOCKET to another"}
 	}
 	var files []File
 	for _, name := range []string{serviceUnit, socketUnit} {
-		var b bytes.Buffer
-		if err := unitTemplates.ExecuteTemplate(&b, name, c); err != nil {
+		text, err := c.render(unitTemplates.Lookup(name), "a unit file", c)
+		if err != nil {
 			return nil, err
 		}
-		files = append(files, File{Path: filepath.Join(dir, name), Data: b.Bytes(), Mode: 0o600})
+		files = append(files, File{Path: filepath.Join(dir, name), Data: text, Mode: 0o600})
 	}
 	return files, nil
-}
-
-// printableIn refuses what the file has no escape for.
-func printableIn(file, s string) error {
-	if !utf8.ValidString(s) || strings.ContainsFunc(s, unicode.IsControl) {
-		return &Problem{Hint: "use another path",
-			Message: fmt.Sprintf("%q cannot be written in %s: it has control characters, or is not UTF-8", s, file)}
-	}
-	return nil
 }
 
 // unitProgram is the command line of ExecStart=. systemd refuses a program whose path has a quote or a backslash,
