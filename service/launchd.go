@@ -1,13 +1,12 @@
 package service
 
 import (
+	"cmp"
 	"context"
 	_ "embed"
-	"errors"
 	"fmt"
 	"html"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -53,12 +52,10 @@ func (m *launchd) Check(ctx context.Context) error {
 	if err := m.homeIsOurs(); err != nil {
 		return err
 	}
-	out, err := m.run.Run(ctx, "launchctl", "print", m.domain())
+	out, err := m.probe(ctx, "launchd cannot be asked", "launchctl", "print", m.domain())
 	switch {
-	case errors.Is(err, exec.ErrNotFound):
-		return &Problem{Message: "there is no launchctl on PATH", Hint: withoutService}
 	case err != nil:
-		return &Problem{Message: "launchd cannot be asked: " + err.Error(), Hint: withoutService}
+		return err
 	case out.Code != 0 && m.env("SUDO_USER") != "":
 		return &Problem{Message: fmt.Sprintf("uid %d has no graphical session", m.uid), Hint: m.asOneself(),
 			Output: out.Stderr}
@@ -166,14 +163,8 @@ func (m *launchd) kick() Step {
 
 func (m *launchd) Install(ctx context.Context, want Config) ([]Step, error) {
 	files, err := m.files(want)
-	if err == nil {
-		err = foreign(m.path())
-	}
-	if err != nil {
-		return nil, err
-	}
-	now, err := ask(ctx, m, m.look)
-	if err != nil {
+	now, asked := ask(ctx, m, m.look)
+	if err := cmp.Or(err, foreign(m.path()), asked); err != nil {
 		return nil, err
 	}
 	var steps []Step
@@ -201,11 +192,8 @@ func (m *launchd) Install(ctx context.Context, want Config) ([]Step, error) {
 }
 
 func (m *launchd) Uninstall(ctx context.Context) ([]Step, error) {
-	if err := foreign(m.path()); err != nil {
-		return nil, err
-	}
 	now, err := ask(ctx, m, m.look)
-	if err != nil {
+	if err := cmp.Or(foreign(m.path()), err); err != nil {
 		return nil, err
 	}
 	var steps []Step
@@ -215,7 +203,7 @@ func (m *launchd) Uninstall(ctx context.Context) ([]Step, error) {
 	if _, err := os.Lstat(m.path()); err == nil {
 		steps = append(steps, Step{Remove: m.path()})
 	}
-	return append(steps, removeCopies("darwin", m.env)...), nil
+	return append(steps, removeCopies(m.env)...), nil
 }
 
 func (m *launchd) Start(ctx context.Context) ([]Step, error) {

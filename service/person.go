@@ -2,10 +2,14 @@ package service
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"time"
+
+	"runtimed/internal/statedir"
 )
 
 // person is whose service it is, and how the manager is asked.
@@ -22,20 +26,40 @@ func (person) Said(context.Context, time.Time) string { return "" }
 
 // homeIsOurs detects sudo and su, which would write files into another's home, where no manager reads them.
 func (u person) homeIsOurs() error {
-	home := u.env("HOME")
-	if !filepath.IsAbs(home) {
+	if !filepath.IsAbs(u.env("HOME")) {
 		return &Problem{Message: "HOME is not set, so there is no place for the service's files",
 			Hint: "log in as the user whose service it shall be"}
 	}
-	info, err := os.Stat(home)
-	if err != nil {
-		return nil
-	}
-	if owner := ownerOf(info); owner >= 0 && owner != u.uid {
-		message := fmt.Sprintf("HOME is %s, which belongs to uid %d, and this is uid %d", home, owner, u.uid)
+	return u.folderIsOurs("HOME")
+}
+
+func (u person) folderIsOurs(variable string) error {
+	path := u.env(variable)
+	if owner, known := ownerOf(path); known && owner != u.uid {
+		message := fmt.Sprintf("%s is %s, which belongs to uid %d, and this is uid %d", variable, path, owner, u.uid)
 		return &Problem{Message: message, Hint: u.asOneself()}
 	}
 	return nil
+}
+
+func ownerOf(path string) (uid int, known bool) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return 0, false
+	}
+	return statedir.OwnerUID(info)
+}
+
+// probe runs a command of the manager that only reads. failed begins the message of its error.
+func (u person) probe(ctx context.Context, failed string, argv ...string) (Output, error) {
+	out, err := u.run.Run(ctx, argv...)
+	switch {
+	case errors.Is(err, exec.ErrNotFound):
+		err = &Problem{Message: "there is no " + argv[0] + " on PATH", Hint: withoutService}
+	case err != nil:
+		err = &Problem{Message: failed + ": " + err.Error(), Hint: withoutService}
+	}
+	return out, err
 }
 
 func (u person) asOneself() string {

@@ -6,37 +6,33 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+
+	"runtimed/internal/tool"
 )
 
 // Settle decides which program a service starts. found is the runtimed that this shell would start; candidates are
 // other names of it, the best first. If none of them is in a place that lasts, runtimed and runt are copied to a
 // folder of ours, and why says what is wrong with the place.
 func Settle(found string, candidates []string, env func(string) string) (program string, copies []File, why string) {
-	goos := runtime.GOOS
 	if real, err := filepath.EvalSymlinks(found); err == nil {
 		found = real
 	}
 	for _, path := range append(slices.Clone(candidates), found) {
-		if sameFile(path, found) && passing(path, goos, env) == "" {
+		if sameFile(path, found) && passing(path, env) == "" {
 			return path, nil, ""
 		}
 	}
-	why = passing(found, goos, env)
-	dir := copiesDir(goos, env)
-	for _, name := range programs(goos) {
+	why = passing(found, env)
+	dir := copiesDir(env)
+	for _, name := range programs {
 		if from := filepath.Join(filepath.Dir(found), name); isFile(from) {
 			copies = append(copies, File{Path: filepath.Join(dir, name), From: from, Mode: 0o755})
 		}
 	}
-	return filepath.Join(dir, programs(goos)[0]), copies, why
+	return filepath.Join(dir, programs[0]), copies, why
 }
 
-func programs(goos string) []string {
-	if goos == "windows" {
-		return []string{"runtimed.exe", "runt.exe"}
-	}
-	return []string{"runtimed", "runt"}
-}
+var programs = []string{"runtimed" + tool.Exe, "runt" + tool.Exe}
 
 func sameFile(a, b string) bool {
 	x, err1 := os.Stat(a)
@@ -44,9 +40,9 @@ func sameFile(a, b string) bool {
 	return err1 == nil && err2 == nil && os.SameFile(x, y)
 }
 
-func copiesDir(goos string, env func(string) string) string {
+func copiesDir(env func(string) string) string {
 	home := env("HOME")
-	switch goos {
+	switch runtime.GOOS {
 	case "windows":
 		return filepath.Join(env("LOCALAPPDATA"), "Programs", "runt")
 	case "darwin":
@@ -59,10 +55,10 @@ func copiesDir(goos string, env func(string) string) string {
 	return filepath.Join(base, "runt", "bin")
 }
 
-func removeCopies(goos string, env func(string) string) []Step {
-	dir := copiesDir(goos, env)
+func removeCopies(env func(string) string) []Step {
+	dir := copiesDir(env)
 	var steps []Step
-	for _, name := range programs(goos) {
+	for _, name := range programs {
 		if path := filepath.Join(dir, name); isFile(path) {
 			steps = append(steps, Step{Remove: path})
 		}
@@ -74,14 +70,14 @@ func removeCopies(goos string, env func(string) string) []Step {
 }
 
 // passing says why a program may be gone tomorrow, or be of another version; "" for a place that lasts.
-func passing(path, goos string, env func(string) string) string {
+func passing(path string, env func(string) string) string {
 	dir := filepath.Dir(path)
 	under := func(base string) bool {
 		rel, err := filepath.Rel(base, dir)
 		return base != "" && err == nil && rel != ".." && !strings.HasPrefix(rel, ".."+string(filepath.Separator))
 	}
 	home := env("HOME")
-	if goos == "windows" {
+	if runtime.GOOS == "windows" {
 		home = env("USERPROFILE")
 	}
 	for _, base := range []string{os.TempDir(), "/tmp", "/var/tmp", "/dev/shm", "/run"} {

@@ -2,12 +2,11 @@ package service
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	_ "embed"
 	"encoding/binary"
 	"encoding/csv"
-	"errors"
-	"os/exec"
 	"slices"
 	"strings"
 	"text/template"
@@ -105,17 +104,12 @@ func (m *scheduler) schtasks(args ...string) []string {
 }
 
 func (m *scheduler) Check(ctx context.Context) error {
-	_, err := m.run.Run(ctx, "schtasks", "/?")
-	switch {
-	case m.env("USERNAME") == "" || m.env("LOCALAPPDATA") == "":
+	if m.env("USERNAME") == "" || m.env("LOCALAPPDATA") == "" {
 		return &Problem{Message: "USERNAME and LOCALAPPDATA are not set, so there is no place for the service's file",
 			Hint: withoutService}
-	case errors.Is(err, exec.ErrNotFound):
-		return &Problem{Message: "there is no schtasks on PATH", Hint: withoutService}
-	case err != nil:
-		return &Problem{Message: "the task scheduler cannot be asked: " + err.Error(), Hint: withoutService}
 	}
-	return nil
+	_, err := m.probe(ctx, "the task scheduler cannot be asked", "schtasks", "/?")
+	return err
 }
 
 // stillRunning is the last result of a task that has none yet. (The state is a word in the language of the machine.)
@@ -167,11 +161,8 @@ func (m *scheduler) Serves(socket string) bool {
 
 func (m *scheduler) Install(ctx context.Context, want Config) ([]Step, error) {
 	files, err := m.files(want)
-	if err != nil {
-		return nil, err
-	}
-	now, err := ask(ctx, m, m.look)
-	if err != nil {
+	now, asked := ask(ctx, m, m.look)
+	if err := cmp.Or(err, asked); err != nil {
 		return nil, err
 	}
 	var steps []Step
@@ -208,7 +199,7 @@ func (m *scheduler) Uninstall(ctx context.Context) ([]Step, error) {
 	if isFile(m.path()) {
 		steps = append(steps, Step{Remove: m.path()})
 	}
-	return append(steps, removeCopies("windows", m.env)...), nil
+	return append(steps, removeCopies(m.env)...), nil
 }
 
 func (m *scheduler) Start(context.Context) ([]Step, error) {

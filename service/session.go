@@ -2,10 +2,8 @@ package service
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"os/user"
 	"path/filepath"
 	"slices"
@@ -25,17 +23,16 @@ func (m *systemd) Check(ctx context.Context) error {
 	if runtimeDir == "" {
 		return m.noSession("there is no session of the user's systemd: XDG_RUNTIME_DIR is not set")
 	}
-	if info, err := os.Stat(runtimeDir); err != nil {
+	if _, err := os.Stat(runtimeDir); err != nil {
 		return m.noSession("there is no session of the user's systemd: XDG_RUNTIME_DIR is " + runtimeDir +
 			", which is not there")
-	} else if owner := ownerOf(info); owner >= 0 && owner != m.uid {
-		message := fmt.Sprintf("XDG_RUNTIME_DIR is %s, which belongs to uid %d, and this is uid %d", runtimeDir, owner,
-			m.uid)
-		return &Problem{Message: message, Hint: m.asOneself()}
 	}
-	out, err := m.run.Run(ctx, userctl("show", "--property=UnitPath", "--value")...)
-	if err != nil || out.Code != 0 {
-		return m.trouble(out, err)
+	if err := m.folderIsOurs("XDG_RUNTIME_DIR"); err != nil {
+		return err
+	}
+	out, err := m.show(ctx, "--property=UnitPath", "--value")
+	if err != nil {
+		return err
 	}
 	plain := !strings.ContainsAny(m.dir(), " \t\"'\\") // else it may be shown in another way
 	if read := strings.Fields(out.Stdout); len(read) > 0 && plain && !slices.Contains(read, m.dir()) {
@@ -54,33 +51,30 @@ func (m *systemd) noSession(message string) *Problem {
 		return p
 	}
 	dir := fmt.Sprintf("/run/user/%d", m.uid)
-	if info, err := os.Stat(filepath.Join(m.root, dir)); err == nil && ownerOf(info) == m.uid {
+	if owner, known := ownerOf(filepath.Join(m.root, dir)); known && owner == m.uid {
 		p.Hint = "there is one: export XDG_RUNTIME_DIR=" + dir
 	} else if m.uid != 0 {
 		p.Hint = "log in as this user, at the console or by ssh, not by su; or have a session without a login: " +
-			"loginctl enable-linger; " +
-			withoutService
+			"loginctl enable-linger; " + withoutService
 	}
 	return p
 }
 
-func (m *systemd) trouble(out Output, err error) *Problem {
-	p := &Problem{Message: "the user's systemd does not answer", Output: out.Stderr}
+func (m *systemd) show(ctx context.Context, args ...string) (Output, error) {
+	const failed = "the user's systemd does not answer"
+	out, err := m.probe(ctx, failed, userctl(append([]string{"show"}, args...)...)...)
 	switch {
-	case errors.Is(err, exec.ErrNotFound):
-		p.Message, p.Hint = "there is no systemctl on PATH", withoutService
-	case err != nil:
-		p.Message += ": " + err.Error()
-		p.Hint = withoutService
+	case err != nil || out.Code == 0:
+		return out, err
 	case strings.Contains(out.Stderr, "bus"):
-		p.Message = "the user's systemd cannot be reached: no bus answers"
-		p.Hint = "log out and in again; if that does not help, its bus is missing (Debian and Ubuntu: package " +
-			"dbus-user-session); " +
-			withoutService
-	default:
-		p.Hint = "see: systemctl --user status"
+		return out, &Problem{
+			Message: "the user's systemd cannot be reached: no bus answers",
+			Hint: "log out and in again; if that does not help, its bus is missing (Debian and Ubuntu: package " +
+				"dbus-user-session); " + withoutService,
+			Output: out.Stderr,
+		}
 	}
-	return p
+	return out, &Problem{Message: failed, Hint: "see: systemctl --user status", Output: out.Stderr}
 }
 
 // linger is nil if systemd does not run.

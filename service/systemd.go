@@ -2,6 +2,7 @@ package service
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -56,9 +57,9 @@ func (u unit) idle() bool { return u.state == "" || u.state == "inactive" || u.s
 // look returns the two units by their names.
 func (m *systemd) look(ctx context.Context) (map[string]unit, error) {
 	const properties = "--property=Id,ActiveState,UnitFileState,MainPID,NeedDaemonReload"
-	out, err := m.run.Run(ctx, userctl("show", properties, serviceUnit, socketUnit)...)
-	if err != nil || out.Code != 0 {
-		return nil, m.trouble(out, err)
+	out, err := m.show(ctx, properties, serviceUnit, socketUnit)
+	if err != nil {
+		return nil, err
 	}
 	found := map[string]unit{}
 	for block := range strings.SplitSeq(out.Stdout, "\n\n") {
@@ -127,8 +128,9 @@ func (m *systemd) Serves(socket string) bool {
 
 // masked detects the link to /dev/null of `systemctl --user mask`, which must not be written to.
 func (m *systemd) masked() error {
-	for _, unit := range []string{serviceUnit, socketUnit} {
-		if to, err := filepath.EvalSymlinks(filepath.Join(m.dir(), unit)); err == nil && to == os.DevNull {
+	for _, path := range m.units() {
+		if to, err := filepath.EvalSymlinks(path); err == nil && to == os.DevNull {
+			unit := filepath.Base(path)
 			return &Problem{Message: unit + " is masked: somebody wants that nothing starts it",
 				Hint: "if it shall be: systemctl --user unmask " + unit}
 		}
@@ -138,17 +140,8 @@ func (m *systemd) masked() error {
 
 func (m *systemd) Install(ctx context.Context, want Config) ([]Step, error) {
 	files, err := m.files(want)
-	if err == nil {
-		err = m.masked()
-	}
-	if err == nil {
-		err = foreign(m.units()...)
-	}
-	if err != nil {
-		return nil, err
-	}
-	found, err := ask(ctx, m, m.look)
-	if err != nil {
+	found, asked := ask(ctx, m, m.look)
+	if err := cmp.Or(err, m.masked(), foreign(m.units()...), asked); err != nil {
 		return nil, err
 	}
 	service, socket := found[serviceUnit], found[socketUnit]
@@ -196,19 +189,8 @@ func (m *systemd) units() []string {
 }
 
 func (m *systemd) Uninstall(ctx context.Context) ([]Step, error) {
-	if err := foreign(m.units()...); err != nil {
-		return nil, err
-	}
-	var paths []string
-	for _, unit := range []string{serviceUnit, socketUnit} {
-		for _, path := range []string{filepath.Join(m.dir(), unit), m.link(unit)} {
-			if _, err := os.Lstat(path); err == nil && !occupied(path) {
-				paths = append(paths, path)
-			}
-		}
-	}
 	found, err := ask(ctx, m, m.look)
-	if err != nil {
+	if err := cmp.Or(foreign(m.units()...), err); err != nil {
 		return nil, err
 	}
 	service, socket := found[serviceUnit], found[socketUnit]
@@ -220,14 +202,16 @@ func (m *systemd) Uninstall(ctx context.Context) ([]Step, error) {
 		steps = append(steps, Step{Run: userctl("disable", socketUnit, serviceUnit), Fine: []int{1}})
 	}
 	reload := len(steps) > 0
-	for _, path := range paths {
-		steps = append(steps, Step{Remove: path})
+	for _, path := range append(m.units(), m.link(serviceUnit), m.link(socketUnit)) {
+		if _, err := os.Lstat(path); err == nil && !occupied(path) {
+			steps = append(steps, Step{Remove: path})
+		}
 	}
 	if reload {
 		steps = append(steps, Step{Run: userctl("daemon-reload")},
 			Step{Run: userctl("reset-failed", socketUnit, serviceUnit), Fine: []int{anyCode}})
 	}
-	return append(steps, removeCopies("linux", m.env)...), nil
+	return append(steps, removeCopies(m.env)...), nil
 }
 
 func (m *systemd) Start(context.Context) ([]Step, error) {
@@ -279,7 +263,7 @@ func JournalMatches(uid int) []string {
 	var argv []string
 	for _, field := range []string{
 		"_SYSTEMD_USER_UNIT=" + serviceUnit, "USER_UNIT=" + serviceUnit, "COREDUMP_USER_UNIT=" + serviceUnit,
-		"OBJECT_SYSTEMD_USER_UNIT=" + serviceUnit, "SYSLOG_IDENTIFIER=" + programs("linux")[0],
+		"OBJECT_SYSTEMD_USER_UNIT=" + serviceUnit, "SYSLOG_IDENTIFIER=" + programs[0],
 	} {
 		argv = append(argv, "+", field, fmt.Sprintf("_UID=%d", uid))
 	}
