@@ -220,8 +220,10 @@ from rattler.package_cache import ValidationMode
 channel, cache, prefix = sys.argv[1], Path(sys.argv[2]), sys.argv[3]
 async def main():
     channels, platforms = [rattler.Channel(channel)], [rattler.Subdir.current(), rattler.Subdir("noarch")]
-    records = await rattler.solve(channels, [rattler.MatchSpec(s) for s in ("python", "ipykernel", "ipywidgets", "pip")],
-        gateway=rattler.Gateway(cache_dir=cache / "repodata"), platforms=platforms, virtual_packages=rattler.VirtualPackage.detect())
+    records = await rattler.solve(
+        channels, [rattler.MatchSpec(s) for s in ("python", "ipykernel", "ipywidgets", "pip")],
+        gateway=rattler.Gateway(cache_dir=cache / "repodata"), platforms=platforms,
+        virtual_packages=rattler.VirtualPackage.detect())
     packages = rattler.PackageCache.new_layered([cache / "pkgs"], validation_mode=ValidationMode.full())
     await rattler.install(records, prefix, package_cache=packages, show_progress=False)
 asyncio.run(main())

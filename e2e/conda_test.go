@@ -61,7 +61,8 @@ func (h *house) withChannelAt(url, more string) *house {
 
 func TestACondaPoolFillsAndItsKernelRunsActivatedAndCompilesNothing(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t).withChannel("size = 2\npackages = [\"ipykernel\", \"ipywidgets\", \"pip\", \"rt-activate\", \"rt-postlink\"]\n")
+	h := newHouse(t).withChannel("size = 2\n" +
+		"packages = [\"ipykernel\", \"ipywidgets\", \"pip\", \"rt-activate\", \"rt-postlink\"]\n")
 	for minor := 9; minor < 16; minor++ { // what lies in the user site is no part of it
 		zmq := fmt.Sprintf("%s/.local/lib/python3.%d/site-packages/zmq", h.home, minor)
 		check(t, errors.Join(os.MkdirAll(zmq, 0o755), os.WriteFile(zmq+"/__init__.py",
@@ -204,7 +205,9 @@ func TestAnUnreachableChannelIsSaidOnceAndCostsTheUVPoolNothing(t *testing.T) {
 	silent, err := net.Listen("tcp", "127.0.0.1:0") // accepts, and never answers
 	check(t, err)
 	defer silent.Close()
-	h.withChannelAt("http://"+silent.Addr().String(), "size = 1\n[pools.dead]\nkind = \"conda\"\nsize = 1\nchannels = [\"http://127.0.0.1:9\"]\n[pools.fast]\nkind = \"uv\"\nsize = 3\n[build]\nparallel = 1\ntimeout = \"60s\"\n")
+	h.withChannelAt("http://"+silent.Addr().String(), "size = 1\n"+
+		"[pools.dead]\nkind = \"conda\"\nsize = 1\nchannels = [\"http://127.0.0.1:9\"]\n"+
+		"[pools.fast]\nkind = \"uv\"\nsize = 3\n[build]\nparallel = 1\ntimeout = \"60s\"\n")
 	h.start()
 	h.filled("fast", 2*time.Minute)
 	h.eventually(2*time.Minute, "both say why", func() bool {

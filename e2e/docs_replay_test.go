@@ -113,7 +113,8 @@ type exchange struct {
 	more []any // read, and not shown yet
 }
 
-// replay sends what a block sends, and finds all that it shows among what comes, which may be more only where it is a notification.
+// replay sends what a block sends, and finds all that it shows among what comes, which may be more only where it is a
+// notification.
 func (x *exchange) replay(t *testing.T, b block) {
 	x.t = t
 	goesOn := strings.Contains(b.text, "$ENV") && !strings.Contains(b.text, rpc.MethodAcquire)
@@ -156,7 +157,8 @@ func (x *exchange) replay(t *testing.T, b block) {
 // settle has nothing leased and the pool filled.
 func (x *exchange) settle() {
 	x.t.Helper()
-	for _, e := range must[rpc.EnvListResult](x.house, rpc.MethodEnvList, rpc.EnvListParams{State: new(rpc.EnvLeased)}).Envs {
+	for _, e := range must[rpc.EnvListResult](x.house, rpc.MethodEnvList,
+		rpc.EnvListParams{State: new(rpc.EnvLeased)}).Envs {
 		_, _ = ask[rpc.None](x.house, rpc.MethodRelease, rpc.EnvParams{Env: e.ID}) // it may have ended by itself
 	}
 	x.filled("uv", time.Minute)
@@ -173,7 +175,8 @@ func (x *exchange) send(message string) {
 	}
 }
 
-// expect reads until something matches what is shown. Where $ENV is not known, it is the id in the first answer that has one, and true comes back.
+// expect reads until something matches what is shown. Where $ENV is not known, it is the id in the first answer that
+// has one, and true comes back.
 func (x *exchange) expect(show string, known bool) (learned bool) {
 	x.t.Helper()
 	matches := func(m any) bool {
@@ -211,7 +214,8 @@ func (x *exchange) expect(show string, known bool) (learned bool) {
 			return learned
 		}
 		x.more = append(x.more, m)
-		if o, ok := m.(map[string]any); ok && o["id"] != nil && strings.Contains(show, fmt.Sprintf(`"id":%v,`, text(o["id"]))) {
+		if o, ok := m.(map[string]any); ok && o["id"] != nil &&
+			strings.Contains(show, fmt.Sprintf(`"id":%v,`, text(o["id"]))) {
 			x.t.Fatalf("shown: %s\n came: %s", show, line)
 		}
 	}
@@ -254,7 +258,8 @@ func text(v any) string {
 	return string(data)
 }
 
-// shown says whether got holds all of want. "…" is anything, and in a text any part of it. The elements of a batch may have any order.
+// shown says whether got holds all of want. "…" is anything, and in a text any part of it. The elements of a batch may
+// have any order.
 func shown(want, got any) bool {
 	switch w := want.(type) {
 	case map[string]any:
@@ -342,9 +347,11 @@ func filesAreTold(t *testing.T, h *house) {
 		switch {
 		case err != nil:
 			return nil // it was on its way out
-		case strings.HasSuffix(name, "/notes"), strings.HasPrefix(name, "envs/.trash/"), strings.HasPrefix(name, "envs/.new/"):
+		case strings.HasSuffix(name, "/notes"), strings.HasPrefix(name, "envs/.trash/"),
+			strings.HasPrefix(name, "envs/.new/"):
 			return nil // not ours; or told as a whole
-		case deep == 2 && strings.HasPrefix(name, "envs/") && filepath.Base(name) != "runtimed.json" && filepath.Base(name) != "lease":
+		case deep == 2 && strings.HasPrefix(name, "envs/") && filepath.Base(name) != "runtimed.json" &&
+			filepath.Base(name) != "lease":
 			return fs.SkipDir // of the venv
 		case name != "." && !told[general(name)]:
 			t.Errorf("%s is there, and is not told as %s", name, general(name))

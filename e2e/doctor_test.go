@@ -237,7 +237,8 @@ func TestTheDoctorNamesEachBreak(t *testing.T) {
 				h.setenv("HTTPS_PROXY", "http://me:planted@proxy.example:8080")
 			},
 			[]sick{{"index", rpc.CheckProblem, []string{
-				"https://***@index.example/simple, by way of the proxy http://***@proxy.example:8080: the package index cannot be reached",
+				"https://***@index.example/simple, by way of the proxy http://***@proxy.example:8080: " +
+					"the package index cannot be reached",
 				": Connection refused",
 			}}},
 		},
@@ -357,7 +358,8 @@ func TestTheDoctorNamesEachBreak(t *testing.T) {
 			h := patient(t)
 			c.set(h)
 			found := h.examined(nil, c.want...)
-			if name == "a configuration with a mistake" { // by the defaults there is conda-forge, and no tool that knows where
+			if name == "a configuration with a mistake" {
+				// by the defaults there is conda-forge, and no tool that knows where
 				delete(found, "channels")
 			}
 			h.diagnosed(found, c.want...)

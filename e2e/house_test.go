@@ -134,7 +134,14 @@ func (h *house) withStandIn(script string) *house {
 	check(h.t, err)
 	dir := filepath.Join(h.home, "standin")
 	check(h.t, os.MkdirAll(dir, 0o755))
-	text := fmt.Sprintf("#!/bin/sh\n[ \"$1\" = --version ] && echo uv 0.0.0 && exit\nif [ \"$1 $2\" = 'python list' ]; then\n  echo '[{\"path\":%q,\"version\":\"3.12.0\",\"implementation\":\"cpython\",\"variant\":\"default\"}]'\n  exit\nfi\n%s\n", python, script)
+	text := fmt.Sprintf(`#!/bin/sh
+[ "$1" = --version ] && echo uv 0.0.0 && exit
+if [ "$1 $2" = 'python list' ]; then
+  echo '[{"path":%q,"version":"3.12.0","implementation":"cpython","variant":"default"}]'
+  exit
+fi
+%s
+`, python, script)
 	check(h.t, os.WriteFile(filepath.Join(dir, "uv"), []byte(text), 0o755))
 	h.setenv("PATH", dir+":"+os.Getenv("PATH"))
 	return h

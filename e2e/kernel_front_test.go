@@ -39,7 +39,8 @@ func TestAFrontEndRunsAWarmKernelAsItRunsAnyOther(t *testing.T) {
 	h.filled("uv", 3*time.Minute)
 	k := j.do("restart", nil)
 	t.Logf("it answers after %.2f s", k.Seconds)
-	seen := strings.Split(j.cell("import os, sys; print(os.getcwd(), os.environ['FROM'], os.getpid(), sys.prefix, os.environ['VIRTUAL_ENV'], sep='\\n')"), "\n")
+	seen := strings.Split(j.cell("import os, sys; "+
+		"print(os.getcwd(), os.environ['FROM'], os.getpid(), sys.prefix, os.environ['VIRTUAL_ENV'], sep='\\n')"), "\n")
 	list := h.leases()
 	if len(list) != 1 {
 		t.Fatalf("leased are %+v", list)

@@ -73,7 +73,8 @@ func TestAfterALoadNothingIsLeftOfIt(t *testing.T) {
 				time.Sleep(10 * time.Millisecond)
 				return
 			}
-			fmt.Fprintf(c, `{"jsonrpc":"2.0","id":1,"method":"pool.acquire","params":{"owner_pid":%d,"progress":true}}`+"\n", os.Getpid())
+			params := rpc.AcquireParams{OwnerPID: new(os.Getpid()), Progress: new(true)}
+			fmt.Fprint(c, line(1, rpc.MethodAcquire, params))
 			time.Sleep(time.Duration(rand.IntN(30)) * time.Millisecond)
 			_ = c.Close()
 		},
@@ -90,7 +91,7 @@ func TestAfterALoadNothingIsLeftOfIt(t *testing.T) {
 		func() { // one that asks much and reads nothing
 			if c, err := net.Dial("unix", h.socket); err == nil {
 				_ = c.SetWriteDeadline(time.Now().Add(200 * time.Millisecond))
-				_, _ = io.Copy(c, strings.NewReader(strings.Repeat(`{"jsonrpc":"2.0","id":1,"method":"rpc.discover"}`+"\n", 2000)))
+				_, _ = io.Copy(c, strings.NewReader(strings.Repeat(line(1, rpc.MethodDiscover, nil), 2000)))
 				_ = c.Close()
 			}
 			time.Sleep(20 * time.Millisecond)

@@ -112,7 +112,8 @@ func TestTheJournalGetsLinesWithALevelAndWithoutATime(t *testing.T) {
 			t.Errorf("an entry is %q", e)
 		}
 	}
-	first := fmt.Sprintf(`starting {"version": %q, "pid": %d, "config": %q, "state": %q, "started_by": "service", "program": `,
+	first := fmt.Sprintf(
+		`starting {"version": %q, "pid": %d, "config": %q, "state": %q, "started_by": "service", "program": `,
 		rpc.Version(), d.cmd.Process.Pid, filepath.Join(u.home, ".config/runt/config.toml"), u.state())
 	if e := entries()[0]; e["PRIORITY"] != "6" || !strings.HasPrefix(e["MESSAGE"], first) {
 		t.Errorf("the first entry is %q, and not %q", e, first)

@@ -236,8 +236,10 @@ func BenchmarkNeedsBesideUVRunAndJuv(b *testing.B) {
 	}
 	notebook := func(needs []string) string {
 		path := filepath.Join(h.home, strings.Join(needs, "-")+".ipynb")
-		h.write(filepath.Base(path), fmt.Sprintf(`{"cells": [{"cell_type": "code", "id": "a", "metadata": {}, "execution_count": null, "outputs": [], "source": %q}],
-			"metadata": {"kernelspec": {"name": "warm", "display_name": "warm", "language": "python"}}, "nbformat": 4, "nbformat_minor": 5}`, uses(needs)))
+		h.write(filepath.Base(path), fmt.Sprintf(`{"cells": [{"cell_type": "code", "id": "a", "metadata": {},
+			"execution_count": null, "outputs": [], "source": %q}],
+			"metadata": {"kernelspec": {"name": "warm", "display_name": "warm", "language": "python"}},
+			"nbformat": 4, "nbformat_minor": 5}`, uses(needs)))
 		return path
 	}
 	var all []compared

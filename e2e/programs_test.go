@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -13,7 +14,7 @@ import (
 	"runtimed/internal/testkit"
 )
 
-// The programs under test, built once; with the race detector where the tests have it.
+// The programs under test, built once; the daemon with the race detector where the tests have it.
 var daemonProgram, runtProgram string
 
 // inSession names the folder of the programs to the tests that run again under a systemd of their own.
@@ -36,7 +37,8 @@ func withPrograms(run func() int) int {
 	if err != nil {
 		panic(err)
 	}
-	if err := build(raced(), dir+"/", "../cmd/..."); err != nil {
+	if err := errors.Join(build(raced(), dir+"/", "../cmd/runtimed"),
+		build(false, dir+"/", "../cmd/runt")); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
@@ -74,7 +76,7 @@ var withoutRace = sync.OnceValues(func() (path string, err error) {
 	return path, err
 })
 
-// raced says whether these tests have the race detector, which the programs then have too.
+// raced says whether these tests have the race detector, which the daemon then has too.
 func raced() bool {
 	info, ok := debug.ReadBuildInfo()
 	return ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})

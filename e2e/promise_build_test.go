@@ -35,25 +35,44 @@ func TestABuildThatFailsSaysTheTrueReasonAndLeavesNothing(t *testing.T) {
 	}{
 		"makes nothing and says it has": {at(stepVenv+"|"+stepSync, "exit 0"), builder.CauseVerifyFailed,
 			"cannot import the kernel"},
-		"makes pyvenv.cfg and says it has done": {at(stepVenv+"|"+stepSync, `for d; do :; done; [ "$1" = pip ] || { mkdir -p "$d"; echo >"$d/pyvenv.cfg"; }; exit 0`), builder.CauseVerifyFailed, "cannot import the kernel"},
-		"leaves ipykernel out":                  {at(stepSync, `s=${4%/bin/python}/lib/python3.12/site-packages; mkdir -p "$s/zmq"; echo y >"$s/zmq/_zmq.so"; exit 0`), builder.CauseVerifyFailed, "ipykernel/__init__.py"},
+		"makes pyvenv.cfg and says it has done": {at(stepVenv+"|"+stepSync, `for d; do :; done
+[ "$1" = pip ] || { mkdir -p "$d"; echo >"$d/pyvenv.cfg"; }
+exit 0`), builder.CauseVerifyFailed, "cannot import the kernel"},
+		"leaves ipykernel out": {at(stepSync, `s=${4%/bin/python}/lib/python3.12/site-packages
+mkdir -p "$s/zmq"; echo y >"$s/zmq/_zmq.so"; exit 0`), builder.CauseVerifyFailed, "ipykernel/__init__.py"},
 		"breaks the compiled part of zmq": {strings.Replace(fastUV, "echo y >", ": >", 1),
 			builder.CauseVerifyFailed, "zmq/_zmq.so has 0 bytes, 2 were installed"},
 		"is killed": {at(stepSync, "kill -9 $$"), builder.CauseOther, "signal: killed"},
 		"fails without a word": {at(stepSync, "exit 1"), builder.CauseOther,
 			"exit status 1 and said nothing"},
-		"fails with a flood": {at(stepSync, "yes 'a line of the flood' | head -c 10000000 >&2; echo at last >&2; exit 1"), builder.CauseOther, "at last"},
+		"fails with a flood": {
+			at(stepSync, "yes 'a line of the flood' | head -c 10000000 >&2; echo at last >&2; exit 1"),
+			builder.CauseOther, "at last",
+		},
 		"asks a question": {at(stepSync, "read answer || echo nobody answers >&2; exit 1"),
 			builder.CauseOther, "nobody answers"},
-		"never ends and ignores SIGTERM": {at(stepSync, "trap '' TERM; (trap '' TERM; sleep 88.125) & while :; do sleep 88.125; done"), builder.CauseTimeout, "after 3s"},
+		"never ends and ignores SIGTERM": {
+			at(stepSync, "trap '' TERM; (trap '' TERM; sleep 88.125) & while :; do sleep 88.125; done"),
+			builder.CauseTimeout, "after 3s",
+		},
 		"hangs, its child in another session": {at(stepSync,
 			"setsid sh -c \"trap '' TERM; sleep 88.125\" & sleep 88.125"), builder.CauseTimeout, "after 3s"},
-		"fails, and leaves a child elsewhere": {at(stepSync, "setsid sh -c \"trap '' TERM; sleep 88.125\" >/dev/null 2>&1 & exit 1"), builder.CauseOther, "exit status 1"},
-		"finds no network":                    {at(stepSync, "echo 'error: Failed to fetch: `https://index.invalid/simple/`' >&2; exit 2"), builder.CauseNetwork, "cannot be reached"},
+		"fails, and leaves a child elsewhere": {
+			at(stepSync, "setsid sh -c \"trap '' TERM; sleep 88.125\" >/dev/null 2>&1 & exit 1"),
+			builder.CauseOther, "exit status 1",
+		},
+		"finds no network": {at(stepSync, "echo 'error: Failed to fetch: `https://index.invalid/simple/`' >&2; exit 2"),
+			builder.CauseNetwork, "cannot be reached"},
 		"finds the disk full": {at(stepVenv,
 			"echo 'No space left on device (os error 28)' >&2; exit 2"), builder.CauseDiskFull, "the disk is full"},
-		"does not find a package": {at("'pip compile'", "echo 'Because nosuch was not found in the package registry' >&2; exit 1"), builder.CausePackageNotFound, "nosuch is not in the index"},
-		"finds no solution":       {at("'pip compile'", "echo '  × No solution found when resolving dependencies:' >&2; exit 1"), builder.CauseUnsatisfiable, "cannot be installed together"},
+		"does not find a package": {
+			at("'pip compile'", "echo 'Because nosuch was not found in the package registry' >&2; exit 1"),
+			builder.CausePackageNotFound, "nosuch is not in the index",
+		},
+		"finds no solution": {
+			at("'pip compile'", "echo '  × No solution found when resolving dependencies:' >&2; exit 1"),
+			builder.CauseUnsatisfiable, "cannot be installed together",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -90,11 +109,12 @@ func TestABuildThatFailsSaysTheTrueReasonAndLeavesNothing(t *testing.T) {
 func TestWhatASuccessfulToolLeavesRunningIsEnded(t *testing.T) {
 	t.Parallel()
 	for name, script := range map[string]string{
-		"holding its output":                         "sleep 88.125 &",
-		"holding its output, deaf to SIGTERM":        "(trap '' TERM; sleep 88.125; sleep 88.125) &",
-		"in another session, holding its output":     "setsid sleep 88.125 &",
-		"in another session, with nothing of it":     "setsid sleep 88.125 </dev/null >/dev/null 2>&1 &",
-		"in another session, as a child of nobody's": "(setsid sh -c 'sleep 88.125 & sleep 88.125' >/dev/null 2>&1 &) &",
+		"holding its output":                     "sleep 88.125 &",
+		"holding its output, deaf to SIGTERM":    "(trap '' TERM; sleep 88.125; sleep 88.125) &",
+		"in another session, holding its output": "setsid sleep 88.125 &",
+		"in another session, with nothing of it": "setsid sleep 88.125 </dev/null >/dev/null 2>&1 &",
+		"in another session, as a child of nobody's": "(setsid sh -c 'sleep 88.125 & sleep 88.125' " +
+			">/dev/null 2>&1 &) &",
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -225,7 +245,9 @@ func TestAPythonThatIsTooOldIsNamed(t *testing.T) {
 	bin := filepath.Join(h.home, ".local/bin")
 	check(t, os.MkdirAll(bin, 0o755))
 	script := `#!/bin/sh
-[ "$1 $2" != "python list" ] || { echo '[{"path":"/opt/old/python3","version":"3.6.9","implementation":"cpython","variant":"default"}]'; exit; }
+[ "$1 $2" != "python list" ] || {
+  echo '[{"path":"/opt/old/python3","version":"3.6.9","implementation":"cpython","variant":"default"}]'; exit
+}
 echo 'error: no download' >&2; exit 2
 `
 	check(t, os.WriteFile(filepath.Join(bin, "uv"), []byte(script), 0o755))

@@ -22,10 +22,12 @@ func linked(h *house) string {
 	check(h.t, os.MkdirAll(base, 0o755))
 	script := `#!/bin/sh
 dir=${0%/bin/python}; site=$dir/lib/python3.12/site-packages
-echo '{"version":"3.12.0","prefix":"'$dir'","site_packages":"'$site'","sentinels":["'$site'/ipykernel/__init__.py","'$site'/zmq/_zmq.so"]}'
+echo '{"version":"3.12.0","prefix":"'$dir'","site_packages":"'$site'",'
+echo '"sentinels":["'$site'/ipykernel/__init__.py","'$site'/zmq/_zmq.so"]}'
 `
 	check(h.t, os.WriteFile(filepath.Join(base, "python3"), []byte(script), 0o755))
-	return at(stepVenv, `for dir; do :; done; mkdir -p "$dir/bin"; echo home >"$dir/pyvenv.cfg"; ln -s "$HOME/base/python3" "$dir/bin/python"; exit`)
+	return at(stepVenv, `for dir; do :; done; mkdir -p "$dir/bin"; echo home >"$dir/pyvenv.cfg"
+ln -s "$HOME/base/python3" "$dir/bin/python"; exit`)
 }
 
 func rewrite(path string) error { return os.WriteFile(path, []byte("z\n"), 0o600) }

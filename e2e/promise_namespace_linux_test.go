@@ -153,7 +153,8 @@ func TestWithoutProcNothingIsTakenForGoneAndTheReasonIsTold(t *testing.T) {
 	for why, script := range map[string]string{
 		"/proc is not mounted here":              `exec unshare --mount sh -c 'umount -l /proc; exec "$@"' sh "$@"`,
 		"/proc is that of another PID namespace": `exec unshare --pid --fork --kill-child "$@"`,
-		"both":                                   `exec unshare --pid --mount --fork --kill-child sh -c 'mount -t tmpfs none /proc; exec "$@"' sh "$@"`,
+		"both": `exec unshare --pid --mount --fork --kill-child sh -c '` +
+			`mount -t tmpfs none /proc; exec "$@"' sh "$@"`,
 	} {
 		h.script = script
 		d = h.start()

@@ -86,7 +86,8 @@ sys.exit(9)
 func TestNeedsThatCannotBeMetAreTrueErrors(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t).withUV()
-	h.configure("[pools.uv]\nsize = 1\n[conda]\nprovider = \"micromamba\"\npath = \"/nowhere/micromamba\"\n[pools.snakes]\nkind = \"conda\"\nsize = 1\n")
+	h.configure("[pools.uv]\nsize = 1\n[conda]\nprovider = \"micromamba\"\npath = \"/nowhere/micromamba\"\n" +
+		"[pools.snakes]\nkind = \"conda\"\nsize = 1\n")
 	h.start()
 	h.filled("uv", 3*time.Minute)
 	before := h.folders()
@@ -223,7 +224,8 @@ func TestAScriptWhoseMetadataAreLeftOpenIsNamedWithItsLine(t *testing.T) {
 	check(t, os.WriteFile(script, []byte("#!/usr/bin/python\n# /// script\n# dependencies = ['six']\n\nimport six\n"),
 		0o600))
 	_, stderr, code := h.runtEnds("", "run", script)
-	if want := "runt: error: line 2 of the script begins a block of metadata, and there is no line # /// that ends it\n"; code != 2 || !strings.HasPrefix(stderr, want) {
+	want := "runt: error: line 2 of the script begins a block of metadata, and there is no line # /// that ends it\n"
+	if code != 2 || !strings.HasPrefix(stderr, want) {
 		t.Errorf("%d: %s", code, stderr)
 	}
 	if len(must[rpc.EnvListResult](h, rpc.MethodEnvList, rpc.EnvListParams{State: new(rpc.EnvLeased)}).Envs) > 0 {

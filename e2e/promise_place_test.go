@@ -44,7 +44,8 @@ func TestNothingOfTheFolderOrTheShellItIsStartedInReachesItsBuilds(t *testing.T)
 	for path, text := range map[string]string{
 		"decoy/conda-meta/history": "", "modules/json.py": "raise SystemExit('the wrong json')",
 		"modules/sitecustomize.py": "raise SystemExit('the wrong site')",
-		"pyproject.toml":           "[[broken", "uv.toml": "broken = [", ".python-version": "2.7\n", ".venv": "no folder",
+		"pyproject.toml":           "[[broken", "uv.toml": "broken = [", ".python-version": "2.7\n",
+		".venv": "no folder",
 	} {
 		check(t, os.MkdirAll(filepath.Dir(filepath.Join(h.home, path)), 0o755))
 		write(h, filepath.Join(h.home, path), text)

@@ -114,7 +114,9 @@ func TestWatchingAgainAndAgainLeavesNothing(t *testing.T) {
 
 func TestTheBoundOfAllEnvironmentsHoldsForBuildsSideBySide(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t).withStandIn(fastUV + "\n[ \"$1 $2\" = 'pip sync' ] && head -c 4000000 /dev/zero >\"$site/big\" && echo 'big,,4000000' >>\"$site/ipykernel-7.0.0.dist-info/RECORD\"; true")
+	h := newHouse(t).withStandIn(fastUV + `
+[ "$1 $2" = 'pip sync' ] && head -c 4000000 /dev/zero >"$site/big" &&
+  echo 'big,,4000000' >>"$site/ipykernel-7.0.0.dist-info/RECORD"; true`)
 	h.configure("[build]\nparallel = 4\nmin_free = \"1MB\"\nmax_size = \"9MB\"\n[pools.uv]\nsize = 1\n")
 	h.start()
 	h.filled("uv", time.Minute)

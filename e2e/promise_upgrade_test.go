@@ -28,7 +28,8 @@ func daemonBefore(t *testing.T) string {
 		lacking(t, "this clone has no commit "+before+", whose daemon is upgraded: git fetch --unshallow")
 	}
 	build := exec.Command("sh", "-ec", `mkdir -p "$2/src"; git -C .. archive "$1" | tar -x -C "$2/src"; cd "$2/src"
-		CGO_ENABLED=0 go build -buildvcs=false -o "$2/new" ./cmd/runtimed; mv "$2/new" "$2/runtimed"; rm -r "$2/src"`, "sh", before, dir)
+		CGO_ENABLED=0 go build -buildvcs=false -o "$2/new" ./cmd/runtimed
+		mv "$2/new" "$2/runtimed"; rm -r "$2/src"`, "sh", before, dir)
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}

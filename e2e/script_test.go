@@ -143,7 +143,9 @@ type reply struct {
 // standIn FILE: a daemon that says what FILE says, method by method, and writes what it is asked to "asked".
 func standIn(ts *testscript.TestScript, neg bool, args []string) {
 	replies := map[string]reply{
-		"daemon.info": {Result: json.RawMessage(`{"name":"runtimed","version":"9.9","protocol":1,"pid":4242,"started_at":"2026-01-02T03:04:05Z","socket":"/s","state_dir":"/d","config_path":"/c","uptime_ms":60000}`)},
+		"daemon.info": {Result: json.RawMessage(`{"name":"runtimed","version":"9.9","protocol":1,"pid":4242,` +
+			`"started_at":"2026-01-02T03:04:05Z","socket":"/s","state_dir":"/d",` +
+			`"config_path":"/c","uptime_ms":60000}`)},
 	}
 	text := strings.ReplaceAll(ts.ReadFile(args[0]), "$WORK", ts.Getenv("WORK"))
 	ts.Check(json.Unmarshal([]byte(text), &replies))

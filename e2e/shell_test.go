@@ -47,7 +47,9 @@ func TestTheShellsCompleteWithTheirScripts(t *testing.T) {
 			echo complete -o default -F _runt runt`},
 		"pwsh": {"-NoProfile", "-NonInteractive", "-Command", `
 			runt completion powershell | Out-String | Invoke-Expression
-			function ask($line) { ([System.Management.Automation.CommandCompletion]::CompleteInput($line, $line.Length, $null).CompletionMatches |
+			function ask($line) {
+				$found = [System.Management.Automation.CommandCompletion]::CompleteInput($line, $line.Length, $null)
+				($found.CompletionMatches |
 				ForEach-Object CompletionText) -join ' ' }
 			ask 'runt da'
 			ask 'runt env list --state '

@@ -47,7 +47,8 @@ func TestSystemdMakesTheSocketAgainThatSomebodyDeleted(t *testing.T) {
 			"ExecStart=%s run --conda-pool-size 0\n", daemonProgram))
 
 	manager := exec.Command(tool, "sh", "-c",
-		"systemctl --user start runtimed.socket && echo ready && cat; journalctl --user-unit runtimed --no-pager -n 200")
+		"systemctl --user start runtimed.socket && echo ready && cat; "+
+			"journalctl --user-unit runtimed --no-pager -n 200")
 	manager.Env = append(os.Environ(), "SD_HOME="+h.home)
 	release, err := manager.StdinPipe() // cat ends with it, and the manager with cat
 	check(t, err)
@@ -163,7 +164,8 @@ func TestFailedChecksAreToldApartFromCommands(t *testing.T) {
 	t.Parallel()
 	const passed = "=== RUN   TestX\n    x_test.go:1: $ runt a\n        a.go:1: b\n"
 	for out, want := range map[string]string{
-		passed + "    x_test.go:22: c\n        d\n    x_test.go:3: $ runt e\n        f\n    x_test.go:4: g\n--- FAIL: TestX (1s)\n": "x_test.go:22: c\n    d\nx_test.go:4: g",
+		passed + "    x_test.go:22: c\n        d\n    x_test.go:3: $ runt e\n        f\n    x_test.go:4: g\n" +
+			"--- FAIL: TestX (1s)\n": "x_test.go:22: c\n    d\nx_test.go:4: g",
 		passed + "panic: h": passed + "panic: h",
 	} {
 		if got := failedChecks(out); got != want {

@@ -53,7 +53,8 @@ func TestActivationSetsWhatPackagesScriptsAndRecordsSay(t *testing.T) {
 		"etc/conda/env_vars.d/a.json": `{"FROM_PACKAGE": "one", "OVERRIDDEN": "by nobody", "GONE": "soon"}`,
 		"conda-meta/state": `{"version": 1, "env_vars": {"OVERRIDDEN": "by the state", "GONE": ` +
 			`"***unset***"}}`,
-		"etc/conda/activate.d/a_first.sh": `echo noise; export ORDER="$ORDER a" PREFIX_SEEN="$CONDA_PREFIX" SAW="$FROM_PACKAGE$OVERRIDDEN"; local_only=1`,
+		"etc/conda/activate.d/a_first.sh": `echo noise
+export ORDER="$ORDER a" PREFIX_SEEN="$CONDA_PREFIX" SAW="$FROM_PACKAGE$OVERRIDDEN"; local_only=1`,
 		"etc/conda/activate.d/b_then.sh": `export ORDER="$ORDER b" PATH="$CONDA_PREFIX/lib/tool:$PATH" MULTI="one` +
 			"\n" + `two"; unset LANG; return 0`,
 		"etc/conda/activate.d/c_fails.sh": `false`,

@@ -15,9 +15,11 @@ import (
 func TestActivationSetsWhatBatchFilesAndRecordsSay(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "an env (x86)")
 	for name, text := range map[string]string{
-		"etc/conda/env_vars.d/a.json":      `{"FROM_PACKAGE": "one"}`,
-		"etc/conda/activate.d/a_first.bat": "@echo noise\r\n@set \"ORDER=%ORDER% a\"\r\n@set \"SAW=%FROM_PACKAGE%\"\r\n",
-		"etc/conda/activate.d/b_then.bat":  "@set \"ORDER=%ORDER% b\"\r\n@set \"Path=%CONDA_PREFIX%\\tool;%PATH%\"\r\n@set LANG=\r\n",
+		"etc/conda/env_vars.d/a.json": `{"FROM_PACKAGE": "one"}`,
+		"etc/conda/activate.d/a_first.bat": "@echo noise\r\n@set \"ORDER=%ORDER% a\"\r\n" +
+			"@set \"SAW=%FROM_PACKAGE%\"\r\n",
+		"etc/conda/activate.d/b_then.bat": "@set \"ORDER=%ORDER% b\"\r\n" +
+			"@set \"Path=%CONDA_PREFIX%\\tool;%PATH%\"\r\n@set LANG=\r\n",
 	} {
 		path := filepath.Join(dir, name)
 		testkit.Check(t, os.MkdirAll(filepath.Dir(path), 0o755))

@@ -40,20 +40,23 @@ func TestEveryFailureOfMicromambaIsToldApart(t *testing.T) {
 			builder.CausePackageNotFound, "xtl", "the package xtl <0.1 is not in the channels",
 		},
 		{
-			"", "error    libmamba Could not solve for environment specs\n    The following package could not be " +
+			"", "error    libmamba Could not solve for environment specs\n" +
+				"    The following package could not be " +
 				"installed\n" +
 				"    └─ samtoolz =* * does not exist (perhaps a typo or a missing channel).\ncritical libmamba " +
 				"Could not solve for environment specs\n",
 			builder.CausePackageNotFound, "samtoolz", absent,
 		},
 		{
-			"", "error    libmamba Could not solve for environment specs\n    The following packages are incompatible\n" +
+			"", "error    libmamba Could not solve for environment specs\n" +
+				"    The following packages are incompatible\n" +
 				"    ├─ numpy >=99 * does not exist (perhaps a typo or a missing channel);\n    └─ python =3.13 * " +
 				"is requested and can be installed.\n",
 			builder.CausePackageNotFound, "numpy", "the package numpy >=99 is not in the channels",
 		},
 		{
-			"", "error    libmamba Could not solve for environment specs\n    The following package could not be " +
+			"", "error    libmamba Could not solve for environment specs\n" +
+				"    The following package could not be " +
 				"installed\n    └─ rt-broken =* * is not installable " +
 				"because it requires\n       └─ rt-does-not-exist >=1 *, which does not exist (perhaps a missing " +
 				"channel).\n",

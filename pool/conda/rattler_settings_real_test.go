@@ -189,7 +189,8 @@ func TestALinkScriptThatFailsIsTold(t *testing.T) {
 		"import bz2, sys; sys.stdout.buffer.write(bz2.compress(sys.stdin.buffer.read()))")
 	compress.Stdin = &archive
 	data, err := compress.Output()
-	repodata := `{"info": {"subdir": "noarch"}, "packages": {"rt-fails-1.0-0.tar.bz2": {"name": "rt-fails", "version": "1.0", "build": "0",
+	repodata := `{"info": {"subdir": "noarch"}, "packages": {"rt-fails-1.0-0.tar.bz2": {
+		"name": "rt-fails", "version": "1.0", "build": "0",
 		"build_number": 0, "depends": [], "subdir": "noarch"}}, "packages.conda": {}}`
 	if err = errors.Join(err, os.Mkdir(filepath.Join(channel, "noarch"), 0o700),
 		os.WriteFile(filepath.Join(channel, "noarch", "rt-fails-1.0-0.tar.bz2"), data, 0o600),

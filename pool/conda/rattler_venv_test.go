@@ -49,9 +49,10 @@ func TestWhatRattlerNeedsIsTold(t *testing.T) {
 	}{
 		{builder.Error{Cause: builder.CausePythonMissing, Message: "needs Python 3.13",
 			Hint: "name it as python of the pool"}, builder.Error{
-			Cause:   builder.CausePythonMissing,
-			Message: "rattler, which makes conda environments, needs Python >= 3.10, and uv could not find or fetch one",
-			Hint:    "install Python >= 3.10, or micromamba, mamba or conda", Package: "", Output: "", Machine: false,
+			Cause: builder.CausePythonMissing,
+			Message: "rattler, which makes conda environments, needs Python >= 3.10, " +
+				"and uv could not find or fetch one",
+			Hint: "install Python >= 3.10, or micromamba, mamba or conda", Package: "", Output: "", Machine: false,
 		}},
 		{builder.Error{Cause: builder.CausePackageNotFound, Message: "the package py-rattler is not in the index",
 			Package: "py-rattler"}, builder.Error{

@@ -13,10 +13,12 @@ import (
 	"runtimed/pool/uv"
 )
 
-const onePackage = `{"name": "one", "version": "1.0", "files": ["lib/a.py", "bin/b", "lib/__pycache__/a.pyc", "etc/link"],
+const onePackage = `{"name": "one", "version": "1.0",
+ "files": ["lib/a.py", "bin/b", "lib/__pycache__/a.pyc", "etc/link"],
  "paths_data": {"paths": [
   {"_path": "lib/a.py", "path_type": "hardlink", "size_in_bytes": 4},
-  {"_path": "bin/b", "path_type": "hardlink", "size_in_bytes": 300, "prefix_placeholder": "/opt/placehold", "file_mode": "text"},
+  {"_path": "bin/b", "path_type": "hardlink", "size_in_bytes": 300,
+   "prefix_placeholder": "/opt/placehold", "file_mode": "text"},
   {"_path": "lib/__pycache__/a.pyc", "path_type": "pyc_file", "size_in_bytes": 99},
   {"_path": "etc/link", "path_type": "softlink", "size_in_bytes": 0}]}}`
 

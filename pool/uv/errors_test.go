@@ -21,12 +21,14 @@ func TestTheCauseOfAFailureIsReadFromWhatTheToolSays(t *testing.T) {
 		},
 		{
 			"error: No solution found when resolving dependencies\n  cause: Because you require ipykernel==7.1 and " +
-				"ipykernel<6, we can conclude that your requirements are unsatisfiable.",
+				"ipykernel<6, we can conclude that your " +
+				"requirements are unsatisfiable.",
 			builder.CauseUnsatisfiable, "", "the packages cannot be installed together",
 		},
 		{
 			"error: No solution found when resolving dependencies\n  cause: Because there is no version of " +
-				"ipykernel==99 and you require ipykernel==99, we can conclude that your requirements are unsatisfiable.",
+				"ipykernel==99 and you require ipykernel==99, we can conclude that your " +
+				"requirements are unsatisfiable.",
 			builder.CauseUnsatisfiable, "", "",
 		},
 		{
@@ -89,7 +91,9 @@ func TestTheCauseOfAFailureIsReadFromWhatTheToolSays(t *testing.T) {
 			"device (os error 28)", builder.CauseDiskFull, "", ""},
 		{"error: Failed to download `six==1.17.0`\n  cause: failed to create directory `/x`: Permission denied (os " +
 			"error 13)", builder.CausePermission, "", ""},
-		{"error: Failed to fetch: `https://host/`\n  cause: tcp connect error\n  cause: Permission denied (os error 13)", builder.CauseNetwork, "", ""},
+		{"error: Failed to fetch: `https://host/`\n  cause: tcp connect error\n" +
+			"  cause: Permission denied (os error 13)",
+			builder.CauseNetwork, "", ""},
 		{"error: failed to open file `/x/" + strings.Repeat("y", 300) + "`: File name too long (os error 36)",
 			builder.CauseOther, "", "a path is too long for this system"},
 		{"memory allocation of 8192 bytes failed", builder.CauseOther, "", "there is too little memory"},

@@ -180,11 +180,12 @@ func TestTheRequirementsPinOneVersionByItsHashes(t *testing.T) {
 
 func TestTheHintOfAUVThatCouldNotBeFetchedNamesWhatKeptItAway(t *testing.T) {
 	for output, want := range map[string]string{
-		"ERROR: Could not find a version: Max retries exceeded: NewConnectionError: Connection refused": "check the package index and the proxy",
-		"Max retries exceeded: Temporary failure in name resolution":                                    "check the network, the proxy",
-		"SSLError(SSLCertVerificationError: CERTIFICATE_VERIFY_FAILED)":                                 "SSL_CERT_FILE",
-		"ERROR: HTTP error 407 Client Error: Proxy Authentication Required":                             "password of the proxy",
-		"OSError: [Errno 28] No space left on device":                                                   "free some room",
+		"ERROR: Could not find a version: Max retries exceeded: " +
+			"NewConnectionError: Connection refused": "check the package index and the proxy",
+		"Max retries exceeded: Temporary failure in name resolution":        "check the network, the proxy",
+		"SSLError(SSLCertVerificationError: CERTIFICATE_VERIFY_FAILED)":     "SSL_CERT_FILE",
+		"ERROR: HTTP error 407 Client Error: Proxy Authentication Required": "password of the proxy",
+		"OSError: [Errno 28] No space left on device":                       "free some room",
 		"ERROR: Could not find a version that satisfies uv (from versions: none)\nERROR: No matching distribution " +
 			"found for uv==1": "check the network, the proxy",
 		"/usr/bin/python3: No module named pip": "three ways out",

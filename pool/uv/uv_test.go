@@ -35,7 +35,8 @@ func TestABuildResolvesOnceAndInstallsFromTheLockOffline(t *testing.T) {
 	testkit.Check(t, err)
 	want := `--version
 python list --only-installed --output-format json
-pip compile --quiet --generate-hashes --no-header --no-annotate --output-file lock.txt --no-python-downloads --python BIN/python requirements.in
+pip compile --quiet --generate-hashes --no-header --no-annotate --output-file lock.txt ` +
+		`--no-python-downloads --python BIN/python requirements.in
 venv --no-project --no-python-downloads --python BIN/python ENV
 pip sync --python ENV/bin/python LOCK --offline`
 	if diff := cmp.Diff(want, s.Calls(dir)); diff != "" {
