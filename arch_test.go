@@ -75,7 +75,7 @@ var mostLines = map[string]int{"pool": 3600, "cmd/runt": 4000, "cmd/runtimed": 2
 var (
 	tooMany = ""
 	tooLong = "pool"
-	tooWide = "pool pool/uv pool/conda e2e"
+	tooWide = ""
 )
 
 // source is one Go file, of any system and with any build tag.
