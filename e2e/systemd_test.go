@@ -12,7 +12,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -132,46 +131,9 @@ func underSystemd(t *testing.T) bool {
 	}
 	t.Logf("%s", out)
 	if err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()) {
-		t.Fatalf("it did not pass there: %v\n%s", err, failedChecks(string(out)))
+		t.Fatalf("it did not pass there: %v", err)
 	}
 	return false
-}
-
-var toldByTest = regexp.MustCompile(`^ *\w+_test\.go:\d+: (\$ )?`)
-
-// failedChecks are what a test said apart from the commands that it ran, or its last words where that is nothing.
-func failedChecks(out string) string {
-	var checks []string
-	isCheck := false
-	lines := strings.Split(strings.TrimSpace(out), "\n")
-	for _, line := range lines {
-		if m := toldByTest.FindStringSubmatch(line); m != nil {
-			isCheck = m[1] == ""
-		} else if !strings.HasPrefix(line, "        ") { // else it goes on
-			isCheck = false
-		}
-		if isCheck {
-			checks = append(checks, strings.TrimPrefix(line, "    "))
-		}
-	}
-	if len(checks) == 0 {
-		checks = lines[max(0, len(lines)-10):]
-	}
-	return strings.Join(checks, "\n")
-}
-
-func TestFailedChecksAreToldApartFromCommands(t *testing.T) {
-	t.Parallel()
-	const passed = "=== RUN   TestX\n    x_test.go:1: $ runt a\n        a.go:1: b\n"
-	for out, want := range map[string]string{
-		passed + "    x_test.go:22: c\n        d\n    x_test.go:3: $ runt e\n        f\n    x_test.go:4: g\n" +
-			"--- FAIL: TestX (1s)\n": "x_test.go:22: c\n    d\nx_test.go:4: g",
-		passed + "panic: h": passed + "panic: h",
-	} {
-		if got := failedChecks(out); got != want {
-			t.Errorf("got\n%s\nwant\n%s", got, want)
-		}
-	}
 }
 
 // runt runs the real one and returns what it said.
