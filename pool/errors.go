@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -62,7 +63,8 @@ func (e *FailedError) Unwrap() error { return e.Build }
 // unwritten is the error for who asked for a change of a lease that cannot be put on disk. The environment stays as it
 // was.
 func unwritten(id, pool string, err error) *FailedError {
-	b := envdir.DiskError(err)
+	var b *builder.Error
+	errors.As(envdir.DiskError(err), &b)
 	if s := builder.MachineSymptom(err.Error()); s != nil {
 		b.Cause, b.Hint = s.Cause, s.Hint
 	}

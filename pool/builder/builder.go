@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -137,6 +138,17 @@ type Error struct {
 	Package string // the package at fault, if it can be told
 	Output  string // the tool's own last lines
 	Machine bool   // the machine is at fault, and the environment may be sound
+}
+
+// Errorf returns an Error with that cause and next step, and a message.
+func Errorf(cause, hint, format string, args ...any) *Error {
+	return &Error{Cause: cause, Hint: hint, Message: fmt.Sprintf(format, args...)}
+}
+
+// Saying adds the tool's own last lines.
+func (e *Error) Saying(output string) *Error {
+	e.Output = output
+	return e
 }
 
 func (e *Error) Error() string {

@@ -43,10 +43,13 @@ func MachineSymptom(text string) *Error {
 }
 
 // MachineError returns the fault of the machine that ended a tool or kept it from starting, or nil. What a tool
-// printed before a signal ended it explains nothing.
+// printed before a signal ended it explains nothing. An err that is an *Error already says why.
 func MachineError(what, output string, err error) *Error {
+	var told *Error
 	var exit *exec.ExitError
 	switch {
+	case errors.As(err, &told):
+		return told
 	case errors.As(err, &exit) && strings.HasPrefix(exit.ProcessState.String(), "signal: "):
 		b := Ended(what, output, err)
 		b.Machine = true

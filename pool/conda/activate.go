@@ -39,10 +39,6 @@ func (c *Builder) activation(ctx context.Context, dir string) (builder.Activatio
 	if err != nil || len(scripts) == 0 {
 		return act, err
 	}
-	cwd, err := c.uv.Workdir()
-	if err != nil {
-		return act, err
-	}
 	before := act.Environ(tool.Environ(c.environ))
 	argv, err := c.runScripts(dir)
 	if err != nil {
@@ -50,7 +46,7 @@ func (c *Builder) activation(ctx context.Context, dir string) (builder.Activatio
 	}
 	short, cancel := context.WithTimeout(ctx, activationTime)
 	defer cancel()
-	done, err := tool.Run(short, tool.Command{Argv: argv, Dir: cwd, Env: before, Mark: dir})
+	done, err := c.uv.Child(short, tool.Command{Argv: argv, Env: before, Mark: dir})
 	if ctx.Err() != nil {
 		return act, ctx.Err()
 	}
@@ -67,12 +63,13 @@ func (c *Builder) activation(ctx context.Context, dir string) (builder.Activatio
 	return act, nil
 }
 
-func activationError(err error, output string) *builder.Error {
-	return &builder.Error{
-		Cause:   builder.CauseVerifyFailed,
-		Message: fmt.Sprintf("the environment was built, but cannot be activated: %s", err), Output: output,
-		Hint: "one of the pool's packages brings a script or a record for this that does not work",
+func activationError(err error, output string) error {
+	if builder.CauseOf(err) != "" {
+		return err
 	}
+	return builder.Errorf(builder.CauseVerifyFailed,
+		"one of the pool's packages brings a script or a record for this that does not work",
+		"the environment was built, but cannot be activated: %s", err).Saying(output)
 }
 
 // applyRecords applies the recorded variables: those of packages, then those of `conda env config vars set`.
@@ -152,7 +149,6 @@ func applyChanges(a *builder.Activation, before []string, after []byte) {
 func prepended(path string) []string {
 	behind := filepath.SplitList(builder.ActivationPath)
 	return slices.DeleteFunc(filepath.SplitList(path), func(d string) bool {
-		return d == "" ||
-			slices.Contains(behind, d)
+		return d == "" || slices.Contains(behind, d)
 	})
 }

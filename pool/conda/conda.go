@@ -251,12 +251,9 @@ func (c *Builder) keepLock(made, lock, tmp string) error {
 // condaPlace refuses a path that packages cannot bear: they write it into scripts and Python strings.
 func condaPlace(dir string) error {
 	if at := strings.IndexAny(filepath.ToSlash(dir), "'\"$`\\\n"); at >= 0 {
-		return &builder.Error{
-			Cause: builder.CauseOther,
-			Message: fmt.Sprintf("conda packages cannot be installed below a folder with %q in its path",
-				filepath.ToSlash(dir)[at]),
-			Hint: "cache_dir in the configuration names another place for environments",
-		}
+		return builder.Errorf(builder.CauseOther,
+			"cache_dir in the configuration names another place for environments",
+			"conda packages cannot be installed below a folder with %q in its path", filepath.ToSlash(dir)[at])
 	}
 	return nil
 }

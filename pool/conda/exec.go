@@ -1,10 +1,10 @@
 package conda
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -59,11 +59,8 @@ func (p condaProgram) create(ctx context.Context, dir string, job condaJob) erro
 func noOptions(job condaJob) error {
 	for _, word := range slices.Concat(job.specs, job.channels) {
 		if strings.HasPrefix(word, "-") {
-			return &builder.Error{
-				Cause:   builder.CauseOther,
-				Message: fmt.Sprintf("%q is no name of a package or channel", redact.Text(word)),
-				Hint:    "correct the pool's packages and channels",
-			}
+			return builder.Errorf(builder.CauseOther, "correct the pool's packages and channels",
+				"%q is no name of a package or channel", redact.Text(word))
 		}
 	}
 	return nil
@@ -94,10 +91,6 @@ func (p condaProgram) root() string { return filepath.Join(p.c.uv.Tools(), "mamb
 
 // run makes the environment at dir, or leaves nothing there.
 func (p condaProgram) run(ctx context.Context, dir string, args []string) error {
-	cwd, err := p.c.uv.Workdir()
-	if err != nil {
-		return err
-	}
 	if err := p.c.uv.NoFile(p.root()); err != nil {
 		return err
 	}
@@ -105,15 +98,15 @@ func (p condaProgram) run(ctx context.Context, dir string, args []string) error 
 	if p.classic {
 		env = append(env, "CONDA_REGISTER_ENVS=false", "MAMBA_NO_BANNER=1") // the user's list of environments is theirs
 	} else {
-		if err = envdir.Usable(p.c.dir, p.root()); err == nil {
-			// the tool refuses a root with a file of ours in it
+		err := envdir.Usable(p.c.dir, p.root())
+		if err == nil { // the tool refuses a root with a file of ours in it
 			err = statedir.MakeFolder(filepath.Join(p.root(), "pkgs"))
 		}
 		if err != nil {
 			return envdir.DiskError(err)
 		}
 	}
-	done, err := tool.Run(ctx, tool.Command{Argv: append([]string{p.path}, args...), Dir: cwd, Env: env, Mark: dir})
+	done, err := p.c.uv.Child(ctx, tool.Command{Argv: append([]string{p.path}, args...), Env: env, Mark: dir})
 	if ctx.Err() == nil && (errors.Is(err, os.ErrNotExist) || errors.Is(err, os.ErrPermission)) {
 		p.c.forget(p)
 	}
@@ -144,20 +137,15 @@ func (p condaProgram) outcome(ctx context.Context, dir string, done tool.Result,
 	switch {
 	case ctx.Err() != nil:
 		// the caller knows why
-		return &builder.Error{Cause: builder.CauseTimeout, Message: p.name + " was ended", Output: done.Output}
+		return builder.Errorf(builder.CauseTimeout, "", "%s was ended", p.name).Saying(done.Output)
 	case err != nil || answered && !answer.Success:
 		return condaFailure(p, done, err)
 	case !answered:
-		return &builder.Error{
-			Cause: builder.CauseOther, Message: p.name + " ended without saying that it succeeded", Output: done.Output,
-			Hint: "see the tool's output",
-		}
+		return builder.Errorf(builder.CauseOther, "see the tool's output", "%s ended without saying that it succeeded",
+			p.name).Saying(done.Output)
 	case !tool.Executable(pythonOf(dir)):
-		return &builder.Error{
-			Cause:   builder.CauseOther,
-			Message: p.name + " says that it succeeded, and there is no python in the environment",
-			Output:  besides(done.Output), Hint: "see the tool's output; it is tried again by itself",
-		}
+		return builder.Errorf(builder.CauseOther, "see the tool's output; it is tried again by itself",
+			"%s says that it succeeded, and there is no python in the environment", p.name).Saying(besides(done.Output))
 	}
 	return nil
 }
@@ -183,11 +171,8 @@ func (p condaProgram) lock(dir, to string) error {
 		records[r.Name] = r
 	}
 	if err != nil {
-		return &builder.Error{
-			Cause:   builder.CauseOther,
-			Message: fmt.Sprintf("%s made an environment that cannot be made again: %s", p.name, err),
-			Hint:    builder.ByItself,
-		}
+		return builder.Errorf(builder.CauseOther, builder.ByItself,
+			"%s made an environment that cannot be made again: %s", p.name, err)
 	}
 	text := "# platform: " + condaSubdir() + "\n@EXPLICIT\n"
 	for _, r := range inOrder(records) {
@@ -200,14 +185,11 @@ func (p condaProgram) lock(dir, to string) error {
 		}
 		text += "\n"
 	}
-	if err := safefile.WriteOwn(to, []byte(text), 0o600); err != nil {
-		return envdir.DiskError(err)
-	}
-	return nil
+	return envdir.DiskError(safefile.WriteOwn(to, []byte(text), 0o600))
 }
 
 // inOrder puts each package after its dependencies: the tools link an explicit list in its order, and run scripts of
-// packages meanwhile.
+// packages meanwhile. python comes first.
 func inOrder(records map[string]condaPackage) []condaPackage {
 	var sorted []condaPackage
 	seen := map[string]bool{}
@@ -226,20 +208,7 @@ func inOrder(records map[string]condaPackage) []condaPackage {
 		}
 		sorted = append(sorted, r)
 	}
-	first := func(name string) int { // python comes first
-		if name == "python" {
-			return -1
-		}
-		return 0
-	}
-	names := make([]string, 0, len(records))
-	for name := range records {
-		names = append(names, name)
-	}
-	slices.SortFunc(names, func(a, b string) int {
-		return cmp.Or(first(a), -first(b), strings.Compare(a, b))
-	})
-	for _, name := range names {
+	for _, name := range append([]string{"python"}, slices.Sorted(maps.Keys(records))...) {
 		visit(name)
 	}
 	return sorted

@@ -91,10 +91,8 @@ func (c *Builder) rattler(why string) (condaProvider, builder.Tool, error) {
 func (c *Builder) configured(ctx context.Context, mark string, cfg Config) (condaProvider, builder.Tool, error) {
 	hint := "correct conda.path in the configuration, or remove it to have one looked up"
 	if !tool.Executable(cfg.Path) {
-		return nil, builder.Tool{}, &builder.Error{
-			Cause:   builder.CauseToolMissing,
-			Message: fmt.Sprintf("conda.path names %s, which is no program that can be run", cfg.Path), Hint: hint,
-		}
+		return nil, builder.Tool{}, builder.Errorf(builder.CauseToolMissing, hint,
+			"conda.path names %s, which is no program that can be run", cfg.Path)
 	}
 	name := cfg.Provider
 	if name == ProviderAuto {
@@ -105,10 +103,8 @@ func (c *Builder) configured(ctx context.Context, mark string, cfg Config) (cond
 		return nil, builder.Tool{}, ctx.Err()
 	}
 	if err != nil {
-		return nil, builder.Tool{}, &builder.Error{
-			Cause:   builder.CauseToolMissing,
-			Message: fmt.Sprintf("conda.path names %s, which cannot be used: %s", cfg.Path, err), Hint: hint,
-		}
+		return nil, builder.Tool{}, builder.Errorf(builder.CauseToolMissing, hint,
+			"conda.path names %s, which cannot be used: %s", cfg.Path, err)
 	}
 	return program, builder.Tool{Name: program.name, Version: version, Path: cfg.Path,
 		Why: "conda.path in the configuration names it"}, nil
@@ -157,11 +153,7 @@ func (c *Builder) examine(ctx context.Context, mark, path, name string) (condaPr
 		fmt.Errorf("it does not tell its version within %s", examineFor))
 	defer cancel()
 	none := condaProgram{}
-	cwd, err := c.uv.Workdir()
-	if err != nil {
-		return none, "", err
-	}
-	done, err := tool.Run(ctx, tool.Command{Argv: []string{path, "--version"}, Dir: cwd, Env: c.ChildEnv(), Mark: mark})
+	done, err := c.uv.Child(ctx, tool.Command{Argv: []string{path, "--version"}, Env: c.ChildEnv(), Mark: mark})
 	if ctx.Err() != nil {
 		return none, "", context.Cause(ctx)
 	}

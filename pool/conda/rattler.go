@@ -51,10 +51,8 @@ func (r *rattler) create(ctx context.Context, dir string, job condaJob) error {
 		return err
 	}
 	if !tool.Executable(pythonOf(dir)) {
-		return &builder.Error{
-			Cause: builder.CauseVerifyFailed, Message: "the environment was built, but has no Python that can be run",
-			Hint: "see what the channels of the pool have as python",
-		}
+		return builder.Errorf(builder.CauseVerifyFailed, "see what the channels of the pool have as python",
+			"the environment was built, but has no Python that can be run")
 	}
 	return nil
 }
@@ -125,8 +123,7 @@ func (r *rattler) helper(ctx context.Context, mark string, job condaJob, request
 		switch {
 		case ctx.Err() != nil:
 			// the caller knows why
-			return &builder.Error{Cause: builder.CauseTimeout, Message: "the build was ended",
-				Output: plainLines(done.Output)}
+			return builder.Errorf(builder.CauseTimeout, "", "the build was ended").Saying(plainLines(done.Output))
 		case err == nil && last.Event == "done":
 			return nil
 		case !again && (last.Type == "ImportError" || last.Event == "" && r.damaged(ctx, mark)):
@@ -145,12 +142,8 @@ func (r *rattler) helper(ctx context.Context, mark string, job condaJob, request
 func (r *rattler) run(
 	ctx context.Context, mark, python string, input []byte, progress func(builder.Stage),
 ) (last helperEvent, done tool.Result, err error) {
-	cwd, err := r.c.uv.Workdir()
-	if err != nil {
-		return last, done, err
-	}
-	done, err = tool.Run(ctx, tool.Command{
-		Argv: []string{python, "-I", "-c", condaHelper}, Dir: cwd, Env: r.c.ChildEnv(), Mark: mark, Input: input,
+	done, err = r.c.uv.Child(ctx, tool.Command{
+		Argv: []string{python, "-I", "-c", condaHelper}, Env: r.c.ChildEnv(), Mark: mark, Input: input,
 		Line: func(line []byte) {
 			var e helperEvent
 			_ = json.Unmarshal(line, &e) // other lines have no Event

@@ -100,32 +100,24 @@ func (r *rattler) makeVenv(ctx context.Context, mark string, progress func(build
 		return err
 	}
 	if output, err := r.imports(ctx, mark, builder.VenvPython(dir)); err != nil {
-		return &builder.Error{
-			Cause: builder.CauseToolMissing, Message: "it was fetched, but cannot be imported", Output: output,
-			Hint: "uv's cache may be damaged: uv cache clean py-rattler; or install micromamba, mamba or conda",
-		}
+		return builder.Errorf(builder.CauseToolMissing,
+			"uv's cache may be damaged: uv cache clean py-rattler; or install micromamba, mamba or conda",
+			"it was fetched, but cannot be imported").Saying(output)
 	}
 	if envdir.Exists(r.venv()) && !statedir.IsTool(r.venv()) {
 		if _, err := uv.SetAside(r.c.log, r.venv(), errors.New("it is no venv of the daemon's")); err != nil {
 			return err
 		}
 	}
-	if err := statedir.Install(dir, r.venv()); err != nil {
-		return envdir.DiskError(err)
-	}
-	return nil
+	return envdir.DiskError(statedir.Install(dir, r.venv()))
 }
 
 // imports checks that a Python has rattler.
 func (r *rattler) imports(ctx context.Context, mark, python string) (output string, err error) {
-	cwd, err := r.c.uv.Workdir()
-	if err != nil {
-		return "", err
-	}
 	// as the helper does
 	const try = "from rattler import InstallerReporter; from rattler.package_cache import ValidationMode"
-	done, err := tool.Run(ctx,
-		tool.Command{Argv: []string{python, "-I", "-c", try}, Dir: cwd, Env: r.c.ChildEnv(), Mark: mark})
+	done, err := r.c.uv.Child(ctx,
+		tool.Command{Argv: []string{python, "-I", "-c", try}, Env: r.c.ChildEnv(), Mark: mark})
 	return done.Output, err
 }
 
@@ -153,10 +145,7 @@ func (r *rattler) repair(ctx context.Context, mark string) error {
 		_, err := uv.SetAside(r.c.log, r.venv(), errors.New("it is no venv of the daemon's"))
 		return err
 	}
-	if err := statedir.RemoveTool(r.venv()); err != nil {
-		return envdir.DiskError(err)
-	}
-	return nil
+	return envdir.DiskError(statedir.RemoveTool(r.venv()))
 }
 
 // noRattler says what could not be had, and for what.

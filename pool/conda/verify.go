@@ -21,43 +21,27 @@ import (
 func (c *Builder) verified(ctx context.Context, dir string) (builder.Built, error) {
 	packages, err := condaPackages(dir)
 	if err != nil {
-		return builder.Built{},
-			&builder.Error{Cause: builder.CauseVerifyFailed,
-				Message: "the environment's packages cannot be listed: " + err.Error()}
+		return builder.Built{}, uv.NotListed(err)
 	}
-	complete := make(chan error, 1)
-	go func() { complete <- wholePrefix(ctx, dir, packages) }() // meanwhile, on another core
-	act, err := c.activation(ctx, dir)
-	var said uv.VerifySays
-	if err == nil {
-		said, err = c.imports(ctx, dir, act)
-	}
-	if err := errors.Join(err, <-complete); err != nil {
-		return builder.Built{}, uv.NotWhole(ctx, err)
-	}
-	sentinels, err := uv.Inside(dir,
-		append([]string{pythonOf(dir), filepath.Join(dir, "conda-meta", "history")}, said.Sentinels...))
+	var act builder.Activation
+	said, err := uv.Verified(ctx, dir, func() error { return wholePrefix(ctx, dir, packages) },
+		func() (said uv.VerifySays, err error) {
+			if act, err = c.activation(ctx, dir); err != nil {
+				return said, err
+			}
+			return c.uv.ImportKernel(ctx, dir, pythonOf(dir), act)
+		}, pythonOf(dir), filepath.Join(dir, "conda-meta", "history"))
 	if err != nil {
 		return builder.Built{}, err
 	}
 	built := builder.Built{
-		Python: pythonOf(dir), PythonVersion: said.Version, Sentinels: sentinels,
+		Python: pythonOf(dir), PythonVersion: said.Version, Sentinels: said.Sentinels,
 		Variables: act.Variables, PathPrepend: act.PathPrepend,
 	}
 	for _, p := range packages {
 		built.Packages = append(built.Packages, builder.Package{Name: p.Name, Version: p.Version})
 	}
 	return built, nil
-}
-
-// imports runs verify.py in the activated environment: packages may need their activation.
-func (c *Builder) imports(ctx context.Context, dir string, act builder.Activation) (uv.VerifySays, error) {
-	cwd, err := c.uv.Workdir()
-	if err != nil {
-		return uv.VerifySays{}, err
-	}
-	return uv.ImportKernel(ctx, tool.Command{Dir: cwd, Env: act.Environ(tool.Environ(c.environ)), Mark: dir},
-		pythonOf(dir), c.dir)
 }
 
 // Verify checks a finished environment: a power loss may have taken the last writes.
@@ -69,7 +53,8 @@ func (c *Builder) Verify(ctx context.Context, built builder.Built, dir string) e
 	if err := errors.Join(uv.Unchanged(dir), wholePrefix(ctx, dir, packages)); err != nil {
 		return err
 	}
-	_, err = c.imports(ctx, dir, builder.Activation{Variables: built.Variables, PathPrepend: built.PathPrepend})
+	_, err = c.uv.ImportKernel(ctx, dir, pythonOf(dir),
+		builder.Activation{Variables: built.Variables, PathPrepend: built.PathPrepend})
 	return err
 }
 

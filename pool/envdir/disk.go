@@ -8,8 +8,11 @@ import (
 	"runtimed/pool/builder"
 )
 
-// DiskError classifies a failure of our own writes.
-func DiskError(err error) *builder.Error {
+// DiskError classifies a failure of our own writes. The error is nil, or a *builder.Error.
+func DiskError(err error) error {
+	if err == nil {
+		return nil
+	}
 	b := &builder.Error{Cause: builder.CauseOther, Message: "keeping the environment: " + err.Error()}
 	var other *safefile.Error
 	switch {

@@ -10,11 +10,11 @@ import (
 )
 
 func TestADiskThatFailsWhileABuildIsLookedThroughBlamesNoLockFile(t *testing.T) {
-	err := NotWhole(t.Context(), &fs.PathError{Op: "read", Path: "x", Err: syscall.EIO})
+	err := notWhole(t.Context(), &fs.PathError{Op: "read", Path: "x", Err: syscall.EIO})
 	if !envdir.MachineFault(err) || mayBlame(err) {
 		t.Errorf("%+v", err)
 	}
-	if err := NotWhole(t.Context(), errors.New("x is gone")); envdir.MachineFault(err) || !mayBlame(err) {
+	if err := notWhole(t.Context(), errors.New("x is gone")); envdir.MachineFault(err) || !mayBlame(err) {
 		t.Errorf("%+v", err)
 	}
 }

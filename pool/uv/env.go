@@ -2,6 +2,7 @@ package uv
 
 import (
 	"cmp"
+	"context"
 	"os"
 	"path/filepath"
 
@@ -15,10 +16,15 @@ import (
 // Workdir is the empty folder in which children run: uv searches upwards from there for projects and Python versions.
 func (u *Builder) Workdir() (string, error) {
 	dir := filepath.Join(u.Tools(), "empty")
-	if err := u.Folder(dir); err != nil {
-		return "", envdir.DiskError(err)
+	return dir, envdir.DiskError(u.Folder(dir))
+}
+
+// Child runs a child in Workdir. What Workdir says is a *builder.Error.
+func (u *Builder) Child(ctx context.Context, c tool.Command) (done tool.Result, err error) {
+	if c.Dir, err = u.Workdir(); err != nil {
+		return done, err
 	}
-	return dir, nil
+	return tool.Run(ctx, c)
 }
 
 // ToolEnviron is the environment of uv. It names the user's uv.toml, so that their index counts, and turns off all

@@ -2,7 +2,6 @@ package uv
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -76,12 +75,12 @@ func (u *Builder) resolveLike(ctx context.Context, tool, mark, like, out string,
 		if lockFault(like, nil) == nil {
 			data, _ = envdir.ReadOwn(like, envdir.MaxInside)
 		}
-		return os.WriteFile(out, data, 0o600)
+		return envdir.DiskError(os.WriteFile(out, data, 0o600))
 	}
 	var fromCache []byte
 	if !renew {
 		if err := prefer(); err != nil {
-			return envdir.DiskError(err)
+			return err
 		}
 		done, err := u.uvWith(ctx, tool, mark, []string{"RUST_LOG=uv_resolver=warn"},
 			append(argv[:len(argv):len(argv)], "--offline")...)
@@ -95,16 +94,13 @@ func (u *Builder) resolveLike(ctx context.Context, tool, mark, like, out string,
 		}
 	}
 	if err := prefer(); err != nil {
-		return envdir.DiskError(err)
+		return err
 	}
 	_, err := u.Run(ctx, tool, mark, argv...)
 	if c := builder.CauseOf(err); len(fromCache) > 0 && ctx.Err() == nil && (c == builder.CauseNetwork ||
 		c == builder.CauseAuth) {
-		if err := os.WriteFile(out, fromCache, 0o600); err != nil {
-			return envdir.DiskError(err)
-		}
 		*offline = true
-		return nil
+		return envdir.DiskError(os.WriteFile(out, fromCache, 0o600))
 	}
 	return err
 }
@@ -116,11 +112,8 @@ func (u *Builder) interpreterFor(ctx context.Context, tool, mark string, spec bu
 	if filepath.IsAbs(spec.Python) {
 		python, err := u.Interpreter(ctx, tool, mark, spec.Python, progress)
 		if err == nil && !builder.Satisfies(python.Version, spec.RequiresPython) {
-			err = &builder.Error{
-				Cause:   builder.CausePythonMissing,
-				Message: fmt.Sprintf("needs Python %s, and %s is %s", spec.RequiresPython, spec.Python, python.Version),
-				Hint:    "name another one, or leave it to the daemon to find one",
-			}
+			err = builder.Errorf(builder.CausePythonMissing, "name another one, or leave it to the daemon to find one",
+				"needs Python %s, and %s is %s", spec.RequiresPython, spec.Python, python.Version)
 		}
 		return python, err
 	}

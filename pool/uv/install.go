@@ -5,7 +5,6 @@ import (
 	_ "embed"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -55,36 +54,54 @@ var verifyScript string
 // verified imports the kernel with the environment's own Python, checks that every installed file is there, and
 // reports what is. again means that the kernel's part was verified before.
 func (u *Builder) verified(ctx context.Context, dir string, again bool) (builder.Built, error) {
-	complete := make(chan error, 1)
 	var size int64
-	go func() { // meanwhile, on another core
+	said, err := Verified(ctx, dir, func() error {
 		err := wholeSites(ctx, dir)
 		if again { // nothing more will be compiled
 			size = envdir.DiskSize(ctx, dir)
 		}
-		complete <- err
-	}()
-	said, err := u.imports(ctx, dir, again)
-	if err := errors.Join(err, <-complete); err != nil {
-		return builder.Built{}, NotWhole(ctx, err)
+		return err
+	}, func() (VerifySays, error) { return u.imports(ctx, dir, again) },
+		builder.VenvPython(dir), filepath.Join(dir, "pyvenv.cfg"))
+	if err != nil {
+		return builder.Built{}, err
 	}
 	packages, err := distributions(said.SitePackages)
 	if err != nil {
-		return builder.Built{},
-			&builder.Error{Cause: builder.CauseVerifyFailed,
-				Message: "the environment's packages cannot be listed: " + err.Error()}
-	}
-	sentinels, err := Inside(dir,
-		append([]string{builder.VenvPython(dir), filepath.Join(dir, "pyvenv.cfg")}, said.Sentinels...))
-	if err != nil {
-		return builder.Built{}, err
+		return builder.Built{}, NotListed(err)
 	}
 	act := venvActivation(dir)
 	return builder.Built{
 		Python: builder.VenvPython(dir), PythonVersion: said.Version, Packages: packages, SizeBytes: size,
-		Sentinels: sentinels,
-		Variables: act.Variables, PathPrepend: act.PathPrepend,
+		Sentinels: said.Sentinels, Variables: act.Variables, PathPrepend: act.PathPrepend,
 	}, nil
+}
+
+// Verified looks through the files of the environment at dir with whole, on another core, while imports imports its
+// kernel. It returns the answer, in which the sentinels are inside the environment, own files of it first.
+func Verified(ctx context.Context, dir string, whole func() error, imports func() (VerifySays, error),
+	own ...string) (VerifySays, error) {
+	complete := make(chan error, 1)
+	go func() { complete <- whole() }()
+	said, err := imports()
+	if err := errors.Join(err, <-complete); err != nil {
+		return said, notWhole(ctx, err)
+	}
+	said.Sentinels = append(own, said.Sentinels...)
+	for i, path := range said.Sentinels {
+		rel, err := filepath.Rel(dir, path)
+		if err != nil || strings.HasPrefix(rel, "..") {
+			return said, builder.Errorf(builder.CauseVerifyFailed, "add ipykernel to the pool's packages",
+				"the kernel is not in the environment: %s was imported", path)
+		}
+		said.Sentinels[i] = rel
+	}
+	return said, nil
+}
+
+// NotListed is the failure of a build whose environment does not tell its packages.
+func NotListed(err error) error {
+	return builder.Errorf(builder.CauseVerifyFailed, "", "the environment's packages cannot be listed: %s", err)
 }
 
 // venvActivation is the activation of the venv at dir.
@@ -96,35 +113,17 @@ func venvActivation(dir string) builder.Activation {
 	}
 }
 
-// NotWhole is the failure of a build whose environment did not pass.
-func NotWhole(ctx context.Context, err error) error {
+// notWhole is the failure of a build whose environment did not pass.
+func notWhole(ctx context.Context, err error) error {
 	var b *builder.Error
 	if errors.As(err, &b) || ctx.Err() != nil {
 		return err
 	}
 	if b = builder.MachineSymptom(err.Error()); b != nil { // it could not be checked
-		b.Output = err.Error()
-		return b
+		return b.Saying(err.Error())
 	}
-	return &builder.Error{Cause: builder.CauseVerifyFailed,
-		Message: "the environment was built, but is not whole: " + err.Error(), Hint: builder.ByItself}
-}
-
-// Inside makes paths relative to the environment at dir. It fails if one is outside.
-func Inside(dir string, paths []string) ([]string, error) {
-	var names []string
-	for _, path := range paths {
-		rel, err := filepath.Rel(dir, path)
-		if err != nil || strings.HasPrefix(rel, "..") {
-			return nil, &builder.Error{
-				Cause:   builder.CauseVerifyFailed,
-				Message: fmt.Sprintf("the kernel is not in the environment: %s was imported", path),
-				Hint:    "add ipykernel to the pool's packages",
-			}
-		}
-		names = append(names, rel)
-	}
-	return names, nil
+	return builder.Errorf(builder.CauseVerifyFailed, builder.ByItself,
+		"the environment was built, but is not whole: %s", err)
 }
 
 // VerifySays is the answer of verify.py.
@@ -135,23 +134,19 @@ type VerifySays struct {
 }
 
 func (u *Builder) imports(ctx context.Context, dir string, again bool) (VerifySays, error) {
-	cwd, err := u.Workdir()
-	if err != nil {
-		return VerifySays{}, err
-	}
-	c := tool.Command{Dir: cwd, Env: venvActivation(dir).Environ(tool.Environ(u.Environ)), Mark: dir}
+	var args []string
 	if again {
-		return ImportKernel(ctx, c, builder.VenvPython(dir), u.Dir, "again")
+		args = []string{"again"}
 	}
-	return ImportKernel(ctx, c, builder.VenvPython(dir), u.Dir)
+	return u.ImportKernel(ctx, dir, builder.VenvPython(dir), venvActivation(dir), args...)
 }
 
-// ImportKernel runs verify.py with an environment's Python, as the child c. It runs as users will run it, so without
-// -I, which would leave out what a kernel reads. state is the state directory.
-func ImportKernel(ctx context.Context, c tool.Command, python, state string, args ...string) (VerifySays, error) {
-	var said VerifySays
-	c.Argv = append([]string{python, "-c", verifyScript}, args...)
-	done, err := tool.Run(ctx, c)
+// ImportKernel runs verify.py with the Python of the activated environment at dir: packages may need their activation.
+// It runs as users will run it, so without -I, which would leave out what a kernel reads.
+func (u *Builder) ImportKernel(ctx context.Context, dir, python string, act builder.Activation,
+	args ...string) (said VerifySays, err error) {
+	done, err := u.Child(ctx, tool.Command{Argv: append([]string{python, "-c", verifyScript}, args...),
+		Env: act.Environ(tool.Environ(u.Environ)), Mark: dir})
 	if ctx.Err() != nil {
 		return said, ctx.Err()
 	}
@@ -164,14 +159,10 @@ func ImportKernel(ctx context.Context, c tool.Command, python, state string, arg
 	if b := builder.MachineError("the Python of the environment", done.Output, err); b != nil {
 		return said, b
 	}
-	b := &builder.Error{
-		Cause: builder.CauseVerifyFailed, Message: "the environment was built, but its Python cannot import the kernel",
-		Output: done.Output,
-		Hint:   "see the output; the pool's packages may not go together",
-	}
+	hint := "see the output; the pool's packages may not go together"
 	if errors.Is(err, syscall.EACCES) || strings.Contains(done.Output, "failed to map segment") {
-		b.Hint = fmt.Sprintf(
-			"%s may be on a file system mounted noexec; cache_dir in the configuration names another place", state)
+		hint = u.Dir + " may be on a file system mounted noexec; cache_dir in the configuration names another place"
 	}
-	return said, b
+	return said, builder.Errorf(builder.CauseVerifyFailed, hint,
+		"the environment was built, but its Python cannot import the kernel").Saying(done.Output)
 }

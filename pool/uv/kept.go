@@ -100,10 +100,7 @@ func (u *Builder) Scratch(dir, prefix string) (tmp string, remove func(), err er
 	if err = u.Folder(dir); err == nil {
 		tmp, remove, err = statedir.Scratch(dir, prefix)
 	}
-	if err != nil {
-		return "", nil, envdir.DiskError(err)
-	}
-	return tmp, remove, nil
+	return tmp, remove, envdir.DiskError(err)
 }
 
 // NoFile sets aside what is in the place of a folder that a tool will make.

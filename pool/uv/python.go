@@ -19,6 +19,8 @@ const (
 	DefaultPython = "3.13" // fetched if the machine has none
 )
 
+const nameNewer = "name a newer one as python of the pool in the configuration"
+
 // Interpreter is a Python that can make environments.
 type Interpreter struct {
 	Path           string `json:"path"`
@@ -65,18 +67,12 @@ func (u *Builder) Interpreter(ctx context.Context, tool, mark, want string, prog
 		return u.Ask(ctx, mark, want)
 	}
 	if _, ok := Numbers(want); ok && strings.Contains(want, ".") && CompareVersions(want, MinPython) < 0 {
-		return Interpreter{}, &builder.Error{
-			Cause:   builder.CausePythonMissing,
-			Message: fmt.Sprintf("needs Python >= %s, and %s was asked for", MinPython, want),
-			Hint:    "name a newer one as python of the pool in the configuration",
-		}
+		return Interpreter{}, builder.Errorf(builder.CausePythonMissing, nameNewer,
+			"needs Python >= %s, and %s was asked for", MinPython, want)
 	}
 	if builder.Specifiers(want) && !builder.Satisfiable(">="+MinPython+","+want) {
-		return Interpreter{}, &builder.Error{
-			Cause:   builder.CausePythonMissing,
-			Message: fmt.Sprintf("needs Python >= %s, and %s was asked for", MinPython, want),
-			Hint:    "ask for a newer one",
-		}
+		return Interpreter{}, builder.Errorf(builder.CausePythonMissing, "ask for a newer one",
+			"needs Python >= %s, and %s was asked for", MinPython, want)
 	}
 	if known, ok := u.knownPython(want); ok {
 		return known, nil
@@ -147,11 +143,9 @@ func NoPython(want string, list []Interpreter, fetch error) error {
 		}
 		found = "found " + strings.Join(names[:min(4, len(names))], ", ")
 	}
-	b := &builder.Error{
-		Cause:   builder.CausePythonMissing,
-		Message: fmt.Sprintf("needs %s, %s, and uv could not fetch one", needs, found),
-		Hint:    "install " + needs + ", or name one as python of the pool in the configuration",
-	}
+	b := builder.Errorf(builder.CausePythonMissing,
+		"install "+needs+", or name one as python of the pool in the configuration",
+		"needs %s, %s, and uv could not fetch one", needs, found)
 	if f, ok := fetch.(*builder.Error); ok {
 		b.Output = f.Output
 	}
@@ -166,8 +160,8 @@ func (u *Builder) Installed(ctx context.Context, tool, mark string) ([]Interpret
 	}
 	var list []Interpreter
 	if err := json.Unmarshal(done.Stdout, &list); err != nil {
-		return nil, &builder.Error{Cause: builder.CauseOther,
-			Message: "uv's list of interpreters cannot be read: " + err.Error(), Output: done.Output}
+		return nil, builder.Errorf(builder.CauseOther, "", "uv's list of interpreters cannot be read: %s", err).
+			Saying(done.Output)
 	}
 	return list, nil
 }
@@ -189,14 +183,9 @@ func (u *Builder) ForgetPythons() {
 // Ask runs the interpreter at path for its version and its own path: a version manager's script is slow, and may mean
 // another one tomorrow.
 func (u *Builder) Ask(ctx context.Context, mark, path string) (Interpreter, error) {
-	cwd, err := u.Workdir()
-	if err != nil {
-		return Interpreter{}, err
-	}
-	done, err := tool.Run(ctx, tool.Command{
+	done, err := u.Child(ctx, tool.Command{
 		Argv: []string{path, "-I", "-c", `import sys; print("%d.%d.%d" % sys.version_info[:3]); print(sys.executable)`},
-		Dir:  cwd, Env: tool.Environ(u.Environ),
-		Mark: mark,
+		Env:  tool.Environ(u.Environ), Mark: mark,
 	})
 	if ctx.Err() != nil {
 		return Interpreter{}, ctx.Err()
@@ -208,18 +197,14 @@ func (u *Builder) Ask(ctx context.Context, mark, path string) (Interpreter, erro
 	}
 	_, ok := Numbers(i.Version)
 	switch {
+	case builder.CauseOf(err) != "":
+		return i, err
 	case err != nil || !ok:
-		return i, &builder.Error{
-			Cause:   builder.CausePythonMissing,
-			Message: fmt.Sprintf("%s, which was asked for, is no Python that can be run", path),
-			Hint:    "correct python of the pool in the configuration", Output: done.Output,
-		}
+		return i, builder.Errorf(builder.CausePythonMissing, "correct python of the pool in the configuration",
+			"%s, which was asked for, is no Python that can be run", path).Saying(done.Output)
 	case CompareVersions(i.Version, MinPython) < 0:
-		return i, &builder.Error{
-			Cause:   builder.CausePythonMissing,
-			Message: fmt.Sprintf("needs Python >= %s, found %s at %s", MinPython, i.Version, path),
-			Hint:    "name a newer one as python of the pool in the configuration",
-		}
+		return i, builder.Errorf(builder.CausePythonMissing, nameNewer,
+			"needs Python >= %s, found %s at %s", MinPython, i.Version, path)
 	}
 	return i, nil
 }

@@ -68,11 +68,9 @@ func (u *Builder) Locate(ctx context.Context, mark string, cfg Config, progress 
 			return builder.Tool{Path: cfg.Path, Version: version, Why: "uv.path in the configuration names it"},
 				ctx.Err()
 		}
-		return builder.Tool{}, &builder.Error{
-			Cause:   builder.CauseToolMissing,
-			Message: fmt.Sprintf("uv.path names %s, which is no program that can be run", cfg.Path),
-			Hint:    "correct uv.path in the configuration, or remove it to have uv looked up",
-		}
+		return builder.Tool{}, builder.Errorf(builder.CauseToolMissing,
+			"correct uv.path in the configuration, or remove it to have uv looked up",
+			"uv.path names %s, which is no program that can be run", cfg.Path)
 	}
 	for _, path := range OnPath(filepath.SplitList(tool.Lookup(u.Environ, "PATH")), "uv") {
 		if version, ok := u.version(ctx, mark, path); ok {
@@ -180,10 +178,7 @@ func (u *Builder) fetch(ctx context.Context, mark string, cfg Config, to string)
 					return err
 				}
 			}
-			if err := statedir.Install(venv, to); err != nil {
-				return envdir.DiskError(err)
-			}
-			return nil
+			return envdir.DiskError(statedir.Install(venv, to))
 		}
 		_ = envdir.RemoveFolder(venv)
 		tried = append(tried, python)
@@ -238,11 +233,7 @@ func (u *Builder) Python(ctx context.Context, mark string, cfg Config, python st
 
 func (u *Builder) pythonWith(ctx context.Context, mark string, env []string, python string,
 	args ...string) (tool.Result, error) {
-	cwd, err := u.Workdir()
-	if err != nil {
-		return tool.Result{}, err
-	}
-	return tool.Run(ctx, tool.Command{Argv: append([]string{python}, args...), Dir: cwd, Env: env, Mark: mark})
+	return u.Child(ctx, tool.Command{Argv: append([]string{python}, args...), Env: env, Mark: mark})
 }
 
 // pipInstall installs the pinned uv with the pip of a Python, by pipEnv.

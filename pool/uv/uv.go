@@ -3,7 +3,6 @@ package uv
 import (
 	"context"
 	"errors"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
@@ -78,7 +77,7 @@ func (u *Builder) Build(ctx context.Context, spec builder.Spec, dir string,
 	progress func(builder.Stage)) (builder.Built, error) {
 	return u.withRepair(ctx, spec, dir, progress, func(from source) (builder.Built, error) {
 		if from.again {
-			if err := envdir.RemoveFolder(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			if err := envdir.RemoveFolder(dir); err != nil {
 				return builder.Built{}, envdir.DiskError(err)
 			}
 		}
@@ -202,13 +201,8 @@ func (u *Builder) Run(ctx context.Context, tool, mark string, args ...string) (t
 
 // uvWith is Run with more variables.
 func (u *Builder) uvWith(ctx context.Context, program, mark string, env []string, args ...string) (tool.Result, error) {
-	cwd, err := u.Workdir()
-	if err != nil {
-		return tool.Result{}, err
-	}
-	done, err := tool.Run(ctx,
-		tool.Command{Argv: append([]string{program}, args...), Dir: cwd, Env: append(u.ToolEnviron(), env...),
-			Mark: mark})
+	done, err := u.Child(ctx,
+		tool.Command{Argv: append([]string{program}, args...), Env: append(u.ToolEnviron(), env...), Mark: mark})
 	if err == nil {
 		return done, nil
 	}
