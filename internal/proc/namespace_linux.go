@@ -47,13 +47,14 @@ func namespaceLink(kind string) string {
 	return strings.TrimSuffix(strings.TrimPrefix(link, kind+":["), "]")
 }
 
-const blindHint = "mount it for this PID namespace: mount -t proc proc /proc; then runt daemon restart"
+// BlindHint is the next step where Blind says something.
+const BlindHint = "mount it for this PID namespace: mount -t proc proc /proc; then runt daemon restart"
 
 var wholeProc atomic.Value // the fs.FileInfo of the /proc that was last seen to be whole
 
-// blind says why the processes of our own PID namespace cannot be seen; empty if they can. Each lease asks several
+// Blind says why the processes of our own PID namespace cannot be seen; empty if they can. Each lease asks several
 // times, so for a /proc that was whole before it reads one link only.
-func blind() string {
+func Blind() string {
 	self, err := os.Readlink("/proc/self")
 	proc, perr := os.Stat("/proc")
 	if before, ok := wholeProc.Load().(fs.FileInfo); ok && self == strconv.Itoa(os.Getpid()) && perr == nil &&
@@ -89,7 +90,7 @@ func numbersOf(process string) []string { return statusOf(process, "NSpid") }
 
 // SameNumbers reports whether the process pid shares our PID namespace.
 func SameNumbers(pid int) bool {
-	if blind() != "" {
+	if Blind() != "" {
 		return false
 	}
 	numbers := numbersOf(strconv.Itoa(pid))
@@ -114,9 +115,9 @@ func find(o Owner) (s Sight, where string) {
 			where = "that /proc does not show here"
 		}
 		return s, where
-	case o.Namespace == "" && blind() == "" && lookAt(p) == Living: // an earlier version wrote it
+	case o.Namespace == "" && Blind() == "" && lookAt(p) == Living: // an earlier version wrote it
 		return Living, ""
-	case here == FirstPIDNamespace && !strings.Contains(o.Namespace, "+") && blind() == "" && !Hides():
+	case here == FirstPIDNamespace && !strings.Contains(o.Namespace, "+") && Blind() == "" && !Hides():
 		return findBelow(o), "" // the first namespace sees all others
 	case o.Namespace == "":
 		return Unseen, "that may be in another PID namespace"
@@ -133,7 +134,7 @@ func findOfOtherBoot(o Owner) (s Sight, where string) {
 	case ns == "":
 	case first && hasOwnBoot():
 		return Unseen, "on the host of this container, or of a boot before"
-	case !first && Namespace() == FirstPIDNamespace && blind() == "" && !Hides():
+	case !first && Namespace() == FirstPIDNamespace && Blind() == "" && !Hides():
 		return findBelow(o), ""
 	}
 	return Gone, ""
@@ -244,7 +245,7 @@ func lastNumber() (last, all int) {
 
 // HoldsLock reports whether the process pid holds a lock on the file at path (proc(5), locks).
 func HoldsLock(pid int, path string) bool {
-	if _, err := statOf(pid); err != nil || blind() != "" {
+	if _, err := statOf(pid); err != nil || Blind() != "" {
 		return false
 	}
 	data, err := readFile("/proc/locks")

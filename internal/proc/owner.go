@@ -4,8 +4,8 @@ import "fmt"
 
 // OwnerOf describes the living process pid as the owner of a lease. The error is an *OwnerError.
 func OwnerOf(pid int) (Owner, error) {
-	if why := blind(); why != "" {
-		return Owner{}, &OwnerError{PID: pid, Says: "cannot be seen: " + why, Hint: blindHint}
+	if why := Blind(); why != "" {
+		return Owner{}, &OwnerError{PID: pid, Says: "cannot be seen: " + why, Hint: BlindHint}
 	}
 	p, err := statOf(pid)
 	switch {

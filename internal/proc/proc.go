@@ -1,6 +1,7 @@
 package proc
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -23,16 +24,19 @@ const (
 	Unseen              // it may run; it must not be taken for gone
 )
 
+// errEnded means that the process has ended, and somebody has not waited for it or has a handle to it.
+var errEnded = errors.New("it has ended")
+
+// StartTime returns when a living process began, in the system's unit; see [Owner].
+func StartTime(pid int) (at uint64, ok bool) {
+	p, err := statOf(pid)
+	return p.start, err == nil
+}
+
 func readFile(path string) (data []byte, err error) {
 	err = safefile.Patiently(func() error { data, err = os.ReadFile(path); return err })
 	return data, err
 }
-
-// Blind says why this process cannot see which processes run; empty if it can.
-func Blind() string { return blind() }
-
-// BlindHint is the next step then.
-const BlindHint = blindHint
 
 // Processes is what the pool asks about processes. Tests replace it.
 type Processes struct {

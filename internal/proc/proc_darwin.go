@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"io/fs"
-	"os"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -96,15 +95,10 @@ func argsOf(pid int) (exe, args, environ []byte, err error) {
 	return exe, rest[:end], rest[end:], nil
 }
 
-// MarkOf returns the value of MarkEnv that a process was started with, or "".
-func MarkOf(pid int) string {
+// environOf returns the variables that a process was started with, if they may be read.
+func environOf(pid int) []byte {
 	_, _, environ, _ := argsOf(pid)
-	for v := range bytes.SplitSeq(environ, []byte{0}) {
-		if value, ok := bytes.CutPrefix(v, []byte(MarkEnv+"=")); ok {
-			return string(value)
-		}
-	}
-	return ""
+	return environ
 }
 
 // tracesOf reads what a process shows. Without cgo there is no way to its mapped files and its working folder.
@@ -114,12 +108,4 @@ func tracesOf(p stat) traces {
 	return traces{paths: [][]byte{exe, args}, environ: environ, closed: err != nil && !errors.Is(err, unix.ESRCH)}
 }
 
-// same reports whether path is the environment id.
-func (s search) same(path, id string, _ int) bool {
-	a, err := os.Stat(path)
-	b, err2 := os.Stat(s.envs + "/" + id)
-	return err == nil && err2 == nil && os.SameFile(a, b)
-}
-
-// EnvironOf returns nil: the variables cannot be told from the arguments with certainty.
-func EnvironOf(int) []string { return nil }
+func sameMounts(int) bool { return true }

@@ -178,8 +178,8 @@ func onExit(pid int, f func()) (stop func()) {
 
 // procs calls f with each process that can be seen, by its pid in our namespace.
 func procs(f func(pid int)) error {
-	if why := blind(); why != "" {
-		return &blindError{why}
+	if why := Blind(); why != "" {
+		return errors.New(why)
 	}
 	var entries []os.DirEntry
 	err := safefile.Patiently(func() (err error) { entries, err = os.ReadDir("/proc"); return err })
@@ -194,18 +194,10 @@ func procs(f func(pid int)) error {
 	return nil
 }
 
-// MarkOf returns the value of MarkEnv that a process was started with, or "".
-func MarkOf(pid int) string {
-	data, err := readFile(fmt.Sprintf("/proc/%d/environ", pid))
-	if err != nil {
-		return ""
-	}
-	for v := range bytes.SplitSeq(data, []byte{0}) {
-		if value, ok := bytes.CutPrefix(v, []byte(MarkEnv+"=")); ok {
-			return string(value)
-		}
-	}
-	return ""
+// environOf returns the variables that a process was started with, if they may be read.
+func environOf(pid int) []byte {
+	data, _ := readFile(fmt.Sprintf("/proc/%d/environ", pid))
+	return data
 }
 
 // execTime is longer than an exec takes, during which a process shows neither arguments nor variables.
@@ -262,24 +254,17 @@ func readTraces(p stat) (t traces, same bool) {
 	return t, t.closed || whole && before == after
 }
 
-// same reports whether path, as the process pid sees it, is the environment id. In another mount namespace it is
-// taken to be.
-func (s search) same(path, id string, pid int) bool {
+// sameMounts reports whether a process shares our mount namespace.
+func sameMounts(pid int) bool {
 	ours, err := os.Readlink("/proc/self/ns/mnt")
 	its, err2 := os.Readlink(fmt.Sprintf("/proc/%d/ns/mnt", pid))
-	if err != nil || err2 != nil || ours != its {
-		return true
-	}
-	a, err := os.Stat(path)
-	b, err2 := os.Stat(s.envs + "/" + id)
-	return err == nil && err2 == nil && os.SameFile(a, b)
+	return err == nil && err2 == nil && ours == its
 }
 
 // EnvironOf returns the variables that a process of ours was started with, or nil if they cannot be seen.
 func EnvironOf(pid int) []string {
-	data, err := readFile(fmt.Sprintf("/proc/%d/environ", pid))
-	if err != nil || len(data) == 0 {
-		return nil
+	if data := environOf(pid); len(data) > 0 {
+		return strings.Split(strings.TrimSuffix(string(data), "\x00"), "\x00")
 	}
-	return strings.Split(strings.TrimSuffix(string(data), "\x00"), "\x00")
+	return nil
 }

@@ -3,6 +3,7 @@
 package proc
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"syscall"
@@ -13,7 +14,7 @@ func lookAt(p Process) Sight {
 	if p.PID <= 0 || errors.Is(syscall.Kill(p.PID, 0), syscall.ESRCH) {
 		return Gone
 	}
-	if blind() != "" {
+	if Blind() != "" {
 		return Unseen
 	}
 	now, err := statOf(p.PID)
@@ -24,15 +25,6 @@ func lookAt(p Process) Sight {
 		return Gone
 	}
 	return Unseen
-}
-
-// errEnded means that the process has ended and its parent has not waited for it.
-var errEnded = errors.New("it has ended")
-
-// StartTime returns when a living process began, in the system's unit.
-func StartTime(pid int) (at uint64, ok bool) {
-	p, err := statOf(pid)
-	return p.start, err == nil
 }
 
 // isOurs reports whether the process runs as the daemon's user.
@@ -47,11 +39,7 @@ func EndMarked(ours func(dir string) bool) int {
 	ended := map[Process]bool{}
 	for range 10 { // more rounds find only what multiplies faster than it can be killed
 		before := len(ended)
-		_ = procs(func(pid int) {
-			dir := MarkOf(pid)
-			if dir == "" || !ours(dir) || pid == os.Getpid() {
-				return
-			}
+		eachMarked(ours, func(pid int) {
 			if p, err := statOf(pid); err == nil && syscall.Kill(pid, syscall.SIGKILL) == nil {
 				ended[p.Process] = true
 			}
@@ -65,10 +53,24 @@ func EndMarked(ours func(dir string) bool) int {
 
 // Marked returns the processes whose mark ours accepts.
 func Marked(ours func(dir string) bool) (pids []int) {
+	eachMarked(ours, func(pid int) { pids = append(pids, pid) })
+	return pids
+}
+
+func eachMarked(ours func(dir string) bool, f func(pid int)) {
 	_ = procs(func(pid int) {
 		if dir := MarkOf(pid); dir != "" && ours(dir) && pid != os.Getpid() {
-			pids = append(pids, pid)
+			f(pid)
 		}
 	})
-	return pids
+}
+
+// MarkOf returns the value of MarkEnv that a process was started with, or "".
+func MarkOf(pid int) string {
+	for v := range bytes.SplitSeq(environOf(pid), []byte{0}) {
+		if value, ok := bytes.CutPrefix(v, []byte(MarkEnv+"=")); ok {
+			return string(value)
+		}
+	}
+	return ""
 }

@@ -63,11 +63,8 @@ func openProcess(pid int, access uint32, f func(windows.Handle) bool) bool {
 	if pid <= 0 {
 		return false
 	}
-	err := safefile.Patiently(func() (err error) {
-		h,
-			err = windows.OpenProcess(access, false, uint32(pid))
-		return err
-	})
+	open := func() (err error) { h, err = windows.OpenProcess(access, false, uint32(pid)); return err }
+	err := safefile.Patiently(open)
 	if err != nil {
 		return false
 	}
@@ -75,37 +72,29 @@ func openProcess(pid int, access uint32, f func(windows.Handle) bool) bool {
 	return f(h)
 }
 
-// errEnded means that the process has ended and somebody still has a handle to it.
-var errEnded = errors.New("it has ended")
-
-func statOf(pid int) (stat, error) {
-	start, ok := StartTime(pid)
-	if !ok {
-		return stat{}, errEnded
-	}
-	return stat{Process: Process{pid, start}}, nil
-}
-
 func lookAt(p Process) Sight {
-	if start, ok := StartTime(p.PID); ok && start == p.start {
+	if now, err := statOf(p.PID); err == nil && now.start == p.start {
 		return Living
 	}
 	return Gone
 }
 
-// StartTime returns when a living process began, in 100 ns since 1601. One that we may not look at was never an
-// owner, and counts as ended.
-func StartTime(pid int) (ticks uint64, ok bool) {
-	ok = openProcess(pid, windows.PROCESS_QUERY_LIMITED_INFORMATION|windows.SYNCHRONIZE, func(h windows.Handle) bool {
+// statOf returns errEnded for a process that we may not look at: it was never an owner.
+func statOf(pid int) (stat, error) {
+	var start uint64
+	lives := openProcess(pid, windows.PROCESS_QUERY_LIMITED_INFORMATION|windows.SYNCHRONIZE, func(h windows.Handle) bool {
 		var began, ended, kernel, user windows.Filetime
 		if windows.GetProcessTimes(h, &began, &ended, &kernel, &user) != nil {
 			return false
 		}
-		ticks = uint64(began.HighDateTime)<<32 | uint64(began.LowDateTime)
+		start = uint64(began.HighDateTime)<<32 | uint64(began.LowDateTime)
 		event, err := windows.WaitForSingleObject(h, 0)
 		return err == nil && event == uint32(windows.WAIT_TIMEOUT)
 	})
-	return ticks, ok
+	if !lives {
+		return stat{}, errEnded
+	}
+	return stat{Process: Process{pid, start}}, nil
 }
 
 // isOurs reports whether the process runs as the daemon's user.
@@ -230,9 +219,6 @@ func idBelow(envs, path string) (id string, ok bool) {
 
 // EndMarked does nothing: the job objects of builds end with their daemon.
 func EndMarked(func(dir string) bool) int { return 0 }
-
-// EnvironOf returns nil: it cannot be seen.
-func EnvironOf(int) []string { return nil }
 
 // Marked finds nothing: the job objects of builds end with their daemon.
 func Marked(func(dir string) bool) []int { return nil }

@@ -4,6 +4,7 @@ package proc
 
 import (
 	"bytes"
+	"os"
 	"path/filepath"
 	"strings"
 )
@@ -38,6 +39,17 @@ func (s search) in(data []byte, ends string, pid int, f func(id string)) {
 			f(id)
 		}
 	}
+}
+
+// same reports whether path, as the process pid sees it, is the environment id. In another mount namespace it is
+// taken to be.
+func (s search) same(path, id string, pid int) bool {
+	if !sameMounts(pid) {
+		return true
+	}
+	a, err := os.Stat(path)
+	b, err2 := os.Stat(s.envs + "/" + id)
+	return err == nil && err2 == nil && os.SameFile(a, b)
 }
 
 // pathAt returns the path at the end of text, from the last byte that separates paths in a list, a variable or a
