@@ -21,21 +21,16 @@ var plan = fx.Options(
 		loadSettings, // the configuration in force
 		findPaths,    // of the socket, the state directory, the log
 		openLog, loggerOf,
-		describe,       // what it says of itself
-		newNotifier,    // to its service manager
-		passedListener, // from its service manager
-		takeLocks,      // so that no second daemon runs
-		newBuilders,    // uv and conda
-		newPools,       // the environments
-		newReloader,    // of the configuration
-		newMethods,     // what clients may call
-		newServer,      // connections
-		newEndpoint,    // the socket and daemon.json
-		newWatchdog,    // tells the service manager that it works
-		newIdleTimer,   // ends it when nobody needs it
-		newStatusLine,  // shows the pools to the service manager
+		describe,                          // what it says of itself
+		(*supervisor.Supervisor).Notifier, // to its service manager
+		(*supervisor.Supervisor).Listener, // from its service manager
+		takeLocks,                         // so that no second daemon runs
+		newPools,                          // the environments
+		newReloader,                       // of the configuration
+		newMethods,                        // what clients may call
+		newEndpoint,                       // the socket and daemon.json
 	),
-	fx.Invoke(func(*endpoint, *watchdog, *idleTimer, *statusLine) {}),
+	fx.Invoke(feedWatchdog, endWhenIdle, showStatus),
 	fx.NopLogger,
 )
 
@@ -79,14 +74,6 @@ func findPaths(s *settings) (statedir.Paths, error) {
 	}
 	cfg := s.Load()
 	return rpc.Paths(cfg.Socket, cfg.CacheDir)
-}
-
-func newNotifier(sup *supervisor.Supervisor, log *zap.Logger) *supervisor.Notifier {
-	return sup.Notifier(log)
-}
-
-func passedListener(sup *supervisor.Supervisor, at statedir.Paths) (*supervisor.Listener, error) {
-	return sup.Listener(at.Socket)
 }
 
 // managedPatience is the longer patience under a service manager: it would start a daemon that ends at once again and

@@ -3,8 +3,6 @@ package main
 import (
 	"encoding/json"
 	"errors"
-	"io"
-	"os"
 
 	"github.com/alecthomas/kong"
 	"go.uber.org/zap"
@@ -40,7 +38,17 @@ type purgeCommand struct {
 
 // AfterApply runs the command.
 func (c purgeCommand) AfterApply(k *kong.Kong) error {
-	k.Exit(code(c.run(k.Stdout)))
+	p, err := c.purge()
+	result := rpc.Purged{
+		Places: p.Places, Paths: p.Paths, Stays: p.Stays,
+		Held: errors.As(err, new(*statedir.HeldError)), InUse: errors.As(err, new(*pool.InUseError)),
+	}
+	if err != nil {
+		result.Error = err.Error()
+	}
+	enc := json.NewEncoder(k.Stdout)
+	enc.SetEscapeHTML(false)
+	k.Exit(code(enc.Encode(result) == nil && err == nil))
 	return nil
 }
 
@@ -51,29 +59,12 @@ func code(ok bool) int {
 	return exitUseless
 }
 
-func (c purgeCommand) run(stdout io.Writer) (ok bool) {
-	p, err := c.purge()
-	result := rpc.Purged{
-		Places: p.Places, Paths: p.Paths, Stays: p.Stays,
-		Held: errors.As(err, new(*statedir.HeldError)), InUse: errors.As(err, new(*pool.InUseError)),
-	}
-	if err != nil {
-		result.Error = err.Error()
-	}
-	enc := json.NewEncoder(stdout)
-	enc.SetEscapeHTML(false)
-	return enc.Encode(result) == nil && err == nil
-}
-
 func (c purgeCommand) purge() (p statedir.Purged, err error) {
-	if err := statedir.CheckHome(os.Getenv("HOME")); err != nil {
-		return p, err
-	}
-	cfg, err := config.Load(config.Flags{}, os.Getenv)
+	s, err := loadSettings(config.Flags{})
 	if err != nil {
 		return p, err
 	}
-	at, err := rpc.Paths(cfg.Socket, cfg.CacheDir)
+	at, err := findPaths(s)
 	if err != nil {
 		return p, err
 	}

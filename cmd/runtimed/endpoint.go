@@ -49,15 +49,12 @@ type endpoint struct {
 	noStatus bool        // it cannot be written, and that was logged
 }
 
-func newServer(methods []server.Method, log *zap.Logger) *server.Server {
-	return server.New(methods, log.Named("rpc"))
-}
-
 func newEndpoint(lc fx.Lifecycle, at statedir.Paths, a about, log *logbook, passed *supervisor.Listener,
-	locks *statedir.Locks, srv *server.Server, p *pools, n *supervisor.Notifier, exit exit,
+	locks *statedir.Locks, methods []server.Method, p *pools, n *supervisor.Notifier, exit exit,
 ) *endpoint {
 	e := &endpoint{
-		at: at, about: a, log: log, passed: passed, locks: locks, server: srv, pools: p, notifier: n, exit: exit,
+		at: at, about: a, log: log, passed: passed, locks: locks, pools: p, notifier: n, exit: exit,
+		server: server.New(methods, log.Named("rpc")),
 	}
 	lc.Append(fx.StartStopHook(e.start, e.stop))
 	background(lc, e.guard)

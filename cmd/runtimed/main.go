@@ -170,29 +170,25 @@ func cannotStart(stderr io.Writer, err error, log *logbook) int {
 }
 
 func startHint(err error) string {
-	var faults config.Faults
 	var held *statedir.HeldError
-	var path *fs.PathError
-	var passed *supervisor.SocketError
-	var other *safefile.Error
 	var owner *statedir.OwnerError
 	switch {
-	case errors.As(err, &faults):
+	case errors.As(err, new(config.Faults)):
 		return "check it with: runt config check"
 	case errors.As(err, &owner) && owner.Own == 0:
 		return owner.Hint()
 	case errors.As(err, &owner):
 		return "the folder must be yours; cache_dir in the configuration and RUNTIMED_SOCKET name others"
-	case errors.As(err, &passed):
+	case errors.As(err, new(*supervisor.SocketError)):
 		return "runt service install writes the unit files anew; " +
 			"RUNTIMED_SOCKET must be the same for the service and for clients"
 	case errors.As(err, &held) && held.Elsewhere():
 		return "runt daemon stop ends it, with RUNTIMED_SOCKET=" + held.Socket
 	case held != nil, errors.Is(err, rpc.ErrSocketInUse):
 		return "runt daemon info asks the one that runs; runt daemon stop ends it"
-	case errors.As(err, &other):
+	case errors.As(err, new(*safefile.Error)):
 		return "move it away: the daemon keeps only files and folders of its own there"
-	case errors.As(err, &path):
+	case errors.As(err, new(*fs.PathError)):
 		return "the folder must be yours and writable; cache_dir in the configuration and RUNTIMED_SOCKET name others"
 	}
 	return ""

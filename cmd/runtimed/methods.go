@@ -78,8 +78,7 @@ func (m *methods) ping(context.Context, rpc.None) (rpc.None, error) { return rpc
 
 func (m *methods) reload(ctx context.Context, _ rpc.None) (rpc.ReloadResult, error) {
 	changed, err := m.reloader.reload(ctx)
-	var faults config.Faults
-	if errors.As(err, &faults) {
+	if errors.As(err, new(config.Faults)) {
 		return rpc.ReloadResult{}, rpc.Errorf(rpc.KindInvalidParams, "the configuration is wrong: %s", err).
 			WithHint("correct it; the old one stays in force. runt config check looks at it again")
 	}

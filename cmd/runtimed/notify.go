@@ -15,30 +15,22 @@ import (
 // statusInterval is the shortest time between two lines.
 const statusInterval = time.Second
 
-// statusLine keeps current what a service manager shows of the pools.
-type statusLine struct {
-	pools    *pools
-	notifier *supervisor.Notifier
-}
-
-func newStatusLine(lc fx.Lifecycle, p *pools, n *supervisor.Notifier, _ *endpoint) *statusLine {
-	s := &statusLine{p, n}
-	if n.On() {
-		background(lc, s.follow)
+// showStatus keeps current what a service manager shows of the pools.
+func showStatus(lc fx.Lifecycle, p *pools, n *supervisor.Notifier, _ *endpoint) {
+	if !n.On() {
+		return
 	}
-	return s
-}
-
-func (s *statusLine) follow(ctx context.Context) {
-	list, err := s.pools.Watch(ctx, statusInterval, func(pool.Status, bool) bool {
-		if now, err := s.pools.Status(ctx, ""); err == nil { // of all pools
-			s.notifier.Status(describePools(now))
+	background(lc, func(ctx context.Context) {
+		list, err := p.Watch(ctx, statusInterval, func(pool.Status, bool) bool {
+			if now, err := p.Status(ctx, ""); err == nil { // of all pools
+				n.Status(describePools(now))
+			}
+			return true
+		})
+		if err == nil {
+			n.Status(describePools(list))
 		}
-		return true
 	})
-	if err == nil {
-		s.notifier.Status(describePools(list))
-	}
 }
 
 // describePools returns a line like "uv: 2 of 3 ready, 1 warming, 1 leased; conda: off".

@@ -15,34 +15,25 @@ import (
 	"runtimed/pool/uv"
 )
 
-// builders make the environments.
-type builders struct {
-	uv    *uv.Builder
-	conda *conda.Builder
-}
-
-func newBuilders(at statedir.Paths, s *settings, log *zap.Logger) builders {
-	cfg := s.Load()
-	uv := uv.New(at.State, uvConfig(cfg), os.Environ(), log.Named("uv"))
-	return builders{uv, conda.New(at.State, condaConfig(cfg), uv, os.Environ(), log.Named("conda"))}
-}
-
 // pools are the manager of the environments and what it builds them with.
 type pools struct {
 	*pool.Manager
 
-	builders builders
+	uv    *uv.Builder
+	conda *conda.Builder
 }
 
-func newPools(lc fx.Lifecycle, at statedir.Paths, s *settings, b builders, log *zap.Logger, _ *statedir.Locks) (*pools,
-	error) {
-	byKind := map[string]builder.Builder{builder.KindUV: b.uv, builder.KindConda: b.conda}
-	m, err := pool.New(poolConfig(s.Load(), at.State), byKind, log.Named("pool"))
+func newPools(lc fx.Lifecycle, at statedir.Paths, s *settings, log *zap.Logger, _ *statedir.Locks) (*pools, error) {
+	cfg := s.Load()
+	u := uv.New(at.State, uvConfig(cfg), os.Environ(), log.Named("uv"))
+	c := conda.New(at.State, condaConfig(cfg), u, os.Environ(), log.Named("conda"))
+	byKind := map[string]builder.Builder{builder.KindUV: u, builder.KindConda: c}
+	m, err := pool.New(poolConfig(cfg, at.State), byKind, log.Named("pool"))
 	if err != nil {
 		return nil, err
 	}
 	lc.Append(fx.StartStopHook(m.Start, m.Stop))
-	return &pools{m, b}, nil
+	return &pools{m, u, c}, nil
 }
 
 // configure puts cfg in force and returns the names of the changed pools.
@@ -50,8 +41,8 @@ func (p *pools) configure(ctx context.Context, cfg *config.Config) ([]string, er
 	if _, err := p.Status(ctx, ""); err != nil { // while the disk is being read, nothing is taken over
 		return nil, err
 	}
-	p.builders.uv.Configure(uvConfig(cfg)) // first: the builds that follow from the rest use it
-	p.builders.conda.Configure(condaConfig(cfg))
+	p.uv.Configure(uvConfig(cfg)) // first: the builds that follow from the rest use it
+	p.conda.Configure(condaConfig(cfg))
 	return p.Reconfigure(ctx, poolConfig(cfg, p.Dir()))
 }
 

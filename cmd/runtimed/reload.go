@@ -61,10 +61,7 @@ func (r *reloader) watch(ctx context.Context) {
 
 // file is the configuration file as it is now; nil where there is none.
 func (r *reloader) file() fs.FileInfo {
-	info, err := os.Stat(r.settings.Load().Path)
-	if err != nil {
-		return nil
-	}
+	info, _ := os.Stat(r.settings.Load().Path)
 	return info
 }
 

@@ -18,61 +18,52 @@ import (
 // feeds is how often the watchdog is fed in its interval.
 const feeds = 4
 
-// watchdog feeds the service manager's watchdog while the pools' loop runs and the socket answers.
-type watchdog struct {
-	socket   string
-	interval time.Duration
-	beats    chan struct{} // of the pools' loop
-	notifier *supervisor.Notifier
-	log      *zap.Logger
-}
-
-func newWatchdog(lc fx.Lifecycle, sup *supervisor.Supervisor, at statedir.Paths, p *pools, n *supervisor.Notifier,
-	log *zap.Logger, _ *endpoint) *watchdog {
-	w := &watchdog{at.Socket, sup.Watchdog / feeds, make(chan struct{}, 1), n, log}
-	if w.interval > 0 {
-		p.Heartbeat(w.interval, func() {
-			select {
-			case w.beats <- struct{}{}:
-			default: // the last beat is being handled
-			}
-		})
-		background(lc, w.feed)
+// feedWatchdog feeds the service manager's watchdog while the pools' loop runs and the socket answers.
+func feedWatchdog(lc fx.Lifecycle, sup *supervisor.Supervisor, at statedir.Paths, p *pools, n *supervisor.Notifier,
+	log *zap.Logger, _ *endpoint) {
+	interval := sup.Watchdog / feeds
+	if interval <= 0 {
+		return
 	}
-	return w
-}
-
-func (w *watchdog) feed(ctx context.Context) {
-	silent := false
-	for {
+	beats := make(chan struct{}, 1)
+	p.Heartbeat(interval, func() {
 		select {
-		case <-ctx.Done():
-			return
-		case <-w.beats:
+		case beats <- struct{}{}:
+		default: // the last beat is being handled
 		}
-		err := w.ask(ctx)
-		if ctx.Err() != nil {
-			return
+	})
+	background(lc, func(ctx context.Context) {
+		silent := false
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-beats:
+			}
+			err := ping(ctx, at.Socket, interval)
+			switch {
+			case ctx.Err() != nil:
+				return
+			case err == nil:
+				n.Alive()
+			case !silent:
+				log.Warn("the socket does not answer, so the watchdog is not fed", zap.Error(err))
+			}
+			silent = err != nil
 		}
-		if err == nil {
-			w.notifier.Alive()
-		} else if !silent {
-			w.log.Warn("the socket does not answer, so the watchdog is not fed", zap.Error(err))
-		}
-		silent = err != nil
-	}
+	})
 }
 
-// ask calls the daemon as a client. Any answer will do, and the endpoint restores a lost socket.
-func (w *watchdog) ask(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, w.interval)
+// ping calls the daemon as a client. Any answer will do, and the endpoint restores a lost socket.
+func ping(ctx context.Context, socket string, within time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
-	c, err := rpc.Dial(ctx, w.socket, rpc.ClientOptions{})
+	c, err := rpc.Dial(ctx, socket, rpc.ClientOptions{})
 	if err == nil {
 		defer c.Close()
 		err = c.Call(ctx, rpc.MethodPing, nil, nil)
 	}
-	_, gone := os.Lstat(w.socket)
+	_, gone := os.Lstat(socket)
 	kind := rpc.KindOf(err)
 	if errors.Is(gone, fs.ErrNotExist) || kind != rpc.KindUnreachable && kind != rpc.KindTimeout && ctx.Err() == nil {
 		return nil

@@ -37,7 +37,7 @@ type SocketError struct{ text string }
 func (e *SocketError) Error() string { return "the service manager passed " + e.text }
 
 // Listener returns the passed socket, which must be the one where clients look; nil if none was passed.
-func (s *Supervisor) Listener(path string) (*Listener, error) {
+func (s *Supervisor) Listener(clients statedir.Paths) (*Listener, error) {
 	if len(s.sockets) == 0 {
 		return nil, nil
 	}
@@ -58,9 +58,9 @@ func (s *Supervisor) Listener(path string) (*Listener, error) {
 		_ = ln.Close()
 		return nil, &SocketError{fmt.Sprintf("a socket at %s, which is not a Unix socket", ln.Addr())}
 	}
-	if at := ul.Addr().String(); !statedir.SamePlace(at, path) {
+	if at := ul.Addr().String(); !statedir.SamePlace(at, clients.Socket) {
 		_ = ul.Close()
-		return nil, &SocketError{fmt.Sprintf("the socket %s, and clients look at %s", at, path)}
+		return nil, &SocketError{fmt.Sprintf("the socket %s, and clients look at %s", at, clients.Socket)}
 	}
 	unit := f.Name() // its default name
 	if !strings.HasSuffix(unit, ".socket") {
