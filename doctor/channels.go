@@ -46,8 +46,8 @@ func askChannel(ctx context.Context, e *Env, channel string) Findings {
 			at, known = e.tools.channelURL(ctx, channel)
 		}
 		if !known {
-			return warning("%s: not tested: the conda tool alone knows where it is",
-				channel).hint("the first build tells")
+			return warning("%s: not tested: the conda tool alone knows where it is", channel).
+				hint("the first build tells")
 		}
 	}
 	if u, err := url.Parse(at); err == nil && u.Scheme == "file" {
@@ -67,14 +67,10 @@ func askChannel(ctx context.Context, e *Env, channel string) Findings {
 		}
 	}
 	switch {
-	case ctx.Err() != nil:
-		return lateAnswer(name)
 	case err != nil:
-		return problem("%s cannot be reached: %v", name, withoutURL(err)).
-			hint("check the network, the proxy and the channel; it is tried again by itself")
+		return noAnswer(ctx, name, err, "the channel")
 	case refused(status):
-		return warning("%s refuses access (status %d) without a user name and password; "+
-			"those that the conda tool may have were not tested", name, status).hint("the first build tells")
+		return notAdmitted(name, status, "the conda tool")
 	case status >= 400:
 		return problem("%s answers with the status %d", name, status).
 			hint("correct channels of the pool in the configuration")

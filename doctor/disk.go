@@ -35,64 +35,55 @@ func checkSpace(_ context.Context, e *Env) Findings {
 	return fine("%s free under %s", safefile.Size(free), dir)
 }
 
-// mount is the file system of the state directory, or where it will be; unknown is why it is not known.
-func mount(e *Env) (m statedir.Mount, unknown Findings) {
-	dir := standing(e.at.State)
-	m, err := statedir.MountOf(dir)
-	switch {
-	case errors.Is(err, errors.ErrUnsupported):
-		unknown = fine("not looked at on this system")
-	case err != nil:
-		unknown = warning("the file system of %s cannot be asked: %v", dir, err)
+const localDisk = "set RUNTIMED_SOCKET and cache_dir to folders of mode 0700 on a local disk"
+
+// ofMount checks the file system of the state directory, or of where it will be.
+func ofMount(check func(dir string, m statedir.Mount) Findings) func(context.Context, *Env) Findings {
+	return func(_ context.Context, e *Env) Findings {
+		dir := standing(e.at.State)
+		m, err := statedir.MountOf(dir)
+		switch {
+		case errors.Is(err, errors.ErrUnsupported):
+			return fine("not looked at on this system")
+		case err != nil:
+			return warning("the file system of %s cannot be asked: %v", dir, err)
+		}
+		return check(e.at.State, m)
 	}
-	return m, unknown
 }
 
-func checkInodes(_ context.Context, e *Env) Findings {
-	m, unknown := mount(e)
-	const hint = "delete files there: runt env gc, uv cache prune"
-	switch {
-	case unknown != nil:
-		return unknown
+func checkInodes(dir string, m statedir.Mount) Findings {
+	switch say := problem; {
 	case m.Inodes <= 0:
 		return fine("the file system has no bound")
-	case m.Free < fewInodes:
-		return problem("there is room for %d more files under %s, and one environment has thousands", m.Free,
-			e.at.State).hint(hint)
 	case m.Free < lowInodes:
-		return warning("there is room for %d more files under %s, and one environment has thousands", m.Free,
-			e.at.State).hint(hint)
+		if m.Free >= fewInodes {
+			say = warning
+		}
+		return say("there is room for %d more files under %s, and one environment has thousands", m.Free, dir).
+			hint("delete files there: runt env gc, uv cache prune")
 	}
 	return fine("room for %d more files", m.Free)
 }
 
-func checkFileSystem(_ context.Context, e *Env) Findings {
-	m, unknown := mount(e)
-	const hint = "set RUNTIMED_SOCKET and cache_dir to folders of mode 0700 on a local disk"
+func checkFileSystem(dir string, m statedir.Mount) Findings {
 	switch {
-	case unknown != nil:
-		return unknown
 	case m.ReadOnly:
-		return problem("%s is on a file system that is read-only", e.at.State).hint("mount it for writing; or " + hint)
+		return problem("%s is on a file system that is read-only", dir).hint("mount it for writing; or " + localDisk)
 	case m.NoLinks:
-		return problem("%s is on a file system (%s) without links, which environments need", e.at.State,
-			m.Type).hint(hint)
+		return problem("%s is on a file system (%s) without links, which environments need", dir, m.Type).hint(localDisk)
 	case m.Network:
-		return warning("%s is on a network file system (%s): locks may be missing there, and builds are slow",
-			e.at.State, m.Type).hint(hint)
+		return warning("%s is on a network file system (%s): locks may be missing there, and builds are slow", dir,
+			m.Type).hint(localDisk)
 	case m.Type == "":
 		return fine("its type is not known")
 	}
 	return fine("%s", m.Type)
 }
 
-func checkNoExec(_ context.Context, e *Env) Findings {
-	m, unknown := mount(e)
-	switch {
-	case unknown != nil:
-		return unknown
-	case m.NoExec:
-		return problem("%s is on a file system that is mounted noexec: no Python can run there", e.at.State).
+func checkNoExec(dir string, m statedir.Mount) Findings {
+	if m.NoExec {
+		return problem("%s is on a file system that is mounted noexec: no Python can run there", dir).
 			hint("set cache_dir in the configuration to a folder on another one")
 	}
 	return fine("programs can run from the state directory")
@@ -108,8 +99,7 @@ func checkLinks(_ context.Context, e *Env) Findings {
 	cache, ok := linkable(e.environ, e.at.State)
 	if !ok {
 		return warning("files cannot be shared between uv's cache (%s) and the environments (%s): "+
-			"another file system, or it cannot be written",
-			cache, e.at.State).
+			"another file system, or it cannot be written", cache, e.at.State).
 			hint("builds use a cache of their own, and download what the usual one has; " +
 				"or have cache_dir name a folder on its file system")
 	}

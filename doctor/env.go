@@ -1,17 +1,17 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"os"
 	"runtime"
-	"slices"
-	"strings"
 	"sync"
 
 	"runtimed/config"
 	"runtimed/internal/proc"
 	"runtimed/internal/safefile"
 	"runtimed/internal/statedir"
+	"runtimed/internal/tool"
 	"runtimed/rpc"
 )
 
@@ -64,10 +64,7 @@ func (e *Env) gather(ctx context.Context) {
 	e.at, e.atErr = rpc.Paths(e.cfg.Socket, e.cfg.CacheDir)
 	if e.at.State == "" { // the socket's path is wrong
 		e.at.Own, _ = rpc.StateDir(runtime.GOOS, os.Getenv)
-		e.at.State = e.at.Own
-		if e.cfg.CacheDir != "" {
-			e.at.State = e.cfg.CacheDir
-		}
+		e.at.State = cmp.Or(e.cfg.CacheDir, e.at.Own)
 	}
 	e.environ = os.Environ()
 	e.peer.kind = nobody
@@ -91,14 +88,7 @@ func (e *Env) gather(ctx context.Context) {
 	useProxies(e)
 }
 
-func (e *Env) getenv(name string) string {
-	for _, v := range slices.Backward(e.environ) {
-		if value, ok := strings.CutPrefix(v, name+"="); ok {
-			return value
-		}
-	}
-	return ""
-}
+func (e *Env) getenv(name string) string { return tool.Lookup(e.environ, name) }
 
 func (e *Env) poolsOn(kind string) (on []config.Pool) {
 	for _, p := range e.cfg.Pools {
@@ -120,10 +110,12 @@ func within[R any](ctx context.Context, e *Env, f func() (R, error)) (R, error) 
 	})
 	select {
 	case <-done:
-		return r, err
 	case <-ctx.Done():
-		return none, ctx.Err()
 	}
+	if ctx.Err() != nil {
+		return none, ctx.Err() // the tool's error is that it was ended
+	}
+	return r, err
 }
 
 // repair runs the fixes, and returns what each did by check. It is quick, since a daemon that starts meanwhile waits

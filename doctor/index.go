@@ -143,19 +143,14 @@ func (e *Env) askIndex(ctx context.Context, client *http.Client, index, way, pro
 	status, err := head(ctx, client, strings.TrimRight(index, "/")+"/"+project+"/")
 	var untrusted *tls.CertificateVerificationError
 	switch {
-	case ctx.Err() != nil:
-		return lateAnswer(name)
 	case errors.As(err, &untrusted):
 		return problem("the certificate of %s is not trusted here: %v", name, untrusted.Err).
 			hint("name the certificates that vouch for it in SSL_CERT_FILE (for pip: PIP_CERT) for the daemon; " +
 				"the clock must be right")
 	case err != nil:
-		return problem("%s cannot be reached: %v", name, withoutURL(err)).
-			hint("check the network, the proxy and the package index (uv.index_url in the configuration); " +
-				"it is tried again by itself")
+		return noAnswer(ctx, name, err, "the package index (uv.index_url in the configuration)")
 	case refused(status) && e.hasLogins(index):
-		return warning("%s refuses access (status %d) without a user name and password; "+
-			"those that pip and uv may have were not tested", name, status).hint("the first build tells")
+		return notAdmitted(name, status, "pip and uv")
 	case refused(status):
 		return problem("%s refuses access (status %d)", name, status).
 			hint("check the user name and token of the package index " +

@@ -35,7 +35,7 @@ func newInspector(dir string, uvConfig uv.Config, condaConfig conda.Config, envi
 		return nil, err
 	}
 	// The usual cache would be created. An empty one only makes uv slower.
-	environ = append(slices.Clone(environ), "UV_CACHE_DIR="+filepath.Join(tmp, "cache"))
+	environ = append(slices.Clone(environ), "UV_CACHE_DIR="+filepath.Join(tmp, "cache"), "UV_HTTP_RETRIES=0")
 	if statedir.CheckHome(tool.Lookup(environ, tool.HomeVariable)) != nil {
 		environ = append(environ, tool.HomeVariable+"="+tmp) // or tools would leave root's files at home
 	}
@@ -64,9 +64,6 @@ func (i *inspector) findUV(ctx context.Context) (foundUV, error) {
 		missing = true
 		stop()
 	})
-	if ctx.Err() != nil {
-		return foundUV{}, ctx.Err()
-	}
 	if !missing {
 		return foundUV{Tool: found}, err
 	}
@@ -82,9 +79,6 @@ func (i *inspector) findUV(ctx context.Context) (foundUV, error) {
 		const hasPip = "import importlib.util as u, platform, sys; print(platform.python_version()); " +
 			"sys.exit(not (u.find_spec('venv') and u.find_spec('ensurepip') or u.find_spec('pip')))"
 		done, err := i.uv.Python(ctx, "", i.uv.Cfg, python, "-I", "-c", hasPip)
-		if ctx.Err() != nil {
-			return foundUV{}, ctx.Err()
-		}
 		if err == nil {
 			return foundUV{Tool: builder.Tool{Name: "uv", Version: uv.Version()}, FetchWith: python,
 				Fetcher: strings.TrimSpace(string(done.Stdout))}, nil
@@ -150,7 +144,7 @@ func (i *inspector) findPythons(ctx context.Context, tool string, wants []string
 	if slices.ContainsFunc(wants, func(w string) bool { return !filepath.IsAbs(w) }) {
 		var err error
 		if list, err = i.uv.Installed(ctx, tool, ""); err != nil {
-			return nil, unlessEnded(ctx, err)
+			return nil, err
 		}
 	}
 	found := make([]foundPython, 0, len(wants))
@@ -180,9 +174,6 @@ func (i *inspector) findPythons(ctx context.Context, tool string, wants []string
 			}
 			best.Version = want
 		}
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
 		f.Path, f.Version = best.Path, best.Version
 		errors.As(err, &f.Err)
 		found = append(found, f)
@@ -193,14 +184,6 @@ func (i *inspector) findPythons(ctx context.Context, tool string, wants []string
 func tooOld(want string) bool {
 	_, ok := uv.Numbers(want)
 	return ok && strings.Contains(want, ".") && uv.CompareVersions(want, uv.MinPython) < 0
-}
-
-// unlessEnded returns ctx's error if that has ended.
-func unlessEnded(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	return err
 }
 
 // offered reports whether uv can fetch such a Python.
@@ -218,7 +201,7 @@ type foundConda struct {
 func (i *inspector) findConda(ctx context.Context) (foundConda, error) {
 	_, found, err := i.conda.Locate(ctx, "", i.conda.Cfg)
 	if err != nil {
-		return foundConda{}, unlessEnded(ctx, err)
+		return foundConda{}, err
 	}
 	return foundConda{found, found.Name == conda.ProviderRattler && !tool.Executable(i.rattlerPython())}, nil
 }
@@ -241,28 +224,13 @@ func (i *inspector) channelURL(ctx context.Context, name string) (string, bool) 
 	return url, err == nil && strings.Contains(url, "://")
 }
 
-// askIndex has uv look for a package in its index, past all caches. It returns nil, a *builder.Error, or ctx's error.
+// askIndex has uv look for a package in its index, past all caches.
 func (i *inspector) askIndex(ctx context.Context, program, name string) error {
 	in, out := filepath.Join(i.tmp, "ask.txt"), filepath.Join(i.tmp, "answer.txt")
-	cwd, err := i.uv.Workdir()
-	if err == nil {
-		err = os.WriteFile(in, []byte(name+"\n"), 0o600)
-	}
-	if err != nil {
+	if err := os.WriteFile(in, []byte(name+"\n"), 0o600); err != nil {
 		return envdir.DiskError(err)
 	}
-	done, err := tool.Run(ctx, tool.Command{
-		Argv: []string{program, "pip", "compile", "--no-cache", "--no-deps", "--no-build", "--quiet", in,
-			"--output-file", out},
-		Dir: cwd, Env: append(i.uv.ToolEnviron(), "UV_HTTP_RETRIES=0"),
-	})
-	switch {
-	case ctx.Err() != nil:
-		return ctx.Err()
-	case err == nil:
-		return nil
-	}
-	failure := uv.CommandError("pip compile", done.Output, err)
-	failure.Output = done.Output
-	return failure
+	_, err := i.uv.Run(ctx, program, "", "pip", "compile", "--no-cache", "--no-deps", "--no-build", "--quiet", in,
+		"--output-file", out)
+	return err
 }

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"net/url"
 	"os"
@@ -81,15 +80,22 @@ func refused(status int) bool {
 	return status == http.StatusUnauthorized || status == http.StatusForbidden
 }
 
-func lateAnswer(name string) Findings {
-	return warning("%s did not answer within %s", name, checkTime).
-		hint("it may be slow, or cannot be reached; builds wait longer")
+// noAnswer describes an error of head; check is what to check.
+func noAnswer(ctx context.Context, name string, err error, check string) Findings {
+	if ctx.Err() != nil {
+		return warning("%s did not answer within %s", name, checkTime).
+			hint("it may be slow, or cannot be reached; builds wait longer")
+	}
+	var u *url.Error
+	if errors.As(err, &u) { // its text repeats the URL
+		err = u.Err
+	}
+	return problem("%s cannot be reached: %v", name, err).
+		hint("check the network, the proxy and " + check + "; it is tried again by itself")
 }
 
-func withoutURL(err error) error {
-	var u *url.Error
-	if errors.As(err, &u) {
-		return u.Err
-	}
-	return fmt.Errorf("asking: %w", err)
+// notAdmitted is for a refusal that need not hold for who has a user name and password.
+func notAdmitted(name string, status int, who string) Findings {
+	return warning("%s refuses access (status %d) without a user name and password; "+
+		"those that %s may have were not tested", name, status, who).hint("the first build tells")
 }

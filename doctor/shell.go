@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 
 	"runtimed/config"
@@ -48,15 +47,16 @@ func checkHome(e *Env) Findings {
 		return problem("HOME is %s, which cannot be used: %v", home, errors.Unwrap(err)).
 			hint("set HOME to a folder that is there")
 	}
-	var owner *statedir.OwnerError
-	if errors.As(statedir.CheckHome(home), &owner) {
-		return problem("%v", owner).hint(owner.Hint()) // no daemon starts
+	uid, known := statedir.OwnerUID(info)
+	if !known || uid == os.Geteuid() || statedir.IsLent(info) {
+		return nil
 	}
-	if uid, known := statedir.OwnerUID(info); known && uid != os.Geteuid() && !statedir.IsLent(info) {
-		owner = &statedir.OwnerError{What: fmt.Sprintf("HOME is %s, which", home), UID: uid, Own: os.Geteuid()}
-		return warning("%v", owner).hint(owner.Hint())
+	say := warning
+	if statedir.CheckHome(home) != nil {
+		say = problem // no daemon starts
 	}
-	return nil
+	owner := statedir.OwnerError{What: fmt.Sprintf("HOME is %s, which", home), UID: uid, Own: os.Geteuid()}
+	return say("%v", &owner).hint(owner.Hint())
 }
 
 // checkSameDaemon compares the answering daemon with this shell's settings.
@@ -93,10 +93,7 @@ func checkConfig(_ context.Context, e *Env) Findings {
 			hint("correct it; runt config check says whether it is right then; " +
 				"until then this list goes by the defaults")
 	}
-	found := fine("%s", e.cfg.Path)
-	if !safefile.Exists(e.cfg.Path) {
-		found = fine("%s (not there, so the defaults hold)", e.cfg.Path)
-	}
+	found := fine("%s", e.cfg.Place())
 	for _, s := range e.cfg.Settings() {
 		if s.Origin == "default" {
 			continue
@@ -105,22 +102,7 @@ func checkConfig(_ context.Context, e *Env) Findings {
 		if line, ok := strings.CutPrefix(origin, e.cfg.Path+":"); ok {
 			origin = "line " + line
 		}
-		found = append(found, fine("%s = %s (%s)", s.Key, literal(s.Value), origin)...)
+		found = append(found, fine("%s = %s (%s)", s.Key, config.Literal(s.Value), origin)...)
 	}
 	return found
-}
-
-// literal is v as in the file.
-func literal(v any) string {
-	switch v := v.(type) {
-	case string:
-		return strconv.Quote(v)
-	case []string:
-		texts := make([]string, len(v))
-		for i := range v {
-			texts[i] = strconv.Quote(v[i])
-		}
-		return "[" + strings.Join(texts, ", ") + "]"
-	}
-	return fmt.Sprint(v)
 }

@@ -116,14 +116,13 @@ func findLock(ctx context.Context, e *Env) lock {
 			break
 		}
 	}
-	var other *safefile.Error
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return lock{fine("free: no daemon was ever started here"), false}
 	case statedir.NoLocks(err):
 		return lock{problem("%s cannot be locked: this file system has no locks", path).
-			hint("set RUNTIMED_SOCKET and cache_dir to folders of mode 0700 on a local disk"), false}
-	case errors.As(err, &other):
+			hint(localDisk), false}
+	case errors.As(err, new(*safefile.Error)):
 		return lock{problem("%v", err).hint("move it away: the daemon's lock must be a file of its own"), false}
 	case err != nil:
 		return lock{problem("%s cannot be opened: %v", path, errors.Unwrap(err)).
