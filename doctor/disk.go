@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"os"
 	"path/filepath"
 
 	"runtimed/config"
@@ -22,7 +21,7 @@ const (
 )
 
 func checkSpace(_ context.Context, e *Env) Findings {
-	dir := standing(e.at.State)
+	dir := statedir.Standing(e.at.State)
 	free, err := envdir.FreeSpace(dir)
 	switch least := e.cfg.Build.MinFree; {
 	case err != nil:
@@ -40,7 +39,7 @@ const localDisk = "set RUNTIMED_SOCKET and cache_dir to folders of mode 0700 on 
 // ofMount checks the file system of the state directory, or of where it will be.
 func ofMount(check func(dir string, m statedir.Mount) Findings) func(context.Context, *Env) Findings {
 	return func(_ context.Context, e *Env) Findings {
-		dir := standing(e.at.State)
+		dir := statedir.Standing(e.at.State)
 		m, err := statedir.MountOf(dir)
 		switch {
 		case errors.Is(err, errors.ErrUnsupported):
@@ -106,21 +105,12 @@ func checkLinks(_ context.Context, e *Env) Findings {
 	return fine("uv's cache (%s) and the environments are on one file system", cache)
 }
 
-// standing is path or the nearest existing folder above it.
-func standing(path string) string {
-	for up := path; ; up = filepath.Dir(up) {
-		if _, err := os.Stat(up); err == nil || up == filepath.Dir(up) {
-			return up
-		}
-	}
-}
-
 // linkable reports whether files of uv's usual cache can be linked into environments below dir; else builds have a
 // cache of their own.
 func linkable(environ []string, dir string) (cache string, ok bool) {
 	if cache = cmp.Or(tool.Lookup(environ, "UV_CACHE_DIR"), uv.UsualCache(environ)); !filepath.IsAbs(cache) {
 		return cache, false
 	}
-	stands := standing(cache)
-	return cache, envdir.SameDevice(stands, standing(dir)) && envdir.Writable(stands)
+	stands := statedir.Standing(cache)
+	return cache, envdir.SameDevice(stands, statedir.Standing(dir)) && statedir.Writable(stands) == nil
 }

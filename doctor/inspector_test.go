@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"runtimed/internal/statedir"
 	"runtimed/internal/testkit"
 	"runtimed/pool/builder"
 	"runtimed/pool/conda"
@@ -133,7 +134,7 @@ func TestStraysAreWhatNoDaemonMade(t *testing.T) {
 func TestWhereAFolderWouldStand(t *testing.T) {
 	dir := t.TempDir()
 	for path, want := range map[string]string{dir: dir, dir + "/a/b/c": dir, "/nowhere/a": "/"} {
-		if got := standing(path); got != want {
+		if got := statedir.Standing(path); got != want {
 			t.Errorf("%s stands on %s, want %s", path, got, want)
 		}
 	}

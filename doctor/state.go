@@ -27,48 +27,36 @@ func checkFolder(e *Env, dir string) Findings {
 		return problem("there is no place for environments: neither HOME nor cache_dir tells one").
 			hint("set HOME, or cache_dir in the configuration")
 	}
+	refused := e.at.CheckFolder(dir)
 	info, err := os.Stat(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		if _, err := os.Lstat(dir); err == nil {
-			return problem("%s is a link to what is not there", dir).hint("remove the link, or make what it leads to")
-		}
-		if err := statedir.CheckPlace(dir); err != nil {
-			return problem("%s cannot be made: %v", dir, err).hint("the folder must be yours; " + elsewhere)
-		}
-		up := standing(dir)
-		if stands, err := os.Stat(up); err != nil || !stands.IsDir() || !envdir.Writable(up) {
-			return problem("%s cannot be made: %s cannot be written", dir, up).hint("make it yours and writable; " +
-				elsewhere)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && envdir.Exists(dir):
+		return problem("%s is a link to what is not there", dir).hint("remove the link, or make what it leads to")
+	case errors.Is(err, fs.ErrNotExist) && refused != nil:
+		return problem("%s cannot be made: %v", dir, refused).hint("the folder must be yours; " + elsewhere)
+	case errors.Is(err, fs.ErrNotExist):
+		up := statedir.Standing(dir)
+		if stands, err := os.Stat(up); err != nil || !stands.IsDir() || statedir.Writable(up) != nil {
+			return problem("%s cannot be made: %s cannot be written", dir, up).
+				hint("make it yours and writable; " + elsewhere)
 		}
 		return fine("%s is not there yet; the first start makes it", dir)
-	}
-	if err != nil {
+	case err != nil:
 		return problem("looking at %s: %v", dir, errors.Unwrap(err)).
 			hint("the folder must be yours and writable; " + elsewhere)
-	}
-	uid, numbered := statedir.OwnerUID(info)
-	numbered = numbered && !statedir.IsLent(info)
-	perm := info.Mode().Perm()
-	switch others := numbered && perm&0o077 != 0; {
 	case !info.IsDir():
 		return problem("%s is no folder", dir).hint("move it away; " + elsewhere)
-	case others && (uid != os.Getuid() || info.Mode()&fs.ModeSticky != 0):
-		return problem("%s is for others too (mode %04o)", dir, perm).
-			hint("name a folder of your own, with mode 0700, in its place")
-	case numbered && uid != os.Getuid():
-		return problem("%s belongs to uid %d, and this is uid %d", dir, uid, os.Getuid()).
-			hint("the folder must be yours; " + elsewhere)
-	case others && dir == e.at.Own:
-		return warning("%s is open to others (mode %04o)", dir, perm).
+	case refused != nil:
+		return problem("%v", refused).hint("the folder must be yours; " + elsewhere)
+	case e.at.Closes(dir, info):
+		return warning("%s is open to others (mode %04o)", dir, info.Mode().Perm()).
 			hint("nothing to do: the next start closes it; or: runt doctor --fix").
 			fixedBy(func() (string, error) { return "ran chmod 700 on " + dir, os.Chmod(dir, 0o700) })
-	case others: // it may be shared on purpose
-		return problem("%s is open to others (mode %04o)", dir, perm).hint("run chmod 700 on it, or name another")
-	case !envdir.Writable(dir):
+	case statedir.Writable(dir) != nil:
 		return problem("%s cannot be written", dir).
 			hint("is it on a file system that is read-only? The folder must be yours and writable; " + elsewhere)
-	case numbered:
-		return fine("%s (mode %04o)", dir, perm)
+	case statedir.SocketIsFile:
+		return fine("%s (mode %04o)", dir, info.Mode().Perm())
 	}
 	return fine("%s", dir)
 }

@@ -7,9 +7,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// unmountsByRemoving: here, a mount point cannot be removed.
-const unmountsByRemoving = false
-
 // volume is a file system. Each mount has its own device here.
 type volume struct{ dev int32 }
 
@@ -28,9 +25,3 @@ func mountedAt(dir *os.File, name string, v volume) bool {
 	err := unix.Fstatat(int(dir.Fd()), name, &st, unix.AT_SYMLINK_NOFOLLOW)
 	return err == nil && volume{st.Dev} != v
 }
-
-// mountedPath has no quick answer here.
-func mountedPath(string) (mounted, known bool) { return false, false }
-
-// Mounts finds nothing here; a removal does.
-func Mounts(string) []string { return nil }

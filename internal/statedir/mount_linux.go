@@ -13,9 +13,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// unmountsByRemoving: here, a mount point cannot be removed.
-const unmountsByRemoving = false
-
 // volume is a mount of a file system: a folder of the same one can be mounted anywhere.
 type volume struct {
 	major, minor uint32

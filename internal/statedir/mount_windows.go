@@ -9,9 +9,6 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// unmountsByRemoving: here, removing a mount point unmounts the volume.
-const unmountsByRemoving = true
-
 // volume is a file system.
 type volume struct{ serial uint32 }
 
@@ -34,9 +31,3 @@ func mountedAt(dir *os.File, name string, _ volume) bool {
 	to, err := os.Readlink(path)
 	return err == nil && strings.Contains(strings.ToLower(to), `volume{`)
 }
-
-// mountedPath has no quick answer here.
-func mountedPath(string) (mounted, known bool) { return false, false }
-
-// Mounts finds nothing here; a removal does.
-func Mounts(string) []string { return nil }

@@ -69,9 +69,9 @@ func emptied(dir string) (paths []string) {
 }
 
 var (
-	oldLogForm = regexp.MustCompile(`^runtimed-[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}-[0-9]{2}-[0-9]{2}\.[0-9]{3}` +
-		`(-[a-z]+)?\.log(\.gz|\.zst)?$`)
-	halfStatus = regexp.MustCompile(`^\.?daemon\.json-?[0-9]+$`)
+	logForm = regexp.MustCompile(`^runtimed(\.log|-[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}-[0-9]{2}-[0-9]{2}\.[0-9]{3}` +
+		`(-[a-z]+)?\.log(\.gz|\.zst)?)$`)
+	statusForm = regexp.MustCompile(`^(daemon\.json|\.?daemon\.json-?[0-9]+)$`)
 	probeForm  = regexp.MustCompile(`^\.writable-[0-9]+$`)
 	lockLine   = regexp.MustCompile(`^[0-9]+ [^\n]*\n?$`)
 	// ~ a log line, or a trace
@@ -108,16 +108,12 @@ func beside(dir string, usual bool) (paths []string) {
 		}
 		path, ours := filepath.Join(dir, e.Name()), false
 		switch name := e.Name(); {
-		case name == StatusName:
-			ours = usual || IsStatus(path)
-		case name == LogName:
-			ours = usual || IsLog(path)
 		case probeForm.MatchString(name):
 			info, err := e.Info()
 			ours = err == nil && info.Size() == 0
-		case oldLogForm.MatchString(name):
+		case logForm.MatchString(name):
 			ours = usual || IsLog(path)
-		case halfStatus.MatchString(name): // copies by people have such names too
+		case statusForm.MatchString(name): // copies by people have such names too
 			ours = usual || IsStatus(path)
 		}
 		if ours {

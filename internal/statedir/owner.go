@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"runtimed/internal/safefile"
 )
 
 // OwnerError means that something belongs to another user.
@@ -23,31 +25,30 @@ func (e *OwnerError) Hint() string {
 
 // CheckHome refuses root with another user's HOME, as sudo -E leaves it: what root makes there would lock the user
 // out.
-func CheckHome(home string) error {
-	info, err := os.Stat(home)
+func CheckHome(home string) error { return refuseRoot(home, fmt.Sprintf("HOME is %s, which", home)) }
+
+// CheckPlace refuses root a folder that would be made inside another user's.
+func CheckPlace(dir string) error {
+	up := Standing(dir)
+	return refuseRoot(up, "the folder "+up)
+}
+
+func refuseRoot(path, what string) error {
+	info, err := os.Stat(path)
 	if err != nil || os.Geteuid() != 0 {
 		return nil
 	}
 	if uid, known := OwnerUID(info); known && uid != 0 {
-		return &OwnerError{fmt.Sprintf("HOME is %s, which", home), uid, 0}
+		return &OwnerError{what, uid, 0}
 	}
 	return nil
 }
 
-// CheckPlace refuses root a folder that would be made inside another user's.
-func CheckPlace(dir string) error {
-	for up := dir; os.Geteuid() == 0; up = filepath.Dir(up) {
-		info, err := os.Stat(up)
-		if err != nil && up != filepath.Dir(up) {
-			continue
+// Standing is path or the nearest existing folder above it.
+func Standing(path string) string {
+	for up := path; ; up = filepath.Dir(up) {
+		if safefile.Exists(up) || up == filepath.Dir(up) {
+			return up
 		}
-		if err != nil {
-			return nil // making it will say what is wrong
-		}
-		if uid, known := OwnerUID(info); known && uid != 0 {
-			return &OwnerError{"the folder " + up, uid, 0}
-		}
-		return nil
 	}
-	return nil
 }

@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"os"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // OwnerUID returns the owner of a file; false if the system has no such numbers.
@@ -24,3 +26,6 @@ func IsLent(info fs.FileInfo) bool {
 	perm := info.Mode().Perm()
 	return ok && st.Uid == 0 && os.Geteuid() != 0 && perm&0o002 == 0 && (perm&0o020 == 0 || st.Gid == 0)
 }
+
+// Writable says why a folder cannot be written. A full disk does not count: ready environments can be leased.
+func Writable(dir string) error { return unix.Access(dir, unix.W_OK) }

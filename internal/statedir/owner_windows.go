@@ -1,9 +1,32 @@
 package statedir
 
-import "io/fs"
+import (
+	"errors"
+	"io/fs"
+	"os"
+
+	"runtimed/internal/safefile"
+)
 
 // OwnerUID returns false: users have no numbers here.
 func OwnerUID(fs.FileInfo) (int, bool) { return 0, false }
 
 // IsLent returns false: users have no numbers here.
 func IsLent(fs.FileInfo) bool { return false }
+
+// Writable says why a folder cannot be written, by trying it: only the system can evaluate access lists. A full disk
+// does not count: ready environments can be leased.
+func Writable(dir string) error {
+	f, err := os.CreateTemp(dir, ".writable-")
+	var path *fs.PathError
+	switch {
+	case safefile.IsFull(err):
+		return nil
+	case errors.As(err, &path):
+		return path.Err
+	case err != nil:
+		return err
+	}
+	_ = f.Close()
+	return os.Remove(f.Name())
+}

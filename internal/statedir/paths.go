@@ -1,6 +1,7 @@
 package statedir
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,8 +11,6 @@ import (
 	"runtime"
 	"syscall"
 	"time"
-
-	"runtimed/internal/safefile"
 )
 
 const (
@@ -62,39 +61,45 @@ func SamePlace(a, b string) bool {
 // Shared reports whether the socket's folder may hold the user's files.
 func (p Paths) Shared() bool { return p.Folder != p.Own }
 
-// Check refuses a folder that is another user's, or was configured and is open to others. A missing one is fine,
-// unless root would make it in a user's folder. Nothing is changed.
-func (p Paths) Check() error {
-	for _, dir := range []string{p.Folder, p.State} {
-		if err := CheckPlace(dir); err != nil {
-			return err
-		}
-		info, err := os.Stat(dir)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return fmt.Errorf("looking at the state directory: %w", err)
-		}
-		uid, known := OwnerUID(info)
-		open, ours := isOpen(info), !known || uid == os.Getuid()
-		switch {
-		case IsLent(info):
-		case open && (!ours || info.Mode()&fs.ModeSticky != 0): // like /tmp, which must stay open
-			return fmt.Errorf("the folder %s is for others too: name one of your own, with mode 0700, in its place",
-				dir)
-		case !ours:
-			return &OwnerError{What: "the folder " + dir, UID: uid, Own: os.Geteuid()}
-		case open && dir != p.Own:
-			return fmt.Errorf("the folder %s is open to others (mode %04o): run chmod 700 on it, or name another",
-				dir, info.Mode().Perm())
-		}
+// Check refuses folders that are not for the daemon; see CheckFolder. Nothing is changed.
+func (p Paths) Check() error { return cmp.Or(p.CheckFolder(p.Folder), p.CheckFolder(p.State)) }
+
+// CheckFolder refuses a folder that is another user's, or was configured and is open to others. A missing one is
+// fine, unless root would make it in a user's folder.
+func (p Paths) CheckFolder(dir string) error {
+	if err := CheckPlace(dir); err != nil {
+		return err
+	}
+	info, err := os.Stat(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("looking at the state directory: %w", err)
+	}
+	uid, known := OwnerUID(info)
+	open, ours := isOpen(info), !known || uid == os.Getuid()
+	switch {
+	case IsLent(info):
+	case open && (!ours || info.Mode()&fs.ModeSticky != 0): // like /tmp, which must stay open
+		return fmt.Errorf("the folder %s is for others too: name one of your own, with mode 0700, in its place", dir)
+	case !ours:
+		return &OwnerError{What: "the folder " + dir, UID: uid, Own: os.Geteuid()}
+	case open && dir != p.Own: // it may be shared on purpose
+		return fmt.Errorf("the folder %s is open to others (mode %04o): run chmod 700 on it, or name another", dir,
+			info.Mode().Perm())
 	}
 	return nil
 }
 
 // isOpen reports whether others may use a file. On Windows the user's profile protects it.
 func isOpen(info fs.FileInfo) bool { return SocketIsFile && info.Mode().Perm()&0o077 != 0 }
+
+// Closes reports whether Prepare closes a folder to others: only the default one.
+func (p Paths) Closes(dir string, info fs.FileInfo) bool {
+	uid, known := OwnerUID(info)
+	return dir == p.Own && isOpen(info) && (!known || uid == os.Getuid())
+}
 
 // Prepare makes the folders with mode 0700. closed is called if our default one was open to others and was closed.
 func (p Paths) Prepare(closed func(dir string, was fs.FileMode)) error {
@@ -106,34 +111,17 @@ func (p Paths) Prepare(closed func(dir string, was fs.FileMode)) error {
 		if err != nil {
 			return fmt.Errorf("looking at the state directory: %w", err)
 		}
-		if uid, known := OwnerUID(info); dir == p.Own && isOpen(info) && (!known || uid == os.Getuid()) {
+		if p.Closes(dir, info) {
 			if err := os.Chmod(dir, 0o700); err != nil {
 				return fmt.Errorf("closing the state directory to others: %w", err)
 			}
 			closed(dir, info.Mode().Perm())
 		}
-		if err := probe(dir); err != nil {
+		if err := Writable(dir); err != nil {
 			return fmt.Errorf("the state directory %s cannot be written: %w", dir, err)
 		}
 	}
 	return nil
-}
-
-// probe writes a file, since modes do not show a read-only file system. On a full disk the daemon works: ready
-// environments can be leased.
-func probe(dir string) error {
-	f, err := os.CreateTemp(dir, ".writable-")
-	var path *fs.PathError
-	switch {
-	case safefile.IsFull(err):
-		return nil
-	case errors.As(err, &path):
-		return path.Err
-	case err != nil:
-		return err
-	}
-	_ = f.Close()
-	return os.Remove(f.Name())
 }
 
 // SocketIsDead reports whether nobody listens on the socket at path.

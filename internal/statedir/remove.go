@@ -21,6 +21,9 @@ func (e *MountError) Error() string {
 	return e.Path + " is a mount point, so it is left alone until it is unmounted"
 }
 
+// unmountsByRemoving: elsewhere a mount point cannot be removed.
+const unmountsByRemoving = runtime.GOOS == "windows"
+
 // maxDepth bounds the folders that are open at once.
 const maxDepth = 100
 
@@ -30,24 +33,20 @@ const maxDepth = 100
 // writable. It calls pause, if not nil, every few dozen files; an error of pause ends the removal. An absent name is
 // no error.
 func RemoveTree(dir, name string, pause func() error) error {
+	parts := strings.Split(filepath.ToSlash(filepath.Clean(name)), "/")
 	top, err := openRoot(dir)
+	for _, part := range parts[:len(parts)-1] {
+		if err == nil {
+			above := top
+			top, err = above.open(part)
+			above.close()
+		}
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
 		return err
-	}
-	parts := strings.Split(filepath.ToSlash(filepath.Clean(name)), "/")
-	for _, part := range parts[:len(parts)-1] {
-		next, err := top.open(part)
-		top.close()
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		top = next
 	}
 	defer top.close()
 	last := parts[len(parts)-1]

@@ -54,5 +54,3 @@ func SameDevice(a, b string) bool {
 	var sa, sb syscall.Stat_t
 	return syscall.Stat(a, &sa) == nil && syscall.Stat(b, &sb) == nil && sa.Dev == sb.Dev
 }
-
-func Writable(dir string) bool { return syscall.Access(dir, 2) == nil }

@@ -85,13 +85,3 @@ func SameDevice(a, b string) bool {
 	ib, berr := identity(b)
 	return aerr == nil && berr == nil && ia.VolumeSerialNumber == ib.VolumeSerialNumber
 }
-
-// Writable tries it: only the system can evaluate access lists.
-func Writable(dir string) bool {
-	f, err := os.CreateTemp(dir, ".writable-")
-	if err != nil {
-		return false
-	}
-	_ = f.Close()
-	return os.Remove(f.Name()) == nil
-}

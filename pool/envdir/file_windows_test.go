@@ -4,6 +4,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"runtimed/internal/statedir"
 )
 
 func TestAFileIsReplacedWhole(t *testing.T) {
@@ -37,7 +39,7 @@ func TestTheDiskIsLookedAt(t *testing.T) {
 	if !SameDevice(dir, filepath.Dir(dir)) || SameDevice(dir, filepath.Join(dir, "none")) {
 		t.Error("where files can be linked is not known")
 	}
-	if !Writable(dir) || Writable(filepath.Join(dir, "none")) {
+	if statedir.Writable(dir) != nil || statedir.Writable(filepath.Join(dir, "none")) == nil {
 		t.Error("what can be written is not known")
 	}
 }

@@ -50,7 +50,7 @@ func (u *Builder) ToolEnviron() []string {
 func (u *Builder) cacheDir() string {
 	cache := cmp.Or(tool.Lookup(u.Environ, "UV_CACHE_DIR"), UsualCache(u.Environ))
 	if filepath.IsAbs(cache) && os.MkdirAll(cache, 0o755) == nil && envdir.SameDevice(cache, u.Dir) &&
-		envdir.Writable(cache) {
+		statedir.Writable(cache) == nil {
 		return cache
 	}
 	own := filepath.Join(u.Tools(), "uv-cache")
