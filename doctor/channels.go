@@ -13,11 +13,7 @@ import (
 	"runtimed/pool/conda"
 )
 
-func checkChannels(ctx context.Context, e *Env) Findings {
-	pools := e.poolsOn(config.KindConda)
-	if len(pools) == 0 {
-		return fine("not needed: no conda pool is on")
-	}
+func checkChannels(ctx context.Context, e *Env, pools []config.Pool) Findings {
 	var channels []string
 	for _, p := range pools {
 		channels = append(channels, p.Channels...)

@@ -37,7 +37,7 @@ func checkSpace(_ context.Context, e *Env) Findings {
 const localDisk = "set RUNTIMED_SOCKET and cache_dir to folders of mode 0700 on a local disk"
 
 // ofMount checks the file system of the state directory, or of where it will be.
-func ofMount(check func(dir string, m statedir.Mount) Findings) func(context.Context, *Env) Findings {
+func ofMount(check func(dir string, m statedir.Mount) Findings) run {
 	return func(_ context.Context, e *Env) Findings {
 		dir := statedir.Standing(e.at.State)
 		m, err := statedir.MountOf(dir)
@@ -88,10 +88,7 @@ func checkNoExec(dir string, m statedir.Mount) Findings {
 	return fine("programs can run from the state directory")
 }
 
-func checkLinks(_ context.Context, e *Env) Findings {
-	if len(e.poolsOn(config.KindUV)) == 0 {
-		return fine("not needed: no uv pool is on")
-	}
+func checkLinks(_ context.Context, e *Env, _ []config.Pool) Findings {
 	if e.cfg.UV.Link == "copy" {
 		return fine("not needed: uv.link is copy")
 	}

@@ -25,10 +25,12 @@ const (
 	childTime  = 3 * time.Second         // more, for tools that must be killed
 )
 
+type run func(context.Context, *Env) Findings
+
 // Check looks at one subject.
 type Check struct {
 	Name string
-	Run  func(context.Context, *Env) Findings
+	Run  run
 }
 
 // Checks lists all checks in the order of the report.
@@ -41,15 +43,15 @@ var Checks = []Check{
 	{"lock", func(_ context.Context, e *Env) Findings { return e.lock().findings }},
 	{"daemon-file", checkDaemonFile},
 	{"uv", checkUV},
-	{"python", checkPython},
-	{"conda", checkConda},
+	{"python", ofPools(config.KindUV, checkPython)},
+	{"conda", ofPools(config.KindConda, checkConda)},
 	{"index", checkIndex},
-	{"channels", checkChannels},
+	{"channels", ofPools(config.KindConda, checkChannels)},
 	{"disk-space", checkSpace},
 	{"inodes", ofMount(checkInodes)},
 	{"file-system", ofMount(checkFileSystem)},
 	{"noexec", ofMount(checkNoExec)},
-	{"links", checkLinks},
+	{"links", ofPools(config.KindUV, checkLinks)},
 	{"strays", checkUnmanaged},
 	{"leftovers", checkLeftovers},
 	{"processes", checkProcesses},

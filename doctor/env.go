@@ -23,8 +23,9 @@ type Env struct {
 	cfgErr  error          // of this shell
 	at      statedir.Paths
 	atErr   error
-	peer    peer     // at the socket
-	environ []string // the answering daemon's, or ours
+	here    statedir.Paths // of this shell
+	peer    peer           // at the socket
+	environ []string       // the answering daemon's, or ours
 
 	tools    *inspector
 	toolsErr error
@@ -66,7 +67,7 @@ func (e *Env) gather(ctx context.Context) {
 		e.at.Own, _ = rpc.StateDir(runtime.GOOS, os.Getenv)
 		e.at.State = cmp.Or(e.cfg.CacheDir, e.at.Own)
 	}
-	e.environ = os.Environ()
+	e.here, e.environ = e.at, os.Environ()
 	e.peer.kind = nobody
 	if e.atErr == nil {
 		e.peer = findPeer(ctx, e.at.Socket, e.options.Listening)
@@ -89,6 +90,16 @@ func (e *Env) gather(ctx context.Context) {
 }
 
 func (e *Env) getenv(name string) string { return tool.Lookup(e.environ, name) }
+
+// ofPools is a check that only pools of one kind need.
+func ofPools(kind string, check func(context.Context, *Env, []config.Pool) Findings) run {
+	return func(ctx context.Context, e *Env) Findings {
+		if pools := e.poolsOn(kind); len(pools) > 0 {
+			return check(ctx, e, pools)
+		}
+		return fine("not needed: no %s pool is on", kind)
+	}
+}
 
 func (e *Env) poolsOn(kind string) (on []config.Pool) {
 	for _, p := range e.cfg.Pools {

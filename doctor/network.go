@@ -86,8 +86,7 @@ func noAnswer(ctx context.Context, name string, err error, check string) Finding
 		return warning("%s did not answer within %s", name, checkTime).
 			hint("it may be slow, or cannot be reached; builds wait longer")
 	}
-	var u *url.Error
-	if errors.As(err, &u) { // its text repeats the URL
+	if u, ok := errors.AsType[*url.Error](err); ok { // its text repeats the URL
 		err = u.Err
 	}
 	return problem("%s cannot be reached: %v", name, err).

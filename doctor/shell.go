@@ -11,7 +11,6 @@ import (
 	"runtimed/config"
 	"runtimed/internal/safefile"
 	"runtimed/internal/statedir"
-	"runtimed/rpc"
 )
 
 // checkEnvironment reports why this shell may see another daemon.
@@ -74,15 +73,10 @@ func checkSameDaemon(ctx context.Context, e *Env) (found Findings) {
 	if file, _ := config.FilePath(config.Flags{}, os.Getenv); file != info.ConfigPath {
 		found = warning("the daemon reads %s, and this shell %s", info.ConfigPath, file).hint(hint)
 	}
-	here, err := config.Load(config.Flags{}, os.Getenv)
-	if err != nil {
-		return found
-	}
-	at, err := rpc.Paths(here.Socket, here.CacheDir)
-	if err == nil && at.State != info.StateDir && safefile.Exists(at.State) && !statedir.SamePlace(at.State,
-		info.StateDir) {
+	here := e.here.State
+	if e.cfgErr == nil && here != info.StateDir && safefile.Exists(here) && !statedir.SamePlace(here, info.StateDir) {
 		found = append(found, warning("the daemon keeps its environments in %s, and this shell says %s",
-			info.StateDir, at.State).hint(hint)...)
+			info.StateDir, here).hint(hint)...)
 	}
 	return found
 }

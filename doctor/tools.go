@@ -35,8 +35,8 @@ func failed(ctx context.Context, err error, slow string) Findings {
 	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 		return warning("%s within %s", slow, checkTime).hint("it may be slow, or hang; builds wait longer")
 	}
-	var b *builder.Error
-	if !errors.As(err, &b) {
+	b, ok := errors.AsType[*builder.Error](err)
+	if !ok {
 		return problem("%v", err)
 	}
 	message := b.Message
@@ -69,11 +69,7 @@ func checkUV(ctx context.Context, e *Env) Findings {
 	return fine("uv %s at %s: %s", uv.Version, uv.Path, uv.Why)
 }
 
-func checkPython(ctx context.Context, e *Env) Findings {
-	pools := e.poolsOn(config.KindUV)
-	if len(pools) == 0 {
-		return fine("not needed: no uv pool is on")
-	}
+func checkPython(ctx context.Context, e *Env, pools []config.Pool) Findings {
 	uv, err := e.uv()
 	if err != nil || uv.FetchWith == "" && !isUV(uv) {
 		return warning("not known without uv, which looks for them").hint("see what is said of uv")
@@ -91,20 +87,20 @@ func checkPython(ctx context.Context, e *Env) Findings {
 	}
 	var found Findings
 	for i, p := range pythons {
-		name := pools[i].Name
+		name, say, hint := pools[i].Name, fine, ""
 		switch {
 		case p.Err != nil:
 			found = append(found, problem("%s: %s", name, p.Err.Message).hint(p.Err.Hint)...)
+			continue
 		case p.Fetch && p.Want != "":
-			found = append(found, warning("%s: Python %s is not here, and uv fetches it with the first build", name,
-				p.Version).
-				hint("nothing to do where the network allows it; else install that Python, or name another one")...)
-		case p.Fetch:
-			found = append(found, fine("%s: Python %s is not here, and uv fetches it with the first build", name,
-				p.Version)...)
-		default:
-			found = append(found, fine("%s: Python %s at %s", name, p.Version, p.Path)...)
+			say = warning
+			hint = "nothing to do where the network allows it; else install that Python, or name another one"
 		}
+		at := "at " + p.Path
+		if p.Fetch {
+			at = "is not here, and uv fetches it with the first build"
+		}
+		found = append(found, say("%s: Python %s %s", name, p.Version, at).hint(hint)...)
 	}
 	return found
 }
@@ -121,10 +117,7 @@ func pythonBeforeUV(uv foundUV, pools []config.Pool) Findings {
 	return fine("Python %s at %s, until uv is there and looks for others", uv.Fetcher, uv.FetchWith)
 }
 
-func checkConda(ctx context.Context, e *Env) Findings {
-	if len(e.poolsOn(config.KindConda)) == 0 {
-		return fine("not needed: no conda pool is on")
-	}
+func checkConda(ctx context.Context, e *Env, _ []config.Pool) Findings {
 	conda, err := e.conda()
 	switch {
 	case err != nil:

@@ -187,7 +187,7 @@ func (e *endpoint) remake(ctx context.Context) {
 	case !asked || ctx.Err() != nil:
 	case err != nil:
 		e.log.Error("the socket was removed by somebody, and the service manager does not make it again",
-			zap.String("socket", e.at.Socket), zap.String("try", "systemctl --user restart "+e.passed.Unit()),
+			zap.String("socket", e.at.Socket), zap.String("try", "systemctl --user restart "+e.passed.Unit),
 			zap.Error(err))
 	default:
 		e.log.Warn("the socket was removed by somebody; the service manager makes it again",

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/coreos/go-systemd/v22/journal"
@@ -13,6 +14,7 @@ import (
 type journalCore struct {
 	zapcore.LevelEnabler
 	sentence, object zapcore.Encoder
+	fields           []zapcore.Field
 }
 
 // newJournalCore returns nil unless the journal reads our stderr: children inherit the variable.
@@ -23,15 +25,11 @@ func newJournalCore(cfg zapcore.EncoderConfig, level zapcore.LevelEnabler) zapco
 	plain := cfg
 	plain.TimeKey, plain.LevelKey, plain.CallerKey, plain.StacktraceKey, plain.ConsoleSeparator = "", "", "", "", " "
 	plain.EncodeName = func(name string, to zapcore.PrimitiveArrayEncoder) { to.AppendString(name + ":") }
-	return journalCore{level, zapcore.NewConsoleEncoder(plain), zapcore.NewJSONEncoder(cfg)}
+	return journalCore{level, zapcore.NewConsoleEncoder(plain), zapcore.NewJSONEncoder(cfg), nil}
 }
 
 func (c journalCore) With(fields []zapcore.Field) zapcore.Core {
-	c.sentence, c.object = c.sentence.Clone(), c.object.Clone()
-	for _, f := range fields {
-		f.AddTo(c.sentence)
-		f.AddTo(c.object)
-	}
+	c.fields = slices.Concat(c.fields, fields)
 	return c
 }
 
@@ -43,6 +41,7 @@ func (c journalCore) Check(e zapcore.Entry, to *zapcore.CheckedEntry) *zapcore.C
 }
 
 func (c journalCore) Write(e zapcore.Entry, fields []zapcore.Field) error {
+	fields = slices.Concat(c.fields, fields)
 	sentence, err := c.sentence.EncodeEntry(e, fields)
 	if err != nil {
 		return err

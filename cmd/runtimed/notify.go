@@ -16,8 +16,8 @@ import (
 const statusInterval = time.Second
 
 // showStatus keeps current what a service manager shows of the pools.
-func showStatus(lc fx.Lifecycle, p *pools, n *supervisor.Notifier, _ *endpoint) {
-	if !n.On() {
+func showStatus(lc fx.Lifecycle, sup *supervisor.Supervisor, p *pools, n *supervisor.Notifier, _ *endpoint) {
+	if !sup.Listens {
 		return
 	}
 	background(lc, func(ctx context.Context) {

@@ -131,24 +131,18 @@ func whoRuns() (home, name string) {
 
 // anonymous also takes out the home directory and the name of the user, who is to send the report to strangers.
 func anonymous(environ []string, home, name string) *redact.Redactor {
-	var homes []*regexp.Regexp
+	var homes, who *regexp.Regexp
 	if home != "" && filepath.Dir(home) != home {
-		forms := []string{home}
-		if real, err := filepath.EvalSymlinks(home); err == nil {
-			forms = append(forms, real)
-		}
-		for _, form := range forms {
-			homes = append(homes, regexp.MustCompile(regexp.QuoteMeta(form)+`\b`))
-		}
+		real, _ := filepath.EvalSymlinks(home)
+		homes = regexp.MustCompile("(" + regexp.QuoteMeta(home) + "|" + regexp.QuoteMeta(cmp.Or(real, home)) + `)\b`)
 	}
-	var who *regexp.Regexp
 	if len(name) > 2 && name != "root" { // it is in other paths too, and in the name of a pipe
 		who = regexp.MustCompile(`([/\\]|runtimed-)` + regexp.QuoteMeta(name) + `\b`)
 	}
 	r := redact.New(environ)
 	r.After = func(s string) string {
-		for _, home := range homes {
-			s = home.ReplaceAllString(s, "~")
+		if homes != nil {
+			s = homes.ReplaceAllString(s, "~")
 		}
 		if who != nil {
 			s = who.ReplaceAllString(s, "${1}USER")

@@ -10,40 +10,31 @@ import (
 // Lock is a lock on a file or a folder of our own, never taken through a link.
 type Lock struct {
 	file  *flock.Flock
-	check func() error
+	check func(path string, info fs.FileInfo) error
 }
 
 // NewLock is a lock on the file at path, which TryLock makes if needed.
 func NewLock(path string) *Lock {
-	return &Lock{flock.New(path, flock.SetFlag(os.O_CREATE|os.O_RDWR|noFollow), flock.SetPermissions(0o600)),
-		func() error {
-			if info, err := os.Lstat(path); err == nil {
-				return regular(path, info)
-			}
-			return nil // taking it finds out
-		}}
+	flags := flock.SetFlag(os.O_CREATE | os.O_RDWR | noFollow)
+	return &Lock{flock.New(path, flags, flock.SetPermissions(0o600)), regular}
 }
 
 // NewFileLock is a lock on an existing file.
 func NewFileLock(path string) *Lock {
-	return &Lock{flock.New(path, flock.SetFlag(os.O_RDONLY|noFollow)), func() error {
-		info, err := os.Lstat(path)
-		if err != nil {
-			return err
-		}
-		return regular(path, info)
-	}}
+	return &Lock{flock.New(path, flock.SetFlag(os.O_RDONLY|noFollow)), regular}
 }
 
 // NewFolderLock is a lock on an existing folder.
 func NewFolderLock(path string) *Lock {
-	return &Lock{flock.New(path, flock.SetFlag(os.O_RDONLY|noFollow)), func() error { return Folder(path) }}
+	return &Lock{flock.New(path, flock.SetFlag(os.O_RDONLY|noFollow)), folder}
 }
 
 // TryLock takes the lock; false if somebody else holds it. The error is an *Error if something else is in its place.
 func (l *Lock) TryLock() (bool, error) {
-	if err := l.check(); err != nil {
-		return false, err
+	if info, err := os.Lstat(l.Path()); err == nil { // else taking it finds out
+		if err := l.check(l.Path(), info); err != nil {
+			return false, err
+		}
 	}
 	return l.file.TryLock()
 }

@@ -97,10 +97,14 @@ func Folder(path string) error {
 	if err != nil {
 		return err
 	}
-	if !info.IsDir() {
-		return &Error{path, "is " + kind(info) + ", not a folder"}
+	return folder(path, info)
+}
+
+func folder(path string, info fs.FileInfo) error {
+	if info.IsDir() {
+		return nil
 	}
-	return nil
+	return &Error{path, "is " + kind(info) + ", not a folder"}
 }
 
 // MakeFolder makes a folder of our own with mode 0700, unless it is there. Its parent must be there.

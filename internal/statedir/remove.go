@@ -148,8 +148,7 @@ func (f folder) mounted(name string) bool {
 
 // inFull is err with the whole path.
 func inFull(err error, path string) error {
-	var p *fs.PathError
-	if errors.As(err, &p) {
+	if p, ok := errors.AsType[*fs.PathError](err); ok {
 		return &fs.PathError{Op: p.Op, Path: path, Err: p.Err}
 	}
 	return err
@@ -232,8 +231,7 @@ func (r *remover) empty(f folder, depth int) (stays error) {
 			break
 		}
 		err := r.Remove(f, name, depth+1)
-		var mount *MountError
-		if err != nil && !errors.As(stays, &mount) { // a mount is the best answer
+		if err != nil && !errors.As(stays, new(*MountError)) { // a mount is the best answer
 			stays = err // and goes on
 		}
 		if r.ended != nil {

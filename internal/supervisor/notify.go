@@ -20,14 +20,7 @@ type Notifier struct {
 }
 
 // Notifier returns a notifier for s.
-func (s *Supervisor) Notifier(log *zap.Logger) *Notifier { return &Notifier{log: log, on: s.listens} }
-
-// On reports whether the manager listens.
-func (n *Notifier) On() bool {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.on
-}
+func (s *Supervisor) Notifier(log *zap.Logger) *Notifier { return &Notifier{log: log, on: s.Listens} }
 
 // Ready says that the socket answers.
 func (n *Notifier) Ready() {

@@ -24,12 +24,9 @@ const (
 // clients that connect between two daemons wait for the next one.
 type Listener struct {
 	*net.UnixListener
-	unit  string
+	Unit  string    // the systemd unit of the socket
 	asked time.Time // Remake was called last
 }
-
-// Unit is the systemd unit of the socket.
-func (l *Listener) Unit() string { return l.unit }
 
 // SocketError says what is wrong with a passed socket.
 type SocketError struct{ text string }
@@ -66,7 +63,7 @@ func (s *Supervisor) Listener(clients statedir.Paths) (*Listener, error) {
 	if !strings.HasSuffix(unit, ".socket") {
 		unit = "runtimed.socket"
 	}
-	return &Listener{UnixListener: ul, unit: unit}, nil
+	return &Listener{UnixListener: ul, Unit: unit}, nil
 }
 
 // Remake has the manager make the socket's file again. This also restarts the service, in the same job, which this
@@ -78,7 +75,7 @@ func (l *Listener) Remake(ctx context.Context) (bool, error) {
 	l.asked = time.Now()
 	ctx, cancel := context.WithTimeout(ctx, remakeTime)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "systemctl", "--user", "--no-block", "restart", l.unit)
+	cmd := exec.CommandContext(ctx, "systemctl", "--user", "--no-block", "restart", l.Unit)
 	cmd.WaitDelay = time.Second
 	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "NOTIFY_SOCKET=") })
 	out, err := cmd.CombinedOutput()

@@ -20,8 +20,9 @@ type Supervisor struct {
 	StartedBy string        // one of rpc's constants
 	Watchdog  time.Duration // the longest silence before it kills us; 0: no watchdog
 
+	Listens bool // to what a [Notifier] tells
+
 	sockets []*os.File
-	listens bool
 }
 
 // Read reads what a service manager passed, and hides it from children. Variables inherited from another service or a
@@ -44,6 +45,6 @@ func Read(auto bool) (*Supervisor, error) {
 	if !ours {
 		return s, os.Unsetenv("NOTIFY_SOCKET")
 	}
-	s.listens, s.Watchdog = notify, watchdog
+	s.Listens, s.Watchdog = notify, watchdog
 	return s, err
 }

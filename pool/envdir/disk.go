@@ -14,9 +14,8 @@ func DiskError(err error) error {
 		return nil
 	}
 	b := &builder.Error{Cause: builder.CauseOther, Message: "keeping the environment: " + err.Error()}
-	var other *safefile.Error
 	switch {
-	case errors.As(err, &other):
+	case errors.As(err, new(*safefile.Error)):
 		b.Hint = "move it away; it is then made anew, and tried again by itself"
 	case safefile.IsFull(err):
 		b.Cause, b.Hint = builder.CauseDiskFull, "free some room"

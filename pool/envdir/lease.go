@@ -117,11 +117,8 @@ func (s Store) SyncLease(dir string) {
 // openLease opens the record of the environment at dir. It checks the folder after the open: what is open then cannot
 // be elsewhere.
 func (s Store) openLease(dir string, flag int) (f *os.File, err error) {
-	err = safefile.Patiently(func() error {
-		f,
-			err = safefile.OpenOwn(filepath.Join(dir, LeaseName), flag, 0)
-		return err
-	})
+	path := filepath.Join(dir, LeaseName)
+	err = safefile.Patiently(func() error { f, err = safefile.OpenOwn(path, flag, 0); return err })
 	if gone := s.stands(dir); gone != nil {
 		if err == nil {
 			_ = f.Close()

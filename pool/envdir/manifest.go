@@ -91,7 +91,7 @@ func (s Store) ReadManifest(id string) (Manifest, FileID, error) {
 		return m, seen, fmt.Errorf("reading its manifest: %w", err)
 	}
 	data, err := ReadOwn(path, maxManifest)
-	if other := (*safefile.Error)(nil); errors.As(err, &other) {
+	if errors.As(err, new(*safefile.Error)) {
 		return m, FileID{}, ErrNoManifest // no daemon wrote this
 	}
 	if err != nil {

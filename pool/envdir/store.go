@@ -68,9 +68,8 @@ func Open(dir string) (Store, error) {
 	}
 	s := Store{Dir: resolved}
 	for _, d := range []string{s.Records(), s.Trash()} {
-		var other *safefile.Error
 		switch err := s.Usable(d); {
-		case errors.As(err, &other):
+		case errors.As(err, new(*safefile.Error)):
 			return Store{}, fmt.Errorf("%w, so environments cannot be kept there", err)
 		case err != nil:
 			return Store{}, fmt.Errorf("making the state directory: %w", err)

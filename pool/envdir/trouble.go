@@ -11,11 +11,11 @@ import (
 // MachineFault reports whether err is the machine's: a disk that is full, failing or read-only, or too many open
 // files. Then nothing is known to be damaged. A file that is gone, forbidden or of another type is damage.
 func MachineFault(err error) bool {
-	if b := (*builder.Error)(nil); errors.As(err, &b) {
+	if b, ok := errors.AsType[*builder.Error](err); ok {
 		return b.Machine
 	}
-	var number syscall.Errno
-	if !errors.As(err, &number) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+	number, ok := errors.AsType[syscall.Errno](err)
+	if !ok || errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
 		return false
 	}
 	switch number {
