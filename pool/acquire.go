@@ -45,6 +45,7 @@ type Acquired struct {
 // are *UnknownPoolError, *OffError, *NeedsError, *EmptyError, *FailedError, ErrOverloaded, ErrClosed, or that of ctx;
 // with an error nothing is leased.
 func (m *Manager) Acquire(ctx context.Context, r Request) (got Acquired, err error) {
+	defer endOnPanic() // else its place in line would stay, and be granted an environment that nobody knows of
 	began := time.Now()
 	if err := r.checkTexts(); err != nil {
 		return Acquired{}, err

@@ -12,43 +12,73 @@ import (
 	"slices"
 	"strings"
 	"testing"
-
-	"runtimed/internal/testkit"
+	"time"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
+
+	"runtimed/internal/proc"
+	"runtimed/internal/testkit"
+	"runtimed/pool/builder"
+	"runtimed/pool/envdir"
 )
 
-const panicsUnderLock = "RUNTIMED_TEST_PANICS_UNDER_LOCK"
+const panicsIn = "RUNTIMED_TEST_PANICS_IN"
 
-func TestAPanicUnderTheLockEndsTheProgramThoughTheCallerRecovers(t *testing.T) {
-	if os.Getenv(panicsUnderLock) != "" {
+// endsTheProgram has call panic in a process of its own, where somebody recovers, as the server does.
+func endsTheProgram(t *testing.T, method string, call func(*Manager), hooks ...func(zapcore.Entry) error) {
+	t.Helper()
+	if in := os.Getenv(panicsIn); in != "" {
+		if in != method {
+			return
+		}
 		core := zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()),
 			zapcore.AddSync(new(bytes.Buffer)), zap.DebugLevel)
-		log := zap.New(core, zap.Hooks(func(e zapcore.Entry) error {
-			if e.Message == "environment moves" { // as move says it, under the lock
-				panic("a broken invariant")
-			}
-			return nil
-		}))
-		m, err := New(Config{Dir: t.TempDir()}, nil, log)
+		cfg := sized(1)
+		cfg.Dir = t.TempDir()
+		m, err := New(cfg, nil, zap.New(core, zap.Hooks(hooks...)))
 		testkit.Check(t, err)
 		close(m.opened)
-		e := m.newEnv("uv-00000000", purpose{pool: "uv"})
-		e.state, m.envs[e.id] = Ready, e
-		defer func() { _ = recover() }() // as the server does
-		_, _ = m.Flush(context.Background(), "")
+		defer func() { _ = recover() }()
+		call(m)
 		return
 	}
 	self, err := os.Executable()
 	testkit.Check(t, err)
 	cmd := exec.Command(self, "-test.run", "^"+t.Name()+"$")
-	cmd.Env = append(os.Environ(), panicsUnderLock+"=1")
+	cmd.Env = append(os.Environ(), panicsIn+"="+method)
 	out, err := cmd.CombinedOutput()
 	if cmd.ProcessState.ExitCode() != 2 || !bytes.Contains(out, []byte("panic: a broken invariant")) ||
-		!bytes.Contains(out, []byte("(*Manager).Flush")) {
+		!bytes.Contains(out, []byte("(*Manager)."+method)) {
 		t.Errorf("%v: %s", err, out)
 	}
+}
+
+func TestAPanicUnderTheLockEndsTheProgramThoughTheCallerRecovers(t *testing.T) {
+	endsTheProgram(t, "Flush", func(m *Manager) {
+		e := m.newEnv("uv-00000000", purpose{pool: "uv"})
+		e.state, m.envs[e.id] = Ready, e
+		_, _ = m.Flush(context.Background(), "")
+	}, func(e zapcore.Entry) error {
+		if e.Message == "environment moves" { // as moveLocked logs it, under the lock
+			panic("a broken invariant")
+		}
+		return nil
+	})
+}
+
+func TestAPanicOfACallThatHoldsAPlaceInLineOrALeaseRecordEndsTheProgramToo(t *testing.T) {
+	endsTheProgram(t, "Acquire", func(m *Manager) {
+		r := request(1, time.Hour)
+		r.Progress = func(builder.Stage) { panic("a broken invariant") }
+		_, _ = m.Acquire(context.Background(), r)
+	})
+	endsTheProgram(t, "Release", func(m *Manager) {
+		e := m.newEnv("uv-00000000", purpose{pool: "uv"})
+		e.state, e.tenancy.lease, m.envs[e.id] = Leased, &envdir.Lease{Owner: ownerNo(1)}, e
+		m.procs.Look = func(proc.Owner) (proc.Sight, string) { panic("a broken invariant") }
+		_ = m.Release(context.Background(), e.id)
+	})
 }
 
 func TestTheLockIsTakenInOnePlaceThatEndsTheProgramWhereItPanics(t *testing.T) {

@@ -160,6 +160,7 @@ func (m *Manager) Undelivered(id string) {
 // reclaim makes an environment ready again whose lease nobody has heard of, if takeLocked returns that. Where that
 // cannot be written for now, it stays leased, for whoever asks again with the same key.
 func (m *Manager) reclaim(e *env, takeLocked func() *envdir.Lease) {
+	defer endOnPanic() // else the record would stay locked
 	e.record.Lock()
 	var lease *envdir.Lease
 	var err error

@@ -64,6 +64,7 @@ func (m *Manager) Adopt(ctx context.Context, id string, pid int) (info Info, err
 func (m *Manager) changeLease(
 	id string, next func(*envdir.Lease) (envdir.LeaseRecord, error), applyLocked func(*env),
 ) error {
+	defer endOnPanic() // else the record and the tenancy may differ
 	var e *env
 	if err := m.enter(func() { e = m.envs[id] }); err != nil {
 		return err
