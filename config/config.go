@@ -76,41 +76,37 @@ type Flags struct {
 
 // FilePath is the file that [Load] reads, if it is there.
 func FilePath(flags Flags, env func(string) string) (string, error) {
-	path, _, err := filePath(flags, env)
-	return path, err
-}
-
-// named: the user named the file, so it must be there.
-func filePath(flags Flags, env func(string) string) (path string, named bool, err error) {
 	if flags.Config != "" {
-		path, err = filepath.Abs(flags.Config)
-		return path, true, err
+		return filepath.Abs(flags.Config)
 	}
-	if path = env("RUNTIMED_CONFIG"); path != "" {
+	if path := env("RUNTIMED_CONFIG"); path != "" {
 		if !filepath.IsAbs(path) {
-			return "", false, Faults{{Where: "RUNTIMED_CONFIG", Text: "must be an absolute path, got " + show(path)}}
+			return "", Faults{{Where: "RUNTIMED_CONFIG", Text: "must be an absolute path, got " + show(path)}}
 		}
-		return path, true, nil
+		return path, nil
 	}
 	if dir := env("XDG_CONFIG_HOME"); filepath.IsAbs(dir) {
-		return filepath.Join(dir, "runt", "config.toml"), false, nil
+		return filepath.Join(dir, "runt", "config.toml"), nil
 	}
-	home := env(homeVariable)
+	variable, dir := "HOME", ".config/runt"
+	if runtime.GOOS == "windows" {
+		variable, dir = "APPDATA", "runt"
+	}
+	home := env(variable)
 	if !filepath.IsAbs(home) {
-		return "", false,
-			Faults{{Where: homeVariable,
-				Text: "is needed to find the configuration, and must be an absolute path, got " + show(home)}}
+		return "", Faults{{Where: variable,
+			Text: "is needed to find the configuration, and must be an absolute path, got " + show(home)}}
 	}
-	return filepath.Join(home, inHome, "config.toml"), false, nil
+	return filepath.Join(home, dir, "config.toml"), nil
 }
 
 // Load returns the configuration in force. Its error is a [Faults].
 func Load(flags Flags, env func(string) string) (*Config, error) {
-	path, named, err := filePath(flags, env)
+	path, err := FilePath(flags, env)
 	if err != nil {
 		return nil, err
 	}
-	data, err := readFile(path, named)
+	data, err := readFile(path, flags.Config != "" || env("RUNTIMED_CONFIG") != "")
 	if err != nil {
 		return nil, Faults{{Where: path, Text: err.Error()}}
 	}

@@ -17,7 +17,7 @@ import (
 
 const maxFile = 256 << 10
 
-// readFile leaves the path out of the error, since the fault has it.
+// readFile leaves the path out of the error, since the fault has it. A file that the user named must be there.
 func readFile(path string, named bool) ([]byte, error) {
 	data, err := safefile.Read(path, maxFile)
 	var pathError *fs.PathError
@@ -70,37 +70,29 @@ func (c *Config) parse(file string, data []byte) (faults Faults) {
 
 func (c *Config) assign(e entry, value any, where string) error {
 	settings, key := c.settings(), dotted(e.path)
-	switch e.path[0] {
-	case "pools":
-		if len(e.path) == 1 {
-			return wantTable(e, value)
-		}
-		p, err := c.pool(e.path[1], where)
-		if err != nil {
-			return err
-		}
-		if len(e.path) == 2 {
-			return wantTable(e, value)
-		}
-		settings, key = p.settings(), dotted(e.path[2:])
-	case "build", "uv", "conda":
-		if len(e.path) == 1 {
-			return wantTable(e, value)
+	table := slices.ContainsFunc(settings, func(s setting) bool { return strings.HasPrefix(s.key, key+".") })
+	if e.path[0] == "pools" {
+		table = len(e.path) <= 2
+		if len(e.path) > 1 {
+			p, err := c.pool(e.path[1], where)
+			if err != nil {
+				return err
+			}
+			settings, key = p.settings(), dotted(e.path[2:])
 		}
 	}
 	s, known := find(settings, key)
-	if !known {
+	_, isTable := value.(map[string]any)
+	switch {
+	case table && isTable && e.table:
+		return nil
+	case table:
+		return errors.New("must be a table, got " + show(value))
+	case !known:
 		return errors.New("unknown key; there are " + siblings(settings, key, len(e.path) == 1))
 	}
 	c.Origins[dotted(e.path)] = where
 	return s.set(value)
-}
-
-func wantTable(e entry, value any) error {
-	if _, ok := value.(map[string]any); !ok || !e.table {
-		return errors.New("must be a table, got " + show(value))
-	}
-	return nil
 }
 
 // pool makes the pool if needed. It has no kind until the file says it.

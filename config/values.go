@@ -87,15 +87,10 @@ func showDuration(d time.Duration) string {
 	if d == 0 {
 		return "0"
 	}
-	s := d.String()
-	if strings.HasSuffix(s, "m0s") {
-		s = strings.TrimSuffix(s, "0s")
-	}
-	if strings.HasSuffix(s, "h0m") {
-		s = strings.TrimSuffix(s, "0m")
-	}
-	return s
+	return zeroEnd.ReplaceAllString(d.String(), "$1")
 }
+
+var zeroEnd = regexp.MustCompile(`([hm])(?:0m)?0s$`)
 
 var units = []struct {
 	name  string

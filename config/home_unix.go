@@ -1,8 +1,0 @@
-//go:build unix
-
-package config
-
-const (
-	homeVariable = "HOME"
-	inHome       = ".config/runt"
-)

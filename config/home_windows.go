@@ -1,6 +1,0 @@
-package config
-
-const (
-	homeVariable = "APPDATA"
-	inHome       = "runt"
-)
