@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"reflect"
 	"slices"
 	"strings"
@@ -118,19 +117,15 @@ func checkNames(raw jsontext.Value, p any) error {
 }
 
 func kindName(t reflect.Type) string {
-	switch t.Kind() {
-	case reflect.Pointer:
-		return kindName(t.Elem())
-	case reflect.String:
+	switch schemaOf(t, map[string]schema{})["type"] {
+	case "string":
 		return "a string"
-	case reflect.Bool:
+	case "boolean":
 		return "true or false"
-	case reflect.Int, reflect.Int64:
+	case "integer":
 		return "a whole number"
-	case reflect.Struct, reflect.Map:
-		return "an object"
-	case reflect.Slice:
+	case "array":
 		return "a list"
 	}
-	return fmt.Sprintf("a %s", t.Kind())
+	return "an object"
 }

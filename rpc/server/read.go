@@ -92,15 +92,6 @@ func (c *Conn) open(msg []byte) {
 	}
 	if b.missing > 0 {
 		c.group = b
-		c.addBatch(b)
-	}
-}
-
-func (c *Conn) addBatch(b *batch) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !c.closed {
-		c.batches[b] = struct{}{}
 	}
 }
 
@@ -168,6 +159,7 @@ func (c *Conn) deliverLocked(call *call, body []byte) {
 	b.body = append(b.body, "[,"[min(before, 1)])
 	if call.succeeded {
 		b.marks = append(b.marks, mark{call, len(b.body)})
+		c.batches[b] = struct{}{}
 	}
 	b.body = append(b.body, body...)
 	c.holdLocked(len(b.body) - before)

@@ -22,8 +22,8 @@ type mark struct {
 	at   int
 }
 
-func (f frame) settle(written int) {
-	for _, m := range f.marks {
+func settle(marks []mark, written int) {
+	for _, m := range marks {
 		m.call.settle(written > m.at)
 	}
 }
@@ -40,7 +40,7 @@ func (c *Conn) pushLocked(body []byte, marks []mark) {
 func (c *Conn) write() {
 	for f, ok := c.nextFrame(); ok; f, ok = c.nextFrame() {
 		n, err := c.writeFrame(f.data)
-		f.settle(n)
+		settle(f.marks, n)
 		if err != nil {
 			if c.ctx.Err() == nil {
 				c.srv.log.Debug("closing a connection that takes no answer",
@@ -50,9 +50,7 @@ func (c *Conn) write() {
 		}
 		c.wrote(f)
 	}
-	for _, f := range c.leftBehind() {
-		f.settle(0)
-	}
+	settle(c.leftBehind(), 0)
 }
 
 func (c *Conn) nextFrame() (frame, bool) {
@@ -96,12 +94,14 @@ func (c *Conn) wrote(f frame) {
 	c.settledLocked()
 }
 
-func (c *Conn) leftBehind() []frame {
+func (c *Conn) leftBehind() (left []mark) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	left := c.out
+	for _, f := range c.out {
+		left = append(left, f.marks...)
+	}
 	for b := range c.batches {
-		left = append(left, frame{marks: b.marks})
+		left = append(left, b.marks...)
 	}
 	c.out, c.batches = nil, nil
 	return left
