@@ -15,14 +15,10 @@ func Printable(s string) string {
 	}
 	var b strings.Builder
 	before := rune(0)
-	for i, c := range s {
-		n := 1
-		if c != utf8.RuneError {
-			n = utf8.RuneLen(c)
-		} else if strings.HasPrefix(s[i:], string(utf8.RuneError)) {
-			n = utf8.RuneLen(utf8.RuneError)
-		}
-		after, _ := utf8.DecodeRuneInString(s[i+n:])
+	for len(s) > 0 {
+		c, n := utf8.DecodeRuneInString(s)
+		s = s[n:]
+		after, _ := utf8.DecodeRuneInString(s)
 		switch {
 		case c == '\t':
 			b.WriteByte(' ')

@@ -84,13 +84,13 @@ func (r *Redactor) Learn(texts ...string) {
 			}
 			r.learn(password)
 			r.learn(u.token)
-			for _, m := range urlRules().query.FindAllStringSubmatch(u.query, -1) {
+			for _, m := range urlQuery().FindAllStringSubmatch(u.query, -1) {
 				if isToken(m[3]) && !harmlessQuery[strings.ToLower(m[2])] {
 					r.learn(m[3])
 				}
 			}
 		}
-		if m := rules().bareLogin.FindStringSubmatch(text); m != nil {
+		if m := bareLogin().FindStringSubmatch(text); m != nil {
 			r.learn(m[2])
 		}
 	}

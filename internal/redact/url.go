@@ -1,22 +1,19 @@
 package redact
 
 import (
-	"regexp"
 	"strings"
-	"sync"
 )
 
-var urlRules = sync.OnceValue(func() (r struct{ scheme, version, port, host, query, path *regexp.Regexp }) {
+var (
 	// uv writes one slash if it takes a URL for a path.
-	r.scheme = regexp.MustCompile(`[A-Za-z][A-Za-z0-9+.-]+:/{2,3}|\b(?:https?|ftp):/`)
-	r.version = regexp.MustCompile(`^v?\d+(?:\.\d+)*[a-z]*\d*$`)
-	r.port = regexp.MustCompile(`^\d{1,5}$`)
-	r.host = regexp.MustCompile(
+	urlScheme  = lazy(`[A-Za-z][A-Za-z0-9+.-]+:/{2,3}|\b(?:https?|ftp):/`)
+	urlVersion = lazy(`^v?\d+(?:\.\d+)*[a-z]*\d*$`)
+	urlPort    = lazy(`^\d{1,5}$`)
+	urlHost    = lazy(
 		`^(?:[\w-]+\.)+[A-Za-z]{2,}(?:[:/]|$)|^localhost\b|^\d+(?:\.\d+){3}(?:[:/]|$)|^[\w.-]+:\d+(?:/|$)|^[\w-]+/`)
-	r.query = regexp.MustCompile(`([?&;])(?:([^=&;#\s"'()<>]*)=)?([^&;#\s"'()<>]*)`)
-	r.path = regexp.MustCompile(`(?:^|[\s"'(:=])/[\w./~%+@-]*\?[\w.%~-]+=[^\s"'<>()]+`)
-	return r
-})
+	urlQuery = lazy(`([?&;])(?:([^=&;#\s"'()<>]*)=)?([^&;#\s"'()<>]*)`)
+	urlPath  = lazy(`(?:^|[\s"'(:=])/[\w./~%+@-]*\?[\w.%~-]+=[^\s"'<>()]+`)
+)
 
 // harmlessQuery are the members of a query that stay.
 var harmlessQuery = map[string]bool{
@@ -32,8 +29,7 @@ type foundURL struct {
 }
 
 func urlsIn(s string) (found []foundURL) {
-	r := urlRules()
-	all := r.scheme.FindAllStringIndex(s, -1)
+	all := urlScheme().FindAllStringIndex(s, -1)
 	for i, at := range all {
 		until := len(s)
 		if i+1 < len(all) {
@@ -73,7 +69,6 @@ func loginEnd(scheme, rest string) int {
 	if strings.HasPrefix(scheme, "file:") {
 		return -1
 	}
-	r := urlRules()
 	token := word(rest)
 	authority := token
 	if i := strings.IndexAny(token, "/?#"); i >= 0 {
@@ -89,7 +84,7 @@ func loginEnd(scheme, rest string) int {
 	}
 	host, port := authority[:colon], authority[colon+1:]
 	isHost := at >= 0 || strings.Contains(host, ".") || host == "localhost" || strings.HasPrefix(host, "[")
-	if at < colon && r.port.MatchString(port) && (vcs || isHost) {
+	if at < colon && urlPort().MatchString(port) && (vcs || isHost) {
 		return at
 	}
 	if vcs && at > colon {
@@ -104,8 +99,8 @@ func loginEnd(scheme, rest string) int {
 		if n := strings.IndexAny(behind, "/?#,'`)"); n >= 0 {
 			behind = behind[:n]
 		}
-		if scope := token[i-1] == '/' && r.port.MatchString(port); !scope &&
-			(!r.version.MatchString(behind) || strings.Count(behind, ".") == 3) {
+		if scope := token[i-1] == '/' && urlPort().MatchString(port); !scope &&
+			(!urlVersion().MatchString(behind) || strings.Count(behind, ".") == 3) {
 			if i+1+len(behind) == len(token) && !strings.ContainsAny(behind, ".:") { // it may go on behind a blank
 				return max(i, withBlanks(rest, i))
 			}
@@ -116,7 +111,7 @@ func loginEnd(scheme, rest string) int {
 	if at >= 0 {
 		return at
 	}
-	if len(port) == 0 || len(token) == len(rest) || rest[len(token)] != ' ' || r.port.MatchString(port) {
+	if len(port) == 0 || len(token) == len(rest) || rest[len(token)] != ' ' || urlPort().MatchString(port) {
 		return -1
 	}
 	return withBlanks(rest, colon)
@@ -131,7 +126,7 @@ func withBlanks(rest string, from int) int {
 		if i <= from {
 			return -1
 		}
-		if urlRules().host.MatchString(word(line[i+1:])) {
+		if urlHost().MatchString(word(line[i+1:])) {
 			return i
 		}
 		end = i
@@ -169,8 +164,7 @@ func inURLs(s string) string {
 
 // inPaths masks the values of queries in what HTTP clients name without scheme and host: "url: /simple?access=…".
 func inPaths(s string) string {
-	r := urlRules().path
-	return r.ReplaceAllStringFunc(s, func(m string) string {
+	return urlPath().ReplaceAllStringFunc(s, func(m string) string {
 		at := strings.IndexByte(m, '/')
 		return m[:at] + withoutQuery(m[at:])
 	})
@@ -186,9 +180,8 @@ func withoutQuery(url string) string {
 	if n := strings.IndexByte(query, '#'); n >= 0 {
 		query, fragment = query[:n], query[n:]
 	}
-	r := urlRules()
-	return url[:i] + r.query.ReplaceAllStringFunc(query, func(part string) string {
-		m := r.query.FindStringSubmatch(part)
+	return url[:i] + urlQuery().ReplaceAllStringFunc(query, func(part string) string {
+		m := urlQuery().FindStringSubmatch(part)
 		name, value := m[2], m[3]
 		switch {
 		case value == "", harmlessQuery[strings.ToLower(name)], len(value) <= 2 &&
