@@ -7,6 +7,7 @@ import (
 	_ "embed"
 	"encoding/binary"
 	"encoding/csv"
+	"regexp"
 	"slices"
 	"strings"
 	"text/template"
@@ -39,30 +40,18 @@ func task(path, user string, c Config) (File, error) {
 	return File{Path: path, Data: utf16le(string(text)), Mode: 0o600}, err
 }
 
-// windowsQuote: backslashes count only before a quote.
+// windowsQuote: backslashes count only before a quote, also the last one.
 func windowsQuote(s string) string {
 	if s != "" && !strings.ContainsAny(s, " \t\"") {
 		return s
 	}
-	var b strings.Builder
-	b.WriteByte('"')
-	slashes := 0
-	for _, r := range s {
-		switch r {
-		case '\\':
-			slashes++
-			continue
-		case '"':
-			b.WriteString(strings.Repeat(`\`, 2*slashes+1))
-		default:
-			b.WriteString(strings.Repeat(`\`, slashes))
-		}
-		slashes = 0
-		b.WriteRune(r)
-	}
-	b.WriteString(strings.Repeat(`\`, 2*slashes) + `"`)
-	return b.String()
+	return `"` + lastSlashes.ReplaceAllString(slashesAndQuote.ReplaceAllString(s, `$1$1\"`), `$1$1`) + `"`
 }
+
+var (
+	slashesAndQuote = regexp.MustCompile(`(\\*)"`)
+	lastSlashes     = regexp.MustCompile(`(\\+)$`)
+)
 
 var utf16Mark = []byte{0xff, 0xfe}
 
