@@ -28,6 +28,14 @@ type Service struct {
 
 // Service returns an error if this system has no service manager that runt knows.
 func (d *Control) Service() (*Service, error) {
+	s, err := d.manager()
+	if err == nil {
+		s.Incomplete = s.complete()
+	}
+	return s, err
+}
+
+func (d *Control) manager() (*Service, error) {
 	m, err := service.New(runtime.GOOS, d.Env, service.Commands{})
 	if err != nil {
 		return nil, err
@@ -36,9 +44,7 @@ func (d *Control) Service() (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Service{Control: d, Manager: m, Config: service.Config{Socket: socket}, began: time.Now()}
-	s.Incomplete = s.complete()
-	return s, nil
+	return &Service{Control: d, Manager: m, Config: service.Config{Socket: socket}, began: time.Now()}, nil
 }
 
 func (s *Service) complete() error {
@@ -58,15 +64,11 @@ func (s *Service) complete() error {
 // Managed returns the service if one is installed for this shell's socket and its manager can be used from here, else
 // nil.
 func (d *Control) Managed() *Service {
-	m, err := service.New(runtime.GOOS, d.Env, service.Commands{})
-	if err != nil {
+	s, err := d.manager()
+	if err != nil || !s.Serves(s.Config.Socket) || s.Check(d.Ctx) != nil {
 		return nil
 	}
-	socket, err := d.Socket()
-	if err != nil || !m.Serves(socket) || m.Check(d.Ctx) != nil {
-		return nil
-	}
-	return &Service{Control: d, Manager: m, Config: service.Config{Socket: socket}, began: time.Now()}
+	return s
 }
 
 // Do takes steps and says so. If a command of the manager fails, the error has the daemon's own last words.

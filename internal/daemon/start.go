@@ -68,19 +68,20 @@ func (d *Control) Launch(auto bool, flags ...string) error {
 	}
 	ctx, cancel := context.WithTimeout(d.Ctx, startTime)
 	defer cancel()
-	patience, alone := 250*time.Millisecond, 0
-	for {
+	alone := 0
+	for patience := 250 * time.Millisecond; ; patience *= 2 {
 		child, err := launch(program, args)
 		if err != nil {
 			return failure.New("starting %s: %v", program, err)
 		}
+		defer child.stderr.Close()
 		info, err := d.waitForAnswer(ctx, child.ended, patience)
 		if err == nil && info.PID != child.process.Pid { // ours would take its place later
-			child.kill()
+			_ = child.process.Kill() // loses nothing, even if the daemon has the lock
+			<-child.ended
 			_, err = d.waitForAnswer(ctx, child.ended, patience)
 		}
 		if err != errNoAnswer {
-			child.forget()
 			return err
 		}
 		if ctx.Err() != nil {
@@ -91,8 +92,6 @@ func (d *Control) Launch(auto bool, flags ...string) error {
 				return child.failure("the daemon ended at once")
 			}
 		}
-		child.forget()
-		patience *= 2
 	}
 }
 
@@ -122,7 +121,7 @@ func (d *Control) waitForAnswer(ctx context.Context, ended <-chan struct{}, pati
 type child struct {
 	process *os.Process
 	ended   chan struct{}
-	stderr  *os.File // its first words; writing to a pipe without a reader would end it
+	stderr  *os.File // its first words, or nil; writing to a pipe without a reader would end it
 }
 
 func launch(program string, args []string) (*child, error) {
@@ -136,7 +135,7 @@ func launch(program string, args []string) (*child, error) {
 	}
 	keepFiles()
 	if err := cmd.Start(); err != nil {
-		c.forget()
+		_ = c.stderr.Close()
 		return nil, err
 	}
 	c.process = cmd.Process
@@ -147,25 +146,10 @@ func launch(program string, args []string) (*child, error) {
 	return c, nil
 }
 
-// kill loses nothing, even if the daemon has the lock.
-func (c *child) kill() {
-	_ = c.process.Kill() // it may have ended by itself
-	<-c.ended
-}
-
-func (c *child) forget() {
-	if c.stderr != nil {
-		_ = c.stderr.Close()
-	}
-}
-
 func (c *child) failure(message string) error {
-	defer c.forget()
 	f := failure.New("%s", message)
-	if c.stderr != nil {
-		text, _ := io.ReadAll(io.NewSectionReader(c.stderr, 0, 64<<10))
-		f.Quote(rpc.Name, string(text))
-	}
+	text, _ := io.ReadAll(io.NewSectionReader(c.stderr, 0, 64<<10))
+	f.Quote(rpc.Name, string(text))
 	return f.OrHint("look further with: runt daemon logs")
 }
 
@@ -178,8 +162,7 @@ func Program() (string, error) {
 			places = append(places, filepath.Dir(real))
 		}
 		for _, dir := range places {
-			path := filepath.Join(dir, name)
-			if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() {
+			if path := filepath.Join(dir, name); tool.Executable(path) {
 				return path, nil
 			}
 		}
