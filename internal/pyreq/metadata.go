@@ -123,11 +123,16 @@ func readMetadata(content string, first int) (m metadata, err error) {
 	if !there {
 		return m, nil
 	}
+	noStrings := bad(inScript, "", "line %d of the script: dependencies must be a list of strings",
+		keyLine("dependencies"))
 	list, ok := v.([]any)
+	if !ok {
+		return m, noStrings
+	}
 	for _, v := range list {
-		text, is := v.(string)
-		if ok = ok && is; !ok {
-			break
+		text, ok := v.(string)
+		if !ok {
+			return m, noStrings
 		}
 		r, problem := readRequirement(text)
 		if problem != "" {
@@ -135,10 +140,6 @@ func readMetadata(content string, first int) (m metadata, err error) {
 				keyLine("dependencies"), brief(text), problem)
 		}
 		m.dependencies = append(m.dependencies, r)
-	}
-	if !ok {
-		return m, bad(inScript, "", "line %d of the script: dependencies must be a list of strings",
-			keyLine("dependencies"))
 	}
 	return m, nil
 }

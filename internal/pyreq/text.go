@@ -191,36 +191,32 @@ func decodeWide(data []byte, encoding string) (string, error) {
 		order = binary.BigEndian
 	}
 	var b strings.Builder
-	fail := func() error {
-		return &TextError{1 + strings.Count(b.String(), "\n"), "is not " + display(encoding), saveAsUTF8}
-	}
-	if strings.HasPrefix(encoding, "utf-32") {
-		for ; len(data) >= 4; data = data[4:] {
-			c := order.Uint32(data)
-			if c > utf8.MaxRune || !utf8.ValidRune(rune(c)) {
-				return "", fail()
-			}
-			b.WriteRune(rune(c))
+	for len(data) > 0 {
+		r, n := wideRune(data, order, strings.HasPrefix(encoding, "utf-32"))
+		if !utf8.ValidRune(r) {
+			return "", &TextError{1 + strings.Count(b.String(), "\n"), "is not " + display(encoding), saveAsUTF8}
 		}
-	} else {
-		for ; len(data) >= 2; data = data[2:] {
-			r := rune(order.Uint16(data))
-			if utf16.IsSurrogate(r) {
-				if len(data) < 4 {
-					return "", fail()
-				}
-				if r = utf16.DecodeRune(r, rune(order.Uint16(data[2:]))); r == utf8.RuneError {
-					return "", fail()
-				}
-				data = data[2:]
-			}
-			b.WriteRune(r)
-		}
-	}
-	if len(data) > 0 {
-		return "", fail()
+		b.WriteRune(r)
+		data = data[n:]
 	}
 	return b.String(), nil
+}
+
+// wideRune is the first character, or no valid one, and its size.
+func wideRune(data []byte, order binary.ByteOrder, is32 bool) (r rune, size int) {
+	switch {
+	case is32 && len(data) >= 4:
+		return rune(order.Uint32(data)), 4
+	case is32 || len(data) < 2:
+		return -1, 0
+	}
+	r = rune(order.Uint16(data))
+	if utf16.IsSurrogate(r) && len(data) >= 4 {
+		if pair := utf16.DecodeRune(r, rune(order.Uint16(data[2:]))); pair != utf8.RuneError {
+			return pair, 4
+		}
+	}
+	return r, 2
 }
 
 func lineAt(text string, offset int) int { return 1 + strings.Count(text[:offset], "\n") }
