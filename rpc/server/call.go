@@ -23,17 +23,10 @@ type call struct {
 
 	// guarded by conn.mu
 	cancelled bool // by $/cancelRequest
-	outcome   outcome
+	decided   bool // whether the answer has reached the socket
+	missed    bool // it has not
 	undo      []func()
 }
-
-type outcome int
-
-const (
-	undecided outcome = iota
-	reached
-	missed
-)
 
 type callKey struct{}
 
@@ -100,10 +93,10 @@ func OnUndelivered(ctx context.Context, f func()) {
 func (c *call) addUndo(f func()) (late bool) {
 	c.conn.mu.Lock()
 	defer c.conn.mu.Unlock()
-	if c.outcome == undecided {
+	if !c.decided {
 		c.undo = append(c.undo, f)
 	}
-	return c.outcome == missed
+	return c.missed
 }
 
 func (c *call) settle(written bool) {
@@ -115,10 +108,10 @@ func (c *call) settle(written bool) {
 func (c *call) decide(written bool) (undo []func()) {
 	c.conn.mu.Lock()
 	defer c.conn.mu.Unlock()
-	if c.outcome == undecided {
-		c.outcome = reached
-		if !written {
-			c.outcome, undo = missed, c.undo
+	if !c.decided {
+		c.decided, c.missed = true, !written
+		if c.missed {
+			undo = c.undo
 		}
 	}
 	c.undo = nil

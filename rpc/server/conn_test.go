@@ -168,7 +168,7 @@ func TestAPeerThatDoesNotReadIsPausedAndThenClosed(t *testing.T) {
 		defer client.Close()
 		ended := make(chan time.Time, 1)
 		begun := time.Now()
-		go func() { b.ServeConn(server, rpc.Peer{PID: 5}); ended <- time.Now() }()
+		go func() { b.serve(b.enter(server, rpc.Peer{PID: 5})); ended <- time.Now() }()
 		sent := 0
 		for {
 			client.SetWriteDeadline(time.Now().Add(time.Second))
@@ -198,7 +198,7 @@ func TestWhatFollowsATooLongMessageIsThrownAwayForASecond(t *testing.T) {
 		client, server := net.Pipe()
 		defer client.Close()
 		begun := time.Now()
-		go b.ServeConn(server, rpc.Peer{})
+		go b.serve(b.enter(server, rpc.Peer{}))
 		io.WriteString(client, "Content-Length: 2000000\r\n\r\n")
 		got := make([]byte, 1000)
 		if n, err := client.Read(got); err != nil || !strings.Contains(string(got[:n]), "-32600") {
@@ -224,7 +224,7 @@ func TestASilentSurplusConnectionIsClosedAfterASecond(t *testing.T) {
 		for range 1 + maxSurplus + 1 {
 			client, server := net.Pipe()
 			defer client.Close()
-			go b.ServeConn(server, rpc.Peer{})
+			go b.serve(b.enter(server, rpc.Peer{}))
 			synctest.Wait()
 			ends = append(ends, client)
 		}

@@ -146,9 +146,8 @@ func (c *Conn) invoke(call *call) (result []byte, err error) {
 
 // toWire is what the caller sees of an error. One that is not an [rpc.Error] goes to the log instead.
 func (c *Conn) toWire(call *call, err error, cancelled bool) *rpc.Error {
-	var e *rpc.Error
-	switch {
-	case errors.As(err, &e) && e != nil && e.Code != 0:
+	switch e, ok := errors.AsType[*rpc.Error](err); {
+	case ok && e != nil && e.Code != 0:
 		return e
 	case cancelled && errors.Is(err, context.Canceled):
 		return errCancelled()

@@ -19,32 +19,35 @@ type request struct {
 
 var null = []byte("null")
 
-// parse splits a message into requests. list says that it is a batch. The error is about the message as a whole.
-func parse(msg []byte) (requests []request, list bool, err *rpc.Error) {
+// faulty stands for a message that holds no request.
+func faulty(err *rpc.Error) []request { return []request{{id: null, err: err}} }
+
+// parse splits a message into requests. list says that it is a batch.
+func parse(msg []byte) (requests []request, list bool) {
 	if tooDeep(msg) {
-		return nil, false, rpc.Errorf(rpc.KindParseError, "the message is nested deeper than %d", rpc.MaxDepth)
+		return faulty(rpc.Errorf(rpc.KindParseError, "the message is nested deeper than %d", rpc.MaxDepth)), false
 	}
 	value := jsontext.Value(bytes.Trim(msg, " \t\r\n"))
 	if !utf8.Valid(value) || !value.IsValid(rpc.LooseJSON) {
-		return nil, false, rpc.Errorf(rpc.KindParseError, "the message is not JSON").
-			WithHint("a message is one JSON value in UTF-8, on one line or behind a Content-Length header")
+		return faulty(rpc.Errorf(rpc.KindParseError, "the message is not JSON").
+			WithHint("a message is one JSON value in UTF-8, on one line or behind a Content-Length header")), false
 	}
 	if value.Kind() != '[' {
-		return []request{parseOne(value)}, false, nil
+		return []request{parseOne(value)}, false
 	}
 	dec := jsontext.NewDecoder(bytes.NewBuffer(value), rpc.LooseJSON)
 	dec.ReadToken()
 	for dec.PeekKind() != ']' {
 		if len(requests) == rpc.MaxBatch {
-			return nil, false, rpc.Errorf(rpc.KindInvalidRequest, "the batch has more than %d elements", rpc.MaxBatch)
+			return faulty(rpc.Errorf(rpc.KindInvalidRequest, "the batch has more than %d elements", rpc.MaxBatch)), false
 		}
 		element, _ := dec.ReadValue()
 		requests = append(requests, parseOne(element))
 	}
 	if len(requests) == 0 {
-		return nil, false, rpc.Errorf(rpc.KindInvalidRequest, "the batch is empty")
+		return faulty(rpc.Errorf(rpc.KindInvalidRequest, "the batch is empty")), false
 	}
-	return requests, true, nil
+	return requests, true
 }
 
 func parseOne(value jsontext.Value) (r request) {
@@ -54,7 +57,7 @@ func parseOne(value jsontext.Value) (r request) {
 		}
 	}
 	if value.Kind() != '{' {
-		return request{id: null, err: rpc.Errorf(rpc.KindInvalidRequest, "a request is an object")}
+		return faulty(rpc.Errorf(rpc.KindInvalidRequest, "a request is an object"))[0]
 	}
 	dec := jsontext.NewDecoder(bytes.NewBuffer(value), rpc.LooseJSON)
 	dec.ReadToken()

@@ -67,14 +67,11 @@ func decodeParams(raw []byte, p any) error {
 	if err == nil {
 		return checkNames(raw, p)
 	}
-	var (
-		semantic *jsonv2.SemanticError
-		syntax   *jsontext.SyntacticError
-		member   string
-	)
-	if errors.As(err, &semantic) {
+	var member string
+	semantic, is := errors.AsType[*jsonv2.SemanticError](err)
+	if is {
 		member = rpc.Member(semantic.JSONPointer)
-	} else if errors.As(err, &syntax) {
+	} else if syntax, is := errors.AsType[*jsontext.SyntacticError](err); is {
 		member = rpc.Member(syntax.JSONPointer)
 	}
 	switch {

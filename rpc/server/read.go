@@ -28,22 +28,20 @@ func (c *Conn) next() (*call, error) {
 		}
 		msg, err := c.in.next()
 		c.received()
-		var fatal *rpc.Error
+		fatal, isFatal := errors.AsType[*rpc.Error](err)
 		switch {
 		case err == nil:
 			c.open(msg)
-		case errors.As(err, &fatal):
-			c.answerMessage(fatal)
-			c.part()
-			return nil, io.EOF
+		case isFatal:
+			c.todo, c.group = faulty(fatal), nil
 		case errors.Is(err, io.EOF):
 			c.atEOF()
 			return nil, io.EOF
 		default:
 			return nil, io.EOF
 		}
-		if c.refuse != nil {
-			c.nextOfMessage() // refuses them all
+		if isFatal || c.refuse != nil {
+			c.nextOfMessage() // answers them all
 			c.part()
 			return nil, io.EOF
 		}
@@ -75,31 +73,15 @@ func (c *Conn) awaitRoom() error {
 }
 
 func (c *Conn) open(msg []byte) {
-	requests, list, err := parse(msg)
-	if err != nil {
-		c.answerMessage(err)
-		return
-	}
+	requests, list := parse(msg)
 	c.todo, c.group = requests, nil
-	if !list {
-		return
-	}
-	b := &batch{}
-	for _, r := range requests {
-		if r.id != nil {
-			b.missing++
+	if list {
+		c.group = &batch{}
+		for _, r := range requests {
+			if r.id != nil {
+				c.group.missing++
+			}
 		}
-	}
-	if b.missing > 0 {
-		c.group = b
-	}
-}
-
-func (c *Conn) answerMessage(err *rpc.Error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !c.closed {
-		c.pushLocked(reply(null, nil, err), nil)
 	}
 }
 

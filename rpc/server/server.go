@@ -98,9 +98,7 @@ func (s *Server) Serve(ln net.Listener) error {
 			go func() {
 				c := s.admit(nc)
 				<-admitted
-				if c != nil {
-					s.serve(c)
-				}
+				s.serve(c)
 			}()
 		case s.stopping.Load():
 			return nil
@@ -149,13 +147,6 @@ func (s *Server) logsRefusal() bool {
 	return true
 }
 
-// ServeConn serves one connection, and returns when it is closed and its methods have ended.
-func (s *Server) ServeConn(nc net.Conn, peer rpc.Peer) {
-	if c := s.enter(nc, peer); c != nil {
-		s.serve(c)
-	}
-}
-
 // enter returns nil and closes the connection if there are far too many.
 func (s *Server) enter(nc net.Conn, peer rpc.Peer) *Conn {
 	s.mu.Lock()
@@ -175,7 +166,11 @@ func (s *Server) enter(nc net.Conn, peer rpc.Peer) *Conn {
 	return c
 }
 
+// serve returns when c is closed and its methods have ended. A nil c has been closed already.
 func (s *Server) serve(c *Conn) {
+	if c == nil {
+		return
+	}
 	defer s.leave(c)
 	if c.refuse != nil {
 		c.nc.SetReadDeadline(time.Now().Add(s.silenceTime))

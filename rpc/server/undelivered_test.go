@@ -58,7 +58,7 @@ func TestAResultIsUndoneExactlyWhenNoByteOfItWasWritten(t *testing.T) {
 		nc := &counted{UnixConn: server}
 		done := make(chan bool)
 		taken, before := b.taken.Load(), b.undone.Load()
-		go func() { b.ServeConn(nc, rpc.Peer{}); close(done) }()
+		go func() { b.serve(b.enter(nc, rpc.Peer{})); close(done) }()
 		io.WriteString(client, req("1", "take")+"\n")
 		if round%2 == 0 {
 			client.CloseWrite()
@@ -123,7 +123,7 @@ func TestAPartlyWrittenBatchUndoesWhatLiesBehindThePart(t *testing.T) {
 		b := newBench()
 		client, server := net.Pipe()
 		done := make(chan bool)
-		go func() { b.ServeConn(server, rpc.Peer{}); close(done) }()
+		go func() { b.serve(b.enter(server, rpc.Peer{})); close(done) }()
 		io.WriteString(client, "["+req("1", "take")+","+req("1", "take")+"]\n")
 		eventually(t, "both ran", func() bool { return b.taken.Load() == 2 })
 		if _, err := io.ReadFull(client, make([]byte, read)); err != nil {
@@ -174,7 +174,7 @@ func TestAMethodThatFailsAfterAllIsUndone(t *testing.T) {
 	}, zap.NewNop())
 	client, server := net.Pipe()
 	defer client.Close()
-	go s.ServeConn(server, rpc.Peer{})
+	go s.serve(s.enter(server, rpc.Peer{}))
 	io.WriteString(client, req("1", "fails")+"\n")
 	if line, _ := bufio.NewReader(client).ReadString('\n'); !strings.Contains(line, "-32603") || undone.Load() != 1 {
 		t.Errorf("got %q, undone %d times", line, undone.Load())
