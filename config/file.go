@@ -20,15 +20,14 @@ const maxFile = 256 << 10
 // readFile leaves the path out of the error, since the fault has it. A file that the user named must be there.
 func readFile(path string, named bool) ([]byte, error) {
 	data, err := safefile.Read(path, maxFile)
-	var pathError *fs.PathError
-	var notFile *safefile.Error
-	switch {
-	case !named && errors.Is(err, fs.ErrNotExist):
+	if !named && errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
-	case errors.As(err, &pathError):
-		return nil, pathError.Err
-	case errors.As(err, &notFile):
-		return nil, errors.New(notFile.Says)
+	}
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		return nil, e.Err
+	}
+	if e, ok := errors.AsType[*safefile.Error](err); ok {
+		return nil, errors.New(e.Says)
 	}
 	return data, err
 }
@@ -45,8 +44,7 @@ func (c *Config) parse(file string, data []byte) (faults Faults) {
 	var doc map[string]any
 	if err := toml.Unmarshal(data, &doc); err != nil {
 		where, text := file, strings.TrimPrefix(err.Error(), "toml: ")
-		var de *toml.DecodeError
-		if errors.As(err, &de) {
+		if de, ok := errors.AsType[*toml.DecodeError](err); ok {
 			line, _ := de.Position()
 			where = fmt.Sprintf("%s:%d", file, line)
 		}

@@ -84,6 +84,5 @@ func (m *systemd) linger() *bool {
 		return nil
 	}
 	_, err = os.Stat(filepath.Join(m.root, "var/lib/systemd/linger", me.Username))
-	on := err == nil
-	return &on
+	return new(err == nil)
 }

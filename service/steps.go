@@ -91,8 +91,7 @@ func (Commands) Run(ctx context.Context, argv ...string) (Output, error) {
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	cmd.WaitDelay = time.Second
 	err := cmd.Run()
-	var exit *exec.ExitError
-	if errors.As(err, &exit) && ctx.Err() == nil {
+	if _, exited := errors.AsType[*exec.ExitError](err); exited && ctx.Err() == nil {
 		err = nil
 	}
 	return Output{out.String(), errs.String(), cmd.ProcessState.ExitCode()}, err

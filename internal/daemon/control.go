@@ -67,8 +67,7 @@ func (d *Control) LockHeld() bool {
 
 // CheckHome refuses root with a user's HOME, before anything is made or stopped.
 func (d *Control) CheckHome() error {
-	var owner *statedir.OwnerError
-	if errors.As(statedir.CheckHome(d.Env("HOME")), &owner) {
+	if owner, ok := errors.AsType[*statedir.OwnerError](statedir.CheckHome(d.Env("HOME"))); ok {
 		return failure.New("%s", owner).WithHint("%s", owner.Hint())
 	}
 	return nil

@@ -77,13 +77,12 @@ func (s *Service) Do(steps []service.Step, err error) error {
 		return err
 	}
 	err = service.Do(s.Ctx, service.Commands{}, steps, func(step service.Step) { s.Note("%s", step) })
-	var command *service.Problem
-	var path *fs.PathError
-	var link *os.LinkError
-	switch {
-	case errors.As(err, &command):
+	if _, ok := errors.AsType[*service.Problem](err); ok {
 		return s.withLog(err)
-	case errors.As(err, &path), errors.As(err, &link):
+	}
+	_, path := errors.AsType[*fs.PathError](err)
+	_, link := errors.AsType[*os.LinkError](err)
+	if path || link {
 		return failure.New("%v", err).
 			WithHint("the place must be yours and writable, and its disk not full; then do it again")
 	}

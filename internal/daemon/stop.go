@@ -196,9 +196,8 @@ func (d *Control) Purge() (whole bool, err error) {
 }
 
 func (d *Control) checkNotLeased() error {
-	leased := rpc.EnvLeased
 	var list rpc.EnvListResult
-	raw, err := d.askOnce(rpc.MethodEnvList, rpc.EnvListParams{State: &leased}, 0)
+	raw, err := d.askOnce(rpc.MethodEnvList, rpc.EnvListParams{State: new(rpc.EnvLeased)}, 0)
 	if err == nil {
 		err = Decode(raw, &list)
 	}

@@ -29,8 +29,7 @@ func (d *Control) Take(noStart bool, p Progress, params rpc.AcquireParams, wait 
 			return c, raw, err
 		}
 		left = max(0, wait-time.Since(begun))
-		ms := left.Milliseconds()
-		params.WaitMS = &ms
+		params.WaitMS = new(left.Milliseconds())
 	}
 }
 
@@ -38,8 +37,7 @@ func (d *Control) takeOnce(noStart bool, p Progress, params rpc.AcquireParams, w
 	c *rpc.Client, raw json.RawMessage, err error,
 ) {
 	if p.Notify != nil {
-		yes := true
-		params.Progress = &yes
+		params.Progress = new(true)
 	}
 	if noStart || d.Env("RUNTIMED_NO_START") != "" {
 		c, _, err = d.Connect(p.Notify)
@@ -67,16 +65,15 @@ func (d *Control) TakeBack(params rpc.AcquireParams, since time.Time) {
 		return
 	}
 	defer c.Close()
-	leased, zero := rpc.EnvLeased, int64(0)
 	var list rpc.EnvListResult
-	if c.Call(ctx, rpc.MethodEnvList, rpc.EnvListParams{Pool: params.Pool, State: &leased}, &list) != nil {
+	if c.Call(ctx, rpc.MethodEnvList, rpc.EnvListParams{Pool: params.Pool, State: new(rpc.EnvLeased)}, &list) != nil {
 		return
 	}
 	for _, e := range list.Envs {
 		if e.Lease == nil || e.Lease.OwnerPID != *params.OwnerPID || e.Lease.Since.Before(since) {
 			continue
 		}
-		params.WaitMS, params.Progress = &zero, nil
+		params.WaitMS, params.Progress = new(int64(0)), nil
 		var got rpc.AcquireResult
 		if c.Call(ctx, rpc.MethodAcquire, params, &got) == nil {
 			_ = c.Call(ctx, rpc.MethodRelease, rpc.EnvParams{Env: got.Env.ID}, nil)
@@ -86,8 +83,8 @@ func (d *Control) TakeBack(params rpc.AcquireParams, since time.Time) {
 }
 
 func orOlderDaemon(err error) error {
-	var e *rpc.Error
-	if !errors.As(err, &e) || e.Data.Kind != rpc.KindInvalidParams || !strings.HasPrefix(e.Message, "unknown member ") {
+	e, ok := errors.AsType[*rpc.Error](err)
+	if !ok || e.Data.Kind != rpc.KindInvalidParams || !strings.HasPrefix(e.Message, "unknown member ") {
 		return err
 	}
 	return failure.With(failure.OtherVersion,

@@ -89,8 +89,7 @@ func readMetadata(content string, first int) (m metadata, err error) {
 	var all map[string]any
 	if err := toml.Unmarshal([]byte(content), &all); err != nil {
 		line := first
-		var faulty *toml.DecodeError
-		if errors.As(err, &faulty) {
+		if faulty, ok := errors.AsType[*toml.DecodeError](err); ok {
 			row, _ := faulty.Position()
 			line += row - 1
 		}
