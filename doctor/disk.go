@@ -70,7 +70,8 @@ func checkFileSystem(dir string, m statedir.Mount) Findings {
 	case m.ReadOnly:
 		return problem("%s is on a file system that is read-only", dir).hint("mount it for writing; or " + localDisk)
 	case m.NoLinks:
-		return problem("%s is on a file system (%s) without links, which environments need", dir, m.Type).hint(localDisk)
+		return problem("%s is on a file system (%s) without links, which environments need",
+			dir, m.Type).hint(localDisk)
 	case m.Network:
 		return warning("%s is on a network file system (%s): locks may be missing there, and builds are slow", dir,
 			m.Type).hint(localDisk)

@@ -82,7 +82,8 @@ func lookAt(p Process) Sight {
 // statOf returns errEnded for a process that we may not look at: it was never an owner.
 func statOf(pid int) (stat, error) {
 	var start uint64
-	lives := openProcess(pid, windows.PROCESS_QUERY_LIMITED_INFORMATION|windows.SYNCHRONIZE, func(h windows.Handle) bool {
+	const access = windows.PROCESS_QUERY_LIMITED_INFORMATION | windows.SYNCHRONIZE
+	lives := openProcess(pid, access, func(h windows.Handle) bool {
 		var began, ended, kernel, user windows.Filetime
 		if windows.GetProcessTimes(h, &began, &ended, &kernel, &user) != nil {
 			return false
