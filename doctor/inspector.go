@@ -60,7 +60,7 @@ func (i *inspector) findUV(ctx context.Context) (foundUV, error) {
 	defer stop()
 	missing := false
 	// only fetching is left
-	found, err := i.uv.Locate(looking, "", i.uv.Cfg, func(builder.Stage) {
+	found, err := i.uv.Locate(looking, "", i.uv.Config(), func(builder.Stage) {
 		missing = true
 		stop()
 	})
@@ -78,7 +78,7 @@ func (i *inspector) findUV(ctx context.Context) (foundUV, error) {
 		i.uv.Elsewhere...)) {
 		const hasPip = "import importlib.util as u, platform, sys; print(platform.python_version()); " +
 			"sys.exit(not (u.find_spec('venv') and u.find_spec('ensurepip') or u.find_spec('pip')))"
-		done, err := i.uv.Python(ctx, "", i.uv.Cfg, python, "-I", "-c", hasPip)
+		done, err := i.uv.Python(ctx, "", i.uv.Config(), python, "-I", "-c", hasPip)
 		if err == nil {
 			return foundUV{Tool: builder.Tool{Name: "uv", Version: uv.Version()}, FetchWith: python,
 				Fetcher: strings.TrimSpace(string(done.Stdout))}, nil
@@ -107,7 +107,7 @@ var errNotAsked = errors.New("it is too old to be asked")
 
 // askPipIndex has pip look for uv as a build would. It returns nil, errNotAsked, a *builder.Error, or ctx's error.
 func (i *inspector) askPipIndex(ctx context.Context, python string) error {
-	done, err := i.uv.Python(ctx, "", i.uv.Cfg, python, "-c", fetchProbe, "index", "versions", "uv", "--pre",
+	done, err := i.uv.Python(ctx, "", i.uv.Config(), python, "-c", fetchProbe, "index", "versions", "uv", "--pre",
 		"--only-binary", ":all:", "--disable-pip-version-check", "--no-input", "--retries", "0", "--timeout", "2",
 		"--no-cache-dir")
 	switch {
@@ -199,7 +199,7 @@ type foundConda struct {
 }
 
 func (i *inspector) findConda(ctx context.Context) (foundConda, error) {
-	_, found, err := i.conda.Locate(ctx, "", i.conda.Cfg)
+	_, found, err := i.conda.Locate(ctx, "", i.conda.Config())
 	if err != nil {
 		return foundConda{}, err
 	}

@@ -43,12 +43,8 @@ type Builder struct {
 	uv        *uv.Builder // makes the venv for rattler
 	Elsewhere []string    // searched after PATH
 
-	mu      sync.Mutex // guards what follows
-	Cfg     Config
-	found   condaProvider // nil: not looked for yet
-	tool    builder.Tool  // found, as status shows it
-	finding chan struct{} // held while a provider is looked for
-	tidied  sync.Once
+	builder.Lookup[Config, condaProvider]
+	tidied sync.Once
 }
 
 // condaProvider is one way to make a conda environment.
@@ -76,24 +72,9 @@ type condaJob struct {
 // New returns a Builder that keeps lock files and package caches below dir. environ is the daemon's environment, of
 // which children get a part.
 func New(dir string, cfg Config, uv *uv.Builder, environ []string, log *zap.Logger) *Builder {
-	return &Builder{log: log, dir: dir, environ: environ, uv: uv, Elsewhere: usualPlaces, Cfg: cfg,
-		finding: make(chan struct{}, 1)}
-}
-
-// Configure sets the configuration of later builds.
-func (c *Builder) Configure(cfg Config) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if cfg != c.Cfg {
-		c.Cfg, c.found, c.tool = cfg, nil, builder.Tool{}
-	}
-}
-
-// Tool returns the provider in use.
-func (c *Builder) Tool() (builder.Tool, bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.tool, c.found != nil
+	c := &Builder{log: log, dir: dir, environ: environ, uv: uv, Elsewhere: usualPlaces}
+	c.Configure(cfg)
+	return c
 }
 
 // Build makes a conda environment at dir from its lock file, else from the channels, and verifies it.

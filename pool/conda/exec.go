@@ -108,7 +108,7 @@ func (p condaProgram) run(ctx context.Context, dir string, args []string) error 
 	}
 	done, err := p.c.uv.Child(ctx, tool.Command{Argv: append([]string{p.path}, args...), Env: env, Mark: dir})
 	if ctx.Err() == nil && (errors.Is(err, os.ErrNotExist) || errors.Is(err, os.ErrPermission)) {
-		p.c.forget(p)
+		p.c.Forget(p)
 	}
 	failure := p.outcome(ctx, dir, done, err)
 	if failure == nil {
@@ -148,15 +148,6 @@ func (p condaProgram) outcome(ctx context.Context, dir string, done tool.Result,
 			"%s says that it succeeded, and there is no python in the environment", p.name).Saying(besides(done.Output))
 	}
 	return nil
-}
-
-// forget drops a provider that cannot be run any more.
-func (c *Builder) forget(gone condaProvider) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.found == gone {
-		c.found, c.tool = nil, builder.Tool{}
-	}
 }
 
 // lock writes what is installed at dir to a file that all these tools read, with the tokens of channels, which

@@ -22,31 +22,15 @@ var condaTools = []string{ProviderMicromamba, ProviderMamba, ProviderConda}
 // provider returns what makes environments: the one in use, else the configured one, else the first tool that works.
 // Parallel callers look once.
 func (c *Builder) provider(ctx context.Context, mark string) (condaProvider, error) {
-	select {
-	case c.finding <- struct{}{}:
-		defer func() { <-c.finding }()
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-	c.tidied.Do(c.Tidy)
-	c.mu.Lock()
-	known, cfg := c.found, c.Cfg
-	c.mu.Unlock()
-	if known != nil && known.Usable() {
-		return known, nil
-	}
-	found, tool, err := c.Locate(ctx, mark, cfg)
-	if err != nil {
-		return nil, err
-	}
-	c.log.Info("conda environments are built with "+tool.Name,
-		zap.String("path", tool.Path), zap.String("version", tool.Version), zap.String("why", tool.Why))
-	c.mu.Lock()
-	if c.Cfg == cfg { // not configured anew meanwhile
-		c.found, c.tool = found, tool
-	}
-	c.mu.Unlock()
-	return found, nil
+	return c.Find(ctx, condaProvider.Usable, func(cfg Config) (condaProvider, builder.Tool, error) {
+		c.tidied.Do(c.Tidy)
+		found, tool, err := c.Locate(ctx, mark, cfg)
+		if err == nil {
+			c.log.Info("conda environments are built with "+tool.Name,
+				zap.String("path", tool.Path), zap.String("version", tool.Version), zap.String("why", tool.Why))
+		}
+		return found, tool, err
+	})
 }
 
 func (c *Builder) Locate(ctx context.Context, mark string, cfg Config) (condaProvider, builder.Tool, error) {
@@ -61,16 +45,17 @@ func (c *Builder) Locate(ctx context.Context, mark string, cfg Config) (condaPro
 	}
 	var useless []string
 	for _, name := range wanted {
-		for _, place := range c.places(name) {
-			program, version, err := c.examine(ctx, mark, place.path, name)
+		for _, found := range c.places(name) {
+			program, version, err := c.examine(ctx, mark, found.Path, name)
 			if ctx.Err() != nil {
 				return nil, builder.Tool{}, ctx.Err()
 			}
 			if err == nil {
-				return program, builder.Tool{Name: name, Version: version, Path: place.path, Why: place.why}, nil
+				found.Version = version
+				return program, found, nil
 			}
-			useless = append(useless, fmt.Sprintf("%s: %s", place.path, err))
-			c.log.Info("a program named "+name+" cannot be used; looking further", zap.String("path", place.path),
+			useless = append(useless, fmt.Sprintf("%s: %s", found.Path, err))
+			c.log.Info("a program named "+name+" cannot be used; looking further", zap.String("path", found.Path),
 				zap.Error(err))
 		}
 	}
@@ -110,34 +95,19 @@ func (c *Builder) configured(ctx context.Context, mark string, cfg Config) (cond
 		Why: "conda.path in the configuration names it"}, nil
 }
 
-type place struct{ path, why string }
-
 // places are the programs of that name: from the tool's own variable, on PATH, and where installers put it.
-func (c *Builder) places(name string) []place {
+func (c *Builder) places(name string) []builder.Tool {
 	variable := "MAMBA_EXE" // of micromamba and of mamba
 	if name == ProviderConda {
 		variable = "CONDA_EXE"
 	}
-	var found []place
-	add := func(why string, paths ...string) {
-		for _, path := range paths {
-			if !slices.ContainsFunc(found, func(p place) bool { return p.path == path }) {
-				found = append(found, place{path, why})
-			}
-		}
+	found := uv.Programs(c.environ, name, placesAtHome, c.Elsewhere)
+	told := tool.Lookup(c.environ, variable)
+	if !filepath.IsAbs(told) || filepath.Base(told) != name+tool.Exe || !tool.Executable(told) {
+		return found
 	}
-	if told := tool.Lookup(c.environ, variable); filepath.IsAbs(told) && filepath.Base(told) == name+tool.Exe &&
-		tool.Executable(told) {
-		add(variable+" names it", told)
-	}
-	add("it is on PATH", uv.OnPath(filepath.SplitList(tool.Lookup(c.environ, "PATH")), name)...)
-	home := tool.Lookup(c.environ, tool.HomeVariable)
-	dirs := make([]string, 0, len(placesAtHome)+len(c.Elsewhere))
-	for _, dir := range placesAtHome {
-		dirs = append(dirs, filepath.Join(home, dir))
-	}
-	add("it is where installers put it", uv.OnPath(append(dirs, c.Elsewhere...), name)...)
-	return found
+	found = slices.DeleteFunc(found, func(t builder.Tool) bool { return t.Path == told })
+	return append([]builder.Tool{{Name: name, Path: told, Why: variable + " names it"}}, found...)
 }
 
 // examineFor bounds how long a program takes to print its version.

@@ -27,14 +27,14 @@ var condaHelper string
 
 // rattler makes conda environments without a conda tool: with py-rattler, in a venv of its own that uv makes.
 type rattler struct {
-	c      *Builder
-	making chan struct{} // held while the venv is made
-	fetch  time.Duration // bounds the answer of the channels
-	stall  time.Duration // bounds a pause in a download
+	c     *Builder
+	turns builder.Turns // to make the venv
+	fetch time.Duration // bounds the answer of the channels
+	stall time.Duration // bounds a pause in a download
 }
 
 func newRattler(c *Builder) *rattler {
-	return &rattler{c: c, making: make(chan struct{}, 1), fetch: 300 * time.Second, stall: 120 * time.Second}
+	return &rattler{c: c, fetch: 300 * time.Second, stall: 120 * time.Second}
 }
 
 func (r *rattler) lockName() string { return "rattler.lock" }

@@ -42,12 +42,11 @@ func (r *rattler) ready(ctx context.Context, mark string, progress func(builder.
 	if tool.Executable(python) {
 		return python, nil
 	}
-	select {
-	case r.making <- struct{}{}:
-		defer func() { <-r.making }()
-	case <-ctx.Done():
-		return "", ctx.Err()
+	done, err := r.turns.Take(ctx, "")
+	if err != nil {
+		return "", err
 	}
+	defer done()
 	if tool.Executable(python) {
 		return python, nil
 	}
@@ -132,12 +131,11 @@ func (r *rattler) damaged(ctx context.Context, mark string) bool {
 
 // repair removes a venv that does not work, unless another build has replaced it.
 func (r *rattler) repair(ctx context.Context, mark string) error {
-	select {
-	case r.making <- struct{}{}:
-		defer func() { <-r.making }()
-	case <-ctx.Done():
-		return ctx.Err()
+	done, err := r.turns.Take(ctx, "")
+	if err != nil {
+		return err
 	}
+	defer done()
 	if !r.damaged(ctx, mark) {
 		return ctx.Err()
 	}

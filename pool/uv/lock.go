@@ -52,7 +52,7 @@ func (u *Builder) lock(ctx context.Context, tool, mark string, spec builder.Spec
 		return Filled(path) && (age <= 0 ||
 			!Older(path, age) && (spec.Base == nil || !before(path, u.lockPath(*spec.Base, python))))
 	}
-	done, err := u.alone(ctx, path)
+	done, err := u.turns.Take(ctx, path)
 	if err != nil {
 		return "", err
 	}
@@ -98,38 +98,6 @@ func fewOf(names []string) string {
 		return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), more)
 	}
 	return strings.Join(names, ", ")
-}
-
-// turn is the right to do work that parallel builds share.
-type turn struct {
-	held chan struct{}
-	want int // who holds it or waits for it
-}
-
-// alone lets one build at a time do the work that key names. done lets the next one in.
-func (u *Builder) alone(ctx context.Context, key string) (done func(), err error) {
-	u.mu.Lock()
-	t := u.turns[key]
-	if t == nil {
-		t = &turn{held: make(chan struct{}, 1)}
-		u.turns[key] = t
-	}
-	t.want++
-	u.mu.Unlock()
-	leave := func() {
-		u.mu.Lock()
-		defer u.mu.Unlock()
-		if t.want--; t.want == 0 {
-			delete(u.turns, key)
-		}
-	}
-	select {
-	case t.held <- struct{}{}:
-		return func() { <-t.held; leave() }, nil
-	case <-ctx.Done():
-		leave()
-		return nil, ctx.Err()
-	}
 }
 
 // resolve writes the lock file of spec: every distribution with its version and hashes. old means that it replaces

@@ -77,7 +77,7 @@ func (u *Builder) Interpreter(ctx context.Context, tool, mark, want string, prog
 	if known, ok := u.knownPython(want); ok {
 		return known, nil
 	}
-	done, err := u.alone(ctx, "python "+want)
+	done, err := u.turns.Take(ctx, "python "+want)
 	if err != nil {
 		return Interpreter{}, err
 	}

@@ -32,32 +32,15 @@ func Version() string {
 
 // Find returns the path of uv: configured, on PATH, where installers put it, or fetched.
 func (u *Builder) Find(ctx context.Context, mark string, progress func(builder.Stage)) (string, error) {
-	select {
-	case u.fetching <- struct{}{}:
-		defer func() { <-u.fetching }()
-	case <-ctx.Done():
-		return "", ctx.Err()
-	}
-	u.Tidied.Do(u.Tidy)
-	u.mu.Lock()
-	known, cfg := u.tool, u.Cfg
-	u.mu.Unlock()
-	if known.Path != "" && tool.Executable(known.Path) {
-		return known.Path, nil
-	}
-	tool, err := u.Locate(ctx, mark, cfg, progress)
-	if err != nil {
-		return "", err
-	}
-	tool.Name = "uv"
-	u.log.Info("uv found", zap.String("path", tool.Path), zap.String("version", tool.Version),
-		zap.String("why", tool.Why))
-	u.mu.Lock()
-	if u.Cfg == cfg { // not configured anew meanwhile
-		u.tool = tool
-	}
-	u.mu.Unlock()
-	return tool.Path, nil
+	return u.Lookup.Find(ctx, tool.Executable, func(cfg Config) (string, builder.Tool, error) {
+		u.Tidied.Do(u.Tidy)
+		found, err := u.Locate(ctx, mark, cfg, progress)
+		if err == nil {
+			u.log.Info("uv found", zap.String("path", found.Path), zap.String("version", found.Version),
+				zap.String("why", found.Why))
+		}
+		return found.Path, found, err
+	})
 }
 
 func (u *Builder) Locate(ctx context.Context, mark string, cfg Config, progress func(builder.Stage)) (builder.Tool,
@@ -65,31 +48,25 @@ func (u *Builder) Locate(ctx context.Context, mark string, cfg Config, progress 
 	if cfg.Path != "" {
 		if tool.Executable(cfg.Path) {
 			version, _ := u.version(ctx, mark, cfg.Path) // on failure the builds say so
-			return builder.Tool{Path: cfg.Path, Version: version, Why: "uv.path in the configuration names it"},
-				ctx.Err()
+			return builder.Tool{Name: "uv", Path: cfg.Path, Version: version,
+				Why: "uv.path in the configuration names it"}, ctx.Err()
 		}
 		return builder.Tool{}, builder.Errorf(builder.CauseToolMissing,
 			"correct uv.path in the configuration, or remove it to have uv looked up",
 			"uv.path names %s, which is no program that can be run", cfg.Path)
 	}
-	for _, path := range OnPath(filepath.SplitList(tool.Lookup(u.Environ, "PATH")), "uv") {
-		if version, ok := u.version(ctx, mark, path); ok {
-			return builder.Tool{Path: path, Version: version, Why: "it is on PATH"}, nil
-		}
-	}
-	home := tool.Lookup(u.Environ, tool.HomeVariable)
-	places := append([]string{filepath.Join(home, ".local", "bin"), filepath.Join(home, ".cargo", "bin")},
-		u.Elsewhere...)
-	for _, path := range OnPath(places, "uv") {
-		if version, ok := u.version(ctx, mark, path); ok {
-			return builder.Tool{Path: path, Version: version, Why: "it is where installers put it"}, nil
+	for _, found := range Programs(u.Environ, "uv", []string{".local/bin", ".cargo/bin"}, u.Elsewhere) {
+		var runs bool
+		if found.Version, runs = u.version(ctx, mark, found.Path); runs {
+			return found, nil
 		}
 	}
 	if ctx.Err() != nil {
 		return builder.Tool{}, ctx.Err()
 	}
 	fetched := filepath.Join(u.Tools(), "uv-"+Version())
-	found := builder.Tool{Path: ProgramBelow(fetched), Version: Version(), Why: "none was found, so it was fetched"}
+	found := builder.Tool{Name: "uv", Path: ProgramBelow(fetched), Version: Version(),
+		Why: "none was found, so it was fetched"}
 	if tool.Executable(found.Path) {
 		if _, runs := u.version(ctx, mark, found.Path); runs || ctx.Err() != nil {
 			return found, ctx.Err()
@@ -127,6 +104,24 @@ func (u *Builder) version(ctx context.Context, mark, path string) (string, bool)
 	_, version, _ := strings.Cut(strings.TrimSpace(string(done.Stdout)), " ")
 	version, _, _ = strings.Cut(version, " ") // a date may follow
 	return version, err == nil
+}
+
+// Programs returns the programs of that name on PATH, then those where installers put them, below the home folder and
+// elsewhere. Their versions are not known yet.
+func Programs(environ []string, name string, atHome, elsewhere []string) (found []builder.Tool) {
+	dirs := filepath.SplitList(tool.Lookup(environ, "PATH"))
+	onPath := len(OnPath(dirs, name))
+	for _, dir := range atHome {
+		dirs = append(dirs, filepath.Join(tool.Lookup(environ, tool.HomeVariable), dir))
+	}
+	for i, path := range OnPath(append(dirs, elsewhere...), name) {
+		why := "it is on PATH"
+		if i >= onPath {
+			why = "it is where installers put it"
+		}
+		found = append(found, builder.Tool{Name: name, Path: path, Why: why})
+	}
+	return found
 }
 
 // OnPath returns the programs of that name in the folders. Relative folders do not count.

@@ -31,45 +31,28 @@ type Builder struct {
 
 	Elsewhere []string // searched after PATH
 
-	mu       sync.Mutex // guards what follows
-	Cfg      Config
-	tool     builder.Tool  // uv, once found
-	fetching chan struct{} // held while uv is looked for or fetched
-	Tidied   sync.Once
+	builder.Lookup[Config, string] // the path of uv
+	Tidied                         sync.Once
+	turns                          builder.Turns // to make a lock file, or to look for a Python
+
+	mu       sync.Mutex             // guards what follows
 	pythons  map[string]Interpreter // by what was wanted; looking takes longer than a build
 	ownCache bool                   // it was logged that uv's usual cache cannot be used
-	turns    map[string]*turn       // see alone
 }
 
 // New returns a Builder that keeps its tools and lock files below dir. environ is the daemon's environment, of which
 // children get a part.
 func New(dir string, cfg Config, environ []string, log *zap.Logger) *Builder {
-	return &Builder{
-		log: log, Dir: dir, Environ: environ, Elsewhere: usualPlaces, Cfg: cfg, pythons: map[string]Interpreter{},
-		fetching: make(chan struct{}, 1), turns: map[string]*turn{},
-	}
+	u := &Builder{log: log, Dir: dir, Environ: environ, Elsewhere: usualPlaces, pythons: map[string]Interpreter{}}
+	u.Configure(cfg)
+	return u
 }
 
 // Configure sets the configuration of later builds.
 func (u *Builder) Configure(cfg Config) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if cfg != u.Cfg {
-		u.Cfg, u.tool, u.pythons = cfg, builder.Tool{}, map[string]Interpreter{}
+	if u.Lookup.Configure(cfg) {
+		u.ForgetPythons()
 	}
-}
-
-// Tool returns the uv in use.
-func (u *Builder) Tool() (builder.Tool, bool) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	return u.tool, u.tool.Path != ""
-}
-
-func (u *Builder) Config() Config {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	return u.Cfg
 }
 
 // Build makes a venv at dir, installs the locked set into it, and verifies it.
@@ -156,9 +139,7 @@ func (u *Builder) toolBroken(ctx context.Context, mark string) bool {
 	if _, runs := u.version(ctx, mark, tool.Path); runs || ctx.Err() != nil {
 		return false
 	}
-	u.mu.Lock()
-	u.tool = builder.Tool{}
-	u.mu.Unlock()
+	u.Forget(tool.Path)
 	return true
 }
 
@@ -211,9 +192,7 @@ func (u *Builder) uvWith(ctx context.Context, program, mark string, env []string
 		return done, &builder.Error{Cause: builder.CauseTimeout, Message: "uv was ended", Output: done.Output}
 	}
 	if errors.Is(err, os.ErrNotExist) || errors.Is(err, os.ErrPermission) {
-		u.mu.Lock()
-		u.tool = builder.Tool{} // it was removed: look again
-		u.mu.Unlock()
+		u.Forget(program)
 	}
 	step := args[0]
 	if step == "pip" || step == "python" {
