@@ -29,9 +29,9 @@ func (m *Manager) runBuild(ctx context.Context, e *env, b *build) {
 	began := time.Now()
 	e, result, err := m.make(ctx, e, b)
 	proc.EndMarked(func(dir string) bool { return dir == e.dir }) // what left its process group
-	canceled := ctx.Err() == context.Canceled
 	m.update(func() {
 		m.changedLocked()
+		canceled := ctx.Err() == context.Canceled // not before: a flush may just have ended it
 		p, hash := m.pools[e.pool], e.hash
 		current := p != nil && p.hash == hash
 		switch {

@@ -240,3 +240,30 @@ func TestBuildErrorsAreReadable(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+func TestWhatIsEndedInItsLastMomentDoesNotCount(t *testing.T) {
+	b := &fakeBuilder{}
+	w := &world{T: t, cfg: Config{Dir: t.TempDir()}, b: b, p: newProcs()}
+	w.make()
+	e := w.newEnv("uv-00000000", purpose{pool: "uv", spec: spec()})
+	ctx, cancel := context.WithCancel(t.Context())
+	e.state, e.build, w.envs[e.id] = Warming, &build{check: true, cancel: cancel}, e
+	b.mu.Lock() // its last step waits here
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		w.runBuild(ctx, e, e.build)
+	}()
+	for stage := ""; stage != builder.StageVerifying; time.Sleep(time.Millisecond) {
+		w.view(func() { stage = e.build.stage.Name })
+	}
+	w.update(func() {
+		b.mu.Unlock()
+		time.Sleep(50 * time.Millisecond) // until it waits for the lock
+		w.cancelBuildLocked(e, "flushed")
+	})
+	<-ended
+	if e.state != Removing {
+		t.Errorf("it is %s", e.state)
+	}
+}

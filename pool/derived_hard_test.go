@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -360,5 +361,36 @@ func TestWhoLooksWhileOneIsExtendedSeesEachOnce(t *testing.T) {
 		w.b.set(func() { w.b.extends = nil })
 		w.pass(time.Hour)
 		w.want(3, 0, 0, 0)
+	})
+}
+
+func TestAnEnvironmentThatIsToBeExtendedIsNotListedBesideTheBuildThatItIsFor(t *testing.T) {
+	inBubble(t, sized(1), func(w *world) {
+		w.want(1, 0, 0, 0)
+		tried := false
+		w.b.set(func() {
+			w.b.prepared = func() {
+				if tried {
+					return
+				}
+				tried = true
+				var e *env
+				w.view(func() {
+					for _, e = range w.envs {
+						if e.needs != nil {
+							break
+						}
+					}
+				})
+				base := w.reserveBase(e, e.build, "3.13.1")
+				if ids := w.ids(Warming); slices.Contains(ids, base.id) || !slices.Contains(ids, e.id) {
+					t.Errorf("%s is to be extended instead of building %s, and warming are %s", base.id, e.id, ids)
+				}
+				w.update(func() { w.moveLocked(base, Ready, "this was a trial") })
+			}
+		})
+		if got := w.asked(1, needs("rich")); !got.Extended || !tried {
+			t.Errorf("%+v", got)
+		}
 	})
 }

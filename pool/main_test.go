@@ -38,6 +38,7 @@ type fakeBuilder struct {
 	renewed int
 
 	resolves error // of Prepare
+	prepared func()
 	extends  error // of Extend
 	extended int
 }
@@ -111,8 +112,12 @@ func (b *fakeBuilder) Prepare(_ context.Context, spec builder.Spec, _ string, _ 
 	progress func(builder.Stage)) (string, error) {
 	progress(builder.Stage{Name: builder.StageResolving, Message: "looking it up"})
 	b.mu.Lock()
-	defer b.mu.Unlock()
-	return fakeVersion(spec), b.resolves
+	err, prepared := b.resolves, b.prepared
+	b.mu.Unlock()
+	if prepared != nil {
+		prepared()
+	}
+	return fakeVersion(spec), err
 }
 
 // Extend fails half way, if it fails.

@@ -182,6 +182,9 @@ func (m *Manager) infos(pool string, state State) (list []Info, err error) {
 		for _, e := range m.envs {
 			base := baseOf(e.pool)
 			known = known || base == pool
+			if e.state == Extending && e.build == nil {
+				continue // the build that it is reserved for is listed, until it takes its place
+			}
 			if (pool == "" || base == pool) && (state == "" || e.shown() == state) {
 				i := e.infoLocked()
 				i.Alive = i.Lease != nil && e.tenancy.orphanedAt.IsZero()
