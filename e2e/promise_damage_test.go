@@ -189,7 +189,7 @@ func TestADiskThatTurnsReadOnlyCostsNoEnvironment(t *testing.T) {
 	if said := h.logged("damaged"); len(said) > 0 {
 		t.Errorf("the log says %s", said)
 	}
-	if said := h.logged("cannot be handed out for now"); len(said) != 1 {
+	if said := h.logged("environments cannot be leased at the moment"); len(said) != 1 {
 		t.Errorf("the log says %s", said)
 	}
 	remount("rw")

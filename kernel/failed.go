@@ -42,14 +42,14 @@ func readConnection(path string) (c connection, err error) {
 		return c, err
 	}
 	if err := json.Unmarshal(data, &c); err != nil {
-		return c, fmt.Errorf("%s is no connection file: %w", path, err)
+		return c, fmt.Errorf("%s is not a connection file: %w", path, err)
 	}
 	c.Transport, c.Scheme = cmp.Or(c.Transport, "tcp"), cmp.Or(c.Scheme, "hmac-sha256")
 	switch {
 	case c.Transport != "tcp" && c.Transport != "ipc":
-		return c, fmt.Errorf("%s asks for the transport %q, and runt knows tcp and ipc", path, c.Transport)
+		return c, fmt.Errorf("%s asks for the transport %q, but runt knows only tcp and ipc", path, c.Transport)
 	case c.Scheme != "hmac-sha256" && c.Key != "":
-		return c, fmt.Errorf("%s asks for signatures by %q, and runt knows hmac-sha256", path, c.Scheme)
+		return c, fmt.Errorf("%s asks for signatures by %q, but runt knows only hmac-sha256", path, c.Scheme)
 	case c.Curve != "":
 		return c, fmt.Errorf("%s asks for encryption, which runt does not know", path)
 	case slices.Contains([]int{c.Shell, c.IOPub, c.Stdin, c.Control, c.Heartbeat}, 0):
@@ -84,7 +84,7 @@ type failedKernel struct {
 	count int
 }
 
-const tryAgain = "No cell can run before that is mended: then restart the kernel to try again."
+const tryAgain = "No cell can run until that is fixed; then restart the kernel to try again."
 
 // ServeFailure is a kernel at the connection file that fails every cell with the reason, until the front-end ends it or
 // ctx is done.

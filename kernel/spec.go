@@ -126,7 +126,7 @@ func (s Spec) isPackaged() bool {
 // NotOurs is the error of a kernel that is somebody else's.
 func NotOurs(path string) error {
 	return failure.New("%s is a kernel that runt did not install", path).
-		WithHint("leave it, and choose another name with --name; or take it away with: jupyter kernelspec remove %s",
+		WithHint("choose another name with --name, or remove it with: jupyter kernelspec remove %s",
 			filepath.Base(path))
 }
 
@@ -208,5 +208,5 @@ func unwritable(err error) error {
 		return err
 	}
 	return failure.New("%v", err).
-		WithHint("the place must be writable for you, and its disk not full; --prefix names another")
+		WithHint("the folder must be writable, and its disk not full; --prefix names another")
 }

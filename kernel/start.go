@@ -110,7 +110,7 @@ func ForFrontEnd(d *daemon.Control, stdin io.Reader) {
 	if terminal, ok := stdin.(*os.File); parent == "" && ok && term.IsTerminal(int(terminal.Fd())) {
 		return
 	}
-	// Nobody reads these. To ignore SIGINT outright would outlive exec, and the kernel could not be interrupted.
+	// Nobody reads these. Ignoring SIGINT outright would outlive exec, and the kernel could not be interrupted.
 	signal.Notify(make(chan os.Signal, 1), os.Interrupt)
 	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	if parent != "" {

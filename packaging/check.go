@@ -23,7 +23,7 @@ func checkProgram(p platform, path string) error {
 }
 
 func wrongMachine(machine any, p platform) error {
-	return fmt.Errorf("it is for %v, and not for %s", machine, p)
+	return fmt.Errorf("it is for %v, not for %s", machine, p)
 }
 
 func checkELF(p platform, path string) error {

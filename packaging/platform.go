@@ -74,7 +74,7 @@ func choose(which string) ([]platform, error) {
 	for name := range strings.SplitSeq(which, ",") {
 		i := slices.IndexFunc(platforms, func(p platform) bool { return p.String() == name })
 		if i < 0 {
-			return nil, fmt.Errorf("%q is none of the platforms that there are packages for: %v", name, platforms)
+			return nil, fmt.Errorf("there are no packages for %q; the platforms are %v", name, platforms)
 		}
 		chosen = append(chosen, platforms[i])
 	}

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// file is one of an archive's.
+// file is an entry of an archive.
 type file struct {
 	name    string
 	data    []byte

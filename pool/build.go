@@ -48,15 +48,15 @@ func (m *Manager) runBuild(ctx context.Context, e *env, b *build) {
 		case canceled && !e.halfExtended():
 			m.moveLocked(e, Removing, "no longer needed")
 		case b.check && envdir.MachineFault(err):
-			e.warnOnceLocked("environment cannot be looked through for now; trying again now and then", err)
+			e.warnOnceLocked("environment cannot be checked at the moment; trying again now and then", err)
 			e.build = &build{check: true, stuck: true, notBefore: time.Now().Add(faultEvery),
-				stage: waiting("to be looked through: " + redact.Text(err.Error()))}
+				stage: waiting("to be checked: " + redact.Text(err.Error()))}
 		case b.check:
-			e.log.Warn("environment does not work any more and will be replaced", zap.Error(err))
+			e.log.Warn("environment no longer works and will be replaced", zap.Error(err))
 			m.moveLocked(e, Removing, err.Error())
 		case e.halfExtended():
 			e.purpose = e.extension.before
-			e.build = &build{check: true, stage: waiting("to be looked through")}
+			e.build = &build{check: true, stage: waiting("to be checked")}
 		default:
 			m.moveLocked(e, Removing, "its build failed")
 		}
@@ -109,7 +109,7 @@ func (m *Manager) make(ctx context.Context, e *env, b *build) (*env, made, error
 }
 
 func (m *Manager) check(ctx context.Context, with builder.Builder, e *env, b *build) (made, error) {
-	m.reporter(e, b)(builder.Stage{Name: builder.StageVerifying, Message: "looking through it"})
+	m.reporter(e, b)(builder.Stage{Name: builder.StageVerifying, Message: "checking it"})
 	result := made{manifest: e.manifest, seen: e.seen}
 	if err := with.Verify(ctx, e.manifest.Built(), e.dir); err != nil {
 		return made{}, err
@@ -176,7 +176,7 @@ func (m *Manager) asBuildError(ctx context.Context, last builder.Stage, err erro
 		b = &builder.Error{Cause: builder.CauseOther, Message: err.Error()}
 	}
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		late := fmt.Sprintf("the build was not done after %s; the last it did was %s", m.cfg.BuildTimeout, last.Message)
+		late := fmt.Sprintf("the build was not done after %s; its last step was %s", m.cfg.BuildTimeout, last.Message)
 		b = &builder.Error{
 			Cause:   builder.CauseTimeout,
 			Message: late,

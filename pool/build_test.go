@@ -159,7 +159,7 @@ func TestABuildEndsByItsDeadline(t *testing.T) {
 		w.pass(10*time.Minute + time.Second)
 		s := w.status()
 		if s.Error == nil || s.Error.Cause != builder.CauseTimeout ||
-			s.Error.Message != "the build was not done after 10m0s; the last it did was half way" {
+			s.Error.Message != "the build was not done after 10m0s; its last step was half way" {
 			t.Errorf("the error is %+v", s.Error)
 		}
 		w.want(0, 0, 0, 0)

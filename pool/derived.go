@@ -132,7 +132,7 @@ func (m *Manager) limitDerivedLocked() {
 	kept := slices.DeleteFunc(m.derivedLocked(), func(p *pool) bool { return !p.keep })
 	n := len(kept)
 	for _, p := range slices.Backward(kept) {
-		if n > maxDerived && m.forgetLocked(p, "others were asked for since") {
+		if n > maxDerived && m.forgetLocked(p, "others were asked for later") {
 			n--
 		}
 	}
@@ -141,7 +141,7 @@ func (m *Manager) limitDerivedLocked() {
 // freeSpaceLocked forgets the derived pool, other than p, that was asked for the longest ago.
 func (m *Manager) freeSpaceLocked(p *pool) {
 	for _, o := range slices.Backward(m.derivedLocked()) {
-		if o != p && o.keep && m.forgetLocked(o, "the disk is short of room") {
+		if o != p && o.keep && m.forgetLocked(o, "the disk is short of space") {
 			return
 		}
 	}
@@ -185,7 +185,7 @@ func (m *Manager) planDerivedLocked(p *pool, now time.Time) (next time.Time) {
 		next = p.used.Add(p.cfg.MaxAge)
 		switch {
 		case now.Before(next):
-		case m.forgetLocked(p, "nobody asked for it for long"):
+		case m.forgetLocked(p, "nobody asked for it for a long time"):
 			return time.Time{}
 		default:
 			next = time.Time{} // until somebody stops waiting

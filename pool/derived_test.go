@@ -132,7 +132,7 @@ func TestNeedsThatCannotBeMetCostThePoolNothing(t *testing.T) {
 			t.Errorf("%+v", s)
 		}
 
-		// Where it fails later, the environment is looked through, and goes on if it is as it was.
+		// Where it fails later, the environment is checked, and goes on if it is as it was.
 		w.b.set(func() {
 			w.b.resolves = nil
 			w.b.extends = &builder.Error{Cause: builder.CauseNetwork, Message: "the line is dead", Hint: "mend it"}

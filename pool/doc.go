@@ -8,12 +8,12 @@
 //	warming   -> ready      its build was verified
 //	warming   -> removing   its build failed, or is no longer wanted
 //	ready     -> leased     an acquire was granted it; its lease is being written
-//	ready     -> extending  an acquire asks for packages besides, which are added to it
+//	ready     -> extending  an acquire asks for more packages, which are added to it
 //	ready     -> removing   it is stale, surplus or damaged
 //	extending -> ready      all was added, or it was checked and is as before
 //	extending -> removing   the check failed
 //	leased    -> leased     a session resumed, or the lease was adopted
-//	leased    -> ready      it was reclaimed: its reply never left, or its lease could not be written
+//	leased    -> ready      it was reclaimed: its reply was never sent, or its lease could not be written
 //	leased    -> removing   it was released, its owner has ended, or it is damaged
 //
 // One mutex guards all states, and nothing slow happens under it. Methods that need it end in Locked. Code takes it

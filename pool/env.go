@@ -80,7 +80,7 @@ type purpose struct {
 // build is work on an environment: making it, extending it or checking it.
 type build struct {
 	check     bool // of a finished environment, after a boot or a failed extension
-	stuck     bool // a check that the machine was in the way of
+	stuck     bool // a check that failed because of the machine
 	notBefore time.Time
 	stage     builder.Stage
 

@@ -60,8 +60,7 @@ type FailedError struct {
 func (e *FailedError) Error() string { return e.Build.Message }
 func (e *FailedError) Unwrap() error { return e.Build }
 
-// unwritten is the error for who asked for a change of a lease that cannot be put on disk. The environment stays as it
-// was.
+// unwritten is the error for a change of a lease that cannot be written. The environment stays as it was.
 func unwritten(id, pool string, err error) *FailedError {
 	var b *builder.Error
 	errors.As(envdir.DiskError(err), &b)
@@ -69,7 +68,7 @@ func unwritten(id, pool string, err error) *FailedError {
 		b.Cause, b.Hint = s.Cause, s.Hint
 	}
 	if b.Hint == "" {
-		b.Hint = "look at that file, and ask again"
+		b.Hint = "check that file, and ask again"
 	}
 	b.Message = fmt.Sprintf("%s stays as it is: %s", id, err)
 	return &FailedError{baseOf(pool), b, -1}

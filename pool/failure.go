@@ -94,12 +94,12 @@ func (m *Manager) buildFailedLocked(p *pool, b *build, err *builder.Error) {
 	m.failHopelessLocked(p)
 }
 
-// ofNeeds is the failure with a hint for who asked for more than a pool has.
+// ofNeeds is the failure with a hint for a caller that asked for more than the pool has.
 func ofNeeds(e *builder.Error) *builder.Error {
 	hint, ok := map[string]string{
 		builder.CausePackageNotFound: "correct the name, or name the index that has it in the configuration",
 		builder.CauseUnsatisfiable: "loosen the versions that were asked for, or ask for another python; " +
-			"the output says what they are at odds with",
+			"the output names the conflict",
 		builder.CausePythonMissing: "ask for another python, or install that one",
 		builder.CauseNetwork:       "check the network, the proxy and the package index, and ask again",
 		builder.CauseVerifyFailed:  "what was asked for may not go together with the kernel; ask for other versions",

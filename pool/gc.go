@@ -107,7 +107,7 @@ func (m *Manager) collectTrashed(ctx context.Context, name string, dry bool, c *
 	case errors.As(err, &mount):
 		c.Unmanaged = append(c.Unmanaged, Item{name, mount.Path, mount.Error(), 0})
 	case err != nil && !counted:
-		m.log.Warn("what is in the trash cannot be deleted", zap.String("path", path), zap.Error(err))
+		m.log.Warn("an entry of the trash cannot be deleted", zap.String("path", path), zap.Error(err))
 	case !counted:
 		c.Removed = append(c.Removed, item)
 	}

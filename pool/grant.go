@@ -117,7 +117,7 @@ func (e *env) grantedLocked(p *pool, w *waiter) Acquired {
 // gets another one, or the error: a new one would not help.
 func (m *Manager) retainLocked(p *pool, e *env, w *waiter, err error) {
 	if !m.leaseFault {
-		e.log.Error("environments cannot be handed out for now; they stay", zap.Error(err))
+		e.log.Error("environments cannot be leased at the moment; they are kept", zap.Error(err))
 	}
 	m.leaseFault = true
 	m.moveLocked(e, Ready, "its lease could not be written: "+err.Error())
@@ -157,8 +157,8 @@ func (m *Manager) Undelivered(id string) {
 	})
 }
 
-// reclaim makes an environment ready again whose lease nobody has heard of, if takeLocked returns that. Where that
-// cannot be written for now, it stays leased, for whoever asks again with the same key.
+// reclaim makes an environment ready again whose lease nobody has heard of, if takeLocked returns that. If that
+// cannot be written, it stays leased, for whoever asks again with the same key.
 func (m *Manager) reclaim(e *env, takeLocked func() *envdir.Lease) {
 	defer endOnPanic() // else the record would stay locked
 	e.record.Lock()
@@ -172,14 +172,14 @@ func (m *Manager) reclaim(e *env, takeLocked func() *envdir.Lease) {
 		switch {
 		case lease == nil:
 		case envdir.MachineFault(err):
-			e.log.Warn("environment cannot be taken back for now; it stays leased", zap.Error(err))
+			e.log.Warn("environment cannot be taken back at the moment; it stays leased", zap.Error(err))
 			m.holdLocked(e, lease, 1)
 			m.changedLocked()
 		case err != nil:
 			e.log.Warn("environment cannot be taken back and will be replaced", zap.Error(err))
 			m.moveLocked(e, Removing, err.Error())
 		default:
-			m.moveLocked(e, Ready, "its reply never left")
+			m.moveLocked(e, Ready, "its reply was never sent")
 			m.serveLocked(m.pools[e.pool])
 		}
 	})

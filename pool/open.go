@@ -56,7 +56,7 @@ func (m *Manager) openLocked(all []*found, began time.Time) {
 		case Removing:
 			f.env.removal.owner = f.owner
 		case Warming:
-			f.env.build = &build{check: true, stage: waiting("to be looked through")}
+			f.env.build = &build{check: true, stage: waiting("to be checked")}
 			fallthrough
 		case Ready:
 			if f.env.manifest.Needs != nil {
@@ -135,14 +135,14 @@ func (m *Manager) find(id string, entry os.DirEntry) *found {
 	case err == nil && m.holds(e, lease): // even if its manifest is bad
 		return &found{env: e, state: Leased, lease: lease.Lease, owner: lease.Owner}
 	case err == nil && lease.State == envdir.LeaseHeld:
-		e.log.Info("a lease came with a copy of its environment, and is nobody's")
+		e.log.Info("a lease came with a copy of its environment, so nobody holds it")
 		return &found{env: e, state: Removing, why: "its lease came with a copy", owner: lease.Owner}
 	case envdir.MachineFault(err), unreadable: // somebody may hold it
 		e.log.Warn("the lease record of an environment cannot be read, so it counts as held until somebody releases it",
 			zap.Error(err), zap.String("try", "runt pool release "+id))
 		return &found{env: e, state: Leased, lease: &envdir.Lease{LeasedAt: manifest.CreatedAt}}
 	case envdir.MachineFault(bad):
-		e.log.Warn("environment cannot be looked at, and is left alone until the next start", zap.Error(bad))
+		e.log.Warn("environment cannot be read, and is left alone until the next start", zap.Error(bad))
 		return nil
 	case bad != nil, err != nil: // without a lease record it may have been used
 		bad = cmp.Or(bad, err)

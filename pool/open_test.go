@@ -207,7 +207,7 @@ func TestAfterABootEnvironmentsAreVerifiedBeforeTheyCount(t *testing.T) {
 			w.start()
 			w.want(2, 0, 0, 0)
 			if w.b.checked != 2 || slices.Equal(w.ids(Ready), before) != works {
-				t.Errorf("works: %t; %d were looked through; ready are %v, were %v", works, w.b.checked, w.ids(Ready),
+				t.Errorf("works: %t; %d were checked; ready are %v, were %v", works, w.b.checked, w.ids(Ready),
 					before)
 			}
 			if works && w.b.tries() != 2 {
@@ -217,7 +217,7 @@ func TestAfterABootEnvironmentsAreVerifiedBeforeTheyCount(t *testing.T) {
 			w.crash()
 			w.start()
 			if w.pass(time.Minute); w.b.checked != 2 {
-				t.Error("they are looked through at every start")
+				t.Error("they are checked at every start")
 			}
 			w.want(2, 0, 1, 0)
 		})

@@ -104,7 +104,7 @@ func (m *Manager) purgeable() (ids []string, err error) {
 	}
 	inUse, err := m.procs.Users(m.store.Envs(), owners)
 	if err != nil && len(list) > 0 {
-		return nil, fmt.Errorf("nobody tells whether an environment is in use, so nothing is removed: %w", err)
+		return nil, fmt.Errorf("it is not known whether an environment is in use, so nothing is removed: %w", err)
 	}
 	var used InUseError
 	for _, f := range list {

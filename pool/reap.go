@@ -17,7 +17,7 @@ import (
 const (
 	lookEvery  = 5 * time.Second  // at owners, and at processes that run from what is to go
 	stuckEvery = 10 * time.Minute // at what could not be removed
-	faultEvery = time.Minute      // at what only the machine was in the way of
+	faultEvery = time.Minute      // at what failed only because of the machine
 )
 
 // reaper ends the leases of owners that are gone, and moves environments to the trash; both only when no process runs
@@ -150,7 +150,7 @@ func (m *Manager) endOrphaned(e *env, lease *envdir.Lease) {
 		return
 	}
 	m.view(func() {
-		e.warnOnceLocked("the owner of an environment has ended, and its lease cannot be; trying again", err)
+		e.warnOnceLocked("the owner of an environment has ended, but its lease cannot be ended; trying again", err)
 	})
 }
 
@@ -158,7 +158,7 @@ func (m *Manager) endOrphaned(e *env, lease *envdir.Lease) {
 func (m *Manager) remove(e *env) {
 	var err error
 	if e.folder.IsNot(e.dir) && !statedir.IsMount(e.dir) { // which goes again
-		err = fmt.Errorf("another folder is at %s, which this daemon did not make", e.dir)
+		err = fmt.Errorf("the folder at %s is not the one that this daemon made", e.dir)
 	} else {
 		err = m.store.Discard(e.id)
 	}

@@ -52,7 +52,7 @@ func (m *Manager) renew(b builder.Builder, pc PoolConfig, age, timeout time.Dura
 		if logged {
 			log = m.log.Debug
 		}
-		log("the lock file of a pool could not be renewed; the old one serves on",
+		log("the lock file of a pool could not be renewed; the old one stays in use",
 			zap.String("pool", pc.Name), zap.Error(err))
 	}
 	proc.EndMarked(func(dir string) bool { return dir == m.store.Tools() }) // what left its process group

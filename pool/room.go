@@ -33,7 +33,7 @@ func (m *Manager) room(b *build) error {
 			Cause: builder.CauseDiskFull,
 			Message: fmt.Sprintf("%s free under %s, less than the %s that build.min_free asks for",
 				safefile.Size(free), m.store.Dir, safefile.Size(minFree)),
-			Hint: "free some room, or lower build.min_free in the configuration",
+			Hint: "free some space, or lower build.min_free in the configuration",
 		}
 	}
 	if maxSize > 0 && total+largest > maxSize {

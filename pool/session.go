@@ -41,7 +41,7 @@ func (m *Manager) resume(r Request, began time.Time) (got Acquired, ok bool, err
 		})
 		switch {
 		case err == nil:
-			e.log.Info("a session goes on in its environment", zap.Int("owner_pid", r.Owner.PID))
+			e.log.Info("a session continues in its environment", zap.Int("owner_pid", r.Owner.PID))
 			return got, true, nil
 		case errors.As(err, new(*FailedError)): // another environment would not be what was asked for
 			return Acquired{}, false, err

@@ -89,7 +89,7 @@ func (m *Manager) changeLease(
 			return unwritten(id, e.pool, err)
 		}
 		// Without a lease record it is never ready again.
-		e.log.Warn("a leased environment was deleted by somebody else, or its lease record")
+		e.log.Warn("a leased environment or its lease record was deleted by somebody else")
 	}
 	m.update(func() {
 		applyLocked(e)

@@ -59,7 +59,7 @@ func (m *Manager) emptyTrash() {
 				continue
 			}
 			if retryAt[name].IsZero() {
-				m.log.Warn("what is in the trash cannot be deleted; trying again now and then",
+				m.log.Warn("an entry of the trash cannot be deleted; trying again now and then",
 					zap.String("path", filepath.Join(m.store.Trash(), name)), zap.Error(err))
 			}
 			retryAt[name] = time.Now().Add(retryIn(err))
@@ -96,7 +96,7 @@ func (m *Manager) trashed() []string {
 	return names
 }
 
-// calm returns once nothing has been built for a while, or the disk is short of room; false after Close.
+// calm returns once nothing has been built for a while, or the disk is short of space; false after Close.
 func (m *Manager) calm() bool {
 	began := time.Now()
 	for quiet := began; time.Since(quiet) < trashDelay && time.Since(began) < trashLimit; {

@@ -65,7 +65,7 @@ func TestADiskThatFailsWhileEnvironmentsAreLookedThroughDamagesNone(t *testing.T
 			w.b.set(func() { w.b.verify, w.b.fail = err, failing(builder.CauseOther) })
 			w.start()
 			w.pass(10 * time.Minute)
-			if lines := w.said("cannot be looked through for now"); len(lines) != 2 {
+			if lines := w.said("cannot be checked at the moment"); len(lines) != 2 {
 				t.Errorf("%v: the log says %s", err, lines)
 			}
 			w.b.set(func() { w.b.verify = nil })

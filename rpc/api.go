@@ -41,20 +41,20 @@ type Method struct {
 
 // Methods lists the methods of the daemon.
 var Methods = []Method{
-	{MethodInfo, "Who answers, since when, and where it keeps its things.", true},
+	{MethodInfo, "Says who answers, since when, and where its files are.", true},
 	{MethodPing, "Answers, and does nothing else.", true},
 	{MethodReload, "Reads the configuration again; a bad one changes nothing.", false},
 	{MethodShutdown, "Stops the daemon; leases stay.", false},
 	{MethodSetLogLevel, "Changes the log level until the next start.", false},
-	{MethodStatus, "Counts the pools.", true},
+	{MethodStatus, "Returns the state of the pools.", true},
 	{MethodAcquire, "Leases an environment; waits in line where none is ready.", false},
 	{MethodRelease, "Ends a lease; the environment is removed.", true},
 	{MethodFlush, "Drops the ready environments and builds new ones.", false},
-	{MethodWatch, "Counts the pools now, and tells each change from then on.", false},
+	{MethodWatch, "Returns the state of the pools, and then reports each change.", false},
 	{MethodUnwatch, "Ends what pool.watch began on this connection.", false},
 	{MethodEnvList, "Lists the environments.", true},
 	{MethodAdopt, "Gives a lease to another process.", true},
-	{MethodGC, "Removes at once what is on its way out.", false},
+	{MethodGC, "Deletes at once what is being removed.", false},
 	{MethodDiscover, "Returns this document, in OpenRPC.", true},
 }
 

@@ -72,7 +72,7 @@ func (s *clientStream) line() ([]byte, error) {
 		line = append(line, part...)
 		switch {
 		case len(line) > maxAnswer:
-			return nil, notUnderstood(s.path, "its answer has no end")
+			return nil, notUnderstood(s.path, "its answer is too long")
 		case err == nil || errors.Is(err, io.EOF) && len(bytes.TrimSpace(line)) > 0:
 			if line = bytes.TrimSpace(line); len(line) > 0 {
 				return line, nil

@@ -37,7 +37,7 @@ func checkPeer(nc net.Conn, path string) error {
 	case errors.Is(err, syscall.ENOTCONN), errors.Is(err, syscall.EINVAL): // macOS forgets who it was
 		return Errorf(KindClosed, "%s closed the connection without an answer", path)
 	case err != nil:
-		return untrusted(path, "somebody unknown ("+err.Error()+")")
+		return untrusted(path, "an unknown user ("+err.Error()+")")
 	case Trusts(own, peer.UID):
 		return nil
 	case peer.UID == own:

@@ -57,5 +57,5 @@ func dial(ctx context.Context, path string) (net.Conn, error) {
 	return nc, nil
 }
 
-// isFile is never true here: to look would be to connect.
+// isFile is never true here: looking would connect.
 func isFile(string) bool { return false }

@@ -28,7 +28,7 @@ func (p AcquireParams) Validate() *Error {
 	case p.LingerMS != nil && (*p.LingerMS < 0 || *p.LingerMS > linger):
 		return BadParam("linger_ms", "linger_ms is %d, but must be from 0 to %d", *p.LingerMS, linger)
 	case p.LingerMS != nil && p.Session == nil:
-		return BadParam("linger_ms", "linger_ms is for a session, and none is named")
+		return BadParam("linger_ms", "linger_ms is for a session, but none is named")
 	case p.Session != nil && *p.Session == "":
 		return BadParam("session", "session is empty; leave it out for none")
 	}
@@ -50,7 +50,7 @@ func (p AcquireParams) checkNeeds() *Error {
 	}
 	for _, r := range p.Packages {
 		if strings.TrimSpace(r) == "" {
-			return BadParam("packages", "packages has one without a name")
+			return BadParam("packages", "packages has an item without a name")
 		}
 		count("packages", len(r))
 	}
@@ -61,7 +61,7 @@ func (p AcquireParams) checkNeeds() *Error {
 		count("script", len(*p.Script))
 	}
 	if size > MaxNeeds {
-		return BadParam(last, "packages, requirements and script have %d bytes together, but may have %d",
+		return BadParam(last, "packages, requirements and script are %d bytes together, and at most %d are allowed",
 			size, MaxNeeds)
 	}
 	return nil
@@ -79,7 +79,7 @@ func (p AdoptParams) Validate() *Error {
 	}
 	if p.OwnerPID < 1 {
 		return BadParam("owner_pid",
-			"owner_pid is required: the process that the environment shall belong to, from 1 on")
+			"owner_pid is required: the process that owns the environment, from 1 on")
 	}
 	return nil
 }
@@ -118,7 +118,7 @@ func checkText(param string, s *string) *Error {
 	case s == nil:
 		return nil
 	case len(*s) > MaxLabel:
-		return BadParam(param, "%s is %d bytes long, but may be %d", param, len(*s), MaxLabel)
+		return BadParam(param, "%s is %d bytes long, and at most %d are allowed", param, len(*s), MaxLabel)
 	case strings.ContainsFunc(*s, unicode.IsControl):
 		return BadParam(param, "%s holds a control character", param)
 	}

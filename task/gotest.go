@@ -84,7 +84,7 @@ func (g *goRun) take(e event) {
 
 var (
 	skipReason = regexp.MustCompile(`(?m)^ *[\w.]+\.go:\d+: (.*)$`)
-	// what a test says of itself and no command that it ran
+	// what a test says itself, and not a command that it ran
 	failReason = regexp.MustCompile(
 		`(?m)^ *([\w.]+\.go:\d+: [^$\n].*|FAIL: .*|panic: .*|fatal error: .*|WARNING: DATA RACE)$`)
 )

@@ -160,7 +160,7 @@ runt=
 step "npm: without the programs it says so, and goes without a trace"
 rm -rf "$bin"
 as_user node_modules/.bin/runt version 2>said && fail "runt runs without its package"
-grep -q 'runt: hint: npm was told' said || fail "it said: $(cat said)"
+grep -q 'runt: hint: npm left out' said || fail "it said: $(cat said)"
 as_user npm uninstall --silent --offline runtimed-client "${bin#node_modules/}"
 [ -z "$(ls node_modules 2>/dev/null)" ] || fail "npm left $(ls node_modules)"
 echo "packtest: ok"

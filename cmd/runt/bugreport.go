@@ -12,9 +12,9 @@ type bugreportCmd struct {
 }
 
 func (bugreportCmd) Help() string {
-	return "It has versions, the system, what the daemon answers, the configuration, the findings of the doctor, " +
+	return "It holds the versions, the system, the daemon's answers, the configuration, the findings of the doctor, " +
 		"the last lines of the log, the service's files, and the names and sizes of what is in the state directory; " +
-		"no file of an environment. Passwords and tokens are taken out, as far as they can be told from the rest."
+		"no file of an environment. Passwords and tokens are removed, as far as they can be recognized."
 }
 
 func (c *bugreportCmd) Run(a *app) error {
@@ -26,9 +26,9 @@ func (c *bugreportCmd) Run(a *app) error {
 	if err := b.Write(path); err != nil {
 		return err
 	}
-	fmt.Fprint(a.stderr, "runt: note: taken out are passwords, tokens, variables named like secrets, your home "+
-		"directory and your user name\nrunt: note: a secret of another form cannot be told from the rest: look "+
-		"through it before you send it\n")
+	fmt.Fprint(a.stderr, "runt: note: passwords, tokens, variables named like secrets, your home directory and "+
+		"your user name are removed\nrunt: note: a secret of another form may be left: read the report before "+
+		"you send it\n")
 	names, failed := b.Files()
 	return a.show(struct {
 		Path   string   `json:"path"`

@@ -26,7 +26,7 @@ func (completionCmd) Help() string {
     runt completion fish | source
     runt completion powershell | Out-String | Invoke-Expression
 
-In the file that the shell reads at its start, it is there every time.`
+To load it in every shell, put that line into the file that the shell reads at its start.`
 }
 
 var (

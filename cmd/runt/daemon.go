@@ -68,7 +68,7 @@ func (c *daemonStartCmd) Run(a *app) error {
 		if err := a.Swap(client, info, true); err != nil {
 			return err
 		}
-		return a.tellDaemon("running to stay")
+		return a.tellDaemon("running until stopped")
 	}
 	return a.tellDaemon("already running")
 }
@@ -105,7 +105,7 @@ func (daemonStopCmd) Run(a *app) error {
 		return err
 	}
 	if info.StartedBy == rpc.StartedByService {
-		a.Hint("its service manager may start it again, and cannot be reached from here; in a session of your own: " +
+		a.Hint("its service manager cannot be reached from here and may start it again; in a session of your own: " +
 			"runt service stop")
 	}
 	return answer(a, raw, func(rpc.None) { fmt.Fprintf(a.stdout, "stopped: pid %s\n", pid) })
@@ -152,7 +152,7 @@ func (daemonReloadCmd) Run(a *app) error {
 
 func (a *app) stoppedService(st service.Status) error {
 	if st.Enabled {
-		a.Hint("its service starts it again at the next login, unless: runt service uninstall")
+		a.Hint("its service starts it again at the next login; to prevent that: runt service uninstall")
 	}
 	text := "stopped"
 	if st.PID != 0 {
@@ -166,7 +166,7 @@ type daemonLogLevelCmd struct {
 }
 
 func (daemonLogLevelCmd) Help() string {
-	return "It holds until the daemon's next start; log_level in the configuration is for every start."
+	return "It applies until the daemon's next start; log_level in the configuration applies to every start."
 }
 
 func (c *daemonLogLevelCmd) Run(a *app) error {
@@ -174,7 +174,7 @@ func (c *daemonLogLevelCmd) Run(a *app) error {
 		fmt.Fprintln(a.stdout, "logging from", redact.Printable(r.Level), "on, until the next start")
 	})
 	if rpc.KindOf(err) == rpc.KindMethodNotFound {
-		return failure.New("the daemon is older than this runt, and has but the level of its start").
+		return failure.New("the daemon is older than this runt, and cannot change its log level").
 			WithHint("swap it for the daemon of this runt: runt daemon restart")
 	}
 	return err
@@ -188,8 +188,8 @@ type daemonLogsCmd struct {
 }
 
 func (daemonLogsCmd) Help() string {
-	return "The log is in a file, or in the journal where systemd runs the daemon. With --json the lines are " +
-		"printed as they are in the file, and those of the journal in the same shape."
+	return "The log is in a file, or in the journal if systemd runs the daemon. --json prints the lines as they are " +
+		"in the file, and those of the journal in the same form."
 }
 
 func (c *daemonLogsCmd) Run(a *app) error {

@@ -24,12 +24,12 @@ type doctorCmd struct {
 }
 
 func (doctorCmd) Help() string {
-	return "It looks at the programs, the daemon and its service, the state directory, socket and lock, the " +
-		"configuration, the pools, uv, Python, conda, the package index, channels, the disk and the clock, each as " +
-		"ok, warning or problem with the next step. It works with no daemon running, starts none, builds nothing, " +
-		"and takes less than 5 s.\n\n--fix closes the state directory in its usual place to others, removes the " +
+	return "It checks the programs, the daemon and its service, the state directory, socket and lock, the " +
+		"configuration, the pools, uv, Python, conda, the package index, channels, the disk and the clock, and " +
+		"reports each as ok, warning or problem, with the next step. It works with no daemon running, starts " +
+		"none, builds nothing, and takes less than 5 s.\n\n--fix closes the state directory in its usual place to others, removes the " +
 		"socket and the damaged daemon.json of a daemon that is gone, and ends what its builds have left running. " +
-		"It never touches what is yours.\n\nThe exit code is 1 exactly when there is a problem."
+		"It never touches files of yours.\n\nThe exit code is 1 exactly when there is a problem."
 }
 
 const (
@@ -37,7 +37,7 @@ const (
 	serviceTime = time.Second             // for the service manager, which the rest waits for
 
 	installBoth = "install both programs in the same version"
-	bringNewIn  = "bring the new one in with: runt daemon restart"
+	bringNewIn  = "start the new one with: runt daemon restart"
 )
 
 func found(name, status, hint, format string, args ...any) rpc.Check {
@@ -133,12 +133,12 @@ func (a *app) checkInside(ctx context.Context, fix, listening bool) []rpc.Check 
 	_ = cmd.Wait()
 	if ctx.Err() != nil {
 		return one("a disk or a program hangs: runt doctor again, or look by hand",
-			"%s did not tell what it sees within %s", program, doctorLimit)
+			"%s did not report within %s", program, doctorLimit)
 	}
 	if lines := redact.LastLines(stderr.String(), 1); len(lines) > 0 && !strings.Contains(lines[0], rpc.Name+": ") {
-		return one(installBoth, "%s breaks down: %s", program, lines[0])
+		return one(installBoth, "%s crashes: %s", program, lines[0])
 	}
-	return one(installBoth, "%s is of another version than this runt (%s), and knows no doctor", program, rpc.Version())
+	return one(installBoth, "%s has another version than this runt (%s), and no doctor", program, rpc.Version())
 }
 
 func checkPrograms(program, version string, protocol int) rpc.Check {
@@ -165,7 +165,7 @@ func (a *app) checkDaemon(ctx context.Context, listening bool, st service.Status
 			"not running, though its service is installed"))
 	case rpc.KindOf(err) == rpc.KindUnreachable:
 		return none(okay("daemon",
-			"not running; runt daemon start starts it, and so does whoever needs an environment"))
+			"not running; runt daemon start starts it, and so does a command that needs an environment"))
 	case err != nil:
 		return none(warning("daemon", "", "not known: see socket"))
 	}
@@ -178,7 +178,7 @@ func (a *app) checkDaemon(ctx context.Context, listening bool, st service.Status
 		info.Version, info.PID, age(time.Duration(info.UptimeMS)*time.Millisecond), startedBy(info))
 	switch {
 	case info.Replaced:
-		answering = warning("daemon", bringNewIn, "version %s (pid %d) runs, and another file is at %s by now",
+		answering = warning("daemon", bringNewIn, "version %s (pid %d) runs, but another file is now at %s",
 			info.Version, info.PID, info.Program)
 	case info.Version != rpc.Version():
 		answering = warning("daemon", bringNewIn, "version %s (pid %d) runs, and this runt is %s",
@@ -225,7 +225,7 @@ func checkPools(pools []rpc.PoolStatus) rpc.Check {
 	return found("pools", status, hint, "%s", strings.Join(lines, "\n"))
 }
 
-// checkService comes first: if the manager listens for a daemon that does not run, to connect would start it.
+// checkService comes first: if the manager listens for a daemon that does not run, connecting would start it.
 func (a *app) checkService(ctx context.Context) (rpc.Check, service.Status) {
 	ctx, cancel := context.WithTimeout(ctx, serviceTime)
 	defer cancel()
@@ -243,16 +243,16 @@ func (a *app) checkService(ctx context.Context) (rpc.Check, service.Status) {
 	case err != nil:
 		return foundError(name, rpc.CheckWarning, err), st
 	case !st.Installed:
-		text = "not installed; runt service install has the daemon start at login"
+		text = "not installed; runt service install makes the daemon start at login"
 	case st.Trouble != nil:
-		return warning(name, st.Trouble.Hint, "installed, and its manager cannot be used from here: %s",
+		return warning(name, st.Trouble.Hint, "installed, but its manager cannot be used from here: %s",
 			st.Trouble.Message), st
 	case !st.Enabled:
 		return warning(name, "runt service install enables it",
-			"installed, and not enabled: nothing starts the daemon at login"), st
+			"installed, but not enabled: nothing starts the daemon at login"), st
 	case !st.UpToDate:
 		return warning(name, "runt service install --dry-run shows them, runt service install writes them",
-			"installed, and its files are not what this runt and this shell would write"), st
+			"installed, but its files are not what this runt and this shell would write"), st
 	default:
 		if st.OnDemand {
 			text += "; the daemon starts when somebody first asks"
@@ -278,6 +278,6 @@ func (a *app) checkKernelspecs() []rpc.Check {
 		return nil
 	}
 	return []rpc.Check{warning("kernelspecs",
-		"bring them up to date with: runt kernelspec install; or take them away with: runt kernelspec remove",
+		"update them with: runt kernelspec install; or remove them with: runt kernelspec remove",
 		"%s", strings.Join(lines, "\n"))}
 }

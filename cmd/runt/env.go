@@ -27,7 +27,7 @@ func (c *envListCmd) Run(a *app) error {
 		writeEnvs(a.stdout, r.Envs, time.Now())
 		elsewhere := func(e rpc.EnvListed) bool { return e.Lease != nil && e.Lease.Where != "" }
 		if i := slices.IndexFunc(r.Envs, elsewhere); i >= 0 {
-			a.Hint("the daemon cannot see whether an owner elsewhere has ended; where it has, end its lease with: "+
+			a.Hint("the daemon cannot see whether an owner elsewhere has ended; if it has, end its lease with: "+
 				"runt pool release %s", r.Envs[i].ID)
 		}
 	})

@@ -30,7 +30,7 @@ var topics = []topic{
 	},
 	{
 		name: "environment", title: "The variables that runt and runtimed read.",
-		intro: "A flag of runtimed run counts before a variable, a variable before the configuration file.",
+		intro: "A flag of runtimed run overrides a variable, and a variable overrides the configuration file.",
 		entries: func() ([]entry, error) {
 			return append(append([]entry{}, variables...), otherVariables...), nil
 		},

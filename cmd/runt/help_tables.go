@@ -27,11 +27,11 @@ var exitCodes = []struct {
 	when string
 }{
 	{failure.OK, "done"},
-	{failure.Failed, "failed, and none of those below"},
+	{failure.Failed, "any other failure"},
 	{failure.Usage, "wrong usage, or wrong params (also a configuration that runt daemon reload refuses)"},
 	{failure.Unreachable, "no daemon, or one that is stopping or does not answer within 3 s"},
 	{failure.NoEnvironment, "no environment in time"},
-	{failure.OtherVersion, "daemon and runt are of versions that do not understand each other"},
+	{failure.OtherVersion, "the versions of the daemon and runt do not understand each other"},
 	{failure.BuildFailed, "builds fail"},
 	{failure.Unknown, "no such pool, or no such environment"},
 	{failure.NotExecutable, "runt run: the command cannot be executed"},
@@ -50,7 +50,7 @@ func exitEntries() (out []entry) {
 var variables = []entry{
 	{Name: "RUNTIMED_CONFIG", Flag: "--config FILE", Text: "the configuration file"},
 	{Name: "RUNTIMED_SOCKET", Flag: "--socket PATH",
-		Text: "the socket. Clients read the variable too; the flag is for tests, they do not know of it"},
+		Text: "the socket. Clients read the variable too; the flag is for tests: clients ignore it"},
 	{Name: "RUNTIMED_CACHE_DIR", Flag: "--cache-dir DIR",
 		Text: "cache_dir: where environments, lock files and tools are"},
 	{Name: "RUNTIMED_LOG_LEVEL", Flag: "--log-level LEVEL", Text: "log_level: debug, info, warn or error"},
@@ -59,8 +59,7 @@ var variables = []entry{
 	{Name: "RUNTIMED_CONDA_POOL_SIZE", Flag: "--conda-pool-size N",
 		Text: "pools.conda.size: the same for the pool conda"},
 	{Name: "RUNTIMED_NO_START", Flag: "--no-start",
-		Text: "not empty: neither runt pool acquire, runt run and runt kernel nor clients with autostart start a " +
-			"daemon"},
+		Text: "not empty: runt pool acquire, runt run, runt kernel and clients with autostart start no daemon"},
 }
 
 var otherVariables = []entry{
@@ -84,10 +83,10 @@ var keyTexts = []entry{
 			"with mode 0700; refused if open to others"},
 	{Name: "build.parallel", Default: "half the cores", Text: "1 to 256: builds at once, of all pools together"},
 	{Name: "build.timeout", Text: "from 1s: for one build, downloads included"},
-	{Name: "build.min_free", Text: `a size: no build begins with less free space; "": no bound`},
+	{Name: "build.min_free", Text: `a size: no build starts with less free space; "": no limit`},
 	{Name: "build.max_size",
-		Text: "a size: no build begins if with one more all environments together would be larger; empty: no bound"},
-	{Name: "build.lock_age", Text: "from 1s: a lock file older than this is resolved anew in the background"},
+		Text: "a size: no build starts that would take all environments beyond this; empty: no limit"},
+	{Name: "build.lock_age", Text: "from 1s: a lock file older than this is resolved again in the background"},
 	{Name: "uv.path", Text: "an absolute path: the uv to use; empty: looked up, else fetched"},
 	{Name: "uv.index_url", Text: "a URL: the package index, for uv and for fetching it; empty: their own rules"},
 	{Name: "uv.link", Text: "auto or copy; copy: no file is shared between environments"},
@@ -106,8 +105,7 @@ var keyTexts = []entry{
 	{Name: "pools.NAME.max_age", Text: "from 1s: a ready environment older than this is replaced"},
 }
 
-// keyEntries are keyTexts with the defaults. Those of the two pools that are always there stand together where they
-// are the same.
+// keyEntries are keyTexts with the defaults. A default that both usual pools share is shown once.
 func keyEntries() ([]entry, error) {
 	nowhere := filepath.Join(os.TempDir(), rand.Text()) // a home without a configuration
 	cfg, err := config.Load(config.Flags{},
@@ -139,7 +137,7 @@ func keyEntries() ([]entry, error) {
 	return out, nil
 }
 
-// examples are told under the command that they begin with.
+// examples are shown under the command that they begin with.
 var examples = []struct{ line, text string }{
 	{"runt pool status", "How many environments are ready, and why a pool fails."},
 	{`python=$(runt pool acquire --label "trying things")`,
@@ -158,11 +156,11 @@ var examples = []struct{ line, text string }{
 	{"runt daemon logs -f", "Follow the log."},
 	{"runt daemon logs --level warn --since 2h", "What went wrong in the last two hours."},
 	{"runt daemon log-level debug", "Log more, until the next start."},
-	{"runt daemon reload", "Have a changed configuration count at once."},
+	{"runt daemon reload", "Apply a changed configuration at once."},
 	{"runt config show", "Every value in force, and where it comes from."},
 	{`runt rpc pool.acquire '{"pool": "uv", "owner_pid": 4242}'`, "Any method of the daemon, with its params."},
 	{"runt bugreport --output report.tar.gz",
-		"What helps to find a fault, without passwords; look through it before you send it."},
+		"What helps to find a fault, without passwords; read it before you send it."},
 	{"runt help exit-codes", "What an exit code means."},
 }
 
@@ -178,7 +176,7 @@ func examplesOf(path string) (out []entry) {
 // longHelp has the help texts that are too long for a struct tag.
 var longHelp = kong.Vars{
 	"bugreportOutput": "Write it here (default: runt-bugreport-DATE.tar.gz in this folder).",
-	"daemonAgain":     "Start the daemon anew, as after an upgrade. Environments in use stay in use.",
+	"daemonAgain":     "Restart the daemon, as after an upgrade. Environments in use stay in use.",
 	"daemonStartAuto": "On behalf of a command that needs an environment: it ends by itself when nobody needs it.",
 	"envListState":    "In this state only: warming, ready, leased or removing.",
 	"kernelPool":      "Take the environment from this pool (default: uv).",
@@ -187,15 +185,15 @@ var longHelp = kong.Vars{
 	"kernelspecInstallOnRestart": "keep: a kernel that is restarted finds its environment again. fresh: it gets " +
 		"another.",
 	"specPlacePrefix":     "For the Jupyter in DIR: in DIR/share/jupyter/kernels.",
-	"daemonLogsLevel":     "Only what is this grave: debug, info, warn or error.",
-	"daemonLogsSince":     "Only what is not older: like 30m, 2h or 7d, or 15:04, 2006-01-02 or 2006-01-02T15:04.",
+	"daemonLogsLevel":     "Only lines of this level or above: debug, info, warn or error.",
+	"daemonLogsSince":     "Only lines since then: like 30m, 2h or 7d, or 15:04, 2006-01-02 or 2006-01-02T15:04.",
 	"cliHelp":             "Explain a command, the exit codes, the environment variables or the configuration.",
 	"poolAcquireOwnerPID": "Lease it to this process (default: the calling shell). The lease ends with it.",
 	"runCommand": "The command and its arguments; a script, which is a file that ends with .py; -m and a module; or " +
 		"-, a script on standard input.",
-	"needWith": "Have this package in it as well: numpy, 'rich>=13,<14'. May be given again; commas part " +
+	"needWith": "Add this package: numpy, 'rich>=13,<14'. May be repeated; commas separate " +
 		"several.",
-	"needWithRequirements": "Have what this requirements file names in it as well (-: standard input).",
-	"needPython":           "Have this Python: 3.12, '>=3.11,<3.14' or a path (default: the pool's).",
+	"needWithRequirements": "Add what this requirements file names (-: standard input).",
+	"needPython":           "Use this Python: 3.12, '>=3.11,<3.14' or a path (default: the pool's).",
 	"serviceStop":          "Stop the service until the next login. Environments in use stay in use.",
 }

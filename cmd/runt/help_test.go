@@ -55,7 +55,7 @@ func TestTheExitCodesAreThoseOfTheDocumentWordByWord(t *testing.T) {
 		FindAllStringSubmatch(document(t, "../../internal/failure/failure.go"), -1) {
 		if n, _ := strconv.Atoi(m[2]); !slices.ContainsFunc(exitEntries(),
 			func(e entry) bool { return e.Name == strconv.Itoa(n) }) {
-			t.Errorf("%s is not told", m[1])
+			t.Errorf("%s is not in the table", m[1])
 		}
 	}
 }

@@ -16,14 +16,14 @@ type kernelCmd struct {
 	OnRestart string        `enum:"keep,fresh" default:"keep" help:"${kernelOnRestart}"`
 	NoStart   bool          `help:"Do not start a daemon where none runs."`
 	needFlags `embed:""`
-	Args      []string `arg:"" optional:"" passthrough:"" help:"What ipykernel is told besides, after --."`
+	Args      []string `arg:"" optional:"" passthrough:"" help:"Further arguments for ipykernel, after --."`
 }
 
 func (kernelCmd) Help() string {
 	return "A notebook front-end starts it, by a kernelspec that 'runt kernelspec install' writes. runt becomes " +
 		"ipykernel in an environment of its own, which ends with the kernel; one that is restarted with the same " +
-		"connection file within a minute goes on in the same environment. Where none can be had, the first cell " +
-		"says why."
+		"connection file within a minute continues in the same environment. If no environment can be had, the " +
+		"first cell says why."
 }
 
 func (c *kernelCmd) Run(a *app) error {

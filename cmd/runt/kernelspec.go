@@ -17,9 +17,9 @@ import (
 )
 
 type kernelspecCmd struct {
-	Install kernelspecInstallCmd `cmd:"" help:"Put the warm kernels on the list of every notebook front-end."`
-	Remove  kernelspecRemoveCmd  `cmd:"" help:"Take them off it again; what others have put there stays."`
-	List    kernelspecListCmd    `cmd:"" help:"Print which there are, and whether their runt is."`
+	Install kernelspecInstallCmd `cmd:"" help:"Add the warm kernels to every notebook front-end."`
+	Remove  kernelspecRemoveCmd  `cmd:"" help:"Remove them; the kernels of others stay."`
+	List    kernelspecListCmd    `cmd:"" help:"List them, and say whether their runt is there."`
 }
 
 type specFilter struct {
@@ -73,7 +73,7 @@ func (c *kernelspecInstallCmd) Run(a *app) error {
 		return err
 	}
 	if c.Name != nil && len(pools) > 1 {
-		return failure.With(failure.Usage, "--name is for one kernel, and there are %d pools", len(pools)).
+		return failure.With(failure.Usage, "--name is for one kernel, but there are %d pools", len(pools)).
 			WithHint("say which with --pool")
 	}
 	runt, why, err := a.LastingRunt()
@@ -81,7 +81,7 @@ func (c *kernelspecInstallCmd) Run(a *app) error {
 		return err
 	}
 	if name := kernel.Placeholder.FindString(runt); name != "" {
-		return failure.New("front-ends cannot start %s: they put something else for %s", runt, name).
+		return failure.New("front-ends cannot start %s: they replace %s in it", runt, name).
 			WithHint("install runt in a folder of another name")
 	}
 	if why != "" {

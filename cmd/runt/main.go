@@ -22,20 +22,20 @@ import (
 )
 
 type cli struct {
-	JSON    bool             `name:"json" help:"Print the answer as JSON; what the daemon says, exactly as it gave it."`
+	JSON    bool             `name:"json" help:"Print the answer as JSON; that of the daemon exactly as it came."`
 	Version kong.VersionFlag `help:"Print the version."`
 
 	Pool       poolCmd       `cmd:"" help:"Ask about pools, take environments from them and give them back."`
 	Env        envCmd        `cmd:"" help:"List environments and clean up what nobody needs."`
 	Run        runCmd        `cmd:"" help:"Run a command in an environment of its own."`
-	Kernel     kernelCmd     `cmd:"" help:"Be a notebook's kernel; a front-end starts it."`
-	Kernelspec kernelspecCmd `cmd:"" help:"Put the warm kernels on the list of notebook front-ends, and take them off."`
+	Kernel     kernelCmd     `cmd:"" help:"Run as a notebook's kernel; a front-end starts it."`
+	Kernelspec kernelspecCmd `cmd:"" help:"Add the warm kernels to notebook front-ends, and remove them."`
 	Daemon     daemonCmd     `cmd:"" help:"Start, stop and look at the daemon."`
 	Service    serviceCmd    `cmd:"" help:"Have the daemon start at login."`
 	Doctor     doctorCmd     `cmd:"" help:"Look for what is wrong, and say what to do."`
 	Config     configCmd     `cmd:"" help:"Show and check the configuration."`
 	RPC        rpcCmd        `cmd:"" name:"rpc" help:"Call a method of the daemon."`
-	Completion completionCmd `cmd:"" help:"Print what makes a shell complete runt's commands."`
+	Completion completionCmd `cmd:"" help:"Print the script that completes runt's commands in a shell."`
 	Ver        versionCmd    `cmd:"" name:"version" help:"Print the version."`
 	Bugreport  bugreportCmd  `cmd:"" help:"Write an archive that helps to find a fault, without passwords."`
 	Help       helpCmd       `cmd:"" help:"${cliHelp}"`

@@ -23,7 +23,7 @@ type poolCmd struct {
 
 type onePool struct {
 	Name *string `arg:"" optional:"" placeholder:"NAME" complete:"pools" help:"This pool only."`
-	Pool *string `placeholder:"NAME" complete:"pools" help:"The same."`
+	Pool *string `placeholder:"NAME" complete:"pools" help:"The same as NAME."`
 }
 
 func (o *onePool) Validate() error {

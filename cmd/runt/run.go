@@ -23,7 +23,7 @@ type runCmd struct {
 
 func (runCmd) Help() string {
 	return "runt becomes the command: the environment is its own, and ends with it. A script is run by the " +
-		"environment's Python, which has what the script itself says that it needs (PEP 723)."
+		"environment's Python, which has what the script itself asks for (PEP 723)."
 }
 
 func (c *runCmd) Run(a *app) error {

@@ -17,11 +17,11 @@ import (
 
 type serviceCmd struct {
 	Install   serviceInstallCmd   `cmd:"" help:"Have the daemon start at login, and start it now."`
-	Uninstall serviceUninstallCmd `cmd:"" help:"Take the service away. Environments stay, unless --purge."`
-	Start     serviceStartCmd     `cmd:"" help:"Start the service, in the place of a daemon that no service runs."`
+	Uninstall serviceUninstallCmd `cmd:"" help:"Remove the service. Environments stay, unless --purge."`
+	Start     serviceStartCmd     `cmd:"" help:"Start the service, in place of a daemon that runs without it."`
 	Stop      serviceStopCmd      `cmd:"" help:"${serviceStop}"`
-	Restart   serviceRestartCmd   `cmd:"" help:"Start the service's daemon anew. Environments in use stay in use."`
-	Status    serviceStatusCmd    `cmd:"" help:"Print what there is of the service."`
+	Restart   serviceRestartCmd   `cmd:"" help:"Restart the service's daemon. Environments in use stay in use."`
+	Status    serviceStatusCmd    `cmd:"" help:"Print the state of the service."`
 }
 
 type dryRun struct {
@@ -102,7 +102,7 @@ func (a *app) installed(s *daemon.Service, changed bool) error {
 		if runtime.GOOS == "darwin" {
 			where = "set it with launchctl setenv, or use the configuration of uv or conda"
 		}
-		s.Hint("this shell has %s, and a service does not get that from it: %s", strings.Join(names, ", "), where)
+		s.Hint("this shell has %s, which a service does not inherit: %s", strings.Join(names, ", "), where)
 	}
 	if st, err := s.Status(s.Ctx, s.Config); err == nil && st.Linger != nil && !*st.Linger {
 		s.Hint("it ends when you log out for good; to have it go on: loginctl enable-linger")
@@ -143,7 +143,7 @@ func (c *serviceUninstallCmd) Run(a *app) error {
 		if c.Purge { // a daemon that goes on would make all of it again
 			return trouble
 		}
-		a.Note("the files are removed, but what runs is not stopped: %s", trouble)
+		a.Note("the files are removed, but the daemon is not stopped: %s", trouble)
 	}
 	purge := len(kept.Paths) > 0 || kept.InUse
 	if purge {
@@ -165,7 +165,7 @@ func (c *serviceUninstallCmd) Run(a *app) error {
 		}
 		text += fmt.Sprintf("; what the daemon kept in %s is removed", strings.Join(kept.Places, " and "))
 		if !whole {
-			text += ", but for what stays"
+			text += ", except for what stays"
 		}
 	} else if dir, err := rpc.StateDir(runtime.GOOS, a.Env); err == nil && safefile.Exists(dir) && !c.Purge {
 		text += "; environments and log stay in " + dir

@@ -144,7 +144,7 @@ func (serviceStatusCmd) Run(a *app) error {
 		case !st.Installed:
 			a.Hint("install it with: runt service install")
 		case !st.UpToDate:
-			a.Hint("what install would write from this shell is something else; to have that: runt service install")
+			a.Hint("install would write something else from this shell; to do that: runt service install")
 		}
 	})
 }

@@ -61,7 +61,7 @@ func handOn(cmd *exec.Cmd, environ []string) {
 		n, err := strconv.ParseUint(tool.Lookup(environ, name), 10, 64)
 		if err != nil || windows.SetHandleInformation(windows.Handle(n), windows.HANDLE_FLAG_INHERIT,
 			windows.HANDLE_FLAG_INHERIT) != nil {
-			continue // it is no handle of ours, and one bad handle would keep the command from starting
+			continue // it is not a handle of ours, and one bad handle would keep the command from starting
 		}
 		if cmd.SysProcAttr == nil {
 			cmd.SysProcAttr = &syscall.SysProcAttr{}

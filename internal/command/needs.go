@@ -16,18 +16,18 @@ import (
 
 // Needs are what an environment must have beyond its pool's packages.
 type Needs struct {
-	With             []string // requirements; commas part several
+	With             []string // requirements; commas separate several
 	WithRequirements []string // requirements files; -: standard input
 	Python           string
 }
 
-// AddTo adds the needs to params. Without any, params stay as daemons understand that know no needs.
+// AddTo adds the needs to params. Without any, params stay as older daemons understand them.
 func (f Needs) AddTo(params *rpc.AcquireParams, stdin io.Reader, env func(string) string) error {
 	for _, text := range f.With {
 		params.Packages = append(params.Packages, splitRequirements(text)...)
 	}
 	if len(f.With) > 0 && len(params.Packages) == 0 {
-		return failure.With(failure.Usage, "--with has no name of a package")
+		return failure.With(failure.Usage, "--with names no package")
 	}
 	switch len(f.WithRequirements) {
 	case 0:
@@ -39,7 +39,7 @@ func (f Needs) AddTo(params *rpc.AcquireParams, stdin io.Reader, env func(string
 		params.Requirements = &text
 	default:
 		return failure.With(failure.Usage, "--with-requirements is given twice").
-			WithHint("put what is in both files into one")
+			WithHint("put both files into one")
 	}
 	if f.Python == "" {
 		return nil
@@ -62,7 +62,7 @@ func readNeeds(name string, stdin io.Reader, env func(string) string) (string, e
 		}
 		defer f.Close()
 		if what, ok := noRequirements[strings.ToLower(filepath.Ext(name))]; ok {
-			return "", failure.With(failure.Usage, "--with-requirements: %s is %s, and no requirements file", name,
+			return "", failure.With(failure.Usage, "--with-requirements: %s is %s, not a requirements file", name,
 				what[0]).WithHint("%s", what[1])
 		}
 		from = f
@@ -128,8 +128,8 @@ func scriptOf(argv []string) (path string, ok bool) {
 	return path, err == nil && startsRunt(path)
 }
 
-// startsRunt reports whether the first line of a file is like "#!/usr/bin/env -S runt run". To execute that would start
-// this runt again, and without an end.
+// startsRunt reports whether the first line of a file is like "#!/usr/bin/env -S runt run". Executing it would start
+// runt again, endlessly.
 func startsRunt(path string) bool {
 	f, err := safefile.Open(path)
 	if err != nil {
@@ -185,9 +185,9 @@ func notText(name string, err error) *failure.Error {
 	return f
 }
 
-// noRequirements are the endings of files that are taken for requirements files.
+// noRequirements are the endings of files that people take for requirements files.
 var noRequirements = map[string][2]string{
-	".py":    {"a Python script", "runt run SCRIPT has what the script's own metadata ask for"},
+	".py":    {"a Python script", "run it with runt run SCRIPT, which adds what its metadata asks for"},
 	".ipynb": {"a notebook", "name the packages that it needs with --with"},
 	".toml":  {"a TOML file", "write its dependencies into a requirements file: uv export, or uv pip compile"},
 	".yml":   {"a YAML file", "write its packages into a requirements file, or name them with --with"},

@@ -33,7 +33,7 @@ func Resolve(argv []string, params *rpc.AcquireParams, stdin io.Reader) (Plan, e
 	}
 	switch {
 	case argv[0] == "-m" && len(argv) == 1:
-		return Plan{}, failure.With(failure.Usage, "-m has no name of a module").
+		return Plan{}, failure.With(failure.Usage, "-m names no module").
 			WithHint("as in: runt run -m http.server")
 	case argv[0] == "-m":
 		return Plan{Argv: argv, Python: true}, nil
@@ -67,18 +67,18 @@ func refuseCommand(name string) error {
 			WithHint("download it and look at it, then: runt run FILE")
 	case strings.HasPrefix(name, "-") && name != "-" && name != "-m" && !strings.HasSuffix(name, ".py"):
 		return failure.With(failure.NotFound, "%s: command not found", name).
-			WithHint("for an option of Python: runt run -- python %s …; those of runt run stand before the command",
+			WithHint("for an option of Python: runt run -- python %s …; those of runt run come before the command",
 				name)
 	case strings.HasSuffix(name, ".ipynb") && err != nil:
 		return failure.With(failure.NotFound, "%s: there is no such notebook", name)
 	case strings.HasSuffix(name, ".ipynb"):
-		return failure.With(failure.NotExecutable, "%s is a notebook, and no command", name).
+		return failure.With(failure.NotExecutable, "%s is a notebook, not a command", name).
 			WithHint("open it with a kernel of runt kernelspec install; or run its cells: runt run --with nbclient "+
 				"-- jupyter execute %s", name)
 	case strings.HasSuffix(name, ".py") && path && errors.Is(err, fs.ErrNotExist):
 		return failure.With(failure.NotFound, "%s: there is no such script", name)
 	case folder && (path || name == "." || name == ".."):
-		return failure.With(failure.NotExecutable, "%s is a folder, and no command", name).WithHint(runMain, name)
+		return failure.With(failure.NotExecutable, "%s is a folder, not a command", name).WithHint(runMain, name)
 	}
 	return nil
 }
@@ -93,14 +93,14 @@ func CannotRun(name string, err error) *failure.Error {
 	info, err := os.Stat(name)
 	switch ext := strings.ToLower(filepath.Ext(name)); {
 	case err == nil && info.IsDir() && ext == ".py":
-		return failure.With(failure.NotExecutable, "%s is a folder, and no script", name).WithHint(runMain, name)
+		return failure.With(failure.NotExecutable, "%s is a folder, not a script", name).WithHint(runMain, name)
 	case err == nil && info.Mode().IsRegular() && slices.Contains([]string{".py", ".pyw", ".pyc", ".pyz"}, ext):
 		return failure.With(failure.NotFound, "%s: command not found", name).
 			WithHint("to run it as a script: runt run -- python %s", name)
 	case err == nil && ext == ".py":
-		return failure.With(failure.NotExecutable, "%s is no file that can be read as a script", name)
+		return failure.With(failure.NotExecutable, "%s cannot be read as a script", name)
 	case ext == ".py":
-		return failure.With(failure.NotFound, "%s: there is no such script, and no command of that name", name)
+		return failure.With(failure.NotFound, "%s: there is no such script, not a command of that name", name)
 	}
 	return failure.With(failure.NotFound, "%s: command not found", name)
 }
@@ -136,7 +136,7 @@ func scriptFromStdin(params *rpc.AcquireParams, stdin io.Reader) (*os.File, erro
 	_ = f.Close()
 	why := failure.New("keeping the script: %v", err)
 	if errors.Is(err, syscall.ENOSPC) {
-		return nil, why.WithHint("free some room where temporary files are (TMPDIR)")
+		return nil, why.WithHint("free some space where temporary files are (TMPDIR)")
 	}
 	return nil, why
 }

@@ -18,7 +18,7 @@ func TestWhatCannotBeRunIsNamedForWhatItIs(t *testing.T) {
 		code       int
 		says, hint string
 	}{
-		"folder.py":  {failure.NotExecutable, "folder.py is a folder, and no script", "runt run -- python folder.py"},
+		"folder.py":  {failure.NotExecutable, "folder.py is a folder, not a script", "runt run -- python folder.py"},
 		"script.PY":  {failure.NotFound, "command not found", "runt run -- python script.PY"},
 		"missing.PY": {failure.NotFound, "there is no such script", ""},
 		"missing":    {failure.NotFound, "command not found", ""},

@@ -11,7 +11,7 @@ import (
 	"runtimed/rpc"
 )
 
-// The exit codes. `runt run` has those of its command besides.
+// The exit codes. `runt run` also ends with those of its command.
 const (
 	OK            = 0
 	Failed        = 1

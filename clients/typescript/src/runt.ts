@@ -16,8 +16,8 @@ function reportMissing(): void {
   const [error, hint] = binaryPackages.includes(binaryPackage)
     ? [
         `the package ${binaryPackage}, which has the programs for this machine, is not installed`,
-        "npm was told to leave optional dependencies out, or installed for another machine: " +
-          "install it from where runtimed-client came from",
+        "npm left out optional dependencies, or installed for another machine: " +
+          "install it from where you got runtimed-client",
       ]
     : [
         `there is no package with the programs of runtimed for ${process.platform} on ${process.arch}`,

@@ -107,7 +107,7 @@ export async function within<T>(call: Call, options: StartOptions, ask: Ask<T>):
   const control = new AbortController();
   const abort = () => control.abort(signal?.reason);
   const message = `the daemon at ${socket} did not answer ${method} within ${timeoutMs} ms`;
-  const expire = () => control.abort(new RequestTimeout("timeout", message, { hint: "look at runt doctor" }));
+  const expire = () => control.abort(new RequestTimeout("timeout", message, { hint: "run runt doctor" }));
   // After a busy spell timers run before sockets are read: setImmediate lets an answer that is there already win.
   const timer = setTimeout(() => setImmediate(expire), Math.min(timeoutMs, longestTimer));
   signal?.addEventListener("abort", abort);
@@ -153,7 +153,7 @@ async function follow<T>(call: Call, control: AbortController, options: StartOpt
 /** Says so where a daemon older than this client does not know a member of params. */
 export function explainOld(error: unknown): never {
   if (!(error instanceof RPCError) || error.message !== `unknown member ${error.data.param}`) throw error;
-  const hint = "the daemon is older than this client; bring the new one in with: runt daemon restart";
+  const hint = "the daemon is older than this client; start the new one with: runt daemon restart";
   throw new RPCError(error.code, error.message, { ...error.data, hint });
 }
 
@@ -204,7 +204,7 @@ function run(runt: string, socket: string | undefined): Promise<Outcome> {
     child.stderr.setEncoding("utf8").on("data", (text) => {
       output = (output + text).slice(-longestOutput);
     });
-    const end = (problem: string, hint = "see for yourself with: runt daemon start") => {
+    const end = (problem: string, hint = "to see why: runt daemon start") => {
       clearTimeout(timer);
       resolve({ problem, output, hint });
     };

@@ -21,7 +21,7 @@ export const object = check<Record<string, unknown>>("an object", isObject);
 const array = check<unknown[]>("a list", Array.isArray);
 const flag = check<boolean>("a boolean", (value) => typeof value === "boolean");
 const count = check<number>("a number", (value) => typeof value === "number");
-const text = check<string>("a text", (value) => typeof value === "string");
+const text = check<string>("a string", (value) => typeof value === "string");
 const oneOf = <Known extends string>() => text as Decode<Open<Known>>;
 
 function list<T>(item: Decode<T>): Decode<T[]> {

@@ -101,7 +101,7 @@ class RuntimedProvisioner(LocalProvisioner):
     wait_time = Float(60.0, min=0.0, config=True, help="Seconds to wait for one; `wait` in a kernelspec.")
     autostart = Bool(True, config=True, help="Start a daemon if none runs.")
     on_restart = Enum(["keep", "fresh"], "keep", config=True, help="Whether a restarted kernel keeps its environment.")
-    linger = Float(60.0, min=0.0, max=3600.0, config=True, help="Seconds for which a dead kernel's one is kept.")
+    linger = Float(60.0, min=0.0, max=3600.0, config=True, help="Seconds to keep a dead kernel's environment.")
     outlive = Bool(config=True, help="The kernel survives a crash of Jupyter; default: if a server started it.")
 
     def __init__(self, **kwargs: Any) -> None:
@@ -110,7 +110,7 @@ class RuntimedProvisioner(LocalProvisioner):
         if unknown := kwargs.keys() - set(self.class_trait_names()):  # traitlets would only warn
             names = ", ".join(sorted(unknown))
             known = "pool, wait, autostart, on_restart, linger and outlive"
-            raise TraitError(f"runtimed's kernel_provisioner config has {known}, and no {names}")
+            raise TraitError(f"runtimed's kernel_provisioner config has {known}, not {names}")
         super().__init__(**kwargs)
         self.lease: Optional[Env] = None
         self._last_progress = ""

@@ -87,7 +87,7 @@ class Core(Generic[L]):
         except RPCError as error:
             # Every daemon of this client's age knows all these members. An older one says so in these words.
             if error.kind == "invalid_params" and error.message == f"unknown member {error.data.get('param')}":
-                error.hint = "the daemon is older than this client; bring the new one in with: runt daemon restart"
+                error.hint = "the daemon is older than this client; start the new one with: runt daemon restart"
             raise
         env = decode(self._lease, {**result, **result["env"]} if isinstance(result.get("env"), dict) else None, "env")
         vars(env)["_client"] = self

@@ -51,7 +51,7 @@ class Starter:
                 hint="install runtimed, as runtimed-client[bin] does, or say where its runt is: "
                 'Client(autostart=True, runt="/path/to/runt")',
             )
-        problem, hint = "", "see for yourself with: runt daemon start"
+        problem, hint = "", "to see why: runt daemon start"
         try:
             done = subprocess.run(
                 [program, "daemon", "start", "--auto"],

@@ -202,4 +202,4 @@ def _decode(kind: Any, value: Any, where: str) -> Any:
         return kind(**values)  # type: ignore[operator]
     if type(value) is kind or (kind is float and type(value) is int):  # not isinstance: True is no number
         return value
-    raise ProtocolError(f"the daemon's answer lacks {where}, or has something else than expected there")
+    raise ProtocolError(f"the daemon's answer lacks {where}, or has an unexpected value there")

@@ -72,7 +72,7 @@ class Connection:
         try:
             self.sock: Any = Pipe() if is_pipe(path) else socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         except OSError as exc:  # this process has too many files open
-            raise ConnectError(f"no socket can be made to reach {path}: {exc.strerror or exc}") from exc
+            raise ConnectError(f"no socket can be created for {path}: {exc.strerror or exc}") from exc
         self.sock.setblocking(False)
 
     def message(self) -> Object:
@@ -128,7 +128,7 @@ class Connection:
         if isinstance(error, dict) and type(error.get("code")) is int and isinstance(error.get("message"), str):
             raise RPCError(error["message"], code=error["code"], data=error.get("data"))
         if error is not None or not isinstance(result, dict):
-            raise wrong_program(self.path, f"{str(message)[:80]} is no answer to {self.method}")
+            raise wrong_program(self.path, f"{str(message)[:80]} is not an answer to {self.method}")
         self.answer: Object = result
         return True
 
