@@ -86,6 +86,12 @@ def test_environ() -> None:
     assert decode(Env, {**ENV, "path_prepend": []}, "env").environ({}) == {"VIRTUAL_ENV": "/envs/uv-00000001"}
 
 
+def test_environ_ignores_the_case_of_names_on_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "name", "nt")
+    env = decode(Env, {**ENV, "variables": {"Virtual_Env": "x"}, "path_prepend": ["/x"]}, "env")
+    assert env.environ({"Path": "/bin", "VIRTUAL_ENV": "y"}) == {"Path": "/x:/bin", "VIRTUAL_ENV": "x"}
+
+
 def test_environ_starts_from_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONHOME", "/elsewhere")
     monkeypatch.setenv("KEPT", "yes")

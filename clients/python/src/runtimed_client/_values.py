@@ -135,9 +135,13 @@ class Env:
 
     def environ(self, base: Optional[Mapping[str, str]] = None) -> dict[str, str]:
         """A copy of `base` (default: os.environ) in which this environment is activated."""
-        merged = {**(os.environ if base is None else base), **self.variables}
+        fold = str.upper if os.name == "nt" else str  # Windows has Path, and a PATH beside it would win
+        names = {fold(name): name for name in (os.environ if base is None else base)}
+        merged: dict[str, Optional[str]] = dict(os.environ if base is None else base)
+        merged.update({names.get(fold(name), name): value for name, value in self.variables.items()})
         if self.path_prepend:
-            merged["PATH"] = os.pathsep.join((*self.path_prepend, merged.get("PATH") or os.defpath))
+            path = names.get("PATH", "PATH")
+            merged[path] = os.pathsep.join((*self.path_prepend, merged.get(path) or os.defpath))
         return {name: value for name, value in merged.items() if value is not None}
 
 
