@@ -142,14 +142,15 @@ func newPool(name, kind string) Pool {
 func (c *Config) finish() (faults Faults) {
 	for i := range c.Pools {
 		p := &c.Pools[i]
+		began := c.Origins["pools."+p.Name]
+		delete(c.Origins, "pools."+p.Name)
 		key := func(name string) string { return "pools." + p.Name + "." + name }
 		add := func(name, format string, args ...any) {
 			faults = append(faults, newFault(c.Origins[key(name)], key(name), format, args...))
 		}
 		if p.Kind == "" {
 			if _, tried := c.Origins[key("kind")]; !tried {
-				faults = append(faults,
-					Fault{c.Origins["pools."+p.Name], key("kind"), `is missing; it is "uv" or "conda"`})
+				faults = append(faults, Fault{began, key("kind"), `is missing; it is "uv" or "conda"`})
 			}
 			continue
 		}
@@ -174,12 +175,8 @@ func (c *Config) finish() (faults Faults) {
 		}
 	}
 	if c.Conda.Provider == "rattler" && c.Conda.Path != "" {
-		faults = append(faults,
-			newFault(c.Origins["conda.path"], "conda.path",
-				"is for the other providers: rattler has no program of its own"))
-	}
-	for i := range c.Pools {
-		delete(c.Origins, "pools."+c.Pools[i].Name)
+		faults = append(faults, newFault(c.Origins["conda.path"], "conda.path",
+			"is for the other providers: rattler has no program of its own"))
 	}
 	return faults
 }

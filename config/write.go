@@ -1,11 +1,12 @@
 package config
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"runtimed/internal/redact"
 	"runtimed/internal/safefile"
@@ -28,20 +29,11 @@ func (c *Config) Write(w io.Writer) {
 
 // Literal is a value as TOML has it; JSON's strings, numbers and lists of strings are TOML's.
 func Literal(v any) string {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	if list, ok := v.([]string); ok {
-		texts := make([]string, len(list))
-		for i := range list {
-			texts[i] = Literal(list[i])
-		}
-		return "[" + strings.Join(texts, ", ") + "]"
-	}
-	if err := enc.Encode(v); err != nil {
+	text, err := json.Marshal(v, jsontext.SpaceAfterComma(true), jsontext.AllowInvalidUTF8(true))
+	if err != nil {
 		return `""`
 	}
-	return strings.TrimSpace(b.String())
+	return string(text)
 }
 
 // Place is the path of the file, and whether it is there.

@@ -76,26 +76,16 @@ func (m *launchd) look(ctx context.Context) (a agent, err error) {
 	if err != nil || out.Code != 0 {
 		return a, err
 	}
-	a.loaded = true
-	for line := range strings.Lines(out.Stdout) {
-		name, value, _ := strings.Cut(strings.TrimSpace(line), " = ")
-		switch {
-		case name == "state" && !a.running:
-			a.running = value == "running"
-		case name == "pid" && a.pid == 0:
-			a.pid, _ = strconv.Atoi(value)
-		}
-	}
-	return a, nil
+	p := pairs(out.Stdout, " = ")
+	pid, _ := strconv.Atoi(p["pid"])
+	return agent{true, p["state"] == "running", pid}, nil
 }
 
 // disabled reports whether `launchctl disable` was run, which counts more than the file.
 func (m *launchd) disabled(ctx context.Context) bool {
 	out, err := m.run.Run(ctx, "launchctl", "print-disabled", m.domain())
-	return err == nil && slices.ContainsFunc(strings.Split(out.Stdout, "\n"), func(line string) bool {
-		name, value, _ := strings.Cut(strings.TrimSpace(line), " => ")
-		return name == strconv.Quote(label) && (value == "disabled" || value == "true")
-	})
+	value := pairs(out.Stdout, " => ")[strconv.Quote(label)]
+	return err == nil && (value == "disabled" || value == "true")
 }
 
 func (m *launchd) Status(ctx context.Context, want Config) (Status, error) {

@@ -72,6 +72,18 @@ type Output struct {
 	Code           int
 }
 
+// pairs are the names and values in lines of a command's output. Of two with one name, the first counts.
+func pairs(text, between string) map[string]string {
+	found := map[string]string{}
+	for line := range strings.Lines(text) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), between)
+		if _, again := found[name]; !again {
+			found[name] = value
+		}
+	}
+	return found
+}
+
 type Runner interface {
 	// Run returns an error only if the command could not be run to its end.
 	Run(ctx context.Context, argv ...string) (Output, error)

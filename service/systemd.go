@@ -63,11 +63,7 @@ func (m *systemd) look(ctx context.Context) (map[string]unit, error) {
 	}
 	found := map[string]unit{}
 	for block := range strings.SplitSeq(out.Stdout, "\n\n") {
-		p := map[string]string{}
-		for line := range strings.Lines(block) {
-			name, value, _ := strings.Cut(strings.TrimSpace(line), "=")
-			p[name] = value
-		}
+		p := pairs(block, "=")
 		pid, _ := strconv.Atoi(p["MainPID"])
 		found[p["Id"]] = unit{p["ActiveState"], p["UnitFileState"], pid, p["NeedDaemonReload"] == "yes"}
 	}

@@ -22,9 +22,9 @@ const startTime = 10 * time.Second // for a new daemon to answer
 
 // connectOrStart has another runt start the daemon: this one may become somebody else's command, which must not find a
 // child that it does not know.
-func (d *Control) connectOrStart(p Progress) (*rpc.Client, error) {
+func (d *Control) connectOrStart(noStart bool, p Progress) (*rpc.Client, error) {
 	c, _, err := d.Connect(p.Notify)
-	if rpc.KindOf(err) != rpc.KindUnreachable {
+	if noStart || rpc.KindOf(err) != rpc.KindUnreachable {
 		return c, err
 	}
 	if p.Say != nil {
@@ -204,10 +204,7 @@ func (d *Control) LastingRunt() (path, why string, err error) {
 	if us := calledAs(); us != "" {
 		names = slices.Insert(names, 0, us)
 	}
-	mine, err := os.Stat(self)
-	if err != nil {
-		return "", "", err
-	}
+	mine, _ := os.Stat(self)
 	for _, name := range names {
 		if info, err := os.Stat(name); err == nil && os.SameFile(info, mine) {
 			return name, why, nil

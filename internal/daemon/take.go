@@ -39,12 +39,7 @@ func (d *Control) takeOnce(noStart bool, p Progress, params rpc.AcquireParams, w
 	if p.Notify != nil {
 		params.Progress = new(true)
 	}
-	if noStart || d.Env("RUNTIMED_NO_START") != "" {
-		c, _, err = d.Connect(p.Notify)
-	} else {
-		c, err = d.connectOrStart(p)
-	}
-	if err != nil {
+	if c, err = d.connectOrStart(noStart || d.Env("RUNTIMED_NO_START") != "", p); err != nil {
 		return nil, nil, err
 	}
 	raw, err = d.Call(c, rpc.MethodAcquire, params, wait)

@@ -1,7 +1,6 @@
 package pyreq
 
 import (
-	"bytes"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -49,8 +48,7 @@ func ScriptMetadata(data []byte, limit int) (string, error) {
 }
 
 func decodeLine(text, encoding string, line int) (string, *TextError) {
-	ascii := !bytes.ContainsFunc([]byte(text), func(c rune) bool { return c >= utf8.RuneSelf })
-	if ascii {
+	if !strings.ContainsFunc(text, func(c rune) bool { return c >= utf8.RuneSelf }) {
 		if strings.IndexByte(text, 0) >= 0 {
 			return "", &TextError{1, "holds a NUL byte, which no script has", saveAsUTF8}
 		}
