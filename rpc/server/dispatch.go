@@ -111,10 +111,12 @@ func (c *Conn) invokeAndAnswer(call *call) {
 func (c *Conn) finish(call *call, result []byte, fail *rpc.Error) {
 	defer call.cancel()
 	call.succeeded = fail == nil
-	if call.id != nil {
+	if call.id == nil {
+		call.settle(false) // before the connection looks as if all were done
+	} else {
 		call.answer = reply(call.id, result, fail)
 	}
-	if err := c.send(call); err != nil || call.id == nil {
+	if c.send(call) != nil {
 		call.settle(false)
 	}
 }

@@ -2,6 +2,7 @@ package server
 
 import (
 	"bytes"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -50,6 +51,14 @@ func parse(msg []byte) (requests []request, list bool) {
 	return requests, true
 }
 
+const anyKind = `"0{[ntf`
+
+// requestMembers are the members of a request, and of an answer, with the kinds of JSON that they must be.
+var requestMembers = map[string]struct{ kinds, be string }{
+	"jsonrpc": {`"`, `"2.0"`}, "method": {`"`, "a string"}, "params": {"{[n", "an object"},
+	"id": {`"0n`, "a string or a number"}, "result": {kinds: anyKind}, "error": {kinds: anyKind},
+}
+
 func parseOne(value jsontext.Value) (r request) {
 	invalid := func(format string, args ...any) {
 		if r.err == nil {
@@ -61,50 +70,31 @@ func parseOne(value jsontext.Value) (r request) {
 	}
 	dec := jsontext.NewDecoder(bytes.NewBuffer(value), rpc.LooseJSON)
 	dec.ReadToken()
-	var version, answer bool
-	seen := map[string]bool{}
+	given := map[string]jsontext.Value{}
 	for dec.PeekKind() != '}' {
 		tok, _ := dec.ReadToken()
 		name := tok.String()
 		val, _ := dec.ReadValue()
-		kind := val.Kind()
-		switch name {
-		case "jsonrpc":
-			version = kind == '"' && textOf(val) == "2.0"
-		case "method":
-			if kind != '"' {
-				invalid("method must be a string")
-			} else {
-				r.method = textOf(val)
-			}
-		case "params":
-			if kind != '{' && kind != '[' && kind != 'n' {
-				invalid("params must be an object")
-			}
-			r.params = bytes.Clone(val)
-		case "id":
-			if kind != '"' && kind != '0' && kind != 'n' {
-				invalid("id must be a string or a number")
-				val = null
-			}
-			r.id = bytes.Clone(val)
-		case "result", "error":
-			answer = true
+		must, known := requestMembers[name]
+		switch {
+		case !known:
 			continue
-		default:
-			continue
-		}
-		if seen[name] {
+		case !strings.ContainsRune(must.kinds, rune(val.Kind())):
+			invalid("%s must be %s", name, must.be)
+			val = null
+		case given[name] != nil:
 			invalid("member %s is given twice", name)
 		}
-		seen[name] = true
+		given[name] = bytes.Clone(val)
 	}
+	method := given["method"]
+	r.method, r.params, r.id = textOf(method), given["params"], given["id"]
 	switch {
-	case !seen["method"] && answer:
+	case method == nil && (given["result"] != nil || given["error"] != nil):
 		return request{reply: true}
-	case !version:
+	case textOf(given["jsonrpc"]) != "2.0":
 		invalid(`jsonrpc must be "2.0"`)
-	case !seen["method"]:
+	case method == nil:
 		invalid("method is missing")
 	}
 	if r.err != nil && r.id == nil {
