@@ -80,9 +80,7 @@ func (r *rattler) makeVenv(ctx context.Context, mark string, progress func(build
 	if err := os.WriteFile(requirements, []byte(condaRequirements), 0o600); err != nil {
 		return envdir.DiskError(err)
 	}
-	if _, err := u.Run(ctx, tool, mark,
-		append([]string{"venv", "--no-project"}, append(python.Args(), dir)...)...); err != nil {
-		u.ForgetPythons() // the interpreter may be gone
+	if err := u.Venv(ctx, tool, mark, python, dir); err != nil {
 		return err
 	}
 	sync := []string{"pip", "sync", "--python", builder.VenvPython(dir), "--require-hashes", "--only-binary", ":all:",

@@ -21,15 +21,16 @@ const needsKept = 30 * 24 * time.Hour
 func (u *Builder) Prepare(ctx context.Context, spec builder.Spec, mark string, age time.Duration,
 	progress func(builder.Stage)) (string, error) {
 	u.forgetNeeds()
-	from, err := u.prepare(ctx, spec, mark, age, progress)
+	b := &build{Builder: u, spec: spec, mark: mark, progress: progress}
+	err := b.prepare(ctx, age)
 	if err != nil || spec.Base == nil || !filepath.IsAbs(spec.Python) || spec.Python == spec.Base.Python {
-		return from.python.Version, err
+		return b.python.Version, err
 	}
-	if pools, err := u.Interpreter(ctx, from.tool, mark, spec.Base.Python, progress); err != nil ||
-		!sameFile(pools.Path, from.python.Path) {
+	if pools, err := u.Interpreter(ctx, b.tool, mark, spec.Base.Python, progress); err != nil ||
+		!sameFile(pools.Path, b.python.Path) {
 		return "", ctx.Err()
 	}
-	return from.python.Version, nil
+	return b.python.Version, nil
 }
 
 func sameFile(a, b string) bool {
@@ -42,8 +43,9 @@ func sameFile(a, b string) bool {
 func (u *Builder) Extend(ctx context.Context, spec builder.Spec, dir string,
 	progress func(builder.Stage)) (builder.Built, error) {
 	before := allDistributions(dir)
-	return u.withRepair(ctx, spec, dir, progress, func(from source) (builder.Built, error) {
-		return u.populate(ctx, from, dir, progress, func() bool {
+	b := &build{Builder: u, spec: spec, mark: dir, progress: progress}
+	return b.withRepair(ctx, func() (builder.Built, error) {
+		return b.populate(ctx, func() bool {
 			after := allDistributions(dir)
 			return len(before) > 0 &&
 				!slices.ContainsFunc(before, func(p builder.Package) bool { return !slices.Contains(after, p) })
@@ -64,12 +66,12 @@ func allDistributions(dir string) (list []builder.Package) {
 	return list
 }
 
-// resolveLike resolves into the file out, keeping the versions of the lock file like where possible: uv prefers what
-// its output file names. A first resolution asks uv's cache alone, which takes milliseconds. The answer counts only
+// resolveLike resolves into the file out, keeping the versions of the pool where possible: uv prefers what its output
+// file names. A first resolution asks uv's cache alone, which takes milliseconds. The answer counts only
 // if the cache had all that it knows by name, else an old version would pass for the newest. A renewal asks the
 // index.
-func (u *Builder) resolveLike(ctx context.Context, tool, mark, like, out string, renew bool, argv []string,
-	offline *bool) error {
+func (b *build) resolveLike(ctx context.Context, out string, renew bool, argv []string) (offline bool, err error) {
+	like := b.lockPath(*b.spec.Base, b.python)
 	prefer := func() error {
 		var data []byte // empty: nothing is preferred
 		if lockFault(like, nil) == nil {
@@ -80,37 +82,37 @@ func (u *Builder) resolveLike(ctx context.Context, tool, mark, like, out string,
 	var fromCache []byte
 	if !renew {
 		if err := prefer(); err != nil {
-			return err
+			return false, err
 		}
-		done, err := u.uvWith(ctx, tool, mark, []string{"RUST_LOG=uv_resolver=warn"},
+		done, err := b.uvWith(ctx, b.tool, b.mark, []string{"RUST_LOG=uv_resolver=warn"},
 			append(argv[:len(argv):len(argv)], "--offline")...)
 		switch {
 		case ctx.Err() != nil:
-			return err
+			return false, err
 		case err == nil && !strings.Contains(done.Output, "WARN"):
-			return nil
+			return false, nil
 		case err == nil:
 			fromCache, _ = envdir.ReadOwn(out, envdir.MaxInside) // an error counts as none
 		}
 	}
 	if err := prefer(); err != nil {
-		return err
+		return false, err
 	}
-	_, err := u.Run(ctx, tool, mark, argv...)
+	_, err = b.Run(ctx, b.tool, b.mark, argv...)
 	if c := builder.CauseOf(err); len(fromCache) > 0 && ctx.Err() == nil && (c == builder.CauseNetwork ||
 		c == builder.CauseAuth) {
-		*offline = true
-		return envdir.DiskError(os.WriteFile(out, fromCache, 0o600))
+		return true, envdir.DiskError(os.WriteFile(out, fromCache, 0o600))
 	}
-	return err
+	return false, err
 }
 
-// interpreterFor finds the Python for spec. It takes the pool's if that will do, since then an environment of the
-// pool can be extended.
-func (u *Builder) interpreterFor(ctx context.Context, tool, mark string, spec builder.Spec,
-	progress func(builder.Stage)) (Interpreter, error) {
+// interpreter finds the Python for the spec. It takes the pool's if that will do, since then an environment of the pool
+// can be extended.
+func (b *build) interpreter(ctx context.Context) (Interpreter, error) {
+	spec := b.spec
+	find := func(want string) (Interpreter, error) { return b.Interpreter(ctx, b.tool, b.mark, want, b.progress) }
 	if filepath.IsAbs(spec.Python) {
-		python, err := u.Interpreter(ctx, tool, mark, spec.Python, progress)
+		python, err := find(spec.Python)
 		if err == nil && !builder.Satisfies(python.Version, spec.RequiresPython) {
 			err = builder.Errorf(builder.CausePythonMissing, "name another one, or leave it to the daemon to find one",
 				"needs Python %s, and %s is %s", spec.RequiresPython, spec.Python, python.Version)
@@ -118,7 +120,7 @@ func (u *Builder) interpreterFor(ctx context.Context, tool, mark string, spec bu
 		return python, err
 	}
 	if spec.Base != nil && spec.Python != spec.Base.Python {
-		python, err := u.Interpreter(ctx, tool, mark, spec.Base.Python, progress)
+		python, err := find(spec.Base.Python)
 		if err == nil && builder.Satisfies(python.Version, spec.Python) {
 			return python, nil
 		}
@@ -126,7 +128,7 @@ func (u *Builder) interpreterFor(ctx context.Context, tool, mark string, spec bu
 			return Interpreter{}, ctx.Err()
 		}
 	}
-	return u.Interpreter(ctx, tool, mark, spec.Python, progress)
+	return find(spec.Python)
 }
 
 // forgetNeeds removes lock files of needs that were resolved long ago.

@@ -15,10 +15,10 @@ import (
 	"runtimed/pool/envdir"
 )
 
-// install brings the venv at dir to exactly what the lock file says: offline if the cache has everything, else
-// online, else with everything downloaded again. That also repairs what a failed try left, which uv would take for
-// installed. After a failed build (again) it starts with the last of these, and trusts nothing in the cache.
-func (u *Builder) install(ctx context.Context, tool, lock, dir string, again bool, progress func(builder.Stage)) error {
+// install brings the venv to exactly what the lock file says: offline if the cache has everything, else online, else
+// with everything downloaded again. That also repairs what a failed try left, which uv would take for installed. After
+// a failed build it starts with the last of these.
+func (b *build) install(ctx context.Context) error {
 	var err error
 	tries := []struct {
 		stage builder.Stage
@@ -29,19 +29,19 @@ func (u *Builder) install(ctx context.Context, tool, lock, dir string, again boo
 		{builder.Stage{Name: builder.StageDownloading, Message: "downloading everything anew"},
 			[]string{"--reinstall", "--refresh"}},
 	}
-	if again {
+	if b.again {
 		slices.Reverse(tries)
 	}
 	for i, try := range tries {
-		progress(try.stage)
-		_, err = u.Run(ctx, tool, dir,
-			append([]string{"pip", "sync", "--python", builder.VenvPython(dir), lock}, try.flag...)...)
+		b.progress(try.stage)
+		_, err = b.Run(ctx, b.tool, b.mark,
+			append([]string{"pip", "sync", "--python", builder.VenvPython(b.mark), b.path}, try.flag...)...)
 		if err == nil || ctx.Err() != nil {
 			return err
 		}
 		switch c := builder.CauseOf(err); {
-		case c == builder.CauseDiskFull, c == builder.CausePermission, !again && i > 0 && (c == builder.CauseNetwork ||
-			c == builder.CauseAuth):
+		case c == builder.CauseDiskFull, c == builder.CausePermission,
+			!b.again && i > 0 && (c == builder.CauseNetwork || c == builder.CauseAuth):
 			return err // the next try would fail the same way
 		}
 	}

@@ -43,39 +43,36 @@ func locksOf(spec builder.Spec) string {
 	return "locks"
 }
 
-// lock returns the lock file of spec, and resolves it if there is none or it is older than age (0 is any age). If a
-// renewal fails, the old one is returned. Parallel builds resolve once.
-func (u *Builder) lock(ctx context.Context, tool, mark string, spec builder.Spec, python Interpreter, age time.Duration,
-	progress func(builder.Stage)) (string, error) {
-	path := u.lockPath(spec, python)
-	current := func() bool {
-		return Filled(path) && (age <= 0 ||
-			!Older(path, age) && (spec.Base == nil || !before(path, u.lockPath(*spec.Base, python))))
-	}
-	done, err := u.turns.Take(ctx, path)
+// lock makes the lock file if there is none or it is older than age (0 is any age). If a renewal fails, the old one
+// stays. Parallel builds resolve once.
+func (b *build) lock(ctx context.Context, age time.Duration) error {
+	path := b.path
+	done, err := b.turns.Take(ctx, path)
 	if err != nil {
-		return "", err
+		return err
 	}
 	defer done()
-	if err := u.SoundLock(path, spec.Packages); err != nil {
-		return "", err
+	if err := b.SoundLock(path, b.spec.Packages); err != nil {
+		return err
 	}
-	if current() {
-		return path, nil
+	if Filled(path) && (age <= 0 ||
+		!Older(path, age) && (b.spec.Base == nil || !before(path, b.lockPath(*b.spec.Base, b.python)))) {
+		return nil
 	}
-	progress(builder.Stage{Name: builder.StageResolving, Message: "resolving " + fewOf(redact.Texts(spec.Packages))})
-	err = u.resolve(ctx, tool, mark, spec, python, Filled(path) && age > 0 && Older(path, age))
+	b.progress(builder.Stage{Name: builder.StageResolving,
+		Message: "resolving " + fewOf(redact.Texts(b.spec.Packages))})
+	err = b.resolve(ctx, Filled(path) && age > 0 && Older(path, age))
 	if err != nil && ctx.Err() == nil && Filled(path) {
 		switch builder.CauseOf(err) { // no fault of the lock file
 		case builder.CauseNetwork, builder.CauseAuth:
-			if spec.Base != nil { // somebody waits, so the next try comes later
+			if b.spec.Base != nil { // somebody waits, so the next try comes later
 				again := time.Now().Add(min(builder.RenewEvery, age) - age)
 				_ = os.Chtimes(path, again, again)
 			}
-			return path, nil
+			return nil
 		}
 	}
-	return path, err
+	return err
 }
 
 // before reports whether the file a was last written before the file b.
@@ -100,47 +97,46 @@ func fewOf(names []string) string {
 	return strings.Join(names, ", ")
 }
 
-// resolve writes the lock file of spec: every distribution with its version and hashes. old means that it replaces
-// one that has expired.
-func (u *Builder) resolve(ctx context.Context, tool, mark string, spec builder.Spec, python Interpreter,
-	old bool) error {
-	lock := u.lockPath(spec, python)
-	tmp, remove, err := u.Scratch(filepath.Dir(lock), statedir.ResolvePrefix)
+// resolve writes the lock file: every distribution with its version and hashes. old means that it replaces one that
+// has expired.
+func (b *build) resolve(ctx context.Context, old bool) error {
+	lock := b.path
+	tmp, remove, err := b.Scratch(filepath.Dir(lock), statedir.ResolvePrefix)
 	if err != nil {
 		return err
 	}
 	defer remove()
 	in, out := filepath.Join(tmp, "requirements.in"), filepath.Join(tmp, "lock.txt")
-	if err := os.WriteFile(in, []byte(strings.Join(spec.Packages, "\n")+"\n"), 0o600); err != nil {
+	if err := os.WriteFile(in, []byte(strings.Join(b.spec.Packages, "\n")+"\n"), 0o600); err != nil {
 		return envdir.DiskError(err)
 	}
 	argv := append([]string{"pip", "compile", "--quiet", "--generate-hashes", "--no-header", "--no-annotate",
-		"--output-file", out}, python.Args()...)
+		"--output-file", out}, b.python.Args()...)
 	argv = append(argv, in)
 	offline := false // only uv's cache was asked
-	if spec.Base == nil {
-		_, err = u.Run(ctx, tool, mark, argv...)
+	if b.spec.Base == nil {
+		_, err = b.Run(ctx, b.tool, b.mark, argv...)
 		if builder.CauseOf(err) == builder.CauseNetwork && ctx.Err() == nil && !Filled(lock) {
-			_, fromCache := u.Run(ctx, tool, mark, append(argv, "--offline")...)
+			_, fromCache := b.Run(ctx, b.tool, b.mark, append(argv, "--offline")...)
 			if offline = fromCache == nil; offline {
 				err = nil
 			}
 		}
 	} else {
-		err = u.resolveLike(ctx, tool, mark, u.lockPath(*spec.Base, python), out, old, argv, &offline)
+		offline, err = b.resolveLike(ctx, out, old, argv)
 	}
 	if err != nil {
 		return err
 	}
 	data, err := envdir.ReadOwn(out, envdir.MaxInside)
 	if err == nil {
-		err = u.WriteLock(lock, data, tmp)
+		err = b.WriteLock(lock, data, tmp)
 	}
 	if err != nil {
 		return envdir.DiskError(err)
 	}
 	if offline {
-		u.log.Info("the package index cannot be reached: what uv's cache knows was resolved, and is renewed soon",
+		b.log.Info("the package index cannot be reached: what uv's cache knows was resolved, and is renewed soon",
 			zap.String("lock", lock))
 		Makeshift(lock)
 	}
@@ -181,7 +177,8 @@ func (u *Builder) Renew(ctx context.Context, spec builder.Spec, age time.Duratio
 	if !slices.Contains(locks, now) || !Older(now, age) {
 		return nil
 	}
-	return u.resolve(ctx, tool, u.Tools(), spec, python, true)
+	b := &build{Builder: u, spec: spec, mark: u.Tools(), tool: tool, python: python, path: now}
+	return b.resolve(ctx, true)
 }
 
 func Older(path string, age time.Duration) bool {

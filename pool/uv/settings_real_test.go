@@ -145,29 +145,13 @@ verify-hashes = false
 	path := os.Getenv("PATH") + ":" + filepath.Join(testkit.KeptTools(t), "uv", "bin")
 	u := New(t.TempDir(), Config{},
 		append(testkit.NetEnviron(), "HOME="+home, "PATH="+path, "UV_CACHE_DIR="+t.TempDir()), zap.NewNop())
-	tool, err := u.Find(t.Context(), "", func(builder.Stage) {})
-	if err != nil {
-		t.Fatalf("%+v", err)
-	}
-	python, err := u.Interpreter(t.Context(), tool, "", "", func(builder.Stage) {})
-	if err != nil {
-		t.Fatalf("%+v", err)
-	}
-	sp := wanting("nothing")
-	lock, err := u.lock(t.Context(), tool, "", sp, python, 0, func(builder.Stage) {})
-	if err != nil {
-		t.Fatalf("%+v", err)
-	}
 	dir := filepath.Join(u.Dir, "envs", "x")
-	if _, err := u.Run(t.Context(), tool, "",
-		append([]string{"venv", "--no-project"}, append(python.Args(), dir)...)...); err != nil {
-		t.Fatalf("%+v", err)
-	}
-	if err := u.install(t.Context(), tool, lock, dir, false, func(builder.Stage) {}); err != nil {
-		t.Fatalf("%+v", err)
-	}
+	b := &build{Builder: u, spec: wanting("nothing"), mark: dir, progress: func(builder.Stage) {}}
+	testkit.Check(t, b.prepare(t.Context(), 0))
+	testkit.Check(t, u.Venv(t.Context(), b.tool, dir, b.python, dir))
+	testkit.Check(t, b.install(t.Context()))
 	if list := allDistributions(dir); len(list) != 1 || list[0].Name != "nothing" {
-		data, _ := os.ReadFile(lock)
+		data, _ := os.ReadFile(b.path)
 		t.Errorf("in the environment: %v, in the lock file:\n%s", list, data)
 	}
 	if entries, err := os.ReadDir(theirs); err != nil || len(entries) > 0 {

@@ -55,46 +55,68 @@ func (u *Builder) Configure(cfg Config) {
 	}
 }
 
+// build is the making of one environment, or of its lock file only.
+type build struct {
+	*Builder
+	spec     builder.Spec
+	mark     string // of its children: the environment's folder
+	progress func(builder.Stage)
+
+	tool   string // the path of uv
+	python Interpreter
+	path   string // of the lock file
+	again  bool   // after a failed try: nothing in uv's cache is trusted
+}
+
 // Build makes a venv at dir, installs the locked set into it, and verifies it.
 func (u *Builder) Build(ctx context.Context, spec builder.Spec, dir string,
 	progress func(builder.Stage)) (builder.Built, error) {
-	return u.withRepair(ctx, spec, dir, progress, func(from source) (builder.Built, error) {
-		if from.again {
+	b := &build{Builder: u, spec: spec, mark: dir, progress: progress}
+	return b.withRepair(ctx, func() (builder.Built, error) {
+		if b.again {
 			if err := envdir.RemoveFolder(dir); err != nil {
 				return builder.Built{}, envdir.DiskError(err)
 			}
 		}
 		progress(builder.Stage{Name: builder.StageInstalling,
-			Message: "making a venv with Python " + from.python.Version})
-		if _, err := u.Run(ctx, from.tool, dir,
-			append([]string{"venv", "--no-project"}, append(from.python.Args(), dir)...)...); err != nil {
-			u.ForgetPythons() // the interpreter may be gone
+			Message: "making a venv with Python " + b.python.Version})
+		if err := u.Venv(ctx, b.tool, dir, b.python, dir); err != nil {
 			return builder.Built{}, err
 		}
-		return u.populate(ctx, from, dir, progress, func() bool { return false })
+		return b.populate(ctx, func() bool { return false })
 	})
+}
+
+// Venv makes a venv at dir.
+func (u *Builder) Venv(ctx context.Context, tool, mark string, python Interpreter, dir string) error {
+	_, err := u.Run(ctx, tool, mark, append([]string{"venv", "--no-project"}, append(python.Args(), dir)...)...)
+	if err != nil {
+		u.ForgetPythons() // the interpreter may be gone
+	}
+	return err
 }
 
 // withRepair makes an environment. If that fails and a lock file or tool of ours may be at fault, it replaces that and
 // tries once more.
-func (u *Builder) withRepair(ctx context.Context, spec builder.Spec, mark string, progress func(builder.Stage),
-	make func(source) (builder.Built, error)) (builder.Built, error) {
+func (b *build) withRepair(ctx context.Context, make func() (builder.Built, error)) (builder.Built, error) {
 	began := time.Now()
-	var built builder.Built
-	from, err := u.prepare(ctx, spec, mark, 0, progress)
-	if err == nil {
-		built, err = make(from)
+	try := func() (builder.Built, error) {
+		if err := b.prepare(ctx, 0); err != nil {
+			return builder.Built{}, err
+		}
+		return make()
 	}
+	built, err := try()
 	if err == nil || ctx.Err() != nil {
 		return built, err
 	}
-	lock, aside := from.lock, ""
-	if !u.toolBroken(ctx, mark) {
+	lock, aside := b.path, ""
+	if !b.toolBroken(ctx, b.mark) {
 		switch {
 		case !mayBlame(err), !Filled(lock), builder.CauseOf(err) == builder.CauseOther &&
 			isSealed(lock): // a sealed one is whole
 		case !wasMadeSince(lock, began):
-			aside, _ = SetAside(u.log, lock, err) // on failure the first error says more
+			aside, _ = SetAside(b.log, lock, err) // on failure the first error says more
 		case builder.CauseOf(err) != builder.CauseOther:
 			_ = os.Remove(lock) // the next build resolves again
 		}
@@ -102,15 +124,12 @@ func (u *Builder) withRepair(ctx context.Context, spec builder.Spec, mark string
 			return built, err
 		}
 	}
-	from, again := u.prepare(ctx, spec, mark, 0, progress)
-	if again == nil {
-		from.again = true
-		built, again = make(from)
-	}
-	if again != nil && aside != "" && !Filled(lock) {
+	b.again = true
+	built, err = try()
+	if err != nil && aside != "" && !Filled(lock) {
 		_ = os.Rename(aside, lock) // it may not have been at fault, and there is nothing better
 	}
-	return built, again
+	return built, err
 }
 
 // mayBlame reports whether a lock file may be why a build failed.
@@ -143,36 +162,26 @@ func (u *Builder) toolBroken(ctx context.Context, mark string) bool {
 	return true
 }
 
-// source is what an environment is made from.
-type source struct {
-	tool   string
-	python Interpreter
-	lock   string
-	again  bool // after a failed try: nothing in uv's cache is trusted
+// prepare finds uv, the Python and the lock file. One that is older than age is renewed if possible; 0 is any age.
+func (b *build) prepare(ctx context.Context, age time.Duration) (err error) {
+	if b.tool, err = b.Find(ctx, b.mark, b.progress); err != nil {
+		return err
+	}
+	if b.python, err = b.interpreter(ctx); err != nil {
+		return err
+	}
+	b.path = b.lockPath(b.spec, b.python)
+	return b.lock(ctx, age)
 }
 
-// prepare finds all of it. A lock file older than age is renewed if possible; 0 is any age.
-func (u *Builder) prepare(ctx context.Context, spec builder.Spec, mark string, age time.Duration,
-	progress func(builder.Stage)) (s source, err error) {
-	if s.tool, err = u.Find(ctx, mark, progress); err != nil {
-		return s, err
-	}
-	if s.python, err = u.interpreterFor(ctx, s.tool, mark, spec, progress); err != nil {
-		return s, err
-	}
-	s.lock, err = u.lock(ctx, s.tool, mark, spec, s.python, age, progress)
-	return s, err
-}
-
-// populate brings the venv at dir to the lock file and verifies it. After the installation, verifiedBefore reports
-// whether what was verified before is unchanged.
-func (u *Builder) populate(ctx context.Context, from source, dir string, progress func(builder.Stage),
-	verifiedBefore func() bool) (builder.Built, error) {
-	if err := u.install(ctx, from.tool, from.lock, dir, from.again, progress); err != nil {
+// populate brings the venv to the lock file and verifies it. After the installation, verifiedBefore reports whether
+// what was verified before is unchanged.
+func (b *build) populate(ctx context.Context, verifiedBefore func() bool) (builder.Built, error) {
+	if err := b.install(ctx); err != nil {
 		return builder.Built{}, err
 	}
-	progress(builder.Stage{Name: builder.StageVerifying, Message: "importing the kernel"})
-	return u.verified(ctx, dir, verifiedBefore())
+	b.progress(builder.Stage{Name: builder.StageVerifying, Message: "importing the kernel"})
+	return b.verified(ctx, b.mark, verifiedBefore())
 }
 
 // Run runs uv and classifies its failure. mark is the environment being built, if any.
