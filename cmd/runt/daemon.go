@@ -21,8 +21,8 @@ type daemonCmd struct {
 	Stop   daemonStopCmd     `cmd:"" help:"Stop the daemon, if it runs. Environments in use stay in use."`
 	Again  daemonRestartCmd  `cmd:"" name:"restart" help:"${daemonAgain}"`
 	Logs   daemonLogsCmd     `cmd:"" help:"Print the daemon's log."`
-	Level  daemonLogLevelCmd `cmd:"" name:"log-level" help:"Have the daemon log more, or less."`
-	Reload daemonReloadCmd   `cmd:"" help:"Have the daemon read its configuration again."`
+	Level  daemonLogLevelCmd `cmd:"" name:"log-level" help:"Make the daemon log more or less."`
+	Reload daemonReloadCmd   `cmd:"" help:"Make the daemon read its configuration again."`
 }
 
 type daemonInfoCmd struct{}
@@ -181,7 +181,7 @@ func (c *daemonLogLevelCmd) Run(a *app) error {
 }
 
 type daemonLogsCmd struct {
-	Follow bool    `short:"f" help:"Go on printing as the log grows."`
+	Follow bool    `short:"f" help:"Keep printing as the log grows."`
 	Lines  int     `short:"n" default:"50" help:"Begin with this many of the last lines (default: ${default})."`
 	Level  string  `enum:",debug,info,warn,error" default:"" placeholder:"LEVEL" help:"${daemonLogsLevel}"`
 	Since  *moment `placeholder:"TIME" help:"${daemonLogsSince}"`

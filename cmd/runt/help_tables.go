@@ -146,7 +146,7 @@ var examples = []struct{ line, text string }{
 	{"runt pool watch --json", "A line for each change, for a program."},
 	{`runt run -- python -c 'print("hello")'`, "A command in an environment of its own, which ends with it."},
 	{"runt run --with pandas --python 3.12 -- python", "With a package, and a Python, that the pool does not have."},
-	{"runt run script.py --fast", "A script, with what its own metadata (PEP 723) ask for; --fast is the script's."},
+	{"runt run script.py --fast", "A script, with what its own metadata (PEP 723) asks for; --fast is the script's."},
 	{"runt run --pool science --wait 5m -- jupyter lab", "The same, from another pool, with patience."},
 	{"runt kernelspec install", "Have every notebook front-end offer the warm kernels."},
 	{"runt kernelspec install --pool science --on-restart fresh",
@@ -186,7 +186,7 @@ var longHelp = kong.Vars{
 		"another.",
 	"specPlacePrefix":     "For the Jupyter in DIR: in DIR/share/jupyter/kernels.",
 	"daemonLogsLevel":     "Only lines of this level or above: debug, info, warn or error.",
-	"daemonLogsSince":     "Only lines since then: like 30m, 2h or 7d, or 15:04, 2006-01-02 or 2006-01-02T15:04.",
+	"daemonLogsSince":     "Only lines since this time: 30m, 2h, 7d, 15:04, 2006-01-02 or 2006-01-02T15:04.",
 	"cliHelp":             "Explain a command, the exit codes, the environment variables or the configuration.",
 	"poolAcquireOwnerPID": "Lease it to this process (default: the calling shell). The lease ends with it.",
 	"runCommand": "The command and its arguments; a script, which is a file that ends with .py; -m and a module; or " +

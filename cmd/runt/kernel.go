@@ -12,7 +12,7 @@ import (
 type kernelCmd struct {
 	File      string        `short:"f" placeholder:"FILE" help:"The connection file, which the front-end has written."`
 	Pool      *string       `placeholder:"NAME" complete:"pools" help:"${kernelPool}"`
-	Wait      time.Duration `default:"45s" help:"How long to wait for one at most. Front-ends give up after 60s."`
+	Wait      time.Duration `default:"45s" help:"How long to wait for one. Front-ends give up after 60s."`
 	OnRestart string        `enum:"keep,fresh" default:"keep" help:"${kernelOnRestart}"`
 	NoStart   bool          `help:"Do not start a daemon where none runs."`
 	needFlags `embed:""`
@@ -20,7 +20,7 @@ type kernelCmd struct {
 }
 
 func (kernelCmd) Help() string {
-	return "A notebook front-end starts it, by a kernelspec that 'runt kernelspec install' writes. runt becomes " +
+	return "A notebook front-end starts it through a kernelspec that 'runt kernelspec install' writes. runt becomes " +
 		"ipykernel in an environment of its own, which ends with the kernel; one that is restarted with the same " +
 		"connection file within a minute continues in the same environment. If no environment can be had, the " +
 		"first cell says why."

@@ -22,7 +22,7 @@ import (
 )
 
 type cli struct {
-	JSON    bool             `name:"json" help:"Print the answer as JSON; that of the daemon exactly as it came."`
+	JSON    bool             `name:"json" help:"Print the answer as JSON. The daemon's answers come unchanged."`
 	Version kong.VersionFlag `help:"Print the version."`
 
 	Pool       poolCmd       `cmd:"" help:"Ask about pools, take environments from them and give them back."`
@@ -31,7 +31,7 @@ type cli struct {
 	Kernel     kernelCmd     `cmd:"" help:"Run as a notebook's kernel; a front-end starts it."`
 	Kernelspec kernelspecCmd `cmd:"" help:"Add the warm kernels to notebook front-ends, and remove them."`
 	Daemon     daemonCmd     `cmd:"" help:"Start, stop and look at the daemon."`
-	Service    serviceCmd    `cmd:"" help:"Have the daemon start at login."`
+	Service    serviceCmd    `cmd:"" help:"Run the daemon as a service that starts at login."`
 	Doctor     doctorCmd     `cmd:"" help:"Look for what is wrong, and say what to do."`
 	Config     configCmd     `cmd:"" help:"Show and check the configuration."`
 	RPC        rpcCmd        `cmd:"" name:"rpc" help:"Call a method of the daemon."`

@@ -47,7 +47,7 @@ func (c *poolStatusCmd) Run(a *app) error {
 
 type takeFlags struct {
 	Pool    *string        `placeholder:"NAME" complete:"pools" help:"Take it from this pool (default: uv)."`
-	Wait    *time.Duration `placeholder:"30s" help:"How long to wait for one at most (default: 60s; 0s: not at all)."`
+	Wait    *time.Duration `placeholder:"30s" help:"How long to wait for one (default: 60s; 0s: not at all)."`
 	NoStart bool           `help:"Do not start a daemon where none runs."`
 }
 

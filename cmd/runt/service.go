@@ -16,7 +16,7 @@ import (
 )
 
 type serviceCmd struct {
-	Install   serviceInstallCmd   `cmd:"" help:"Have the daemon start at login, and start it now."`
+	Install   serviceInstallCmd   `cmd:"" help:"Start the daemon now and at every login."`
 	Uninstall serviceUninstallCmd `cmd:"" help:"Remove the service. Environments stay, unless --purge."`
 	Start     serviceStartCmd     `cmd:"" help:"Start the service, in place of a daemon that runs without it."`
 	Stop      serviceStopCmd      `cmd:"" help:"${serviceStop}"`
