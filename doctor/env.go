@@ -44,8 +44,8 @@ func (e *Env) examine(ctx context.Context, found chan<- result) {
 		defer e.tools.close() // a temporary folder
 	}
 	defer e.children.Wait()
-	e.uv = sync.OnceValues(func() (foundUV, error) { return lookUp(ctx, e, (*inspector).findUV) })
-	e.conda = sync.OnceValues(func() (foundConda, error) { return lookUp(ctx, e, (*inspector).findConda) })
+	e.uv = sync.OnceValues(func() (foundUV, error) { return within(ctx, e, e.tools.findUV) })
+	e.conda = sync.OnceValues(func() (foundConda, error) { return within(ctx, e, e.tools.findConda) })
 	e.lock = sync.OnceValue(func() lock { return findLock(ctx, e) })
 	var work sync.WaitGroup
 	for i, c := range Checks {
@@ -110,14 +110,17 @@ func (e *Env) poolsOn(kind string) (on []config.Pool) {
 	return on
 }
 
-// within calls f, but does not wait longer than ctx for a tool that does not end.
-func within[R any](ctx context.Context, e *Env, f func() (R, error)) (R, error) {
+// within calls f, which asks the inspector, but does not wait longer than ctx for a tool that does not end.
+func within[R any](ctx context.Context, e *Env, f func(context.Context) (R, error)) (R, error) {
 	var r, none R
+	if e.toolsErr != nil {
+		return none, e.toolsErr
+	}
 	var err error
 	done := make(chan struct{})
 	e.children.Go(func() {
 		defer close(done)
-		r, err = f()
+		r, err = f(ctx)
 	})
 	select {
 	case <-done:

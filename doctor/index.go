@@ -39,7 +39,9 @@ func checkIndex(ctx context.Context, e *Env) Findings {
 	}
 	index := cmp.Or(e.cfg.UV.IndexURL, e.getenv("UV_DEFAULT_INDEX"))
 	name := cmp.Or(index, "uv's own index") + byProxy(index)
-	_, err = within(ctx, e, func() (struct{}, error) { return struct{}{}, e.tools.askIndex(ctx, uv.Path, everyPool) })
+	_, err = within(ctx, e, func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, e.tools.askIndex(ctx, uv.Path, everyPool)
+	})
 	if err == nil {
 		return fine("%s has %s", name, everyPool)
 	}
@@ -76,25 +78,24 @@ func checkFetch(ctx context.Context, e *Env, fetch foundUV) Findings {
 		ours[0].Message = "uv cannot be fetched: " + ours[0].Message
 		return ours
 	}
-	message := name + " answers"
-	var b *builder.Error
+	var err error
 	select {
-	case err := <-answer:
-		switch {
-		case err == nil:
-			message = fmt.Sprintf("%s has uv %s", name, fetch.Version)
-		case errors.As(err, &b):
-			found := failed(ctx, err, "")
-			found[0].Message = "uv cannot be fetched from " + name + ": " + found[0].Message
-			found[0].Hint += orInstall
-			return found
-		case ours[0].Status != rpc.CheckOK:
-			return ours
-		}
+	case err = <-answer:
 	case <-ctx.Done():
-		if ours[0].Status != rpc.CheckOK {
-			return ours
-		}
+		err = ctx.Err()
+	}
+	message := name + " answers"
+	switch {
+	case err == nil:
+		message = fmt.Sprintf("%s has uv %s", name, fetch.Version)
+	case errors.As(err, new(*builder.Error)):
+		found := failed(ctx, err, "")
+		found[0].Message = "uv cannot be fetched from " + name + ": " + found[0].Message
+		found[0].Hint += orInstall
+		return found
+	case ours[0].Status != rpc.CheckOK:
+		return ours
+	case ctx.Err() != nil:
 		message += ", and pip, which fetches uv, took too long to be asked whether it finds it so"
 	}
 	if own != "" && own != index {

@@ -9,15 +9,6 @@ import (
 	"runtimed/pool/builder"
 )
 
-// lookUp asks the inspector, if there is one.
-func lookUp[R any](ctx context.Context, e *Env, ask func(*inspector, context.Context) (R, error)) (R, error) {
-	if e.toolsErr != nil {
-		var none R
-		return none, e.toolsErr
-	}
-	return within(ctx, e, func() (R, error) { return ask(e.tools, ctx) })
-}
-
 // needUV: uv pools need it, and rattler's venv.
 func (e *Env) needUV() bool {
 	if len(e.poolsOn(config.KindUV)) > 0 {
@@ -81,7 +72,9 @@ func checkPython(ctx context.Context, e *Env, pools []config.Pool) Findings {
 	for i, p := range pools {
 		wants[i] = p.Python
 	}
-	pythons, err := within(ctx, e, func() ([]foundPython, error) { return e.tools.findPythons(ctx, uv.Path, wants) })
+	pythons, err := within(ctx, e, func(ctx context.Context) ([]foundPython, error) {
+		return e.tools.findPythons(ctx, uv.Path, wants)
+	})
 	if err != nil {
 		return failed(ctx, err, "uv did not tell which Pythons are here")
 	}

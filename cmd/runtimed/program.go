@@ -20,16 +20,12 @@ func thisProgram(arg0 string) program {
 		path = arg0
 	}
 	if err != nil {
-		running, err = os.Stat(path)
+		running, _ = os.Stat(path)
 	}
-	if err != nil {
-		return program{path: path}
-	}
-	if found, err := exec.LookPath(arg0); err == nil {
-		if named, err := os.Stat(found); err == nil && os.SameFile(named, running) {
-			if abs, err := filepath.Abs(found); err == nil {
-				path = abs
-			}
+	found, _ := exec.LookPath(arg0)
+	if named, err := os.Stat(found); err == nil && os.SameFile(named, running) {
+		if abs, err := filepath.Abs(found); err == nil {
+			path = abs
 		}
 	}
 	return program{path, running}

@@ -140,15 +140,13 @@ func statusOf(s pool.Status) rpc.PoolStatus {
 	w := rpc.PoolStatus{
 		Name: s.Name, Kind: s.Kind, Target: s.Target, Available: s.Available, Warming: s.Warming, Leased: s.Leased,
 		Removing: s.Removing, Waiting: s.Waiting, State: s.State, Python: s.Python, Packages: s.Packages,
-	}
-	if t := s.Tool; t != nil {
-		w.Tool = &rpc.Tool{Name: t.Name, Version: t.Version, Path: t.Path, Why: t.Why}
+		Tool: (*rpc.Tool)(s.Tool),
 	}
 	if e := s.Error; e != nil {
 		w.Error = &rpc.PoolError{
 			Cause: e.Cause, Message: e.Message, Hint: e.Hint, Package: e.Package, Output: e.Output,
-			Failures: e.Failures,
-			Since:    e.Since.UTC(), NextRetryMS: max(0, time.Until(e.NextRetry).Milliseconds()),
+			Failures: e.Failures, Since: e.Since.UTC(),
+			NextRetryMS: max(0, time.Until(e.NextRetry).Milliseconds()),
 		}
 	}
 	return w

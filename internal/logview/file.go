@@ -29,26 +29,21 @@ type File struct {
 
 // Last reads the older files too, the newest first, until it has enough.
 func (l *File) Last(_ context.Context, n int, filter Filter) ([][]byte, error) {
-	f, err := open(l.Path)
 	older := older(l.Path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist) && len(older) == 0:
-		return nil, &NoLogError{l.Path}
-	case errors.Is(err, fs.ErrNotExist): // it is being rotated
-	case err != nil:
-		return nil, l.unreadable(err)
-	}
 	var lines [][]byte
-	if f != nil {
+	f, err := open(l.Path)
+	if err == nil {
+		l.f = f
 		var ended int64
 		if lines, ended, err = lastLines(f, n, filter); err == nil {
 			_, err = f.Seek(ended, io.SeekStart)
 		}
-		if err != nil {
-			_ = f.Close()
-			return nil, l.unreadable(err)
-		}
-		l.f = f
+	}
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && len(older) == 0:
+		return nil, &NoLogError{l.Path}
+	case err != nil && !errors.Is(err, fs.ErrNotExist): // else it is being rotated
+		return nil, l.unreadable(err)
 	}
 	for _, path := range older {
 		if len(lines) >= n {

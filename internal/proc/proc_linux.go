@@ -52,18 +52,19 @@ func readStat(path string) (p stat, state byte, err error) {
 	if err != nil {
 		return p, 0, err
 	}
-	flags, err := strconv.ParseUint(fields[6], 10, 64)
-	var errs [5]error
-	p.PID, errs[0] = strconv.Atoi(number)
-	p.group, errs[1] = strconv.Atoi(fields[2])
-	p.session, errs[2] = strconv.Atoi(fields[3])
-	p.start, errs[3] = strconv.ParseUint(fields[19], 10, 64)
-	p.parent, errs[4] = strconv.Atoi(fields[1])
+	read := func(text string) int64 {
+		n, rerr := strconv.ParseInt(text, 10, 64)
+		err = errors.Join(err, rerr)
+		return n
+	}
+	p = stat{
+		Process: Process{int(read(number)), uint64(read(fields[19]))}, parent: int(read(fields[1])),
+		group: int(read(fields[2])), session: int(read(fields[3])), kernel: read(fields[6])&kernelThread != 0,
+	}
 	if fields[4] != "0" {
 		p.terminal = p.session
 	}
-	p.kernel = flags&kernelThread != 0
-	return p, fields[0][0], errors.Join(append(errs[:], err)...)
+	return p, fields[0][0], err
 }
 
 // statFields returns the first field of a stat file and those from the third on.

@@ -42,7 +42,7 @@ func IsTrash(name string) bool { return trashForm.MatchString(name) }
 // false if the file is not ours.
 func RecordOf(path string) (id string, ok bool) {
 	name := filepath.Base(path)
-	if info, err := os.Lstat(path); err != nil || !info.Mode().IsRegular() {
+	if !isFile(path) {
 		return "", false
 	}
 	if m := recordForm.FindStringSubmatch(name); m != nil {
@@ -58,9 +58,11 @@ func IsLock(path string) bool {
 }
 
 // isLockName reports whether a lock file of ours may have this name.
-func isLockName(path string) bool {
+func isLockName(path string) bool { return isFile(path) && HasLockName(path) }
+
+func isFile(path string) bool {
 	info, err := os.Lstat(path)
-	return err == nil && info.Mode().IsRegular() && lockForm.MatchString(filepath.Base(path))
+	return err == nil && info.Mode().IsRegular()
 }
 
 // HasLockName reports whether a lock file of ours may have this name, perhaps set aside.

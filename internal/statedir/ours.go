@@ -42,13 +42,12 @@ func kept(dir string, usual bool) (paths []string) {
 	}
 	for _, elem := range [][]string{{"locks", "needs"}, {"locks"}} {
 		add(func(path string) bool {
-			return IsLock(path) || usual && isLockName(path) || isScratch(filepath.Dir(path), filepath.Base(path),
-				ResolvePrefix)
+			return IsLock(path) || usual && isLockName(path) || isScratch(path, ResolvePrefix)
 		}, elem...)
 	}
 	add(func(path string) bool {
 		tool := IsTool(path) || usual && toolForm.MatchString(filepath.Base(path)) && safefile.Folder(path) == nil
-		return tool || isUVConfig(path) || isScratch(filepath.Dir(path), filepath.Base(path), FetchPrefix)
+		return tool || isUVConfig(path) || isScratch(path, FetchPrefix)
 	}, "tools")
 	for name, names := range caches {
 		at := filepath.Join(dir, "tools", name)
@@ -61,8 +60,8 @@ func kept(dir string, usual bool) (paths []string) {
 
 // emptied returns the folders of kept, inner ones first. They are the daemon's once they are empty.
 func emptied(dir string) (paths []string) {
-	for _, name := range []string{"locks/needs", "locks", "tools/rattler", "tools/uv-cache", "tools/mamba",
-		"tools/empty", "tools"} {
+	for _, name := range []string{"locks/needs", "locks", "tools/rattler", "tools/uv-cache", "tools/mamba", "tools/empty",
+		"tools"} {
 		paths = append(paths, filepath.Join(dir, filepath.FromSlash(name)))
 	}
 	return paths

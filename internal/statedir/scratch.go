@@ -29,12 +29,7 @@ func Mark(dir string) error {
 
 // marked reports whether the folder at dir has the daemon's mark.
 func marked(dir string) bool {
-	folder, err := os.Lstat(dir)
-	if err != nil || !folder.IsDir() {
-		return false
-	}
-	mark, err := os.Lstat(filepath.Join(dir, markName))
-	return err == nil && mark.Mode().IsRegular()
+	return safefile.Folder(dir) == nil && isFile(filepath.Join(dir, markName))
 }
 
 // Scratch makes a folder in dir for unfinished work. remove deletes it; after a kill, CleanScratch does.
@@ -61,7 +56,7 @@ func CleanScratch(dir, prefix string) error {
 	}
 	entries, err := os.ReadDir(dir)
 	for _, e := range entries {
-		if isScratch(dir, e.Name(), prefix) {
+		if isScratch(filepath.Join(dir, e.Name()), prefix) {
 			err = errors.Join(err, RemoveTree(dir, e.Name(), nil))
 		}
 	}
@@ -71,13 +66,11 @@ func CleanScratch(dir, prefix string) error {
 // resolving are the names in a scratch folder of an earlier version.
 var resolving = regexp.MustCompile(`^(requirements\.in|lock(\.txt)?|\.?[0-9a-f]{16}-.*)$`)
 
-// isScratch reports whether Scratch made the folder name in dir. Earlier versions left no mark; there the content
+// isScratch reports whether Scratch made the folder at path. Earlier versions left no mark; there the content
 // tells.
-func isScratch(dir, name, prefix string) bool {
-	number, ok := strings.CutPrefix(name, prefix)
-	path := filepath.Join(dir, name)
-	if info, err := os.Lstat(path); !ok || number == "" || strings.Trim(number, "0123456789") != "" || err != nil ||
-		!info.IsDir() {
+func isScratch(path, prefix string) bool {
+	number, ok := strings.CutPrefix(filepath.Base(path), prefix)
+	if !ok || number == "" || strings.Trim(number, "0123456789") != "" || safefile.Folder(path) != nil {
 		return false
 	}
 	entries, err := os.ReadDir(path)

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"runtimed/internal/safefile"
@@ -32,19 +33,10 @@ func IsTool(path string) bool {
 	if !toolForm.MatchString(filepath.Base(path)) {
 		return false
 	}
-	if marked(path) {
-		return true
-	}
-	made := []byte(FetchPrefix)
-	if info, err := os.Lstat(path); err != nil || !info.IsDir() {
-		return false
-	}
-	for _, name := range []string{"bin/activate", "Scripts/activate", "pyvenv.cfg"} {
-		if bytes.Contains(headOf(filepath.Join(path, filepath.FromSlash(name))), made) {
-			return true
-		}
-	}
-	return false
+	venvs := []string{"bin/activate", "Scripts/activate", "pyvenv.cfg"}
+	return marked(path) || safefile.Folder(path) == nil && slices.ContainsFunc(venvs, func(name string) bool {
+		return bytes.Contains(headOf(filepath.Join(path, filepath.FromSlash(name))), []byte(FetchPrefix))
+	})
 }
 
 // Install moves a finished tool from below a scratch folder to the path to. It replaces an earlier one, and nothing
