@@ -15,12 +15,7 @@ import (
 	"runtimed/pool/envdir"
 )
 
-func storeAt(dir string) envdir.Store {
-	if real, err := filepath.EvalSymlinks(dir); err == nil {
-		dir = real
-	}
-	return envdir.Store{Dir: dir}
-}
+func storeAt(dir string) envdir.Store { return envdir.Store{Dir: statedir.RealPath(dir)} }
 
 func checkUnmanaged(_ context.Context, e *Env) Findings {
 	envs := e.at.Envs()
@@ -97,10 +92,7 @@ func checkClock(_ context.Context, e *Env) Findings {
 // unmanaged lists names among the environments that no daemon made. A daemon may be running: a build record is
 // written before the folder, and removed after the manifest is written.
 func unmanaged(s envdir.Store) []string {
-	entries, err := os.ReadDir(s.Envs())
-	if err != nil {
-		return nil // none, or another check reports why
-	}
+	entries, _ := os.ReadDir(s.Envs()) // another check reports an error
 	var names []string
 	for _, e := range entries {
 		id := e.Name()
@@ -121,10 +113,7 @@ func unmanaged(s envdir.Store) []string {
 
 // newest is the youngest environment, by its manifest.
 func newest(s envdir.Store) (id string, at time.Time) {
-	entries, err := os.ReadDir(s.Envs())
-	if err != nil {
-		return "", at
-	}
+	entries, _ := os.ReadDir(s.Envs())
 	for _, e := range entries {
 		if _, ours := envdir.PoolOf(e.Name()); !ours {
 			continue

@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"runtimed/internal/redact"
@@ -112,11 +113,8 @@ func checkFetch(ctx context.Context, e *Env, fetch foundUV) Findings {
 func askProxy(ctx context.Context, client *http.Client) Findings {
 	unknown := warning("not tested: pip, which fetches uv and knows its index, did not answer within %s", checkTime).
 		hint("the first build tells whether pip finds uv")
-	proxy := http.ProxyFromEnvironment
-	if t, ok := client.Transport.(*http.Transport); ok {
-		proxy = t.Proxy
-	}
-	via, err := proxy(&http.Request{URL: &url.URL{Scheme: "https", Host: "index.invalid"}}) // any public one
+	public := &http.Request{URL: &url.URL{Scheme: "https", Host: "index.invalid"}} // any
+	via, err := client.Transport.(*http.Transport).Proxy(public)
 	if err != nil || via == nil {
 		return unknown
 	}
@@ -171,33 +169,29 @@ func (e *Env) hasLogins(index string) bool {
 	if u, err := url.Parse(index); err == nil && u.User != nil {
 		return false
 	}
-	for _, v := range e.environ {
-		if strings.HasPrefix(v, "UV_INDEX_") || strings.HasPrefix(v, "UV_KEYRING_PROVIDER=") {
-			return true
-		}
-	}
 	home := e.getenv("HOME")
-	return safefile.Exists(cmp.Or(e.getenv("NETRC"), filepath.Join(home, ".netrc"))) ||
+	return slices.ContainsFunc(e.environ, func(v string) bool {
+		return strings.HasPrefix(v, "UV_INDEX_") || strings.HasPrefix(v, "UV_KEYRING_PROVIDER=")
+	}) || safefile.Exists(cmp.Or(e.getenv("NETRC"), filepath.Join(home, ".netrc"))) ||
 		safefile.Exists(filepath.Join(home, "_netrc")) || e.pip("keyring-provider") != ""
 }
 
 // pipClient uses pip's certificates and proxy. way names the proxy.
 func (e *Env) pipClient(index string) (client *http.Client, way string) {
-	client, way = http.DefaultClient, byProxy(index)
+	way = byProxy(index)
 	t := http.DefaultTransport.(*http.Transport).Clone()
 	path := cmp.Or(e.pip("cert"), e.getenv("REQUESTS_CA_BUNDLE"), e.getenv("CURL_CA_BUNDLE"))
 	roots := x509.NewCertPool()
 	if data, err := safefile.Read(path, 16<<20); path != "" && err == nil && roots.AppendCertsFromPEM(data) {
 		t.TLSClientConfig = &tls.Config{RootCAs: roots}
-		client = &http.Client{Transport: t}
 	}
 	if via := e.pip("proxy"); via != "" {
 		if proxy, err := url.Parse(withScheme(via)); err == nil {
 			t.Proxy = http.ProxyURL(proxy)
-			client, way = &http.Client{Transport: t}, ", by way of the proxy "+redact.Text(withScheme(via))
+			way = ", by way of the proxy " + redact.Text(withScheme(via))
 		}
 	}
-	return client, way
+	return &http.Client{Transport: t}, way
 }
 
 // pip is a setting of pip, from its files: starting pip takes too long.

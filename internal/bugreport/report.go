@@ -19,6 +19,7 @@ import (
 	"runtimed/internal/failure"
 	"runtimed/internal/redact"
 	"runtimed/internal/safefile"
+	"runtimed/internal/statedir"
 )
 
 // Report is what goes into the archive.
@@ -133,8 +134,7 @@ func whoRuns() (home, name string) {
 func anonymous(environ []string, home, name string) *redact.Redactor {
 	var homes, who *regexp.Regexp
 	if home != "" && filepath.Dir(home) != home {
-		real, _ := filepath.EvalSymlinks(home)
-		homes = regexp.MustCompile("(" + regexp.QuoteMeta(home) + "|" + regexp.QuoteMeta(cmp.Or(real, home)) + `)\b`)
+		homes = regexp.MustCompile("(" + regexp.QuoteMeta(home) + "|" + regexp.QuoteMeta(statedir.RealPath(home)) + `)\b`)
 	}
 	if len(name) > 2 && name != "root" { // it is in other paths too, and in the name of a pipe
 		who = regexp.MustCompile(`([/\\]|runtimed-)` + regexp.QuoteMeta(name) + `\b`)

@@ -26,24 +26,30 @@ const secondName = "has a second name (a hard link)"
 // OpenOwn is os.OpenFile for a file of our own: not through a link, only a regular file, and for writing only one
 // without a second name (a hard link). Otherwise the error is an *Error.
 func OpenOwn(path string, flag int, perm fs.FileMode) (*os.File, error) {
-	if info, err := os.Lstat(path); err == nil { // first, since opening a device may do something
-		if err := regular(path, info); err != nil {
-			return nil, err
-		}
-	}
-	f, err := os.OpenFile(path, flag&^os.O_TRUNC|noFollow, perm)
+	f, err := open(path, flag|noFollow, perm, os.Lstat, regular)
 	if isLink(err) {
 		return nil, &Error{path, "is a link, not a file"}
 	}
+	return f, err
+}
+
+// open looks at what is at path before it opens it, since opening a device may do something, and at what it opened.
+func open(path string, flag int, perm fs.FileMode, look func(string) (fs.FileInfo, error),
+	check func(string, fs.FileInfo) error) (*os.File, error) {
+	if info, err := look(path); err == nil {
+		if err := check(path, info); err != nil {
+			return nil, err
+		}
+	}
+	f, err := os.OpenFile(path, flag&^os.O_TRUNC, perm)
 	if err != nil {
 		return nil, err
 	}
-	writes := flag&(os.O_WRONLY|os.O_RDWR) != 0
 	info, err := f.Stat()
 	if err == nil {
-		err = regular(path, info)
+		err = check(path, info)
 	}
-	if err == nil && writes && names(f, info) > 1 {
+	if err == nil && flag&(os.O_WRONLY|os.O_RDWR) != 0 && names(f, info) > 1 {
 		err = &Error{path, secondName}
 	}
 	if err == nil && flag&os.O_TRUNC != 0 {
@@ -117,26 +123,7 @@ func MakeFolder(path string) error {
 
 // Open opens a file of the user's for reading. It may be a link or the null device; anything else that is not a
 // regular file is an *Error at once.
-func Open(path string) (*os.File, error) {
-	if info, err := os.Stat(path); err == nil {
-		if err := readable(path, info); err != nil {
-			return nil, err
-		}
-	}
-	f, err := os.OpenFile(path, os.O_RDONLY|noWait, 0)
-	if err != nil {
-		return nil, err
-	}
-	info, err := f.Stat()
-	if err == nil {
-		err = readable(path, info)
-	}
-	if err != nil {
-		_ = f.Close()
-		return nil, err
-	}
-	return f, nil
-}
+func Open(path string) (*os.File, error) { return open(path, os.O_RDONLY|noWait, 0, os.Stat, readable) }
 
 // Read reads a file of the user's, as Open opens it. More than limit bytes is an *Error.
 func Read(path string, limit int64) ([]byte, error) {

@@ -1,7 +1,6 @@
 package statedir
 
 import (
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -39,9 +38,7 @@ var guestTypes = []string{"9p", "virtiofs", "fuse.grpcfuse", "fakeowner", "vboxs
 // mountType returns the type of the innermost mount above dir (proc(5), mountinfo). statfs has only numbers, and a
 // single one for FUSE.
 func mountType(dir string) (name string) {
-	if real, err := filepath.EvalSymlinks(dir); err == nil {
-		dir = real
-	}
+	dir = RealPath(dir)
 	lines, _ := MountLines() // an error counts as none
 	longest := 0
 	for _, l := range lines {

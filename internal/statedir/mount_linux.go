@@ -122,12 +122,10 @@ func MountLines() ([]MountLine, error) {
 // Mounts returns the mount points below dir, links resolved.
 func Mounts(dir string) []string {
 	lines, err := MountLines()
-	if real, rerr := filepath.EvalSymlinks(dir); rerr == nil {
-		dir = real
-	}
 	if err != nil {
 		return nil // then only a removal finds them
 	}
+	dir = RealPath(dir)
 	var list []string
 	for _, l := range lines {
 		if strings.HasPrefix(l.At, dir+"/") && !slices.Contains(list, l.At) {

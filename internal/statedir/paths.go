@@ -58,6 +58,12 @@ func SamePlace(a, b string) bool {
 	return err == nil && yerr == nil && os.SameFile(x, y) && filepath.Base(a) == filepath.Base(b)
 }
 
+// RealPath resolves the links in path, if it is there.
+func RealPath(path string) string {
+	to, _ := filepath.EvalSymlinks(path)
+	return cmp.Or(to, path)
+}
+
 // Shared reports whether the socket's folder may hold the user's files.
 func (p Paths) Shared() bool { return p.Folder != p.Own }
 

@@ -42,9 +42,9 @@ func Purge(at Paths, dry, check bool, envs func(dry bool) ([]string, []Stays, er
 		p.Paths = nil
 		return p, err
 	}
-	files := map[string][]string{at.State: kept(realPath(at.State), at.usual(at.State))}
+	files := map[string][]string{at.State: kept(RealPath(at.State), at.usual(at.State))}
 	for _, dir := range p.Places {
-		files[dir] = append(files[dir], beside(realPath(dir), at.usual(dir))...)
+		files[dir] = append(files[dir], beside(RealPath(dir), at.usual(dir))...)
 	}
 	if dry {
 		p.list(at, files)
@@ -81,9 +81,9 @@ func (p *Purged) list(at Paths, files map[string][]string) {
 
 func (p *Purged) remove(at Paths, files map[string][]string) {
 	for _, dir := range p.Places {
-		p.Stays = append(p.Stays, RemoveAll(realPath(dir), files[dir])...)
+		p.Stays = append(p.Stays, RemoveAll(RealPath(dir), files[dir])...)
 	}
-	for _, s := range RemoveEmpty(realPath(at.State), emptied(realPath(at.State))) {
+	for _, s := range RemoveEmpty(RealPath(at.State), emptied(RealPath(at.State))) {
 		if filepath.Base(s.Path) != "empty" { // the user may have a folder of that name
 			p.Stays = append(p.Stays, s)
 		}
@@ -111,18 +111,10 @@ func (p Paths) usual(dir string) bool {
 	return dir == p.Own && (parent == ".cache" || parent == "Caches" || !SocketIsFile)
 }
 
-// realPath resolves the links in dir as far as possible.
-func realPath(dir string) string {
-	if to, err := filepath.EvalSymlinks(dir); err == nil {
-		return to
-	}
-	return dir
-}
-
 // removePlace removes an empty state or socket folder, and the link to it.
 func removePlace(dir string) []Stays {
-	to := realPath(dir)
-	if to == realPath(os.Getenv("HOME")) {
+	to := RealPath(dir)
+	if to == RealPath(os.Getenv("HOME")) {
 		return nil // it may contain a socket
 	}
 	if stays := RemoveEmpty(to, []string{to}); len(stays) > 0 {

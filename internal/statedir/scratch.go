@@ -38,9 +38,8 @@ func Scratch(dir, prefix string) (path string, remove func(), err error) {
 		return "", nil, err
 	}
 	remove = func() {
-		if real, err := filepath.EvalSymlinks(path); err == nil { // dir may be a link to another disk
-			_ = RemoveTree(filepath.Dir(real), filepath.Base(real), nil) // the next start tries again
-		}
+		real := RealPath(path)                                       // dir may be a link to another disk
+		_ = RemoveTree(filepath.Dir(real), filepath.Base(real), nil) // the next start tries again
 	}
 	if err := Mark(path); err != nil {
 		remove()
