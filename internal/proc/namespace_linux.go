@@ -176,8 +176,7 @@ func findBelow(o Owner) Sight {
 
 // Hides reports whether /proc is mounted so that it hides other users' processes from us.
 func Hides() bool {
-	var lines []statedir.MountLine
-	err := safefile.Patiently(func() (err error) { lines, err = statedir.MountLines(); return err })
+	lines, err := safefile.Patiently(statedir.MountLines)
 	if err != nil {
 		return true
 	}

@@ -33,9 +33,8 @@ func StartTime(pid int) (at uint64, ok bool) {
 	return p.start, err == nil
 }
 
-func readFile(path string) (data []byte, err error) {
-	err = safefile.Patiently(func() error { data, err = os.ReadFile(path); return err })
-	return data, err
+func readFile(path string) ([]byte, error) {
+	return safefile.Patiently(func() ([]byte, error) { return os.ReadFile(path) })
 }
 
 // Processes is what the pool asks about processes. Tests replace it.

@@ -97,10 +97,13 @@ func memoryOf(dir string) (places string, whole bool) {
 // tellsMemory is false for kernels before 3.5, and for systems that only behave like Linux.
 var tellsMemory = sync.OnceValue(func() bool { _, whole := memoryOf("/proc/self"); return whole })
 
+func readDir(path string) ([]os.DirEntry, error) {
+	return safefile.Patiently(func() ([]os.DirEntry, error) { return os.ReadDir(path) })
+}
+
 // livingTask returns the folder of a running thread if the first thread has ended, else "".
 func livingTask(dir string) string {
-	var tasks []os.DirEntry
-	err := safefile.Patiently(func() (err error) { tasks, err = os.ReadDir(dir + "/task"); return err })
+	tasks, err := readDir(dir + "/task")
 	if err != nil {
 		return ""
 	}
@@ -182,8 +185,7 @@ func procs(f func(pid int)) error {
 	if why := Blind(); why != "" {
 		return errors.New(why)
 	}
-	var entries []os.DirEntry
-	err := safefile.Patiently(func() (err error) { entries, err = os.ReadDir("/proc"); return err })
+	entries, err := readDir("/proc")
 	if err != nil {
 		return err
 	}

@@ -59,12 +59,12 @@ var MachineID = sync.OnceValue(func() string {
 
 // openProcess calls f with a handle to the process. It returns false if none can be opened.
 func openProcess(pid int, access uint32, f func(windows.Handle) bool) bool {
-	var h windows.Handle
 	if pid <= 0 {
 		return false
 	}
-	open := func() (err error) { h, err = windows.OpenProcess(access, false, uint32(pid)); return err }
-	err := safefile.Patiently(open)
+	h, err := safefile.Patiently(func() (windows.Handle, error) {
+		return windows.OpenProcess(access, false, uint32(pid))
+	})
 	if err != nil {
 		return false
 	}

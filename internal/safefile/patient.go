@@ -7,11 +7,11 @@ const ShortPause = 50 * time.Millisecond
 
 // Patiently does f again while it fails for want of descriptors or memory: what cannot be looked at must not pass for
 // gone or damaged.
-func Patiently(f func() error) error {
+func Patiently[T any](f func() (T, error)) (T, error) {
 	for {
-		err := f()
+		v, err := f()
 		if !IsShort(err) {
-			return err
+			return v, err
 		}
 		time.Sleep(ShortPause)
 	}

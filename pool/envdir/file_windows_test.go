@@ -23,7 +23,7 @@ func TestAFileIsReplacedWhole(t *testing.T) {
 		}
 		seen = append(seen, id)
 	}
-	if seen[0].inode == seen[1].inode {
+	if seen[0].Inode == seen[1].Inode {
 		t.Error("the two files are the same")
 	}
 	if entries, _ := os.ReadDir(dir); len(entries) != 1 {

@@ -118,7 +118,7 @@ func (s Store) SyncLease(dir string) {
 // be elsewhere.
 func (s Store) openLease(dir string, flag int) (f *os.File, err error) {
 	path := filepath.Join(dir, LeaseName)
-	err = safefile.Patiently(func() error { f, err = safefile.OpenOwn(path, flag, 0); return err })
+	f, err = safefile.Patiently(func() (*os.File, error) { return safefile.OpenOwn(path, flag, 0) })
 	if gone := s.stands(dir); gone != nil {
 		if err == nil {
 			_ = f.Close()

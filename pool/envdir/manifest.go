@@ -36,17 +36,15 @@ type Manifest struct {
 
 // Sentinel is a file whose stat, links followed, shows damage to an environment.
 type Sentinel struct {
-	Path    string `json:"path"` // relative paths are inside the environment
-	Size    int64  `json:"size"`
-	MtimeNS int64  `json:"mtime_ns"`
-	Inode   uint64 `json:"inode"`
+	Path string `json:"path"` // relative paths are inside the environment
+	FileID
 }
 
 // FileID tells one state of a file from another.
 type FileID struct {
-	size    int64
-	mtimeNS int64
-	inode   uint64
+	Size    int64  `json:"size"`
+	MtimeNS int64  `json:"mtime_ns"`
+	Inode   uint64 `json:"inode"`
 }
 
 func statID(path string) (FileID, error) {
@@ -126,7 +124,7 @@ func Sentinels(dir string, paths []string) ([]Sentinel, error) {
 		if err != nil {
 			return nil, err
 		}
-		list = append(list, Sentinel{p, id.size, id.mtimeNS, id.inode})
+		list = append(list, Sentinel{p, id})
 	}
 	return list, nil
 }
@@ -175,7 +173,7 @@ func (s Store) Intact(dir string, m *Manifest, seen FileID) error {
 			return fmt.Errorf("%s is gone", want.Path)
 		case err != nil:
 			return fmt.Errorf("%s cannot be looked at: %w", want.Path, err)
-		case got != FileID{want.Size, want.MtimeNS, want.Inode}:
+		case got != want.FileID:
 			return fmt.Errorf("%s was changed", want.Path)
 		}
 	}
