@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"runtimed/internal/safefile"
 	"runtimed/internal/tool"
 )
 
@@ -106,10 +107,8 @@ func passing(path string, env func(string) string) string {
 		return "a folder for temporary files"
 	}
 	for up := dir; up != home && len(up) > 1 && up != filepath.Dir(up); up = filepath.Dir(up) {
-		for _, mark := range []string{".git", "go.mod"} {
-			if _, err := os.Stat(filepath.Join(up, mark)); err == nil {
-				return "a folder of source code, where the next build replaces it"
-			}
+		if safefile.Exists(filepath.Join(up, ".git")) || safefile.Exists(filepath.Join(up, "go.mod")) {
+			return "a folder of source code, where the next build replaces it"
 		}
 	}
 	return ""

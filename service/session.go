@@ -3,16 +3,19 @@ package service
 import (
 	"context"
 	"fmt"
-	"os"
 	"os/user"
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"runtimed/internal/safefile"
 )
+
+func (m *systemd) runs() bool { return safefile.Exists(filepath.Join(m.root, "run/systemd/system")) }
 
 // Check finds out why `systemctl --user` would not work, since its own message hardly says.
 func (m *systemd) Check(ctx context.Context) error {
-	if _, err := os.Stat(filepath.Join(m.root, "run/systemd/system")); err != nil {
+	if !m.runs() {
 		return &Problem{Hint: withoutService,
 			Message: "systemd does not run here, as in many containers and in WSL unless it is turned on there"}
 	}
@@ -23,7 +26,7 @@ func (m *systemd) Check(ctx context.Context) error {
 	if runtimeDir == "" {
 		return m.noSession("there is no session of the user's systemd: XDG_RUNTIME_DIR is not set")
 	}
-	if _, err := os.Stat(runtimeDir); err != nil {
+	if !safefile.Exists(runtimeDir) {
 		return m.noSession("there is no session of the user's systemd: XDG_RUNTIME_DIR is " + runtimeDir +
 			", which is not there")
 	}
@@ -80,9 +83,8 @@ func (m *systemd) show(ctx context.Context, args ...string) (Output, error) {
 // linger is nil if systemd does not run.
 func (m *systemd) linger() *bool {
 	me, err := user.LookupId(fmt.Sprint(m.uid))
-	if _, serr := os.Stat(filepath.Join(m.root, "run/systemd/system")); err != nil || serr != nil {
+	if err != nil || !m.runs() {
 		return nil
 	}
-	_, err = os.Stat(filepath.Join(m.root, "var/lib/systemd/linger", me.Username))
-	return new(err == nil)
+	return new(safefile.Exists(filepath.Join(m.root, "var/lib/systemd/linger", me.Username)))
 }

@@ -234,8 +234,8 @@ func (m *systemd) Lacks(ctx context.Context) []string {
 // Said tries for a second, since output reaches the journal late.
 func (m *systemd) Said(ctx context.Context, since time.Time) string {
 	argv := append([]string{
-		"journalctl", fmt.Sprintf("--since=@%d.%06d", since.Unix(),
-			since.Nanosecond()/1000), "--lines=20", "--no-pager", "--quiet", "--output=cat",
+		"journalctl", fmt.Sprintf("--since=@%d.%06d", since.Unix(), since.Nanosecond()/1000),
+		"--lines=20", "--no-pager", "--quiet", "--output=cat",
 	}, JournalMatches(m.uid)...)
 	for end := time.Now().Add(time.Second); ; {
 		out, err := m.run.Run(ctx, argv...)
@@ -245,11 +245,7 @@ func (m *systemd) Said(ctx context.Context, since time.Time) string {
 		if out.Code != 0 || out.Stdout != "" || time.Now().After(end) {
 			return out.Stdout
 		}
-		select {
-		case <-time.After(100 * time.Millisecond):
-		case <-ctx.Done():
-			return ""
-		}
+		time.Sleep(100 * time.Millisecond)
 	}
 }
 

@@ -73,10 +73,7 @@ func (d *Control) Meet(ctx context.Context, notify NotifyFunc) (*rpc.Client, rpc
 		default:
 			return c, info, TimedOut(err, path, answerTime)
 		}
-		select {
-		case <-time.After(50 * time.Millisecond):
-		case <-ctx.Done():
-		}
+		time.Sleep(50 * time.Millisecond)
 	}
 }
 
