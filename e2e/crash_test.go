@@ -33,7 +33,7 @@ venv*)
   cat >"$dir/bin/python" <<EOF
 #!/bin/sh
 site=$dir/lib/python3.12/site-packages
-echo '{"version":"3.12.0","prefix":"'$dir'","site_packages":"'\$site'",'
+echo '{"version":"$version","prefix":"'$dir'","site_packages":"'\$site'",'
 echo '"sentinels":["'\$site'/ipykernel/__init__.py","'\$site'/zmq/_zmq.so"]}'
 EOF
   sleep 0.00$(( $$ % 8 + 1 ))

@@ -127,21 +127,30 @@ func (h *house) withUV() *house {
 	return h
 }
 
+// ownPython is the version of the machine's Python, which the daemon asks for itself.
+var ownPython = sync.OnceValues(func() (string, error) {
+	out, err := exec.Command("python3", "-c", "import platform; print(platform.python_version(), end='')").Output()
+	return string(out), err
+})
+
 // withStandIn puts a script in the place of uv. Asked for interpreters it names the machine's own.
 func (h *house) withStandIn(script string) *house {
 	h.t.Helper()
 	python, err := exec.LookPath("python3")
 	check(h.t, err)
+	version, err := ownPython()
+	check(h.t, err)
 	dir := filepath.Join(h.home, "standin")
 	check(h.t, os.MkdirAll(dir, 0o755))
 	text := fmt.Sprintf(`#!/bin/sh
+version=%s
 [ "$1" = --version ] && echo uv 0.0.0 && exit
 if [ "$1 $2" = 'python list' ]; then
-  echo '[{"path":%q,"version":"3.12.0","implementation":"cpython","variant":"default"}]'
+  echo '[{"path":%q,"version":"'$version'","implementation":"cpython","variant":"default"}]'
   exit
 fi
 %s
-`, python, script)
+`, version, python, script)
 	check(h.t, os.WriteFile(filepath.Join(dir, "uv"), []byte(text), 0o755))
 	h.setenv("PATH", dir+":"+os.Getenv("PATH"))
 	return h

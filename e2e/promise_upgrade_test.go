@@ -54,10 +54,14 @@ func TestAnUpgradeKeepsLeasesAndThePool(t *testing.T) {
 				params.OwnerPID, params.WaitMS = new(owner.pid()), new(int64(60_000))
 				return h.acquire(params)
 			}
+			more := get(rpc.AcquireParams{Packages: needs}, extended)
+			if more.Source != rpc.SourceExtended {
+				t.Errorf("what was asked for besides is %s", more.Source)
+			}
 			held := map[string]*tenant{
 				get(rpc.AcquireParams{Session: new("a notebook"), Label: new("it")}, session).Env.ID: session,
-				get(rpc.AcquireParams{Packages: needs}, extended).Env.ID:                             extended,
-				get(rpc.AcquireParams{}, plain).Env.ID:                                               plain,
+				more.Env.ID:                            extended,
+				get(rpc.AcquireParams{}, plain).Env.ID: plain,
 			}
 			gone := get(rpc.AcquireParams{}, passing).Env.ID
 			listed := func() map[string]rpc.EnvListed {
