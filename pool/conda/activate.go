@@ -130,8 +130,8 @@ func applyChanges(a *builder.Activation, before []string, after []byte) {
 		was, had := left[tool.FoldName(name)]
 		delete(left, tool.FoldName(name))
 		switch {
-		case !ok || slices.Contains(shellOwn, tool.FoldName(name)), strings.HasPrefix(name, "BASH_FUNC_"), had &&
-			was == value:
+		case !ok, slices.Contains(shellOwn, tool.FoldName(name)), strings.HasPrefix(name, "BASH_FUNC_"),
+			had && was == value:
 		case tool.FoldName(name) == "PATH":
 			a.PathPrepend = prepended(value)
 		default:

@@ -19,7 +19,6 @@ var usualPlaces = func() (dirs []string) {
 // placesAtHome is where they put them for one user: conda.exe is in Scripts, mamba.exe in Library\bin.
 var placesAtHome = []string{
 	`miniforge3\Scripts`, `miniforge3\Library\bin`, `AppData\Local\miniforge3\Scripts`,
-	`AppData\Local\miniforge3\Library\bin`,
-	`miniconda3\Scripts`, `AppData\Local\miniconda3\Scripts`, `anaconda3\Scripts`, `AppData\Local\anaconda3\Scripts`,
-	`AppData\Local\micromamba`, `micromamba`, `.local\bin`,
+	`AppData\Local\miniforge3\Library\bin`, `miniconda3\Scripts`, `AppData\Local\miniconda3\Scripts`,
+	`anaconda3\Scripts`, `AppData\Local\anaconda3\Scripts`, `AppData\Local\micromamba`, `micromamba`, `.local\bin`,
 }

@@ -18,18 +18,15 @@ import (
 var (
 	uvOwn = []string{
 		"required-version", "offline", "no-cache", "cache-dir", "link-mode", "compile-bytecode", "upgrade",
-		"upgrade-package", "reinstall",
-		"reinstall-package", "environments", "required-environments", "minimum-libc-version", "conflicts",
+		"upgrade-package", "reinstall", "reinstall-package", "environments", "required-environments",
+		"minimum-libc-version", "conflicts",
 	}
 	uvPipOwn = []string{
 		"python", "system", "break-system-packages", "target", "prefix", "strict", "extra", "all-extras", "no-extra",
-		"no-deps", "group",
-		"allow-empty-requirements", "output-file", "no-strip-extras", "no-strip-markers", "no-annotate", "no-header",
-		"custom-compile-command",
-		"generate-hashes", "python-version", "python-platform", "universal", "no-emit-package", "emit-index-url",
-		"emit-find-links",
-		"emit-build-options", "emit-marker-expression", "emit-index-annotation", "annotation-style", "link-mode",
-		"compile-bytecode",
+		"no-deps", "group", "allow-empty-requirements", "output-file", "no-strip-extras", "no-strip-markers",
+		"no-annotate", "no-header", "custom-compile-command", "generate-hashes", "python-version", "python-platform",
+		"universal", "no-emit-package", "emit-index-url", "emit-find-links", "emit-build-options",
+		"emit-marker-expression", "emit-index-annotation", "annotation-style", "link-mode", "compile-bytecode",
 		"require-hashes", "verify-hashes", "upgrade", "upgrade-package", "reinstall", "reinstall-package",
 	}
 )

@@ -128,25 +128,23 @@ func TestTheCauseOfAFailureIsReadFromWhatTheToolSays(t *testing.T) {
 			t.Errorf("%s\n%+v", c.output, b)
 		}
 	}
-	if b := CommandError("venv", "", testkit.ExitWith(t, "kill -KILL $$")); !strings.Contains(b.Message,
-		"uv venv ended with signal: killed") {
-		t.Error(b)
-	}
-	if b := CommandError("venv", "Retrying: Connection refused",
-		testkit.ExitWith(t, "kill -KILL $$")); b.Cause != builder.CauseOther || !strings.Contains(b.Hint, "memory") {
-		t.Errorf("%+v", b)
-	}
-	if b := CommandError("venv", "",
-		fmt.Errorf("fork/exec /x: %w",
-			syscall.E2BIG)); b.Message != "a command line with its environment is too long for this system" {
-		t.Error(b)
-	}
-	if b := CommandError("venv", "",
-		fmt.Errorf("fork/exec /x: %w", syscall.EMFILE)); b.Message != "too many files are open" {
-		t.Error(b)
-	}
-	if b := CommandError("venv", "",
-		errors.New("exec format error")); b.Message != "uv venv cannot be run: exec format error" {
-		t.Error(b)
+	killed := testkit.ExitWith(t, "kill -KILL $$")
+	for _, c := range []struct {
+		output  string
+		err     error
+		message string
+	}{
+		{"", killed, "uv venv ended with signal: killed and said nothing"},
+		{"Retrying: Connection refused", killed, "uv venv ended with signal: killed"},
+		{"", fmt.Errorf("fork/exec /x: %w", syscall.E2BIG),
+			"a command line with its environment is too long for this system"},
+		{"", fmt.Errorf("fork/exec /x: %w", syscall.EMFILE), "too many files are open"},
+		{"", errors.New("exec format error"), "uv venv cannot be run: exec format error"},
+	} {
+		b := CommandError("venv", c.output, c.err)
+		if b.Cause != builder.CauseOther || b.Message != c.message ||
+			errors.Is(c.err, killed) && !strings.Contains(b.Hint, "memory") {
+			t.Errorf("%+v", b)
+		}
 	}
 }

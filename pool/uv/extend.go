@@ -133,13 +133,8 @@ func (b *build) interpreter(ctx context.Context) (Interpreter, error) {
 
 // forgetNeeds removes lock files of needs that were resolved long ago.
 func (u *Builder) forgetNeeds() {
-	dir := filepath.Join(u.Dir, "locks", "needs")
-	if envdir.Ours(u.Dir, dir) != nil {
-		return
-	}
-	entries, _ := os.ReadDir(dir) // an error costs nothing
-	for _, e := range entries {
-		if path := filepath.Join(dir, e.Name()); statedir.IsLock(path) && Older(path, needsKept) {
+	for _, path := range u.entries(filepath.Join("locks", "needs")) {
+		if statedir.IsLock(path) && Older(path, needsKept) {
 			_ = os.Remove(path)
 		}
 	}

@@ -61,18 +61,25 @@ func dropAside(aside string) error {
 // tidyAside removes what an earlier daemon set aside, if its form is ours alone.
 func (u *Builder) tidyAside() {
 	for _, dir := range []string{"locks", filepath.Join("locks", "needs"), "tools"} {
-		dir = filepath.Join(u.Dir, dir)
-		if envdir.Ours(u.Dir, dir) != nil {
-			continue
-		}
-		entries, _ := os.ReadDir(dir) // on failure it stays
-		for _, e := range entries {
-			if path := filepath.Join(dir, e.Name()); asideForm.MatchString(path) && (statedir.HasLockName(path) ||
-				statedir.IsTool(path)) {
+		for _, path := range u.entries(dir) {
+			if asideForm.MatchString(path) && (statedir.HasLockName(path) || statedir.IsTool(path)) {
 				_ = dropAside(path) // what stays is in nobody's way
 			}
 		}
 	}
+}
+
+// entries are the paths in a folder below the state directory; none if it is not ours or cannot be read.
+func (u *Builder) entries(dir string) (paths []string) {
+	dir = filepath.Join(u.Dir, dir)
+	if envdir.Ours(u.Dir, dir) != nil {
+		return nil
+	}
+	entries, _ := os.ReadDir(dir)
+	for _, e := range entries {
+		paths = append(paths, filepath.Join(dir, e.Name()))
+	}
+	return paths
 }
 
 // Folder makes a folder of ours below the state directory, and sets aside whatever is in its place.
@@ -105,22 +112,22 @@ func (u *Builder) Scratch(dir, prefix string) (tmp string, remove func(), err er
 
 // NoFile sets aside what is in the place of a folder that a tool will make.
 func (u *Builder) NoFile(dir string) error {
-	info, err := os.Lstat(dir)
-	if err != nil || info.IsDir() {
+	return u.unless(dir, fs.FileInfo.IsDir, "it is no folder")
+}
+
+// unless sets aside what is at path, unless it is right.
+func (u *Builder) unless(path string, right func(fs.FileInfo) bool, why string) error {
+	info, err := os.Lstat(path)
+	if err != nil || right(info) {
 		return nil
 	}
-	_, err = SetAside(u.log, dir, errors.New("it is no folder"))
+	_, err = SetAside(u.log, path, errors.New(why))
 	return err
 }
 
 // NoFolder sets aside a folder in the place of a file.
 func (u *Builder) NoFolder(path string) error {
-	info, err := os.Lstat(path)
-	if err != nil || !info.IsDir() {
-		return nil
-	}
-	_, err = SetAside(u.log, path, errors.New("it is a folder"))
-	return err
+	return u.unless(path, func(i fs.FileInfo) bool { return !i.IsDir() }, "it is a folder")
 }
 
 // seal begins the first line of a lock file, which proves it whole. Lock files of earlier versions have none.
@@ -182,10 +189,9 @@ var requirementName = regexp.MustCompile(`^\s*` + packageName)
 
 // WriteLock writes the lock file at path. tmp is a scratch folder.
 func (u *Builder) WriteLock(path string, data []byte, tmp string) error {
-	if info, err := os.Lstat(path); err == nil && !info.Mode().IsRegular() {
-		if _, err := SetAside(u.log, path, errors.New("it is no file")); err != nil {
-			return err
-		}
+	err := u.unless(path, func(i fs.FileInfo) bool { return i.Mode().IsRegular() }, "it is no file")
+	if err != nil {
+		return err
 	}
 	return envdir.WriteWhole(path, Sealed(path, data), tmp)
 }

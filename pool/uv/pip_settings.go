@@ -19,8 +19,8 @@ import (
 // is our business.
 var pipFrom = []string{
 	"index-url", "extra-index-url", "find-links", "no-index", "trusted-host", "proxy", "cert", "client-cert", "timeout",
-	"retries",
-	"resume-retries", "keyring-provider", "cache-dir", "no-cache-dir", "use-feature", "use-deprecated", "no-input",
+	"retries", "resume-retries", "keyring-provider", "cache-dir", "no-cache-dir", "use-feature", "use-deprecated",
+	"no-input",
 }
 
 // pipVariable is the variable for a setting of pip.
