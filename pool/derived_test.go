@@ -260,8 +260,8 @@ func TestADamagedEnvironmentIsNotExtended(t *testing.T) {
 }
 
 func TestABuildForNeedsEndsWhenNobodyWaitsForItAnyMore(t *testing.T) {
-	inBubble(t, sized(1), func(w *world) {
-		w.b.set(func() { w.b.hold = make(chan struct{}) })
+	hangs := func(builder.Spec) bool { return true }
+	inBubbleWith(t, sized(1), &fakeBuilder{hangs: hangs}, func(w *world) {
 		w.pass(time.Minute) // the pool's own hangs, too
 		old := builder.Needs{Python: "<3.12"}
 		r := request(1, 5*time.Second)
@@ -287,7 +287,7 @@ func TestABuildForNeedsEndsWhenNobodyWaitsForItAnyMore(t *testing.T) {
 		if w.b.building() != 1 || len(w.derivedPools()) != 0 {
 			t.Errorf("%d builds run, %d derived pools", w.b.building(), len(w.derivedPools()))
 		}
-		w.b.set(func() { w.b.hold = nil })
+		w.b.set(func() { w.b.hangs = nil })
 		if got := w.asked(1, old); got.Env.PythonVersion != "3.11.9" { // and whoever asks again has it built
 			t.Errorf("%+v", got)
 		}
