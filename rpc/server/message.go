@@ -40,7 +40,8 @@ func parse(msg []byte) (requests []request, list bool) {
 	dec.ReadToken()
 	for dec.PeekKind() != ']' {
 		if len(requests) == rpc.MaxBatch {
-			return faulty(rpc.Errorf(rpc.KindInvalidRequest, "the batch has more than %d elements", rpc.MaxBatch)), false
+			err := rpc.Errorf(rpc.KindInvalidRequest, "the batch has more than %d elements", rpc.MaxBatch)
+			return faulty(err), false
 		}
 		element, _ := dec.ReadValue()
 		requests = append(requests, parseOne(element))
