@@ -134,7 +134,8 @@ func whoRuns() (home, name string) {
 func anonymous(environ []string, home, name string) *redact.Redactor {
 	var homes, who *regexp.Regexp
 	if home != "" && filepath.Dir(home) != home {
-		homes = regexp.MustCompile("(" + regexp.QuoteMeta(home) + "|" + regexp.QuoteMeta(statedir.RealPath(home)) + `)\b`)
+		real := statedir.RealPath(home)
+		homes = regexp.MustCompile("(" + regexp.QuoteMeta(home) + "|" + regexp.QuoteMeta(real) + `)\b`)
 	}
 	if len(name) > 2 && name != "root" { // it is in other paths too, and in the name of a pipe
 		who = regexp.MustCompile(`([/\\]|runtimed-)` + regexp.QuoteMeta(name) + `\b`)

@@ -60,8 +60,8 @@ func kept(dir string, usual bool) (paths []string) {
 
 // emptied returns the folders of kept, inner ones first. They are the daemon's once they are empty.
 func emptied(dir string) (paths []string) {
-	for _, name := range []string{"locks/needs", "locks", "tools/rattler", "tools/uv-cache", "tools/mamba", "tools/empty",
-		"tools"} {
+	for _, name := range []string{"locks/needs", "locks", "tools/rattler", "tools/uv-cache", "tools/mamba",
+		"tools/empty", "tools"} {
 		paths = append(paths, filepath.Join(dir, filepath.FromSlash(name)))
 	}
 	return paths
