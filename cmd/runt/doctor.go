@@ -27,8 +27,9 @@ func (doctorCmd) Help() string {
 	return "It checks the programs, the daemon and its service, the state directory, socket and lock, the " +
 		"configuration, the pools, uv, Python, conda, the package index, channels, the disk and the clock, and " +
 		"reports each as ok, warning or problem, with the next step. It works with no daemon running, starts " +
-		"none, builds nothing, and takes less than 5 s.\n\n--fix closes the state directory in its usual place to others, removes the " +
-		"socket and the damaged daemon.json of a daemon that is gone, and ends what its builds have left running. " +
+		"none, builds nothing, and takes less than 5 s.\n\n" +
+		"--fix closes the state directory in its usual place to others, removes the socket and the damaged " +
+		"daemon.json of a daemon that is gone, and ends what its builds have left running. " +
 		"It never touches files of yours.\n\nThe exit code is 1 exactly when there is a problem."
 }
 
