@@ -422,7 +422,7 @@ func TestTheDoctorRepairsWhatAKilledDaemonLeft(t *testing.T) {
 		t.Errorf("socket: %+v, exit code %d", found["socket"], code)
 	}
 	h.eventually(10*time.Second, "no process of the build is left", func() bool { return len(marked(h.home)) == 0 })
-	found = h.finds(nil)
+	h.finds(nil)
 	if info, err := os.Stat(h.state()); err != nil || info.Mode().Perm() != 0o700 || isThere(h.socket) ||
 		isThere(h.state("daemon.json")) {
 		t.Errorf("%v, %v", info.Mode(), err)
