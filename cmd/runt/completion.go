@@ -191,7 +191,7 @@ func (a *app) values(v *kong.Value) (out []string) {
 }
 
 func (a *app) askQuietly(ctx context.Context, method string, params, result any) {
-	if c, _, err := a.Meet(ctx, nil); err == nil {
+	if c, _, err := a.Dial(ctx, nil); err == nil {
 		_ = c.Call(ctx, method, params, result) // without an answer there is nothing to offer
 		c.Close()
 	}

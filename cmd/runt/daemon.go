@@ -50,7 +50,7 @@ func (c *daemonStartCmd) Run(a *app) error {
 			return a.tellDaemon("started by its service")
 		}
 	}
-	client, info, err := a.Meet(a.Ctx, nil)
+	client, info, err := a.Dial(a.Ctx, nil)
 	if rpc.KindOf(err) == rpc.KindUnreachable {
 		if err := a.Launch(c.Auto); err != nil {
 			return err
@@ -65,7 +65,7 @@ func (c *daemonStartCmd) Run(a *app) error {
 	case info.Protocol != rpc.Protocol:
 		return daemon.OtherVersion(info)
 	case info.StartedBy == rpc.StartedByCommand && !c.Auto: // it would end by itself, and now somebody wants it to stay
-		if err := a.Swap(client, info, true); err != nil {
+		if err := a.Replace(client, info, true); err != nil {
 			return err
 		}
 		return a.tellDaemon("running until stopped")
@@ -92,7 +92,7 @@ func (daemonStopCmd) Run(a *app) error {
 			return a.stoppedService(before)
 		}
 	}
-	c, info, err := a.Meet(a.Ctx, nil)
+	c, info, err := a.Dial(a.Ctx, nil)
 	if rpc.KindOf(err) == rpc.KindUnreachable {
 		return a.show(struct{}{}, func() { fmt.Fprintln(a.stdout, "not running") })
 	}
@@ -124,7 +124,7 @@ func (daemonRestartCmd) Run(a *app) error {
 			return a.tellDaemon("restarted")
 		}
 	}
-	c, info, err := a.Meet(a.Ctx, nil)
+	c, info, err := a.Dial(a.Ctx, nil)
 	if rpc.KindOf(err) == rpc.KindUnreachable {
 		return (&daemonStartCmd{}).Run(a)
 	}
@@ -132,7 +132,7 @@ func (daemonRestartCmd) Run(a *app) error {
 		return err
 	}
 	defer c.Close()
-	if err := a.Swap(c, info, false); err != nil {
+	if err := a.Replace(c, info, false); err != nil {
 		return err
 	}
 	return a.tellDaemon("restarted")
@@ -175,7 +175,7 @@ func (c *daemonLogLevelCmd) Run(a *app) error {
 	})
 	if rpc.KindOf(err) == rpc.KindMethodNotFound {
 		return failure.New("the daemon is older than this runt, and cannot change its log level").
-			WithHint("swap it for the daemon of this runt: runt daemon restart")
+			WithHint("replace it with the daemon of this runt: runt daemon restart")
 	}
 	return err
 }

@@ -159,7 +159,7 @@ func (a *app) checkDaemon(ctx context.Context, listening bool, st service.Status
 	if listening {
 		return none(okay("daemon", "not running: the service manager starts it when somebody asks"))
 	}
-	c, info, err := a.Meet(ctx, nil)
+	c, info, err := a.Dial(ctx, nil)
 	switch {
 	case rpc.KindOf(err) == rpc.KindUnreachable && st.Enabled && !st.OnDemand:
 		return none(warning("daemon", "runt service start; why it ended: runt daemon logs",

@@ -75,7 +75,7 @@ func (b *Report) collect(d *daemon.Control) {
 }
 
 func (b *Report) daemon(d *daemon.Control) (stateDir string) {
-	c, info, err := d.Meet(d.Ctx, nil) // of any version
+	c, info, err := d.Dial(d.Ctx, nil) // of any version
 	if err != nil {
 		b.fail("the daemon", err)
 		return ""

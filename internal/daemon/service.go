@@ -95,7 +95,7 @@ func (s *Service) Unmanaged() (*rpc.Client, rpc.Info, error) {
 	if err != nil || st.Socket.Listening || st.Running && st.PID == 0 {
 		return nil, rpc.Info{}, err // whoever answers on the manager's socket is the manager's
 	}
-	c, info, err := s.Meet(s.Ctx, nil)
+	c, info, err := s.Dial(s.Ctx, nil)
 	switch {
 	case rpc.KindOf(err) == rpc.KindUnreachable:
 		return nil, info, nil

@@ -109,7 +109,7 @@ func checkLockable(info rpc.Info) error {
 }
 
 func (d *Control) stopAny() error {
-	c, info, err := d.Meet(d.Ctx, nil)
+	c, info, err := d.Dial(d.Ctx, nil)
 	if err != nil {
 		if rpc.KindOf(err) == rpc.KindUnreachable {
 			return nil
@@ -121,8 +121,8 @@ func (d *Control) stopAny() error {
 	return err
 }
 
-// Swap replaces a daemon with one that stays, or with one like the old. It checks what it can while the old one runs.
-func (d *Control) Swap(c *rpc.Client, info rpc.Info, stay bool) error {
+// Replace replaces a daemon with one that stays, or with one like the old. It checks what it can while the old one runs.
+func (d *Control) Replace(c *rpc.Client, info rpc.Info, stay bool) error {
 	args, err := d.sameSettings(info)
 	if err != nil {
 		return err

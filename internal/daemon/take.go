@@ -22,13 +22,13 @@ type Progress struct {
 func (d *Control) Take(noStart bool, p Progress, params rpc.AcquireParams, wait time.Duration) (
 	c *rpc.Client, raw json.RawMessage, err error,
 ) {
-	begun := time.Now()
+	began := time.Now()
 	for f, left := newFollower(wait), wait; ; {
 		c, raw, err = d.takeOnce(noStart, p, params, left)
 		if err == nil || !f.again(d.Ctx, err) {
 			return c, raw, err
 		}
-		left = max(0, wait-time.Since(begun))
+		left = max(0, wait-time.Since(began))
 		params.WaitMS = new(left.Milliseconds())
 	}
 }
@@ -55,7 +55,7 @@ func (d *Control) takeOnce(noStart bool, p Progress, params rpc.AcquireParams, w
 func (d *Control) TakeBack(params rpc.AcquireParams, since time.Time) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	c, _, err := d.Meet(ctx, nil)
+	c, _, err := d.Dial(ctx, nil)
 	if err != nil {
 		return
 	}

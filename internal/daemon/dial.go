@@ -20,7 +20,7 @@ type NotifyFunc = func(method string, params json.RawMessage)
 
 // Connect is for commands that ask: it is an error unless a daemon of our protocol answers.
 func (d *Control) Connect(notify NotifyFunc) (*rpc.Client, rpc.Info, error) {
-	c, info, err := d.Meet(d.Ctx, notify)
+	c, info, err := d.Dial(d.Ctx, notify)
 	if err != nil {
 		return nil, info, err
 	}
@@ -45,19 +45,19 @@ func OtherVersion(info rpc.Info) error {
 		info.Version, info.Protocol, rpc.Version(), rpc.Protocol, older).WithHint("%s", update)
 }
 
-const restartHint = "swap it for the daemon of this runt: runt daemon restart"
+const restartHint = "replace it with the daemon of this runt: runt daemon restart"
 
 // Info returns what the daemon says about itself, whatever its version.
 func (d *Control) Info(ctx context.Context) (rpc.Info, error) {
-	c, info, err := d.Meet(ctx, nil)
+	c, info, err := d.Dial(ctx, nil)
 	if err == nil {
 		c.Close()
 	}
 	return info, err
 }
 
-// Meet connects to whatever listens on the socket, and makes sure that it is a daemon, of any version.
-func (d *Control) Meet(ctx context.Context, notify NotifyFunc) (*rpc.Client, rpc.Info, error) {
+// Dial connects to whatever listens on the socket, and makes sure that it is a daemon, of any version.
+func (d *Control) Dial(ctx context.Context, notify NotifyFunc) (*rpc.Client, rpc.Info, error) {
 	path, err := d.Socket()
 	if err != nil {
 		return nil, rpc.Info{}, err
