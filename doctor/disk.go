@@ -29,7 +29,7 @@ func checkSpace(_ context.Context, e *Env) Findings {
 	case free < least:
 		return problem("%s free under %s, less than the %s that build.min_free asks for", safefile.Size(free), dir,
 			safefile.Size(least)).
-			hint("free some room: runt env gc, uv cache prune; or lower build.min_free in the configuration")
+			hint("free some space: runt env gc, uv cache prune; or lower build.min_free in the configuration")
 	}
 	return fine("%s free under %s", safefile.Size(free), dir)
 }

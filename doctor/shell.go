@@ -41,7 +41,7 @@ func checkHome(e *Env) Findings {
 	case home == "" && os.Getenv("RUNTIMED_SOCKET") != "" && e.cfg.CacheDir != "":
 		return nil
 	case !filepath.IsAbs(home):
-		return problem("HOME is %q, which is no absolute path", home).hint("set HOME")
+		return problem("HOME is %q, which is not an absolute path", home).hint("set HOME")
 	case err != nil:
 		return problem("HOME is %s, which cannot be used: %v", home, errors.Unwrap(err)).
 			hint("set HOME to a folder that is there")

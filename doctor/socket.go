@@ -121,7 +121,7 @@ func checkSocket(_ context.Context, e *Env) Findings {
 	case activated:
 		return fine("a service manager listens on %s, and starts the daemon when somebody asks", path)
 	case notSocket:
-		return problem("%s is in the way: it is no socket, so it is left alone", path).
+		return problem("%s is in the way: it is not a socket, so it is left alone", path).
 			hint("move it away, or set RUNTIMED_SOCKET")
 	case dead:
 		return warning("nobody listens on %s: a daemon that was killed has left it", path).

@@ -45,7 +45,7 @@ func checkFolder(e *Env, dir string) Findings {
 		return problem("looking at %s: %v", dir, errors.Unwrap(err)).
 			hint("the folder must be yours and writable; " + elsewhere)
 	case !info.IsDir():
-		return problem("%s is no folder", dir).hint("move it away; " + elsewhere)
+		return problem("%s is not a folder", dir).hint("move it away; " + elsewhere)
 	case refused != nil:
 		return problem("%v", refused).hint("the folder must be yours; " + elsewhere)
 	case e.at.Closes(dir, info):
@@ -159,7 +159,7 @@ func checkDaemonFile(_ context.Context, e *Env) Findings {
 	}
 	info, err := os.Lstat(path)
 	if err == nil && !info.Mode().IsRegular() {
-		return warning("%s is no file, so it is left alone", path).
+		return warning("%s is not a file, so it is left alone", path).
 			hint("move it away: the daemon goes on without it, and programs that read it do not find the daemon")
 	}
 	var status struct{ PID int }
@@ -177,7 +177,7 @@ func checkDaemonFile(_ context.Context, e *Env) Findings {
 	case gone:
 		return fine("none, as where no daemon runs")
 	case err != nil && e.at.Shared():
-		return warning("%s is no daemon's, or is damaged: %v", path, err).
+		return warning("%s is not a daemon's, or is damaged: %v", path, err).
 			hint("if it is not yours, remove it; the daemon goes on without")
 	case err != nil && daemon == nil && !e.lock().held:
 		return warning("%s is damaged: %v", path, err).

@@ -194,7 +194,7 @@ func TestTheDoctorNamesEachBreak(t *testing.T) {
 		},
 		"a file where the socket belongs": {
 			func(h *house) { _ = os.MkdirAll(h.state(), 0o700); write(h, h.socket, "precious") },
-			[]sick{{"socket", rpc.CheckProblem, []string{"runtimed.sock is in the way: it is no socket",
+			[]sick{{"socket", rpc.CheckProblem, []string{"runtimed.sock is in the way: it is not a socket",
 				"move it away"}}},
 		},
 		"another program's socket": {
@@ -208,7 +208,7 @@ func TestTheDoctorNamesEachBreak(t *testing.T) {
 		"a uv that is not there": {
 			func(h *house) { h.configure("[uv]\npath = \"/nowhere/uv\"\n" + quickly + "1\n") },
 			[]sick{
-				{"uv", rpc.CheckProblem, []string{"uv.path names /nowhere/uv, which is no program"}},
+				{"uv", rpc.CheckProblem, []string{"uv.path names /nowhere/uv, which is not a program"}},
 				{"python", rpc.CheckWarning, []string{"not known without uv"}},
 				{"index", rpc.CheckWarning, []string{"not tested without uv"}},
 			},
@@ -223,7 +223,7 @@ func TestTheDoctorNamesEachBreak(t *testing.T) {
 		},
 		"a Python that is not there": {
 			func(h *house) { h.configure(quickly + "1\npython = \"/nowhere/python\"\n") },
-			[]sick{{"python", rpc.CheckProblem, []string{"uv: /nowhere/python, which was asked for, is no Python"}}},
+			[]sick{{"python", rpc.CheckProblem, []string{"uv: /nowhere/python, which was asked for, is not a Python"}}},
 		},
 		"a Python that is too old": {
 			func(h *house) { h.configure(quickly + "1\npython = \"3.6\"\n") },
@@ -322,7 +322,7 @@ func TestTheDoctorNamesEachBreak(t *testing.T) {
 				_ = os.Mkdir(filepath.Join(h.home, "noarch"), 0o755)
 				write(h, filepath.Join(h.home, "noarch/repodata.json"), "{}")
 			},
-			[]sick{{"conda", rpc.CheckProblem, []string{"conda.path names /nowhere/conda, which is no program"}}},
+			[]sick{{"conda", rpc.CheckProblem, []string{"conda.path names /nowhere/conda, which is not a program"}}},
 		},
 		"a channel that nobody serves": {
 			func(h *house) {

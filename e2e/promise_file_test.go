@@ -93,7 +93,7 @@ func TestALogOfTheUsersOwnIsNotWrittenTo(t *testing.T) {
 	d := h.start()
 	d.signal(syscall.SIGTERM)
 	d.exit(10 * time.Second)
-	if !strings.Contains(d.stderr.String(), "is no log of a daemon") {
+	if !strings.Contains(d.stderr.String(), "is not a daemon's log") {
 		t.Errorf("it says %s", d.stderr)
 	}
 	if data, err := os.ReadFile(log); string(data) != "my own notes\n" {

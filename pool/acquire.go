@@ -196,7 +196,7 @@ func (r Request) checkTexts() error {
 		case len(text) > maxText:
 			return fmt.Errorf("the %s is longer than %d bytes", name, maxText)
 		case !utf8.ValidString(text) || strings.ContainsFunc(text, unicode.IsControl):
-			return fmt.Errorf("the %s is no plain text", name)
+			return fmt.Errorf("the %s is not plain text", name)
 		}
 	}
 	return nil

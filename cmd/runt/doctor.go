@@ -119,7 +119,7 @@ func (a *app) checkInside(ctx context.Context, fix, listening bool) []rpc.Check 
 		err = cmd.Start()
 	}
 	if err != nil {
-		return one("install it anew, in the version of runt", "%s cannot be run: %v", program, err)
+		return one("install it again, in the version of runt", "%s cannot be run: %v", program, err)
 	}
 	var r struct {
 		Version  string

@@ -100,7 +100,7 @@ func (l *logFile) check() error {
 		return err
 	}
 	if l.shared && safefile.Exists(path) && !statedir.IsLog(path) {
-		return fmt.Errorf("%s is no log of a daemon, so it is left alone", path)
+		return fmt.Errorf("%s is not a daemon's log, so it is left alone", path)
 	}
 	return nil
 }

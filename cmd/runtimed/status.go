@@ -37,7 +37,7 @@ func (e *endpoint) writeStatus() error {
 		e.log.Warn("a folder is where daemon.json belongs; going on without it", zap.String("path", path))
 		return nil
 	case info.Mode().IsRegular() && e.at.Shared() && !statedir.IsStatus(path):
-		return fmt.Errorf("%s is no daemon's, so it is left alone", path)
+		return fmt.Errorf("%s is not a daemon's, so it is left alone", path)
 	}
 	if err := envdir.WriteWhole(path, append(data, '\n'), e.at.Folder); err != nil {
 		return fmt.Errorf("writing daemon.json: %w", err)

@@ -121,7 +121,7 @@ func (d *Control) stopAny() error {
 	return err
 }
 
-// Replace replaces a daemon with one that stays, or with one like the old. It checks what it can while the old one runs.
+// Replace stops a daemon and starts another: one that stays, or one like the old. It checks what it can before that.
 func (d *Control) Replace(c *rpc.Client, info rpc.Info, stay bool) error {
 	args, err := d.sameSettings(info)
 	if err != nil {
@@ -150,7 +150,7 @@ func (d *Control) RunPurge(flags ...string) (purged rpc.Purged, err error) {
 	cmd.Stderr = &errs
 	out, err := cmd.Output()
 	if json.Unmarshal(out, &purged) != nil {
-		f := failure.New("%s cannot purge: %v", program, err).WithHint("install it anew, in the version of runt")
+		f := failure.New("%s cannot purge: %v", program, err).WithHint("install it again, in the version of runt")
 		f.Quote(rpc.Name, errs.String())
 		return purged, f
 	}
@@ -206,7 +206,7 @@ func (d *Control) checkNotLeased() error {
 	}
 	if err != nil {
 		f := failure.Of(err)
-		f.Message = "nobody tells whether an environment is in use, so nothing is removed: " + f.Message
+		f.Message = "nothing tells whether an environment is in use, so nothing is removed: " + f.Message
 		return f
 	}
 	if len(list.Envs) == 0 {

@@ -55,12 +55,12 @@ func TestARequirementsFileIsReadInTheEncodingThatItSaysItHas(t *testing.T) {
 		"a coding that nobody knows": {"six\n# coding: klingon\n",
 			`line 2 names the encoding "klingon", which is not one that can be read here`},
 		"UTF-16 without a mark": {wide16(binary.LittleEndian, "six\n"),
-			"line 1 holds a NUL byte, so it is no text in UTF-8"},
+			"line 1 holds a NUL byte, so it is not text in UTF-8"},
 		"half a character":            {"\xff\xfes\x00\n\x00i", "line 2 is not UTF-16-LE"},
 		"half a pair":                 {"\xff\xfe\x3d\xd8a\x00", "line 1 is not UTF-16-LE"},
 		"no character of UTF-32":      {"\xff\xfe\x00\x00\xff\xff\xff\xff", "line 1 is not UTF-32-LE"},
 		"what Windows-1252 lacks":     {"# coding: windows-1252\n\x81", "line 2 is not Windows-1252"},
-		"a NUL in the middle of text": {"six\nri\x00ch\n", "line 2 holds a NUL byte, so it is no text in UTF-8"},
+		"a NUL in the middle of text": {"six\nri\x00ch\n", "line 2 holds a NUL byte, so it is not text in UTF-8"},
 	} {
 		if got, err := RequirementsText([]byte(c.data), env("C.UTF-8")); err == nil || err.Error() != c.want ||
 			err.(*TextError).Hint == "" {

@@ -28,7 +28,7 @@ func readPython(python, requires string) (request, requiresPython string, err er
 	list, part := readSpecifiers(requires)
 	if part != "" {
 		return "", "", badWith(inScript, `write it like ">=3.11" or ">=3.11,<3.14"`,
-			"requires-python of the script has %s, which is no specifier of a version", part)
+			"requires-python of the script has %s, which is not a version specifier", part)
 	}
 	switch {
 	case filepath.IsAbs(python):

@@ -73,12 +73,12 @@ func readRequirement(text string) (requirement, problem string) {
 	} else {
 		rest, marker, _ = strings.Cut(rest, ";")
 		if rest = strings.TrimSpace(rest); !versionClauses().MatchString(rest) {
-			return "", "has something behind the name that is no version"
+			return "", "has something behind the name that is not a version"
 		}
 		rest = canonicalList(strings.Trim(rest, "()"), withoutBlanks)
 	}
 	if strings.Contains(marker, " #") || strings.Contains(marker, " -") || strings.Contains(marker, ";") {
-		return "", "has something behind it that is no marker"
+		return "", "has something behind it that is not a marker"
 	}
 	r += rest
 	if marker = canonicalMarker(marker); marker != "" {

@@ -64,7 +64,7 @@ func RequirementsText(data []byte, env func(string) string) (string, error) {
 		return "", err
 	}
 	if at := strings.IndexByte(text, 0); at >= 0 {
-		return "", &TextError{lineAt(text, at), "holds a NUL byte, so it is no text in " + display(encoding),
+		return "", &TextError{lineAt(text, at), "holds a NUL byte, so it is not text in " + display(encoding),
 			saveAsUTF8}
 	}
 	return text, nil

@@ -51,7 +51,7 @@ func RemoveTree(dir, name string, pause func() error) error {
 	defer top.close()
 	last := parts[len(parts)-1]
 	if !filepath.IsLocal(last) || last == "." {
-		return fmt.Errorf("%q is no name in a folder", name)
+		return fmt.Errorf("%q is not a name in a folder", name)
 	}
 	r := remover{top: top, name: last, pause: pause}
 	return r.Remove(top, last, 0)

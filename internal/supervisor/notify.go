@@ -27,7 +27,7 @@ func (n *Notifier) Ready() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.up = true
-	n.sendLocked(daemon.SdNotifyReady, "STATUS=looking through the environments")
+	n.sendLocked(daemon.SdNotifyReady, "STATUS=reading the environments on disk")
 }
 
 // Reloading says that the configuration is being read until done is called.

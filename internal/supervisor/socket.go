@@ -44,7 +44,7 @@ func (s *Supervisor) Listener(clients statedir.Paths) (*Listener, error) {
 	f := s.sockets[0]
 	defer f.Close() // the listener has a duplicate
 	if !listens(f) {
-		return nil, &SocketError{"what is no listening stream socket"}
+		return nil, &SocketError{"something other than a listening stream socket"}
 	}
 	ln, err := net.FileListener(f)
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 // machineSymptoms are what any tool prints if the machine is at fault. They come first, since tools wrap them in
 // messages of their own, such as "failed to fetch".
 var machineSymptoms = Symptoms{
-	When(CauseDiskFull, "the disk is full", "free some room; that may be where TMPDIR or the tool's cache is",
+	When(CauseDiskFull, "the disk is full", "free some space; that may be where TMPDIR or the tool's cache is",
 		`(?i)No space left on device|os error 28\b|Errno (?:28|122)\b|Disk quota exceeded`,
 		`not enough space on the disk`),
 	When(CauseOther, "too many files are open",

@@ -109,7 +109,7 @@ const specText = `((?:\S+::)?[A-Za-z0-9_][A-Za-z0-9._-]*[^\n;]*?)`
 // condaSymptoms are tried in this order. conda prints the name of an exception, libmamba, also inside conda, only
 // texts.
 var condaSymptoms = builder.Symptoms{
-	builder.When(builder.CauseDiskFull, "the disk is full", "free some room", `NoSpaceLeftError`),
+	builder.When(builder.CauseDiskFull, "the disk is full", "free some space", `NoSpaceLeftError`),
 	builder.When(builder.CauseAuth, "the proxy refused access",
 		"check the user name and password of the proxy; the daemon has the variables of its start", `\bHTTP 407\b`,
 		`status:? 407\b`, `407 Client Error`, `407 Proxy Authentication`),

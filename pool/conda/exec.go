@@ -60,7 +60,7 @@ func noOptions(job condaJob) error {
 	for _, word := range slices.Concat(job.specs, job.channels) {
 		if strings.HasPrefix(word, "-") {
 			return builder.Errorf(builder.CauseOther, "correct the pool's packages and channels",
-				"%q is no name of a package or channel", redact.Text(word))
+				"%q is not the name of a package or channel", redact.Text(word))
 		}
 	}
 	return nil

@@ -77,7 +77,7 @@ func (c *Builder) configured(ctx context.Context, mark string, cfg Config) (cond
 	hint := "correct conda.path in the configuration, or remove it to have one looked up"
 	if !tool.Executable(cfg.Path) {
 		return nil, builder.Tool{}, builder.Errorf(builder.CauseToolMissing, hint,
-			"conda.path names %s, which is no program that can be run", cfg.Path)
+			"conda.path names %s, which is not a program that can be run", cfg.Path)
 	}
 	name := cfg.Provider
 	if name == ProviderAuto {

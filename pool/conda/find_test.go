@@ -150,7 +150,7 @@ func TestAMissingToolIsToldWithTheWaysOut(t *testing.T) {
 				"these versions: 3.12", "",
 		},
 		{"no program", "", "micromamba", "/nowhere/conda",
-			"conda.path names /nowhere/conda, which is no program that can be run", ""},
+			"conda.path names /nowhere/conda, which is not a program that can be run", ""},
 		{"a path to a shim", "", "", "BIN/uv",
 			"conda.path names BIN/uv, which cannot be used: it says \"\" where its version was asked for", ""},
 		{"a path to another", "conda", "mamba", "BIN/mamba",

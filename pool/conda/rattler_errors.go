@@ -112,7 +112,7 @@ func (e helperEvent) byType(text string) *builder.Error {
 			Hint:    "correct the pool's packages"}
 	case m != nil:
 		b = builder.Error{Cause: builder.CauseOther, Hint: "correct the pool's channels",
-			Message: fmt.Sprintf("%s is no conda channel: it has no %s", m[2], m[1])}
+			Message: fmt.Sprintf("%s is not a conda channel: it has no %s", m[2], m[1])}
 	default:
 		return nil
 	}

@@ -128,7 +128,7 @@ func TestTheCauseOfAFailureIsTold(t *testing.T) {
 			""},
 		"no such version": {local, []string{"rt-lib>=9"}, builder.CauseUnsatisfiable, unsolvable, "rt-lib >=9", ""},
 		"no such channel": {"htp:/x", []string{"python"}, builder.CauseOther, unusable, "htp:/x", ""},
-		"no noarch": {noNoarch, []string{"python"}, builder.CauseOther, "is no conda channel: it has no noarch",
+		"no noarch": {noNoarch, []string{"python"}, builder.CauseOther, "is not a conda channel: it has no noarch",
 			"", ""},
 		"dead port": {"http://127.0.0.1:9", []string{"python"}, builder.CauseNetwork, unreachable,
 			"Connection refused", ""},

@@ -102,7 +102,7 @@ func (r *rattler) makeVenv(ctx context.Context, mark string, progress func(build
 			"it was fetched, but cannot be imported").Saying(output)
 	}
 	if envdir.Exists(r.venv()) && !statedir.IsTool(r.venv()) {
-		if _, err := uv.SetAside(r.c.log, r.venv(), errors.New("it is no venv of the daemon's")); err != nil {
+		if _, err := uv.SetAside(r.c.log, r.venv(), errors.New("it is not a venv of the daemon's")); err != nil {
 			return err
 		}
 	}
@@ -138,7 +138,7 @@ func (r *rattler) repair(ctx context.Context, mark string) error {
 		return ctx.Err()
 	}
 	if !statedir.IsTool(r.venv()) {
-		_, err := uv.SetAside(r.c.log, r.venv(), errors.New("it is no venv of the daemon's"))
+		_, err := uv.SetAside(r.c.log, r.venv(), errors.New("it is not a venv of the daemon's"))
 		return err
 	}
 	return envdir.DiskError(statedir.RemoveTool(r.venv()))

@@ -18,7 +18,7 @@ func DiskError(err error) error {
 	case errors.As(err, new(*safefile.Error)):
 		b.Hint = "move it away; it is then made anew, and tried again by itself"
 	case safefile.IsFull(err):
-		b.Cause, b.Hint = builder.CauseDiskFull, "free some room"
+		b.Cause, b.Hint = builder.CauseDiskFull, "free some space"
 	case errors.Is(err, fs.ErrPermission), isReadOnly(err):
 		b.Cause, b.Hint = builder.CausePermission,
 			"the state directory must be writable; cache_dir in the configuration names another"

@@ -15,7 +15,7 @@ type FolderID struct {
 // Copied reports whether the lease in the folder dir was written for another folder, and came here in a copy.
 func Copied(dir string, l *Lease) bool { return l.Folder.IsNot(dir) }
 
-// IsNot reports whether another folder is at dir. It is false if that cannot be told, as on network file systems.
+// IsNot reports whether a different folder is at dir. It is false if that cannot be told, as on network file systems.
 func (f *FolderID) IsNot(dir string) bool {
 	now := FolderOf(dir)
 	if f == nil || now == nil || *f == *now {

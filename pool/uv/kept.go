@@ -112,7 +112,7 @@ func (u *Builder) Scratch(dir, prefix string) (tmp string, remove func(), err er
 
 // NoFile sets aside what is in the place of a folder that a tool will make.
 func (u *Builder) NoFile(dir string) error {
-	return u.unless(dir, fs.FileInfo.IsDir, "it is no folder")
+	return u.unless(dir, fs.FileInfo.IsDir, "it is not a folder")
 }
 
 // unless sets aside what is at path, unless it is right.
@@ -170,7 +170,7 @@ func lockFault(path string, requirements []string) error {
 		return nil
 	}
 	if bytes.IndexByte(data, 0) >= 0 || !utf8.Valid(data) {
-		return errors.New("it is no text")
+		return errors.New("it is not text")
 	}
 	locked := map[string]bool{}
 	for _, m := range lockedName.FindAllSubmatch(data, -1) {
@@ -189,7 +189,7 @@ var requirementName = regexp.MustCompile(`^\s*` + packageName)
 
 // WriteLock writes the lock file at path. tmp is a scratch folder.
 func (u *Builder) WriteLock(path string, data []byte, tmp string) error {
-	err := u.unless(path, func(i fs.FileInfo) bool { return i.Mode().IsRegular() }, "it is no file")
+	err := u.unless(path, func(i fs.FileInfo) bool { return i.Mode().IsRegular() }, "it is not a file")
 	if err != nil {
 		return err
 	}

@@ -201,7 +201,7 @@ func (u *Builder) Ask(ctx context.Context, mark, path string) (Interpreter, erro
 		return i, err
 	case err != nil || !ok:
 		return i, builder.Errorf(builder.CausePythonMissing, "correct python of the pool in the configuration",
-			"%s, which was asked for, is no Python that can be run", path).Saying(done.Output)
+			"%s, which was asked for, is not a Python that can be run", path).Saying(done.Output)
 	case CompareVersions(i.Version, MinPython) < 0:
 		return i, builder.Errorf(builder.CausePythonMissing, nameNewer,
 			"needs Python >= %s, found %s at %s", MinPython, i.Version, path)

@@ -75,7 +75,7 @@ func TestAPythonCanBeNamedByItsPath(t *testing.T) {
 	for version, want := range map[string]string{
 		"3.13.1": "",
 		"3.8.1":  "python_missing: needs Python >= 3.9, found 3.8.1 at " + python,
-		"hello":  "python_missing: " + python + ", which was asked for, is no Python that can be run",
+		"hello":  "python_missing: " + python + ", which was asked for, is not a Python that can be run",
 	} {
 		s.Write("version", version+"\n")
 		dir, _, err := s.build(builder.Spec{Kind: builder.KindUV, Python: python, Packages: []string{"ipykernel"}})
@@ -89,7 +89,7 @@ func TestAPythonCanBeNamedByItsPath(t *testing.T) {
 	gone := filepath.Join(s.Bin, "gone")
 	_, _, err := s.build(builder.Spec{Kind: builder.KindUV, Python: gone})
 	if got := causeAndMessage(err); got != "python_missing: "+gone+
-		", which was asked for, is no Python that can be run" {
+		", which was asked for, is not a Python that can be run" {
 		t.Error(got)
 	}
 }

@@ -53,7 +53,7 @@ func (u *Builder) Locate(ctx context.Context, mark string, cfg Config, progress 
 		}
 		return builder.Tool{}, builder.Errorf(builder.CauseToolMissing,
 			"correct uv.path in the configuration, or remove it to have uv looked up",
-			"uv.path names %s, which is no program that can be run", cfg.Path)
+			"uv.path names %s, which is not a program that can be run", cfg.Path)
 	}
 	for _, found := range Programs(u.Environ, "uv", []string{".local/bin", ".cargo/bin"}, u.Elsewhere) {
 		var runs bool

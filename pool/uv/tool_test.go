@@ -46,7 +46,7 @@ func TestUVIsFoundWhereItIs(t *testing.T) {
 	s.Remove("named")
 	_, err := s.findIt()
 	if got := causeAndMessage(err); got != "tool_missing: uv.path names "+named+
-		", which is no program that can be run" {
+		", which is not a program that can be run" {
 		t.Error(got)
 	}
 	s.Configure(Config{})
@@ -185,7 +185,7 @@ func TestTheHintOfAUVThatCouldNotBeFetchedNamesWhatKeptItAway(t *testing.T) {
 		"Max retries exceeded: Temporary failure in name resolution":        "check the network, the proxy",
 		"SSLError(SSLCertVerificationError: CERTIFICATE_VERIFY_FAILED)":     "SSL_CERT_FILE",
 		"ERROR: HTTP error 407 Client Error: Proxy Authentication Required": "password of the proxy",
-		"OSError: [Errno 28] No space left on device":                       "free some room",
+		"OSError: [Errno 28] No space left on device":                       "free some space",
 		"ERROR: Could not find a version that satisfies uv (from versions: none)\nERROR: No matching distribution " +
 			"found for uv==1": "check the network, the proxy",
 		"/usr/bin/python3: No module named pip": "three ways out",

@@ -107,7 +107,7 @@ func checkNames(raw jsontext.Value, p any) error {
 		member := name.String()
 		val, _ := dec.ReadValue()
 		if slices.Contains(named.Names(), member) && !val.IsValid() {
-			return rpc.BadParam(member, "%s holds half of a surrogate pair, which is no character", member)
+			return rpc.BadParam(member, "%s holds half of a surrogate pair, which is not a character", member)
 		}
 	}
 	return nil
