@@ -204,7 +204,7 @@ func TestAPassedSocketThatClientsCouldNotFindIsRefused(t *testing.T) {
 			check(t, err)
 			defer conn.Close()
 			return []*os.File{u.copyOf(conn)}
-		}, "no listening stream socket"},
+		}, "a listening stream socket"},
 		"a port": {func(u *unit) []*os.File {
 			ln, err := net.Listen("tcp", "127.0.0.1:0")
 			check(t, err)
@@ -216,7 +216,7 @@ func TestAPassedSocketThatClientsCouldNotFindIsRefused(t *testing.T) {
 			check(t, err)
 			t.Cleanup(func() { _ = f.Close() })
 			return []*os.File{f}
-		}, "no listening stream socket"},
+		}, "a listening stream socket"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			u := newUnit(t)
