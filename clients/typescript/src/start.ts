@@ -129,6 +129,7 @@ async function follow<T>(call: Call, control: AbortController, options: StartOpt
   const again = repeatable.includes(method) && !(acquires && params.key === undefined);
   const started = performance.now();
   const passed = () => performance.now() - started;
+  let aborted: Promise<unknown> | undefined; // one listener, however often it is asked again
   let lost = "";
   for (let hangUps = 0; ; ) {
     const since = passed();
@@ -143,7 +144,8 @@ async function follow<T>(call: Call, control: AbortController, options: StartOpt
       const follows = kind === "closed" || kind === "shutting_down" || (kind === "unreachable" && lost && connected);
       if (!follows || !again || hangUps > mostHangUps || passed() + pauseMs > lastMs) throw error;
       const starting = kind === "unreachable" && acquires && startDaemon(error as ConnectError, options);
-      await Promise.race([starting, once(signal, "abort")]);
+      aborted ??= once(signal, "abort");
+      await Promise.race([starting, aborted]);
       if (lost !== "closed") lost = kind;
     }
     await sleep(pauseMs, undefined, { signal }).catch(() => signal.throwIfAborted());

@@ -136,8 +136,8 @@ class Env:
     def environ(self, base: Optional[Mapping[str, str]] = None) -> dict[str, str]:
         """A copy of `base` (default: os.environ) in which this environment is activated."""
         fold = str.upper if os.name == "nt" else str  # Windows has Path, and a PATH beside it would win
-        names = {fold(name): name for name in (os.environ if base is None else base)}
         merged: dict[str, Optional[str]] = dict(os.environ if base is None else base)
+        names = {fold(name): name for name in merged}
         merged.update({names.get(fold(name), name): value for name, value in self.variables.items()})
         if self.path_prepend:
             path = names.get("PATH", "PATH")
