@@ -73,6 +73,18 @@ func (h *house) keeps(what string, env rpc.Env) {
 	}
 }
 
+// leftLeased is an environment that a daemon of this namespace, which has stopped, leased to a process that lives.
+func (h *house) leftLeased(t *testing.T) (*tenant, rpc.Env) {
+	h.t.Helper()
+	h.configure(quickly + "1\n")
+	d := h.start()
+	h.filled("uv", time.Minute)
+	owner := newTenantFor(t)
+	env := h.acquire(rpc.AcquireParams{OwnerPID: new(owner.pid())}).Env
+	h.stopped(d)
+	return owner, env
+}
+
 // stopped ends the daemon from here, wherever it runs.
 func (h *house) stopped(d *lodger) string {
 	h.t.Helper()
@@ -85,15 +97,10 @@ func TestAnOwnerInAnotherPIDNamespaceIsNeverTakenForGone(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t).withStandIn(fastUV)
 	h.apart(t, "true") // or skips
-	h.configure(quickly + "1\n")
-	d := h.start()
-	h.filled("uv", time.Minute)
-	owner := newTenantFor(t)
-	env := h.acquire(rpc.AcquireParams{OwnerPID: new(owner.pid())}).Env
-	h.stopped(d)
+	owner, env := h.leftLeased(t)
 
 	h.script = `exec unshare --pid --fork --kill-child --mount-proc "$@"`
-	d = h.start()
+	d := h.start()
 	h.keeps("a daemon in another PID namespace", env)
 	if out := h.runt("env", "list"); !strings.Contains(out, fmt.Sprintf("pid %d in another PID namespace",
 		owner.pid())) {
@@ -128,14 +135,10 @@ func TestAContainerWithItsOwnNameForTheBootTakesNoOwnerOfItsHostForGone(t *testi
 	if out, err := h.apart(t, "sh", "-c", in, "sh", "true").CombinedOutput(); err != nil {
 		lacking(t, "nothing can be mounted there: "+string(out))
 	}
-	h.configure(quickly + "1\n")
-	d := h.start()
-	h.filled("uv", time.Minute)
-	env := h.acquire(rpc.AcquireParams{OwnerPID: new(newTenantFor(t).pid())}).Env
-	h.stopped(d)
+	_, env := h.leftLeased(t)
 	h.script = `exec unshare --pid --fork --kill-child --mount-proc sh -c '` + strings.ReplaceAll(in, "'", `'\''`) +
 		`' sh "$@"`
-	d = h.start()
+	d := h.start()
 	h.keeps("a container with a boot of its own", env)
 	h.stopped(d)
 }
@@ -144,12 +147,7 @@ func TestWithoutProcNothingIsTakenForGoneAndTheReasonIsTold(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t).withStandIn(fastUV)
 	h.apart(t, "true") // or skips
-	h.configure(quickly + "1\n")
-	d := h.start()
-	h.filled("uv", time.Minute)
-	owner := newTenantFor(t)
-	held := h.acquire(rpc.AcquireParams{OwnerPID: new(owner.pid())}).Env
-	h.stopped(d)
+	_, held := h.leftLeased(t)
 	for why, script := range map[string]string{
 		"/proc is not mounted here":              `exec unshare --mount sh -c 'umount -l /proc; exec "$@"' sh "$@"`,
 		"/proc is that of another PID namespace": `exec unshare --pid --fork --kill-child "$@"`,
@@ -157,7 +155,7 @@ func TestWithoutProcNothingIsTakenForGoneAndTheReasonIsTold(t *testing.T) {
 			`mount -t tmpfs none /proc; exec "$@"' sh "$@"`,
 	} {
 		h.script = script
-		d = h.start()
+		d := h.start()
 		if out := h.runt("env", "list"); !strings.Contains(out, held.ID) {
 			t.Errorf("%s:\n%s", why, out)
 		}

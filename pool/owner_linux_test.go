@@ -56,12 +56,9 @@ func TestALeaseOfAnEarlierVersionIsCompletedWhereItsOwnerIsSeen(t *testing.T) {
 	}
 }
 
-func TestALeaseThatCameWithACopyIsVoid(t *testing.T) {
-	cfg := sized(1)
-	cfg.Dir = t.TempDir()
-	if mount, _ := statedir.MountOf(cfg.Dir); !slices.Contains(append(envdir.LastingTypes, "overlay"), mount.Type) {
-		t.Skipf("on %s copies cannot be told", mount.Type)
-	}
+// ofAnotherNamespace is an environment whose lease record a daemon in another PID namespace left in that state.
+func ofAnotherNamespace(t *testing.T, cfg Config, state string) Acquired {
+	t.Helper()
 	m := runManager(t, cfg)
 	owner, err := proc.OwnerOf(os.Getpid())
 	testkit.Check(t, err)
@@ -69,10 +66,18 @@ func TestALeaseThatCameWithACopyIsVoid(t *testing.T) {
 	testkit.Check(t, err)
 	_ = m.Stop(t.Context())
 	owner.Namespace = "1+1" // of which nothing is known here
-	if err := m.store.WriteLease(got.Env.Path,
-		envdir.LeaseRecord{State: envdir.LeaseHeld, Lease: &envdir.Lease{Owner: owner}}); err != nil {
-		t.Fatal(err)
+	testkit.Check(t, m.store.WriteLease(got.Env.Path,
+		envdir.LeaseRecord{State: state, Lease: &envdir.Lease{Owner: owner}}))
+	return got
+}
+
+func TestALeaseThatCameWithACopyIsVoid(t *testing.T) {
+	cfg := sized(1)
+	cfg.Dir = t.TempDir()
+	if mount, _ := statedir.MountOf(cfg.Dir); !slices.Contains(append(envdir.LastingTypes, "overlay"), mount.Type) {
+		t.Skipf("on %s copies cannot be told", mount.Type)
 	}
+	got := ofAnotherNamespace(t, cfg, envdir.LeaseHeld)
 	leased := func() int {
 		m := runManager(t, cfg)
 		defer func() { _ = m.Stop(t.Context()) }()
@@ -97,18 +102,8 @@ func TestALeaseThatCameWithACopyIsVoid(t *testing.T) {
 func TestWhatWasReleasedElsewhereStaysUntilItIsReleasedByHand(t *testing.T) {
 	cfg := sized(1)
 	cfg.Dir = t.TempDir()
+	got := ofAnotherNamespace(t, cfg, envdir.LeaseReleased)
 	m := runManager(t, cfg)
-	owner, err := proc.OwnerOf(os.Getpid())
-	testkit.Check(t, err)
-	got, err := m.Acquire(t.Context(), Request{Pool: "uv", Wait: 10 * time.Second, Owner: owner})
-	testkit.Check(t, err)
-	_ = m.Stop(t.Context())
-	owner.Namespace = "1+1" // of which nothing is known here
-	if err := m.store.WriteLease(got.Env.Path,
-		envdir.LeaseRecord{State: envdir.LeaseReleased, Lease: &envdir.Lease{Owner: owner}}); err != nil {
-		t.Fatal(err)
-	}
-	m = runManager(t, cfg)
 	list, err := m.List(t.Context(), "", Leased)
 	if err != nil || len(list) != 1 || list[0].ID != got.Env.ID || !list[0].Alive ||
 		list[0].Where != "in another PID namespace" {
