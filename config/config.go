@@ -8,6 +8,8 @@ import (
 	"runtime"
 	"strings"
 	"time"
+
+	"runtimed/internal/safefile"
 )
 
 const (
@@ -72,6 +74,16 @@ type Flags struct {
 	Config, Socket, CacheDir  string
 	UVPoolSize, CondaPoolSize *int
 	LogLevel                  string
+}
+
+// FlagsFor returns the flags with which [Load] reads the file at path. They are empty where env alone leads there, or
+// nothing is there.
+func FlagsFor(path string, env func(string) string) Flags {
+	usual, err := FilePath(Flags{}, env)
+	if (err != nil || usual != path) && safefile.Exists(path) {
+		return Flags{Config: path}
+	}
+	return Flags{}
 }
 
 // FilePath is the file that [Load] reads, if it is there.

@@ -9,7 +9,6 @@ import (
 
 	"runtimed/config"
 	"runtimed/internal/proc"
-	"runtimed/internal/safefile"
 	"runtimed/internal/statedir"
 	"runtimed/internal/tool"
 	"runtimed/rpc"
@@ -77,12 +76,7 @@ func (e *Env) gather(ctx context.Context) {
 		if environ := proc.EnvironOf(info.PID); environ != nil && !e.peer.otherNamespace {
 			e.environ = environ
 		}
-		flags := config.Flags{}
-		if path, err := config.FilePath(flags, e.getenv); (err != nil || path != info.ConfigPath) &&
-			safefile.Exists(info.ConfigPath) {
-			flags.Config = info.ConfigPath
-		}
-		if cfg, err := config.Load(flags, e.getenv); err == nil {
+		if cfg, err := config.Load(config.FlagsFor(info.ConfigPath, e.getenv), e.getenv); err == nil {
 			e.cfg = cfg
 		}
 	}

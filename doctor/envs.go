@@ -33,8 +33,7 @@ func checkUnmanaged(_ context.Context, e *Env) Findings {
 
 func checkLeftovers(_ context.Context, e *Env) Findings {
 	s := storeAt(e.at.State)
-	ofBuilds := func(mark string) bool { return proc.Below(s.Envs(), mark) || mark == s.Tools() }
-	pids := proc.Marked(ofBuilds)
+	pids := proc.Marked(s.MarksBuild)
 	switch {
 	case len(pids) == 0:
 		return fine("none")
@@ -49,7 +48,7 @@ func checkLeftovers(_ context.Context, e *Env) Findings {
 	return warning("processes of builds go on, and their daemon is gone: pid %s", some(texts)).
 		hint("nothing to do: the next start ends them; or: runt doctor --fix").
 		fixedLockedBy(func() (string, error) {
-			return fmt.Sprintf("ended processes: %d", proc.EndMarked(ofBuilds)), nil
+			return fmt.Sprintf("ended processes: %d", proc.EndMarked(s.MarksBuild)), nil
 		})
 }
 

@@ -213,13 +213,11 @@ func (i *inspector) rattlerPython() string {
 // channelURL is where rattler looks for a named channel; false if rattler is missing.
 func (i *inspector) channelURL(ctx context.Context, name string) (string, bool) {
 	python := i.rattlerPython()
-	cwd, err := i.uv.Workdir()
-	if err != nil || !tool.Executable(python) {
+	if !tool.Executable(python) {
 		return "", false
 	}
 	const ask = "import sys, rattler; print(rattler.Channel(sys.argv[1]).base_url)"
-	done, err := tool.Run(ctx,
-		tool.Command{Argv: []string{python, "-I", "-c", ask, name}, Dir: cwd, Env: i.conda.ChildEnv()})
+	done, err := i.uv.Child(ctx, tool.Command{Argv: []string{python, "-I", "-c", ask, name}, Env: i.conda.ChildEnv()})
 	url := strings.TrimSpace(string(done.Stdout))
 	return url, err == nil && strings.Contains(url, "://")
 }

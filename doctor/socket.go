@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"runtimed/internal/proc"
 	"runtimed/internal/statedir"
 	"runtimed/rpc"
 )
@@ -171,7 +172,7 @@ func otherDaemon(ctx context.Context, e *Env) (socket string, pid int) {
 		return "", 0
 	}
 	holder, _ := statedir.ReadLock(statedir.Paths{Folder: statedir.FolderOf(path, "")}.Lock())
-	if !alive(holder) {
+	if !proc.Runs(holder) {
 		return "", 0 // a service manager may listen there, and start one
 	}
 	if p := findPeer(ctx, path, false); p.info != nil {

@@ -78,11 +78,6 @@ type lock struct {
 	held     bool // by a live daemon or an unseen one
 }
 
-func alive(pid int) bool {
-	_, err := proc.OwnerOf(pid)
-	return err == nil
-}
-
 // findLock takes the lock only if no daemon answers, and frees it at once: a starting daemon tries for much longer.
 func findLock(ctx context.Context, e *Env) lock {
 	path := e.at.Lock()
@@ -185,7 +180,7 @@ func checkDaemonFile(_ context.Context, e *Env) Findings {
 			fixedLockedBy(func() (string, error) { return "removed " + path, os.Remove(path) })
 	case err != nil:
 		return warning("%s is damaged: %v", path, err).hint("runt daemon restart writes it anew")
-	case daemon == nil && !alive(status.PID):
+	case daemon == nil && !proc.Runs(status.PID):
 		return fine("left by a daemon (pid %d) that was killed; the next start replaces it", status.PID)
 	}
 	return fine("%s", path)

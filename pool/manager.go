@@ -36,6 +36,8 @@ type Manager struct {
 
 	wakeFill, wakeReap, wakeTrash, wakeSync chan struct{} // each for one loop
 
+	blind bool // the reaper's: no process can be seen, and that was logged
+
 	heartbeat time.Duration
 	beat      func()
 
@@ -50,7 +52,6 @@ type Manager struct {
 	closed     bool
 	renewing   bool     // a lock file is renewed
 	measuring  bool     // measure runs
-	blind      bool     // no process can be seen, and that was logged
 	leaseFault bool     // the last lease could not be written, and that was logged
 	reaping    bool     // the reaper runs again by itself
 	unsynced   []string // folders whose lease record is to be synced

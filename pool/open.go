@@ -71,8 +71,7 @@ func (m *Manager) openLocked(all []*found, began time.Time) {
 }
 
 func (m *Manager) clearRecords() {
-	ours := func(dir string) bool { return proc.Below(m.store.Envs(), dir) || dir == m.store.Tools() }
-	if n := proc.EndMarked(ours); n > 0 {
+	if n := proc.EndMarked(m.store.MarksBuild); n > 0 {
 		m.log.Info("ended processes of builds that an earlier daemon began", zap.Int("count", n))
 	}
 	entries, err := os.ReadDir(m.store.Records())

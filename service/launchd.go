@@ -15,12 +15,13 @@ import (
 	"text/template"
 
 	"runtimed/internal/safefile"
+	"runtimed/internal/statedir"
 )
 
 // launchd manages an agent in the domain of the graphical login.
 type launchd struct{ person }
 
-const label = "io.runtimed"
+const label = statedir.LaunchdLabel
 
 //go:embed launchd.plist.tmpl
 var plistText string

@@ -1,4 +1,4 @@
-// Package daemon reaches the daemon for commands: it meets, starts and stops it, by itself or through its service.
+// Package daemon reaches the daemon for commands: it finds, starts and stops it, by itself or through its service.
 package daemon
 
 import (

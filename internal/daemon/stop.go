@@ -73,11 +73,9 @@ func PidOf(c *rpc.Client, info rpc.Info) string {
 // this shell would choose others.
 func (d *Control) sameSettings(info rpc.Info) ([]string, error) {
 	var args []string
-	flags := config.Flags{}
-	path, err := config.FilePath(flags, d.Env)
-	if (err != nil || path != info.ConfigPath) && safefile.Exists(info.ConfigPath) {
-		flags.Config = info.ConfigPath
-		args = append(args, "--config="+info.ConfigPath)
+	flags := config.FlagsFor(info.ConfigPath, d.Env)
+	if flags.Config != "" {
+		args = append(args, "--config="+flags.Config)
 	}
 	cfg, err := config.Load(flags, d.Env)
 	if err != nil {

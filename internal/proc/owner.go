@@ -30,6 +30,12 @@ func OwnerOf(pid int) (Owner, error) {
 	}, nil
 }
 
+// Runs reports whether the process pid lives and can be seen.
+func Runs(pid int) bool {
+	_, err := OwnerOf(pid)
+	return err == nil
+}
+
 // Named is OwnerOf for a pid that a client names: it must belong to the daemon's own user. The error is an
 // *OwnerError.
 func Named(pid int) (Owner, error) {

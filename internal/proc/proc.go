@@ -2,11 +2,8 @@ package proc
 
 import (
 	"errors"
-	"os"
 	"path/filepath"
 	"strings"
-
-	"runtimed/internal/safefile"
 )
 
 // Process identifies a process. The zero value is none.
@@ -26,16 +23,6 @@ const (
 
 // errEnded means that the process has ended, and somebody has not waited for it or has a handle to it.
 var errEnded = errors.New("it has ended")
-
-// StartTime returns when a living process began, in the system's unit; see [Owner].
-func StartTime(pid int) (at uint64, ok bool) {
-	p, err := statOf(pid)
-	return p.start, err == nil
-}
-
-func readFile(path string) ([]byte, error) {
-	return safefile.Patiently(func() ([]byte, error) { return os.ReadFile(path) })
-}
 
 // Processes is what the pool asks about processes. Tests replace it.
 type Processes struct {

@@ -33,6 +33,10 @@ func readID(path string) string {
 	return strings.TrimSpace(string(data))
 }
 
+func readFile(path string) ([]byte, error) {
+	return safefile.Patiently(func() ([]byte, error) { return os.ReadFile(path) })
+}
+
 // statOf reads /proc. The error is errEnded for a zombie, fs.ErrNotExist or ESRCH for a process that is absent or
 // hidden, and any other if it cannot be looked at.
 func statOf(pid int) (stat, error) {

@@ -131,10 +131,10 @@ func TestExactlyTheMarkedProcessesAreEnded(t *testing.T) {
 		t.Errorf("%d were ended", n)
 	}
 	for _, c := range []*exec.Cmd{marked, child} {
-		testkit.Soon(t, "the marked are ended", func() bool { _, alive := StartTime(c.Process.Pid); return !alive })
+		testkit.Soon(t, "the marked are ended", func() bool { return !Runs(c.Process.Pid) })
 	}
 	for _, c := range []*exec.Cmd{stranger, another} {
-		if _, alive := StartTime(c.Process.Pid); !alive {
+		if !Runs(c.Process.Pid) {
 			t.Error("a stranger was ended")
 		}
 	}

@@ -90,12 +90,9 @@ func HoldLocks(at Paths, patience time.Duration) (_ *Locks, err error) {
 	l := &Locks{at: at, patience: patience}
 	defer func() { l.unless(err) }()
 	for _, dir := range slices.Backward(at.Folders()) { // in a daemon's order
-		path := filepath.Join(dir, LockName)
-		f := safefile.NewLock(path)
-		if err := l.try(f, path); err != nil {
+		if err := l.hold(filepath.Join(dir, LockName)); err != nil {
 			return nil, err
 		}
-		l.files = append(l.files, f)
 	}
 	return l, l.takeEnvs(at.Lock())
 }
@@ -139,14 +136,21 @@ func (l *Locks) holds(file fs.FileInfo) bool {
 	return false
 }
 
-func (l *Locks) take(path string) error {
+func (l *Locks) hold(path string) error {
 	f := safefile.NewLock(path)
-	if err := l.try(f, path); err != nil {
-		return err
+	err := l.try(f, path)
+	if err == nil {
+		l.files = append(l.files, f)
 	}
-	l.files = append(l.files, f)
-	l.Name()
-	return nil
+	return err
+}
+
+func (l *Locks) take(path string) error {
+	err := l.hold(path)
+	if err == nil {
+		l.Name()
+	}
+	return err
 }
 
 func (l *Locks) takeEnvs(hint string) error {

@@ -14,6 +14,9 @@ const (
 	LogName    = "runtimed.log"
 )
 
+// LaunchdLabel is the daemon's name as a service of launchd.
+const LaunchdLabel = "io.runtimed"
+
 // The forms of the daemon's names: environments, and what is in the trash, perhaps with a number.
 var (
 	idForm     = regexp.MustCompile(`^([a-z][a-z0-9_-]{0,31})-[0-9a-f]{8}$`)

@@ -10,10 +10,9 @@ import (
 	"github.com/coreos/go-systemd/v22/activation"
 	"github.com/coreos/go-systemd/v22/daemon"
 
+	"runtimed/internal/statedir"
 	"runtimed/rpc"
 )
-
-const launchdLabel = "io.runtimed"
 
 // Supervisor is what the parent passed to this process.
 type Supervisor struct {
@@ -33,7 +32,7 @@ func Read(auto bool) (*Supervisor, error) {
 	notify := os.Getenv("NOTIFY_SOCKET") != ""
 	invoked := os.Getenv("SYSTEMD_EXEC_PID") // missing before systemd 248
 	ours := invoked == strconv.Itoa(os.Getpid()) || invoked == "" && notify
-	launchd := runtime.GOOS == "darwin" && os.Getenv("XPC_SERVICE_NAME") == launchdLabel
+	launchd := runtime.GOOS == "darwin" && os.Getenv("XPC_SERVICE_NAME") == statedir.LaunchdLabel
 	switch {
 	case len(s.sockets) > 0:
 		ours, s.StartedBy = true, rpc.StartedByService

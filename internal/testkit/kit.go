@@ -15,7 +15,7 @@ import (
 )
 
 // GoneSoon fails the test unless the process whose pid is in the file ends.
-func GoneSoon(t *testing.T, pidFile string, startTime func(pid int) (uint64, bool)) {
+func GoneSoon(t *testing.T, pidFile string, runs func(pid int) bool) {
 	t.Helper()
 	data, err := os.ReadFile(pidFile)
 	if err != nil {
@@ -26,7 +26,7 @@ func GoneSoon(t *testing.T, pidFile string, startTime func(pid int) (uint64, boo
 		t.Fatal(err)
 	}
 	for range 200 {
-		if _, alive := startTime(pid); !alive {
+		if !runs(pid) {
 			return
 		}
 		time.Sleep(10 * time.Millisecond)

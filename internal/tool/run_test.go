@@ -42,7 +42,7 @@ func TestWhatHoldsTheOutputIsEndedWithTheChild(t *testing.T) {
 	if err != nil || string(done.Stdout) != "done\n" || time.Since(began) > 10*time.Second {
 		t.Errorf("%v after %s: %q", err, time.Since(began), done.Stdout)
 	}
-	testkit.GoneSoon(t, pid, proc.StartTime)
+	testkit.GoneSoon(t, pid, proc.Runs)
 }
 
 func TestAChildThatIgnoresEverySignalEndsByItsDeadline(t *testing.T) {
@@ -55,7 +55,7 @@ func TestAChildThatIgnoresEverySignalEndsByItsDeadline(t *testing.T) {
 	if !errors.Is(err, context.DeadlineExceeded) || time.Since(began) > 10*time.Second {
 		t.Errorf("%v after %s", err, time.Since(began))
 	}
-	testkit.GoneSoon(t, pid, proc.StartTime)
+	testkit.GoneSoon(t, pid, proc.Runs)
 }
 
 func TestAFloodOfOutputIsBounded(t *testing.T) {

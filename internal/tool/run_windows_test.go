@@ -28,14 +28,13 @@ func TestWhatAChildStartedEndsWithIt(t *testing.T) {
 	testkit.Soon(t, "it has a child", func() bool {
 		data, _ := os.ReadFile(file)
 		pid, _ = strconv.Atoi(string(data))
-		_, alive := proc.StartTime(pid)
-		return alive
+		return proc.Runs(pid)
 	})
 	cancel()
 	if err := <-ended; err == nil {
 		t.Error("it ended well")
 	}
-	testkit.Soon(t, "the child's child is ended", func() bool { _, alive := proc.StartTime(pid); return !alive })
+	testkit.Soon(t, "the child's child is ended", func() bool { return !proc.Runs(pid) })
 }
 
 func TestAnAnswerComesBackFromAChild(t *testing.T) {

@@ -112,8 +112,8 @@ func (c *Builder) Build(ctx context.Context, spec builder.Spec, dir string,
 }
 
 // attempt is one try of Build.
-func (c *Builder) attempt(ctx context.Context, provider condaProvider, dir, lock string, job condaJob) (builder.Built,
-	error) {
+func (c *Builder) attempt(ctx context.Context, provider condaProvider, dir, lock string,
+	job condaJob) (builder.Built, error) {
 	err := c.fromLock(ctx, provider, dir, lock, job)
 	if errors.Is(err, errNoLock) {
 		err = c.fromChannels(ctx, provider, dir, lock, job)

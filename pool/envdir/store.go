@@ -11,6 +11,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"runtimed/internal/proc"
 	"runtimed/internal/safefile"
 	"runtimed/internal/statedir"
 )
@@ -40,6 +41,9 @@ func Exists(path string) bool {
 	_, err := os.Lstat(path)
 	return !errors.Is(err, fs.ErrNotExist)
 }
+
+// MarksBuild reports whether a process with this mark (see proc.MarkEnv) belongs to a build of this store.
+func (s Store) MarksBuild(mark string) bool { return proc.Below(s.Envs(), mark) || mark == s.Tools() }
 
 // Known reports whether the disk has a trace of the id.
 func (s Store) Known(id string) bool {

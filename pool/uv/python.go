@@ -61,8 +61,8 @@ func CompareVersions(a, b string) int {
 
 // Interpreter finds the Python for want: a version, an absolute path, or empty for the newest suitable one. uv
 // fetches it if the machine has none.
-func (u *Builder) Interpreter(ctx context.Context, tool, mark, want string, progress func(builder.Stage)) (Interpreter,
-	error) {
+func (u *Builder) Interpreter(ctx context.Context, tool, mark, want string,
+	progress func(builder.Stage)) (Interpreter, error) {
 	if filepath.IsAbs(want) {
 		return u.Ask(ctx, mark, want)
 	}

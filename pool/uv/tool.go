@@ -43,8 +43,9 @@ func (u *Builder) Find(ctx context.Context, mark string, progress func(builder.S
 	})
 }
 
-func (u *Builder) Locate(ctx context.Context, mark string, cfg Config, progress func(builder.Stage)) (builder.Tool,
-	error) {
+// Locate looks for uv, and fetches it if there is none.
+func (u *Builder) Locate(ctx context.Context, mark string, cfg Config,
+	progress func(builder.Stage)) (builder.Tool, error) {
 	if cfg.Path != "" {
 		if tool.Executable(cfg.Path) {
 			version, _ := u.version(ctx, mark, cfg.Path) // on failure the builds say so
@@ -221,8 +222,8 @@ func (u *Builder) pythonEnv(cfg Config) []string {
 }
 
 // Python runs a Python of this machine for the fetch.
-func (u *Builder) Python(ctx context.Context, mark string, cfg Config, python string, args ...string) (tool.Result,
-	error) {
+func (u *Builder) Python(ctx context.Context, mark string, cfg Config, python string,
+	args ...string) (tool.Result, error) {
 	return u.pythonWith(ctx, mark, u.pythonEnv(cfg), python, args...)
 }
 

@@ -205,7 +205,7 @@ func TestABuildThatIsEndedLeavesNoProcess(t *testing.T) {
 	if err == nil || time.Since(began) > 30*time.Second {
 		t.Errorf("%v after %s", err, time.Since(began))
 	}
-	testkit.GoneSoon(t, filepath.Join(s.Bin, "pid"), proc.StartTime)
+	testkit.GoneSoon(t, filepath.Join(s.Bin, "pid"), proc.Runs)
 }
 
 func TestBuildsSideBySideResolveOnce(t *testing.T) {
