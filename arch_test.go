@@ -33,11 +33,12 @@ var layers = []struct{ pkg, mayImport string }{
 	{"internal/logview", "internal/*"},
 	{"internal/failure", "rpc internal/redact"},
 
-	{"pool", "pool/builder pool/envdir internal/*"},
-	{"pool/conda", "pool/uv pool/builder pool/envdir internal/*"}, // rattler lives in a venv that uv makes
-	{"pool/uv", "pool/builder pool/envdir internal/*"},
+	{"pool", "pool/builder pool/envdir pool/standby internal/*"},
+	{"pool/conda", "pool/uv pool/builder pool/envdir pool/standby internal/*"}, // rattler lives in a venv that uv makes
+	{"pool/uv", "pool/builder pool/envdir pool/standby internal/*"},
 	{"pool/envdir", "pool/builder internal/*"},
-	{"pool/builder", "internal/*"},
+	{"pool/builder", "pool/standby internal/*"},
+	{"pool/standby", "internal/*"},
 
 	{"rpc/server", "rpc internal/safefile"},
 	{"rpc", "internal/statedir"},
@@ -53,6 +54,7 @@ var layers = []struct{ pkg, mayImport string }{
 	{"internal/redact", ""},
 	{"internal/safefile", ""},
 	{"internal/words", ""},
+	{"internal/launch", ""},
 }
 
 // libraries may be imported only by these packages.

@@ -6,6 +6,8 @@ import (
 	"encoding/hex"
 	"slices"
 	"time"
+
+	"runtimed/pool/standby"
 )
 
 const refillPause = time.Second // after a grant, for the kernel that starts then
@@ -34,6 +36,7 @@ func (m *Manager) fillLoop() {
 func (m *Manager) plan() (next time.Time) {
 	now := time.Now()
 	next = now.Add(time.Minute)
+	short := standby.MemoryShort()
 	m.update(func() {
 		if m.closed {
 			return
@@ -51,6 +54,10 @@ func (m *Manager) plan() (next time.Time) {
 			next = earlier(next, m.planDerivedLocked(p, now))
 		}
 		next = earlier(next, m.startBuildsLocked(now))
+		m.noStandby = short
+		for _, pc := range m.cfg.Pools {
+			next = earlier(next, m.planStandbysLocked(m.pools[pc.Name], now))
+		}
 		m.renewSoonLocked(now)
 	})
 	return next

@@ -2,6 +2,7 @@ package pool
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"os"
 	"path/filepath"
@@ -154,6 +155,10 @@ func (b *fakeBuilder) Verify(context.Context, builder.Built, string) error {
 	defer b.mu.Unlock()
 	b.checked++
 	return b.verify
+}
+
+func (b *fakeBuilder) Standby(context.Context, builder.Built, string) error {
+	return errors.ErrUnsupported
 }
 
 func (b *fakeBuilder) Tool() (builder.Tool, bool) { return builder.Tool{}, false }

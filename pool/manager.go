@@ -50,18 +50,22 @@ type Manager struct {
 	change     chan struct{} // closed and replaced when something changed
 	turn       uint64        // the last one given to a waiter or a build
 	closed     bool
-	renewing   bool     // a lock file is renewed
-	measuring  bool     // measure runs
-	leaseFault bool     // the last lease could not be written, and that was logged
-	reaping    bool     // the reaper runs again by itself
-	unsynced   []string // folders whose lease record is to be synced
+	renewing   bool      // a lock file is renewed
+	measuring  bool      // measure runs
+	leaseFault bool      // the last lease could not be written, and that was logged
+	reaping    bool      // the reaper runs again by itself
+	lastNeed   time.Time // the last acquire, or the start
+	watching   int       // calls of Watch
+	noStandby  string    // why there may be no standby now; empty: there may
+	unsynced   []string  // folders whose lease record is to be synced
 }
 
 // effects is what is to be done after a change, without the lock.
 type effects struct {
 	grants  []*env // each is counted in work
-	changed bool   // wake the watchers and the fill loop
-	reap    bool   // wake the reaper
+	ended   []*standing
+	changed bool // wake the watchers and the fill loop
+	reap    bool // wake the reaper
 }
 
 // New opens the state directory and returns a Manager that does nothing until Start. builders has one Builder per kind;
@@ -75,7 +79,7 @@ func New(cfg Config, builders map[string]builder.Builder, log *zap.Logger) (*Man
 	m := &Manager{
 		log: log, store: st, builders: builders, procs: proc.ThisMachine, opened: make(chan struct{}),
 		wakeFill: signal(), wakeReap: signal(), wakeTrash: signal(), wakeSync: signal(),
-		pools: map[string]*pool{}, envs: map[string]*env{}, change: make(chan struct{}),
+		pools: map[string]*pool{}, envs: map[string]*env{}, change: make(chan struct{}), lastNeed: time.Now(),
 	}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	m.configureLocked(cfg)
@@ -106,6 +110,9 @@ func (m *Manager) Close() {
 		}
 		for _, e := range m.envs {
 			e.tenancy.stopWatching()
+			if e.standby != nil && e.standby.handed.IsZero() {
+				m.endStandbyLocked(e, "the daemon stops")
+			}
 		}
 	})
 	m.cancel()
@@ -145,6 +152,9 @@ func (m *Manager) update(f func()) {
 	}
 	if todo.reap {
 		wake(m.wakeReap)
+	}
+	for _, s := range todo.ended {
+		s.end()
 	}
 	for _, e := range todo.grants {
 		m.grant(e)

@@ -1,0 +1,42 @@
+package statedir
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+)
+
+var standbyForm = regexp.MustCompile(`^k[0-9a-f]{8}$`)
+
+// StandbyName is the name of the socket of an environment's standby kernel, beside the daemon's socket. It is short,
+// since the path of a socket is limited.
+func StandbyName(id string) string { return "k" + id[strings.LastIndexByte(id, '-')+1:] }
+
+// RemoveStandby removes the socket of a standby kernel at path. The error says that something else is there.
+func RemoveStandby(path string) error {
+	info, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case info.Mode().Type() != fs.ModeSocket:
+		return errors.New(path + " is in the way: it is not a socket, so it is left alone")
+	}
+	return os.Remove(path)
+}
+
+// DeadStandbys returns the sockets in dir of standby kernels that have ended.
+func DeadStandbys(dir string) (paths []string) {
+	entries, _ := os.ReadDir(dir) // what cannot be read stays
+	for _, e := range entries {
+		path := filepath.Join(dir, e.Name())
+		if standbyForm.MatchString(e.Name()) && SocketIsDead(path) {
+			paths = append(paths, path)
+		}
+	}
+	return paths
+}
