@@ -29,10 +29,12 @@ type Config struct {
 	CacheDir string // empty: the default state directory
 	LogLevel string
 	IdleExit time.Duration // 0: never
-	Build    Build
-	UV       UV
-	Conda    Conda
-	Pools    []Pool // uv, conda, then the named ones in the file's order
+
+	StandbyIdle time.Duration // 0: never
+	Build       Build
+	UV          UV
+	Conda       Conda
+	Pools       []Pool // uv, conda, then the named ones in the file's order
 
 	// Origins says where values come from, by dotted key: a flag, a variable or FILE:LINE. Other keys have their
 	// defaults.
@@ -67,6 +69,8 @@ type Pool struct {
 	Packages []string
 	Channels []string // of conda pools only
 	MaxAge   time.Duration
+	Standby  int      // ready environments that hold a standby kernel
+	Preload  []string // modules that it has imported
 }
 
 // Flags are those of the command line. Empty and nil: not given.
@@ -138,16 +142,19 @@ func defaults() *Config {
 	return &Config{
 		LogLevel: "info",
 		IdleExit: 30 * time.Minute,
-		Build:    Build{Parallel: parallel, Timeout: 10 * time.Minute, MinFree: 1 << 30, LockAge: 24 * time.Hour},
-		UV:       UV{Link: "auto"},
-		Conda:    Conda{Provider: "auto"},
-		Pools:    []Pool{newPool(KindUV, KindUV), newPool(KindConda, KindConda)},
-		Origins:  map[string]string{},
+
+		StandbyIdle: time.Hour,
+
+		Build:   Build{Parallel: parallel, Timeout: 10 * time.Minute, MinFree: 1 << 30, LockAge: 24 * time.Hour},
+		UV:      UV{Link: "auto"},
+		Conda:   Conda{Provider: "auto"},
+		Pools:   []Pool{newPool(KindUV, KindUV), newPool(KindConda, KindConda)},
+		Origins: map[string]string{},
 	}
 }
 
 func newPool(name, kind string) Pool {
-	return Pool{Name: name, Kind: kind, Size: defaultSize, MaxAge: 48 * time.Hour,
+	return Pool{Name: name, Kind: kind, Size: defaultSize, MaxAge: 48 * time.Hour, Standby: 1, Preload: []string{},
 		Packages: []string{"ipykernel", "ipywidgets", "pip"}}
 }
 

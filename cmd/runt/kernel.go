@@ -14,6 +14,7 @@ type kernelCmd struct {
 	Pool      *string       `placeholder:"NAME" complete:"pools" help:"${kernelPool}"`
 	Wait      time.Duration `default:"45s" help:"How long to wait for one. Front-ends give up after 60s."`
 	OnRestart string        `enum:"keep,fresh" default:"keep" help:"${kernelOnRestart}"`
+	NoStandby bool          `help:"Start a kernel, even if one stands by."`
 	NoStart   bool          `help:"Do not start a daemon where none runs."`
 	needFlags `embed:""`
 	Args      []string `arg:"" optional:"" passthrough:"" help:"Further arguments for ipykernel, after --."`
@@ -44,7 +45,12 @@ func (c *kernelCmd) Run(a *app) error {
 		return failure.With(failure.Usage, "unexpected argument %s", c.Args[0]).
 			WithHint("what is for ipykernel comes after --; see: runt kernel --help")
 	}
-	k := kernel.Kernel{File: file, Pool: c.Pool, Wait: c.Wait, Fresh: c.OnRestart == "fresh"}
+	k := kernel.Kernel{File: file, Pool: c.Pool, Wait: c.Wait, Fresh: c.OnRestart == "fresh", Plain: c.NoStandby}
+	k.Debug = func(format string, args ...any) {
+		if a.Env("RUNTIMED_LOG_LEVEL") == "debug" {
+			a.Note(format, args...)
+		}
+	}
 	if len(c.Args) > 0 {
 		k.Args = c.Args[1:]
 	}

@@ -18,7 +18,10 @@ def listen_on(listeners):
     def bind(self, addr):
         listener = waiting.pop(addr, None)
         if listener is not None:
-            self.setsockopt(89, listener)  # ZMQ_USE_FD
+            try:
+                self.setsockopt(89, listener)  # ZMQ_USE_FD
+            except zmq.ZMQError:  # libzmq before 4.2
+                os.close(listener)
         if not waiting:
             zmq.Socket.bind = plain
         return plain(self, addr)
@@ -57,5 +60,7 @@ def launch(argv, listeners, release):
     sys.argv = ["-m", *argv]
     if hasattr(sys, "orig_argv"):
         sys.orig_argv = [sys.executable, "-m", "ipykernel_launcher", *argv]
+    if sys.path[:1] == [""]:
+        del sys.path[0]
     sys.path.insert(0, os.getcwd())  # ipykernel_launcher takes it out again
     runpy.run_module("ipykernel_launcher", run_name="__main__", alter_sys=True)
