@@ -73,6 +73,19 @@ class Peer:
 Hook = Callable[[Peer, dict[str, Any]], bool]
 
 
+def older(member: str) -> Hook:
+    """A daemon that does not know a member of params."""
+    data = {"kind": "invalid_params", "hint": "members are pool, wait_ms", "param": member}
+    error = {"code": -32602, "message": f"unknown member {member}", "data": data}
+
+    def hook(peer: Peer, request: dict[str, Any]) -> bool:
+        if member in request["params"]:
+            peer.send({"id": request["id"], "error": error})
+        return member in request["params"]
+
+    return hook
+
+
 class FakeDaemon:
     def __init__(self, path: str, python: str = "/envs/bin/python") -> None:
         self.path = path
