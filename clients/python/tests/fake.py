@@ -35,6 +35,7 @@ POOL = {
     "packages": ["ipykernel"],
     "tool": {"name": "uv", "version": "0.9.0", "path": "/bin/uv", "why": "it is on PATH"},
     "error": None,
+    "standby": {"target": 1, "ready": 0, "warnings": []},
 }
 INFO = {
     "name": "runtimed",
@@ -169,7 +170,7 @@ class FakeDaemon:
         return {**ENV, "id": id, "python": self.python}
 
     def acquired(self, id: str) -> dict[str, Any]:
-        told = {"source": "ready", "stale": False, "waited_ms": 0, "added": [], "added_ms": 0}
+        told = {"source": "ready", "stale": False, "waited_ms": 0, "added": [], "added_ms": 0, "standby": None}
         return {"result": {"env": self.env(id), **told}}
 
 
