@@ -99,7 +99,7 @@ func (k *Kernel) take(d *daemon.Control, params rpc.AcquireParams, wait time.Dur
 	}
 	params.Standby = new(true)
 	client, r, err := k.Take(params, wait)
-	if e, ok := errors.AsType[*rpc.Error](err); ok && e.Data.Kind == rpc.KindInvalidParams && e.Data.Param == "standby" {
+	if e, ok := errors.AsType[*rpc.Error](err); ok && e.Data.Param == "standby" {
 		params.Standby = nil // an older daemon
 		return k.Take(params, wait)
 	}

@@ -343,11 +343,17 @@ func (m *Manager) neededLocked() {
 
 // handOutLocked gives the standby of e to the waiter that e is granted to, or ends it.
 func (m *Manager) handOutLocked(p *pool, e *env, w *waiter) {
-	if !w.Standby || !e.standby.usable(p) {
-		m.endStandbyLocked(e, "its environment was acquired")
+	switch {
+	case w.Standby && e.standby.usable(p):
+		e.standby.handed = time.Now()
 		return
+	case w.Standby && e.standby != nil:
+		e.log.Debug("a caller gets no standby kernel: it is still being started")
+	case w.Standby:
+		_, why := m.standbyLocked(p, time.Now())
+		e.log.Debug("a caller gets no standby kernel: the environment has none", zap.String("why", why))
 	}
-	e.standby.handed = time.Now()
+	m.endStandbyLocked(e, "its environment was acquired")
 }
 
 // standbyOfLocked is what the answer to a grant of e tells of its standby.

@@ -14,8 +14,8 @@ import _ "embed"
 //go:embed check.py
 var CheckScript string
 
-// MarkEnv is set in the environment of every standby, to the environment that it is of. The next daemon ends those whose
-// environment nobody leases.
+// MarkEnv is set in the environment of every standby, to the environment that it is of. The next daemon ends those
+// whose environment nobody leases.
 const MarkEnv = "RUNT_STANDBY_OF"
 
 // Says is the answer of the import check.
