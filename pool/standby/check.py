@@ -22,6 +22,7 @@ class Recorder(type(os.environ)):
 
 
 if stay:
+    os.set_inheritable(4, False)
     answer = os.fdopen(4, "w", closefd=False)
     os.environ.__class__ = Recorder
 else:

@@ -132,6 +132,14 @@ class Caller:
             os.close(descriptor)
 
 
+def stranger(connection):
+    """Whether another user has connected, which can be where the socket's folder is open to others."""
+    if sys.platform != "linux":
+        return False
+    _, user, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    return user not in (0, os.getuid())
+
+
 def wait(listener):
     """Returns the first complete order, and who sent it. What else connects costs nobody anything."""
     listener.setblocking(False)
@@ -153,7 +161,7 @@ def wait(listener):
                 except OSError:
                     continue
                 connection.setblocking(False)
-                if len(callers) < 64:
+                if len(callers) < 64 and not stranger(connection):
                     callers[connection.fileno()] = Caller(connection)
                     poll.register(connection, select.POLLIN)
                 else:
@@ -414,8 +422,12 @@ def become(order, caller, path):
         end_with(connection)
     from ipykernel.kernelapp import IPKernelApp
 
-    IPKernelApp.init_poller = lambda self: None  # the parent is the daemon
-    IPKernelApp.parent_handle.default_value = int(os.environ.get("JPY_PARENT_PID") or 0)
+    def init_poller(self):  # the parent is the daemon, and the connection is watched in its place
+        self.parent_handle = int(os.environ.get("JPY_PARENT_PID") or 0)
+
+    IPKernelApp.init_poller = init_poller
+    for name in ("gc", "ipykernel_launcher"):
+        sys.modules.pop(name, None)  # a plain kernel has not imported them
     try:
         launch(order["argv"], listeners, order.get("release"))
         code[0] = 0

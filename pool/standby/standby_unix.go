@@ -25,7 +25,10 @@ import (
 //go:embed standby.py
 var standbyScript string
 
-const outputTime = 2 * time.Second // for what holds a standby's output after its end
+const (
+	outputTime = 2 * time.Second // for what holds a standby's output after its end
+	endTime    = 2 * time.Second // for a standby that ends by itself, unless an import holds it up
+)
 
 // Process is a Python that has passed the import check and stayed.
 type Process struct {
@@ -39,6 +42,7 @@ type Process struct {
 
 	mu      sync.Mutex // guards what follows
 	gone    bool       // it was waited for
+	stays   bool       // it may become a kernel
 	adopted bool
 	caller  *os.File // the connection of a kernel's caller, which is told how the kernel ended
 }
@@ -53,12 +57,14 @@ func Start(ctx context.Context, c Command) (p *Process, says Says, output string
 	stop := context.AfterFunc(ctx, p.End)
 	line, err := p.lines.ReadBytes('\n')
 	if err == nil {
-		err = json.Unmarshal(line, &says)
+		if err = json.Unmarshal(line, &says); err != nil {
+			p.End()
+		}
 	}
 	if stop(); err == nil && ctx.Err() == nil {
 		return p, says, "", nil
 	}
-	<-p.ended // it failed, and ends by itself; its streams have the reason
+	<-p.ended // its streams have the reason
 	switch {
 	case ctx.Err() != nil:
 		err = ctx.Err()
@@ -147,6 +153,9 @@ func (p *Process) Stay(listener *net.UnixListener, path string, modules []string
 	if err != nil {
 		return err
 	}
+	p.mu.Lock()
+	p.stays = true
+	p.mu.Unlock()
 	if _, _, err := p.lifeline.WriteMsgUnix(task, unix.UnixRights(int(file.Fd())), nil); err != nil {
 		return err
 	}
@@ -184,12 +193,8 @@ func (p *Process) follow(event func(Event)) {
 			event(Event{Refused: t.Refused, Wanted: t.Wanted})
 		}
 	}
-	p.mu.Lock()
-	adopted := p.adopted
-	p.mu.Unlock()
-	if !adopted {
-		p.End()
-	}
+	p.kill()
+	_ = p.lifeline.Close()
 	<-p.ended
 	event(Event{Ended: true, Faults: faults, Output: p.output.String()})
 }
@@ -232,12 +237,28 @@ func (p *Process) adopt(descriptors []int) {
 	}
 }
 
-// End ends a process that is not a kernel, with what it started. It may be called again.
+// End ends a process that is not a kernel, with what it started. One that became a kernel in the same moment is not
+// touched: it tells of that before the end of the lifeline. End may be called again.
 func (p *Process) End() {
+	if !p.mayBeKernel() {
+		p.kill()
+		_ = p.lifeline.Close()
+		return
+	}
+	_ = p.lifeline.CloseWrite()
+	time.AfterFunc(endTime, p.kill)
+}
+
+func (p *Process) mayBeKernel() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.stays
+}
+
+func (p *Process) kill() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.adopted && !p.gone {
 		_ = syscall.Kill(-p.PID, syscall.SIGKILL)
 	}
-	_ = p.lifeline.Close()
 }
