@@ -103,11 +103,14 @@ func (m *Manager) configureLocked(cfg Config) []string {
 		if p == nil {
 			p = &pool{}
 		}
-		if p.hash != hash || p.cfg.Size != pc.Size || p.cfg.MaxAge != pc.MaxAge {
+		sameModules := slices.Equal(p.cfg.Preload, pc.Preload)
+		if p.hash != hash || p.cfg.Size != pc.Size || p.cfg.MaxAge != pc.MaxAge || p.cfg.Standby != pc.Standby ||
+			!sameModules {
 			changed = append(changed, pc.Name)
 		}
-		if !slices.Equal(p.cfg.Preload, pc.Preload) {
+		if !sameModules {
 			m.endStandbysLocked(p, "preload was changed")
+			p.standbys.faults = nil
 		}
 		if p.hash != hash || pc.Size == 0 {
 			p.fail, p.renewed = nil, time.Time{}

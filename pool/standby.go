@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -22,6 +23,7 @@ import (
 const (
 	orderTime    = 10 * time.Second // for the order to a standby that was handed out
 	standbyPause = time.Minute      // after a standby that could not be had
+	preloadPause = time.Hour        // after one that a module of preload made useless
 )
 
 // standing is the standby kernel of an environment, from its start until it is a kernel or ends.
@@ -47,9 +49,9 @@ type Standby struct {
 
 // StandbyStatus is how a pool's standby kernels are.
 type StandbyStatus struct {
-	Target int
+	Target int // of the ready environments
 	Ready  int
-	Why    string   // there are fewer; empty: they are being started, or there are enough
+	Why    string   // there are fewer, or the last caller got none; empty: they are being started, or all is well
 	Faults []string // modules that could not be imported ahead
 }
 
@@ -69,6 +71,8 @@ func (m *Manager) standbyLocked(p *pool, now time.Time) (n int, why string) {
 		return 0, ""
 	case m.cfg.Sockets == "":
 		return 0, "this system has none"
+	case statedir.CheckStandbys(m.cfg.Sockets) != nil:
+		return 0, statedir.CheckStandbys(m.cfg.Sockets).Error()
 	case m.noStandby != "":
 		return 0, m.noStandby
 	case m.cfg.StandbyIdle > 0 && m.watching == 0 && now.Sub(m.lastNeed) > m.cfg.StandbyIdle:
@@ -154,7 +158,7 @@ func (m *Manager) startStandbyLocked(p *pool, e *env) {
 				m.dropLocked(arrived)
 			case err != nil:
 				e.standby = nil
-				m.standbyFailedLocked(m.pools[e.pool], e, err)
+				m.standbyFailedLocked(m.pools[e.pool], e, err, standbyPause)
 			default:
 				m.standLocked(e, arrived)
 			}
@@ -199,7 +203,7 @@ func (m *Manager) standLocked(e *env, s *standing) {
 	err := s.process.Stay(listener, s.socket, p.cfg.Preload, func(event standby.Event) { m.standbyTold(e, s, event) })
 	if err != nil {
 		m.endStandbyLocked(e, err.Error())
-		m.standbyFailedLocked(p, e, err)
+		m.standbyFailedLocked(p, e, err, standbyPause)
 	}
 	m.changedLocked()
 }
@@ -211,7 +215,7 @@ func (m *Manager) dropLocked(s *standing) {
 	}
 }
 
-func (m *Manager) standbyFailedLocked(p *pool, e *env, err error) {
+func (m *Manager) standbyFailedLocked(p *pool, e *env, err error, pause time.Duration) {
 	if p == nil || m.ctx.Err() != nil {
 		return
 	}
@@ -219,7 +223,7 @@ func (m *Manager) standbyFailedLocked(p *pool, e *env, err error) {
 	if why != p.standbys.failed {
 		e.log.Warn("a standby kernel cannot be had; kernels start as without one", zap.Error(err))
 	}
-	p.standbys.failed, p.standbys.next = why, time.Now().Add(standbyPause)
+	p.standbys.failed, p.standbys.next = why, time.Now().Add(pause)
 	m.changedLocked()
 }
 
@@ -256,13 +260,17 @@ func (m *Manager) standbyTold(e *env, s *standing, event standby.Event) {
 		case event.Adopted:
 			adopted = mine
 			e.standby = nil
+			if p != nil {
+				p.standbys.refused = ""
+			}
 		case event.Refused != "":
 			e.log.Debug("a caller could not have the standby kernel", zap.String("why", event.Refused))
 			if p != nil {
 				p.standbys.refused = event.Refused
-				if event.Wanted != nil {
-					p.standbys.wanted = event.Wanted
-				}
+				wanted := map[string]*string{}
+				maps.Copy(wanted, p.standbys.wanted)
+				maps.Copy(wanted, event.Wanted) // what differs from what this one was started with
+				p.standbys.wanted = wanted
 			}
 		case event.Ended:
 			if !mine {
@@ -272,8 +280,12 @@ func (m *Manager) standbyTold(e *env, s *standing, event standby.Event) {
 			_ = statedir.RemoveStandby(s.socket)
 			if s.handed.IsZero() {
 				m.preloadedLocked(p, event.Faults)
+				if !s.ready && len(event.Faults) > 0 {
+					m.standbyFailedLocked(p, e, errUseless, preloadPause)
+					return
+				}
 				m.standbyFailedLocked(p, e, errors.New("it ended by itself: "+
-					cmp.Or(builder.LastLine(event.Output), "it said nothing")))
+					cmp.Or(builder.LastLine(event.Output), "it said nothing")), standbyPause)
 			}
 		}
 	})
@@ -284,6 +296,8 @@ func (m *Manager) standbyTold(e *env, s *standing, event standby.Event) {
 		}
 	}
 }
+
+var errUseless = errors.New("a module of preload cannot be imported ahead, which makes one useless")
 
 func (m *Manager) preloadedLocked(p *pool, faults []string) {
 	if p == nil {
@@ -365,7 +379,10 @@ func (e *env) standbyOfLocked() *Standby {
 }
 
 func (m *Manager) standbyStatusLocked(p *pool) (s StandbyStatus) {
-	s.Target, s.Faults = p.cfg.Standby, p.standbys.faults
+	if s.Target = min(p.cfg.Standby, p.cfg.Size); s.Target == 0 {
+		return s
+	}
+	s.Faults = p.standbys.faults
 	for _, e := range m.envs {
 		if e.pool == p.cfg.Name && e.state == Ready && e.standby != nil && e.standby.ready {
 			s.Ready++
@@ -374,6 +391,8 @@ func (m *Manager) standbyStatusLocked(p *pool) (s StandbyStatus) {
 	if s.Ready < s.Target {
 		_, s.Why = m.standbyLocked(p, time.Now())
 	}
-	s.Why = cmp.Or(s.Why, p.standbys.refused)
+	if s.Why == "" && p.standbys.refused != "" {
+		s.Why = "the last caller could not have one: " + p.standbys.refused
+	}
 	return s
 }
