@@ -185,7 +185,7 @@ func ignored() []int {
 
 // adopt has the standby become the kernel, and ends this process as the kernel does. The error says why there must be a
 // plain one.
-func (k *Kernel) adopt(d *daemon.Control, r rpc.AcquireResult, release rpc.ReleaseAt) error {
+func (k *Kernel) adopt(d *daemon.Control, client *rpc.Client, r rpc.AcquireResult, release rpc.ReleaseAt) error {
 	o, err := k.order(command.Environ(os.Environ(), r.Env), release)
 	if err != nil {
 		return err
@@ -228,6 +228,7 @@ func (k *Kernel) adopt(d *daemon.Control, r rpc.AcquireResult, release rpc.Relea
 		return errors.New(receipt.Refused)
 	}
 	_ = conn.SetDeadline(time.Time{})
+	client.Close() // a kernel does without a daemon
 	k.closeListeners()
 	follow(d, conn, lines, receipt.Started)
 	return nil

@@ -76,7 +76,7 @@ func (k *Kernel) Start(d *daemon.Control) error {
 	}
 	release := rpc.ReleaseAt{Socket: socket, Env: r.Env.ID}
 	if r.Standby != nil {
-		k.Debug("a plain kernel: %v", k.adopt(d, r, release))
+		k.Debug("a plain kernel: %v", k.adopt(d, client, r, release))
 	}
 	if err = d.Ctx.Err(); err == nil {
 		err = k.plain(r, release)

@@ -53,11 +53,11 @@ func (m *Manager) plan() (next time.Time) {
 		for _, p := range m.derivedLocked() {
 			next = earlier(next, m.planDerivedLocked(p, now))
 		}
-		next = earlier(next, m.startBuildsLocked(now))
 		m.noStandby = short
-		for _, pc := range m.cfg.Pools {
+		for _, pc := range m.cfg.Pools { // first: in a ready environment one is there sooner than in one to be built
 			next = earlier(next, m.planStandbysLocked(m.pools[pc.Name], now))
 		}
+		next = earlier(next, m.startBuildsLocked(now))
 		m.renewSoonLocked(now)
 	})
 	return next
