@@ -27,7 +27,7 @@ const (
 // standing is the standby kernel of an environment, from its start until it is a kernel or ends.
 type standing struct {
 	cancel   context.CancelFunc // of its start; nil if a build's check stayed
-	process  *standby.Process   // nil until it has passed the check
+	process  builder.Process    // nil until it has passed the check
 	socket   string
 	listener *net.UnixListener // until the process has it
 	ready    bool              // it waits for its order
@@ -279,7 +279,7 @@ func (m *Manager) standbyTold(e *env, s *standing, event standby.Event) {
 	})
 	if adopted {
 		// It is its own owner now, as after a plain start.
-		if _, err := m.Adopt(m.ctx, e.id, s.process.PID); err != nil && !errors.Is(err, ErrUnknownEnv) {
+		if _, err := m.Adopt(m.ctx, e.id, s.process.PID()); err != nil && !errors.Is(err, ErrUnknownEnv) {
 			e.log.Debug("the lease stays with who acquired it", zap.Error(err))
 		}
 	}
@@ -359,7 +359,7 @@ func (m *Manager) handOutLocked(p *pool, e *env, w *waiter) {
 // standbyOfLocked is what the answer to a grant of e tells of its standby.
 func (e *env) standbyOfLocked() *Standby {
 	if s := e.standby; s != nil && !s.handed.IsZero() {
-		return &Standby{s.process.PID, s.socket}
+		return &Standby{s.process.PID(), s.socket}
 	}
 	return nil
 }
