@@ -56,6 +56,7 @@ func (m *Manager) plan() (next time.Time) {
 		for _, pc := range m.cfg.Pools {
 			next = earlier(next, m.planStandbysLocked(m.pools[pc.Name], now))
 		}
+		next = earlier(next, m.endLateStandbysLocked(now))
 		m.renewSoonLocked(now)
 	})
 	return next
