@@ -29,16 +29,29 @@ const (
 // standing is the standby kernel of an environment, from its start until it is a kernel or ends.
 type standing struct {
 	cancel   context.CancelFunc // of its start; nil if a build's check stayed
-	process  *standby.Process   // nil until it has passed the check
+	process  builder.Process    // nil until it has passed the check
 	socket   string
-	listener *net.UnixListener // until the process has it
-	ready    bool              // it waits for its order
-	handed   time.Time         // when a grant told of it, or zero
+	listener *net.UnixListener  // until the process has it
+	wanted   map[string]*string // what it was started with, besides the variables of builds
+	stays    time.Time          // since it imports its modules, or waits
+	ready    bool               // it waits for its order
+	handed   time.Time          // when a grant told of it, or zero
 }
 
 // usable says whether an order would be carried out at once.
 func (s *standing) usable(p *pool) bool {
 	return s != nil && s.process != nil && s.handed.IsZero() && (s.ready || len(p.cfg.Preload) == 0)
+}
+
+// rank orders environments by what an acquire that has a use for a standby loses with each, or one that has none.
+func (s *standing) rank(p *pool, wanted bool) int {
+	switch {
+	case wanted && s.usable(p), !wanted && s == nil:
+		return 0
+	case s == nil, !wanted && !s.usable(p): // it is still being started
+		return 1
+	}
+	return 2
 }
 
 // Standby is a standby kernel that an acquire was given.
@@ -78,7 +91,7 @@ func (m *Manager) standbyLocked(p *pool, now time.Time) (n int, why string) {
 	case m.cfg.StandbyIdle > 0 && m.watching == 0 && now.Sub(m.lastNeed) > m.cfg.StandbyIdle:
 		return 0, fmt.Sprintf("nobody has asked for an environment for %s (standby_idle)", m.cfg.StandbyIdle)
 	case now.Before(p.standbys.next):
-		return 0, p.standbys.failed
+		return p.cfg.Standby, p.standbys.failed // those that there are stay
 	}
 	return p.cfg.Standby, ""
 }
@@ -86,19 +99,10 @@ func (m *Manager) standbyLocked(p *pool, now time.Time) (n int, why string) {
 // planStandbysLocked starts and ends the standbys of p, and returns when time alone changes something.
 func (m *Manager) planStandbysLocked(p *pool, now time.Time) (next time.Time) {
 	n, _ := m.standbyLocked(p, now)
-	if now.Before(p.standbys.next) {
-		next = p.standbys.next
-	}
 	var have, free []*env
 	for _, e := range m.envs {
 		switch s := e.standby; {
-		case e.pool != p.cfg.Name:
-		case s != nil && !s.handed.IsZero():
-			if until := s.handed.Add(orderTime); now.Before(until) {
-				next = earlier(next, until)
-			} else {
-				m.endStandbyLocked(e, "it got no order")
-			}
+		case e.pool != p.cfg.Name || s != nil && !s.handed.IsZero():
 		case e.state == Ready && s != nil && (e.hash != p.hash || m.noStandby != ""):
 			m.endStandbyLocked(e, "it is not wanted any more")
 		case s != nil || e.build != nil && e.build.keep:
@@ -113,19 +117,48 @@ func (m *Manager) planStandbysLocked(p *pool, now time.Time) (next time.Time) {
 		}
 	}
 	begin := m.lastGrant.Add(refillPause) // not beside the kernel that starts then
+	if p.standbys.next.After(begin) {
+		begin = p.standbys.next
+	}
 	if n > len(have) && len(free) > 0 && now.Before(begin) {
-		return earlier(next, begin)
+		return begin
 	}
 	slices.SortFunc(free, byAge)
 	for _, e := range free[:max(0, min(n-len(have), len(free)))] {
 		m.startStandbyLocked(p, e)
+	}
+	return time.Time{}
+}
+
+// endLateStandbysLocked ends the standbys that got no order in time, or hang in an import, and returns when the next
+// one will be late.
+func (m *Manager) endLateStandbysLocked(now time.Time) (next time.Time) {
+	for _, e := range m.envs {
+		s := e.standby
+		if s == nil || s.process == nil {
+			continue
+		}
+		imported := s.stays.Add(m.cfg.BuildTimeout)
+		switch ordered := s.handed.Add(orderTime); {
+		case !s.handed.IsZero() && now.Before(ordered):
+			next = earlier(next, ordered)
+		case !s.handed.IsZero():
+			m.endStandbyLocked(e, "it got no order")
+		case s.ready:
+		case now.Before(imported):
+			next = earlier(next, imported)
+		default:
+			m.endStandbyLocked(e, "it hangs in an import")
+			m.standbyFailedLocked(m.pools[e.pool], e, fmt.Errorf("the modules of preload were not imported within %s",
+				m.cfg.BuildTimeout))
+		}
 	}
 	return next
 }
 
 // keepsLocked says whether the import check of a build of p is to stay as a standby.
 func (m *Manager) keepsLocked(p *pool, now time.Time) bool {
-	if p == nil || m.closed {
+	if p == nil || m.closed || now.Before(p.standbys.next) {
 		return false
 	}
 	n, _ := m.standbyLocked(p, now)
@@ -158,7 +191,8 @@ func (m *Manager) startStandbyLocked(p *pool, e *env) {
 				m.dropLocked(arrived)
 			case err != nil:
 				e.standby = nil
-				m.standbyFailedLocked(m.pools[e.pool], e, err, standbyPause)
+				m.dropLocked(arrived)
+				m.standbyFailedLocked(m.pools[e.pool], e, err)
 			default:
 				m.standLocked(e, arrived)
 			}
@@ -185,25 +219,28 @@ func (m *Manager) standbyFrom(e *env, kept *builder.Kept, err error) (*standing,
 	if process == nil || err != nil {
 		return &standing{process: process}, err
 	}
-	s := &standing{process: process, socket: filepath.Join(m.cfg.Sockets, statedir.StandbyName(e.id))}
-	s.listener, err = listenStandby(s.socket)
+	s := &standing{process: process, wanted: kept.Wanted}
+	path := filepath.Join(m.cfg.Sockets, statedir.StandbyName(e.id))
+	if s.listener, err = listenStandby(path); err == nil {
+		s.socket = path
+	}
 	return s, err
 }
 
 // standLocked makes s the standby of e: its process waits for an order.
 func (m *Manager) standLocked(e *env, s *standing) {
 	p := m.pools[e.pool]
-	if s == nil || s.process == nil || s.listener == nil || p == nil {
+	if s == nil || s.process == nil || s.listener == nil || p == nil || m.closed {
 		m.dropLocked(s)
 		return
 	}
-	e.standby = s
+	e.standby, s.stays = s, time.Now()
 	listener := s.listener
 	s.listener = nil
 	err := s.process.Stay(listener, s.socket, p.cfg.Preload, func(event standby.Event) { m.standbyTold(e, s, event) })
 	if err != nil {
 		m.endStandbyLocked(e, err.Error())
-		m.standbyFailedLocked(p, e, err, standbyPause)
+		m.standbyFailedLocked(p, e, err)
 	}
 	m.changedLocked()
 }
@@ -215,7 +252,9 @@ func (m *Manager) dropLocked(s *standing) {
 	}
 }
 
-func (m *Manager) standbyFailedLocked(p *pool, e *env, err error, pause time.Duration) {
+var errUseless = errors.New("a module of preload cannot be imported ahead, which makes one useless")
+
+func (m *Manager) standbyFailedLocked(p *pool, e *env, err error) {
 	if p == nil || m.ctx.Err() != nil {
 		return
 	}
@@ -223,16 +262,24 @@ func (m *Manager) standbyFailedLocked(p *pool, e *env, err error, pause time.Dur
 	if why != p.standbys.failed {
 		e.log.Warn("a standby kernel cannot be had; kernels start as without one", zap.Error(err))
 	}
+	pause := standbyPause
+	if errors.Is(err, errUseless) {
+		pause = preloadPause
+	}
 	p.standbys.failed, p.standbys.next = why, time.Now().Add(pause)
 	m.changedLocked()
 }
 
 // listenStandby opens the socket of a standby, in a folder that is the user's alone.
 func listenStandby(path string) (*net.UnixListener, error) {
-	if err := statedir.RemoveStandby(path); err != nil { // what a killed daemon left
-		return nil, err
+	addr := &net.UnixAddr{Name: path, Net: "unix"}
+	listener, err := net.ListenUnix("unix", addr)
+	if err != nil && statedir.SocketIsDead(path) { // what a killed daemon left
+		if err := statedir.RemoveStandby(path); err != nil {
+			return nil, err
+		}
+		listener, err = net.ListenUnix("unix", addr)
 	}
-	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	if err != nil {
 		return nil, fmt.Errorf("opening its socket: %w", err)
 	}
@@ -267,10 +314,11 @@ func (m *Manager) standbyTold(e *env, s *standing, event standby.Event) {
 			e.log.Debug("a caller could not have the standby kernel", zap.String("why", event.Refused))
 			if p != nil {
 				p.standbys.refused = event.Refused
-				wanted := map[string]*string{}
-				maps.Copy(wanted, p.standbys.wanted)
-				maps.Copy(wanted, event.Wanted) // what differs from what this one was started with
-				p.standbys.wanted = wanted
+				if len(event.Wanted) > 0 { // what differs from this one
+					p.standbys.wanted = map[string]*string{}
+					maps.Copy(p.standbys.wanted, s.wanted)
+					maps.Copy(p.standbys.wanted, event.Wanted)
+				}
 			}
 		case event.Ended:
 			if !mine {
@@ -280,24 +328,21 @@ func (m *Manager) standbyTold(e *env, s *standing, event standby.Event) {
 			_ = statedir.RemoveStandby(s.socket)
 			if s.handed.IsZero() {
 				m.preloadedLocked(p, event.Faults)
-				if !s.ready && len(event.Faults) > 0 {
-					m.standbyFailedLocked(p, e, errUseless, preloadPause)
-					return
+				err := errUseless
+				if s.ready || len(event.Faults) == 0 {
+					err = errors.New("it ended by itself: " + cmp.Or(builder.LastLine(event.Output), "it said nothing"))
 				}
-				m.standbyFailedLocked(p, e, errors.New("it ended by itself: "+
-					cmp.Or(builder.LastLine(event.Output), "it said nothing")), standbyPause)
+				m.standbyFailedLocked(p, e, err)
 			}
 		}
 	})
 	if adopted {
 		// It is its own owner now, as after a plain start.
-		if _, err := m.Adopt(m.ctx, e.id, s.process.PID); err != nil && !errors.Is(err, ErrUnknownEnv) {
+		if _, err := m.Adopt(m.ctx, e.id, s.process.PID()); err != nil && !errors.Is(err, ErrUnknownEnv) {
 			e.log.Debug("the lease stays with who acquired it", zap.Error(err))
 		}
 	}
 }
-
-var errUseless = errors.New("a module of preload cannot be imported ahead, which makes one useless")
 
 func (m *Manager) preloadedLocked(p *pool, faults []string) {
 	if p == nil {
@@ -373,7 +418,7 @@ func (m *Manager) handOutLocked(p *pool, e *env, w *waiter) {
 // standbyOfLocked is what the answer to a grant of e tells of its standby.
 func (e *env) standbyOfLocked() *Standby {
 	if s := e.standby; s != nil && !s.handed.IsZero() {
-		return &Standby{s.process.PID, s.socket}
+		return &Standby{s.process.PID(), s.socket}
 	}
 	return nil
 }

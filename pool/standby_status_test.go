@@ -1,7 +1,6 @@
 package pool
 
 import (
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -10,45 +9,14 @@ import (
 	"runtimed/pool/standby"
 )
 
-// withStandbys is a configuration with one pool of one environment, which is to hold a standby.
-func withStandbys() Config {
-	cfg := sized(1)
-	cfg.Sockets, cfg.StandbyIdle, cfg.Pools[0].Standby = "/nowhere", time.Hour, 1
-	return cfg
-}
-
-// stands has the only environment hold a standby that waits for its order, as far as the Manager can tell.
-func (w *world) stands() (*env, *standing) {
-	w.Helper()
-	s := &standing{process: &standby.Process{PID: 1 << 30}, ready: true}
-	var e *env
-	w.view(func() {
-		for _, e = range w.envs {
-			e.standby = s
-		}
-	})
-	return e, s
-}
-
-// forget has the Manager stop without a look at processes that there are not.
-func (w *world) forget() {
-	w.view(func() {
-		for _, e := range w.envs {
-			e.standby = nil
-		}
-	})
-}
-
 func TestAPoolHasNoMoreStandbysThanEnvironments(t *testing.T) {
-	cfg := sized(2)
-	cfg.Pools[0].Standby = 64
-	inBubble(t, cfg, func(w *world) {
-		if s := w.status().Standby; s.Target != 2 {
+	onStandby(t, withStandbys(2, 64), func(w *world) {
+		if s := w.status().Standby; s.Target != 2 || s.Ready != 2 || s.Why != "" {
 			t.Errorf("%+v", s)
 		}
-		changed := w.reconfigure(func(c *Config) { c.Pools[0].Size, c.Pools[0].Standby = 0, 1 })
-		if s := w.status().Standby; s.Target != 0 || s.Why != "" {
-			t.Errorf("%v: %+v", changed, s)
+		w.reconfigure(func(c *Config) { c.Pools[0].Size = 0 })
+		if s := w.status().Standby; s.Target != 0 || s.Ready != 0 || s.Why != "" {
+			t.Errorf("%+v", s)
 		}
 	})
 }
@@ -69,96 +37,57 @@ func TestAReloadTellsOfStandbysAndPreload(t *testing.T) {
 	})
 }
 
-func TestTheReasonForNoStandbyIsTold(t *testing.T) {
-	for name, c := range map[string]struct {
-		set  func(*Config)
-		do   func(*world)
-		want string
-	}{
-		"a system without": {func(c *Config) { c.Sockets = "" }, func(*world) {}, "this system has none"},
-		"a long path": {func(c *Config) { c.Sockets = "/" + strings.Repeat("x", 100) }, func(*world) {},
-			"would be 111 bytes long, and this system allows 10"},
-		"nobody for long": {func(*Config) {}, func(w *world) { w.pass(61 * time.Minute) },
-			"nobody has asked for an environment for 1h0m0s (standby_idle)"},
-		"one cannot be started": {func(*Config) {}, func(*world) {}, "unsupported operation"}, // by the fake
-		"little memory": {func(*Config) {}, func(w *world) { w.view(func() { w.noStandby = "no memory" }) },
-			"no memory"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			cfg := withStandbys()
-			c.set(&cfg)
-			inBubble(t, cfg, func(w *world) {
-				w.pass(2 * time.Second) // after the pause for the kernel of a grant
-				c.do(w)
-				if s := w.status().Standby; s.Ready != 0 || !strings.Contains(s.Why, c.want) {
-					t.Errorf("%+v", s)
-				}
-			})
-		})
-	}
+func TestNoStandbyIsStartedWhereItsSocketsPathIsTooLong(t *testing.T) {
+	cfg := withStandbys(1, 1)
+	cfg.Sockets = "/" + strings.Repeat("x", 100)
+	inBubble(t, cfg, func(w *world) {
+		w.pass(time.Minute)
+		w.want(1, 0, 0, 0)
+		s := w.status().Standby
+		if !strings.Contains(s.Why, "would be 111 bytes long, and this system allows 10") || len(w.b.standbys) > 0 {
+			t.Errorf("%+v; %d were started", s, len(w.b.standbys))
+		}
+	})
 }
 
-func TestTheLastCallersReasonIsToldUntilOneIsServed(t *testing.T) {
-	inBubble(t, withStandbys(), func(w *world) {
-		w.settled()
-		e, s := w.stands()
-		defer w.forget()
-		w.standbyTold(e, s, standby.Event{Refused: "it is in another namespace"})
+func TestTheLastCallersReasonIsToldUntilACallerIsServed(t *testing.T) {
+	onStandby(t, withStandbys(1, 1), func(w *world) {
+		s := w.one()
+		w.mustGet(asking(1))
+		s.tell(standby.Event{Refused: "it is in another namespace"})
+		w.pass(time.Minute)
 		if got := w.status().Standby; got.Ready != 1 ||
 			got.Why != "the last caller could not have one: it is in another namespace" {
 			t.Errorf("%+v", got)
 		}
-		w.standbyTold(e, s, standby.Event{Adopted: true})
-		w.stands()
+		s = w.one()
+		w.mustGet(asking(2))
+		s.tell(standby.Event{Adopted: true})
+		w.pass(time.Minute)
 		if got := w.status().Standby; got.Ready != 1 || got.Why != "" {
 			t.Errorf("%+v", got)
 		}
 	})
 }
 
-func TestTheNextStandbyStartsWithAllVariablesThatCallersHadOtherwise(t *testing.T) {
-	inBubble(t, withStandbys(), func(w *world) {
-		w.settled()
-		e, s := w.stands()
-		defer w.forget()
-		german, four := "de_DE.UTF-8", "4"
-		for _, wanted := range []map[string]*string{
-			{"LANG": &german, "OMP_NUM_THREADS": &four},
-			{"OMP_NUM_THREADS": nil}, // of a caller whose LANG was that of the standby
-			{},                       // of one that was refused for another reason
-		} {
-			w.standbyTold(e, s, standby.Event{Refused: "its variables differ", Wanted: wanted})
-		}
-		var got map[string]*string
-		w.view(func() { got = w.pools["uv"].standbys.wanted })
-		if omp, told := got["OMP_NUM_THREADS"]; len(got) != 2 || got["LANG"] != &german || !told || omp != nil {
-			t.Errorf("%v", got)
-		}
-	})
-}
-
-func TestAModuleThatMakesStandbysUselessIsNotTriedAgainAndAgain(t *testing.T) {
-	cfg := withStandbys()
-	cfg.Pools[0].Preload = []string{"numpy", "asks"}
-	inBubble(t, cfg, func(w *world) {
-		w.pass(2 * time.Minute)
-		e, s := w.stands()
-		defer w.forget()
-		s.ready, s.socket = false, filepath.Join(cfg.Sockets, "k00000000")
-		faults := []string{"asks asks on import for the kernel that it runs in, so it cannot be imported ahead"}
-		w.standbyTold(e, s, standby.Event{Ended: true, Faults: faults})
+func TestAModuleThatMakesStandbysUselessIsNotTriedEachMinute(t *testing.T) {
+	cfg := withStandbys(1, 1)
+	cfg.Pools[0].Preload = []string{"slow"} // the fake waits for the test
+	onStandby(t, cfg, func(w *world) {
+		faults := []string{"slow asks on import for the kernel that it runs in, so it cannot be imported ahead"}
+		w.one().tell(standby.Event{Ended: true, Faults: faults})
+		w.pass(59 * time.Minute)
 		got := w.status().Standby
-		if got.Ready != 0 || !strings.Contains(got.Why, "a module of preload") || !slices.Equal(got.Faults, faults) {
-			t.Errorf("%+v", got)
+		if len(w.living()) > 0 || !strings.Contains(got.Why, "a module of preload") ||
+			!slices.Equal(got.Faults, faults) {
+			t.Errorf("%d live: %+v", len(w.living()), got)
 		}
-		w.pass(30 * time.Minute)
-		if again := w.status().Standby; again.Why != got.Why {
-			t.Errorf("it was tried again: %+v", again)
-		}
+		w.pass(2 * time.Minute)
+		w.one().tell(standby.Event{Ended: true, Faults: faults})
 		w.reconfigure(func(c *Config) { c.Pools[0].Preload = nil })
-		w.pass(2 * time.Second)
-		if again := w.status().Standby; !strings.Contains(again.Why, "unsupported operation") || len(again.Faults) > 0 {
-			t.Errorf("it was not tried again: %+v", again)
+		w.one()
+		if got := w.status().Standby; got.Ready != 1 || got.Why != "" || len(got.Faults) > 0 {
+			t.Errorf("%+v", got)
 		}
 	})
 }

@@ -247,7 +247,8 @@ func (a *app) checkStandbys(pools []rpc.PoolStatus) []rpc.Check {
 	const name = "standby"
 	switch text := strings.Join(append(lines, faults...), "\n"); {
 	case len(faults) > 0:
-		return []rpc.Check{warning(name, "correct preload or packages of the pool; then: runt daemon reload", "%s", text)}
+		const hint = "correct preload or packages of the pool; then: runt daemon reload"
+		return []rpc.Check{warning(name, hint, "%s", text)}
 	case text != "":
 		return []rpc.Check{okay(name, "%s", text)}
 	}

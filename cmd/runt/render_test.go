@@ -69,7 +69,8 @@ data environments (uv):
 }
 
 func TestStandbysAreToldToWhoAsksForMore(t *testing.T) {
-	uv := rpc.PoolStatus{Name: "uv", Kind: "uv", Target: 3, Available: 3, Standby: rpc.StandbyStatus{Target: 1, Ready: 1}}
+	uv := rpc.PoolStatus{Name: "uv", Kind: "uv", Target: 3, Available: 3,
+		Standby: rpc.StandbyStatus{Target: 1, Ready: 1}}
 	conda := rpc.PoolStatus{Name: "conda", Kind: "conda", Target: 3, Available: 3}
 	data := rpc.PoolStatus{Name: "data", Kind: "uv", Target: 2, Available: 2, Standby: rpc.StandbyStatus{
 		Target: 2, Why: "only 300 MiB of memory are free\x1b[2J",

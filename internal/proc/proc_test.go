@@ -139,7 +139,8 @@ func TestExactlyTheMarkedProcessesAreEnded(t *testing.T) {
 			t.Error("a stranger was ended")
 		}
 	}
-	testkit.Soon(t, "none is left", func() bool { return EndMarked(MarkEnv, func(d string) bool { return d == ours }) == 0 })
+	testkit.Soon(t, "none is left",
+		func() bool { return EndMarked(MarkEnv, func(d string) bool { return d == ours }) == 0 })
 }
 
 func copyFile(t *testing.T, from, to string) {

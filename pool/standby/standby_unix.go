@@ -32,7 +32,7 @@ const (
 
 // Process is a Python that has passed the import check and stayed.
 type Process struct {
-	PID int
+	pid int
 
 	cmd      *exec.Cmd
 	lifeline *net.UnixConn
@@ -46,6 +46,9 @@ type Process struct {
 	adopted bool
 	caller  *os.File // the connection of a kernel's caller, which is told how the kernel ended
 }
+
+// PID is its number, also once it is a kernel.
+func (p *Process) PID() int { return p.pid }
 
 // Start runs the import check in the environment, and returns the process, which stays until it is ended. The error is
 // that of ctx, or an *exec.ExitError or the like, with the output.
@@ -110,7 +113,7 @@ func (p *Process) start(c Command) error {
 		_ = conn.Close()
 		return err
 	}
-	p.PID = p.cmd.Process.Pid
+	p.pid = p.cmd.Process.Pid
 	go p.reap()
 	return nil
 }
@@ -122,7 +125,7 @@ func (p *Process) reap() {
 	defer p.mu.Unlock()
 	p.gone = true
 	if !p.adopted { // what it started ahead
-		_ = syscall.Kill(-p.PID, syscall.SIGKILL)
+		_ = syscall.Kill(-p.pid, syscall.SIGKILL)
 	}
 	if p.caller != nil {
 		status := p.cmd.ProcessState.Sys().(syscall.WaitStatus)
@@ -259,6 +262,6 @@ func (p *Process) kill() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.adopted && !p.gone {
-		_ = syscall.Kill(-p.PID, syscall.SIGKILL)
+		_ = syscall.Kill(-p.pid, syscall.SIGKILL)
 	}
 }
