@@ -130,8 +130,8 @@ func (m *Manager) planStandbysLocked(p *pool, now time.Time) (next time.Time) {
 	return time.Time{}
 }
 
-// endLateStandbysLocked ends the standbys that got no order in time, or hang in an import, and returns when the next one
-// will be late.
+// endLateStandbysLocked ends the standbys that got no order in time, or hang in an import, and returns when the next
+// one will be late.
 func (m *Manager) endLateStandbysLocked(now time.Time) (next time.Time) {
 	for _, e := range m.envs {
 		s := e.standby
@@ -219,7 +219,8 @@ func (m *Manager) standbyFrom(e *env, kept *builder.Kept, err error) (*standing,
 	if process == nil || err != nil {
 		return &standing{process: process}, err
 	}
-	s, path := &standing{process: process, wanted: kept.Wanted}, filepath.Join(m.cfg.Sockets, statedir.StandbyName(e.id))
+	s := &standing{process: process, wanted: kept.Wanted}
+	path := filepath.Join(m.cfg.Sockets, statedir.StandbyName(e.id))
 	if s.listener, err = listenStandby(path); err == nil {
 		s.socket = path
 	}
