@@ -256,6 +256,9 @@ func follow(d *daemon.Control, conn *net.UnixConn, lines *bufio.Reader, pid int)
 			signal.Notify(signals, s)
 		}
 	}
+	if d.Ctx.Err() != nil { // a SIGTERM came before the receipt
+		signals <- syscall.SIGTERM
+	}
 	ended := make(chan struct{})
 	go func() {
 		for s := range signals {
@@ -304,12 +307,12 @@ func endAs(end rpc.KernelEnd) {
 	}
 }
 
-// dieOf ends this process by a signal, without a core file of its own.
+// dieOf ends this process by a signal, without a core file of its own. Go keeps its own handlers of most signals, so a
+// shell takes its place first.
 func dieOf(s syscall.Signal) {
 	_ = unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{})
-	signal.Reset(s)
-	_ = syscall.Kill(os.Getpid(), s)
-	time.Sleep(lastWordsTime)
+	script := fmt.Sprintf("kill -%d $$; exit %d", s, 128+int(s))
+	_ = syscall.Exec("/bin/sh", []string{"sh", "-c", script}, []string{})
 	os.Exit(128 + int(s))
 }
 
@@ -319,7 +322,7 @@ func (k *Kernel) plain(r rpc.AcquireResult, release rpc.ReleaseAt) error {
 	for _, l := range k.listeners {
 		listening[l.addr] = int(l.file.Fd())
 	}
-	values, err := json.Marshal(map[string]any{"listeners": listening, "release": release})
+	values, err := json.Marshal(map[string]any{"listeners": listening, "release": release, "ignored": ignored()})
 	if err != nil {
 		return err
 	}

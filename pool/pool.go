@@ -116,7 +116,7 @@ func (m *Manager) configureLocked(cfg Config) []string {
 			p.fail, p.renewed = nil, time.Time{}
 		}
 		p.tryAgain() // the cause may be gone, even one outside of this pool
-		p.standbys.next = time.Time{}
+		p.standbys.failures, p.standbys.next = 0, time.Time{}
 		p.cfg, p.hash, p.shown = pc, hash, redact.Texts(pc.Spec.Packages)
 		m.pools[pc.Name] = p
 	}

@@ -22,8 +22,8 @@ import (
 
 const (
 	orderTime    = 10 * time.Second // for the order to a standby that was handed out
-	standbyPause = time.Minute      // after a standby that could not be had
-	preloadPause = time.Hour        // after one that a module of preload made useless
+	standbyPause = time.Minute      // after a standby that could not be had, twice as long after each that follows
+	longestPause = time.Hour
 )
 
 // standing is the standby kernel of an environment, from its start until it is a kernel or ends.
@@ -70,11 +70,12 @@ type StandbyStatus struct {
 
 // standbys is what a pool knows of its standby kernels.
 type standbys struct {
-	wanted  map[string]*string // variables that the last caller would have had them started with
-	faults  []string           // of preload
-	refused string             // why the last caller could not have one
-	failed  string             // why the last one could not be had
-	next    time.Time          // none is started before
+	wanted   map[string]*string // variables that the last caller would have had them started with
+	faults   []string           // of preload
+	refused  string             // why the last caller could not have one
+	failed   string             // why the last one could not be had
+	failures int                // since the last one that was ready
+	next     time.Time          // none is started before
 }
 
 // standbyLocked is how many standbys p is to have now, and why it has fewer than configured.
@@ -262,10 +263,8 @@ func (m *Manager) standbyFailedLocked(p *pool, e *env, err error) {
 	if why != p.standbys.failed {
 		e.log.Warn("a standby kernel cannot be had; kernels start as without one", zap.Error(err))
 	}
-	pause := standbyPause
-	if errors.Is(err, errUseless) {
-		pause = preloadPause
-	}
+	pause := min(standbyPause<<min(p.standbys.failures, 10), longestPause)
+	p.standbys.failures++
 	p.standbys.failed, p.standbys.next = why, time.Now().Add(pause)
 	m.changedLocked()
 }
@@ -302,6 +301,7 @@ func (m *Manager) standbyTold(e *env, s *standing, event standby.Event) {
 		case event.Ready:
 			s.ready = true
 			if p != nil {
+				p.standbys.failures = 0
 				m.preloadedLocked(p, event.Faults)
 			}
 		case event.Adopted:

@@ -398,8 +398,20 @@ func TestAStandbyThatCannotBeHadIsTriedAgainAndFailsNothing(t *testing.T) {
 		if got := w.mustGet(asking(1)); got.Standby != nil || got.Waited != 0 {
 			t.Errorf("%+v", got)
 		}
+		began := time.Now()
+		for n := 2; time.Since(began) < 24*time.Hour; n++ { // each pause is twice the one before, up to an hour
+			w.pass(min(standbyPause<<min(n-1, 10), longestPause) - time.Second)
+			w.b.set(func() { w.b.noStandby = fmt.Errorf("no such module, %d", n) })
+			if got := w.status().Standby.Why; got == fmt.Sprintf("no such module, %d", n) {
+				t.Fatalf("number %d came early", n)
+			}
+			w.pass(time.Second)
+			if got := w.status().Standby.Why; got != fmt.Sprintf("no such module, %d", n) {
+				t.Fatalf("number %d did not come: %s", n, got)
+			}
+		}
 		w.b.set(func() { w.b.noStandby = nil })
-		w.pass(standbyPause)
+		w.pass(longestPause)
 		w.one()
 		w.want(2, 0, 1, 0)
 		if got := w.status().Standby; got.Ready != 1 || got.Why != "" {

@@ -85,12 +85,16 @@ func (p *Process) start(c Command) error {
 		return err
 	}
 	defer script.Close()
+	syscall.ForkLock.RLock() // else a child that is started meanwhile would keep them, and a standby its daemon's end
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+	if err == nil {
+		unix.CloseOnExec(pair[0])
+		unix.CloseOnExec(pair[1])
+	}
+	syscall.ForkLock.RUnlock()
 	if err != nil {
 		return os.NewSyscallError("socketpair", err)
 	}
-	unix.CloseOnExec(pair[0])
-	unix.CloseOnExec(pair[1])
 	ours, its := os.NewFile(uintptr(pair[0]), "lifeline"), os.NewFile(uintptr(pair[1]), "lifeline")
 	defer its.Close()
 	defer ours.Close()
@@ -102,6 +106,9 @@ func (p *Process) start(c Command) error {
 	args := []string{"-c", launch.Boot(3, "runtimed-standby"), "stay"}
 	if c.Again {
 		args = append(args, "again")
+	}
+	if tool.Lookup(c.Vars, "LC_CTYPE") != "" {
+		args = append(args, "LC_CTYPE")
 	}
 	p.cmd = exec.Command(c.Python, args...)
 	p.cmd.Dir, p.cmd.Env = c.Dir, append(c.Vars[:len(c.Vars):len(c.Vars)], MarkEnv+"="+c.Env)
