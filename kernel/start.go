@@ -1,5 +1,6 @@
-// Package kernel is the body of runt kernel: it becomes a kernel in a warm environment, or one that says why there is
-// none. It also reads and writes the kernelspecs by which front-ends start it.
+// Package kernel is the body of runt kernel: it has a standby become the front-end's kernel, becomes a kernel in a warm
+// environment, or becomes one that says why there is none. It also reads and writes the kernelspecs by which front-ends
+// start it.
 package kernel
 
 import (
