@@ -110,7 +110,9 @@ func (m *Manager) configureLocked(cfg Config) []string {
 		}
 		if !sameModules {
 			m.endStandbysLocked(p, "preload was changed")
-			p.standbys.faults = nil
+		}
+		if !sameModules || p.hash != hash {
+			p.standbys.faults, p.standbys.without = nil, nil
 		}
 		if p.hash != hash || pc.Size == 0 {
 			p.fail, p.renewed = nil, time.Time{}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -71,7 +72,8 @@ type StandbyStatus struct {
 // standbys is what a pool knows of its standby kernels.
 type standbys struct {
 	wanted   map[string]*string // variables that the last caller would have had them started with
-	faults   []string           // of preload
+	faults   []string           // of the other modules of preload
+	without  map[string]string  // modules of preload that are left out, and why
 	refused  string             // why the last caller could not have one
 	failed   string             // why the last one could not be had
 	failures int                // since the last one that was ready
@@ -238,7 +240,10 @@ func (m *Manager) standLocked(e *env, s *standing) {
 	e.standby, s.stays = s, time.Now()
 	listener := s.listener
 	s.listener = nil
-	err := s.process.Stay(listener, s.socket, p.cfg.Preload, func(event standby.Event) { m.standbyTold(e, s, event) })
+	modules := slices.DeleteFunc(slices.Clone(p.cfg.Preload), func(name string) bool {
+		return p.standbys.without[name] != ""
+	})
+	err := s.process.Stay(listener, s.socket, modules, func(event standby.Event) { m.standbyTold(e, s, event) })
 	if err != nil {
 		m.endStandbyLocked(e, err.Error())
 		m.standbyFailedLocked(p, e, err)
@@ -252,8 +257,6 @@ func (m *Manager) dropLocked(s *standing) {
 		m.effects.ended = append(m.effects.ended, s)
 	}
 }
-
-var errUseless = errors.New("a module of preload cannot be imported ahead, which makes one useless")
 
 func (m *Manager) standbyFailedLocked(p *pool, e *env, err error) {
 	if p == nil || m.ctx.Err() != nil {
@@ -320,6 +323,15 @@ func (m *Manager) standbyTold(e *env, s *standing, event standby.Event) {
 					maps.Copy(p.standbys.wanted, event.Wanted)
 				}
 			}
+		case event.Without != "" && p != nil && mine: // the next one does without
+			e.standby = nil
+			if p.standbys.without == nil {
+				p.standbys.without = map[string]string{}
+			}
+			why := strings.Join(event.Faults, "; ")
+			p.standbys.without[event.Without] = why
+			m.log.Warn("a module of preload is left out", zap.String("pool", p.cfg.Name), zap.String("why", why))
+			_ = statedir.RemoveStandby(s.socket)
 		case event.Ended:
 			if !mine {
 				return
@@ -327,12 +339,8 @@ func (m *Manager) standbyTold(e *env, s *standing, event standby.Event) {
 			e.standby = nil
 			_ = statedir.RemoveStandby(s.socket)
 			if s.handed.IsZero() {
-				m.preloadedLocked(p, event.Faults)
-				err := errUseless
-				if s.ready || len(event.Faults) == 0 {
-					err = errors.New("it ended by itself: " + cmp.Or(builder.LastLine(event.Output), "it said nothing"))
-				}
-				m.standbyFailedLocked(p, e, err)
+				m.standbyFailedLocked(p, e, errors.New("it ended by itself: "+
+					cmp.Or(builder.LastLine(event.Output), "it said nothing")))
 			}
 		}
 	})
@@ -427,7 +435,7 @@ func (m *Manager) standbyStatusLocked(p *pool) (s StandbyStatus) {
 	if s.Target = min(p.cfg.Standby, p.cfg.Size); s.Target == 0 {
 		return s
 	}
-	s.Faults = p.standbys.faults
+	s.Faults = slices.Concat(slices.Sorted(maps.Values(p.standbys.without)), p.standbys.faults)
 	for _, e := range m.envs {
 		if e.pool == p.cfg.Name && e.state == Ready && e.standby != nil && e.standby.ready {
 			s.Ready++

@@ -43,5 +43,7 @@ type Event struct {
 	// Wanted are the variables that the caller would have it started with; nil: without it.
 	Wanted map[string]*string
 	Ended  bool // the last event
-	Output string
+	// Without is a module for which it ended: one that must not be imported ahead. Faults say why.
+	Without string
+	Output  string
 }

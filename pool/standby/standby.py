@@ -67,7 +67,10 @@ def variables():
 
 
 def preload(modules):
-    """Imports what a pool's first cells will, with what they would find in a kernel. Returns what went wrong."""
+    """Imports what a pool's first cells will, with what they would find in a kernel.
+
+    Returns what went wrong, and the module that makes this process useless.
+    """
     import IPython.core.getipython
     from ipykernel.zmqshell import ZMQInteractiveShell
 
@@ -94,14 +97,13 @@ def preload(modules):
         finally:
             IPython.get_ipython = IPython.core.getipython.get_ipython = plain
         if called and name in sys.modules:
-            faults.append(f"{name} asks on import for the kernel that it runs in, so it cannot be imported ahead")
-            return faults, False
+            return [f"{name} asks on import for the kernel that it runs in, so it cannot be imported ahead"], name
     del builtins.__IPYTHON__
     made.update((name, value) for name, value in variables().items() if value != kernels.get(name))
     ahead.update(name.partition(".")[0] for name in set(sys.modules) - known)
     os.environ.clear()
     os.environ.update(before)
-    return faults, True
+    return faults, ""
 
 
 def receive(connection, size, descriptors=0):
@@ -555,11 +557,11 @@ def main():
     task = json.loads(data)
     kill_at_end(LIFELINE)  # also in an import that hangs
     listener = socket.socket(fileno=descriptors[0])
-    faults, usable = preload(task["preload"]) if task["preload"] else ([], True)
+    faults, without = preload(task["preload"]) if task["preload"] else ([], "")
     gc.collect()
     gc.freeze()
-    tell(ready=usable, faults=faults)
-    if not usable:
+    tell(ready=not without, faults=faults, without=without)
+    if without:
         os._exit(0)
     caller, order = wait(listener)
     listener.close()

@@ -177,13 +177,15 @@ func (p *Process) Stay(listener *net.UnixListener, path string, modules []string
 type told struct {
 	Ready   *bool              `json:"ready"`
 	Faults  []string           `json:"faults"`
+	Without string             `json:"without"`
 	Adopted bool               `json:"adopted"`
 	Refused string             `json:"refused"`
 	Wanted  map[string]*string `json:"wanted"`
 }
 
 func (p *Process) follow(event func(Event)) {
-	faults := []string(nil)
+	var faults []string
+	without := ""
 	for {
 		line, descriptors, err := p.readLine()
 		var t told
@@ -192,7 +194,7 @@ func (p *Process) follow(event func(Event)) {
 		}
 		switch {
 		case t.Ready != nil:
-			faults = t.Faults
+			faults, without = t.Faults, t.Without
 			if *t.Ready {
 				event(Event{Ready: true, Faults: faults})
 			}
@@ -206,7 +208,7 @@ func (p *Process) follow(event func(Event)) {
 	p.kill()
 	_ = p.lifeline.Close()
 	<-p.ended
-	event(Event{Ended: true, Faults: faults, Output: p.output.String()})
+	event(Event{Ended: true, Faults: faults, Without: without, Output: p.output.String()})
 }
 
 // readLine reads a line, and descriptors that came with it.
