@@ -2,8 +2,7 @@
 
 {"test": its id, "outcome": ..., "why": the last line of its failure, "seconds": ..., "kernels": how many it started,
 "standbys": how many of them were standbys when they were last seen}. A line {"began": id} comes before, since a test
-may end pytest. With RUNTIMED_SOCKET each test begins when the daemon there builds nothing: one that starts kernels takes
-environments, and the builds that follow would slow down the next.
+may end pytest. With RUNTIMED_SOCKET each test begins when the daemon there has environments ready.
 """
 
 import atexit
@@ -17,13 +16,13 @@ import pytest
 from jupyter_client.provisioning import LocalProvisioner
 
 
-def settled(path):
-    """Whether no pool of the daemon is short of environments."""
+def ready(path):
+    """Whether each pool of the daemon has two environments for the next test, or all that it is to have."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(path)
         connection.sendall(b'{"jsonrpc":"2.0","id":1,"method":"pool.status"}\n')
         pools = json.loads(connection.makefile().readline())["result"]["pools"]
-    return all(pool["available"] >= pool["target"] and not pool["warming"] for pool in pools)
+    return all(pool["available"] >= min(2, pool["target"]) for pool in pools)
 
 
 def parent_of(pid):
@@ -98,7 +97,7 @@ class Recorder:
     def pytest_runtest_protocol(self, item):
         path = os.environ.get("RUNTIMED_SOCKET")
         until = time.monotonic() + 120
-        while path and not settled(path) and time.monotonic() < until:
+        while path and not ready(path) and time.monotonic() < until:
             time.sleep(0.05)
         self.write({"began": item.nodeid})
 

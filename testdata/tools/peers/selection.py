@@ -44,7 +44,9 @@ SHORT = {
         "tests/test_kernelmanager.py::TestKernelManager::test_lifecycle",  # tcp and ipc, restart, interrupt, kill
         "tests/test_kernelmanager.py::TestKernelManager::test_signal_kernel_subprocesses",  # the process group
         "tests/test_kernelmanager.py::TestKernelManager::test_templated_kspec_env",  # the environment
-        "tests/test_kernelmanager.py::TestKernelManagerShutDownGracefully::test_signal_kernel_subprocesses",  # SIGTERM
+        # a kernel that does not answer shutdown_request gets SIGTERM
+        "tests/test_kernelmanager.py::TestKernelManagerShutDownGracefully::test_signal_kernel_subprocesses"
+        "[signaltest-no-shutdown-install_kernel_dont_shutdown-_ShutdownStatus.SigtermRequest]",
         "tests/test_runapp.py",
     ],
     "nbclient": [
