@@ -24,7 +24,7 @@ from kernel_same.table import OWN, TABLE
 
 SIDES = ("plain", "standby")
 # They fill the table. What a kernel has inherited comes first: later rows import and open much.
-for name in ("inherit", "cells", "python", "talk", "stop", "life"):
+for name in ("inherit", "cells", "python", "talk", "stop", "ends", "starts"):
     importlib.import_module("kernel_same.rows_" + name)
 
 fork = multiprocessing.get_context("fork")  # each front-end is a process that has imported all it needs

@@ -101,7 +101,11 @@ INSIDE = {
     "ip.run_line_magic('xmode', 'Minimal')": ["an error in nested functions"],
     "ip.kernel.raw_input = lambda prompt='': 'planted'; __builtins__.input = ip.kernel.raw_input": ["input"],
 }
-RANDOM = {"import random, numpy; random.seed(1); numpy.random.seed(1)": ["two kernels have nothing random in common"]}
+RANDOM = {
+    "import random, numpy; random.seed(1); numpy.random.seed(1)": [
+        "two kernels: the history goes on, and nothing random is the same"
+    ]
+}
 QUIET = {"(stdout goes elsewhere)": ["start: what is written goes to the front-end's pipes, in order"]}
 PARENT = {  # a parent that neither passes on signals nor how the kernel ended
     "(a parent that passes nothing on)": [

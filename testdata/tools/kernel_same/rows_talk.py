@@ -112,7 +112,8 @@ def counts(k):
 
 @row("an error ends the cells that wait")
 def abort(k):
-    stopped = [k.ask("1 / 0"), k.ask("print('aborted')"), k.ask("print('too')")]
+    late = "import time; runs(); time.sleep(1); 1 / 0"  # the others have come by then
+    stopped = [k.begin(late), k.ask("print('aborted')"), k.ask("print('too')")]
     said = [k.outcome(a)["reply"]["status"] for a in stopped]
     going = [k.ask("1 / 0", stop_on_error=False), k.ask("print('not aborted')")]
     return [said, [k.outcome(a)["reply"]["status"] for a in going], k.run("1")["reply"]["status"]]
