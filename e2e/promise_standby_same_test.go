@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,7 +17,7 @@ import (
 
 // The kernels whose behaviour is compared, as runt starts them.
 const (
-	plainStart   = "kernel -f {connection_file} -- {args}"
+	plainStart   = "kernel --no-standby -f {connection_file} -- {args}"
 	standbyStart = "kernel -f {connection_file} -- {args}"
 )
 
@@ -53,9 +54,12 @@ func TestAStandbyKernelBehavesAsAPlainOne(t *testing.T) {
 	h.configure("[pools.uv]\nsize = 2\n" + samePackages)
 	h.start()
 	h.filled("uv", 5*time.Minute)
-	found := filepath.Join(h.home, "rows.json")
+	found, ready := filepath.Join(h.home, "rows.json"), filepath.Join(h.home, "ready")
+	check(t, os.WriteFile(ready, fmt.Appendf(nil,
+		"#!/bin/sh\nuntil %s rpc pool.status '{\"pool\":\"uv\"}' | grep -q '\"target\":1,\"ready\":1'; do sleep 0.05; done\n",
+		runtProgram), 0o755))
 	h.sameTool("kernel_same.py", "--json", found, "--plain", runtProgram+" "+plainStart,
-		"--standby", runtProgram+" "+standbyStart)
+		"--standby", runtProgram+" "+standbyStart, "--before-standby", ready, "--adopt")
 	var compared struct{ Rows []struct{ Same bool } }
 	data, err := os.ReadFile(found)
 	if err == nil {
