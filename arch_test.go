@@ -71,7 +71,7 @@ const (
 )
 
 // mostLines is how long a package may be, tests not counted.
-var mostLines = map[string]int{"pool": 3600, "cmd/runt": 4000, "cmd/runtimed": 2500}
+var mostLines = map[string]int{"pool": 4200, "cmd/runt": 4000, "cmd/runtimed": 2500}
 
 // source is one Go file, of any system and with any build tag.
 type source struct {

@@ -20,16 +20,16 @@ const (
 const (
 	MaxPoolSize = 64
 	defaultSize = 3
+	maxPreload  = 100 // modules; the list is one message to a standby
 )
 
 // Config is the configuration in force.
 type Config struct {
-	Path     string // the file that was read, or the one that would be
-	Socket   string // from the flag only; empty: where clients look
-	CacheDir string // empty: the default state directory
-	LogLevel string
-	IdleExit time.Duration // 0: never
-
+	Path        string // the file that was read, or the one that would be
+	Socket      string // from the flag only; empty: where clients look
+	CacheDir    string // empty: the default state directory
+	LogLevel    string
+	IdleExit    time.Duration // 0: never
 	StandbyIdle time.Duration // 0: never
 	Build       Build
 	UV          UV
@@ -140,16 +140,14 @@ func Load(flags Flags, env func(string) string) (*Config, error) {
 func defaults() *Config {
 	parallel := max(1, runtime.GOMAXPROCS(0)/2)
 	return &Config{
-		LogLevel: "info",
-		IdleExit: 30 * time.Minute,
-
+		LogLevel:    "info",
+		IdleExit:    30 * time.Minute,
 		StandbyIdle: time.Hour,
-
-		Build:   Build{Parallel: parallel, Timeout: 10 * time.Minute, MinFree: 1 << 30, LockAge: 24 * time.Hour},
-		UV:      UV{Link: "auto"},
-		Conda:   Conda{Provider: "auto"},
-		Pools:   []Pool{newPool(KindUV, KindUV), newPool(KindConda, KindConda)},
-		Origins: map[string]string{},
+		Build:       Build{Parallel: parallel, Timeout: 10 * time.Minute, MinFree: 1 << 30, LockAge: 24 * time.Hour},
+		UV:          UV{Link: "auto"},
+		Conda:       Conda{Provider: "auto"},
+		Pools:       []Pool{newPool(KindUV, KindUV), newPool(KindConda, KindConda)},
+		Origins:     map[string]string{},
 	}
 }
 
@@ -191,6 +189,9 @@ func (c *Config) finish() (faults Faults) {
 		}
 		if !names(p.Packages, "ipykernel") {
 			p.Packages = append(p.Packages, "ipykernel")
+		}
+		if n := len(p.Preload); n > maxPreload {
+			add("preload", "must name at most %d modules, got %d", maxPreload, n)
 		}
 	}
 	if c.Conda.Provider == "rattler" && c.Conda.Path != "" {

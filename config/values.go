@@ -208,8 +208,10 @@ func channel(s string) error {
 	return errors.New("must be names of channels or their URLs")
 }
 
+const maxModule = 200 // bytes
+
 func module(s string) error {
-	if moduleName.MatchString(s) {
+	if len(s) <= maxModule && moduleName.MatchString(s) {
 		return nil
 	}
 	return fmt.Errorf("must be names of modules like \"pandas\" or \"matplotlib.pyplot\", got %s", show(s))

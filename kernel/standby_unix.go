@@ -37,6 +37,9 @@ func whyPlain(env func(string) string) string {
 	if self, err := proc.OwnerOf(os.Getpid()); err != nil || self.Terminal != 0 {
 		return "it was started from a terminal, which it would not have"
 	}
+	if blocksSignals() {
+		return "it was started with signals blocked, which would not be"
+	}
 	if fd := inheritedDescriptor(); fd > 0 {
 		return fmt.Sprintf("its front-end has passed it descriptor %d", fd)
 	}
@@ -185,7 +188,7 @@ func ignored() []int {
 
 // adopt has the standby become the kernel, and ends this process as the kernel does. The error says why there must be a
 // plain one.
-func (k *Kernel) adopt(d *daemon.Control, r rpc.AcquireResult, release rpc.ReleaseAt) error {
+func (k *Kernel) adopt(d *daemon.Control, client *rpc.Client, r rpc.AcquireResult, release rpc.ReleaseAt) error {
 	o, err := k.order(command.Environ(os.Environ(), r.Env), release)
 	if err != nil {
 		return err
@@ -228,6 +231,7 @@ func (k *Kernel) adopt(d *daemon.Control, r rpc.AcquireResult, release rpc.Relea
 		return errors.New(receipt.Refused)
 	}
 	_ = conn.SetDeadline(time.Time{})
+	client.Close() // a kernel does without a daemon
 	k.closeListeners()
 	follow(d, conn, lines, receipt.Started)
 	return nil
@@ -254,6 +258,9 @@ func follow(d *daemon.Control, conn *net.UnixConn, lines *bufio.Reader, pid int)
 		if !signal.Ignored(s) {
 			signal.Notify(signals, s)
 		}
+	}
+	if d.Ctx.Err() != nil { // a SIGTERM came before the receipt
+		signals <- syscall.SIGTERM
 	}
 	ended := make(chan struct{})
 	go func() {
@@ -303,12 +310,12 @@ func endAs(end rpc.KernelEnd) {
 	}
 }
 
-// dieOf ends this process by a signal, without a core file of its own.
+// dieOf ends this process by a signal, without a core file of its own. Go keeps its own handlers of most signals, so a
+// shell takes its place first.
 func dieOf(s syscall.Signal) {
 	_ = unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{})
-	signal.Reset(s)
-	_ = syscall.Kill(os.Getpid(), s)
-	time.Sleep(lastWordsTime)
+	script := fmt.Sprintf("kill -%d $$; exit %d", s, 128+int(s))
+	_ = syscall.Exec("/bin/sh", []string{"sh", "-c", script}, []string{})
 	os.Exit(128 + int(s))
 }
 
@@ -318,7 +325,7 @@ func (k *Kernel) plain(r rpc.AcquireResult, release rpc.ReleaseAt) error {
 	for _, l := range k.listeners {
 		listening[l.addr] = int(l.file.Fd())
 	}
-	values, err := json.Marshal(map[string]any{"listeners": listening, "release": release})
+	values, err := json.Marshal(map[string]any{"listeners": listening, "release": release, "ignored": ignored()})
 	if err != nil {
 		return err
 	}

@@ -17,7 +17,7 @@ func (*Kernel) closeListeners() {}
 
 func whyPlain(func(string) string) string { return "this system has no standby kernels" }
 
-func (*Kernel) adopt(*daemon.Control, rpc.AcquireResult, rpc.ReleaseAt) error {
+func (*Kernel) adopt(*daemon.Control, *rpc.Client, rpc.AcquireResult, rpc.ReleaseAt) error {
 	return errors.ErrUnsupported
 }
 

@@ -1,5 +1,6 @@
-// Package kernel is the body of runt kernel: it becomes a kernel in a warm environment, or one that says why there is
-// none. It also reads and writes the kernelspecs by which front-ends start it.
+// Package kernel is the body of runt kernel: it has a standby become the front-end's kernel, becomes a kernel in a warm
+// environment, or becomes one that says why there is none. It also reads and writes the kernelspecs by which front-ends
+// start it.
 package kernel
 
 import (
@@ -76,7 +77,7 @@ func (k *Kernel) Start(d *daemon.Control) error {
 	}
 	release := rpc.ReleaseAt{Socket: socket, Env: r.Env.ID}
 	if r.Standby != nil {
-		k.Debug("a plain kernel: %v", k.adopt(d, r, release))
+		k.Debug("a plain kernel: %v", k.adopt(d, client, r, release))
 	}
 	if err = d.Ctx.Err(); err == nil {
 		err = k.plain(r, release)
@@ -99,7 +100,7 @@ func (k *Kernel) take(d *daemon.Control, params rpc.AcquireParams, wait time.Dur
 	}
 	params.Standby = new(true)
 	client, r, err := k.Take(params, wait)
-	if e, ok := errors.AsType[*rpc.Error](err); ok && e.Data.Kind == rpc.KindInvalidParams && e.Data.Param == "standby" {
+	if e, ok := errors.AsType[*rpc.Error](err); ok && e.Data.Param == "standby" {
 		params.Standby = nil // an older daemon
 		return k.Take(params, wait)
 	}

@@ -33,7 +33,7 @@ func (m *Manager) runBuild(ctx context.Context, e *env, b *build) {
 		building = builder.Keep(ctx, kept)
 	}
 	e, result, err := m.make(building, e, b)
-	proc.EndMarked(func(dir string) bool { return dir == e.dir }) // what left its process group
+	proc.EndMarked(proc.MarkEnv, func(dir string) bool { return dir == e.dir }) // what left its process group
 	standby, standbyErr := m.standbyFrom(e, kept, err)
 	m.update(func() {
 		m.changedLocked()

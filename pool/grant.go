@@ -38,7 +38,7 @@ func (m *Manager) pickLocked(p *pool, standby bool, but ...*env) *env {
 			continue
 		}
 		if best == nil || cmp.Or(trueFirst(e.hash == p.hash, best.hash == p.hash),
-			trueFirst(e.standby.usable(p) == standby, best.standby.usable(p) == standby), byAge(e, best)) < 0 {
+			cmp.Compare(e.standby.rank(p, standby), best.standby.rank(p, standby)), byAge(e, best)) < 0 {
 			best = e
 		}
 	}

@@ -2,7 +2,6 @@ package pool
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"os"
 	"path/filepath"
@@ -42,6 +41,9 @@ type fakeBuilder struct {
 	prepared func()
 	extends  error // of Extend
 	extended int
+
+	noStandby error // why a standby's check fails
+	standbys  []*fakeStandby
 }
 
 func (b *fakeBuilder) Build(ctx context.Context, spec builder.Spec, dir string,
@@ -92,6 +94,7 @@ func (b *fakeBuilder) Build(ctx context.Context, spec builder.Spec, dir string,
 		}
 	}
 	progress(builder.Stage{Name: builder.StageVerifying, Message: "nearly there"})
+	_ = b.stand(ctx, dir, true)
 	return builder.Built{
 		Python: filepath.Join(dir, "bin", "python"), PythonVersion: fakeVersion(spec),
 		Packages:    []builder.Package{{Name: "ipykernel", Version: "7.4"}},
@@ -157,8 +160,8 @@ func (b *fakeBuilder) Verify(context.Context, builder.Built, string) error {
 	return b.verify
 }
 
-func (b *fakeBuilder) Standby(context.Context, builder.Built, string) error {
-	return errors.ErrUnsupported
+func (b *fakeBuilder) Standby(ctx context.Context, _ builder.Built, dir string) error {
+	return b.stand(ctx, dir, false)
 }
 
 func (b *fakeBuilder) Tool() (builder.Tool, bool) { return builder.Tool{}, false }

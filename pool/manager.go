@@ -13,6 +13,7 @@ import (
 	"runtimed/internal/proc"
 	"runtimed/pool/builder"
 	"runtimed/pool/envdir"
+	"runtimed/pool/standby"
 )
 
 // Errors without details.
@@ -28,6 +29,7 @@ type Manager struct {
 	store    envdir.Store
 	builders map[string]builder.Builder
 	procs    proc.Processes
+	short    func() string // standby.MemoryShort, except in tests
 
 	ctx    context.Context // ends at Close
 	cancel context.CancelFunc
@@ -77,7 +79,8 @@ func New(cfg Config, builders map[string]builder.Builder, log *zap.Logger) (*Man
 	}
 	signal := func() chan struct{} { return make(chan struct{}, 1) }
 	m := &Manager{
-		log: log, store: st, builders: builders, procs: proc.ThisMachine, opened: make(chan struct{}),
+		log: log, store: st, builders: builders, procs: proc.ThisMachine, short: standby.MemoryShort,
+		opened:   make(chan struct{}),
 		wakeFill: signal(), wakeReap: signal(), wakeTrash: signal(), wakeSync: signal(),
 		pools: map[string]*pool{}, envs: map[string]*env{}, change: make(chan struct{}), lastNeed: time.Now(),
 	}

@@ -78,7 +78,7 @@ func (m *Manager) endLeftStandbys(all []*found) {
 	for _, f := range all {
 		unused[f.env.dir] = f.state == Ready || f.state == Warming
 	}
-	proc.EndMarkedBy(standby.MarkEnv, func(dir string) bool { return unused[dir] })
+	proc.EndMarked(standby.MarkEnv, func(dir string) bool { return unused[dir] })
 	if m.cfg.Sockets == "" {
 		return
 	}
@@ -90,8 +90,8 @@ func (m *Manager) endLeftStandbys(all []*found) {
 }
 
 func (m *Manager) clearRecords() {
-	n := proc.EndMarked(m.store.MarksBuild)
-	n += proc.EndMarkedBy(standby.MarkEnv, func(dir string) bool { // the import check of a build
+	n := proc.EndMarked(proc.MarkEnv, m.store.MarksBuild)
+	n += proc.EndMarked(standby.MarkEnv, func(dir string) bool { // the import check of a build
 		return proc.Below(m.store.Envs(), dir) && envdir.Exists(m.store.Record(filepath.Base(dir)))
 	})
 	if n > 0 {

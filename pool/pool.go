@@ -103,17 +103,22 @@ func (m *Manager) configureLocked(cfg Config) []string {
 		if p == nil {
 			p = &pool{}
 		}
-		if p.hash != hash || p.cfg.Size != pc.Size || p.cfg.MaxAge != pc.MaxAge {
+		sameModules := slices.Equal(p.cfg.Preload, pc.Preload)
+		if p.hash != hash || p.cfg.Size != pc.Size || p.cfg.MaxAge != pc.MaxAge || p.cfg.Standby != pc.Standby ||
+			!sameModules {
 			changed = append(changed, pc.Name)
 		}
-		if !slices.Equal(p.cfg.Preload, pc.Preload) {
+		if !sameModules {
 			m.endStandbysLocked(p, "preload was changed")
+		}
+		if !sameModules || p.hash != hash {
+			p.standbys.faults, p.standbys.without = nil, nil
 		}
 		if p.hash != hash || pc.Size == 0 {
 			p.fail, p.renewed = nil, time.Time{}
 		}
 		p.tryAgain() // the cause may be gone, even one outside of this pool
-		p.standbys.next = time.Time{}
+		p.standbys.failures, p.standbys.next = 0, time.Time{}
 		p.cfg, p.hash, p.shown = pc, hash, redact.Texts(pc.Spec.Packages)
 		m.pools[pc.Name] = p
 	}

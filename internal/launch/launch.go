@@ -1,7 +1,7 @@
 //go:build unix
 
-// Package launch has the Python that starts ipykernel as python -m ipykernel_launcher does, and besides hands it sockets
-// that listen already and has it give its environment back.
+// Package launch has the Python that starts ipykernel as python -m ipykernel_launcher does. It also hands it sockets
+// that listen already, and has it give its environment back.
 package launch
 
 import (
@@ -10,7 +10,7 @@ import (
 	"os"
 )
 
-// Script defines launch(argv, listeners, release). launch.py describes them.
+// Script defines launch(argv, listeners, release, ignored). launch.py describes them.
 //
 //go:embed launch.py
 var Script string

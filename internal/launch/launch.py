@@ -2,6 +2,7 @@
 import json
 import os
 import runpy
+import signal
 import socket
 import sys
 
@@ -51,8 +52,10 @@ def give_back(release):
     IPythonKernel.do_shutdown = do_shutdown
 
 
-def launch(argv, listeners, release):
-    """Becomes the kernel. argv is what follows python -m ipykernel_launcher."""
+def launch(argv, listeners, release, ignored=()):
+    """Becomes the kernel. argv is what follows python -m ipykernel_launcher. Go has lost which signals are ignored."""
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)
     if listeners:
         listen_on(listeners)
     if release:

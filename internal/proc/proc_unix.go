@@ -33,12 +33,9 @@ func isOurs(pid int) bool {
 	return ok && uid == os.Getuid()
 }
 
-// EndMarked is EndMarkedBy with the mark of builds.
-func EndMarked(ours func(dir string) bool) int { return EndMarkedBy(MarkEnv, ours) }
-
-// EndMarkedBy kills the processes whose mark ours accepts, with what they start meanwhile, and returns their number.
+// EndMarked kills the processes whose mark ours accepts, with what they start meanwhile, and returns their number.
 // The mark is a variable in their environment, so a reused pid is never hit.
-func EndMarkedBy(name string, ours func(dir string) bool) int {
+func EndMarked(name string, ours func(dir string) bool) int {
 	ended := map[Process]bool{}
 	for range 10 { // more rounds find only what multiplies faster than it can be killed
 		before := len(ended)
@@ -55,23 +52,21 @@ func EndMarkedBy(name string, ours func(dir string) bool) int {
 }
 
 // Marked returns the processes whose mark ours accepts.
-func Marked(ours func(dir string) bool) (pids []int) {
-	eachMarked(MarkEnv, ours, func(pid int) { pids = append(pids, pid) })
+func Marked(name string, ours func(dir string) bool) (pids []int) {
+	eachMarked(name, ours, func(pid int) { pids = append(pids, pid) })
 	return pids
 }
 
 func eachMarked(name string, ours func(dir string) bool, f func(pid int)) {
 	_ = procs(func(pid int) {
-		if dir := markOf(pid, name); dir != "" && ours(dir) && pid != os.Getpid() {
+		if dir := MarkOf(pid, name); dir != "" && ours(dir) && pid != os.Getpid() {
 			f(pid)
 		}
 	})
 }
 
-// MarkOf returns the value of MarkEnv that a process was started with, or "".
-func MarkOf(pid int) string { return markOf(pid, MarkEnv) }
-
-func markOf(pid int, name string) string {
+// MarkOf returns the value of the mark name that a process was started with, or "".
+func MarkOf(pid int, name string) string {
 	for v := range bytes.SplitSeq(environOf(pid), []byte{0}) {
 		if value, ok := bytes.CutPrefix(v, []byte(name+"=")); ok {
 			return string(value)

@@ -218,11 +218,11 @@ func idBelow(envs, path string) (id string, ok bool) {
 	return strings.ToLower(id), ok && id != ""
 }
 
-// EndMarkedBy does nothing; see EndMarked.
-func EndMarkedBy(string, func(dir string) bool) int { return 0 }
-
 // EndMarked does nothing: the job objects of builds end with their daemon.
-func EndMarked(func(dir string) bool) int { return 0 }
+func EndMarked(string, func(dir string) bool) int { return 0 }
+
+// MarkOf is empty: the variables of a process cannot be read here.
+func MarkOf(int, string) string { return "" }
 
 // Marked finds nothing: the job objects of builds end with their daemon.
-func Marked(func(dir string) bool) []int { return nil }
+func Marked(string, func(dir string) bool) []int { return nil }

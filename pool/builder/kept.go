@@ -2,6 +2,7 @@ package builder
 
 import (
 	"context"
+	"net"
 	"slices"
 	"strings"
 
@@ -14,7 +15,14 @@ type Kept struct {
 	// Wanted are variables that the process is started with besides those of builds; nil: without it.
 	Wanted map[string]*string
 
-	process *standby.Process
+	process Process
+}
+
+// Process is a Python that has passed the import check and stays: a [standby.Process], except in tests.
+type Process interface {
+	PID() int
+	Stay(listener *net.UnixListener, path string, modules []string, event func(standby.Event)) error
+	End()
 }
 
 type keptKey struct{}
@@ -41,12 +49,18 @@ func (k *Kept) Start(ctx context.Context, c standby.Command) (said standby.Says,
 			c.Vars = append(c.Vars, name+"="+*value)
 		}
 	}
-	k.process, said, output, err = standby.Start(ctx, c)
+	p, said, output, err := standby.Start(ctx, c)
+	if err == nil {
+		k.Leave(p)
+	}
 	return said, output, err
 }
 
+// Leave leaves the process of a check that passed.
+func (k *Kept) Leave(p Process) { k.process = p }
+
 // Take returns the process, or nil where none passed the check.
-func (k *Kept) Take() *standby.Process {
+func (k *Kept) Take() Process {
 	p := k.process
 	k.process = nil
 	return p

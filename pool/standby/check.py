@@ -11,7 +11,9 @@ import json
 import os
 
 stay, again = "stay" in sys.argv, "again" in sys.argv
+os.environ.pop("RUNT_STANDBY_OF", None)
 started = dict(os.environ)  # the variables that this Python was started with
+coerced = None if "LC_CTYPE" in sys.argv else started.pop("LC_CTYPE", None)  # which Python has set itself (PEP 538)
 asked = set()  # the names of those that an import has read
 
 
@@ -22,6 +24,7 @@ class Recorder(type(os.environ)):
 
 
 if stay:
+    os.set_inheritable(4, False)
     answer = os.fdopen(4, "w", closefd=False)
     os.environ.__class__ = Recorder
 else:

@@ -14,8 +14,8 @@ import _ "embed"
 //go:embed check.py
 var CheckScript string
 
-// MarkEnv is set in the environment of every standby, to the environment that it is of. The next daemon ends those whose
-// environment nobody leases.
+// MarkEnv is set in the environment of every standby, to the environment that it is of. The next daemon ends those
+// whose environment nobody leases.
 const MarkEnv = "RUNT_STANDBY_OF"
 
 // Says is the answer of the import check.
@@ -43,5 +43,7 @@ type Event struct {
 	// Wanted are the variables that the caller would have it started with; nil: without it.
 	Wanted map[string]*string
 	Ended  bool // the last event
-	Output string
+	// Without is a module for which it ended: one that must not be imported ahead. Faults say why.
+	Without string
+	Output  string
 }

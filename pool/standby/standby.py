@@ -15,6 +15,7 @@ import time
 
 LIFELINE = 4  # a socket to the daemon: when that ends, so does an unused standby
 MOST_ORDER = 8 << 20  # bytes
+MOST_CALLERS = 64  # at once
 PATIENCE = 5.0  # seconds, for the rest of an order
 
 # Python, the C library, or a library when it is loaded, reads these once.
@@ -38,6 +39,11 @@ NO_LIMIT = {
 }
 
 
+made = {}  # the variables that imports ahead have set
+ahead = set()  # the modules that they have brought
+plain_environ = type(os.environ).__mro__[1]  # without the record
+
+
 class Refused(Exception):
     """Why the caller must start a plain kernel. wanted: the variables that the next standby should start with."""
 
@@ -51,16 +57,29 @@ def tell(**what):
     answer.flush()
 
 
+def variables():
+    """The variables, without a record that they were read."""
+    recorder, os.environ.__class__ = os.environ.__class__, plain_environ
+    try:
+        return dict(os.environ)
+    finally:
+        os.environ.__class__ = recorder
+
+
 def preload(modules):
-    """Imports what a pool's first cells will, with what they would find in a kernel. Returns what went wrong."""
+    """Imports what a pool's first cells will, with what they would find in a kernel.
+
+    Returns what went wrong, and the module that makes this process useless.
+    """
     import IPython.core.getipython
     from ipykernel.zmqshell import ZMQInteractiveShell
 
-    before, called = dict(os.environ), []
+    before, called, known = variables(), [], set(sys.modules)
     ZMQInteractiveShell.init_environment(None)  # what it sets is not the caller's to decide
-    NO_MATTER.update(name for name in os.environ if os.environ.get(name) != before.get(name))
-    if not os.environ.get("MPLBACKEND"):
-        os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
+    kernels = variables()
+    NO_MATTER.update(name for name in kernels if kernels[name] != before.get(name))
+    if not kernels.get("MPLBACKEND"):
+        os.environ["MPLBACKEND"] = kernels["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
     builtins.__IPYTHON__ = True
     plain = IPython.core.getipython.get_ipython
 
@@ -73,17 +92,18 @@ def preload(modules):
         IPython.get_ipython = IPython.core.getipython.get_ipython = get_ipython
         try:
             __import__(name)
-        except Exception as error:
+        except BaseException as error:  # also a script that ends itself
             faults.append(f"{name} cannot be imported: {type(error).__name__}: {error}")
         finally:
             IPython.get_ipython = IPython.core.getipython.get_ipython = plain
         if called and name in sys.modules:
-            faults.append(f"{name} asks on import for the kernel that it runs in, so it cannot be imported ahead")
-            return faults, False
+            return [f"{name} asks on import for the kernel that it runs in, so it cannot be imported ahead"], name
     del builtins.__IPYTHON__
+    made.update((name, value) for name, value in variables().items() if value != kernels.get(name))
+    ahead.update(name.partition(".")[0] for name in set(sys.modules) - known)
     os.environ.clear()
     os.environ.update(before)
-    return faults, True
+    return faults, ""
 
 
 def receive(connection, size, descriptors=0):
@@ -97,6 +117,37 @@ def receive(connection, size, descriptors=0):
     for descriptor in got:
         os.set_inheritable(descriptor, False)
     return data, list(got)
+
+
+def is_text(value):
+    """Whether it can be an argument, a variable or a path."""
+    try:
+        return isinstance(value, str) and b"\0" not in os.fsencode(value)
+    except UnicodeError:
+        return False
+
+
+def are(kind, values):
+    """Whether values is a list of such."""
+    return isinstance(values, list) and all(is_text(v) if kind is str else type(v) is kind for v in values)
+
+
+def is_order(order, descriptors):
+    """Whether it is what docs/protocol.md describes."""
+    if not isinstance(order, dict) or order.get("order") != 1:
+        return False
+    limits, release = order.get("limits"), order.get("release")
+    return (
+        all(are(str, order.get(name)) for name in ("argv", "environ", "listening"))
+        and len(descriptors) == 3 + len(order["listening"])
+        and is_text(order.get("cwd"))
+        and all(type(order.get(name)) is int for name in ("umask", "nice"))
+        and are(int, order.get("ignored"))
+        and isinstance(limits, dict)
+        and all(isinstance(pair, list) and len(pair) == 2 for pair in limits.values())
+        and all(number is None or type(number) is int for pair in limits.values() for number in pair)
+        and (release is None or isinstance(release, dict) and all(is_text(release.get(n)) for n in ("socket", "env")))
+    )
 
 
 class Caller:
@@ -122,14 +173,22 @@ class Caller:
             return None
         try:
             order = json.loads(self.data)
-            return order if isinstance(order, dict) and order.get("order") == 1 else False
-        except ValueError:
+        except (ValueError, RecursionError):
             return False
+        return order if is_order(order, self.descriptors) else False
 
     def close(self):
         self.connection.close()
         for descriptor in self.descriptors:
             os.close(descriptor)
+
+
+def stranger(connection):
+    """Whether another user has connected, which can be where the socket's folder is open to others."""
+    if sys.platform != "linux":
+        return False
+    _, user, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    return user not in (0, os.getuid())
 
 
 def wait(listener):
@@ -153,11 +212,17 @@ def wait(listener):
                 except OSError:
                     continue
                 connection.setblocking(False)
-                if len(callers) < 64:
-                    callers[connection.fileno()] = Caller(connection)
-                    poll.register(connection, select.POLLIN)
-                else:
+                if stranger(connection):
                     connection.close()
+                    continue
+                if len(callers) == MOST_CALLERS:  # whoever has been silent for the longest goes
+                    oldest = next(iter(callers))
+                    poll.unregister(oldest)
+                    callers.pop(oldest).close()
+                callers[connection.fileno()] = Caller(connection)
+                poll.register(connection, select.POLLIN)
+                continue
+            if number not in callers:
                 continue
             order = callers[number].read()
             if order is None:
@@ -198,12 +263,23 @@ def status_of(process):
     return {name: value.strip() for name, _, value in lines}
 
 
+def memory_policy(process):
+    """How memory is spread over the nodes of the machine (numa(7))."""
+    try:
+        with open(f"/proc/{process}/numa_maps", "rb", 0) as file:
+            return file.read(200).split()[1:2]
+    except OSError:
+        return None
+
+
 def same_rights(peer):
     """Refuses a caller that sees another system, or may do what this process may not, or the reverse."""
     mine, its = status_of("self"), status_of(peer)
     for name in RIGHTS:
         if mine.get(name) != its.get(name):
             raise Refused(f"its rights are others ({name} is {its.get(name)}, and the standby has {mine.get(name)})")
+    if memory_policy("self") != memory_policy(peer):
+        raise Refused("it has another memory policy")
     for link in ["root", *(f"ns/{name}" for name in sorted(os.listdir("/proc/self/ns")))]:
         if os.readlink(f"/proc/self/{link}") != os.readlink(f"/proc/{peer}/{link}"):
             raise Refused(f"it is in another namespace ({link})")
@@ -283,27 +359,49 @@ def same_score(peer):
 
 
 def same_priority(order, peer):
+    changed = False
     try:
         if os.getpriority(os.PRIO_PROCESS, 0) != order["nice"]:
             os.setpriority(os.PRIO_PROCESS, 0, order["nice"])
+            changed = True
         if not peer:
             return
         if os.sched_getscheduler(0) != os.sched_getscheduler(peer):
             raise Refused("it has another scheduling policy")
         if os.sched_getaffinity(0) != os.sched_getaffinity(peer):
             os.sched_setaffinity(0, os.sched_getaffinity(peer))
+            changed = True
         import psutil  # ipykernel needs it
 
         its = psutil.Process(peer).ionice()
         if psutil.Process().ionice() != its:
             psutil.Process().ionice(*its)
+            changed = True
+        if changed and len(os.listdir("/proc/self/task")) > 1:
+            raise Refused("its priority or its processors differ, and a module has already started threads")
     except ImportError:
         pass
     except OSError as error:
         raise Refused(f"its priority cannot be had: {error}") from error
 
 
+def same_modules():
+    """Refuses a caller in whose folder a cell would find another module than was imported ahead, or its settings."""
+    if not ahead:
+        return
+    import importlib.machinery
+
+    endings = tuple(importlib.machinery.all_suffixes())
+    for name in os.listdir("."):
+        top = name.partition(".")[0]
+        if top not in ahead and name != "matplotlibrc":
+            continue
+        if name in ("matplotlibrc", *(top + ending for ending in endings)) or os.path.exists(f"{name}/__init__.py"):
+            raise Refused(f"{name} in its folder counts for what was imported ahead")
+
+
 def same_signals(ignored):
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
     for number in sorted(signal.valid_signals() - {signal.SIGPIPE, getattr(signal, "SIGXFSZ", signal.SIGPIPE)}):
         if number in (signal.SIGKILL, signal.SIGSTOP):
             continue
@@ -330,6 +428,7 @@ def take_place(order, connection):
         if not (same_score(peer) and exact) or apart:
             unlimited(*(apart or ("/proc", "/proc")))
     os.chdir(order["cwd"])
+    same_modules()
     os.umask(order["umask"])
     same_signals(set(order["ignored"]))
 
@@ -349,19 +448,35 @@ def take_variables(environ):
         name, found, value = pair.partition("=")
         if name and found:
             os.environ[name] = value
+    if coerced:
+        os.environ["LC_CTYPE"] = coerced
+    os.environ.update(made)
     time.tzset()
+
+
+def kill_at_end(connection):
+    """Has the system end this process and its group when the other end hangs up. False where it cannot."""
+    if not hasattr(fcntl, "F_SETSIG"):
+        return False
+    fcntl.fcntl(connection, fcntl.F_SETOWN, -os.getpid())
+    fcntl.fcntl(connection, fcntl.F_SETSIG, signal.SIGKILL)
+    fcntl.fcntl(connection, fcntl.F_SETFL, fcntl.fcntl(connection, fcntl.F_GETFL) | os.O_ASYNC)
+    hangup = select.poll()
+    hangup.register(connection, select.POLLIN)
+    if hangup.poll(0):  # before it was watched
+        os.killpg(0, signal.SIGKILL)
+    return True
+
+
+def live_on(connection):
+    """Takes kill_at_end back."""
+    if hasattr(fcntl, "F_SETSIG"):
+        fcntl.fcntl(connection, fcntl.F_SETFL, fcntl.fcntl(connection, fcntl.F_GETFL) & ~os.O_ASYNC)
 
 
 def end_with(connection):
     """Ends this process and its group when the caller hangs up, even in native code that never comes back."""
-    if hasattr(fcntl, "F_SETSIG"):
-        fcntl.fcntl(connection, fcntl.F_SETOWN, -os.getpid())
-        fcntl.fcntl(connection, fcntl.F_SETSIG, signal.SIGKILL)
-        fcntl.fcntl(connection, fcntl.F_SETFL, fcntl.fcntl(connection, fcntl.F_GETFL) | os.O_ASYNC)
-        hangup = select.poll()
-        hangup.register(connection, select.POLLIN)
-        if hangup.poll(0):  # before it was watched
-            os.killpg(0, signal.SIGKILL)
+    if kill_at_end(connection):
         return
 
     def watch():
@@ -379,7 +494,7 @@ def become(order, caller, path):
     connection = caller.connection
     listeners = dict(zip(order["listening"], caller.descriptors[3:]))
     take_streams(caller.descriptors)
-    os.environ.__class__ = type(os.environ).__mro__[1]
+    os.environ.__class__ = plain_environ
     take_variables(order["environ"])
     try:
         os.unlink(path)  # as long as it is there, this is not a kernel
@@ -390,14 +505,14 @@ def become(order, caller, path):
     def tell_exit():
         if os.getpid() != process:
             return
-        if hasattr(fcntl, "F_SETSIG"):
-            fcntl.fcntl(connection, fcntl.F_SETFL, 0)
+        live_on(connection)
         try:
             connection.sendall(json.dumps({"exit": code[0]}).encode() + b"\n")
         except OSError:
             pass
 
     atexit.register(tell_exit)
+    live_on(LIFELINE)
     try:
         connection.sendall(json.dumps({"started": process}).encode() + b"\n")
     except OSError:
@@ -410,12 +525,16 @@ def become(order, caller, path):
         except OSError:
             pass  # the daemon is gone, and a kernel goes on without it
     os.close(LIFELINE)
-    if not order["independent"]:
+    if not order.get("independent"):
         end_with(connection)
     from ipykernel.kernelapp import IPKernelApp
 
-    IPKernelApp.init_poller = lambda self: None  # the parent is the daemon
-    IPKernelApp.parent_handle.default_value = int(os.environ.get("JPY_PARENT_PID") or 0)
+    def init_poller(self):  # the parent is the daemon, and the connection is watched in its place
+        self.parent_handle = int(os.environ.get("JPY_PARENT_PID") or 0)
+
+    IPKernelApp.init_poller = init_poller
+    for name in ("gc", "ipykernel_launcher"):
+        sys.modules.pop(name, None)  # a plain kernel has not imported them
     try:
         launch(order["argv"], listeners, order.get("release"))
         code[0] = 0
@@ -431,18 +550,19 @@ def main():
     if not data or not descriptors:
         os._exit(0)
     task = json.loads(data)
+    kill_at_end(LIFELINE)  # also in an import that hangs
     listener = socket.socket(fileno=descriptors[0])
-    faults, usable = preload(task["preload"]) if task["preload"] else ([], True)
+    faults, without = preload(task["preload"]) if task["preload"] else ([], "")
     gc.collect()
     gc.freeze()
-    tell(ready=usable, faults=faults)
-    if not usable:
+    tell(ready=not without, faults=faults, without=without)
+    if without:
         os._exit(0)
     caller, order = wait(listener)
     listener.close()
     try:
         take_place(order, caller.connection)
-    except (Refused, OSError, KeyError, TypeError, ValueError) as why:
+    except (Refused, OSError, ValueError) as why:
         tell(refused=str(why), wanted=getattr(why, "wanted", {}))
         caller.connection.sendall(json.dumps({"refused": str(why)}).encode() + b"\n")
         os._exit(0)

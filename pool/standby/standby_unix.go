@@ -25,11 +25,14 @@ import (
 //go:embed standby.py
 var standbyScript string
 
-const outputTime = 2 * time.Second // for what holds a standby's output after its end
+const (
+	outputTime = 2 * time.Second // for what holds a standby's output after its end
+	endTime    = 2 * time.Second // for a standby that ends by itself, unless an import holds it up
+)
 
 // Process is a Python that has passed the import check and stayed.
 type Process struct {
-	PID int
+	pid int
 
 	cmd      *exec.Cmd
 	lifeline *net.UnixConn
@@ -39,9 +42,13 @@ type Process struct {
 
 	mu      sync.Mutex // guards what follows
 	gone    bool       // it was waited for
+	stays   bool       // it may become a kernel
 	adopted bool
 	caller  *os.File // the connection of a kernel's caller, which is told how the kernel ended
 }
+
+// PID is its number, also once it is a kernel.
+func (p *Process) PID() int { return p.pid }
 
 // Start runs the import check in the environment, and returns the process, which stays until it is ended. The error is
 // that of ctx, or an *exec.ExitError or the like, with the output.
@@ -53,12 +60,14 @@ func Start(ctx context.Context, c Command) (p *Process, says Says, output string
 	stop := context.AfterFunc(ctx, p.End)
 	line, err := p.lines.ReadBytes('\n')
 	if err == nil {
-		err = json.Unmarshal(line, &says)
+		if err = json.Unmarshal(line, &says); err != nil {
+			p.End()
+		}
 	}
 	if stop(); err == nil && ctx.Err() == nil {
 		return p, says, "", nil
 	}
-	<-p.ended // it failed, and ends by itself; its streams have the reason
+	<-p.ended // its streams have the reason
 	switch {
 	case ctx.Err() != nil:
 		err = ctx.Err()
@@ -76,12 +85,16 @@ func (p *Process) start(c Command) error {
 		return err
 	}
 	defer script.Close()
+	syscall.ForkLock.RLock() // else a child that is started meanwhile would keep them, and a standby its daemon's end
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+	if err == nil {
+		unix.CloseOnExec(pair[0])
+		unix.CloseOnExec(pair[1])
+	}
+	syscall.ForkLock.RUnlock()
 	if err != nil {
 		return os.NewSyscallError("socketpair", err)
 	}
-	unix.CloseOnExec(pair[0])
-	unix.CloseOnExec(pair[1])
 	ours, its := os.NewFile(uintptr(pair[0]), "lifeline"), os.NewFile(uintptr(pair[1]), "lifeline")
 	defer its.Close()
 	defer ours.Close()
@@ -94,6 +107,9 @@ func (p *Process) start(c Command) error {
 	if c.Again {
 		args = append(args, "again")
 	}
+	if tool.Lookup(c.Vars, "LC_CTYPE") != "" {
+		args = append(args, "LC_CTYPE")
+	}
 	p.cmd = exec.Command(c.Python, args...)
 	p.cmd.Dir, p.cmd.Env = c.Dir, append(c.Vars[:len(c.Vars):len(c.Vars)], MarkEnv+"="+c.Env)
 	p.cmd.ExtraFiles = []*os.File{script, its}
@@ -104,7 +120,7 @@ func (p *Process) start(c Command) error {
 		_ = conn.Close()
 		return err
 	}
-	p.PID = p.cmd.Process.Pid
+	p.pid = p.cmd.Process.Pid
 	go p.reap()
 	return nil
 }
@@ -116,7 +132,7 @@ func (p *Process) reap() {
 	defer p.mu.Unlock()
 	p.gone = true
 	if !p.adopted { // what it started ahead
-		_ = syscall.Kill(-p.PID, syscall.SIGKILL)
+		_ = syscall.Kill(-p.pid, syscall.SIGKILL)
 	}
 	if p.caller != nil {
 		status := p.cmd.ProcessState.Sys().(syscall.WaitStatus)
@@ -147,6 +163,9 @@ func (p *Process) Stay(listener *net.UnixListener, path string, modules []string
 	if err != nil {
 		return err
 	}
+	p.mu.Lock()
+	p.stays = true
+	p.mu.Unlock()
 	if _, _, err := p.lifeline.WriteMsgUnix(task, unix.UnixRights(int(file.Fd())), nil); err != nil {
 		return err
 	}
@@ -158,13 +177,15 @@ func (p *Process) Stay(listener *net.UnixListener, path string, modules []string
 type told struct {
 	Ready   *bool              `json:"ready"`
 	Faults  []string           `json:"faults"`
+	Without string             `json:"without"`
 	Adopted bool               `json:"adopted"`
 	Refused string             `json:"refused"`
 	Wanted  map[string]*string `json:"wanted"`
 }
 
 func (p *Process) follow(event func(Event)) {
-	faults := []string(nil)
+	var faults []string
+	without := ""
 	for {
 		line, descriptors, err := p.readLine()
 		var t told
@@ -173,7 +194,7 @@ func (p *Process) follow(event func(Event)) {
 		}
 		switch {
 		case t.Ready != nil:
-			faults = t.Faults
+			faults, without = t.Faults, t.Without
 			if *t.Ready {
 				event(Event{Ready: true, Faults: faults})
 			}
@@ -184,14 +205,10 @@ func (p *Process) follow(event func(Event)) {
 			event(Event{Refused: t.Refused, Wanted: t.Wanted})
 		}
 	}
-	p.mu.Lock()
-	adopted := p.adopted
-	p.mu.Unlock()
-	if !adopted {
-		p.End()
-	}
+	p.kill()
+	_ = p.lifeline.Close()
 	<-p.ended
-	event(Event{Ended: true, Faults: faults, Output: p.output.String()})
+	event(Event{Ended: true, Faults: faults, Without: without, Output: p.output.String()})
 }
 
 // readLine reads a line, and descriptors that came with it.
@@ -232,12 +249,28 @@ func (p *Process) adopt(descriptors []int) {
 	}
 }
 
-// End ends a process that is not a kernel, with what it started. It may be called again.
+// End ends a process that is not a kernel, with what it started. One that became a kernel in the same moment is not
+// touched: it tells of that before the end of the lifeline. End may be called again.
 func (p *Process) End() {
+	if !p.mayBeKernel() {
+		p.kill()
+		_ = p.lifeline.Close()
+		return
+	}
+	_ = p.lifeline.CloseWrite()
+	time.AfterFunc(endTime, p.kill)
+}
+
+func (p *Process) mayBeKernel() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.stays
+}
+
+func (p *Process) kill() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.adopted && !p.gone {
-		_ = syscall.Kill(-p.PID, syscall.SIGKILL)
+		_ = syscall.Kill(-p.pid, syscall.SIGKILL)
 	}
-	_ = p.lifeline.Close()
 }

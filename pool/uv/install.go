@@ -133,8 +133,8 @@ func (u *Builder) imports(ctx context.Context, dir string, again bool) (standby.
 }
 
 // ImportKernel runs the import check with the Python of the activated environment at dir: packages may need their
-// activation. It runs as users will run it, so without -I, which would leave out what a kernel reads. Where ctx asks for
-// it, the process stays.
+// activation. It runs as users will run it, so without -I, which would leave out what a kernel reads. Where ctx asks
+// for it, the process stays.
 func (u *Builder) ImportKernel(ctx context.Context, dir, python string, act builder.Activation,
 	args ...string) (said standby.Says, err error) {
 	said, output, err := u.runCheck(ctx, dir, python, act.Environ(tool.Environ(u.Environ)), args)
@@ -159,7 +159,8 @@ func (u *Builder) runCheck(ctx context.Context, dir, python string, vars, args [
 		if err != nil {
 			return said, "", err
 		}
-		return kept.Start(ctx, standby.Command{Python: python, Env: dir, Dir: workdir, Vars: vars, Again: len(args) > 0})
+		return kept.Start(ctx,
+			standby.Command{Python: python, Env: dir, Dir: workdir, Vars: vars, Again: len(args) > 0})
 	}
 	done, err := u.Child(ctx,
 		tool.Command{Argv: append([]string{python, "-c", standby.CheckScript}, args...), Env: vars, Mark: dir})
