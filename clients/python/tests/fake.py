@@ -35,7 +35,7 @@ POOL = {
     "packages": ["ipykernel"],
     "tool": {"name": "uv", "version": "0.9.0", "path": "/bin/uv", "why": "it is on PATH"},
     "error": None,
-    "standby": {"target": 1, "ready": 0, "warnings": []},
+    "standby": {"target": 1, "ready": 0, "warnings": [], "why": ""},
 }
 INFO = {
     "name": "runtimed",
