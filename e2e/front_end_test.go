@@ -74,19 +74,36 @@ type jupyter struct {
 	cmd *exec.Cmd
 	in  io.WriteCloser
 	out *bufio.Reader
+
+	holds string // the id of its kernel's environment, where a test has asked
 }
 
 func (h *house) jupyter() *jupyter {
+	h.t.Helper()
+	h.t.Cleanup(h.tellFrontEnds)
+	return h.frontEndIn("RUNTIMED_NO_START=1")
+}
+
+// tellFrontEnds logs what they and their kernels said, where the test failed.
+func (h *house) tellFrontEnds() {
+	said, _ := os.ReadFile(filepath.Join(h.home, "front-end.log"))
+	if h.t.Failed() {
+		h.t.Logf("the front-ends and their kernels: %s", said[max(0, len(said)-8000):])
+	}
+}
+
+// frontEndIn starts one with this variable, and with the packages that folders have.
+func (h *house) frontEndIn(variable string, folders ...string) *jupyter {
 	h.t.Helper()
 	python, err := frontEndPython()
 	check(h.t, err)
 	script, err := filepath.Abs("../testdata/tools/front_end.py")
 	check(h.t, err)
-	j := &jupyter{house: h, cmd: exec.Command(python, script)}
+	j := &jupyter{house: h, cmd: exec.Command(python, append([]string{script}, folders...)...)}
 	tmp := filepath.Join(filepath.Dir(h.home), "t") // short, since sockets lie in it
 	check(h.t, os.MkdirAll(tmp, 0o755))
-	j.cmd.Env, j.cmd.Dir = append(h.env, "RUNTIMED_NO_START=1", "TMPDIR="+tmp), h.home
-	stderr, err := os.Create(filepath.Join(h.home, "front-end.log"))
+	j.cmd.Env, j.cmd.Dir = append(h.env, variable, "TMPDIR="+tmp), h.home
+	stderr, err := os.OpenFile(filepath.Join(h.home, "front-end.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	check(h.t, err)
 	j.cmd.Stderr = stderr
 	out, err := j.cmd.StdoutPipe()
@@ -96,15 +113,10 @@ func (h *house) jupyter() *jupyter {
 	if err == nil {
 		err = j.cmd.Start()
 	}
+	_ = stderr.Close()
 	check(h.t, err)
 	j.out = bufio.NewReader(out)
-	h.t.Cleanup(func() {
-		j.kill()
-		_ = stderr.Close()
-		if said, _ := os.ReadFile(stderr.Name()); h.t.Failed() {
-			h.t.Logf("the front-end and its kernels: %s", said)
-		}
-	})
+	h.t.Cleanup(j.kill)
 	return j
 }
 
@@ -133,12 +145,19 @@ func (j *jupyter) try(what string, s step) (r told) {
 
 func (j *jupyter) raw(what string, s step, into any) {
 	j.t.Helper()
+	began := time.Now()
+	defer func() { j.t.Logf("to %s took %.1f s", what, time.Since(began).Seconds()) }()
+	if err := j.ask(what, s, into); err != nil {
+		j.t.Fatalf("the front-end does not %s: %v", what, err)
+	}
+}
+
+// ask is raw for a front-end that may be killed meanwhile.
+func (j *jupyter) ask(what string, s step, into any) error {
 	if s == nil {
 		s = step{}
 	}
 	s["do"] = what
-	began := time.Now()
-	defer func() { j.t.Logf("to %s took %.1f s", what, time.Since(began).Seconds()) }()
 	line, err := json.Marshal(s)
 	if err == nil {
 		_, err = fmt.Fprintf(j.in, "%s\n", line)
@@ -150,9 +169,7 @@ func (j *jupyter) raw(what string, s step, into any) {
 	if err == nil {
 		err = json.Unmarshal([]byte(answer), into)
 	}
-	if err != nil {
-		j.t.Fatalf("the front-end does not %s: %v", what, err)
-	}
+	return err
 }
 
 // do is try for what must succeed.
@@ -178,13 +195,19 @@ func (j *jupyter) cell(code string) string {
 // wheel makes a pure package that pip can install without a network, and returns its path.
 func (h *house) wheel(name string) string {
 	h.t.Helper()
+	return h.wheelWith(name, "answer = 42\n")
+}
+
+// wheelWith is wheel with a text for the package's only module.
+func (h *house) wheelWith(name, text string) string {
+	h.t.Helper()
 	path := filepath.Join(h.home, name+"-1.0-py3-none-any.whl")
 	f, err := os.Create(path)
 	check(h.t, err)
 	w := zip.NewWriter(f)
 	info := name + "-1.0.dist-info/"
 	for _, file := range [][2]string{
-		{name + ".py", "answer = 42\n"},
+		{name + ".py", text},
 		{info + "METADATA", "Metadata-Version: 2.1\nName: " + name + "\nVersion: 1.0\n"},
 		{info + "WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"},
 		{info + "RECORD", name + ".py,,\n" + info + "METADATA,,\n" + info + "WHEEL,,\n" + info + "RECORD,,\n"},

@@ -154,8 +154,8 @@ func (s *stood) order(code string) rpc.Order {
 	check(s.t, os.WriteFile(filepath.Join(s.dir, "code.py"), []byte(code), 0o600))
 	nice, err := unix.Getpriority(unix.PRIO_PROCESS, 0)
 	check(s.t, err)
-	o := rpc.Order{Order: rpc.OrderVersion, CWD: rpc.Bytes(filepath.Join(s.dir, "cwd")), Umask: 0o22, Nice: 20 - nice,
-		Ignored: []int{}, Listen: []string{}, Argv: []rpc.Bytes{"-f", rpc.Bytes(file),
+	o := rpc.Order{Order: rpc.OrderVersion, CWD: rpc.Bytes(filepath.Join(s.dir, "cwd")), Umask: 0o22,
+		Nice: 20 - nice, Ignored: []int{}, Listen: []string{}, Argv: []rpc.Bytes{"-f", rpc.Bytes(file),
 			rpc.Bytes("--IPKernelApp.exec_files=" + filepath.Join(s.dir, "code.py"))}}
 	for _, v := range s.vars {
 		o.Environ = append(o.Environ, rpc.Bytes(v))
@@ -301,7 +301,8 @@ func TestWhatIsNotAnOrderCostsAStandbyNothing(t *testing.T) {
 func TestAnOrderTakesBytesThatAreNoTextAndMuchOfThem(t *testing.T) {
 	t.Parallel()
 	s := stand(t, nil).ready()
-	o := s.order("said = [sorted([n, v] for n, v in os.environ.items() if n.startswith('T_')), os.getcwd(), sys.orig_argv[-1]]")
+	o := s.order("said = sorted([n, v] for n, v in os.environ.items() if n.startswith('T_'))\n" +
+		"said = [said, os.getcwd(), sys.orig_argv[-1]]")
 	all := make([]byte, 0, 255)
 	for b := 1; b < 256; b++ {
 		all = append(all, byte(b))
@@ -336,15 +337,17 @@ func TestModulesThatAreImportedAheadChangeNothingElse(t *testing.T) {
 		faults  string
 		refused string
 	}{
-		"a module":                {preload: []string{"fine"}},
-		"another variable":        {preload: []string{"fine"}, vars: []string{"OTHER=1", "EDITOR=vi"}},
-		"one that copies them":    {preload: []string{"copies"}, vars: []string{"OTHER=1"}},
-		"a variable that it read": {preload: []string{"reads"}, vars: []string{"READ_BY_MODULE=1"}, refused: "READ_BY_MODULE"},
+		"a module":             {preload: []string{"fine"}},
+		"another variable":     {preload: []string{"fine"}, vars: []string{"OTHER=1", "EDITOR=vi"}},
+		"one that copies them": {preload: []string{"copies"}, vars: []string{"OTHER=1"}},
+		"a variable that it read": {preload: []string{"reads"}, vars: []string{"READ_BY_MODULE=1"},
+			refused: "READ_BY_MODULE"},
 		"one that is not there": {preload: []string{"json", "nosuchmodule", "sys"},
 			faults: "[nosuchmodule cannot be imported: ModuleNotFoundError: No module named 'nosuchmodule']"},
 		"one that breaks": {preload: []string{"breaks", "fine"},
 			faults: "[breaks cannot be imported: ZeroDivisionError: division by zero]"},
-		"one that exits":       {preload: []string{"exits", "fine"}, faults: "[exits cannot be imported: SystemExit: not here]"},
+		"one that exits": {preload: []string{"exits", "fine"},
+			faults: "[exits cannot be imported: SystemExit: not here]"},
 		"one that prints":      {preload: []string{"prints"}},
 		"one with a thread":    {preload: []string{"threads"}},
 		"one that sets":        {preload: []string{"sets"}},

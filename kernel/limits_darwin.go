@@ -2,6 +2,9 @@ package kernel
 
 import "golang.org/x/sys/unix"
 
+// blocksSignals is false: this system is not asked.
+func blocksSignals() bool { return false }
+
 const unlimited = uint64(1<<63 - 1) // RLIM_INFINITY of sys/resource.h
 
 var limitNames = map[int]string{

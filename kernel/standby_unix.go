@@ -37,6 +37,9 @@ func whyPlain(env func(string) string) string {
 	if self, err := proc.OwnerOf(os.Getpid()); err != nil || self.Terminal != 0 {
 		return "it was started from a terminal, which it would not have"
 	}
+	if blocksSignals() {
+		return "it was started with signals blocked, which would not be"
+	}
 	if fd := inheritedDescriptor(); fd > 0 {
 		return fmt.Sprintf("its front-end has passed it descriptor %d", fd)
 	}

@@ -57,10 +57,10 @@ func menu() []task {
 				npm run fmt --prefix ../../examples`},
 		{name: "bench", about: "measure what the pool costs; arguments go to go test", needs: "build",
 			script: `go test -tags e2e -run '^$' -bench . -benchtime 1x -timeout 30m ./e2e "$@"`},
-		{name: "soak", about: "kill and load the daemon and fuzz, for over an hour",
+		{name: "soak", about: "kill and load the daemon, run the tests of peers and fuzz, for some hours",
 			script: `
 				export RUNTIMED_SOAK=1
-				go test -tags e2e -race -timeout 2h -v -run 'Kill|Load|Leaves|Restart|Burst|Model' ./e2e ./pool
+				go test -tags e2e -race -timeout 3h -v -run 'Kill|Load|Leaves|Restart|Burst|Model|Peers' ./e2e ./pool
 				git grep -oE '^func Fuzz\w+' -- '*_test.go' | sed 's,/[^/]*:func , ,' | while read -r folder target; do
 					go test -run '^$' -fuzz "^$target\$" -fuzztime 10m "./$folder"
 				done`},

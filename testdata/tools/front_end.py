@@ -1,7 +1,8 @@
 """front_end.py: a notebook front-end that does what each line of its stdin says, with the real jupyter_client.
 
-Run it with any Python that has nbclient and papermill. A line is a JSON object {"do": …}; it prints one for each,
-{"error": …} where the step itself went wrong. The functions below are what it can do.
+Run it with any Python that has nbclient and papermill; arguments are folders where more packages are. A line is a JSON
+object {"do": …}; it prints one for each, {"error": …} where the step itself went wrong. The functions below are what
+it can do.
 """
 
 import json
@@ -9,10 +10,13 @@ import os
 import queue
 import signal
 import socket
+import subprocess
 import sys
 import tempfile
 import threading
 import time
+
+sys.path += sys.argv[1:]  # not by PYTHONPATH, which a kernel would inherit
 
 from jupyter_client import KernelManager
 from jupyter_client.kernelspec import KernelSpecManager
@@ -25,9 +29,9 @@ def start(kernel, cwd=None, env=None, transport="tcp", timeout=50, ready=True):
     # with ipc the sockets' path must stay short
     place = {"ip": os.path.join(tempfile.mkdtemp(), "k")} if transport == "ipc" else {}
     km = KernelManager(kernel_name=kernel, transport=transport, **place)
+    state.update(km=km, kc=None)
     began = time.monotonic()
     km.start_kernel(cwd=cwd, env={**os.environ, **(env or {})})
-    state.update(km=km, kc=None)
     return await_ready(timeout, began) if ready else {"pid": km.provisioner.pid, "file": km.connection_file}
 
 
@@ -73,18 +77,58 @@ def run(code, input=None, interrupt_after=None, timeout=30):
     }
 
 
+def send(code):
+    """Sends a cell and does not wait for it."""
+    state["kc"].execute(code)
+    return {}
+
+
+def ended(timeout=10):
+    """Waits until it is seen to have ended."""
+    until = time.monotonic() + timeout
+    while state["km"].is_alive() and time.monotonic() < until:
+        time.sleep(0.05)
+    return {"alive": state["km"].is_alive()}
+
+
 def restart(now=False):
     """Restarts it as the button does."""
     state["km"].restart_kernel(now=now)
     return await_ready()
 
 
-def shutdown():
-    """Ends it as the button does."""
+def beside(argv, cwd=None, env=None):
+    """Runs a program as a kernel is started, and returns what it prints."""
+    done = subprocess.run(
+        argv, cwd=cwd, env={**os.environ, **(env or {})}, start_new_session=True, stdout=subprocess.PIPE, timeout=30
+    )
+    return {"code": done.returncode, "said": done.stdout.decode(errors="surrogateescape")}
+
+
+def ignore(signals):
+    """Ignores signals, and so do the kernels that are started then."""
+    for number in signals:
+        signal.signal(number, signal.SIG_IGN)
+    return {}
+
+
+def begin(code):
+    """Runs a cell, and does not wait for it."""
+    state["kc"].execute(code)
+    return {}
+
+
+def ended(timeout=20):
+    """Waits until the kernel's process has ended, and says how."""
+    return {"code": state["km"].provisioner.process.wait(timeout)}
+
+
+def shutdown(restart=False):
+    """Ends it as the button does, or as the other one before it starts the next."""
     began = time.monotonic()
     state["kc"].stop_channels()
     process = state["km"].provisioner.process
-    state["km"].shutdown_kernel()
+    state["km"].shutdown_kernel(restart=restart)
     return {"seconds": time.monotonic() - began, "code": process.poll()}
 
 
