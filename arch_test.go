@@ -33,11 +33,12 @@ var layers = []struct{ pkg, mayImport string }{
 	{"internal/logview", "internal/*"},
 	{"internal/failure", "rpc internal/redact"},
 
-	{"pool", "pool/builder pool/envdir internal/*"},
-	{"pool/conda", "pool/uv pool/builder pool/envdir internal/*"}, // rattler lives in a venv that uv makes
-	{"pool/uv", "pool/builder pool/envdir internal/*"},
+	{"pool", "pool/builder pool/envdir pool/standby internal/*"},
+	{"pool/conda", "pool/uv pool/builder pool/envdir pool/standby internal/*"}, // rattler lives in a venv that uv makes
+	{"pool/uv", "pool/builder pool/envdir pool/standby internal/*"},
 	{"pool/envdir", "pool/builder internal/*"},
-	{"pool/builder", "internal/*"},
+	{"pool/builder", "pool/standby internal/*"},
+	{"pool/standby", "internal/*"},
 
 	{"rpc/server", "rpc internal/safefile"},
 	{"rpc", "internal/statedir"},
@@ -53,6 +54,7 @@ var layers = []struct{ pkg, mayImport string }{
 	{"internal/redact", ""},
 	{"internal/safefile", ""},
 	{"internal/words", ""},
+	{"internal/launch", ""},
 }
 
 // libraries may be imported only by these packages.
@@ -69,7 +71,7 @@ const (
 )
 
 // mostLines is how long a package may be, tests not counted.
-var mostLines = map[string]int{"pool": 3600, "cmd/runt": 4000, "cmd/runtimed": 2500}
+var mostLines = map[string]int{"pool": 4200, "cmd/runt": 4000, "cmd/runtimed": 2500}
 
 // source is one Go file, of any system and with any build tag.
 type source struct {

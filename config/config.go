@@ -20,19 +20,21 @@ const (
 const (
 	MaxPoolSize = 64
 	defaultSize = 3
+	maxPreload  = 100 // modules; the list is one message to a standby
 )
 
 // Config is the configuration in force.
 type Config struct {
-	Path     string // the file that was read, or the one that would be
-	Socket   string // from the flag only; empty: where clients look
-	CacheDir string // empty: the default state directory
-	LogLevel string
-	IdleExit time.Duration // 0: never
-	Build    Build
-	UV       UV
-	Conda    Conda
-	Pools    []Pool // uv, conda, then the named ones in the file's order
+	Path        string // the file that was read, or the one that would be
+	Socket      string // from the flag only; empty: where clients look
+	CacheDir    string // empty: the default state directory
+	LogLevel    string
+	IdleExit    time.Duration // 0: never
+	StandbyIdle time.Duration // 0: never
+	Build       Build
+	UV          UV
+	Conda       Conda
+	Pools       []Pool // uv, conda, then the named ones in the file's order
 
 	// Origins says where values come from, by dotted key: a flag, a variable or FILE:LINE. Other keys have their
 	// defaults.
@@ -67,6 +69,8 @@ type Pool struct {
 	Packages []string
 	Channels []string // of conda pools only
 	MaxAge   time.Duration
+	Standby  int      // ready environments that hold a standby kernel
+	Preload  []string // modules that it has imported
 }
 
 // Flags are those of the command line. Empty and nil: not given.
@@ -136,18 +140,19 @@ func Load(flags Flags, env func(string) string) (*Config, error) {
 func defaults() *Config {
 	parallel := max(1, runtime.GOMAXPROCS(0)/2)
 	return &Config{
-		LogLevel: "info",
-		IdleExit: 30 * time.Minute,
-		Build:    Build{Parallel: parallel, Timeout: 10 * time.Minute, MinFree: 1 << 30, LockAge: 24 * time.Hour},
-		UV:       UV{Link: "auto"},
-		Conda:    Conda{Provider: "auto"},
-		Pools:    []Pool{newPool(KindUV, KindUV), newPool(KindConda, KindConda)},
-		Origins:  map[string]string{},
+		LogLevel:    "info",
+		IdleExit:    30 * time.Minute,
+		StandbyIdle: time.Hour,
+		Build:       Build{Parallel: parallel, Timeout: 10 * time.Minute, MinFree: 1 << 30, LockAge: 24 * time.Hour},
+		UV:          UV{Link: "auto"},
+		Conda:       Conda{Provider: "auto"},
+		Pools:       []Pool{newPool(KindUV, KindUV), newPool(KindConda, KindConda)},
+		Origins:     map[string]string{},
 	}
 }
 
 func newPool(name, kind string) Pool {
-	return Pool{Name: name, Kind: kind, Size: defaultSize, MaxAge: 48 * time.Hour,
+	return Pool{Name: name, Kind: kind, Size: defaultSize, MaxAge: 48 * time.Hour, Standby: 1, Preload: []string{},
 		Packages: []string{"ipykernel", "ipywidgets", "pip"}}
 }
 
@@ -184,6 +189,9 @@ func (c *Config) finish() (faults Faults) {
 		}
 		if !names(p.Packages, "ipykernel") {
 			p.Packages = append(p.Packages, "ipykernel")
+		}
+		if n := len(p.Preload); n > maxPreload {
+			add("preload", "must name at most %d modules, got %d", maxPreload, n)
 		}
 	}
 	if c.Conda.Provider == "rattler" && c.Conda.Path != "" {

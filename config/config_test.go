@@ -45,12 +45,12 @@ func TestDefaults(t *testing.T) {
 	c, err := Load(Flags{}, env("HOME="+t.TempDir()))
 	testkit.Check(t, err)
 	uv, conda := pool(c, "uv"), pool(c, "conda")
-	if c.LogLevel != "info" || c.IdleExit != 30*time.Minute || c.CacheDir != "" || c.Build.Parallel < 1 ||
-		c.Build.Timeout != 10*time.Minute || c.Build.MinFree != 1<<30 || c.Build.MaxSize != 0 ||
+	if c.LogLevel != "info" || c.IdleExit != 30*time.Minute || c.StandbyIdle != time.Hour || c.CacheDir != "" ||
+		c.Build.Parallel < 1 || c.Build.Timeout != 10*time.Minute || c.Build.MinFree != 1<<30 || c.Build.MaxSize != 0 ||
 		c.Build.LockAge != 24*time.Hour {
 		t.Errorf("got %+v", c)
 	}
-	want := Pool{"uv", "uv", 3, "", []string{"ipykernel", "ipywidgets", "pip"}, nil, 48 * time.Hour}
+	want := Pool{"uv", "uv", 3, "", []string{"ipykernel", "ipywidgets", "pip"}, nil, 48 * time.Hour, 1, []string{}}
 	if !reflect.DeepEqual(uv, want) {
 		t.Errorf("uv: got %+v", uv)
 	}
@@ -78,9 +78,11 @@ func TestFaults(t *testing.T) {
 		{"build = 1", `1: build: must be a table, got 1`},
 		{"[log_level]\nx = 1", `1: log_level: must be a text in quotes, got a table`},
 		{"\n\nsize = 3",
-			`3: size: unknown key; there are log_level, idle_exit, cache_dir, [build], [uv], [conda], [pools.NAME]`},
+			`3: size: unknown key; there are log_level, idle_exit, standby_idle, cache_dir, [build], [uv], ` +
+				`[conda], [pools.NAME]`},
 		{"[pools.uv]\nsise = 3",
-			`2: pools.uv.sise: unknown key; there are kind, size, python, packages, channels, max_age`},
+			`2: pools.uv.sise: unknown key; there are kind, size, python, packages, channels, max_age, ` +
+				`standby, preload`},
 		{"[build]\nparalel = 3",
 			`2: build.paralel: unknown key; there are parallel, timeout, min_free, max_size, lock_age`},
 		{"[uv.path]\nx = 1", `1: uv.path: must be a text in quotes, got a table`},
@@ -94,6 +96,21 @@ func TestFaults(t *testing.T) {
 		{"idle_exit = \"-1s\"", `1: idle_exit: must be at least 0, got "-1s"`},
 		{"idle_exit = \"soon\"", `1: idle_exit: must be a duration`},
 		{"pools.uv.max_age = \"0\"", `1: pools.uv.max_age: must be at least 1s, got "0"`},
+		{"standby_idle = 60", `1: standby_idle: must be a duration like "30m" or "48h", got 60`},
+		{"standby_idle = \"-1s\"", `1: standby_idle: must be at least 0, got "-1s"`},
+		{"pools.uv.standby = 65", `1: pools.uv.standby: must be 0 to 64, got 65`},
+		{"[pools.uv]\nstandby = -1", `2: pools.uv.standby: must be 0 to 64, got -1`},
+		{"pools.uv.standby = true", `1: pools.uv.standby: must be 0 to 64, got true`},
+		{"[pools.uv]\nsize = 1\npreload = \"numpy\"", `3: pools.uv.preload: must be a list of texts, got "numpy"`},
+		{"pools.uv.preload = [\"numpy\", 1]", `1: pools.uv.preload: must be a list of texts, got 1 in it`},
+		{"pools.uv.preload = [\"numpy\", \"numpy>=2\"]",
+			`1: pools.uv.preload: must be names of modules like "pandas" or "matplotlib.pyplot", got "numpy>=2"`},
+		{"pools.uv.preload = [\"\"]", `1: pools.uv.preload: must be names of modules`},
+		{"pools.uv.preload = [\"a; b\"]", `1: pools.uv.preload: must be names of modules`},
+		{"pools.uv.preload = [\".a\"]", `1: pools.uv.preload: must be names of modules`},
+		{"pools.uv.preload = [\"" + strings.Repeat("a", 201) + "\"]", `1: pools.uv.preload: must be names of modules`},
+		{"pools.uv.preload = [" + strings.Repeat(`"a",`, 101) + "]",
+			`1: pools.uv.preload: must name at most 100 modules, got 101`},
 		{"cache_dir = \"here\"", `1: cache_dir: must be an absolute path, got "here"`},
 		{"cache_dir = \"~/here\"", `1: cache_dir: must be an absolute path, got "~/here"`},
 		{"cache_dir = \"/a\\u0000b\"", `1: cache_dir: must be a path without control characters`},
@@ -164,6 +181,7 @@ func TestAllFaultsAtOnce(t *testing.T) {
 func TestFile(t *testing.T) {
 	c, err := load(t, "\ufeff"+`log_level = "debug"
 idle_exit = "0"
+standby_idle = "0"
 cache_dir = "/abs/é \"x\""
 build = { parallel = 2, timeout = "90s", min_free = 0, max_size = "1.5 GiB", lock_age = "168h" }
 
@@ -180,13 +198,15 @@ packages = ["numpy>=2,<3", "IPyKernel[test] >= 6", "pandas @ https://h/p.whl#sha
 kind = "conda"
 packages = ["conda-forge::numpy", "scipy=1.*", "python>=3.9"]
 channels = ["https://conda.invalid/c", "bioconda/label/main"]
+standby = 0
+preload = ["pandas", "matplotlib.pyplot", "_a1", "größe"]
 [pools.uv]
 size = 0
 packages = []
 max_age = "36h30m"
 `)
 	testkit.Check(t, err)
-	if c.LogLevel != "debug" || c.IdleExit != 0 || c.CacheDir != `/abs/é "x"` ||
+	if c.LogLevel != "debug" || c.IdleExit != 0 || c.StandbyIdle != 0 || c.CacheDir != `/abs/é "x"` ||
 		c.UV != (UV{"/opt/uv", "https://index.invalid/simple", "copy"}) ||
 		c.Build != (Build{2, 90 * time.Second, 0, 3 << 29, 168 * time.Hour}) {
 		t.Errorf("got %+v", c)
@@ -198,19 +218,21 @@ max_age = "36h30m"
 	if got := strings.Join(order, " "); got != "uv conda zeta alpha" {
 		t.Errorf("order: %s", got)
 	}
-	if p := pool(c, "zeta"); len(p.Packages) != 4 || p.Python != "3.12" || p.MaxAge != 48*time.Hour {
+	if p := pool(c, "zeta"); len(p.Packages) != 4 || p.Python != "3.12" || p.MaxAge != 48*time.Hour ||
+		p.Standby != 1 || p.Preload == nil || len(p.Preload) != 0 {
 		t.Errorf("zeta: %+v", p)
 	}
-	if p := pool(c, "alpha"); p.Size != 3 || p.Packages[3] != "ipykernel" || len(p.Channels) != 2 {
+	if p := pool(c, "alpha"); p.Size != 3 || p.Packages[3] != "ipykernel" || len(p.Channels) != 2 ||
+		p.Standby != 0 || len(p.Preload) != 4 || p.Preload[1] != "matplotlib.pyplot" {
 		t.Errorf("alpha: %+v", p)
 	}
 	if p := pool(c, "uv"); p.Size != 0 || !reflect.DeepEqual(p.Packages, []string{"ipykernel"}) {
 		t.Errorf("uv: %+v", p)
 	}
-	if got := c.Origins["pools.uv.max_age"]; !strings.HasSuffix(got, "config.toml:22") {
+	if got := c.Origins["pools.uv.max_age"]; !strings.HasSuffix(got, "config.toml:25") {
 		t.Errorf("origin: %s", got)
 	}
-	if got := c.Origins["build.timeout"]; !strings.HasSuffix(got, "config.toml:4") {
+	if got := c.Origins["build.timeout"]; !strings.HasSuffix(got, "config.toml:5") {
 		t.Errorf("origin: %s", got)
 	}
 }

@@ -16,7 +16,7 @@ func FuzzFile(f *testing.F) {
 	for _, seed := range []string{
 		"", "log_level = \"debug\"", "[pools.uv]\nsize = 64\npackages = [\"a\"]", "pools = {x = {kind = \"uv\"}}",
 		"[[pools]]", "build.min_free = \"1GiB\"\nbuild.timeout = \"1h1ms\"", "\"a.b\".c = [[1], {d = 2}]",
-		"[pools.conda]\nchannels = []", "x = 1979-05-27",
+		"[pools.conda]\nchannels = []", "x = 1979-05-27", "[pools.uv]\nstandby = 2\npreload = [\"a.b\"]",
 	} {
 		f.Add([]byte(seed))
 	}
@@ -32,7 +32,8 @@ func FuzzFile(f *testing.F) {
 		}
 		for _, p := range c.Pools {
 			if p.Size < 0 || p.Size > MaxPoolSize || !poolName.MatchString(p.Name) || !names(p.Packages, "ipykernel") ||
-				checkPackages(p.Packages, p.Kind) != "" {
+				checkPackages(p.Packages, p.Kind) != "" || p.Standby < 0 || p.Standby > MaxPoolSize ||
+				p.Preload == nil || len(p.Preload) > maxPreload {
 				t.Errorf("accepted %+v", p)
 			}
 		}

@@ -18,6 +18,7 @@ func (c *Config) settings() []setting {
 	return []setting{
 		text("log_level", &c.LogLevel, oneOf("debug", "info", "warn", "error")),
 		duration("idle_exit", &c.IdleExit, 0),
+		duration("standby_idle", &c.StandbyIdle, 0),
 		text("cache_dir", &c.CacheDir, absolute),
 		number("build.parallel", &b.Parallel, 1, 256),
 		duration("build.timeout", &b.Timeout, time.Second),
@@ -40,6 +41,8 @@ func (p *Pool) settings() []setting {
 		list("packages", &p.Packages),
 		list("channels", &p.Channels, channel),
 		duration("max_age", &p.MaxAge, time.Second),
+		number("standby", &p.Standby, 0, MaxPoolSize),
+		list("preload", &p.Preload, module),
 	}
 }
 

@@ -190,6 +190,7 @@ func index(s string) error {
 var (
 	poolName      = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,31}$`)
 	pythonVersion = regexp.MustCompile(`^3(\.[0-9]{1,2}){1,2}$`)
+	moduleName    = regexp.MustCompile(`^[\pL_][\pL\pN_]*(\.[\pL_][\pL\pN_]*)*$`)
 	channelName   = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._/-]*$`)
 )
 
@@ -205,6 +206,15 @@ func channel(s string) error {
 		return nil
 	}
 	return errors.New("must be names of channels or their URLs")
+}
+
+const maxModule = 200 // bytes
+
+func module(s string) error {
+	if len(s) <= maxModule && moduleName.MatchString(s) {
+		return nil
+	}
+	return fmt.Errorf("must be names of modules like \"pandas\" or \"matplotlib.pyplot\", got %s", show(s))
 }
 
 func (p *Pool) checkKind(s string) error {

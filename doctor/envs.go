@@ -33,7 +33,7 @@ func checkUnmanaged(_ context.Context, e *Env) Findings {
 
 func checkLeftovers(_ context.Context, e *Env) Findings {
 	s := storeAt(e.at.State)
-	pids := proc.Marked(s.MarksBuild)
+	pids := proc.Marked(proc.MarkEnv, s.MarksBuild)
 	switch {
 	case len(pids) == 0:
 		return fine("none")
@@ -48,7 +48,7 @@ func checkLeftovers(_ context.Context, e *Env) Findings {
 	return warning("processes of builds go on, and their daemon is gone: pid %s", some(texts)).
 		hint("nothing to do: the next start ends them; or: runt doctor --fix").
 		fixedLockedBy(func() (string, error) {
-			return fmt.Sprintf("ended processes: %d", proc.EndMarked(s.MarksBuild)), nil
+			return fmt.Sprintf("ended processes: %d", proc.EndMarked(proc.MarkEnv, s.MarksBuild)), nil
 		})
 }
 

@@ -33,8 +33,12 @@ venv*)
   cat >"$dir/bin/python" <<EOF
 #!/bin/sh
 site=$dir/lib/python3.12/site-packages
-echo '{"version":"$version","prefix":"'$dir'","site_packages":"'\$site'",'
-echo '"sentinels":["'\$site'/ipykernel/__init__.py","'\$site'/zmq/_zmq.so"]}'
+said='{"version":"$version","prefix":"'$dir'","site_packages":"'\$site'",'
+said="\$said"'"sentinels":["'\$site'/ipykernel/__init__.py","'\$site'/zmq/_zmq.so"]}'
+case \$3 in
+stay) echo "\$said" >&4; exec cat <&4 >/dev/null ;; # a standby that is never ready
+*) echo "\$said" ;;
+esac
 EOF
   sleep 0.00$(( $$ % 8 + 1 ))
   chmod +x "$dir/bin/python" ;;

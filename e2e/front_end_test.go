@@ -195,13 +195,19 @@ func (j *jupyter) cell(code string) string {
 // wheel makes a pure package that pip can install without a network, and returns its path.
 func (h *house) wheel(name string) string {
 	h.t.Helper()
+	return h.wheelWith(name, "answer = 42\n")
+}
+
+// wheelWith is wheel with a text for the package's only module.
+func (h *house) wheelWith(name, text string) string {
+	h.t.Helper()
 	path := filepath.Join(h.home, name+"-1.0-py3-none-any.whl")
 	f, err := os.Create(path)
 	check(h.t, err)
 	w := zip.NewWriter(f)
 	info := name + "-1.0.dist-info/"
 	for _, file := range [][2]string{
-		{name + ".py", "answer = 42\n"},
+		{name + ".py", text},
 		{info + "METADATA", "Metadata-Version: 2.1\nName: " + name + "\nVersion: 1.0\n"},
 		{info + "WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"},
 		{info + "RECORD", name + ".py,,\n" + info + "METADATA,,\n" + info + "WHEEL,,\n" + info + "RECORD,,\n"},

@@ -14,7 +14,9 @@ import (
 	"testing"
 	"time"
 
+	"runtimed/internal/proc"
 	"runtimed/internal/testkit"
+	"runtimed/pool/standby"
 	"runtimed/rpc"
 )
 
@@ -66,6 +68,9 @@ func (h *house) kernelJSON(name string, argv []string, metadata map[string]any) 
 	check(h.t, err)
 }
 
+// dataPackages are what the pool data has beside the kernel's, and its standbys have imported.
+var dataPackages = []string{"numpy", "pandas", "matplotlib"}
+
 func BenchmarkKernelBesidePlainIPykernel(b *testing.B) {
 	const rounds, coldRounds = 7, 3
 	h := benchHouse(b)
@@ -73,53 +78,108 @@ func BenchmarkKernelBesidePlainIPykernel(b *testing.B) {
 	// second behind an acquire, which is enough on a quiet machine; here they keep away altogether, and the pool has
 	// one for each start.
 	gate := h.gatedUV(b)
-	h.configure(fmt.Sprintf("[build]\nparallel = 2\n[pools.uv]\nsize = %d\n", 2*(rounds+1)))
+	h.configure(fmt.Sprintf("[build]\nparallel = 2\n[pools.uv]\nsize = %d\n[pools.data]\nkind = \"uv\"\nsize = %d\n"+
+		"packages = [\"ipykernel\", \"ipywidgets\", \"pip\", \"%s\"]\n"+
+		"preload = [\"numpy\", \"pandas\", \"matplotlib.pyplot\"]\n",
+		4*(rounds+1), 2*(rounds+1), strings.Join(dataPackages, `", "`)))
 	h.start()
 	front := h.frontEnd(b)
 	h.filled("uv", 10*time.Minute)
+	h.filled("data", 10*time.Minute)
 	version := must[rpc.EnvListResult](h, rpc.MethodEnvList, nil).Envs[0].PythonVersion
-	plain := filepath.Join(h.home, "plain")
-	h.uv(b, "venv", "--quiet", "--python", version, plain)
-	h.uv(b, "pip", "install", "--quiet", "--python", plain, "ipykernel", "ipywidgets", "pip")
-
-	launch := []string{"-m", "ipykernel_launcher", "-f", "{connection_file}"}
-	h.kernelJSON("plain", append([]string{plain + "/bin/python"}, launch...), map[string]any{})
-	h.kernelJSON("provisioned", append([]string{"python"}, launch...),
-		map[string]any{"kernel_provisioner": map[string]any{"provisioner_name": "runtimed"}})
-	h.runt("kernelspec", "install")
+	for suffix, packages := range map[string][]string{"": nil, "-data": dataPackages} {
+		plain := filepath.Join(h.home, "plain"+suffix)
+		h.uv(b, "venv", "--quiet", "--python", version, plain)
+		h.uv(b, append([]string{"pip", "install", "--quiet", "--python", plain, "ipykernel", "ipywidgets", "pip"},
+			packages...)...)
+		launch := []string{"-m", "ipykernel_launcher", "-f", "{connection_file}"}
+		pool := "uv"
+		if suffix != "" {
+			pool = "data"
+		}
+		h.kernelJSON("plain"+suffix, append([]string{plain + "/bin/python"}, launch...), map[string]any{})
+		h.kernelJSON("provisioned"+suffix, append([]string{"python"}, launch...),
+			map[string]any{"kernel_provisioner": map[string]any{"provisioner_name": "runtimed",
+				"config": map[string]any{"pool": pool}}})
+		h.kernelJSON("runtimed-uv"+suffix, []string{runtProgram, "kernel", "--pool", pool, "-f", "{connection_file}"},
+			map[string]any{})
+	}
 	bin, err := realUV()
 	check(b, err)
 	gate(false)
-	out := h.output(b, front+"/bin/python", repository(b, "testdata/tools/kernel_bench.py"), strconv.Itoa(rounds),
-		strconv.Itoa(coldRounds),
-		filepath.Join(bin, "uv"), version)
-	gate(true)
+	defer gate(true)
+	for _, m := range []struct {
+		mode, what string
+		cold       int
+		goal       float64 // of plain
+	}{
+		{"eager", "1+1 answered", coldRounds, 0.35}, {"stock", "1+1 answered, jupyter_client as it is", 0, 0.5},
+		{"imports", "numpy, pandas and matplotlib imported", 0, 0.15},
+	} {
+		out := h.output(b, front+"/bin/python", repository(b, "testdata/tools/kernel_bench.py"), m.mode,
+			strconv.Itoa(rounds), strconv.Itoa(m.cold), filepath.Join(bin, "uv"), version)
+		took := map[string][]time.Duration{}
+		for line := range strings.Lines(out) {
+			var round map[string]float64
+			if err := json.Unmarshal([]byte(line), &round); err != nil {
+				b.Fatalf("%v: %s", err, line)
+			}
+			for kind, s := range round {
+				took[kind] = append(took[kind], time.Duration(s*float64(time.Second)))
+			}
+		}
+		if len(took["plain"]) != rounds || len(took["cold"]) != m.cold {
+			b.Fatalf("measured were %v", took)
+		}
+		base := median(took["plain"])
+		for _, k := range []struct{ kind, what string }{{"runtimed-uv", "runt kernel"},
+			{"provisioned", "the provisioner"}} {
+			report(b, fmt.Sprintf("%s: start to %s", k.what, m.what), median(took[k.kind]), base,
+				fmt.Sprintf("plain; goal %.2f", m.goal))
+		}
+		if m.cold > 0 {
+			report(b, fmt.Sprintf("no environment yet: uv venv, uv pip install, 1+1, median of %d", m.cold),
+				median(took["cold"]), median(took["runtimed-uv"]), "runt kernel")
+		}
+	}
+}
 
-	took, more := map[string][]time.Duration{}, map[string][]time.Duration{}
-	for line := range strings.Lines(out) {
-		var round map[string]float64
-		if err := json.Unmarshal([]byte(line), &round); err != nil {
-			b.Fatalf("%v: %s", err, line)
-		}
-		for kind, s := range round {
-			took[kind] = append(took[kind], time.Duration(s*float64(time.Second)))
-			more[kind] = append(more[kind], time.Duration((s-round["plain"])*float64(time.Second)))
-		}
+// BenchmarkAStandbyThatNobodyUses is what standbys cost beside the daemon.
+func BenchmarkAStandbyThatNobodyUses(b *testing.B) {
+	h := benchHouse(b)
+	h.configure("[pools.uv]\nsize = 3\n")
+	h.start()
+	h.filled("uv", 10*time.Minute)
+	h.eventually(time.Minute, "a standby is ready", func() bool { return h.pool("uv").Standby.Ready == 1 })
+	daemon := h.statusFile().PID
+	standbys := proc.Marked(standby.MarkEnv, func(dir string) bool { return strings.HasPrefix(dir, h.state("envs")) })
+	if len(standbys) != 1 {
+		b.Fatalf("%d standbys", len(standbys))
 	}
-	if len(took["plain"]) != rounds || len(took["cold"]) != coldRounds {
-		b.Fatalf("measured were %v", took)
+	processor := func() time.Duration { return usage(daemon).cpu + usage(standbys[0]).cpu }
+	before := processor()
+	time.Sleep(30 * time.Second)
+	report(b, "processor time in 30 s of doing nothing, standby included", processor()-before, 30*time.Millisecond,
+		"goal")
+	for _, m := range []struct {
+		what string
+		pid  int
+		goal float64 // MB
+	}{{"the daemon", daemon, 17.8}, {"a standby of its own (PSS)", standbys[0], 45}} {
+		size := float64(pss(b, m.pid)) / 1e6
+		fmt.Printf("%-66s %7.1f MB   %4.2f of %.1f MB (goal)\n", "memory of "+m.what, size, size/m.goal, m.goal)
 	}
-	base := median(took["plain"])
-	for _, k := range []struct{ kind, what string }{{"runtimed-uv", "runt kernel"},
-		{"provisioned", "the provisioner"}} {
-		report(b, fmt.Sprintf("%s, from start to 1+1 answered, median of %d", k.what, rounds), median(took[k.kind]),
-			base, "plain ipykernel")
-		report(b, "  more than plain, median of the differences within a round", median(more[k.kind]),
-			30*time.Millisecond, "goal")
-	}
-	report(b, fmt.Sprintf("no environment yet: uv venv, uv pip install, 1+1, median of %d", coldRounds),
-		median(took["cold"]),
-		median(took["runtimed-uv"]), "runt kernel")
+}
+
+// pss is the memory of a process in which what it shares counts in parts (proc(5), smaps_rollup).
+func pss(b *testing.B, pid int) (bytes int64) {
+	b.Helper()
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
+	check(b, err)
+	_, rest, _ := strings.Cut(string(data), "\nPss:")
+	kib, err := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
+	check(b, err)
+	return kib << 10
 }
 
 // repository is a path in it.

@@ -19,10 +19,6 @@ import (
 
 const peersTools = "../testdata/tools/peers"
 
-// noStandby is the flag of runt kernel for a kernel as it was before there were standbys. While there is none, plain
-// kernels are compared with plain ones.
-const noStandby = ""
-
 // peers is a folder with the tests of jupyter_client, nbclient and ipykernel, made once and kept.
 func peers(t *testing.T) string {
 	t.Helper()
@@ -71,15 +67,12 @@ func TestPeersOwnSuitesPassWithAStandbyKernel(t *testing.T) {
 		check(t, err)
 		return string(line)
 	}
-	plain, more := argv(), []string(nil)
-	if noStandby != "" {
-		plain, more = argv(noStandby), []string{"--standbys"}
-	}
+	more := []string{"--standbys"}
 	if long {
 		more = append(more, "--all")
 	}
 	began := time.Now()
-	line := append([]string{filepath.Join(peersTools, "compare.py"), dir, plain, argv()}, more...)
+	line := append([]string{filepath.Join(peersTools, "compare.py"), dir, argv("--no-standby"), argv()}, more...)
 	cmd := exec.Command("python3", line...)
 	cmd.Env = append(h.env, "RUNTIMED_SOCKET="+h.socket)
 	out, err := cmd.CombinedOutput()

@@ -249,6 +249,7 @@ func TestBuildsGetNothingOfWhatTheManagerPassed(t *testing.T) {
 	u.withStandIn(`env > "$HOME/env"; ls -l /proc/$$/fd > "$HOME/fds"; exit 1`)
 	u.configure("[pools.uv]\nsize = 1\n")
 	u.setenv("WATCHDOG_USEC", "60000000")
+	u.script = `exec 9>"$HOME/lock"; ` + u.script // a starter that holds a lock
 	u.started()
 	u.eventually(20*time.Second, "a build has failed", func() bool { return u.pool("uv").Error != nil })
 	env, err := os.ReadFile(filepath.Join(u.home, "env"))
@@ -260,7 +261,8 @@ func TestBuildsGetNothingOfWhatTheManagerPassed(t *testing.T) {
 			t.Errorf("a build gets %s", name)
 		}
 	}
-	if fds, err := os.ReadFile(filepath.Join(u.home, "fds")); err != nil || strings.Contains(string(fds), "socket:") {
-		t.Errorf("a build gets a socket: %v\n%s", err, fds)
+	fds, err := os.ReadFile(filepath.Join(u.home, "fds"))
+	if err != nil || strings.Contains(string(fds), "socket:") || strings.Contains(string(fds), "/lock") {
+		t.Errorf("a build gets a socket or a lock: %v\n%s", err, fds)
 	}
 }

@@ -1,5 +1,6 @@
-// Package kernel is the body of runt kernel: it becomes a kernel in a warm environment, or one that says why there is
-// none. It also reads and writes the kernelspecs by which front-ends start it.
+// Package kernel is the body of runt kernel: it has a standby become the front-end's kernel, becomes a kernel in a warm
+// environment, or becomes one that says why there is none. It also reads and writes the kernelspecs by which front-ends
+// start it.
 package kernel
 
 import (
@@ -8,6 +9,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"io"
 	"os"
 	"os/signal"
@@ -19,7 +21,6 @@ import (
 
 	"golang.org/x/term"
 
-	"runtimed/internal/command"
 	"runtimed/internal/daemon"
 	"runtimed/internal/failure"
 	"runtimed/internal/redact"
@@ -33,10 +34,15 @@ type Kernel struct {
 	Wait  time.Duration // how long to wait for an environment at most
 	Fresh bool          // a kernel that is restarted gets another environment
 	Args  []string      // for ipykernel, after its own
+	Plain bool          // no standby kernel
 	// Needs adds what the environment must have.
 	Needs func(*rpc.AcquireParams) error
 	// Take takes an environment. The connection is the kernel's to close.
 	Take func(rpc.AcquireParams, time.Duration) (*rpc.Client, rpc.AcquireResult, error)
+	// Debug gets what only somebody looks for who wonders.
+	Debug func(format string, args ...any)
+
+	listeners []listener
 }
 
 // failingWait is how long a kernel waits for a pool whose builds fail: people want to know at once, not after the
@@ -45,6 +51,8 @@ const failingWait = 5 * time.Second
 
 // Start becomes the kernel. It returns why it cannot.
 func (k *Kernel) Start(d *daemon.Control) error {
+	k.listen()
+	defer k.closeListeners()
 	wait := k.Wait
 	if isFailing(d, k.Pool) {
 		wait = min(wait, failingWait)
@@ -58,18 +66,48 @@ func (k *Kernel) Start(d *daemon.Control) error {
 	if err := k.Needs(&params); err != nil {
 		return err
 	}
-	client, r, err := k.Take(params, wait)
+	client, r, err := k.take(d, params, wait)
 	if err != nil {
 		return err
 	}
 	defer client.Close()
-	argv := append([]string{r.Env.Python, "-m", "ipykernel_launcher", "-f", k.File}, k.Args...)
+	socket, err := d.Socket()
+	if err != nil {
+		return err
+	}
+	release := rpc.ReleaseAt{Socket: socket, Env: r.Env.ID}
+	if r.Standby != nil {
+		k.Debug("a plain kernel: %v", k.adopt(d, client, r, release))
+	}
 	if err = d.Ctx.Err(); err == nil {
-		err = command.Become(r.Env.Python, argv, command.Environ(os.Environ(), r.Env), nil)
+		err = k.plain(r, release)
 	}
 	_, _ = d.Call(client, rpc.MethodRelease, rpc.EnvParams{Env: r.Env.ID}, 0) // the lease ends with us anyway
 	return failure.New("%s cannot be run: %v", r.Env.Python, err).
 		WithHint("see what the environment has: %s", r.Env.Path)
+}
+
+// take takes an environment, with a standby kernel where that would be the same as one of our own start.
+func (k *Kernel) take(d *daemon.Control, params rpc.AcquireParams, wait time.Duration) (*rpc.Client,
+	rpc.AcquireResult, error) {
+	why := "--no-standby"
+	if !k.Plain {
+		why = whyPlain(d.Env)
+	}
+	if why != "" {
+		k.Debug("a plain kernel: %s", why)
+		return k.Take(params, wait)
+	}
+	params.Standby = new(true)
+	client, r, err := k.Take(params, wait)
+	if e, ok := errors.AsType[*rpc.Error](err); ok && e.Data.Param == "standby" {
+		params.Standby = nil // an older daemon
+		return k.Take(params, wait)
+	}
+	if err == nil && r.Standby == nil {
+		k.Debug("a plain kernel: the environment has no standby ready")
+	}
+	return client, r, err
 }
 
 func isFailing(d *daemon.Control, pool *string) bool {

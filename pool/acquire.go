@@ -26,6 +26,7 @@ type Request struct {
 	Needs   builder.Needs // beyond what the pool has
 	Session string        // gets the same environment again after the owner has ended
 	Linger  time.Duration // how long it is kept for that
+	Standby bool          // the caller can use a standby kernel
 }
 
 // Acquired is a leased environment.
@@ -39,6 +40,7 @@ type Acquired struct {
 	Extended bool              // it was ready, and what was asked for was added
 	Added    []builder.Package // where it was extended
 	AddedIn  time.Duration
+	Standby  *Standby // nil: there is none
 }
 
 // Acquire leases an environment of a pool and waits for one up to r.Wait. The lease is on disk when it returns. Errors
@@ -60,6 +62,7 @@ func (m *Manager) Acquire(ctx context.Context, r Request) (got Acquired, err err
 	var w *waiter
 	var call chan builder.Stage
 	m.update(func() {
+		m.neededLocked()
 		var leased *env
 		var p *pool
 		if leased, p, err = m.findPlaceLocked(r, began); err != nil {

@@ -27,8 +27,14 @@ func (m *Manager) runBuild(ctx context.Context, e *env, b *build) {
 	cancel := b.cancel
 	defer cancel()
 	began := time.Now()
-	e, result, err := m.make(ctx, e, b)
-	proc.EndMarked(func(dir string) bool { return dir == e.dir }) // what left its process group
+	kept := m.keptFor(e, b)
+	building := ctx
+	if kept != nil {
+		building = builder.Keep(ctx, kept)
+	}
+	e, result, err := m.make(building, e, b)
+	proc.EndMarked(proc.MarkEnv, func(dir string) bool { return dir == e.dir }) // what left its process group
+	standby, standbyErr := m.standbyFrom(e, kept, err)
 	m.update(func() {
 		m.changedLocked()
 		canceled := ctx.Err() == context.Canceled // not before: a flush may just have ended it
@@ -37,6 +43,10 @@ func (m *Manager) runBuild(ctx context.Context, e *env, b *build) {
 		switch {
 		case err == nil && !canceled:
 			m.builtLocked(e, b, result, time.Since(began))
+			if standbyErr == nil {
+				m.standLocked(e, standby)
+				standby = nil
+			}
 			if current && !b.check {
 				if p.fail != nil {
 					m.log.Info("builds succeed again", zap.String("pool", e.pool), zap.Int("failures", p.fail.count))
@@ -60,6 +70,7 @@ func (m *Manager) runBuild(ctx context.Context, e *env, b *build) {
 		default:
 			m.moveLocked(e, Removing, "its build failed")
 		}
+		m.dropLocked(standby)
 		if err != nil && !canceled && !b.check && current && m.ctx.Err() == nil {
 			m.buildFailedLocked(p, b, m.asBuildError(ctx, b.stage, err))
 		}

@@ -84,7 +84,7 @@ func (m *Manager) derivedForLocked(base *pool, needs builder.Needs, now time.Tim
 		p = m.deriveLocked(base, needs)
 	}
 	p.used = now
-	if p.fail != nil && m.warmingLocked(p.cfg.Name) == 0 && m.pickLocked(p) == nil {
+	if p.fail != nil && m.warmingLocked(p.cfg.Name) == 0 && m.pickLocked(p, false) == nil {
 		p.fail = nil // who asks again wants it tried again
 	}
 	return p, nil
@@ -97,7 +97,7 @@ func (m *Manager) hasAllLocked(base *pool, needs builder.Needs) bool {
 	if needs.RequiresPython == "" && (needs.Python == "" || needs.Python == base.cfg.Spec.Python) {
 		return true
 	}
-	e := m.pickLocked(base)
+	e := m.pickLocked(base, false)
 	return e != nil && e.runsOn(base, needs)
 }
 
@@ -177,7 +177,7 @@ func (m *Manager) planDerivedLocked(p *pool, now time.Time) (next time.Time) {
 			m.cancelBuildLocked(e, "nobody waits for it any more")
 		}
 	}
-	unbuilt := (p.fail != nil || !p.keep) && m.warmingLocked(p.cfg.Name) == 0 && m.pickLocked(p) == nil
+	unbuilt := (p.fail != nil || !p.keep) && m.warmingLocked(p.cfg.Name) == 0 && m.pickLocked(p, false) == nil
 	if unbuilt && m.forgetLocked(p, "nothing was built for it") {
 		return next
 	}

@@ -55,6 +55,7 @@ type env struct {
 	removal   removal    // removing
 
 	// From ready on.
+	standby  *standing // or nil; it ends with the state, or goes on as a kernel with the lease
 	manifest envdir.Manifest
 	seen     envdir.FileID    // the manifest's, when this daemon read or wrote it
 	folder   *envdir.FolderID // nil on file systems that have no such thing
@@ -80,6 +81,7 @@ type purpose struct {
 // build is work on an environment: making it, extending it or checking it.
 type build struct {
 	check     bool // of a finished environment, after a boot or a failed extension
+	keep      bool // its import check stays as a standby
 	stuck     bool // a check that failed because of the machine
 	notBefore time.Time
 	stage     builder.Stage
@@ -143,6 +145,12 @@ func (m *Manager) moveLocked(e *env, to State, why string) {
 			e.removal.owner = e.tenancy.lease.Owner
 		}
 		m.effects.reap = true
+	}
+	switch {
+	case to != Ready && to != Leased:
+		m.endStandbyLocked(e, why)
+	case to == Ready && e.standby != nil: // its answer told nobody of it
+		e.standby.handed = time.Time{}
 	}
 	if to != Leased {
 		e.tenancy.stopWatching()

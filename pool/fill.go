@@ -34,6 +34,7 @@ func (m *Manager) fillLoop() {
 func (m *Manager) plan() (next time.Time) {
 	now := time.Now()
 	next = now.Add(time.Minute)
+	short := m.short()
 	m.update(func() {
 		if m.closed {
 			return
@@ -50,7 +51,12 @@ func (m *Manager) plan() (next time.Time) {
 		for _, p := range m.derivedLocked() {
 			next = earlier(next, m.planDerivedLocked(p, now))
 		}
+		m.noStandby = short
+		for _, pc := range m.cfg.Pools { // first: in a ready environment one is there sooner than in one to be built
+			next = earlier(next, m.planStandbysLocked(m.pools[pc.Name], now))
+		}
 		next = earlier(next, m.startBuildsLocked(now))
+		next = earlier(next, m.endLateStandbysLocked(now))
 		m.renewSoonLocked(now)
 	})
 	return next

@@ -14,7 +14,7 @@ import (
 func (m *Manager) serveLocked(p *pool) {
 	for p != nil && len(p.waiters) > 0 {
 		w := p.waiters[0]
-		e := m.pickLocked(p, w.tried...)
+		e := m.pickLocked(p, w.Standby, w.tried...)
 		if e == nil || !m.enterLocked() {
 			return
 		}
@@ -24,18 +24,21 @@ func (m *Manager) serveLocked(p *pool) {
 		}
 		m.moveLocked(e, Leased, "acquired")
 		e.tenancy.waiter = w
+		m.handOutLocked(p, e, w)
 		m.effects.grants = append(m.effects.grants, e)
 	}
 }
 
-// pickLocked is the environment that goes next: of the present configuration if there is one, and the oldest.
-func (m *Manager) pickLocked(p *pool, but ...*env) *env {
+// pickLocked is the environment that goes next: of the present configuration if there is one, with a standby for those
+// who use it and without one for the others, and the oldest.
+func (m *Manager) pickLocked(p *pool, standby bool, but ...*env) *env {
 	var best *env
 	for _, e := range m.envs {
 		if e.pool != p.cfg.Name || !p.serves(e) || slices.Contains(but, e) {
 			continue
 		}
-		if best == nil || cmp.Or(trueFirst(e.hash == p.hash, best.hash == p.hash), byAge(e, best)) < 0 {
+		if best == nil || cmp.Or(trueFirst(e.hash == p.hash, best.hash == p.hash),
+			cmp.Compare(e.standby.rank(p, standby), best.standby.rank(p, standby)), byAge(e, best)) < 0 {
 			best = e
 		}
 	}
@@ -103,6 +106,7 @@ func (e *env) acquiredLocked(p *pool, began time.Time) Acquired {
 
 func (e *env) grantedLocked(p *pool, w *waiter) Acquired {
 	got := e.acquiredLocked(p, w.since)
+	got.Standby = e.standbyOfLocked()
 	switch {
 	case !e.finished.After(w.since):
 	case e.added == nil:

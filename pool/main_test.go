@@ -41,6 +41,9 @@ type fakeBuilder struct {
 	prepared func()
 	extends  error // of Extend
 	extended int
+
+	noStandby error // why a standby's check fails
+	standbys  []*fakeStandby
 }
 
 func (b *fakeBuilder) Build(ctx context.Context, spec builder.Spec, dir string,
@@ -91,6 +94,7 @@ func (b *fakeBuilder) Build(ctx context.Context, spec builder.Spec, dir string,
 		}
 	}
 	progress(builder.Stage{Name: builder.StageVerifying, Message: "nearly there"})
+	_ = b.stand(ctx, dir, true)
 	return builder.Built{
 		Python: filepath.Join(dir, "bin", "python"), PythonVersion: fakeVersion(spec),
 		Packages:    []builder.Package{{Name: "ipykernel", Version: "7.4"}},
@@ -154,6 +158,10 @@ func (b *fakeBuilder) Verify(context.Context, builder.Built, string) error {
 	defer b.mu.Unlock()
 	b.checked++
 	return b.verify
+}
+
+func (b *fakeBuilder) Standby(ctx context.Context, _ builder.Built, dir string) error {
+	return b.stand(ctx, dir, false)
 }
 
 func (b *fakeBuilder) Tool() (builder.Tool, bool) { return builder.Tool{}, false }

@@ -13,6 +13,7 @@ import (
 	"runtimed/internal/proc"
 	"runtimed/pool/builder"
 	"runtimed/pool/envdir"
+	"runtimed/pool/standby"
 )
 
 // Errors without details.
@@ -28,6 +29,7 @@ type Manager struct {
 	store    envdir.Store
 	builders map[string]builder.Builder
 	procs    proc.Processes
+	short    func() string // standby.MemoryShort, except in tests
 
 	ctx    context.Context // ends at Close
 	cancel context.CancelFunc
@@ -50,18 +52,22 @@ type Manager struct {
 	change     chan struct{} // closed and replaced when something changed
 	turn       uint64        // the last one given to a waiter or a build
 	closed     bool
-	renewing   bool     // a lock file is renewed
-	measuring  bool     // measure runs
-	leaseFault bool     // the last lease could not be written, and that was logged
-	reaping    bool     // the reaper runs again by itself
-	unsynced   []string // folders whose lease record is to be synced
+	renewing   bool      // a lock file is renewed
+	measuring  bool      // measure runs
+	leaseFault bool      // the last lease could not be written, and that was logged
+	reaping    bool      // the reaper runs again by itself
+	lastNeed   time.Time // the last acquire, or the start
+	watching   int       // calls of Watch
+	noStandby  string    // why there may be no standby now; empty: there may
+	unsynced   []string  // folders whose lease record is to be synced
 }
 
 // effects is what is to be done after a change, without the lock.
 type effects struct {
 	grants  []*env // each is counted in work
-	changed bool   // wake the watchers and the fill loop
-	reap    bool   // wake the reaper
+	ended   []*standing
+	changed bool // wake the watchers and the fill loop
+	reap    bool // wake the reaper
 }
 
 // New opens the state directory and returns a Manager that does nothing until Start. builders has one Builder per kind;
@@ -73,9 +79,10 @@ func New(cfg Config, builders map[string]builder.Builder, log *zap.Logger) (*Man
 	}
 	signal := func() chan struct{} { return make(chan struct{}, 1) }
 	m := &Manager{
-		log: log, store: st, builders: builders, procs: proc.ThisMachine, opened: make(chan struct{}),
+		log: log, store: st, builders: builders, procs: proc.ThisMachine, short: standby.MemoryShort,
+		opened:   make(chan struct{}),
 		wakeFill: signal(), wakeReap: signal(), wakeTrash: signal(), wakeSync: signal(),
-		pools: map[string]*pool{}, envs: map[string]*env{}, change: make(chan struct{}),
+		pools: map[string]*pool{}, envs: map[string]*env{}, change: make(chan struct{}), lastNeed: time.Now(),
 	}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	m.configureLocked(cfg)
@@ -106,6 +113,9 @@ func (m *Manager) Close() {
 		}
 		for _, e := range m.envs {
 			e.tenancy.stopWatching()
+			if e.standby != nil && e.standby.handed.IsZero() {
+				m.endStandbyLocked(e, "the daemon stops")
+			}
 		}
 	})
 	m.cancel()
@@ -145,6 +155,9 @@ func (m *Manager) update(f func()) {
 	}
 	if todo.reap {
 		wake(m.wakeReap)
+	}
+	for _, s := range todo.ended {
+		s.end()
 	}
 	for _, e := range todo.grants {
 		m.grant(e)

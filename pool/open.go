@@ -15,6 +15,7 @@ import (
 	"runtimed/internal/statedir"
 	"runtimed/pool/builder"
 	"runtimed/pool/envdir"
+	"runtimed/pool/standby"
 )
 
 // open reads the disk: what is half made goes to the trash, leases go on, and what is whole is ready.
@@ -35,6 +36,7 @@ func (m *Manager) open() {
 			all = append(all, f)
 		}
 	}
+	m.endLeftStandbys(all)
 	m.update(func() { m.openLocked(all, began) })
 	close(m.opened)
 	if names := m.unmanaged(); len(names) > 0 {
@@ -70,8 +72,29 @@ func (m *Manager) openLocked(all []*found, began time.Time) {
 		zap.Duration("took", time.Since(began)))
 }
 
+// endLeftStandbys ends what an earlier daemon left of its standbys. In an environment that was leased it is a kernel.
+func (m *Manager) endLeftStandbys(all []*found) {
+	unused := map[string]bool{}
+	for _, f := range all {
+		unused[f.env.dir] = f.state == Ready || f.state == Warming
+	}
+	proc.EndMarked(standby.MarkEnv, func(dir string) bool { return unused[dir] })
+	if m.cfg.Sockets == "" {
+		return
+	}
+	for _, path := range statedir.DeadStandbys(m.cfg.Sockets) {
+		if err := statedir.RemoveStandby(path); err != nil {
+			m.log.Warn("the socket of a standby kernel cannot be removed", zap.Error(err))
+		}
+	}
+}
+
 func (m *Manager) clearRecords() {
-	if n := proc.EndMarked(m.store.MarksBuild); n > 0 {
+	n := proc.EndMarked(proc.MarkEnv, m.store.MarksBuild)
+	n += proc.EndMarked(standby.MarkEnv, func(dir string) bool { // the import check of a build
+		return proc.Below(m.store.Envs(), dir) && envdir.Exists(m.store.Record(filepath.Base(dir)))
+	})
+	if n > 0 {
 		m.log.Info("ended processes of builds that an earlier daemon began", zap.Int("count", n))
 	}
 	entries, err := os.ReadDir(m.store.Records())

@@ -26,8 +26,9 @@ func TestTheNextDaemonEndsTheBuildsOfAKilledOne(t *testing.T) {
 		"600")
 	testkit.Check(t, errors.Join(s.Begin("uv-01234567", "uv"),
 		os.MkdirAll(filepath.Join(s.Env("uv-01234567"), "bin"), 0o700)))
-	testkit.Soon(t, "the marks are seen",
-		func() bool { return proc.MarkOf(build.Process.Pid) != "" && proc.MarkOf(fetch.Process.Pid) != "" })
+	testkit.Soon(t, "the marks are seen", func() bool {
+		return proc.MarkOf(build.Process.Pid, proc.MarkEnv) != "" && proc.MarkOf(fetch.Process.Pid, proc.MarkEnv) != ""
+	})
 	m := runManager(t, cfg)
 	defer func() { _ = m.Stop(t.Context()) }()
 	testkit.Check(t, m.waitOpen(t.Context()))

@@ -19,7 +19,9 @@ type Config struct {
 	MinFree      int64 // bytes: no build with less free space
 	MaxSize      int64 // bytes, of all environments together; 0: no limit
 	LockAge      time.Duration
-	Pools        []PoolConfig // in the order in which they are shown
+	Sockets      string        // the folder of standby kernels' sockets; empty: there are none; does not change
+	StandbyIdle  time.Duration // without an acquire or a watch, standbys end after this long; 0: never
+	Pools        []PoolConfig  // in the order in which they are shown
 }
 
 // PoolConfig is one named pool.
@@ -28,6 +30,9 @@ type PoolConfig struct {
 	Size   int // environments kept ready; 0 turns it off
 	Spec   builder.Spec
 	MaxAge time.Duration // a ready environment is replaced after this long
+
+	Standby int      // ready environments that hold a standby kernel
+	Preload []string // modules that a standby has imported
 }
 
 // pool is one configured pool, or one derived from it; see derived.go.
@@ -37,6 +42,7 @@ type pool struct {
 	shown     []string  // the packages, without passwords
 	waiters   []*waiter // first come first
 	fail      *failure  // nil while builds succeed
+	standbys  standbys
 	renewed   time.Time // the last try to renew its lock file
 	unrenewed bool      // that failed
 
@@ -97,13 +103,22 @@ func (m *Manager) configureLocked(cfg Config) []string {
 		if p == nil {
 			p = &pool{}
 		}
-		if p.hash != hash || p.cfg.Size != pc.Size || p.cfg.MaxAge != pc.MaxAge {
+		sameModules := slices.Equal(p.cfg.Preload, pc.Preload)
+		if p.hash != hash || p.cfg.Size != pc.Size || p.cfg.MaxAge != pc.MaxAge || p.cfg.Standby != pc.Standby ||
+			!sameModules {
 			changed = append(changed, pc.Name)
+		}
+		if !sameModules {
+			m.endStandbysLocked(p, "preload was changed")
+		}
+		if !sameModules || p.hash != hash {
+			p.standbys.faults, p.standbys.without = nil, nil
 		}
 		if p.hash != hash || pc.Size == 0 {
 			p.fail, p.renewed = nil, time.Time{}
 		}
 		p.tryAgain() // the cause may be gone, even one outside of this pool
+		p.standbys.failures, p.standbys.next = 0, time.Time{}
 		p.cfg, p.hash, p.shown = pc, hash, redact.Texts(pc.Spec.Packages)
 		m.pools[pc.Name] = p
 	}
@@ -127,7 +142,7 @@ func (m *Manager) Reconfigure(ctx context.Context, cfg Config) (changed []string
 		return nil, err
 	}
 	m.update(func() {
-		cfg.Dir = m.cfg.Dir
+		cfg.Dir, cfg.Sockets = m.cfg.Dir, m.cfg.Sockets
 		changed = m.configureLocked(cfg)
 		for _, e := range m.envs {
 			p := m.pools[e.pool]

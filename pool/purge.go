@@ -13,6 +13,7 @@ import (
 	"runtimed/internal/proc"
 	"runtimed/internal/statedir"
 	"runtimed/pool/envdir"
+	"runtimed/pool/standby"
 )
 
 // InUseError says that environments are in use, so that nothing was removed.
@@ -50,7 +51,7 @@ func Purge(dir string, dry bool, log *zap.Logger) (paths []string, stays []state
 	if !envdir.Exists(m.store.Envs()) {
 		return nil, nil, nil
 	}
-	ids, err := m.purgeable()
+	ids, err := m.purgeable(dry)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -81,7 +82,7 @@ func Purge(dir string, dry bool, log *zap.Logger) (paths []string, stays []state
 	return nil, append(stays, statedir.RemoveEmpty(m.store.Envs(), folders)...), nil
 }
 
-func (m *Manager) purgeable() (ids []string, err error) {
+func (m *Manager) purgeable(dry bool) (ids []string, err error) {
 	entries, err := os.ReadDir(m.store.Envs())
 	if err != nil {
 		return nil, err
@@ -102,6 +103,9 @@ func (m *Manager) purgeable() (ids []string, err error) {
 		owners[id] = f.owner
 		list, ids = append(list, f), append(ids, id)
 	}
+	if !dry {
+		m.endLeftStandbys(list) // no daemon runs, so nobody needs them
+	}
 	inUse, err := m.procs.Users(m.store.Envs(), owners)
 	if err != nil && len(list) > 0 {
 		return nil, fmt.Errorf("it is not known whether an environment is in use, so nothing is removed: %w", err)
@@ -110,6 +114,9 @@ func (m *Manager) purgeable() (ids []string, err error) {
 	for _, f := range list {
 		user, runs := inUse[f.env.id]
 		held := f.state == Leased && m.alive(f.owner)
+		if f.state == Ready || f.state == Warming { // a standby that nobody has used ends with its daemon
+			runs = runs && proc.MarkOf(user.PID, standby.MarkEnv) != f.env.dir
+		}
 		if runs || held {
 			used.ID, used.PID = f.env.id, user.PID
 			used.Count++

@@ -96,9 +96,12 @@ func (m *Manager) reap() (more bool, due time.Duration) {
 		return more, due
 	}
 	owners := map[string]proc.Owner{}
-	for _, s := range list {
-		owners[s.e.id] = s.owner
-	}
+	m.update(func() {
+		for _, s := range list {
+			owners[s.e.id] = s.owner
+			m.endStandbyLocked(s.e, "who acquired it has ended") // it would count as a user
+		}
+	})
 	users, err := m.procs.Users(m.store.Envs(), owners)
 	if m.reportBlind(err) {
 		return more, due

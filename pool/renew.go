@@ -55,6 +55,6 @@ func (m *Manager) renew(b builder.Builder, pc PoolConfig, age, timeout time.Dura
 		log("the lock file of a pool could not be renewed; the old one stays in use",
 			zap.String("pool", pc.Name), zap.Error(err))
 	}
-	proc.EndMarked(func(dir string) bool { return dir == m.store.Tools() }) // what left its process group
+	proc.EndMarked(proc.MarkEnv, func(dir string) bool { return dir == m.store.Tools() }) // what left its process group
 	return err
 }

@@ -28,6 +28,7 @@ type Status struct {
 	Packages  []string
 	Tool      *builder.Tool // nil while none was looked for, or found
 	Error     *StatusError  // nil while builds succeed
+	Standby   StandbyStatus
 }
 
 // StatusError is why builds of a pool fail.
@@ -46,10 +47,11 @@ type Info struct {
 	Lease *envdir.Lease // nil unless leased
 	Alive bool          // the owner is not known to have ended, or a process used it when last looked; set by List
 	Where string        // where an owner is that cannot be seen from here: "in another PID namespace"; set by List
+	Until time.Time     // the lease is kept for its session until then, after the end of its owner; or zero
 }
 
 func (e *env) infoLocked() Info {
-	i := Info{Manifest: e.manifest, Path: e.dir, State: e.shown(), Lease: e.tenancy.lease}
+	i := Info{Manifest: e.manifest, Path: e.dir, State: e.shown(), Lease: e.tenancy.lease, Until: e.lingersUntil()}
 	if e.needs != nil || e.manifest.Needs != nil {
 		n := *cmp.Or(e.needs, e.manifest.Needs)
 		n.Packages = redact.Texts(n.Packages)
@@ -95,7 +97,7 @@ func (m *Manager) statusLocked(name string) []Status {
 func (m *Manager) statusOfLocked(p *pool) Status {
 	s := Status{
 		Name: p.cfg.Name, Kind: p.cfg.Spec.Kind, Target: p.cfg.Size, Waiting: len(p.waiters),
-		Python: p.cfg.Spec.Python, Packages: p.shown,
+		Python: p.cfg.Spec.Python, Packages: p.shown, Standby: m.standbyStatusLocked(p),
 	}
 	for _, e := range m.envs {
 		own := e.pool == p.cfg.Name // else it is of a derived pool

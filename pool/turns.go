@@ -64,6 +64,7 @@ func (m *Manager) startBuildsLocked(now time.Time) (next time.Time) {
 			ctx, b.cancel = context.WithTimeout(m.ctx, m.cfg.BuildTimeout)
 			m.turn++
 			b.started, b.turn, b.slot = now, m.turn, slot
+			b.keep = m.keepsLocked(m.pools[e.pool], now)
 			if b.urgent() {
 				served[e.pool]++
 				next = earlier(next, now.Add(derivedYoung))

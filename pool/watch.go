@@ -20,8 +20,16 @@ func (m *Manager) Watch(
 	if err := m.enter(func() {}); err != nil {
 		return nil, err
 	}
+	watching := func(n int) {
+		m.update(func() {
+			m.watching += n
+			m.neededLocked()
+		})
+	}
+	watching(1)
 	go func() {
 		defer m.work.Done()
+		defer watching(-1)
 		m.watch(ctx, interval, first, changed)
 	}()
 	return first, nil

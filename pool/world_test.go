@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -25,6 +26,9 @@ type world struct {
 	p    *fakeProcs
 	cfg  Config
 	logs *observer.ObservedLogs
+
+	mu       sync.Mutex
+	shortage string // of memory
 
 	moved func(from, to State) // where set, called with each move of an environment
 }
@@ -80,7 +84,19 @@ func (w *world) make() {
 		w.Fatal(err)
 	}
 	m.procs = w.p.processes()
+	m.short = func() string {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return w.shortage
+	}
 	w.Manager, w.logs = m, logs
+}
+
+// set changes what is around the Manager.
+func (w *world) set(f func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	f()
 }
 
 // moves is a log that reads the moves of environments.

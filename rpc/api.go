@@ -184,6 +184,16 @@ type PoolStatus struct {
 	Packages  []string   `json:"packages"`
 	Tool      *Tool      `json:"tool"`  // null if none was looked for yet, or found
 	Error     *PoolError `json:"error"` // null while builds succeed
+
+	Standby StandbyStatus `json:"standby"`
+}
+
+// StandbyStatus is how a pool's standby kernels are.
+type StandbyStatus struct {
+	Target   int      `json:"target"` // as configured
+	Ready    int      `json:"ready"`
+	Why      string   `json:"why,omitempty"` // there are fewer, or the last caller could not have one
+	Warnings []string `json:"warnings"`      // modules of preload that could not be imported ahead
 }
 
 type Tool struct {
@@ -230,6 +240,8 @@ type AcquireParams struct {
 	// session.
 	Session  *string `json:"session,omitempty"`
 	LingerMS *int64  `json:"linger_ms,omitempty"` // 0 to 3,600,000; default 60,000; only with a session
+
+	Standby *bool `json:"standby,omitempty"` // the caller can use a standby kernel; see Order
 }
 
 // Where an acquired environment came from.
@@ -248,6 +260,13 @@ type AcquireResult struct {
 	WaitedMS int64     `json:"waited_ms"`
 	Added    []Package `json:"added"` // what was installed for this call; empty unless extended
 	AddedMS  int64     `json:"added_ms"`
+	Standby  *Standby  `json:"standby"` // null if there is none, or none was asked for
+}
+
+// Standby is a standby kernel, which waits for an [Order].
+type Standby struct {
+	PID    int    `json:"pid"`
+	Socket string `json:"socket"` // its path
 }
 
 // EnvParams name one environment by its id.
@@ -329,6 +348,8 @@ type Lease struct {
 	Label    string    `json:"label"`
 	Session  string    `json:"session"`
 	Since    time.Time `json:"since"`
+
+	KeptUntil *time.Time `json:"kept_until"` // for the session, after the end of its owner; null before that
 }
 
 // GCParams are the params of env.gc.

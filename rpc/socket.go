@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"runtimed/internal/statedir"
 )
 
 const (
@@ -102,17 +104,13 @@ func isAbs(goos, path string) bool {
 
 // CheckSocketPath refuses a path that is too long for a socket address, or on Windows is not the name of a pipe.
 func CheckSocketPath(goos, path string) error {
-	limit := 103
-	switch goos {
-	case "linux":
-		limit = 107
-	case "windows":
+	if goos == "windows" {
 		if len(path) <= len(pipes) || !strings.EqualFold(path[:len(pipes)], pipes) {
 			return fmt.Errorf("%s is not the name of a pipe: set %s to one that begins with %s", path, envSocket, pipes)
 		}
 		return nil
 	}
-	if len(path) > limit {
+	if limit := statedir.MostSocketPath(goos); len(path) > limit {
 		return fmt.Errorf("socket path %s is %d bytes long, and this system allows %d: set %s to a shorter one",
 			path, len(path), limit, envSocket)
 	}

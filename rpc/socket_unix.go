@@ -110,6 +110,15 @@ func dial(ctx context.Context, path string) (net.Conn, error) {
 	return nc, nil
 }
 
+// DialPath connects to a socket of the user's own, such as a standby's. It trusts whom [Dial] trusts.
+func DialPath(ctx context.Context, path string) (*net.UnixConn, error) {
+	nc, err := dial(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	return nc.(*net.UnixConn), nil
+}
+
 func isFile(path string) bool {
 	info, err := os.Lstat(path)
 	return err == nil && info.Mode().Type() == 0

@@ -19,6 +19,9 @@ import (
 // scheduler has a task that starts when the user logs on.
 type scheduler struct{ person }
 
+// taskText has the priority of a program that the user starts. The default, 7, slows the processor, the disk and
+// memory, also for what the daemon starts; the daemon lowers the priority of its builds itself.
+//
 //go:embed schtasks.xml.tmpl
 var taskText string
 

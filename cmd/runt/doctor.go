@@ -190,7 +190,7 @@ func (a *app) checkDaemon(ctx context.Context, listening bool, st service.Status
 		late := daemon.TimedOut(err, info.Socket, doctorLimit)
 		return []rpc.Check{answering, foundError("pools", rpc.CheckProblem, late)}
 	}
-	return []rpc.Check{answering, checkPools(status.Pools)}
+	return append([]rpc.Check{answering, checkPools(status.Pools)}, a.checkStandbys(status.Pools)...)
 }
 
 func startedBy(info rpc.Info) string {
@@ -224,6 +224,35 @@ func checkPools(pools []rpc.PoolStatus) rpc.Check {
 		status, hint = rpc.CheckWarning, "give one a size in the configuration"
 	}
 	return found("pools", status, hint, "%s", strings.Join(lines, "\n"))
+}
+
+// checkStandbys says why kernels start without a standby, and nothing where all is well: they start all the same.
+func (a *app) checkStandbys(pools []rpc.PoolStatus) []rpc.Check {
+	var lines, faults []string
+	for _, p := range pools {
+		s := p.Standby
+		if s.Target == 0 || p.Target == 0 {
+			continue
+		}
+		if s.Why != "" {
+			lines = append(lines, p.Name+": "+standbyText(s))
+		}
+		for _, warning := range s.Warnings {
+			faults = append(faults, p.Name+": "+warning)
+		}
+	}
+	if a.Env("RUNTIMED_STANDBY") == "0" {
+		lines = append(lines, "RUNTIMED_STANDBY is 0 here, so kernels that this shell starts use none")
+	}
+	const name = "standby"
+	switch text := strings.Join(append(lines, faults...), "\n"); {
+	case len(faults) > 0:
+		const hint = "correct preload or packages of the pool; then: runt daemon reload"
+		return []rpc.Check{warning(name, hint, "%s", text)}
+	case text != "":
+		return []rpc.Check{okay(name, "%s", text)}
+	}
+	return nil
 }
 
 // checkService comes first: if the manager listens for a daemon that does not run, connecting would start it.

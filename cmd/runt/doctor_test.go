@@ -2,9 +2,11 @@ package main
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"testing"
 
+	"runtimed/internal/daemon"
 	"runtimed/rpc"
 )
 
@@ -68,6 +70,41 @@ func TestPoolsAsTheDoctorTellsThem(t *testing.T) {
 		}},
 	} {
 		if got := checkPools(c.pools); got != c.want {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+}
+
+func TestTheDoctorSaysWhyAPoolHasNoStandbyAndIsQuietWhereAllIsWell(t *testing.T) {
+	pool := func(size int, s rpc.StandbyStatus) []rpc.PoolStatus {
+		return []rpc.PoolStatus{{Name: "uv", Target: size, Standby: s}}
+	}
+	why := "the last caller could not have one: it is in another namespace"
+	fault := "nunpy cannot be imported: ModuleNotFoundError: No module named 'nunpy'"
+	const hint = "correct preload or packages of the pool; then: runt daemon reload"
+	for name, c := range map[string]struct {
+		pools    []rpc.PoolStatus
+		variable string
+		want     []rpc.Check
+	}{
+		"well":             {pool(1, rpc.StandbyStatus{Target: 1, Ready: 1}), "", nil},
+		"being started":    {pool(1, rpc.StandbyStatus{Target: 1}), "", nil},
+		"off":              {pool(0, rpc.StandbyStatus{Target: 1, Why: why}), "", nil},
+		"none, or no word": {pool(1, rpc.StandbyStatus{}), "", nil},
+		"low on memory": {pool(1, rpc.StandbyStatus{Target: 2, Why: "only 300 MiB of memory are free"}), "",
+			[]rpc.Check{okay("standby", "uv: 0 of 2 ready: only 300 MiB of memory are free")}},
+		"refused": {pool(1, rpc.StandbyStatus{Target: 1, Ready: 1, Why: why}), "1",
+			[]rpc.Check{okay("standby", "uv: 1 of 1 ready: %s", why)}},
+		"switched off": {nil, "0",
+			[]rpc.Check{okay("standby", "RUNTIMED_STANDBY is 0 here, so kernels that this shell starts use none")}},
+		"a module that is not there": {
+			pool(1, rpc.StandbyStatus{Target: 1, Ready: 1, Why: why, Warnings: []string{fault}}), "",
+			[]rpc.Check{warning("standby", hint, "uv: 1 of 1 ready: %s\nuv: %s", why, fault)}},
+	} {
+		a := &app{Control: &daemon.Control{Env: func(name string) string {
+			return map[string]string{"RUNTIMED_STANDBY": c.variable}[name]
+		}}}
+		if got := a.checkStandbys(c.pools); !slices.Equal(got, c.want) {
 			t.Errorf("%s: %+v", name, got)
 		}
 	}

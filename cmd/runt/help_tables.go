@@ -60,6 +60,8 @@ var variables = []entry{
 		Text: "pools.conda.size: the same for the pool conda"},
 	{Name: "RUNTIMED_NO_START", Flag: "--no-start",
 		Text: "not empty: runt pool acquire, runt run, runt kernel and clients with autostart start no daemon"},
+	{Name: "RUNTIMED_STANDBY", Flag: "--no-standby",
+		Text: "0: runt kernel and the Jupyter provisioner start plain kernels, even if standby kernels are ready"},
 }
 
 var otherVariables = []entry{
@@ -78,6 +80,8 @@ var otherVariables = []entry{
 var keyTexts = []entry{
 	{Name: "log_level", Text: "debug, info, warn or error: how much is logged"},
 	{Name: "idle_exit", Text: `a daemon that a command started by itself ends after this long unused; "0": never`},
+	{Name: "standby_idle",
+		Text: "standby kernels end when nobody has asked for an environment for this long; \"0\": never"},
 	{Name: "cache_dir",
 		Text: "an absolute path: where environments, lock files and tools are; empty: the state directory. Made " +
 			"with mode 0700; refused if open to others"},
@@ -103,6 +107,10 @@ var keyTexts = []entry{
 			"%pip does not work in a notebook"},
 	{Name: "pools.NAME.channels", Text: "names or URLs; conda only"},
 	{Name: "pools.NAME.max_age", Text: "from 1s: a ready environment older than this is replaced"},
+	{Name: "pools.NAME.standby",
+		Text: "0 to 64: ready environments that hold a standby kernel, at most size; 0: kernels start as usual"},
+	{Name: "pools.NAME.preload",
+		Text: "up to 100 modules, like pandas and matplotlib.pyplot, that standby kernels have imported"},
 }
 
 // keyEntries are keyTexts with the defaults. A default that both usual pools share is shown once.
@@ -140,6 +148,7 @@ func keyEntries() ([]entry, error) {
 // examples are shown under the command that they begin with.
 var examples = []struct{ line, text string }{
 	{"runt pool status", "How many environments are ready, and why a pool fails."},
+	{"runt pool status --verbose", "Also its standby kernels, and why there are fewer than it should have."},
 	{`python=$(runt pool acquire --label "trying things")`,
 		"Take an environment; it is the shell's until the shell ends."},
 	{"runt pool release uv-2e17bf8f", "Give one back before that."},
@@ -179,6 +188,7 @@ var longHelp = kong.Vars{
 	"daemonAgain":     "Restart the daemon, as after an upgrade. Environments in use stay in use.",
 	"daemonStartAuto": "On behalf of a command that needs an environment: it ends by itself when nobody needs it.",
 	"envListState":    "In this state only: warming, ready, leased or removing.",
+	"kernelNoStandby": "Start a new process, even if a standby kernel is ready.",
 	"kernelPool":      "Take the environment from this pool (default: uv).",
 	"kernelOnRestart": "keep: a kernel that is restarted finds its environment again, with what was installed in " +
 		"it. fresh: it gets another.",

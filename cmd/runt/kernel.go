@@ -14,16 +14,19 @@ type kernelCmd struct {
 	Pool      *string       `placeholder:"NAME" complete:"pools" help:"${kernelPool}"`
 	Wait      time.Duration `default:"45s" help:"How long to wait for one. Front-ends give up after 60s."`
 	OnRestart string        `enum:"keep,fresh" default:"keep" help:"${kernelOnRestart}"`
+	NoStandby bool          `help:"${kernelNoStandby}"`
 	NoStart   bool          `help:"Do not start a daemon where none runs."`
 	needFlags `embed:""`
 	Args      []string `arg:"" optional:"" passthrough:"" help:"Further arguments for ipykernel, after --."`
 }
 
 func (kernelCmd) Help() string {
-	return "A notebook front-end starts it through a kernelspec that 'runt kernelspec install' writes. runt becomes " +
-		"ipykernel in an environment of its own, which ends with the kernel; one that is restarted with the same " +
-		"connection file within a minute continues in the same environment. If no environment can be had, the " +
-		"first cell says why."
+	return "A notebook front-end starts it through a kernelspec that 'runt kernelspec install' writes. It takes an " +
+		"environment, which ends with the kernel. If that holds a standby kernel, which has done its imports, that " +
+		"one becomes the kernel, and runt stays in front of it: it passes signals on, and ends as the kernel does. " +
+		"Otherwise runt becomes ipykernel itself; with RUNTIMED_LOG_LEVEL=debug it says why on stderr. A kernel " +
+		"that is restarted with the same connection file within a minute continues in the same environment. If no " +
+		"environment can be had, the first cell says why."
 }
 
 func (c *kernelCmd) Run(a *app) error {
@@ -44,7 +47,12 @@ func (c *kernelCmd) Run(a *app) error {
 		return failure.With(failure.Usage, "unexpected argument %s", c.Args[0]).
 			WithHint("what is for ipykernel comes after --; see: runt kernel --help")
 	}
-	k := kernel.Kernel{File: file, Pool: c.Pool, Wait: c.Wait, Fresh: c.OnRestart == "fresh"}
+	k := kernel.Kernel{File: file, Pool: c.Pool, Wait: c.Wait, Fresh: c.OnRestart == "fresh", Plain: c.NoStandby}
+	k.Debug = func(format string, args ...any) {
+		if a.Env("RUNTIMED_LOG_LEVEL") == "debug" {
+			a.Note(format, args...)
+		}
+	}
 	if len(c.Args) > 0 {
 		k.Args = c.Args[1:]
 	}

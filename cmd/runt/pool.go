@@ -37,11 +37,12 @@ func (o *onePool) params() rpc.PoolParams { return rpc.PoolParams{Pool: cmp.Or(o
 
 type poolStatusCmd struct {
 	onePool `embed:""`
+	Verbose bool `short:"v" help:"Also print the standby kernels, and why there are fewer than configured."`
 }
 
 func (c *poolStatusCmd) Run(a *app) error {
 	return ask(a, rpc.MethodStatus, c.params(), func(r rpc.StatusResult) {
-		writeStatus(a.stdout, r.Pools)
+		writeStatus(a.stdout, r.Pools, c.Verbose)
 	})
 }
 

@@ -84,8 +84,8 @@ func (a *app) encode(v any) error {
 	return enc.Encode(v)
 }
 
-// writeStatus prints text that programs read too: it is part of the contract.
-func writeStatus(w io.Writer, pools []rpc.PoolStatus) {
+// writeStatus prints text that programs read too: without verbose it is part of the contract.
+func writeStatus(w io.Writer, pools []rpc.PoolStatus, verbose bool) {
 	fmt.Fprint(w, "Pool Daemon Status\n==================\n")
 	for _, p := range pools {
 		fmt.Fprintln(w, poolTitle(p))
@@ -97,7 +97,29 @@ func writeStatus(w io.Writer, pools []rpc.PoolStatus) {
 		if p.Error != nil {
 			writePoolError(w, p.Error)
 		}
+		if verbose {
+			writeStandby(w, p.Standby)
+		}
 	}
+}
+
+func writeStandby(w io.Writer, s rpc.StandbyStatus) {
+	if s.Target == 0 { // or an older daemon
+		fmt.Fprintln(w, "  Standby:   off")
+		return
+	}
+	fmt.Fprintf(w, "  Standby:   %s\n", redact.Printable(standbyText(s)))
+	for _, warning := range s.Warnings {
+		fmt.Fprintf(w, "  Preload:   %s\n", redact.Printable(warning))
+	}
+}
+
+func standbyText(s rpc.StandbyStatus) string {
+	text := fmt.Sprintf("%d of %d ready", s.Ready, s.Target)
+	if s.Why != "" {
+		text += ": " + s.Why
+	}
+	return text
 }
 
 func poolTitle(p rpc.PoolStatus) string {

@@ -107,7 +107,7 @@ func (a *app) shower() func([]rpc.PoolStatus) {
 				b.WriteString("\n")
 			}
 			first = false
-			writeStatus(&b, pools)
+			writeStatus(&b, pools, false)
 			a.stdout.Write(b.Bytes())
 		}
 	}
@@ -115,7 +115,7 @@ func (a *app) shower() func([]rpc.PoolStatus) {
 	return func(pools []rpc.PoolStatus) {
 		width, height := terminalSize(a.stdout.w)
 		var text bytes.Buffer
-		writeStatus(&text, pools)
+		writeStatus(&text, pools, false)
 		all := strings.Split(strings.TrimSuffix(text.String(), "\n"), "\n")
 		all = all[:min(len(all), height-1)] // what has scrolled away could not be drawn again
 		var b bytes.Buffer

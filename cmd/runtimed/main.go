@@ -25,6 +25,7 @@ import (
 	"runtimed/internal/safefile"
 	"runtimed/internal/statedir"
 	"runtimed/internal/supervisor"
+	"runtimed/internal/tool"
 	"runtimed/internal/words"
 	"runtimed/rpc"
 )
@@ -110,6 +111,7 @@ func (c runCommand) run(stderr io.Writer) int {
 	if err != nil {
 		return fail(stderr, err, "")
 	}
+	tool.KeepFiles()
 	stop, signals, hangups := make(exit, 1), make(chan os.Signal, 4), make(hangups, 1)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
 	signal.Notify(hangups, syscall.SIGHUP)

@@ -19,6 +19,7 @@ import (
 type pools struct {
 	*pool.Manager
 
+	at    statedir.Paths
 	uv    *uv.Builder
 	conda *conda.Builder
 }
@@ -28,12 +29,12 @@ func newPools(lc fx.Lifecycle, at statedir.Paths, s *settings, log *zap.Logger, 
 	u := uv.New(at.State, uvConfig(cfg), os.Environ(), log.Named("uv"))
 	c := conda.New(at.State, condaConfig(cfg), u, os.Environ(), log.Named("conda"))
 	byKind := map[string]builder.Builder{builder.KindUV: u, builder.KindConda: c}
-	m, err := pool.New(poolConfig(cfg, at.State), byKind, log.Named("pool"))
+	m, err := pool.New(poolConfig(cfg, at), byKind, log.Named("pool"))
 	if err != nil {
 		return nil, err
 	}
 	lc.Append(fx.StartStopHook(m.Start, m.Stop))
-	return &pools{m, u, c}, nil
+	return &pools{m, at, u, c}, nil
 }
 
 // configure puts cfg in force and returns the names of the changed pools.
@@ -43,7 +44,7 @@ func (p *pools) configure(ctx context.Context, cfg *config.Config) ([]string, er
 	}
 	p.uv.Configure(uvConfig(cfg)) // first: the builds that follow from the rest use it
 	p.conda.Configure(condaConfig(cfg))
-	return p.Reconfigure(ctx, poolConfig(cfg, p.Dir()))
+	return p.Reconfigure(ctx, poolConfig(cfg, p.at))
 }
 
 func uvConfig(cfg *config.Config) uv.Config {
@@ -54,14 +55,17 @@ func condaConfig(cfg *config.Config) conda.Config {
 	return conda.Config{Provider: cfg.Conda.Provider, Path: cfg.Conda.Path}
 }
 
-func poolConfig(cfg *config.Config, dir string) pool.Config {
+func poolConfig(cfg *config.Config, at statedir.Paths) pool.Config {
 	c := pool.Config{
-		Dir: dir, Parallel: cfg.Build.Parallel, BuildTimeout: cfg.Build.Timeout,
+		Dir: at.State, StandbyIdle: cfg.StandbyIdle, Parallel: cfg.Build.Parallel, BuildTimeout: cfg.Build.Timeout,
 		MinFree: cfg.Build.MinFree, MaxSize: cfg.Build.MaxSize, LockAge: cfg.Build.LockAge,
+	}
+	if statedir.SocketIsFile {
+		c.Sockets = at.Folder
 	}
 	for _, p := range cfg.Pools {
 		c.Pools = append(c.Pools, pool.PoolConfig{
-			Name: p.Name, Size: p.Size, MaxAge: p.MaxAge,
+			Name: p.Name, Size: p.Size, MaxAge: p.MaxAge, Standby: p.Standby, Preload: p.Preload,
 			Spec: builder.Spec{Kind: p.Kind, Python: p.Python, Packages: p.Packages, Channels: p.Channels},
 		})
 	}

@@ -99,7 +99,7 @@ func requestOf(p rpc.AcquireParams) (r pool.Request, err error) {
 	}.Needs()
 	r = pool.Request{
 		Pool: builder.KindUV, Needs: builder.Needs(needs), Wait: rpc.DefaultWait, Linger: rpc.DefaultLinger,
-		Label: value(p.Label), Key: value(p.Key), Session: value(p.Session),
+		Label: value(p.Label), Key: value(p.Key), Session: value(p.Session), Standby: value(p.Standby),
 	}
 	if p.Pool != nil {
 		r.Pool = *p.Pool
@@ -116,7 +116,7 @@ func requestOf(p rpc.AcquireParams) (r pool.Request, err error) {
 func acquireResult(g pool.Acquired) rpc.AcquireResult {
 	r := rpc.AcquireResult{
 		Env: envOf(g.Env), Source: rpc.SourceReady, Stale: g.Stale, WaitedMS: g.Waited.Milliseconds(),
-		Added: packagesOf(g.Added), AddedMS: g.AddedIn.Milliseconds(),
+		Added: packagesOf(g.Added), AddedMS: g.AddedIn.Milliseconds(), Standby: (*rpc.Standby)(g.Standby),
 	}
 	switch {
 	case g.Resumed:
@@ -141,6 +141,12 @@ func statusOf(s pool.Status) rpc.PoolStatus {
 		Name: s.Name, Kind: s.Kind, Target: s.Target, Available: s.Available, Warming: s.Warming, Leased: s.Leased,
 		Removing: s.Removing, Waiting: s.Waiting, State: s.State, Python: s.Python, Packages: s.Packages,
 		Tool: (*rpc.Tool)(s.Tool),
+		Standby: rpc.StandbyStatus{
+			Target: s.Standby.Target, Ready: s.Standby.Ready, Why: redact.Text(s.Standby.Why), Warnings: []string{},
+		},
+	}
+	for _, fault := range s.Standby.Faults {
+		w.Standby.Warnings = append(w.Standby.Warnings, redact.Text(fault))
 	}
 	if e := s.Error; e != nil {
 		w.Error = &rpc.PoolError{
@@ -162,6 +168,10 @@ func listResult(infos []pool.Info) (r rpc.EnvListResult) {
 			listed.Lease = &rpc.Lease{
 				OwnerPID: l.Owner.PID, Alive: info.Alive, Where: info.Where, Label: l.Label, Session: l.Session,
 				Since: l.LeasedAt.UTC(),
+			}
+			if !info.Until.IsZero() {
+				until := info.Until.UTC()
+				listed.Lease.KeptUntil = &until
 			}
 		}
 		r.Envs = append(r.Envs, listed)

@@ -133,7 +133,7 @@ func launch(program string, args []string) (*child, error) {
 		_ = os.Remove(f.Name()) // Windows keeps it
 		c.stderr, cmd.Stderr = f, f
 	}
-	keepFiles()
+	tool.KeepFiles()
 	if err := cmd.Start(); err != nil {
 		_ = c.stderr.Close()
 		return nil, err

@@ -4,24 +4,12 @@ package daemon
 
 import (
 	"os"
-	"strconv"
 	"syscall"
 
 	"runtimed/internal/safefile"
 )
 
 func detached() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setsid: true} }
-
-// keepFiles has what this process inherited end with it: a lock that a script holds, or a pipe that it reads to its
-// end, must not be held by a daemon.
-func keepFiles() {
-	entries, _ := os.ReadDir("/dev/fd")
-	for _, e := range entries {
-		if fd, err := strconv.Atoi(e.Name()); err == nil && fd > 2 {
-			syscall.CloseOnExec(fd)
-		}
-	}
-}
 
 // Locked says whether a process holds the lock on the file at path. The kernel answers for every PID namespace, and a
 // process that has ended holds none, even where its parent never asks for it.

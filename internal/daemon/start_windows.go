@@ -12,9 +12,6 @@ func detached() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{CreationFlags: windows.DETACHED_PROCESS | windows.CREATE_NEW_PROCESS_GROUP}
 }
 
-// keepFiles has nothing to do here: only what is named is inherited.
-func keepFiles() {}
-
 // Locked says whether a process holds the lock on the file at path, which keeps others from reading it here.
 func Locked(path string) bool {
 	_, err := os.ReadFile(path)

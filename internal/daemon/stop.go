@@ -211,7 +211,7 @@ func (d *Control) checkNotLeased() error {
 		return nil
 	}
 	e := list.Envs[0]
-	return failure.New("%d of the environments are in use (%s by %s), so nothing is removed",
+	return failure.New("%d of the environments are in use (%s: %s), so nothing is removed",
 		len(list.Envs), e.ID, LeaseText(e.Lease)).WithHint(inUseHint)
 }
 
@@ -227,7 +227,10 @@ func LeaseText(l *rpc.Lease) string {
 	switch {
 	case l.Where != "":
 		text += " " + l.Where
-	case !l.Alive:
+	case l.Alive:
+	case l.KeptUntil != nil:
+		text = "kept for a restart until " + l.KeptUntil.Local().Format(time.TimeOnly)
+	default:
 		text += ", gone"
 	}
 	if l.Label != "" {

@@ -125,9 +125,10 @@ func TestExactlyTheMarkedProcessesAreEnded(t *testing.T) {
 	child := testkit.Spawn(t, []string{MarkEnv + "=" + ours}, "/bin/sh", "-c", "setsid sleep 600 & sleep 600; exit")
 	stranger := testkit.Spawn(t, nil, "/bin/sh", "-c", "sleep 600; exit", ours)
 	another := testkit.Spawn(t, []string{MarkEnv + "=" + ours + "8"}, "sleep", "600")
-	testkit.Soon(t, "the marks are seen",
-		func() bool { return MarkOf(marked.Process.Pid) == ours && MarkOf(child.Process.Pid) == ours })
-	if n := EndMarked(func(d string) bool { return d == ours }); n < 2 {
+	testkit.Soon(t, "the marks are seen", func() bool {
+		return MarkOf(marked.Process.Pid, MarkEnv) == ours && MarkOf(child.Process.Pid, MarkEnv) == ours
+	})
+	if n := EndMarked(MarkEnv, func(d string) bool { return d == ours }); n < 2 {
 		t.Errorf("%d were ended", n)
 	}
 	for _, c := range []*exec.Cmd{marked, child} {
@@ -138,7 +139,8 @@ func TestExactlyTheMarkedProcessesAreEnded(t *testing.T) {
 			t.Error("a stranger was ended")
 		}
 	}
-	testkit.Soon(t, "none is left", func() bool { return EndMarked(func(d string) bool { return d == ours }) == 0 })
+	testkit.Soon(t, "none is left",
+		func() bool { return EndMarked(MarkEnv, func(d string) bool { return d == ours }) == 0 })
 }
 
 func copyFile(t *testing.T, from, to string) {

@@ -34,12 +34,12 @@ func isOurs(pid int) bool {
 }
 
 // EndMarked kills the processes whose mark ours accepts, with what they start meanwhile, and returns their number.
-// The mark is in their environment, so a reused pid is never hit.
-func EndMarked(ours func(dir string) bool) int {
+// The mark is a variable in their environment, so a reused pid is never hit.
+func EndMarked(name string, ours func(dir string) bool) int {
 	ended := map[Process]bool{}
 	for range 10 { // more rounds find only what multiplies faster than it can be killed
 		before := len(ended)
-		eachMarked(ours, func(pid int) {
+		eachMarked(name, ours, func(pid int) {
 			if p, err := statOf(pid); err == nil && syscall.Kill(pid, syscall.SIGKILL) == nil {
 				ended[p.Process] = true
 			}
@@ -52,23 +52,23 @@ func EndMarked(ours func(dir string) bool) int {
 }
 
 // Marked returns the processes whose mark ours accepts.
-func Marked(ours func(dir string) bool) (pids []int) {
-	eachMarked(ours, func(pid int) { pids = append(pids, pid) })
+func Marked(name string, ours func(dir string) bool) (pids []int) {
+	eachMarked(name, ours, func(pid int) { pids = append(pids, pid) })
 	return pids
 }
 
-func eachMarked(ours func(dir string) bool, f func(pid int)) {
+func eachMarked(name string, ours func(dir string) bool, f func(pid int)) {
 	_ = procs(func(pid int) {
-		if dir := MarkOf(pid); dir != "" && ours(dir) && pid != os.Getpid() {
+		if dir := MarkOf(pid, name); dir != "" && ours(dir) && pid != os.Getpid() {
 			f(pid)
 		}
 	})
 }
 
-// MarkOf returns the value of MarkEnv that a process was started with, or "".
-func MarkOf(pid int) string {
+// MarkOf returns the value of the mark name that a process was started with, or "".
+func MarkOf(pid int, name string) string {
 	for v := range bytes.SplitSeq(environOf(pid), []byte{0}) {
-		if value, ok := bytes.CutPrefix(v, []byte(MarkEnv+"=")); ok {
+		if value, ok := bytes.CutPrefix(v, []byte(name+"=")); ok {
 			return string(value)
 		}
 	}

@@ -219,7 +219,10 @@ func idBelow(envs, path string) (id string, ok bool) {
 }
 
 // EndMarked does nothing: the job objects of builds end with their daemon.
-func EndMarked(func(dir string) bool) int { return 0 }
+func EndMarked(string, func(dir string) bool) int { return 0 }
+
+// MarkOf is empty: the variables of a process cannot be read here.
+func MarkOf(int, string) string { return "" }
 
 // Marked finds nothing: the job objects of builds end with their daemon.
-func Marked(func(dir string) bool) []int { return nil }
+func Marked(string, func(dir string) bool) []int { return nil }

@@ -100,6 +100,9 @@ func IsStatus(path string) bool {
 // beside returns the daemon's files in the folder of the socket or the state directory, except the socket and the
 // lock.
 func beside(dir string, usual bool) (paths []string) {
+	if SocketIsFile {
+		paths = DeadStandbys(dir)
+	}
 	entries, _ := os.ReadDir(dir) // what cannot be read stays
 	for _, e := range entries {
 		if !e.Type().IsRegular() {

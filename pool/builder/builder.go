@@ -96,6 +96,8 @@ type Builder interface {
 	// Verify checks a finished environment, after a crash of the machine for example: its kernel can be imported, and
 	// every file has the size that the installer recorded.
 	Verify(ctx context.Context, built Built, dir string) error
+	// Standby starts a standby kernel in a finished environment. ctx says where it is left; see Keep.
+	Standby(ctx context.Context, built Built, dir string) error
 	// Renew resolves spec again, for later builds, if its lock file is older than age. It retires nothing.
 	Renew(ctx context.Context, spec Spec, age time.Duration) error
 	// Tool returns what builds use; false if none has been looked for or found.

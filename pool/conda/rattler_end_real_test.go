@@ -31,7 +31,7 @@ func TestABuildThatIsCancelledEndsAtOnce(t *testing.T) {
 		took > 30*time.Second {
 		t.Errorf("%+v after %s", b, took)
 	}
-	if n := proc.EndMarked(func(dir string) bool { return dir == r.Env("a") }); n > 0 {
+	if n := proc.EndMarked(proc.MarkEnv, func(dir string) bool { return dir == r.Env("a") }); n > 0 {
 		t.Errorf("%d processes went on", n)
 	}
 }
@@ -58,7 +58,7 @@ func TestWhatAKilledHelperLeavesIsTidied(t *testing.T) {
 	testkit.Check(t, os.MkdirAll(filepath.Join(r.cache(), "pkgs", ".half-2.0-0cd34", "lib"), 0o700))
 	job.progress = func(s builder.Stage) {
 		if s.Name == builder.StageDownloading {
-			proc.EndMarked(func(mark string) bool { return mark == dir })
+			proc.EndMarked(proc.MarkEnv, func(mark string) bool { return mark == dir })
 		}
 	}
 	b := buildError(t, r.create(t.Context(), dir, job))

@@ -13,6 +13,7 @@ import (
 	"runtimed/internal/tool"
 	"runtimed/pool/builder"
 	"runtimed/pool/envdir"
+	"runtimed/pool/standby"
 	"runtimed/pool/uv"
 )
 
@@ -25,7 +26,7 @@ func (c *Builder) verified(ctx context.Context, dir string) (builder.Built, erro
 	}
 	var act builder.Activation
 	said, err := uv.Verified(ctx, dir, func() error { return wholePrefix(ctx, dir, packages) },
-		func() (said uv.VerifySays, err error) {
+		func() (said standby.Says, err error) {
 			if act, err = c.activation(ctx, dir); err != nil {
 				return said, err
 			}
@@ -56,6 +57,11 @@ func (c *Builder) Verify(ctx context.Context, built builder.Built, dir string) e
 	_, err = c.uv.ImportKernel(ctx, dir, pythonOf(dir),
 		builder.Activation{Variables: built.Variables, PathPrepend: built.PathPrepend})
 	return err
+}
+
+// Standby starts a standby kernel in the finished environment at dir; see builder.Keep.
+func (c *Builder) Standby(ctx context.Context, built builder.Built, dir string) error {
+	return c.uv.Standby(ctx, built, dir)
 }
 
 // condaPackage is what conda-meta says about an installed package.

@@ -1,8 +1,8 @@
 package uv
 
 import (
+	"cmp"
 	"context"
-	_ "embed"
 	"encoding/json"
 	"errors"
 	"path/filepath"
@@ -13,6 +13,7 @@ import (
 	"runtimed/internal/tool"
 	"runtimed/pool/builder"
 	"runtimed/pool/envdir"
+	"runtimed/pool/standby"
 )
 
 // install brings the venv to exactly what the lock file says: offline if the cache has everything, else online, else
@@ -48,9 +49,6 @@ func (b *build) install(ctx context.Context) error {
 	return err
 }
 
-//go:embed verify.py
-var verifyScript string
-
 // verified imports the kernel with the environment's own Python, checks that every installed file is there, and
 // reports what is. again means that the kernel's part was verified before.
 func (u *Builder) verified(ctx context.Context, dir string, again bool) (builder.Built, error) {
@@ -61,7 +59,7 @@ func (u *Builder) verified(ctx context.Context, dir string, again bool) (builder
 			size = envdir.DiskSize(ctx, dir)
 		}
 		return err
-	}, func() (VerifySays, error) { return u.imports(ctx, dir, again) },
+	}, func() (standby.Says, error) { return u.imports(ctx, dir, again) },
 		builder.VenvPython(dir), filepath.Join(dir, "pyvenv.cfg"))
 	if err != nil {
 		return builder.Built{}, err
@@ -79,8 +77,8 @@ func (u *Builder) verified(ctx context.Context, dir string, again bool) (builder
 
 // Verified looks through the files of the environment at dir with whole, on another core, while imports imports its
 // kernel. It returns the answer, in which the sentinels are inside the environment, own files of it first.
-func Verified(ctx context.Context, dir string, whole func() error, imports func() (VerifySays, error),
-	own ...string) (VerifySays, error) {
+func Verified(ctx context.Context, dir string, whole func() error, imports func() (standby.Says, error),
+	own ...string) (standby.Says, error) {
 	complete := make(chan error, 1)
 	go func() { complete <- whole() }()
 	said, err := imports()
@@ -126,14 +124,7 @@ func notWhole(ctx context.Context, err error) error {
 		"the environment was built, but is not whole: %s", err)
 }
 
-// VerifySays is the answer of verify.py.
-type VerifySays struct {
-	Version      string   `json:"version"`
-	SitePackages string   `json:"site_packages"`
-	Sentinels    []string `json:"sentinels"`
-}
-
-func (u *Builder) imports(ctx context.Context, dir string, again bool) (VerifySays, error) {
+func (u *Builder) imports(ctx context.Context, dir string, again bool) (standby.Says, error) {
 	var args []string
 	if again {
 		args = []string{"again"}
@@ -141,28 +132,47 @@ func (u *Builder) imports(ctx context.Context, dir string, again bool) (VerifySa
 	return u.ImportKernel(ctx, dir, builder.VenvPython(dir), venvActivation(dir), args...)
 }
 
-// ImportKernel runs verify.py with the Python of the activated environment at dir: packages may need their activation.
-// It runs as users will run it, so without -I, which would leave out what a kernel reads.
+// ImportKernel runs the import check with the Python of the activated environment at dir: packages may need their
+// activation. It runs as users will run it, so without -I, which would leave out what a kernel reads. Where ctx asks
+// for it, the process stays.
 func (u *Builder) ImportKernel(ctx context.Context, dir, python string, act builder.Activation,
-	args ...string) (said VerifySays, err error) {
-	done, err := u.Child(ctx, tool.Command{Argv: append([]string{python, "-c", verifyScript}, args...),
-		Env: act.Environ(tool.Environ(u.Environ)), Mark: dir})
-	if ctx.Err() != nil {
-		return said, ctx.Err()
+	args ...string) (said standby.Says, err error) {
+	said, output, err := u.runCheck(ctx, dir, python, act.Environ(tool.Environ(u.Environ)), args)
+	if err == nil || ctx.Err() != nil {
+		return said, cmp.Or(ctx.Err(), err)
 	}
-	if err == nil {
-		err = json.Unmarshal(done.Stdout, &said)
-	}
-	if err == nil {
-		return said, nil
-	}
-	if b := builder.MachineError("the Python of the environment", done.Output, err); b != nil {
+	if b := builder.MachineError("the Python of the environment", output, err); b != nil {
 		return said, b
 	}
 	hint := "see the output; the pool's packages may not go together"
-	if errors.Is(err, syscall.EACCES) || strings.Contains(done.Output, "failed to map segment") {
+	if errors.Is(err, syscall.EACCES) || strings.Contains(output, "failed to map segment") {
 		hint = u.Dir + " may be on a file system mounted noexec; cache_dir in the configuration names another place"
 	}
 	return said, builder.Errorf(builder.CauseVerifyFailed, hint,
-		"the environment was built, but its Python cannot import the kernel").Saying(done.Output)
+		"the environment was built, but its Python cannot import the kernel").Saying(output)
+}
+
+func (u *Builder) runCheck(ctx context.Context, dir, python string, vars, args []string) (said standby.Says,
+	output string, err error) {
+	if kept := builder.KeptIn(ctx); kept != nil {
+		workdir, err := u.Workdir()
+		if err != nil {
+			return said, "", err
+		}
+		return kept.Start(ctx,
+			standby.Command{Python: python, Env: dir, Dir: workdir, Vars: vars, Again: len(args) > 0})
+	}
+	done, err := u.Child(ctx,
+		tool.Command{Argv: append([]string{python, "-c", standby.CheckScript}, args...), Env: vars, Mark: dir})
+	if err == nil {
+		err = json.Unmarshal(done.Stdout, &said)
+	}
+	return said, done.Output, err
+}
+
+// Standby starts a standby kernel in the finished environment at dir. ctx says where it is left; see builder.Keep.
+func (u *Builder) Standby(ctx context.Context, built builder.Built, dir string) error {
+	act := builder.Activation{Variables: built.Variables, PathPrepend: built.PathPrepend}
+	_, err := u.ImportKernel(ctx, dir, built.Python, act, "again")
+	return err
 }

@@ -213,7 +213,7 @@ func TestRPCDiscoverIsTheTable(t *testing.T) {
 				string(m.Params[1].Schema) != `{"type":"integer"}`) {
 			t.Errorf("%+v", m)
 		}
-		if m.Name == rpc.MethodAcquire && (len(m.Params) != 12 || m.Params[0].Required) {
+		if m.Name == rpc.MethodAcquire && (len(m.Params) != 13 || m.Params[0].Required) {
 			t.Errorf("%+v", m)
 		}
 	}

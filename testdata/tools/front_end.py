@@ -10,6 +10,7 @@ import os
 import queue
 import signal
 import socket
+import subprocess
 import sys
 import tempfile
 import threading
@@ -96,12 +97,38 @@ def restart(now=False):
     return await_ready()
 
 
-def shutdown():
-    """Ends it as the button does."""
+def beside(argv, cwd=None, env=None):
+    """Runs a program as a kernel is started, and returns what it prints."""
+    done = subprocess.run(
+        argv, cwd=cwd, env={**os.environ, **(env or {})}, start_new_session=True, stdout=subprocess.PIPE, timeout=30
+    )
+    return {"code": done.returncode, "said": done.stdout.decode(errors="surrogateescape")}
+
+
+def ignore(signals):
+    """Ignores signals, and so do the kernels that are started then."""
+    for number in signals:
+        signal.signal(number, signal.SIG_IGN)
+    return {}
+
+
+def begin(code):
+    """Runs a cell, and does not wait for it."""
+    state["kc"].execute(code)
+    return {}
+
+
+def ended(timeout=20):
+    """Waits until the kernel's process has ended, and says how."""
+    return {"code": state["km"].provisioner.process.wait(timeout)}
+
+
+def shutdown(restart=False):
+    """Ends it as the button does, or as the other one before it starts the next."""
     began = time.monotonic()
     state["kc"].stop_channels()
     process = state["km"].provisioner.process
-    state["km"].shutdown_kernel()
+    state["km"].shutdown_kernel(restart=restart)
     return {"seconds": time.monotonic() - began, "code": process.poll()}
 
 

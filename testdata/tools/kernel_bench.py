@@ -1,10 +1,13 @@
-"""kernel_bench.py ROUNDS COLD_ROUNDS UV PYTHON: how long a front-end waits for the answer of 1+1 from a new kernel.
+"""kernel_bench.py MODE ROUNDS COLD_ROUNDS UV PYTHON: how long a front-end waits for the first answer of a new kernel.
+
+MODE is eager (1+1, by a client that tries to connect every millisecond), stock (1+1, by jupyter_client as it is) or
+imports (numpy, pandas and matplotlib, which the pool data preloads; else as eager).
 
 Run it with a Python that has jupyter_client and runtimed-client, in a HOME with the kernelspecs plain, runtimed-uv
-(runt kernel) and provisioned, and a daemon with 2 * (ROUNDS + 1) environments. One round before the others is not
-counted: it fills imports, .pyc and the page cache. It prints a line of JSON for each round, {"plain": s,
-"runtimed-uv": s, "provisioned": s}; COLD_ROUNDS of them have "cold" too, for a user who has no environment at all and
-makes one from uv's warm cache.
+(runt kernel) and provisioned, or with plain-data and so on for imports, and a daemon with 2 * (ROUNDS + 1)
+environments. One round before the others is not counted: it fills imports, .pyc and the page cache. It prints a line of
+JSON for each round, {"plain": s, "runtimed-uv": s, "provisioned": s}; COLD_ROUNDS of them have "cold" too, for a user
+who has no environment at all and makes one from uv's warm cache.
 """
 
 import json
@@ -19,17 +22,21 @@ from jupyter_client import KernelManager
 from jupyter_client.kernelspec import KernelSpec
 from runtimed_client import Client, RPCError
 
-rounds, cold_rounds, uv, python = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4]
+mode, rounds, cold_rounds, uv, python = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4], sys.argv[5]
 kinds = ["plain", "runtimed-uv", "provisioned"]
+cell, suffix = "1+1", ""
+if mode == "imports":
+    cell, suffix = "import numpy, pandas, matplotlib.pyplot; 1+1", "-data"
 
 # A ZeroMQ socket that finds nobody there tries again after 100 to 200 ms by chance, which would swamp what is measured.
 context = zmq.Context()
-context.setsockopt(zmq.RECONNECT_IVL, 2)
+if mode != "stock":
+    context.setsockopt(zmq.RECONNECT_IVL, 1)
 
 
 def start(kind, folder):
     if kind != "cold":
-        manager = KernelManager(kernel_name=kind, context=context)
+        manager = KernelManager(kernel_name=kind + suffix, context=context)
     else:
         subprocess.run([uv, "venv", "--quiet", "--python", python, folder], check=True)
         own = os.path.join(folder, "bin", "python")
@@ -64,7 +71,7 @@ def ask(manager):
                     assert message["content"]["data"]["text/plain"] == "2", message
                     return
             if known and heard and not asked:
-                asked = client.execute("1+1")
+                asked = client.execute(cell)
             elif known and not heard and not ready:
                 client.kernel_info()  # the first was answered before the kernel knew that somebody listens
             elif not known and not ready and not manager.is_alive():
@@ -75,7 +82,7 @@ def ask(manager):
 
 
 def settle():
-    """Gives back what the kernels had and waits until it is gone: its removal shall not run beside the next start."""
+    """Gives back what the kernels had and waits until it is gone and the next standby is there: neither shall run beside the start."""
     with Client(autostart=False) as daemon:
         while True:
             for env in daemon.call("env.list", {"state": "leased"})["envs"]:
@@ -83,7 +90,11 @@ def settle():
                     daemon.release(env["id"])
                 except RPCError:
                     pass  # it went by itself
-            if not sum(pool.leased + pool.removing for pool in daemon.status().pools):
+            pools = daemon.call("pool.status")["pools"]
+            if all(
+                pool["leased"] + pool["removing"] == 0 and pool["standby"]["ready"] >= min(pool["available"], 1)
+                for pool in pools
+            ):
                 return
             time.sleep(0.02)
 

@@ -1,0 +1,82 @@
+//go:build e2e && unix
+
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"runtimed/internal/testkit"
+	"runtimed/rpc"
+)
+
+// The kernels whose behaviour is compared, as runt starts them.
+const (
+	plainStart   = "kernel --no-standby -f {connection_file} -- {args}"
+	standbyStart = "kernel -f {connection_file} -- {args}"
+)
+
+const (
+	samePackages = "packages = [\"ipykernel\", \"ipywidgets\", \"pip\", \"numpy\", \"matplotlib\"]\n"
+	fewestRows   = 63
+)
+
+// sameTool runs a tool that compares kernels, and returns what it prints.
+func (h *house) sameTool(tool string, args ...string) string {
+	h.t.Helper()
+	python, err := frontEndPython()
+	check(h.t, err)
+	script, err := filepath.Abs(filepath.Join("../testdata/tools", tool))
+	check(h.t, err)
+	tmp := filepath.Join(filepath.Dir(h.home), "t") // short, since sockets lie in it
+	check(h.t, os.MkdirAll(tmp, 0o755))
+	cmd := exec.CommandContext(h.t.Context(), python, append([]string{script}, args...)...)
+	cmd.Dir = h.home
+	cmd.Env = append(h.env, "RUNTIMED_NO_START=1", "TMPDIR="+tmp, "PYTHONDONTWRITEBYTECODE=1",
+		"MPLCONFIGDIR="+filepath.Join(testkit.KeptTools(h.t), "matplotlib")) // its cache takes seconds
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		h.t.Errorf("%s: %v\n%s", tool, err, out)
+	} else {
+		h.t.Logf("%s", out)
+	}
+	return string(out)
+}
+
+func TestAStandbyKernelBehavesAsAPlainOne(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t).withUV()
+	h.configure("[pools.uv]\nsize = 2\n" + samePackages)
+	h.start()
+	h.filled("uv", 5*time.Minute)
+	found, ready := filepath.Join(h.home, "rows.json"), filepath.Join(h.home, "ready")
+	check(t, os.WriteFile(ready, fmt.Appendf(nil,
+		"#!/bin/sh\nuntil %s rpc pool.status '{\"pool\":\"uv\"}' | grep -q '\"target\":1,\"ready\":1'; do sleep 0.05; done\n",
+		runtProgram), 0o755))
+	h.sameTool("kernel_same.py", "--json", found, "--plain", runtProgram+" "+plainStart,
+		"--standby", runtProgram+" "+standbyStart, "--before-standby", ready, "--adopt")
+	var compared struct{ Rows []struct{ Same bool } }
+	data, err := os.ReadFile(found)
+	if err == nil {
+		err = json.Unmarshal(data, &compared)
+	}
+	check(t, err)
+	if n := len(compared.Rows); n < fewestRows {
+		t.Errorf("%d rows were compared", n)
+	}
+}
+
+func TestAPlantedDifferenceOfKernelsIsFound(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t).withUV()
+	h.configure("[pools.uv]\nsize = 1\n" + samePackages)
+	h.start()
+	h.filled("uv", 5*time.Minute)
+	python := h.acquire(rpc.AcquireParams{OwnerPID: new(os.Getpid())}).Env.Python
+	h.sameTool("kernel_same_selftest.py", python+" -m ipykernel_launcher -f {connection_file} {args}")
+}

@@ -1,0 +1,69 @@
+# Starts ipykernel in a Python that was started by somebody else's program text, as python -m ipykernel_launcher would.
+import json
+import os
+import runpy
+import signal
+import socket
+import sys
+
+
+def listen_on(listeners):
+    """Has the kernel's sockets use listeners, by the address that they bind to. Clients may have connected already.
+
+    A client that connects before a kernel listens tries again after ZeroMQ's 100 ms. ZMQ_USE_FD: zmq_setsockopt(3).
+    """
+    import zmq
+
+    waiting, plain = dict(listeners), zmq.Socket.bind
+
+    def bind(self, addr):
+        listener = waiting.pop(addr, None)
+        if listener is not None:
+            try:
+                self.setsockopt(89, listener)  # ZMQ_USE_FD
+            except zmq.ZMQError:  # libzmq before 4.2
+                os.close(listener)
+        if not waiting:
+            zmq.Socket.bind = plain
+        return plain(self, addr)
+
+    zmq.Socket.bind = bind
+
+
+def give_back(release):
+    """Has the kernel end its lease when it is shut down for good. A kernel that is restarted comes back for it."""
+    from ipykernel.ipkernel import IPythonKernel
+
+    plain = IPythonKernel.do_shutdown
+
+    def do_shutdown(self, restart):
+        if not restart:
+            call = {"jsonrpc": "2.0", "id": 1, "method": "pool.release", "params": {"env": release["env"]}}
+            try:
+                with socket.socket(socket.AF_UNIX) as s:
+                    s.settimeout(0.5)
+                    s.connect(release["socket"])
+                    s.sendall(json.dumps(call).encode() + b"\n")
+                    s.recv(1)  # the answer: hanging up would cancel the call
+            except OSError:
+                pass  # the lease ends some time after the process
+        return plain(self, restart)
+
+    IPythonKernel.do_shutdown = do_shutdown
+
+
+def launch(argv, listeners, release, ignored=()):
+    """Becomes the kernel. argv is what follows python -m ipykernel_launcher. Go has lost which signals are ignored."""
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)
+    if listeners:
+        listen_on(listeners)
+    if release:
+        give_back(release)
+    sys.argv = ["-m", *argv]
+    if hasattr(sys, "orig_argv"):
+        sys.orig_argv = [sys.executable, "-m", "ipykernel_launcher", *argv]
+    if sys.path[:1] == [""]:
+        del sys.path[0]
+    sys.path.insert(0, os.getcwd())  # ipykernel_launcher takes it out again
+    runpy.run_module("ipykernel_launcher", run_name="__main__", alter_sys=True)

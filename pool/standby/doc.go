@@ -1,0 +1,49 @@
+// Package standby starts and watches standby kernels: Pythons that have imported a kernel, and become one when a client
+// orders it on their socket. docs/protocol.md has the order.
+//
+// The process that checks a build's imports (check.py) may stay and be the standby (standby.py), so that a standby
+// costs a build nothing. A socket pair, the lifeline, connects it to the daemon, and ends it with the daemon, however
+// that ends. Once it is a kernel, its caller's connection takes the place of the lifeline.
+package standby
+
+import _ "embed"
+
+// CheckScript is the import check, for python -c. It answers with Says on stdout. The argument "again" says that the
+// kernel's part was compiled before.
+//
+//go:embed check.py
+var CheckScript string
+
+// MarkEnv is set in the environment of every standby, to the environment that it is of. The next daemon ends those
+// whose environment nobody leases.
+const MarkEnv = "RUNT_STANDBY_OF"
+
+// Says is the answer of the import check.
+type Says struct {
+	Version      string   `json:"version"`
+	SitePackages string   `json:"site_packages"`
+	Sentinels    []string `json:"sentinels"` // files whose state shows damage
+}
+
+// Command starts a standby.
+type Command struct {
+	Python string   // of the environment
+	Env    string   // its folder
+	Dir    string   // the working directory: empty, and ours
+	Vars   []string // the variables, activated
+	Again  bool     // what a kernel imports was compiled before
+}
+
+// Event is what a standby tells after it was asked to stay.
+type Event struct {
+	Ready   bool     // it waits for its order
+	Faults  []string // with Ready or an end: the modules that could not be imported ahead, and why
+	Adopted bool     // it is a kernel
+	Refused string   // why a caller could not have it; it ends
+	// Wanted are the variables that the caller would have it started with; nil: without it.
+	Wanted map[string]*string
+	Ended  bool // the last event
+	// Without is a module for which it ended: one that must not be imported ahead. Faults say why.
+	Without string
+	Output  string
+}

@@ -1,0 +1,6 @@
+//go:build !linux
+
+package standby
+
+// MemoryShort is empty: this system is not asked.
+func MemoryShort() string { return "" }
