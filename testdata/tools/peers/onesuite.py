@@ -19,12 +19,15 @@ from jupyter_client.provisioning import LocalProvisioner
 
 
 def ready(path):
-    """Whether each pool of the daemon has two environments for the next test, or all that it is to have."""
+    """Whether the daemon has two environments with standbys for the next test, or all that it is to have."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(path)
         connection.sendall(b'{"jsonrpc":"2.0","id":1,"method":"pool.status"}\n')
         pools = json.loads(connection.makefile().readline())["result"]["pools"]
-    return all(pool["available"] >= min(2, pool["target"]) for pool in pools)
+    return all(
+        pool["available"] >= min(2, pool["target"]) and pool["standby"]["ready"] >= min(2, pool["standby"]["target"])
+        for pool in pools
+    )
 
 
 def parent_of(pid):
