@@ -168,8 +168,8 @@ func TestAKernelIsWhereAPlainOneWouldBeOrIsAPlainOne(t *testing.T) {
 			says: "signals blocked"},
 		{what: "another memory policy", prefix: python("import ctypes\n" +
 			"ctypes.CDLL(None).syscall(238, 3, ctypes.byref(ctypes.c_ulong(1)), 64)"), says: "another memory policy"},
-		{what: "a terminal", prefix: []string{"sh", "-c", `exec script -qec "$*" /dev/null >&2`, "sh"}, says: "terminal",
-			alone: true},
+		{what: "a terminal", prefix: []string{"sh", "-c", `exec script -qec "$*" /dev/null >&2`, "sh"},
+			says: "terminal", alone: true},
 		{what: "a descriptor", prefix: sh("exec 7</dev/null"), says: "descriptor 7"},
 		{what: "RUNTIMED_STANDBY=0", env: step{"RUNTIMED_STANDBY": "0"}, says: "RUNTIMED_STANDBY is 0"},
 		{what: "--no-standby", args: []string{"--no-standby"}, says: "--no-standby"},

@@ -2,8 +2,8 @@ package kernel
 
 import "golang.org/x/sys/unix"
 
-// blocksSignals says whether signals were blocked when this process began. Another process cannot tell: Go blocks all for
-// moments.
+// blocksSignals says whether signals were blocked when this process began. Another process cannot tell: Go blocks all
+// for moments.
 func blocksSignals() bool {
 	var mask unix.Sigset_t
 	return unix.PthreadSigmask(unix.SIG_SETMASK, nil, &mask) == nil && mask != unix.Sigset_t{}

@@ -172,7 +172,8 @@ func TestRuntSeesWhereItIs(t *testing.T) {
 	if said, _ := inA(t, "place", `umask 027; exec nice -n 3 "$@"`); !strings.HasPrefix(said, "23 ") {
 		t.Errorf("umask and niceness are %s", said) // 0o27
 	}
-	if said, _ := inA(t, "place", `exec nice -n 3 "$@"`); !strings.HasSuffix(said, strconv.Itoa(min(19, niceness()+3))) {
+	want := strconv.Itoa(min(19, niceness()+3))
+	if said, _ := inA(t, "place", `exec nice -n 3 "$@"`); !strings.HasSuffix(said, want) {
 		t.Errorf("umask and niceness are %s", said)
 	}
 }
@@ -241,8 +242,8 @@ func TestTheKernelsSocketsListenBeforeThereIsAKernel(t *testing.T) {
 		"ipc":              {func(m map[string]any) { m["transport"], m["ip"] = "ipc", t.TempDir()+"/s" }, false},
 		"an encrypted one": {func(m map[string]any) { m["curve_secretkey"] = "x" }, false},
 	} {
-		m := map[string]any{"transport": "tcp", "ip": "127.0.0.1", "key": "", "shell_port": free(), "iopub_port": free(),
-			"stdin_port": free(), "control_port": free(), "hb_port": free()}
+		m := map[string]any{"transport": "tcp", "ip": "127.0.0.1", "key": "", "shell_port": free(),
+			"iopub_port": free(), "stdin_port": free(), "control_port": free(), "hb_port": free()}
 		c.change(m)
 		data, err := json.Marshal(m)
 		testkit.Check(t, err)
