@@ -78,6 +78,23 @@ func (s *fakeStandby) lives() bool {
 	return !s.ended
 }
 
+// env is the environment that has it, or nil.
+func (s *fakeStandby) env(w *world) (found *env) {
+	w.view(func() {
+		for _, e := range w.envs {
+			if e.standby != nil && e.standby.process == builder.Process(s) {
+				found = e
+			}
+		}
+	})
+	return found
+}
+
+func (s *fakeStandby) handedOut(w *world) bool {
+	e := s.env(w)
+	return e != nil && !e.standby.handed.IsZero()
+}
+
 // stand is the import check of a build, or the start of a standby in a finished environment.
 func (b *fakeBuilder) stand(ctx context.Context, dir string, built bool) error {
 	kept := builder.KeptIn(ctx)
