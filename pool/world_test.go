@@ -129,6 +129,11 @@ func (w *world) stop() {
 	if err := w.Stop(context.Background()); err != nil {
 		w.Error(err)
 	}
+	for _, s := range w.living() { // with their lifeline
+		s.mu.Lock()
+		s.ended = true
+		s.mu.Unlock()
+	}
 }
 
 // crash ends the Manager as a kill would, as far as the disk is concerned: builds stay half made, leases as they are.
