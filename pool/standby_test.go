@@ -291,7 +291,7 @@ func TestAStandbyEndsWithWhatItIsFor(t *testing.T) {
 		"no order comes": func(w *world) {
 			w.mustGet(asking(1))
 			w.pass(orderTime - time.Millisecond)
-			if w.b.standbys[0].ended {
+			if !w.b.standbys[0].lives() {
 				w.Error("it ends early")
 			}
 			w.pass(time.Millisecond)
