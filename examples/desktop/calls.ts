@@ -13,8 +13,8 @@ export interface Calls {
 /** What a renderer is sent without a call. */
 export interface Events {
   pools: PoolsView;
-  /** The progress of the build that a `start` in this pool waits for. */
-  progress: { pool: string; stage: string; message: string };
+  /** What a `start` in this pool waits for. */
+  progress: { pool: string; message: string };
   /** A kernel has ended by itself; its environment is released. */
   ended: { kernel: string; message: string };
 }

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { execFile, execFileSync } from "node:child_process";
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { closeSync, existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, afterEach, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
@@ -23,7 +23,7 @@ const bin = programs();
 const runt = join(bin, process.platform === "win32" ? "runt.exe" : "runt");
 
 before(() => {
-  for (const name of Object.keys(process.env)) if (/^(RUNTIMED|XDG)_/.test(name)) delete process.env[name];
+  for (const name of Object.keys(process.env)) if (/^(RUNTIMED_|XDG_|PYTHON|TF_)/.test(name)) delete process.env[name];
   Object.assign(process.env, {
     HOME: home.path,
     PATH: `${bin}:${process.env.PATH}`,
@@ -31,8 +31,21 @@ before(() => {
     RUNTIMED_SOCKET: socket,
     RUNTIMED_CONFIG: config,
   });
+  closeInherited();
   writeFileSync(config, '[pools.uv]\nsize = 1\npackages = ["ipykernel"]\n[pools.conda]\nsize = 0\n');
 });
+
+/** What the shell of these tests has left open. A kernel would have it, too, so none that stands by could be that. */
+function closeInherited(): void {
+  const folder = "/proc/self/fdinfo";
+  const closesOnExec = 0o2000000; // O_CLOEXEC
+  for (const name of existsSync(folder) ? readdirSync(folder) : []) {
+    const flags = existsSync(join(folder, name))
+      ? /^flags:\s*(\d+)/m.exec(readFileSync(join(folder, name), "utf8"))
+      : null;
+    if (flags && Number(name) > 2 && !(Number.parseInt(flags[1] ?? "", 8) & closesOnExec)) closeSync(Number(name));
+  }
+}
 
 after(() => {
   try {
@@ -105,6 +118,29 @@ test("a kernel from nothing: it outlives kill -9 of the daemon, and its environm
     await backend.close();
   }
 });
+
+test("a kernel that stands by is taken", async () => {
+  const backend = new Backend({ socket, runt });
+  try {
+    const { api } = renderer(backend);
+    await standbyReady();
+    const { kernel } = await api.call("start", { pool: "uv" });
+    const { text } = await api.call("run", { kernel, code: "import os; os.getppid()" });
+    assert.equal(Number(text), await pidOfDaemon());
+    const [env] = await leased();
+    assert.equal((await api.call("run", { kernel, code: "os.getpid()" })).text, String(env?.lease.owner_pid));
+    await api.call("stop", { kernel });
+    assert.deepEqual(await leased(), []);
+    assert.throws(() => process.kill(env?.lease.owner_pid ?? 0, 0), { code: "ESRCH" });
+  } finally {
+    await backend.close();
+  }
+});
+
+async function standbyReady(): Promise<void> {
+  await using client = await Client.connect({ socket });
+  for await (const { pools } of client.watch()) if (pools.some(({ standby }) => standby?.ready)) return;
+}
 
 async function pidOfDaemon(): Promise<number> {
   await using client = await Client.connect({ socket });

@@ -2,8 +2,9 @@ from pathlib import Path
 
 import pytest
 from fixtures import build_wheel, fake, folder
+from kernels import installed, lone, place, pools, socket
 
-__all__ = ["fake", "folder"]
+__all__ = ["fake", "folder", "installed", "lone", "place", "pools", "socket"]
 
 
 @pytest.fixture(scope="session")

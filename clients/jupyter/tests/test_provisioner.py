@@ -8,132 +8,26 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Iterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
-from queue import Empty
-from typing import Any, Callable, Optional
+from typing import Any
 
 import pytest
 from fake import FakeDaemon, Peer, wait_until
-from fixtures import running
-from jupyter_client.asynchronous.client import AsyncKernelClient
 from jupyter_client.ioloop.manager import AsyncIOLoopKernelManager
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager, KernelManager
 from jupyter_client.provisioning.factory import KernelProvisionerFactory
-from jupyter_core.utils import ensure_async
+from kernels import ARGV, WAIT, client, env_of, of, owner, provisioner, run, spec, until_released
 from runtimed_client import Client, RuntimedError
 from traitlets import TraitError
 from traitlets.config import Config
 from wire import SOURCES
 
 from runtimed_jupyter import RuntimedProvisioner
-from runtimed_jupyter.provisioner import Running, is_plain, label_of, unreleased
+from runtimed_jupyter.provisioner import is_plain, label_of, unreleased
 
-pytestmark = pytest.mark.timeout(300)
-ARGV = ["python", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-WAIT = 120
-
-
-@pytest.fixture(scope="module", autouse=True)
-def installed(wheel: Path) -> Iterator[None]:
-    """Jupyter finds the provisioner by the wheel's entry point, and Python imports the sources."""
-    sys.path.append(str(wheel))
-    yield
-    sys.path.remove(str(wheel))
-
-
-@pytest.fixture(autouse=True)
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path))
-    monkeypatch.setenv("RUNTIMED_SOCKET", str(tmp_path / "none"))
-    monkeypatch.setenv("RUNTIMED_NO_START", "1")
-    return tmp_path
-
-
-@pytest.fixture(scope="module")
-def pools() -> Iterator[str]:
-    """The socket of a daemon with environments, and with a pool that can never have one."""
-    torn = 'pools.torn = { kind = "uv", size = 1, packages = ["ipykernel", "six==1.16.0", "six==1.17.0"] }\n'
-    with running(2, torn) as path:
-        yield path
-
-
-@pytest.fixture
-def socket(pools: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setenv("RUNTIMED_SOCKET", pools)
-    return pools
-
-
-def spec(**config: Any) -> KernelSpec:
-    return KernelSpec(argv=ARGV, metadata={"kernel_provisioner": {"provisioner_name": "runtimed", "config": config}})
-
-
-def provisioner(spec: KernelSpec, parent: Any = None) -> RuntimedProvisioner:
-    made = KernelProvisionerFactory.instance().create_provisioner_instance("k1", spec, parent)
-    assert isinstance(made, RuntimedProvisioner)
-    return made
-
-
-def of(km: KernelManager) -> RuntimedProvisioner:
-    assert isinstance(km.provisioner, RuntimedProvisioner)
-    return km.provisioner
-
-
-def env_of(km: KernelManager) -> str:
-    lease = of(km).lease
-    assert lease
-    return lease.id
-
-
-def owner(env: str) -> Optional[int]:
-    """The process that an environment is leased to."""
-    with Client() as c:
-        leases = {one["id"]: one["lease"]["owner_pid"] for one in c.call("env.list", {"state": "leased"})["envs"]}
-    return leases.get(env)
-
-
-async def until_released(env: str) -> None:
-    await asyncio.to_thread(wait_until, lambda: owner(env) is None, 20)
-
-
-@asynccontextmanager
-async def client(km: KernelManager) -> AsyncIterator[AsyncKernelClient]:
-    kc = AsyncKernelClient(**km.get_connection_info(session=True), parent=km)
-    kc.start_channels()
-    try:
-        await kc.wait_for_ready(timeout=60)
-        heard = False
-        while not heard:  # what is said before iopub is connected is lost, and wait_for_ready does not wait for that
-            kc.kernel_info()
-            with suppress(Empty):
-                heard = bool(await kc.get_iopub_msg(timeout=0.5))
-        yield kc
-    finally:
-        kc.stop_channels()
-
-
-async def nothing() -> None:
-    pass
-
-
-async def run(kc: AsyncKernelClient, code: str, on_output: Callable[[], Awaitable[None]] = nothing) -> str:
-    """What a cell says, and the name of its error."""
-    said: list[str] = []
-    asked = await ensure_async(kc.execute(code))  # jupyter_client 8.0 gives a future
-    while True:
-        message = await kc.get_iopub_msg(timeout=60)
-        content = message["content"]
-        if message["parent_header"].get("msg_id") != asked:
-            continue
-        if content.get("execution_state") == "idle":
-            break
-        if text := content.get("text") or content.get("data", {}).get("text/plain") or content.get("ename"):
-            said.append(text)
-            if message["msg_type"] == "stream":
-                await on_output()
-    return "".join(said).strip()
+pytestmark = [pytest.mark.timeout(300), pytest.mark.usefixtures("installed", "place")]
 
 
 # ---- kernels
@@ -279,19 +173,6 @@ def test_a_servers_kernel_outlives_its_crash(socket: str, wheel: Path, tmp_path:
             os.kill(info["pid"], signal.SIGKILL)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="it is known on Linux alone")
-def test_a_kernel_that_nobody_reaped_has_ended() -> None:
-    kernel = subprocess.Popen(["sleep", "100"], start_new_session=True)
-    try:
-        assert Running(kernel.pid).poll() is None
-        kernel.kill()
-        os.waitid(os.P_PID, kernel.pid, os.WEXITED | os.WNOWAIT)
-        assert Running(kernel.pid).poll() == 0
-    finally:
-        kernel.kill()
-        kernel.wait()
-
-
 # ---- failures
 
 
@@ -358,13 +239,6 @@ def test_config_that_it_does_not_know() -> None:
     assert failure(pools="uv") == f"runtimed's kernel_provisioner config has {known}, not pools"
     assert "expected a float" in failure(wait="long")
     assert "on_restart" in failure(on_restart="never")
-
-
-@pytest.fixture
-def lone(fake: FakeDaemon, monkeypatch: pytest.MonkeyPatch) -> RuntimedProvisioner:
-    """One without a manager, and a daemon of memory."""
-    monkeypatch.setenv("RUNTIMED_SOCKET", fake.path)
-    return provisioner(spec())
 
 
 def test_a_kernel_whose_daemon_is_replaced_while_it_waits_starts(lone: RuntimedProvisioner, fake: FakeDaemon) -> None:

@@ -35,6 +35,7 @@ POOL = {
     "packages": ["ipykernel"],
     "tool": {"name": "uv", "version": "0.9.0", "path": "/bin/uv", "why": "it is on PATH"},
     "error": None,
+    "standby": {"target": 1, "ready": 0, "warnings": []},
 }
 INFO = {
     "name": "runtimed",
@@ -71,6 +72,19 @@ class Peer:
 
 
 Hook = Callable[[Peer, dict[str, Any]], bool]
+
+
+def older(member: str) -> Hook:
+    """A daemon that does not know a member of params."""
+    data = {"kind": "invalid_params", "hint": "members are pool, wait_ms", "param": member}
+    error = {"code": -32602, "message": f"unknown member {member}", "data": data}
+
+    def hook(peer: Peer, request: dict[str, Any]) -> bool:
+        if member in request["params"]:
+            peer.send({"id": request["id"], "error": error})
+        return member in request["params"]
+
+    return hook
 
 
 class FakeDaemon:
@@ -156,7 +170,7 @@ class FakeDaemon:
         return {**ENV, "id": id, "python": self.python}
 
     def acquired(self, id: str) -> dict[str, Any]:
-        told = {"source": "ready", "stale": False, "waited_ms": 0, "added": [], "added_ms": 0}
+        told = {"source": "ready", "stale": False, "waited_ms": 0, "added": [], "added_ms": 0, "standby": None}
         return {"result": {"env": self.env(id), **told}}
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
-from fake import ENV, INFO, POOL, FakeDaemon, Peer, wait_until
+from fake import ENV, INFO, POOL, FakeDaemon, Peer, older, wait_until
 
 from runtimed_client import Client, ConnectError, Env, ProtocolError, RequestTimeout, RPCError, RuntimedError
 from runtimed_client._values import decode
@@ -37,6 +37,26 @@ def test_a_with_block_releases(fake: FakeDaemon) -> None:
             assert list(fake.leases) == [env.id]
         assert not fake.leases
     assert fake.methods() == ["pool.acquire", "pool.release"]
+
+
+def test_an_older_daemon_is_asked_again_without_a_standby(fake: FakeDaemon) -> None:
+    fake.hook = older("standby")
+    with Client(fake.path) as c, c.acquire("uv", wait=0, standby=True) as env:
+        assert env.standby is None
+        first, again = (request["params"] for request in fake.requests)
+        assert first == {**again, "standby": True}
+        assert list(fake.leases.values()) == [again["key"]]
+    with Client(fake.path) as c, c.acquire("uv", wait=0):
+        assert "standby" not in fake.requests[-1]["params"]
+
+
+def test_a_daemon_that_knows_less_still_is_not_asked_again(fake: FakeDaemon) -> None:
+    fake.hook = older("session")
+    with Client(fake.path) as c, pytest.raises(RPCError) as caught:
+        c.acquire("uv", standby=True, session="s")
+    assert caught.value.hint
+    assert "the daemon is older than this client" in caught.value.hint
+    assert fake.methods() == ["pool.acquire"]
 
 
 def test_a_with_block_releases_on_an_exception(fake: FakeDaemon) -> None:

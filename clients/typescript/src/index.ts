@@ -1,4 +1,4 @@
 export * from "./client.js";
 export * from "./errors.js";
-export { socketPath } from "./start.js";
+export { findRunt, socketPath } from "./start.js";
 export type { DaemonInfo, EnvInfo, PoolError, PoolStatus, Progress, Status, Tool } from "./wire.js";

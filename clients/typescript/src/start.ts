@@ -227,7 +227,7 @@ function run(runt: string, socket: string | undefined): Promise<Outcome> {
  * PATH that the app is started with. Else the one on PATH, else in ~/.local/bin, which not every PATH has. A relative
  * folder does not count: anybody's file may lie there.
  */
-function findRunt(): string | undefined {
+export function findRunt(): string | undefined {
   const packaged = packagedRunt();
   if (packaged) return packaged;
   const folders = [...(process.env.PATH ?? "").split(delimiter), join(homedir(), ".local", "bin")];

@@ -18,14 +18,13 @@ function check<T>(what: string, fits: (value: unknown) => boolean): Decode<T> {
 export const anything = check<unknown>("", (value) => value !== undefined);
 const isObject = (value: unknown) => typeof value === "object" && value !== null && !Array.isArray(value);
 export const object = check<Record<string, unknown>>("an object", isObject);
-const array = check<unknown[]>("a list", Array.isArray);
 const flag = check<boolean>("a boolean", (value) => typeof value === "boolean");
 const count = check<number>("a number", (value) => typeof value === "number");
 const text = check<string>("a string", (value) => typeof value === "string");
 const oneOf = <Known extends string>() => text as Decode<Open<Known>>;
 
 function list<T>(item: Decode<T>): Decode<T[]> {
-  return (value, at) => array(value, at).map((one, i) => item(one, `${at}[${i}]`));
+  return (value, at) => check<unknown[]>("a list", Array.isArray)(value, at).map((one, i) => item(one, `${at}[${i}]`));
 }
 
 /** A member that is this where it is missing, as from an older daemon. */
@@ -55,17 +54,15 @@ export const line = (message: object) => `${JSON.stringify({ jsonrpc: "2.0", ...
 export const toWire = (params: object) => mapped({ ...params }, (name, member: unknown) => [snake(name), member]);
 
 /** Members that are alike. */
-function each<T, Name extends string>(decode: Decode<T>, ...names: Name[]) {
-  return Object.fromEntries(names.map((name) => [name, decode])) as Record<Name, Decode<T>>;
-}
+const each = <T, Name extends string>(decode: Decode<T>, ...names: Name[]) =>
+  Object.fromEntries(names.map((name) => [name, decode])) as Record<Name, Decode<T>>;
 
 const daemonInfo = record({
   ...each(text, "name", "version", "startedAt", "socket", "stateDir", "configPath"),
   ...each(count, "protocol", "pid", "uptimeMs"),
   startedBy: or("", oneOf<"service" | "command" | "hand">()),
-  program: or("", text), // its executable, which another file may have replaced since
-  replaced: or(false, flag),
-  log: or("", text), // a path, "journal", or "" where it runs on a terminal
+  ...each(or("", text), "program", "log"), // its executable; a path, "journal", or "" where it runs on a terminal
+  replaced: or(false, flag), // whether another file is at the path of its executable now
 });
 
 const protocol = 1; // the version of the contract that this client knows
@@ -103,6 +100,8 @@ const pool = record({
   packages: list(text),
   tool: or(null, tool), // null while none was looked for or found
   error: or(null, poolError), // null while builds succeed
+  // Standby kernels, null from an older daemon. why: there are fewer, or the last caller could not have one.
+  standby: or(null, record({ ...each(count, "target", "ready"), warnings: list(text), why: or(undefined, text) })),
 });
 
 const packageInfo = record(each(text, "name", "version"));
@@ -131,6 +130,7 @@ export const decodeAcquired = record({
   waitedMs: count,
   added: or([], list(packageInfo)), // for this call, into a ready environment
   addedMs: or(0, count),
+  standby: or(null, record({ pid: count, socket: text })), // a kernel that stands by, if one was asked for
 });
 export const decodeProgress = record({
   stage: oneOf<"queued" | "resolving" | "downloading" | "installing" | "compiling" | "verifying">(),
@@ -162,6 +162,8 @@ export interface AcquireParams {
   session?: string | undefined;
   /** How long it stays for that: up to an hour, 60 s by default. */
   lingerMs?: number | undefined;
+  /** Asks for a kernel that stands by. Node cannot send one its order: another program must, by docs/protocol.md. */
+  standby?: boolean | undefined;
 }
 
 /** A lease: the environment, and how it came to be this one. */

@@ -80,14 +80,14 @@ async function perform(client: Client, call: ClientVector["call"], seen: Progres
       return client.status(args);
     case "acquire": {
       const onProgress = progress ? (one: Progress) => seen.push(one) : undefined;
-      const { source, stale, waitedMs, added, addedMs, ...rest }: Env = await client.acquire({
+      const { source, stale, waitedMs, added, addedMs, standby, ...rest }: Env = await client.acquire({
         ...args,
         waitMs,
         ownerPid,
         lingerMs,
         onProgress,
       });
-      return { env: rest, source, stale, waitedMs, added, addedMs };
+      return { env: rest, source, stale, waitedMs, added, addedMs, standby };
     }
     case "release":
       await client.release(env);

@@ -78,7 +78,7 @@ class Renderer {
       connect: this.#connect,
       pool,
       signal: this.#gone.signal,
-      onProgress: ({ stage, message }) => this.tell({ event: "progress", data: { pool, stage, message } }),
+      onProgress: (message) => this.tell({ event: "progress", data: { pool, message } }),
     });
     this.#starting.add(starting);
     const started = await starting.finally(() => this.#starting.delete(starting));

@@ -4,24 +4,21 @@ import contextlib
 import dataclasses
 import json
 import os
-import re
+import pathlib
 import secrets
-import signal
 import sys
 from typing import Any, Optional, cast
 
 from jupyter_client.multikernelmanager import MultiKernelManager
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
-from runtimed_client import AsyncClient, Env, Progress, RPCError, RuntimedError
+from runtimed_client import AsyncClient, Env, Progress, RPCError, RuntimedError, Standby
 from traitlets import Bool, Enum, Float, TraitError, Unicode, default
 
-PYTHON = re.compile(r"pythonw?(\d+(\.\d+)?)?(\.exe)?", re.IGNORECASE)
+from .running import Adopted, Running
+from .standby import Refused, adopt, is_python, why_plain
+
 FAILING_WAIT = 5.0  # seconds, for a pool that has nothing and whose last build failed
 unreleased: set[str] = set()  # environments that no daemon has taken back yet
-
-
-def is_python(argv: list[str]) -> bool:
-    return bool(argv) and PYTHON.fullmatch(os.path.basename(argv[0])) is not None
 
 
 def is_plain(argv: list[str]) -> bool:
@@ -53,43 +50,6 @@ def explain(error: RuntimedError, pool: str) -> str:
     return "\n".join(lines).strip()
 
 
-def is_zombie(pid: int) -> bool:
-    """Whether it has ended and nobody reaped it, as happens in containers. Only Linux tells."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as stat:
-            return stat.read().rpartition(b") ")[2][:1] in (b"Z", b"X")
-    except OSError:
-        return False
-
-
-class Running:
-    """Stands in for the Popen of a kernel that another process started. Its exit code is unknown, and given as 0."""
-
-    stdin = stdout = stderr = None
-
-    def __init__(self, pid: int) -> None:
-        self.pid = pid
-
-    def poll(self) -> Optional[int]:
-        with contextlib.suppress(ProcessLookupError):
-            if os.getsid(self.pid) == self.pid and not is_zombie(self.pid):
-                return None  # a kernel leads a session; another process that got its pid does not
-        return 0
-
-    def wait(self) -> int:
-        return 0  # LocalProvisioner asks only after poll() has seen the end
-
-    def send_signal(self, signum: int) -> None:
-        if self.poll() is None:
-            os.kill(self.pid, signum)
-
-    def kill(self) -> None:
-        self.send_signal(signal.SIGKILL)
-
-    def terminate(self) -> None:
-        self.send_signal(signal.SIGTERM)
-
-
 class RuntimedProvisioner(LocalProvisioner):
     """Runs a kernel in an environment of a pool. Its traits are `config` in a kernelspec, or `c.RuntimedProvisioner`.
 
@@ -113,6 +73,8 @@ class RuntimedProvisioner(LocalProvisioner):
             raise TraitError(f"runtimed's kernel_provisioner config has {known}, not {names}")
         super().__init__(**kwargs)
         self.lease: Optional[Env] = None
+        self._standby: Optional[Standby] = None  # of the lease, for the next start
+        self._adopted: Optional[Adopted] = None
         self._last_progress = ""
 
     @default("outlive")
@@ -126,7 +88,11 @@ class RuntimedProvisioner(LocalProvisioner):
         if not named and not is_plain(argv):
             return await super().pre_launch(**kwargs)
         session = (kwargs.get("env") or {}).get("JPY_SESSION_NAME")  # the notebook's path
-        env = await self._kept() or await self._acquire(label_of(session or self.kernel_id or ""))
+        self._standby = None
+        why = why_plain(argv, kwargs, kwargs.get("env"), self.kernel_spec.env)
+        env = await self._kept() or await self._acquire(label_of(session or self.kernel_id or ""), not why)
+        if self._standby is None:
+            self.log.debug("A plain kernel: %s", why or "its environment has no standby")
         try:
             await self._release_all()
             launch = await super().pre_launch(**kwargs)
@@ -142,10 +108,27 @@ class RuntimedProvisioner(LocalProvisioner):
 
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> Any:
         try:
+            if await self._become(cmd, kwargs):
+                return self.connection_info
             return await super().launch_kernel(cmd, **kwargs)
         except BaseException:
             await self._release()
             raise
+
+    async def _become(self, cmd: list[str], arguments: dict[str, Any]) -> bool:
+        """Whether the standby, if there is one, is the kernel now."""
+        standby, self._standby = self._standby, None
+        if standby is None:
+            return False
+        try:
+            self._adopted = await adopt(standby, cmd, arguments, self.connection_info)
+        except (Refused, OSError, ValueError) as why:
+            self.log.debug("A plain kernel: %s", why)
+            return False
+        self.process = cast(Any, self._adopted)
+        self.pid = self.pgid = standby.pid
+        self.cwd = arguments.get("cwd", pathlib.Path.cwd())
+        return True
 
     async def post_launch(self, **kwargs: Any) -> None:
         """Give the lease to the kernel, which may outlive this process."""
@@ -157,6 +140,9 @@ class RuntimedProvisioner(LocalProvisioner):
         try:
             await super().cleanup(restart=restart)
         finally:
+            if self._adopted:
+                self._adopted.close()
+                self._adopted = None
             if not restart or self.on_restart == "fresh":
                 await self._release()
 
@@ -183,20 +169,26 @@ class RuntimedProvisioner(LocalProvisioner):
                 self.log.warning("The kernel's environment is gone. It gets a fresh one, without what was installed.")
         return self.lease
 
-    async def _acquire(self, label: str) -> Env:
+    async def _acquire(self, label: str, standby: bool) -> Env:
         # Only this provisioner knows the session, so only it gets the environment of a kernel that died.
         session, linger = (secrets.token_hex(16), self.linger) if self.on_restart == "keep" else (None, None)
         try:
             async with AsyncClient(autostart=self.autostart) as client:
                 wait = await self._patience(client)
                 env = await client.acquire(
-                    self.pool, wait=wait, label=label, session=session, linger=linger, progress=self._log_progress
+                    self.pool,
+                    wait=wait,
+                    progress=self._log_progress,
+                    label=label,
+                    session=session,
+                    linger=linger,
+                    standby=standby,
                 )
         except RuntimedError as error:
             raise RuntimedError(explain(error, self.pool), kind=error.kind) from error
         waited = env.waited_ms / 1000
         self.log.info("The kernel gets the environment %s (%s, after %.1f s).", env.id, env.source, waited)
-        self.lease = env
+        self.lease, self._standby = env, env.standby
         return env
 
     async def _patience(self, client: AsyncClient) -> float:

@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Sequence
 from typing import Callable, Generic, Optional, TypeVar, Union
 
 from ._errors import ConnectError, RequestTimeout, RPCError, RuntimedError
-from ._start import Place, Starter
+from ._start import Place, Starter, explain_old
 from ._values import Acquired, Change, Env, Info, Object, OnProgress, Progress, Status, check_protocol, decode, encode
 from ._wire import ID, Connection, __version__, checked_path, socket_path
 
@@ -60,7 +60,7 @@ class Core(Generic[L]):
         return decode(Status, await self.call("pool.status", {} if pool is None else {"pool": pool}), "status")
 
     async def acquire(
-        self, pool: str = "uv", *, wait: Optional[float] = None, progress: OnProgress = None,
+        self, pool: str = "uv", *, wait: Optional[float] = None, progress: OnProgress = None, standby: bool = False,
         owner_pid: Optional[int] = None, label: Optional[str] = None, key: Optional[str] = None,
         packages: Optional[Sequence[str]] = None, requirements: Optional[str] = None, script: Optional[str] = None,
         python: Optional[str] = None, session: Optional[str] = None, linger: Optional[float] = None,
@@ -77,18 +77,22 @@ class Core(Generic[L]):
 
         Whoever acquires with the same `session` after the owner has ended gets the same environment, as it was left.
         It stays for `linger` seconds for that (up to 3600; None: the daemon's default of 60).
+
+        With `standby`, the lease's `standby` is the kernel that stands by in the environment, or None. It waits 10 s
+        for the order that docs/protocol.md describes.
         """
         call = {"pool": pool, "wait_ms": wait, "key": key or secrets.token_hex(16), "progress": progress and True}
         lease = {"owner_pid": owner_pid, "label": label, "session": session, "linger_ms": linger}
         needs = {"packages": packages, "requirements": requirements, "script": script, "python": python}
-        params = encode({**call, **lease, **needs})
-        try:
-            result = await self.call("pool.acquire", params, wait=60.0 if wait is None else wait, progress=progress)
-        except RPCError as error:
-            # Every daemon of this client's age knows all these members. An older one says so in these words.
-            if error.kind == "invalid_params" and error.message == f"unknown member {error.data.get('param')}":
-                error.hint = "the daemon is older than this client; start the new one with: runt daemon restart"
-            raise
+        params = encode({**call, **lease, **needs, "standby": standby or None})
+        while True:
+            try:
+                result = await self.call("pool.acquire", params, wait=60.0 if wait is None else wait, progress=progress)
+                break
+            except RPCError as error:
+                explain_old(error)
+                if not (error.data.get("param") == "standby" and params.pop("standby", None)):
+                    raise
         env = decode(self._lease, {**result, **result["env"]} if isinstance(result.get("env"), dict) else None, "env")
         vars(env)["_client"] = self
         self._held.add((env.id, os.getpid()))

@@ -7,7 +7,7 @@ import sys
 import sysconfig
 from typing import Any, Optional, Union
 
-from ._errors import ConnectError, RuntimedError
+from ._errors import ConnectError, RPCError, RuntimedError
 
 Place = Union[str, "os.PathLike[str]", None]
 START_TIME = 30.0  # seconds; runt itself gives up after 10
@@ -93,3 +93,9 @@ def find_runt() -> Optional[str]:
         if os.path.isabs(folder) and os.path.isfile(path) and os.access(path, os.X_OK):
             return path
     return None
+
+
+def explain_old(error: RPCError) -> None:
+    """Add what to do if a daemon older than this client does not know a member of params."""
+    if error.kind == "invalid_params" and error.message == f"unknown member {error.data.get('param')}":
+        error.hint = "the daemon is older than this client; start the new one with: runt daemon restart"

@@ -60,6 +60,16 @@ class Tool:
 
 
 @dataclass(frozen=True)
+class StandbyStatus:
+    """The standby kernels of a pool."""
+
+    target: int
+    ready: int
+    warnings: tuple[str, ...]  # modules that could not be imported ahead, and why
+    why: str = ""  # there are fewer than the target, or the last caller could not have one
+
+
+@dataclass(frozen=True)
 class PoolStatus:
     """One pool. `available` counts what an acquire would get now."""
 
@@ -75,7 +85,9 @@ class PoolStatus:
     python: str
     packages: tuple[str, ...]
     error: Optional[PoolError]
-    tool: Optional[Tool] = None  # always None from an older daemon
+    # An older daemon does not send these.
+    tool: Optional[Tool] = None
+    standby: Optional[StandbyStatus] = None
 
 
 @dataclass(frozen=True)
@@ -146,6 +158,14 @@ class Env:
 
 
 @dataclass(frozen=True)
+class Standby:
+    """A process that waits for an order to become a kernel, at a socket."""
+
+    pid: int
+    socket: str
+
+
+@dataclass(frozen=True)
 class Acquired(Env):
     """The result of pool.acquire."""
 
@@ -155,6 +175,7 @@ class Acquired(Env):
     waited_ms: int
     added: tuple[Package, ...] = ()  # what was installed for this call into a ready environment
     added_ms: int = 0  # how long that took
+    standby: Optional[Standby] = None  # only if one was asked for
 
 
 def wrong_program(path: str, what: str) -> ProtocolError:
