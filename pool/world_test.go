@@ -129,7 +129,9 @@ func (w *world) stop() {
 	if err := w.Stop(context.Background()); err != nil {
 		w.Error(err)
 	}
-	for _, s := range w.living() { // with their lifeline
+	w.b.mu.Lock()
+	defer w.b.mu.Unlock()
+	for _, s := range w.b.standbys { // they end with their lifeline
 		s.mu.Lock()
 		s.ended = true
 		s.mu.Unlock()
