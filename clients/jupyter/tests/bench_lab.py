@@ -59,4 +59,5 @@ def test_from_the_launcher_to_the_first_answer(house: House) -> None:  # noqa: F
                     front.shot(kind)
             front.close()
     lines = [f"{kind:28} {statistics.median(times):.2f} s of {sorted(times)}" for kind, times in took.items()]
-    sys.stdout.write("\n".join(["", *lines, f"screenshots: {os.environ.get('RUNTIMED_SCREENSHOTS') or house.base}", ""]))
+    shots = os.environ.get("RUNTIMED_SCREENSHOTS") or house.base
+    sys.stdout.write("\n".join(["", *lines, f"screenshots: {shots}", ""]))
