@@ -214,3 +214,13 @@ func TestAClientInAnotherPIDNamespaceOwnsWhatItAsksForOrIsToldWhy(t *testing.T) 
 	_ = runs.Wait()
 	h.eventually(20*time.Second, "its end is seen", func() bool { return len(h.ids(rpc.EnvLeased)) == 0 })
 }
+
+func TestAClientInAnotherPIDNamespaceGetsNoStandbyWhoseNumberIsAStrangers(t *testing.T) {
+	t.Parallel()
+	s := standbyHouse(t, 1)
+	s.stands()
+	out, err := s.apart(t, runtProgram, "rpc", "pool.acquire", `{"standby":true}`).CombinedOutput()
+	if err != nil || !strings.Contains(string(out), `"standby":null`) {
+		t.Errorf("%v: %s", err, out)
+	}
+}

@@ -113,6 +113,8 @@ func (m *methods) acquire(ctx context.Context, p rpc.AcquireParams) (rpc.Acquire
 		return rpc.AcquireResult{}, err
 	}
 	r.Owner = owner
+	// In another PID namespace a standby's number is another process, which the caller would end if it got no answer.
+	r.Standby = r.Standby && proc.SameNumbers(server.PeerFrom(ctx).PID)
 	if p.WantsProgress() {
 		r.Progress = func(s builder.Stage) {
 			server.SendProgress(ctx, rpc.Progress{Stage: s.Name, Message: redact.Text(s.Message), Fraction: s.Fraction})

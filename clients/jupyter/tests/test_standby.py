@@ -234,17 +234,17 @@ def test_it_outlives_a_manager_that_nobody_has_any_more(socket: str) -> None:
     async def main() -> None:
         km = await started(linger=1)
         env, pid = env_of(km), of(km).pid
-        info = km.get_connection_info(session=True)
+        info, context = km.get_connection_info(session=True), km.context
         del km
         gc.collect()
-        kc = AsyncKernelClient(**info)
+        kc = AsyncKernelClient(**info, context=context)
         kc.start_channels()
         await kc.wait_for_ready(timeout=60)
         assert exists(pid or 0)
         kc.shutdown()
         await until_released(env)
         kc.stop_channels()
-        kc.context.destroy()
+        context.destroy()
 
     asyncio.run(main())
 
@@ -325,6 +325,7 @@ async def crash(server: "subprocess.Popen[bytes]", told: dict[str, Any], outlive
         if not outlive:
             await asyncio.to_thread(wait_until, lambda: not exists(pid), 10)
             await until_released(env)
+            km.context.destroy()
             return
         assert await run(kc, "1 + 1") == "2"
     await km.provisioner.load_provisioner_info(told["info"])
