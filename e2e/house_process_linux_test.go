@@ -68,7 +68,7 @@ func (h *house) processes() []process {
 }
 
 // leftovers is what is there and should not be, once nobody but the daemon and the living front-ends needs anything:
-// processes, leases, folders, sockets of standbys. A lease may wait for its session.
+// processes, leases, folders, sockets of standbys. A lease may wait for its session, and the daemon may build.
 func (h *house) leftovers(living ...*jupyter) []string {
 	h.t.Helper()
 	var faults []string
@@ -76,15 +76,6 @@ func (h *house) leftovers(living ...*jupyter) []string {
 	info, err := ask[rpc.Info](h, rpc.MethodInfo, nil)
 	if err != nil {
 		return []string{fmt.Sprint("no daemon: ", err)}
-	}
-	status, err := ask[rpc.StatusResult](h, rpc.MethodStatus, nil)
-	if err != nil {
-		return []string{err.Error()}
-	}
-	for _, p := range status.Pools {
-		if p.Available < p.Target || p.Warming+p.Removing > 0 {
-			fault("pool %s is at work: %+v", p.Name, p)
-		}
 	}
 	list, err := ask[rpc.EnvListResult](h, rpc.MethodEnvList, nil)
 	if err != nil {
@@ -96,21 +87,39 @@ func (h *house) leftovers(living ...*jupyter) []string {
 		pids = append(pids, j.cmd.Process.Pid)
 	}
 	// Whatever a living front-end has started, and whatever runs from the environment of its kernel.
-	used, ready := map[string]bool{}, map[string]bool{}
+	used, states := map[string]bool{}, map[string]string{"": ""}
 	for _, e := range list.Envs {
-		ready[e.ID] = e.State == rpc.EnvReady
+		states[e.ID] = e.State
 		used[e.ID] = e.State == rpc.EnvLeased &&
 			slices.ContainsFunc(living, func(j *jupyter) bool { return j.holds == e.ID })
-		if e.State == rpc.EnvLeased && !used[e.ID] && (e.Lease.Alive || e.Lease.Session == "") {
+		switch {
+		case e.State == rpc.EnvRemoving:
+			fault("%s is still there", e.ID)
+		case e.State == rpc.EnvLeased && !used[e.ID] && (e.Lease.Alive || e.Lease.Session == ""):
 			fault("%s is leased: %+v", e.ID, *e.Lease)
 		}
 	}
+	parents := map[int]int{}
+	for _, p := range all {
+		parents[p.pid] = p.parent
+	}
+	of := func(p process, pid int) bool { // whether pid began what p is in
+		for at := p.parent; at > 1; at = parents[at] {
+			if at == pid {
+				return true
+			}
+		}
+		return false
+	}
 	var standbys []string // the ids of environments
 	for _, p := range all {
+		// The daemon's own: what builds, and what waits in an environment that nobody has.
+		state, known := states[p.env]
+		own := of(p, info.PID) && known && state != rpc.EnvLeased && state != rpc.EnvRemoving
 		switch {
 		case p.zombie && p.parent != info.PID:
 			// Its front-end reaps it in time, and orphans nobody, in a container without an init.
-		case p.parent == info.PID && ready[p.env] && !p.zombie:
+		case own && !p.zombie:
 			standbys = append(standbys, p.env)
 		case !slices.Contains(pids, p.pid) && !used[p.env] && !slices.Contains(pids[1:], p.parent):
 			fault("%v", p)

@@ -56,7 +56,8 @@ func TestPeersOwnSuitesPassWithAStandbyKernel(t *testing.T) {
 		t.Fatalf("%v: %v", err, wheels)
 	}
 	h := newHouse(t).withUV()
-	h.configure(fmt.Sprintf("[build]\nparallel = 2\n[pools.uv]\nsize = 3\npackages = [\"%s\"]\n",
+	h.setenv("LC_ALL", "C.UTF-8") // else Python sets LC_CTYPE for its children, and the first standbys cannot be used
+	h.configure(fmt.Sprintf("[build]\nparallel = 2\n[pools.uv]\nsize = 3\nstandby = 3\npackages = [\"%s\"]\n",
 		strings.Join(append(packages, "peer-kernels @ file://"+wheels[0]), `", "`)))
 	h.start()
 	h.filled("uv", 5*time.Minute)
@@ -78,6 +79,6 @@ func TestPeersOwnSuitesPassWithAStandbyKernel(t *testing.T) {
 	out, err := cmd.CombinedOutput()
 	t.Logf("after %s:\n%s", time.Since(began).Round(time.Second), out)
 	if err != nil {
-		t.Error(err)
+		t.Errorf("%v; the pool's standbys: %+v", err, h.pool("uv").Standby)
 	}
 }

@@ -56,7 +56,8 @@ func TestAStandbyKernelBehavesAsAPlainOne(t *testing.T) {
 	h.filled("uv", 5*time.Minute)
 	found, ready := filepath.Join(h.home, "rows.json"), filepath.Join(h.home, "ready")
 	check(t, os.WriteFile(ready, fmt.Appendf(nil,
-		"#!/bin/sh\nuntil %s rpc pool.status '{\"pool\":\"uv\"}' | grep -q '\"target\":1,\"ready\":1'; do sleep 0.05; done\n",
+		"#!/bin/sh\nuntil %s rpc pool.status '{\"pool\":\"uv\"}' |\n"+
+			"  grep -q '\"target\":1,\"ready\":1'; do sleep 0.05; done\n",
 		runtProgram), 0o755))
 	h.sameTool("kernel_same.py", "--json", found, "--plain", runtProgram+" "+plainStart,
 		"--standby", runtProgram+" "+standbyStart, "--before-standby", ready, "--adopt")

@@ -172,8 +172,8 @@ func TestRuntSeesWhereItIs(t *testing.T) {
 	if said, _ := inA(t, "place", `umask 027; exec nice -n 3 "$@"`); !strings.HasPrefix(said, "23 ") {
 		t.Errorf("umask and niceness are %s", said) // 0o27
 	}
-	said, _ := inA(t, "place", `exec nice -n 3 "$@"`)
-	if !strings.HasSuffix(said, strconv.Itoa(min(19, niceness()+3))) {
+	want := strconv.Itoa(min(19, niceness()+3))
+	if said, _ := inA(t, "place", `exec nice -n 3 "$@"`); !strings.HasSuffix(said, want) {
 		t.Errorf("umask and niceness are %s", said)
 	}
 }

@@ -74,6 +74,22 @@ func TestNobodyWaitsForThatPause(t *testing.T) {
 	})
 }
 
+func TestOnlyBuildsThatSomebodyWaitsForRunAtTheUsualPriority(t *testing.T) {
+	inBubbleWith(t, sized(2), &fakeBuilder{takes: time.Second}, func(w *world) {
+		w.pass(2 * time.Second)
+		w.get(1)
+		if w.pass(time.Minute); w.b.tries() != 3 || w.b.urgent != 0 {
+			t.Errorf("%d of %d builds, and nobody waited", w.b.urgent, w.b.tries())
+		}
+		for pid := range 3 { // the third waits
+			w.get(2 + pid)
+		}
+		if w.pass(time.Minute); w.b.urgent == 0 || w.b.urgent == w.b.tries()-3 {
+			t.Errorf("%d of %d builds, and one waited", w.b.urgent, w.b.tries()-3)
+		}
+	})
+}
+
 func TestAnOldEnvironmentGoesOnceItsReplacementIsThere(t *testing.T) {
 	inBubble(t, sized(2), func(w *world) {
 		w.settled()

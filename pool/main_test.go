@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap"
 
 	"runtimed/internal/proc"
+	"runtimed/internal/tool"
 	"runtimed/pool/builder"
 )
 
@@ -34,6 +35,7 @@ type fakeBuilder struct {
 	began   []time.Time
 	running int
 	most    int // builds side by side
+	urgent  int // builds at the usual priority
 	checked int
 	renewed int
 
@@ -50,6 +52,9 @@ func (b *fakeBuilder) Build(ctx context.Context, spec builder.Spec, dir string,
 	progress func(builder.Stage)) (builder.Built, error) {
 	b.mu.Lock()
 	b.began = append(b.began, time.Now())
+	if tool.IsUrgent(ctx) {
+		b.urgent++
+	}
 	try, takes, hold, fail := len(b.began), b.takes, b.hold, b.fail
 	if b.hangs != nil && b.hangs(spec) {
 		hold = make(chan struct{})

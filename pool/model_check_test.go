@@ -68,6 +68,11 @@ func (m *model) check() {
 			m.Fatalf("the status is %+v, the list has %v", s, counted)
 		}
 	}
+	for _, s := range m.w.living() {
+		if e := s.env(m.w); e == nil || e.state != Ready && e.state != Leased {
+			m.Fatalf("a standby lives in %s, which has none", s.dir)
+		}
+	}
 	if waiting > len(m.calls) {
 		m.Fatalf("%d wait, and %d calls are open", waiting, len(m.calls))
 	}

@@ -14,7 +14,9 @@ import (
 
 	"pgregory.net/rapid"
 
+	"runtimed/internal/statedir"
 	"runtimed/pool/builder"
+	"runtimed/pool/standby"
 )
 
 // model is what the clients of a pool know, beside the pool itself. It runs with a fake clock, and a crash is one of
@@ -64,6 +66,7 @@ func (m *model) actions() map[string]func(*rapid.T) {
 			r.Key = rapid.SampledFrom([]string{"", "a", "b"}).Draw(t, "key")
 			r.Session = rapid.SampledFrom([]string{"", "", "s", "t"}).Draw(t, "session")
 			r.Needs.Packages = rapid.SampledFrom([][]string{nil, nil, {"x"}, {"x", "y"}}).Draw(t, "needs")
+			r.Standby = rapid.Bool().Draw(t, "standby")
 			r.Linger = rapid.SampledFrom([]time.Duration{0, time.Second, time.Minute}).Draw(t, "linger")
 			ctx, cancel := context.WithCancel(context.Background())
 			m.calls = append(m.calls, &call{r, m.w.goGet(ctx, r), cancel})
@@ -147,11 +150,12 @@ func (m *model) actions() map[string]func(*rapid.T) {
 		"configure": func(t *rapid.T) {
 			m.w.reconfigure(func(c *Config) {
 				c.Pools[0].Size = rapid.IntRange(0, 3).Draw(t, "size")
+				c.Pools[0].Standby = rapid.IntRange(0, 2).Draw(t, "standby")
 				c.Pools[0].Spec = spec(rapid.SampledFrom([]string{"a", "b"}).Draw(t, "package"))
 				c.Pools = c.Pools[:1]
 				if rapid.Bool().Draw(t, "ml") {
 					c.Pools = append(c.Pools,
-						PoolConfig{Name: "ml", Size: 1, Spec: spec("torch"), MaxAge: 48 * time.Hour})
+						PoolConfig{Name: "ml", Size: 1, Spec: spec("torch"), MaxAge: 48 * time.Hour, Standby: 1})
 				}
 			})
 		},
@@ -188,6 +192,26 @@ func (m *model) actions() map[string]func(*rapid.T) {
 			m.calls = append(m.calls, &call{r, m.w.goGet(ctx, r), cancel})
 			m.w.pass(time.Minute)
 			m.w.b.set(func() { m.w.b.extends, m.w.b.verify = nil, nil })
+		},
+		"a standby ends, refuses or becomes a kernel": func(t *rapid.T) {
+			s, ok := pick(t, m.w.living(), "standby")
+			if !ok {
+				return
+			}
+			switch rapid.IntRange(0, 3).Draw(t, "how") {
+			case 0:
+				s.tell(standby.Event{Ended: true})
+			case 1:
+				s.tell(standby.Event{Refused: "no", Wanted: map[string]*string{"LANG": nil}})
+			default:
+				id := filepath.Base(s.dir)
+				if h, held := m.held[id]; held && s.handedOut(m.w) {
+					s.tell(standby.Event{Adopted: true})
+					m.held[id] = holder{s.pid, h.key, h.session}
+					m.living = append(m.living, s.pid)
+				}
+			}
+			m.w.pass(time.Second)
 		},
 		"damage": func(t *rapid.T) {
 			if id, ok := pick(t, m.w.ids(Ready), "id"); ok {
@@ -282,7 +306,10 @@ func TestWhateverHappensNothingIsGivenTwiceOrLost(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			defer func() { failed = recover() }()
 			cfg := sized(2)
-			cfg.Dir = dir
+			if cfg.Dir = filepath.Join(dir, "state"); statedir.SocketIsFile {
+				cfg.Sockets = dir
+			}
+			cfg.Pools[0].Standby = 1
 			w := &world{
 				T: t, cfg: cfg, b: &fakeBuilder{}, p: newProcs(),
 				moved: func(from, to State) {

@@ -78,6 +78,23 @@ func (s *fakeStandby) lives() bool {
 	return !s.ended
 }
 
+// env is the environment that has it, or nil.
+func (s *fakeStandby) env(w *world) (found *env) {
+	w.view(func() {
+		for _, e := range w.envs {
+			if e.standby != nil && e.standby.process == builder.Process(s) {
+				found = e
+			}
+		}
+	})
+	return found
+}
+
+func (s *fakeStandby) handedOut(w *world) bool {
+	e := s.env(w)
+	return e != nil && !e.standby.handed.IsZero()
+}
+
 // stand is the import check of a build, or the start of a standby in a finished environment.
 func (b *fakeBuilder) stand(ctx context.Context, dir string, built bool) error {
 	kept := builder.KeptIn(ctx)
@@ -291,7 +308,7 @@ func TestAStandbyEndsWithWhatItIsFor(t *testing.T) {
 		"no order comes": func(w *world) {
 			w.mustGet(asking(1))
 			w.pass(orderTime - time.Millisecond)
-			if w.b.standbys[0].ended {
+			if !w.b.standbys[0].lives() {
 				w.Error("it ends early")
 			}
 			w.pass(time.Millisecond)

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"runtimed/internal/tool"
 	"runtimed/pool/builder"
 )
 
@@ -62,6 +63,9 @@ func (m *Manager) startBuildsLocked(now time.Time) (next time.Time) {
 			running[slot]++
 			var ctx context.Context
 			ctx, b.cancel = context.WithTimeout(m.ctx, m.cfg.BuildTimeout)
+			if wanted {
+				ctx = tool.Urgently(ctx)
+			}
 			m.turn++
 			b.started, b.turn, b.slot = now, m.turn, slot
 			b.keep = m.keepsLocked(m.pools[e.pool], now)

@@ -129,6 +129,13 @@ func (w *world) stop() {
 	if err := w.Stop(context.Background()); err != nil {
 		w.Error(err)
 	}
+	w.b.mu.Lock()
+	defer w.b.mu.Unlock()
+	for _, s := range w.b.standbys { // they end with their lifeline
+		s.mu.Lock()
+		s.ended = true
+		s.mu.Unlock()
+	}
 }
 
 // crash ends the Manager as a kill would, as far as the disk is concerned: builds stay half made, leases as they are.

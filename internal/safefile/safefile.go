@@ -6,6 +6,7 @@
 package safefile
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"io/fs"
@@ -137,14 +138,18 @@ func Read(path string, limit int64) ([]byte, error) {
 
 func read(f *os.File, limit int64) ([]byte, error) {
 	tooLarge := &Error{f.Name(), "is larger than " + strings.Replace(Size(limit), ".0 ", " ", 1)}
-	if info, err := f.Stat(); err == nil && info.Size() > limit {
+	var data bytes.Buffer
+	if info, err := f.Stat(); err == nil {
+		if info.Size() > limit {
+			return nil, tooLarge
+		}
+		data.Grow(int(info.Size()) + bytes.MinRead)
+	}
+	_, err := data.ReadFrom(io.LimitReader(f, limit+1)) // some claim to be empty, and others grow
+	if err == nil && int64(data.Len()) > limit {
 		return nil, tooLarge
 	}
-	data, err := io.ReadAll(io.LimitReader(f, limit+1)) // some claim to be empty, and others grow
-	if err == nil && int64(len(data)) > limit {
-		return nil, tooLarge
-	}
-	return data, err
+	return data.Bytes(), err
 }
 
 func readable(path string, info fs.FileInfo) error {

@@ -49,6 +49,7 @@ func kept(dir string, usual bool) (paths []string) {
 		tool := IsTool(path) || usual && toolForm.MatchString(filepath.Base(path)) && safefile.Folder(path) == nil
 		return tool || isUVConfig(path) || isScratch(path, FetchPrefix)
 	}, "tools")
+	add(func(path string) bool { return IsCompiled(path) || isScratch(path, CompilePrefix) }, "tools", "compiled")
 	for name, names := range caches {
 		at := filepath.Join(dir, "tools", name)
 		if usual || marked(at) || marked(filepath.Join(at, "pkgs")) {
@@ -61,7 +62,7 @@ func kept(dir string, usual bool) (paths []string) {
 // emptied returns the folders of kept, inner ones first. They are the daemon's once they are empty.
 func emptied(dir string) (paths []string) {
 	for _, name := range []string{"locks/needs", "locks", "tools/rattler", "tools/uv-cache", "tools/mamba",
-		"tools/empty", "tools"} {
+		"tools/compiled", "tools/empty", "tools"} {
 		paths = append(paths, filepath.Join(dir, filepath.FromSlash(name)))
 	}
 	return paths

@@ -10,10 +10,12 @@ func TestAPurgeThatIsKilledAfterAnyStepIsFinishedByTheNext(t *testing.T) {
 	for steps := 0; ; steps++ {
 		dir := t.TempDir()
 		for _, name := range []string{"tools/uv-cache/wheels-v5/x", "tools/uv-cache/archive-v0/x",
-			"tools/rattler/repodata/x"} {
+			"tools/rattler/repodata/x", "tools/compiled/0123456789abcdef-py3.13.txt/x",
+			"tools/compiled/.compile-123/entry/x"} {
 			put(t, filepath.Join(dir, name))
 		}
-		for _, name := range []string{"tools/uv-cache", "tools/rattler"} {
+		for _, name := range []string{"tools/uv-cache", "tools/rattler", "tools/compiled/0123456789abcdef-py3.13.txt",
+			"tools/compiled/.compile-123"} {
 			if err := Mark(filepath.Join(dir, name)); err != nil {
 				t.Fatal(err)
 			}

@@ -13,10 +13,11 @@ import (
 	"runtimed/internal/safefile"
 )
 
-// The prefixes of scratch folders: for a tool being fetched, and a set being resolved.
+// The prefixes of scratch folders: for a tool being fetched, a set being resolved, and .pyc files being kept.
 const (
 	FetchPrefix   = ".fetch-"
 	ResolvePrefix = ".resolve-"
+	CompilePrefix = ".compile-"
 )
 
 // markName is a file in each folder that is ours with all its content.

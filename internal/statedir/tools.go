@@ -39,14 +39,20 @@ func IsTool(path string) bool {
 	})
 }
 
-// Install moves a finished tool from below a scratch folder to the path to. It replaces an earlier one, and nothing
-// else.
+// IsCompiled reports whether the folder at path holds the .pyc files that the daemon keeps for a lock file. It has the
+// lock file's name.
+func IsCompiled(path string) bool { return HasLockName(path) && marked(path) }
+
+func removable(path string) bool { return IsTool(path) || IsCompiled(path) }
+
+// Install moves a finished tool, or compiled files, from below a scratch folder to the path to. It replaces an earlier
+// one, and nothing else.
 func Install(from, to string) error {
 	if err := Mark(from); err != nil {
 		return err
 	}
 	if _, err := os.Lstat(to); err == nil {
-		if !IsTool(to) {
+		if !removable(to) {
 			return &fs.PathError{Op: "replace", Path: to, Err: errNotOurs}
 		}
 		// ~ it goes with the scratch folder
@@ -59,12 +65,12 @@ func Install(from, to string) error {
 
 var errNotOurs = errors.New("the daemon did not make it, so it is left alone: move it away")
 
-// RemoveTool removes a tool that the daemon fetched, and nothing else.
+// RemoveTool removes a tool that the daemon fetched, or compiled files that it keeps, and nothing else.
 func RemoveTool(path string) error {
 	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	if !IsTool(path) {
+	if !removable(path) {
 		return &fs.PathError{Op: "remove", Path: path, Err: errNotOurs}
 	}
 	return RemoveTree(filepath.Dir(path), filepath.Base(path), nil)

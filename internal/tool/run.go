@@ -41,8 +41,11 @@ type Result struct {
 
 type urgentKey struct{}
 
-// Urgently has children run at the usual priority: somebody waits, and not for long.
+// Urgently has children run at the usual priority, since somebody waits.
 func Urgently(ctx context.Context) context.Context { return context.WithValue(ctx, urgentKey{}, true) }
+
+// IsUrgent reports whether children run at the usual priority.
+func IsUrgent(ctx context.Context) bool { return ctx.Value(urgentKey{}) != nil }
 
 // Run runs a child to its end in a group of its own, at low priority unless ctx says that it is urgent. Whatever it
 // started in that group is ended with it, also what holds its output open or ignores SIGTERM. The error is that of
@@ -64,7 +67,7 @@ func Run(ctx context.Context, c Command) (Result, error) {
 	}
 	cmd.Stdout, cmd.Stderr = &head, &tail
 	cmd.WaitDelay = childGrace
-	group, err := newGroup(cmd, ctx.Value(urgentKey{}) == nil)
+	group, err := newGroup(cmd, !IsUrgent(ctx))
 	if err != nil {
 		return Result{}, err
 	}

@@ -58,6 +58,8 @@ type condaProvider interface {
 	renew(ctx context.Context, mark string, job condaJob) error
 	// lockName is the suffix of its lock files: providers do not read each other's.
 	lockName() string
+	// compiles reports whether it also writes the .pyc files of what it installs.
+	compiles() bool
 	// Usable reports whether its program is still there.
 	Usable() bool
 }
@@ -67,6 +69,7 @@ type condaJob struct {
 	channels []string // by priority
 	from, to string   // lock files
 	progress func(builder.Stage)
+	again    bool // after a failed try
 }
 
 // New returns a Builder that keeps lock files and package caches below dir. environ is the daemon's environment, of
@@ -108,6 +111,7 @@ func (c *Builder) Build(ctx context.Context, spec builder.Spec, dir string,
 	if err := envdir.RemoveFolder(dir); err != nil {
 		return builder.Built{}, envdir.DiskError(err)
 	}
+	job.again = true
 	return c.attempt(ctx, provider, dir, lock, job)
 }
 
@@ -122,7 +126,15 @@ func (c *Builder) attempt(ctx context.Context, provider condaProvider, dir, lock
 		return builder.Built{}, err
 	}
 	job.progress(builder.Stage{Name: builder.StageVerifying, Message: "importing the kernel"})
-	return c.verified(ctx, dir)
+	var compiled uv.Compiled
+	if !provider.compiles() {
+		compiled = c.uv.Compiled(dir, lock, job.again)
+	}
+	built, err := c.verified(ctx, dir, compiled.Link(ctx))
+	if err == nil {
+		compiled.Keep(ctx)
+	}
+	return built, err
 }
 
 // errNoLock means that the channels must be asked.

@@ -27,7 +27,9 @@ type condaProgram struct {
 }
 
 func (p condaProgram) lockName() string { return p.name + ".txt" }
-func (p condaProgram) Usable() bool     { return tool.Executable(p.path) }
+
+func (p condaProgram) compiles() bool { return true }
+func (p condaProgram) Usable() bool   { return tool.Executable(p.path) }
 
 // renew: none of them shows a solution without its packages at hand.
 func (p condaProgram) renew(context.Context, string, condaJob) error { return errors.ErrUnsupported }

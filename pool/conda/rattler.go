@@ -39,6 +39,8 @@ func newRattler(c *Builder) *rattler {
 
 func (r *rattler) lockName() string { return "rattler.lock" }
 
+func (r *rattler) compiles() bool { return false }
+
 // Usable is true: the next build makes what is missing.
 func (r *rattler) Usable() bool { return true }
 

@@ -18,26 +18,37 @@ import (
 )
 
 // verified activates the environment at dir, imports the kernel with its own Python, checks that every file is there,
-// and reports what is.
-func (c *Builder) verified(ctx context.Context, dir string) (builder.Built, error) {
+// and reports what is. again means that the kernel's part was verified before.
+func (c *Builder) verified(ctx context.Context, dir string, again bool) (builder.Built, error) {
 	packages, err := condaPackages(dir)
 	if err != nil {
 		return builder.Built{}, uv.NotListed(err)
 	}
 	var act builder.Activation
-	said, err := uv.Verified(ctx, dir, func() error { return wholePrefix(ctx, dir, packages) },
+	var args []string
+	if again {
+		args = []string{"again"}
+	}
+	var size int64
+	said, err := uv.Verified(ctx, dir, func() error {
+		err := wholePrefix(ctx, dir, packages)
+		if again { // nothing more will be compiled
+			size = envdir.DiskSize(ctx, dir)
+		}
+		return err
+	},
 		func() (said standby.Says, err error) {
 			if act, err = c.activation(ctx, dir); err != nil {
 				return said, err
 			}
-			return c.uv.ImportKernel(ctx, dir, pythonOf(dir), act)
+			return c.uv.ImportKernel(ctx, dir, pythonOf(dir), act, args...)
 		}, pythonOf(dir), filepath.Join(dir, "conda-meta", "history"))
 	if err != nil {
 		return builder.Built{}, err
 	}
 	built := builder.Built{
 		Python: pythonOf(dir), PythonVersion: said.Version, Sentinels: said.Sentinels,
-		Variables: act.Variables, PathPrepend: act.PathPrepend,
+		Variables: act.Variables, PathPrepend: act.PathPrepend, SizeBytes: size,
 	}
 	for _, p := range packages {
 		built.Packages = append(built.Packages, builder.Package{Name: p.Name, Version: p.Version})

@@ -23,6 +23,9 @@ func userConfigs(environ []string) []string {
 	return []string{filepath.Join(config, "uv", "uv.toml"), "/etc/uv/uv.toml"}
 }
 
+// readOnly is the mode of files that are linked into environments and that nobody should write to.
+const readOnly = 0o444
+
 // UsualCache is uv's default cache; empty if it is not known.
 func UsualCache(environ []string) string {
 	if x := tool.Lookup(environ, "XDG_CACHE_HOME"); filepath.IsAbs(x) {

@@ -27,6 +27,9 @@ func userConfigs(environ []string) []string {
 	}
 }
 
+// readOnly is not: nobody could delete such a file, also in an environment.
+const readOnly = 0o600
+
 func UsualCache(environ []string) string {
 	if local := tool.Lookup(environ, "LOCALAPPDATA"); filepath.IsAbs(local) {
 		return filepath.Join(local, "uv", "cache")

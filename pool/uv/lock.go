@@ -192,6 +192,7 @@ func (u *Builder) Tidy() {
 	for _, left := range [][2]string{
 		{"tools", statedir.FetchPrefix}, {"locks", statedir.ResolvePrefix},
 		{filepath.Join("locks", "needs"), statedir.ResolvePrefix},
+		{filepath.Join("tools", "compiled"), statedir.CompilePrefix},
 	} {
 		dir := filepath.Join(u.Dir, left[0])
 		if envdir.Ours(u.Dir, dir) != nil {
@@ -201,4 +202,5 @@ func (u *Builder) Tidy() {
 			u.log.Warn("what an earlier daemon left cannot be removed", zap.Error(err))
 		}
 	}
+	u.limitCompiled()
 }

@@ -38,6 +38,8 @@ type Builder struct {
 	mu       sync.Mutex             // guards what follows
 	pythons  map[string]Interpreter // by what was wanted; looking takes longer than a build
 	ownCache bool                   // it was logged that uv's usual cache cannot be used
+
+	kept sync.RWMutex // to read the kept .pyc files, and to change which there are
 }
 
 // New returns a Builder that keeps its tools and lock files below dir. environ is the daemon's environment, of which
@@ -83,7 +85,12 @@ func (u *Builder) Build(ctx context.Context, spec builder.Spec, dir string,
 		if err := u.Venv(ctx, b.tool, dir, b.python, dir); err != nil {
 			return builder.Built{}, err
 		}
-		return b.populate(ctx, func() bool { return false })
+		compiled := b.compiled()
+		built, err := b.populate(ctx, func() bool { return compiled.Link(ctx) })
+		if err == nil {
+			compiled.Keep(ctx)
+		}
+		return built, err
 	})
 }
 

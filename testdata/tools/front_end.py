@@ -77,13 +77,7 @@ def run(code, input=None, interrupt_after=None, timeout=30):
     }
 
 
-def send(code):
-    """Sends a cell and does not wait for it."""
-    state["kc"].execute(code)
-    return {}
-
-
-def ended(timeout=10):
+def gone(timeout=5):
     """Waits until it is seen to have ended."""
     until = time.monotonic() + timeout
     while state["km"].is_alive() and time.monotonic() < until:

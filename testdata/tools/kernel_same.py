@@ -67,7 +67,7 @@ class Lane:
         self.process = fork.Process(target=work, args=(self.job, self.side, place, self.before, out))
         self.process.start()
         out.close()
-        self.until = time.monotonic() + 60 + sum(row.limit + 5 for row in self.job.rows)
+        self.until = time.monotonic() + 300 + sum(row.limit + 5 for row in self.job.rows)
         return True
 
     def hear(self):
@@ -102,7 +102,8 @@ def work(job, side, place, before, out):
     run_job(job, side, place, before, tell)
 
 
-def run_lanes(lanes):
+def run_lanes(lanes, done):
+    """Runs the jobs of both sides at the same time. Calls done after each result."""
     active = [lane for lane in lanes if lane.next()]
     while active:
         ready = multiprocessing.connection.wait([lane.pipe for lane in active], timeout=1)
@@ -110,23 +111,20 @@ def run_lanes(lanes):
             ended = lane.pipe in ready and not lane.hear()
             if (ended or lane.late()) and not lane.next():
                 active.remove(lane)
+        done()
 
 
-def compare(rows, plain, standby, adopt):
-    """A dict for each row, with what differs."""
-    compared = []
-    for row in rows:
-        a, b = plain[row.scene, row.name], standby[row.scene, row.name]
-        outcomes = a["outcome"], b["outcome"]
-        differ = row.judge(*outcomes) if row.judge else differences(*outcomes)
-        if any(isinstance(o, dict) and o.keys() & {"failed", "not run"} for o in outcomes) and not differ:
-            differ = [("", *outcomes)]  # nothing was compared
-        if adopt and row.standby and b["adopted"] and b["adopted"][0] != b["adopted"][1]:
-            differ.append(("kernels", "all were to be adopted", "{1} of {0} were".format(*b["adopted"])))
-        one = {"scene": row.scene, "name": row.name, "same": not differ, "differences": differ}
-        one.update(plain=outcomes[0], standby=outcomes[1], looks=looks(*outcomes), adopted=b["adopted"])
-        compared.append({**one, "seconds": [a["seconds"], b["seconds"]]})
-    return compared
+def compare(row, a, b, adopt):
+    """What two outcomes of a row have in common, and what differs."""
+    outcomes = a["outcome"], b["outcome"]
+    differ = row.judge(*outcomes) if row.judge else differences(*outcomes)
+    if any(isinstance(o, dict) and o.keys() & {"failed", "not run"} for o in outcomes) and not differ:
+        differ = [("", *outcomes)]  # nothing was compared
+    if adopt and row.standby and b["adopted"] and b["adopted"][0] != b["adopted"][1]:
+        differ.append(("kernels", "all were to be adopted", "{1} of {0} were".format(*b["adopted"])))
+    one = {"scene": row.scene, "name": row.name, "same": not differ, "differences": differ}
+    one.update(plain=outcomes[0], standby=outcomes[1], looks=looks(*outcomes), adopted=b["adopted"])
+    return {**one, "seconds": [a["seconds"], b["seconds"]]}
 
 
 def arguments():
@@ -167,21 +165,34 @@ def main():
         side = {"kind": "command", "start": line} if line else {"kind": "spec", "start": spec}
         before = args.before_standby if name == "standby" else None
         lanes.append(Lane(name, side, jobs_of(rows), root, before))
+    compared, left = [], list(rows)
+
+    def done():
+        """Compares the rows that both sides have run."""
+        for row in list(left):
+            key = row.scene, row.name
+            if all(key in lane.results for lane in lanes):
+                left.remove(row)
+                compared.append(compare(row, *(lane.results[key] for lane in lanes), args.adopt))
+                if args.json != "-":
+                    print("".join(line + "\n" for line in lines_of(compared[-1])), end="", flush=True)
+
     try:
-        run_lanes(lanes)
+        run_lanes(lanes, done)
     finally:
         if not args.keep:
             shutil.rmtree(root, ignore_errors=True)
-    compared = compare(rows, lanes[0].results, lanes[1].results, args.adopt)
-    text = report(compared, time.monotonic() - began)
     if args.json == "-":
         print(json.dumps({"rows": compared}, indent=1))
     else:
-        print(text, flush=True)
-        if args.json:
-            with open(args.json, "w") as f:
-                json.dump({"rows": compared}, f, indent=1)
-    return 0 if all(one["same"] for one in compared) else 1
+        different = sum(not one["same"] for one in compared)
+        adopted = sum(bool(one["adopted"] and one["adopted"][1]) for one in compared)
+        seconds = time.monotonic() - began
+        print(f"{len(compared)} rows, {different} differ; {adopted} rows had an adopted kernel; {seconds:.0f} s")
+    if args.json not in (None, "-"):
+        with open(args.json, "w") as f:
+            json.dump({"rows": compared}, f, indent=1)
+    return 0 if all(one["same"] for one in compared) and not left else 1
 
 
 def only(a, b):
@@ -192,22 +203,16 @@ def only(a, b):
     return [v for v in a if json.dumps(v) not in other]
 
 
-def report(compared, seconds):
-    lines = []
-    for one in compared:
-        title = f"{one['scene']}: {one['name']}"
-        for what, a, b in one["looks"]:
-            plain, standby = short(only(a, b)), short(only(b, a), 3000)
-            lines.append(f"look: {title}: {what}: the plain kernel has {plain}, the standby {standby}")
-        if not one["same"]:
-            path, a, b = one["differences"][0]
-            a, b = apart(a, b)
-            also = f" (and {len(one['differences']) - 1} more)" if len(one["differences"]) > 1 else ""
-            lines.append(f"DIFFERENT: {title}: {path or 'it'} is {a} on the plain kernel, {b} on the standby{also}")
-    different = sum(not one["same"] for one in compared)
-    adopted = sum(bool(one["adopted"] and one["adopted"][1]) for one in compared)
-    lines.append(f"{len(compared)} rows, {different} differ; {adopted} rows had an adopted kernel; {seconds:.0f} s")
-    return "\n".join(lines)
+def lines_of(one):
+    title = f"{one['scene']}: {one['name']}"
+    for what, a, b in one["looks"]:
+        plain, standby = short(only(a, b)), short(only(b, a), 3000)
+        yield f"look: {title}: {what}: the plain kernel has {plain}, the standby {standby}"
+    if not one["same"]:
+        path, a, b = one["differences"][0]
+        a, b = apart(a, b)
+        also = f" (and {len(one['differences']) - 1} more)" if len(one["differences"]) > 1 else ""
+        yield f"DIFFERENT: {title}: {path or 'it'} is {a} on the plain kernel, {b} on the standby{also}"
 
 
 if __name__ == "__main__":

@@ -6,8 +6,8 @@ It is no test: `pytest -s clients/jupyter/tests/bench_lab.py` runs it. Five roun
 import json
 import os
 import statistics
+import sys
 import time
-from pathlib import Path
 
 import pytest
 from fake import wait_until
@@ -54,10 +54,10 @@ def test_from_the_launcher_to_the_first_answer(house: House) -> None:  # noqa: F
                 card.click()
             assert front.run("1+1") == "2"
             if turn:  # the first round fills caches
-                took[kind].append(time.monotonic() - began)
+                took[kind].append(round(time.monotonic() - began, 2))
                 if turn == ROUNDS:
                     front.shot(kind)
             front.close()
-    for kind, times in took.items():
-        print(f"\n{kind:28} {statistics.median(times):.2f} s  ({', '.join(f'{t:.2f}' for t in times)})", end="")
-    print("\nscreenshots:", os.environ.get("RUNTIMED_SCREENSHOTS") or Path(house.base / "shots"))
+    lines = [f"{kind:28} {statistics.median(times):.2f} s of {sorted(times)}" for kind, times in took.items()]
+    shots = os.environ.get("RUNTIMED_SCREENSHOTS") or house.base
+    sys.stdout.write("\n".join(["", *lines, f"screenshots: {shots}", ""]))

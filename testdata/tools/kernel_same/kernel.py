@@ -12,6 +12,7 @@ from jupyter_client import BlockingKernelClient
 from .start import Ended, Hang, Unlucky, wait_end
 
 CHANNELS = ("shell", "iopub", "stdin", "control")
+START = 100.0  # seconds: it may wait for an environment
 FACTS = {
     "pid": "__import__('os').getpid()",
     "parent": "__import__('os').getppid()",
@@ -71,7 +72,7 @@ class Kernel:
         self.asked, self.parentless, self.first, self.facts = {}, [], None, {}
         self.starter = front.pid
         self.connect()
-        self.deadline()
+        self.deadline(START)
 
     def connect(self):
         self.client = BlockingKernelClient(connection_file=self.files.path)
@@ -274,6 +275,7 @@ class Kernel:
         self.close()
         self.process, self.facts, self.first = process, {}, None
         self.connect()
+        self.deadline(START)
         self.ready()
         return code
 
@@ -291,6 +293,7 @@ class Kernel:
         told = {name: value["data"]["text/plain"].strip("'\"") for name, value in expressions.items()}
         self.facts = {**told, "pid": int(told["pid"]), "parent": int(told["parent"])}
         self.front.knows(self)
+        self.deadline()
 
     @property
     def adopted(self):
@@ -302,6 +305,7 @@ class Kernel:
         code = self.process.wait(self.left() + 20)
         if code is None:
             raise Unlucky("waited for its end")
+        self.deadline(10)  # for all that follows from the end
         gone = wait_end(self.facts["pid"], self.left()) if self.facts else True
         for pipe in (self.out, self.err):
             pipe.leave()

@@ -171,7 +171,7 @@ def shutdown_shell(front):
     return said
 
 
-@row("restart: all is new but what was installed", **own)
+@row("restart: all is new but what was installed", standby=False, **own)
 def restart(front):
     k = front.start()
     name = own_name(front)
@@ -189,7 +189,7 @@ def restart(front):
     ]
 
 
-@row("restart: while a cell runs, and after a crash", **own)
+@row("restart: while a cell runs, and after a crash", standby=False, **own)
 def restart_busy(front):
     k = front.start()
     k.begin("import time; runs(); time.sleep(0.5)")

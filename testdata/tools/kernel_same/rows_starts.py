@@ -174,7 +174,7 @@ def bare(front):
     keep = ("HOME", "PATH", "IPYTHONDIR", "JUPYTER_RUNTIME_DIR", "MPLCONFIGDIR", "RUNTIMED_NO_START")
     k = front.start(env={n: v for n, v in front.env.items() if n in keep})
     return [
-        k.run("import os; {n: v for n, v in os.environ.items() if n != 'JPY_PARENT_PID'}"),
-        k.run("!env | grep -v -e ^_= -e ^JPY -e ^PWD -e ^SHLVL"),
+        k.run("import os; sorted((n, v) for n, v in os.environ.items() if n != 'JPY_PARENT_PID')"),
+        k.run("!env | grep -v -e ^_= -e ^JPY -e ^PWD -e ^SHLVL | sort"),
         k.shutdown(),
     ]

@@ -3,7 +3,7 @@
 import inspect
 import json
 import textwrap
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Callable, Optional
 
 # The scenes: rows that share a kernel share a scene. OWN rows have a kernel each.
@@ -21,7 +21,7 @@ class Row:
     run: Callable[[Any], Any]  # gets a kernel, or of OWN rows the front-end; returns what is compared
     limit: float = 30.0
     judge: Optional[Callable[[Any, Any], list]] = None  # what differs, if that is not what is unequal
-    standby: bool = True  # a standby can be such a kernel
+    standby: bool = True  # a standby can be such a kernel: the variables of PYTHON are read when Python starts
 
 
 @dataclass
@@ -31,7 +31,7 @@ class Table:
     def add(self, row):
         if any((r.scene, r.name) == (row.scene, row.name) for r in self.rows):
             raise ValueError("two rows are called " + row.name)
-        self.rows.append(row)
+        self.rows.append(replace(row, standby=row.standby and row.scene != PYTHON))
 
 
 TABLE = Table()

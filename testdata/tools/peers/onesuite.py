@@ -1,13 +1,15 @@
 """onesuite.py RESULTS ARG...: runs pytest and writes a line of JSON for each test as it ends.
 
 {"test": its id, "outcome": ..., "why": the last line of its failure, "seconds": ..., "kernels": how many it started,
-"standbys": how many of them were standbys when they were last seen}. A line {"began": id} comes before, since a test
-may end pytest. With RUNTIMED_SOCKET each test begins when the daemon there has environments ready.
+"seen": how many of them were looked at while they ran, "standbys": how many of these were standbys}. A line
+{"began": id} comes before, since a test may end pytest. With RUNTIMED_SOCKET each test begins when the daemon there has
+environments ready.
 """
 
 import atexit
 import json
 import os
+import re
 import socket
 import sys
 import time
@@ -17,12 +19,15 @@ from jupyter_client.provisioning import LocalProvisioner
 
 
 def ready(path):
-    """Whether each pool of the daemon has two environments for the next test, or all that it is to have."""
+    """Whether the daemon has two environments with standbys for the next test, or all that it is to have."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(path)
         connection.sendall(b'{"jsonrpc":"2.0","id":1,"method":"pool.status"}\n')
         pools = json.loads(connection.makefile().readline())["result"]["pools"]
-    return all(pool["available"] >= min(2, pool["target"]) for pool in pools)
+    return all(
+        pool["available"] >= min(2, pool["target"]) and pool["standby"]["ready"] >= min(2, pool["standby"]["target"])
+        for pool in pools
+    )
 
 
 def parent_of(pid):
@@ -47,34 +52,42 @@ def is_standby(pid, runt):
     return True
 
 
+def answers(info):
+    """Whether a kernel is there: ZeroMQ greets whoever connects. Over ipc nobody asks."""
+    if info.get("transport") != "tcp":
+        return False
+    try:
+        with socket.create_connection((info["ip"], info["shell_port"]), timeout=1) as connection:
+            return connection.recv(1) == b"\xff"
+    except OSError:
+        return False
+
+
 class Kernels:
     """Counts the kernels that are started, and which of them are standbys."""
 
     def __init__(self):
-        self.started = self.standbys = 0
+        self.counts = {"kernels": 0, "seen": 0, "standbys": 0}
         for name in ("launch_kernel", "shutdown_requested", "send_signal"):
             self.hook(name, getattr(LocalProvisioner, name))
 
     def hook(self, name, original):
         async def hooked(provisioner, *args, **kwargs):
-            if name != "launch_kernel":
+            if name == "launch_kernel":
+                self.counts["kernels"] += 1
+                provisioner.peers_runt = next((arg for arg in args[0] if os.path.basename(arg) == "runt"), None)
+            else:
                 self.look(provisioner)
-                return await original(provisioner, *args, **kwargs)
-            self.started += 1
-            provisioner.peers_unseen = next((arg for arg in args[0] if os.path.basename(arg) == "runt"), None)
             return await original(provisioner, *args, **kwargs)
 
         setattr(LocalProvisioner, name, hooked)
 
     def look(self, provisioner):
         """Looks at a kernel before it is told to end, once."""
-        runt = getattr(provisioner, "peers_unseen", None)
-        provisioner.peers_unseen = None
-        if runt and provisioner.pid and is_standby(provisioner.pid, runt):
-            self.standbys += 1
-
-    def count(self):
-        return {"kernels": self.started, "standbys": self.standbys}
+        runt, provisioner.peers_runt = getattr(provisioner, "peers_runt", None), None
+        if runt and provisioner.pid and answers(provisioner.connection_info):
+            self.counts["seen"] += 1
+            self.counts["standbys"] += is_standby(provisioner.pid, runt)
 
 
 class Recorder:
@@ -90,7 +103,7 @@ class Recorder:
 
     def new(self):
         """What was counted since it was last asked."""
-        before, self.before = self.before, self.kernels.count()
+        before, self.before = self.before, dict(self.kernels.counts)
         return {name: n - before.get(name, 0) for name, n in self.before.items()}
 
     @pytest.hookimpl(tryfirst=True)
@@ -109,7 +122,7 @@ class Recorder:
             self.outcome = "xfailed" if hasattr(report, "wasxfail") else report.outcome
             said = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longreprtext
             lines = [line for line in said.splitlines() if line.startswith("E ")] or said.splitlines() or [""]
-            self.why = lines[-1].removeprefix("E").strip()
+            self.why = re.sub(r"\x1b\[[0-9;]*m", "", lines[-1]).removeprefix("E").strip()
 
     def pytest_runtest_logfinish(self, nodeid):
         row = {"test": nodeid, "outcome": self.outcome, "why": self.why, "seconds": round(self.seconds, 2)}
