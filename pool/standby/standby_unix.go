@@ -4,6 +4,7 @@ package standby
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	_ "embed"
 	"encoding/json"
@@ -185,9 +186,9 @@ type told struct {
 
 func (p *Process) follow(event func(Event)) {
 	var faults []string
-	without := ""
-	for {
-		line, descriptors, err := p.readLine()
+	without, in := "", heard{}
+	for p.lines.Buffered() == 0 { // else more than the check's answer came
+		line, err := in.line(p.lifeline)
 		var t told
 		if err != nil || json.Unmarshal(line, &t) != nil {
 			break
@@ -199,7 +200,8 @@ func (p *Process) follow(event func(Event)) {
 				event(Event{Ready: true, Faults: faults})
 			}
 		case t.Adopted:
-			p.adopt(descriptors)
+			p.adopt(in.descriptors)
+			in.descriptors = nil
 			event(Event{Adopted: true})
 		case t.Refused != "":
 			event(Event{Refused: t.Refused, Wanted: t.Wanted})
@@ -207,32 +209,41 @@ func (p *Process) follow(event func(Event)) {
 	}
 	p.kill()
 	_ = p.lifeline.Close()
+	for _, fd := range in.descriptors {
+		_ = unix.Close(fd)
+	}
 	<-p.ended
 	event(Event{Ended: true, Faults: faults, Without: without, Output: p.output.String()})
 }
 
-// readLine reads a line, and descriptors that came with it.
-func (p *Process) readLine() (line []byte, descriptors []int, err error) {
-	if n := p.lines.Buffered(); n > 0 {
-		return nil, nil, errors.New("more than the check's answer came")
-	}
+// heard is what has come from a standby and is not read yet. Several lines may come at once.
+type heard struct {
+	text        []byte
+	descriptors []int
+}
+
+// line reads a line, and the descriptors that come with it.
+func (h *heard) line(from *net.UnixConn) ([]byte, error) {
 	space := make([]byte, unix.CmsgSpace(4*4))
-	for len(line) == 0 || line[len(line)-1] != '\n' {
+	for {
+		if line, rest, whole := bytes.Cut(h.text, []byte("\n")); whole {
+			h.text = rest
+			return line, nil
+		}
 		part := make([]byte, 64<<10)
-		n, oobn, _, _, err := p.lifeline.ReadMsgUnix(part, space)
+		n, oobn, _, _, err := from.ReadMsgUnix(part, space)
 		if err != nil {
-			return nil, descriptors, err
+			return nil, err
 		}
 		messages, _ := unix.ParseSocketControlMessage(space[:oobn])
 		for _, m := range messages {
 			got, _ := unix.ParseUnixRights(&m)
-			descriptors = append(descriptors, got...)
+			h.descriptors = append(h.descriptors, got...)
 		}
-		if line = append(line, part[:n]...); n == 0 || len(line) > 8<<20 {
-			return nil, descriptors, errors.New("the standby hung up")
+		if h.text = append(h.text, part[:n]...); n == 0 || len(h.text) > 8<<20 {
+			return nil, errors.New("the standby hung up")
 		}
 	}
-	return line, descriptors, nil
 }
 
 func (p *Process) adopt(descriptors []int) {
