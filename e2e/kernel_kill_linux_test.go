@@ -30,8 +30,10 @@ func killHouse(t *testing.T) *house {
 	t.Helper()
 	h := newHouse(t).withUV()
 	t.Cleanup(h.tellFrontEnds)
-	h.setenv("PATH", filepath.Dir(runtProgram)+":"+h.env[len(h.env)-1][len("PATH="):]) // where the provisioner looks
-	h.setenv("LC_ALL", "C.UTF-8")                                                      // else Python sets LC_CTYPE for its children, and the first standbys cannot be used
+	// where the provisioner looks
+	h.setenv("PATH", filepath.Dir(runtProgram)+":"+h.env[len(h.env)-1][len("PATH="):])
+	// else Python sets LC_CTYPE for its children, and the first standbys cannot be used
+	h.setenv("LC_ALL", "C.UTF-8")
 	h.configure("[build]\nparallel = 2\n[pools.uv]\nsize = 4\nstandby = 4\npackages = [\"ipykernel\"]\n")
 	start := []string{runtProgram, "kernel", "-f", "{connection_file}"}
 	h.kernelJSON("runt", start, map[string]any{})

@@ -56,7 +56,8 @@ func TestPeersOwnSuitesPassWithAStandbyKernel(t *testing.T) {
 		t.Fatalf("%v: %v", err, wheels)
 	}
 	h := newHouse(t).withUV()
-	h.setenv("LC_ALL", "C.UTF-8") // else Python sets LC_CTYPE for its children, and the first standbys cannot be used
+	// else Python sets LC_CTYPE for its children, and the first standbys cannot be used
+	h.setenv("LC_ALL", "C.UTF-8")
 	h.configure(fmt.Sprintf("[build]\nparallel = 2\n[pools.uv]\nsize = 3\nstandby = 3\npackages = [\"%s\"]\n",
 		strings.Join(append(packages, "peer-kernels @ file://"+wheels[0]), `", "`)))
 	h.start()
