@@ -240,7 +240,7 @@ func (k *Kernel) adopt(d *daemon.Control, client *rpc.Client, r rpc.AcquireResul
 // forwarded are the signals that mean the kernel.
 var forwarded = []os.Signal{
 	syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGCONT,
-	syscall.SIGALRM, syscall.SIGWINCH, syscall.SIGTSTP,
+	syscall.SIGALRM, syscall.SIGVTALRM, syscall.SIGPROF, syscall.SIGIO, syscall.SIGWINCH, syscall.SIGTSTP,
 }
 
 // lastSignal is the one to die of if nobody tells how the kernel ended: the last fatal one that was passed on.
