@@ -255,7 +255,8 @@ func TestRandomKillsAroundStandbyKernelsLeaveNothing(t *testing.T) {
 		var wait sync.WaitGroup
 		for i := range all {
 			all[i] = h.newKilling(fmt.Sprintf("killing-%d-%d", wave, i))
-			if all[i].victim == "daemon" && slices.ContainsFunc(all[:i], func(k *killing) bool { return k.victim == "daemon" }) {
+			earlier := func(k *killing) bool { return k.victim == "daemon" }
+			if all[i].victim == "daemon" && slices.ContainsFunc(all[:i], earlier) {
 				all[i].victim = "kernel" // who has started a daemon that ends at once starts no other
 			}
 		}

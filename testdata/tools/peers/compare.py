@@ -32,12 +32,9 @@ class Kind:
             os.makedirs(path)
             with open(os.path.join(path, "kernel.json"), "w", encoding="utf-8") as file:
                 json.dump(spec, file)
-        home = os.path.join(self.work, "home")
-        os.mkdir(home)
         foreign = ("PYTHON", "JUPYTER", "PYTEST")
         self.env = {
             **{variable: value for variable, value in os.environ.items() if not variable.startswith(foreign)},
-            "HOME": home,
             "JUPYTER_PATH": os.path.join(self.work, "jupyter"),
             "PATH": os.path.join(folder, "venv", "bin") + os.pathsep + os.environ["PATH"],
         }

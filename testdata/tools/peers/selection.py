@@ -1,5 +1,7 @@
 """Which tests of the peers run with both kinds of kernels, and by which kernelspecs."""
 
+import os
+
 # In the files that are not here no test starts a kernel by a kernelspec.
 FILES = {
     "ipykernel": ["async", "debugger", "eventloop", "kernel", "message_spec", "subshells"],
@@ -92,7 +94,10 @@ PROVISIONERS = {
 
 def specs(argv):
     """The kernelspecs by name. Jupyter finds them before those of the same names that the tests install."""
-    argv = ["env", "-u", "PYTHONPATH", *argv]  # in which pytest-jupyter names its own Python's packages
+    # pytest-jupyter names its own Python's packages in PYTHONPATH, and has a HOME for each test: both count from the
+    # start of a kernel, which would be plain.
+    home = "HOME=" + os.environ["HOME"]
+    argv = ["env", "-u", "PYTHONPATH", "-u", "JUPYTER_PLATFORM_DIRS", home, *argv]
 
     def spec(kernel, name, **more):
         return {"argv": [*argv, "--IPKernelApp.kernel_class=peer_kernels." + kernel], "display_name": name, **more}
