@@ -249,7 +249,7 @@ func TestRandomKillsAroundStandbyKernelsLeaveNothing(t *testing.T) {
 	const atOnce = 4
 	counts := map[string]int{}
 	var slowest time.Duration
-	for wave := range rounds(20, 500) / atOnce {
+	for wave := range rounds(8, 500) / atOnce {
 		var all [atOnce]*killing
 		var errs [atOnce]error
 		var wait sync.WaitGroup
@@ -296,7 +296,7 @@ func TestRandomKillsAroundStandbyKernelsLeaveNothing(t *testing.T) {
 		h.filled("uv", 3*time.Minute)
 	}
 	t.Logf("killed %v; all was gone after %s at the latest", counts, slowest)
-	if counts["nobody"]*2 > rounds(20, 500) {
+	if counts["nobody"]*2 > rounds(8, 500) {
 		t.Errorf("in %d rounds there was nobody to kill", counts["nobody"])
 	}
 }

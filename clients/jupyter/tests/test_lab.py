@@ -123,9 +123,6 @@ def test_a_persons_way(house: House, lab: Front, kernel: str) -> None:
 
     lab.menu("File", "Close and Shut Down Notebook")
     lab.answer("Ok")
-    if kernel == RUNT:  # it cannot tell an end from a restart, so the environment waits a minute
-        wait_until(lambda: not house.daemon.leased()[0]["lease"]["alive"], 30)
-        house.daemon.release(lease["id"])
     wait_until(lambda: not house.daemon.leased(), 30)
 
 

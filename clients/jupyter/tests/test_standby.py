@@ -262,7 +262,7 @@ def test_nbclient(socket: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> 
     NotebookClient(notebook, kernel_name="warm").execute()
     with Client() as c:
         assert notebook.cells[0].outputs[0].data["text/plain"] == str(c.info().pid)
-        assert not c.call("env.list", {"state": "leased"})["envs"]
+        wait_until(lambda: not c.call("env.list", {"state": "leased"})["envs"], 30)
 
 
 # ---- the end of Jupyter
