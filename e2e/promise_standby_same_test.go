@@ -62,7 +62,9 @@ func TestAStandbyKernelBehavesAsAPlainOne(t *testing.T) {
 	sides := []string{"--plain", runtProgram + " " + plainStart, "--standby", runtProgram + " " + standbyStart,
 		"--before-standby", ready}
 	h.sameTool("kernel_same.py", append(sides, "--row", "an expression")...) // the next standby knows these front-ends
-	if os.Getenv("RUNTIMED_SOAK") == "" {                                    // most rows share a kernel; those with one of their own take minutes
+
+	// Most rows share a kernel; those with one of their own take minutes.
+	if os.Getenv("RUNTIMED_SOAK") == "" {
 		sides = append(sides, "--row", "a kernel", "--row", "end: SIGKILL*")
 	}
 	h.sameTool("kernel_same.py", append(sides, "--json", found)...)
