@@ -37,7 +37,7 @@ func (h *house) sameTool(tool string, args ...string) string {
 	check(h.t, os.MkdirAll(tmp, 0o755))
 	cmd := exec.CommandContext(h.t.Context(), python, append([]string{"-B", script}, args...)...)
 	cmd.Dir = h.home
-	cmd.Env = append(h.env, "RUNTIMED_NO_START=1", "TMPDIR="+tmp,
+	cmd.Env = append(h.env, "RUNTIMED_NO_START=1", "TMPDIR="+tmp, "LC_ALL=C.UTF-8",
 		"MPLCONFIGDIR="+filepath.Join(testkit.KeptTools(h.t), "matplotlib")) // its cache takes seconds
 	out, err := cmd.CombinedOutput()
 	if err != nil {

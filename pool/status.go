@@ -140,8 +140,8 @@ func (m *Manager) List(ctx context.Context, pool string, state State) ([]Info, e
 	if err := m.waitOpen(ctx); err != nil {
 		return nil, err
 	}
-	m.measureOlder(sizeFresh)
 	list, err := m.infos(pool, state)
+	m.measureOlder(sizeFresh)
 	for i := range list {
 		l := list[i].Lease
 		if l == nil {

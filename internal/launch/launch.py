@@ -19,6 +19,7 @@ def listen_on(listeners):
     def bind(self, addr):
         listener = waiting.pop(addr, None)
         if listener is not None:
+            os.set_inheritable(listener, False)
             try:
                 self.setsockopt(89, listener)  # ZMQ_USE_FD
             except zmq.ZMQError:  # libzmq before 4.2

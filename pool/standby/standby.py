@@ -241,8 +241,6 @@ def wait(listener):
 def same_variables(variables):
     """Refuses a caller whose variables this process should have been started with."""
     wanted = {}
-    if coerced and variables.get("LC_CTYPE") == coerced:  # set by the caller's Python for what it starts, as by ours
-        variables = {name: value for name, value in variables.items() if name != "LC_CTYPE"}
     for name in {*variables, *started}:
         matters = name.startswith(AT_START) or name in asked and name not in NO_MATTER
         if matters and variables.get(name) != started.get(name):
@@ -554,6 +552,8 @@ def main():
     task = json.loads(data)
     kill_at_end(LIFELINE)  # also in an import that hangs
     listener = socket.socket(fileno=descriptors[0])
+    imported = variables()
+    made.update((name, imported[name]) for name in imported.keys() - started.keys() - {"LC_CTYPE"})
     faults, without = preload(task["preload"]) if task["preload"] else ([], "")
     gc.collect()
     gc.freeze()
