@@ -135,17 +135,24 @@ func (p *Process) reap() {
 	if !p.adopted { // what it started ahead
 		_ = syscall.Kill(-p.pid, syscall.SIGKILL)
 	}
-	if p.caller != nil {
-		status := p.cmd.ProcessState.Sys().(syscall.WaitStatus)
-		end := map[string]int{"exit": status.ExitStatus()}
-		if status.Signaled() {
-			end = map[string]int{"signal": int(status.Signal())}
-		}
-		line, _ := json.Marshal(end) // two numbers always marshal
-		_, _ = p.caller.Write(append(line, '\n'))
-		_ = p.caller.Close()
-	}
+	p.tellCallerLocked()
 	close(p.ended)
+}
+
+// tellCallerLocked tells a kernel's caller how the kernel ended, if there is one and it has.
+func (p *Process) tellCallerLocked() {
+	if p.caller == nil || !p.gone {
+		return
+	}
+	status := p.cmd.ProcessState.Sys().(syscall.WaitStatus)
+	end := map[string]int{"exit": status.ExitStatus()}
+	if status.Signaled() {
+		end = map[string]int{"signal": int(status.Signal())}
+	}
+	line, _ := json.Marshal(end) // two numbers always marshal
+	_, _ = p.caller.Write(append(line, '\n'))
+	_ = p.caller.Close()
+	p.caller = nil
 }
 
 // Stay has the process import the modules and wait for an order on the listener, whose path it removes when it becomes
@@ -252,12 +259,13 @@ func (p *Process) adopt(descriptors []int) {
 	p.adopted = true
 	for i, fd := range descriptors {
 		unix.CloseOnExec(fd)
-		if i == 0 && !p.gone {
+		if i == 0 {
 			p.caller = os.NewFile(uintptr(fd), "caller")
 		} else {
 			_ = unix.Close(fd)
 		}
 	}
+	p.tellCallerLocked() // it may have ended before this was heard
 }
 
 // End ends a process that is not a kernel, with what it started. One that became a kernel in the same moment is not
