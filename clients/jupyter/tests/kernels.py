@@ -23,7 +23,8 @@ from runtimed_jupyter import RuntimedProvisioner
 
 ARGV = ["python", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
 WAIT = 120
-USUAL = {"HOME", "LANG", "PATH", "PYTEST_CURRENT_TEST", "TMPDIR", "USER"}  # variables that kernels get
+# Variables that kernels get. Python has set LC_CTYPE itself, in the daemon too (PEP 538).
+USUAL = {"HOME", "LANG", "LC_ALL", "LC_CTYPE", "PATH", "PYTEST_CURRENT_TEST", "TMPDIR", "USER"}
 
 
 @pytest.fixture(scope="module")
