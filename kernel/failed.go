@@ -58,7 +58,14 @@ func readConnection(path string) (c connection, err error) {
 	return c, nil
 }
 
-func (c connection) listen(port int) (net.Listener, error) {
+// listen opens the socket of a port, or takes it from those of the kernel that listen already.
+func (k *failedKernel) listen(port int) (net.Listener, error) {
+	c, taken := k.connection, net.JoinHostPort(k.IP, strconv.Itoa(port))
+	for _, l := range k.listeners {
+		if l.addr == "tcp://"+taken {
+			return net.FileListener(l.file)
+		}
+	}
 	if c.Transport == "ipc" {
 		path := c.IP + "-" + strconv.Itoa(port)
 		if info, err := os.Lstat(path); err == nil && info.Mode().Type() == fs.ModeSocket {
@@ -72,9 +79,10 @@ func (c connection) listen(port int) (net.Listener, error) {
 // failedKernel can do nothing but say why there is no kernel. Without it, a front-end would only say that it timed out.
 type failedKernel struct {
 	connection
-	session session
-	message string
-	lines   []string // of the traceback
+	listeners []listener
+	session   session
+	message   string
+	lines     []string // of the traceback
 
 	iopub zmtp.Server
 	ended chan struct{}
@@ -87,13 +95,15 @@ type failedKernel struct {
 const tryAgain = "No cell can run until that is fixed; then restart the kernel to try again."
 
 // ServeFailure is a kernel at the connection file that fails every cell with the reason, until the front-end ends it or
-// ctx is done.
-func ServeFailure(ctx context.Context, file string, why *failure.Error) error {
-	c, err := readConnection(file)
+// ctx is done. It keeps the sockets that Start has opened: clients may have connected to them.
+func (k *Kernel) ServeFailure(ctx context.Context, why *failure.Error) error {
+	c, err := readConnection(k.File)
 	if err != nil {
 		return failure.With(why.Code, "the front-end cannot be told: %v", err)
 	}
-	return newFailedKernel(c, why).serve(ctx)
+	failed := newFailedKernel(c, why)
+	failed.listeners = k.listeners
+	return failed.serve(ctx)
 }
 
 func newFailedKernel(c connection, why *failure.Error) *failedKernel {

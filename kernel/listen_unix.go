@@ -6,16 +6,8 @@ import (
 	"context"
 	"net"
 	"net/netip"
-	"os"
 	"strconv"
 )
-
-// listener is one of the kernel's sockets, which listens already: a client that connects before a kernel listens tries
-// again only after ZeroMQ's 100 ms.
-type listener struct {
-	addr string // as the kernel binds to it
-	file *os.File
-}
 
 // listen opens the kernel's sockets. Where that is not possible, the kernel opens them itself.
 func (k *Kernel) listen() {

@@ -43,7 +43,7 @@ func whyPlain(env func(string) string) string {
 	if fd := inheritedDescriptor(); fd > 0 {
 		return fmt.Sprintf("its front-end has passed it descriptor %d", fd)
 	}
-	go func() { _, _ = openFiles() }()
+	asking.Go(func() { _, _ = openFiles() })
 	return ""
 }
 
@@ -133,6 +133,10 @@ var openFiles = sync.OnceValues(func() (l unix.Rlimit, err error) {
 	}
 	return l, nil
 })
+
+// asking ends with the shell that openFiles asks. If this process became the kernel before, the shell would stay as the
+// kernel's child, and ipykernel waits for those when it shuts down.
+var asking sync.WaitGroup
 
 func limits() (list []rpc.RLimit, err error) {
 	for number, name := range limitNames {
@@ -345,6 +349,7 @@ func (k *Kernel) plain(r rpc.AcquireResult, release rpc.ReleaseAt) error {
 	if _, err := unix.FcntlInt(script.Fd(), unix.F_SETFD, 0); err != nil {
 		return err
 	}
+	asking.Wait()
 	argv := []string{r.Env.Python, "-c", launch.Boot(int(script.Fd()), "runtimed-kernel"), "-f", k.File}
 	return command.Become(r.Env.Python, append(argv, k.Args...), command.Environ(os.Environ(), r.Env), nil)
 }

@@ -79,6 +79,9 @@ func child(words []string) {
 		conn := nc.(*net.UnixConn)
 		follow(&daemon.Control{Ctx: ctx, Env: func(string) string { return "" }}, conn, bufio.NewReader(conn),
 			cmd.Process.Pid)
+	case "become":
+		_ = whyPlain(func(string) string { return "" })
+		fmt.Print((&Kernel{File: "k.json"}).plain(rpc.AcquireResult{Env: rpc.Env{Python: words[1]}}, rpc.ReleaseAt{}))
 	case "place":
 		fmt.Print(umask(), niceness())
 	}
@@ -141,6 +144,17 @@ func TestAKernelThatAStandbyCannotBeIsAPlainOne(t *testing.T) {
 	} {
 		if said, _ := inA(t, "plain "+c.value, c.script, c.extra...); said != c.says {
 			t.Errorf("%s: %q", what, said)
+		}
+	}
+}
+
+func TestAPlainKernelHasNoChildren(t *testing.T) {
+	python := filepath.Join(t.TempDir(), "python")
+	script := "#!/bin/sh\nread -r children 2>/dev/null </proc/$$/task/$$/children\necho \"became it $children\"\n"
+	testkit.Check(t, os.WriteFile(python, []byte(script), 0o755))
+	for range 20 {
+		if said, _ := inA(t, "become "+python, `exec "$@"`); said != "became it \n" {
+			t.Fatalf("it says %q", said)
 		}
 	}
 }

@@ -9,11 +9,7 @@ import (
 	"runtimed/rpc"
 )
 
-type listener struct{}
-
 func (*Kernel) listen() {}
-
-func (*Kernel) closeListeners() {}
 
 func whyPlain(func(string) string) string { return "this system has no standby kernels" }
 

@@ -45,14 +45,20 @@ type Kernel struct {
 	listeners []listener
 }
 
+// listener is one of the kernel's sockets, which listens already: a client that connects before a kernel listens tries
+// again only after ZeroMQ's 100 ms.
+type listener struct {
+	addr string // as the kernel binds to it
+	file *os.File
+}
+
 // failingWait is how long a kernel waits for a pool whose builds fail: people want to know at once, not after the
 // next try.
 const failingWait = 5 * time.Second
 
-// Start becomes the kernel. It returns why it cannot.
+// Start becomes the kernel. It returns why it cannot; ServeFailure then tells the front-end.
 func (k *Kernel) Start(d *daemon.Control) error {
 	k.listen()
-	defer k.closeListeners()
 	wait := k.Wait
 	if isFailing(d, k.Pool) {
 		wait = min(wait, failingWait)

@@ -67,5 +67,5 @@ func (c *kernelCmd) Run(a *app) error {
 		return a.Ctx.Err()
 	}
 	a.report(why) // also where the front-end keeps its kernels' stderr
-	return kernel.ServeFailure(a.Ctx, file, failure.Of(why))
+	return k.ServeFailure(a.Ctx, failure.Of(why))
 }
