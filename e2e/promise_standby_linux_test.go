@@ -80,6 +80,8 @@ def place():
     seen["nice"] = os.getpriority(os.PRIO_PROCESS, 0)
     seen["policy"] = os.sched_getscheduler(0)
     seen["io"] = subprocess.run(["ionice", "-p", str(os.getpid())], stdout=subprocess.PIPE).stdout.decode()
+    seen["inherited"] = {n: os.readlink("/proc/self/fd/" + n) for n in os.listdir("/proc/self/fd")
+        if os.path.exists("/proc/self/fd/" + n) and int(n) > 2 and os.get_inheritable(int(n))}
     seen["cwd"] = os.getcwd()
     seen["variables"] = {n: v for n, v in os.environ.items() if not n.startswith(("JPY_", "PYDEVD_", "BASH_FUNC"))
         and n not in ("PATH", "VIRTUAL_ENV", "TERM", "CLICOLOR", "CLICOLOR_FORCE", "FORCE_COLOR", "PAGER", "GIT_PAGER",
@@ -130,6 +132,7 @@ func TestAKernelIsWhereAPlainOneWouldBeOrIsAPlainOne(t *testing.T) {
 		return []string{"python3", "-c", script}
 	}
 	gone := "mkdir gone; cd gone; rmdir ../gone"
+	named := "echo 'raise ImportError(__file__)' | tee json.py socket.py zmq.py >/dev/null"
 	s.do("ignore", step{"signals": []syscall.Signal{syscall.SIGQUIT, syscall.SIGUSR2}})
 	group, moved := ownGroup(t)
 	for _, c := range []struct {
@@ -153,6 +156,8 @@ func TestAKernelIsWhereAPlainOneWouldBeOrIsAPlainOne(t *testing.T) {
 			"exec nice -n 5 ionice -c 2 -n 6 taskset 1 \"$@\""), standby: true,
 			env: step{"BIG": strings.Repeat("x", 100_000)}},
 		{what: "the stack", prefix: sh("ulimit -Ss 4096"), says: "stack"},
+		{what: "a folder with modules of Python's names", prefix: sh(named), standby: true, alone: true},
+		{what: "the same folder and --no-standby", prefix: sh(named), args: []string{"--no-standby"}, alone: true},
 		{what: "a folder that is gone", prefix: sh(gone), fails: "FileNotFoundError"}, // as without runt
 		{what: "no new privileges", prefix: []string{"setpriv", "--no-new-privs"}, says: "NoNewPrivs"},
 		{what: "another group", prefix: []string{"setpriv", "--groups", "4242"}, root: true, says: "Groups"},
@@ -170,7 +175,13 @@ func TestAKernelIsWhereAPlainOneWouldBeOrIsAPlainOne(t *testing.T) {
 			"ctypes.CDLL(None).syscall(238, 3, ctypes.byref(ctypes.c_ulong(1)), 64)"), says: "another memory policy"},
 		{what: "a terminal", prefix: []string{"sh", "-c", `exec script -qec "$*" /dev/null >&2`, "sh"},
 			says: "terminal", alone: true},
-		{what: "a descriptor", prefix: sh("exec 7</dev/null"), says: "descriptor 7"},
+		{what: "descriptors", prefix: sh("exec 4</etc/hostname 7</dev/null"), standby: true}, // as from Electron
+		{what: "a descriptor beyond what a process may open",
+			prefix: python("import resource\nos.dup2(os.open(os.devnull, 0), 99)\n" +
+				"resource.setrlimit(resource.RLIMIT_NOFILE, (99, 99))"),
+			says: "descriptor 99"},
+		{what: "modules from the folder that it starts in", env: step{"PYTHONPATH": ":/nowhere"},
+			says: "PYTHONPATH names a folder"},
 		{what: "RUNTIMED_STANDBY=0", env: step{"RUNTIMED_STANDBY": "0"}, says: "RUNTIMED_STANDBY is 0"},
 		{what: "--no-standby", args: []string{"--no-standby"}, says: "--no-standby"},
 		{what: "variables that count at the start", env: step{"OMP_NUM_THREADS": "3"}, says: "OMP_NUM_THREADS"},

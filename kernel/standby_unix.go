@@ -40,29 +40,30 @@ func whyPlain(env func(string) string) string {
 	if blocksSignals() {
 		return "it was started with signals blocked, which would not be"
 	}
-	if fd := inheritedDescriptor(); fd > 0 {
-		return fmt.Sprintf("its front-end has passed it descriptor %d", fd)
+	if n := len(inherited()); n > mostInherited {
+		return fmt.Sprintf("it was started with %d descriptors", n)
 	}
 	asking.Go(func() { _, _ = openFiles() })
 	return ""
 }
 
-// inheritedDescriptor is one beyond the three streams that a program started by this one would get, or 0.
-func inheritedDescriptor() int {
-	entries, err := os.ReadDir("/dev/fd")
-	if err != nil {
-		return 0
-	}
+const mostInherited = 64 // descriptors; the system sends 253 at once
+
+// inherited are the descriptors beyond the three streams that a program started by this one would get. Electron leaves
+// its programs some.
+func inherited() []int {
+	list := []int{}
+	entries, _ := os.ReadDir("/dev/fd") // without it, the streams must do
 	for _, e := range entries {
-		var fd int
-		if _, err := fmt.Sscan(e.Name(), &fd); err != nil || fd < 3 {
+		fd, err := strconv.Atoi(e.Name())
+		if err != nil || fd < 3 {
 			continue
 		}
 		if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err == nil && flags&unix.FD_CLOEXEC == 0 {
-			return fd
+			list = append(list, fd)
 		}
 	}
-	return 0
+	return list
 }
 
 // order describes the kernel that this process would become.
@@ -77,7 +78,7 @@ func (k *Kernel) order(environ []string, release rpc.ReleaseAt) (rpc.Order, erro
 	}
 	o := rpc.Order{
 		Order: rpc.OrderVersion, CWD: rpc.Bytes(cwd), Umask: umask(), Nice: niceness(), Limits: bounds,
-		Ignored: ignored(), Listen: []string{}, Release: &release,
+		Ignored: ignored(), Listen: []string{}, Release: &release, Descriptors: inherited(),
 	}
 	for _, arg := range append([]string{"-f", k.File}, k.Args...) {
 		o.Argv = append(o.Argv, rpc.Bytes(arg))
@@ -161,7 +162,8 @@ func limits() (list []rpc.RLimit, err error) {
 }
 
 // ignored are the signals that were ignored when this process began. Go's runtime has replaced most, so those come from
-// the process that started this one. Python resets two for the programs that it starts.
+// the process that started this one, unless that ignores them for itself alone, as shells do. Python resets two for the
+// programs that it starts.
 func ignored() []int {
 	list := []int{}
 	for _, s := range []syscall.Signal{syscall.SIGHUP, syscall.SIGINT} {
@@ -178,12 +180,22 @@ func ignored() []int {
 	if _, err := fmt.Sscanf(strings.TrimSpace(rest), "%x", &mask); err != nil {
 		return list
 	}
-	for n := 1; n <= 64; n++ {
-		switch syscall.Signal(n) {
+	has := func(s syscall.Signal) bool { return mask&(1<<(s-1)) != 0 }
+	if has(syscall.SIGTSTP) && has(syscall.SIGTTIN) && has(syscall.SIGTTOU) { // a shell with job control
+		return list
+	}
+	name, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", os.Getppid()))
+	for s := syscall.Signal(1); s <= 64; s++ {
+		switch s {
 		case syscall.SIGHUP, syscall.SIGINT, syscall.SIGPIPE, syscall.SIGXFSZ:
+		case syscall.SIGCHLD, 32, 33: // how the parent waits for its children, and the C library's own
+		case syscall.SIGQUIT:
+			if has(s) && string(name) != "bash\n" { // which always ignores it
+				list = append(list, int(s))
+			}
 		default:
-			if mask&(1<<(n-1)) != 0 {
-				list = append(list, n)
+			if has(s) {
+				list = append(list, int(s))
 			}
 		}
 	}
@@ -211,6 +223,7 @@ func (k *Kernel) adopt(d *daemon.Control, client *rpc.Client, r rpc.AcquireResul
 	for _, l := range k.listeners {
 		descriptors = append(descriptors, int(l.file.Fd()))
 	}
+	descriptors = append(descriptors, o.Descriptors...)
 	deadline, _ := ctx.Deadline()
 	_ = conn.SetDeadline(deadline)
 	n, _, err := conn.WriteMsgUnix(line, unix.UnixRights(descriptors...), nil)
@@ -263,6 +276,10 @@ func follow(d *daemon.Control, conn *net.UnixConn, lines *bufio.Reader, pid int)
 			signal.Notify(signals, s)
 		}
 	}
+	to := pid
+	if unix.Getpgrp() == os.Getpid() { // a front-end may mean the group: the kernel and what it has started
+		to = -pid
+	}
 	if d.Ctx.Err() != nil { // a SIGTERM came before the receipt
 		signals <- syscall.SIGTERM
 	}
@@ -272,7 +289,7 @@ func follow(d *daemon.Control, conn *net.UnixConn, lines *bufio.Reader, pid int)
 			select {
 			case <-ended: // the number may be another group's
 			default:
-				_ = syscall.Kill(-pid, s.(syscall.Signal))
+				_ = syscall.Kill(to, s.(syscall.Signal))
 				if s == syscall.SIGTERM {
 					lastSignal.Store(int32(syscall.SIGTERM))
 				}
@@ -337,7 +354,7 @@ func (k *Kernel) plain(r rpc.AcquireResult, release rpc.ReleaseAt) error {
 	if err != nil {
 		return err
 	}
-	script, err := launch.Pipe(launch.Script + "\nlaunch(sys.argv[1:], **json.loads(" + string(literal) + "))\n")
+	script, err := launch.File(launch.Script + "\nlaunch(sys.argv[1:], **json.loads(" + string(literal) + "))\n")
 	if err != nil {
 		return err
 	}

@@ -60,6 +60,8 @@ func child(words []string) {
 				fmt.Print(*l.Soft, " ", *l.Hard, " ", err)
 			}
 		}
+	case "inherited":
+		fmt.Print(inherited())
 	case "ignored":
 		fmt.Print(ignored())
 	case "follow": // a kernel, after a SIGTERM that came before its receipt
@@ -139,12 +141,22 @@ func TestAKernelThatAStandbyCannotBeIsAPlainOne(t *testing.T) {
 		"nothing special":    {"1", `exec "$@"`, nil, ""},
 		"closed streams":     {"1", `exec "$@" <&- 2>&-`, nil, ""},
 		"RUNTIMED_STANDBY=0": {"0", `exec "$@"`, nil, "RUNTIMED_STANDBY is 0"},
-		"a descriptor":       {"1", `exec "$@"`, []*os.File{null}, "its front-end has passed it descriptor 3"},
-		"a higher one":       {"1", `exec 9</dev/null; exec "$@"`, nil, "its front-end has passed it descriptor 9"},
+		"a descriptor":       {"1", `exec "$@"`, []*os.File{null}, ""},
+		"many": {"1", `exec "$@"`, slices.Repeat([]*os.File{null}, 65),
+			"it was started with 65 descriptors"},
 	} {
 		if said, _ := inA(t, "plain "+c.value, c.script, c.extra...); said != c.says {
 			t.Errorf("%s: %q", what, said)
 		}
+	}
+}
+
+func TestWhatRuntWasStartedWithIsForItsKernel(t *testing.T) {
+	null, err := os.Open(os.DevNull)
+	testkit.Check(t, err)
+	defer null.Close()
+	if said, _ := inA(t, "inherited", `exec 9</dev/null; exec "$@"`, null); said != "[3 9]" {
+		t.Errorf("it has %s", said)
 	}
 }
 

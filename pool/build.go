@@ -27,9 +27,10 @@ func (m *Manager) runBuild(ctx context.Context, e *env, b *build) {
 	cancel := b.cancel
 	defer cancel()
 	began := time.Now()
-	kept := m.keptFor(e, b)
+	var kept *builder.Kept
 	building := ctx
-	if kept != nil {
+	if b.keep {
+		kept = &builder.Kept{}
 		building = builder.Keep(ctx, kept)
 	}
 	e, result, err := m.make(building, e, b)

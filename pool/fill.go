@@ -51,7 +51,7 @@ func (m *Manager) plan() (next time.Time) {
 		for _, p := range m.derivedLocked() {
 			next = earlier(next, m.planDerivedLocked(p, now))
 		}
-		m.noStandby = short
+		next = earlier(next, m.saveMemoryLocked(short, now))
 		for _, pc := range m.cfg.Pools { // first: in a ready environment one is there sooner than in one to be built
 			next = earlier(next, m.planStandbysLocked(m.pools[pc.Name], now))
 		}

@@ -59,6 +59,7 @@ type Manager struct {
 	lastNeed   time.Time // the last acquire, or the start
 	watching   int       // calls of Watch
 	noStandby  string    // why there may be no standby now; empty: there may
+	scarce     time.Time // when memory was last short
 	unsynced   []string  // folders whose lease record is to be synced
 }
 

@@ -25,6 +25,7 @@ const (
 	orderTime    = 10 * time.Second // for the order to a standby that was handed out
 	standbyPause = time.Minute      // after a standby that could not be had, twice as long after each that follows
 	longestPause = time.Hour
+	scarcePause  = 5 * time.Minute // after memory was short: the standbys themselves may have made it so
 )
 
 // standing is the standby kernel of an environment, from its start until it is a kernel or ends.
@@ -99,6 +100,16 @@ func (m *Manager) standbyLocked(p *pool, now time.Time) (n int, why string) {
 	return p.cfg.Standby, ""
 }
 
+// saveMemoryLocked keeps standbys away while memory is short, and returns when they may come back.
+func (m *Manager) saveMemoryLocked(short string, now time.Time) (next time.Time) {
+	if short != "" {
+		m.noStandby, m.scarce = short, now
+	} else if next = m.scarce.Add(scarcePause); !now.Before(next) {
+		m.noStandby, next = "", time.Time{}
+	}
+	return next
+}
+
 // planStandbysLocked starts and ends the standbys of p, and returns when time alone changes something.
 func (m *Manager) planStandbysLocked(p *pool, now time.Time) (next time.Time) {
 	n, _ := m.standbyLocked(p, now)
@@ -159,9 +170,10 @@ func (m *Manager) endLateStandbysLocked(now time.Time) (next time.Time) {
 	return next
 }
 
-// keepsLocked says whether the import check of a build of p is to stay as a standby.
+// keepsLocked says whether the import check of a build of p is to stay as a standby. A caller's variables must not
+// decide whether an environment is whole.
 func (m *Manager) keepsLocked(p *pool, now time.Time) bool {
-	if p == nil || m.closed || now.Before(p.standbys.next) {
+	if p == nil || m.closed || now.Before(p.standbys.next) || len(p.standbys.wanted) > 0 {
 		return false
 	}
 	n, _ := m.standbyLocked(p, now)
@@ -201,16 +213,6 @@ func (m *Manager) startStandbyLocked(p *pool, e *env) {
 			}
 		})
 	}()
-}
-
-// keptFor is where a build leaves its check's process, or nil.
-func (m *Manager) keptFor(e *env, b *build) (kept *builder.Kept) {
-	m.view(func() {
-		if p := m.pools[e.pool]; b.keep && p != nil {
-			kept = &builder.Kept{Wanted: p.standbys.wanted}
-		}
-	})
-	return kept
 }
 
 // standbyFrom opens the socket of a process that has passed the check, if there is one. err is that of the check.
@@ -268,11 +270,12 @@ func (m *Manager) standbyFailedLocked(p *pool, e *env, err error) {
 	}
 	pause := min(standbyPause<<min(p.standbys.failures, 10), longestPause)
 	p.standbys.failures++
+	p.standbys.wanted = nil // they may be the reason
 	p.standbys.failed, p.standbys.next = why, time.Now().Add(pause)
 	m.changedLocked()
 }
 
-// listenStandby opens the socket of a standby, in a folder that is the user's alone.
+// listenStandby opens the socket of a standby. Only the user can connect to it.
 func listenStandby(path string) (*net.UnixListener, error) {
 	addr := &net.UnixAddr{Name: path, Net: "unix"}
 	listener, err := net.ListenUnix("unix", addr)

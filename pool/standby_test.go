@@ -344,8 +344,15 @@ func TestStandbysComeBackWithTheirReason(t *testing.T) {
 	}{
 		"memory": {
 			away: func(w *world) { w.set(func() { w.shortage = "only 7 MiB of memory are free" }) },
-			back: func(w *world) { w.set(func() { w.shortage = "" }) },
-			why:  "only 7 MiB of memory are free",
+			back: func(w *world) {
+				w.set(func() { w.shortage = "" })
+				w.pass(scarcePause - 2*time.Minute)
+				if n := len(w.living()); n != 0 {
+					w.Errorf("%d standbys use what their end has freed", n)
+				}
+				w.pass(2 * time.Minute)
+			},
+			why: "only 7 MiB of memory are free",
 		},
 		"somebody who asks": {
 			config: func(c *Config) { c.StandbyIdle = time.Hour },
@@ -493,12 +500,29 @@ func TestTheNextStandbyStartsWithTheVariablesOfThoseWhoWereRefused(t *testing.T)
 			w.mustGet(asking(pid))
 			s.tell(step.refused)
 			w.pass(time.Minute)
-			if got := shown(w.one().wanted); got != step.next {
-				t.Errorf("after %s it starts with %s", step.refused.Refused, got)
+			if s := w.one(); shown(s.wanted) != step.next || s.built {
+				t.Errorf("after %s it starts with %s, of a build: %t", step.refused.Refused, shown(s.wanted), s.built)
 			}
 			if why := w.status().Standby.Why; why != "the last caller could not have one: "+step.refused.Refused {
 				t.Errorf("why is %q", why)
 			}
+		}
+	})
+}
+
+func TestVariablesThatNoStandbyCanHaveAreForgotten(t *testing.T) {
+	onStandby(t, withStandbys(2, 1), func(w *world) {
+		w.mustGet(asking(1))
+		w.b.standbys[0].tell(standby.Event{Refused: "a", Wanted: map[string]*string{"LD_PRELOAD": value("nothing")}})
+		w.pass(time.Second)
+		if s := w.one(); len(s.wanted) != 1 {
+			t.Errorf("it starts with %v", s.wanted)
+		} else {
+			s.tell(standby.Event{Ended: true, Output: "cannot be preloaded"})
+		}
+		w.pass(standbyPause)
+		if s := w.one(); len(s.wanted) != 0 {
+			t.Errorf("after a failure it starts with %v", s.wanted)
 		}
 	})
 }

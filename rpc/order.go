@@ -10,9 +10,9 @@ import (
 )
 
 // Order makes a kernel of a standby. A client sends it as one line of JSON on the standby's socket. With its first byte
-// come descriptors (SCM_RIGHTS): the kernel's stdin, stdout and stderr, and a listening socket for each address in
-// Listening. The answer is one line, [Receipt]; before the kernel ends, and after that, [KernelEnd] follows.
-// docs/protocol.md describes it.
+// come descriptors (SCM_RIGHTS): the kernel's stdin, stdout and stderr, a listening socket for each address in
+// Listening, and what Descriptors numbers. The answer is one line, [Receipt]; before the kernel ends, and after that,
+// [KernelEnd] follows. docs/protocol.md describes it.
 type Order struct {
 	Order   int        `json:"order"`   // OrderVersion
 	Argv    []Bytes    `json:"argv"`    // what follows python -m ipykernel_launcher
@@ -24,6 +24,8 @@ type Order struct {
 	Ignored []int      `json:"ignored"`   // signals that are ignored from the start
 	Listen  []string   `json:"listening"` // addresses as ZeroMQ has them: tcp://127.0.0.1:5555
 	Release *ReleaseAt `json:"release,omitempty"`
+	// Descriptors are the numbers that the kernel has the further ones under, and that its children inherit.
+	Descriptors []int `json:"descriptors,omitempty"`
 	// Independent kernels survive the end of the connection.
 	Independent bool `json:"independent"`
 }

@@ -7,7 +7,6 @@ package launch
 import (
 	_ "embed"
 	"fmt"
-	"os"
 )
 
 // Script defines launch(argv, listeners, release, ignored). launch.py describes them.
@@ -15,28 +14,8 @@ import (
 //go:embed launch.py
 var Script string
 
-// Boot is a text for python -c that runs the script of Pipe at that descriptor. It is short, because it shows in lists
+// Boot is a text for python -c that runs the script of File at that descriptor. It is short, because it shows in lists
 // of processes.
 func Boot(fd int, name string) string {
 	return fmt.Sprintf("exec(compile(open(%d, encoding='utf-8').read(), '%s', 'exec'))", fd, name)
-}
-
-// mostScript is what a pipe takes without a reader (pipe(7)).
-const mostScript = 64 << 10
-
-// Pipe returns the end of a pipe from which the script can be read once.
-func Pipe(script string) (*os.File, error) {
-	if len(script) > mostScript {
-		return nil, fmt.Errorf("a script of %d bytes, at most %d fit into a pipe", len(script), mostScript)
-	}
-	r, w, err := os.Pipe()
-	if err != nil {
-		return nil, err
-	}
-	defer w.Close()
-	if _, err := w.WriteString(script); err != nil {
-		_ = r.Close()
-		return nil, err
-	}
-	return r, nil
 }

@@ -1,10 +1,14 @@
 # Starts ipykernel in a Python that was started by somebody else's program text, as python -m ipykernel_launcher would.
+import sys
+
+if sys.path[:1] == [""]:
+    del sys.path[0]  # a notebook's folder may have a file that is named like one of these
+
 import json
 import os
 import runpy
 import signal
 import socket
-import sys
 
 
 def listen_on(listeners):
@@ -64,7 +68,5 @@ def launch(argv, listeners, release, ignored=()):
     sys.argv = ["-m", *argv]
     if hasattr(sys, "orig_argv"):
         sys.orig_argv = [sys.executable, "-m", "ipykernel_launcher", *argv]
-    if sys.path[:1] == [""]:
-        del sys.path[0]
     sys.path.insert(0, os.getcwd())  # ipykernel_launcher takes it out again
     runpy.run_module("ipykernel_launcher", run_name="__main__", alter_sys=True)

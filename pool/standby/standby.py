@@ -3,6 +3,7 @@ import array
 import atexit
 import builtins
 import fcntl
+import functools
 import gc
 import resource
 import select
@@ -22,7 +23,11 @@ PATIENCE = 5.0  # seconds, for the rest of an order
 AT_START = (
     "PYTHON", "LD_", "DYLD_", "MALLOC_", "GLIBC_TUNABLES", "LANG", "LC_", "OMP_", "KMP_", "GOMP_", "MKL_", "OPENBLAS_",
     "GOTO_", "BLIS_", "VECLIB_", "NUMEXPR_", "CUDA_", "NVIDIA_", "HIP_", "ROCR_", "TORCH_", "PYTORCH_", "XLA_", "TF_",
+    "OPENSSL_", "NCCL_", "TBB_", "NPY_", "HDF5_", "ARROW_", "POLARS_", "RAYON_", "OPENCV_", "OMPI_", "UCX_", "GRPC_",
+    "MIMALLOC_", "GDAL_", "PROJ_",
 )
+# Python and the linker resolve these against the folder that they start in.
+AGAINST_CWD = ("PYTHONPATH", "PYTHONUSERBASE", "PYTHONPYCACHEPREFIX", "LD_PRELOAD", "LD_LIBRARY_PATH")
 # An import reads these, and a kernel is the same whatever they are: PATH is where uname is looked for; TERM decides how
 # a terminal's title is set; the kernel's parent is watched by its connection.
 NO_MATTER = {"PATH", "TERM", "JPY_PARENT_PID", "JPY_INTERRUPT_EVENT"}
@@ -74,7 +79,7 @@ def preload(modules):
     import IPython.core.getipython
     from ipykernel.zmqshell import ZMQInteractiveShell
 
-    before, called, known = variables(), [], set(sys.modules)
+    before, called, known, ended = variables(), [], set(sys.modules), []
     ZMQInteractiveShell.init_environment(None)  # what it sets is not the caller's to decide
     kernels = variables()
     NO_MATTER.update(name for name in kernels if kernels[name] != before.get(name))
@@ -83,13 +88,16 @@ def preload(modules):
     builtins.__IPYTHON__ = True
     plain = IPython.core.getipython.get_ipython
 
+    @functools.wraps(plain)
     def get_ipython():
+        if ended:  # a module has kept this one
+            return plain()
         called.append(1)
 
     faults = []
     for name in modules:
         del called[:]
-        IPython.get_ipython = IPython.core.getipython.get_ipython = get_ipython
+        IPython.get_ipython = IPython.core.getipython.get_ipython = builtins.get_ipython = get_ipython
         try:
             __import__(name)
         except BaseException as error:  # also a script that ends itself
@@ -98,7 +106,10 @@ def preload(modules):
             IPython.get_ipython = IPython.core.getipython.get_ipython = plain
         if called and name in sys.modules:
             return [f"{name} asks on import for the kernel that it runs in, so it cannot be imported ahead"], name
+    ended.append(1)
     del builtins.__IPYTHON__
+    if modules:
+        del builtins.get_ipython
     made.update((name, value) for name, value in variables().items() if value != kernels.get(name))
     ahead.update(name.partition(".")[0] for name in set(sys.modules) - known)
     os.environ.clear()
@@ -136,10 +147,13 @@ def is_order(order, descriptors):
     """Whether it is what docs/protocol.md describes."""
     if not isinstance(order, dict) or order.get("order") != 1:
         return False
-    limits, release = order.get("limits"), order.get("release")
+    limits, release, others = order.get("limits"), order.get("release"), order.setdefault("descriptors", [])
     return (
         all(are(str, order.get(name)) for name in ("argv", "environ", "listening"))
-        and len(descriptors) == 3 + len(order["listening"])
+        and are(int, others)
+        and len({*others, 0, 1, 2}) == 3 + len(others)
+        and min(others, default=0) >= 0
+        and len(descriptors) == 3 + len(order["listening"]) + len(others)
         and is_text(order.get("cwd"))
         and all(type(order.get(name)) is int for name in ("umask", "nice"))
         and are(int, order.get("ignored"))
@@ -160,7 +174,7 @@ class Caller:
     def read(self):
         """False if it is to be closed, None if more must come, and else the order."""
         try:
-            data, descriptors = receive(self.connection, 1 << 20, 16)
+            data, descriptors = receive(self.connection, 1 << 20, 253)  # SCM_MAX_FD
         except BlockingIOError:
             return None
         except OSError:
@@ -238,8 +252,28 @@ def wait(listener):
             return caller, order
 
 
-def same_variables(variables):
+def absolute(name, value, cwd):
+    """Whether the folders that a variable names are the same ones for this process as for the caller."""
+    for path in value.split(os.pathsep) if value else ():
+        if os.path.isabs(path):
+            continue
+        if name != "LD_LIBRARY_PATH":
+            return False
+        try:  # an empty one is common, and counts only beside libraries
+            if any(".so" in entry for entry in os.listdir(os.path.join(cwd, path))):
+                return False
+        except OSError:
+            pass
+    return True
+
+
+def same_variables(variables, cwd):
     """Refuses a caller whose variables this process should have been started with."""
+    for name in AGAINST_CWD:
+        if not absolute(name, variables.get(name), cwd):
+            raise Refused(f"{name} names a folder that depends on where the kernel starts")
+    if variables.get("KRB5CCNAME", "").startswith(("KEYRING:session", "KEYRING:process", "KEYRING:thread")):
+        raise Refused("its Kerberos tickets are in a keyring that the standby does not have")
     wanted = {}
     for name in {*variables, *started}:
         matters = name.startswith(AT_START) or name in asked and name not in NO_MATTER
@@ -412,12 +446,40 @@ def same_signals(ignored):
             signal.signal(number, default)
 
 
-def take_place(order, connection):
+def take_descriptors(caller, numbers):
+    """Takes over what the caller was started with beyond the streams, under the same numbers."""
+    global LIFELINE, answer
+    if not numbers:
+        return
+    own, moved = [LIFELINE, caller.connection.fileno(), *caller.descriptors], []
+    try:
+        for fd in own:  # out of the way
+            moved.append(fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, max(numbers) + 1))
+    except OSError as error:
+        raise Refused(f"it was started with descriptor {max(numbers)}, which cannot be had: {error}") from error
+    caller.connection.close()
+    for fd in (LIFELINE, *caller.descriptors):
+        os.close(fd)
+    LIFELINE, connection, *caller.descriptors = moved
+    caller.connection, answer = socket.socket(fileno=connection), os.fdopen(LIFELINE, "w", closefd=False)
+    for number in numbers:
+        try:
+            os.fstat(number)
+        except OSError:
+            continue
+        raise Refused(f"it was started with descriptor {number}, which a module of the standby has open")
+    for number, fd in zip(numbers, caller.descriptors[-len(numbers) :]):
+        os.dup2(fd, number)
+        os.close(fd)
+    del caller.descriptors[-len(numbers) :]
+
+
+def take_place(order, caller):
     """Puts this process where a plain kernel of the caller would be."""
-    same_variables(dict(pair.split("=", 1) for pair in reversed(order["environ"]) if "=" in pair))
+    same_variables(dict(pair.split("=", 1) for pair in reversed(order["environ"]) if "=" in pair), order["cwd"])
     peer = 0
     if sys.platform == "linux":
-        peer, _, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        peer, _, _ = struct.unpack("3i", caller.connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
         if not peer:
             raise Refused("it is in a PID namespace that the standby cannot see")
         same_rights(peer)
@@ -430,6 +492,7 @@ def take_place(order, connection):
     os.chdir(order["cwd"])
     same_modules()
     os.umask(order["umask"])
+    take_descriptors(caller, order["descriptors"])
     same_signals(set(order["ignored"]))
 
 
@@ -563,7 +626,7 @@ def main():
     caller, order = wait(listener)
     listener.close()
     try:
-        take_place(order, caller.connection)
+        take_place(order, caller)
     except (Refused, OSError, ValueError) as why:
         tell(refused=str(why), wanted=getattr(why, "wanted", {}))
         caller.connection.sendall(json.dumps({"refused": str(why)}).encode() + b"\n")

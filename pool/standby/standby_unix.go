@@ -60,15 +60,21 @@ func Start(ctx context.Context, c Command) (p *Process, says Says, output string
 	}
 	stop := context.AfterFunc(ctx, p.End)
 	line, err := p.lines.ReadBytes('\n')
+	closed := err != nil
 	if err == nil {
-		if err = json.Unmarshal(line, &says); err != nil {
-			p.End()
-		}
+		err = json.Unmarshal(line, &says)
 	}
 	if stop(); err == nil && ctx.Err() == nil {
 		return p, says, "", nil
 	}
-	<-p.ended // its streams have the reason
+	if closed { // it is ending, and then its streams and its exit code have the reason
+		select {
+		case <-p.ended:
+		case <-time.After(endTime):
+		}
+	}
+	p.End()
+	<-p.ended
 	switch {
 	case ctx.Err() != nil:
 		err = ctx.Err()
@@ -81,7 +87,7 @@ func Start(ctx context.Context, c Command) (p *Process, says Says, output string
 }
 
 func (p *Process) start(c Command) error {
-	script, err := launch.Pipe(CheckScript + launch.Script + standbyScript)
+	script, err := launch.File(CheckScript + launch.Script + standbyScript)
 	if err != nil {
 		return err
 	}

@@ -61,13 +61,17 @@ func setTime(path string, to time.Time) error {
 	return os.Chtimes(path, to, to)
 }
 
+// writeNew writes a file that is not there yet, or leaves none: Python takes one with a whole header for whole.
 func writeNew(path string, data []byte, mode fs.FileMode) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 	if err != nil {
 		return err
 	}
 	_, err = f.Write(data)
-	return errors.Join(err, f.Close())
+	if err = errors.Join(err, f.Close()); err != nil {
+		err = errors.Join(err, os.Remove(path))
+	}
+	return err
 }
 
 func sha(parts ...[]byte) string {

@@ -269,7 +269,7 @@ def test_nbclient(socket: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 SERVER = """
-import asyncio, json, os, sys, time
+import asyncio, json, os, subprocess, sys, time
 sys.path[:0] = json.loads(sys.argv[1])
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
@@ -277,7 +277,7 @@ from jupyter_client.manager import AsyncKernelManager
 async def main():
     km = AsyncKernelManager()
     km._kernel_spec = KernelSpec(**json.loads(sys.argv[2]))
-    await km.start_kernel()
+    await km.start_kernel(stdout=subprocess.DEVNULL)  # ipykernel prints where it has no parent
     told = {"file": km.connection_file, "info": await km.provisioner.get_provisioner_info()}
     told["kind"], told["fork"] = type(km.provisioner.process).__name__, os.fork()
     if told["fork"]:
@@ -286,7 +286,8 @@ async def main():
 
 asyncio.run(main())
 """
-BUSY = "import re; re.match(r'(a+)+$', 'a' * 40 + 'b')"  # in native code, for hours
+# In native code, for hours; until then ipykernel has a second to say that it runs.
+BUSY = "import re, time; time.sleep(1); re.match(r'(a+)+$', 'a' * 40 + 'b')"
 
 
 @pytest.mark.parametrize("outlive", [True, False])
