@@ -185,7 +185,7 @@ func pss(b *testing.B, pid int) (bytes int64) {
 // repository is a path in it.
 func repository(b *testing.B, name string) string {
 	b.Helper()
-	path, err := filepath.Abs(filepath.Join("../..", name))
+	path, err := filepath.Abs(filepath.Join("..", name))
 	check(b, err)
 	return path
 }

@@ -76,17 +76,20 @@ func TestANewcomerWithoutUVGetsAKernelThatAnswers(t *testing.T) {
 func TestAKernelStartsWithoutCompilingAnything(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t).withUV()
-	h.configure("[pools.uv]\nsize = 2\n")
+	h.configure("[pools.uv]\nsize = 2\npreload = [\"pygments.lexers.rust\"]\n")
 	h.start()
 	h.filled("uv", 3*time.Minute)
 	env, other := h.acquire(rpc.AcquireParams{OwnerPID: new(os.Getpid())}),
 		h.acquire(rpc.AcquireParams{OwnerPID: new(os.Getpid())})
-	before := compiled(t, env.Env.Path)
-	kernel(t, env.Env, other.Env, "1+1", "import ipywidgets")
-	for path := range compiled(t, env.Env.Path) {
-		if !before[path] {
-			t.Errorf("the kernel had to compile %s", path)
+	for _, path := range []string{env.Env.Path, other.Env.Path} {
+		before := compiled(t, path)
+		kernel(t, env.Env, other.Env, "1+1", "import ipywidgets, pygments.lexers.rust")
+		for path := range compiled(t, path) {
+			if !before[path] {
+				t.Errorf("the kernel had to compile %s", path)
+			}
 		}
+		env, other = other, env
 	}
 }
 

@@ -72,9 +72,10 @@ var modules = map[string]string{
 	"breaks":   "1 / 0",
 	"prints":   "print('hello', flush=True); import sys; sys.stdout.write('and more')",
 	"threads":  "import threading, time; threading.Thread(target=time.sleep, args=(3600,), daemon=True).start()",
-	"asks":     "import IPython; IPython.get_ipython()",
-	"looks":    "try:\n    get_ipython()\nexcept NameError:\n    pass",
+	"asks":     "import IPython; IPython.get_ipython().events.register('post_execute', print)",
+	"looks":    "try:\n    get_ipython().user_ns\nexcept (AttributeError, NameError):\n    pass",
 	"keeps":    "from IPython import get_ipython as kept",
+	"kinds":    "in_kernel = hasattr(get_ipython(), 'kernel') and 'IPKernelApp' in get_ipython().config",
 	"ends":     "import os; os._exit(3)",
 	"exits":    "raise SystemExit('not here')",
 	"sets":     "import os; os.environ['SET_BY_MODULE'] = '1'; os.environ.setdefault('DEFAULT_OF_MODULE', '2')",
@@ -102,7 +103,7 @@ func stand(t *testing.T, vars []string, preload ...string) *stood {
 	s.vars = append([]string{"HOME=" + filepath.Join(dir, "home"), "PATH=/usr/bin:/bin",
 		"PYTHONPATH=" + filepath.Join(dir, "modules"), "IPYTHONDIR=" + filepath.Join(dir, "ipython")}, vars...)
 	p, _, output, err := standby.Start(context.Background(), standby.Command{Python: python, Env: dir, Dir: dir,
-		Vars: s.vars, Again: true})
+		Vars: s.vars, Args: standby.CheckArgs(true, nil)})
 	if err != nil {
 		t.Fatalf("%v: %s", err, output)
 	}
@@ -353,7 +354,7 @@ func TestModulesThatAreImportedAheadChangeNothingElse(t *testing.T) {
 		"one that prints":      {preload: []string{"prints"}},
 		"one with a thread":    {preload: []string{"threads"}},
 		"one that sets":        {preload: []string{"sets"}},
-		"one for kernels":      {preload: []string{"keeps"}},
+		"those for kernels":    {preload: []string{"keeps", "kinds"}},
 		"a file of its name":   {preload: []string{"fine"}, files: []string{"fine.py"}, refused: "fine.py"},
 		"a folder of its name": {preload: []string{"fine"}, files: []string{"fine/__init__.py"}, refused: "fine"},
 		"one that it imports":  {preload: []string{"inner"}, files: []string{"shadowed.py"}, refused: "shadowed.py"},
@@ -368,7 +369,9 @@ func TestModulesThatAreImportedAheadChangeNothingElse(t *testing.T) {
 			code := "import " + strings.Join(slices.DeleteFunc(slices.Clone(c.preload), func(name string) bool {
 				return strings.Contains(c.faults, name+" cannot")
 			}), ", ") + "\nsaid = {n: v for n, v in os.environ.items() if 'MODULE' in n}\n" +
-				"if get_ipython() is None or 'keeps' in globals() and keeps.kept() is not get_ipython(): said = 'none'"
+				"if get_ipython() is None or 'keeps' in globals() and keeps.kept() is not get_ipython():\n" +
+				"    said = 'none'\n" +
+				"if 'kinds' in globals() and not kinds.in_kernel: said = 'another kind'"
 			o := s.order(code)
 			for _, v := range c.vars {
 				o.Environ = append(o.Environ, rpc.Bytes(v))
@@ -405,7 +408,7 @@ func TestAModuleThatEndsTheProcessOrAsksForTheKernelIsNamed(t *testing.T) {
 	for _, name := range []string{"asks", "looks"} {
 		s = stand(t, nil, "fine", name)
 		e := s.told()
-		if !e.Ended || !strings.HasPrefix(fmt.Sprint(e.Faults), "["+name+" asks on import for the kernel") {
+		if !e.Ended || !strings.HasPrefix(fmt.Sprint(e.Faults), "["+name+" uses on import the kernel") {
 			t.Errorf("it tells %+v", e)
 		}
 	}

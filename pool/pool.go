@@ -98,6 +98,7 @@ func (m *Manager) configureLocked(cfg Config) []string {
 	before := m.pools
 	m.cfg, m.pools = cfg, map[string]*pool{}
 	for _, pc := range cfg.Pools {
+		pc.Spec.Preload = pc.Preload
 		hash := pc.Spec.Hash()
 		p := before[pc.Name]
 		if p == nil {

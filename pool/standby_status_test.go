@@ -74,7 +74,7 @@ func TestAModuleThatMakesStandbysUselessIsLeftOut(t *testing.T) {
 	cfg := withStandbys(1, 1)
 	cfg.Pools[0].Preload = []string{"slow", "other"} // the fake waits for the test
 	onStandby(t, cfg, func(w *world) {
-		faults := []string{"slow asks on import for the kernel that it runs in, so it cannot be imported ahead"}
+		faults := []string{"slow uses on import the kernel that it runs in, so it cannot be imported ahead"}
 		w.one().tell(standby.Event{Ended: true, Faults: faults, Without: "slow"})
 		w.pass(time.Second)
 		s := w.one()

@@ -25,6 +25,8 @@ type Spec struct {
 	Packages       []string // requirements (uv) or match specs (conda)
 	Channels       []string // conda only
 	RequiresPython string   `json:"Fits,omitempty"` // specifiers for a Python at an absolute path
+	// Preload are modules of which a build may compile the code ahead. They are no part of what was asked for.
+	Preload []string `json:"-"`
 	// Base is the pool's spec, if this one adds the needs of an acquire to it; else nil. Packages of both keep the
 	// pool's versions where that is possible. So Base is no part of what was asked for.
 	Base *Spec `json:"-"`

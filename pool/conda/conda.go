@@ -17,6 +17,7 @@ import (
 	"runtimed/internal/statedir"
 	"runtimed/pool/builder"
 	"runtimed/pool/envdir"
+	"runtimed/pool/standby"
 	"runtimed/pool/uv"
 )
 
@@ -66,6 +67,7 @@ type condaProvider interface {
 
 type condaJob struct {
 	specs    []string // match specs, Python's included
+	preload  []string // of builder.Spec
 	channels []string // by priority
 	from, to string   // lock files
 	progress func(builder.Stage)
@@ -91,7 +93,7 @@ func (c *Builder) Build(ctx context.Context, spec builder.Spec, dir string,
 		return builder.Built{}, err
 	}
 	lock := c.lockPath(spec, provider)
-	job := condaJob{specs: condaSpecs(spec), channels: spec.Channels, progress: progress}
+	job := condaJob{specs: condaSpecs(spec), preload: spec.Preload, channels: spec.Channels, progress: progress}
 	if err := c.uv.SoundLock(lock, nil); err != nil {
 		return builder.Built{}, err
 	}
@@ -128,9 +130,9 @@ func (c *Builder) attempt(ctx context.Context, provider condaProvider, dir, lock
 	job.progress(builder.Stage{Name: builder.StageVerifying, Message: "importing the kernel"})
 	var compiled uv.Compiled
 	if !provider.compiles() {
-		compiled = c.uv.Compiled(dir, lock, job.again)
+		compiled = c.uv.Compiled(dir, lock, job.again, job.preload...)
 	}
-	built, err := c.verified(ctx, dir, compiled.Link(ctx))
+	built, err := c.verified(ctx, dir, standby.CheckArgs(compiled.Link(ctx), job.preload))
 	if err == nil {
 		compiled.Keep(ctx)
 	}

@@ -18,21 +18,17 @@ import (
 )
 
 // verified activates the environment at dir, imports the kernel with its own Python, checks that every file is there,
-// and reports what is. again means that the kernel's part was verified before.
-func (c *Builder) verified(ctx context.Context, dir string, again bool) (builder.Built, error) {
+// and reports what is. args are those of the import check.
+func (c *Builder) verified(ctx context.Context, dir string, args []string) (builder.Built, error) {
 	packages, err := condaPackages(dir)
 	if err != nil {
 		return builder.Built{}, uv.NotListed(err)
 	}
 	var act builder.Activation
-	var args []string
-	if again {
-		args = []string{"again"}
-	}
 	var size int64
 	said, err := uv.Verified(ctx, dir, func() error {
 		err := wholePrefix(ctx, dir, packages)
-		if again { // nothing more will be compiled
+		if slices.Equal(args, standby.CheckArgs(true, nil)) { // nothing more will be compiled
 			size = envdir.DiskSize(ctx, dir)
 		}
 		return err
@@ -41,7 +37,7 @@ func (c *Builder) verified(ctx context.Context, dir string, again bool) (builder
 			if act, err = c.activation(ctx, dir); err != nil {
 				return said, err
 			}
-			return c.uv.ImportKernel(ctx, dir, pythonOf(dir), act, args...)
+			return c.uv.ImportKernel(ctx, dir, pythonOf(dir), act, args)
 		}, pythonOf(dir), filepath.Join(dir, "conda-meta", "history"))
 	if err != nil {
 		return builder.Built{}, err
@@ -66,7 +62,8 @@ func (c *Builder) Verify(ctx context.Context, built builder.Built, dir string) e
 		return err
 	}
 	_, err = c.uv.ImportKernel(ctx, dir, pythonOf(dir),
-		builder.Activation{Variables: built.Variables, PathPrepend: built.PathPrepend})
+		builder.Activation{Variables: built.Variables, PathPrepend: built.PathPrepend},
+		standby.CheckArgs(false, nil))
 	return err
 }
 

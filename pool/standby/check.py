@@ -1,7 +1,8 @@
 # The import check of a build. It imports what a kernel imports on its way to the first cell, which proves that the
 # environment works and writes the .pyc files that make a kernel's start quick. It answers with one line of JSON on
 # stdout, or on descriptor 4 with the argument "stay": standby.py, which then follows this text, goes on from here.
-# With the argument "again" the .pyc files are there, and the kernel alone is imported.
+# After the argument "compile" come modules of which the .pyc files are written too. With "again" they are all there, and
+# the kernel alone is imported.
 import sys
 
 if sys.path[:1] == [""]:
@@ -9,7 +10,9 @@ if sys.path[:1] == [""]:
 
 import json
 import os
+import signal
 
+more = sys.argv[sys.argv.index("compile") + 1 :] if "compile" in sys.argv else []
 stay, again = "stay" in sys.argv, "again" in sys.argv
 os.environ.pop("RUNT_STANDBY_OF", None)
 started = dict(os.environ)  # the variables that this Python was started with
@@ -32,15 +35,17 @@ else:
     os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"
 os.dup2(2, 1)  # whatever a package prints on import is no answer
 
+HELP = 60  # seconds; a module may hang
 helper = os.fork() if hasattr(os, "fork") and not sys.flags.dont_write_bytecode and not again else None
 if helper == 0:  # the debugger is half of the work, so a second core takes it; nothing depends on how that goes
     try:
         for stream in (answer.fileno(), 1, 2):  # nobody waits for what this one says
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
-        for name in ("debugpy.server.api", "psutil", "ipywidgets"):
+        signal.alarm(HELP)
+        for name in ("debugpy.server.api", "psutil", "ipywidgets", *more):
             try:
                 __import__(name)
-            except Exception:
+            except BaseException:
                 pass
     finally:
         os._exit(0)

@@ -8,11 +8,19 @@ package standby
 
 import _ "embed"
 
-// CheckScript is the import check, for python -c. It answers with Says on stdout. The argument "again" says that the
-// kernel's part was compiled before.
+// CheckScript is the import check, for python -c. It answers with Says on stdout. [CheckArgs] are its arguments.
 //
 //go:embed check.py
 var CheckScript string
+
+// CheckArgs are the arguments of the import check: whether the .pyc files were compiled before, and of which modules
+// they are to be compiled beside the kernel's.
+func CheckArgs(again bool, modules []string) []string {
+	if again {
+		return []string{"again"}
+	}
+	return append([]string{"compile"}, modules...)
+}
 
 // MarkEnv is set in the environment of every standby, to the environment that it is of. The next daemon ends those
 // whose environment nobody leases.
@@ -31,7 +39,7 @@ type Command struct {
 	Env    string   // its folder
 	Dir    string   // the working directory: empty, and ours
 	Vars   []string // the variables, activated
-	Again  bool     // what a kernel imports was compiled before
+	Args   []string // see CheckArgs
 }
 
 // Event is what a standby tells after it was asked to stay.

@@ -7,7 +7,6 @@ import functools
 import gc
 import resource
 import select
-import signal
 import socket
 import stat
 import struct
@@ -23,7 +22,7 @@ PATIENCE = 5.0  # seconds, for the rest of an order
 AT_START = (
     "PYTHON", "LD_", "DYLD_", "MALLOC_", "GLIBC_TUNABLES", "LANG", "LC_", "OMP_", "KMP_", "GOMP_", "MKL_", "OPENBLAS_",
     "GOTO_", "BLIS_", "VECLIB_", "NUMEXPR_", "CUDA_", "NVIDIA_", "HIP_", "ROCR_", "TORCH_", "PYTORCH_", "XLA_", "TF_",
-    "OPENSSL_", "NCCL_", "TBB_", "NPY_", "HDF5_", "ARROW_", "POLARS_", "RAYON_", "OPENCV_", "OMPI_", "UCX_", "GRPC_",
+    "OPENSSL_", "NCCL_", "TBB_", "NPY_", "HDF5_", "ARROW_", "POLARS_", "RAYON_", "OPENCV_", "OMPI_", "UCX_",
     "MIMALLOC_", "GDAL_", "PROJ_",
 )
 # Python and the linker resolve these against the folder that they start in.
@@ -71,6 +70,29 @@ def variables():
         os.environ.__class__ = recorder
 
 
+def stand_in(shell, called):
+    """What get_ipython returns to a module that only asks on import whether it is in a kernel, as pandas does.
+
+    It has what is the same in every kernel. Whatever else it is asked for, it notes in called.
+    """
+
+    class Part:
+        def __init__(self, **has):
+            self.__dict__.update(has)
+
+        def __getattr__(self, name):
+            called.append(name)
+            raise AttributeError(name)
+
+        def __contains__(self, name):
+            if name != "IPKernelApp":
+                called.append(name)
+            return name == "IPKernelApp"
+
+    kind = type(shell.__name__, (Part,), {"__module__": shell.__module__, "__class__": shell})
+    return kind(kernel=Part(), config=Part())
+
+
 def preload(modules):
     """Imports what a pool's first cells will, with what they would find in a kernel.
 
@@ -86,13 +108,11 @@ def preload(modules):
     if not kernels.get("MPLBACKEND"):
         os.environ["MPLBACKEND"] = kernels["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
     builtins.__IPYTHON__ = True
-    plain = IPython.core.getipython.get_ipython
+    plain, ahead_of = IPython.core.getipython.get_ipython, stand_in(ZMQInteractiveShell, called)
 
     @functools.wraps(plain)
     def get_ipython():
-        if ended:  # a module has kept this one
-            return plain()
-        called.append(1)
+        return plain() if ended else ahead_of  # a module may keep this one
 
     faults = []
     for name in modules:
@@ -104,8 +124,8 @@ def preload(modules):
             faults.append(f"{name} cannot be imported: {type(error).__name__}: {error}")
         finally:
             IPython.get_ipython = IPython.core.getipython.get_ipython = plain
-        if called and name in sys.modules:
-            return [f"{name} asks on import for the kernel that it runs in, so it cannot be imported ahead"], name
+        if called:
+            return [f"{name} uses on import the kernel that it runs in, so it cannot be imported ahead"], name
     ended.append(1)
     del builtins.__IPYTHON__
     if modules:

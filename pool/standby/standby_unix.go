@@ -111,12 +111,10 @@ func (p *Process) start(c Command) error {
 	}
 	p.lifeline, p.lines = conn.(*net.UnixConn), bufio.NewReader(conn)
 	args := []string{"-c", launch.Boot(3, "runtimed-standby"), "stay"}
-	if c.Again {
-		args = append(args, "again")
-	}
 	if tool.Lookup(c.Vars, "LC_CTYPE") != "" {
 		args = append(args, "LC_CTYPE")
 	}
+	args = append(args, c.Args...)
 	p.cmd = exec.Command(c.Python, args...)
 	p.cmd.Dir, p.cmd.Env = c.Dir, append(c.Vars[:len(c.Vars):len(c.Vars)], MarkEnv+"="+c.Env)
 	p.cmd.ExtraFiles = []*os.File{script, its}

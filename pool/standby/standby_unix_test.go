@@ -112,7 +112,7 @@ func start(ctx context.Context, t *testing.T, what string) (*Process, Says, stri
 	t.Helper()
 	program, err := os.Executable()
 	testkit.Check(t, err)
-	return Start(ctx, Command{Python: program, Env: "/env", Dir: t.TempDir(), Again: true,
+	return Start(ctx, Command{Python: program, Env: "/env", Dir: t.TempDir(), Args: CheckArgs(true, nil),
 		Vars: []string{asPython + "=" + what, "PATH=/usr/bin:/bin", "LC_CTYPE=C"}})
 }
 
@@ -124,7 +124,7 @@ func stays(t *testing.T) (p *Process, path string, events chan Event) {
 		t.Fatalf("%v: %s", err, output)
 	}
 	t.Cleanup(p.kill)
-	if want := " stay again LC_CTYPE"; says.Version != "3.13.1" || !strings.HasSuffix(says.SitePackages, want) {
+	if want := " stay LC_CTYPE again"; says.Version != "3.13.1" || !strings.HasSuffix(says.SitePackages, want) {
 		t.Errorf("it says %+v", says)
 	}
 	dir, err := os.MkdirTemp("", "sb") // a socket's path must be short

@@ -69,7 +69,8 @@ func (b *build) compiled() Compiled {
 	if spec.Base != nil {
 		spec = *spec.Base
 	}
-	c := b.Compiled(b.mark, b.lockPath(spec, b.python), b.again, b.python.Path, b.python.Version)
+	with := append([]string{b.python.Path, b.python.Version}, spec.Preload...)
+	c := b.Compiled(b.mark, b.lockPath(spec, b.python), b.again, with...)
 	c.reads = b.spec.Base != nil
 	return c
 }

@@ -294,6 +294,7 @@ func TestAnotherPythonOrAnotherLockFileHasItsOwnCompiledFiles(t *testing.T) {
 			locks, err := filepath.Glob(filepath.Join(c.State, "locks/*.txt"))
 			return errors.Join(err, os.WriteFile(locks[0], []byte("ipykernel==8\n"), 0o600))
 		},
+		"other modules": func(c *compiler) error { c.spec.Preload = []string{"pandas"}; return nil },
 		"another version of Python": func(c *compiler) error {
 			c.Write("pythons", strings.ReplaceAll(c.pythons(), "3.13.1", "3.13.2"))
 			c.Write("version", "3.13.2\n")

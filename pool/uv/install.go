@@ -51,7 +51,7 @@ func (b *build) install(ctx context.Context) error {
 
 // verified imports the kernel with the environment's own Python, checks that every installed file is there, and
 // reports what is. again means that the kernel's part was verified before.
-func (u *Builder) verified(ctx context.Context, dir string, again bool) (builder.Built, error) {
+func (u *Builder) verified(ctx context.Context, dir string, again bool, preload []string) (builder.Built, error) {
 	var size int64
 	said, err := Verified(ctx, dir, func() error {
 		err := wholeSites(ctx, dir)
@@ -59,7 +59,7 @@ func (u *Builder) verified(ctx context.Context, dir string, again bool) (builder
 			size = envdir.DiskSize(ctx, dir)
 		}
 		return err
-	}, func() (standby.Says, error) { return u.imports(ctx, dir, again) },
+	}, func() (standby.Says, error) { return u.imports(ctx, dir, standby.CheckArgs(again, preload)) },
 		builder.VenvPython(dir), filepath.Join(dir, "pyvenv.cfg"))
 	if err != nil {
 		return builder.Built{}, err
@@ -124,19 +124,15 @@ func notWhole(ctx context.Context, err error) error {
 		"the environment was built, but is not whole: %s", err)
 }
 
-func (u *Builder) imports(ctx context.Context, dir string, again bool) (standby.Says, error) {
-	var args []string
-	if again {
-		args = []string{"again"}
-	}
-	return u.ImportKernel(ctx, dir, builder.VenvPython(dir), venvActivation(dir), args...)
+func (u *Builder) imports(ctx context.Context, dir string, args []string) (standby.Says, error) {
+	return u.ImportKernel(ctx, dir, builder.VenvPython(dir), venvActivation(dir), args)
 }
 
 // ImportKernel runs the import check with the Python of the activated environment at dir: packages may need their
 // activation. It runs as users will run it, so without -I, which would leave out what a kernel reads. Where ctx asks
 // for it, the process stays.
 func (u *Builder) ImportKernel(ctx context.Context, dir, python string, act builder.Activation,
-	args ...string) (said standby.Says, err error) {
+	args []string) (said standby.Says, err error) {
 	said, output, err := u.runCheck(ctx, dir, python, act.Environ(tool.Environ(u.Environ)), args)
 	if err == nil || ctx.Err() != nil {
 		return said, cmp.Or(ctx.Err(), err)
@@ -160,7 +156,7 @@ func (u *Builder) runCheck(ctx context.Context, dir, python string, vars, args [
 			return said, "", err
 		}
 		return kept.Start(ctx,
-			standby.Command{Python: python, Env: dir, Dir: workdir, Vars: vars, Again: len(args) > 0})
+			standby.Command{Python: python, Env: dir, Dir: workdir, Vars: vars, Args: args})
 	}
 	done, err := u.Child(ctx,
 		tool.Command{Argv: append([]string{python, "-c", standby.CheckScript}, args...), Env: vars, Mark: dir})
@@ -173,6 +169,6 @@ func (u *Builder) runCheck(ctx context.Context, dir, python string, vars, args [
 // Standby starts a standby kernel in the finished environment at dir. ctx says where it is left; see builder.Keep.
 func (u *Builder) Standby(ctx context.Context, built builder.Built, dir string) error {
 	act := builder.Activation{Variables: built.Variables, PathPrepend: built.PathPrepend}
-	_, err := u.ImportKernel(ctx, dir, built.Python, act, "again")
+	_, err := u.ImportKernel(ctx, dir, built.Python, act, standby.CheckArgs(true, nil))
 	return err
 }

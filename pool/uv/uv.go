@@ -188,7 +188,7 @@ func (b *build) populate(ctx context.Context, verifiedBefore func() bool) (build
 		return builder.Built{}, err
 	}
 	b.progress(builder.Stage{Name: builder.StageVerifying, Message: "importing the kernel"})
-	return b.verified(ctx, b.mark, verifiedBefore())
+	return b.verified(ctx, b.mark, verifiedBefore(), b.spec.Preload)
 }
 
 // Run runs uv and classifies its failure. mark is the environment being built, if any.

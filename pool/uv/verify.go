@@ -18,6 +18,7 @@ import (
 	"runtimed/internal/tool"
 	"runtimed/pool/builder"
 	"runtimed/pool/envdir"
+	"runtimed/pool/standby"
 )
 
 // distributions lists what is installed in a site-packages folder, by the names of the metadata folders (PyPA's
@@ -46,7 +47,7 @@ func (u *Builder) Verify(ctx context.Context, built builder.Built, dir string) e
 	if err := errors.Join(Unchanged(dir), wholeSites(ctx, dir)); err != nil {
 		return err
 	}
-	said, err := u.imports(ctx, dir, false)
+	said, err := u.imports(ctx, dir, standby.CheckArgs(false, nil))
 	if err != nil {
 		return err
 	}
