@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -15,6 +16,7 @@ import (
 // event is a line of go test -json; see go doc test2json.
 type event struct {
 	Action, Package, Test, Output string
+	Elapsed                       float64 // seconds
 }
 
 // goTests prints what go test prints, and keeps count of what it says with -json alone.
@@ -40,6 +42,7 @@ func goTests(out io.Writer, flags, args []string) *result {
 	}
 	g.read(pipe)
 	g.err = c.Wait()
+	g.tellSlowest()
 	return &g.result
 }
 
@@ -47,6 +50,17 @@ type goRun struct {
 	result
 	out  io.Writer
 	said map[event]*strings.Builder // by package and test
+	took []event
+}
+
+const slowest = 15 // tests that are named in the end
+
+func (g *goRun) tellSlowest() {
+	slices.SortFunc(g.took, func(a, b event) int { return cmp.Compare(b.Elapsed, a.Elapsed) })
+	fmt.Fprintln(g.out, "The slowest tests:")
+	for _, e := range g.took[:min(slowest, len(g.took))] {
+		fmt.Fprintf(g.out, "%6.1f s  %s %s\n", e.Elapsed, e.Package, e.Test)
+	}
 }
 
 func (g *goRun) read(pipe io.Reader) {
@@ -78,6 +92,9 @@ func (g *goRun) take(e event) {
 			g.said[key].WriteString(e.Output)
 		}
 	case "pass", "fail", "skip":
+		if e.Test != "" {
+			g.took = append(g.took, e)
+		}
 		g.ended(key, e.Action)
 	}
 }
