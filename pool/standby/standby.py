@@ -647,7 +647,7 @@ def main():
     listener.close()
     try:
         take_place(order, caller)
-    except (Refused, OSError, ValueError) as why:
+    except (Refused, OSError, ValueError, OverflowError) as why:
         tell(refused=str(why), wanted=getattr(why, "wanted", {}))
         caller.connection.sendall(json.dumps({"refused": str(why)}).encode() + b"\n")
         os._exit(0)
