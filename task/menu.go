@@ -60,7 +60,8 @@ func menu() []task {
 		{name: "soak", about: "kill and load the daemon, run the tests of peers and fuzz, for some hours",
 			script: `
 				export RUNTIMED_SOAK=1
-				go test -tags e2e -race -timeout 3h -v -run 'Kill|Load|Leaves|Restart|Burst|Model|Peers' ./e2e ./pool
+				go test -tags e2e -race -timeout 3h -v \
+					-run 'Kill|Load|Leaves|Restart|Burst|Model|Peers|Behaves|Planted' ./e2e ./pool
 				git grep -oE '^func Fuzz\w+' -- '*_test.go' | sed 's,/[^/]*:func , ,' | while read -r folder target; do
 					go test -run '^$' -fuzz "^$target\$" -fuzztime 10m "./$folder"
 				done`},

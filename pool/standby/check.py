@@ -35,7 +35,7 @@ else:
     os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"
 os.dup2(2, 1)  # whatever a package prints on import is no answer
 
-HELP = 60  # seconds; a module may hang
+HELP = 20  # seconds; a module may hang
 helper = os.fork() if hasattr(os, "fork") and not sys.flags.dont_write_bytecode and not again else None
 if helper == 0:  # the debugger is half of the work, so a second core takes it; nothing depends on how that goes
     try:

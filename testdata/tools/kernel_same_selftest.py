@@ -1,7 +1,7 @@
-"""kernel_same_selftest.py COMMAND: shows that kernel_same.py finds differences that are planted, and no others.
+"""kernel_same_selftest.py COMMAND [GROUP…]: shows that kernel_same.py finds planted differences, and no others.
 
-COMMAND starts a plain kernel, with {connection_file} in it. For each group of plants it compares that kernel with one
-that has them. It prints what was not found, and exits with 1 if there is such a thing.
+COMMAND starts a plain kernel, with {connection_file} in it. For each group of plants, or those that are named, it
+compares that kernel with one that has them. It prints what was not found, and exits with 1 if there is such a thing.
 """
 
 import json
@@ -28,9 +28,9 @@ def compare(command, group):
     return {name: any(not one["same"] for one in compared if one["name"] == name) for name in rows}
 
 
-def main(command):
+def main(command, *groups):
     wrong, plants = [], 0
-    for group in GROUPS:
+    for group in groups or GROUPS:
         differs = compare(command, group)
         for plant, rows in GROUPS[group].items():
             plants += len(rows)
@@ -41,4 +41,4 @@ def main(command):
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(*sys.argv[1:]))

@@ -204,7 +204,7 @@ def test_pools_that_give_nothing(socket: str) -> None:
     assert 'no pool is named "nope"' in failure(pool="nope")
     assert "the pool conda is off (size 0)\nhint: set size" in failure(pool="conda")
     with Client() as c:
-        wait_until(lambda: c.status()["torn"].error, 60)
+        wait_until(lambda: (torn := c.status()["torn"]).error and not torn.warming, 60)
     began = time.monotonic()
     text = failure(pool="torn", wait=60)
     assert time.monotonic() - began < 20  # the next try is 30 s away, and not waited for

@@ -27,22 +27,14 @@ EXCLUDED = {
 SHORT = {
     "ipykernel": [
         "tests/test_message_spec.py",  # with one kernel, as what follows without a comment
-        "tests/test_kernel.py::test_simple_print",
-        "tests/test_kernel.py::test_execute_reply_error_status",
-        "tests/test_kernel.py::test_print_to_correct_cell_from_thread",
         "tests/test_kernel.py::test_raw_input",
-        "tests/test_kernel.py::test_is_complete",
-        "tests/test_kernel.py::test_message_order",
-        "tests/test_kernel.py::test_parent_header_and_ident",
         "tests/test_kernel.py::test_sys_path_profile_dir",  # arguments
         "tests/test_kernel.py::test_subprocess_print",  # forks
         "tests/test_kernel.py::test_interrupt_during_input",  # SIGINT
         "tests/test_kernel.py::test_shutdown",  # an end that the kernel was asked for
         "tests/test_debugger.py::test_stop_on_breakpoint",
-        "tests/test_subshells.py::test_thread_counts",
     ],
     "jupyter_client": [
-        "tests/test_client.py::TestAsyncKernelClient::test_input_request",  # a kernel that is no IPython
         "tests/test_kernelapp.py",  # by another program, which gets SIGTERM
         "tests/test_kernelmanager.py::TestKernelManager::test_lifecycle",  # tcp and ipc, restart, interrupt, kill
         "tests/test_kernelmanager.py::TestKernelManager::test_signal_kernel_subprocesses",  # the process group
@@ -50,13 +42,10 @@ SHORT = {
         # a kernel that does not answer shutdown_request gets SIGTERM
         "tests/test_kernelmanager.py::TestKernelManagerShutDownGracefully::test_signal_kernel_subprocesses"
         "[signaltest-no-shutdown-install_kernel_dont_shutdown-_ShutdownStatus.SigtermRequest]",
-        "tests/test_runapp.py",
     ],
     "nbclient": [
         "tests/test_cli.py::test_cli_simple",
-        "tests/test_client.py::test_run_all_notebooks[Check History in Memory.ipynb-opts15]",
         "tests/test_client.py::test_run_all_notebooks[JupyterWidgets.ipynb-opts7]",
-        "tests/test_client.py::test_parallel_notebooks",
         "tests/test_client.py::TestExecute::test_kernel_death_during_execution",
         "tests/test_client.py::TestExecute::test_timeout",
     ],
