@@ -34,7 +34,8 @@ def specify(house: House) -> None:  # noqa: F811
 
 def settled(house: House) -> bool:  # noqa: F811
     pool = house.daemon.status()["uv"]
-    return pool.available == pool.target and not pool.leased + pool.removing
+    standby = pool.standby
+    return bool(pool.available == pool.target and not pool.leased + pool.removing and standby and standby.ready)
 
 
 def test_from_the_launcher_to_the_first_answer(house: House) -> None:  # noqa: F811
@@ -45,7 +46,7 @@ def test_from_the_launcher_to_the_first_answer(house: House) -> None:  # noqa: F
     for turn in range(ROUNDS + 1):
         for kind in names[turn % len(names) :] + names[: turn % len(names)]:
             wait_until(lambda: settled(house), 120)
-            time.sleep(2)  # the standby that follows an acquire after a second
+            time.sleep(1)  # what they have begun has ended
             front = house.front(house.lab)
             front.open("lab")
             card = front.see('.jp-LauncherCard[data-category="Notebook"]', kind)
