@@ -74,6 +74,8 @@ var modules = map[string]string{
 	"threads":  "import threading, time; threading.Thread(target=time.sleep, args=(3600,), daemon=True).start()",
 	"asks":     "import IPython; IPython.get_ipython().events.register('post_execute', print)",
 	"looks":    "try:\n    get_ipython().user_ns\nexcept (AttributeError, NameError):\n    pass",
+	"changes":  "get_ipython().ast_node_interactivity = 'all'",
+	"indexes":  "try:\n    get_ipython().config['IPKernelApp']\nexcept Exception:\n    pass",
 	"keeps":    "from IPython import get_ipython as kept",
 	"kinds":    "in_kernel = hasattr(get_ipython(), 'kernel') and 'IPKernelApp' in get_ipython().config",
 	"ends":     "import os; os._exit(3)",
@@ -405,7 +407,7 @@ func TestAModuleThatEndsTheProcessOrAsksForTheKernelIsNamed(t *testing.T) {
 	if e := s.told(); !e.Ended {
 		t.Errorf("it tells %+v", e)
 	}
-	for _, name := range []string{"asks", "looks"} {
+	for _, name := range []string{"asks", "looks", "changes", "indexes"} {
 		s = stand(t, nil, "fine", name)
 		e := s.told()
 		if !e.Ended || !strings.HasPrefix(fmt.Sprint(e.Faults), "["+name+" uses on import the kernel") {

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
@@ -184,13 +185,13 @@ func ignored() []int {
 	if has(syscall.SIGTSTP) && has(syscall.SIGTTIN) && has(syscall.SIGTTOU) { // a shell with job control
 		return list
 	}
-	name, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", os.Getppid()))
+	shell, _ := os.Readlink(fmt.Sprintf("/proc/%d/exe", os.Getppid()))
 	for s := syscall.Signal(1); s <= 64; s++ {
 		switch s {
 		case syscall.SIGHUP, syscall.SIGINT, syscall.SIGPIPE, syscall.SIGXFSZ:
 		case syscall.SIGCHLD, 32, 33: // how the parent waits for its children, and the C library's own
 		case syscall.SIGQUIT:
-			if has(s) && string(name) != "bash\n" { // which always ignores it
+			if has(s) && filepath.Base(shell) != "bash" { // which always ignores it
 				list = append(list, int(s))
 			}
 		default:
@@ -277,7 +278,10 @@ func follow(d *daemon.Control, conn *net.UnixConn, lines *bufio.Reader, pid int)
 		}
 	}
 	to := pid
-	if unix.Getpgrp() == os.Getpid() { // a front-end may mean the group: the kernel and what it has started
+	// A front-end may mean the group of what it has started, this process or its parent: the kernel and what that has
+	// started in turn.
+	session, _ := unix.Getsid(0)
+	if group := unix.Getpgrp(); group == os.Getpid() || group == os.Getppid() && group == session {
 		to = -pid
 	}
 	if d.Ctx.Err() != nil { // a SIGTERM came before the receipt

@@ -102,10 +102,14 @@ func (m *Manager) standbyLocked(p *pool, now time.Time) (n int, why string) {
 
 // saveMemoryLocked keeps standbys away while memory is short, and returns when they may come back.
 func (m *Manager) saveMemoryLocked(short string, now time.Time) (next time.Time) {
-	if short != "" {
+	again := m.scarce.Add(scarcePause)
+	switch {
+	case short != "":
 		m.noStandby, m.scarce = short, now
-	} else if next = m.scarce.Add(scarcePause); !now.Before(next) {
-		m.noStandby, next = "", time.Time{}
+	case m.scarce.IsZero() || !now.Before(again):
+		m.noStandby = ""
+	default:
+		m.noStandby, next = "memory was short in the last minutes", again
 	}
 	return next
 }

@@ -39,9 +39,22 @@ func IsTool(path string) bool {
 	})
 }
 
-// IsCompiled reports whether the folder at path holds the .pyc files that the daemon keeps for a lock file. It has the
-// lock file's name.
-func IsCompiled(path string) bool { return HasLockName(path) && marked(path) }
+// IsCompiled reports whether the folder at path holds the .pyc files that the daemon keeps for a lock file.
+func IsCompiled(path string) bool { return HasLockName(LockOf(path)) && marked(path) }
+
+// CompiledName is the name of such a folder: that of the lock file, and a mark of what is compiled beside the kernel.
+func CompiledName(lock, more string) string {
+	if more != "" {
+		more = "+" + more
+	}
+	return filepath.Base(lock) + more
+}
+
+// LockOf is the name of the lock file that a folder with a CompiledName is for.
+func LockOf(path string) string {
+	name, _, _ := strings.Cut(filepath.Base(path), "+")
+	return name
+}
 
 func removable(path string) bool { return IsTool(path) || IsCompiled(path) }
 

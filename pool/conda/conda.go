@@ -130,7 +130,7 @@ func (c *Builder) attempt(ctx context.Context, provider condaProvider, dir, lock
 	job.progress(builder.Stage{Name: builder.StageVerifying, Message: "importing the kernel"})
 	var compiled uv.Compiled
 	if !provider.compiles() {
-		compiled = c.uv.Compiled(dir, lock, job.again, job.preload...)
+		compiled = c.uv.Compiled(dir, lock, job.again, job.preload)
 	}
 	built, err := c.verified(ctx, dir, standby.CheckArgs(compiled.Link(ctx), job.preload))
 	if err == nil {

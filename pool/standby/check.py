@@ -11,12 +11,14 @@ if sys.path[:1] == [""]:
 import json
 import os
 import signal
+import time
 
-more = sys.argv[sys.argv.index("compile") + 1 :] if "compile" in sys.argv else []
-stay, again = "stay" in sys.argv, "again" in sys.argv
+at = sys.argv.index("compile") if "compile" in sys.argv else len(sys.argv)
+more = sys.argv[at + 1 :]
+stay, again = "stay" in sys.argv[:at], "again" in sys.argv[:at]
 os.environ.pop("RUNT_STANDBY_OF", None)
 started = dict(os.environ)  # the variables that this Python was started with
-coerced = None if "LC_CTYPE" in sys.argv else started.pop("LC_CTYPE", None)  # which Python has set itself (PEP 538)
+coerced = None if "LC_CTYPE" in sys.argv[:at] else started.pop("LC_CTYPE", None)  # which Python has set itself (PEP 538)
 asked = set()  # the names of those that an import has read
 
 
@@ -35,13 +37,11 @@ else:
     os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"
 os.dup2(2, 1)  # whatever a package prints on import is no answer
 
-HELP = 20  # seconds; a module may hang
 helper = os.fork() if hasattr(os, "fork") and not sys.flags.dont_write_bytecode and not again else None
 if helper == 0:  # the debugger is half of the work, so a second core takes it; nothing depends on how that goes
     try:
         for stream in (answer.fileno(), 1, 2):  # nobody waits for what this one says
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
-        signal.alarm(HELP)
         for name in ("debugpy.server.api", "psutil", "ipywidgets", *more):
             try:
                 __import__(name)
@@ -69,7 +69,11 @@ for name in hidden:
         pass  # not every version has every one
 
 if helper:
-    os.waitpid(helper, 0)
+    until = time.monotonic() + 20  # a module may hang
+    while not os.waitpid(helper, os.WNOHANG)[0]:
+        if time.monotonic() > until:
+            os.kill(helper, signal.SIGKILL)
+        time.sleep(0.005)
 compiled = (".so", ".pyd", ".dylib")
 json.dump(
     {

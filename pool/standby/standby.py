@@ -5,13 +5,13 @@ import builtins
 import fcntl
 import functools
 import gc
+import re
 import resource
 import select
 import socket
 import stat
 import struct
 import threading
-import time
 
 LIFELINE = 4  # a socket to the daemon: when that ends, so does an unused standby
 MOST_ORDER = 8 << 20  # bytes
@@ -25,7 +25,7 @@ AT_START = (
     "OPENSSL_", "NCCL_", "TBB_", "NPY_", "HDF5_", "ARROW_", "POLARS_", "RAYON_", "OPENCV_", "OMPI_", "UCX_",
     "MIMALLOC_", "GDAL_", "PROJ_",
 )
-# Python and the linker resolve these against the folder that they start in.
+# Python and the linker resolve what these name against the folder that they start in.
 AGAINST_CWD = ("PYTHONPATH", "PYTHONUSERBASE", "PYTHONPYCACHEPREFIX", "LD_PRELOAD", "LD_LIBRARY_PATH")
 # An import reads these, and a kernel is the same whatever they are: PATH is where uname is looked for; TERM decides how
 # a terminal's title is set; the kernel's parent is watched by its connection.
@@ -80,14 +80,18 @@ def stand_in(shell, called):
         def __init__(self, **has):
             self.__dict__.update(has)
 
-        def __getattr__(self, name):
-            called.append(name)
-            raise AttributeError(name)
+        def __bool__(self):
+            return True
 
         def __contains__(self, name):
-            if name != "IPKernelApp":
-                called.append(name)
-            return name == "IPKernelApp"
+            return name == "IPKernelApp" or self.note()
+
+        def note(self, *_):
+            called.append(1)
+            raise AttributeError("there is no kernel yet")
+
+        __getattr__ = __setattr__ = __delattr__ = __getitem__ = __setitem__ = __delitem__ = __call__ = note
+        __iter__ = __len__ = note
 
     kind = type(shell.__name__, (Part,), {"__module__": shell.__module__, "__class__": shell})
     return kind(kernel=Part(), config=Part())
@@ -273,14 +277,14 @@ def wait(listener):
 
 
 def absolute(name, value, cwd):
-    """Whether the folders that a variable names are the same ones for this process as for the caller."""
-    for path in value.split(os.pathsep) if value else ():
-        if os.path.isabs(path):
+    """Whether the paths that a variable names are the same ones for this process as for the caller."""
+    for path in re.split("[ :]" if name == "LD_PRELOAD" else os.pathsep, value) if value else ():
+        if os.path.isabs(path) or name == "LD_PRELOAD" and "/" not in path:
             continue
         if name != "LD_LIBRARY_PATH":
             return False
         try:  # an empty one is common, and counts only beside libraries
-            if any(".so" in entry for entry in os.listdir(os.path.join(cwd, path))):
+            if any(re.search(r"\.so(\.|$)", entry) for entry in os.listdir(os.path.join(cwd, path))):
                 return False
         except OSError:
             pass

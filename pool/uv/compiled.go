@@ -69,19 +69,23 @@ func (b *build) compiled() Compiled {
 	if spec.Base != nil {
 		spec = *spec.Base
 	}
-	with := append([]string{b.python.Path, b.python.Version}, spec.Preload...)
-	c := b.Compiled(b.mark, b.lockPath(spec, b.python), b.again, with...)
+	c := b.Compiled(b.mark, b.lockPath(spec, b.python), b.again, spec.Preload, b.python.Path, b.python.Version)
 	c.reads = b.spec.Base != nil
 	return c
 }
 
 // Compiled is the entry of a lock file, for the environment that is built from it at env. anew is set after a failed
-// try, for which the kept files may be the reason. with is what else decides which files there are.
-func (u *Builder) Compiled(env, lock string, anew bool, with ...string) Compiled {
+// try, for which the kept files may be the reason. with is what else decides which files there are, besides the modules
+// of preload: pools that differ in those alone share a lock file.
+func (u *Builder) Compiled(env, lock string, anew bool, preload []string, with ...string) Compiled {
 	c := Compiled{u: u, env: env, anew: anew}
 	if data, err := envdir.ReadOwn(lock, envdir.MaxInside); err == nil {
 		c.key = sha([]byte(strings.Join(append(with, standby.CheckScript, string(data)), "\x00")))
-		c.entry = filepath.Join(u.compiledFolder(), filepath.Base(lock))
+		more := ""
+		if len(preload) > 0 {
+			more = sha([]byte(strings.Join(preload, " ")))[:8]
+		}
+		c.entry = filepath.Join(u.compiledFolder(), statedir.CompiledName(lock, more))
 	}
 	return c
 }
@@ -282,7 +286,7 @@ func (u *Builder) limitCompiled() {
 		if !statedir.IsCompiled(path) {
 			continue
 		}
-		lock := filepath.Join(u.Dir, "locks", filepath.Base(path))
+		lock := filepath.Join(u.Dir, "locks", statedir.LockOf(path))
 		info, err := os.Lstat(filepath.Join(path, compiledIndex))
 		if err != nil || !envdir.Exists(lock) || time.Since(info.ModTime()).Abs() > compiledUnused {
 			_ = statedir.RemoveTool(path) // what stays is tried again

@@ -263,6 +263,21 @@ def test_a_kernel_whose_daemon_is_replaced_while_it_waits_starts(lone: RuntimedP
         again.stop()
 
 
+def test_a_daemon_that_ends_before_it_is_asked_costs_no_kernel(lone: RuntimedProvisioner, fake: FakeDaemon) -> None:
+    def hook(peer: Peer, request: dict[str, Any]) -> bool:
+        if request["method"] == "pool.status":
+            peer.hang_up()
+        return request["method"] == "pool.status"
+
+    async def main() -> None:
+        fake.hook = hook
+        await lone.pre_launch(env={})
+        assert len(fake.leases) == 1
+        await lone.cleanup()
+
+    asyncio.run(main())
+
+
 def test_a_kernel_that_cannot_be_launched_leaves_no_lease(lone: RuntimedProvisioner, fake: FakeDaemon) -> None:
     async def main() -> None:
         launch = await lone.pre_launch(env={"JPY_PARENT_PID": "1"})

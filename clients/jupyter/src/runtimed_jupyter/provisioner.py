@@ -193,7 +193,10 @@ class RuntimedProvisioner(LocalProvisioner):
 
     async def _patience(self, client: AsyncClient) -> float:
         """How long to wait. If builds fail, whoever opened the notebook should hear of it soon."""
-        status = next((pool for pool in (await client.status()).pools if pool.name == self.pool), None)
+        try:
+            status = next((pool for pool in (await client.status()).pools if pool.name == self.pool), None)
+        except RuntimedError:
+            return self.wait_time  # the acquire says why, or finds the next daemon
         if status and status.error and not status.available and not status.warming:
             return min(self.wait_time, FAILING_WAIT)
         return self.wait_time
