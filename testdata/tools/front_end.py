@@ -29,10 +29,32 @@ def start(kernel, cwd=None, env=None, transport="tcp", timeout=50, ready=True):
     # with ipc the sockets' path must stay short
     place = {"ip": os.path.join(tempfile.mkdtemp(), "k")} if transport == "ipc" else {}
     km = KernelManager(kernel_name=kernel, transport=transport, **place)
+    if transport == "tcp":
+        choose_ports(km)
     state.update(km=km, kc=None)
     began = time.monotonic()
     km.start_kernel(cwd=cwd, env={**os.environ, **(env or {})})
     return await_ready(timeout, began) if ready else {"pid": km.provisioner.pid, "file": km.connection_file}
+
+
+def choose_ports(km):
+    """Gives it ports that no other front-end has.
+
+    jupyter_client takes five that are free at the moment. Of many front-ends at once, two may take the same, and
+    ipykernel then neither starts nor ends.
+    """
+    port = 10_000 + os.getpid() % 4_000 * 5
+    for name in ("shell_port", "iopub_port", "stdin_port", "control_port", "hb_port"):
+        while True:
+            port += 1
+            try:
+                with socket.socket() as s:
+                    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                    s.bind(("127.0.0.1", port))
+                break
+            except OSError:
+                pass
+        setattr(km, name, port)
 
 
 def await_ready(timeout=50, began=None):
