@@ -1,7 +1,7 @@
 // Package standby starts and watches standby kernels: Pythons that have imported a kernel, and become one when a client
 // orders it on their socket. docs/protocol.md has the order.
 //
-// The process that checks a build's imports (check.py) may stay and be the standby (standby.py), so that a standby
+// The process that checks a build's imports (check.py) may stay and be the standby (the other files), so that a standby
 // costs a build nothing, unless the last callers had other variables than builds have. A socket pair, the lifeline,
 // connects it to the daemon, and ends it with the daemon, however that ends. Once it is a kernel, its caller's
 // connection takes the place of the lifeline.

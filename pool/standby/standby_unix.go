@@ -13,6 +13,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -22,6 +23,17 @@ import (
 	"runtimed/internal/launch"
 	"runtimed/internal/tool"
 )
+
+// These follow each other in one text.
+//
+//go:embed preload.py
+var preloadScript string
+
+//go:embed order.py
+var orderScript string
+
+//go:embed place.py
+var placeScript string
 
 //go:embed standby.py
 var standbyScript string
@@ -87,7 +99,8 @@ func Start(ctx context.Context, c Command) (p *Process, says Says, output string
 }
 
 func (p *Process) start(c Command) error {
-	script, err := launch.File(CheckScript + launch.Script + standbyScript)
+	script, err := launch.File(strings.Join(
+		[]string{CheckScript, launch.Script, preloadScript, orderScript, placeScript, standbyScript}, "\n"))
 	if err != nil {
 		return err
 	}
