@@ -265,9 +265,10 @@ def test_a_kernel_whose_daemon_is_replaced_while_it_waits_starts(lone: RuntimedP
 
 def test_a_daemon_that_ends_before_it_is_asked_costs_no_kernel(lone: RuntimedProvisioner, fake: FakeDaemon) -> None:
     def hook(peer: Peer, request: dict[str, Any]) -> bool:
-        if request["method"] == "pool.status":
-            peer.hang_up()
-        return request["method"] == "pool.status"
+        if request["method"] != "pool.status":
+            return False
+        peer.hang_up()
+        return True
 
     async def main() -> None:
         fake.hook = hook
