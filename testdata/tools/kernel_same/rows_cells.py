@@ -144,7 +144,7 @@ cell(
 
 @row("%time and %timeit")
 def times(k):
-    said = [k.run("%time 1 + 1"), k.run("%timeit -n2 -r2 pass"), k.run("%%time\nprint(1)"), k.run("%prun -q pass")]
+    said = [k.run("%time 1 + 1"), k.run("%timeit -n2 -r1 pass"), k.run("%%time\nprint(1)"), k.run("%prun -q pass")]
     for one in said:
         if "stdout" in one:
             one["stdout"] = without_times(one["stdout"])
