@@ -106,11 +106,6 @@ func (h *house) frontEndIn(variable string, folders ...string) *jupyter {
 	stderr, err := os.OpenFile(filepath.Join(h.home, "front-end.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	check(h.t, err)
 	j.cmd.Stderr = stderr
-	h.t.Cleanup(func() {
-		if said, err := os.ReadFile(stderr.Name()); h.t.Failed() && err == nil {
-			h.t.Logf("the front-end and its kernels said:\n%s", said)
-		}
-	})
 	out, err := j.cmd.StdoutPipe()
 	if err == nil {
 		j.in, err = j.cmd.StdinPipe()

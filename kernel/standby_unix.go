@@ -14,6 +14,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -185,19 +186,14 @@ func ignored() []int {
 	if has(syscall.SIGTSTP) && has(syscall.SIGTTIN) && has(syscall.SIGTTOU) { // a shell with job control
 		return list
 	}
-	shell, _ := os.Readlink(fmt.Sprintf("/proc/%d/exe", os.Getppid()))
+	others := []syscall.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGPIPE, syscall.SIGXFSZ,
+		syscall.SIGCHLD, 32, 33} // how the parent waits for its children, and the C library's own
+	if shell, _ := os.Readlink(fmt.Sprintf("/proc/%d/exe", os.Getppid())); filepath.Base(shell) == "bash" {
+		others = append(others, syscall.SIGQUIT) // which it always ignores
+	}
 	for s := syscall.Signal(1); s <= 64; s++ {
-		switch s {
-		case syscall.SIGHUP, syscall.SIGINT, syscall.SIGPIPE, syscall.SIGXFSZ:
-		case syscall.SIGCHLD, 32, 33: // how the parent waits for its children, and the C library's own
-		case syscall.SIGQUIT:
-			if has(s) && filepath.Base(shell) != "bash" { // which always ignores it
-				list = append(list, int(s))
-			}
-		default:
-			if has(s) {
-				list = append(list, int(s))
-			}
+		if has(s) && !slices.Contains(others, s) {
+			list = append(list, int(s))
 		}
 	}
 	return list

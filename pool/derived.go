@@ -37,7 +37,7 @@ func (p *pool) follow(base *pool) {
 	if spec.Python == "" {
 		spec.Python = baseSpec.Python
 	}
-	spec.Base = &baseSpec
+	spec.Base, spec.Preload = &baseSpec, nil // it has no standby, and keeps no compiled code for others
 	p.cfg.Size, p.cfg.Spec, p.cfg.MaxAge = 1, spec, base.cfg.MaxAge
 	p.hash, p.fail = spec.Hash(), nil
 }

@@ -106,7 +106,7 @@ func (m *Manager) saveMemoryLocked(short string, now time.Time) (next time.Time)
 	switch {
 	case short != "":
 		m.noStandby, m.scarce = short, now
-	case m.scarce.IsZero() || !now.Before(again):
+	case !now.Before(again):
 		m.noStandby = ""
 	default:
 		m.noStandby, next = "memory was short in the last minutes", again

@@ -17,7 +17,6 @@ import (
 	"runtimed/internal/statedir"
 	"runtimed/pool/builder"
 	"runtimed/pool/envdir"
-	"runtimed/pool/standby"
 	"runtimed/pool/uv"
 )
 
@@ -132,7 +131,7 @@ func (c *Builder) attempt(ctx context.Context, provider condaProvider, dir, lock
 	if !provider.compiles() {
 		compiled = c.uv.Compiled(dir, lock, job.again, job.preload)
 	}
-	built, err := c.verified(ctx, dir, standby.CheckArgs(compiled.Link(ctx), job.preload))
+	built, err := c.verified(ctx, dir, compiled.Link(ctx), job.preload)
 	if err == nil {
 		compiled.Keep(ctx)
 	}

@@ -18,8 +18,8 @@ import (
 )
 
 // verified activates the environment at dir, imports the kernel with its own Python, checks that every file is there,
-// and reports what is. args are those of the import check.
-func (c *Builder) verified(ctx context.Context, dir string, args []string) (builder.Built, error) {
+// and reports what is. again and preload are for the import check.
+func (c *Builder) verified(ctx context.Context, dir string, again bool, preload []string) (builder.Built, error) {
 	packages, err := condaPackages(dir)
 	if err != nil {
 		return builder.Built{}, uv.NotListed(err)
@@ -28,7 +28,7 @@ func (c *Builder) verified(ctx context.Context, dir string, args []string) (buil
 	var size int64
 	said, err := uv.Verified(ctx, dir, func() error {
 		err := wholePrefix(ctx, dir, packages)
-		if slices.Equal(args, standby.CheckArgs(true, nil)) { // nothing more will be compiled
+		if again { // nothing more will be compiled
 			size = envdir.DiskSize(ctx, dir)
 		}
 		return err
@@ -37,7 +37,7 @@ func (c *Builder) verified(ctx context.Context, dir string, args []string) (buil
 			if act, err = c.activation(ctx, dir); err != nil {
 				return said, err
 			}
-			return c.uv.ImportKernel(ctx, dir, pythonOf(dir), act, args)
+			return c.uv.ImportKernel(ctx, dir, pythonOf(dir), act, standby.CheckArgs(again, preload))
 		}, pythonOf(dir), filepath.Join(dir, "conda-meta", "history"))
 	if err != nil {
 		return builder.Built{}, err

@@ -1,6 +1,6 @@
 # The import check of a build. It imports what a kernel imports on its way to the first cell, which proves that the
 # environment works and writes the .pyc files that make a kernel's start quick. It answers with one line of JSON on
-# stdout, or on descriptor 4 with the argument "stay": standby.py, which then follows this text, goes on from here.
+# stdout, or on descriptor 4 with the argument "stay": what follows this text then, up to standby.py, goes on from here.
 # After the argument "compile" come modules of which the .pyc files are written too. With "again" they are all there, and
 # the kernel alone is imported.
 import sys

@@ -55,7 +55,7 @@ def preload(modules):
     import IPython.core.getipython
     from ipykernel.zmqshell import ZMQInteractiveShell
 
-    before, called, known, ended = variables(), [], set(sys.modules), []
+    before, called, known, ended = variables(), [], set(sys.modules), False
     ZMQInteractiveShell.init_environment(None)  # what it sets is not the caller's to decide
     kernels = variables()
     NO_MATTER.update(name for name in kernels if kernels[name] != before.get(name))
@@ -80,10 +80,8 @@ def preload(modules):
             IPython.get_ipython = IPython.core.getipython.get_ipython = plain
         if called:
             return [f"{name} uses on import the kernel that it runs in, so it cannot be imported ahead"], name
-    ended.append(1)
-    del builtins.__IPYTHON__
-    if modules:
-        del builtins.get_ipython
+    ended = True
+    del builtins.__IPYTHON__, builtins.get_ipython
     made.update((name, value) for name, value in variables().items() if value != kernels.get(name))
     ahead.update(name.partition(".")[0] for name in set(sys.modules) - known)
     os.environ.clear()

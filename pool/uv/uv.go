@@ -188,11 +188,7 @@ func (b *build) populate(ctx context.Context, verifiedBefore func() bool) (build
 		return builder.Built{}, err
 	}
 	b.progress(builder.Stage{Name: builder.StageVerifying, Message: "importing the kernel"})
-	preload := b.spec.Preload
-	if b.spec.Base != nil {
-		preload = nil // it has no standby, and keeps nothing for others
-	}
-	return b.verified(ctx, b.mark, verifiedBefore(), preload)
+	return b.verified(ctx, b.mark, verifiedBefore(), b.spec.Preload)
 }
 
 // Run runs uv and classifies its failure. mark is the environment being built, if any.

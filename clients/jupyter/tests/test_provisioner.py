@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake import FakeDaemon, Peer, wait_until
+from fake import FakeDaemon, Hook, Peer, wait_until
 from jupyter_client.ioloop.manager import AsyncIOLoopKernelManager
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager, KernelManager
@@ -263,15 +263,21 @@ def test_a_kernel_whose_daemon_is_replaced_while_it_waits_starts(lone: RuntimedP
         again.stop()
 
 
-def test_a_daemon_that_ends_before_it_is_asked_costs_no_kernel(lone: RuntimedProvisioner, fake: FakeDaemon) -> None:
+def hanging_up_on(method: str) -> Hook:
+    """Has a daemon hang up on whoever calls this."""
+
     def hook(peer: Peer, request: dict[str, Any]) -> bool:
-        if request["method"] != "pool.status":
+        if request["method"] != method:
             return False
         peer.hang_up()
         return True
 
+    return hook
+
+
+def test_a_daemon_that_ends_before_it_is_asked_costs_no_kernel(lone: RuntimedProvisioner, fake: FakeDaemon) -> None:
     async def main() -> None:
-        fake.hook = hook
+        fake.hook = hanging_up_on("pool.status")
         await lone.pre_launch(env={})
         assert len(fake.leases) == 1
         await lone.cleanup()
@@ -292,15 +298,9 @@ def test_a_kernel_that_cannot_be_launched_leaves_no_lease(lone: RuntimedProvisio
 
 
 def test_what_no_daemon_took_back_is_told_to_the_next(lone: RuntimedProvisioner, fake: FakeDaemon) -> None:
-    def hook(peer: Peer, request: dict[str, Any]) -> bool:
-        if request["method"] != "pool.release":
-            return False
-        peer.hang_up()
-        return True
-
     async def main() -> None:
         await lone.pre_launch()
-        fake.hook = hook
+        fake.hook = hanging_up_on("pool.release")
         await lone.cleanup()
         assert unreleased
         assert len(fake.leases) == 1
