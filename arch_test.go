@@ -49,6 +49,7 @@ var layers = []struct{ pkg, mayImport string }{
 	{"internal/proc", "internal/statedir internal/safefile"},
 	{"internal/testkit", "internal/statedir"}, // for tests only
 	{"internal/statedir", "internal/safefile"},
+	{"internal/project", "internal/pyreq internal/safefile"},
 	{"internal/pyreq", "internal/redact"},
 	{"internal/redact/redactzap", "internal/redact"},
 	{"internal/redact", ""},

@@ -31,5 +31,6 @@ require (
 require (
 	github.com/klauspost/compress v1.18.7 // indirect
 	go.uber.org/multierr v1.10.0 // indirect
+	go.yaml.in/yaml/v3 v3.0.5 // indirect
 	golang.org/x/tools v0.50.0 // indirect
 )

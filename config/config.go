@@ -34,6 +34,7 @@ type Config struct {
 	Build       Build
 	UV          UV
 	Conda       Conda
+	Projects    Projects
 	Pools       []Pool // uv, conda, then the named ones in the file's order
 
 	// Origins says where values come from, by dotted key: a flag, a variable or FILE:LINE. Other keys have their
@@ -59,6 +60,11 @@ type UV struct {
 type Conda struct {
 	Provider string
 	Path     string
+}
+
+// Projects say what is kept for notebooks' projects.
+type Projects struct {
+	Warm int // the last projects used that keep an environment ready
 }
 
 type Pool struct {
@@ -146,6 +152,7 @@ func defaults() *Config {
 		Build:       Build{Parallel: parallel, Timeout: 10 * time.Minute, MinFree: 1 << 30, LockAge: 24 * time.Hour},
 		UV:          UV{Link: "auto"},
 		Conda:       Conda{Provider: "auto"},
+		Projects:    Projects{Warm: 4},
 		Pools:       []Pool{newPool(KindUV, KindUV), newPool(KindConda, KindConda)},
 		Origins:     map[string]string{},
 	}

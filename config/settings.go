@@ -30,6 +30,7 @@ func (c *Config) settings() []setting {
 		text("uv.link", &c.UV.Link, oneOf("auto", "copy")),
 		text("conda.provider", &c.Conda.Provider, oneOf("auto", "micromamba", "mamba", "conda", "rattler")),
 		text("conda.path", &c.Conda.Path, absolute),
+		number("projects.warm", &c.Projects.Warm, 0, MaxPoolSize),
 	}
 }
 

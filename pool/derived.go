@@ -13,7 +13,7 @@ import (
 // for whoever asks for the same again, is not shown, and goes when nobody has for long. Its key is the name of the base
 // and a hash of the needs.
 
-const maxDerived = 8 // derived pools that keep an environment ready
+const maxDerived = 8 // derived pools that keep an environment ready, besides those of projects
 
 // baseOf is the name of the base pool of a key; no configured name has a "+".
 func baseOf(key string) string {
@@ -34,11 +34,17 @@ func (p *pool) follow(base *pool) {
 	spec, baseSpec := base.cfg.Spec, base.cfg.Spec
 	spec.Packages = slices.Concat(spec.Packages, p.needs.Packages)
 	spec.Python, spec.RequiresPython = p.needs.Python, p.needs.RequiresPython
-	if spec.Python == "" {
+	p.cfg.Standby = 0
+	if spec.Project = p.needs.Project; spec.Project != nil {
+		spec.Packages, p.cfg.Standby = p.needs.Packages, min(1, base.cfg.Standby)
+	} else if spec.Python == "" {
 		spec.Python = baseSpec.Python
 	}
-	spec.Base, spec.Preload = &baseSpec, nil // it has no standby, and keeps no compiled code for others
+	spec.Base, spec.Preload = &baseSpec, nil
 	p.cfg.Size, p.cfg.Spec, p.cfg.MaxAge = 1, spec, base.cfg.MaxAge
+	if spec.Project != nil && spec.Project.Locked() {
+		p.cfg.MaxAge = 0 // what is locked does not grow old
+	}
 	p.hash, p.fail = spec.Hash(), nil
 }
 
@@ -50,8 +56,6 @@ func (m *Manager) deriveFromLocked(key string) (*pool, error) {
 		return nil, m.unknownPoolLocked(baseOf(key))
 	case base.cfg.Size == 0:
 		return nil, &OffError{base.cfg.Name}
-	case base.cfg.Spec.Kind != builder.KindUV:
-		return nil, &NeedsError{base.cfg.Name, base.cfg.Spec.Kind}
 	}
 	return base, nil
 }
@@ -59,6 +63,9 @@ func (m *Manager) deriveFromLocked(key string) (*pool, error) {
 // rederiveLocked keeps a derived pool under a new configuration, unless that has no base for it.
 func (m *Manager) rederiveLocked(p *pool) {
 	base, err := m.deriveFromLocked(p.cfg.Name)
+	if err == nil && p.needs.Project != nil {
+		err = base.suits(*p.needs)
+	}
 	if err != nil {
 		m.failWaitersLocked(p, func(*waiter) error { return err })
 		return
@@ -69,8 +76,8 @@ func (m *Manager) rederiveLocked(p *pool) {
 
 // derivedForLocked is the pool for needs, which is base where that has all of it.
 func (m *Manager) derivedForLocked(base *pool, needs builder.Needs, now time.Time) (*pool, error) {
-	if base.cfg.Spec.Kind != builder.KindUV {
-		return nil, &NeedsError{base.cfg.Name, base.cfg.Spec.Kind}
+	if err := base.suits(needs); err != nil {
+		return nil, err
 	}
 	if m.hasAllLocked(base, needs) {
 		return base, nil
@@ -90,8 +97,20 @@ func (m *Manager) derivedForLocked(base *pool, needs builder.Needs, now time.Tim
 	return p, nil
 }
 
+// suits says why nothing can be made in a pool for needs.
+func (p *pool) suits(needs builder.Needs) error {
+	of := needs.Project
+	if of != nil && of.Conda() != (p.cfg.Spec.Kind == builder.KindConda) {
+		return &KindError{p.cfg.Name, p.cfg.Spec.Kind, of.File}
+	}
+	if p.cfg.Spec.Kind == builder.KindConda && filepath.IsAbs(needs.Python) {
+		return &KindError{p.cfg.Name, p.cfg.Spec.Kind, needs.Python}
+	}
+	return nil
+}
+
 func (m *Manager) hasAllLocked(base *pool, needs builder.Needs) bool {
-	if !base.installs(needs.Packages) {
+	if needs.Project != nil || !base.installs(needs.Packages) {
 		return false
 	}
 	if needs.RequiresPython == "" && (needs.Python == "" || needs.Python == base.cfg.Spec.Python) {
@@ -129,13 +148,25 @@ func (m *Manager) derivedLocked() []*pool {
 // limitDerivedLocked forgets the derived pools that were asked for the longest ago. One that keeps nothing ready does
 // not count.
 func (m *Manager) limitDerivedLocked() {
-	kept := slices.DeleteFunc(m.derivedLocked(), func(p *pool) bool { return !p.keep })
-	n := len(kept)
-	for _, p := range slices.Backward(kept) {
-		if n > maxDerived && m.forgetLocked(p, "others were asked for later") {
-			n--
+	for _, projects := range []bool{false, true} {
+		kept := slices.DeleteFunc(m.derivedLocked(), func(p *pool) bool {
+			return !p.keep || (p.needs.Project != nil) != projects
+		})
+		n := len(kept)
+		for _, p := range slices.Backward(kept) {
+			if n > m.mostDerivedLocked(projects) && m.forgetLocked(p, "others were asked for later") {
+				n--
+			}
 		}
 	}
+}
+
+// mostDerivedLocked is how many derived pools keep an environment ready, of projects or of others.
+func (m *Manager) mostDerivedLocked(projects bool) int {
+	if projects {
+		return m.cfg.Projects
+	}
+	return maxDerived
 }
 
 // freeSpaceLocked forgets the derived pool, other than p, that was asked for the longest ago.
@@ -181,7 +212,7 @@ func (m *Manager) planDerivedLocked(p *pool, now time.Time) (next time.Time) {
 	if unbuilt && m.forgetLocked(p, "nothing was built for it") {
 		return next
 	}
-	if p.cfg.MaxAge > 0 {
+	if p.cfg.MaxAge > 0 && p.needs.Project == nil {
 		next = p.used.Add(p.cfg.MaxAge)
 		switch {
 		case now.Before(next):
@@ -201,8 +232,8 @@ func (m *Manager) restoreDerivedLocked(kept []*env) {
 	slices.SortFunc(kept, func(a, b *env) int { return byAge(b, a) })
 	for _, e := range kept {
 		base, err := m.deriveFromLocked(e.pool)
-		if err != nil || m.pools[e.pool] != nil || len(m.derivedLocked()) >= maxDerived {
-			continue
+		if err != nil || m.pools[e.pool] != nil || base.suits(*e.manifest.Needs) != nil {
+			continue // where there are too many, limitDerivedLocked sees to it
 		}
 		p := m.deriveLocked(base, *e.manifest.Needs)
 		p.keep, p.used = true, e.manifest.CreatedAt

@@ -237,8 +237,10 @@ func TestPoolsForNeedsFollowTheConfiguration(t *testing.T) {
 		w.reconfigure(func(c *Config) {
 			c.Pools[0] = PoolConfig{Name: "uv", Size: 1, Spec: builder.Spec{Kind: builder.KindConda}}
 		})
-		a = <-w.Ask(1, needs("rich"))
-		var kind *NeedsError
+		path := needs("rich")
+		path.Python = "/usr/bin/python3"
+		a = <-w.Ask(1, path)
+		var kind *KindError
 		if !errors.As(a.err, &kind) {
 			t.Errorf("%v", a.err)
 		}

@@ -25,12 +25,14 @@ type OffError struct{ Name string }
 
 func (e *OffError) Error() string { return fmt.Sprintf("the pool %s is off (size 0)", e.Name) }
 
-// NeedsError says that packages cannot be added to what a pool has.
-type NeedsError struct{ Pool, Kind string }
+// KindError says that a pool is of another kind than what was asked for.
+type KindError struct {
+	Pool, Kind string
+	For        string // a project's file, or an interpreter
+}
 
-func (e *NeedsError) Error() string {
-	return fmt.Sprintf("the pool %s is of the kind %s, and packages can be added to environments of the kind uv only",
-		e.Pool, e.Kind)
+func (e *KindError) Error() string {
+	return fmt.Sprintf("the pool %s is of the kind %s, which makes no environment for %s", e.Pool, e.Kind, e.For)
 }
 
 // EmptyError says that no environment came in time.

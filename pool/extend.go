@@ -91,7 +91,19 @@ func (m *Manager) takeBase(e *env, b *build, pythonVersion string) (*env, error)
 	}
 }
 
-// reserveBase begins to extend a ready environment of the base pool; nil where there is none, or where nobody waits for
+// startsFrom says whether e can be had by extending o: an environment of the base pool, or of an earlier state of the
+// same project.
+func (e *env) startsFrom(o *env, base *pool) bool {
+	of := e.spec.Project
+	if of == nil {
+		return o.pool == base.cfg.Name && o.hash == base.hash
+	}
+	had := o.manifest.Needs
+	return baseOf(o.pool) == base.cfg.Name && had != nil && had.Project != nil && had.Project.Path == of.Path &&
+		had.Project.Kind == of.Kind
+}
+
+// reserveBase begins to extend a ready environment; nil where there is none, or where nobody waits for
 // b.
 func (m *Manager) reserveBase(e *env, b *build, pythonVersion string) (found *env) {
 	m.update(func() {
@@ -103,8 +115,8 @@ func (m *Manager) reserveBase(e *env, b *build, pythonVersion string) (found *en
 			return
 		}
 		for _, o := range m.envs {
-			suits := o.pool == base.cfg.Name && o.state == Ready && o.hash == base.hash
-			if suits && o.manifest.PythonVersion == pythonVersion && (found == nil || byAge(o, found) < 0) {
+			if o.state == Ready && e.startsFrom(o, base) && o.manifest.PythonVersion == pythonVersion &&
+				(found == nil || byAge(o, found) < 0) {
 				found = o
 			}
 		}

@@ -72,7 +72,7 @@ func (m *Manager) buildFailedLocked(p *pool, b *build, err *builder.Error) {
 		f.pauses++
 		f.next = now.Add(pause(err.Cause, f.pauses))
 		log := m.log.Warn
-		if known { // logged already; status counts on
+		if known || err.Cause == builder.CauseProjectChanged { // logged already; status counts on
 			log = m.log.Debug
 		}
 		fields := []zap.Field{zap.String("pool", p.cfg.Name), zap.String("cause", err.Cause),

@@ -55,6 +55,9 @@ func (m *Manager) plan() (next time.Time) {
 		for _, pc := range m.cfg.Pools { // first: in a ready environment one is there sooner than in one to be built
 			next = earlier(next, m.planStandbysLocked(m.pools[pc.Name], now))
 		}
+		for _, p := range m.derivedLocked() {
+			next = earlier(next, m.planStandbysLocked(p, now))
+		}
 		next = earlier(next, m.startBuildsLocked(now))
 		next = earlier(next, m.endLateStandbysLocked(now))
 		m.renewSoonLocked(now)

@@ -21,6 +21,7 @@ type Config struct {
 	LockAge      time.Duration
 	Sockets      string        // the folder of standby kernels' sockets; empty: there are none; does not change
 	StandbyIdle  time.Duration // without an acquire or a watch, standbys end after this long; 0: never
+	Projects     int           // the last projects used that keep an environment ready
 	Pools        []PoolConfig  // in the order in which they are shown
 }
 

@@ -81,7 +81,7 @@ func (e *env) has(base *pool, needs builder.Needs) bool {
 	switch name := base.cfg.Name; {
 	case needs.None():
 		return e.pool == name
-	case e.pool != name:
+	case e.pool != name || needs.Project != nil:
 		return e.pool == needs.Key(name)
 	case !e.runsOn(base, needs):
 		return false

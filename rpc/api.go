@@ -5,6 +5,9 @@ package rpc
 import (
 	"encoding/json"
 	"time"
+
+	jsonv2 "github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // Protocol is the version of this contract. It changes only if an old client could misunderstand a new daemon.
@@ -95,6 +98,8 @@ const (
 	MaxLinger      = time.Hour
 	DefaultLinger  = 60 * time.Second // with a session
 	MaxNeeds       = 64 << 10         // packages, requirements and script of one acquire together
+	MaxPath        = 4096             // of a project
+	MaxNames       = 100              // extras and groups of a project
 )
 
 // None is no params, or an empty result.
@@ -242,6 +247,26 @@ type AcquireParams struct {
 	LingerMS *int64  `json:"linger_ms,omitempty"` // 0 to 3,600,000; default 60,000; only with a session
 
 	Standby *bool `json:"standby,omitempty"` // the caller can use a standby kernel; see Order
+
+	// Project has the environment made from what a project says it needs, instead of the pool's packages.
+	Project *ProjectParams `json:"project,omitempty"`
+}
+
+// ProjectParams name a project. A text in their place is the path alone.
+type ProjectParams struct {
+	Path   string   `json:"path"`             // a folder at or below the project's, or a file of it; absolute
+	Extras []string `json:"extras,omitempty"` // of its optional dependencies
+	Groups []string `json:"groups,omitempty"` // of its dependency groups, besides those that are the default
+	Frozen *bool    `json:"frozen,omitempty"` // a lock file that is older than its manifest is used as it is
+}
+
+// UnmarshalJSONFrom reads a text or an object.
+func (p *ProjectParams) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
+	if dec.PeekKind() == '"' {
+		return jsonv2.UnmarshalDecode(dec, &p.Path)
+	}
+	type members ProjectParams
+	return jsonv2.UnmarshalDecode(dec, (*members)(p))
 }
 
 // Where an acquired environment came from.
@@ -309,11 +334,18 @@ type Env struct {
 	State         string    `json:"state"`
 	CreatedAt     time.Time `json:"created_at"`
 	Packages      []Package `json:"packages"`
-	Needs         []string  `json:"needs"` // beyond the packages of its pool
+	Needs         []string  `json:"needs"`   // beyond the packages of its pool
+	Project       *Project  `json:"project"` // that it was made for; null if none
 	// Variables are merged into a child's environment; null removes the variable.
 	Variables map[string]*string `json:"variables"`
 	// PathPrepend goes before the child's PATH.
 	PathPrepend []string `json:"path_prepend"`
+}
+
+// Project is a project that an environment was made for.
+type Project struct {
+	Path string `json:"path"` // its folder
+	File string `json:"file"` // that says what is installed: a lock file or a manifest
 }
 
 // Package is one installed distribution.

@@ -19,6 +19,7 @@ const (
 	KindShuttingDown   = "shutting_down"
 	KindOverloaded     = "overloaded"
 	KindPoolOff        = "pool_off"
+	KindNoProject      = "no_project"
 	KindCancelled      = "request_cancelled"
 
 	KindUnreachable = "unreachable"
@@ -43,6 +44,7 @@ var Codes = map[string]int{
 	KindShuttingDown:   -32005,
 	KindOverloaded:     -32006,
 	KindPoolOff:        -32007,
+	KindNoProject:      -32008,
 	KindCancelled:      -32800,
 }
 

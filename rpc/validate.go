@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"regexp"
 	"slices"
 	"strings"
 	"unicode"
@@ -33,12 +34,12 @@ func (p AcquireParams) Validate() *Error {
 		return BadParam("session", "session is empty; leave it out for none")
 	}
 	return firstError(checkPool(p.Pool), checkText("label", p.Label), checkText("key", p.Key),
-		checkText("session", p.Session), checkText("python", p.Python), p.checkNeeds())
+		checkText("session", p.Session), checkText("python", p.Python), p.checkNeeds(), p.Project.check())
 }
 
 // Names are the members whose texts are compared, and not only shown.
 func (p AcquireParams) Names() []string {
-	return []string{"key", "session", "python", "packages"}
+	return []string{"key", "session", "python", "packages", "project"}
 }
 
 func (p AcquireParams) checkNeeds() *Error {
@@ -66,6 +67,29 @@ func (p AcquireParams) checkNeeds() *Error {
 	}
 	return nil
 }
+
+// check looks at the texts only: the daemon looks for the project.
+func (p *ProjectParams) check() *Error {
+	switch {
+	case p == nil:
+		return nil
+	case p.Path == "":
+		return BadParam("project", "project names no path")
+	case len(p.Path) > MaxPath || strings.ContainsRune(p.Path, 0):
+		return BadParam("project", "the path of project is no path, or longer than %d bytes", MaxPath)
+	case len(p.Extras)+len(p.Groups) > MaxNames:
+		return BadParam("project", "project has more than %d extras and groups", MaxNames)
+	}
+	for _, name := range slices.Concat(p.Extras, p.Groups) {
+		if !projectName.MatchString(name) {
+			return BadParam("project", "project has %.60q, which is no name of an extra or a group", name)
+		}
+	}
+	return nil
+}
+
+// projectName is a name as in the specification of core metadata (Provides-Extra).
+var projectName = regexp.MustCompile(`^([A-Za-z0-9]|[A-Za-z0-9][A-Za-z0-9._-]{0,126}[A-Za-z0-9])$`)
 
 func (p AcquireParams) WantsProgress() bool { return p.Progress != nil && *p.Progress }
 

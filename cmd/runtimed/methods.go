@@ -108,7 +108,7 @@ func (m *methods) acquire(ctx context.Context, p rpc.AcquireParams) (rpc.Acquire
 	if err != nil {
 		return rpc.AcquireResult{}, err
 	}
-	r, err := requestOf(p)
+	r, err := m.requestOf(p)
 	if err != nil {
 		return rpc.AcquireResult{}, err
 	}

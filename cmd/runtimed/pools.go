@@ -58,7 +58,7 @@ func condaConfig(cfg *config.Config) conda.Config {
 func poolConfig(cfg *config.Config, at statedir.Paths) pool.Config {
 	c := pool.Config{
 		Dir: at.State, StandbyIdle: cfg.StandbyIdle, Parallel: cfg.Build.Parallel, BuildTimeout: cfg.Build.Timeout,
-		MinFree: cfg.Build.MinFree, MaxSize: cfg.Build.MaxSize, LockAge: cfg.Build.LockAge,
+		Projects: cfg.Projects.Warm, MinFree: cfg.Build.MinFree, MaxSize: cfg.Build.MaxSize, LockAge: cfg.Build.LockAge,
 	}
 	if statedir.SocketIsFile {
 		c.Sockets = at.Folder

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"runtimed/internal/proc"
+	"runtimed/internal/project"
 	"runtimed/internal/pyreq"
 	"runtimed/internal/redact"
 	"runtimed/pool"
@@ -48,15 +49,19 @@ func translate(err error) error {
 		empty   *pool.EmptyError
 		failed  *pool.FailedError
 		owner   *proc.OwnerError
-		needs   *pool.NeedsError
+		kind    *pool.KindError
 		request *pyreq.Error
+		of      *project.Error
 	)
 	switch {
 	case errors.As(err, &request):
 		return paramError(request.Param, request.Hint, request.Message)
-	case errors.As(err, &needs):
-		return paramError("packages", "take it from a pool of the kind uv, or name the packages in pools."+needs.Pool+
-			" of the configuration", err.Error())
+	case errors.As(err, &kind):
+		return paramError("pool", "name a pool of the other kind; runt pool status lists them", err.Error())
+	case errors.As(err, &of) && of.None:
+		return rpc.Errorf(rpc.KindNoProject, "%s", err).WithHint("%s", of.Hint)
+	case errors.As(err, &of):
+		return paramError("project", of.Hint, err.Error())
 	case errors.As(err, &owner):
 		return paramError("owner_pid", cmp.Or(owner.Hint, "name a process of your own that runs"), err.Error())
 	case errors.As(err, &unknown):
@@ -93,17 +98,30 @@ func translate(err error) error {
 }
 
 // requestOf leaves the owner out.
-func requestOf(p rpc.AcquireParams) (r pool.Request, err error) {
-	needs, err := pyreq.Request{
-		Packages: p.Packages, Requirements: value(p.Requirements), Script: value(p.Script), Python: value(p.Python),
-	}.Needs()
+func (m *methods) requestOf(p rpc.AcquireParams) (r pool.Request, err error) {
 	r = pool.Request{
-		Pool: builder.KindUV, Needs: builder.Needs(needs), Wait: rpc.DefaultWait, Linger: rpc.DefaultLinger,
+		Pool: builder.KindUV, Wait: rpc.DefaultWait, Linger: rpc.DefaultLinger,
 		Label: value(p.Label), Key: value(p.Key), Session: value(p.Session), Standby: value(p.Standby),
+	}
+	if of := p.Project; of != nil {
+		r.Needs.Project, err = project.Find(project.Request{
+			Path: of.Path, Extras: of.Extras, Groups: of.Groups, Frozen: value(of.Frozen),
+		})
+		if err != nil {
+			return r, err
+		}
+		if r.Needs.Project.Conda() {
+			r.Pool = builder.KindConda
+		}
 	}
 	if p.Pool != nil {
 		r.Pool = *p.Pool
 	}
+	needs, err := pyreq.Request{
+		Packages: p.Packages, Requirements: value(p.Requirements), Script: value(p.Script), Python: value(p.Python),
+		Conda: m.pools.KindOf(r.Pool) == builder.KindConda,
+	}.Needs()
+	r.Needs.Packages, r.Needs.Python, r.Needs.RequiresPython = needs.Packages, needs.Python, needs.RequiresPython
 	if p.WaitMS != nil {
 		r.Wait = time.Duration(*p.WaitMS) * time.Millisecond
 	}
@@ -187,6 +205,9 @@ func envOf(i pool.Info) rpc.Env {
 	}
 	if i.Needs != nil {
 		e.Needs = i.Needs.Packages
+		if of := i.Needs.Project; of != nil {
+			e.Project = &rpc.Project{Path: of.Path, File: of.File}
+		}
 	}
 	return e
 }

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"unicode"
+	"unicode/utf8"
 
 	"runtimed/internal/redact"
 )
@@ -27,7 +29,11 @@ type Request struct {
 	Requirements string   // the text of a requirements file
 	Script       string   // the text of a script with metadata (PEP 723)
 	Python       string   // a version, specifiers, or the absolute path of an interpreter
+	Conda        bool     // packages are match specs, or requirements after CondaPyPI; the others become such
 }
+
+// CondaPyPI begins a requirement (PEP 508) among match specs.
+const CondaPyPI = "pypi:"
 
 // Needs is what a [Request] asks for, in one form.
 type Needs struct {
@@ -46,11 +52,23 @@ func (e *Error) Error() string { return e.Message }
 // Needs reads the request. The error is an *[Error].
 func (r Request) Needs() (n Needs, err error) {
 	for _, text := range r.Packages {
-		requirement, problem := readRequirement(text)
+		spec, ofPyPI := strings.CutPrefix(text, CondaPyPI)
+		if r.Conda && !ofPyPI {
+			if problem := checkMatchSpec(text); problem != "" {
+				return Needs{}, badWith(inPackages, `write each as "numpy", "numpy>=2,<3" or "pypi:rich"`,
+					"packages has %s, which %s", brief(text), problem)
+			}
+			n.Packages = append(n.Packages, strings.TrimSpace(text))
+			continue
+		}
+		if !r.Conda {
+			spec = text
+		}
+		requirement, problem := readRequirement(spec)
 		if problem != "" {
 			return Needs{}, bad(inPackages, text, "packages has %s, which %s", brief(text), problem)
 		}
-		n.Packages = append(n.Packages, requirement)
+		n.Packages = append(n.Packages, r.form(requirement))
 	}
 	list, err := readRequirements(r.Requirements)
 	if err != nil {
@@ -60,7 +78,9 @@ func (r Request) Needs() (n Needs, err error) {
 	if err != nil {
 		return Needs{}, err
 	}
-	n.Packages = append(append(n.Packages, list...), block.dependencies...)
+	for _, requirement := range slices.Concat(list, block.dependencies) {
+		n.Packages = append(n.Packages, r.form(requirement))
+	}
 	if n.Python, n.RequiresPython, err = readPython(r.Python, block.requiresPython); err != nil {
 		return Needs{}, err
 	}
@@ -71,6 +91,30 @@ func (r Request) Needs() (n Needs, err error) {
 			MaxRequirements)
 	}
 	return n, nil
+}
+
+// form is a requirement as one of the needs.
+func (r Request) form(requirement string) string {
+	if r.Conda {
+		return CondaPyPI + requirement
+	}
+	return requirement
+}
+
+// checkMatchSpec says what is wrong with a text that the solver is to read as a match spec.
+func checkMatchSpec(text string) string {
+	name := strings.TrimSpace(text)
+	switch {
+	case name == "":
+		return "names no package"
+	case strings.HasPrefix(name, "-"):
+		return "is an option, and options are not taken"
+	case strings.ContainsFunc(name, unicode.IsControl) || !utf8.ValidString(name):
+		return "holds what is no text"
+	case strings.ContainsAny(name, "/\\") && !strings.Contains(name, "::"):
+		return "is a path or a URL, which is not taken"
+	}
+	return ""
 }
 
 // bad is the error for a part of a request, with the next step that fits the requirement.

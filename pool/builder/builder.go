@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"runtimed/internal/project"
 )
 
 // The kinds of environment.
@@ -27,6 +29,8 @@ type Spec struct {
 	RequiresPython string   `json:"Fits,omitempty"` // specifiers for a Python at an absolute path
 	// Preload are modules of which a build may compile the code ahead. They are no part of what was asked for.
 	Preload []string `json:"-"`
+	// Project is the project that the environment is made for, instead of the pool; Packages come in addition. Or nil.
+	Project *project.Project `json:",omitempty"`
 	// Base is the pool's spec, if this one adds the needs of an acquire to it; else nil. Packages of both keep the
 	// pool's versions where that is possible. So Base is no part of what was asked for.
 	Base *Spec `json:"-"`
@@ -131,6 +135,9 @@ const (
 	CausePythonMissing   = "python_missing"
 	CauseVerifyFailed    = "verify_failed"
 	CausePermission      = "permission"
+	CauseLockOutdated    = "lock_outdated"   // a project's lock file is older than its manifest
+	CauseProjectChanged  = "project_changed" // while its environment was made
+	CauseSourceBuild     = "source_build"    // a package cannot be built from its source
 	CauseOther           = "other"
 )
 

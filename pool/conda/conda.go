@@ -3,16 +3,15 @@ package conda
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"time"
 
 	"go.uber.org/zap"
 
+	"runtimed/internal/project"
 	"runtimed/internal/redact"
 	"runtimed/internal/statedir"
 	"runtimed/pool/builder"
@@ -198,7 +197,7 @@ func outdated(lock string) string { return lock + ".old" }
 
 // lockPath is where the solved set of a spec is kept.
 func (c *Builder) lockPath(spec builder.Spec, provider condaProvider) string {
-	return filepath.Join(c.dir, "locks", spec.Hash()+"-"+condaSubdir()+"-"+provider.lockName())
+	return filepath.Join(c.dir, "locks", spec.Hash()+"-"+project.CondaSubdir()+"-"+provider.lockName())
 }
 
 // Renew solves spec again if its lock file is older than age.
@@ -259,17 +258,4 @@ func condaSpecs(spec builder.Spec) []string {
 		python += "=" + spec.Python
 	}
 	return append([]string{python}, spec.Packages...)
-}
-
-// condaSubdir is this machine's part of a channel.
-func condaSubdir() string {
-	system := map[string]string{"linux": "linux", "darwin": "osx", "windows": "win"}[runtime.GOOS]
-	machine := map[string]string{"amd64": "64", "386": "32", "arm64": "aarch64"}[runtime.GOARCH]
-	switch {
-	case machine == "":
-		machine = runtime.GOARCH // ppc64le, s390x
-	case machine == "aarch64" && system != "linux":
-		machine = "arm64"
-	}
-	return fmt.Sprintf("%s-%s", system, machine)
 }

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"runtimed/internal/project"
 	"runtimed/internal/redact"
 	"runtimed/internal/safefile"
 	"runtimed/internal/statedir"
@@ -125,7 +126,7 @@ func (p condaProgram) run(ctx context.Context, dir string, args []string) error 
 // condaOwn are variables that override the user's rc files about how to install. An environment of links would end
 // with the cache, and one for another platform, or only downloaded, would not run.
 func condaOwn() []string {
-	env := []string{"CONDA_SUBDIR=" + condaSubdir()}
+	env := []string{"CONDA_SUBDIR=" + project.CondaSubdir()}
 	for _, setting := range []string{"ALWAYS_SOFTLINK", "OFFLINE", "DOWNLOAD_ONLY", "DRY_RUN"} {
 		env = append(env, "CONDA_"+setting+"=false", "MAMBA_"+setting+"=false")
 	}
@@ -167,7 +168,7 @@ func (p condaProgram) lock(dir, to string) error {
 		return builder.Errorf(builder.CauseOther, builder.ByItself,
 			"%s made an environment that cannot be made again: %s", p.name, err)
 	}
-	text := "# platform: " + condaSubdir() + "\n@EXPLICIT\n"
+	text := "# platform: " + project.CondaSubdir() + "\n@EXPLICIT\n"
 	for _, r := range inOrder(records) {
 		text += r.URL
 		switch { // every version understands a plain MD5

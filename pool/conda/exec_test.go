@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"runtimed/internal/proc"
+	"runtimed/internal/project"
 	"runtimed/internal/testkit"
 	"runtimed/internal/tool"
 	"runtimed/pool/builder"
@@ -47,7 +48,7 @@ func TestEachToolIsRunAsDocumented(t *testing.T) {
 				t.Errorf("the mark is %q", got)
 			}
 			for name, want := range map[string]string{ // whatever the user's rc files say
-				"CONDA_SUBDIR": condaSubdir(), "CONDA_OFFLINE": "false", "MAMBA_DOWNLOAD_ONLY": "false",
+				"CONDA_SUBDIR": project.CondaSubdir(), "CONDA_OFFLINE": "false", "MAMBA_DOWNLOAD_ONLY": "false",
 				"CONDA_ALWAYS_SOFTLINK": "false",
 			} {
 				if got := tool.Lookup(env, name); got != want {
@@ -101,12 +102,12 @@ func TestASecondBuildIsFromTheLockAndOffline(t *testing.T) {
 				" "); got != "resolving verifying installing verifying installing downloading verifying" {
 				t.Error(got)
 			}
-			locks, _ := filepath.Glob(filepath.Join(s.State, "locks", "*-"+condaSubdir()+"-"+tool+".txt"))
+			locks, _ := filepath.Glob(filepath.Join(s.State, "locks", "*-"+project.CondaSubdir()+"-"+tool+".txt"))
 			if len(locks) != 1 {
 				t.Fatalf("locks: %v", locks)
 			}
 			data, _ := os.ReadFile(locks[0])
-			want := "# platform: " + condaSubdir() + "\n@EXPLICIT\n" // what is needed comes first
+			want := "# platform: " + project.CondaSubdir() + "\n@EXPLICIT\n" // what is needed comes first
 			for _, p := range []string{"tzdata-2026a", "python-3.13.1", "pyzmq-27.1", "ipykernel-7.4", "pip-26.0"} {
 				name, _, _ := strings.Cut(p, "-")
 				want += "https://conda.example/t/tk-1/forge/noarch/" + p + "-0.conda#md5-of-" + name + "\n"
@@ -270,7 +271,7 @@ func TestALockNamesWhatAPackageIsCheckedBy(t *testing.T) {
 		t.Fatal(err)
 	}
 	data, err := os.ReadFile(to)
-	want := "# platform: " + condaSubdir() +
+	want := "# platform: " + project.CondaSubdir() +
 		"\n@EXPLICIT\nfile:///c.conda\nhttps://h/a.conda#sha256:5a\nhttps://h/b.conda#db\n"
 	if diff := cmp.Diff(want, string(data)); diff != "" || err != nil {
 		t.Error(diff, err)

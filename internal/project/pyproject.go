@@ -1,0 +1,302 @@
+package project
+
+import (
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/pelletier/go-toml/v2"
+)
+
+// manifest is the part of a pyproject.toml that counts here.
+type manifest struct {
+	Project *struct {
+		Name                 string              `toml:"name"`
+		RequiresPython       string              `toml:"requires-python"`
+		OptionalDependencies map[string][]string `toml:"optional-dependencies"`
+		Dynamic              []string            `toml:"dynamic"`
+	} `toml:"project"`
+	Groups      map[string]any `toml:"dependency-groups"`
+	BuildSystem map[string]any `toml:"build-system"`
+	Tool        struct {
+		Pixi map[string]any `toml:"pixi"`
+		UV   uvSettings     `toml:"uv"`
+	} `toml:"tool"`
+}
+
+// uvSettings is tool.uv of a pyproject.toml, or a uv.toml.
+type uvSettings struct {
+	Package       *bool `toml:"package"`
+	DefaultGroups any   `toml:"default-groups"`
+	Workspace     *struct {
+		Members []string `toml:"members"`
+		Exclude []string `toml:"exclude"`
+	} `toml:"workspace"`
+	Sources  map[string]any `toml:"sources"`
+	Index    []uvIndex      `toml:"index"`
+	IndexURL string         `toml:"index-url"`
+	Extra    []string       `toml:"extra-index-url"`
+	Pip      struct {
+		IndexURL string   `toml:"index-url"`
+		Extra    []string `toml:"extra-index-url"`
+	} `toml:"pip"`
+}
+
+type uvIndex struct {
+	URL string `toml:"url"`
+}
+
+func (s uvSettings) indexes() (list []string) {
+	for _, i := range s.Index {
+		list = append(list, i.URL)
+	}
+	for _, url := range append(append([]string{s.IndexURL, s.Pip.IndexURL}, s.Extra...), s.Pip.Extra...) {
+		if url != "" {
+			list = append(list, url)
+		}
+	}
+	return list
+}
+
+// isProject is false for a file with the settings of tools only.
+func (m *manifest) isProject() bool { return m.Project != nil || m.Tool.UV.Workspace != nil }
+
+func readManifest(path string, r *reader) (*manifest, error) {
+	data, err := r.file(path, maxManifest)
+	if err != nil {
+		return nil, err
+	}
+	var m manifest
+	return &m, readTOML(path, data, &m)
+}
+
+func readTOML(path string, data []byte, to any) error {
+	if err := toml.Unmarshal(data, to); err != nil {
+		return errorf("correct it", "%s cannot be read: %s", path, strings.TrimPrefix(err.Error(), "toml: "))
+	}
+	return nil
+}
+
+// readUV reads a uv.lock and its manifests.
+func readUV(p *Project, r *reader) error {
+	lock, err := r.file(p.File, maxLock)
+	if err != nil {
+		return err
+	}
+	root := filepath.Dir(p.File)
+	if err := readSettings(p, r, root); err != nil {
+		return err
+	}
+	p.Manager = filepath.Join(p.Path, PyProject)
+	for _, m := range localSource.FindAllSubmatch(lock, -1) {
+		if err := r.source(below(root, string(m[1]))); err != nil {
+			return err
+		}
+	}
+	if p.RequiresPython == "" { // a workspace without a project of its own
+		if m := lockPython.FindSubmatch(lock); m != nil {
+			p.RequiresPython = string(m[1])
+		}
+	}
+	for _, m := range registrySource.FindAllSubmatch(lock, -1) {
+		if url := string(m[1]); !slices.Contains(p.Indexes, url) {
+			p.Indexes = append(p.Indexes, url)
+		}
+	}
+	return nil
+}
+
+// What uv.lock and pylock.toml say in one line each. Both are written by tools, and hold megabytes.
+var (
+	localSource    = regexp.MustCompile(`(?m)^source = \{ (?:editable|directory|virtual|path) = "([^"\\]+)"`)
+	registrySource = regexp.MustCompile(`(?m)^source = \{ registry = "([^"\\]+)"`)
+	lockPython     = regexp.MustCompile(`(?m)^requires-python = "([^"\\]+)"`)
+	pyLockSource   = regexp.MustCompile(`(?m)(?:^|[{,\s])path\s*=\s*["']([^"'\\]+)["']`)
+)
+
+// readPyProject reads a pyproject.toml without a lock file.
+func readPyProject(p *Project, r *reader) error {
+	root, err := workspaceOf(p.Path)
+	if err != nil {
+		return err
+	}
+	if root == "" {
+		root = p.Path
+	}
+	if err := readSettings(p, r, root); err != nil {
+		return err
+	}
+	return r.source(p.Path)
+}
+
+// readSettings reads the pyproject.toml of p and what its workspace at root adds.
+func readSettings(p *Project, r *reader, root string) error {
+	path := filepath.Join(p.Path, PyProject)
+	m, err := readManifest(path, r)
+	if err != nil {
+		return err
+	}
+	if m.Project != nil {
+		p.RequiresPython = m.Project.RequiresPython
+		if !slices.Contains(m.Project.Dynamic, "optional-dependencies") {
+			err = known("extra", p.Extras, keys(m.Project.OptionalDependencies), path)
+		}
+	}
+	if err == nil {
+		err = known("group of dependencies", p.Groups, keys(m.Groups), path)
+	}
+	if err != nil {
+		return err
+	}
+	p.Package = m.BuildSystem != nil && m.Project != nil
+	if is := m.Tool.UV.Package; is != nil {
+		p.Package = *is
+	}
+	p.DefaultGroups = m.defaultGroups()
+	p.Indexes = m.Tool.UV.indexes()
+	if err := readSources(p.Path, m.Tool.UV.Sources, r); err != nil {
+		return err
+	}
+	if root != p.Path {
+		m, err := readManifest(filepath.Join(root, PyProject), r)
+		if err != nil {
+			return err
+		}
+		p.Indexes = append(p.Indexes, m.Tool.UV.indexes()...)
+		if err := readSources(root, m.Tool.UV.Sources, r); err != nil {
+			return err
+		}
+	}
+	return readUVToml(p, r, root)
+}
+
+// readUVToml reads the uv.toml in dir, which takes the place of tool.uv there.
+func readUVToml(p *Project, r *reader, dir string) error {
+	path := filepath.Join(dir, "uv.toml")
+	data, err := r.maybe(path, maxManifest)
+	if err != nil || data == nil {
+		return err
+	}
+	var s uvSettings
+	if err := readTOML(path, data, &s); err != nil {
+		return err
+	}
+	p.Indexes = append(p.Indexes, s.indexes()...)
+	return nil
+}
+
+// readSources reads the folders that tool.uv.sources leads to.
+func readSources(dir string, sources map[string]any, r *reader) error {
+	for _, name := range keys(sources) {
+		list, ok := sources[name].([]any)
+		if !ok {
+			list = []any{sources[name]}
+		}
+		for _, s := range list {
+			table, _ := s.(map[string]any)
+			if path, _ := table["path"].(string); path != "" {
+				if err := r.source(below(dir, path)); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// defaultGroups are those that uv installs unasked.
+func (m *manifest) defaultGroups() []string {
+	switch d := m.Tool.UV.DefaultGroups.(type) {
+	case string: // "all"
+		return keys(m.Groups)
+	case []any:
+		var list []string
+		for _, g := range d {
+			if name, ok := g.(string); ok {
+				list = append(list, name)
+			}
+		}
+		return list
+	}
+	if _, ok := m.Groups["dev"]; ok {
+		return []string{"dev"}
+	}
+	return nil
+}
+
+// readPyLock reads a pylock.toml (PEP 751).
+func readPyLock(p *Project, r *reader) error {
+	data, err := r.file(p.File, maxLock)
+	if err != nil {
+		return err
+	}
+	var lock struct {
+		Version        string   `toml:"lock-version"`
+		RequiresPython string   `toml:"requires-python"`
+		Extras         []string `toml:"extras"`
+		Groups         []string `toml:"dependency-groups"`
+	}
+	if err := readTOML(p.File, data, &lock); err != nil {
+		return err
+	}
+	if !strings.HasPrefix(lock.Version, "1.") {
+		return errorf("make it anew, for example with: uv export --format pylock.toml",
+			"%s is of the version %q, and only 1.0 is known", p.File, lock.Version)
+	}
+	p.RequiresPython = lock.RequiresPython
+	for _, m := range pyLockSource.FindAllSubmatch(data, -1) {
+		if err := r.source(below(p.Path, string(m[1]))); err != nil {
+			return err
+		}
+	}
+	if err := known("extra", p.Extras, lock.Extras, p.File); err != nil {
+		return err
+	}
+	if err := known("group of dependencies", p.Groups, lock.Groups, p.File); err != nil {
+		return err
+	}
+	return readUVToml(p, r, p.Path)
+}
+
+var pythonVersion = regexp.MustCompile(`^(?:cpython|python)?[-@]?(\d+(?:\.\d+){0,2})$`)
+
+// readPythonVersion reads the .python-version beside the project's file, or beside that of its workspace.
+func readPythonVersion(p *Project, r *reader) error {
+	for _, dir := range []string{p.Path, filepath.Dir(p.File)} {
+		path := filepath.Join(dir, ".python-version")
+		data, err := r.maybe(path, maxManifest)
+		if err != nil {
+			return err
+		}
+		for line := range strings.Lines(string(data)) {
+			line = strings.TrimSpace(line)
+			if line == "" || strings.HasPrefix(line, "#") {
+				continue
+			}
+			m := pythonVersion.FindStringSubmatch(line)
+			if m == nil {
+				return errorf("write it as 3.12, for example", "%s names %q, which is no version of CPython", path, line)
+			}
+			p.Python = m[1]
+			return nil
+		}
+	}
+	return nil
+}
+
+func below(dir, path string) string {
+	if filepath.IsAbs(path) {
+		return filepath.Clean(path)
+	}
+	return filepath.Join(dir, filepath.FromSlash(path))
+}
+
+func keys[V any](m map[string]V) []string {
+	list := make([]string, 0, len(m))
+	for k := range m {
+		list = append(list, k)
+	}
+	slices.Sort(list)
+	return list
+}

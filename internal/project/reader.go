@@ -1,0 +1,92 @@
+package project
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"runtimed/internal/safefile"
+)
+
+const (
+	maxManifest = 1 << 20  // bytes
+	maxLock     = 64 << 20 // bytes
+	maxFiles    = 500      // that one project may be read from
+)
+
+// reader reads the files of a project, each once, and makes the digest of them.
+type reader struct {
+	sum  hash.Hash
+	read map[string][]byte
+}
+
+// file reads a file that must be there.
+func (r *reader) file(path string, limit int64) ([]byte, error) {
+	data, err := r.maybe(path, limit)
+	if err == nil && data == nil {
+		return nil, errorf("see that it is there", "%s does not exist", path)
+	}
+	return data, err
+}
+
+// maybe reads a file; nil if there is none.
+func (r *reader) maybe(path string, limit int64) ([]byte, error) {
+	if data, ok := r.read[path]; ok {
+		return data, nil
+	}
+	if r.read == nil {
+		r.read, r.sum = map[string][]byte{}, sha256.New()
+	}
+	if len(r.read) >= maxFiles {
+		return nil, errorf("name fewer", "the project leads to more than %d files", maxFiles)
+	}
+	data, err := safefile.Read(path, limit)
+	var other *safefile.Error
+	switch {
+	case err == nil && data == nil:
+		data = []byte{}
+	case errors.Is(err, fs.ErrNotExist):
+		data = nil
+	case errors.As(err, &other):
+		return nil, errorf("a project's files are plain files of a moderate size", "%s", other)
+	case err != nil:
+		return nil, unreadable(path, err)
+	}
+	r.read[path] = data
+	content := "none"
+	if data != nil {
+		sum := sha256.Sum256(data)
+		content = hex.EncodeToString(sum[:])
+	}
+	fmt.Fprintf(r.sum, "%s\x00%s\n", path, content)
+	return data, nil
+}
+
+// source reads what decides how a folder of sources is installed, or only notes whether another thing is there.
+func (r *reader) source(path string) error {
+	if info, err := os.Stat(path); err == nil && !info.IsDir() {
+		r.note(fmt.Sprintf("%s %d %d", path, info.Size(), info.ModTime().UnixNano()))
+		return nil
+	}
+	for _, name := range []string{PyProject, "setup.py", "setup.cfg"} {
+		if _, err := r.maybe(filepath.Join(path, name), maxManifest); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// note adds to the digest what is in no file.
+func (r *reader) note(text string) {
+	if r.sum == nil {
+		r.read, r.sum = map[string][]byte{}, sha256.New()
+	}
+	fmt.Fprintf(r.sum, "%s\n", text)
+}
+
+func (r *reader) digest() string { return hex.EncodeToString(r.sum.Sum(nil)[:16]) }
