@@ -146,8 +146,11 @@ func cannotAdd(a Addition, err error) error {
 		return err
 	}
 	said := *err.(*builder.Error)
-	said.Message = a.What + " cannot be added without changing a version that is locked"
-	said.Hint = "add it to the project itself, as in: uv add --dev " + kernelPackage
+	said.Message = a.What + " cannot be added without changing a version that the project has"
+	said.Hint = "ask for versions that go with those of the project"
+	if a.What == kernelPackage {
+		said.Hint = "add it to the project itself, as in: uv add --dev " + kernelPackage
+	}
 	return &said
 }
 
