@@ -149,7 +149,7 @@ def test_without_a_project_the_kernel_is_that_of_the_pool_and_says_so(
         env = await launched(made, env={}, cwd=str(tmp_path))
         assert made.lease
         assert made.lease.project is None
-        assert made._banner == "No project here: this kernel has the packages of the pool uv."
+        assert made._banner == "Note: there is no project here: this environment has the packages of the pool uv."
         assert made._banner in caplog.messages
         assert await launched(made, env={}, cwd=str(tmp_path)) == env  # a restart keeps it
         assert made._banner
@@ -175,7 +175,8 @@ def test_errors_name_the_project(projects: Projects) -> None:
     text = failure(provisioner(spec(project="/there")))
     assert text.startswith("no environment of the project /there for the kernel: there is no project at /there or ")
     assert "\nhint: a project has one of: uv.lock, pyproject.toml" in text
-    assert len(projects.asked) == 1  # no plain pool in its place
+    assert failure(provisioner(spec(project={"path": "auto", "extras": ["plot"]}))).startswith("no environment of the ")
+    assert len(projects.asked) == 2  # no plain pool in its place
     projects.fake.hook = older("project")
     text = failure(provisioner(spec(project="auto")))
     assert text.startswith(f"no environment of the project {os.getcwd()} for the kernel: unknown member project\n")
@@ -203,7 +204,7 @@ def test_a_changed_lock_wins_over_what_a_restart_keeps(
         second = await launched(made, **start)
         assert second != first
         assert list(projects.fake.leases) == [second]
-        assert caplog.messages == [f"The project has changed: what was installed into {first} by hand is gone."]
+        assert caplog.messages == [f"It is another one than before, without what was installed into {first}."]
         info = await made.get_provisioner_info()
         taken = provisioner(spec(project="auto"))  # another server goes on with the kernel
         await taken.load_provisioner_info(info)
@@ -271,7 +272,7 @@ def test_a_command_with_a_first_line() -> None:
 def test_a_kernel_says_that_there_is_no_project(socket: str, tmp_path: Path) -> None:
     """A standby, and a plain one."""
     folder = os.path.realpath(tmp_path)
-    line = "No project here: this kernel has the packages of the pool uv."
+    line = "Note: there is no project here: this environment has the packages of the pool uv."
     (tmp_path / "ipykernel.py").write_text("raise SystemExit('a file of the notebook folder was imported')")
 
     async def main() -> None:
@@ -309,5 +310,39 @@ def test_a_kernel_of_a_project_is_launched_as_ever(projects: Projects, tmp_path:
         launch = await made.pre_launch(env={}, cwd=str(tmp_path))
         assert launch["cmd"] == ["/envs/bin/python", *ARGV[1:]]
         await made.cleanup()
+
+    asyncio.run(main())
+
+
+def test_a_kernel_follows_its_project(socket: str, tmp_path: Path) -> None:
+    """A real one. What was installed by hand stays until what the project says has changed."""
+    listed = tmp_path / "requirements.txt"
+    listed.write_text("iniconfig==2.0.0\n")
+    (tmp_path / "notes").mkdir()
+    version = "import importlib.metadata as m; m.version('iniconfig')"
+
+    async def main() -> None:
+        km = AsyncKernelManager()
+        km._kernel_spec = spec(project="auto", wait=WAIT)
+        await km.start_kernel(env={**os.environ, "JPY_SESSION_NAME": str(tmp_path / "notes" / "a.ipynb")})
+        lease = of(km).lease
+        assert lease
+        assert lease.project == Project(str(tmp_path), str(listed))
+        async with client(km) as kc:
+            assert await run(kc, version) == "'2.0.0'"
+            await run(kc, "import sysconfig; open(sysconfig.get_path('purelib') + '/by_hand.py', 'w').close()")
+        await km.restart_kernel()
+        assert env_of(km) == lease.id
+        async with client(km) as kc:
+            assert await run(kc, "import by_hand") == ""
+        listed.write_text("iniconfig==2.1.0\n")
+        await km.restart_kernel()
+        assert env_of(km) != lease.id
+        assert owner(env_of(km)) == of(km).pid
+        assert owner(lease.id) is None
+        async with client(km) as kc:
+            assert await run(kc, version) == "'2.1.0'"
+            assert await run(kc, "import by_hand") == "ModuleNotFoundError"
+        await km.shutdown_kernel()
 
     asyncio.run(main())

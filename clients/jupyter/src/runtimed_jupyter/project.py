@@ -54,6 +54,11 @@ def is_auto(project: Union[str, dict[str, Any]]) -> bool:
     return (project["path"] if isinstance(project, dict) else project) == AUTO
 
 
+def falls_back(project: Union[str, dict[str, Any]]) -> bool:
+    """Whether the plain pool will do where there is no project. It has no extras and groups."""
+    return is_auto(project) and (isinstance(project, str) or project.keys() == {"path"})
+
+
 def with_first_line(cmd: Sequence[str], line: str) -> list[str]:
     """The command of an ipykernel whose banner begins with a line. Any other command is as it was."""
     for at, pair in enumerate(zip(cmd, cmd[1:])):

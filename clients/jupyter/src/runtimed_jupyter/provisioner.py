@@ -17,7 +17,7 @@ from runtimed_client._values import decode
 from traitlets import Bool, Dict, Enum, Float, TraitError, Unicode, default, validate
 from traitlets import Union as Either
 
-from .project import checked, is_auto, located, with_first_line
+from .project import checked, falls_back, located, with_first_line
 from .running import Adopted, Running
 from .standby import Refused, adopt, is_python, why_plain
 
@@ -197,11 +197,11 @@ class RuntimedProvisioner(LocalProvisioner):
             # Not what is kept: the project may have changed. If it has not, the session gets the same one again.
             return await self._acquire(label, standby, located(self.project, arguments))
         except RuntimedError as error:
-            if error.kind != "no_project" or not is_auto(self.project):
+            if error.kind != "no_project" or not falls_back(self.project):
                 raise
         kept = await self._kept() if self.lease is None or self.lease.project is None else None
         env = kept or await self._acquire(label, standby)
-        self._banner = f"No project here: this kernel has the packages of the pool {env.pool}."
+        self._banner = f"Note: there is no project here: this environment has the packages of the pool {env.pool}."
         self.log.info(self._banner)
         return env
 
@@ -227,7 +227,7 @@ class RuntimedProvisioner(LocalProvisioner):
         waited = env.waited_ms / 1000
         self.log.info("The kernel gets the environment %s (%s, after %.1f s).", env.id, env.source, waited)
         if self.lease is not None and self.lease.id != env.id:
-            self.log.warning("The project has changed: what was installed into %s by hand is gone.", self.lease.id)
+            self.log.warning("It is another one than before, without what was installed into %s.", self.lease.id)
             unreleased.add(self.lease.id)
         unreleased.discard(env.id)  # the session may get again what was to be released
         self.lease, self._standby = env, env.standby
