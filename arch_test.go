@@ -41,21 +41,22 @@ var layers = []struct{ pkg, mayImport string }{
 	{"pool/standby", "internal/*"},
 
 	{"rpc/server", "rpc internal/safefile"},
-	{"rpc", "internal/statedir"},
+	{"rpc", "internal/statedir internal/lazyregexp"},
 	{"service", "internal/*"},
 	{"config", "internal/*"},
 
 	{"internal/tool", "internal/proc internal/redact"},
 	{"internal/proc", "internal/statedir internal/safefile"},
 	{"internal/testkit", "internal/statedir"}, // for tests only
-	{"internal/statedir", "internal/safefile"},
-	{"internal/project", "internal/pyreq internal/safefile"},
-	{"internal/pyreq", "internal/redact"},
+	{"internal/statedir", "internal/lazyregexp internal/safefile"},
+	{"internal/project", "internal/pyreq internal/lazyregexp internal/safefile"},
+	{"internal/pyreq", "internal/redact internal/lazyregexp"},
 	{"internal/redact/redactzap", "internal/redact"},
-	{"internal/redact", ""},
+	{"internal/redact", "internal/lazyregexp"},
 	{"internal/safefile", ""},
 	{"internal/words", ""},
 	{"internal/launch", ""},
+	{"internal/lazyregexp", ""},
 }
 
 // libraries may be imported only by these packages.

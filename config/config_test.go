@@ -79,7 +79,7 @@ func TestFaults(t *testing.T) {
 		{"[log_level]\nx = 1", `1: log_level: must be a text in quotes, got a table`},
 		{"\n\nsize = 3",
 			`3: size: unknown key; there are log_level, idle_exit, standby_idle, cache_dir, [build], [uv], ` +
-				`[conda], [pools.NAME]`},
+				`[conda], [projects], [pools.NAME]`},
 		{"[pools.uv]\nsise = 3",
 			`2: pools.uv.sise: unknown key; there are kind, size, python, packages, channels, max_age, ` +
 				`standby, preload`},

@@ -5,13 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/pelletier/go-toml/v2"
 	"github.com/pelletier/go-toml/v2/unstable"
 
+	"runtimed/internal/lazyregexp"
 	"runtimed/internal/safefile"
 )
 
@@ -100,7 +100,7 @@ func (c *Config) pool(name, where string) (*Pool, error) {
 			return &c.Pools[i], nil
 		}
 	}
-	if !poolName.MatchString(name) {
+	if !poolName().MatchString(name) {
 		return nil, errors.New("a pool's name is a lower-case letter and then up to 31 of a-z, 0-9, _ and -")
 	}
 	c.Origins["pools."+name] = where
@@ -132,13 +132,13 @@ func siblings(settings []setting, key string, top bool) string {
 	return strings.Join(out, ", ")
 }
 
-var bareKey = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
+var bareKey = lazyregexp.New(`^[A-Za-z0-9_-]+$`)
 
 // dotted is a path as in the file: "a.b" in quotes is one key, not two.
 func dotted(path []string) string {
 	parts := make([]string, len(path))
 	for i, part := range path {
-		if parts[i] = part; !bareKey.MatchString(part) {
+		if parts[i] = part; !bareKey().MatchString(part) {
 			parts[i] = show(part)
 		}
 	}

@@ -31,7 +31,8 @@ func FuzzFile(f *testing.F) {
 			return
 		}
 		for _, p := range c.Pools {
-			if p.Size < 0 || p.Size > MaxPoolSize || !poolName.MatchString(p.Name) || !names(p.Packages, "ipykernel") ||
+			if p.Size < 0 || p.Size > MaxPoolSize || !poolName().MatchString(p.Name) ||
+				!names(p.Packages, "ipykernel") ||
 				checkPackages(p.Packages, p.Kind) != "" || p.Standby < 0 || p.Standby > MaxPoolSize ||
 				p.Preload == nil || len(p.Preload) > maxPreload {
 				t.Errorf("accepted %+v", p)

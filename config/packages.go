@@ -2,9 +2,9 @@ package config
 
 import (
 	"fmt"
-	"regexp"
 	"strings"
 
+	"runtimed/internal/lazyregexp"
 	"runtimed/internal/pyreq"
 	"runtimed/internal/redact"
 )
@@ -12,10 +12,10 @@ import (
 // Packages go onto lines of requirement files, where a leading dash is an option, " #" a comment and a last
 // backslash joins lines.
 var (
-	requirement = regexp.MustCompile(`^` + project + `\s*(\[[A-Za-z0-9._,\s-]*\])?\s*` +
+	requirement = lazyregexp.New(`^` + project + `\s*(\[[A-Za-z0-9._,\s-]*\])?\s*` +
 		`(@\s*[^\s;]+|\(?\s*` + clause + `(\s*,\s*` + clause + `)*\s*\)?)?\s*(;.+)?$`)
-	matchSpec = regexp.MustCompile(`^([A-Za-z0-9._/-]+::)?` + project + `([ =<>!~\[].*)?$`)
-	leadName  = regexp.MustCompile(`^([A-Za-z0-9._/-]+::)?(` + project + `)`)
+	matchSpec = lazyregexp.New(`^([A-Za-z0-9._/-]+::)?` + project + `([ =<>!~\[].*)?$`)
+	leadName  = lazyregexp.New(`^([A-Za-z0-9._/-]+::)?(` + project + `)`)
 )
 
 const (
@@ -31,7 +31,7 @@ func checkPackages(packages []string, kind string) string {
 		form = matchSpec
 	}
 	for _, s := range packages {
-		if len(s) > maxPackage || hasControl(s) || !form.MatchString(s) || strings.HasSuffix(s, `\`) ||
+		if len(s) > maxPackage || hasControl(s) || !form().MatchString(s) || strings.HasSuffix(s, `\`) ||
 			strings.Contains(s, " #") || strings.Contains(s, " -") {
 			return fmt.Sprintf("each must be a requirement like \"numpy\" or \"numpy>=2\", got %s",
 				show(redact.Text(s)))
@@ -43,7 +43,7 @@ func checkPackages(packages []string, kind string) string {
 // names: 'IPyKernel[x] >= 6' is for ipykernel.
 func names(packages []string, project string) bool {
 	for _, s := range packages {
-		if m := leadName.FindStringSubmatch(s); m != nil && pyreq.NormalName(m[2]) == project {
+		if m := leadName().FindStringSubmatch(s); m != nil && pyreq.NormalName(m[2]) == project {
 			return true
 		}
 	}

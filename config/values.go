@@ -6,13 +6,14 @@ import (
 	"math"
 	"net/url"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"runtimed/internal/lazyregexp"
 )
 
 // check returns an error that says what a text must be instead.
@@ -87,10 +88,10 @@ func showDuration(d time.Duration) string {
 	if d == 0 {
 		return "0"
 	}
-	return zeroEnd.ReplaceAllString(d.String(), "$1")
+	return zeroEnd().ReplaceAllString(d.String(), "$1")
 }
 
-var zeroEnd = regexp.MustCompile(`([hm])(?:0m)?0s$`)
+var zeroEnd = lazyregexp.New(`([hm])(?:0m)?0s$`)
 
 var units = []struct {
 	name  string
@@ -129,7 +130,7 @@ func parseSize(v any) (int64, bool) {
 			break
 		}
 	}
-	if !digits.MatchString(s) {
+	if !digits().MatchString(s) {
 		return 0, false
 	}
 	f, err := strconv.ParseFloat(s, 64)
@@ -140,7 +141,7 @@ func parseSize(v any) (int64, bool) {
 	return int64(f), err == nil && f < math.MaxInt64
 }
 
-var digits = regexp.MustCompile(`^[0-9]+(\.[0-9]+)?$`)
+var digits = lazyregexp.New(`^[0-9]+(\.[0-9]+)?$`)
 
 func showSize(n int64) string {
 	if n == 0 {
@@ -188,21 +189,21 @@ func index(s string) error {
 }
 
 var (
-	poolName      = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,31}$`)
-	pythonVersion = regexp.MustCompile(`^3(\.[0-9]{1,2}){1,2}$`)
-	moduleName    = regexp.MustCompile(`^[\pL_][\pL\pN_]*(\.[\pL_][\pL\pN_]*)*$`)
-	channelName   = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._/-]*$`)
+	poolName      = lazyregexp.New(`^[a-z][a-z0-9_-]{0,31}$`)
+	pythonVersion = lazyregexp.New(`^3(\.[0-9]{1,2}){1,2}$`)
+	moduleName    = lazyregexp.New(`^[\pL_][\pL\pN_]*(\.[\pL_][\pL\pN_]*)*$`)
+	channelName   = lazyregexp.New(`^[A-Za-z0-9][A-Za-z0-9._/-]*$`)
 )
 
 func python(s string) error {
-	if s == "" || pythonVersion.MatchString(s) || filepath.IsAbs(s) && !hasControl(s) {
+	if s == "" || pythonVersion().MatchString(s) || filepath.IsAbs(s) && !hasControl(s) {
 		return nil
 	}
 	return fmt.Errorf("must be empty, a version like \"3.12\" or an absolute path, got %s", show(s))
 }
 
 func channel(s string) error {
-	if channelName.MatchString(s) || index(s) == nil && s != "" && !strings.ContainsAny(s, " \t") {
+	if channelName().MatchString(s) || index(s) == nil && s != "" && !strings.ContainsAny(s, " \t") {
 		return nil
 	}
 	return errors.New("must be names of channels or their URLs")
@@ -211,7 +212,7 @@ func channel(s string) error {
 const maxModule = 200 // bytes
 
 func module(s string) error {
-	if len(s) <= maxModule && moduleName.MatchString(s) {
+	if len(s) <= maxModule && moduleName().MatchString(s) {
 		return nil
 	}
 	return fmt.Errorf("must be names of modules like \"pandas\" or \"matplotlib.pyplot\", got %s", show(s))

@@ -119,7 +119,9 @@ func TestWithoutAProjectAKernelSaysSoFirst(t *testing.T) {
 	t.Parallel()
 	h := projectHouse(t, "")
 	h.kernelspec("project", "--project", "auto", "--")
-	for name, variables := range map[string]map[string]string{"a standby": nil, "a plain kernel": {"RUNTIMED_STANDBY": "0"}} {
+	for name, variables := range map[string]map[string]string{
+		"a standby": nil, "a plain kernel": {"RUNTIMED_STANDBY": "0"},
+	} {
 		j := h.jupyter()
 		j.do("start", step{"kernel": "project", "cwd": h.home, "env": variables})
 		if got := j.cell("from IPython import get_ipython as g; print(g().kernel.banner)"); !strings.HasPrefix(got,
@@ -232,8 +234,9 @@ func TestASettingOfAProjectLeadsToNoOtherFolder(t *testing.T) {
 	settings := "[pip]\ntarget = \"" + precious + "\"\nprefix = \"" + precious + "\"\nsystem = true\n"
 	for name, files := range map[string]map[string]string{
 		"by uv.toml": {"requirements.txt": "toolz\n", "uv.toml": settings},
-		"by pyproject.toml": {"pyproject.toml": "[project]\nname = \"p\"\nversion = \"1\"\nrequires-python = \">=3.9\"\n" +
-			"dependencies = [\"toolz\"]\n" + strings.Replace(settings, "[pip]", "[tool.uv.pip]", 1)},
+		"by pyproject.toml": {"pyproject.toml": "[project]\nname = \"p\"\nversion = \"1\"\n" +
+			"requires-python = \">=3.9\"\ndependencies = [\"toolz\"]\n" +
+			strings.Replace(settings, "[pip]", "[tool.uv.pip]", 1)},
 	} {
 		before := looks(t, precious)
 		r := h.acquire(of(h.project(strings.ReplaceAll(name, " ", "-"), files)))

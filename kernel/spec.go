@@ -8,11 +8,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
 	"runtimed/internal/failure"
+	"runtimed/internal/lazyregexp"
 	"runtimed/internal/safefile"
 )
 
@@ -27,9 +27,9 @@ const (
 
 var (
 	// ValidName matches what Jupyter takes as the name of a kernel.
-	ValidName = regexp.MustCompile(`^[A-Za-z0-9_-][A-Za-z0-9._-]*$`)
+	ValidName = lazyregexp.New(`^[A-Za-z0-9_-][A-Za-z0-9._-]*$`)
 	// Placeholder matches what Jupyter replaces, wherever it is in the command.
-	Placeholder = regexp.MustCompile(`\{(connection_file|prefix|resource_dir)\}`)
+	Placeholder = lazyregexp.New(`\{(connection_file|prefix|resource_dir)\}`)
 )
 
 // Spec is a kernelspec of ours.

@@ -148,25 +148,17 @@ func (m *Manager) derivedLocked() []*pool {
 // limitDerivedLocked forgets the derived pools that were asked for the longest ago. One that keeps nothing ready does
 // not count.
 func (m *Manager) limitDerivedLocked() {
-	for _, projects := range []bool{false, true} {
+	for projects, most := range map[bool]int{false: maxDerived, true: m.cfg.Projects} {
 		kept := slices.DeleteFunc(m.derivedLocked(), func(p *pool) bool {
 			return !p.keep || (p.needs.Project != nil) != projects
 		})
 		n := len(kept)
 		for _, p := range slices.Backward(kept) {
-			if n > m.mostDerivedLocked(projects) && m.forgetLocked(p, "others were asked for later") {
+			if n > most && m.forgetLocked(p, "others were asked for later") {
 				n--
 			}
 		}
 	}
-}
-
-// mostDerivedLocked is how many derived pools keep an environment ready, of projects or of others.
-func (m *Manager) mostDerivedLocked(projects bool) int {
-	if projects {
-		return m.cfg.Projects
-	}
-	return maxDerived
 }
 
 // freeSpaceLocked forgets the derived pool, other than p, that was asked for the longest ago.
@@ -201,7 +193,8 @@ func (m *Manager) forgetLocked(p *pool, why string) bool {
 }
 
 // planDerivedLocked is planLocked for a derived pool. Builds that were started for somebody end when nobody waits, but
-// those of projects, which are asked for again; the pool goes when nobody has asked for long, or nothing was built for it.
+// those of projects, which are asked for again; the pool goes when nobody has asked for long, or nothing was built
+// for it.
 func (m *Manager) planDerivedLocked(p *pool, now time.Time) (next time.Time) {
 	for _, e := range m.envs {
 		if e.pool == p.cfg.Name && e.build != nil && e.build.urgent() && len(p.waiters) == 0 &&

@@ -1,10 +1,11 @@
 package rpc
 
 import (
-	"regexp"
 	"slices"
 	"strings"
 	"unicode"
+
+	"runtimed/internal/lazyregexp"
 )
 
 // The checks of params beyond their types. The server calls Validate before the method.
@@ -81,7 +82,7 @@ func (p *ProjectParams) check() *Error {
 		return BadParam("project", "project has more than %d extras and groups", MaxNames)
 	}
 	for _, name := range slices.Concat(p.Extras, p.Groups) {
-		if !projectName.MatchString(name) {
+		if !projectName().MatchString(name) {
 			return BadParam("project", "project has %.60q, which is no name of an extra or a group", name)
 		}
 	}
@@ -89,7 +90,7 @@ func (p *ProjectParams) check() *Error {
 }
 
 // projectName is a name as in the specification of core metadata (Provides-Extra).
-var projectName = regexp.MustCompile(`^([A-Za-z0-9]|[A-Za-z0-9][A-Za-z0-9._-]{0,126}[A-Za-z0-9])$`)
+var projectName = lazyregexp.New(`^([A-Za-z0-9]|[A-Za-z0-9][A-Za-z0-9._-]{0,126}[A-Za-z0-9])$`)
 
 func (p AcquireParams) WantsProgress() bool { return p.Progress != nil && *p.Progress }
 

@@ -8,12 +8,12 @@ import (
 	"html"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"text/template"
 
+	"runtimed/internal/lazyregexp"
 	"runtimed/internal/safefile"
 	"runtimed/internal/statedir"
 )
@@ -28,7 +28,7 @@ var plistText string
 
 var plistTemplate = template.Must(template.New("plist").Funcs(template.FuncMap{"xml": xmlText}).Parse(plistText))
 
-var plistValue = regexp.MustCompile(`<key>([^<]*)</key>\s*<(?:string>([^<]*)</string|(true|false)/)>`)
+var plistValue = lazyregexp.New(`<key>([^<]*)</key>\s*<(?:string>([^<]*)</string|(true|false)/)>`)
 
 func plist(path string, c Config) (File, error) {
 	text, err := c.render(plistTemplate, "a property list", c)
@@ -116,7 +116,7 @@ func (m *launchd) Status(ctx context.Context, want Config) (Status, error) {
 func (m *launchd) values() map[string]string {
 	data, _ := safefile.Read(m.path(), maxFile)
 	values := map[string]string{}
-	for _, m := range plistValue.FindAllStringSubmatch(string(data), -1) {
+	for _, m := range plistValue().FindAllStringSubmatch(string(data), -1) {
 		values[m[1]] = html.UnescapeString(m[2]) + m[3]
 	}
 	return values

@@ -7,12 +7,12 @@ import (
 	_ "embed"
 	"encoding/binary"
 	"encoding/csv"
-	"regexp"
 	"slices"
 	"strings"
 	"text/template"
 	"unicode/utf16"
 
+	"runtimed/internal/lazyregexp"
 	"runtimed/internal/safefile"
 )
 
@@ -48,12 +48,12 @@ func windowsQuote(s string) string {
 	if s != "" && !strings.ContainsAny(s, " \t\"") {
 		return s
 	}
-	return `"` + lastSlashes.ReplaceAllString(slashesAndQuote.ReplaceAllString(s, `$1$1\"`), `$1$1`) + `"`
+	return `"` + lastSlashes().ReplaceAllString(slashesAndQuote().ReplaceAllString(s, `$1$1\"`), `$1$1`) + `"`
 }
 
 var (
-	slashesAndQuote = regexp.MustCompile(`(\\*)"`)
-	lastSlashes     = regexp.MustCompile(`(\\+)$`)
+	slashesAndQuote = lazyregexp.New(`(\\*)"`)
+	lastSlashes     = lazyregexp.New(`(\\+)$`)
 )
 
 var utf16Mark = []byte{0xff, 0xfe}

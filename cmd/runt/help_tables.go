@@ -205,8 +205,11 @@ var longHelp = kong.Vars{
 	"needWith": "Add this package: numpy, 'rich>=13,<14'. May be repeated; commas separate " +
 		"several.",
 	"needWithRequirements": "Add what this requirements file names (-: standard input).",
-	"needProject": "Make it from what the project in DIR or above says it needs (default: from the notebook's folder, " +
-		"else the present one). See: runt project.",
+	"projectDir":           "A folder, or a file in it (default: the present folder).",
+	"runHelp":              "Run a command in an environment of its own.",
+	"kernelHelp":           "Run as a notebook's kernel; a front-end starts it.",
+	"needProject": "Make it from what the project in DIR or above says it needs (default: from the notebook's " +
+		"folder, else the present one). See: runt project.",
 	"needPython":  "Use this Python: 3.12, '>=3.11,<3.14' or a path (default: the pool's).",
 	"serviceStop": "Stop the service until the next login. Environments in use stay in use.",
 }

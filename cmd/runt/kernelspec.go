@@ -29,7 +29,7 @@ type specFilter struct {
 }
 
 func (f *specFilter) Validate() error {
-	if f.Name != nil && !kernel.ValidName.MatchString(*f.Name) {
+	if f.Name != nil && !kernel.ValidName().MatchString(*f.Name) {
 		return fmt.Errorf("--name may have letters, digits, -, . and _, got %q", *f.Name)
 	}
 	return nil
@@ -55,8 +55,8 @@ type kernelspecInstallCmd struct {
 
 func (kernelspecInstallCmd) Help() string {
 	return "JupyterLab, Notebook, VS Code, nbclient, papermill and whatever else reads kernelspecs then offer " +
-		"'Python (warm uv)', one like it for every other pool that is not off, and 'Python (project)', which has what " +
-		"the notebook's own project asks for. Doing it again brings them up to date."
+		"'Python (warm uv)', one like it for every other pool that is not off, and 'Python (project)', which has " +
+		"what the notebook's own project asks for. Doing it again brings them up to date."
 }
 
 func (c *kernelspecInstallCmd) Run(a *app) error {
@@ -84,7 +84,7 @@ func (c *kernelspecInstallCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	if name := kernel.Placeholder.FindString(runt); name != "" {
+	if name := kernel.Placeholder().FindString(runt); name != "" {
 		return failure.New("front-ends cannot start %s: they replace %s in it", runt, name).
 			WithHint("install runt in a folder of another name")
 	}

@@ -22,13 +22,12 @@ import (
 )
 
 type cli struct {
-	JSON    bool             `name:"json" help:"Print the answer as JSON. The daemon's answers come unchanged."`
-	Version kong.VersionFlag `help:"Print the version."`
+	globals `embed:""`
 
 	Pool       poolCmd       `cmd:"" help:"Ask about pools, take environments from them and give them back."`
 	Env        envCmd        `cmd:"" help:"List environments and clean up what nobody needs."`
-	Run        runCmd        `cmd:"" help:"Run a command in an environment of its own."`
-	Kernel     kernelCmd     `cmd:"" help:"Run as a notebook's kernel; a front-end starts it."`
+	Run        runCmd        `cmd:"" help:"${runHelp}"`
+	Kernel     kernelCmd     `cmd:"" help:"${kernelHelp}"`
 	Project    projectCmd    `cmd:"" help:"Say which project a folder belongs to, and what its notebooks get."`
 	Kernelspec kernelspecCmd `cmd:"" help:"Add the warm kernels to notebook front-ends, and remove them."`
 	Daemon     daemonCmd     `cmd:"" help:"Start, stop and look at the daemon."`
@@ -41,6 +40,40 @@ type cli struct {
 	Bugreport  bugreportCmd  `cmd:"" help:"Write an archive that helps to find a fault, without passwords."`
 	Help       helpCmd       `cmd:"" help:"${cliHelp}"`
 	Complete   completeCmd   `cmd:"" name:"__complete" hidden:"" passthrough:""`
+}
+
+type globals struct {
+	JSON    bool             `name:"json" help:"Print the answer as JSON. The daemon's answers come unchanged."`
+	Version kong.VersionFlag `help:"Print the version."`
+}
+
+// Two commands are the first part of somebody's program or kernel. They are parsed without the others, since kong takes
+// milliseconds to look at all of them.
+type (
+	onlyRun struct {
+		globals `embed:""`
+		Run     runCmd `cmd:"" help:"${runHelp}"`
+	}
+	onlyKernel struct {
+		globals `embed:""`
+		Kernel  kernelCmd `cmd:"" help:"${kernelHelp}"`
+	}
+)
+
+// grammarFor is the grammar for a command line, and its global flags.
+func grammarFor(args []string) (any, *globals) {
+	if len(args) > 0 {
+		switch args[0] {
+		case "run":
+			c := &onlyRun{}
+			return c, &c.globals
+		case "kernel":
+			c := &onlyKernel{}
+			return c, &c.globals
+		}
+	}
+	c := &cli{}
+	return c, &c.globals
 }
 
 type app struct {
@@ -89,8 +122,8 @@ func (a *app) dispatch(args []string) (err error) {
 			panic(p)
 		}
 	}()
-	var c cli
-	parser, err := kong.New(&c,
+	grammar, flags := grammarFor(args)
+	parser, err := kong.New(grammar,
 		kong.Name("runt"),
 		kong.Description("Python environments, ready before you need them."),
 		kong.Writers(a.stdout, a.stderr),
@@ -107,7 +140,7 @@ func (a *app) dispatch(args []string) (err error) {
 	if err != nil {
 		return usage(err)
 	}
-	a.json = c.JSON
+	a.json = flags.JSON
 	return kctx.Run(a)
 }
 

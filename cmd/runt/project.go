@@ -113,14 +113,14 @@ func withoutProject(pool *string) string {
 }
 
 type projectCmd struct {
-	Dir          string `arg:"" optional:"" placeholder:"DIR" help:"A folder, or a file in it (default: the present one)."`
+	Dir          string `arg:"" optional:"" placeholder:"DIR" help:"${projectDir}"`
 	projectParts `embed:""`
 }
 
 func (projectCmd) Help() string {
-	return "It looks upward from DIR for the first of: " + strings.Join(project.Kinds, ", ") + ". runt run --project, " +
-		"runt kernel --project and the kernel 'Python (project)' give an environment of that project, from its lock " +
-		"file where it has one."
+	return "It looks upward from DIR for the first of: " + strings.Join(project.Kinds, ", ") + ". runt run " +
+		"--project, runt kernel --project and the kernel 'Python (project)' give an environment of that project, " +
+		"from its lock file where it has one."
 }
 
 // projectShown is the answer of runt project.

@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -18,6 +17,7 @@ import (
 
 	"runtimed/config"
 	"runtimed/internal/daemon"
+	"runtimed/internal/lazyregexp"
 	"runtimed/internal/logview"
 	"runtimed/internal/redact"
 	"runtimed/internal/safefile"
@@ -142,14 +142,14 @@ func systemText(version string) string {
 	return t.String()
 }
 
-var matters = regexp.MustCompile(`^(PATH|HOME|LANG|SHELL|TMPDIR|NETRC|NO_COLOR|LOCALAPPDATA|VIRTUAL_ENV|.*_PROXY|` +
+var matters = lazyregexp.New(`^(PATH|HOME|LANG|SHELL|TMPDIR|NETRC|NO_COLOR|LOCALAPPDATA|VIRTUAL_ENV|.*_PROXY|` +
 	`(RUNTIMED_|XDG_|UV_|PIP_|CONDA_|MAMBA_|PYTHON|SSL_|REQUESTS_|CURL_|LC_).*)$`)
 
 func (b *Report) environment(environ []string) string {
 	var t strings.Builder
 	for _, pair := range environ {
 		name, value, _ := strings.Cut(pair, "=")
-		if matters.MatchString(strings.ToUpper(name)) {
+		if matters().MatchString(strings.ToUpper(name)) {
 			fmt.Fprintf(&t, "%s=%s\n", name, b.Value(name, value))
 		}
 	}
@@ -183,7 +183,7 @@ func (b *Report) state(d *daemon.Control, cfg *config.Config, answered string) {
 	b.add("state.txt", t.String())
 }
 
-var oursInState = regexp.MustCompile(`^(envs|locks|tools|daemon\..*|runtimed.*)$`)
+var oursInState = lazyregexp.New(`^(envs|locks|tools|daemon\..*|runtimed.*)$`)
 
 func listing(t *strings.Builder, dir string, depth int) {
 	list, err := os.ReadDir(dir)
@@ -191,7 +191,7 @@ func listing(t *strings.Builder, dir string, depth int) {
 		fmt.Fprintf(t, "%*s%v\n", 2*depth, "", err)
 	}
 	for i, e := range list {
-		if depth == 1 && !oursInState.MatchString(e.Name()) {
+		if depth == 1 && !oursInState().MatchString(e.Name()) {
 			continue // the folder may be others' too, if the socket was put elsewhere
 		}
 		if i == reportNames {

@@ -201,11 +201,9 @@ var noRequirements = map[string][2]string{
 // present one.
 func ProjectPath(dir string, env func(string) string) (string, error) {
 	if dir == "" {
-		// jupyter_server: the notebook's path, relative in old versions
-		if notebook := env("JPY_SESSION_NAME"); filepath.IsAbs(notebook) {
-			if folder := filepath.Dir(notebook); safefile.Exists(folder) {
-				return folder, nil
-			}
+		// jupyter_server: the notebook's path; some versions tell the one below the server's root
+		if folder, err := filepath.Abs(filepath.Dir(env("JPY_SESSION_NAME"))); err == nil && safefile.Exists(folder) {
+			return folder, nil
 		}
 	}
 	return filepath.Abs(dir)

@@ -23,10 +23,11 @@ func TestAHostileFileCostsOneError(t *testing.T) {
 			}
 			return err
 		}, "is larger than"},
-		"a folder":                  {func(path string) error { return os.Mkdir(path, 0o700) }, "is a folder"},
-		"a device":                  {func(path string) error { return os.Symlink("/dev/zero", path) }, "is a device"},
-		"a link to itself":          {func(path string) error { return os.Symlink(path, path) }, "too many"},
-		"a link that leads nowhere": {func(path string) error { return os.Symlink("/nowhere/at/all", path) }, "leads nowhere"},
+		"a folder":         {func(path string) error { return os.Mkdir(path, 0o700) }, "is a folder"},
+		"a device":         {func(path string) error { return os.Symlink("/dev/zero", path) }, "is a device"},
+		"a link to itself": {func(path string) error { return os.Symlink(path, path) }, "too many"},
+		"a link that leads nowhere": {func(path string) error { return os.Symlink("/nowhere/at/all", path) },
+			"leads nowhere"},
 	} {
 		for _, kind := range []string{UVLock, PyLock, PixiLock, Environment, Requirements} {
 			t.Run(name+" as "+kind, func(t *testing.T) {

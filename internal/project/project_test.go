@@ -52,18 +52,19 @@ func TestTheFirstProjectOnTheWayUpIsFound(t *testing.T) {
 		"a manifest":  {map[string]string{"pyproject.toml": someProject}, "", PyProject, ""},
 		"from a folder below": {map[string]string{"uv.lock": someLock, "pyproject.toml": someProject, "a/b/": ""},
 			"a/b", UVLock, ""},
-		"from a notebook": {map[string]string{"requirements.txt": "", "nb/x.ipynb": "{}"}, "nb/x.ipynb", Requirements, ""},
-		"the nearer one":  {map[string]string{"uv.lock": "", "sub/requirements.txt": ""}, "sub", Requirements, "sub"},
+		"from a notebook": {map[string]string{"requirements.txt": "", "nb/x.ipynb": "{}"}, "nb/x.ipynb",
+			Requirements, ""},
+		"the nearer one": {map[string]string{"uv.lock": "", "sub/requirements.txt": ""}, "sub", Requirements, "sub"},
 		"the named file": {map[string]string{"pyproject.toml": someProject, "environment.yml": ""}, "environment.yml",
 			Environment, ""},
 		"another ending": {map[string]string{"environment.yaml": "dependencies: []"}, "", Environment, ""},
-		"settings of tools do not count": {map[string]string{"pyproject.toml": onlySettings, "requirements.txt": ""}, "",
-			Requirements, ""},
+		"settings of tools do not count": {map[string]string{"pyproject.toml": onlySettings, "requirements.txt": ""},
+			"", Requirements, ""},
 		"settings of tools alone are none": {map[string]string{"pyproject.toml": onlySettings}, "", "", ""},
-		"a project of pixi's": {map[string]string{"pyproject.toml": someProject + "[tool.pixi.workspace]\nchannels=[]\n",
-			"pixi.lock": ""}, "", PixiLock, ""},
-		"pylock before pixi": {map[string]string{"pylock.toml": "lock-version = \"1.0\"\n", "pixi.lock": ""}, "", PyLock,
-			""},
+		"a project of pixi's": {map[string]string{"pixi.lock": "",
+			"pyproject.toml": someProject + "[tool.pixi.workspace]\nchannels=[]\n"}, "", PixiLock, ""},
+		"pylock before pixi": {map[string]string{"pylock.toml": "lock-version = \"1.0\"\n", "pixi.lock": ""}, "",
+			PyLock, ""},
 		"nothing": {nil, "", "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -87,7 +88,8 @@ func TestTheFirstProjectOnTheWayUpIsFound(t *testing.T) {
 
 func TestAMemberUsesTheLockFileOfItsWorkspace(t *testing.T) {
 	dir := tree(t, map[string]string{
-		"pyproject.toml":            someProject + "[tool.uv.workspace]\nmembers = [\"packages/*\"]\nexclude = [\"packages/x\"]\n",
+		"pyproject.toml": someProject + "[tool.uv.workspace]\nmembers = [\"packages/*\"]\n" +
+			"exclude = [\"packages/x\"]\n",
 		"uv.lock":                   someLock,
 		"packages/a/pyproject.toml": someProject,
 		"packages/x/pyproject.toml": someProject,
@@ -179,7 +181,8 @@ func TestAProjectThatWasChangedIsNotReadAgain(t *testing.T) {
 
 func TestRequirementsLeadToOtherFiles(t *testing.T) {
 	dir := tree(t, map[string]string{
-		"requirements.txt":     "-r more/base.txt\n--index-url https://u:p@index.invalid/simple\n-e ./lib[x]\nrich # -r none.txt\n",
+		"requirements.txt": "-r more/base.txt\n--index-url https://u:p@index.invalid/simple\n-e ./lib[x]\n" +
+			"rich # -r none.txt\n",
 		"more/base.txt":        "-c constraints.txt\n-r base.txt\nidna==3.10 \\\n  --hash=sha256:00\n",
 		"more/constraints.txt": "rich<14\n", "lib/setup.py": "",
 	})
@@ -276,7 +279,8 @@ func TestWhatCannotBeUsedSaysWhy(t *testing.T) {
 		r     Request
 		want  string
 	}{
-		"an unknown extra": {map[string]string{"pyproject.toml": someProject + "[project.optional-dependencies]\nplot=[]\n"},
+		"an unknown extra": {map[string]string{
+			"pyproject.toml": someProject + "[project.optional-dependencies]\nplot=[]\n"},
 			Request{Extras: []string{"Plots"}}, `has no extra "plots"`},
 		"an unknown group": {map[string]string{"pyproject.toml": someProject}, Request{Groups: []string{"docs"}},
 			`has no group of dependencies "docs"`},
@@ -284,8 +288,9 @@ func TestWhatCannotBeUsedSaysWhy(t *testing.T) {
 			"requirements.txt has no extras"},
 		"bad TOML": {map[string]string{"pyproject.toml": "[project\n"}, Request{}, "pyproject.toml cannot be read"},
 		"bad YAML": {map[string]string{"environment.yml": "a: [\n"}, Request{}, "environment.yml cannot be read"},
-		"YAML that grows": {map[string]string{"environment.yml": "a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a]\n" +
-			"c: &c [*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c]\ne: &e [*d,*d,*d,*d,*d,*d,*d]\n" +
+		"YAML that grows": {map[string]string{"environment.yml": "a: &a [x,x,x,x,x,x,x,x,x]\n" +
+			"b: &b [*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b]\n" +
+			"d: &d [*c,*c,*c,*c,*c,*c,*c,*c]\ne: &e [*d,*d,*d,*d,*d,*d,*d]\n" +
 			"dependencies: [*e,*e,*e,*e,*e,*e,*e,*e,*e,*e,*e,*e]\n"}, Request{}, "environment.yml"},
 		"a dependency that is none": {map[string]string{"environment.yml": "dependencies: [{conda: [x]}]"}, Request{},
 			"has a dependency that is not one"},
@@ -293,8 +298,10 @@ func TestWhatCannotBeUsedSaysWhy(t *testing.T) {
 			"is not for"},
 		"another Python": {map[string]string{"requirements.txt": "", ".python-version": "pypy3.10"}, Request{},
 			"no version of CPython"},
-		"a later lock file":        {map[string]string{"pylock.toml": "lock-version = '2.0'"}, Request{}, `of the version "2.0"`},
-		"a file that is not there": {map[string]string{"requirements.txt": "-r more.txt"}, Request{}, "more.txt does not exist"},
+		"a later lock file": {map[string]string{"pylock.toml": "lock-version = '2.0'"}, Request{},
+			`of the version "2.0"`},
+		"a file that is not there": {map[string]string{"requirements.txt": "-r more.txt"}, Request{},
+			"more.txt does not exist"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c.r.Path = tree(t, c.files)

@@ -4,11 +4,12 @@ import (
 	"bytes"
 	"iter"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/pelletier/go-toml/v2"
+
+	"runtimed/internal/lazyregexp"
 )
 
 // manifest is the part of a pyproject.toml that counts here.
@@ -113,8 +114,8 @@ func readUV(p *Project, r *reader) error {
 	return nil
 }
 
-// valuesAfter are the names and texts of what follows a mark in a file that a tool wrote: name = "text". Lock files hold
-// megabytes, so they are not parsed.
+// valuesAfter are the names and texts of what follows a mark in a file that a tool wrote: name = "text". Lock files
+// hold megabytes, so they are not parsed.
 func valuesAfter(data []byte, mark string) iter.Seq2[string, string] {
 	return func(yield func(string, string) bool) {
 		for {
@@ -284,7 +285,7 @@ func readPyLock(p *Project, r *reader) error {
 	return readUVToml(p, r, p.Path)
 }
 
-var pythonVersion = regexp.MustCompile(`^(?:cpython|python)?[-@]?(\d+(?:\.\d+){0,2})$`)
+var pythonVersion = lazyregexp.New(`^(?:cpython|python)?[-@]?(\d+(?:\.\d+){0,2})$`)
 
 // readPythonVersion reads the .python-version beside the project's file, or beside that of its workspace.
 func readPythonVersion(p *Project, r *reader) error {
@@ -299,9 +300,10 @@ func readPythonVersion(p *Project, r *reader) error {
 			if line == "" || strings.HasPrefix(line, "#") {
 				continue
 			}
-			m := pythonVersion.FindStringSubmatch(line)
+			m := pythonVersion().FindStringSubmatch(line)
 			if m == nil {
-				return errorf("write it as 3.12, for example", "%s names %q, which is no version of CPython", path, line)
+				return errorf("write it as 3.12, for example", "%s names %q, which is no version of CPython", path,
+					line)
 			}
 			p.Python = m[1]
 			return nil

@@ -3,8 +3,9 @@ package project
 import (
 	"net/url"
 	"path/filepath"
-	"regexp"
 	"strings"
+
+	"runtimed/internal/lazyregexp"
 )
 
 // readRequirements reads a requirements file and what it leads to. uv reads it again, with all its rules: here only
@@ -36,17 +37,17 @@ func readRequirements(p *Project, r *reader) error {
 }
 
 var (
-	continued = regexp.MustCompile(`\\\r?\n`)
+	continued = lazyregexp.New(`\\\r?\n`)
 	// leads are the options of a requirements file that name a file or a folder.
-	leads   = regexp.MustCompile(`^(-r|-c|-e|--requirement|--constraint|--editable)[ =]?\s*(.+)$`)
-	indexes = regexp.MustCompile(`^(?:-i|--index-url|--extra-index-url)[ =]?\s*(\S+)`)
-	links   = regexp.MustCompile(`^(?:-f|--find-links)[ =]?\s*(\S+)`)
-	extras  = regexp.MustCompile(`\[[^\]]*\]$`)
+	leads   = lazyregexp.New(`^(-r|-c|-e|--requirement|--constraint|--editable)[ =]?\s*(.+)$`)
+	indexes = lazyregexp.New(`^(?:-i|--index-url|--extra-index-url)[ =]?\s*(\S+)`)
+	links   = lazyregexp.New(`^(?:-f|--find-links)[ =]?\s*(\S+)`)
+	extras  = lazyregexp.New(`\[[^\]]*\]$`)
 )
 
 // readLines reads the lines of a requirements file at path.
 func readLines(p *Project, r *reader, path string, data []byte) error {
-	for line := range strings.Lines(continued.ReplaceAllString(string(data), " ")) {
+	for line := range strings.Lines(continued().ReplaceAllString(string(data), " ")) {
 		line, _, _ = strings.Cut(line, " #")
 		line = strings.TrimSpace(line)
 		if line == "" || line[0] == '#' {
@@ -55,11 +56,11 @@ func readLines(p *Project, r *reader, path string, data []byte) error {
 		if strings.Contains(line, " --hash") {
 			p.Hashed = true
 		}
-		if m := indexes.FindStringSubmatch(line); m != nil {
+		if m := indexes().FindStringSubmatch(line); m != nil {
 			p.Indexes = append(p.Indexes, m[1])
 			continue
 		}
-		if m := links.FindStringSubmatch(line); m != nil {
+		if m := links().FindStringSubmatch(line); m != nil {
 			continue
 		}
 		if err := readLead(p, r, path, line); err != nil {
@@ -71,7 +72,7 @@ func readLines(p *Project, r *reader, path string, data []byte) error {
 
 // readLead reads the file or folder that a line names.
 func readLead(p *Project, r *reader, path, line string) error {
-	m := leads.FindStringSubmatch(line)
+	m := leads().FindStringSubmatch(line)
 	target := line
 	if m != nil {
 		target = m[2]
@@ -90,7 +91,7 @@ func readLead(p *Project, r *reader, path, line string) error {
 		return nil // a package of the index
 	}
 	if m == nil || m[1] == "-e" || m[1] == "--editable" {
-		return r.source(below(p.Path, extras.ReplaceAllString(target, "")))
+		return r.source(below(p.Path, extras().ReplaceAllString(target, "")))
 	}
 	file := below(filepath.Dir(path), target)
 	if _, seen := r.read[file]; seen {

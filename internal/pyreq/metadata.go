@@ -8,10 +8,12 @@ import (
 	"strings"
 
 	"github.com/pelletier/go-toml/v2"
+
+	"runtimed/internal/lazyregexp"
 )
 
 // scriptBlock is the reference expression of PEP 723. A block without an end is none.
-var scriptBlock = lazy(`(?m)^# /// (?P<type>[a-zA-Z0-9-]+)$\s(?P<content>(^#(| .*)$\s)+)^# ///$`)
+var scriptBlock = lazyregexp.New(`(?m)^# /// (?P<type>[a-zA-Z0-9-]+)$\s(?P<content>(^#(| .*)$\s)+)^# ///$`)
 
 type metadata struct {
 	dependencies   []string
@@ -83,7 +85,7 @@ func noBlock(text string) error {
 	return nil
 }
 
-var closing = lazy(`^#\s*///\s*$`)
+var closing = lazyregexp.New(`^#\s*///\s*$`)
 
 func readMetadata(content string, first int) (m metadata, err error) {
 	var all map[string]any

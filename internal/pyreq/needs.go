@@ -2,13 +2,12 @@ package pyreq
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
-	"sync"
 	"unicode"
 	"unicode/utf8"
 
+	"runtimed/internal/lazyregexp"
 	"runtimed/internal/redact"
 )
 
@@ -155,15 +154,10 @@ func hint(param, text string) string {
 }
 
 var (
-	versionAfterAt = lazy(`^[A-Za-z0-9][\w.-]*(?:\[[^\]]*\])?\s*@\s*v?\d[\w.!+*-]*$`)
-	latestAfterAt  = lazy(`^[A-Za-z0-9][\w.-]*(?:\[[^\]]*\])?\s*@\s*latest$`)
-	oneEqual       = lazy(`^[A-Za-z0-9][\w.-]*(?:\[[^\]]*\])?\s*=\s*\d[\w.!+*-]*$`)
+	versionAfterAt = lazyregexp.New(`^[A-Za-z0-9][\w.-]*(?:\[[^\]]*\])?\s*@\s*v?\d[\w.!+*-]*$`)
+	latestAfterAt  = lazyregexp.New(`^[A-Za-z0-9][\w.-]*(?:\[[^\]]*\])?\s*@\s*latest$`)
+	oneEqual       = lazyregexp.New(`^[A-Za-z0-9][\w.-]*(?:\[[^\]]*\])?\s*=\s*\d[\w.!+*-]*$`)
 )
-
-// lazy compiles an expression when it is first used.
-func lazy(expr string) func() *regexp.Regexp {
-	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(expr) })
-}
 
 // brief is what a caller wrote, fit for a message.
 func brief(s string) string {

@@ -7,14 +7,16 @@ import (
 	"unicode"
 
 	"deps.dev/util/semver"
+
+	"runtimed/internal/lazyregexp"
 )
 
 var (
-	pythonVersion = lazy(`^3\.[0-9]{1,3}(\.[0-9]{1,3})?$`)
-	exactClause   = lazy(`^==(3\.[0-9]{1,3}(?:\.[0-9]{1,3}|\.\*))$`)
-	pythonClause  = lazy(`^(?:(?:==|!=)` + release + `\.\*|(?:==|!=|<=|>=|<|>)` + release + pre +
+	pythonVersion = lazyregexp.New(`^3\.[0-9]{1,3}(\.[0-9]{1,3})?$`)
+	exactClause   = lazyregexp.New(`^==(3\.[0-9]{1,3}(?:\.[0-9]{1,3}|\.\*))$`)
+	pythonClause  = lazyregexp.New(`^(?:(?:==|!=)` + release + `\.\*|(?:==|!=|<=|>=|<|>)` + release + pre +
 		`|~=[0-9]{1,4}(?:\.[0-9]{1,4}){1,3}` + pre + `)$`)
-	blanksInClause = lazy(`^\s*(~=|==|!=|<=|>=|<|>)\s*(\S+)\s*$`)
+	blanksInClause = lazyregexp.New(`^\s*(~=|==|!=|<=|>=|<|>)\s*(\S+)\s*$`)
 )
 
 const (

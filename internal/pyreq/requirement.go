@@ -5,18 +5,20 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"runtimed/internal/lazyregexp"
 )
 
 // Requirements end up on lines of a requirements file, where a dash begins an option, " #" a comment, and a last
 // backslash joins lines. uv checks versions and markers. Written by hand: no Go library reads PEP 508.
 var (
-	requirementName = lazy(`^([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*(?:\[([A-Za-z0-9._,\s-]*)\])?\s*`)
-	requirementURL  = lazy(`^@\s*(\S*[^\s;])(?:\s+;(.+)|;\s+(.+))?$`)
-	versionClauses  = lazy(`^` + clauses + `$|^\(` + clauses + `\)$`)
-	remoteURL       = lazy(`^(?:(?:git|hg|svn|bzr)\+)?(?:https?|ssh|git)://[^/\s]`)
-	variableInText  = lazy(`\$\{[A-Za-z0-9_]+\}`)
-	archive         = lazy(`(?i)\.(?:whl|zip|tar|tgz|tbz|txz|tlz|tar\.[a-z0-9]+)$`) // a path to pip and uv
-	markerToken     = lazy(`"[^"]*"|'[^']*'|===|[<>=!~]=|[<>()]|[A-Za-z_][A-Za-z0-9_.]*`)
+	requirementName = lazyregexp.New(`^([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*(?:\[([A-Za-z0-9._,\s-]*)\])?\s*`)
+	requirementURL  = lazyregexp.New(`^@\s*(\S*[^\s;])(?:\s+;(.+)|;\s+(.+))?$`)
+	versionClauses  = lazyregexp.New(`^` + clauses + `$|^\(` + clauses + `\)$`)
+	remoteURL       = lazyregexp.New(`^(?:(?:git|hg|svn|bzr)\+)?(?:https?|ssh|git)://[^/\s]`)
+	variableInText  = lazyregexp.New(`\$\{[A-Za-z0-9_]+\}`)
+	archive         = lazyregexp.New(`(?i)\.(?:whl|zip|tar|tgz|tbz|txz|tlz|tar\.[a-z0-9]+)$`) // a path to pip and uv
+	markerToken     = lazyregexp.New(`"[^"]*"|'[^']*'|===|[<>=!~]=|[<>()]|[A-Za-z_][A-Za-z0-9_.]*`)
 )
 
 const (
@@ -27,7 +29,7 @@ const (
 // NormalName is the name of a distribution in its one spelling (PEP 503).
 func NormalName(name string) string { return strings.ToLower(nameRuns().ReplaceAllString(name, "-")) }
 
-var nameRuns = lazy(`[-_.]+`)
+var nameRuns = lazyregexp.New(`[-_.]+`)
 
 // readRequirement returns a requirement (PEP 508) in one form, or what is wrong with it.
 func readRequirement(text string) (requirement, problem string) {

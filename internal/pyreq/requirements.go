@@ -1,12 +1,16 @@
 package pyreq
 
-import "strings"
+import (
+	"strings"
+
+	"runtimed/internal/lazyregexp"
+)
 
 var (
-	comment     = lazy(`(^|\s+)#.*$`)
-	commentLine = lazy(`^\s*#`)
-	hashOption  = lazy(`\s--hash[=\s]`)
-	lineOption  = lazy(`\s(--?[A-Za-z][A-Za-z-]*)`)
+	comment     = lazyregexp.New(`(^|\s+)#.*$`)
+	commentLine = lazyregexp.New(`^\s*#`)
+	hashOption  = lazyregexp.New(`\s--hash[=\s]`)
+	lineOption  = lazyregexp.New(`\s(--?[A-Za-z][A-Za-z-]*)`)
 	// pip ends lines where Python's splitlines does.
 	pipBreak = strings.NewReplacer("\f", "\n", "\v", "\n", "\x1c", "\n", "\x1d", "\n", "\x1e", "\n",
 		"\u0085", "\n", "\u2028", "\n", "\u2029", "\n")

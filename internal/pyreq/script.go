@@ -4,9 +4,11 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"runtimed/internal/lazyregexp"
 )
 
-var opening = lazy(`^#\s*///\s*(?i:script)\s*$`)
+var opening = lazyregexp.New(`^#\s*///\s*(?i:script)\s*$`)
 
 var lineBreak = strings.NewReplacer("\r\n", "\n", "\r", "\n")
 

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
+
+	"runtimed/internal/lazyregexp"
 )
 
 type level struct {
@@ -18,7 +20,7 @@ type level struct {
 	next   bool   // the next element of the list is a secret: ["--password", "…"]
 }
 
-var naming = lazy(`(?i)^(?:name|key|variable|header)$`)
+var naming = lazyregexp.New(`(?i)^(?:name|key|variable|header)$`)
 
 // JSON redacts each string of a JSON value, so that escapes hide nothing. It masks everything under the name of a
 // secret. It returns false if raw is not JSON.

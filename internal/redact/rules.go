@@ -4,19 +4,16 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+
+	"runtimed/internal/lazyregexp"
 )
 
 const secretWord = `(?:tokens?(?:\b|[_\d])|passw(?:or)?d|passphrase|secret|credential|authorization|cookie|` +
 	`(?:api|access|account|private|shared)_?-?key|signature|\bsig\b|\bjwt\b|\w[-_.](?:key|pass|pwd|auth)s?\b)`
 
-// lazy: most runs of runt have nothing to redact.
-func lazy(expr string) func() *regexp.Regexp {
-	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(expr) })
-}
-
 var (
-	secretName = lazy(`(?i)` + secretWord + `|^uv_index_.*_username$`)
-	secretFlag = lazy(`(?i)^(?:--?[\w-]*` + secretWord + `[\w-]*|(?:proxy-)?authorization:?)$`)
+	secretName = lazyregexp.New(`(?i)` + secretWord + `|^uv_index_.*_username$`)
+	secretFlag = lazyregexp.New(`(?i)^(?:--?[\w-]*` + secretWord + `[\w-]*|(?:proxy-)?authorization:?)$`)
 )
 
 const (
@@ -31,11 +28,11 @@ const (
 )
 
 var (
-	bareLogin  = lazy(`(^|[\s"'=(/,])` + user + `:([^\s"'@\\/][^\s"']*)@(` + bareHost + `)`)
-	namedLogin = lazy(`(?i)(\w*(?:proxy|url|index)\w*(?:\\*["'])?\s*[=:]\s*\\*["']?)` + user +
+	bareLogin  = lazyregexp.New(`(^|[\s"'=(/,])` + user + `:([^\s"'@\\/][^\s"']*)@(` + bareHost + `)`)
+	namedLogin = lazyregexp.New(`(?i)(\w*(?:proxy|url|index)\w*(?:\\*["'])?\s*[=:]\s*\\*["']?)` + user +
 		`:[^\s"'@/][^\s"']*@(\w)`)
-	wholeLogin = lazy(`^\s*` + user + `:[^\s"'@/][^\s"']*@([\w-]+/?\s*)$`)
-	netrcWord  = lazy(`(?i)\b((?:login|account|password)\s+)(?:"[^"]*"|\S+)`)
+	wholeLogin = lazyregexp.New(`^\s*` + user + `:[^\s"'@/][^\s"']*@([\w-]+/?\s*)$`)
+	netrcWord  = lazyregexp.New(`(?i)\b((?:login|account|password)\s+)(?:"[^"]*"|\S+)`)
 )
 
 // rules are applied in this order.

@@ -2,17 +2,19 @@ package redact
 
 import (
 	"strings"
+
+	"runtimed/internal/lazyregexp"
 )
 
 var (
 	// uv writes one slash if it takes a URL for a path.
-	urlScheme  = lazy(`[A-Za-z][A-Za-z0-9+.-]+:/{2,3}|\b(?:https?|ftp):/`)
-	urlVersion = lazy(`^v?\d+(?:\.\d+)*[a-z]*\d*$`)
-	urlPort    = lazy(`^\d{1,5}$`)
-	urlHost    = lazy(
+	urlScheme  = lazyregexp.New(`[A-Za-z][A-Za-z0-9+.-]+:/{2,3}|\b(?:https?|ftp):/`)
+	urlVersion = lazyregexp.New(`^v?\d+(?:\.\d+)*[a-z]*\d*$`)
+	urlPort    = lazyregexp.New(`^\d{1,5}$`)
+	urlHost    = lazyregexp.New(
 		`^(?:[\w-]+\.)+[A-Za-z]{2,}(?:[:/]|$)|^localhost\b|^\d+(?:\.\d+){3}(?:[:/]|$)|^[\w.-]+:\d+(?:/|$)|^[\w-]+/`)
-	urlQuery = lazy(`([?&;])(?:([^=&;#\s"'()<>]*)=)?([^&;#\s"'()<>]*)`)
-	urlPath  = lazy(`(?:^|[\s"'(:=])/[\w./~%+@-]*\?[\w.%~-]+=[^\s"'<>()]+`)
+	urlQuery = lazyregexp.New(`([?&;])(?:([^=&;#\s"'()<>]*)=)?([^&;#\s"'()<>]*)`)
+	urlPath  = lazyregexp.New(`(?:^|[\s"'(:=])/[\w./~%+@-]*\?[\w.%~-]+=[^\s"'<>()]+`)
 )
 
 // harmlessQuery are the members of a query that stay.

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"regexp"
 
+	"runtimed/internal/lazyregexp"
 	"runtimed/internal/safefile"
 )
 
@@ -46,7 +47,7 @@ func kept(dir string, usual bool) (paths []string) {
 		}, elem...)
 	}
 	add(func(path string) bool {
-		tool := IsTool(path) || usual && toolForm.MatchString(filepath.Base(path)) && safefile.Folder(path) == nil
+		tool := IsTool(path) || usual && toolForm().MatchString(filepath.Base(path)) && safefile.Folder(path) == nil
 		return tool || isUVConfig(path) || isScratch(path, FetchPrefix)
 	}, "tools")
 	add(func(path string) bool { return IsCompiled(path) || isScratch(path, CompilePrefix) }, "tools", "compiled")
@@ -69,13 +70,13 @@ func emptied(dir string) (paths []string) {
 }
 
 var (
-	logForm = regexp.MustCompile(`^runtimed(\.log|-[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}-[0-9]{2}-[0-9]{2}\.[0-9]{3}` +
+	logForm = lazyregexp.New(`^runtimed(\.log|-[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}-[0-9]{2}-[0-9]{2}\.[0-9]{3}` +
 		`(-[a-z]+)?\.log(\.gz|\.zst)?)$`)
-	statusForm = regexp.MustCompile(`^(daemon\.json|\.?daemon\.json-?[0-9]+)$`)
-	probeForm  = regexp.MustCompile(`^\.writable-[0-9]+$`)
-	lockLine   = regexp.MustCompile(`^[0-9]+ [^\n]*\n?$`)
+	statusForm = lazyregexp.New(`^(daemon\.json|\.?daemon\.json-?[0-9]+)$`)
+	probeForm  = lazyregexp.New(`^\.writable-[0-9]+$`)
+	lockLine   = lazyregexp.New(`^[0-9]+ [^\n]*\n?$`)
 	// ~ a log line, or a trace
-	logHead = regexp.MustCompile(`^(\{"level":"|panic: |fatal error: |SIG|goroutine )`)
+	logHead = lazyregexp.New(`^(\{"level":"|panic: |fatal error: |SIG|goroutine )`)
 )
 
 // has reports whether a regular file is at path and is empty or begins so. One that cannot be read does not.
@@ -85,10 +86,10 @@ func has(path string, begins func(head []byte) bool) bool {
 }
 
 // isLockFile reports whether the file at path is a daemon.lock, or empty.
-func isLockFile(path string) bool { return has(path, lockLine.Match) }
+func isLockFile(path string) bool { return has(path, lockLine().Match) }
 
 // IsLog reports whether the file at path is a daemon's log, or empty.
-func IsLog(path string) bool { return has(path, logHead.Match) }
+func IsLog(path string) bool { return has(path, logHead().Match) }
 
 // IsStatus reports whether the file at path is a daemon.json, or empty.
 func IsStatus(path string) bool {
@@ -111,12 +112,12 @@ func beside(dir string, usual bool) (paths []string) {
 		}
 		path, ours := filepath.Join(dir, e.Name()), false
 		switch name := e.Name(); {
-		case probeForm.MatchString(name):
+		case probeForm().MatchString(name):
 			info, err := e.Info()
 			ours = err == nil && info.Size() == 0
-		case logForm.MatchString(name):
+		case logForm().MatchString(name):
 			ours = usual || IsLog(path)
-		case statusForm.MatchString(name): // copies by people have such names too
+		case statusForm().MatchString(name): // copies by people have such names too
 			ours = usual || IsStatus(path)
 		}
 		if ours {

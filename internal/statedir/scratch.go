@@ -6,10 +6,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
+	"runtimed/internal/lazyregexp"
 	"runtimed/internal/safefile"
 )
 
@@ -64,7 +64,7 @@ func CleanScratch(dir, prefix string) error {
 }
 
 // resolving are the names in a scratch folder of an earlier version.
-var resolving = regexp.MustCompile(`^(requirements\.in|lock(\.txt)?|\.?[0-9a-f]{16}-.*)$`)
+var resolving = lazyregexp.New(`^(requirements\.in|lock(\.txt)?|\.?[0-9a-f]{16}-.*)$`)
 
 // isScratch reports whether Scratch made the folder at path. Earlier versions left no mark; there the content
 // tells.
@@ -80,7 +80,7 @@ func isScratch(path, prefix string) bool {
 	case marked(path), len(entries) == 0:
 		return true
 	case prefix == ResolvePrefix:
-		return !slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return !resolving.MatchString(e.Name()) })
+		return !slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return !resolving().MatchString(e.Name()) })
 	}
 	return !slices.ContainsFunc(entries, func(e fs.DirEntry) bool {
 		return e.Name() != "venv" && (e.Name() != "requirements.txt" || !pins(filepath.Join(path, e.Name())))

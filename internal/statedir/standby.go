@@ -6,9 +6,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"runtime"
 	"strings"
+
+	"runtimed/internal/lazyregexp"
 )
 
 // MostSocketPath is how many bytes the path of a socket may have on the system goos.
@@ -19,7 +20,7 @@ func MostSocketPath(goos string) int {
 	return 103
 }
 
-var standbyForm = regexp.MustCompile(`^k[0-9a-f]{8}$`)
+var standbyForm = lazyregexp.New(`^k[0-9a-f]{8}$`)
 
 // StandbyName is the name of the socket of an environment's standby kernel, beside the daemon's socket. It is short,
 // since the path of a socket is limited.
@@ -54,7 +55,7 @@ func DeadStandbys(dir string) (paths []string) {
 	entries, _ := os.ReadDir(dir) // what cannot be read stays
 	for _, e := range entries {
 		path := filepath.Join(dir, e.Name())
-		if standbyForm.MatchString(e.Name()) && SocketIsDead(path) {
+		if standbyForm().MatchString(e.Name()) && SocketIsDead(path) {
 			paths = append(paths, path)
 		}
 	}

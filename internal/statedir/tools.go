@@ -6,10 +6,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
+	"runtimed/internal/lazyregexp"
 	"runtimed/internal/safefile"
 )
 
@@ -25,12 +25,12 @@ func MakeFolder(path string) error {
 }
 
 // toolForm are the names of folders that tools are fetched into.
-var toolForm = regexp.MustCompile(`^(uv|rattler)-[0-9][0-9A-Za-z.]*$`)
+var toolForm = lazyregexp.New(`^(uv|rattler)-[0-9][0-9A-Za-z.]*$`)
 
 // IsTool reports whether the folder at path holds a tool that the daemon fetched. Earlier versions left no mark, but
 // a venv records where it was made.
 func IsTool(path string) bool {
-	if !toolForm.MatchString(filepath.Base(path)) {
+	if !toolForm().MatchString(filepath.Base(path)) {
 		return false
 	}
 	venvs := []string{"bin/activate", "Scripts/activate", "pyvenv.cfg"}

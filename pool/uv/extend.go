@@ -26,7 +26,8 @@ func (u *Builder) Prepare(ctx context.Context, spec builder.Spec, mark string, a
 	if err == nil && b.project != nil && b.project.Hashed { // what was there before would stay
 		return "", nil
 	}
-	if err != nil || b.project != nil || spec.Base == nil || !filepath.IsAbs(spec.Python) || spec.Python == spec.Base.Python {
+	if err != nil || b.project != nil || spec.Base == nil || !filepath.IsAbs(spec.Python) ||
+		spec.Python == spec.Base.Python {
 		return b.python.Version, err
 	}
 	if pools, err := u.Interpreter(ctx, b.tool, mark, spec.Base.Python, progress); err != nil ||
@@ -77,11 +78,12 @@ func (b *build) poolLock() (data []byte) {
 	return data
 }
 
-// resolveLike resolves into the file out, keeping the versions of the lock file like where possible: uv prefers what its
-// output file names. A first resolution asks uv's cache alone, which takes milliseconds. The answer counts only
+// resolveLike resolves into the file out, keeping the versions of the lock file like where possible: uv prefers what
+// its output file names. A first resolution asks uv's cache alone, which takes milliseconds. The answer counts only
 // if the cache had all that it knows by name, else an old version would pass for the newest. A renewal asks the
 // index.
-func resolveLike(ctx context.Context, run runner, out string, like []byte, renew bool, c call) (offline bool, err error) {
+func resolveLike(ctx context.Context, run runner, out string, like []byte, renew bool,
+	c call) (offline bool, err error) {
 	prefer := func() error { return envdir.DiskError(os.WriteFile(out, like, 0o600)) }
 	var fromCache []byte
 	if !renew {

@@ -56,7 +56,8 @@ func (b *build) lock(ctx context.Context, age time.Duration) error {
 		return err
 	}
 	if Filled(path) && (age <= 0 ||
-		!Older(path, age) && (b.spec.Base == nil || b.project != nil || !before(path, b.lockPath(*b.spec.Base, b.python)))) {
+		!Older(path, age) && (b.spec.Base == nil || b.project != nil ||
+			!before(path, b.lockPath(*b.spec.Base, b.python)))) {
 		return nil
 	}
 	what := fewOf(redact.Texts(b.spec.Packages))

@@ -274,7 +274,8 @@ func (b *build) ofProject(err error) error {
 	case builder.CauseCorrupt:
 		said.Hint = "a hash in the project is wrong, or something alters what is downloaded"
 	case builder.CausePackageNotFound, builder.CauseUnsatisfiable:
-		said.Hint = "correct " + cmp.Or(b.project.Manager, b.project.File) + "; runt project shows the indexes that count"
+		said.Hint = "correct " + cmp.Or(b.project.Manager, b.project.File) +
+			"; runt project shows the indexes that count"
 	}
 	return &said
 }

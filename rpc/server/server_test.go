@@ -169,7 +169,8 @@ func TestNothingIsNullInAResult(t *testing.T) {
 		t.Errorf("got %s", got)
 	}
 	got, err := encode(rpc.AcquireResult{Env: rpc.Env{Variables: map[string]*string{"PYTHONHOME": nil}}})
-	if want := `"packages":[],"needs":[],"project":null,"variables":{"PYTHONHOME":null},"path_prepend":[]`; err != nil ||
+	const want = `"packages":[],"needs":[],"project":null,"variables":{"PYTHONHOME":null},"path_prepend":[]`
+	if err != nil ||
 		!strings.Contains(string(got), want) {
 		t.Errorf("got %s, %v", got, err)
 	}
