@@ -23,7 +23,7 @@ var (
 	trashForm  = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,31}-[0-9a-f]{8}(\.[0-9]+)*$`)
 	recordForm = regexp.MustCompile(`^([a-z][a-z0-9_-]{0,31}-[0-9a-f]{8})\.json$`)
 	halfForm   = regexp.MustCompile(`^\.?([a-z][a-z0-9_-]{0,31}-[0-9a-f]{8}\.json|lease|runtimed\.json)-?[0-9]+$`)
-	lockForm   = regexp.MustCompile(`^[0-9a-f]{16}-((([0-9a-f]{16}-)?py[0-9]+\.[0-9]+(-[0-9a-f]{8})?\.txt)|` +
+	lockForm   = regexp.MustCompile(`^([0-9a-f]{16}-){1,2}((py[0-9]+\.[0-9]+(-[0-9a-f]{8})?\.txt)|` +
 		`((linux|osx|win)-[0-9a-z_]+-(rattler\.lock|(conda|mamba|micromamba)\.txt)(\.old)?))(\.damaged(\.[2-9])?)?$`)
 	lockText = regexp.MustCompile(`^(\s*$|# runtimed: |[A-Za-z0-9][A-Za-z0-9._-]*(\[[^\]]*\])? ?(==|@ )|` +
 		`# platform: |@EXPLICIT|version: [0-9])`)

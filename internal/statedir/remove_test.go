@@ -173,6 +173,7 @@ func TestALockFileIsKnownByItsNameAndItsText(t *testing.T) {
 		"0123456789abcdef-py3.12.txt":                          {"asttokens==3.0 \\\n    --hash=sha256:00\n", true},
 		"0123456789abcdef-fedcba9876543210-py3.9-01234567.txt": {"mine @ file:///x\n", true},
 		"0123456789abcdef-linux-64-rattler.lock":               {"version: 6\n", true},
+		"0123456789abcdef-0123456789abcdef-osx-arm64-conda.txt": {"@EXPLICIT\n", true},
 		"0123456789abcdef-osx-arm64-micromamba.txt.old":        {"# platform: osx-arm64\n@EXPLICIT\n", true},
 		"0123456789abcdef-py3.13.txt":                          {"buy milk\n", false},
 		"0123456789abcde-py3.12.txt":                           {"asttokens==3.0\n", false},
