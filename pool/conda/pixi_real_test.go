@@ -62,7 +62,8 @@ asyncio.run(main())`
 	for _, p := range pypi {
 		argv = append(argv, strings.Join(p[:3], "|"))
 	}
-	if said, err := exec.CommandContext(t.Context(), builder.VenvPython(r.venv()), argv...).CombinedOutput(); err != nil {
+	said, err := exec.CommandContext(t.Context(), builder.VenvPython(r.venv()), argv...).CombinedOutput()
+	if err != nil {
 		t.Fatalf("%v: %s", err, said)
 	}
 	data, err := os.ReadFile(out)

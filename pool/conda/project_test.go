@@ -65,7 +65,8 @@ func TestAnEnvironmentFileIsSolvedBeforeWhatIsAdded(t *testing.T) {
 
 func TestTheNameOfAMatchSpecIsFound(t *testing.T) {
 	for spec, want := range map[string]string{
-		"pip": "pip", "pip=24": "pip", "Pip >=24": "pip", "conda-forge::pip[version='>=24']": "pip", "pip-tools": "pip-tools",
+		"pip": "pip", "pip=24": "pip", "Pip >=24": "pip", "conda-forge::pip[version='>=24']": "pip",
+		"pip-tools": "pip-tools",
 	} {
 		if got := specName(spec); got != want {
 			t.Errorf("%s: %s", spec, got)
@@ -86,7 +87,8 @@ func TestAFailureOfAProjectNamesItsFile(t *testing.T) {
 		builder.CauseUnsatisfiable: "loosen the versions in environment.yml",
 		builder.CauseAuth:          "and not yours",
 	} {
-		b := w.explain(&builder.Error{Cause: cause, Hint: "loosen the versions in the pool's packages"}).(*builder.Error)
+		err := w.explain(&builder.Error{Cause: cause, Hint: "loosen the versions in the pool's packages"})
+		b := buildError(t, err)
 		if !strings.Contains(b.Hint, says) || b.Cause != cause {
 			t.Errorf("%+v", b)
 		}

@@ -47,7 +47,9 @@ func TestWhatUVReplacedIsReportedAsUVInstalledIt(t *testing.T) {
 
 func TestDamageIsNoticedWhereUVInstalledToo(t *testing.T) {
 	for name, damage := range map[string]func(dir string) error{
-		"a file of uv's is cut":           func(d string) error { return os.Truncate(d+"/lib/python3.13/site-packages/two.py", 0) },
+		"a file of uv's is cut": func(d string) error {
+			return os.Truncate(d+"/lib/python3.13/site-packages/two.py", 0)
+		},
 		"a file of uv's is gone":          func(d string) error { return os.Remove(d + "/bin/one") },
 		"a file of the channel's is cut":  func(d string) error { return os.Truncate(d+"/lib/one.so", 0) },
 		"a file of the channel's is gone": func(d string) error { return os.Remove(d + "/lib/one.so") },
