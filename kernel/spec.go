@@ -36,7 +36,7 @@ var (
 type Spec struct {
 	Name        string `json:"name"`
 	DisplayName string `json:"display_name"`
-	Pool        string `json:"pool"`
+	Pool        string `json:"pool"` // empty: that of the notebook's project
 	Path        string `json:"path"` // of its folder
 	Runt        string `json:"runt"`
 	RuntExists  bool   `json:"runt_exists"`
@@ -61,11 +61,20 @@ type mark struct {
 	Name string `json:"name"`
 }
 
-// NewSpec is for a pool and in the folder path. Its command ends in --: what a front-end adds is for ipykernel.
+// ProjectName is the usual name of the kernelspec for notebooks' projects.
+const ProjectName = "runtimed-project"
+
+// NewSpec is for a pool, or for notebooks' projects if pool is empty, and in the folder path. Its command ends in --:
+// what a front-end adds is for ipykernel.
 func NewSpec(path, pool, runt, onRestart string) Spec {
 	k := specJSON{
-		Argv:        []string{runt, "kernel", "-f", "{connection_file}", "--pool", pool},
-		DisplayName: "Python (warm " + pool + ")", Language: "python", InterruptMode: "signal",
+		Argv:        []string{runt, "kernel", "-f", "{connection_file}"},
+		DisplayName: "Python (project)", Language: "python", InterruptMode: "signal",
+	}
+	if pool == "" {
+		k.Argv = append(k.Argv, "--project", "auto")
+	} else {
+		k.Argv, k.DisplayName = append(k.Argv, "--pool", pool), "Python (warm "+pool+")"
 	}
 	if onRestart != "keep" {
 		k.Argv = append(k.Argv, "--on-restart", onRestart)

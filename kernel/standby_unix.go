@@ -81,6 +81,7 @@ func (k *Kernel) order(environ []string, release rpc.ReleaseAt) (rpc.Order, erro
 	o := rpc.Order{
 		Order: rpc.OrderVersion, CWD: rpc.Bytes(cwd), Umask: umask(), Nice: niceness(), Limits: bounds,
 		Ignored: ignored(), Listen: []string{}, Release: &release, Descriptors: inherited(),
+		Banner: k.Banner,
 	}
 	for _, arg := range append([]string{"-f", k.File}, k.Args...) {
 		o.Argv = append(o.Argv, rpc.Bytes(arg))
@@ -346,7 +347,8 @@ func (k *Kernel) plain(r rpc.AcquireResult, release rpc.ReleaseAt) error {
 	for _, l := range k.listeners {
 		listening[l.addr] = int(l.file.Fd())
 	}
-	values, err := json.Marshal(map[string]any{"listeners": listening, "release": release, "ignored": ignored()})
+	values, err := json.Marshal(map[string]any{"listeners": listening, "release": release, "ignored": ignored(),
+		"banner": k.Banner})
 	if err != nil {
 		return err
 	}

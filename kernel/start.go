@@ -35,6 +35,8 @@ type Kernel struct {
 	Fresh bool          // a kernel that is restarted gets another environment
 	Args  []string      // for ipykernel, after its own
 	Plain bool          // no standby kernel
+	// Banner goes before the usual first line of the kernel's banner; empty: nothing does.
+	Banner string
 	// Needs adds what the environment must have.
 	Needs func(*rpc.AcquireParams) error
 	// Take takes an environment. The connection is the kernel's to close.
@@ -59,12 +61,8 @@ const failingWait = 5 * time.Second
 // Start becomes the kernel. It returns why it cannot; ServeFailure then tells the front-end.
 func (k *Kernel) Start(d *daemon.Control) error {
 	k.listen()
-	wait := k.Wait
-	if isFailing(d, k.Pool) {
-		wait = min(wait, failingWait)
-	}
-	key, ms, label := rand.Text(), wait.Milliseconds(), labelOf(k.File, d.Env)
-	params := rpc.AcquireParams{Pool: k.Pool, Key: &key, WaitMS: &ms, Label: &label}
+	key, label := rand.Text(), labelOf(k.File, d.Env)
+	params := rpc.AcquireParams{Pool: k.Pool, Key: &key, Label: &label}
 	if !k.Fresh {
 		session := sessionOf(k.File)
 		params.Session = &session
@@ -72,6 +70,12 @@ func (k *Kernel) Start(d *daemon.Control) error {
 	if err := k.Needs(&params); err != nil {
 		return err
 	}
+	wait := k.Wait
+	if params.Project == nil && isFailing(d, k.Pool) {
+		wait = min(wait, failingWait)
+	}
+	ms := wait.Milliseconds()
+	params.WaitMS = &ms
 	client, r, err := k.take(d, params, wait)
 	if err != nil {
 		return err

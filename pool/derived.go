@@ -200,11 +200,12 @@ func (m *Manager) forgetLocked(p *pool, why string) bool {
 	return true
 }
 
-// planDerivedLocked is planLocked for a derived pool. Builds that were started for somebody end when nobody waits, and
-// the pool goes when nobody has asked for long, or nothing was built for it.
+// planDerivedLocked is planLocked for a derived pool. Builds that were started for somebody end when nobody waits, but
+// those of projects, which are asked for again; the pool goes when nobody has asked for long, or nothing was built for it.
 func (m *Manager) planDerivedLocked(p *pool, now time.Time) (next time.Time) {
 	for _, e := range m.envs {
-		if e.pool == p.cfg.Name && e.build != nil && e.build.urgent() && len(p.waiters) == 0 {
+		if e.pool == p.cfg.Name && e.build != nil && e.build.urgent() && len(p.waiters) == 0 &&
+			p.needs.Project == nil {
 			m.cancelBuildLocked(e, "nobody waits for it any more")
 		}
 	}

@@ -152,7 +152,11 @@ func (b *fakeBuilder) Extend(ctx context.Context, spec builder.Spec, dir string,
 		Packages:    []builder.Package{{Name: "ipykernel", Version: "7.4"}},
 		PathPrepend: []string{filepath.Join(dir, "bin")}, Sentinels: []string{"bin/python", "pyvenv.cfg", "kernel.py"},
 	}
-	for _, r := range spec.Packages[len(spec.Base.Packages):] {
+	more := spec.Packages
+	if spec.Project == nil {
+		more = more[len(spec.Base.Packages):]
+	}
+	for _, r := range more {
 		built.Packages = append(built.Packages, builder.Package{Name: r, Version: "1.0"})
 	}
 	return built, ctx.Err()

@@ -84,7 +84,7 @@ type standbys struct {
 // standbyLocked is how many standbys p is to have now, and why it has fewer than configured.
 func (m *Manager) standbyLocked(p *pool, now time.Time) (n int, why string) {
 	switch {
-	case p.size() == 0:
+	case p.cfg.Size == 0:
 		return 0, ""
 	case m.cfg.Sockets == "":
 		return 0, "this system has none"

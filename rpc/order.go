@@ -24,6 +24,7 @@ type Order struct {
 	Ignored []int      `json:"ignored"`   // signals that are ignored from the start
 	Listen  []string   `json:"listening"` // addresses as ZeroMQ has them: tcp://127.0.0.1:5555
 	Release *ReleaseAt `json:"release,omitempty"`
+	Banner  string     `json:"banner,omitempty"` // goes before the first line of the kernel's banner
 	// Descriptors are the numbers that the kernel has the further ones under, and that its children inherit.
 	Descriptors []int `json:"descriptors,omitempty"`
 	// Independent kernels survive the end of the connection.

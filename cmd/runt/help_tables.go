@@ -98,6 +98,7 @@ var keyTexts = []entry{
 		Text: "auto, micromamba, mamba, conda or rattler: what builds conda environments; auto takes the first that " +
 			"works"},
 	{Name: "conda.path", Text: "an absolute path: the provider's program; empty: looked up"},
+	{Name: "projects.warm", Text: "0 to 64: of so many of the last projects used, one environment is kept ready"},
 	{Name: "pools.NAME.kind", Text: "uv or conda; required for pools of your own"},
 	{Name: "pools.NAME.size", Text: "0 to 64: environments kept ready; 0 turns the pool off"},
 	{Name: "pools.NAME.python",
@@ -204,6 +205,8 @@ var longHelp = kong.Vars{
 	"needWith": "Add this package: numpy, 'rich>=13,<14'. May be repeated; commas separate " +
 		"several.",
 	"needWithRequirements": "Add what this requirements file names (-: standard input).",
-	"needPython":           "Use this Python: 3.12, '>=3.11,<3.14' or a path (default: the pool's).",
-	"serviceStop":          "Stop the service until the next login. Environments in use stay in use.",
+	"needProject": "Make it from what the project in DIR or above says it needs (default: from the notebook's folder, " +
+		"else the present one). See: runt project.",
+	"needPython":  "Use this Python: 3.12, '>=3.11,<3.14' or a path (default: the pool's).",
+	"serviceStop": "Stop the service until the next login. Environments in use stay in use.",
 }

@@ -47,7 +47,7 @@ func (c *kernelCmd) Run(a *app) error {
 		return failure.With(failure.Usage, "unexpected argument %s", c.Args[0]).
 			WithHint("what is for ipykernel comes after --; see: runt kernel --help")
 	}
-	k := kernel.Kernel{File: file, Pool: c.Pool, Wait: c.Wait, Fresh: c.OnRestart == "fresh", Plain: c.NoStandby}
+	k := &kernel.Kernel{File: file, Pool: c.Pool, Wait: c.Wait, Fresh: c.OnRestart == "fresh", Plain: c.NoStandby}
 	k.Debug = func(format string, args ...any) {
 		if a.Env("RUNTIMED_LOG_LEVEL") == "debug" {
 			a.Note(format, args...)
@@ -58,7 +58,10 @@ func (c *kernelCmd) Run(a *app) error {
 	}
 	k.Needs = func(params *rpc.AcquireParams) error { return c.addTo(a, params) }
 	k.Take = func(params rpc.AcquireParams, wait time.Duration) (*rpc.Client, rpc.AcquireResult, error) {
-		client, r, _, err := a.take(takeFlags{NoStart: c.NoStart}, params, wait)
+		client, r, _, err := a.takeFor(c.needFlags, takeFlags{NoStart: c.NoStart}, params, wait)
+		if err == nil && c.Project.Given && r.Env.Project == nil {
+			k.Banner = "Note: " + withoutProject(params.Pool) + "."
+		}
 		return client, r, err
 	}
 	kernel.ForFrontEnd(a.Control, a.stdin)

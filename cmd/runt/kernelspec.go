@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"path/filepath"
 	"runtime"
@@ -54,8 +55,8 @@ type kernelspecInstallCmd struct {
 
 func (kernelspecInstallCmd) Help() string {
 	return "JupyterLab, Notebook, VS Code, nbclient, papermill and whatever else reads kernelspecs then offer " +
-		"'Python (warm uv)', and one like it for every other pool that is not off. Doing it again brings them up to " +
-		"date."
+		"'Python (warm uv)', one like it for every other pool that is not off, and 'Python (project)', which has what " +
+		"the notebook's own project asks for. Doing it again brings them up to date."
 }
 
 func (c *kernelspecInstallCmd) Run(a *app) error {
@@ -71,6 +72,9 @@ func (c *kernelspecInstallCmd) Run(a *app) error {
 	pools, err := c.pools(a)
 	if err != nil {
 		return err
+	}
+	if c.Pool == nil && c.Name == nil {
+		pools = append(pools, "") // the kernel for notebooks' projects
 	}
 	if c.Name != nil && len(pools) > 1 {
 		return failure.With(failure.Usage, "--name is for one kernel, but there are %d pools", len(pools)).
@@ -95,6 +99,9 @@ func (c *kernelspecInstallCmd) Run(a *app) error {
 	list := make([]installed, 0, len(pools))
 	for _, pool := range pools {
 		name := "runtimed-" + pool
+		if pool == "" {
+			name = kernel.ProjectName
+		}
 		if c.Name != nil {
 			name = strings.ToLower(*c.Name)
 		}
@@ -217,7 +224,7 @@ func (c *kernelspecListCmd) Run(a *app) error {
 			runt = "gone"
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", redact.Printable(s.Name), redact.Printable(s.DisplayName),
-			redact.Printable(s.Pool), runt, redact.Printable(s.Path))
+			redact.Printable(cmp.Or(s.Pool, "(project)")), runt, redact.Printable(s.Path))
 	}
 	return w.Flush()
 }

@@ -29,6 +29,7 @@ type cli struct {
 	Env        envCmd        `cmd:"" help:"List environments and clean up what nobody needs."`
 	Run        runCmd        `cmd:"" help:"Run a command in an environment of its own."`
 	Kernel     kernelCmd     `cmd:"" help:"Run as a notebook's kernel; a front-end starts it."`
+	Project    projectCmd    `cmd:"" help:"Say which project a folder belongs to, and what its notebooks get."`
 	Kernelspec kernelspecCmd `cmd:"" help:"Add the warm kernels to notebook front-ends, and remove them."`
 	Daemon     daemonCmd     `cmd:"" help:"Start, stop and look at the daemon."`
 	Service    serviceCmd    `cmd:"" help:"Run the daemon as a service that starts at login."`

@@ -98,7 +98,7 @@ func (c *poolAcquireCmd) Run(a *app) error {
 		params.OwnerPID = &pid
 	}
 	since := time.Now()
-	client, r, raw, err := a.take(c.takeFlags, params, wait)
+	client, r, raw, err := a.takeFor(c.needFlags, c.takeFlags, params, wait)
 	if err != nil {
 		if a.Ctx.Err() != nil {
 			a.TakeBack(params, since)
@@ -159,6 +159,19 @@ func (c *poolFlushCmd) Run(a *app) error {
 	return ask(a, rpc.MethodFlush, c.params(), func(r rpc.FlushResult) {
 		fmt.Fprintln(a.stdout, "removed", r.Removed)
 	})
+}
+
+// takeFor is take, and then for the plain pool where there is no project.
+func (a *app) takeFor(need needFlags, f takeFlags, params rpc.AcquireParams, wait time.Duration) (
+	c *rpc.Client, r rpc.AcquireResult, raw json.RawMessage, err error,
+) {
+	c, r, raw, err = a.take(f, params, wait)
+	if rpc.KindOf(err) == rpc.KindNoProject && need.fallsBack() {
+		a.Note("%s", withoutProject(params.Pool))
+		params.Project = nil
+		return a.take(f, params, wait)
+	}
+	return c, r, raw, err
 }
 
 func (a *app) take(f takeFlags, params rpc.AcquireParams, wait time.Duration) (

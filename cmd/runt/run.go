@@ -45,7 +45,7 @@ func (c *runCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	client, r, _, err := a.take(c.takeFlags, params, wait)
+	client, r, _, err := a.takeFor(c.needFlags, c.takeFlags, params, wait)
 	if err != nil {
 		return err
 	}
@@ -64,12 +64,6 @@ func (c *runCmd) Run(a *app) error {
 	return command.CannotRun(argv[0], err)
 }
 
-type needFlags struct {
-	With             []string `placeholder:"REQ" sep:"none" help:"${needWith}"`
-	WithRequirements []string `placeholder:"FILE" sep:"none" help:"${needWithRequirements}"`
-	Python           string   `placeholder:"VERSION" help:"${needPython}"`
-}
-
 func (a *app) tellAdded(r rpc.AcquireResult) {
 	if r.Source != rpc.SourceExtended || len(r.Added) == 0 || !a.redraws(a.stderr) {
 		return
@@ -85,8 +79,4 @@ func (a *app) tellAdded(r rpc.AcquireResult) {
 	}
 	took := time.Duration(r.AddedMS) * time.Millisecond
 	a.Note("added %s in %.1f s", text, took.Seconds())
-}
-
-func (f needFlags) addTo(a *app, params *rpc.AcquireParams) error {
-	return command.Needs(f).AddTo(params, a.stdin, a.Env)
 }

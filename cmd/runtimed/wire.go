@@ -110,9 +110,7 @@ func (m *methods) requestOf(p rpc.AcquireParams) (r pool.Request, err error) {
 		if err != nil {
 			return r, err
 		}
-		if r.Needs.Project.Conda() {
-			r.Pool = builder.KindConda
-		}
+		r.Pool = r.Needs.Project.Pool()
 	}
 	if p.Pool != nil {
 		r.Pool = *p.Pool

@@ -196,3 +196,17 @@ var noRequirements = map[string][2]string{
 	".lock":  {"a lock file", "write it as a requirements file: uv export --no-hashes"},
 	".whl":   {"a package", "install it into the environment once you have it"},
 }
+
+// ProjectPath is where a project is looked for: dir, else the folder of the notebook that a front-end names, else the
+// present one.
+func ProjectPath(dir string, env func(string) string) (string, error) {
+	if dir == "" {
+		// jupyter_server: the notebook's path, relative in old versions
+		if notebook := env("JPY_SESSION_NAME"); filepath.IsAbs(notebook) {
+			if folder := filepath.Dir(notebook); safefile.Exists(folder) {
+				return folder, nil
+			}
+		}
+	}
+	return filepath.Abs(dir)
+}

@@ -10,7 +10,7 @@ import (
 	"os"
 )
 
-// Script defines launch(argv, listeners, release, ignored). launch.py describes them.
+// Script defines launch(argv, listeners, release, ignored, banner). launch.py describes them.
 //
 //go:embed launch.py
 var Script string

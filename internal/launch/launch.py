@@ -57,7 +57,15 @@ def give_back(release):
     IPythonKernel.do_shutdown = do_shutdown
 
 
-def launch(argv, listeners, release, ignored=()):
+def begin_banner(text):
+    """Has the kernel's banner begin with a line of its own."""
+    from ipykernel.ipkernel import IPythonKernel
+
+    usual = IPythonKernel.banner
+    IPythonKernel.banner = property(lambda self: text + "\n" + usual.__get__(self))
+
+
+def launch(argv, listeners, release, ignored=(), banner=None):
     """Becomes the kernel. argv is what follows python -m ipykernel_launcher. Go has lost which signals are ignored."""
     for number in ignored:
         signal.signal(number, signal.SIG_IGN)
@@ -65,6 +73,8 @@ def launch(argv, listeners, release, ignored=()):
         listen_on(listeners)
     if release:
         give_back(release)
+    if banner:
+        begin_banner(banner)
     sys.argv = ["-m", *argv]
     if hasattr(sys, "orig_argv"):
         sys.orig_argv = [sys.executable, "-m", "ipykernel_launcher", *argv]

@@ -52,6 +52,7 @@ type Project struct {
 type Contents struct {
 	Skipped []string // why folders and files on the way up do not count
 	Indexes []string // package indexes and channels that it names
+	Count   int      // of packages in the lock file; 0: not counted
 	Manager string   // the file that the lock file was made from; may be empty
 
 	// Of pyproject.toml.
@@ -70,6 +71,17 @@ type Contents struct {
 // Conda reports whether conda packages make its environment.
 func (p *Project) Conda() bool {
 	return p.Kind == PixiLock || p.Kind == Pixi || p.Kind == Environment
+}
+
+// DefaultPool is where an environment comes from, unless another pool is named.
+const DefaultPool = "uv"
+
+// Pool is where its environment comes from, unless another pool is named.
+func (p *Project) Pool() string {
+	if p.Conda() {
+		return "conda"
+	}
+	return DefaultPool
 }
 
 // Locked reports whether a lock file says what is installed.

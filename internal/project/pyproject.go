@@ -1,6 +1,7 @@
 package project
 
 import (
+	"bytes"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -88,7 +89,7 @@ func readUV(p *Project, r *reader) error {
 	if err := readSettings(p, r, root); err != nil {
 		return err
 	}
-	p.Manager = filepath.Join(p.Path, PyProject)
+	p.Manager, p.Count = filepath.Join(p.Path, PyProject), bytes.Count(lock, []byte("\n[[package]]"))
 	for _, m := range localSource.FindAllSubmatch(lock, -1) {
 		if err := r.source(below(root, string(m[1]))); err != nil {
 			return err
@@ -244,7 +245,7 @@ func readPyLock(p *Project, r *reader) error {
 		return errorf("make it anew, for example with: uv export --format pylock.toml",
 			"%s is of the version %q, and only 1.0 is known", p.File, lock.Version)
 	}
-	p.RequiresPython = lock.RequiresPython
+	p.RequiresPython, p.Count = lock.RequiresPython, bytes.Count(data, []byte("\n[[packages]]"))
 	for _, m := range pyLockSource.FindAllSubmatch(data, -1) {
 		if err := r.source(below(p.Path, string(m[1]))); err != nil {
 			return err

@@ -53,6 +53,7 @@ def is_order(order, descriptors):
         and isinstance(limits, dict)
         and all(isinstance(pair, list) and len(pair) == 2 for pair in limits.values())
         and all(number is None or type(number) is int for pair in limits.values() for number in pair)
+        and (order.get("banner") is None or is_text(order["banner"]))
         and (release is None or isinstance(release, dict) and all(is_text(release.get(n)) for n in ("socket", "env")))
     )
 

@@ -112,7 +112,7 @@ def become(order, caller, path):
     for name in ("gc", "ipykernel_launcher"):
         sys.modules.pop(name, None)  # a plain kernel has not imported them
     try:
-        launch(order["argv"], listeners, order.get("release"))
+        launch(order["argv"], listeners, order.get("release"), banner=order.get("banner"))
         code[0] = 0
     except SystemExit as end:
         code[0] = end.code if isinstance(end.code, int) else int(end.code is not None)

@@ -19,10 +19,12 @@ func (u *Builder) Workdir() (string, error) {
 	return dir, envdir.DiskError(u.Folder(dir))
 }
 
-// Child runs a child in Workdir. What Workdir says is a *builder.Error.
+// Child runs a child, in Workdir unless it names another folder. What Workdir says is a *builder.Error.
 func (u *Builder) Child(ctx context.Context, c tool.Command) (done tool.Result, err error) {
-	if c.Dir, err = u.Workdir(); err != nil {
-		return done, err
+	if c.Dir == "" {
+		if c.Dir, err = u.Workdir(); err != nil {
+			return done, err
+		}
 	}
 	return tool.Run(ctx, c)
 }

@@ -1,6 +1,7 @@
 package uv
 
 import (
+	"cmp"
 	"regexp"
 
 	"runtimed/pool/builder"
@@ -13,6 +14,13 @@ var symptoms = builder.Symptoms{
 	builder.When(builder.CauseAuth, "the proxy refused access",
 		"check the user name and password of the proxy; the daemon has the variables of its start",
 		`407 Proxy Authentication|Proxy Authentication Required|407 Client Error`),
+	builder.When(builder.CauseAuth, "a repository refused access",
+		"git has the daemon's variables and credentials; set them where it is started",
+		`could not read (?:Username|Password)|Authentication failed for|Permission denied \(publickey`,
+		`Host key verification failed`),
+	builder.When(builder.CauseLockOutdated, "the lock file is older than the project",
+		"bring it up to date with: uv lock; or use it as it is with --frozen",
+		`lockfile at .* needs to be updated|Unable to find lockfile`),
 	builder.When(builder.CauseAuth, "the package index refused access",
 		"check the user name and token of the package index",
 		`401 Unauthorized|403 Forbidden|(?:401|403) Client Error`),
@@ -42,7 +50,7 @@ var symptoms = builder.Symptoms{
 	builder.When(builder.CauseNetwork, "the package index cannot be reached",
 		"check the network, the proxy and the package index; it is tried again by itself",
 		`tcp connect error|client error \(Connect\)`),
-	builder.When(builder.CauseOther, "the package %s cannot be built from its source here",
+	builder.When(builder.CauseSourceBuild, "the package %s cannot be built from its source here",
 		"choose a version that has a wheel for this machine, or install what its build needs",
 		"Failed to build `"+packageName),
 	builder.When(builder.CausePermission, "a file cannot be written",
@@ -74,6 +82,10 @@ var symptoms = builder.Symptoms{
 		`No interpreter found|No Python at|Failed to inspect Python interpreter`),
 }
 
+// missingFile is what a build from source lacked: by uv's own hint, by the compiler, or by a build script.
+var missingFile = regexp.MustCompile(`you need to install (?:a|the) (?:library|package) that provides "([^"]+)"|` +
+	`fatal error: ([\w./+-]+\.h)[:p]|([\w-]+) executable not found`)
+
 var noPip = regexp.MustCompile(`No module named (?:pip|venv|ensurepip)|ensurepip is not`)
 
 // CommandError tells from what uv printed why it failed.
@@ -91,6 +103,10 @@ func PipError(python, output string, err error) *builder.Error {
 
 func toolError(what, output string, err error) *builder.Error {
 	if b := symptoms.Known(what, output, output, err); b != nil {
+		if m := missingFile.FindStringSubmatch(output); m != nil && b.Cause == builder.CauseSourceBuild {
+			b.Hint = "install what has " + cmp.Or(m[1], m[2], m[3]) + " on this machine, and ask again; or choose a " +
+				"version that has a wheel"
+		}
 		return b
 	}
 	b := builder.Ended(what, output, err)

@@ -74,7 +74,7 @@ func TestTheCauseOfAFailureIsReadFromWhatTheToolSays(t *testing.T) {
 		{"error: Failed to inspect Python interpreter from first executable in the search path at `/x/python3.6`",
 			builder.CausePythonMissing, "", ""},
 		{"error: Failed to build `pycrypto==2.6.1`\n  cause: The build backend returned an error\n\n  src/x.c: " +
-			"error: Permission denied", builder.CauseOther, "pycrypto",
+			"error: Permission denied", builder.CauseSourceBuild, "pycrypto",
 			"the package pycrypto cannot be built from its source here"},
 		{"error: Couldn't parse requirement in `requirements.in` at position 0\n  cause: Expected one of `@`",
 			builder.CauseOther, "", "one of the packages is written in a way that uv cannot read"},

@@ -23,7 +23,10 @@ func (u *Builder) Prepare(ctx context.Context, spec builder.Spec, mark string, a
 	u.ForgetNeeds()
 	b := &build{Builder: u, spec: spec, mark: mark, progress: progress}
 	err := b.prepare(ctx, age)
-	if err != nil || spec.Base == nil || !filepath.IsAbs(spec.Python) || spec.Python == spec.Base.Python {
+	if err == nil && b.project != nil && b.project.Hashed { // what was there before would stay
+		return "", nil
+	}
+	if err != nil || b.project != nil || spec.Base == nil || !filepath.IsAbs(spec.Python) || spec.Python == spec.Base.Python {
 		return b.python.Version, err
 	}
 	if pools, err := u.Interpreter(ctx, b.tool, mark, spec.Base.Python, progress); err != nil ||
@@ -66,26 +69,28 @@ func allDistributions(dir string) (list []builder.Package) {
 	return list
 }
 
-// resolveLike resolves into the file out, keeping the versions of the pool where possible: uv prefers what its output
-// file names. A first resolution asks uv's cache alone, which takes milliseconds. The answer counts only
+// poolLock is the lock file of the pool that the spec adds to, whose versions are preferred; empty if there is none.
+func (b *build) poolLock() (data []byte) {
+	if path := b.lockPath(*b.spec.Base, b.python); lockFault(path, nil) == nil {
+		data, _ = envdir.ReadOwn(path, envdir.MaxInside)
+	}
+	return data
+}
+
+// resolveLike resolves into the file out, keeping the versions of the lock file like where possible: uv prefers what its
+// output file names. A first resolution asks uv's cache alone, which takes milliseconds. The answer counts only
 // if the cache had all that it knows by name, else an old version would pass for the newest. A renewal asks the
 // index.
-func (b *build) resolveLike(ctx context.Context, out string, renew bool, argv []string) (offline bool, err error) {
-	like := b.lockPath(*b.spec.Base, b.python)
-	prefer := func() error {
-		var data []byte // empty: nothing is preferred
-		if lockFault(like, nil) == nil {
-			data, _ = envdir.ReadOwn(like, envdir.MaxInside)
-		}
-		return envdir.DiskError(os.WriteFile(out, data, 0o600))
-	}
+func resolveLike(ctx context.Context, run runner, out string, like []byte, renew bool, c call) (offline bool, err error) {
+	prefer := func() error { return envdir.DiskError(os.WriteFile(out, like, 0o600)) }
 	var fromCache []byte
 	if !renew {
 		if err := prefer(); err != nil {
 			return false, err
 		}
-		done, err := b.uvWith(ctx, b.tool, b.mark, []string{"RUST_LOG=uv_resolver=warn"},
-			append(argv[:len(argv):len(argv)], "--offline")...)
+		first := c
+		first.args, first.env = append(slices.Clone(c.args), "--offline"), []string{"RUST_LOG=uv_resolver=warn"}
+		done, err := run(ctx, first)
 		switch {
 		case ctx.Err() != nil:
 			return false, err
@@ -98,7 +103,7 @@ func (b *build) resolveLike(ctx context.Context, out string, renew bool, argv []
 	if err := prefer(); err != nil {
 		return false, err
 	}
-	_, err = b.Run(ctx, b.tool, b.mark, argv...)
+	_, err = run(ctx, c)
 	if c := builder.CauseOf(err); len(fromCache) > 0 && ctx.Err() == nil && (c == builder.CauseNetwork ||
 		c == builder.CauseAuth) {
 		return true, envdir.DiskError(os.WriteFile(out, fromCache, 0o600))
@@ -110,6 +115,9 @@ func (b *build) resolveLike(ctx context.Context, out string, renew bool, argv []
 // can be extended.
 func (b *build) interpreter(ctx context.Context) (Interpreter, error) {
 	spec := b.spec
+	if spec.Project != nil {
+		return b.projectPython(ctx)
+	}
 	find := func(want string) (Interpreter, error) { return b.Interpreter(ctx, b.tool, b.mark, want, b.progress) }
 	if filepath.IsAbs(spec.Python) {
 		python, err := find(spec.Python)

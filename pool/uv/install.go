@@ -16,10 +16,23 @@ import (
 	"runtimed/pool/standby"
 )
 
-// install brings the venv to exactly what the lock file says: offline if the cache has everything, else online, else
-// with everything downloaded again. That also repairs what a failed try left, which uv would take for installed. After
-// a failed build it starts with the last of these.
+// install brings the venv to exactly what the lock file or the project says.
 func (b *build) install(ctx context.Context) error {
+	if b.project != nil {
+		return b.installProject(ctx)
+	}
+	return b.tries(ctx, b.inWorkdir, "pip", "sync", "--python", builder.VenvPython(b.mark), b.path)
+}
+
+// inWorkdir runs uv in our own empty folder.
+func (b *build) inWorkdir(ctx context.Context, c call) (tool.Result, error) {
+	return b.runIn(ctx, "", b.ToolEnviron(), c)
+}
+
+// tries installs by a command of uv: offline if the cache has everything, else online, else with everything downloaded
+// again. That also repairs what a failed try left, which uv would take for installed. After a failed build it starts
+// with the last of these.
+func (b *build) tries(ctx context.Context, run runner, argv ...string) error {
 	var err error
 	tries := []struct {
 		stage builder.Stage
@@ -35,13 +48,13 @@ func (b *build) install(ctx context.Context) error {
 	}
 	for i, try := range tries {
 		b.progress(try.stage)
-		_, err = b.Run(ctx, b.tool, b.mark,
-			append([]string{"pip", "sync", "--python", builder.VenvPython(b.mark), b.path}, try.flag...)...)
+		_, err = run(ctx, call{args: slices.Concat(argv, try.flag)})
 		if err == nil || ctx.Err() != nil {
 			return err
 		}
 		switch c := builder.CauseOf(err); {
-		case c == builder.CauseDiskFull, c == builder.CausePermission,
+		case c == builder.CauseDiskFull, c == builder.CausePermission, c == builder.CauseLockOutdated,
+			i > 0 && c == builder.CauseSourceBuild,
 			!b.again && i > 0 && (c == builder.CauseNetwork || c == builder.CauseAuth):
 			return err // the next try would fail the same way
 		}

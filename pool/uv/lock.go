@@ -52,15 +52,18 @@ func (b *build) lock(ctx context.Context, age time.Duration) error {
 		return err
 	}
 	defer done()
-	if err := b.SoundLock(path, b.spec.Packages); err != nil {
+	if err := b.SoundLock(path, b.requirements()); err != nil {
 		return err
 	}
 	if Filled(path) && (age <= 0 ||
-		!Older(path, age) && (b.spec.Base == nil || !before(path, b.lockPath(*b.spec.Base, b.python)))) {
+		!Older(path, age) && (b.spec.Base == nil || b.project != nil || !before(path, b.lockPath(*b.spec.Base, b.python)))) {
 		return nil
 	}
-	b.progress(builder.Stage{Name: builder.StageResolving,
-		Message: "resolving " + fewOf(redact.Texts(b.spec.Packages))})
+	what := fewOf(redact.Texts(b.spec.Packages))
+	if b.project != nil {
+		what = b.project.File
+	}
+	b.progress(builder.Stage{Name: builder.StageResolving, Message: "resolving " + what})
 	err = b.resolve(ctx, Filled(path) && age > 0 && Older(path, age))
 	if err != nil && ctx.Err() == nil && Filled(path) {
 		switch builder.CauseOf(err) { // no fault of the lock file
@@ -73,6 +76,14 @@ func (b *build) lock(ctx context.Context, age time.Duration) error {
 		}
 	}
 	return err
+}
+
+// requirements are what a lock file must name.
+func (b *build) requirements() []string {
+	if b.project != nil {
+		return nil
+	}
+	return b.spec.Packages
 }
 
 // before reports whether the file a was last written before the file b.
@@ -112,9 +123,10 @@ func (b *build) resolve(ctx context.Context, old bool) error {
 	}
 	argv := append([]string{"pip", "compile", "--quiet", "--generate-hashes", "--no-header", "--no-annotate",
 		"--output-file", out}, b.python.Args()...)
-	argv = append(argv, in)
 	offline := false // only uv's cache was asked
-	if b.spec.Base == nil {
+	if b.project != nil {
+		offline, err = b.resolveProject(ctx, out, Filled(lock), argv)
+	} else if argv = append(argv, in); b.spec.Base == nil {
 		_, err = b.Run(ctx, b.tool, b.mark, argv...)
 		if builder.CauseOf(err) == builder.CauseNetwork && ctx.Err() == nil && !Filled(lock) {
 			_, fromCache := b.Run(ctx, b.tool, b.mark, append(argv, "--offline")...)
@@ -123,7 +135,7 @@ func (b *build) resolve(ctx context.Context, old bool) error {
 			}
 		}
 	} else {
-		offline, err = b.resolveLike(ctx, out, old, argv)
+		offline, err = resolveLike(ctx, b.inWorkdir, out, b.poolLock(), old, call{args: argv})
 	}
 	if err != nil {
 		return err

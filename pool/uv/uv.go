@@ -10,6 +10,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"runtimed/internal/project"
 	"runtimed/internal/tool"
 	"runtimed/pool/builder"
 	"runtimed/pool/envdir"
@@ -66,8 +67,11 @@ type build struct {
 
 	tool   string // the path of uv
 	python Interpreter
-	path   string // of the lock file
+	path   string // of the lock file; empty: the project has one
 	again  bool   // after a failed try: nothing in uv's cache is trusted
+
+	project  *project.Project // as it was read for this build; nil: it is for a pool
+	settings []byte           // of the project, for uv pip; see inProject
 }
 
 // Build makes a venv at dir, installs the locked set into it, and verifies it.
@@ -174,7 +178,10 @@ func (b *build) prepare(ctx context.Context, age time.Duration) (err error) {
 	if b.tool, err = b.Find(ctx, b.mark, b.progress); err != nil {
 		return err
 	}
-	if b.python, err = b.interpreter(ctx); err != nil {
+	if err = b.readProject(); err != nil {
+		return err
+	}
+	if b.python, err = b.interpreter(ctx); err != nil || !b.resolves() {
 		return err
 	}
 	b.path = b.lockPath(b.spec, b.python)
@@ -192,14 +199,20 @@ func (b *build) populate(ctx context.Context, verifiedBefore func() bool) (build
 }
 
 // Run runs uv and classifies its failure. mark is the environment being built, if any.
-func (u *Builder) Run(ctx context.Context, tool, mark string, args ...string) (tool.Result, error) {
-	return u.uvWith(ctx, tool, mark, nil, args...)
+func (u *Builder) Run(ctx context.Context, program, mark string, args ...string) (tool.Result, error) {
+	return u.runUV(ctx, tool.Command{Argv: append([]string{program}, args...), Env: u.ToolEnviron(), Mark: mark})
 }
 
-// uvWith is Run with more variables.
-func (u *Builder) uvWith(ctx context.Context, program, mark string, env []string, args ...string) (tool.Result, error) {
-	done, err := u.Child(ctx,
-		tool.Command{Argv: append([]string{program}, args...), Env: append(u.ToolEnviron(), env...), Mark: mark})
+// runIn runs uv in a folder, which is our own empty one if dir is empty.
+func (b *build) runIn(ctx context.Context, dir string, vars []string, c call) (tool.Result, error) {
+	return b.runUV(ctx, tool.Command{Argv: append([]string{b.tool}, c.args...), Env: append(vars, c.env...),
+		Mark: b.mark, Dir: dir, Input: c.input})
+}
+
+// runUV runs a command of uv and classifies its failure.
+func (u *Builder) runUV(ctx context.Context, c tool.Command) (tool.Result, error) {
+	program, args := c.Argv[0], c.Argv[1:]
+	done, err := u.Child(ctx, c)
 	if err == nil {
 		return done, nil
 	}

@@ -1,0 +1,44 @@
+//go:build unix
+
+package project
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+func TestAHostileFileCostsOneError(t *testing.T) {
+	for name, c := range map[string]struct {
+		make func(path string) error
+		want string
+	}{
+		"a named pipe": {func(path string) error { return syscall.Mkfifo(path, 0o600) }, "is a named pipe"},
+		"a huge file": {func(path string) error {
+			f, err := os.Create(path)
+			if err == nil {
+				err = f.Truncate(1 << 30)
+			}
+			return err
+		}, "is larger than"},
+		"a folder":                  {func(path string) error { return os.Mkdir(path, 0o700) }, "is a folder"},
+		"a device":                  {func(path string) error { return os.Symlink("/dev/zero", path) }, "is a device"},
+		"a link to itself":          {func(path string) error { return os.Symlink(path, path) }, "too many"},
+		"a link that leads nowhere": {func(path string) error { return os.Symlink("/nowhere/at/all", path) }, "leads nowhere"},
+	} {
+		for _, kind := range []string{UVLock, PyLock, PixiLock, Environment, Requirements} {
+			t.Run(name+" as "+kind, func(t *testing.T) {
+				dir := tree(t, map[string]string{"pyproject.toml": onlySettings})
+				if err := c.make(filepath.Join(dir, kind)); err != nil {
+					t.Fatal(err)
+				}
+				_, err := Find(Request{Path: dir})
+				if err == nil || IsNone(err) || !strings.Contains(err.Error(), c.want) {
+					t.Errorf("%v", err)
+				}
+			})
+		}
+	}
+}

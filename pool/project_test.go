@@ -1,0 +1,140 @@
+package pool
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"runtimed/internal/project"
+	"runtimed/pool/builder"
+)
+
+// of is a project at a path whose files have that digest.
+func of(path, digest string) builder.Needs {
+	return builder.Needs{Project: &project.Project{Path: path, Kind: project.UVLock, File: path + "/uv.lock",
+		Digest: digest}}
+}
+
+// inProjects is inBubble for a pool of one, with so many projects kept warm.
+func inProjects(t *testing.T, warm int, f func(*world)) {
+	t.Helper()
+	cfg := sized(1)
+	cfg.Projects = warm
+	inBubble(t, cfg, func(w *world) {
+		w.b.set(func() { w.b.takes = time.Second })
+		w.pass(time.Minute)
+		f(w)
+	})
+}
+
+func TestAProjectGetsAnEnvironmentOfItsOwnAndOneIsKept(t *testing.T) {
+	inProjects(t, 4, func(w *world) {
+		w.want(1, 0, 0, 0)
+		got := w.asked(1, of("/p", "a"))
+		if !got.Built || got.Env.Needs == nil || got.Env.Needs.Project.Path != "/p" || got.Env.Pool != "uv" {
+			t.Errorf("%+v", got)
+		}
+		w.pass(30 * 24 * time.Hour) // what is locked does not grow old, and is not forgotten
+		w.crash()
+		w.start()
+		builds := w.b.tries()
+		if again := w.asked(1, of("/p", "a")); again.Built || again.Extended || again.Waited != 0 {
+			t.Errorf("%+v, after %d builds", again, builds)
+		}
+	})
+}
+
+func TestAnotherStateOfAProjectIsMadeFromTheOneBefore(t *testing.T) {
+	inProjects(t, 4, func(w *world) {
+		w.asked(1, of("/p", "a"))
+		if got := w.asked(1, of("/other", "a")); !got.Built || got.Extended {
+			t.Errorf("another project: %+v", got)
+		}
+		if got := w.asked(1, of("/p", "b")); !got.Extended || got.Env.Needs.Project.Digest != "b" {
+			t.Errorf("the same project: %+v", got)
+		}
+		w.want(1, 0, 3, 0) // the pool's own is left alone
+		if again := w.asked(1, of("/p", "b")); again.Built || again.Extended {
+			t.Errorf("%+v", again)
+		}
+	})
+}
+
+func TestTheLastProjectsKeepAnEnvironment(t *testing.T) {
+	inProjects(t, 2, func(w *world) {
+		for _, path := range []string{"/a", "/b", "/c"} {
+			w.asked(1, of(path, "1"))
+		}
+		for path, kept := range map[string]bool{"/b": true, "/c": true} {
+			if got := w.asked(1, of(path, "1")); got.Built == kept {
+				t.Errorf("%s: %+v", path, got)
+			}
+		}
+		if got := w.asked(1, of("/a", "1")); !got.Built {
+			t.Errorf("the project used longest ago was kept: %+v", got)
+		}
+		for i := range maxDerived + 1 { // other needs take no project's place
+			w.asked(1, needs(fmt.Sprint("p", i)))
+		}
+		if got := w.asked(1, of("/a", "1")); got.Built {
+			t.Errorf("%+v", got)
+		}
+	})
+}
+
+func TestAProjectsBuildGoesOnWhenNobodyWaits(t *testing.T) {
+	inProjects(t, 4, func(w *world) {
+		w.b.set(func() { w.b.takes = 5 * time.Minute })
+		r := request(1, time.Minute)
+		r.Needs = of("/p", "a")
+		c := w.goGet(context.Background(), r)
+		w.pass(2 * time.Minute)
+		if a := <-c; a.err == nil {
+			t.Fatal("it was there at once")
+		}
+		w.pass(10 * time.Minute)
+		if got := w.asked(1, of("/p", "a")); got.Built || got.Waited != 0 {
+			t.Errorf("%+v", got)
+		}
+	})
+}
+
+func TestASessionFollowsTheProjectsFiles(t *testing.T) {
+	inProjects(t, 4, func(w *world) {
+		ask := func(pid int, digest string) Acquired {
+			t.Helper()
+			r := request(pid, time.Hour)
+			r.Needs, r.Session, r.Linger = of("/p", digest), "notebook", time.Hour
+			c := w.goGet(context.Background(), r)
+			synctest.Wait()
+			w.pass(time.Minute)
+			a := <-c
+			if a.err != nil {
+				t.Fatal(a.err)
+			}
+			return a.Acquired
+		}
+		first := ask(1, "a")
+		w.p.End(1)
+		if again := ask(2, "a"); !again.Resumed || again.Env.ID != first.Env.ID {
+			t.Errorf("the same files: %+v", again)
+		}
+		w.p.End(2)
+		if changed := ask(3, "b"); changed.Resumed || changed.Env.ID == first.Env.ID {
+			t.Errorf("other files: %+v", changed)
+		}
+	})
+}
+
+func TestAProjectIsForPoolsOfItsKind(t *testing.T) {
+	inProjects(t, 4, func(w *world) {
+		n := of("/p", "a")
+		n.Project.Kind = project.Environment
+		if a := <-w.Ask(1, n); a.err == nil || a.err.Error() != "the pool uv is of the kind uv, which makes no "+
+			"environment for /p/uv.lock" {
+			t.Errorf("%v", a.err)
+		}
+	})
+}

@@ -1,0 +1,280 @@
+package uv
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"runtimed/internal/project"
+	"runtimed/internal/redact"
+	"runtimed/internal/statedir"
+	"runtimed/internal/tool"
+	"runtimed/pool/builder"
+	"runtimed/pool/envdir"
+)
+
+// A project's environment has what the project says, and the kernel where that is missing. uv reads the project in its
+// own folder, so that its settings, sources and relative paths count as they do for uv sync.
+
+// kernelPackage is what every environment needs.
+const kernelPackage = "ipykernel"
+
+// Again reads a project again. The error is a *builder.Error.
+func Again(p *project.Project) (*project.Project, error) {
+	now, err := p.Again()
+	var e *project.Error
+	if !errors.As(err, &e) {
+		return now, err
+	}
+	cause := builder.CauseOther
+	if e.Changed {
+		cause = builder.CauseProjectChanged
+	}
+	return nil, builder.Errorf(cause, e.Hint, "%s", e.Message)
+}
+
+// readProject reads the project that b is for, if there is one.
+func (b *build) readProject() (err error) {
+	if b.spec.Project == nil {
+		return nil
+	}
+	if b.project, err = Again(b.spec.Project); err == nil {
+		b.settings = b.projectSettings(b.project)
+	}
+	return err
+}
+
+// resolveProject writes what a project without a lock file needs into the file out. offline: only uv's cache was asked.
+func (b *build) resolveProject(ctx context.Context, out string, renew bool, argv []string) (offline bool, err error) {
+	of := b.project
+	argv = append(argv, of.File)
+	if of.Kind == project.PyProject {
+		argv = append(argv, b.chosen(of.File, of.DefaultGroups...)...)
+	}
+	if of.Hashed { // uv would write all hashes of the index in their place
+		argv = slices.DeleteFunc(argv, func(a string) bool { return a == "--generate-hashes" })
+	}
+	_, err = b.inProject(ctx, call{args: argv})
+	if builder.CauseOf(err) == builder.CauseNetwork && ctx.Err() == nil && !renew {
+		if _, fromCache := b.inProject(ctx, call{args: append(argv, "--offline")}); fromCache == nil {
+			offline, err = true, nil
+		}
+	}
+	if err != nil || !of.Package {
+		return offline, b.ofProject(err)
+	}
+	f, err := os.OpenFile(out, os.O_APPEND|os.O_WRONLY, 0)
+	if err == nil {
+		_, err = f.WriteString("-e .\n") // the project itself
+		err = errors.Join(err, f.Close())
+	}
+	return offline, envdir.DiskError(err)
+}
+
+// resolves reports whether the daemon resolves what is installed, and keeps that in a lock file of its own.
+func (b *build) resolves() bool {
+	of := b.spec.Project
+	return of == nil || of.Kind == project.PyProject || of.Kind == project.Requirements
+}
+
+// installProject brings the venv to what the project says.
+func (b *build) installProject(ctx context.Context) error {
+	var err error
+	switch b.project.Kind {
+	case project.UVLock:
+		err = b.sync(ctx)
+	case project.PyLock:
+		argv := append([]string{"pip", "sync", "--python", builder.VenvPython(b.mark), b.project.File}, b.chosen("")...)
+		err = b.tries(ctx, b.inProject, argv...)
+	default:
+		err = b.installResolved(ctx)
+	}
+	if err != nil {
+		return b.ofProject(err)
+	}
+	if err := b.addKernel(ctx); err != nil {
+		return err
+	}
+	_, err = Again(b.spec.Project) // else it may have been read while it was changed
+	return err
+}
+
+// sync has uv install a uv.lock, all of it and nothing else. It compares every hash.
+func (b *build) sync(ctx context.Context) error {
+	how := "--locked"
+	if b.project.Frozen {
+		how = "--frozen"
+	}
+	argv := append([]string{"sync", how, "--project", b.project.Path}, b.python.Args()...)
+	return b.tries(ctx, b.likeUser, append(argv, b.chosen("")...)...)
+}
+
+// chosen are the options for extras and groups. Groups are those of the pyproject.toml at file, which uv pip wants to
+// be told.
+func (b *build) chosen(file string, more ...string) (args []string) {
+	for _, e := range b.project.Extras {
+		args = append(args, "--extra", e)
+	}
+	groups := slices.Concat(b.project.Groups, more)
+	slices.Sort(groups)
+	for _, g := range slices.Compact(groups) {
+		if file != "" {
+			g = file + ":" + g
+		}
+		args = append(args, "--group", g)
+	}
+	return args
+}
+
+// installResolved installs what the lock file of the daemon's has: what has hashes first, then what is built from
+// folders and repositories.
+func (b *build) installResolved(ctx context.Context) error {
+	data, err := envdir.ReadOwn(b.path, envdir.MaxInside)
+	if err != nil {
+		return envdir.DiskError(err)
+	}
+	hashed, others := entries(data)
+	tmp, remove, err := b.Scratch(filepath.Dir(b.path), statedir.ResolvePrefix)
+	if err != nil {
+		return err
+	}
+	defer remove()
+	if b.project.Hashed {
+		pins := slices.DeleteFunc(slices.Concat(hashed, others), func(e entry) bool { return e.name == "" })
+		file, err := writeEntries(tmp, "constraints.txt", pins)
+		if err != nil {
+			return err
+		}
+		return b.tries(ctx, b.inProject, "pip", "install", "--python", builder.VenvPython(b.mark), "-r", b.project.File,
+			"-c", file)
+	}
+	file, err := writeEntries(tmp, "hashed.txt", hashed)
+	if err != nil {
+		return err
+	}
+	err = b.tries(ctx, b.inProject, "pip", "sync", "--python", builder.VenvPython(b.mark), "--require-hashes",
+		"--allow-empty-requirements", file)
+	if err != nil || len(others) == 0 {
+		return err
+	}
+	if file, err = writeEntries(tmp, "others.txt", others); err != nil {
+		return err
+	}
+	return b.tries(ctx, b.inProject, "pip", "install", "--python", builder.VenvPython(b.mark), "--no-deps", "-r", file)
+}
+
+// addKernel adds the kernel where the project has none, and what was asked for besides. No version of the project
+// changes.
+func (b *build) addKernel(ctx context.Context) error {
+	have := allDistributions(b.mark)
+	lines := b.spec.Packages
+	if !slices.ContainsFunc(have, func(p builder.Package) bool { return p.Name == kernelPackage }) {
+		lines = append([]string{kernelPackage}, lines...)
+	}
+	if len(lines) == 0 {
+		return nil
+	}
+	return b.add(ctx, Addition{
+		Env: b.mark, Python: builder.VenvPython(b.mark), Minor: b.python.minor(), Have: have, Keep: true, Lines: lines,
+		What: strings.Join(redact.Texts(lines), ", "), like: b.poolLock(), run: b.inProject, key: b.settings,
+	}, b.progress)
+}
+
+// likeUser runs uv in the project's folder as the user would run it, with the settings that it finds there. The
+// environment is ours.
+func (b *build) likeUser(ctx context.Context, c call) (tool.Result, error) {
+	own := []string{"UV_NO_CONFIG", "UV_CONFIG_FILE", "UV_DEFAULT_INDEX"}
+	vars := slices.DeleteFunc(b.ToolEnviron(), func(v string) bool {
+		name, _, _ := strings.Cut(v, "=")
+		return slices.ContainsFunc(own, func(o string) bool { return tool.SameName(o, name) })
+	})
+	for _, name := range own[1:] { // of the daemon's own environment
+		if value := tool.Lookup(b.Environ, name); value != "" {
+			vars = append(vars, name+"="+value)
+		}
+	}
+	vars = append(vars, "UV_PROJECT_ENVIRONMENT="+b.mark)
+	return b.runIn(ctx, b.project.Path, append(vars, gitEnviron(b.Environ)...), c)
+}
+
+// inProject runs uv pip in the project's folder. Of the project's settings those count that say where packages come
+// from: others could have uv install into a folder of the user's.
+func (b *build) inProject(ctx context.Context, c call) (tool.Result, error) {
+	vars := b.ToolEnviron()
+	if len(b.settings) > 0 {
+		tmp, remove, err := b.Scratch(b.Tools(), statedir.FetchPrefix)
+		if err != nil {
+			return tool.Result{}, err
+		}
+		defer remove()
+		file := filepath.Join(tmp, "uv.toml")
+		if err := os.WriteFile(file, b.settings, 0o600); err != nil {
+			return tool.Result{}, envdir.DiskError(err)
+		}
+		vars = append(vars, "UV_CONFIG_FILE="+file)
+		if len(b.project.Indexes) > 0 { // it says itself where its packages come from
+			vars = slices.DeleteFunc(vars, func(v string) bool {
+				return strings.HasPrefix(v, "UV_DEFAULT_INDEX=") && tool.Lookup(b.Environ, "UV_DEFAULT_INDEX") == ""
+			})
+		}
+	}
+	return b.runIn(ctx, b.project.Path, append(vars, gitEnviron(b.Environ)...), c)
+}
+
+// gitEnviron is what git needs to fetch a repository as the user does. Nobody is there to answer its questions.
+func gitEnviron(environ []string) []string {
+	env := []string{"GIT_TERMINAL_PROMPT=0",
+		"GIT_SSH_COMMAND=" + cmp.Or(tool.Lookup(environ, "GIT_SSH_COMMAND"), "ssh -oBatchMode=yes")}
+	if agent := tool.Lookup(environ, "SSH_AUTH_SOCK"); agent != "" {
+		env = append(env, "SSH_AUTH_SOCK="+agent)
+	}
+	return env
+}
+
+// projectPython finds the Python for a project: that of its .python-version, else the pool's if the project takes it,
+// else the newest that the project takes.
+func (b *build) projectPython(ctx context.Context) (Interpreter, error) {
+	of, spec := b.spec.Project, b.spec
+	find := func(want string) (Interpreter, error) { return b.Interpreter(ctx, b.tool, b.mark, want, b.progress) }
+	takes := func(i Interpreter) bool {
+		return of.RequiresPython == "" || builder.Satisfies(i.Version, of.RequiresPython)
+	}
+	if want := cmp.Or(spec.Python, of.Python); want != "" {
+		python, err := find(want)
+		if err == nil && !takes(python) {
+			err = builder.Errorf(builder.CausePythonMissing, "make them agree, or ask for another python",
+				"the project requires Python %s, and %s was asked for", of.RequiresPython, want)
+		}
+		return python, err
+	}
+	python, err := find(spec.Base.Python)
+	if err == nil && takes(python) || ctx.Err() != nil {
+		return python, err
+	}
+	return find(of.RequiresPython)
+}
+
+// ofProject is a failure in the words of somebody who has a project, and not a pool.
+func (b *build) ofProject(err error) error {
+	var e *builder.Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	said := *e
+	switch e.Cause {
+	case builder.CauseLockOutdated:
+		said.Message = b.project.File + " is older than " + b.project.Manager
+	case builder.CauseAuth:
+		said.Hint = "uv has the variables and credentials of the daemon, not yours; " +
+			"set them where the daemon is started, and restart it: runt daemon restart"
+	case builder.CauseCorrupt:
+		said.Hint = "a hash in the project is wrong, or something alters what is downloaded"
+	case builder.CausePackageNotFound, builder.CauseUnsatisfiable:
+		said.Hint = "correct " + cmp.Or(b.project.Manager, b.project.File) + "; runt project shows the indexes that count"
+	}
+	return &said
+}
