@@ -30,7 +30,8 @@ func (c *Builder) complete(ctx context.Context, dir string, w wanted, job condaJ
 				return err
 			}
 		} else if len(p.Pip) > 0 {
-			add := uv.Addition{Lines: p.Pip, Dir: p.Path, What: "the packages of PyPI in " + filepath.Base(p.File)}
+			add := uv.Addition{Lines: p.Pip, Dir: p.Path, Digest: p.Digest,
+				What: "the packages of PyPI in " + filepath.Base(p.File)}
 			if err := c.add(ctx, dir, add, job.progress); err != nil {
 				return err
 			}
@@ -48,7 +49,7 @@ func (c *Builder) complete(ctx context.Context, dir string, w wanted, job condaJ
 	if err := c.addKernel(ctx, dir, w, job); err != nil {
 		return err
 	}
-	_, err := again(w.project) // uv may have read it while it was changed
+	_, err := uv.Again(w.project) // uv may have read it while it was changed
 	return err
 }
 

@@ -10,6 +10,7 @@ import (
 	"runtimed/internal/project"
 	"runtimed/internal/pyreq"
 	"runtimed/pool/builder"
+	"runtimed/pool/uv"
 )
 
 const kernelPackage = "ipykernel"
@@ -38,7 +39,7 @@ func wants(spec builder.Spec) (w wanted, err error) {
 		w.specs = append([]string{pythonSpec(spec.Python)}, needs...)
 		return w, nil
 	}
-	if w.project, err = again(spec.Project); err != nil {
+	if w.project, err = uv.Again(spec.Project); err != nil {
 		return w, err
 	}
 	if w.locked() {
@@ -113,19 +114,6 @@ func withDefaults(channels []string) (list []string) {
 		}
 	}
 	return list
-}
-
-// again reads a project again. The error is a *builder.Error.
-func again(p *project.Project) (*project.Project, error) {
-	now, err := p.Again()
-	var e *project.Error
-	switch {
-	case !errors.As(err, &e):
-		return now, err
-	case e.Changed:
-		return nil, builder.Errorf(builder.CauseProjectChanged, e.Hint, "%s", e.Message)
-	}
-	return nil, builder.Errorf(builder.CauseOther, e.Hint, "%s", e.Message)
 }
 
 // explain is the failure of a build as it concerns a project: there, the pool is not at fault.
