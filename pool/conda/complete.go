@@ -80,14 +80,13 @@ func (c *Builder) addKernel(ctx context.Context, dir string, w wanted, job conda
 		recordOf(dir, kernelPackage) != "" {
 		return nil
 	}
-	err = c.add(ctx, dir, uv.Addition{Keep: true, Lines: []string{kernelPackage}, What: kernelPackage}, job.progress)
+	err = c.add(ctx, dir, uv.Addition{Keep: true, Lines: []string{kernelAdded}, What: kernelPackage}, job.progress)
 	var b *builder.Error
 	if !errors.As(err, &b) || ctx.Err() != nil {
 		return err
 	}
 	said, file := *b, filepath.Base(w.project.File)
-	said.Message = fmt.Sprintf("%s has no %s, and it cannot be added without changing a version: %s", file,
-		kernelPackage, b.Message)
+	said.Message = fmt.Sprintf("%s has no %s: %s", file, kernelPackage, b.Message)
 	if b.Cause == builder.CauseUnsatisfiable || b.Cause == builder.CausePackageNotFound {
 		said.Hint = "add " + kernelPackage + " to the project itself, in " + file
 	}

@@ -182,7 +182,7 @@ func TestAnEnvironmentFileGivesWhatTheSolverGivesAndWhatUVAdds(t *testing.T) {
 	}
 	server.Close()
 	built, err := r.c.Build(t.Context(), spec, r.Env("conda-00000002"), func(s builder.Stage) {
-		if s.Name == builder.StageResolving && strings.Contains(s.Message, "solving") {
+		if s.Name == builder.StageResolving || s.Name == builder.StageDownloading && strings.Contains(s.Message, "lacks") {
 			t.Errorf("%+v", s)
 		}
 	})
@@ -219,6 +219,22 @@ func TestTheKernelIsAddedToAnEnvironmentFileWithoutChangingAVersion(t *testing.T
 		if got["ipykernel"] == "" || there != fromChannel {
 			t.Errorf("%s: ipykernel %q, from the channel: %t", lib, got["ipykernel"], there)
 		}
+	}
+}
+
+func TestAProjectThatLeavesNoRoomForTheKernelSaysSo(t *testing.T) {
+	r := netRattler(t)
+	dir := folder(t, map[string]string{
+		"environment.yml":     "dependencies: [python, {pip: [./mine]}]\n",
+		"mine/pyproject.toml": "[project]\nname = 'ipython'\nversion = '0.1'\n",
+		"mine/ipython.py":     "",
+	})
+	_, err := r.c.Build(t.Context(), specOf(t, dir, false, "file://"+channelDir(t)), r.Env("conda-00000001"),
+		func(builder.Stage) {})
+	if b := buildError(t, err); b.Cause != builder.CauseUnsatisfiable || !strings.Contains(b.Output, "ipython") ||
+		!strings.HasPrefix(b.Message, "environment.yml has no ipykernel: ") ||
+		!strings.Contains(b.Hint, "environment.yml") {
+		t.Errorf("%s: %s (%s)\n%s", b.Cause, b.Message, b.Hint, b.Output)
 	}
 }
 

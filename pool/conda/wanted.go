@@ -13,7 +13,12 @@ import (
 	"runtimed/pool/uv"
 )
 
-const kernelPackage = "ipykernel"
+const (
+	kernelPackage = "ipykernel"
+	// kernelAdded is what uv is asked for: some earlier versions have only sources that cannot be built any more, and
+	// that would be told as the reason.
+	kernelAdded = kernelPackage + ">=6.29"
+)
 
 // wanted is what an environment is to have.
 type wanted struct {
