@@ -136,11 +136,18 @@ class Pixi:
                 self.outdated(text)
         for requirement in self.pixi["requirements"]:
             # pixi takes a conda package for one of PyPI
-            if requirement["name"] not in names and not any(p.satisfies(requirement["text"]) for p in self.pypi):
+            if requirement["name"] not in names and not any(self.meets(p, requirement) for p in self.pypi):
                 self.outdated(requirement["text"])
         for path in self.pixi["paths"]:
             if self.path(path) not in paths:
                 self.outdated(path)
+
+    @staticmethod
+    def meets(package, requirement):
+        try:
+            return package.satisfies(requirement["text"])
+        except Exception:  # it is written in a way of pixi's own, so the name has to do
+            return package.satisfies(requirement["name"])
 
     def path(self, location):
         return os.path.normpath(os.path.join(os.path.dirname(self.file), unquote(location.removeprefix("file://"))))
@@ -154,12 +161,12 @@ class Pixi:
         for entry in re.split(r"^- ", Path(self.pixi["lock"]).read_text(encoding="utf-8"), flags=re.MULTILINE):
             place = re.search(r"^(?:  )?(?:pypi|path|url): *['\"]?([^'\"\n]+)", entry, re.MULTILINE)
             if place and re.search(r"^  editable: true\s*$", entry, re.MULTILINE):
-                editable.add(place[1].strip())
+                editable.add(self.path(place[1].strip()))
         for p in self.pypi:
             sha256 = getattr(p.hashes, "sha256", None)  # without any hash there is no such attribute
             yield {
                 "name": p.name,
                 "location": p.location,
                 "sha256": sha256.hex() if sha256 else "",
-                "editable": p.location in editable,
+                "editable": self.path(p.location) in editable,
             }
