@@ -96,24 +96,33 @@ func TestAWheelHoldsBothProgramsAndTheKernels(t *testing.T) {
 				t.Errorf("%s: %s has the mode %v", p, name, mode)
 			}
 		}
-		for _, pool := range []string{"uv", "conda"} {
-			dir := prefix + "data/share/jupyter/kernels/runtimed-" + pool
+		for name, of := range map[string][2]string{
+			"uv":      {"--pool uv", "Python (warm uv)"},
+			"conda":   {"--pool conda", "Python (warm conda)"},
+			"project": {"--project auto", "Python (project)"},
+		} {
+			dir := prefix + "data/share/jupyter/kernels/runtimed-" + name
 			var spec struct {
-				Argv     []string
-				Metadata struct{ Debugger bool }
+				Argv        []string
+				DisplayName string `json:"display_name"`
+				Metadata    struct{ Debugger bool }
 			}
 			if err := json.NewDecoder(must(z.Open(dir + "/kernel.json"))(t)).Decode(&spec); err != nil {
 				t.Fatal(err)
 			}
 			slashed := strings.ReplaceAll(spec.Argv[0], `\`, "/")
-			folder := "/v/share/jupyter/kernels/runtimed-" + pool
+			folder := "/v/share/jupyter/kernels/runtimed-" + name
 			runt := filepath.Clean(strings.Replace(slashed, "{resource_dir}", folder, 1))
 			want := "/v/bin/runt"
 			if p.os == "windows" {
 				want = "/v/Scripts/runt.exe"
 			}
-			if runt != want || !slices.Contains(spec.Argv, pool) || !spec.Metadata.Debugger {
+			args := "kernel -f {connection_file} " + of[0] + " --"
+			if runt != want || strings.Join(spec.Argv[1:], " ") != args || !spec.Metadata.Debugger {
 				t.Errorf("%s: the kernel starts %s with %q", p, runt, spec.Argv)
+			}
+			if spec.DisplayName != of[1] {
+				t.Errorf("%s: the kernel %s is shown as %s", p, name, spec.DisplayName)
 			}
 			must(z.Open(dir + "/logo-svg.svg"))(t)
 		}

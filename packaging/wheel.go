@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 )
@@ -37,12 +38,12 @@ func makeWheel(p platform, c *common, programs []file) ([]byte, error) {
 	for _, program := range programs {
 		files = append(files, file{data + "/scripts/" + program.name, program.data, true})
 	}
-	for _, pool := range []string{"conda", "uv"} {
-		spec, err := kernelspec(p, pool)
+	for _, name := range []string{"conda", "project", "uv"} {
+		spec, err := kernelspec(p, name)
 		if err != nil {
 			return nil, err
 		}
-		dir := data + "/data/share/jupyter/kernels/runtimed-" + pool
+		dir := data + "/data/share/jupyter/kernels/runtimed-" + name
 		files = append(files, file{dir + "/kernel.json", spec, false}, file{dir + "/logo-svg.svg", c.logo, false})
 	}
 	files = append(files,
@@ -91,7 +92,11 @@ func wheelText(p platform) []byte {
 // kernelspec finds runt from its own folder: wherever pip puts share, it puts bin beside it. jupyter_client knows
 // {resource_dir} since 5.3, VS Code's Jupyter since 2025; {prefix} is right in a virtual environment only, and VS Code
 // does not know it. The rest is what runt kernelspec install writes, without the mark of its own kernels.
-func kernelspec(p platform, pool string) ([]byte, error) {
+func kernelspec(p platform, name string) ([]byte, error) {
+	of, shown := []string{"--pool", name}, "Python (warm "+name+")"
+	if name == "project" {
+		of, shown = []string{"--project", "auto"}, "Python (project)"
+	}
 	runt := "{resource_dir}/../../../../bin/runt"
 	if p.os == "windows" {
 		runt = `{resource_dir}\..\..\..\..\Scripts\runt.exe`
@@ -103,8 +108,8 @@ func kernelspec(p platform, pool string) ([]byte, error) {
 		InterruptMode string          `json:"interrupt_mode"`
 		Metadata      map[string]bool `json:"metadata"`
 	}{
-		[]string{runt, "kernel", "-f", "{connection_file}", "--pool", pool, "--"},
-		"Python (warm " + pool + ")", "python", "signal", map[string]bool{"debugger": true},
+		slices.Concat([]string{runt, "kernel", "-f", "{connection_file}"}, of, []string{"--"}),
+		shown, "python", "signal", map[string]bool{"debugger": true},
 	})
 }
 

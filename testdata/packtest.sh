@@ -84,16 +84,16 @@ from jupyter_client.manager import run_kernel
 
 base = Path(sys.argv[1])
 specs = KernelSpecManager().get_all_specs()
-for pool in ("uv", "conda"):
-    ours = specs[f"runtimed-{pool}"]["spec"]
-    install = [base / "v/bin/runt", "kernelspec", "install", "--pool", pool, "--prefix", base / "own"]
+for name, of in {"uv": ["--pool", "uv"], "conda": ["--pool", "conda"], "project": []}.items():
+    ours = specs[f"runtimed-{name}"]["spec"]
+    install = [base / "v/bin/runt", "kernelspec", "install", *of, "--prefix", base / "own"]
     subprocess.run(install, check=True, capture_output=True)
-    folder = base / "own/share/jupyter/kernels" / f"runtimed-{pool}"
+    folder = base / "own/share/jupyter/kernels" / f"runtimed-{name}"
     same = json.loads((folder / "kernel.json").read_text())
     assert same["argv"].pop(0) != ours["argv"].pop(0)
     del same["metadata"]["runtimed"]
     assert ours == {**ours, **same}, (ours, same)
-    logo = Path(specs[f"runtimed-{pool}"]["resource_dir"], "logo-svg.svg")
+    logo = Path(specs[f"runtimed-{name}"]["resource_dir"], "logo-svg.svg")
     assert (folder / "logo-svg.svg").read_bytes() == logo.read_bytes()
 with run_kernel(kernel_name="runtimed-uv") as client:
     show = lambda message: print(message["content"].get("text", ""), end="")

@@ -2,6 +2,7 @@ package project
 
 import (
 	"bytes"
+	"iter"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -90,31 +91,49 @@ func readUV(p *Project, r *reader) error {
 		return err
 	}
 	p.Manager, p.Count = filepath.Join(p.Path, PyProject), bytes.Count(lock, []byte("\n[[package]]"))
-	for _, m := range localSource.FindAllSubmatch(lock, -1) {
-		if err := r.source(below(root, string(m[1]))); err != nil {
-			return err
+	for what, where := range valuesAfter(lock, "\nsource = { ") {
+		switch what {
+		case "registry":
+			if !slices.Contains(p.Indexes, where) {
+				p.Indexes = append(p.Indexes, where)
+			}
+		case "editable", "directory", "virtual", "path":
+			if err := r.source(below(root, where)); err != nil {
+				return err
+			}
 		}
 	}
 	if p.RequiresPython == "" { // a workspace without a project of its own
-		if m := lockPython.FindSubmatch(lock); m != nil {
-			p.RequiresPython = string(m[1])
-		}
-	}
-	for _, m := range registrySource.FindAllSubmatch(lock, -1) {
-		if url := string(m[1]); !slices.Contains(p.Indexes, url) {
-			p.Indexes = append(p.Indexes, url)
+		for name, python := range valuesAfter(lock[:min(len(lock), maxValue)], "\n") {
+			if name == "requires-python" {
+				p.RequiresPython = python
+			}
 		}
 	}
 	return nil
 }
 
-// What uv.lock and pylock.toml say in one line each. Both are written by tools, and hold megabytes.
-var (
-	localSource    = regexp.MustCompile(`(?m)^source = \{ (?:editable|directory|virtual|path) = "([^"\\]+)"`)
-	registrySource = regexp.MustCompile(`(?m)^source = \{ registry = "([^"\\]+)"`)
-	lockPython     = regexp.MustCompile(`(?m)^requires-python = "([^"\\]+)"`)
-	pyLockSource   = regexp.MustCompile(`(?m)(?:^|[{,\s])path\s*=\s*["']([^"'\\]+)["']`)
-)
+// valuesAfter are the names and texts of what follows a mark in a file that a tool wrote: name = "text". Lock files hold
+// megabytes, so they are not parsed.
+func valuesAfter(data []byte, mark string) iter.Seq2[string, string] {
+	return func(yield func(string, string) bool) {
+		for {
+			_, rest, found := bytes.Cut(data, []byte(mark))
+			if !found {
+				return
+			}
+			data = rest
+			line, _, _ := bytes.Cut(rest[:min(len(rest), maxValue)], []byte("\n"))
+			name, text, ok := bytes.Cut(line, []byte(` = "`))
+			text, _, ended := bytes.Cut(text, []byte(`"`))
+			if ok && ended && !yield(string(name), string(text)) {
+				return
+			}
+		}
+	}
+}
+
+const maxValue = 4096 // bytes
 
 // readPyProject reads a pyproject.toml without a lock file.
 func readPyProject(p *Project, r *reader) error {
@@ -232,13 +251,14 @@ func readPyLock(p *Project, r *reader) error {
 	if err != nil {
 		return err
 	}
+	head, _, _ := bytes.Cut(data, []byte("\n[[packages]]"))
 	var lock struct {
 		Version        string   `toml:"lock-version"`
 		RequiresPython string   `toml:"requires-python"`
 		Extras         []string `toml:"extras"`
 		Groups         []string `toml:"dependency-groups"`
 	}
-	if err := readTOML(p.File, data, &lock); err != nil {
+	if err := readTOML(p.File, head, &lock); err != nil {
 		return err
 	}
 	if !strings.HasPrefix(lock.Version, "1.") {
@@ -246,9 +266,13 @@ func readPyLock(p *Project, r *reader) error {
 			"%s is of the version %q, and only 1.0 is known", p.File, lock.Version)
 	}
 	p.RequiresPython, p.Count = lock.RequiresPython, bytes.Count(data, []byte("\n[[packages]]"))
-	for _, m := range pyLockSource.FindAllSubmatch(data, -1) {
-		if err := r.source(below(p.Path, string(m[1]))); err != nil {
-			return err
+	for _, mark := range []string{"{ ", "{", ", ", "\n"} {
+		for name, where := range valuesAfter(data, mark) {
+			if name == "path" {
+				if err := r.source(below(p.Path, where)); err != nil {
+					return err
+				}
+			}
 		}
 	}
 	if err := known("extra", p.Extras, lock.Extras, p.File); err != nil {

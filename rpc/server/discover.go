@@ -79,7 +79,11 @@ func schemaOf(t reflect.Type, shared map[string]schema) schema {
 			}
 			shared[t.Name()] = schema{"type": "object", "properties": props, "required": required}
 		}
-		return schema{"$ref": "#/components/schemas/" + t.Name()}
+		ref := schema{"$ref": "#/components/schemas/" + t.Name()}
+		if t == reflect.TypeFor[rpc.ProjectParams]() {
+			return schema{"oneOf": []schema{{"type": "string"}, ref}}
+		}
+		return ref
 	}
 	return schema{"type": "integer"}
 }

@@ -169,7 +169,7 @@ func TestNothingIsNullInAResult(t *testing.T) {
 		t.Errorf("got %s", got)
 	}
 	got, err := encode(rpc.AcquireResult{Env: rpc.Env{Variables: map[string]*string{"PYTHONHOME": nil}}})
-	if want := `"packages":[],"needs":[],"variables":{"PYTHONHOME":null},"path_prepend":[]`; err != nil ||
+	if want := `"packages":[],"needs":[],"project":null,"variables":{"PYTHONHOME":null},"path_prepend":[]`; err != nil ||
 		!strings.Contains(string(got), want) {
 		t.Errorf("got %s, %v", got, err)
 	}
@@ -213,7 +213,7 @@ func TestRPCDiscoverIsTheTable(t *testing.T) {
 				string(m.Params[1].Schema) != `{"type":"integer"}`) {
 			t.Errorf("%+v", m)
 		}
-		if m.Name == rpc.MethodAcquire && (len(m.Params) != 13 || m.Params[0].Required) {
+		if m.Name == rpc.MethodAcquire && (len(m.Params) != 14 || m.Params[0].Required) {
 			t.Errorf("%+v", m)
 		}
 	}

@@ -133,6 +133,12 @@ def test_where_it_cannot_listen_the_kernel_does(
     assert (sent["listening"], sent["environ"], sent["independent"]) == ([], [], True)
 
 
+def test_an_order_for_a_banner_with_a_first_line(process: "subprocess.Popen[bytes]", folder: Path) -> None:
+    with Ordered(process, folder, REFUSED) as ordered, pytest.raises(Refused):
+        asyncio.run(adopt(ordered.standby, ["python", *ARGV[1:]], {"env": {}}, {}, "größe"))
+    assert json.loads(ordered.line)["banner"] == "größe"
+
+
 def test_a_kernel_that_was_a_standby(process: "subprocess.Popen[bytes]", folder: Path) -> None:
     before = os.listdir("/dev/fd")
     with Ordered(process, folder, b'{"started":1}\n{"exit":3}\n') as ordered:

@@ -235,7 +235,7 @@ def test_what_it_waits_for_is_logged(socket: str, caplog: pytest.LogCaptureFixtu
 
 
 def test_config_that_it_does_not_know() -> None:
-    known = "pool, wait, autostart, on_restart, linger and outlive"
+    known = "pool, project, wait, autostart, on_restart, linger and outlive"
     assert failure(pools="uv") == f"runtimed's kernel_provisioner config has {known}, not pools"
     assert "expected a float" in failure(wait="long")
     assert "on_restart" in failure(on_restart="never")

@@ -20,6 +20,7 @@ ENV = {
     "variables": {"VIRTUAL_ENV": "/envs/uv-00000001", "PYTHONHOME": None},
     "path_prepend": ["/envs/uv-00000001/bin"],
     "needs": [],
+    "project": None,
 }
 POOL = {
     "name": "uv",

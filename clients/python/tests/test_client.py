@@ -15,7 +15,7 @@ from typing import Any, Callable
 import pytest
 from fake import ENV, INFO, POOL, FakeDaemon, Peer, older, wait_until
 
-from runtimed_client import Client, ConnectError, Env, ProtocolError, RequestTimeout, RPCError, RuntimedError
+from runtimed_client import Client, ConnectError, Env, Project, ProtocolError, RequestTimeout, RPCError, RuntimedError
 from runtimed_client._values import decode
 from runtimed_client._wire import MAX_MESSAGE
 
@@ -57,6 +57,32 @@ def test_a_daemon_that_knows_less_still_is_not_asked_again(fake: FakeDaemon) -> 
     assert caught.value.hint
     assert "the daemon is older than this client" in caught.value.hint
     assert fake.methods() == ["pool.acquire"]
+
+
+@pytest.mark.parametrize("path", ["notes/../p", Path("notes/../p")])
+def test_the_path_of_a_project_is_from_our_working_folder(
+    fake: FakeDaemon, path: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    asked = {"path": path, "extras": ("plot",), "groups": ["dev"], "frozen": True}
+    with Client(fake.path) as c:
+        for project in (path, asked, {"path": path}, "/p", "", {"groups": ["dev"]}, None):
+            c.acquire(project=project)
+    whole = f"{tmp_path}/notes/../p"
+    assert asked["path"] == path
+    assert [request["params"].get("project") for request in fake.requests] == [
+        whole,
+        {"path": whole, "extras": ["plot"], "groups": ["dev"], "frozen": True},
+        {"path": whole},
+        "/p",
+        *("", {"path": "", "groups": ["dev"]}, None),  # the daemon says what is wrong with the first two
+    ]
+
+
+def test_an_environment_says_what_project_it_was_made_for() -> None:
+    env = decode(Env, {**ENV, "project": {"path": "/p", "file": "/p/uv.lock", "new": 1}}, "env")
+    assert env.project == Project("/p", "/p/uv.lock")
+    assert decode(Env, {name: value for name, value in ENV.items() if name != "project"}, "env").project is None
 
 
 def test_a_with_block_releases_on_an_exception(fake: FakeDaemon) -> None:
@@ -155,7 +181,7 @@ def test_without_a_wait_the_daemon_decides(fake: FakeDaemon, monkeypatch: pytest
     with Client(fake.path) as c:
         monkeypatch.setattr(c._core, "_end", end)
         c.acquire()
-    assert fake.requests[0]["params"].keys() == {"pool", "key"}
+    assert fake.requests[0]["params"].keys() == {"key"}
     assert waits == [60]
 
 
@@ -487,6 +513,8 @@ def test_a_missing_member_is_named(fake: FakeDaemon, member: str) -> None:
 @pytest.mark.parametrize("member", sorted(ENV))
 @pytest.mark.parametrize("value", [None, True, 1.5, [[]], [1], {"a": 1}, [{"name": "x"}]])
 def test_members_of_another_type_are_named(member: str, value: object) -> None:
+    if (member, value) == ("project", None):
+        return  # it was made for none
     with pytest.raises(ProtocolError, match=f"env.{member}"):
         decode(Env, {**ENV, member: value}, "env")
 

@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { EventEmitter, on, once } from "node:events";
 import type { Socket } from "node:net";
+import { resolve } from "node:path";
 import { activate } from "./environ.js";
 import { ConnectError, RuntimedError } from "./errors.js";
 import { closed, dial } from "./socket.js";
@@ -110,8 +111,9 @@ export class Client {
 
   /** Leases an environment, and waits for one if need be. The lease ends when it is released, or with its process. */
   async acquire({ timeoutMs = this.timeoutMs, signal, onProgress, ...asked }: AcquireOptions = {}): Promise<Env> {
-    const { waitMs = 60_000, key = randomUUID() } = asked;
-    const params = wire.toWire({ ...asked, waitMs, key, progress: onProgress && true });
+    const { waitMs = 60_000, key = randomUUID(), project } = asked;
+    const at = typeof project === "object" ? { ...project, path: resolve(project.path) } : project && resolve(project);
+    const params = wire.toWire({ ...asked, waitMs, key, progress: onProgress && true, project: at });
     const progress = onProgress && (async (one: unknown) => onProgress(wire.decodeProgress(one, "$/progress")));
     const unwanted = (result: unknown) => this.release(wire.decodeLeased(result, "it").env.id);
     const request = { method: "pool.acquire", params, decode: wire.decodeAcquired, progress, unwanted };

@@ -45,8 +45,8 @@ export function trusted(path: string): string {
     const info = fs.lstatSync(next);
     const target = info.isSymbolicLink() ? fs.readlinkSync(next) : "";
     const what = target ? `the link ${next}` : info.isDirectory() ? `the folder ${next}` : "it";
-    const sticky = info.isDirectory() && (info.mode & 0o1000) !== 0;
-    if (info.uid !== root && !sticky) refuse(path, stranger(what, info));
+    // In a sticky folder nobody can exchange what belongs to others.
+    if (info.uid !== root && !(info.isDirectory() && info.mode & 0o1000)) refuse(path, stranger(what, info));
     if (target) parts.unshift(...target.split("/"));
     at = !target ? next : target.startsWith("/") ? "/" : at;
   }
@@ -60,8 +60,7 @@ export function hold(path: string): { path: string } & Disposable {
   if (process.platform !== "linux" || !fs.existsSync("/proc/self/fd")) return { path, [Symbol.dispose]() {} };
   const folder = fs.openSync(dirname(real), onlyPath | fs.constants.O_DIRECTORY | fs.constants.O_NOFOLLOW);
   const through = `/proc/self/fd/${folder}/${basename(real)}`;
-  const fits = Buffer.byteLength(through) <= 107;
-  return { path: fits ? through : path, [Symbol.dispose]: () => fs.closeSync(folder) };
+  return { path: Buffer.byteLength(through) <= 107 ? through : path, [Symbol.dispose]: () => fs.closeSync(folder) };
 }
 
 /** Checks a socket and its folder as the daemon does. */

@@ -16,11 +16,9 @@ function check<T>(what: string, fits: (value: unknown) => boolean): Decode<T> {
 }
 
 export const anything = check<unknown>("", (value) => value !== undefined);
-const isObject = (value: unknown) => typeof value === "object" && value !== null && !Array.isArray(value);
-export const object = check<Record<string, unknown>>("an object", isObject);
-const flag = check<boolean>("a boolean", (value) => typeof value === "boolean");
-const count = check<number>("a number", (value) => typeof value === "number");
-const text = check<string>("a string", (value) => typeof value === "string");
+export const object = check<Record<string, unknown>>("an object", (it) => Object(it) === it && !Array.isArray(it));
+const typed = <T>(type: string) => check<T>(`a ${type}`, (value) => typeof value === type);
+const [flag, count, text] = [typed<boolean>("boolean"), typed<number>("number"), typed<string>("string")];
 const oneOf = <Known extends string>() => text as Decode<Open<Known>>;
 
 function list<T>(item: Decode<T>): Decode<T[]> {
@@ -87,8 +85,7 @@ const poolError = record({
 });
 
 const tool = record({
-  ...each(text, "path", "why"), // why this one was taken
-  name: oneOf<"uv" | "micromamba" | "mamba" | "conda" | "rattler">(),
+  ...each(text, "name", "path", "why"), // uv, micromamba, mamba, conda or rattler; why this one was taken
   version: or(undefined, text),
 });
 
@@ -115,6 +112,7 @@ const env = record({
   state: oneOf<"warming" | "ready" | "leased" | "removing">(),
   packages: list(packageInfo),
   needs: or([], list(text)), // what it was made to have beyond the packages of its pool
+  project: or(null, record(each(text, "path", "file"))), // that it was made for, and the file that says what it has
   variables, // for the environment of a child; null takes the name out
   pathPrepend: list(text), // goes before the child's PATH
 });
@@ -138,9 +136,12 @@ export const decodeProgress = record({
   fraction: or(undefined, count), // 0 to 1, where it is known
 });
 
+/** A project, by a path in it, and what of it. `frozen`: its lock file may be older than its manifest. */
+export type ProjectParams = { path: string; extras?: readonly string[]; groups?: readonly string[]; frozen?: boolean };
+
 /** What an acquire asks for. The packages, and what is in the requirements and the script, count together. */
 export interface AcquireParams {
-  /** "uv" by default. */
+  /** "uv" by default, "conda" for a project of that kind. */
   pool?: string | undefined;
   /** How long to wait for an environment, on top of the time limit of a call; 60 s by default, 0: not at all. */
   waitMs?: number | undefined;
@@ -158,6 +159,8 @@ export interface AcquireParams {
   script?: string | undefined;
   /** "3.12", ">=3.11,<3.14" or an absolute path; by default what the pool has. */
   python?: string | undefined;
+  /** Has the environment made from what a project says it needs: the one at this path, or above. */
+  project?: string | ProjectParams | undefined;
   /** Who acquires with the same name after the owner has ended gets the same environment, as it was left. */
   session?: string | undefined;
   /** How long it stays for that: up to an hour, 60 s by default. */
@@ -177,9 +180,9 @@ export type EnvInfo = ReturnType<typeof env>;
 export type Progress = ReturnType<typeof decodeProgress>;
 
 export type ErrorKind = Open<
-  | ("unreachable" | "untrusted" | "timeout" | "closed" | "protocol")
-  | ("parse_error" | "invalid_request" | "method_not_found" | "invalid_params" | "internal_error" | "request_cancelled")
-  | ("pool_empty" | "unknown_pool" | "build_failed" | "unknown_env" | "pool_off" | "shutting_down" | "overloaded")
+  | ("unreachable" | "untrusted" | "timeout" | "closed" | "protocol" | "request_cancelled")
+  | ("parse_error" | "invalid_request" | "method_not_found" | "invalid_params" | "internal_error" | "overloaded")
+  | ("pool_empty" | "unknown_pool" | "build_failed" | "unknown_env" | "pool_off" | "shutting_down" | "no_project")
 >;
 
 /** What an error has besides its message: docs/protocol.md says which kind has what. "" where it came without one. */

@@ -124,6 +124,18 @@ test("each acquire has a key of its own, unless it is given one; the wait is sen
   assert.ok(params.every((one) => one.wait_ms === 10 && !("progress" in one)));
 });
 
+test("the path of a project is from our working folder", async () => {
+  await using daemon = await FakeDaemon.start(willing);
+  await using client = await Client.connect({ socket: daemon.path });
+  const asked = { path: "notes", extras: ["plot"], groups: ["dev"], frozen: true };
+  for (const project of ["notes", asked, "/p", "", undefined]) await client.acquire({ project });
+  assert.equal(asked.path, "notes");
+  assert.deepEqual(
+    daemon.calls("pool.acquire").map(({ params }) => params.project),
+    [`${process.cwd()}/notes`, { ...asked, path: `${process.cwd()}/notes` }, "/p", "", undefined],
+  );
+});
+
 test("an error in onProgress ends that acquire alone", async () => {
   await using daemon = await FakeDaemon.start((message, peer) => {
     if (message.method === "pool.acquire") {

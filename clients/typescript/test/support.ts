@@ -154,6 +154,7 @@ export const env = {
   variables: { VIRTUAL_ENV: "/envs/uv-0123abcd", PYTHONHOME: null },
   path_prepend: ["/envs/uv-0123abcd/bin"],
   needs: [],
+  project: null,
 };
 
 export const acquired = { env, source: "ready", stale: false, waited_ms: 0, added: [], added_ms: 0 };

@@ -2,18 +2,22 @@
 
 import contextlib
 import dataclasses
+import functools
 import json
 import os
 import pathlib
 import secrets
 import sys
-from typing import Any, Optional, cast
+from typing import Any, Optional, Union, cast
 
 from jupyter_client.multikernelmanager import MultiKernelManager
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 from runtimed_client import AsyncClient, Env, Progress, RPCError, RuntimedError, Standby
-from traitlets import Bool, Enum, Float, TraitError, Unicode, default
+from runtimed_client._values import decode
+from traitlets import Bool, Dict, Enum, Float, TraitError, Unicode, default, validate
+from traitlets import Union as Either
 
+from .project import checked, falls_back, located, with_first_line
 from .running import Adopted, Running
 from .standby import Refused, adopt, is_python, why_plain
 
@@ -40,9 +44,9 @@ def label_of(session: str) -> str:
     return "Jupyter: " + name.encode()[:200].decode(errors="ignore")
 
 
-def explain(error: RuntimedError, pool: str) -> str:
+def explain(error: RuntimedError, of: str) -> str:
     """All that is known about a failure: a front-end shows this text only."""
-    lines = [f"no environment of the pool {pool} for the kernel: {error.message}"]
+    lines = [f"no environment of the {of} for the kernel: {error.message}"]
     if error.hint:
         lines.append(f"hint: {error.hint}")
     if isinstance(error, RPCError):
@@ -57,7 +61,13 @@ class RuntimedProvisioner(LocalProvisioner):
     a kernelspec that starts ipykernel in Jupyter's own Python; all others start as with LocalProvisioner.
     """
 
-    pool = Unicode("uv", config=True, help="The pool that the environment comes from.")
+    pool = Unicode(config=True, help="The pool that the environment comes from; default: uv, or what a project needs.")
+    project = Either(
+        [Unicode(), Dict()],
+        config=True,
+        help="The project that it is made for: a path, or a dict of path, extras, groups and frozen. The path may be"
+        ' "auto": what is at the notebook\'s folder or above, and the plain pool if nothing is.',
+    )
     wait_time = Float(60.0, min=0.0, config=True, help="Seconds to wait for one; `wait` in a kernelspec.")
     autostart = Bool(True, config=True, help="Start a daemon if none runs.")
     on_restart = Enum(["keep", "fresh"], "keep", config=True, help="Whether a restarted kernel keeps its environment.")
@@ -69,13 +79,19 @@ class RuntimedProvisioner(LocalProvisioner):
             kwargs["wait_time"] = kwargs.pop("wait")
         if unknown := kwargs.keys() - set(self.class_trait_names()):  # traitlets would only warn
             names = ", ".join(sorted(unknown))
-            known = "pool, wait, autostart, on_restart, linger and outlive"
+            known = "pool, project, wait, autostart, on_restart, linger and outlive"
             raise TraitError(f"runtimed's kernel_provisioner config has {known}, not {names}")
         super().__init__(**kwargs)
         self.lease: Optional[Env] = None
         self._standby: Optional[Standby] = None  # of the lease, for the next start
         self._adopted: Optional[Adopted] = None
         self._last_progress = ""
+        self._session: Optional[str] = None  # only this provisioner gets the environment of a kernel that died
+        self._banner = ""  # the first line of the kernel's
+
+    @validate("project")
+    def _checked_project(self, proposal: dict[str, Any]) -> Union[str, dict[str, Any]]:
+        return checked(proposal["value"])
 
     @default("outlive")
     def _outlive_default(self) -> bool:
@@ -87,10 +103,9 @@ class RuntimedProvisioner(LocalProvisioner):
         named = "provisioner_name" in self.kernel_spec.metadata.get("kernel_provisioner", {})
         if not named and not is_plain(argv):
             return await super().pre_launch(**kwargs)
-        session = (kwargs.get("env") or {}).get("JPY_SESSION_NAME")  # the notebook's path
-        self._standby = None
+        self._standby, self._banner = None, ""
         why = why_plain(argv, kwargs, kwargs.get("env"), self.kernel_spec.env)
-        env = await self._kept() or await self._acquire(label_of(session or self.kernel_id or ""), not why)
+        env = await self._environment(kwargs, not why)
         if self._standby is None:
             self.log.debug("A plain kernel: %s", why or "its environment has no standby")
         try:
@@ -110,6 +125,8 @@ class RuntimedProvisioner(LocalProvisioner):
         try:
             if await self._become(cmd, kwargs):
                 return self.connection_info
+            if self._banner:
+                cmd = with_first_line(cmd, self._banner)
             return await super().launch_kernel(cmd, **kwargs)
         except BaseException:
             await self._release()
@@ -121,7 +138,7 @@ class RuntimedProvisioner(LocalProvisioner):
         if standby is None:
             return False
         try:
-            self._adopted = await adopt(standby, cmd, arguments, self.connection_info)
+            self._adopted = await adopt(standby, cmd, arguments, self.connection_info, self._banner)
         except (Refused, OSError, ValueError) as why:
             self.log.debug("A plain kernel: %s", why)
             return False
@@ -151,13 +168,14 @@ class RuntimedProvisioner(LocalProvisioner):
         if self.lease is not None:
             members = dataclasses.asdict(self.lease)
             env = json.loads(json.dumps({member.name: members[member.name] for member in dataclasses.fields(Env)}))
-        return {**await super().get_provisioner_info(), "env": env}
+        return {**await super().get_provisioner_info(), "env": env, "session": self._session}
 
     async def load_provisioner_info(self, provisioner_info: dict[str, Any]) -> None:
         """Take over a kernel that another process started. If it lives, it can be signalled and restarted."""
         await super().load_provisioner_info(provisioner_info)
         env = provisioner_info.get("env")
-        self.lease = None if env is None else Env(**env)
+        self.lease = None if env is None else decode(Env, env, "env")
+        self._session = provisioner_info.get("session")
         if self.pid and await self._adopt(self.pid) and sys.platform != "win32":
             self.process = cast(Any, Running(self.pid))
 
@@ -169,42 +187,66 @@ class RuntimedProvisioner(LocalProvisioner):
                 self.log.warning("The kernel's environment is gone. It gets a fresh one, without what was installed.")
         return self.lease
 
-    async def _acquire(self, label: str, standby: bool) -> Env:
-        # Only this provisioner knows the session, so only it gets the environment of a kernel that died.
-        session, linger = (secrets.token_hex(16), self.linger) if self.on_restart == "keep" else (None, None)
+    async def _environment(self, arguments: dict[str, Any], standby: bool) -> Env:
+        """The environment for a kernel of these arguments."""
+        session = (arguments.get("env") or {}).get("JPY_SESSION_NAME")  # the notebook's path
+        label = label_of(session or self.kernel_id or "")
+        if not self.project:
+            return await self._kept() or await self._acquire(label, standby)
+        try:
+            # Not what is kept: the project may have changed. If it has not, the session gets the same one again.
+            return await self._acquire(label, standby, located(self.project, arguments))
+        except RuntimedError as error:
+            if error.kind != "no_project" or not falls_back(self.project):
+                raise
+        kept = await self._kept() if self.lease is None or self.lease.project is None else None
+        env = kept or await self._acquire(label, standby)
+        self._banner = f"Note: there is no project here: this environment has the packages of the pool {env.pool}."
+        self.log.info(self._banner)
+        return env
+
+    async def _acquire(self, label: str, standby: bool, project: Optional[dict[str, Any]] = None) -> Env:
+        """Lease an environment, instead of the one that a restarted kernel had."""
+        of = f"project {project['path']}" if project else f"pool {self.pool or 'uv'}"
+        if self.on_restart == "keep":
+            self._session = self._session or secrets.token_hex(16)
         try:
             async with AsyncClient(autostart=self.autostart) as client:
-                wait = await self._patience(client)
                 env = await client.acquire(
-                    self.pool,
-                    wait=wait,
-                    progress=self._log_progress,
+                    self.pool or None,
+                    wait=self.wait_time if project else await self._patience(client),
+                    progress=functools.partial(self._log_progress, of),
                     label=label,
-                    session=session,
-                    linger=linger,
+                    session=self._session if self.on_restart == "keep" else None,
+                    linger=self.linger if self.on_restart == "keep" else None,
                     standby=standby,
+                    project=project,
                 )
         except RuntimedError as error:
-            raise RuntimedError(explain(error, self.pool), kind=error.kind) from error
+            raise RuntimedError(explain(error, of), kind=error.kind) from error
         waited = env.waited_ms / 1000
         self.log.info("The kernel gets the environment %s (%s, after %.1f s).", env.id, env.source, waited)
+        if self.lease is not None and self.lease.id != env.id:
+            self.log.warning("It is another one than before, without what was installed into %s.", self.lease.id)
+            unreleased.add(self.lease.id)
+        unreleased.discard(env.id)  # the session may get again what was to be released
         self.lease, self._standby = env, env.standby
         return env
 
     async def _patience(self, client: AsyncClient) -> float:
         """How long to wait. If builds fail, whoever opened the notebook should hear of it soon."""
         try:
-            status = next((pool for pool in (await client.status()).pools if pool.name == self.pool), None)
+            status = next((pool for pool in (await client.status()).pools if pool.name == (self.pool or "uv")), None)
         except RuntimedError:
             return self.wait_time  # the acquire says why, or finds the next daemon
         if status and status.error and not status.available and not status.warming:
             return min(self.wait_time, FAILING_WAIT)
         return self.wait_time
 
-    def _log_progress(self, progress: Progress) -> None:
+    def _log_progress(self, of: str, progress: Progress) -> None:
         text = f"{progress.stage}: {progress.message}" if progress.message else progress.stage
         if text != self._last_progress:
-            self.log.info("The kernel waits for an environment of the pool %s: %s", self.pool, text)
+            self.log.info("The kernel waits for an environment of the %s: %s", of, text)
         self._last_progress = text
 
     async def _adopt(self, pid: Optional[int]) -> bool:
@@ -225,7 +267,7 @@ class RuntimedProvisioner(LocalProvisioner):
     async def _release(self) -> None:
         if self.lease is not None:
             unreleased.add(self.lease.id)
-            self.lease = None
+            self.lease = self._session = None
         await self._release_all()
 
     async def _release_all(self) -> None:

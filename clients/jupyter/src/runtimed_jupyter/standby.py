@@ -50,10 +50,12 @@ def why_plain(argv: Sequence[str], arguments: Mapping[str, Any], *variables: Opt
     return ""
 
 
-async def adopt(standby: Standby, cmd: Sequence[str], arguments: Mapping[str, Any], info: Mapping[str, Any]) -> Adopted:
+async def adopt(
+    standby: Standby, cmd: Sequence[str], arguments: Mapping[str, Any], info: Mapping[str, Any], banner: str = ""
+) -> Adopted:
     """Have the standby become the kernel. `info` is what the connection file says. Refused or an OSError says why not.
 
-    Afterwards the standby is the kernel, or it ends.
+    The kernel's banner begins with the line `banner`. Afterwards the standby is the kernel, or it ends.
     """
     if why := why_plain(cmd, arguments, arguments["env"]):
         raise Refused(why)
@@ -62,7 +64,7 @@ async def adopt(standby: Standby, cmd: Sequence[str], arguments: Mapping[str, An
         descriptors, ends = open_streams(stack, pipes, arguments)
         listeners = listen(stack, info)
         descriptors += [listener.fileno() for listener in listeners.values()]
-        line = json.dumps(order(cmd, arguments, list(listeners))).encode() + b"\n"
+        line = json.dumps(order(cmd, arguments, list(listeners), banner)).encode() + b"\n"
         connection = stack.enter_context(socket.socket(socket.AF_UNIX))
         connection.setblocking(False)
         connection.connect(standby.socket)
@@ -98,7 +100,7 @@ async def exchange(connection: socket.socket, line: bytes, descriptors: Sequence
     return json.loads(receipt), more
 
 
-def order(cmd: Sequence[str], arguments: Mapping[str, Any], listening: list[str]) -> dict[str, Any]:
+def order(cmd: Sequence[str], arguments: Mapping[str, Any], listening: list[str], banner: str = "") -> dict[str, Any]:
     """What makes the kernel the one that launch_kernel of jupyter_client would start with these arguments."""
     independent = bool(arguments.get("independent"))
     variables = {**arguments["env"], **({} if independent else {"JPY_PARENT_PID": str(os.getpid())})}
@@ -114,6 +116,7 @@ def order(cmd: Sequence[str], arguments: Mapping[str, Any], listening: list[str]
         "ignored": [n for n in signal.valid_signals() - silent if signal.getsignal(n) == signal.SIG_IGN],
         "listening": listening,
         "independent": independent,
+        **({"banner": banner} if banner else {}),
     }
 
 

@@ -6,7 +6,7 @@ import os
 import secrets
 import sys
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping, Sequence
 from typing import Callable, Generic, Optional, TypeVar, Union
 
 from ._errors import ConnectError, RequestTimeout, RPCError, RuntimedError
@@ -49,9 +49,8 @@ class Core(Generic[L]):
 
     async def info(self) -> Info:
         """Who the daemon is. One that speaks another version of the protocol is a ProtocolError."""
-        result = await self.call(
-            "daemon.info", {"client": {"name": "runtimed-client (Python)", "version": __version__}}
-        )
+        client = {"name": "runtimed-client (Python)", "version": __version__}
+        result = await self.call("daemon.info", {"client": client})
         check_protocol(self.socket, result, __version__)
         return decode(Info, result, "info")
 
@@ -60,13 +59,15 @@ class Core(Generic[L]):
         return decode(Status, await self.call("pool.status", {} if pool is None else {"pool": pool}), "status")
 
     async def acquire(
-        self, pool: str = "uv", *, wait: Optional[float] = None, progress: OnProgress = None, standby: bool = False,
-        owner_pid: Optional[int] = None, label: Optional[str] = None, key: Optional[str] = None,
+        self, pool: Optional[str] = None, *, wait: Optional[float] = None, progress: OnProgress = None,
+        standby: bool = False, owner_pid: Optional[int] = None, label: Optional[str] = None, key: Optional[str] = None,
         packages: Optional[Sequence[str]] = None, requirements: Optional[str] = None, script: Optional[str] = None,
         python: Optional[str] = None, session: Optional[str] = None, linger: Optional[float] = None,
+        project: Union[Place, Mapping[str, object]] = None,
     ) -> L:  # fmt: skip
-        """Lease an environment, waiting up to `wait` seconds (0: answer at once; None: the daemon's default of 60).
+        """Lease an environment of `pool`: by default of "uv", or of "conda" for a project of that kind.
 
+        It waits up to `wait` seconds (0: answer at once; None: the daemon's default of 60).
         The lease belongs to this process, or to `owner_pid`, and ends with it. `label` is shown in `runt env list`.
         Asking again with the same `key` never holds a second environment; by default each call has its own. While a
         build is waited for, `progress` is called with a Progress now and then.
@@ -74,6 +75,10 @@ class Core(Generic[L]):
         These ask for more than the pool has, in pools of the kind uv: `packages` ("pandas", "rich>=13"),
         `requirements` (the text of a requirements file), `script` (the text of one with a PEP 723 block), and `python`
         ("3.12", ">=3.11,<3.14", or an absolute path). They count together.
+
+        With `project`, it is made from what a project says it needs: the path of a folder in it, or of a file of it, or
+        a dict of `path`, `extras`, `groups` and `frozen` (the lock file may be older than its manifest). The lease's
+        `project` tells what was found. No project there or above is an RPCError of kind no_project.
 
         Whoever acquires with the same `session` after the owner has ended gets the same environment, as it was left.
         It stays for `linger` seconds for that (up to 3600; None: the daemon's default of 60).
@@ -84,7 +89,7 @@ class Core(Generic[L]):
         call = {"pool": pool, "wait_ms": wait, "key": key or secrets.token_hex(16), "progress": progress and True}
         lease = {"owner_pid": owner_pid, "label": label, "session": session, "linger_ms": linger}
         needs = {"packages": packages, "requirements": requirements, "script": script, "python": python}
-        params = encode({**call, **lease, **needs, "standby": standby or None})
+        params = encode({**call, **lease, **needs, "standby": standby or None, "project": project})
         while True:
             try:
                 result = await self.call("pool.acquire", params, wait=60.0 if wait is None else wait, progress=progress)

@@ -129,6 +129,14 @@ class Package:
 
 
 @dataclass(frozen=True)
+class Project:
+    """What an environment was made for: a folder, and the file that says what is installed."""
+
+    path: str
+    file: str
+
+
+@dataclass(frozen=True)
 class Env:
     """One environment. `python` runs as it is; environ() is for its children."""
 
@@ -144,6 +152,7 @@ class Env:
     variables: dict[str, Optional[str]] = field(hash=False)
     path_prepend: tuple[str, ...]
     needs: tuple[str, ...] = field(metadata={"missing": []})  # requirements beyond the packages of its pool
+    project: Optional[Project] = field(metadata={"missing": None})  # that it was made for
 
     def environ(self, base: Optional[Mapping[str, str]] = None) -> dict[str, str]:
         """A copy of `base` (default: os.environ) in which this environment is activated."""
@@ -199,9 +208,18 @@ def check_protocol(path: str, info: Object, version: str) -> None:
 
 
 def encode(params: Object) -> Object:
-    """Params as they travel: without those that are None, and seconds as milliseconds."""
+    """Params as they travel: without those that are None, with seconds as milliseconds, and a project's path whole."""
     given = {name: value for name, value in params.items() if value is not None}
+    if isinstance(project := given.get("project"), Mapping):
+        given["project"] = {**project, "path": absolute(project.get("path", ""))}
+    elif project:
+        given["project"] = absolute(project)
     return {name: math.ceil(value * 1000) if name.endswith("_ms") else value for name, value in given.items()}
+
+
+def absolute(path: Union[str, "os.PathLike[str]"]) -> str:
+    """The daemon has another working folder. What .. means behind a link, only the file system knows."""
+    return os.path.join(os.getcwd(), os.fspath(path)) if path else ""
 
 
 def decode(kind: type[T], value: object, where: str) -> T:
