@@ -182,7 +182,8 @@ func TestAnEnvironmentFileGivesWhatTheSolverGivesAndWhatUVAdds(t *testing.T) {
 	}
 	server.Close()
 	built, err := r.c.Build(t.Context(), spec, r.Env("conda-00000002"), func(s builder.Stage) {
-		if s.Name == builder.StageResolving || s.Name == builder.StageDownloading && strings.Contains(s.Message, "lacks") {
+		lacks := s.Name == builder.StageDownloading && strings.Contains(s.Message, "lacks")
+		if lacks || s.Name == builder.StageResolving {
 			t.Errorf("%+v", s)
 		}
 	})
