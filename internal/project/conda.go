@@ -261,11 +261,15 @@ func pixiPyPI(name string, v any) (line, local string, err error) {
 		}
 		name += "[" + strings.Join(extras, ",") + "]"
 	}
+	path := text("path")
+	if path != "" && !filepath.IsAbs(path) && !strings.HasPrefix(path, ".") {
+		path = "./" + path // else it would be the name of a package
+	}
 	switch editable, _ := table["editable"].(bool); {
-	case text("path") != "" && editable:
-		return "-e " + text("path"), text("path"), nil
-	case text("path") != "":
-		return text("path"), text("path"), nil
+	case path != "" && editable:
+		return "-e " + path, path, nil
+	case path != "":
+		return path, path, nil
 	case text("git") != "":
 		url := "git+" + text("git")
 		for _, ref := range []string{"rev", "tag", "branch"} {

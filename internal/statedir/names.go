@@ -24,7 +24,7 @@ var (
 	trashForm  = lazyregexp.New(`^[a-z][a-z0-9_-]{0,31}-[0-9a-f]{8}(\.[0-9]+)*$`)
 	recordForm = lazyregexp.New(`^([a-z][a-z0-9_-]{0,31}-[0-9a-f]{8})\.json$`)
 	halfForm   = lazyregexp.New(`^\.?([a-z][a-z0-9_-]{0,31}-[0-9a-f]{8}\.json|lease|runtimed\.json)-?[0-9]+$`)
-	lockForm   = lazyregexp.New(`^[0-9a-f]{16}-((([0-9a-f]{16}-)?py[0-9]+\.[0-9]+(-[0-9a-f]{8})?\.txt)|` +
+	lockForm   = lazyregexp.New(`^([0-9a-f]{16}-){1,2}((py[0-9]+\.[0-9]+(-[0-9a-f]{8})?\.txt)|` +
 		`((linux|osx|win)-[0-9a-z_]+-(rattler\.lock|(conda|mamba|micromamba)\.txt)(\.old)?))(\.damaged(\.[2-9])?)?$`)
 	lockText = lazyregexp.New(`^(\s*$|# runtimed: |[A-Za-z0-9][A-Za-z0-9._-]*(\[[^\]]*\])? ?(==|@ )|` +
 		`# platform: |@EXPLICIT|version: [0-9])`)

@@ -170,15 +170,16 @@ func TestALockFileIsKnownByItsNameAndItsText(t *testing.T) {
 		text string
 		ours bool
 	}{
-		"0123456789abcdef-py3.12.txt":                          {"asttokens==3.0 \\\n    --hash=sha256:00\n", true},
-		"0123456789abcdef-fedcba9876543210-py3.9-01234567.txt": {"mine @ file:///x\n", true},
-		"0123456789abcdef-linux-64-rattler.lock":               {"version: 6\n", true},
-		"0123456789abcdef-osx-arm64-micromamba.txt.old":        {"# platform: osx-arm64\n@EXPLICIT\n", true},
-		"0123456789abcdef-py3.13.txt":                          {"buy milk\n", false},
-		"0123456789abcde-py3.12.txt":                           {"asttokens==3.0\n", false},
-		"requirements.txt":                                     {"asttokens==3.0\n", false},
-		"0123456789abcdef-py3.12.txt.bak":                      {"asttokens==3.0\n", false},
-		"0123456789abcdef-linux-64-pixi.lock":                  {"version: 6\n", false},
+		"0123456789abcdef-py3.12.txt":                           {"asttokens==3.0 \\\n    --hash=sha256:00\n", true},
+		"0123456789abcdef-fedcba9876543210-py3.9-01234567.txt":  {"mine @ file:///x\n", true},
+		"0123456789abcdef-linux-64-rattler.lock":                {"version: 6\n", true},
+		"0123456789abcdef-0123456789abcdef-osx-arm64-conda.txt": {"@EXPLICIT\n", true},
+		"0123456789abcdef-osx-arm64-micromamba.txt.old":         {"# platform: osx-arm64\n@EXPLICIT\n", true},
+		"0123456789abcdef-py3.13.txt":                           {"buy milk\n", false},
+		"0123456789abcde-py3.12.txt":                            {"asttokens==3.0\n", false},
+		"requirements.txt":                                      {"asttokens==3.0\n", false},
+		"0123456789abcdef-py3.12.txt.bak":                       {"asttokens==3.0\n", false},
+		"0123456789abcdef-linux-64-pixi.lock":                   {"version: 6\n", false},
 	} {
 		if got := IsLock(put(t, filepath.Join(dir, name), c.text)); got != c.ours {
 			t.Errorf("%s with %q: %t", name, c.text, got)

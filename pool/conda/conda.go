@@ -3,6 +3,7 @@ package conda
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,7 +13,6 @@ import (
 	"go.uber.org/zap"
 
 	"runtimed/internal/project"
-	"runtimed/internal/redact"
 	"runtimed/internal/statedir"
 	"runtimed/pool/builder"
 	"runtimed/pool/envdir"
@@ -43,6 +43,7 @@ type Builder struct {
 	Elsewhere []string    // searched after PATH
 
 	builder.Lookup[Config, condaProvider]
+	own    *rattler
 	tidied sync.Once
 }
 
@@ -65,17 +66,23 @@ type condaProvider interface {
 
 type condaJob struct {
 	specs    []string // match specs, Python's included
+	extra    []string // match specs that rattler adds without changing what specs lead to
+	kernel   bool     // the same with ipykernel, where rattler can
 	preload  []string // of builder.Spec
 	channels []string // by priority
 	from, to string   // lock files
+	prefer   string   // a lock file whose versions rattler prefers; or empty
+	pixi     *pixi    // the lock file of a project, in place of specs; for rattler only
 	progress func(builder.Stage)
-	again    bool // after a failed try
+	again    bool           // after a failed try
+	answered *condaAnswered // gets what rattler says; may be nil
 }
 
 // New returns a Builder that keeps lock files and package caches below dir. environ is the daemon's environment, of
 // which children get a part.
 func New(dir string, cfg Config, uv *uv.Builder, environ []string, log *zap.Logger) *Builder {
 	c := &Builder{log: log, dir: dir, environ: environ, uv: uv, Elsewhere: usualPlaces}
+	c.own = newRattler(c)
 	c.Configure(cfg)
 	return c
 }
@@ -86,118 +93,87 @@ func (c *Builder) Build(ctx context.Context, spec builder.Spec, dir string,
 	if err := condaPlace(dir); err != nil {
 		return builder.Built{}, err
 	}
-	provider, err := c.provider(ctx, dir)
+	w, err := wants(spec)
+	if err != nil {
+		return builder.Built{}, err
+	}
+	built, err := c.build(ctx, spec, w, dir, progress)
+	return built, w.explain(err)
+}
+
+func (c *Builder) build(ctx context.Context, spec builder.Spec, w wanted, dir string,
+	progress func(builder.Stage)) (builder.Built, error) {
+	provider, err := c.providerFor(ctx, w, dir)
 	if err != nil {
 		return builder.Built{}, err
 	}
 	lock := c.lockPath(spec, provider)
-	job := condaJob{specs: condaSpecs(spec), preload: spec.Preload, channels: spec.Channels, progress: progress}
+	b := &build{Builder: c, provider: provider, w: w, dir: dir, lock: lock, job: w.job(provider)}
+	b.job.preload, b.job.progress, b.compiledOf, b.compiledWith = spec.Preload, progress, lock, spec.Preload
 	if err := c.uv.SoundLock(lock, nil); err != nil {
 		return builder.Built{}, err
 	}
-	locked := uv.Filled(lock)
-	built, err := c.attempt(ctx, provider, dir, lock, job)
-	if c := builder.CauseOf(err); c != builder.CauseCorrupt && c != builder.CauseVerifyFailed || ctx.Err() != nil ||
-		!uv.Filled(lock) {
-		return built, err
-	}
-	if !locked {
-		_ = os.Remove(lock) // the next build solves again
-		return built, err
-	}
-	if _, err := uv.SetAside(c.log, lock, err); err != nil { // only once, since then there is no lock file
-		return builder.Built{}, err
-	}
-	if err := envdir.RemoveFolder(dir); err != nil {
-		return builder.Built{}, envdir.DiskError(err)
-	}
-	job.again = true
-	return c.attempt(ctx, provider, dir, lock, job)
-}
-
-// attempt is one try of Build.
-func (c *Builder) attempt(ctx context.Context, provider condaProvider, dir, lock string,
-	job condaJob) (builder.Built, error) {
-	err := c.fromLock(ctx, provider, dir, lock, job)
-	if errors.Is(err, errNoLock) {
-		err = c.fromChannels(ctx, provider, dir, lock, job)
-	}
-	if err != nil {
-		return builder.Built{}, err
-	}
-	job.progress(builder.Stage{Name: builder.StageVerifying, Message: "importing the kernel"})
-	var compiled uv.Compiled
-	if !provider.compiles() {
-		compiled = c.uv.Compiled(dir, lock, job.again, job.preload)
-	}
-	built, err := c.verified(ctx, dir, compiled.Link(ctx), job.preload)
-	if err == nil {
-		compiled.Keep(ctx)
-	}
-	return built, err
-}
-
-// errNoLock means that the channels must be asked.
-var errNoLock = errors.New("no lock file that can be used")
-
-// fromLock makes the environment of the lock file.
-func (c *Builder) fromLock(ctx context.Context, provider condaProvider, dir, lock string, job condaJob) error {
-	if !uv.Filled(lock) {
-		return errNoLock
-	}
-	job.from = lock
-	job.progress(builder.Stage{Name: builder.StageInstalling, Message: "installing what is locked"})
-	err := provider.create(ctx, dir, job)
-	switch {
-	case err == nil || ctx.Err() != nil:
-		return err
-	case builder.CauseOf(err) == builder.CauseDiskFull, builder.CauseOf(err) == builder.CausePermission,
-		builder.CauseOf(err) == builder.CauseToolMissing:
-		return err // another set would fail the same way
-	}
-	c.log.Debug("what is locked cannot be installed; asking the channels", zap.String("lock", lock), zap.Error(err))
-	if err := envdir.RemoveFolder(dir); err != nil {
-		return envdir.DiskError(err)
-	}
-	return errNoLock
-}
-
-// fromChannels solves, and keeps the lock file for later builds. If the channels cannot be reached, an outdated lock
-// file serves.
-func (c *Builder) fromChannels(ctx context.Context, provider condaProvider, dir, lock string, job condaJob) error {
-	tmp, remove, err := c.uv.Scratch(filepath.Dir(lock), statedir.ResolvePrefix)
-	if err != nil {
-		return err
-	}
-	defer remove()
-	job.to = filepath.Join(tmp, "lock")
-	job.progress(builder.Stage{Name: builder.StageResolving,
-		Message: "solving for " + strings.Join(redact.Texts(job.specs), ", ")})
-	err = provider.create(ctx, dir, job)
-	if builder.CauseOf(err) == builder.CauseNetwork && ctx.Err() == nil && uv.Filled(outdated(lock)) {
-		if err := envdir.RemoveFolder(dir); err != nil {
-			return envdir.DiskError(err)
-		}
-		if c.fromLock(ctx, provider, dir, outdated(lock), job) == nil {
-			return nil
+	if spec.Base != nil {
+		if err := c.followBase(spec, b); err != nil {
+			return builder.Built{}, err
 		}
 	}
-	if err != nil {
+	if w.locked() {
+		tmp, remove, err := c.uv.Scratch(filepath.Dir(lock), statedir.ResolvePrefix)
+		if err != nil {
+			return builder.Built{}, err
+		}
+		defer remove()
+		if b.job.pixi, err = pixiIn(tmp, w.project); err != nil {
+			return builder.Built{}, err
+		}
+	}
+	return b.withRepair(ctx)
+}
+
+// providerFor is the provider for what is wanted. Only rattler reads a pixi.lock.
+func (c *Builder) providerFor(ctx context.Context, w wanted, mark string) (condaProvider, error) {
+	if w.locked() {
+		c.tidied.Do(c.Tidy)
+		return c.own, nil
+	}
+	return c.provider(ctx, mark)
+}
+
+// followBase has a build prefer the versions of the pool that it adds to. If these were renewed, so are its own. It
+// uses the code that was compiled for the pool: what somebody needs beyond it is not imported by the check.
+func (c *Builder) followBase(spec builder.Spec, b *build) error {
+	c.uv.ForgetNeeds()
+	base := c.lockPath(*spec.Base, b.provider)
+	b.compiledOf, b.compiledWith, b.compiledFixed = base, spec.Base.Preload, true
+	if spec.Project != nil {
+		return nil
+	}
+	if err := c.uv.SoundLock(base, nil); err != nil || !uv.Filled(base) {
 		return err
 	}
-	if err := c.keepLock(job.to, lock, tmp); err != nil {
+	b.job.prefer = base
+	own, err := os.Stat(b.lock)
+	pools, errBase := os.Stat(base)
+	if err != nil || errBase != nil || !own.ModTime().Before(pools.ModTime()) {
+		return nil
+	}
+	if err := c.uv.NoFolder(outdated(b.lock)); err != nil {
+		return err
+	}
+	if err := os.Rename(b.lock, outdated(b.lock)); !errors.Is(err, fs.ErrNotExist) { // another build was first
 		return envdir.DiskError(err)
 	}
-	_ = os.Remove(outdated(lock))
 	return nil
 }
 
-// outdated is where a lock file waits for the next build, if its provider can renew only by building.
-func outdated(lock string) string { return lock + ".old" }
-
-// lockPath is where the solved set of a spec is kept.
+// lockPath is where the solved set of a spec is kept. With needs, it depends on the pool whose versions it keeps.
 func (c *Builder) lockPath(spec builder.Spec, provider condaProvider) string {
-	return filepath.Join(c.dir, "locks", spec.Hash()+"-"+project.CondaSubdir()+"-"+provider.lockName())
+	name := spec.Hash()
+	if spec.Base != nil && spec.Project == nil {
+		name += "-" + spec.Base.Hash()
+	}
+	return filepath.Join(c.dir, uv.LocksOf(spec), name+"-"+project.CondaSubdir()+"-"+provider.lockName())
 }
 
 // Renew solves spec again if its lock file is older than age.
@@ -215,8 +191,12 @@ func (c *Builder) Renew(ctx context.Context, spec builder.Spec, age time.Duratio
 		return err
 	}
 	defer remove()
-	job := condaJob{specs: condaSpecs(spec), channels: spec.Channels, to: filepath.Join(tmp, "lock"),
-		progress: func(builder.Stage) {}}
+	w, err := wants(spec)
+	if err != nil {
+		return err
+	}
+	job := w.job(provider)
+	job.to, job.progress = filepath.Join(tmp, "lock"), func(builder.Stage) {}
 	switch err := provider.renew(ctx, c.uv.Tools(), job); {
 	case errors.Is(err, errors.ErrUnsupported):
 		if err := c.uv.NoFolder(outdated(lock)); err != nil {
@@ -249,13 +229,4 @@ func condaPlace(dir string) error {
 			"conda packages cannot be installed below a folder with %q in its path", filepath.ToSlash(dir)[at])
 	}
 	return nil
-}
-
-// condaSpecs are the match specs of a spec.
-func condaSpecs(spec builder.Spec) []string {
-	python := "python"
-	if spec.Python != "" {
-		python += "=" + spec.Python
-	}
-	return append([]string{python}, spec.Packages...)
 }

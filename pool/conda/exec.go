@@ -40,7 +40,11 @@ func (p condaProgram) create(ctx context.Context, dir string, job condaJob) erro
 		return err
 	}
 	if job.from == "" {
-		if err := p.run(ctx, dir, append(p.flags(dir, job), job.specs...)); err != nil {
+		specs := slices.Concat(job.specs, job.extra)
+		if job.kernel && !slices.ContainsFunc(specs, func(s string) bool { return specName(s) == kernelPackage }) {
+			specs = append(specs, kernelPackage)
+		}
+		if err := p.run(ctx, dir, append(p.flags(dir, job), specs...)); err != nil {
 			return err
 		}
 		return p.lock(dir, job.to)
@@ -60,7 +64,7 @@ func (p condaProgram) create(ctx context.Context, dir string, job condaJob) erro
 
 // noOptions refuses what would pass for a flag.
 func noOptions(job condaJob) error {
-	for _, word := range slices.Concat(job.specs, job.channels) {
+	for _, word := range slices.Concat(job.specs, job.extra, job.channels) {
 		if strings.HasPrefix(word, "-") {
 			return builder.Errorf(builder.CauseOther, "correct the pool's packages and channels",
 				"%q is not the name of a package or channel", redact.Text(word))

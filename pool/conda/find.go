@@ -67,7 +67,7 @@ func (c *Builder) Locate(ctx context.Context, mark string, cfg Config) (condaPro
 
 // rattler is the provider that is always there.
 func (c *Builder) rattler(why string) (condaProvider, builder.Tool, error) {
-	r := newRattler(c)
+	r := c.own
 	return r, builder.Tool{Name: ProviderRattler, Version: RattlerVersion(), Path: builder.VenvPython(r.venv()),
 		Why: why}, nil
 }

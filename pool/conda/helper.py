@@ -1,7 +1,8 @@
 """Make a conda environment with rattler. One JSON object on stdin says what; stdout gets one a line:
 
-{"event": "stage", "name": ..., and what is known of it}, and at the end {"event": "done"} or {"event": "error", "type", "text", ...}.
-Without "done" and exit code 0, what is at the prefix is no environment.
+{"event": "stage", "name": ..., and what is known of it}, and at the end {"event": "done", "pypi", "no_kernel"} or
+{"event": "error", "type", "text", ...}.
+Without "done" and exit code 0, what is at the prefix is no environment. What is in solving.py comes before this.
 """
 
 import asyncio
@@ -37,6 +38,7 @@ def fail(kind, text, **fields):
 
 try:
     import rattler
+    import rattler.lock
     from rattler import InstallerReporter
     from rattler.exceptions import InvalidMatchSpecError, SolverError
     from rattler.package_cache import ValidationMode
@@ -44,6 +46,7 @@ except Exception as error:  # a crash of the machine may have left files without
     fail("ImportError", f"{type(error).__name__}: {error}")
 
 makeshift = []  # not empty: what was known of the channels had to do
+tell_at_end = {}
 UNREACHABLE = re.compile(r"error sending request|dns error|connection (refused|reset|closed)|timed out|status server error", re.IGNORECASE)
 
 
@@ -165,57 +168,6 @@ def settings(req):
         os.unlink(name)  # the client has read it
 
 
-async def solved(req, config, client, channels, specs, platforms):
-    """What the channels have for the specs."""
-    formats = config.repodata_config
-
-    async def read(action):
-        source = rattler.SourceConfig(
-            cache_action=action,
-            zstd_enabled=not formats.get("disable-zstd"),
-            bz2_enabled=not formats.get("disable-bzip2"),
-            sharded_enabled=not formats.get("disable-sharded"),
-        )
-        gateway = rattler.Gateway(cache_dir=Path(req["cache"]) / "repodata", default_config=source, client=client)
-        found = await asyncio.wait_for(gateway.query(channels, platforms, specs), req["fetch_timeout"])
-        return gateway, sum(map(len, found))
-
-    bases = ", ".join(c.base_url for c in channels)
-    tell("stage", name="resolving", text=f"reading {bases}")
-    try:
-        gateway, candidates = await read("no-cache" if req["renew"] else "cache-or-fetch")
-    except Exception as error:
-        silent = isinstance(error, TimeoutError | asyncio.TimeoutError)
-        if req["renew"] or not (silent or UNREACHABLE.search(str(error))):
-            raise
-        try:
-            gateway, candidates = await read("force-cache-only")
-            makeshift.append(True)
-        except Exception:
-            if silent:
-                fail("Timeout", f"{bases} did not answer in full within {req['fetch_timeout']:g} s")
-            raise error from None
-        tell("stage", name="resolving", text="the channels cannot be reached: what is known of them serves")
-    tell("stage", name="resolving", text=f"solving with {candidates} candidates")
-    try:
-        return await rattler.solve(
-            channels,
-            specs,
-            gateway=gateway,
-            platforms=platforms,
-            virtual_packages=rattler.VirtualPackage.detect(rattler.VirtualPackageOverrides.from_env()),
-            timeout=datetime.timedelta(seconds=req["fetch_timeout"]),
-        )
-    except SolverError as error:
-        if "has been cancelled" in str(error):
-            fail("SolverTimeout", f"rattler found no solution within {req['fetch_timeout']:g} s")
-        missing = []
-        for name in dict.fromkeys(s.name.normalized for s in specs):
-            if not name.startswith("__") and not any(await gateway.query(channels, platforms, [name], recursive=False)):
-                missing.append(name)
-        fail("SolverError", str(error), missing=missing)
-
-
 def unchanged(record):
     """What comes from a server is compared by rattler itself."""
     if not record.url.startswith("file://") or not record.sha256:
@@ -231,19 +183,39 @@ def unchanged(record):
 
 async def make(req, progress):
     subdir = rattler.Subdir.current()
-    specs = []
-    for spec in req["specs"]:
-        try:
-            specs.append(rattler.MatchSpec(spec))
-        except InvalidMatchSpecError as error:
-            fail("InvalidMatchSpecError", str(error), spec=spec)
+    platforms = [subdir, rattler.Subdir("noarch")]
+    specs, pixi, why, gateways = parsed(req["specs"]), None, "", []
+    if req["pixi"]:
+        pixi = Pixi(req["pixi"], str(subdir))
+        if not req["pixi"]["frozen"]:
+            pixi.check()
+        req["channels"] = req["channels"] or pixi.channels
     config, client, channels = settings(req)
+
+    async def reach(wanted):
+        if not gateways:
+            gateways.append(await reached(req, config, client, channels, wanted, platforms))
+        return gateways[0]
+
     if req["from"]:
-        records = rattler.LockFile.from_path(Path(req["from"])).default_environment().conda_repodata_records().get(str(subdir))
+        records = locked(req["from"], str(subdir))
         if not records:
             fail("ParseCondaLockError", f"the lock file has no packages for {subdir}")
     else:
-        records = await solved(req, config, client, channels, specs, [subdir, rattler.Subdir("noarch")])
+        if pixi:
+            records = pixi.records
+        else:
+            prefer = locked(req["prefer"], str(subdir)) if req["prefer"] else []
+            gateway = await reach(specs)
+            try:
+                records = await solved(req, gateway, channels, specs, platforms, locked_packages=prefer)
+            except SolverError as error:
+                await unsolvable(error, gateway, channels, specs, platforms)
+        before = len(records)
+        records, why = await extended(req, reach, channels, specs, platforms, records)
+        if pixi and len(records) == before:
+            req["to"] = ""  # the project's own lock file says it all
+    tell_at_end.update(pypi=list(pixi.distributions()) if pixi else [], no_kernel=why)
     if req["to"]:
         platform = rattler.LockPlatform(str(subdir))
         lock = rattler.LockFile([platform])
@@ -276,7 +248,7 @@ async def make(req, progress):
         reporter=progress[-1],
         show_progress=False,
         execute_link_scripts=config.run_post_link_scripts != "false",
-        requested_specs=[s._match_spec for s in specs],  # 0.28 takes the inner objects alone
+        requested_specs=[s._match_spec for s in specs + parsed(req["extra"])],  # 0.28 takes the inner objects alone
     )
     if progress[-1].failed:
         fail("ScriptError", f"the post-link script of {', '.join(progress[-1].failed)} failed")
@@ -288,12 +260,14 @@ async def make(req, progress):
 
 def main():
     req, progress = json.load(sys.stdin), []
+    for part, names in (req, ("specs", "extra", "channels")), (req["pixi"] or {}, ("specs", "requirements", "paths")):
+        part.update({name: part.get(name) or [] for name in names})  # Go has null for an empty list
     threading.Thread(target=watch, args=(req, progress), daemon=True).start()
     try:
         asyncio.run(make(req, progress))
     except BaseException as error:  # a panic of rattler's is no Exception
         fail(type(error).__name__, str(error) or repr(error))
-    tell("done")
+    tell("done", **tell_at_end)
     os._exit(0)
 
 

@@ -22,8 +22,13 @@ import (
 	"runtimed/pool/envdir"
 )
 
+//go:embed solving.py
+var solvingPart string
+
 //go:embed helper.py
-var condaHelper string
+var mainPart string
+
+var condaHelper = solvingPart + mainPart
 
 // rattler makes conda environments without a conda tool: with py-rattler, in a venv of its own that uv makes.
 type rattler struct {
@@ -53,7 +58,7 @@ func (r *rattler) create(ctx context.Context, dir string, job condaJob) error {
 		return err
 	}
 	if !tool.Executable(pythonOf(dir)) {
-		return builder.Errorf(builder.CauseVerifyFailed, "see what the channels of the pool have as python",
+		return builder.Errorf(builder.CauseVerifyFailed, "see what the channels have as python",
 			"the environment was built, but has no Python that can be run")
 	}
 	return nil
@@ -69,6 +74,10 @@ type helperRequest struct {
 	Renew        bool     `json:"renew"`  // ask the channels again
 	Channels     []string `json:"channels"`
 	Specs        []string `json:"specs"`
+	Extra        []string `json:"extra"`  // specs to be added without changing what the others lead to
+	Kernel       bool     `json:"kernel"` // the same with ipykernel, if it can be
+	Prefer       string   `json:"prefer"` // a lock file whose versions are preferred
+	Pixi         *pixi    `json:"pixi"`   // in place of specs
 	From         string   `json:"from"`
 	To           string   `json:"to"`
 	Cache        string   `json:"cache"`
@@ -90,6 +99,8 @@ type helperEvent struct {
 	Type       string   `json:"type"`    // of the exception
 	Missing    []string `json:"missing"` // packages in no channel
 	Spec       string   `json:"spec"`    // that cannot be parsed
+
+	condaAnswered // of done
 }
 
 // helper runs the helper, and repairs its venv if that is damaged.
@@ -109,7 +120,8 @@ func (r *rattler) helper(ctx context.Context, mark string, job condaJob, request
 			return err
 		}
 	}
-	request.Channels, request.Specs, request.From, request.To = job.channels, job.specs, job.from, job.to
+	request.Channels, request.Specs, request.From, request.To = withDefaults(job.channels), job.specs, job.from, job.to
+	request.Extra, request.Kernel, request.Prefer, request.Pixi = job.extra, job.kernel, job.prefer, job.pixi
 	request.Cache, request.Copy, request.Parent = r.cache(), r.c.uv.Config().Copy, os.Getpid()
 	request.FetchTimeout, request.StallTimeout = r.fetch.Seconds(), r.stall.Seconds()
 	input, err := json.Marshal(request)
@@ -127,6 +139,9 @@ func (r *rattler) helper(ctx context.Context, mark string, job condaJob, request
 			// the caller knows why
 			return builder.Errorf(builder.CauseTimeout, "", "the build was ended").Saying(plainLines(done.Output))
 		case err == nil && last.Event == "done":
+			if job.answered != nil {
+				*job.answered = last.condaAnswered
+			}
 			return nil
 		case !again && (last.Type == "ImportError" || last.Event == "" && r.damaged(ctx, mark)):
 			r.c.log.Info("rattler's venv no longer works, and is made anew",

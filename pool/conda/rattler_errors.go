@@ -56,6 +56,12 @@ var rattlerTypes = map[string]builder.Error{
 	"ConfigError": badConfig, "AuthenticationStorageError": badConfig,
 	"ScriptError": {Cause: builder.CauseOther,
 		Hint: "what the package needs to be set up may be missing on this machine"},
+	"PixiLockError":   {Cause: builder.CauseOther, Hint: "make the lock file anew: pixi lock"},
+	"PixiSourceError": {Cause: builder.CauseOther, Hint: "install the project with pixi itself"},
+	"PixiPlatformError": {Cause: builder.CauseOther,
+		Hint: "add this platform to the platforms of the project, then: pixi lock"},
+	"PixiLockOutdated": {Cause: builder.CauseLockOutdated,
+		Hint: "bring it up to date with: pixi lock; or use it as it is with --frozen"},
 	"Incomplete": {Cause: builder.CauseVerifyFailed, Message: "rattler did not install every package",
 		Hint: builder.ByItself},
 }

@@ -134,7 +134,7 @@ func checkPrefix(t *testing.T, dir string) {
 	if err != nil || len(packages) != 5 {
 		t.Errorf("%d packages, %v", len(packages), err)
 	}
-	if err := wholePrefix(t.Context(), dir, packages); err != nil {
+	if _, err := wholePrefix(t.Context(), dir, packages); err != nil {
 		t.Error(err)
 	}
 	if _, err := os.Stat(filepath.Join(dir, "rt-postlink")); err != nil {

@@ -26,8 +26,9 @@ func (c *Builder) verified(ctx context.Context, dir string, again bool, preload 
 	}
 	var act builder.Activation
 	var size int64
-	said, err := uv.Verified(ctx, dir, func() error {
-		err := wholePrefix(ctx, dir, packages)
+	var pypi pypiPart
+	said, err := uv.Verified(ctx, dir, func() (err error) {
+		pypi, err = wholePrefix(ctx, dir, packages)
 		if again { // nothing more will be compiled
 			size = envdir.DiskSize(ctx, dir)
 		}
@@ -44,10 +45,7 @@ func (c *Builder) verified(ctx context.Context, dir string, again bool, preload 
 	}
 	built := builder.Built{
 		Python: pythonOf(dir), PythonVersion: said.Version, Sentinels: said.Sentinels,
-		Variables: act.Variables, PathPrepend: act.PathPrepend, SizeBytes: size,
-	}
-	for _, p := range packages {
-		built.Packages = append(built.Packages, builder.Package{Name: p.Name, Version: p.Version})
+		Variables: act.Variables, PathPrepend: act.PathPrepend, SizeBytes: size, Packages: pypi.reported(packages),
 	}
 	return built, nil
 }
@@ -58,7 +56,11 @@ func (c *Builder) Verify(ctx context.Context, built builder.Built, dir string) e
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(uv.Unchanged(dir), wholePrefix(ctx, dir, packages)); err != nil {
+	pypi, err := wholePrefix(ctx, dir, packages)
+	if err := errors.Join(uv.Unchanged(dir), err); err != nil {
+		return err
+	}
+	if err := complete(built.Packages, pypi.reported(packages)); err != nil {
 		return err
 	}
 	_, err = c.uv.ImportKernel(ctx, dir, pythonOf(dir),
@@ -124,38 +126,48 @@ func condaPackages(dir string) ([]condaPackage, error) {
 	return list, nil
 }
 
-// wholePrefix checks that each file of the packages is there, with its size if that is known.
-func wholePrefix(ctx context.Context, dir string, packages []condaPackage) error {
+// wholePrefix checks that each file of the packages is there, with its size if that is known, and returns what uv
+// installed.
+func wholePrefix(ctx context.Context, dir string, packages []condaPackage) (pypiPart, error) {
+	pypi, err := pypiOf(ctx, dir)
+	if err != nil {
+		return pypi, err
+	}
 	for _, p := range packages {
 		if ctx.Err() != nil {
-			return ctx.Err()
+			return pypi, ctx.Err()
 		}
-		known := map[string]condaPath{}
-		for _, path := range p.Paths.Paths {
-			known[path.Path] = path
+		if some, _ := pypi.replaced(p); some {
+			continue
 		}
-		files := p.Files
-		if len(files) == 0 {
-			for path := range known {
-				files = append(files, path)
-			}
+		if err := p.whole(dir, pypi.files); err != nil {
+			return pypi, err
 		}
-		for _, file := range files {
-			if strings.HasSuffix(file, ".pyc") {
-				continue // Python writes it again if its source is younger
-			}
-			info, err := os.Lstat(envdir.Within(dir, file))
-			if err != nil {
-				return fmt.Errorf("%s of %s: %w", file, p.Name, errors.Unwrap(err))
-			}
-			want, ok := known[file]
-			if !ok || !info.Mode().IsRegular() || want.Type == "softlink" || want.Size == 0 ||
-				want.Placeholder != "" && want.Mode != "binary" {
-				continue
-			}
-			if info.Size() != want.Size {
-				return fmt.Errorf("%s of %s has %d bytes, %d were installed", file, p.Name, info.Size(), want.Size)
-			}
+	}
+	return pypi, nil
+}
+
+// whole checks the files of a package, other than those that were overwritten.
+func (p condaPackage) whole(dir string, overwritten map[string]bool) error {
+	known := map[string]condaPath{}
+	for _, path := range p.Paths.Paths {
+		known[path.Path] = path
+	}
+	for _, file := range p.files() {
+		if strings.HasSuffix(file, ".pyc") || overwritten[file] {
+			continue // Python writes it again if its source is younger
+		}
+		info, err := os.Lstat(envdir.Within(dir, file))
+		if err != nil {
+			return fmt.Errorf("%s of %s: %w", file, p.Name, errors.Unwrap(err))
+		}
+		want, ok := known[file]
+		if !ok || !info.Mode().IsRegular() || want.Type == "softlink" || want.Size == 0 ||
+			want.Placeholder != "" && want.Mode != "binary" {
+			continue
+		}
+		if info.Size() != want.Size {
+			return fmt.Errorf("%s of %s has %d bytes, %d were installed", file, p.Name, info.Size(), want.Size)
 		}
 	}
 	return nil
@@ -163,5 +175,5 @@ func wholePrefix(ctx context.Context, dir string, packages []condaPackage) error
 
 func (c *Builder) Tidy() {
 	c.uv.Tidied.Do(c.uv.Tidy) // now: when rattler first looks for uv, a lock file may be in the making
-	newRattler(c).Tidy()
+	c.own.Tidy()
 }

@@ -42,7 +42,7 @@ func TestAWholeCondaEnvironmentIsKnownByItsRecords(t *testing.T) {
 	if err != nil || len(packages) != 1 || packages[0].Name != "one" || packages[0].Version != "1.0" {
 		t.Fatalf("%+v, %v", packages, err)
 	}
-	if err := wholePrefix(t.Context(), dir, packages); err != nil {
+	if _, err := wholePrefix(t.Context(), dir, packages); err != nil {
 		t.Error(err)
 	}
 	if err := uv.Unchanged(dir); err != nil {

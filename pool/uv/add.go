@@ -62,7 +62,7 @@ func (u *Builder) Add(ctx context.Context, a Addition, progress func(builder.Sta
 }
 
 func (b *build) add(ctx context.Context, a Addition, progress func(builder.Stage)) error {
-	b.forgetNeeds()
+	b.ForgetNeeds()
 	lock := b.additionLock(a)
 	done, err := b.turns.Take(ctx, lock)
 	if err != nil {

@@ -76,7 +76,8 @@ var symptoms = builder.Symptoms{
 		"check the network; it is tried again by itself",
 		`was not found in the cache|network was disabled|connectivity is disabled`),
 	builder.When(builder.CauseUnsatisfiable, "the packages cannot be installed together",
-		"loosen the versions in the pool's packages, or choose another python", `No solution found`),
+		"loosen the versions in the pool's packages, or choose another python",
+		`No solution found|requirements are unsatisfiable`), // the end of a long output is all that is kept
 	builder.When(builder.CausePythonMissing, "no suitable Python was found",
 		"install a Python, or name one as python of the pool in the configuration",
 		`No interpreter found|No Python at|Failed to inspect Python interpreter`),

@@ -20,7 +20,7 @@ const needsKept = 30 * 24 * time.Hour
 // environment of the pool will do, whatever its version, and Prepare returns no version.
 func (u *Builder) Prepare(ctx context.Context, spec builder.Spec, mark string, age time.Duration,
 	progress func(builder.Stage)) (string, error) {
-	u.forgetNeeds()
+	u.ForgetNeeds()
 	b := &build{Builder: u, spec: spec, mark: mark, progress: progress}
 	err := b.prepare(ctx, age)
 	if err == nil && b.project != nil && b.project.Hashed { // what was there before would stay
@@ -141,8 +141,8 @@ func (b *build) interpreter(ctx context.Context) (Interpreter, error) {
 	return find(spec.Python)
 }
 
-// forgetNeeds removes lock files of needs that were resolved long ago.
-func (u *Builder) forgetNeeds() {
+// ForgetNeeds removes lock files of needs that were resolved long ago.
+func (u *Builder) ForgetNeeds() {
 	for _, path := range u.entries(filepath.Join("locks", "needs")) {
 		if statedir.IsLock(path) && Older(path, needsKept) {
 			_ = os.Remove(path)

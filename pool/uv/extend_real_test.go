@@ -85,7 +85,7 @@ func TestARealEnvironmentIsExtended(t *testing.T) {
 	}
 	past := time.Now().Add(-needsKept - time.Hour)
 	testkit.Check(t, os.Chtimes(locks()[0], past, past))
-	u.forgetNeeds()
+	u.ForgetNeeds()
 	if left := locks(); len(left) != 1 || strings.Contains(left[0], ".resolve") {
 		t.Errorf("%q", left)
 	}

@@ -32,11 +32,11 @@ func (u *Builder) lockPath(spec builder.Spec, python Interpreter) string {
 		sum := sha256.Sum256([]byte(index)) // the URL may contain a password
 		name += "-" + hex.EncodeToString(sum[:4])
 	}
-	return filepath.Join(u.Dir, locksOf(spec), name+".txt")
+	return filepath.Join(u.Dir, LocksOf(spec), name+".txt")
 }
 
-// locksOf is the folder for the lock file of a spec. Lock files of needs come and go.
-func locksOf(spec builder.Spec) string {
+// LocksOf is the folder for the lock file of a spec. Lock files of needs come and go.
+func LocksOf(spec builder.Spec) string {
 	if spec.Base != nil {
 		return filepath.Join("locks", "needs")
 	}

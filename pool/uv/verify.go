@@ -30,16 +30,19 @@ func distributions(sitePackages string) ([]builder.Package, error) {
 	}
 	list := []builder.Package{}
 	for _, e := range entries {
-		name, ok := strings.CutSuffix(e.Name(), ".dist-info")
-		if !ok {
-			continue
-		}
-		if name, version, ok := strings.Cut(name, "-"); ok {
-			list = append(list, builder.Package{Name: pyreq.NormalName(name), Version: version})
+		if p, ok := PackageOf(e.Name()); ok {
+			list = append(list, p)
 		}
 	}
 	slices.SortFunc(list, func(a, b builder.Package) int { return strings.Compare(a.Name, b.Name) })
 	return list, nil
+}
+
+// PackageOf is the Python package whose metadata is in a folder of that name.
+func PackageOf(folder string) (builder.Package, bool) {
+	name, info := strings.CutSuffix(folder, ".dist-info")
+	name, version, ok := strings.Cut(name, "-")
+	return builder.Package{Name: pyreq.NormalName(name), Version: version}, info && ok
 }
 
 // Verify checks a finished environment: a power loss may have taken the last writes.
@@ -147,9 +150,16 @@ func whole(ctx context.Context, site string) error {
 	return nil
 }
 
-// recorded checks the sizes in a RECORD file: lines of path, hash and size (PyPA's specification of installed
-// projects).
+// recorded checks the sizes in a RECORD file.
 func recorded(site, record string) error {
+	return eachRecorded(record, func(path string, size int64) error {
+		return sized(site, path, size)
+	})
+}
+
+// eachRecorded calls f with the lines of a RECORD file: path, hash and size (PyPA's specification of installed
+// projects). Without a size it is -1.
+func eachRecorded(record string, each func(path string, size int64) error) error {
 	f, err := safefile.Open(record)
 	if err != nil {
 		return err
@@ -165,19 +175,26 @@ func recorded(site, record string) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", record, err)
 		}
-		if len(fields) < 3 || fields[2] == "" {
-			continue
+		size := int64(-1)
+		if len(fields) >= 3 {
+			if n, err := strconv.ParseInt(fields[2], 10, 64); err == nil { // some tools write it badly
+				size = n
+			}
 		}
-		want, err := strconv.ParseInt(fields[2], 10, 64)
-		if err != nil {
-			continue // some tools write it badly
-		}
-		info, err := os.Stat(envdir.Within(site, fields[0]))
-		if err != nil {
+		if err := each(fields[0], size); err != nil {
 			return err
 		}
-		if info.Size() != want {
-			return fmt.Errorf("%s has %d bytes, %d were installed", fields[0], info.Size(), want)
-		}
 	}
+}
+
+// sized checks that a file below dir has its size; -1 is any, also of none.
+func sized(dir, path string, size int64) error {
+	if size < 0 {
+		return nil
+	}
+	info, err := os.Stat(envdir.Within(dir, path))
+	if err == nil && info.Size() != size {
+		err = fmt.Errorf("%s has %d bytes, %d were installed", path, info.Size(), size)
+	}
+	return err
 }
