@@ -37,7 +37,8 @@ func TestTheWordsOfACommandCompleteIt(t *testing.T) {
 		{[]string{"help", "--json", "pool", "r"}, "release"},
 		{[]string{"help", "exit-codes", ""}, ""},
 		{[]string{"pool", "acquire", "--"},
-			"--help --json --version --pool --wait --no-start --with --with-requirements --python --project --extra --group --frozen --owner-pid --label"},
+			"--help --json --version --pool --wait --no-start --with --with-requirements --python --project --extra " +
+				"--group --frozen --owner-pid --label"},
 		{[]string{"daemon", "start", "--a"}, ""}, // hidden
 		{[]string{"env", "list", "--state", "re"}, "ready removing"},
 		{[]string{"env", "list", "--state=w"}, "--state=warming"},

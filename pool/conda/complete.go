@@ -80,7 +80,7 @@ func (c *Builder) addKernel(ctx context.Context, dir string, w wanted, job conda
 		recordOf(dir, kernelPackage) != "" {
 		return nil
 	}
-	err = c.add(ctx, dir, uv.Addition{Keep: true, Lines: []string{kernelAdded}, What: kernelPackage}, job.progress)
+	err = c.add(ctx, dir, uv.Addition{Keep: true, Lines: []string{uv.KernelAdded}, What: kernelPackage}, job.progress)
 	var b *builder.Error
 	if !errors.As(err, &b) || ctx.Err() != nil {
 		return err

@@ -76,7 +76,7 @@ func TestTheNameOfAMatchSpecIsFound(t *testing.T) {
 
 func TestTheChannelsThatCondaCallsDefaultsAreNamed(t *testing.T) {
 	got := withDefaults([]string{"conda-forge", "defaults"})
-	if len(got) < 3 || got[0] != "conda-forge" || !strings.HasSuffix(got[1], "/pkgs/main") {
+	if len(got) < 3 || got[0] != "conda-forge" || got[1] != "main" {
 		t.Errorf("%q", got)
 	}
 }

@@ -13,12 +13,7 @@ import (
 	"runtimed/pool/uv"
 )
 
-const (
-	kernelPackage = "ipykernel"
-	// kernelAdded is what uv is asked for: some earlier versions have only sources that cannot be built any more, and
-	// that would be told as the reason.
-	kernelAdded = kernelPackage + ">=6.29"
-)
+const kernelPackage = "ipykernel"
 
 // wanted is what an environment is to have.
 type wanted struct {
@@ -106,16 +101,17 @@ func specName(spec string) string {
 	return strings.ToLower(spec)
 }
 
-// withDefaults puts the channels that conda calls defaults in the place of that name, which rattler does not know.
+// withDefaults puts the channels that conda calls defaults (its documentation of default_channels) in the place of that
+// name, which rattler does not know.
 func withDefaults(channels []string) (list []string) {
 	for _, c := range channels {
 		if c != "defaults" {
 			list = append(list, c)
 			continue
 		}
-		list = append(list, "https://repo.anaconda.com/pkgs/main", "https://repo.anaconda.com/pkgs/r")
+		list = append(list, "main", "r")
 		if runtime.GOOS == "windows" {
-			list = append(list, "https://repo.anaconda.com/pkgs/msys2")
+			list = append(list, "msys2")
 		}
 	}
 	return list

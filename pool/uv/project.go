@@ -20,8 +20,12 @@ import (
 // A project's environment has what the project says, and the kernel where that is missing. uv reads the project in its
 // own folder, so that its settings, sources and relative paths count as they do for uv sync.
 
-// kernelPackage is what every environment needs.
-const kernelPackage = "ipykernel"
+const (
+	kernelPackage = "ipykernel" // every environment needs it
+	// KernelAdded is what uv is asked for where it is missing. Earlier versions have only sources that cannot be built
+	// any more, and that would be told as the reason.
+	KernelAdded = kernelPackage + ">=6"
+)
 
 // Again reads a project again. The error is a *builder.Error.
 func Again(p *project.Project) (*project.Project, error) {
@@ -171,16 +175,16 @@ func (b *build) installResolved(ctx context.Context) error {
 // changes.
 func (b *build) addKernel(ctx context.Context) error {
 	have := allDistributions(b.mark)
-	lines := b.spec.Packages
+	lines, what := b.spec.Packages, b.spec.Packages
 	if !slices.ContainsFunc(have, func(p builder.Package) bool { return p.Name == kernelPackage }) {
-		lines = append([]string{kernelPackage}, lines...)
+		lines, what = append([]string{KernelAdded}, lines...), append([]string{kernelPackage}, what...)
 	}
 	if len(lines) == 0 {
 		return nil
 	}
 	return b.add(ctx, Addition{
 		Env: b.mark, Python: builder.VenvPython(b.mark), Minor: b.python.minor(), Have: have, Keep: true, Lines: lines,
-		What: strings.Join(redact.Texts(lines), ", "), like: b.poolLock(), run: b.inProject, key: b.settings,
+		What: strings.Join(redact.Texts(what), ", "), like: b.poolLock(), run: b.inProject, key: b.settings,
 	}, b.progress)
 }
 
