@@ -112,8 +112,7 @@ func TestNeedsThatCannotBeMetAreTrueErrors(t *testing.T) {
 		"another Python": {rpc.AcquireParams{Python: &path,
 			Script: new("# /// script\n# requires-python = '>=3.98'\n# ///\n")},
 			rpc.KindBuildFailed, builder.CausePythonMissing},
-		"a conda pool": {rpc.AcquireParams{Pool: new("snakes"), Packages: []string{"iniconfig"}}, rpc.KindInvalidParams,
-			"packages"},
+		"a conda pool": {rpc.AcquireParams{Pool: new("snakes"), Python: &path}, rpc.KindInvalidParams, "pool"},
 		"an option": {rpc.AcquireParams{Requirements: new("-e .\n")}, rpc.KindInvalidParams, "requirements"},
 	} {
 		c.p.OwnerPID = new(os.Getpid())
