@@ -113,7 +113,7 @@ func TestNeedsThatCannotBeMetAreTrueErrors(t *testing.T) {
 			Script: new("# /// script\n# requires-python = '>=3.98'\n# ///\n")},
 			rpc.KindBuildFailed, builder.CausePythonMissing},
 		"a conda pool": {rpc.AcquireParams{Pool: new("snakes"), Python: &path}, rpc.KindInvalidParams, "pool"},
-		"an option": {rpc.AcquireParams{Requirements: new("-e .\n")}, rpc.KindInvalidParams, "requirements"},
+		"an option":    {rpc.AcquireParams{Requirements: new("-e .\n")}, rpc.KindInvalidParams, "requirements"},
 	} {
 		c.p.OwnerPID = new(os.Getpid())
 		_, err := ask[rpc.AcquireResult](h, rpc.MethodAcquire, c.p)

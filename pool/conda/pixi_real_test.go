@@ -43,22 +43,8 @@ func wheelServer(t *testing.T) (server *httptest.Server, wheel func(name string)
 // pixiLock is the pixi.lock that rattler writes for specs and packages of PyPI: name, version, location and hash.
 func pixiLock(t *testing.T, r *rattler, channel, platform string, specs []string, pypi ...[4]string) string {
 	t.Helper()
-	const lock = `import asyncio, os, pathlib, rattler, sys
-channel, platform, out, specs, *pypi = sys.argv[1:]
-async def main():
-    there = rattler.LockPlatform(platform)
-    lock = rattler.LockFile([there])
-    lock.set_channels("default", [rattler.LockChannel(channel)])
-    for r in await rattler.solve([rattler.Channel(channel)], specs.split(),
-                                 virtual_packages=rattler.VirtualPackage.detect()):
-        lock.add_conda_package("default", there, r)
-    for p in pypi:
-        lock.add_pypi_package("default", there, *p.split("|"))
-    lock.to_path(pathlib.Path(out))
-    os._exit(0)
-asyncio.run(main())`
 	out := filepath.Join(t.TempDir(), "pixi.lock")
-	argv := []string{"-I", "-c", lock, channel, platform, out, strings.Join(specs, " ")}
+	argv := []string{"-I", solver, "lock", channel, platform, out, strings.Join(specs, " ")}
 	for _, p := range pypi {
 		argv = append(argv, strings.Join(p[:3], "|"))
 	}

@@ -66,17 +66,13 @@ func specOf(t *testing.T, dir string, frozen bool, channels ...string) builder.S
 		Base: &builder.Spec{Kind: builder.KindConda, Packages: []string{"ipykernel"}, Channels: channels}}
 }
 
+// solver is rattler alone.
+const solver = "../../testdata/tools/conda_solve.py"
+
 // solution is what rattler alone makes of specs.
 func solution(t *testing.T, r *rattler, channel string, specs ...string) map[string]string {
 	t.Helper()
-	const solve = `import asyncio, os, rattler, sys
-async def main():
-    for r in await rattler.solve([rattler.Channel(sys.argv[1])], sys.argv[2:],
-                                 virtual_packages=rattler.VirtualPackage.detect()):
-        print(r.name.normalized, r.version, flush=True)
-    os._exit(0)
-asyncio.run(main())`
-	argv := append([]string{"-I", "-c", solve, channel}, specs...)
+	argv := append([]string{"-I", solver, "solve", channel}, specs...)
 	out, err := exec.CommandContext(t.Context(), builder.VenvPython(r.venv()), argv...).Output()
 	testkit.Check(t, err)
 	versions := map[string]string{}
