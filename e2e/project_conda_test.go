@@ -79,7 +79,8 @@ func (h *house) lockPixi(dir, channel string) map[string]string {
 	p, err := project.Find(project.Request{Path: dir})
 	check(h.t, err)
 	want := h.solution(channel, p.Specs)
-	args := []string{"lock", channel, project.CondaSubdir(), filepath.Join(dir, "pixi.lock"), strings.Join(p.Specs, " ")}
+	args := []string{"lock", channel, project.CondaSubdir(), filepath.Join(dir, "pixi.lock"),
+		strings.Join(p.Specs, " ")}
 	var fetched []string
 	for _, line := range p.Pip {
 		if path, editable := strings.CutPrefix(line, "-e "); editable {
@@ -124,7 +125,8 @@ func TestAProjectOfCondaHasWhatTheReferenceToolGivesIt(t *testing.T) {
 		}
 		for _, s := range list {
 			for path, text := range s.files {
-				s.files[path] = strings.NewReplacer("$CHANNEL", channel, "$PLATFORM", project.CondaSubdir()).Replace(text)
+				s.files[path] = strings.NewReplacer("$CHANNEL", channel, "$PLATFORM",
+					project.CondaSubdir()).Replace(text)
 			}
 			t.Run(s.kind+"/"+s.name, func(t *testing.T) { s.compareConda(h.of(t), channel) })
 		}

@@ -28,12 +28,14 @@ type methods struct {
 	reloader *reloader
 	exit     exit
 	watches  watches
+	projects chan struct{} // holds one for each that is read
 }
 
 // newMethods returns all methods but rpc.discover, which the server adds.
 func newMethods(a about, at statedir.Paths, s *settings, log *logbook, p *pools, r *reloader,
 	exit exit) []server.Method {
-	m := &methods{about: a, at: at, settings: s, log: log, pools: p, reloader: r, exit: exit}
+	m := &methods{about: a, at: at, settings: s, log: log, pools: p, reloader: r, exit: exit,
+		projects: make(chan struct{}, projectsAtOnce)}
 	return []server.Method{
 		method(rpc.MethodInfo, m.info),
 		method(rpc.MethodPing, m.ping),
@@ -108,7 +110,7 @@ func (m *methods) acquire(ctx context.Context, p rpc.AcquireParams) (rpc.Acquire
 	if err != nil {
 		return rpc.AcquireResult{}, err
 	}
-	r, err := m.requestOf(p)
+	r, err := m.requestOf(ctx, p)
 	if err != nil {
 		return rpc.AcquireResult{}, err
 	}

@@ -97,20 +97,33 @@ func translate(err error) error {
 	return err
 }
 
+// projectsAtOnce bounds the memory for lock files that are read at the same time.
+const projectsAtOnce = 4
+
+func (m *methods) findProject(ctx context.Context, r project.Request) (*project.Project, error) {
+	select {
+	case m.projects <- struct{}{}:
+		defer func() { <-m.projects }()
+		return project.Find(r)
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
 // requestOf leaves the owner out.
-func (m *methods) requestOf(p rpc.AcquireParams) (r pool.Request, err error) {
+func (m *methods) requestOf(ctx context.Context, p rpc.AcquireParams) (r pool.Request, err error) {
 	r = pool.Request{
 		Pool: builder.KindUV, Wait: rpc.DefaultWait, Linger: rpc.DefaultLinger,
 		Label: value(p.Label), Key: value(p.Key), Session: value(p.Session), Standby: value(p.Standby),
 	}
 	if of := p.Project; of != nil {
-		r.Needs.Project, err = project.Find(project.Request{
+		found, err := m.findProject(ctx, project.Request{
 			Path: of.Path, Extras: of.Extras, Groups: of.Groups, Frozen: value(of.Frozen),
 		})
 		if err != nil {
 			return r, err
 		}
-		r.Pool = r.Needs.Project.Pool()
+		r.Needs.Project, r.Pool = found.Bare(), found.Pool()
 	}
 	if p.Pool != nil {
 		r.Pool = *p.Pool

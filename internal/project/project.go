@@ -107,6 +107,13 @@ func IsNone(err error) bool {
 	return errors.As(err, &e) && e.None
 }
 
+// Bare is the project without what its files say, which may be large.
+func (p *Project) Bare() *Project {
+	bare := *p
+	bare.Contents = Contents{}
+	return &bare
+}
+
 // Again reads the project again, and returns an *[Error] if anything that counts has changed.
 func (p *Project) Again() (*Project, error) {
 	now, err := read(p.Path, p.Kind, p.File, Request{Extras: p.Extras, Groups: p.Groups, Frozen: p.Frozen})

@@ -155,6 +155,27 @@ func TestTheDigestChangesWithEveryFileThatCounts(t *testing.T) {
 	}
 }
 
+func TestFilesThatABuildBackEndReadsCount(t *testing.T) {
+	dir := tree(t, map[string]string{
+		"pyproject.toml": "[project]\nname = \"p\"\ndynamic = [\"dependencies\"]\n[tool.setuptools.dynamic]\n" +
+			"dependencies = { file = [\"deps/base.list\"] }\n",
+		"deps/base.list": "idna\n", "requirements.txt": "idna\n",
+	})
+	p, err := Find(Request{Path: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"deps/base.list", "requirements.txt"} {
+		before := p.Digest
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("rich\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if p, err = Find(Request{Path: dir}); err != nil || p.Digest == before {
+			t.Errorf("%s does not count: %v", name, err)
+		}
+	}
+}
+
 func TestAProjectThatWasChangedIsNotReadAgain(t *testing.T) {
 	dir := tree(t, map[string]string{"requirements.txt": "a"})
 	p, err := Find(Request{Path: dir})

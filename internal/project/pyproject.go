@@ -23,9 +23,41 @@ type manifest struct {
 	Groups      map[string]any `toml:"dependency-groups"`
 	BuildSystem map[string]any `toml:"build-system"`
 	Tool        struct {
-		Pixi map[string]any `toml:"pixi"`
-		UV   uvSettings     `toml:"uv"`
+		Pixi       map[string]any `toml:"pixi"`
+		UV         uvSettings     `toml:"uv"`
+		Setuptools struct {
+			Dynamic dynamicTable `toml:"dynamic"`
+		} `toml:"setuptools"`
 	} `toml:"tool"`
+}
+
+// dynamicTable is tool.setuptools.dynamic: files, one or several, by what they say.
+type dynamicTable map[string]any
+
+// files are all that the table names.
+func (d dynamicTable) files() (list []string) {
+	var walk func(v any)
+	walk = func(v any) {
+		switch v := v.(type) {
+		case string:
+			list = append(list, v)
+		case []any:
+			for _, e := range v {
+				walk(e)
+			}
+		case map[string]any:
+			for name, e := range v {
+				if name != "attr" {
+					walk(e)
+				}
+			}
+		}
+	}
+	for _, name := range keys(d) {
+		walk(d[name])
+	}
+	slices.Sort(list)
+	return list
 }
 
 // uvSettings is tool.uv of a pyproject.toml, or a uv.toml.
@@ -148,7 +180,51 @@ func readPyProject(p *Project, r *reader) error {
 	if err := readSettings(p, r, root); err != nil {
 		return err
 	}
+	if err := readMembers(root, r); err != nil {
+		return err
+	}
 	return r.source(p.Path)
+}
+
+// readMembers reads the manifests of a workspace, any of which may depend on another.
+func readMembers(root string, r *reader) error {
+	m, err := readManifest(filepath.Join(root, PyProject), r)
+	if err != nil || m.Tool.UV.Workspace == nil {
+		return err
+	}
+	for _, glob := range m.Tool.UV.Workspace.Members {
+		found, err := filepath.Glob(filepath.Join(root, filepath.FromSlash(strings.ReplaceAll(glob, "**", "*"))))
+		if err != nil {
+			continue // uv says what is wrong with it
+		}
+		for _, dir := range found {
+			if err := r.source(dir); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// readDynamic reads the files from which a build back end may take the dependencies: for setuptools and hatch these
+// are requirements files as a rule.
+func (m *manifest) readDynamic(dir string, r *reader) error {
+	if m.Project == nil || !slices.ContainsFunc(m.Project.Dynamic, func(d string) bool {
+		return d == "dependencies" || d == "optional-dependencies"
+	}) {
+		return nil
+	}
+	files := m.Tool.Setuptools.Dynamic.files()
+	for _, glob := range []string{"requirements*.txt", "requirements/*.txt", "requirements*.in"} {
+		found, _ := filepath.Glob(filepath.Join(dir, glob)) // the patterns are right
+		files = append(files, found...)
+	}
+	for _, file := range files {
+		if _, err := r.maybe(below(dir, file), maxManifest); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // readSettings reads the pyproject.toml of p and what its workspace at root adds.
@@ -177,6 +253,9 @@ func readSettings(p *Project, r *reader, root string) error {
 	p.DefaultGroups = m.defaultGroups()
 	p.Indexes = m.Tool.UV.indexes()
 	if err := readSources(p.Path, m.Tool.UV.Sources, r); err != nil {
+		return err
+	}
+	if err := m.readDynamic(p.Path, r); err != nil {
 		return err
 	}
 	if root != p.Path {
@@ -287,9 +366,11 @@ func readPyLock(p *Project, r *reader) error {
 
 var pythonVersion = lazyregexp.New(`^(?:cpython|python)?[-@]?(\d+(?:\.\d+){0,2})$`)
 
-// readPythonVersion reads the .python-version beside the project's file, or beside that of its workspace.
+// readPythonVersion reads the .python-version beside the project's file, or further up to that of its
+// workspace.
 func readPythonVersion(p *Project, r *reader) error {
-	for _, dir := range []string{p.Path, filepath.Dir(p.File)} {
+	root := filepath.Dir(p.File)
+	for dir := p.Path; ; dir = filepath.Dir(dir) {
 		path := filepath.Join(dir, ".python-version")
 		data, err := r.maybe(path, maxManifest)
 		if err != nil {
@@ -308,8 +389,10 @@ func readPythonVersion(p *Project, r *reader) error {
 			p.Python = m[1]
 			return nil
 		}
+		if dir == root || dir == filepath.Dir(dir) {
+			return nil
+		}
 	}
-	return nil
 }
 
 func below(dir, path string) string {
