@@ -167,6 +167,9 @@ func writeEnvs(w io.Writer, envs []rpc.EnvListed, now time.Time) {
 				cells[4] = safefile.Size(*e.SizeBytes)
 			}
 		}
+		if e.Project != nil {
+			cells[6] += " (project " + e.Project.Path + ")"
+		}
 		for i := range cells {
 			cells[i] = redact.Printable(cells[i])
 		}
