@@ -73,6 +73,13 @@ class Front:
         with self.connects():
             card.click()
 
+    def file(self, path: str) -> None:
+        """A notebook that is there."""
+        self.menu("File", "Open from Path")
+        self.see(".jp-Dialog input").fill(path)
+        with self.connects():
+            self.answer("Open")
+
     @contextmanager
     def connects(self) -> Iterator[None]:
         """Wait for the kernel of what is opened. A notebook says "idle" for a moment before it knows of any."""

@@ -175,6 +175,11 @@ class Daemon(Process):
         with Client(self.socket) as client:
             return client.status()
 
+    def uv(self, command: str, folder: Path) -> None:
+        """Run its uv as a person does."""
+        argv = [self._uv, *command.split(), "--quiet"]
+        subprocess.run(argv, env=self.env, cwd=folder, check=True, capture_output=True, timeout=60)
+
     def leased(self) -> list[dict[str, Any]]:
         with Client(self.socket) as client:
             return list(client.call("env.list", {"state": "leased"})["envs"])
@@ -190,6 +195,9 @@ class Daemon(Process):
             return pool.available == pool.target
 
         wait_until(filled, 120)
+        tool = self.status()["uv"].tool  # known because it has built; after a restart it is not
+        assert tool
+        self._uv = tool.path
 
 
 class Jupyter(Process):

@@ -18,6 +18,16 @@ from lab import Daemon, Jupyter, built, chromium, installed, tiny_wheel
 
 pytestmark = pytest.mark.timeout(600)
 OURS, RUNT, BROKEN = "Python (provisioner)", "Python (warm uv)", "Python (torn)"  # as the launcher shows them
+PROJECT = """\
+[project]
+name = "analysis"
+version = "0.1.0"
+requires-python = ">=3.9"
+dependencies = ["iniconfig==2.0.0"]
+[build-system]
+requires = ["hatchling"]
+build-backend = "hatchling.build"
+"""
 ARGV = ["python", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
 TORN = 'pools.torn = { kind = "uv", size = 1, packages = ["ipykernel", "six==1.16.0", "six==1.17.0"] }\n'
 
@@ -37,8 +47,8 @@ class House:
         return Front(self.browser, server, shots(self.base / "shots"))
 
 
-def kernelspec(venv: Path, name: str, shown: str, pool: str) -> None:
-    provisioner = {"provisioner_name": "runtimed", "config": {"pool": pool, "wait": 20}}
+def kernelspec(venv: Path, name: str, shown: str, config: dict[str, Any]) -> None:
+    provisioner = {"provisioner_name": "runtimed", "config": config}
     file = venv / "share/jupyter/kernels" / name / "kernel.json"
     file.parent.mkdir(parents=True)
     metadata = {"kernel_provisioner": provisioner}
@@ -57,9 +67,10 @@ def house(wheel: Path) -> Iterator[House]:
         daemon.configure(2)
         daemon.start()
         venv = installed([wheel, build_wheel("python", base)], base / "venv")
-        kernelspec(venv, "provisioner", OURS, "uv")
-        kernelspec(venv, "torn", BROKEN, "torn")
-        install = [str(programs / "runt"), "kernelspec", "install", "--prefix", str(venv), "--pool", "uv"]
+        kernelspec(venv, "provisioner", OURS, {"pool": "uv", "wait": 20})
+        kernelspec(venv, "torn", BROKEN, {"pool": "torn", "wait": 20})
+        kernelspec(venv, "auto", "Python (auto)", {"project": "auto"})
+        install = [str(programs / "runt"), "kernelspec", "install", "--prefix", str(venv)]
         env = {**daemon.env, "RUNTIMED_SOCKET": daemon.socket}
         subprocess.run(install, env=env, check=True, capture_output=True, timeout=30)
         lab, notebook = (Jupyter(program, venv, base / program, daemon.socket) for program in ("lab", "notebook"))
@@ -179,6 +190,47 @@ def test_why_a_kernel_does_not_start(house: House, lab: Front) -> None:
     house.daemon.configure(2)
 
 
+@pytest.mark.parametrize("kernel", ["runtimed-project", "auto"], ids=["runt", "provisioner"])
+def test_a_notebook_follows_the_lock_file_of_its_project(house: House, lab: Front, kernel: str) -> None:
+    project = house.base / "lab/notes" / f"of-{kernel}"
+    for folder in ("notebooks", "src/analysis"):
+        (project / folder).mkdir(parents=True)
+    (project / "pyproject.toml").write_text(PROJECT)
+    (project / "src/analysis/__init__.py").touch()
+    house.daemon.uv("lock", project)
+    code = "import analysis, importlib.metadata as m\nprint(m.version('iniconfig'), analysis.__file__)"
+    write(project / "notebooks/one.ipynb", code, kernel)
+    module = str(project / "src/analysis/__init__.py")
+
+    lab.file(f"of-{kernel}/notebooks/one.ipynb")
+    assert lab.run("") == f"2.0.0 {module}"
+    (before,) = house.daemon.leased()
+    assert before["project"]["path"] == str(project)
+    lab.shot(f"project-{kernel}")
+
+    house.daemon.uv("add --no-sync iniconfig==2.1.0", project)
+    lab.restart()
+    assert lab.run(code) == f"2.1.0 {module}"
+    leased = house.daemon.leased()
+    assert [env["project"] for env in leased if env["id"] != before["id"]] == [before["project"]]
+    if len(leased) == 2:  # runt leaves what the old lock gave to the daemon, which keeps it for a minute
+        house.daemon.release(before["id"])
+    lab.item(re.compile("^uv 2$"))  # a project's do not count
+    lab.shot(f"project-{kernel}-restarted")
+
+
+def test_a_notebook_without_a_project_says_so(house: House, lab: Front) -> None:
+    write(house.base / "lab/notes/none.ipynb", "import pip, sys; sys.prefix", "runtimed-project")
+    lab.file("none.ipynb")
+    (env,) = house.daemon.leased()
+    assert lab.run("") == repr(env["path"])
+    assert env["project"] is None
+    lab.menu("File", "New Console for Notebook")
+    note = "Note: there is no project here: this environment has the packages of the pool uv."
+    assert lab.see(".jp-CodeConsole-banner", note).inner_text().startswith(note)
+    lab.shot("no-project")
+
+
 def test_notebook_7(house: House) -> None:
     """It has no status bar. The kernel works, and nothing is said of what is missing."""
     write(house.base / "notebook/notes/seven.ipynb", "6 * 7")
@@ -193,11 +245,11 @@ def test_notebook_7(house: House) -> None:
     front.close()
 
 
-def write(path: Path, code: str) -> None:
-    """A notebook of one cell, for our kernel."""
+def write(path: Path, code: str, kernel: str = "provisioner") -> None:
+    """A notebook of one cell, for a kernel of ours."""
     cell: dict[str, Any] = {"cell_type": "code", "id": "a", "metadata": {"tags": ["parameters"]}, "source": code}
     cell |= {"execution_count": None, "outputs": []}
-    spec = {"name": "provisioner", "display_name": OURS, "language": "python"}
+    spec = {"name": kernel, "display_name": kernel, "language": "python"}
     path.write_text(json.dumps({"cells": [cell], "metadata": {"kernelspec": spec}, "nbformat": 4, "nbformat_minor": 5}))
 
 
