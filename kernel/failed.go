@@ -213,6 +213,8 @@ func (k *failedKernel) answer(r request) (kind string, content object) {
 		content = object{"comms": object{}}
 	case "interrupt", "connect":
 		content = object{}
+	case "debug": // JupyterLab asks whether a debugger runs before it looks at the status
+		content = object{"type": "response", "success": false, "body": object{"isStarted": false}}
 	case "shutdown":
 		content = object{"restart": asked.Restart}
 	default:

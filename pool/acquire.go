@@ -46,7 +46,15 @@ type Acquired struct {
 // Acquire leases an environment of a pool and waits for one up to r.Wait. The lease is on disk when it returns. Errors
 // are *UnknownPoolError, *OffError, *KindError, *EmptyError, *FailedError, ErrOverloaded, ErrClosed, or that of ctx;
 // with an error nothing is leased.
-func (m *Manager) Acquire(ctx context.Context, r Request) (got Acquired, err error) {
+func (m *Manager) Acquire(ctx context.Context, r Request) (Acquired, error) {
+	got, err := m.acquire(ctx, r)
+	if err == nil && !got.Resumed {
+		m.endOutdated(r, got.Env.ID)
+	}
+	return got, err
+}
+
+func (m *Manager) acquire(ctx context.Context, r Request) (got Acquired, err error) {
 	defer endOnPanic() // else its place in line would stay, and be granted an environment that nobody knows of
 	began := time.Now()
 	if err := r.checkTexts(); err != nil {

@@ -2,7 +2,6 @@ package pool
 
 import (
 	"math/rand/v2"
-	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -59,7 +58,7 @@ func (m *Manager) hurryLocked(p *pool) {
 func (m *Manager) buildFailedLocked(p *pool, b *build, err *builder.Error) {
 	now := time.Now()
 	if p.derived() {
-		err = ofNeeds(err, p.needs.Project != nil)
+		err = err.ForNeeds(p.needs.Project != nil)
 	}
 	if f := p.fail; f == nil || b.turn > f.turn {
 		known := f != nil && f.err.Cause == err.Cause && f.err.Message == err.Message
@@ -92,31 +91,4 @@ func (m *Manager) buildFailedLocked(p *pool, b *build, err *builder.Error) {
 	}
 	m.serveLocked(p) // with an earlier configuration, which is better than none
 	m.failHopelessLocked(p)
-}
-
-// ofNeeds is the failure with a hint for a caller that asked for more than the pool has, or for a project.
-func ofNeeds(e *builder.Error, project bool) *builder.Error {
-	hint, ok := map[string]string{
-		builder.CausePackageNotFound: "correct the name, or name the index that has it in the configuration",
-		builder.CauseUnsatisfiable: "loosen the versions that were asked for, or ask for another python; " +
-			"the output names the conflict",
-		builder.CausePythonMissing: "ask for another python, or install that one",
-		builder.CauseNetwork:       "check the network, the proxy and the package index, and ask again",
-		builder.CauseVerifyFailed:  "what was asked for may not go together with the kernel; ask for other versions",
-	}[e.Cause]
-	ours := "what was asked for"
-	if project {
-		ours = "the project's packages"
-		ok = ok && (e.Cause == builder.CauseNetwork || e.Cause == builder.CausePythonMissing)
-	}
-	shown := *e
-	switch {
-	case ok:
-		shown.Hint = hint
-	case strings.Contains(e.Hint, builder.ByItself):
-		shown.Hint = "ask again; the daemon's log has more: runt daemon logs"
-	default:
-		shown.Hint = strings.ReplaceAll(e.Hint, "the pool's packages", ours)
-	}
-	return &shown
 }

@@ -125,6 +125,9 @@ func TestASessionFollowsTheProjectsFiles(t *testing.T) {
 		if changed := ask(3, "b"); changed.Resumed || changed.Env.ID == first.Env.ID {
 			t.Errorf("other files: %+v", changed)
 		}
+		if leased := w.ids(Leased); len(leased) != 1 || leased[0] == first.Env.ID {
+			t.Errorf("%q are leased, and %s was of the state before", leased, first.Env.ID)
+		}
 	})
 }
 

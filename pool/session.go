@@ -77,6 +77,30 @@ func (m *Manager) ofSession(r Request) []*env {
 	return list
 }
 
+// endOutdated ends what the session of r still holds, without an owner, of earlier states of the same project: it was
+// given another environment.
+func (m *Manager) endOutdated(r Request, given string) {
+	of := r.Needs.Project
+	if of == nil || r.Session == "" {
+		return
+	}
+	leases := map[string]*envdir.Lease{}
+	m.view(func() {
+		for id, e := range m.envs {
+			l, had := e.tenancy.lease, e.manifest.Needs
+			if id != given && l != nil && l.Session == r.Session && had != nil && had.Project != nil &&
+				had.Project.Path == of.Path && had.Project.Digest != of.Digest {
+				leases[id] = l
+			}
+		}
+	})
+	for id, l := range leases {
+		if !m.alive(l.Owner) {
+			_ = m.release(id, l, "its project was changed") // else it lingers as any other
+		}
+	}
+}
+
 func (e *env) has(base *pool, needs builder.Needs) bool {
 	switch name := base.cfg.Name; {
 	case needs.None():

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"strings"
 
 	"runtimed/internal/project"
 )
@@ -30,4 +31,31 @@ func (n Needs) Key(home string) string {
 	}
 	sum := sha256.Sum256(data)
 	return home + "+" + hex.EncodeToString(sum[:6])
+}
+
+// ForNeeds is the failure with a hint for a caller that asked for more than the pool has, or for a project.
+func (e *Error) ForNeeds(project bool) *Error {
+	hint, ok := map[string]string{
+		CausePackageNotFound: "correct the name, or name the index that has it in the configuration",
+		CauseUnsatisfiable: "loosen the versions that were asked for, or ask for another python; " +
+			"the output names the conflict",
+		CausePythonMissing: "ask for another python, or install that one",
+		CauseNetwork:       "check the network, the proxy and the package index, and ask again",
+		CauseVerifyFailed:  "what was asked for may not go together with the kernel; ask for other versions",
+	}[e.Cause]
+	ours := "what was asked for"
+	if project {
+		ours = "the project's packages"
+		ok = ok && (e.Cause == CauseNetwork || e.Cause == CausePythonMissing)
+	}
+	shown := *e
+	switch {
+	case ok:
+		shown.Hint = hint
+	case strings.Contains(e.Hint, ByItself):
+		shown.Hint = "ask again; the daemon's log has more: runt daemon logs"
+	default:
+		shown.Hint = strings.ReplaceAll(e.Hint, "the pool's packages", ours)
+	}
+	return &shown
 }

@@ -61,7 +61,7 @@ var rattlerTypes = map[string]builder.Error{
 	"PixiPlatformError": {Cause: builder.CauseOther,
 		Hint: "add this platform to the platforms of the project, then: pixi lock"},
 	"PixiLockOutdated": {Cause: builder.CauseLockOutdated,
-		Hint: "bring it up to date with: pixi lock; or use it as it is with --frozen"},
+		Hint: "bring it up to date with: pixi lock; or ask for it as it is (--frozen)"},
 	"Incomplete": {Cause: builder.CauseVerifyFailed, Message: "rattler did not install every package",
 		Hint: builder.ByItself},
 }

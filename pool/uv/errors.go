@@ -19,7 +19,7 @@ var symptoms = builder.Symptoms{
 		`could not read (?:Username|Password)|Authentication failed for|Permission denied \(publickey`,
 		`Host key verification failed`),
 	builder.When(builder.CauseLockOutdated, "the lock file is older than the project",
-		"bring it up to date with: uv lock; or use it as it is with --frozen",
+		"bring it up to date with: uv lock; or ask for it as it is (--frozen)",
 		`lockfile at .* needs to be updated|Unable to find lockfile`),
 	builder.When(builder.CauseAuth, "the package index refused access",
 		"check the user name and token of the package index",

@@ -11,6 +11,7 @@ import pytest
 from fake import FakeDaemon, Peer, older
 from jupyter_client.manager import AsyncKernelManager
 from kernels import ARGV, WAIT, client, env_of, of, owner, provisioner, run, spec
+from lab import built
 from runtimed_client import Project, RuntimedError
 from test_standby import is_adopted, until_ready
 from traitlets import TraitError
@@ -343,6 +344,35 @@ def test_a_kernel_follows_its_project(socket: str, tmp_path: Path) -> None:
         async with client(km) as kc:
             assert await run(kc, version) == "'2.1.0'"
             assert await run(kc, "import by_hand") == "ModuleNotFoundError"
+        await km.shutdown_kernel()
+
+    asyncio.run(main())
+
+
+def test_a_restart_that_fails_is_told_in_each_cell(
+    socket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """jupyter_server would only answer 500, which JupyterLab shows to nobody."""
+    runt = built(tmp_path_factory.mktemp("bin")) / "runt"
+    monkeypatch.setattr("runtimed_jupyter.provisioner.find_runt", lambda: str(runt))
+    listed = tmp_path / "requirements.txt"
+    listed.write_text("iniconfig==2.0.0\n")
+
+    async def main() -> None:
+        km = AsyncKernelManager()
+        km._kernel_spec = spec(project="auto", wait=WAIT)
+        start: dict[str, Any] = {"env": {**os.environ, "RUNTIMED_NO_START": "1"}, "cwd": str(tmp_path)}
+        await km.start_kernel(**start)
+        lease = env_of(km)
+        listed.write_text("iniconfig==0.0.999\n")
+        await km.restart_kernel()
+        async with client(km) as kc:
+            assert await run(kc, "1 + 1") == "RuntimedError"
+        listed.write_text("iniconfig==2.0.0\n")
+        await km.restart_kernel()
+        assert env_of(km) == lease  # it was kept for that
+        async with client(km) as kc:
+            assert await run(kc, "1 + 1") == "2"
         await km.shutdown_kernel()
 
     asyncio.run(main())

@@ -50,6 +50,14 @@ def located(project: Union[str, dict[str, Any]], arguments: Mapping[str, Any]) -
     return {**asked, "path": folder if is_auto(project) else os.path.join(folder, os.path.expanduser(asked["path"]))}
 
 
+def options(project: Mapping[str, Any]) -> list[str]:
+    """What asks `runt` for a project."""
+    args = ["--project", project["path"]]
+    for name in ("extra", "group"):
+        args += [arg for value in project.get(name + "s", ()) for arg in ("--" + name, value)]
+    return args + ["--frozen"] * bool(project.get("frozen"))
+
+
 def is_auto(project: Union[str, dict[str, Any]]) -> bool:
     return (project["path"] if isinstance(project, dict) else project) == AUTO
 

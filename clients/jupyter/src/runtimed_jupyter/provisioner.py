@@ -13,11 +13,12 @@ from typing import Any, Optional, Union, cast
 from jupyter_client.multikernelmanager import MultiKernelManager
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 from runtimed_client import AsyncClient, Env, Progress, RPCError, RuntimedError, Standby
+from runtimed_client._start import find_runt
 from runtimed_client._values import decode
 from traitlets import Bool, Dict, Enum, Float, TraitError, Unicode, default, validate
 from traitlets import Union as Either
 
-from .project import checked, falls_back, located, with_first_line
+from .project import checked, falls_back, located, options, with_first_line
 from .running import Adopted, Running
 from .standby import Refused, adopt, is_python, why_plain
 
@@ -86,6 +87,7 @@ class RuntimedProvisioner(LocalProvisioner):
         self._standby: Optional[Standby] = None  # of the lease, for the next start
         self._adopted: Optional[Adopted] = None
         self._last_progress = ""
+        self._ran = False  # a kernel was started before
         self._session: Optional[str] = None  # only this provisioner gets the environment of a kernel that died
         self._banner = ""  # the first line of the kernel's
 
@@ -105,7 +107,17 @@ class RuntimedProvisioner(LocalProvisioner):
             return await super().pre_launch(**kwargs)
         self._standby, self._banner = None, ""
         why = why_plain(argv, kwargs, kwargs.get("env"), self.kernel_spec.env)
-        env = await self._environment(kwargs, not why)
+        try:
+            env = await self._environment(kwargs, not why)
+        except RuntimedError as error:
+            runt = find_runt() if self._ran else None
+            if runt is None:
+                raise
+            # jupyter_server tells nobody why a restart failed. This kernel does, in each cell, unless it can start now.
+            self.log.error("%s", error)
+            launch = await super().pre_launch(**kwargs)
+            launch["cmd"] = [runt, "kernel", "-f", self.parent.connection_file, *self._options(kwargs)]
+            return launch
         if self._standby is None:
             self.log.debug("A plain kernel: %s", why or "its environment has no standby")
         try:
@@ -120,6 +132,11 @@ class RuntimedProvisioner(LocalProvisioner):
         if launch.setdefault("independent", self.outlive):
             launch["env"].pop("JPY_PARENT_PID", None)  # set if Jupyter was started in a kernel
         return launch
+
+    def _options(self, arguments: dict[str, Any]) -> list[str]:
+        """What asks `runt kernel` for the same environment."""
+        pool = ["--pool", self.pool] if self.pool else []
+        return pool + (options(located(self.project, arguments)) if self.project else [])
 
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> Any:
         try:
@@ -150,6 +167,7 @@ class RuntimedProvisioner(LocalProvisioner):
     async def post_launch(self, **kwargs: Any) -> None:
         """Give the lease to the kernel, which may outlive this process."""
         await super().post_launch(**kwargs)
+        self._ran = True
         await self._adopt(self.pid)
 
     async def cleanup(self, restart: bool = False) -> None:
@@ -175,7 +193,7 @@ class RuntimedProvisioner(LocalProvisioner):
         await super().load_provisioner_info(provisioner_info)
         env = provisioner_info.get("env")
         self.lease = None if env is None else decode(Env, env, "env")
-        self._session = provisioner_info.get("session")
+        self._session, self._ran = provisioner_info.get("session"), True
         if self.pid and await self._adopt(self.pid) and sys.platform != "win32":
             self.process = cast(Any, Running(self.pid))
 
