@@ -116,7 +116,7 @@ class RuntimedProvisioner(LocalProvisioner):
             # jupyter_server tells nobody why a restart failed. This kernel does, in each cell, unless it can start now.
             self.log.error("%s", error)
             launch = await super().pre_launch(**kwargs)
-            launch["cmd"] = [runt, "kernel", "-f", self.parent.connection_file, *self._options(kwargs)]
+            launch["cmd"] = [runt, "kernel", "-f", cast(Any, self.parent).connection_file, *self._options(kwargs)]
             return launch
         if self._standby is None:
             self.log.debug("A plain kernel: %s", why or "its environment has no standby")
