@@ -148,15 +148,11 @@ func (m *Manager) derivedLocked() []*pool {
 // limitDerivedLocked forgets the derived pools that were asked for the longest ago. One that keeps nothing ready does
 // not count.
 func (m *Manager) limitDerivedLocked() {
-	for projects, most := range map[bool]int{false: maxDerived, true: m.cfg.Projects} {
-		kept := slices.DeleteFunc(m.derivedLocked(), func(p *pool) bool {
-			return !p.keep || (p.needs.Project != nil) != projects
-		})
-		n := len(kept)
-		for _, p := range slices.Backward(kept) {
-			if n > most && m.forgetLocked(p, "others were asked for later") {
-				n--
-			}
+	left := map[bool]int{false: maxDerived, true: m.cfg.Projects} // by whether it is a project's
+	for _, p := range m.derivedLocked() {
+		of := p.needs.Project != nil
+		if p.keep && (left[of] > 0 || !m.forgetLocked(p, "others were asked for later")) {
+			left[of]--
 		}
 	}
 }

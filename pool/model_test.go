@@ -31,6 +31,7 @@ type model struct {
 	living  []int
 	lastPID int
 	damaged map[string]bool
+	crashed bool // and not started yet
 }
 
 type holder struct {
@@ -225,7 +226,9 @@ func (m *model) actions() map[string]func(*rapid.T) {
 
 func (m *model) restart() {
 	m.w.crash()
+	m.crashed = true
 	m.settle() // what was answered before the crash holds
+	m.crashed = false
 	m.w.start()
 	for id, h := range m.held {
 		if !slices.Contains(m.living, h.pid) && !m.w.p.uses(id) {
@@ -239,6 +242,9 @@ func (m *model) ended(id string) {
 	delete(m.rests, id)
 	m.over[id] = true
 }
+
+// loses says whether an answer never reaches its client, and the daemon sees that. One that has crashed does not.
+func (m *model) loses() bool { return !m.crashed && rapid.IntRange(0, 9).Draw(m.T, "reaches") == 0 }
 
 // orphaned is ended, but that a session may come back for it.
 func (m *model) orphaned(id string) {
@@ -272,7 +278,7 @@ func (m *model) settle() {
 			!slices.Contains(m.living, h.pid):
 			delete(m.rests, id)
 			m.held[id] = holder{c.Owner.PID, c.Key, c.Session}
-			if rapid.IntRange(0, 9).Draw(m.T, "reaches") == 0 {
+			if m.loses() {
 				m.w.Undelivered(id) // and it stays with who does not know of it
 			}
 			return true
@@ -283,7 +289,7 @@ func (m *model) settle() {
 		case m.damaged[id]:
 			m.Fatalf("%s is damaged and was given", id)
 		}
-		if rapid.IntRange(0, 9).Draw(m.T, "reaches") == 0 {
+		if m.loses() {
 			m.w.Undelivered(id)
 			return true
 		}

@@ -4,6 +4,7 @@ package rpc
 
 import (
 	"encoding/json"
+	"errors"
 	"time"
 
 	jsonv2 "github.com/go-json-experiment/json"
@@ -262,11 +263,14 @@ type ProjectParams struct {
 
 // UnmarshalJSONFrom reads a text or an object.
 func (p *ProjectParams) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
-	if dec.PeekKind() == '"' {
-		return jsonv2.UnmarshalDecode(dec, &p.Path)
-	}
 	type members ProjectParams
-	return jsonv2.UnmarshalDecode(dec, (*members)(p))
+	switch dec.PeekKind() {
+	case '"':
+		return jsonv2.UnmarshalDecode(dec, &p.Path)
+	case '{':
+		return jsonv2.UnmarshalDecode(dec, (*members)(p))
+	}
+	return errors.New("neither a text nor an object")
 }
 
 // Where an acquired environment came from.

@@ -33,7 +33,7 @@ var exitCodes = []struct {
 	{failure.NoEnvironment, "no environment in time"},
 	{failure.OtherVersion, "the versions of the daemon and runt do not understand each other"},
 	{failure.BuildFailed, "builds fail"},
-	{failure.Unknown, "no such pool, or no such environment"},
+	{failure.Unknown, "no such pool, no such environment, or no project"},
 	{failure.NotExecutable, "runt run: the command cannot be executed"},
 	{failure.NotFound, "runt run: there is no such command"},
 	{failure.Interrupted, "interrupted"},

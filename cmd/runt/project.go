@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -44,13 +45,21 @@ func (f *projectFlag) Decode(ctx *kong.DecodeContext) error {
 
 const auto = "auto" // the value of --project that names no folder
 
-// isFolder reports whether a word means a folder rather than a command.
+// isFolder reports whether a word means a folder, or a project's file, rather than a command.
 func isFolder(word string) bool {
-	if word == auto || word == "." || word == ".." || strings.ContainsRune(filepath.ToSlash(word), '/') {
-		return true
-	}
 	info, err := os.Stat(word)
-	return err == nil && info.IsDir()
+	switch path := strings.ContainsRune(filepath.ToSlash(word), '/'); {
+	case word == auto || word == "." || word == "..":
+		return true
+	case err == nil && !info.IsDir():
+		return slices.Contains(project.Kinds, filepath.Base(word))
+	case path:
+		return true
+	case err != nil:
+		return false
+	}
+	_, err = exec.LookPath(word)
+	return err != nil // else both are meant, and a folder can be written with a slash
 }
 
 // isLast reports whether -- follows the next word, or nothing.

@@ -18,7 +18,7 @@ import (
 type runCmd struct {
 	takeFlags `embed:""`
 	needFlags `embed:""`
-	Command   []string `arg:"" passthrough:"" placeholder:"CMD" help:"${runCommand}"`
+	Command   []string `arg:"" optional:"" passthrough:"" placeholder:"CMD" help:"${runCommand}"`
 }
 
 func (runCmd) Help() string {
@@ -32,7 +32,12 @@ func (c *runCmd) Run(a *app) error {
 		argv = argv[1:]
 	}
 	if len(argv) == 0 {
-		return failure.With(failure.Usage, "no command to run").WithHint("see: runt run --help")
+		e := failure.With(failure.Usage, "no command to run").WithHint("see: runt run --help")
+		if c.Project.Dir != "" {
+			e = e.WithHint("%s was taken for the project's folder; if it is the command: runt run --project -- %s",
+				c.Project.Dir, c.Project.Dir)
+		}
+		return e
 	}
 	params, wait := c.params()
 	if label := filepath.Base(argv[0]); len(label) <= rpc.MaxLabel && label == redact.Printable(label) {

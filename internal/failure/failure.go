@@ -20,7 +20,7 @@ const (
 	NoEnvironment = 4 // none in time
 	OtherVersion  = 5
 	BuildFailed   = 6
-	Unknown       = 7 // no such pool, no such environment
+	Unknown       = 7 // no such pool, no such environment, no project
 	NotExecutable = 126
 	NotFound      = 127
 	Interrupted   = 130
@@ -30,6 +30,7 @@ var exitOfKind = map[string]int{
 	rpc.KindInvalidParams: Usage,
 	rpc.KindPoolEmpty:     NoEnvironment,
 	rpc.KindUnknownPool:   Unknown,
+	rpc.KindNoProject:     Unknown,
 	rpc.KindUnknownEnv:    Unknown,
 	rpc.KindBuildFailed:   BuildFailed,
 	rpc.KindShuttingDown:  Unreachable,

@@ -1,6 +1,7 @@
 package project
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -25,19 +26,19 @@ func find(path string) (f found, err error) {
 	if !filepath.IsAbs(path) {
 		return f, errorf("name an absolute path", "the path of a project is relative: %s", path)
 	}
-	start, err := filepath.EvalSymlinks(path)
+	info, err := os.Stat(path)
 	if err != nil {
 		return f, unreadable(path, err)
 	}
-	info, err := os.Stat(start)
-	if err != nil {
+	start, name := path, ""
+	if !info.IsDir() { // perhaps a link, which means the folder that it is in
+		start, name = filepath.Dir(path), filepath.Base(path)
+	}
+	if start, err = filepath.EvalSymlinks(start); err != nil {
 		return f, unreadable(path, err)
 	}
-	if !info.IsDir() {
-		if kind := kindOf(filepath.Base(start)); kind != "" {
-			return inFolder(filepath.Dir(start), kind)
-		}
-		start = filepath.Dir(start)
+	if kind := kindOf(name); kind != "" {
+		return inFolder(start, kind)
 	}
 	for dir := start; ; dir = filepath.Dir(dir) {
 		if dir != start && open(dir) {
@@ -65,11 +66,22 @@ func (f *found) look(dir string) (ok bool, err error) {
 			continue
 		}
 		if kind == PyProject {
-			counts, err := f.counts(dir, file)
+			m, err := readManifest(file, &reader{})
 			if err != nil {
 				return false, err
 			}
-			if !counts {
+			switch whose, err := m.whose(dir); {
+			case err != nil:
+				return false, err
+			case whose == Pixi:
+				f.skipped = append(f.skipped, file+": pixi manages it")
+				if lock, err := fileOf(dir, PixiLock); err != nil || lock != "" {
+					continue
+				}
+				f.dir, f.kind, f.file = dir, Pixi, file
+				return true, nil
+			case whose == "":
+				f.skipped = append(f.skipped, file+": it holds settings of tools only")
 				continue
 			}
 		}
@@ -80,43 +92,39 @@ func (f *found) look(dir string) (ok bool, err error) {
 	return false, nil
 }
 
-// counts reports whether the pyproject.toml of a folder is that of a project for uv.
-func (f *found) counts(dir, file string) (bool, error) {
-	m, err := readManifest(file, &reader{})
-	if err != nil {
-		return false, err
+// whose is the kind that makes environments of a pyproject.toml in dir: PyProject, Pixi, or none.
+func (m *manifest) whose(dir string) (kind string, err error) {
+	lock := ""
+	if m.Tool.Pixi != nil {
+		lock, err = fileOf(dir, PixiLock)
 	}
 	switch {
-	case m.isProject() && m.Tool.Pixi == nil:
-		return true, nil
-	case m.Tool.Pixi != nil:
-		if lock, err := fileOf(dir, PixiLock); err != nil || lock != "" {
-			f.skipped = append(f.skipped, file+": pixi manages it")
-			return false, err
-		}
-		return m.isProject(), nil
+	case m.Tool.Pixi != nil && (lock != "" || !m.isProject()):
+		return Pixi, err
+	case m.isProject():
+		return PyProject, err
 	}
-	f.skipped = append(f.skipped, file+": it holds settings of tools only")
-	return false, nil
+	return "", err
 }
 
-// inFolder is the project of a kind in dir. The lock file of a workspace is that of its members.
+// inFolder is the project of a kind in dir. Members of a workspace have its lock file, whatever lies beside them.
 func inFolder(dir, kind string) (f found, err error) {
 	f = found{dir: dir, kind: kind}
-	if f.file, err = fileOf(dir, kind); err != nil || kind != PyProject {
-		return f, err
-	}
-	if lock, err := fileOf(dir, UVLock); err != nil || lock != "" {
-		f.kind, f.file = UVLock, lock
+	if f.file, err = fileOf(dir, kind); err != nil || kind != PyProject && kind != UVLock {
 		return f, err
 	}
 	root, err := workspaceOf(dir)
-	if err != nil || root == "" {
+	if err != nil {
 		return f, err
 	}
-	lock, err := fileOf(root, UVLock)
-	if err == nil && lock != "" {
+	lock, err := fileOf(cmp.Or(root, dir), UVLock)
+	switch {
+	case err != nil:
+	case lock != "":
 		f.kind, f.file = UVLock, lock
+	default:
+		f.kind = PyProject
+		f.file, err = fileOf(dir, PyProject)
 	}
 	return f, err
 }
@@ -170,17 +178,21 @@ func workspaceOf(dir string) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		if file != "" && !open(root) {
+		if file != "" {
 			m, err := readManifest(file, &reader{})
 			if err != nil {
 				return "", err
 			}
 			if w := m.Tool.UV.Workspace; w != nil {
 				below, err := filepath.Rel(root, dir)
-				if err == nil && matches(w.Members, below) && !matches(w.Exclude, below) {
-					return root, nil
+				switch {
+				case err != nil || !matches(w.Members, below) || matches(w.Exclude, below):
+					return "", nil
+				case open(root): // uv would follow it
+					return "", errorf("have that folder closed to others, or move the project",
+						"%s is in a workspace at %s, where anyone may write", dir, root)
 				}
-				return "", nil
+				return root, nil
 			}
 		}
 		if root == filepath.Dir(root) {
@@ -197,17 +209,26 @@ func matches(globs []string, path string) bool {
 	})
 }
 
+// matchParts compares part by part. fits[i] is whether glob[i:] matches the parts looked at, from their end: a glob may
+// hold many "**", and trying each at every place would take for ever.
 func matchParts(glob, parts []string) bool {
-	switch {
-	case len(glob) == 0:
-		return len(parts) == 0
-	case glob[0] == "**":
-		return matchParts(glob[1:], parts) || len(parts) > 0 && matchParts(glob, parts[1:])
-	case len(parts) == 0:
-		return false
+	fits := make([]bool, len(glob)+1)
+	fits[len(glob)] = true
+	for i := len(glob) - 1; i >= 0; i-- {
+		fits[i] = glob[i] == "**" && fits[i+1]
 	}
-	ok, err := filepath.Match(glob[0], parts[0])
-	return err == nil && ok && matchParts(glob[1:], parts[1:])
+	for _, part := range slices.Backward(parts) {
+		next := make([]bool, len(glob)+1)
+		for i := len(glob) - 1; i >= 0; i-- {
+			if glob[i] == "**" {
+				next[i] = next[i+1] || fits[i]
+			} else if ok, err := filepath.Match(glob[i], part); err == nil && ok {
+				next[i] = fits[i+1]
+			}
+		}
+		fits = next
+	}
+	return fits[0]
 }
 
 func unreadable(path string, err error) *Error {

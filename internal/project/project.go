@@ -55,6 +55,9 @@ type Contents struct {
 	Count   int      // of packages in the lock file; 0: not counted
 	Manager string   // the file that the lock file was made from; may be empty
 
+	UV       map[string]any // the settings for uv that count: of a uv.toml, or tool.uv
+	Settings string         // the file that they are in; empty if none
+
 	// Of pyproject.toml.
 	Package       bool     // it can be installed itself
 	DefaultGroups []string // of dependencies
@@ -145,6 +148,7 @@ func Find(r Request) (*Project, error) {
 func read(dir, kind, file string, r Request) (*Project, error) {
 	p := &Project{Path: dir, Kind: kind, File: file, Extras: names(r.Extras), Groups: names(r.Groups), Frozen: r.Frozen}
 	files := &reader{}
+	defer files.close()
 	readKind := map[string]func(*Project, *reader) error{
 		UVLock: readUV, PyProject: readPyProject, PyLock: readPyLock, PixiLock: readPixi, Pixi: readPixi,
 		Environment: readEnvironment, Requirements: readRequirements,

@@ -65,6 +65,8 @@ func TestTheFirstProjectOnTheWayUpIsFound(t *testing.T) {
 			"pyproject.toml": someProject + "[tool.pixi.workspace]\nchannels=[]\n"}, "", PixiLock, ""},
 		"pylock before pixi": {map[string]string{"pylock.toml": "lock-version = \"1.0\"\n", "pixi.lock": ""}, "",
 			PyLock, ""},
+		"pixi without a lock file": {map[string]string{"pyproject.toml": "[tool.pixi.workspace]\nchannels=[]\n"}, "", Pixi,
+			""},
 		"nothing": {nil, "", "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -95,6 +97,9 @@ func TestAMemberUsesTheLockFileOfItsWorkspace(t *testing.T) {
 		"packages/x/pyproject.toml": someProject,
 		"other/pyproject.toml":      someProject,
 	})
+	if err := os.WriteFile(filepath.Join(dir, "packages/a/uv.lock"), nil, 0o644); err != nil { // uv does not read it
+		t.Fatal(err)
+	}
 	for below, file := range map[string]string{
 		"packages/a": "uv.lock", "packages/x": "packages/x/pyproject.toml", "other": "other/pyproject.toml",
 	} {
@@ -119,6 +124,56 @@ func TestAFolderThatAnyoneMayWriteToIsPassedOverOnTheWayUp(t *testing.T) {
 	}
 	if _, err := Find(Request{Path: dir}); err != nil {
 		t.Errorf("the folder itself was named: %v", err)
+	}
+}
+
+// uv itself would follow it.
+func TestAWorkspaceWhereAnyoneMayWriteIsRefused(t *testing.T) {
+	dir := tree(t, map[string]string{"pyproject.toml": "[tool.uv.workspace]\nmembers = [\"*\"]\n", "uv.lock": someLock,
+		"p/pyproject.toml": someProject, "p/uv.lock": someLock})
+	if err := os.Chmod(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Find(Request{Path: filepath.Join(dir, "p")})
+	if err == nil || !strings.Contains(err.Error(), "where anyone may write") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestALinkToAFileMeansTheFolderOfTheLink(t *testing.T) {
+	dir := tree(t, map[string]string{"other/base.txt": "idna\n", "other/requirements.txt": "", "nb/": ""})
+	link := filepath.Join(dir, "nb", "requirements.txt")
+	if err := os.Symlink("../other/base.txt", link); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{link, filepath.Join(dir, "nb")} {
+		if p, err := Find(Request{Path: path}); err != nil || p.File != link {
+			t.Errorf("%s: %+v, %v", path, p, err)
+		}
+	}
+}
+
+func TestSettingsForUVAreTheNearest(t *testing.T) {
+	dir := tree(t, map[string]string{
+		"pyproject.toml": "[tool.uv]\nindex-url = \"https://above.invalid\"\n", "a/requirements.txt": "",
+		"b/requirements.txt": "", "b/uv.toml": "find-links = [\"https://links.invalid\"]\n",
+		"w/pyproject.toml":   "[tool.uv]\nindex-url = \"https://root.invalid\"\n[tool.uv.workspace]\nmembers = [\"m\"]\n",
+		"w/m/pyproject.toml": someProject + "[tool.uv.sources]\nx = { workspace = true }\n",
+	})
+	for below, index := range map[string]string{"a": "https://above.invalid", "b": "https://links.invalid",
+		"w/m": "https://root.invalid"} {
+		p, err := Find(Request{Path: filepath.Join(dir, below)})
+		if err != nil || len(p.Indexes) != 1 || p.Indexes[0] != index {
+			t.Errorf("%s: %+v, %v", below, p, err)
+		}
+	}
+}
+
+func TestManyStarsMatchInNoTime(t *testing.T) {
+	globs := []string{strings.Repeat("**/", 60) + "zz"}
+	if matches(globs, strings.Repeat("a/", 60)+"b") || !matches(globs, strings.Repeat("a/", 60)+"zz") ||
+		!matches([]string{"a/**/c"}, "a/c") || matches([]string{"a/*"}, "a") {
+		t.Error("matched wrongly")
 	}
 }
 
@@ -200,10 +255,35 @@ func TestAProjectThatWasChangedIsNotReadAgain(t *testing.T) {
 	}
 }
 
+func TestAWorkspaceWithoutALockFileCountsAsAWhole(t *testing.T) {
+	dir := tree(t, map[string]string{
+		"pyproject.toml":     someProject + "[tool.uv.workspace]\nmembers = [\"m/*\"]\n[tool.uv.sources]\nlib = { path = \"lib\" }\n",
+		"m/a/pyproject.toml": someProject, "lib/deep/pyproject.toml": someProject,
+		"lib/pyproject.toml": someProject + "[tool.uv.sources]\ndeep = { path = \"deep\" }\n",
+	})
+	p, err := Find(Request{Path: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"m/a", "lib", "lib/deep"} {
+		before := p.Digest
+		f, err := os.OpenFile(filepath.Join(dir, name, "pyproject.toml"), os.O_APPEND|os.O_WRONLY, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = f.WriteString("# more\n")
+		_ = f.Close()
+		if p, err = Find(Request{Path: dir}); err != nil || p.Digest == before {
+			t.Errorf("%s does not count: %v", name, err)
+		}
+	}
+}
+
 func TestRequirementsLeadToOtherFiles(t *testing.T) {
 	dir := tree(t, map[string]string{
 		"requirements.txt": "-r more/base.txt\n--index-url https://u:p@index.invalid/simple\n-e ./lib[x]\n" +
-			"rich # -r none.txt\n",
+			"rich # -r none.txt\n-r\tmore/tab.txt\t# a tab\npkgs/foo[y]\n-f ./wheels\n",
+		"more/tab.txt": "", "pkgs/foo/setup.py": "",
 		"more/base.txt":        "-c constraints.txt\n-r base.txt\nidna==3.10 \\\n  --hash=sha256:00\n",
 		"more/constraints.txt": "rich<14\n", "lib/setup.py": "",
 	})
@@ -211,11 +291,12 @@ func TestRequirementsLeadToOtherFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !p.Hashed || len(p.Indexes) != 1 {
+	if !p.Hashed || len(p.Indexes) != 2 {
 		t.Errorf("hashed %v, indexes %v", p.Hashed, p.Indexes)
 	}
 	before := p.Digest
-	for _, name := range []string{"more/base.txt", "more/constraints.txt", "lib/setup.py"} {
+	for _, name := range []string{"more/base.txt", "more/constraints.txt", "more/tab.txt", "lib/setup.py",
+		"pkgs/foo/setup.py"} {
 		f, err := os.OpenFile(filepath.Join(dir, name), os.O_APPEND|os.O_WRONLY, 0)
 		if err != nil {
 			t.Fatal(err)
@@ -309,16 +390,21 @@ func TestWhatCannotBeUsedSaysWhy(t *testing.T) {
 			"requirements.txt has no extras"},
 		"bad TOML": {map[string]string{"pyproject.toml": "[project\n"}, Request{}, "pyproject.toml cannot be read"},
 		"bad YAML": {map[string]string{"environment.yml": "a: [\n"}, Request{}, "environment.yml cannot be read"},
+		"a manifest of many keys": {map[string]string{"pyproject.toml": "[project]\n" + strings.Repeat("a=1\n", 9000)},
+			Request{}, "more than 8000 keys"},
+		"a later Python": {map[string]string{"requirements.txt": "", ".python-version": "3.13t"}, Request{}, "3.13t"},
+		"an option of pixi": {map[string]string{"pixi.toml": "[workspace]\nchannels=[]\n[pypi-options]\nno-build = true\n"},
+			Request{}, "not known here"},
 		"YAML that grows": {map[string]string{"environment.yml": "a: &a [x,x,x,x,x,x,x,x,x]\n" +
 			"b: &b [*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b]\n" +
 			"d: &d [*c,*c,*c,*c,*c,*c,*c,*c]\ne: &e [*d,*d,*d,*d,*d,*d,*d]\n" +
-			"dependencies: [*e,*e,*e,*e,*e,*e,*e,*e,*e,*e,*e,*e]\n"}, Request{}, "environment.yml"},
+			"dependencies: [*e,*e,*e,*e,*e,*e,*e,*e,*e,*e,*e,*e]\n"}, Request{}, "has aliases"},
 		"a dependency that is none": {map[string]string{"environment.yml": "dependencies: [{conda: [x]}]"}, Request{},
 			"has a dependency that is not one"},
 		"another platform": {map[string]string{"pixi.toml": "[project]\nchannels=[]\nplatforms=['zos-z']\n"}, Request{},
 			"is not for"},
 		"another Python": {map[string]string{"requirements.txt": "", ".python-version": "pypy3.10"}, Request{},
-			"no version of CPython"},
+			"which is not known here"},
 		"a later lock file": {map[string]string{"pylock.toml": "lock-version = '2.0'"}, Request{},
 			`of the version "2.0"`},
 		"a file that is not there": {map[string]string{"requirements.txt": "-r more.txt"}, Request{},

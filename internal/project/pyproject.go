@@ -68,30 +68,7 @@ type uvSettings struct {
 		Members []string `toml:"members"`
 		Exclude []string `toml:"exclude"`
 	} `toml:"workspace"`
-	Sources  map[string]any `toml:"sources"`
-	Index    []uvIndex      `toml:"index"`
-	IndexURL string         `toml:"index-url"`
-	Extra    []string       `toml:"extra-index-url"`
-	Pip      struct {
-		IndexURL string   `toml:"index-url"`
-		Extra    []string `toml:"extra-index-url"`
-	} `toml:"pip"`
-}
-
-type uvIndex struct {
-	URL string `toml:"url"`
-}
-
-func (s uvSettings) indexes() (list []string) {
-	for _, i := range s.Index {
-		list = append(list, i.URL)
-	}
-	for _, url := range append(append([]string{s.IndexURL, s.Pip.IndexURL}, s.Extra...), s.Pip.Extra...) {
-		if url != "" {
-			list = append(list, url)
-		}
-	}
-	return list
+	Sources map[string]any `toml:"sources"`
 }
 
 // isProject is false for a file with the settings of tools only.
@@ -107,6 +84,10 @@ func readManifest(path string, r *reader) (*manifest, error) {
 }
 
 func readTOML(path string, data []byte, to any) error {
+	// The parser's time grows with the square of the keys.
+	if n := bytes.Count(data, []byte("=")) + bytes.Count(data, []byte("\n[")); n > maxKeys {
+		return errorf("a manifest is written by people", "%s has more than %d keys and versions", path, maxKeys)
+	}
 	if err := toml.Unmarshal(data, to); err != nil {
 		return errorf("correct it", "%s cannot be read: %s", path, strings.TrimPrefix(err.Error(), "toml: "))
 	}
@@ -124,11 +105,13 @@ func readUV(p *Project, r *reader) error {
 		return err
 	}
 	p.Manager, p.Count = filepath.Join(p.Path, PyProject), bytes.Count(lock, []byte("\n[[package]]"))
+	seen := map[string]bool{}
 	for what, where := range valuesAfter(lock, "\nsource = { ") {
 		switch what {
 		case "registry":
-			if !slices.Contains(p.Indexes, where) {
-				p.Indexes = append(p.Indexes, where)
+			if !seen[where] && len(seen) < mostIndexes {
+				seen[where] = true
+				p.addIndex(where)
 			}
 		case "editable", "directory", "virtual", "path":
 			if err := r.source(below(root, where)); err != nil {
@@ -166,7 +149,11 @@ func valuesAfter(data []byte, mark string) iter.Seq2[string, string] {
 	}
 }
 
-const maxValue = 4096 // bytes
+const (
+	maxValue    = 4096 // bytes
+	maxKeys     = 8000 // of a TOML file, counted roughly
+	mostIndexes = 100  // that are shown
+)
 
 // readPyProject reads a pyproject.toml without a lock file.
 func readPyProject(p *Project, r *reader) error {
@@ -198,7 +185,7 @@ func readMembers(root string, r *reader) error {
 			continue // uv says what is wrong with it
 		}
 		for _, dir := range found {
-			if err := r.source(dir); err != nil {
+			if err := r.sources(dir); err != nil {
 				return err
 			}
 		}
@@ -251,7 +238,6 @@ func readSettings(p *Project, r *reader, root string) error {
 		p.Package = *is
 	}
 	p.DefaultGroups = m.defaultGroups()
-	p.Indexes = m.Tool.UV.indexes()
 	if err := readSources(p.Path, m.Tool.UV.Sources, r); err != nil {
 		return err
 	}
@@ -263,27 +249,11 @@ func readSettings(p *Project, r *reader, root string) error {
 		if err != nil {
 			return err
 		}
-		p.Indexes = append(p.Indexes, m.Tool.UV.indexes()...)
 		if err := readSources(root, m.Tool.UV.Sources, r); err != nil {
 			return err
 		}
 	}
-	return readUVToml(p, r, root)
-}
-
-// readUVToml reads the uv.toml in dir, which takes the place of tool.uv there.
-func readUVToml(p *Project, r *reader, dir string) error {
-	path := filepath.Join(dir, "uv.toml")
-	data, err := r.maybe(path, maxManifest)
-	if err != nil || data == nil {
-		return err
-	}
-	var s uvSettings
-	if err := readTOML(path, data, &s); err != nil {
-		return err
-	}
-	p.Indexes = append(p.Indexes, s.indexes()...)
-	return nil
+	return readUVSettings(p, r, root)
 }
 
 // readSources reads the folders that tool.uv.sources leads to.
@@ -296,7 +266,7 @@ func readSources(dir string, sources map[string]any, r *reader) error {
 		for _, s := range list {
 			table, _ := s.(map[string]any)
 			if path, _ := table["path"].(string); path != "" {
-				if err := r.source(below(dir, path)); err != nil {
+				if err := r.sources(below(dir, path)); err != nil {
 					return err
 				}
 			}
@@ -332,6 +302,9 @@ func readPyLock(p *Project, r *reader) error {
 		return err
 	}
 	head, _, _ := bytes.Cut(data, []byte("\n[[packages]]"))
+	if len(head) > maxManifest {
+		return errorf("make it anew", "%s has no packages in its first %d KiB", p.File, maxManifest>>10)
+	}
 	var lock struct {
 		Version        string   `toml:"lock-version"`
 		RequiresPython string   `toml:"requires-python"`
@@ -361,10 +334,10 @@ func readPyLock(p *Project, r *reader) error {
 	if err := known("group of dependencies", p.Groups, lock.Groups, p.File); err != nil {
 		return err
 	}
-	return readUVToml(p, r, p.Path)
+	return readUVSettings(p, r, p.Path)
 }
 
-var pythonVersion = lazyregexp.New(`^(?:cpython|python)?[-@]?(\d+(?:\.\d+){0,2})$`)
+var pythonVersion = lazyregexp.New(`^(?:cpython|python)?[-@]?(\d+(?:\.\d+){0,2}|[<>=!~][<>=!~\d., *]*)(?:-[\w-]+)?$`)
 
 // readPythonVersion reads the .python-version beside the project's file, or further up to that of its
 // workspace.
@@ -383,8 +356,7 @@ func readPythonVersion(p *Project, r *reader) error {
 			}
 			m := pythonVersion().FindStringSubmatch(line)
 			if m == nil {
-				return errorf("write it as 3.12, for example", "%s names %q, which is no version of CPython", path,
-					line)
+				return errorf("write it as 3.12, for example", "%s names %.60q, which is not known here", path, line)
 			}
 			p.Python = m[1]
 			return nil

@@ -9,20 +9,34 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"runtimed/internal/safefile"
 )
 
 const (
-	maxManifest = 1 << 20  // bytes
-	maxLock     = 64 << 20 // bytes
-	maxFiles    = 500      // that one project may be read from
+	maxManifest = 256 << 10 // bytes
+	maxLock     = 32 << 20  // bytes
+	maxFiles    = 5000      // that one project may be read from
+	largeFile   = 1 << 20   // bytes; one project is read at a time that has such a file
 )
+
+var large sync.Mutex // held by whoever reads a large file: the memory of many would add up
 
 // reader reads the files of a project, each once, and makes the digest of them.
 type reader struct {
-	sum  hash.Hash
-	read map[string][]byte
+	sum   hash.Hash
+	read  map[string][]byte
+	files int  // those that are there
+	large bool // the lock of that name is held
+}
+
+// close lets others read large files.
+func (r *reader) close() {
+	if r.large {
+		large.Unlock()
+		r.large = false
+	}
 }
 
 // file reads a file that must be there.
@@ -42,8 +56,15 @@ func (r *reader) maybe(path string, limit int64) ([]byte, error) {
 	if r.read == nil {
 		r.read, r.sum = map[string][]byte{}, sha256.New()
 	}
-	if len(r.read) >= maxFiles {
-		return nil, errorf("name fewer", "the project leads to more than %d files", maxFiles)
+	if info, err := os.Stat(path); err == nil {
+		if r.files++; r.files > maxFiles {
+			return nil, errorf("split it into projects of their own", "the project leads to more than %d files",
+				maxFiles)
+		}
+		if info.Size() > largeFile && !r.large {
+			large.Lock()
+			r.large = true
+		}
 	}
 	data, err := safefile.Read(path, limit)
 	var other *safefile.Error
@@ -67,7 +88,7 @@ func (r *reader) maybe(path string, limit int64) ([]byte, error) {
 	return data, nil
 }
 
-// source reads what decides how a folder of sources is installed, or only notes whether another thing is there.
+// source reads what decides how a folder of sources is installed. Of a file, such as a wheel, size and time count.
 func (r *reader) source(path string) error {
 	if info, err := os.Stat(path); err == nil && !info.IsDir() {
 		r.note(fmt.Sprintf("%s %d %d", path, info.Size(), info.ModTime().UnixNano()))
@@ -79,6 +100,25 @@ func (r *reader) source(path string) error {
 		}
 	}
 	return nil
+}
+
+// sources reads a folder of sources, and those that its own settings for uv lead to.
+func (r *reader) sources(path string) error {
+	manifest := filepath.Join(path, PyProject)
+	if _, seen := r.read[manifest]; seen {
+		return nil
+	}
+	if err := r.source(path); err != nil || r.read[manifest] == nil {
+		return err
+	}
+	m, err := readManifest(manifest, r)
+	if err == nil {
+		err = readSources(path, m.Tool.UV.Sources, r)
+	}
+	if err == nil {
+		err = m.readDynamic(path, r)
+	}
+	return err
 }
 
 // note adds to the digest what is in no file.

@@ -2,6 +2,7 @@ package project
 
 import (
 	"net/url"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -21,46 +22,38 @@ func readRequirements(p *Project, r *reader) error {
 	if err := readLines(p, r, p.File, data); err != nil {
 		return err
 	}
-	if err := readUVToml(p, r, p.Path); err != nil {
-		return err
-	}
-	data, err = r.maybe(filepath.Join(p.Path, PyProject), maxManifest)
-	if err != nil || data == nil {
-		return err
-	}
-	var m manifest
-	if err := readTOML(filepath.Join(p.Path, PyProject), data, &m); err != nil {
-		return err
-	}
-	p.Indexes = append(p.Indexes, m.Tool.UV.indexes()...)
-	return nil
+	return readUVSettings(p, r, p.Path)
 }
 
 var (
 	continued = lazyregexp.New(`\\\r?\n`)
 	// leads are the options of a requirements file that name a file or a folder.
 	leads   = lazyregexp.New(`^(-r|-c|-e|--requirement|--constraint|--editable)[ =]?\s*(.+)$`)
-	indexes = lazyregexp.New(`^(?:-i|--index-url|--extra-index-url)[ =]?\s*(\S+)`)
-	links   = lazyregexp.New(`^(?:-f|--find-links)[ =]?\s*(\S+)`)
-	extras  = lazyregexp.New(`\[[^\]]*\]$`)
+	indexes = lazyregexp.New(`^(?:-i|--index-url|--extra-index-url|-f|--find-links)[ =]?\s*(\S+)`)
+	extras  = lazyregexp.New(`(?:\[[^\]]*\])?(?:#.*)?$`)
+	comment = lazyregexp.New(`(^|\s+)#.*$`)
+	archive = lazyregexp.New(`(?i)\.(whl|zip|tar\.gz|tgz|tar\.bz2|tar\.xz|tar)$`)
+	named   = lazyregexp.New(`\$\{[A-Z0-9_]+\}`) // a variable, as pip documents it
 )
 
 // readLines reads the lines of a requirements file at path.
 func readLines(p *Project, r *reader, path string, data []byte) error {
 	for line := range strings.Lines(continued().ReplaceAllString(string(data), " ")) {
-		line, _, _ = strings.Cut(line, " #")
-		line = strings.TrimSpace(line)
-		if line == "" || line[0] == '#' {
+		line = strings.TrimSpace(comment().ReplaceAllString(strings.TrimRight(line, "\r\n"), ""))
+		if line == "" {
 			continue
 		}
+		line = named().ReplaceAllStringFunc(line, func(v string) string {
+			if value, ok := os.LookupEnv(v[2 : len(v)-1]); ok {
+				return value
+			}
+			return v
+		})
 		if strings.Contains(line, " --hash") {
 			p.Hashed = true
 		}
 		if m := indexes().FindStringSubmatch(line); m != nil {
-			p.Indexes = append(p.Indexes, m[1])
-			continue
-		}
-		if m := links().FindStringSubmatch(line); m != nil {
+			p.addIndex(m[1])
 			continue
 		}
 		if err := readLead(p, r, path, line); err != nil {
@@ -84,14 +77,17 @@ func readLead(p *Project, r *reader, path, line string) error {
 	}
 	if u, err := url.Parse(target); err == nil && u.Scheme == "file" {
 		target = u.Path
-	} else if strings.Contains(target, "://") || strings.Contains(target, "$") {
-		return nil // fetched, or named by a variable
+	} else if strings.Contains(target, "://") {
+		return nil // it is fetched
 	}
-	if m == nil && !strings.HasPrefix(target, ".") && !filepath.IsAbs(target) {
-		return nil // a package of the index
+	target = extras().ReplaceAllString(target, "")
+	isPath := strings.HasPrefix(target, ".") || strings.ContainsRune(filepath.ToSlash(target), '/') ||
+		archive().MatchString(target)
+	if m == nil && !isPath {
+		return nil // a package of the index, or another option
 	}
 	if m == nil || m[1] == "-e" || m[1] == "--editable" {
-		return r.source(below(p.Path, extras().ReplaceAllString(target, "")))
+		return r.sources(below(p.Path, target))
 	}
 	file := below(filepath.Dir(path), target)
 	if _, seen := r.read[file]; seen {

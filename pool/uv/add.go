@@ -82,6 +82,9 @@ func (b *build) add(ctx context.Context, a Addition, progress func(builder.Stage
 	if err != nil {
 		return envdir.DiskError(err)
 	}
+	if a.Dir != "" { // with their options, which say where packages come from
+		return b.installLines(ctx, a, filepath.Dir(lock), data)
+	}
 	hashed, others := entries(data)
 	had := func(e entry) bool {
 		return slices.ContainsFunc(a.Have, func(p builder.Package) bool {
@@ -162,6 +165,24 @@ func pinsOf(have []builder.Package) string {
 	return b.String()
 }
 
+// installLines installs what lines of a requirements file were resolved to.
+func (b *build) installLines(ctx context.Context, a Addition, scratch string, lock []byte) error {
+	tmp, remove, err := b.Scratch(scratch, statedir.ResolvePrefix)
+	if err != nil {
+		return err
+	}
+	defer remove()
+	pins, err := writeEntries(tmp, "constraints.txt", pinnedIn(lock))
+	if err != nil {
+		return err
+	}
+	run := func(ctx context.Context, c call) (tool.Result, error) {
+		c.input = []byte(strings.Join(a.Lines, "\n") + "\n")
+		return a.run(ctx, c)
+	}
+	return b.tries(ctx, run, "pip", "install", "--python", a.Python, "--break-system-packages", "-r", "-", "-c", pins)
+}
+
 // installEntries installs a part of a lock file, all of which has hashes, or none.
 func (b *build) installEntries(ctx context.Context, a Addition, scratch string, list []entry) error {
 	if len(list) == 0 {
@@ -216,6 +237,12 @@ func entries(data []byte) (hashed, others []entry) {
 		}
 	}
 	return hashed, others
+}
+
+// pinnedIn are those of a lock file that can be constraints.
+func pinnedIn(data []byte) []entry {
+	hashed, others := entries(data)
+	return slices.DeleteFunc(slices.Concat(hashed, others), func(e entry) bool { return e.name == "" })
 }
 
 func writeEntries(dir, name string, list []entry) (path string, err error) {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"runtimed/internal/project"
 	"runtimed/internal/statedir"
 	"runtimed/pool/builder"
 	"runtimed/pool/envdir"
@@ -23,7 +24,7 @@ func (u *Builder) Prepare(ctx context.Context, spec builder.Spec, mark string, a
 	u.ForgetNeeds()
 	b := &build{Builder: u, spec: spec, mark: mark, progress: progress}
 	err := b.prepare(ctx, age)
-	if err == nil && b.project != nil && b.project.Hashed { // what was there before would stay
+	if err == nil && b.project != nil && b.project.Kind == project.Requirements { // what was there before would stay
 		return "", nil
 	}
 	if err != nil || b.project != nil || spec.Base == nil || !filepath.IsAbs(spec.Python) ||

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"runtimed/internal/project"
@@ -53,13 +55,15 @@ func (b *build) readProject() (err error) {
 }
 
 // resolveProject writes what a project without a lock file needs into the file out. offline: only uv's cache was asked.
+// For a pyproject.toml that is a pylock.toml, since only that says from which index a package is.
 func (b *build) resolveProject(ctx context.Context, out string, renew bool, argv []string) (offline bool, err error) {
 	of := b.project
 	argv = append(argv, of.File)
-	if of.Kind == project.PyProject {
+	switch {
+	case of.Kind == project.PyProject:
 		argv = append(argv, b.chosen(of.File, of.DefaultGroups...)...)
-	}
-	if of.Hashed { // uv would write all hashes of the index in their place
+		argv = append(argv, "--format", "pylock.toml")
+	case of.Hashed: // uv would write all hashes of the index in their place
 		argv = slices.DeleteFunc(argv, func(a string) bool { return a == "--generate-hashes" })
 	}
 	_, err = b.inProject(ctx, call{args: argv})
@@ -68,15 +72,27 @@ func (b *build) resolveProject(ctx context.Context, out string, renew bool, argv
 			offline, err = true, nil
 		}
 	}
-	if err != nil || !of.Package {
+	if err != nil || of.Kind != project.PyProject {
 		return offline, b.ofProject(err)
 	}
-	f, err := os.OpenFile(out, os.O_APPEND|os.O_WRONLY, 0)
+	data, err := envdir.ReadOwn(out, envdir.MaxInside)
 	if err == nil {
-		_, err = f.WriteString("-e .\n") // the project itself
-		err = errors.Join(err, f.Close())
+		err = os.WriteFile(out, absolutePaths(data, filepath.Dir(out)), 0o600)
 	}
 	return offline, envdir.DiskError(err)
+}
+
+var pathInLock = regexp.MustCompile(`\bpath = ("(?:[^"\\]|\\.)*")`)
+
+// absolutePaths writes the paths in a pylock.toml, which start at its folder, in full: it will be in another one.
+func absolutePaths(lock []byte, dir string) []byte {
+	return pathInLock.ReplaceAllFunc(lock, func(m []byte) []byte {
+		path, err := strconv.Unquote(string(pathInLock.FindSubmatch(m)[1]))
+		if err != nil || filepath.IsAbs(path) {
+			return m
+		}
+		return []byte("path = " + strconv.Quote(filepath.ToSlash(filepath.Join(dir, filepath.FromSlash(path)))))
+	})
 }
 
 // resolves reports whether the daemon resolves what is installed, and keeps that in a lock file of its own.
@@ -92,10 +108,11 @@ func (b *build) installProject(ctx context.Context) error {
 	case project.UVLock:
 		err = b.sync(ctx)
 	case project.PyLock:
-		argv := append([]string{"pip", "sync", "--python", builder.VenvPython(b.mark), b.project.File}, b.chosen("")...)
-		err = b.tries(ctx, b.inProject, argv...)
+		err = b.syncPyLock(ctx, b.project.File, b.chosen("")...)
+	case project.PyProject:
+		err = b.syncPyProject(ctx)
 	default:
-		err = b.installResolved(ctx)
+		err = b.installRequirements(ctx)
 	}
 	if err != nil {
 		return b.ofProject(err)
@@ -114,7 +131,7 @@ func (b *build) sync(ctx context.Context) error {
 		how = "--frozen"
 	}
 	argv := append([]string{"sync", how, "--project", b.project.Path}, b.python.Args()...)
-	return b.tries(ctx, b.likeUser, append(argv, b.chosen("")...)...)
+	return b.tries(ctx, b.inProject, append(argv, b.chosen("")...)...)
 }
 
 // chosen are the options for extras and groups. Groups are those of the pyproject.toml at file, which uv pip wants to
@@ -134,41 +151,50 @@ func (b *build) chosen(file string, more ...string) (args []string) {
 	return args
 }
 
-// installResolved installs what the lock file of the daemon's has: what has hashes first, then what is built from
-// folders and repositories.
-func (b *build) installResolved(ctx context.Context) error {
+// syncPyLock brings the venv to a pylock.toml.
+func (b *build) syncPyLock(ctx context.Context, file string, more ...string) error {
+	argv := []string{"pip", "sync", "--python", builder.VenvPython(b.mark), "--allow-empty-requirements", file}
+	return b.tries(ctx, b.inProject, append(argv, more...)...)
+}
+
+// syncPyProject brings the venv to what a pyproject.toml was resolved to, and adds the project itself.
+func (b *build) syncPyProject(ctx context.Context) error {
 	data, err := envdir.ReadOwn(b.path, envdir.MaxInside)
 	if err != nil {
 		return envdir.DiskError(err)
 	}
-	hashed, others := entries(data)
 	tmp, remove, err := b.Scratch(filepath.Dir(b.path), statedir.ResolvePrefix)
 	if err != nil {
 		return err
 	}
 	defer remove()
-	if b.project.Hashed {
-		pins := slices.DeleteFunc(slices.Concat(hashed, others), func(e entry) bool { return e.name == "" })
-		file, err := writeEntries(tmp, "constraints.txt", pins)
-		if err != nil {
-			return err
-		}
-		return b.tries(ctx, b.inProject, "pip", "install", "--python", builder.VenvPython(b.mark), "-r", b.project.File,
-			"-c", file)
+	file := filepath.Join(tmp, "pylock.toml") // uv tells it by its name
+	if err := os.WriteFile(file, data, 0o600); err != nil {
+		return envdir.DiskError(err)
 	}
-	file, err := writeEntries(tmp, "hashed.txt", hashed)
+	if err := b.syncPyLock(ctx, file); err != nil || !b.project.Package {
+		return err
+	}
+	return b.tries(ctx, b.inProject, "pip", "install", "--python", builder.VenvPython(b.mark), "--no-deps", "-e", ".")
+}
+
+// installRequirements installs a requirements file as uv does, with the versions and hashes that it was resolved to.
+func (b *build) installRequirements(ctx context.Context) error {
+	data, err := envdir.ReadOwn(b.path, envdir.MaxInside)
+	if err != nil {
+		return envdir.DiskError(err)
+	}
+	tmp, remove, err := b.Scratch(filepath.Dir(b.path), statedir.ResolvePrefix)
 	if err != nil {
 		return err
 	}
-	err = b.tries(ctx, b.inProject, "pip", "sync", "--python", builder.VenvPython(b.mark), "--require-hashes",
-		"--allow-empty-requirements", file)
-	if err != nil || len(others) == 0 {
+	defer remove()
+	pins, err := writeEntries(tmp, "constraints.txt", pinnedIn(data))
+	if err != nil {
 		return err
 	}
-	if file, err = writeEntries(tmp, "others.txt", others); err != nil {
-		return err
-	}
-	return b.tries(ctx, b.inProject, "pip", "install", "--python", builder.VenvPython(b.mark), "--no-deps", "-r", file)
+	return b.tries(ctx, b.inProject, "pip", "install", "--python", builder.VenvPython(b.mark), "-r", b.project.File,
+		"-c", pins)
 }
 
 // addKernel adds the kernel where the project has none, and what was asked for besides. No version of the project
@@ -188,27 +214,18 @@ func (b *build) addKernel(ctx context.Context) error {
 	}, b.progress)
 }
 
-// likeUser runs uv in the project's folder as the user would run it, with the settings that it finds there. The
-// environment is ours.
-func (b *build) likeUser(ctx context.Context, c call) (tool.Result, error) {
-	own := []string{"UV_NO_CONFIG", "UV_CONFIG_FILE", "UV_DEFAULT_INDEX"}
-	vars := slices.DeleteFunc(b.ToolEnviron(), func(v string) bool {
-		name, _, _ := strings.Cut(v, "=")
-		return slices.ContainsFunc(own, func(o string) bool { return tool.SameName(o, name) })
-	})
-	for _, name := range own[1:] { // of the daemon's own environment
-		if value := tool.Lookup(b.Environ, name); value != "" {
-			vars = append(vars, name+"="+value)
-		}
-	}
-	vars = append(vars, "UV_PROJECT_ENVIRONMENT="+b.mark)
-	return b.runIn(ctx, b.project.Path, append(vars, gitEnviron(b.Environ)...), c)
-}
-
-// inProject runs uv pip in the project's folder. Of the project's settings those count that say where packages come
-// from: others could have uv install into a folder of the user's.
+// inProject runs uv in the project's folder, with the project's settings that say where packages come from and how they
+// are built. With others, such as pip.target, uv would remove what is in a folder of the user's; and in folders further
+// up, uv would take settings that anyone may have left there.
 func (b *build) inProject(ctx context.Context, c call) (tool.Result, error) {
-	vars := b.ToolEnviron()
+	vars := append(b.ToolEnviron(), "UV_PROJECT_ENVIRONMENT="+b.mark)
+	if b.project.Kind == project.UVLock || len(b.project.Indexes) > 0 { // it says itself where its packages come from
+		own := tool.Lookup(b.Environ, "UV_DEFAULT_INDEX")
+		vars = slices.DeleteFunc(vars, func(v string) bool {
+			index, is := strings.CutPrefix(v, "UV_DEFAULT_INDEX=")
+			return is && index != own
+		})
+	}
 	if len(b.settings) > 0 {
 		tmp, remove, err := b.Scratch(b.Tools(), statedir.FetchPrefix)
 		if err != nil {
@@ -220,11 +237,6 @@ func (b *build) inProject(ctx context.Context, c call) (tool.Result, error) {
 			return tool.Result{}, envdir.DiskError(err)
 		}
 		vars = append(vars, "UV_CONFIG_FILE="+file)
-		if len(b.project.Indexes) > 0 { // it says itself where its packages come from
-			vars = slices.DeleteFunc(vars, func(v string) bool {
-				return strings.HasPrefix(v, "UV_DEFAULT_INDEX=") && tool.Lookup(b.Environ, "UV_DEFAULT_INDEX") == ""
-			})
-		}
 	}
 	return b.runIn(ctx, b.project.Path, append(vars, gitEnviron(b.Environ)...), c)
 }
@@ -271,7 +283,7 @@ func (b *build) ofProject(err error) error {
 	said := *e
 	switch e.Cause {
 	case builder.CauseLockOutdated:
-		said.Message = b.project.File + " is older than " + b.project.Manager
+		said.Message = b.project.File + " is older than what the project asks for"
 	case builder.CauseAuth:
 		said.Hint = "uv has the variables and credentials of the daemon, not yours; " +
 			"set them where the daemon is started, and restart it: runt daemon restart"

@@ -9,7 +9,6 @@ import (
 
 	"runtimed/internal/project"
 	"runtimed/internal/safefile"
-	"runtimed/pool/envdir"
 )
 
 // A project's settings for uv (uv.toml, or tool.uv of a pyproject.toml) decide where its packages come from, which
@@ -33,15 +32,15 @@ var (
 )
 
 // projectSettings is a uv.toml with the settings of the project and, behind them, those of the user; empty if the
-// project has none. The project was read before, so what cannot be read now is missed by nobody.
+// project has none.
 func (u *Builder) projectSettings(p *project.Project) []byte {
-	root := p.Path
-	if p.Kind == project.UVLock {
-		root = filepath.Dir(p.File)
-	}
-	own := settingsIn(root)
-	if len(own) == 0 {
+	if len(p.UV) == 0 {
 		return nil
+	}
+	own := p.UV // this build's own
+	keep(own, ofProjects, filepath.Dir(p.Settings))
+	if pip, ok := own["pip"].(map[string]any); ok {
+		keep(pip, ofProjectsPip, filepath.Dir(p.Settings))
 	}
 	if path := u.configFile(); path != "" {
 		var users map[string]any
@@ -51,29 +50,6 @@ func (u *Builder) projectSettings(p *project.Project) []byte {
 	}
 	text, _ := toml.Marshal(own) // it was TOML
 	return text
-}
-
-// settingsIn are the settings of the project in a folder that are for uv pip.
-func settingsIn(dir string) map[string]any {
-	var own map[string]any
-	if path := filepath.Join(dir, "uv.toml"); envdir.Exists(path) {
-		data, _ := safefile.Read(path, maxUVConfig)
-		_ = toml.Unmarshal(data, &own)
-	} else {
-		var file struct {
-			Tool struct {
-				UV map[string]any `toml:"uv"`
-			} `toml:"tool"`
-		}
-		data, _ := safefile.Read(filepath.Join(dir, project.PyProject), maxUVConfig)
-		_ = toml.Unmarshal(data, &file)
-		own = file.Tool.UV
-	}
-	keep(own, ofProjects, dir)
-	if pip, ok := own["pip"].(map[string]any); ok {
-		keep(pip, ofProjectsPip, dir)
-	}
-	return own
 }
 
 // keep drops other settings, and has paths start at dir: the copy is in another folder.

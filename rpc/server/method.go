@@ -78,7 +78,7 @@ func decodeParams(raw []byte, p any) error {
 	case errors.Is(err, jsonv2.ErrUnknownName):
 		bad := rpc.BadParam(member, "unknown member %.60s", member)
 		var names []string
-		for _, m := range members(reflect.TypeOf(p).Elem()) {
+		for _, m := range members(holderOf(reflect.TypeOf(p).Elem(), semantic.JSONPointer)) {
 			names = append(names, m.name)
 		}
 		if len(names) == 0 {
@@ -113,8 +113,31 @@ func checkNames(raw jsontext.Value, p any) error {
 	return nil
 }
 
+// holderOf is the type of the object that holds the member at p, below t.
+func holderOf(t reflect.Type, p jsontext.Pointer) reflect.Type {
+	for name := range p.Parent().Tokens() {
+		at := slices.IndexFunc(members(t), func(m member) bool { return m.name == name })
+		if at < 0 {
+			break
+		}
+		next := members(t)[at].typ
+		if next.Kind() == reflect.Pointer {
+			next = next.Elem()
+		}
+		if next.Kind() != reflect.Struct {
+			break
+		}
+		t = next
+	}
+	return t
+}
+
 func kindName(t reflect.Type) string {
-	switch schemaOf(t, map[string]schema{})["type"] {
+	s := schemaOf(t, map[string]schema{})
+	if s["oneOf"] != nil {
+		return "a string or an object"
+	}
+	switch s["type"] {
 	case "string":
 		return "a string"
 	case "boolean":

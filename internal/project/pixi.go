@@ -1,71 +1,13 @@
 package project
 
 import (
+	"cmp"
 	"fmt"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
-
-	"go.yaml.in/yaml/v3"
 )
-
-// readEnvironment reads an environment.yml, as conda documents it.
-func readEnvironment(p *Project, r *reader) error {
-	if err := p.only(false, false); err != nil {
-		return err
-	}
-	data, err := r.file(p.File, maxManifest)
-	if err != nil {
-		return err
-	}
-	var env struct {
-		Channels     []string       `yaml:"channels"`
-		Dependencies []any          `yaml:"dependencies"`
-		Variables    map[string]any `yaml:"variables"`
-	}
-	if err := yaml.Unmarshal(data, &env); err != nil {
-		return errorf("correct it", "%s cannot be read: %s", p.File, strings.TrimPrefix(err.Error(), "yaml: "))
-	}
-	p.Channels = slices.DeleteFunc(env.Channels, func(c string) bool { return c == "nodefaults" })
-	p.Indexes = p.Channels
-	for _, d := range env.Dependencies {
-		switch d := d.(type) {
-		case string:
-			p.Specs = append(p.Specs, strings.TrimSpace(d))
-			continue
-		case map[string]any:
-			if pip, ok := d["pip"].([]any); ok && len(d) == 1 {
-				for _, line := range pip {
-					p.Pip = append(p.Pip, fmt.Sprint(line))
-				}
-				continue
-			}
-		}
-		return errorf(`each is a text like "numpy>=2", or "pip:" with a list`,
-			"%s has a dependency that is not one: %v", p.File, d)
-	}
-	for name, v := range env.Variables {
-		if p.Variables == nil {
-			p.Variables = map[string]string{}
-		}
-		p.Variables[name] = fmt.Sprint(v)
-	}
-	return readLines(p, r, p.File, []byte(strings.Join(p.Pip, "\n")))
-}
-
-// CondaSubdir is this machine's part of a channel.
-func CondaSubdir() string {
-	system := map[string]string{"linux": "linux", "darwin": "osx", "windows": "win"}[runtime.GOOS]
-	machine := map[string]string{"amd64": "64", "386": "32", "arm64": "aarch64"}[runtime.GOARCH]
-	switch {
-	case machine == "":
-		machine = runtime.GOARCH // ppc64le, s390x
-	case machine == "aarch64" && system != "linux":
-		machine = "arm64"
-	}
-	return fmt.Sprintf("%s-%s", system, machine)
-}
 
 // pixiManifest is a pixi.toml, or tool.pixi of a pyproject.toml.
 type pixiManifest struct {
@@ -77,14 +19,17 @@ type pixiManifest struct {
 }
 
 type pixiWorkspace struct {
-	Channels  []any    `toml:"channels"`
-	Platforms []string `toml:"platforms"`
+	Channels  []any          `toml:"channels"`
+	Platforms []string       `toml:"platforms"`
+	Options   map[string]any `toml:"pypi-options"`
 }
 
 type pixiFeature struct {
 	Dependencies map[string]any         `toml:"dependencies"`
 	PyPI         map[string]any         `toml:"pypi-dependencies"`
 	Target       map[string]pixiFeature `toml:"target"`
+	Channels     []any                  `toml:"channels"`
+	Options      map[string]any         `toml:"pypi-options"`
 }
 
 // readPixi reads a pixi.lock with its manifest, or a manifest without a lock file.
@@ -111,17 +56,12 @@ func readPixi(p *Project, r *reader) error {
 		w = m.Project
 	}
 	if w != nil {
-		for _, c := range w.Channels {
-			name, ok := c.(string)
-			if table, is := c.(map[string]any); is {
-				name, ok = table["channel"].(string)
-			}
-			if !ok {
-				return errorf("each is a text", "%s has a channel that is not one: %v", path, c)
-			}
-			p.Channels = append(p.Channels, name)
+		if err := p.addChannels(w.Channels, path); err != nil {
+			return err
 		}
-		p.Indexes = p.Channels
+		if err := p.addOptions(w.Options, path); err != nil {
+			return err
+		}
 		if here := CondaSubdir(); len(w.Platforms) > 0 && !slices.Contains(w.Platforms, here) {
 			return errorf("add it to platforms", "%s is not for %s, but for %s", path, here, join(w.Platforms))
 		}
@@ -154,22 +94,88 @@ func pixiManifestIn(dir string, r *reader) (*pixiManifest, string, error) {
 
 // addFeatures adds the dependencies of the default environment.
 func (p *Project) addFeatures(m *pixiManifest, path string, r *reader) error {
-	features := []pixiFeature{m.pixiFeature}
+	var features []pixiFeature
+	env, _ := m.Environments["default"].(map[string]any)
+	if without, _ := env["no-default-feature"].(bool); !without {
+		features = append(features, m.pixiFeature)
+	}
 	for _, name := range defaultFeatures(m.Environments["default"]) {
+		if name == "default" {
+			continue
+		}
 		f, ok := m.Features[name]
-		if !ok && name != "default" {
+		if !ok {
 			return errorf("correct environments.default", "%s has no feature %q", path, name)
 		}
 		features = append(features, f)
 	}
+	systems := []string{"", strings.Split(CondaSubdir(), "-")[0], CondaSubdir()}
+	if runtime.GOOS != "windows" {
+		systems = append(systems, "unix")
+	}
 	for _, f := range features {
-		for _, system := range []string{"", "unix", strings.Split(CondaSubdir(), "-")[0], CondaSubdir()} {
+		if err := p.addChannels(f.Channels, path); err != nil {
+			return err
+		}
+		if err := p.addOptions(f.Options, path); err != nil {
+			return err
+		}
+		for _, system := range systems {
 			part := f
 			if system != "" {
 				part = f.Target[system]
 			}
 			if err := p.addDependencies(part, path, r); err != nil {
 				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (p *Project) addChannels(channels []any, path string) error {
+	for _, c := range channels {
+		name, ok := c.(string)
+		if table, is := c.(map[string]any); is {
+			name, ok = table["channel"].(string)
+		}
+		if !ok {
+			return errorf("each is a text", "%s has a channel that is not one: %.100s", path, fmt.Sprint(c))
+		}
+		if !slices.Contains(p.Channels, name) {
+			p.Channels = append(p.Channels, name)
+			p.addIndex(name)
+		}
+	}
+	return nil
+}
+
+// addOptions adds what says where packages of PyPI come from. A lock file has their addresses already.
+func (p *Project) addOptions(options map[string]any, path string) error {
+	if p.Kind == PixiLock {
+		return nil
+	}
+	for _, name := range keys(options) {
+		var list []any
+		option := map[string]string{"index-url": "--index-url", "extra-index-urls": "--extra-index-url",
+			"find-links": "--find-links"}[name]
+		switch v := options[name].(type) {
+		case string:
+			list = []any{v}
+		case []any:
+			list = v
+		}
+		if option == "" {
+			return errorf("make a lock file: pixi lock", "%s has %s among its pypi-options, which is not known here",
+				path, name)
+		}
+		for _, v := range list {
+			if table, ok := v.(map[string]any); ok { // {path = …} or {url = …}
+				v = cmp.Or(table["path"], table["url"])
+			}
+			if text, ok := v.(string); ok {
+				p.Pip = append(p.Pip, option+" "+text)
+				p.addIndex(text)
 			}
 		}
 	}
