@@ -225,6 +225,43 @@ func TestAProjectThatCannotBeHadIsATrueError(t *testing.T) {
 	}
 }
 
+// Names of the index would not do: these packages are there alone.
+func TestAProjectSaysWhereItsPackagesComeFrom(t *testing.T) {
+	t.Parallel()
+	h := projectHouse(t, "")
+	h.wheel("theirs")
+	wheel, err := os.ReadFile(filepath.Join(h.home, "theirs-1.0-py3-none-any.whl"))
+	check(t, err)
+	uvToml := "[[index]]\nname = \"own\"\nurl = \"./wheels\"\nformat = \"flat\"\nexplicit = true\n"
+	of1 := func(text string) string {
+		return "[project]\nname = \"p\"\nversion = \"1\"\nrequires-python = \">=3.9\"\ndependencies = [\"theirs\"]\n" + text
+	}
+	for name, files := range map[string]map[string]string{
+		"an option":  {"requirements.txt": "--find-links ./wheels\ntheirs==1.0\ntoolz\n"},
+		"in another": {"requirements.txt": "-r more/base.txt\n", "more/base.txt": "-f ../wheels\ntheirs\n"},
+		"a setting":  {"requirements.txt": "theirs\n", "uv.toml": "find-links = [\"./wheels\"]\n"},
+		"an index": {"pyproject.toml": of1("[tool.uv.sources]\ntheirs = { index = \"own\" }\n" +
+			strings.Replace(uvToml, "[[index]]", "[[tool.uv.index]]", 1))},
+		"a lock file": {"pyproject.toml": of1("[tool.uv.sources]\ntheirs = { index = \"own\" }\n" +
+			strings.Replace(uvToml, "[[index]]", "[[tool.uv.index]]", 1)), "LOCK": ""},
+	} {
+		files["wheels/theirs-1.0-py3-none-any.whl"] = string(wheel)
+		dir := h.project(strings.ReplaceAll(name, " ", "-"), files)
+		if _, locked := files["LOCK"]; locked {
+			h.in(dir, h.uvPath(), "lock", "--quiet")
+		}
+		r, err := ask[rpc.AcquireResult](h, rpc.MethodAcquire, of(dir))
+		if err != nil {
+			e, _ := errors.AsType[*rpc.Error](err)
+			t.Errorf("%s: %v: %+v", name, err, e)
+			continue
+		}
+		if got := installed(t, r.Env.Python); got["theirs"] == nil {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
 // uv pip would install into that folder, and remove what is in it.
 func TestASettingOfAProjectLeadsToNoOtherFolder(t *testing.T) {
 	t.Parallel()

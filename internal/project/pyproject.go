@@ -2,6 +2,7 @@ package project
 
 import (
 	"bytes"
+	"io/fs"
 	"iter"
 	"path/filepath"
 	"slices"
@@ -153,6 +154,8 @@ const (
 	maxValue    = 4096 // bytes
 	maxKeys     = 8000 // of a TOML file, counted roughly
 	mostIndexes = 100  // that are shown
+	mostLooked  = 20_000
+	mostDeep    = 8 // folders, from the root of a workspace to a member
 )
 
 // readPyProject reads a pyproject.toml without a lock file.
@@ -179,18 +182,26 @@ func readMembers(root string, r *reader) error {
 	if err != nil || m.Tool.UV.Workspace == nil {
 		return err
 	}
-	for _, glob := range m.Tool.UV.Workspace.Members {
-		found, err := filepath.Glob(filepath.Join(root, filepath.FromSlash(strings.ReplaceAll(glob, "**", "*"))))
-		if err != nil {
-			continue // uv says what is wrong with it
+	w, looked := m.Tool.UV.Workspace, 0
+	return filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if looked++; looked > mostLooked {
+			return errorf("make a lock file: uv lock", "the workspace at %s is too large to be looked through", root)
 		}
-		for _, dir := range found {
-			if err := r.sources(dir); err != nil {
-				return err
-			}
+		below, _ := filepath.Rel(root, path) // it is below
+		switch {
+		case err != nil && path != root, !d.IsDir():
+			return nil
+		case err != nil:
+			return unreadable(root, err)
+		case path == root:
+			return nil
+		case strings.HasPrefix(d.Name(), ".") || strings.Count(filepath.ToSlash(below), "/") >= mostDeep:
+			return fs.SkipDir
+		case matches(w.Members, below) && !matches(w.Exclude, below):
+			return r.sources(path)
 		}
-	}
-	return nil
+		return nil
+	})
 }
 
 // readDynamic reads the files from which a build back end may take the dependencies: for setuptools and hatch these

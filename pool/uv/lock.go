@@ -13,6 +13,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"runtimed/internal/project"
 	"runtimed/internal/redact"
 	"runtimed/internal/statedir"
 	"runtimed/internal/tool"
@@ -109,6 +110,14 @@ func fewOf(names []string) string {
 	return strings.Join(names, ", ")
 }
 
+// lockName is the name by which uv tells what to write.
+func (b *build) lockName() string {
+	if b.project != nil && b.project.Kind == project.PyProject {
+		return project.PyLock
+	}
+	return "lock.txt"
+}
+
 // resolve writes the lock file: every distribution with its version and hashes. old means that it replaces one that
 // has expired.
 func (b *build) resolve(ctx context.Context, old bool) error {
@@ -118,7 +127,7 @@ func (b *build) resolve(ctx context.Context, old bool) error {
 		return err
 	}
 	defer remove()
-	in, out := filepath.Join(tmp, "requirements.in"), filepath.Join(tmp, "lock.txt")
+	in, out := filepath.Join(tmp, "requirements.in"), filepath.Join(tmp, b.lockName())
 	if err := os.WriteFile(in, []byte(strings.Join(b.spec.Packages, "\n")+"\n"), 0o600); err != nil {
 		return envdir.DiskError(err)
 	}

@@ -168,7 +168,7 @@ func (b *build) syncPyProject(ctx context.Context) error {
 		return err
 	}
 	defer remove()
-	file := filepath.Join(tmp, "pylock.toml") // uv tells it by its name
+	file := filepath.Join(tmp, project.PyLock) // uv tells it by its name
 	if err := os.WriteFile(file, data, 0o600); err != nil {
 		return envdir.DiskError(err)
 	}
