@@ -234,7 +234,8 @@ func TestAProjectSaysWhereItsPackagesComeFrom(t *testing.T) {
 	check(t, err)
 	uvToml := "[[index]]\nname = \"own\"\nurl = \"./wheels\"\nformat = \"flat\"\nexplicit = true\n"
 	of1 := func(text string) string {
-		return "[project]\nname = \"p\"\nversion = \"1\"\nrequires-python = \">=3.9\"\ndependencies = [\"theirs\"]\n" + text
+		return "[project]\nname = \"p\"\nversion = \"1\"\nrequires-python = \">=3.9\"\n" +
+			"dependencies = [\"theirs\"]\n" + text
 	}
 	for name, files := range map[string]map[string]string{
 		"an option":  {"requirements.txt": "--find-links ./wheels\ntheirs==1.0\ntoolz\n"},

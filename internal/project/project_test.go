@@ -65,8 +65,8 @@ func TestTheFirstProjectOnTheWayUpIsFound(t *testing.T) {
 			"pyproject.toml": someProject + "[tool.pixi.workspace]\nchannels=[]\n"}, "", PixiLock, ""},
 		"pylock before pixi": {map[string]string{"pylock.toml": "lock-version = \"1.0\"\n", "pixi.lock": ""}, "",
 			PyLock, ""},
-		"pixi without a lock file": {map[string]string{"pyproject.toml": "[tool.pixi.workspace]\nchannels=[]\n"}, "", Pixi,
-			""},
+		"pixi without a lock file": {map[string]string{"pyproject.toml": "[tool.pixi.workspace]\nchannels=[]\n"}, "",
+			Pixi, ""},
 		"nothing": {nil, "", "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -157,7 +157,8 @@ func TestSettingsForUVAreTheNearest(t *testing.T) {
 	dir := tree(t, map[string]string{
 		"pyproject.toml": "[tool.uv]\nindex-url = \"https://above.invalid\"\n", "a/requirements.txt": "",
 		"b/requirements.txt": "", "b/uv.toml": "find-links = [\"https://links.invalid\"]\n",
-		"w/pyproject.toml":   "[tool.uv]\nindex-url = \"https://root.invalid\"\n[tool.uv.workspace]\nmembers = [\"m\"]\n",
+		"w/pyproject.toml": "[tool.uv]\nindex-url = \"https://root.invalid\"\n" +
+			"[tool.uv.workspace]\nmembers = [\"m\"]\n",
 		"w/m/pyproject.toml": someProject + "[tool.uv.sources]\nx = { workspace = true }\n",
 	})
 	for below, index := range map[string]string{"a": "https://above.invalid", "b": "https://links.invalid",
@@ -257,7 +258,8 @@ func TestAProjectThatWasChangedIsNotReadAgain(t *testing.T) {
 
 func TestAWorkspaceWithoutALockFileCountsAsAWhole(t *testing.T) {
 	dir := tree(t, map[string]string{
-		"pyproject.toml":     someProject + "[tool.uv.workspace]\nmembers = [\"m/*\"]\n[tool.uv.sources]\nlib = { path = \"lib\" }\n",
+		"pyproject.toml": someProject + "[tool.uv.workspace]\nmembers = [\"m/*\"]\n" +
+			"[tool.uv.sources]\nlib = { path = \"lib\" }\n",
 		"m/a/pyproject.toml": someProject, "lib/deep/pyproject.toml": someProject,
 		"lib/pyproject.toml": someProject + "[tool.uv.sources]\ndeep = { path = \"deep\" }\n",
 	})
@@ -393,8 +395,8 @@ func TestWhatCannotBeUsedSaysWhy(t *testing.T) {
 		"a manifest of many keys": {map[string]string{"pyproject.toml": "[project]\n" + strings.Repeat("a=1\n", 9000)},
 			Request{}, "more than 8000 keys"},
 		"a later Python": {map[string]string{"requirements.txt": "", ".python-version": "3.13t"}, Request{}, "3.13t"},
-		"an option of pixi": {map[string]string{"pixi.toml": "[workspace]\nchannels=[]\n[pypi-options]\nno-build = true\n"},
-			Request{}, "not known here"},
+		"an option of pixi": {map[string]string{"pixi.toml": "[workspace]\nchannels=[]\n[pypi-options]\n" +
+			"no-build = true\n"}, Request{}, "not known here"},
 		"YAML that grows": {map[string]string{"environment.yml": "a: &a [x,x,x,x,x,x,x,x,x]\n" +
 			"b: &b [*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b]\n" +
 			"d: &d [*c,*c,*c,*c,*c,*c,*c,*c]\ne: &e [*d,*d,*d,*d,*d,*d,*d]\n" +
