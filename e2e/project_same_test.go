@@ -216,6 +216,9 @@ func TestAProjectHasWhatTheReferenceToolGivesIt(t *testing.T) {
 }
 
 func (s sample) compare(all *house, t *testing.T) {
+	if _, err := exec.LookPath("git"); err != nil && s.kind == "uv-git" {
+		lacking(t, "there is no git")
+	}
 	h := all.of(t)
 	dir := s.unpack(h)
 	p := s.asks(dir)

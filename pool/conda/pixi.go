@@ -12,9 +12,9 @@ import (
 
 	"runtimed/internal/project"
 	"runtimed/internal/pyreq"
-	"runtimed/internal/statedir"
 	"runtimed/pool/builder"
 	"runtimed/pool/envdir"
+	"runtimed/pool/uv"
 )
 
 // pixi is a pixi.lock, as the helper is told of it.
@@ -104,47 +104,11 @@ func (c *Builder) installLocked(ctx context.Context, dir string, p *project.Proj
 			others = append(others, line)
 		}
 	}
-	if err := c.installLines(ctx, dir, hashed, progress, "--require-hashes"); err != nil {
+	into := uv.Addition{Env: dir, Python: pythonOf(dir)}
+	if err := c.uv.InstallLines(ctx, into, hashed, true, progress); err != nil {
 		return err
 	}
-	return c.installLines(ctx, dir, others, progress)
-}
-
-// installLines installs lines of a requirements file, and nothing that these need: offline if uv's cache has all,
-// else online, else with everything downloaded again.
-func (c *Builder) installLines(ctx context.Context, dir string, lines []string, progress func(builder.Stage),
-	flags ...string) error {
-	if len(lines) == 0 {
-		return nil
-	}
-	program, err := c.uv.Find(ctx, dir, progress)
-	if err != nil {
-		return err
-	}
-	tmp, remove, err := c.uv.Scratch(filepath.Join(c.dir, "locks", "needs"), statedir.ResolvePrefix)
-	if err != nil {
-		return err
-	}
-	defer remove()
-	file := filepath.Join(tmp, "requirements.txt")
-	if err := os.WriteFile(file, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
-		return envdir.DiskError(err)
-	}
-	argv := slices.Concat([]string{"pip", "install", "--python", pythonOf(dir), "--no-deps",
-		"--break-system-packages"}, flags, []string{"-r", file})
-	progress(builder.Stage{Name: builder.StageInstalling, Message: "installing packages of PyPI from the cache"})
-	for _, try := range [][]string{{"--offline"}, nil, {"--reinstall", "--refresh"}} {
-		if try == nil {
-			progress(builder.Stage{Name: builder.StageDownloading, Message: "downloading packages of PyPI"})
-		}
-		_, err = c.uv.Run(ctx, program, dir, append(slices.Clone(argv), try...)...)
-		cause := builder.CauseOf(err)
-		if err == nil || ctx.Err() != nil || cause == builder.CauseDiskFull || cause == builder.CausePermission ||
-			try == nil && cause != builder.CauseCorrupt {
-			break
-		}
-	}
-	return err
+	return c.uv.InstallLines(ctx, into, others, false, progress)
 }
 
 var distributionName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)

@@ -45,20 +45,39 @@ type runner func(context.Context, call) (tool.Result, error)
 // Add resolves and installs an addition with uv. What was resolved once is kept in a lock file, and installed again
 // from uv's cache. It leaves what the environment has already. The error is a *builder.Error.
 func (u *Builder) Add(ctx context.Context, a Addition, progress func(builder.Stage)) error {
-	program, err := u.Find(ctx, a.Env, progress)
+	b, err := u.adding(ctx, &a, progress)
 	if err != nil {
 		return err
 	}
-	dir := a.Dir
-	b := &build{Builder: u, mark: a.Env, progress: progress, tool: program}
-	a.run = func(ctx context.Context, c call) (tool.Result, error) {
-		vars := u.ToolEnviron()
-		if dir != "" {
-			vars = append(vars, gitEnviron(u.Environ)...)
-		}
-		return b.runIn(ctx, dir, vars, c)
-	}
 	return b.add(ctx, a, progress)
+}
+
+// InstallLines installs lines of a requirements file, and nothing that these need. hashed means that all have hashes,
+// which are compared. The error is a *builder.Error.
+func (u *Builder) InstallLines(ctx context.Context, a Addition, lines []string, hashed bool,
+	progress func(builder.Stage)) error {
+	var list []entry
+	for _, line := range lines {
+		list = append(list, entry{text: line, hashed: hashed})
+	}
+	b, err := u.adding(ctx, &a, progress)
+	if err != nil {
+		return err
+	}
+	return b.installEntries(ctx, a, filepath.Join(u.Dir, "locks", "needs"), list)
+}
+
+// adding is the build in which an addition is made.
+func (u *Builder) adding(ctx context.Context, a *Addition, progress func(builder.Stage)) (*build, error) {
+	program, err := u.Find(ctx, a.Env, progress)
+	if err != nil {
+		return nil, err
+	}
+	b, dir := &build{Builder: u, mark: a.Env, progress: progress, tool: program}, a.Dir
+	a.run = func(ctx context.Context, c call) (tool.Result, error) {
+		return b.runIn(ctx, dir, append(u.ToolEnviron(), gitEnviron(u.Environ)...), c)
+	}
+	return b, nil
 }
 
 func (b *build) add(ctx context.Context, a Addition, progress func(builder.Stage)) error {

@@ -157,13 +157,18 @@ func (b *build) syncPyLock(ctx context.Context, file string, more ...string) err
 	return b.tries(ctx, b.inProject, append(argv, more...)...)
 }
 
+// readLock reads the lock file, and makes a scratch folder for a part of it.
+func (b *build) readLock() (data []byte, tmp string, remove func(), err error) {
+	if data, err = envdir.ReadOwn(b.path, envdir.MaxInside); err != nil {
+		return nil, "", nil, envdir.DiskError(err)
+	}
+	tmp, remove, err = b.Scratch(filepath.Dir(b.path), statedir.ResolvePrefix)
+	return data, tmp, remove, err
+}
+
 // syncPyProject brings the venv to what a pyproject.toml was resolved to, and adds the project itself.
 func (b *build) syncPyProject(ctx context.Context) error {
-	data, err := envdir.ReadOwn(b.path, envdir.MaxInside)
-	if err != nil {
-		return envdir.DiskError(err)
-	}
-	tmp, remove, err := b.Scratch(filepath.Dir(b.path), statedir.ResolvePrefix)
+	data, tmp, remove, err := b.readLock()
 	if err != nil {
 		return err
 	}
@@ -180,11 +185,7 @@ func (b *build) syncPyProject(ctx context.Context) error {
 
 // installRequirements installs a requirements file as uv does, with the versions and hashes that it was resolved to.
 func (b *build) installRequirements(ctx context.Context) error {
-	data, err := envdir.ReadOwn(b.path, envdir.MaxInside)
-	if err != nil {
-		return envdir.DiskError(err)
-	}
-	tmp, remove, err := b.Scratch(filepath.Dir(b.path), statedir.ResolvePrefix)
+	data, tmp, remove, err := b.readLock()
 	if err != nil {
 		return err
 	}
