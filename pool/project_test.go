@@ -141,3 +141,24 @@ func TestAProjectIsForPoolsOfItsKind(t *testing.T) {
 		}
 	})
 }
+
+func TestAProjectHasAStandbyWhereItsPoolHasAny(t *testing.T) {
+	cfg := withStandbys(1, 1)
+	cfg.Projects = 4
+	onStandby(t, cfg, func(w *world) {
+		for range 2 { // the first is built for the caller, the second is ready
+			r := asking(1)
+			r.Needs = of("/p", "a")
+			c := w.goGet(context.Background(), r)
+			synctest.Wait()
+			w.pass(time.Minute)
+			a := <-c
+			if a.err != nil || a.Standby == nil {
+				t.Errorf("%+v, %v", a.Acquired, a.err)
+			}
+		}
+		if list := w.living(); len(list) != 2 {
+			t.Errorf("%d standbys live, and not the pool's and the project's", len(list))
+		}
+	})
+}
