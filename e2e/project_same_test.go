@@ -207,7 +207,7 @@ func TestAProjectHasWhatTheReferenceToolGivesIt(t *testing.T) {
 			t.Errorf("%s has %d projects", kind, len(list))
 		}
 		if os.Getenv("RUNTIMED_SOAK") == "" {
-			list = list[len(kind)%2 : len(kind)%2+2]
+			list = list[len(kind)%len(list):][:1]
 		}
 		for _, s := range list {
 			t.Run(s.kind+"/"+s.name, func(t *testing.T) { s.compare(h, t) })

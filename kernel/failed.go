@@ -213,8 +213,10 @@ func (k *failedKernel) answer(r request) (kind string, content object) {
 		content = object{"comms": object{}}
 	case "interrupt", "connect":
 		content = object{}
-	case "debug": // JupyterLab asks whether a debugger runs before it looks at the status
-		content = object{"type": "response", "success": false, "body": object{"isStarted": false}}
+	case "debug": // JupyterLab looks whether a debugger runs, and not at the status
+		content = k.failure()
+		content["body"] = object{"isStarted": false}
+		return "debug_reply", content
 	case "shutdown":
 		content = object{"restart": asked.Restart}
 	default:
