@@ -10,6 +10,20 @@ import (
 	"testing"
 )
 
+func TestLargeFilesAreReadOneAfterAnother(t *testing.T) {
+	dir := tree(t, map[string]string{"uv.lock": someLock + strings.Repeat("# a comment\n", 100_000),
+		"pyproject.toml": someProject})
+	huge := tree(t, map[string]string{"pyproject.toml": strings.Repeat("# a comment\n", 100_000)})
+	for range 3 {
+		if _, err := Find(Request{Path: dir}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Find(Request{Path: huge}); err == nil {
+			t.Fatal("it was read")
+		}
+	}
+}
+
 func TestAHostileFileCostsOneError(t *testing.T) {
 	for name, c := range map[string]struct {
 		make func(path string) error

@@ -28,7 +28,7 @@ type reader struct {
 	sum   hash.Hash
 	read  map[string][]byte
 	files int  // those that are there
-	large bool // the lock of that name is held
+	large bool // the lock of that name is held; close frees it
 }
 
 // close lets others read large files.
@@ -61,7 +61,7 @@ func (r *reader) maybe(path string, limit int64) ([]byte, error) {
 			return nil, errorf("split it into projects of their own", "the project leads to more than %d files",
 				maxFiles)
 		}
-		if info.Size() > largeFile && !r.large {
+		if min(info.Size(), limit) > largeFile && !r.large {
 			large.Lock()
 			r.large = true
 		}
