@@ -158,6 +158,8 @@ var examples = []struct{ line, text string }{
 	{"runt run --with pandas --python 3.12 -- python", "With a package, and a Python, that the pool does not have."},
 	{"runt run script.py --fast", "A script, with what its own metadata (PEP 723) asks for; --fast is the script's."},
 	{"runt run --pool science --wait 5m -- jupyter lab", "The same, from another pool, with patience."},
+	{"runt run --project -- pytest", "In an environment of the project that this folder is in, as its lock file says."},
+	{"runt project", "Which project that is, and what it would get."},
 	{"runt kernelspec install", "Have every notebook front-end offer the warm kernels."},
 	{"runt kernelspec install --pool science --on-restart fresh",
 		"One that begins with a fresh environment each time."},
