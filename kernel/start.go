@@ -71,8 +71,8 @@ func (k *Kernel) Start(d *daemon.Control) error {
 		return err
 	}
 	wait := k.Wait
-	if params.Project == nil && isFailing(d, k.Pool) {
-		wait = min(wait, failingWait)
+	if params.Project == nil {
+		wait = Patience(d, k.Pool, wait)
 	}
 	ms := wait.Milliseconds()
 	params.WaitMS = &ms
@@ -118,6 +118,14 @@ func (k *Kernel) take(d *daemon.Control, params rpc.AcquireParams, wait time.Dur
 		k.Debug("a plain kernel: the environment has no standby ready")
 	}
 	return client, r, err
+}
+
+// Patience is how long to wait for an environment of a pool: not long where its builds fail.
+func Patience(d *daemon.Control, pool *string, wait time.Duration) time.Duration {
+	if isFailing(d, pool) {
+		return min(wait, failingWait)
+	}
+	return wait
 }
 
 func isFailing(d *daemon.Control, pool *string) bool {

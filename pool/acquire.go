@@ -178,7 +178,8 @@ func (m *Manager) await(
 }
 
 func (m *Manager) emptyLocked(r Request, waited time.Duration) error {
-	return &EmptyError{baseOf(r.Pool), waited, m.warmingLocked(r.Pool), baseOf(r.Pool) != r.Pool}
+	return &EmptyError{baseOf(r.Pool), waited, m.warmingLocked(r.Pool), baseOf(r.Pool) != r.Pool,
+		r.Needs.Project != nil}
 }
 
 func (m *Manager) leasedToLocked(pool string, r Request) *env {

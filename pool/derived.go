@@ -37,6 +37,9 @@ func (p *pool) follow(base *pool) {
 	p.cfg.Standby = 0
 	if spec.Project = p.needs.Project; spec.Project != nil {
 		spec.Packages, p.cfg.Standby = p.needs.Packages, min(1, base.cfg.Standby)
+		if spec.Kind == builder.KindUV && spec.Python == "" {
+			spec.PoolPython = baseSpec.Python
+		}
 	} else if spec.Python == "" {
 		spec.Python = baseSpec.Python
 	}
@@ -145,16 +148,39 @@ func (m *Manager) derivedLocked() []*pool {
 	return list
 }
 
-// limitDerivedLocked forgets the derived pools that were asked for the longest ago. One that keeps nothing ready does
-// not count.
-func (m *Manager) limitDerivedLocked() {
+// unclaimedTime is how long what was built for a project stays for whoever gave up waiting.
+const unclaimedTime = 2 * time.Minute
+
+// limitDerivedLocked forgets the derived pools that were asked for the longest ago, and earlier states of projects. One
+// that keeps nothing ready does not count.
+func (m *Manager) limitDerivedLocked(now time.Time) {
 	left := map[bool]int{false: maxDerived, true: m.cfg.Projects} // by whether it is a project's
+	seen := map[string]bool{}
 	for _, p := range m.derivedLocked() {
-		of := p.needs.Project != nil
-		if p.keep && (left[of] > 0 || !m.forgetLocked(p, "others were asked for later")) {
+		if !p.keep || m.unclaimedLocked(p, now) {
+			continue
+		}
+		of, state := p.needs.Project != nil, p.needs.State(baseOf(p.cfg.Name))
+		why := "others were asked for later"
+		if of && seen[state] {
+			why = "its project was changed"
+		}
+		if left[of] > 0 && !seen[state] || !m.forgetLocked(p, why) {
 			left[of]--
+			seen[state] = of
 		}
 	}
+}
+
+// unclaimedLocked says whether something was built for a project not long ago, and nobody has had it.
+func (m *Manager) unclaimedLocked(p *pool, now time.Time) bool {
+	for _, e := range m.envs {
+		if p.needs.Project != nil && !p.claimed && e.pool == p.cfg.Name && e.state == Ready &&
+			now.Sub(e.finished) < unclaimedTime {
+			return true
+		}
+	}
+	return false
 }
 
 // freeSpaceLocked forgets the derived pool, other than p, that was asked for the longest ago.

@@ -41,6 +41,7 @@ type EmptyError struct {
 	Waited  time.Duration
 	Warming int
 	Needs   bool // more was asked for than the pool has
+	Project bool // a project's was asked for
 }
 
 func (e *EmptyError) Error() string {

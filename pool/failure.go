@@ -1,7 +1,6 @@
 package pool
 
 import (
-	"math/rand/v2"
 	"time"
 
 	"go.uber.org/zap"
@@ -9,14 +8,7 @@ import (
 	"runtimed/pool/builder"
 )
 
-const (
-	// The pauses after a failure double from Min to Max; a network comes back sooner than a mistake is fixed.
-	backoffMin   = 30 * time.Second
-	backoffMax   = 5 * time.Minute
-	networkMin   = 10 * time.Second
-	networkMax   = time.Minute
-	networkHurry = 5 * time.Second // the least, where an acquire cuts the pause short
-)
+const networkHurry = 5 * time.Second // the least pause, where an acquire cuts it short
 
 // failure is why the last builds of a pool failed.
 type failure struct {
@@ -27,15 +19,6 @@ type failure struct {
 	last   time.Time
 	turn   uint64    // builds up to this one started before the last that failed had
 	next   time.Time // no build starts before
-}
-
-func pause(cause string, n int) time.Duration {
-	least, most := backoffMin, backoffMax
-	if cause == builder.CauseNetwork {
-		least, most = networkMin, networkMax
-	}
-	d := min(most, least<<min(n-1, 10))
-	return d*9/10 + rand.N(d/5) // a tenth either way, so that many daemons do not try at once
 }
 
 // tryAgain ends the pause after a failure, and has the next ones start small again.
@@ -69,7 +52,7 @@ func (m *Manager) buildFailedLocked(p *pool, b *build, err *builder.Error) {
 		f.err, f.last, f.turn = err, now, m.turn
 		f.count++
 		f.pauses++
-		f.next = now.Add(pause(err.Cause, f.pauses))
+		f.next = now.Add(builder.Pause(err.Cause, f.pauses))
 		log := m.log.Warn
 		if known || err.Cause == builder.CauseProjectChanged { // logged already; status counts on
 			log = m.log.Debug

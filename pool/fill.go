@@ -47,7 +47,7 @@ func (m *Manager) plan() (next time.Time) {
 		for _, pc := range m.cfg.Pools {
 			next = earlier(next, m.planLocked(m.pools[pc.Name], now))
 		}
-		m.limitDerivedLocked()
+		m.limitDerivedLocked(now)
 		for _, p := range m.derivedLocked() {
 			next = earlier(next, m.planDerivedLocked(p, now))
 		}

@@ -23,7 +23,7 @@ func (m *Manager) serveLocked(p *pool) {
 			m.lastGrant = time.Now()
 		}
 		m.moveLocked(e, Leased, "acquired")
-		e.tenancy.waiter = w
+		e.tenancy.waiter, p.claimed = w, true
 		m.handOutLocked(p, e, w)
 		m.effects.grants = append(m.effects.grants, e)
 	}

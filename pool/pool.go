@@ -48,9 +48,10 @@ type pool struct {
 	unrenewed bool      // that failed
 
 	// Of a derived pool only.
-	needs *builder.Needs
-	keep  bool      // one was built, so one is kept ready
-	used  time.Time // last asked for
+	needs   *builder.Needs
+	keep    bool      // one was built, so one is kept ready
+	claimed bool      // somebody had one
+	used    time.Time // last asked for
 }
 
 func (p *pool) size() int {

@@ -162,3 +162,60 @@ func TestAProjectHasAStandbyWhereItsPoolHasAny(t *testing.T) {
 		}
 	})
 }
+
+func TestOnlyTheLastStateOfAProjectIsKept(t *testing.T) {
+	inProjects(t, 2, func(w *world) {
+		w.asked(1, of("/other", "1"))
+		for _, digest := range []string{"a", "b", "c"} {
+			w.asked(1, of("/p", digest))
+			w.pass(5 * time.Minute)
+		}
+		if got := w.asked(1, of("/other", "1")); got.Built {
+			t.Errorf("states of one project took the place of another: %+v", got)
+		}
+		if n := len(w.derivedPools()); n != 2 {
+			t.Errorf("%d pools of projects", n)
+		}
+	})
+}
+
+func TestWhatWasBuiltForWhoGaveUpIsThereForAWhile(t *testing.T) {
+	inProjects(t, 0, func(w *world) {
+		w.b.set(func() { w.b.takes = 20 * time.Second })
+		r := request(1, time.Second)
+		r.Needs = of("/p", "a")
+		c := w.goGet(context.Background(), r)
+		w.pass(time.Minute)
+		if a := <-c; a.err == nil {
+			t.Fatal("it was there at once")
+		}
+		if got := w.asked(1, of("/p", "a")); got.Built || got.Waited != 0 {
+			t.Errorf("%+v", got)
+		}
+		w.pass(5 * time.Minute)
+		if got := w.asked(1, of("/p", "a")); !got.Built {
+			t.Errorf("one was kept: %+v", got)
+		}
+	})
+}
+
+func TestAProjectFollowsThePythonOfItsPool(t *testing.T) {
+	inProjects(t, 4, func(w *world) {
+		w.asked(1, of("/p", "a"))
+		before := w.b.tries()
+		w.reconfigure(func(c *Config) { c.Pools[0].Spec.Python = "3.11" })
+		w.pass(10 * time.Minute)
+		if n := w.b.tries() - before; n != 2 {
+			t.Errorf("%d builds, and not one for the pool and one for the project", n)
+		}
+		if got := w.asked(1, of("/p", "a")); got.Stale || got.Waited != 0 {
+			t.Errorf("%+v", got)
+		}
+		w.crash()
+		w.start()
+		builds := w.b.tries()
+		if got := w.asked(1, of("/p", "a")); got.Waited != 0 || got.Stale {
+			t.Errorf("%+v after %d builds", got, builds)
+		}
+	})
+}

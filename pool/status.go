@@ -69,16 +69,6 @@ func (e *env) shown() State {
 	return e.state
 }
 
-// KindOf is the kind of a pool; empty if there is none of that name.
-func (m *Manager) KindOf(name string) (kind string) {
-	m.view(func() {
-		if p := m.configuredLocked(name); p != nil {
-			kind = p.cfg.Spec.Kind
-		}
-	})
-	return kind
-}
-
 // Status counts the pools in the order of the configuration, or one pool. The error is *UnknownPoolError.
 func (m *Manager) Status(ctx context.Context, name string) (list []Status, err error) {
 	if err := m.waitOpen(ctx); err != nil {

@@ -58,9 +58,14 @@ func (c *kernelCmd) Run(a *app) error {
 	}
 	k.Needs = func(params *rpc.AcquireParams) error { return c.addTo(a, params) }
 	k.Take = func(params rpc.AcquireParams, wait time.Duration) (*rpc.Client, rpc.AcquireResult, error) {
-		client, r, _, err := a.takeFor(c.needFlags, takeFlags{NoStart: c.NoStart}, params, wait)
-		if err == nil && c.Project.Given && r.Env.Project == nil {
+		client, r, _, err := a.take(takeFlags{NoStart: c.NoStart}, params, wait)
+		if rpc.KindOf(err) == rpc.KindNoProject && c.fallsBack() {
 			k.Banner = "Note: " + withoutProject(params.Pool) + "."
+			a.Note("%s", withoutProject(params.Pool))
+			wait = kernel.Patience(a.Control, params.Pool, wait)
+			ms := wait.Milliseconds()
+			params.Project, params.WaitMS = nil, &ms
+			client, r, _, err = a.take(takeFlags{NoStart: c.NoStart}, params, wait)
 		}
 		return client, r, err
 	}

@@ -47,6 +47,15 @@ func (p *pools) configure(ctx context.Context, cfg *config.Config) ([]string, er
 	return p.Reconfigure(ctx, poolConfig(cfg, p.at))
 }
 
+// kind is that of a pool; empty if there is none of that name.
+func (p *pools) kind(ctx context.Context, name string) string {
+	list, err := p.Status(ctx, name)
+	if err != nil || len(list) == 0 {
+		return "" // an acquire says why
+	}
+	return list[0].Kind
+}
+
 func uvConfig(cfg *config.Config) uv.Config {
 	return uv.Config{Path: cfg.UV.Path, IndexURL: cfg.UV.IndexURL, Copy: cfg.UV.Link == "copy"}
 }

@@ -73,7 +73,10 @@ func translate(err error) error {
 	case errors.As(err, &empty):
 		waited := empty.Waited.Milliseconds()
 		e := rpc.Errorf(rpc.KindPoolEmpty, "%s", err).WithHint("wait longer; runt pool status shows what is on its way")
-		if empty.Needs {
+		switch {
+		case empty.Project:
+			e = e.WithHint("ask again: the build of the project's environment goes on")
+		case empty.Needs:
 			e = e.WithHint("wait longer: a build for more than the pool gives ends when nobody waits for it any more")
 		}
 		e.Data.WaitedMS, e.Data.Warming = &waited, &empty.Warming
@@ -130,7 +133,7 @@ func (m *methods) requestOf(ctx context.Context, p rpc.AcquireParams) (r pool.Re
 	}
 	needs, err := pyreq.Request{
 		Packages: p.Packages, Requirements: value(p.Requirements), Script: value(p.Script), Python: value(p.Python),
-		Conda: m.pools.KindOf(r.Pool) == builder.KindConda,
+		Conda: m.pools.kind(ctx, r.Pool) == builder.KindConda,
 	}.Needs()
 	r.Needs.Packages, r.Needs.Python, r.Needs.RequiresPython = needs.Packages, needs.Python, needs.RequiresPython
 	if p.WaitMS != nil {

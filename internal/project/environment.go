@@ -45,8 +45,13 @@ func readEnvironment(p *Project, r *reader) error {
 			continue
 		case map[string]any:
 			if pip, ok := d["pip"].([]any); ok && len(d) == 1 {
-				for _, line := range pip {
-					p.Pip = append(p.Pip, fmt.Sprint(line))
+				for _, item := range pip {
+					line, ok := item.(string)
+					if !ok {
+						return errorf("each is a text", "%s has a line under pip that is none: %.100s", p.File,
+							fmt.Sprint(item))
+					}
+					p.Pip = append(p.Pip, line)
 				}
 				continue
 			}
@@ -58,7 +63,16 @@ func readEnvironment(p *Project, r *reader) error {
 		if p.Variables == nil {
 			p.Variables = map[string]string{}
 		}
-		p.Variables[name] = fmt.Sprint(v)
+		value := fmt.Sprint(v)
+		switch v.(type) {
+		case string, bool, int, float64:
+		default:
+			value = "\x00"
+		}
+		if name == "" || strings.ContainsAny(name, "=\x00") || strings.Contains(value, "\x00") {
+			return errorf("write it as NAME: a text", "%s has a variable %.60q that cannot be set", p.File, name)
+		}
+		p.Variables[name] = value
 	}
 	return readLines(p, r, p.File, []byte(strings.Join(p.Pip, "\n")))
 }

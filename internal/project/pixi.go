@@ -26,6 +26,8 @@ type pixiWorkspace struct {
 
 type pixiFeature struct {
 	Dependencies map[string]any         `toml:"dependencies"`
+	Host         map[string]any         `toml:"host-dependencies"`
+	Build        map[string]any         `toml:"build-dependencies"`
 	PyPI         map[string]any         `toml:"pypi-dependencies"`
 	Target       map[string]pixiFeature `toml:"target"`
 	Channels     []any                  `toml:"channels"`
@@ -183,12 +185,14 @@ func (p *Project) addOptions(options map[string]any, path string) error {
 }
 
 func (p *Project) addDependencies(f pixiFeature, path string, r *reader) error {
-	for _, name := range keys(f.Dependencies) {
-		spec, err := pixiSpec(name, f.Dependencies[name])
-		if err != nil {
-			return errorf("write it as a version", "%s: %s", path, err)
+	for _, list := range []map[string]any{f.Dependencies, f.Host, f.Build} {
+		for _, name := range keys(list) {
+			spec, err := pixiSpec(name, list[name])
+			if err != nil {
+				return errorf("write it as a version", "%s: %s", path, err)
+			}
+			p.Specs = append(p.Specs, spec)
 		}
-		p.Specs = append(p.Specs, spec)
 	}
 	for _, name := range keys(f.PyPI) {
 		line, local, err := pixiPyPI(name, f.PyPI[name])
@@ -250,6 +254,8 @@ func matchSpec(name, version, build, channel string) string {
 	return name + "[" + strings.Join(in, ", ") + "]"
 }
 
+var pypiKeys = []string{"version", "extras", "path", "editable", "git", "rev", "tag", "branch", "subdirectory", "url"}
+
 // pixiPyPI is a PyPI dependency of pixi as a line of a requirements file, and the folder that it names, if any.
 func pixiPyPI(name string, v any) (line, local string, err error) {
 	table, ok := v.(map[string]any)
@@ -258,6 +264,12 @@ func pixiPyPI(name string, v any) (line, local string, err error) {
 	}
 	if !ok {
 		return "", "", fmt.Errorf("the dependency %s is of a kind that is not known here", name)
+	}
+	for key := range table {
+		if !slices.Contains(pypiKeys, key) {
+			return "", "", fmt.Errorf("the dependency %s has %s, which is not known here; make a lock file: pixi lock",
+				name, key)
+		}
 	}
 	text := func(key string) string { s, _ := table[key].(string); return s }
 	if list, is := table["extras"].([]any); is && len(list) > 0 {
@@ -283,6 +295,9 @@ func pixiPyPI(name string, v any) (line, local string, err error) {
 				url += "@" + text(ref)
 				break
 			}
+		}
+		if sub := text("subdirectory"); sub != "" {
+			url += "#subdirectory=" + sub
 		}
 		return name + " @ " + url, "", nil
 	case text("url") != "":

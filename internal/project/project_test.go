@@ -356,6 +356,8 @@ rich = ">=13"
 lib = { path = "./lib", editable = true }
 httpx = { version = "*", extras = ["http2"] }
 tool = { git = "https://git.invalid/t", rev = "abc" }
+[host-dependencies]
+hosted = "*"
 [feature.test.dependencies]
 pytest = "*"
 [feature.more.dependencies]
@@ -368,7 +370,7 @@ test = ["test"]
 	if err != nil {
 		t.Fatal(err)
 	}
-	specs := []string{"numpy[...]", "python[version='>=3.12']", "here", "tqdm"}
+	specs := []string{"numpy[...]", "python[version='>=3.12']", "hosted", "here", "tqdm"}
 	specs[0] = "conda-forge::numpy[version='2.*', build='*_0']"
 	pip := []string{"httpx[http2]", "-e ./lib", "rich>=13", "tool @ git+https://git.invalid/t@abc"}
 	if diff := cmp.Diff(specs, p.Specs) + cmp.Diff(pip, p.Pip) +
@@ -395,6 +397,10 @@ func TestWhatCannotBeUsedSaysWhy(t *testing.T) {
 		"a manifest of many keys": {map[string]string{"pyproject.toml": "[project]\n" + strings.Repeat("a=1\n", 9000)},
 			Request{}, "more than 8000 keys"},
 		"a later Python": {map[string]string{"requirements.txt": "", ".python-version": "3.13t"}, Request{}, "3.13t"},
+		"a variable without a value": {map[string]string{"environment.yml": "variables: {A: null}\n"}, Request{},
+			"that cannot be set"},
+		"an index of one package": {map[string]string{"pixi.toml": "[workspace]\nchannels=[]\n[pypi-dependencies]\n" +
+			"x = { version = \"*\", index = \"https://own.invalid\" }\n"}, Request{}, "index, which is not known here"},
 		"an option of pixi": {map[string]string{"pixi.toml": "[workspace]\nchannels=[]\n[pypi-options]\n" +
 			"no-build = true\n"}, Request{}, "not known here"},
 		"YAML that grows": {map[string]string{"environment.yml": "a: &a [x,x,x,x,x,x,x,x,x]\n" +

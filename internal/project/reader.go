@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"runtimed/internal/safefile"
 )
@@ -29,6 +30,16 @@ type reader struct {
 	read  map[string][]byte
 	files int  // those that are there
 	large bool // the lock of that name is held; close frees it
+}
+
+// tryLarge waits for its turn, but not for ever: a file may be on a disk that hangs.
+func tryLarge() bool {
+	for end := time.Now().Add(10 * time.Second); !large.TryLock(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			return false
+		}
+	}
+	return true
 }
 
 // close lets others read large files.
@@ -62,7 +73,10 @@ func (r *reader) maybe(path string, limit int64) ([]byte, error) {
 				maxFiles)
 		}
 		if min(info.Size(), limit) > largeFile && !r.large {
-			large.Lock()
+			if !tryLarge() {
+				return nil, errorf("ask again; its disk may be slow",
+					"a large file of another project is still being read")
+			}
 			r.large = true
 		}
 	}

@@ -31,6 +31,8 @@ type Spec struct {
 	Preload []string `json:"-"`
 	// Project is the project that the environment is made for, instead of the pool; Packages come in addition. Or nil.
 	Project *project.Project `json:",omitempty"`
+	// PoolPython is the python of the pool, which is used where the project takes it.
+	PoolPython string `json:",omitempty"`
 	// Base is the pool's spec, if this one adds the needs of an acquire to it; else nil. Packages of both keep the
 	// pool's versions where that is possible. So Base is no part of what was asked for.
 	Base *Spec `json:"-"`

@@ -33,6 +33,16 @@ func (n Needs) Key(home string) string {
 	return home + "+" + hex.EncodeToString(sum[:6])
 }
 
+// State names what is the same in all states of a project: all but the content of its files.
+func (n Needs) State(home string) string {
+	if n.Project != nil {
+		same := *n.Project
+		same.Digest, same.Python, same.RequiresPython = "", "", ""
+		n.Project = &same
+	}
+	return n.Key(home)
+}
+
 // ForNeeds is the failure with a hint for a caller that asked for more than the pool has, or for a project.
 func (e *Error) ForNeeds(project bool) *Error {
 	hint, ok := map[string]string{

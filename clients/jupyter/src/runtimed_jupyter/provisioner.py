@@ -18,7 +18,7 @@ from runtimed_client._values import decode
 from traitlets import Bool, Dict, Enum, Float, TraitError, Unicode, default, validate
 from traitlets import Union as Either
 
-from .project import checked, falls_back, located, options, with_first_line
+from .project import AUTO, checked, falls_back, located, options, with_first_line
 from .running import Adopted, Running
 from .standby import Refused, adopt, is_python, why_plain
 
@@ -117,6 +117,7 @@ class RuntimedProvisioner(LocalProvisioner):
             self.log.error("%s", error)
             launch = await super().pre_launch(**kwargs)
             launch["cmd"] = [runt, "kernel", "-f", cast(Any, self.parent).connection_file, *self._options(kwargs)]
+            launch.setdefault("independent", self.outlive)
             return launch
         if self._standby is None:
             self.log.debug("A plain kernel: %s", why or "its environment has no standby")
@@ -135,8 +136,14 @@ class RuntimedProvisioner(LocalProvisioner):
 
     def _options(self, arguments: dict[str, Any]) -> list[str]:
         """What asks `runt kernel` for the same environment."""
-        pool = ["--pool", self.pool] if self.pool else []
-        return pool + (options(located(self.project, arguments)) if self.project else [])
+        args = [f"--wait={self.wait_time}s", "--on-restart", self.on_restart]
+        if self.pool:
+            args += ["--pool", self.pool]
+        if not self.autostart:
+            args.append("--no-start")
+        if not self.project:
+            return args
+        return args + (["--project", AUTO] if falls_back(self.project) else options(located(self.project, arguments)))
 
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> Any:
         try:
