@@ -62,7 +62,7 @@ func isFolder(word string) bool {
 	return err != nil // else both are meant, and a folder can be written with a slash
 }
 
-// isLast reports whether -- follows the next word, or nothing.
+// isLast reports whether -- follows the next word.
 func isLast(scan *kong.Scanner) bool {
 	rest := scan.PeekAll()
 	return len(rest) > 1 && rest[1].String() == "--"
@@ -164,9 +164,10 @@ func (c *projectCmd) Run(a *app) error {
 		}
 		return e
 	}
-	s := projectShown{Project: p, Pool: p.Pool(), Locked: p.Locked(), Indexes: redact.Texts(p.Indexes),
-		Skipped: p.Skipped, Packages: p.Count, Envs: []projectEnv{}}
-	s.Indexes, s.Skipped = append([]string{}, s.Indexes...), append([]string{}, s.Skipped...)
+	s := projectShown{
+		Project: p, Pool: p.Pool(), Locked: p.Locked(), Packages: p.Count, Envs: []projectEnv{},
+		Indexes: append([]string{}, redact.Texts(p.Indexes)...), Skipped: append([]string{}, p.Skipped...),
+	}
 	var list rpc.EnvListResult
 	raw, unreachable := a.Ask(rpc.MethodEnvList, rpc.EnvListParams{}, 0)
 	if unreachable == nil { // else there are none to show

@@ -131,10 +131,13 @@ func (m *methods) requestOf(ctx context.Context, p rpc.AcquireParams) (r pool.Re
 	if p.Pool != nil {
 		r.Pool = *p.Pool
 	}
-	needs, err := pyreq.Request{
+	asked := pyreq.Request{
 		Packages: p.Packages, Requirements: value(p.Requirements), Script: value(p.Script), Python: value(p.Python),
-		Conda: m.pools.kind(ctx, r.Pool) == builder.KindConda,
-	}.Needs()
+	}
+	if len(asked.Packages) > 0 || asked.Requirements != "" || asked.Script != "" { // else a hit need not wait for it
+		asked.Conda = m.pools.kind(ctx, r.Pool) == builder.KindConda
+	}
+	needs, err := asked.Needs()
 	r.Needs.Packages, r.Needs.Python, r.Needs.RequiresPython = needs.Packages, needs.Python, needs.RequiresPython
 	if p.WaitMS != nil {
 		r.Wait = time.Duration(*p.WaitMS) * time.Millisecond

@@ -106,14 +106,10 @@ func readUV(p *Project, r *reader) error {
 		return err
 	}
 	p.Manager, p.Count = filepath.Join(p.Path, PyProject), bytes.Count(lock, []byte("\n[[package]]"))
-	seen := map[string]bool{}
 	for what, where := range valuesAfter(lock, "\nsource = { ") {
 		switch what {
 		case "registry":
-			if !seen[where] && len(seen) < mostIndexes {
-				seen[where] = true
-				p.addIndex(where)
-			}
+			p.addIndex(where)
 		case "editable", "directory", "virtual", "path":
 			if err := r.source(below(root, where)); err != nil {
 				return err
