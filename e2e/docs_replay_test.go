@@ -63,7 +63,7 @@ func TestEveryCommandIsUnderstood(t *testing.T) {
 		t.Fatalf("%v: %s", err, out)
 	}
 	var all sync.WaitGroup
-	for _, path := range []string{protocolDoc, operationsDoc, "../README.md"} {
+	for _, path := range pages(t) {
 		for _, b := range blocks(t, path, "sh", "console") {
 			for line := range strings.Lines(b.text) {
 				line = strings.TrimPrefix(strings.TrimSpace(line), "$ ")
