@@ -66,7 +66,7 @@ func TestEveryCommandIsUnderstood(t *testing.T) {
 	for _, path := range pages(t) {
 		for _, b := range blocks(t, path, "sh", "console") {
 			for line := range strings.Lines(b.text) {
-				line = strings.TrimPrefix(strings.TrimSpace(line), "$ ")
+				line = strings.TrimPrefix(strings.TrimPrefix(strings.TrimSpace(line), "$ "), "time ")
 				if !strings.HasPrefix(line, "runt ") {
 					continue
 				}

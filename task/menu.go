@@ -6,10 +6,7 @@ func menu() []task {
 			// Not with -trimpath: nothing compiled so could be used again by go run and go test.
 			script: `CGO_ENABLED=0 go build -o bin/ ./cmd/...`},
 		{name: "demo", about: "fill a pool, take an environment and start a kernel in it",
-			script: `
-				: compiling runtimed and runt takes half a minute the first time
-				CGO_ENABLED=0 go build -o bin/ ./cmd/...
-				python3 testdata/demo.py`},
+			script: `python3 testdata/demo.py`},
 
 		{name: "test", about: "run every test in Go, Python and TypeScript", needs: "build", run: test},
 		{name: "test:unit", about: "run the Go tests that need nothing but Go, in under a minute", run: testUnit},
@@ -69,6 +66,8 @@ func menu() []task {
 		{name: "packages", about: "make what pip and npm install, for this machine, all, or OS/ARCH,OS/ARCH",
 			needs:  "setup:python setup:typescript",
 			script: `go run ./packaging -platforms "${1:-host}" dist/packages`},
+		{name: "record", about: "run the commands that the README shows, and put what they print there", needs: "build",
+			script: `python3 testdata/record.py`},
 		{name: "release:snapshot", about: "make all of a release in dist/; publish nothing",
 			needs: "setup:python setup:typescript",
 			// goreleaser takes a clone without a remote for one without a commit, and dates everything in the year 1.

@@ -10,7 +10,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "clients/python/src"))
-from runtimed_client import Client, RPCError  # noqa: E402
+from runtimed_client import Client, RPCError
 
 RUNT = ROOT / "bin/runt"
 CELLS = ["1+1", "import ipywidgets", "%pip --version"]
@@ -21,13 +21,29 @@ def say(text):
     print(f"\n# {time.monotonic() - BEGAN:.1f} s: {text}", flush=True)
 
 
+def build():
+    """Compile runtimed and runt. Go itself is silent for half a minute where it has compiled nothing before."""
+    command = ["go", "build", "-v", "-o", f"{ROOT}/bin/", "./cmd/..."]
+    print("$", *command, flush=True)
+    said, told = [], BEGAN
+    env = {**os.environ, "CGO_ENABLED": "0"}
+    with subprocess.Popen(command, cwd=ROOT, env=env, stderr=subprocess.PIPE, text=True) as go:
+        for line in go.stderr:
+            said.append(line)
+            if time.monotonic() - told > 2:
+                told = time.monotonic()
+                print(f"  {told - BEGAN:.1f} s  {line.rstrip()}", flush=True)
+    if go.returncode:
+        sys.exit(f"{''.join(said[-20:])}go build has failed")
+
+
 def runt(*args):
     print("$ runt", *args, flush=True)
     subprocess.run([RUNT, *args], check=True)
 
 
 def full(client):
-    """Wait until the pool is full, and say how it fills."""
+    """Wait until the pool is full and a kernel stands by, and say how it fills."""
     told = None
     for status in client.watch():
         pool = status["uv"]
@@ -36,16 +52,19 @@ def full(client):
             say(f"{told} of {pool.target} environments are ready")
         if pool.error:
             sys.exit(f"the pool cannot be filled: {pool.error.message}\n{pool.error.output}\nhint: {pool.error.hint}")
-        if pool.available == pool.target:
+        if pool.available == pool.target and pool.standby.ready == pool.standby.target:
             return
 
 
-def answer(env):
+def answer(env, program):
+    """Start a kernel and have it answer; the environment has jupyter_client, which does so."""
     check = ROOT / "testdata/tools/kernel_check.py"
-    subprocess.run([env.python, check, env.python, *CELLS], env=env.environ(), check=True)
+    subprocess.run([env.python, check, program, *CELLS], check=True)
 
 
 def main():
+    say("compile runtimed and runt, which takes half a minute the first time")
+    build()
     say("start a daemon; it finds uv or fetches it, then builds three environments with ipykernel, ipywidgets and pip")
     runt("daemon", "start")
     with Client() as client:
@@ -56,17 +75,13 @@ def main():
                 stages.append(p.message)
                 print(f"  {time.monotonic() - BEGAN:.1f} s  {p.message}", flush=True)
 
-        with client.acquire("uv", wait=300, label="demo", progress=progress) as env:
-            say("the first environment is ready; start a kernel in it")
-            answer(env)
-            say("the kernel has answered")
+        env = client.acquire("uv", wait=300, label="demo", progress=progress)
+        say("the first environment is ready; start a kernel in it, as any notebook does")
+        answer(env, env.python)
         full(client)
         runt("pool", "status")
-
-        asked = time.perf_counter()
-        env = client.acquire("uv", label="demo")
-        say(f"acquired from a full pool in {(time.perf_counter() - asked) * 1000:.2f} ms, with the lease on disk")
-        answer(env)
+        say("all are ready, and in one of them a kernel stands by; have runt take that one")
+        answer(env, RUNT)
         runt("env", "list", "--state", "leased")
         runt("pool", "release", env.id)
         full(client)

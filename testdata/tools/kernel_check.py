@@ -1,6 +1,6 @@
-"""kernel_check.py PYTHON [CELL…]: start the kernel of an environment, run cells in it, print what each answers.
+"""kernel_check.py PROGRAM [CELL…]: start a kernel, run cells in it, print what each answers.
 
-Run it with any Python that has jupyter_client. Each cell must succeed, else it prints the error and exits with 1.
+PROGRAM is the Python of an environment, or runt. Run it with any Python that has jupyter_client. Each cell must succeed, else it prints the error and exits with 1.
 Without cells it runs 1+1. It prints each answer as `CELL -> ANSWER`, then how long the first answer took.
 """
 
@@ -14,13 +14,15 @@ import time
 from jupyter_client import BlockingKernelClient
 from jupyter_client.connect import write_connection_file
 
-python, cells = sys.argv[1], sys.argv[2:] or ["1+1"]
+program, cells = sys.argv[1], sys.argv[2:] or ["1+1"]
 folder = tempfile.mkdtemp()
 # not TCP: ports that are free when they are chosen may be another program's when the kernel binds them
 path, _ = write_connection_file(os.path.join(folder, "kernel.json"), ip=os.path.join(folder, "s"), transport="ipc")
+runt = os.path.basename(program).startswith("runt")
+command = [program, "kernel", "-f", path] if runt else [program, "-m", "ipykernel_launcher", "-f", path]
 began = time.monotonic()
 said = tempfile.TemporaryFile()
-kernel = subprocess.Popen([python, "-m", "ipykernel_launcher", "-f", path], stdout=said, stderr=said)
+kernel = subprocess.Popen(command, stdout=said, stderr=said)
 first = None
 try:
     client = BlockingKernelClient(connection_file=path)

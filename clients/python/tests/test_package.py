@@ -14,7 +14,11 @@ from fake import FakeDaemon
 import runtimed_client
 
 FOLDER = Path(__file__).resolve().parents[1]
-EXAMPLES = re.findall(r"^```python\n(.*?)^```", (FOLDER / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+EXAMPLES = [
+    example
+    for readme in (FOLDER / "README.md", FOLDER.parents[1] / "README.md")
+    for example in re.findall(r"^```python\n(.*?)^```", readme.read_text(), re.MULTILINE | re.DOTALL)
+]
 
 
 def run_example(example: str, socket: str) -> None:
@@ -22,13 +26,14 @@ def run_example(example: str, socket: str) -> None:
     command = [sys.executable, "-X", "dev", "-c", example]
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=150)
     assert done.returncode == 0, done.stderr
+    assert done.stdout
     # asyncio in development names what a busy machine holds up for a tenth of a second
     assert not [line for line in done.stderr.splitlines() if not line.startswith("Executing <")]
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_readme(folder: Path, example: str) -> None:
-    (folder / "ipykernel.py").touch()  # the first example imports one
+    (folder / "ipykernel.py").write_text("__version__ = 'x'")  # the first example imports one
     python = folder / "python"
     python.write_text(f'#!/bin/sh\ncd "{folder}" && exec "{sys.executable}" "$@"\n')
     python.chmod(0o755)
@@ -41,7 +46,7 @@ def test_readme(folder: Path, example: str) -> None:
 
 
 def test_there_are_examples() -> None:
-    assert len(EXAMPLES) == 7
+    assert len(EXAMPLES) == 8
 
 
 SOURCES = FOLDER / "src/runtimed_client"

@@ -4,9 +4,21 @@ import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "nod
 import { join } from "node:path";
 import { test } from "node:test";
 import { promisify } from "node:util";
+import { Daemon } from "./daemon.js";
 import { acquired, env, FakeDaemon, info, pool, root, TempDir } from "./support.js";
 
 const run = promisify(execFile);
+
+/** The snippets of this README and of the one above, each in two files: example0.ts, example0.mjs, and so on. */
+function snippets(folder: string): number[] {
+  const readmes = [join(root, "README.md"), join(root, "../../README.md")].map((path) => readFileSync(path, "utf8"));
+  const examples = readmes.flatMap((text) => [...text.matchAll(/```ts\n(.*?)```/gs)].map(([, code]) => code ?? ""));
+  rmSync(folder, { recursive: true, force: true });
+  mkdirSync(folder);
+  for (const [n, code] of examples.entries())
+    for (const end of ["ts", "mjs"]) writeFileSync(join(folder, `example${n}.${end}`), code);
+  return [...examples.keys()];
+}
 
 test("the examples of the README compile for a strict user, and do what they say", async () => {
   using dir = new TempDir();
@@ -34,17 +46,13 @@ test("the examples of the README compile for a strict user, and do what they say
         : { ...acquired, env: { ...env, python } },
       "env.adopt": { env },
       "pool.release": {},
-      "pool.flush": { removed: 1 },
+      "env.list": { envs: [] },
     };
     peer.result(message, results[method]);
   });
 
-  const readme = readFileSync(join(root, "README.md"), "utf8");
-  const examples = [...readme.matchAll(/```ts\n(.*?)```/gs)].map(([, code]) => code ?? "");
   const folder = join(root, ".test", "readme"); // inside the package, so that its name leads to it
-  rmSync(folder, { recursive: true, force: true });
-  mkdirSync(folder);
-  for (const [n, code] of examples.entries()) writeFileSync(join(folder, `example${n}.ts`), code);
+  const examples = snippets(folder);
   const compilerOptions = {
     target: "ES2022",
     module: "NodeNext",
@@ -53,25 +61,42 @@ test("the examples of the README compile for a strict user, and do what they say
     exactOptionalPropertyTypes: true,
     noUncheckedIndexedAccess: true,
     skipLibCheck: false,
+    noEmit: true,
   };
   writeFileSync(join(folder, "tsconfig.json"), JSON.stringify({ compilerOptions }));
   await run(join(root, "node_modules/.bin/tsc"), ["-p", folder]).catch((error) => assert.fail(error.stdout));
 
   const outputs: string[] = [];
-  for (const n of examples.keys()) {
+  for (const n of examples) {
     const options = { env: { ...process.env, RUNTIMED_SOCKET: daemon.path } };
-    const { stdout, stderr } = await run(process.execPath, [join(folder, `example${n}.js`)], options);
+    const { stdout, stderr } = await run(process.execPath, [join(folder, `example${n}.mjs`)], options);
     outputs.push(stdout + stderr);
   }
   assert.deepEqual(outputs, [
-    "/envs/uv-0123abcd runs print('hello')\n",
-    "0.1.0 uv ready 3 undefined\nqueued first\nuv: 2, conda: 0\n",
-    "extended [ 'pandas', 'tabulate>=0.9' ]\ntabulate 0.9.0 310\n",
+    "/envs/uv-0123abcd runs import ipykernel; print('ipykernel', ipykernel.__version__)\n",
+    "0.1.0 uv ready 3 \nqueued first\nuv: 2, conda: 0\n{ envs: [] }\n",
+    "extended [ 'humanize', 'tabulate>=0.9' ]\ntabulate 0.9.0 310\n",
     "hand\n",
     "network no route\n",
+    "/envs/uv-0123abcd runs import ipykernel; print('ipykernel', ipykernel.__version__)\n",
   ]);
-  assert.equal(daemon.calls("pool.release").length, 2);
+  assert.equal(daemon.calls("pool.release").length, 4);
   assert.equal(daemon.calls("env.adopt")[0]?.params.owner_pid, process.pid);
+});
+
+test("the examples of the README run as they stand, in a plain Node and with a real daemon", async () => {
+  const folder = join(root, ".test", "real");
+  const examples = snippets(folder);
+  await using daemon = new Daemon(() => "[pools.uv]\nsize = 2\nstandby = 0\n[pools.conda]\nsize = 0\n");
+  await daemon.start();
+  const [major = 0, minor = 0] = process.versions.node.split(".").map(Number);
+  const strips = major > 22 || (major === 22 && minor >= 18); // the types; an older Node fetches such a one
+  const node = strips ? [process.execPath] : ["npx", "--yes", "node@22.18.0"];
+  for (const n of examples) {
+    const options = { env: { ...process.env, RUNTIMED_SOCKET: daemon.socket }, cwd: folder };
+    const { stdout } = await run(node[0] as string, [...node.slice(1), `example${n}.ts`], options);
+    assert.notEqual(stdout, "", `example ${n} prints nothing`);
+  }
 });
 
 test("the package holds the compiled sources and the README, and needs nothing", async () => {
