@@ -116,4 +116,4 @@ if __name__ == "__main__":
         subprocess.run([RUNT, "daemon", "stop"], capture_output=True)
         shutil.rmtree(place)
     shutil.rmtree(short)
-    print("\nThe demo has removed what it made. Left are bin/ and what Go keeps: see go env GOCACHE GOMODCACHE.")
+    print("\nThe demo has removed what it made. Left are bin/ and what Go keeps: see go env GOMODCACHE GOCACHE GOTELEMETRYDIR.")
