@@ -115,7 +115,11 @@ func FilePath(flags Flags, env func(string) string) (string, error) {
 		variable, dir = "APPDATA", "runt"
 	}
 	home := env(variable)
-	if !filepath.IsAbs(home) {
+	switch {
+	case home == "" && variable == "HOME":
+		return "", Faults{{Where: variable, Text: "is not set, and the user database has no home for this user, " +
+			"so there is no place for the configuration: set it, or RUNTIMED_CONFIG and RUNTIMED_SOCKET"}}
+	case !filepath.IsAbs(home):
 		return "", Faults{{Where: variable,
 			Text: "is needed to find the configuration, and must be an absolute path, got " + show(home)}}
 	}

@@ -95,14 +95,21 @@ func (h *house) tellFrontEnds() {
 // frontEndIn starts one with this variable, and with the packages that folders have.
 func (h *house) frontEndIn(variable string, folders ...string) *jupyter {
 	h.t.Helper()
+	return h.frontEndBy(exec.Command, append(h.env, variable), folders...)
+}
+
+// frontEndBy starts one that command makes, with these variables.
+func (h *house) frontEndBy(command func(name string, arg ...string) *exec.Cmd, env []string,
+	folders ...string) *jupyter {
+	h.t.Helper()
 	python, err := frontEndPython()
 	check(h.t, err)
 	script, err := filepath.Abs("../testdata/tools/front_end.py")
 	check(h.t, err)
-	j := &jupyter{house: h, cmd: exec.Command(python, append([]string{script}, folders...)...)}
+	j := &jupyter{house: h, cmd: command(python, append([]string{script}, folders...)...)}
 	tmp := filepath.Join(filepath.Dir(h.home), "t") // short, since sockets lie in it
 	check(h.t, os.MkdirAll(tmp, 0o755))
-	j.cmd.Env, j.cmd.Dir = append(h.env, variable, "TMPDIR="+tmp), h.home
+	j.cmd.Env, j.cmd.Dir = append(env, "TMPDIR="+tmp), h.home
 	stderr, err := os.OpenFile(filepath.Join(h.home, "front-end.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	check(h.t, err)
 	j.cmd.Stderr = stderr

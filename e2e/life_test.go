@@ -196,7 +196,6 @@ func TestWhatCannotWorkEndsWithOneAndSaysWhy(t *testing.T) {
 			func(h *house) { h.configure("[pools.uv]\nsize = 500\n") },
 			[]string{"config.toml:2", "pools.uv.size", "500"},
 		},
-		"HOME unset":    {func(h *house) { h.setenv("HOME", "") }, []string{"HOME"}},
 		"HOME relative": {func(h *house) { h.setenv("HOME", "here") }, []string{"HOME"}},
 		"a socket path of 108 bytes": {
 			func(h *house) { h.setenv("RUNTIMED_SOCKET", "/tmp/"+strings.Repeat("x", 103)) },

@@ -67,7 +67,7 @@ var variables = []entry{
 var otherVariables = []entry{
 	{Name: "HOME",
 		Text: "where the state directory and the configuration are, unless the variables above and below say " +
-			"otherwise"},
+			"otherwise; if it is unset or empty, what the user database has for this user"},
 	{Name: "XDG_CACHE_HOME", Text: "if absolute, the state directory is the folder runt in it; not on macOS"},
 	{Name: "XDG_CONFIG_HOME", Text: "if absolute, the configuration is runt/config.toml in it"},
 	{Name: "NO_COLOR", Text: "not empty: no colours in a log on a terminal"},

@@ -42,6 +42,7 @@ const (
 const stopTime = 4 * time.Second
 
 func main() {
+	statedir.SetHome()
 	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
 }
 

@@ -17,6 +17,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"runtimed/internal/statedir"
 	"runtimed/internal/testkit"
 	"runtimed/rpc"
 )
@@ -70,14 +71,19 @@ func TestPathsAreThoseOfTheVectors(t *testing.T) {
 	for _, v := range readVectors[struct {
 		Name, Platform string
 		Env            map[string]text
-		Path           text
+		Home, Path     text
 		Error          *struct {
 			Names    string
 			Contains []string
 		}
 	}](t, "paths.jsonl") {
 		t.Run(v.Platform+" "+v.Name, func(t *testing.T) {
-			got, err := rpc.SocketPath(v.Platform, func(name string) string { return string(v.Env[name]) })
+			got, err := rpc.SocketPath(v.Platform, func(name string) string {
+				if name == "HOME" {
+					return statedir.Home(string(v.Env[name]), func() string { return string(v.Home) })
+				}
+				return string(v.Env[name])
+			})
 			if v.Error == nil {
 				if err != nil || got != string(v.Path) {
 					t.Errorf("got %q, %v, want %q", got, err, v.Path)

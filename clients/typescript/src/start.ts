@@ -3,7 +3,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { accessSync, constants, statSync } from "node:fs";
 import { createRequire } from "node:module";
-import { homedir } from "node:os";
+import { userInfo } from "node:os";
 import { delimiter, dirname, isAbsolute, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { activate } from "./environ.js";
@@ -11,8 +11,21 @@ import { ConnectError, RequestTimeout, RPCError, RuntimedError } from "./errors.
 
 const bad = (message: string, hint?: string) => new ConnectError("unreachable", message, { hint });
 
+/** The home that the user database has for this user; empty if it has none. */
+function userHome(): string {
+  try {
+    return userInfo().homedir; // homedir() asks HOME first, and takes an empty one
+  } catch {
+    return ""; // no such user
+  }
+}
+
 /** Where the daemon listens: docs/protocol.md has the rule. An empty variable counts as unset. */
-export function socketPath(platform: string = process.platform, env: NodeJS.ProcessEnv = process.env): string {
+export function socketPath(
+  platform: string = process.platform,
+  env: NodeJS.ProcessEnv = process.env,
+  home: () => string = userHome,
+): string {
   const { RUNTIMED_SOCKET: given, USERNAME: user, XDG_CACHE_HOME: cache } = env;
   if (platform === "win32") {
     if (!given && !user) throw bad("USERNAME is not set, so the pipe has no name");
@@ -21,8 +34,10 @@ export function socketPath(platform: string = process.platform, env: NodeJS.Proc
   }
   const cached = platform !== "darwin" && cache?.startsWith("/");
   const name = given ? "RUNTIMED_SOCKET" : cached ? "XDG_CACHE_HOME" : "HOME";
-  const value = env[name] ?? "";
-  const problem = `${name} is ${JSON.stringify(value)}, which is not an absolute path`;
+  const value = env[name] || (name === "HOME" ? home() : "");
+  const problem = env[name]
+    ? `${name} is ${JSON.stringify(value)}, which is not an absolute path`
+    : `${name} is not set, and the user database has no home for this user`;
   if (!value.startsWith("/")) throw bad(problem, "set it, or RUNTIMED_SOCKET");
   const folder = cached ? "" : platform === "darwin" ? "/Library/Caches" : "/.cache";
   return checkPath(given || `${value.replace(/\/+$/, "")}${folder}/runt/runtimed.sock`, platform);
@@ -230,7 +245,8 @@ function run(runt: string, socket: string | undefined): Promise<Outcome> {
 export function findRunt(): string | undefined {
   const packaged = packagedRunt();
   if (packaged) return packaged;
-  const folders = [...(process.env.PATH ?? "").split(delimiter), join(homedir(), ".local", "bin")];
+  const home = (!windows && process.env.HOME) || userHome();
+  const folders = [...(process.env.PATH ?? "").split(delimiter), join(home, ".local", "bin")];
   const absolute = folders.filter((folder) => isAbsolute(folder));
   return absolute.map((folder) => join(folder, runtName)).find(isProgram);
 }

@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { userInfo } from "node:os";
 import { test } from "node:test";
 import { ConnectError, socketPath } from "runtimed-client";
 import { joined, type Text, vectors } from "./support.js";
@@ -7,16 +9,18 @@ interface PathVector {
   name: string;
   platform: string;
   env: Record<string, Text>;
+  home?: Text;
   path?: Text;
   error?: { names?: string; contains?: string[] };
 }
 
-for (const { name, platform, env, path, error } of vectors<PathVector>("paths.jsonl")) {
+for (const { name, platform, env, home = "", path, error } of vectors<PathVector>("paths.jsonl")) {
   test(`paths.jsonl: ${platform}: ${name}`, () => {
     const find = () =>
       socketPath(
         platform === "windows" ? "win32" : platform,
         Object.fromEntries(Object.entries(env).map(([name, value]) => [name, joined(value)])),
+        () => joined(home),
       );
     if (path !== undefined) return assert.equal(find(), joined(path));
     assert.throws(find, (refusal) => {
@@ -41,4 +45,28 @@ test("a path that is not UTF-8 is refused", () => {
 
 test("by default it is asked of this process", () => {
   assert.equal(socketPath(), socketPath(process.platform, process.env));
+});
+
+const ask = `
+import { findRunt, socketPath } from ${JSON.stringify(import.meta.resolve("runtimed-client"))};
+if (process.argv[1]) process.setuid(Number(process.argv[1]));
+try { console.log(socketPath("linux")) } catch (error) { console.log(error.name, error.message) }
+findRunt();
+`;
+
+/** What a process of its own says, with these variables and perhaps as another user. */
+function asked(env: NodeJS.ProcessEnv, ...user: string[]): string {
+  const argv = ["--input-type=module", "--eval", ask, ...user];
+  return execFileSync(process.execPath, argv, { env, cwd: "/", encoding: "utf8" }).trim();
+}
+
+test("without HOME it is what the user database has", () => {
+  const home = userInfo().homedir.replace(/\/+$/, "");
+  for (const env of [{}, { HOME: "" }]) assert.equal(asked(env), `${home}/.cache/runt/runtimed.sock`);
+});
+
+const skip = process.geteuid?.() !== 0 && !process.env.CI && "only root can be a user that no database has";
+test("a user that no database has is told to set HOME", { skip }, () => {
+  const says = "ConnectError HOME is not set, and the user database has no home for this user";
+  assert.equal(asked({}, "4000111"), says);
 });

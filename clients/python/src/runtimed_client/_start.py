@@ -1,5 +1,6 @@
 """Starts a daemon where none runs, for a client that was told to: Client(autostart=True)."""
 
+import contextlib
 import copy
 import os
 import subprocess
@@ -80,6 +81,23 @@ class Starter:
         raise ConnectError(f"{unreachable.message}; starting one failed: {problem}", kind=unreachable.kind, hint=hint)
 
 
+def user_home() -> str:
+    """The home that the user database has for this user. Empty if it has none, as on Windows."""
+    with contextlib.suppress(ImportError, KeyError):
+        import pwd
+
+        return pwd.getpwuid(os.geteuid()).pw_dir
+    return ""
+
+
+def absolute(home: str) -> str:
+    """What user_home tells, where that is a place."""
+    if home.startswith("/"):
+        return home
+    problem = "HOME is not set, and the user database has no home for this user"
+    raise ConnectError(problem, kind="unreachable", hint="set it, or RUNTIMED_SOCKET")
+
+
 def find_runt() -> Optional[str]:
     """The path of runt. First the one that pip put beside this Python: runtimed-client[bin] has it of this version.
 
@@ -88,7 +106,8 @@ def find_runt() -> Optional[str]:
     """
     name = "runt.exe" if sys.platform == "win32" else "runt"
     beside, user = sysconfig.get_path("scripts"), sysconfig.get_path("scripts", f"{os.name}_user")
-    for folder in (beside, *os.get_exec_path(), user, os.path.join(os.path.expanduser("~"), ".local", "bin")):
+    home = os.path.expanduser("~") if os.name == "nt" else os.environ.get("HOME") or user_home()
+    for folder in (beside, *os.get_exec_path(), user, os.path.join(home, ".local", "bin")):
         path = os.path.join(folder, name)
         if os.path.isabs(folder) and os.path.isfile(path) and os.access(path, os.X_OK):
             return path

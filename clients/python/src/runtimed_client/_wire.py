@@ -5,11 +5,12 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Optional
 
 from ._errors import ConnectError, RPCError, RuntimedError
 from ._pipe import Pipe, checked_pipe, is_pipe, user_pipe
+from ._start import absolute, user_home
 from ._values import Object, wrong_program
 
 __version__ = "0.1.0"
@@ -17,17 +18,16 @@ MAX_MESSAGE = 16 << 20  # bytes of one message from the daemon
 ID = 7  # of the only request on a connection; True == 1, but it is another id
 
 
-def socket_path(platform: str, env: Mapping[str, str]) -> str:
+def socket_path(platform: str, env: Mapping[str, str], home: Callable[[], str] = user_home) -> str:
     """The rule of docs/protocol.md, the same in every client (testdata/wire/paths.jsonl). Empty is unset."""
-    name, rest = "HOME", "/Library/Caches/runt/runtimed.sock" if platform == "darwin" else "/.cache/runt/runtimed.sock"
-    if env.get("RUNTIMED_SOCKET"):
-        name, rest = "RUNTIMED_SOCKET", ""
-    elif platform == "win32":
+    given, cache = env.get("RUNTIMED_SOCKET"), "" if platform == "darwin" else env.get("XDG_CACHE_HOME", "")
+    if platform == "win32" and not given:
         return user_pipe(env)
-    elif platform != "darwin" and env.get("XDG_CACHE_HOME", "").startswith("/"):
-        name, rest = "XDG_CACHE_HOME", "/runt/runtimed.sock"
-    base = env.get(name, "")
-    return checked_path(platform, base.rstrip("/") + rest if rest and base.startswith("/") else base, name)
+    usual = "HOME", "/Library/Caches" if platform == "darwin" else "/.cache"
+    name, rest = ("XDG_CACHE_HOME", "") if cache.startswith("/") else usual
+    base = given or env.get(name) or absolute(home())
+    path = f"{base.rstrip('/')}{rest}/runt/runtimed.sock" if base.startswith("/") and not given else base
+    return checked_path(platform, path, "RUNTIMED_SOCKET" if given else name)
 
 
 def checked_path(platform: str, path: str, what: str) -> str:

@@ -1,0 +1,4 @@
+package statedir
+
+// userHome is empty: HOME means nothing here.
+func userHome() string { return "" }
