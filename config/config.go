@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"runtimed/internal/safefile"
+	"runtimed/internal/statedir"
 )
 
 const (
@@ -36,6 +37,10 @@ type Config struct {
 	Conda       Conda
 	Projects    Projects
 	Pools       []Pool // uv, conda, then the named ones in the file's order
+
+	// Chosen is the Python of uv pools that name none; without a path: none was chosen yet. It is no part of the
+	// configuration, and only shown beside it.
+	Chosen statedir.Python
 
 	// Origins says where values come from, by dotted key: a flag, a variable or FILE:LINE. Other keys have their
 	// defaults.

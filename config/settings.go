@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"slices"
 	"time"
+
+	"runtimed/internal/statedir"
 )
 
 // setting is one key: how its value is read, checked and shown.
@@ -111,13 +113,25 @@ type Setting struct {
 	Key    string `json:"key"`
 	Value  any    `json:"value"` // a string, a number or a list of strings, as in the file
 	Origin string `json:"origin"`
+	// Chosen is what an empty python stands for.
+	Chosen *statedir.Python `json:"chosen,omitempty"`
 }
 
 // Settings lists every value in the order of the documentation.
 func (c *Config) Settings() []Setting {
 	var out []Setting
 	for _, s := range c.all() {
-		out = append(out, Setting{s.key, s.get(), cmp.Or(c.Origins[s.key], "default")})
+		out = append(out, Setting{s.key, s.get(), cmp.Or(c.Origins[s.key], "default"), c.chosen(s.key)})
 	}
 	return out
+}
+
+// chosen is the Python that the setting with this key leaves to the daemon to choose; nil if it does not, or none was.
+func (c *Config) chosen(key string) *statedir.Python {
+	for _, p := range c.Pools {
+		if key == "pools."+p.Name+".python" && p.Kind == KindUV && p.Python == "" && c.Chosen.Path != "" {
+			return &c.Chosen
+		}
+	}
+	return nil
 }

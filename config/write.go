@@ -23,7 +23,11 @@ func (c *Config) Write(w io.Writer) {
 			fmt.Fprintf(w, "[%s]\n", section)
 		}
 		line := redact.Printable(s.Key[at+1:] + " = " + Literal(s.Value)) // which TOML reads as the same
-		fmt.Fprintf(w, "%-40s # %s\n", line, s.Origin)
+		origin := s.Origin
+		if p := s.Chosen; p != nil {
+			origin += redact.Printable(fmt.Sprintf("; %s (%s), chosen on first use", p.Version, p.Path))
+		}
+		fmt.Fprintf(w, "%-40s # %s\n", line, origin)
 	}
 }
 

@@ -140,18 +140,19 @@ type foundPython struct {
 
 // findPythons finds the Python for each want; tool is uv.
 func (i *inspector) findPythons(ctx context.Context, tool string, wants []string) ([]foundPython, error) {
-	var list []uv.Interpreter
-	if slices.ContainsFunc(wants, func(w string) bool { return !filepath.IsAbs(w) }) {
-		var err error
-		if list, err = i.uv.Installed(ctx, tool, ""); err != nil {
-			return nil, err
-		}
-	}
 	found := make([]foundPython, 0, len(wants))
 	for _, want := range wants {
 		f := foundPython{Want: want}
-		best, ok := uv.Choose(list, want)
+		var list []uv.Interpreter
+		best, chosen := i.uv.Chosen(ctx, "", i.dir, want)
+		ok := chosen
 		var err error
+		if !chosen && !filepath.IsAbs(want) {
+			if list, err = i.uv.Installed(ctx, tool, "", want); err != nil {
+				return nil, err
+			}
+			best, ok = uv.Choose(list, want)
+		}
 		switch {
 		case filepath.IsAbs(want):
 			best, err = i.uv.Ask(ctx, "", want)
@@ -163,6 +164,7 @@ func (i *inspector) findPythons(ctx context.Context, tool string, wants []string
 			}
 		case !ok && want == "": // every uv can fetch that
 			f.Fetch, best.Version = true, uv.DefaultPython
+		case chosen:
 		case ok:
 			// it may be a version manager's script
 			if itself, err := i.uv.Ask(ctx, "", best.Path); err == nil {

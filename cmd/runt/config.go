@@ -6,6 +6,8 @@ import (
 	"runtimed/config"
 	"runtimed/internal/failure"
 	"runtimed/internal/safefile"
+	"runtimed/internal/statedir"
+	"runtimed/rpc"
 )
 
 type configCmd struct {
@@ -28,6 +30,9 @@ func (c *configShowCmd) Run(a *app) error {
 	cfg, err := config.Load(c.flags(), a.Env)
 	if err != nil {
 		return err
+	}
+	if at, err := rpc.Paths(cfg.Socket, cfg.CacheDir); err == nil { // else it cannot be told
+		cfg.Chosen, _ = statedir.ChosenPython(at.State)
 	}
 	return a.show(struct {
 		Path     string           `json:"path"`

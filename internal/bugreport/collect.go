@@ -54,6 +54,7 @@ func (b *Report) collect(d *daemon.Control) {
 	if cfgErr != nil {
 		b.fail("the configuration", cfgErr)
 	} else {
+		cfg.Chosen, _ = statedir.ChosenPython(stateDir)
 		var text bytes.Buffer
 		cfg.Write(&text)
 		b.add("config.txt", text.String())

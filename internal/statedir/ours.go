@@ -48,7 +48,7 @@ func kept(dir string, usual bool) (paths []string) {
 	}
 	add(func(path string) bool {
 		tool := IsTool(path) || usual && toolForm().MatchString(filepath.Base(path)) && safefile.Folder(path) == nil
-		return tool || isUVConfig(path) || isScratch(path, FetchPrefix)
+		return tool || isUVConfig(path) || isPython(path, usual) || isScratch(path, FetchPrefix)
 	}, "tools")
 	add(func(path string) bool { return IsCompiled(path) || isScratch(path, CompilePrefix) }, "tools", "compiled")
 	for name, names := range caches {

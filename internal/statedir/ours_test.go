@@ -20,6 +20,7 @@ func TestAPurgeThatIsKilledAfterAnyStepIsFinishedByTheNext(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+		put(t, PythonFile(dir), `{"path":"/x","version":"3.12.4"}`)
 		paths := kept(dir, false)
 		if steps > len(paths) {
 			return

@@ -121,9 +121,8 @@ func (b *build) interpreter(ctx context.Context) (Interpreter, error) {
 	if spec.Project != nil {
 		return b.projectPython(ctx)
 	}
-	find := func(want string) (Interpreter, error) { return b.Interpreter(ctx, b.tool, b.mark, want, b.progress) }
 	if filepath.IsAbs(spec.Python) {
-		python, err := find(spec.Python)
+		python, err := b.find(ctx, spec.Python)
 		if err == nil && !builder.Satisfies(python.Version, spec.RequiresPython) {
 			err = builder.Errorf(builder.CausePythonMissing, "name another one, or leave it to the daemon to find one",
 				"needs Python %s, and %s is %s", spec.RequiresPython, spec.Python, python.Version)
@@ -131,7 +130,7 @@ func (b *build) interpreter(ctx context.Context) (Interpreter, error) {
 		return python, err
 	}
 	if spec.Base != nil && spec.Python != spec.Base.Python {
-		python, err := find(spec.Base.Python)
+		python, err := b.find(ctx, spec.Base.Python)
 		if err == nil && builder.Satisfies(python.Version, spec.Python) {
 			return python, nil
 		}
@@ -139,7 +138,7 @@ func (b *build) interpreter(ctx context.Context) (Interpreter, error) {
 			return Interpreter{}, ctx.Err()
 		}
 	}
-	return find(spec.Python)
+	return b.find(ctx, spec.Python)
 }
 
 // ForgetNeeds removes lock files of needs that were resolved long ago.

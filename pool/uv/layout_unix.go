@@ -14,6 +14,14 @@ var pythonNames = []string{"python3", "python3.14", "python3.13", "python3.12", 
 // usualPlaces is where installers put uv and Python. A service manager's PATH does not have all of them.
 var usualPlaces = []string{"/usr/local/bin", "/usr/bin", "/opt/homebrew/bin", "/home/linuxbrew/.linuxbrew/bin"}
 
+// pythonDirs are patterns of folders with interpreters for all users.
+var pythonDirs = append([]string{"/run/current-system/sw/bin", "/Library/Frameworks/Python.framework/Versions/*/bin"},
+	usualPlaces...)
+
+// pythonDirsAtHome are those of one user, below the home folder: of uv and pip, and of version managers.
+var pythonDirsAtHome = []string{".local/bin", ".pyenv/versions/*/bin", ".asdf/installs/python/*/bin",
+	".local/share/mise/installs/python/*/bin", ".nix-profile/bin"}
+
 // userConfigs are the files that uv reads its settings from: the first that exists.
 func userConfigs(environ []string) []string {
 	config := filepath.Join(tool.Lookup(environ, "HOME"), ".config")

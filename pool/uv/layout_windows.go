@@ -20,6 +20,12 @@ var usualPlaces = func() []string {
 	return found
 }()
 
+// pythonDirs are patterns of folders with interpreters. uv finds the others in the registry.
+var pythonDirs []string
+
+// pythonDirsAtHome are those of one user, below the home folder.
+var pythonDirsAtHome = []string{`AppData\Local\Programs\Python\Python3*`, `.pyenv\pyenv-win\versions\*`}
+
 func userConfigs(environ []string) []string {
 	return []string{
 		filepath.Join(tool.Lookup(environ, "APPDATA"), "uv", "uv.toml"),

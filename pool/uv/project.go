@@ -256,23 +256,22 @@ func gitEnviron(environ []string) []string {
 // else the newest that the project takes.
 func (b *build) projectPython(ctx context.Context) (Interpreter, error) {
 	of, spec := b.spec.Project, b.spec
-	find := func(want string) (Interpreter, error) { return b.Interpreter(ctx, b.tool, b.mark, want, b.progress) }
 	takes := func(i Interpreter) bool {
 		return of.RequiresPython == "" || builder.Satisfies(i.Version, of.RequiresPython)
 	}
 	if want := cmp.Or(spec.Python, of.Python); want != "" {
-		python, err := find(want)
+		python, err := b.find(ctx, want)
 		if err == nil && !takes(python) {
 			err = builder.Errorf(builder.CausePythonMissing, "make them agree, or ask for another python",
 				"the project requires Python %s, and %s was asked for", of.RequiresPython, want)
 		}
 		return python, err
 	}
-	python, err := find(spec.Base.Python)
+	python, err := b.find(ctx, spec.Base.Python)
 	if err == nil && takes(python) || ctx.Err() != nil {
 		return python, err
 	}
-	return find(of.RequiresPython)
+	return b.find(ctx, of.RequiresPython)
 }
 
 // ofProject is a failure in the words of somebody who has a project, and not a pool.

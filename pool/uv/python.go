@@ -85,7 +85,29 @@ func (u *Builder) Interpreter(ctx context.Context, tool, mark, want string,
 	if known, ok := u.knownPython(want); ok {
 		return known, nil
 	}
-	list, err := u.Installed(ctx, tool, mark)
+	best, ok := u.Chosen(ctx, mark, u.Dir, want)
+	if ctx.Err() != nil {
+		return Interpreter{}, ctx.Err()
+	}
+	if !ok {
+		if best, err = u.newest(ctx, tool, mark, want, progress); err != nil {
+			return Interpreter{}, err
+		}
+	}
+	u.remember(want, best)
+	return best, nil
+}
+
+func (u *Builder) remember(want string, i Interpreter) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.pythons[want] = i
+}
+
+// newest returns the newest Python for want, which uv fetches if the machine has none.
+func (u *Builder) newest(ctx context.Context, tool, mark, want string,
+	progress func(builder.Stage)) (Interpreter, error) {
+	list, err := u.Installed(ctx, tool, mark, want)
 	if err != nil {
 		return Interpreter{}, err
 	}
@@ -94,7 +116,7 @@ func (u *Builder) Interpreter(ctx context.Context, tool, mark, want string,
 		version := cmp.Or(want, DefaultPython)
 		progress(builder.Stage{Name: builder.StageDownloading, Message: "fetching Python " + version})
 		if _, err = u.Run(ctx, tool, mark, "python", "install", version); err == nil {
-			list, err = u.Installed(ctx, tool, mark)
+			list, err = u.Installed(ctx, tool, mark, want)
 		}
 		if ctx.Err() != nil {
 			return Interpreter{}, ctx.Err()
@@ -106,9 +128,6 @@ func (u *Builder) Interpreter(ctx context.Context, tool, mark, want string,
 	if itself, err := u.Ask(ctx, mark, best.Path); err == nil {
 		best = itself
 	}
-	u.mu.Lock()
-	u.pythons[want] = best
-	u.mu.Unlock()
 	return best, nil
 }
 
@@ -152,9 +171,22 @@ func NoPython(want string, list []Interpreter, fetch error) error {
 	return b
 }
 
-// Installed lists the interpreters of this machine.
-func (u *Builder) Installed(ctx context.Context, tool, mark string) ([]Interpreter, error) {
-	done, err := u.Run(ctx, tool, mark, "python", "list", "--only-installed", "--output-format", "json")
+// Installed lists the interpreters of this machine, those on PATH only if no other will do for want.
+func (u *Builder) Installed(ctx context.Context, tool, mark, want string) ([]Interpreter, error) {
+	list, err := u.installedIn(ctx, tool, mark, pythonPlaces(u.Environ))
+	if _, ok := Choose(list, want); ok || ctx.Err() != nil {
+		return list, err
+	}
+	more, err := u.installedIn(ctx, tool, mark, pathDirs(u.Environ))
+	return append(list, more...), err
+}
+
+// installedIn lists the interpreters that are in the folders, and those of uv itself.
+func (u *Builder) installedIn(ctx context.Context, program, mark string, dirs []string) ([]Interpreter, error) {
+	path := "PATH=" + strings.Join(dirs, string(filepath.ListSeparator))
+	done, err := u.runUV(ctx, tool.Command{Mark: mark,
+		Argv: []string{program, "python", "list", "--only-installed", "--output-format", "json"},
+		Env:  append(u.ToolEnviron(), path)})
 	if err != nil {
 		return nil, err
 	}

@@ -64,7 +64,8 @@ func TestUVFetchesAPythonWhereThereIsNone(t *testing.T) {
 		t.Errorf("%v, %q", err, said)
 	}
 	if got := s.Calls(dir); !strings.HasPrefix(got,
-		"--version\npython list --only-installed --output-format json\npython install 3.13\npython list") {
+		"--version\n"+strings.Repeat("python list --only-installed --output-format json\n", 2)+
+			"python install 3.13\npython list") {
 		t.Error(got)
 	}
 }
