@@ -76,7 +76,7 @@ type Pool struct {
 	Name     string
 	Kind     string
 	Size     int    // 0: off
-	Python   string // a version or an absolute path; empty: the newest that fits
+	Python   string // a version or an absolute path; empty: the daemon chooses
 	Packages []string
 	Channels []string // of conda pools only
 	MaxAge   time.Duration

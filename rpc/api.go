@@ -186,7 +186,7 @@ type PoolStatus struct {
 	Removing  int        `json:"removing"`
 	Waiting   int        `json:"waiting"` // acquires that wait
 	State     string     `json:"state"`
-	Python    string     `json:"python"` // empty: the newest that fits
+	Python    string     `json:"python"` // as configured; empty: the daemon chooses
 	Packages  []string   `json:"packages"`
 	Tool      *Tool      `json:"tool"`  // null if none was looked for yet, or found
 	Error     *PoolError `json:"error"` // null while builds succeed

@@ -102,7 +102,7 @@ var keyTexts = []entry{
 	{Name: "pools.NAME.kind", Text: "uv or conda; required for pools of your own"},
 	{Name: "pools.NAME.size", Text: "0 to 64: environments kept ready; 0 turns the pool off"},
 	{Name: "pools.NAME.python",
-		Text: "like 3.12 or 3.12.4, or for uv an absolute path; empty: the newest suitable one"},
+		Text: "like 3.12 or 3.12.4, or for uv an absolute path; empty: the newest suitable one, chosen once"},
 	{Name: "pools.NAME.packages",
 		Text: "requirements, as in a requirements file, without options. ipykernel is always added; without pip, " +
 			"%pip does not work in a notebook"},
