@@ -26,7 +26,7 @@ func TestAFrontEndRunsAWarmKernelAsItRunsAnyOther(t *testing.T) {
 	h.runt("kernelspec", "install")
 	j := h.jupyter()
 	var specs map[string]string
-	if j.raw("specs", nil, &specs); specs["runtimed-uv"] != "Python (warm uv)" {
+	if j.raw("specs", nil, &specs); specs["runtimed-uv"] != "Python (warm)" {
 		t.Errorf("on offer are %v", specs)
 	}
 	cwd := t.TempDir()

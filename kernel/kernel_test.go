@@ -84,7 +84,7 @@ func TestInstallsAtOnceDoNotGetIntoEachOthersWay(t *testing.T) {
 		var all sync.WaitGroup
 		for _, how := range []string{"keep", "fresh", "keep", "fresh"} {
 			all.Go(func() {
-				if _, err := NewSpec(filepath.Join(dir, "warm"), "uv", "/bin/runt", how).Install(); err != nil {
+				if _, err := NewSpec(filepath.Join(dir, "warm"), "uv", "uv", "/bin/runt", how).Install(); err != nil {
 					t.Error(err)
 				}
 			})
@@ -92,7 +92,7 @@ func TestInstallsAtOnceDoNotGetIntoEachOthersWay(t *testing.T) {
 		all.Wait()
 		left, err := filepath.Glob(filepath.Join(dir, "*"))
 		inside, err2 := os.ReadDir(filepath.Join(dir, "warm"))
-		if err != nil || err2 != nil || len(left) != 1 || len(inside) != 2 || len(SpecsIn(dir)) != 1 {
+		if err != nil || err2 != nil || len(left) != 1 || len(inside) != 4 || len(SpecsIn(dir)) != 1 {
 			t.Fatalf("%v %v: %v, %v", err, err2, left, inside)
 		}
 	}

@@ -2,7 +2,7 @@ package kernel
 
 import (
 	"bytes"
-	_ "embed"
+	"embed"
 	"encoding/json"
 	"errors"
 	"io/fs"
@@ -16,14 +16,19 @@ import (
 	"runtimed/internal/safefile"
 )
 
-//go:embed logo.svg
-var logo []byte
+// logos has a folder for each kind of pool, and one for notebooks' projects. testdata/tools/draw_logos.py makes the
+// PNGs.
+//
+//go:embed logos
+var logos embed.FS
 
 const (
 	specFile = "kernel.json"
-	logoFile = "logo-svg.svg"
 	maxFile  = 1 << 20 // bytes of each
 )
+
+// logoFiles are named as Jupyter looks for them: JupyterLab the first, Notebook 7 the second.
+var logoFiles = []string{"logo-svg.svg", "logo-64x64.png", "logo-32x32.png"}
 
 var (
 	// ValidName matches what Jupyter takes as the name of a kernel.
@@ -41,7 +46,7 @@ type Spec struct {
 	Runt        string `json:"runt"`
 	RuntExists  bool   `json:"runt_exists"`
 
-	text []byte // of kernel.json
+	files map[string][]byte // by name; only kernel.json of one that was read
 }
 
 type specJSON struct {
@@ -64,17 +69,30 @@ type mark struct {
 // ProjectName is the usual name of the kernelspec for notebooks' projects.
 const ProjectName = "runtimed-project"
 
-// NewSpec is for a pool, or for notebooks' projects if pool is empty, and in the folder path. Its command ends in --:
-// what a front-end adds is for ipykernel.
-func NewSpec(path, pool, runt, onRestart string) Spec {
+// DisplayName is the name of a pool's kernel in front-ends, or of that for notebooks' projects if pool is empty. The
+// tiles of JupyterLab have room for about 14 letters in a line.
+func DisplayName(pool string) string {
+	switch pool {
+	case "":
+		return "Python (project)"
+	case "uv":
+		return "Python (warm)"
+	}
+	return "Python (warm, " + pool + ")"
+}
+
+// NewSpec is for a pool of a kind, or for notebooks' projects if pool is empty, and in the folder path. Its command
+// ends in --: what a front-end adds is for ipykernel.
+func NewSpec(path, pool, kind, runt, onRestart string) Spec {
 	k := specJSON{
 		Argv:        []string{runt, "kernel", "-f", "{connection_file}"},
-		DisplayName: "Python (project)", Language: "python", InterruptMode: "signal",
+		DisplayName: DisplayName(pool), Language: "python", InterruptMode: "signal",
 	}
 	if pool == "" {
+		kind = "project"
 		k.Argv = append(k.Argv, "--project", "auto")
 	} else {
-		k.Argv, k.DisplayName = append(k.Argv, "--pool", pool), "Python (warm "+pool+")"
+		k.Argv = append(k.Argv, "--pool", pool)
 	}
 	if onRestart != "keep" {
 		k.Argv = append(k.Argv, "--on-restart", onRestart)
@@ -87,7 +105,14 @@ func NewSpec(path, pool, runt, onRestart string) Spec {
 	enc.SetEscapeHTML(false)
 	enc.SetIndent("", " ")
 	_ = enc.Encode(k) // strings always encode
-	return Spec{filepath.Base(path), k.DisplayName, pool, path, runt, true, b.Bytes()}
+	files := map[string][]byte{specFile: b.Bytes()}
+	for _, name := range logoFiles {
+		data, err := logos.ReadFile("logos/" + kind + "/" + name)
+		if err == nil { // a newer daemon may have other kinds
+			files[name] = data
+		}
+	}
+	return Spec{filepath.Base(path), k.DisplayName, pool, path, runt, true, files}
 }
 
 func readJSON(path string) (k specJSON, text []byte, err error) {
@@ -105,7 +130,7 @@ func ReadSpec(path string) (s Spec, ours bool) {
 	if err != nil || m == nil || !strings.EqualFold(m.Name, name) {
 		return s, false
 	}
-	s = Spec{Name: name, DisplayName: k.DisplayName, Pool: m.Pool, Path: path, text: text}
+	s = Spec{Name: name, DisplayName: k.DisplayName, Pool: m.Pool, Path: path, files: map[string][]byte{specFile: text}}
 	if len(k.Argv) > 0 {
 		s.Runt, s.RuntExists = k.Argv[0], safefile.Exists(k.Argv[0])
 	}
@@ -128,7 +153,7 @@ func SpecsIn(dir string) []Spec {
 func (s Spec) isPackaged() bool {
 	var want specJSON
 	has, _, err := readJSON(s.Path)
-	return err == nil && json.Unmarshal(s.text, &want) == nil && len(has.Argv) > 0 &&
+	return err == nil && json.Unmarshal(s.files[specFile], &want) == nil && len(has.Argv) > 0 &&
 		strings.HasPrefix(has.Argv[0], "{resource_dir}") && slices.Equal(has.Argv[1:], want.Argv[1:])
 }
 
@@ -142,18 +167,26 @@ func NotOurs(path string) error {
 // Install puts the kernelspec where it belongs, whole or not at all, and reports whether that changed anything.
 func (s Spec) Install() (changed bool, err error) {
 	_, missing := os.Lstat(s.Path) // before ReadSpec: another install may be under way
-	had, ours := ReadSpec(s.Path)
+	_, ours := ReadSpec(s.Path)
 	if missing == nil && !ours {
 		if s.isPackaged() {
 			return false, nil
 		}
 		return false, NotOurs(s.Path)
 	}
-	hadLogo, err := safefile.Read(filepath.Join(s.Path, logoFile), maxFile)
-	if err == nil && bytes.Equal(had.text, s.text) && bytes.Equal(hadLogo, logo) {
+	if s.isWritten() {
 		return false, nil
 	}
 	return true, unwritable(s.write(ours))
+}
+
+func (s Spec) isWritten() bool {
+	for name, data := range s.files {
+		if has, err := safefile.Read(filepath.Join(s.Path, name), maxFile); err != nil || !bytes.Equal(has, data) {
+			return false
+		}
+	}
+	return true
 }
 
 func (s Spec) write(replace bool) error {
@@ -169,8 +202,10 @@ func (s Spec) write(replace bool) error {
 		return err
 	}
 	defer os.RemoveAll(tmp)
-	err = errors.Join(os.Chmod(tmp, 0o755), os.WriteFile(filepath.Join(tmp, logoFile), logo, 0o644),
-		os.WriteFile(filepath.Join(tmp, specFile), s.text, 0o644))
+	err = os.Chmod(tmp, 0o755)
+	for name, data := range s.files {
+		err = errors.Join(err, os.WriteFile(filepath.Join(tmp, name), data, 0o644))
+	}
 	if err != nil {
 		return err
 	}
@@ -181,7 +216,7 @@ func (s Spec) write(replace bool) error {
 		}
 		return err
 	}
-	for _, name := range []string{logoFile, specFile} { // one by one: there is always a kernel
+	for name := range s.files { // one by one: there is always a kernel
 		if err := os.Rename(filepath.Join(tmp, name), filepath.Join(s.Path, name)); err != nil {
 			return err
 		}
@@ -196,7 +231,7 @@ func (s Spec) Remove() error {
 	}
 	left, _ := filepath.Glob(filepath.Join(s.Path, "~runtimed-*")) // by an install that was killed
 	for _, dir := range append([]string{s.Path}, left...) {
-		for _, name := range []string{specFile, logoFile} { // without the first it is not a kernel
+		for _, name := range slices.Concat(logoFiles, []string{specFile}) { // the last says that the folder is ours
 			if err := os.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return unwritable(err)
 			}

@@ -15,8 +15,8 @@ type common struct {
 	version string
 	readme  []byte
 	license []byte
-	notices []byte // the licences of what is linked in
-	logo    []byte // of the kernels
+	notices []byte            // the licences of what is linked in
+	logos   map[string][]file // of the kernels, by the kernel's name
 }
 
 func readCommon(root, version string) (*common, error) {
@@ -28,7 +28,7 @@ func readCommon(root, version string) (*common, error) {
 	if c.license, err = os.ReadFile(filepath.Join(root, "LICENSE")); err != nil {
 		return nil, err
 	}
-	if c.logo, err = os.ReadFile(filepath.Join(root, "kernel", "logo.svg")); err != nil {
+	if c.logos, err = readLogos(filepath.Join(root, "kernel", "logos")); err != nil {
 		return nil, err
 	}
 	notices := exec.Command("sh", "packaging/notices.sh")
@@ -37,6 +37,24 @@ func readCommon(root, version string) (*common, error) {
 		return nil, fmt.Errorf("packaging/notices.sh: %w", err)
 	}
 	return c, nil
+}
+
+func readLogos(dir string) (map[string][]file, error) {
+	logos := map[string][]file{}
+	for _, kernel := range kernels {
+		entries, err := os.ReadDir(filepath.Join(dir, kernel))
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range entries {
+			data, err := os.ReadFile(filepath.Join(dir, kernel, e.Name()))
+			if err != nil {
+				return nil, err
+			}
+			logos[kernel] = append(logos[kernel], file{e.Name(), data, false})
+		}
+	}
+	return logos, nil
 }
 
 const versionFile = "clients/typescript/package.json"

@@ -84,8 +84,8 @@ func TestTheClientsKnowThePackagesOfEveryPlatform(t *testing.T) {
 
 func TestAWheelHoldsBothProgramsAndTheKernels(t *testing.T) {
 	for _, p := range platforms {
-		data := must(makeWheel(p, standIn(), standInPrograms(p)))(t)
-		if again := must(makeWheel(p, standIn(), standInPrograms(p)))(t); !bytes.Equal(data, again) {
+		data := must(makeWheel(p, standIn(t), standInPrograms(p)))(t)
+		if again := must(makeWheel(p, standIn(t), standInPrograms(p)))(t); !bytes.Equal(data, again) {
 			t.Errorf("%s: the same programs made two different wheels", p)
 		}
 		z := must(zip.NewReader(bytes.NewReader(data), int64(len(data))))(t)
@@ -97,8 +97,8 @@ func TestAWheelHoldsBothProgramsAndTheKernels(t *testing.T) {
 			}
 		}
 		for name, of := range map[string][2]string{
-			"uv":      {"--pool uv", "Python (warm uv)"},
-			"conda":   {"--pool conda", "Python (warm conda)"},
+			"uv":      {"--pool uv", "Python (warm)"},
+			"conda":   {"--pool conda", "Python (warm, conda)"},
 			"project": {"--project auto", "Python (project)"},
 		} {
 			dir := prefix + "data/share/jupyter/kernels/runtimed-" + name
@@ -124,15 +124,20 @@ func TestAWheelHoldsBothProgramsAndTheKernels(t *testing.T) {
 			if spec.DisplayName != of[1] {
 				t.Errorf("%s: the kernel %s is shown as %s", p, name, spec.DisplayName)
 			}
-			must(z.Open(dir + "/logo-svg.svg"))(t)
+			for _, logo := range []string{"logo-svg.svg", "logo-64x64.png", "logo-32x32.png"} {
+				want := must(os.ReadFile(filepath.Join("..", "kernel", "logos", name, logo)))(t)
+				if data := must(io.ReadAll(must(z.Open(dir + "/" + logo))(t)))(t); !bytes.Equal(data, want) {
+					t.Errorf("%s: the kernel %s has another %s", p, name, logo)
+				}
+			}
 		}
 	}
 }
 
 func TestTheNpmPackages(t *testing.T) {
 	for _, p := range platforms {
-		data := must(makePlatformTarball(p, standIn(), standInPrograms(p)))(t)
-		if again := must(makePlatformTarball(p, standIn(), standInPrograms(p)))(t); !bytes.Equal(data, again) {
+		data := must(makePlatformTarball(p, standIn(t), standInPrograms(p)))(t)
+		if again := must(makePlatformTarball(p, standIn(t), standInPrograms(p)))(t); !bytes.Equal(data, again) {
 			t.Errorf("%s: the same programs made two different tarballs", p)
 		}
 		files, modes := untarred(t, data)
@@ -164,7 +169,7 @@ func TestOnlyThePublishedClientNeedsThePrograms(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(compiled, "runt.js"), nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	files, modes := untarred(t, must(makeClientTarball("../clients/typescript", compiled, standIn()))(t))
+	files, modes := untarred(t, must(makeClientTarball("../clients/typescript", compiled, standIn(t)))(t))
 	var manifest clientManifest
 	if err := json.Unmarshal(files["package/package.json"], &manifest); err != nil {
 		t.Fatal(err)
@@ -183,8 +188,10 @@ func TestOnlyThePublishedClientNeedsThePrograms(t *testing.T) {
 	}
 }
 
-func standIn() *common {
-	return &common{"1.2.3", []byte("read me\n"), []byte("a licence\n"), []byte("others'\n"), []byte("<svg/>\n")}
+func standIn(t *testing.T) *common {
+	c := &common{version: "1.2.3", readme: []byte("read me\n"), license: []byte("a licence\n")}
+	c.notices, c.logos = []byte("others'\n"), must(readLogos(filepath.Join("..", "kernel", "logos")))(t)
+	return c
 }
 
 func standInPrograms(p platform) []file {

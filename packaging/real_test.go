@@ -54,7 +54,7 @@ func TestPipTakesTheWheelOfItsPlatform(t *testing.T) {
 		t.Fatalf("%v: %s", err, out)
 	}
 	for _, p := range platforms {
-		data := must(makeWheel(p, standIn(), standInPrograms(p)))(t)
+		data := must(makeWheel(p, standIn(t), standInPrograms(p)))(t)
 		if err := write(base, wheelName(p, "1.2.3"), data); err != nil {
 			t.Fatal(err)
 		}

@@ -29,6 +29,9 @@ func wheelName(p platform, version string) string {
 
 const distribution = "runtimed_bin" // binName as file names have it
 
+// kernels are the pools that have a kernel, and "project".
+var kernels = []string{"conda", "project", "uv"}
+
 // makeWheel makes a wheel without Python code: only scripts and data.
 // The format is https://packaging.python.org/en/latest/specifications/binary-distribution-format/.
 func makeWheel(p platform, c *common, programs []file) ([]byte, error) {
@@ -38,13 +41,16 @@ func makeWheel(p platform, c *common, programs []file) ([]byte, error) {
 	for _, program := range programs {
 		files = append(files, file{data + "/scripts/" + program.name, program.data, true})
 	}
-	for _, name := range []string{"conda", "project", "uv"} {
+	for _, name := range kernels {
 		spec, err := kernelspec(p, name)
 		if err != nil {
 			return nil, err
 		}
 		dir := data + "/data/share/jupyter/kernels/runtimed-" + name
-		files = append(files, file{dir + "/kernel.json", spec, false}, file{dir + "/logo-svg.svg", c.logo, false})
+		files = append(files, file{dir + "/kernel.json", spec, false})
+		for _, logo := range c.logos[name] {
+			files = append(files, file{dir + "/" + logo.name, logo.data, false})
+		}
 	}
 	files = append(files,
 		file{info + "/licenses/LICENSE", c.license, false},
@@ -93,9 +99,12 @@ func wheelText(p platform) []byte {
 // {resource_dir} since 5.3, VS Code's Jupyter since 2025; {prefix} is right in a virtual environment only, and VS Code
 // does not know it. The rest is what runt kernelspec install writes, without the mark of its own kernels.
 func kernelspec(p platform, name string) ([]byte, error) {
-	of, shown := []string{"--pool", name}, "Python (warm "+name+")"
-	if name == "project" {
+	of, shown := []string{"--pool", name}, "Python (warm, "+name+")"
+	switch name {
+	case "project":
 		of, shown = []string{"--project", "auto"}, "Python (project)"
+	case "uv":
+		shown = "Python (warm)"
 	}
 	runt := "{resource_dir}/../../../../bin/runt"
 	if p.os == "windows" {

@@ -5,16 +5,13 @@ import (
 	"fmt"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strings"
 	"text/tabwriter"
 
-	"runtimed/config"
 	"runtimed/internal/failure"
 	"runtimed/internal/redact"
 	"runtimed/internal/safefile"
 	"runtimed/kernel"
-	"runtimed/rpc"
 )
 
 type kernelspecCmd struct {
@@ -55,8 +52,9 @@ type kernelspecInstallCmd struct {
 
 func (kernelspecInstallCmd) Help() string {
 	return "JupyterLab, Notebook, VS Code, nbclient, papermill and whatever else reads kernelspecs then offer " +
-		"'Python (warm uv)', one like it for every other pool that is not off, and 'Python (project)', which has " +
-		"what the notebook's own project asks for. Doing it again brings them up to date."
+		"'Python (warm)', which is that of the pool uv, one like it for every other pool that is not off, and " +
+		"'Python (project)', which has what the notebook's own project asks for. Doing it again brings them up to " +
+		"date, and removes those whose pool is off or gone."
 }
 
 func (c *kernelspecInstallCmd) Run(a *app) error {
@@ -69,11 +67,16 @@ func (c *kernelspecInstallCmd) Run(a *app) error {
 			return err
 		}
 	}
-	pools, err := c.pools(a)
+	all, err := a.specPools()
 	if err != nil {
 		return err
 	}
-	if c.Pool == nil && c.Name == nil {
+	pools, err := c.pools(a, all)
+	if err != nil {
+		return err
+	}
+	whole := c.Pool == nil && c.Name == nil
+	if whole {
 		pools = append(pools, "") // the kernel for notebooks' projects
 	}
 	if c.Name != nil && len(pools) > 1 {
@@ -105,14 +108,24 @@ func (c *kernelspecInstallCmd) Run(a *app) error {
 		if c.Name != nil {
 			name = strings.ToLower(*c.Name)
 		}
-		s := kernel.NewSpec(filepath.Join(dir, name), pool, runt, c.OnRestart)
+		s := kernel.NewSpec(filepath.Join(dir, name), pool, all.kind(pool), runt, c.OnRestart)
 		changed, err := s.Install()
 		if err != nil {
 			return err
 		}
 		list = append(list, installed{s, changed})
 	}
-	return a.show(map[string]any{"kernelspecs": list}, func() {
+	removed := []kernel.Spec{}
+	for _, s := range kernel.SpecsIn(dir) {
+		if !whole || all.state(s.Pool) == poolOn {
+			continue
+		}
+		if err := s.Remove(); err != nil {
+			return err
+		}
+		removed = append(removed, s)
+	}
+	return a.show(map[string]any{"kernelspecs": list, "removed": removed}, func() {
 		for _, s := range list {
 			done := "up to date"
 			if s.Changed {
@@ -120,31 +133,18 @@ func (c *kernelspecInstallCmd) Run(a *app) error {
 			}
 			a.printf("%s: %s, as %s\n", done, s.DisplayName, s.Path)
 		}
+		for _, s := range removed {
+			a.printf("removed, as the pool %s is %s: %s\n", s.Pool, all.state(s.Pool), s.Path)
+		}
 	})
 }
 
-// pools are those that get a kernel: what the daemon says, else what the configuration does.
-func (c *kernelspecInstallCmd) pools(a *app) ([]string, error) {
-	var on, all []string
-	add := func(name string, size int) {
-		if all = append(all, name); size > 0 {
-			on = append(on, name)
-		}
-	}
-	status, err := a.Pools()
-	for _, p := range status.Pools {
-		add(p.Name, p.Target)
-	}
-	if err != nil {
-		if rpc.KindOf(err) != rpc.KindUnreachable {
-			return nil, err
-		}
-		cfg, err := config.Load(config.Flags{}, a.Env)
-		if err != nil {
-			return nil, err
-		}
-		for _, p := range cfg.Pools {
-			add(p.Name, p.Size)
+// pools are those that get a kernel.
+func (c *kernelspecInstallCmd) pools(a *app, all specPools) ([]string, error) {
+	var on, names []string
+	for _, p := range all {
+		if names = append(names, p.Name); p.Size > 0 {
+			on = append(on, p.Name)
 		}
 	}
 	switch {
@@ -153,10 +153,10 @@ func (c *kernelspecInstallCmd) pools(a *app) ([]string, error) {
 			WithHint("give one a size in the configuration, or name one with --pool")
 	case c.Pool == nil:
 		return on, nil
-	case !slices.Contains(all, *c.Pool):
+	case all.state(*c.Pool) == poolGone:
 		return nil, failure.With(failure.Unknown, "there is no pool %q", *c.Pool).
-			WithHint("there are: %s", strings.Join(all, ", "))
-	case !slices.Contains(on, *c.Pool):
+			WithHint("there are: %s", strings.Join(names, ", "))
+	case all.state(*c.Pool) == poolOff:
 		a.Note("the pool %s is off; its kernel says so until it is given a size", *c.Pool)
 	}
 	return []string{*c.Pool}, nil
@@ -208,7 +208,18 @@ func (c *kernelspecListCmd) Run(a *app) error {
 		}
 		dirs = []string{dir}
 	}
-	list := c.specs(dirs...)
+	specs := c.specs(dirs...)
+	all, err := a.specPools()
+	type listed struct {
+		kernel.Spec
+		PoolState string `json:"pool_state,omitempty"`
+	}
+	list := make([]listed, len(specs))
+	for i, s := range specs {
+		if list[i].Spec = s; err == nil && s.Pool != "" {
+			list[i].PoolState = all.state(s.Pool)
+		}
+	}
 	if a.json {
 		return a.encode(map[string]any{"kernelspecs": list})
 	}
@@ -219,12 +230,15 @@ func (c *kernelspecListCmd) Run(a *app) error {
 	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "NAME\tSHOWN AS\tPOOL\tRUNT\tPATH")
 	for _, s := range list {
-		runt := "there"
+		runt, pool := "there", cmp.Or(s.Pool, "(project)")
 		if !s.RuntExists {
 			runt = "gone"
 		}
+		if s.PoolState == poolOff || s.PoolState == poolGone {
+			pool += " (" + s.PoolState + ")"
+		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", redact.Printable(s.Name), redact.Printable(s.DisplayName),
-			redact.Printable(cmp.Or(s.Pool, "(project)")), runt, redact.Printable(s.Path))
+			redact.Printable(pool), runt, redact.Printable(s.Path))
 	}
 	return w.Flush()
 }

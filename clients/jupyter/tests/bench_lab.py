@@ -18,7 +18,7 @@ ROUNDS = 5
 KINDS = {
     "Python (plain)": None,
     "Python (provisioner)": None,
-    "Python (warm uv)": None,
+    "Python (warm)": None,
     "Python (provisioner off)": {"kernel_provisioner": {"provisioner_name": "runtimed", "config": {"pool": "uv"}}},
 }
 

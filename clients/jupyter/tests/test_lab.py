@@ -17,7 +17,7 @@ from fixtures import build_wheel
 from lab import Daemon, Jupyter, built, chromium, installed, tiny_wheel
 
 pytestmark = pytest.mark.timeout(600)
-OURS, RUNT, BROKEN = "Python (provisioner)", "Python (warm uv)", "Python (torn)"  # as the launcher shows them
+OURS, RUNT, BROKEN = "Python (provisioner)", "Python (warm)", "Python (torn)"  # as the launcher shows them
 PROJECT = """\
 [project]
 name = "analysis"
