@@ -81,6 +81,7 @@ def installed(wheels: list[Path], venv: Path) -> Path:
         script.write_text(text)
         script.chmod(0o755)
     subprocess.run([*pip(venv), "--no-index", "--no-deps", *map(str, wheels)], check=True, timeout=60)
+    subprocess.run([str(venv / "bin/python"), "-m", "pip", "check"], check=True, timeout=60)  # no more than they need
     return venv
 
 
@@ -155,7 +156,7 @@ class Daemon(Process):
         super().__init__("daemon", base, [str(programs / "runtimed"), "run", *places], env)
 
     def configure(self, uv: int, more: str = "") -> None:
-        pool = f'pools.uv = {{ size = {uv}, packages = ["ipykernel", "pip"] }}\n'
+        pool = f'pools.uv = {{ size = {uv}, packages = ["ipykernel", "ipywidgets", "pip"] }}\n'
         self._config.with_suffix(".new").write_text(f"pools.conda.size = 0\n{pool}{more}")
         self._config.with_suffix(".new").replace(self._config)
 

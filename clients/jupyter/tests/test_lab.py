@@ -18,6 +18,7 @@ from lab import Daemon, Jupyter, built, chromium, installed, tiny_wheel
 
 pytestmark = pytest.mark.timeout(600)
 OURS, RUNT, BROKEN = "Python (provisioner)", "Python (warm)", "Python (torn)"  # as the launcher shows them
+CARD = '.jp-LauncherCard[data-category="Notebook"]'
 PROJECT = """\
 [project]
 name = "analysis"
@@ -180,10 +181,42 @@ def test_the_status_item(house: House, lab: Front) -> None:
     lab.item(re.compile(r"^uv \d$"))
 
 
+def test_the_launcher_shows_what_there_is(house: House, lab: Front) -> None:
+    def offers() -> list[str]:
+        lab.open("lab")
+        lab.see(CARD, RUNT)
+        return list(lab.page.locator(f"{CARD} .jp-LauncherCard-label").all_inner_texts())
+
+    assert BROKEN not in offers()
+    house.daemon.configure(2, TORN)
+    lab.item("torn")
+    assert BROKEN in offers()
+    house.daemon.configure(2)
+    lab.item(re.compile("^uv 2$"))
+    assert BROKEN not in offers()
+    write(house.base / "lab/notes/torn.ipynb", "1", "torn")
+    lab.menu("File", "Open from Path")
+    lab.see(".jp-Dialog input").fill("torn.ipynb")
+    lab.answer("Open")
+    lab.see(".jp-Dialog", "Select Kernel")  # as of any kernel that is not there
+    lab.shot("gone")
+
+
+def test_a_widget_is_drawn_and_moves_its_value_in_the_kernel(house: House, lab: Front) -> None:
+    lab.notebook(RUNT)
+    lab.run("from ipywidgets import IntSlider\nslider = IntSlider(value=3, description='size')\nslider")
+    handle = lab.see(".jp-OutputArea-output .widget-slider .noUi-handle")
+    lab.shot("widget")
+    handle.press("ArrowRight")
+    lab.see(".jp-OutputArea-output .widget-readout", re.compile("^4$"))
+    assert lab.run("slider.value") == "4"
+
+
 def test_why_a_kernel_does_not_start(house: House, lab: Front) -> None:
     house.daemon.configure(2, TORN)
     lab.item("⚠ torn 0")
-    lab.see('.jp-LauncherCard[data-category="Notebook"]', BROKEN).click()
+    lab.open("lab")  # its launcher asks anew only now and then
+    lab.see(CARD, BROKEN).click()
     lab.see(".jp-Dialog", "the packages cannot be installed together")
     lab.see(".jp-Dialog", "hint: loosen the versions")
     lab.shot("no-kernel")

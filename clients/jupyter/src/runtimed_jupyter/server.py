@@ -24,6 +24,8 @@ from runtimed_client import AsyncClient, RuntimedError
 from tornado import web
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
+from .kernelspecs import KernelSpecsHandler
+
 RESOURCE = "runtimed"  # what an authorizer of Jupyter Server is asked about
 FIRST_PAUSE, LAST_PAUSE = 0.5, 5.0  # seconds until the next try if no daemon answers
 PING = 30.0  # seconds
@@ -163,6 +165,7 @@ def _load_jupyter_server_extension(app: Any) -> None:
     app.web_app.add_handlers(
         ".*$",
         [
+            (url_path_join(base, "api", "kernelspecs"), KernelSpecsHandler),
             (url_path_join(base, "runtimed", "pools"), PoolsHandler),
             (url_path_join(base, "runtimed", "watch"), WatchHandler, {"watcher": watcher}),
         ],
