@@ -265,14 +265,27 @@ def test_a_notebook_without_a_project_says_so(house: House, lab: Front) -> None:
 
 
 def test_notebook_7(house: House) -> None:
-    """It has no status bar. The kernel works, and nothing is said of what is missing."""
-    write(house.base / "notebook/notes/seven.ipynb", "6 * 7")
+    """It has no status bar. The kernel works, and nothing is said of what is missing. Kernels have their logos."""
+    write(house.base / "notebook/notes/seven.ipynb", "6 * 7", "runtimed-uv")
     front = house.front(house.notebook)
+    front.open("tree")
+    front.see(".lm-MenuBar-item", re.compile("^New$")).click()
+    logos = "entries => entries.map(one => getComputedStyle(one.querySelector('.lm-Menu-itemIcon')).backgroundImage)"
+    for name, kernel in {"uv": RUNT, "project": "Python (project)"}.items():
+        entry = front.see(".lm-Menu-item", kernel)
+        entry.hover()  # it is drawn anew
+        (drawn,) = front.page.locator(".lm-Menu-item").filter(has_text=kernel).evaluate_all(logos)
+        assert drawn.endswith(f'/kernelspecs/runtimed-{name}/logo-svg.svg")')
+    others = front.page.locator(".lm-Menu-item").filter(has_not_text=re.compile(r"^Python \((warm|project)\)$"))
+    assert set(others.evaluate_all(logos)) == {"none"}
+    front.shot("notebook-7-new")
     with front.connects():
         front.open("notebooks/seven.ipynb")
     assert front.run("") == "42"
     assert front.page.evaluate("'runtimed-status' in window._JUPYTERLAB")
     assert front.page.locator(ITEM).count() == 0
+    logo = front.see(".jp-NotebookKernelLogo img")
+    wait_until(lambda: logo.evaluate("image => image.naturalWidth") == 64, 30)
     front.shot("notebook-7")
     assert not front.errors()
     front.close()
