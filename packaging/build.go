@@ -99,7 +99,7 @@ func versionLines(version string) map[string][]string {
 		},
 		"clients/jupyter/pyproject.toml": {
 			fmt.Sprintf("version = %q", version),
-			fmt.Sprintf(`dependencies = ["jupyter_client>=8", "jupyterlab-widgets>=3", "runtimed-client==%s"]`, version),
+			fmt.Sprintf(`    "runtimed-client==%s",`, version),
 		},
 	}
 }

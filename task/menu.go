@@ -65,7 +65,10 @@ func menu() []task {
 
 		{name: "packages", about: "make what pip and npm install, for this machine, all, or OS/ARCH,OS/ARCH",
 			needs:  "setup:python setup:typescript",
-			script: `go run ./packaging -platforms "${1:-host}" dist/packages`},
+			script: `
+				rm -rf dist/packages
+				: so that dist/packages/*.whl are of one version
+				go run ./packaging -platforms "${1:-host}" dist/packages`},
 		{name: "record", about: "run the commands that the README shows, and put what they print there", needs: "build",
 			script: `python3 testdata/record.py`},
 		{name: "release:snapshot", about: "make all of a release in dist/; publish nothing",

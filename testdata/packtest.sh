@@ -106,9 +106,19 @@ step "pip: twice is the same, and what goes leaves nothing"
 as_user "$base/v/bin/pip" install -q --no-index --find-links "$dist" --force-reinstall 'runtimed-client[bin]'
 files "$base/v" | grep -v RECORD >"$base/again.list"
 grep -v RECORD "$base/installed" | diff - "$base/again.list"
-as_user "$base/v/bin/pip" install -q --no-index --no-deps --find-links "$dist" runtimed-jupyter # Jupyter is on an index
+as_user "$base/v/bin/pip" install -q --no-index --no-deps --find-links "$dist" runtimed-jupyter # what it needs is on an index
 as_user "$base/v/bin/pip" uninstall -q -y runtimed-bin runtimed-client runtimed-jupyter
 files "$base/v" | diff "$base/bare" -
+
+step "pip: beside a Jupyter, with what draws widgets, and with nothing of ours from an index"
+as_user "$python" -m venv "$base/j"
+as_user "$base/j/bin/pip" install -q --progress-bar off --log "$base/j.log" "$dist"/*.whl
+as_user "$base/j/bin/pip" check
+for extension in runtimed-status runtimed-new-menu @jupyter-widgets/jupyterlab-manager; do
+    [ -e "$base/j/share/jupyter/labextensions/$extension/package.json" ] || fail "there is no $extension"
+done
+grep -q 'Getting page .*/jupyterlab-widgets/' "$base/j.log" || fail "pip's log does not say what it looks for"
+! grep 'Getting page .*/runtimed' "$base/j.log" || fail "pip looks for ours on an index, where anybody may have the name"
 
 step "uv: as a tool, and once without installing"
 uv=$(echo "$home"/.cache/runt/tools/uv-*/bin/uv) # the daemon fetched it
