@@ -64,10 +64,10 @@ func menu() []task {
 				done`},
 
 		{name: "packages", about: "make what pip and npm install, for this machine, all, or OS/ARCH,OS/ARCH",
-			needs:  "setup:python setup:typescript",
+			needs: "setup:python setup:typescript",
 			script: `
+				: dist/packages/*.whl are of one version
 				rm -rf dist/packages
-				: so that dist/packages/*.whl are of one version
 				go run ./packaging -platforms "${1:-host}" dist/packages`},
 		{name: "record", about: "run the commands that the README shows, and put what they print there", needs: "build",
 			script: `python3 testdata/record.py`},
