@@ -10,8 +10,8 @@ import subprocess
 from collections.abc import Mapping
 from typing import Any, Optional
 
-from jupyter_core.utils import ensure_async
 from jupyter_server.services.kernelspecs.handlers import MainKernelSpecHandler
+from jupyter_server.utils import ensure_async
 from runtimed_client import AsyncClient, RuntimedError
 from runtimed_client._start import NO_WINDOW, find_runt
 
