@@ -187,12 +187,15 @@ def test_the_launcher_shows_what_there_is(house: House, lab: Front) -> None:
         lab.see(CARD, RUNT)
         return list(lab.page.locator(f"{CARD} .jp-LauncherCard-label").all_inner_texts())
 
+    def there() -> bool:
+        return any(pool.name == "torn" and pool.target for pool in house.daemon.status().pools)
+
     assert BROKEN not in offers()
     house.daemon.configure(2, TORN)
-    lab.item("torn")
+    wait_until(there, 30)
     assert BROKEN in offers()
     house.daemon.configure(2)
-    lab.item(re.compile("^uv 2$"))
+    wait_until(lambda: not there(), 30)
     assert BROKEN not in offers()
     write(house.base / "lab/notes/torn.ipynb", "1", "torn")
     lab.menu("File", "Open from Path")
