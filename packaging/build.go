@@ -60,7 +60,8 @@ func readLogos(dir string) (map[string][]file, error) {
 const versionFile = "clients/typescript/package.json"
 
 // readVersion returns the one version of clients and programs. It is written in several files, because each language's
-// tools read their own. They must agree: a client asks for the programs of exactly its version.
+// tools read their own. They must agree: a client asks for the programs of exactly its version. No tag and no commit
+// counts: what is built from a copy without git has the same version.
 func readVersion(root string) (string, error) {
 	text, err := os.ReadFile(filepath.Join(root, versionFile))
 	if err != nil {
@@ -89,9 +90,11 @@ func readVersion(root string) (string, error) {
 	return version, nil
 }
 
-// versionLines are the lines of the Python packages that hold the version, by their files.
+// versionLines are the lines of other files that hold the version.
 func versionLines(version string) map[string][]string {
 	return map[string][]string{
+		"rpc/version.go": {fmt.Sprintf("const version = %q", version)},
+		"clients/jupyter/labextension/package.json":   {fmt.Sprintf(`  "version": %q,`, version)},
 		"clients/python/src/runtimed_client/_wire.py": {fmt.Sprintf("__version__ = %q", version)},
 		"clients/python/pyproject.toml": {
 			fmt.Sprintf(`bin = ["%s==%s"]`, binName, version),
@@ -105,12 +108,10 @@ func versionLines(version string) map[string][]string {
 }
 
 // buildArgs are the flags that .goreleaser.yaml and linux.sh have too.
-func buildArgs(version string) []string {
-	return []string{"-trimpath", "-buildvcs=false", "-ldflags", "-s -w -X runtimed/rpc.buildVersion=" + version}
-}
+var buildArgs = []string{"-trimpath", "-buildvcs=false", "-ldflags", "-s -w"}
 
-func build(root string, p platform, version, bin string) error {
-	args := append([]string{"build", "-o", bin + string(filepath.Separator)}, buildArgs(version)...)
+func build(root string, p platform, bin string) error {
+	args := append([]string{"build", "-o", bin + string(filepath.Separator)}, buildArgs...)
 	return command(root, []string{
 		"CGO_ENABLED=0", "GOOS=" + p.os, "GOARCH=" + p.arch,
 		"GOFLAGS=", "GOEXPERIMENT=", "GOAMD64=v1", "GOARM64=v8.0", // whatever this machine is set to

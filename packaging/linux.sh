@@ -10,8 +10,8 @@ sh packaging/generate.sh "$VERSION" "$SOURCE_DATE_EPOCH"
 mkdir -p "$dir"
 for ARCH in "$@"; do
     export ARCH
-    CGO_ENABLED=0 GOOS=linux GOARCH=$ARCH go build -trimpath -buildvcs=false \
-        -ldflags "-s -w -X runtimed/rpc.buildVersion=$VERSION" -o build/linux/ ./cmd/...
+    CGO_ENABLED=0 GOOS=linux GOARCH=$ARCH go build -trimpath -buildvcs=false -ldflags "-s -w" \
+        -o build/linux/ ./cmd/...
     for format in deb rpm; do
         go tool -modfile=packaging/nfpm.mod nfpm package -f packaging/nfpm.yaml -p $format -t "$dir"
     done

@@ -67,7 +67,7 @@ func forPlatform(root string, p platform, c *common, dir string) error {
 		return err
 	}
 	defer os.RemoveAll(bin)
-	if err := build(root, p, c.version, bin); err != nil {
+	if err := build(root, p, bin); err != nil {
 		return err
 	}
 	programs, err := p.programs(bin)

@@ -17,13 +17,8 @@ import (
 )
 
 func TestEveryPackageHasOneVersion(t *testing.T) {
-	version, err := readVersion("..")
-	if err != nil {
+	if _, err := readVersion(".."); err != nil {
 		t.Fatal(err)
-	}
-	args := strings.Join(buildArgs(version), " ")
-	if !strings.HasSuffix(args, "-X runtimed/rpc.buildVersion="+version) {
-		t.Errorf("the programs are built with %s, and would tell another version than %s", args, version)
 	}
 }
 
@@ -49,17 +44,15 @@ func TestAVersionThatDiffersIsRefused(t *testing.T) {
 
 func TestEveryPackageHoldsTheSamePrograms(t *testing.T) {
 	text := string(must(os.ReadFile("../.goreleaser.yaml"))(t))
-	args := buildArgs("{{ .Version }}")
-	flags := "flags: [" + strings.Join(args[:2], ", ") + "]"
-	for _, line := range []string{flags, "ldflags: " + args[3], "env: [CGO_ENABLED=0]"} {
+	flags := "flags: [" + strings.Join(buildArgs[:2], ", ") + "]"
+	for _, line := range []string{flags, "ldflags: " + buildArgs[3], "env: [CGO_ENABLED=0]"} {
 		if !strings.Contains(text, line) {
 			t.Errorf(".goreleaser.yaml does not say %s", line)
 		}
 	}
 	script := strings.ReplaceAll(string(must(os.ReadFile("linux.sh"))(t)), "\\\n", "")
-	args = buildArgs("$VERSION")
-	args[3] = `"` + args[3] + `"`
-	if line := strings.Join(args, " "); !strings.Contains(strings.Join(strings.Fields(script), " "), "go build "+line) {
+	line := strings.Join(buildArgs[:3], " ") + ` "` + buildArgs[3] + `"`
+	if !strings.Contains(strings.Join(strings.Fields(script), " "), "go build "+line) {
 		t.Errorf("linux.sh does not say go build %s", line)
 	}
 	for _, p := range platforms {

@@ -17,6 +17,41 @@ func TestWhatEveryPackageHoldsIsThere(t *testing.T) {
 	}
 }
 
+// A copy of the source that lies in a repository of somebody else's, with tags of its own, is built as its task builds
+// it.
+func TestTheProgramsOfACloneAndOfACopyHaveTheVersionOfThePackages(t *testing.T) {
+	t.Parallel()
+	want := must(readVersion(".."))(t)
+	outer := t.TempDir()
+	copied := filepath.Join(outer, "vendor", "runtimed")
+	script := `set -e
+		mkdir -p "$1"
+		git -C .. ls-files -z | tar -C .. --null --ignore-failed-read -T - -cf - | tar -C "$1" -xf -
+		cd "$2"
+		git init -q
+		git -c user.name=x -c user.email=x@example.invalid commit -q --allow-empty -m theirs
+		git tag v9.9.9
+		cd "$1"
+		go run ./task build`
+	if out, err := exec.Command("sh", "-c", script, "sh", copied, outer).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	for _, name := range []string{"runt", "runtimed"} {
+		told := string(must(exec.Command(filepath.Join(copied, "bin", name), "--version").Output())(t))
+		if strings.Fields(told)[1] != want || strings.Contains(told, "commit") {
+			t.Errorf("the copy says %q, and the packages are %s", told, want)
+		}
+		program := filepath.Join(t.TempDir(), name)
+		if err := command("..", nil, "go", "build", "-o", program, "./cmd/"+name); err != nil {
+			t.Fatal(err)
+		}
+		told = string(must(exec.Command(program, "--version").Output())(t))
+		if strings.Fields(told)[1] != want {
+			t.Errorf("the clone says %q, and the packages are %s", told, want)
+		}
+	}
+}
+
 func TestAProgramOfAnotherPlatformIsRefused(t *testing.T) {
 	t.Parallel()
 	source := filepath.Join(t.TempDir(), "main.go")

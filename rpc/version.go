@@ -1,26 +1,46 @@
 package rpc
 
-import "runtime/debug"
+import (
+	"fmt"
+	"runtime"
+	"runtime/debug"
+)
 
-// buildVersion is set by the linker for a release.
-var buildVersion string
+// version is that of all that is made from this source: the programs, and the packages for pip and npm. It stands here
+// and not in a tag, so that a clone, a copy without git and a release agree. packaging/ names the other files that
+// have it, and holds them to one another.
+const version = "0.1.0"
 
-// Version is that of the release, else of the module, else of the commit.
-func Version() string {
-	if buildVersion != "" {
-		return buildVersion
+// Version is the version of the programs and of the clients that belong to them.
+func Version() string { return version }
+
+// VersionLine is what a program answers to --version. The second word is the version.
+func VersionLine(program string) string {
+	commit := ""
+	if c := Commit(); c != "" {
+		commit = "commit " + c + ", "
 	}
+	return fmt.Sprintf("%s %s (protocol %d, %s%s, %s/%s)", program, version, Protocol, commit, runtime.Version(),
+		runtime.GOOS, runtime.GOARCH)
+}
+
+// Commit is what the program was built from, or empty if the build does not say.
+func Commit() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
-		return "unknown"
+		return ""
 	}
-	if v := info.Main.Version; v != "" && v != "(devel)" {
-		return v
-	}
+	commit, changed := "", ""
 	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" && len(s.Value) >= 12 {
-			return "devel-" + s.Value[:12]
+		switch {
+		case s.Key == "vcs.revision":
+			commit = s.Value[:min(12, len(s.Value))]
+		case s.Key == "vcs.modified" && s.Value == "true":
+			changed = " with changes"
 		}
 	}
-	return "devel"
+	if commit == "" {
+		return ""
+	}
+	return commit + changed
 }

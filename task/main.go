@@ -29,6 +29,9 @@ func main() {
 	if err == nil {
 		err = os.Setenv("RUNTIMED_BIN", program) // what the tests start
 	}
+	if err == nil {
+		err = withoutStamp()
+	}
 	if err == nil && len(os.Args) > 1 {
 		err = perform(os.Stdout, os.Args[1], os.Args[2:]...)
 	} else {
@@ -42,6 +45,20 @@ func main() {
 	if err != nil {
 		os.Exit(1)
 	}
+}
+
+// withoutStamp has Go not ask git for the commit where it would not build, as in a clone of another user, or would name
+// the commit of a repository around ours.
+func withoutStamp() error {
+	below, err := exec.Command("git", "rev-parse", "--show-prefix").Output()
+	if err == nil && strings.TrimSpace(string(below)) == "" {
+		return nil
+	}
+	flags, err := exec.Command("go", "env", "GOFLAGS").Output()
+	if err != nil {
+		return fmt.Errorf("go env GOFLAGS: %w", err)
+	}
+	return os.Setenv("GOFLAGS", strings.TrimSpace(string(flags))+" -buildvcs=false")
 }
 
 func find(name string) (task, error) {

@@ -77,6 +77,7 @@ func menu() []task {
 			script: `
 				export GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=remote.origin.url
 				export GIT_CONFIG_VALUE_0=https://example.invalid/runtimed
+				export VERSION="$(go run ./packaging -version)"
 				go tool -modfile=release.mod goreleaser release --snapshot --clean
 				cp build/packages/* dist
 				go run ./packaging -platforms all dist/packages`},

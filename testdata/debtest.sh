@@ -46,7 +46,7 @@ echo precious >"$base/home/mine"
 if [ $# -eq 0 ]; then
     cd "$(dirname "$0")/.."
     epoch=$(git log -1 --format=%ct 2>/dev/null || date +%s)
-    sh packaging/linux.sh "${VERSION:-0.0.1-dev}" "$epoch" "$base/packages" "$(go env GOARCH)"
+    sh packaging/linux.sh "$(go run ./packaging -version)" "$epoch" "$base/packages" "$(go env GOARCH)"
     if command -v groff >/dev/null; then
         for page in build/share/man/*; do
             groff -man -ww -Tutf8 -z "$page" 2>"$base/stderr"
@@ -78,7 +78,7 @@ as_user runt version
 as_user runtimed --version
 version=$(as_user runt version | cut -d ' ' -f 2)
 [ "$(as_user runtimed --version | cut -d ' ' -f 2)" = "$version" ] || fail "runt and runtimed tell different versions"
-dpkg-query -W -f '${Version}\n' runtimed | sed 's/~/-/' | grep -qxF "$version" ||
+dpkg-query -W -f '${Version}\n' runtimed | grep -qxF "$version" ||
     fail "the package tells another version than runt"
 
 echo "== use"

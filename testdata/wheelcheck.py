@@ -1,9 +1,14 @@
-"""Checks the wheels in a folder as an index would: names, metadata, tags and records, with the library of pip."""
+"""Checks the wheels in a folder as an index would: names, metadata, tags and records, with the library of pip.
+
+They and the npm packages beside them must have one version.
+"""
 
 import base64
 import csv
 import hashlib
+import json
 import sys
+import tarfile
 import zipfile
 from email.parser import BytesParser
 from pathlib import Path
@@ -12,7 +17,7 @@ from packaging.metadata import Metadata
 from packaging.utils import canonicalize_name, parse_wheel_filename
 
 
-def check(path: Path) -> None:
+def check(path: Path) -> str:
     name, version, _, tags = parse_wheel_filename(path.name)
     wheel = zipfile.ZipFile(path)
     assert wheel.testzip() is None
@@ -41,9 +46,19 @@ def check(path: Path) -> None:
         assert digest == "sha256=" + base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode(), file
         assert bool(wheel.getinfo(file).external_attr >> 16 & 0o111) == (".data/scripts/" in file), file
     print(path.name, "has", len(record), "files and is as it should be")
+    return str(version)
 
 
-found = sorted(Path(sys.argv[1]).glob("*.whl"))
-assert found
-for each in found:
-    check(each)
+def npm_version(path: Path) -> str:
+    with tarfile.open(path) as archive:
+        manifest = archive.extractfile("package/package.json")
+        assert manifest
+        return str(json.load(manifest)["version"])
+
+
+folder = Path(sys.argv[1])
+wheels, tarballs = sorted(folder.glob("*.whl")), sorted(folder.glob("*.tgz"))
+assert wheels
+assert tarballs
+versions = {check(wheel) for wheel in wheels} | {npm_version(tarball) for tarball in tarballs}
+assert len(versions) == 1, versions

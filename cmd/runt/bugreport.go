@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"runtimed/internal/bugreport"
+	"runtimed/rpc"
 )
 
 type bugreportCmd struct {
@@ -18,7 +19,7 @@ func (bugreportCmd) Help() string {
 }
 
 func (c *bugreportCmd) Run(a *app) error {
-	b := bugreport.New(a.Control, versionLine())
+	b := bugreport.New(a.Control, rpc.VersionLine("runt"))
 	if a.Ctx.Err() != nil {
 		return a.Ctx.Err()
 	}

@@ -20,6 +20,7 @@ import (
 	"runtimed/internal/redact"
 	"runtimed/internal/statedir"
 	"runtimed/internal/words"
+	"runtimed/rpc"
 )
 
 type cli struct {
@@ -132,7 +133,7 @@ func (a *app) dispatch(args []string) (err error) {
 		kong.Description("Python environments, ready before you need them."),
 		kong.Writers(a.stdout, a.stderr),
 		kong.Exit(func(code int) { panic(exited{code}) }),
-		kong.Vars{"version": versionLine()}.CloneWith(longHelp),
+		kong.Vars{"version": rpc.VersionLine("runt")}.CloneWith(longHelp),
 		words.Verbatim,
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}),
 	)

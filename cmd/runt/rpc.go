@@ -60,17 +60,14 @@ func (c *rpcCmd) wait(params []byte) time.Duration {
 	return min(max(0, time.Duration(*p.WaitMS)*time.Millisecond), rpc.MaxWait)
 }
 
-func versionLine() string {
-	return fmt.Sprintf("runt %s (protocol %d, %s, %s/%s)", rpc.Version(), rpc.Protocol, runtime.Version(), runtime.GOOS,
-		runtime.GOARCH)
-}
-
 type versionCmd struct{}
 
 func (versionCmd) Run(a *app) error {
 	return a.show(struct {
 		Version  string `json:"version"`
 		Protocol int    `json:"protocol"`
+		Commit   string `json:"commit,omitempty"`
 		Go       string `json:"go"`
-	}{rpc.Version(), rpc.Protocol, runtime.Version()}, func() { fmt.Fprintln(a.stdout, versionLine()) })
+	}{rpc.Version(), rpc.Protocol, rpc.Commit(), runtime.Version()},
+		func() { fmt.Fprintln(a.stdout, rpc.VersionLine("runt")) })
 }

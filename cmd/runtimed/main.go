@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"os"
 	"os/signal"
-	"runtime"
 	"runtime/debug"
 	"strings"
 	"syscall"
@@ -70,8 +69,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		kong.Name("runtimed"),
 		kong.Description("Keeps Python environments warm and lends them to whoever asks on its socket."),
 		kong.Vars{
-			"version": fmt.Sprintf("runtimed %s (protocol %d, %s, %s/%s)",
-				rpc.Version(), rpc.Protocol, runtime.Version(), runtime.GOOS, runtime.GOARCH),
+			"version":    rpc.VersionLine(rpc.Name),
 			"runHelp":    "Keep the pools filled and answer on the socket until told to stop (the default).",
 			"configHelp": "Configuration file (default: $RUNTIMED_CONFIG, else ~/.config/runt/config.toml).",
 			"uvHelp":     "Environments that the uv pool keeps ready; 0 turns it off.",
