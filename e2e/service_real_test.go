@@ -129,7 +129,7 @@ func TestAServiceFromInstallToPurge(t *testing.T) {
 	// Stopped it stays stopped, whoever asks.
 	out, _ = runt(t, 0, "service", "stop")
 	says(t, out, "stopped")
-	runt(t, failure.Unreachable, "pool", "status")
+	runtSays(t, failure.Unreachable, []string{"pool", "status"}, "runt: hint: start it with: runt service start;")
 	runt(t, failure.Unreachable, "daemon", "info")
 	out, _ = runt(t, 0, "service", "stop")
 	says(t, out, "not running")

@@ -49,8 +49,10 @@ func Dial(ctx context.Context, path string, opts ClientOptions) (*Client, error)
 	return newClient(nc, path, opts), nil
 }
 
+// StartHint is the hint of an error whose reason is that no daemon runs.
+const StartHint = "start it with: runt daemon start"
+
 func unreachable(path string, err error) *Error {
-	const start = "start it with: runt daemon start"
 	var known *Error
 	var sys syscall.Errno
 	switch {
@@ -61,9 +63,9 @@ func unreachable(path string, err error) *Error {
 			WithHint("move it away, or set %s", envSocket)
 	case errors.Is(err, fs.ErrNotExist):
 		return Errorf(KindUnreachable, "the daemon is not running: there is no %s at %s", endpointWord, path).
-			WithHint(start)
+			WithHint(StartHint)
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return Errorf(KindUnreachable, "the daemon is not running: nobody listens on %s", path).WithHint(start)
+		return Errorf(KindUnreachable, "the daemon is not running: nobody listens on %s", path).WithHint(StartHint)
 	case errors.Is(err, fs.ErrPermission):
 		return Errorf(KindUnreachable, "no permission to use the %s %s", endpointWord, path).
 			WithHint("run as the user whose daemon it is, or set %s", envSocket)
@@ -74,7 +76,7 @@ func unreachable(path string, err error) *Error {
 	case errors.As(err, &sys):
 		err = sys // the rest of net's text repeats the path
 	}
-	return Errorf(KindUnreachable, "the daemon cannot be reached at %s: %v", path, err).WithHint(start)
+	return Errorf(KindUnreachable, "the daemon cannot be reached at %s: %v", path, err).WithHint(StartHint)
 }
 
 const seeLogs = "see what it does with: runt daemon logs"

@@ -148,7 +148,8 @@ func keyEntries() ([]entry, error) {
 
 // examples are shown under the command that they begin with.
 var examples = []struct{ line, text string }{
-	{"runt pool status", "How many environments are ready, and why a pool fails."},
+	{"runt status", "Which daemon answers, how many environments are ready, and why a pool fails."},
+	{"runt pool status", "The pools alone."},
 	{"runt pool status --verbose", "Also its standby kernels, and why there are fewer than it should have."},
 	{`python=$(runt pool acquire --label "trying things")`,
 		"Take an environment; it is the shell's until the shell ends."},

@@ -23,18 +23,20 @@ import (
 	"runtimed/rpc"
 )
 
+// cli has the commands in the order of the help: first what people need first.
 type cli struct {
 	globals `embed:""`
 
+	Run        runCmd        `cmd:"" help:"${runHelp}"`
+	Status     statusCmd     `cmd:"" help:"Print the daemon, how many environments are ready, and why a pool fails."`
+	Doctor     doctorCmd     `cmd:"" help:"Look for what is wrong, and say what to do."`
 	Pool       poolCmd       `cmd:"" help:"Ask about pools, take environments from them and give them back."`
 	Env        envCmd        `cmd:"" help:"List environments and clean up what nobody needs."`
-	Run        runCmd        `cmd:"" help:"${runHelp}"`
-	Kernel     kernelCmd     `cmd:"" help:"${kernelHelp}"`
 	Project    projectCmd    `cmd:"" help:"Say which project a folder belongs to, and what its notebooks get."`
 	Kernelspec kernelspecCmd `cmd:"" help:"Add the warm kernels to notebook front-ends, and remove them."`
+	Kernel     kernelCmd     `cmd:"" help:"${kernelHelp}"`
 	Daemon     daemonCmd     `cmd:"" help:"Start, stop and look at the daemon."`
 	Service    serviceCmd    `cmd:"" help:"Run the daemon as a service that starts at login."`
-	Doctor     doctorCmd     `cmd:"" help:"Look for what is wrong, and say what to do."`
 	Config     configCmd     `cmd:"" help:"Show and check the configuration."`
 	RPC        rpcCmd        `cmd:"" name:"rpc" help:"Call a method of the daemon."`
 	Completion completionCmd `cmd:"" help:"Print the script that completes runt's commands in a shell."`
@@ -127,6 +129,9 @@ func (a *app) dispatch(args []string) (err error) {
 			panic(p)
 		}
 	}()
+	if len(args) == 0 {
+		args = []string{"help"}
+	}
 	grammar, flags := grammarFor(args)
 	parser, err := kong.New(grammar,
 		kong.Name("runt"),
@@ -135,7 +140,7 @@ func (a *app) dispatch(args []string) (err error) {
 		kong.Exit(func(code int) { panic(exited{code}) }),
 		kong.Vars{"version": rpc.VersionLine("runt")}.CloneWith(longHelp),
 		words.Verbatim,
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true, FlagsLast: true}),
 	)
 	if err != nil {
 		return err

@@ -180,10 +180,10 @@ func (c *projectCmd) Run(a *app) error {
 			s.Envs = append(s.Envs, projectEnv{e.ID, e.State})
 		}
 	}
-	return a.show(s, func() { a.writeProject(s, path, unreachable == nil) })
+	return a.show(s, func() { a.writeProject(s, path, unreachable) })
 }
 
-func (a *app) writeProject(s projectShown, from string, asked bool) {
+func (a *app) writeProject(s projectShown, from string, unreachable error) {
 	line := func(name, format string, args ...any) {
 		a.printf("%-9s %s\n", name, redact.Printable(fmt.Sprintf(format, args...)))
 	}
@@ -213,8 +213,9 @@ func (a *app) writeProject(s projectShown, from string, asked bool) {
 		line("index", "%s", index)
 	}
 	switch {
-	case !asked:
-		line("ready", "unknown: no daemon answers")
+	case unreachable != nil:
+		why := failure.Of(unreachable)
+		line("ready", "unknown: %s; %s", why.Message, why.Hint)
 	case len(s.Envs) == 0:
 		line("ready", "no; the first environment is made when somebody asks for it")
 	}

@@ -241,6 +241,9 @@ func (a *app) installedService(dry bool) (*daemon.Service, service.Status, error
 	st, err = s.Status(a.Ctx, s.Config)
 	switch {
 	case err != nil || dry:
+	case !st.Installed && st.Trouble != nil:
+		err = failure.New("the service is not installed, and could not be: %s", st.Trouble.Message).
+			WithHint("%s", st.Trouble.Hint)
 	case !st.Installed:
 		err = failure.New("the service is not installed").WithHint("install it with: runt service install")
 	case st.Trouble != nil:

@@ -75,7 +75,7 @@ func (poolWatchCmd) Run(a *app) error {
 			for len(changes) > 0 {
 				take(<-changes)
 			}
-			return failure.New("the daemon (pid %d) has stopped", info.PID).WithHint("start it with: runt daemon start")
+			return failure.New("the daemon (pid %d) has stopped", info.PID).WithHint("%s", a.HowToStart())
 		case <-a.Ctx.Done():
 			return errEnough
 		}

@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"time"
 
 	"runtimed/internal/failure"
@@ -20,6 +21,11 @@ type NotifyFunc = func(method string, params json.RawMessage)
 
 // Connect is for commands that ask: it is an error unless a daemon of our protocol answers.
 func (d *Control) Connect(notify NotifyFunc) (*rpc.Client, rpc.Info, error) {
+	c, info, err := d.connect(notify)
+	return c, info, d.sayHow(err, "")
+}
+
+func (d *Control) connect(notify NotifyFunc) (*rpc.Client, rpc.Info, error) {
 	c, info, err := d.Dial(d.Ctx, notify)
 	if err != nil {
 		return nil, info, err
@@ -33,6 +39,34 @@ func (d *Control) Connect(notify NotifyFunc) (*rpc.Client, rpc.Info, error) {
 	}
 	return c, info, nil
 }
+
+// sayHow has an error whose reason is that no daemon runs say how one would start: by its service, and otherwise, which
+// is empty for commands that start none.
+func (d *Control) sayHow(err error, otherwise string) error {
+	e, ok := errors.AsType[*rpc.Error](err)
+	if !ok || e.Data.Hint != rpc.StartHint {
+		return err
+	}
+	said := *e
+	said.Data.Hint = d.HowToStart()
+	if otherwise == "" && d.Env(noStartVariable) == "" {
+		otherwise = "runt run and runt pool acquire start one by themselves"
+	}
+	if otherwise != "" {
+		said.Data.Hint += "; " + otherwise
+	}
+	return &said
+}
+
+// HowToStart is the next step where no daemon runs.
+func (d *Control) HowToStart() string {
+	if d.Managed() != nil {
+		return "start it with: runt service start"
+	}
+	return rpc.StartHint
+}
+
+const noStartVariable = "RUNTIMED_NO_START"
 
 // OtherVersion is the error of a daemon with another protocol.
 func OtherVersion(info rpc.Info) error {
@@ -146,13 +180,13 @@ func (d *Control) Ask(method string, params any, wait time.Duration) (json.RawMe
 		case f.wasDone(method, err):
 			return json.RawMessage("{}"), nil
 		case err == nil, !rpc.MethodOf(method).Repeatable, !f.again(d.Ctx, err):
-			return raw, err
+			return raw, d.sayHow(err, "")
 		}
 	}
 }
 
 func (d *Control) askOnce(method string, params any, wait time.Duration) (json.RawMessage, error) {
-	c, _, err := d.Connect(nil)
+	c, _, err := d.connect(nil)
 	if err != nil {
 		return nil, err
 	}

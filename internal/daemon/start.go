@@ -23,7 +23,7 @@ const startTime = 10 * time.Second // for a new daemon to answer
 // connectOrStart has another runt start the daemon: this one may become somebody else's command, which must not find a
 // child that it does not know.
 func (d *Control) connectOrStart(noStart bool, p Progress) (*rpc.Client, error) {
-	c, _, err := d.Connect(p.Notify)
+	c, _, err := d.connect(p.Notify)
 	if noStart || rpc.KindOf(err) != rpc.KindUnreachable {
 		return c, err
 	}

@@ -23,10 +23,17 @@ func (d *Control) Take(noStart bool, p Progress, params rpc.AcquireParams, wait 
 	c *rpc.Client, raw json.RawMessage, err error,
 ) {
 	began := time.Now()
+	otherwise := ""
+	switch {
+	case noStart:
+		otherwise = "or leave out --no-start"
+	case d.Env(noStartVariable) != "":
+		noStart, otherwise = true, "or unset "+noStartVariable
+	}
 	for f, left := newFollower(wait), wait; ; {
 		c, raw, err = d.takeOnce(noStart, p, params, left)
 		if err == nil || !f.again(d.Ctx, err) {
-			return c, raw, err
+			return c, raw, d.sayHow(err, otherwise)
 		}
 		left = max(0, wait-time.Since(began))
 		params.WaitMS = new(left.Milliseconds())
@@ -39,7 +46,7 @@ func (d *Control) takeOnce(noStart bool, p Progress, params rpc.AcquireParams, w
 	if p.Notify != nil {
 		params.Progress = new(true)
 	}
-	if c, err = d.connectOrStart(noStart || d.Env("RUNTIMED_NO_START") != "", p); err != nil {
+	if c, err = d.connectOrStart(noStart, p); err != nil {
 		return nil, nil, err
 	}
 	raw, err = d.Call(c, rpc.MethodAcquire, params, wait)
