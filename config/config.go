@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -165,6 +166,17 @@ func defaults() *Config {
 		Pools:       []Pool{newPool(KindUV, KindUV), newPool(KindConda, KindConda)},
 		Origins:     map[string]string{},
 	}
+}
+
+// Optional reports whether nobody asked for the pool: it is that of conda, nothing is configured that is about it, and
+// there is another one.
+func (c *Config) Optional(pool string) bool {
+	for key := range c.Origins {
+		if strings.HasPrefix(key, "pools."+pool+".") || strings.HasPrefix(key, "conda.") {
+			return false
+		}
+	}
+	return pool == KindConda && slices.ContainsFunc(c.Pools, func(p Pool) bool { return p.Name != pool && p.Size > 0 })
 }
 
 func newPool(name, kind string) Pool {

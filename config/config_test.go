@@ -63,6 +63,29 @@ func TestDefaults(t *testing.T) {
 }
 
 // Each faulty line alone is refused with line, key and reason.
+func TestThePoolOfCondaIsOptionalUntilSomebodyAsksForIt(t *testing.T) {
+	for name, c := range map[string]struct {
+		file string
+		vars []string
+		want bool
+	}{
+		"by default":            {"", nil, true},
+		"others are configured": {"[pools.uv]\nsize = 1\n[build]\nparallel = 1\n", nil, true},
+		"a key of the pool":     {"[pools.conda]\nmax_age = \"24h\"\n", nil, false},
+		"a key of conda":        {"[conda]\nprovider = \"mamba\"\n", nil, false},
+		"a variable":            {"", []string{"RUNTIMED_CONDA_POOL_SIZE=3"}, false},
+		"it is the only one":    {"[pools.uv]\nsize = 0\n", nil, false},
+	} {
+		path := filepath.Join(t.TempDir(), "config.toml")
+		testkit.Check(t, os.WriteFile(path, []byte(c.file), 0o600))
+		cfg, err := Load(Flags{Config: path}, env(c.vars...))
+		testkit.Check(t, err)
+		if got := cfg.Optional("conda"); got != c.want || cfg.Optional("uv") {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
 func TestFaults(t *testing.T) {
 	for _, tt := range []struct{ text, want string }{
 		{"[pools.uv]\nsize = 500", `2: pools.uv.size: must be 0 to 64, got 500`},

@@ -14,16 +14,24 @@ import (
 )
 
 func checkChannels(ctx context.Context, e *Env, pools []config.Pool) Findings {
-	var channels []string
+	var channels, needed []string
 	for _, p := range pools {
 		channels = append(channels, p.Channels...)
+		if !e.cfg.Optional(p.Name) {
+			needed = append(needed, p.Channels...)
+		}
 	}
 	slices.Sort(channels)
 	channels = slices.Compact(channels)
 	answers := make([]Findings, len(channels))
 	var work sync.WaitGroup
 	for i, channel := range channels {
-		work.Go(func() { answers[i] = askChannel(ctx, e, channel) })
+		work.Go(func() {
+			answers[i] = askChannel(ctx, e, channel)
+			if !slices.Contains(needed, channel) {
+				answers[i] = answers[i].optional()
+			}
+		})
 	}
 	work.Wait()
 	return slices.Concat(answers...)
@@ -34,7 +42,7 @@ func askChannel(ctx context.Context, e *Env, channel string) Findings {
 	at := channel
 	if !strings.Contains(channel, "://") {
 		if e.toolsErr != nil {
-			return warning("%s: not tested here: %v", channel, e.toolsErr)
+			return skipped("%s: not tested: %v", channel, e.toolsErr)
 		}
 		tool, err := e.conda()
 		known := false
@@ -42,7 +50,7 @@ func askChannel(ctx context.Context, e *Env, channel string) Findings {
 			at, known = e.tools.channelURL(ctx, channel)
 		}
 		if !known {
-			return warning("%s: not tested: the conda tool alone knows where it is", channel).
+			return skipped("%s: not tested: the conda tool alone knows where it is", channel).
 				hint("the first build tells")
 		}
 	}

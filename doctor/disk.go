@@ -43,7 +43,7 @@ func ofMount(check func(dir string, m statedir.Mount) Findings) run {
 		m, err := statedir.MountOf(dir)
 		switch {
 		case errors.Is(err, errors.ErrUnsupported):
-			return fine("not looked at on this system")
+			return skipped("not tested: this system does not tell")
 		case err != nil:
 			return warning("the file system of %s cannot be asked: %v", dir, err)
 		}
@@ -76,7 +76,7 @@ func checkFileSystem(dir string, m statedir.Mount) Findings {
 		return warning("%s is on a network file system (%s): locks may be missing there, and builds are slow", dir,
 			m.Type).hint(localDisk)
 	case m.Type == "":
-		return fine("its type is not known")
+		return skipped("not tested: its type is not known")
 	}
 	return fine("%s", m.Type)
 }
@@ -91,7 +91,7 @@ func checkNoExec(dir string, m statedir.Mount) Findings {
 
 func checkLinks(_ context.Context, e *Env, _ []config.Pool) Findings {
 	if e.cfg.UV.Link == "copy" {
-		return fine("not needed: uv.link is copy")
+		return skipped("not needed: uv.link is copy")
 	}
 	cache, ok := linkable(e.environ, e.at.State)
 	if !ok {

@@ -60,7 +60,7 @@ var Checks = []Check{
 
 // Finding is one result of a check.
 type Finding struct {
-	Status  string // ok, warning or problem
+	Status  string // one of the Check constants of rpc
 	Message string
 	Hint    string // the next step
 
@@ -73,6 +73,14 @@ type Findings []Finding
 
 func fine(format string, args ...any) Findings {
 	return Findings{{Status: rpc.CheckOK, Message: fmt.Sprintf(format, args...)}}
+}
+
+func skipped(format string, args ...any) Findings {
+	return Findings{{Status: rpc.CheckSkipped, Message: fmt.Sprintf(format, args...)}}
+}
+
+func note(format string, args ...any) Findings {
+	return Findings{{Status: rpc.CheckNote, Message: fmt.Sprintf(format, args...)}}
 }
 
 func warning(format string, args ...any) Findings {
@@ -101,7 +109,7 @@ func (f Findings) fixedLockedBy(fix func() (string, error)) Findings {
 
 // worst is the first of the most severe.
 func (f Findings) worst() *Finding {
-	severity := []string{rpc.CheckOK, rpc.CheckWarning, rpc.CheckProblem}
+	severity := []string{rpc.CheckOK, rpc.CheckSkipped, rpc.CheckNote, rpc.CheckWarning, rpc.CheckProblem}
 	at := 0
 	for i := range f {
 		if slices.Index(severity, f[i].Status) > slices.Index(severity, f[at].Status) {
@@ -109,6 +117,17 @@ func (f Findings) worst() *Finding {
 		}
 	}
 	return &f[at]
+}
+
+// optional are findings about what nobody asked for. It may well not work here.
+func (f Findings) optional() Findings {
+	for i := range f {
+		if f[i].Status == rpc.CheckWarning || f[i].Status == rpc.CheckProblem {
+			f[i].Status = rpc.CheckNote
+			f[i].Hint = strings.TrimPrefix(f[i].Hint+"; "+rpc.UnneededConda, "; ")
+		}
+	}
+	return f
 }
 
 // Options of a run.
@@ -127,7 +146,7 @@ func Run(out io.Writer, o Options) (ok bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), checkTime)
 	defer cancel()
 	enough := time.After(reportTime)
-	e := &Env{options: o}
+	e := &Env{options: o, optional: make(chan []string, 1)}
 	found, ended := make(chan result, len(Checks)), make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -138,7 +157,12 @@ func Run(out io.Writer, o Options) (ok bool) {
 	if o.Fix {
 		fixed = e.repair(all)
 	}
-	ok = report(out, all, fixed)
+	var optional []string
+	select {
+	case optional = <-e.optional:
+	default: // it hangs before that
+	}
+	ok = report(out, all, fixed, optional)
 	if c, is := out.(io.Closer); is {
 		_ = c.Close()
 	}
@@ -176,7 +200,7 @@ func collect(found <-chan result, enough <-chan time.Time) []Findings {
 }
 
 // report redacts: what tools printed may hold passwords in URLs.
-func report(out io.Writer, all []Findings, fixed map[string]string) bool {
+func report(out io.Writer, all []Findings, fixed map[string]string, optional []string) bool {
 	ok, list := true, make([]rpc.Check, len(all))
 	for i, found := range all {
 		worst := found.worst()
@@ -197,7 +221,8 @@ func report(out io.Writer, all []Findings, fixed map[string]string) bool {
 		Version  string      `json:"version"`
 		Protocol int         `json:"protocol"`
 		Checks   []rpc.Check `json:"checks"`
-	}{ok, rpc.Version(), rpc.Protocol, list}) == nil && ok
+		Optional []string    `json:"optional,omitempty"` // pools that nobody asked for
+	}{ok, rpc.Version(), rpc.Protocol, list, optional}) == nil && ok
 }
 
 func some(list []string) string {

@@ -31,6 +31,7 @@ type Env struct {
 	uv       func() (foundUV, error)
 	conda    func() (foundConda, error)
 	lock     func() lock
+	optional chan []string // gets the pools that nobody asked for
 
 	children sync.WaitGroup // tools that are not waited for any more
 }
@@ -38,6 +39,13 @@ type Env struct {
 // examine gathers what the checks share, and runs them all at once.
 func (e *Env) examine(ctx context.Context, found chan<- result) {
 	e.gather(ctx)
+	var optional []string
+	for _, p := range e.cfg.Pools {
+		if e.cfg.Optional(p.Name) {
+			optional = append(optional, p.Name)
+		}
+	}
+	e.optional <- optional
 	e.tools, e.toolsErr = newInspector(e.at.State, e.options.UV(e.cfg), e.options.Conda(e.cfg), e.environ)
 	if e.toolsErr == nil {
 		defer e.tools.close() // a temporary folder
@@ -91,7 +99,7 @@ func ofPools(kind string, check func(context.Context, *Env, []config.Pool) Findi
 		if pools := e.poolsOn(kind); len(pools) > 0 {
 			return check(ctx, e, pools)
 		}
-		return fine("not needed: no %s pool is on", kind)
+		return skipped("not needed: no %s pool is on", kind)
 	}
 }
 

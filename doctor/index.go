@@ -29,11 +29,11 @@ const (
 
 func checkIndex(ctx context.Context, e *Env) Findings {
 	if !e.needUV() {
-		return fine("not needed: no pool that is on installs from it")
+		return skipped("not needed: no pool that is on installs from it")
 	}
 	uv, err := e.uv()
 	if err != nil || uv.FetchWith == "" && !isUV(uv) {
-		return warning("not tested without uv, which asks it").hint("see what is said of uv")
+		return skipped("not tested: without uv, nothing asks it").hint("see what is said of uv")
 	}
 	if uv.FetchWith != "" {
 		return checkFetch(ctx, e, uv)
@@ -59,7 +59,7 @@ func checkFetch(ctx context.Context, e *Env, fetch foundUV) Findings {
 	index := cmp.Or(e.cfg.UV.IndexURL, e.pip("index-url"))
 	own := cmp.Or(e.cfg.UV.IndexURL, e.getenv("UV_DEFAULT_INDEX"))
 	if e.pip("no-index") != "" {
-		return warning("not tested: pip, which fetches uv, is set to ask no index").
+		return skipped("not tested: pip, which fetches uv, is set to ask no index").
 			hint("the first build tells whether pip finds uv; or install uv")
 	}
 	answer := make(chan error, 1)
@@ -111,7 +111,7 @@ func checkFetch(ctx context.Context, e *Env, fetch foundUV) Findings {
 
 // askProxy tests the proxy to an index that only pip knows.
 func askProxy(ctx context.Context, client *http.Client) Findings {
-	unknown := warning("not tested: pip, which fetches uv and knows its index, did not answer within %s", checkTime).
+	unknown := skipped("not tested: pip, which fetches uv and knows its index, did not answer within %s", checkTime).
 		hint("the first build tells whether pip finds uv")
 	public := &http.Request{URL: &url.URL{Scheme: "https", Host: "index.invalid"}} // any
 	via, err := client.Transport.(*http.Transport).Proxy(public)

@@ -120,14 +120,17 @@ func TestStraysAreWhatNoDaemonMade(t *testing.T) {
 	if err := s.Begin("uv-0000000c", "uv"); err != nil { // being built
 		t.Fatal(err)
 	}
-	if got := unmanaged(s); !slices.Equal(got, []string{"mine", "uv-0000000d"}) {
-		t.Errorf("strays: %v", got)
+	if got, err := unmanaged(s); err != nil || !slices.Equal(got, []string{"mine", "uv-0000000d"}) {
+		t.Errorf("strays: %v, %v", got, err)
 	}
 	if id, newest := newest(s); id != "uv-0000000a" || !newest.Equal(at) {
 		t.Errorf("the newest is %s of %s", id, newest)
 	}
-	if got := unmanaged(storeAt(filepath.Join(s.Dir, "none"))); got != nil {
-		t.Errorf("strays of nothing: %v", got)
+	if got, err := unmanaged(storeAt(filepath.Join(s.Dir, "none"))); got != nil || err != nil {
+		t.Errorf("strays of nothing: %v, %v", got, err)
+	}
+	if got, err := unmanaged(storeAt(s.Manifest(s.Env("uv-0000000b")))); err == nil {
+		t.Errorf("strays of what cannot be read: %v", got)
 	}
 }
 

@@ -95,6 +95,6 @@ func noAnswer(ctx context.Context, name string, err error, check string) Finding
 
 // notAdmitted is for a refusal that need not hold for who has a user name and password.
 func notAdmitted(name string, status int, who string) Findings {
-	return warning("%s refuses access (status %d) without a user name and password; "+
-		"those that %s may have were not tested", name, status, who).hint("the first build tells")
+	return skipped("%s refuses access (status %d) without a user name and password; "+
+		"not tested: those that %s may have", name, status, who).hint("the first build tells")
 }

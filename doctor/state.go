@@ -64,11 +64,11 @@ func checkFolder(e *Env, dir string) Findings {
 func checkSocketFolder(_ context.Context, e *Env) Findings {
 	switch {
 	case e.atErr != nil:
-		return fine("not known: the socket has no path")
+		return skipped("not tested: the socket has no path")
 	case !statedir.SocketIsFile:
-		return fine("not needed: a pipe has none")
+		return skipped("not needed: a pipe has none")
 	case e.at.Folder == e.at.State:
-		return fine("the state directory")
+		return skipped("not needed: it is the state directory")
 	}
 	return checkFolder(e, e.at.Folder)
 }
@@ -90,7 +90,7 @@ func findLock(ctx context.Context, e *Env) lock {
 		return lock{fine("held by the daemon (pid %d)", pid), true}
 	}
 	if e.atErr != nil {
-		return lock{fine("not known: the socket has no path"), false}
+		return lock{skipped("not tested: the socket has no path"), false}
 	}
 	free, err := false, error(nil)
 	// it may be another doctor's
@@ -150,7 +150,7 @@ func isFree(path string) (bool, error) {
 func checkDaemonFile(_ context.Context, e *Env) Findings {
 	path := e.at.Status()
 	if e.atErr != nil {
-		return fine("not known: the socket has no path")
+		return skipped("not tested: the socket has no path")
 	}
 	info, err := os.Lstat(path)
 	if err == nil && !info.Mode().IsRegular() {
@@ -181,7 +181,7 @@ func checkDaemonFile(_ context.Context, e *Env) Findings {
 	case err != nil:
 		return warning("%s is damaged: %v", path, err).hint("runt daemon restart writes it anew")
 	case daemon == nil && !proc.Runs(status.PID):
-		return fine("left by a daemon (pid %d) that was killed; the next start replaces it", status.PID)
+		return note("left by a daemon (pid %d) that was killed; the next start replaces it", status.PID)
 	}
 	return fine("%s", path)
 }

@@ -45,14 +45,14 @@ func isUV(uv foundUV) bool {
 
 func checkUV(ctx context.Context, e *Env) Findings {
 	if !e.needUV() {
-		return fine("not needed: no pool that is on uses it")
+		return skipped("not needed: no pool that is on uses it")
 	}
 	uv, err := e.uv()
 	switch {
 	case err != nil:
 		return failed(ctx, err, "uv did not tell its version")
 	case uv.FetchWith != "":
-		return fine("not here yet: the first build fetches uv %s with %s", uv.Version, uv.FetchWith)
+		return note("not here yet: the first build fetches uv %s with %s", uv.Version, uv.FetchWith)
 	case !isUV(uv):
 		return problem("%s does not tell its version: it is not uv, or cannot run here", uv.Path).
 			hint("correct uv.path in the configuration, or remove it to have uv looked up")
@@ -63,7 +63,7 @@ func checkUV(ctx context.Context, e *Env) Findings {
 func checkPython(ctx context.Context, e *Env, pools []config.Pool) Findings {
 	uv, err := e.uv()
 	if err != nil || uv.FetchWith == "" && !isUV(uv) {
-		return warning("not known without uv, which looks for them").hint("see what is said of uv")
+		return skipped("not tested: without uv, nothing looks for them").hint("see what is said of uv")
 	}
 	if uv.FetchWith != "" {
 		return pythonBeforeUV(uv, pools)
@@ -85,8 +85,8 @@ func checkPython(ctx context.Context, e *Env, pools []config.Pool) Findings {
 		case p.Err != nil:
 			found = append(found, problem("%s: %s", name, p.Err.Message).hint(p.Err.Hint)...)
 			continue
-		case p.Fetch && p.Want != "":
-			say = warning
+		case p.Fetch:
+			say = note
 			hint = "nothing to do where the network allows it; else install that Python, or name another one"
 		}
 		at := "at " + p.Path
@@ -102,7 +102,7 @@ func checkPython(ctx context.Context, e *Env, pools []config.Pool) Findings {
 func pythonBeforeUV(uv foundUV, pools []config.Pool) Findings {
 	for _, p := range pools {
 		if p.Python != "" && !strings.HasPrefix(uv.Fetcher+".", p.Python+".") {
-			return warning("%s: whether there is a Python %s is not known before uv is there, which looks for it",
+			return skipped("%s: not tested: whether there is a Python %s is known when uv is there, which looks for it",
 				p.Name, p.Python).
 				hint("the first build tells; or install uv, and then: runt doctor")
 		}
@@ -110,13 +110,17 @@ func pythonBeforeUV(uv foundUV, pools []config.Pool) Findings {
 	return fine("Python %s at %s, until uv is there and looks for others", uv.Fetcher, uv.FetchWith)
 }
 
-func checkConda(ctx context.Context, e *Env, _ []config.Pool) Findings {
+func checkConda(ctx context.Context, e *Env, pools []config.Pool) Findings {
 	conda, err := e.conda()
 	switch {
 	case err != nil:
-		return failed(ctx, err, "the conda tools did not tell their versions")
+		found := failed(ctx, err, "the conda tools did not tell their versions")
+		if len(pools) == 1 && e.cfg.Optional(pools[0].Name) {
+			return found.optional()
+		}
+		return found
 	case conda.missing:
-		return fine("%s %s: %s; the first build fetches it", conda.Name, conda.Version, conda.Why)
+		return note("%s %s: %s; the first build fetches it", conda.Name, conda.Version, conda.Why)
 	case conda.Path == "":
 		return fine("%s %s: %s", conda.Name, conda.Version, conda.Why)
 	}

@@ -112,8 +112,8 @@ func TestTheDoctorIsBounded(t *testing.T) {
 		t.Error("the tool outlives it")
 	}
 	h.diagnosed(h.told(told, 0), sick{"uv", rpc.CheckWarning, []string{"did not tell its version within 3s"}},
-		sick{"python", rpc.CheckWarning, []string{"not known without uv"}}, sick{"index", rpc.CheckWarning,
-			[]string{"not tested without uv"}})
+		sick{"python", rpc.CheckSkipped, []string{"not tested: without uv"}}, sick{"index", rpc.CheckSkipped,
+			[]string{"not tested: without uv"}})
 }
 
 // runs says whether a process of this house has that word on its command line.

@@ -143,6 +143,17 @@ func TestAServiceFromInstallToPurge(t *testing.T) {
 	out, _ = runt(t, 0, "daemon", "restart")
 	says(t, out, "started by its service")
 
+	// A runt elsewhere, of the same version, does not want the service to be installed again.
+	elsewhere := t.TempDir()
+	for _, name := range []string{"runt", "runtimed"} {
+		data, err := os.ReadFile(filepath.Join(filepath.Dir(daemonProgram), name))
+		check(t, err)
+		check(t, os.WriteFile(filepath.Join(elsewhere, name), append(data, "of another build"...), 0o755))
+	}
+	told, _ := exec.Command(filepath.Join(elsewhere, "runt"), "doctor").Output() // 1 if an index cannot be reached
+	says(t, string(told), "note     service")
+	says(t, string(told), "it starts the daemon of another runt, of the same version")
+
 	// A program that is gone is not started again and again, but for who asks.
 	program := runtJSON[rpc.Info](t, "daemon", "info").Program
 	check(t, os.Rename(program, program+"-gone"))
@@ -154,6 +165,7 @@ func TestAServiceFromInstallToPurge(t *testing.T) {
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
+	runtSays(t, failure.Failed, []string{"doctor"}, "not running: its service has failed")
 	runtSays(t, failure.Unreachable, []string{"pool", "status"}, "ends as soon as it is started")
 	check(t, os.Rename(program+"-gone", program))
 	runt(t, 0, "pool", "status")

@@ -12,12 +12,17 @@ type Check struct {
 	Fixed   string `json:"fixed,omitempty"` // what was repaired
 }
 
-// The verdicts of a [Check].
+// The answers of a [Check], each graver than the one before.
 const (
-	CheckOK      = "ok"
-	CheckWarning = "warning"
-	CheckProblem = "problem"
+	CheckOK      = "ok"      // it was looked at, and is as it should be
+	CheckSkipped = "skipped" // it was not tested; the message says why
+	CheckNote    = "note"    // nobody asked for it, or it ends by itself
+	CheckWarning = "warning" // it works, and something is not as it should be
+	CheckProblem = "problem" // what is needed or was configured does not work
 )
+
+// UnneededConda is the next step where the pool of conda does not work and nobody asked for it.
+const UnneededConda = "if you need no conda environments: size = 0 in [pools.conda] of the configuration"
 
 // Purged is what runtimed prints for `runt service uninstall --purge`. It does not travel on the socket either.
 type Purged struct {

@@ -40,6 +40,9 @@ type Status struct {
 
 	// Trouble is why the manager could not be asked; what only the manager knows is false then.
 	Trouble *Problem `json:"-"`
+
+	// Failed: the manager has given up on the daemon. Only systemd tells.
+	Failed bool `json:"-"`
 }
 
 type SocketStatus struct {
@@ -83,6 +86,7 @@ type Problem struct {
 	Message string
 	Hint    string
 	Output  string // what a command of the manager said
+	Absent  bool   // the manager does not run on this system at all
 }
 
 func (p *Problem) Error() string { return p.Message }

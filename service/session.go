@@ -16,7 +16,7 @@ func (m *systemd) runs() bool { return safefile.Exists(filepath.Join(m.root, "ru
 // Check finds out why `systemctl --user` would not work, since its own message hardly says.
 func (m *systemd) Check(ctx context.Context) error {
 	if !m.runs() {
-		return &Problem{Hint: withoutService,
+		return &Problem{Hint: withoutService, Absent: true,
 			Message: "systemd does not run here, as in many containers and in WSL unless it is turned on there"}
 	}
 	if err := m.homeIsOurs(); err != nil {

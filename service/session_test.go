@@ -63,6 +63,8 @@ func TestASessionThatCannotBeUsedIsToldWithItsNextStep(t *testing.T) {
 		p, ok := err.(*Problem)
 		if !ok || !strings.Contains(p.Message, c.message) || !strings.Contains(p.Hint, c.hint) {
 			t.Errorf("%s: %v, hint %q", c.what, err, p.Hint)
+		} else if p.Absent != strings.Contains(c.message, "does not run") {
+			t.Errorf("%s: absent is %v", c.what, p.Absent)
 		}
 	}
 }

@@ -91,6 +91,7 @@ func (m *systemd) Status(ctx context.Context, want Config) (Status, error) {
 		service, sock := found[serviceUnit], found[socketUnit]
 		daemon, socket = service.file == "enabled", sock.file == "enabled"
 		s.Running, s.Socket.Listening = service.active(), sock.active()
+		s.Failed = service.state == "failed"
 		if s.Running {
 			s.PID = service.pid
 		}

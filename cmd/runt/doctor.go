@@ -25,9 +25,11 @@ type doctorCmd struct {
 
 func (doctorCmd) Help() string {
 	return "It checks the programs, the daemon and its service, the state directory, socket and lock, the " +
-		"configuration, the pools, uv, Python, conda, the package index, channels, the disk and the clock, and " +
-		"reports each as ok, warning or problem, with the next step. It works with no daemon running, starts " +
-		"none, builds nothing, and takes less than 5 s.\n\n" +
+		"configuration, the pools, uv, Python, conda, the package index, channels, the disk and the clock. " +
+		"It works with no daemon running, starts none, builds nothing, and takes less than 5 s.\n\n" +
+		"Each check is ok: as it should be; skipped: not tested, with why; note: what nobody asked for and does " +
+		"not work here, or what ends by itself; warning: it works, but not as it should; or problem: what is " +
+		"needed or configured does not work. The last two have the next step.\n\n" +
 		"--fix closes the state directory in its usual place to others, removes the socket and the damaged " +
 		"daemon.json of a daemon that is gone, and ends what its builds have left running. " +
 		"It never touches files of yours.\n\nThe exit code is 1 exactly when there is a problem."
@@ -49,6 +51,14 @@ func okay(name, format string, args ...any) rpc.Check {
 	return found(name, rpc.CheckOK, "", format, args...)
 }
 
+func skipped(name, format string, args ...any) rpc.Check {
+	return found(name, rpc.CheckSkipped, "", format, args...)
+}
+
+func note(name, format string, args ...any) rpc.Check {
+	return found(name, rpc.CheckNote, "", format, args...)
+}
+
 func warning(name, hint, format string, args ...any) rpc.Check {
 	return found(name, rpc.CheckWarning, hint, format, args...)
 }
@@ -65,18 +75,29 @@ func foundError(name, status string, err error) rpc.Check {
 func (c *doctorCmd) Run(a *app) error {
 	ctx, cancel := context.WithTimeout(a.Ctx, doctorLimit)
 	defer cancel()
-	service, st := a.checkService(ctx)
+	service, st := a.findService(ctx)
 	listening := st.Socket.Listening && !st.Running ||
 		st.Trouble != nil && st.Socket.Installed && !a.LockHeld() // a manager that cannot be asked may listen too
-	var inside, daemon []rpc.Check
+	var inside, told []rpc.Check
+	var optional []string
+	var daemon rpc.Check
+	var pools []rpc.PoolStatus
 	var work sync.WaitGroup
-	work.Go(func() { inside = a.checkInside(ctx, c.Fix, listening) })
-	work.Go(func() { daemon = a.checkDaemon(ctx, listening, st) })
+	work.Go(func() { inside, optional = a.checkInside(ctx, c.Fix, listening) })
+	work.Go(func() {
+		var why *rpc.Check
+		if daemon, pools, why = a.checkDaemon(ctx, listening, st); why != nil {
+			told = []rpc.Check{*why}
+		}
+	})
 	work.Wait()
+	if told == nil {
+		told = append([]rpc.Check{checkPools(pools, optional)}, a.checkStandbys(pools)...)
+	}
 	if a.Ctx.Err() != nil {
 		return a.Ctx.Err()
 	}
-	list := slices.Concat(inside[:1], daemon[:1], []rpc.Check{service}, daemon[1:], a.checkKernelspecs(), inside[1:])
+	list := slices.Concat(inside[:1], []rpc.Check{daemon, service}, told, a.checkKernelspecs(), inside[1:])
 	bad := slices.ContainsFunc(list, func(f rpc.Check) bool { return f.Status == rpc.CheckProblem })
 	if a.json {
 		if err := a.encode(struct {
@@ -94,14 +115,15 @@ func (c *doctorCmd) Run(a *app) error {
 	return nil
 }
 
-// checkInside runs the daemon's program, which checks itself. The first result is about the programs.
-func (a *app) checkInside(ctx context.Context, fix, listening bool) []rpc.Check {
-	one := func(hint, format string, args ...any) []rpc.Check {
-		return []rpc.Check{problem("programs", hint, format, args...)}
+// checkInside runs the daemon's program, which checks itself. The first result is about the programs. It also returns
+// the pools that nobody asked for.
+func (a *app) checkInside(ctx context.Context, fix, listening bool) (list []rpc.Check, optional []string) {
+	one := func(hint, format string, args ...any) ([]rpc.Check, []string) {
+		return []rpc.Check{problem("programs", hint, format, args...)}, nil
 	}
 	program, err := daemon.Program()
 	if err != nil {
-		return []rpc.Check{foundError("programs", rpc.CheckProblem, err)}
+		return []rpc.Check{foundError("programs", rpc.CheckProblem, err)}, nil
 	}
 	args := []string{"doctor", "--json"}
 	if fix {
@@ -125,11 +147,12 @@ func (a *app) checkInside(ctx context.Context, fix, listening bool) []rpc.Check 
 		Version  string
 		Protocol int
 		Checks   []rpc.Check
+		Optional []string
 	}
 	stop := context.AfterFunc(ctx, func() { _ = cmd.Process.Kill() })
 	err = json.NewDecoder(out).Decode(&r)
 	if stop() && err == nil { // it may go on for a while, to end its own children
-		return append([]rpc.Check{checkPrograms(program, r.Version, r.Protocol)}, r.Checks...)
+		return append([]rpc.Check{checkPrograms(program, r.Version, r.Protocol)}, r.Checks...), r.Optional
 	}
 	_ = cmd.Wait()
 	if ctx.Err() != nil {
@@ -153,29 +176,42 @@ func checkPrograms(program, version string, protocol int) rpc.Check {
 	return okay("programs", "runt and %s are version %s", program, version)
 }
 
-// checkDaemon checks the daemon, then its pools. It does not ask if that would start a daemon.
-func (a *app) checkDaemon(ctx context.Context, listening bool, st service.Status) []rpc.Check {
-	none := func(f rpc.Check) []rpc.Check { return []rpc.Check{f, okay("pools", "not known: no daemon answers")} }
-	if listening {
-		return none(okay("daemon", "not running: the service manager starts it when somebody asks"))
+// checkDaemon checks the daemon, and asks it for its pools. If it cannot be asked, why takes the place of what would be
+// said about them. It does not ask if that would start a daemon.
+func (a *app) checkDaemon(ctx context.Context, listening bool, st service.Status) (
+	answering rpc.Check, pools []rpc.PoolStatus, why *rpc.Check,
+) {
+	none := func(f rpc.Check, format string, args ...any) (rpc.Check, []rpc.PoolStatus, *rpc.Check) {
+		return f, nil, new(skipped("pools", format, args...))
+	}
+	const nobody = "not tested: no daemon answers"
+	failed := problem("daemon", "why: runt daemon logs; then: runt service start",
+		"not running: its service has failed")
+	switch {
+	case listening && st.Failed:
+		return none(failed, nobody)
+	case listening:
+		return none(note("daemon", "not running: the service manager starts it when somebody asks"), nobody)
 	}
 	c, info, err := a.Dial(ctx, nil)
 	switch {
+	case rpc.KindOf(err) == rpc.KindUnreachable && st.Failed:
+		return none(failed, nobody)
 	case rpc.KindOf(err) == rpc.KindUnreachable && st.Enabled && !st.OnDemand:
 		return none(warning("daemon", "runt service start; why it ended: runt daemon logs",
-			"not running, though its service is installed"))
+			"not running, though its service is installed"), nobody)
 	case rpc.KindOf(err) == rpc.KindUnreachable:
-		return none(okay("daemon",
-			"not running; runt daemon start starts it, and so does a command that needs an environment"))
+		return none(note("daemon",
+			"not running; runt daemon start starts it, and so does a command that needs an environment"), nobody)
 	case err != nil:
-		return none(warning("daemon", "", "not known: see socket"))
+		return none(skipped("daemon", "not tested: see what is said of socket"), nobody)
 	}
 	defer c.Close()
 	if info.Protocol != rpc.Protocol {
-		return []rpc.Check{foundError("daemon", rpc.CheckProblem, daemon.OtherVersion(info)),
-			okay("pools", "not known: the daemon is of another version")}
+		return none(foundError("daemon", rpc.CheckProblem, daemon.OtherVersion(info)),
+			"not tested: the daemon is of another version")
 	}
-	answering := okay("daemon", "version %s, pid %d, up %s, started by %s",
+	answering = okay("daemon", "version %s, pid %d, up %s, started by %s",
 		info.Version, info.PID, age(time.Duration(info.UptimeMS)*time.Millisecond), startedBy(info))
 	switch {
 	case info.Replaced:
@@ -187,10 +223,10 @@ func (a *app) checkDaemon(ctx context.Context, listening bool, st service.Status
 	}
 	var status rpc.StatusResult
 	if err := c.Call(ctx, rpc.MethodStatus, rpc.PoolParams{}, &status); err != nil {
-		late := daemon.TimedOut(err, info.Socket, doctorLimit)
-		return []rpc.Check{answering, foundError("pools", rpc.CheckProblem, late)}
+		late := foundError("pools", rpc.CheckProblem, daemon.TimedOut(err, info.Socket, doctorLimit))
+		return answering, nil, &late
 	}
-	return append([]rpc.Check{answering, checkPools(status.Pools)}, a.checkStandbys(status.Pools)...)
+	return answering, status.Pools, nil
 }
 
 func startedBy(info rpc.Info) string {
@@ -203,7 +239,8 @@ func startedBy(info rpc.Info) string {
 	return "hand"
 }
 
-func checkPools(pools []rpc.PoolStatus) rpc.Check {
+// checkPools takes it easy with pools that nobody asked for.
+func checkPools(pools []rpc.PoolStatus, optional []string) rpc.Check {
 	var lines []string
 	status, hint, off := rpc.CheckOK, "", 0
 	for _, p := range pools {
@@ -211,8 +248,12 @@ func checkPools(pools []rpc.PoolStatus) rpc.Check {
 		switch {
 		case p.Error != nil:
 			line = fmt.Sprintf("builds fail (%s): %s; next try %s", p.Error.Cause, p.Error.Message, nextTry(p.Error))
-			if status = rpc.CheckProblem; hint == "" {
-				hint = p.Error.Hint
+			switch {
+			case status == rpc.CheckProblem:
+			case slices.Contains(optional, p.Name):
+				status, hint = rpc.CheckNote, strings.TrimPrefix(p.Error.Hint+"; "+rpc.UnneededConda, "; ")
+			default:
+				status, hint = rpc.CheckProblem, p.Error.Hint
 			}
 		case p.Target == 0:
 			off++
@@ -250,48 +291,73 @@ func (a *app) checkStandbys(pools []rpc.PoolStatus) []rpc.Check {
 		const hint = "correct preload or packages of the pool; then: runt daemon reload"
 		return []rpc.Check{warning(name, hint, "%s", text)}
 	case text != "":
-		return []rpc.Check{okay(name, "%s", text)}
+		return []rpc.Check{note(name, "%s", text)}
 	}
 	return nil
 }
 
-// checkService comes first: if the manager listens for a daemon that does not run, connecting would start it.
-func (a *app) checkService(ctx context.Context) (rpc.Check, service.Status) {
+// findService comes first: if the manager listens for a daemon that does not run, connecting would start it.
+func (a *app) findService(ctx context.Context) (rpc.Check, service.Status) {
 	ctx, cancel := context.WithTimeout(ctx, serviceTime)
 	defer cancel()
-	const name = "service"
 	s, err := a.Service()
 	if err != nil {
-		return okay(name, "none: %s", failure.Of(err).Message), service.Status{}
+		return skipped("service", "not tested: %s", failure.Of(err).Message), service.Status{}
 	}
 	st, err := s.Status(ctx, s.Config)
 	if err == nil && st.Installed && st.Trouble == nil && (!st.Enabled || !st.UpToDate) {
 		_, err = s.Install(ctx, s.Config) // fails if somebody else wrote its files
 	}
+	if err != nil {
+		return foundError("service", rpc.CheckWarning, err), st
+	}
+	other := st.Installed && st.Running && !st.UpToDate && a.differsInProgram(ctx, s, st.PID)
+	return checkService(st, other), st
+}
+
+// checkService judges a service; other: it starts the daemon of another runt.
+func checkService(st service.Status, other bool) rpc.Check {
+	const name = "service"
 	text := "installed and enabled, up to date"
 	switch {
-	case err != nil:
-		return foundError(name, rpc.CheckWarning, err), st
+	case !st.Installed && st.Trouble != nil:
+		return found(name, rpc.CheckNote, st.Trouble.Hint, "not installed, and could not be: %s", st.Trouble.Message)
 	case !st.Installed:
-		text = "not installed; runt service install makes the daemon start at login"
+		return note(name, "not installed; runt service install makes the daemon start at login")
+	case st.Trouble != nil && st.Trouble.Absent:
+		return problem(name, "runt service uninstall; "+st.Trouble.Hint, "installed, but %s", st.Trouble.Message)
 	case st.Trouble != nil:
 		return warning(name, st.Trouble.Hint, "installed, but its manager cannot be used from here: %s",
-			st.Trouble.Message), st
+			st.Trouble.Message)
 	case !st.Enabled:
 		return warning(name, "runt service install enables it",
-			"installed, but not enabled: nothing starts the daemon at login"), st
+			"installed, but not enabled: nothing starts the daemon at login")
+	case other:
+		return note(name, "installed and enabled; it starts the daemon of another runt, of the same version")
 	case !st.UpToDate:
 		return warning(name, "runt service install --dry-run shows them, runt service install writes them",
-			"installed, but its files are not what this runt and this shell would write"), st
-	default:
-		if st.OnDemand {
-			text += "; the daemon starts when somebody first asks"
-		}
-		if st.Linger != nil && !*st.Linger {
-			text += "; it ends when you log out for good (loginctl enable-linger keeps it)"
-		}
+			"installed, but its files are not what this runt and this shell would write")
 	}
-	return okay(name, "%s", text), st
+	if st.OnDemand {
+		text += "; the daemon starts when somebody first asks"
+	}
+	if st.Linger != nil && !*st.Linger {
+		text += "; it ends when you log out for good (loginctl enable-linger keeps it)"
+	}
+	return okay(name, "%s", text)
+}
+
+// differsInProgram reports whether the service whose daemon runs is as this runt would write it, but for the place of
+// the daemon: there is a runt in a clone, say, and one that pip has installed.
+func (a *app) differsInProgram(ctx context.Context, s *daemon.Service, pid int) bool {
+	info, err := a.Info(ctx)
+	if err != nil || info.PID != pid || info.Version != rpc.Version() {
+		return false
+	}
+	other := s.Config
+	other.Program, other.Copies = info.Program, nil
+	st, err := s.Status(ctx, other)
+	return err == nil && st.UpToDate
 }
 
 // checkKernelspecs finds kernels that cannot start.

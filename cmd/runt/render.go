@@ -210,8 +210,9 @@ func age(d time.Duration) string {
 }
 
 // verdicts are in the order of printing: what is wrong comes last, where people look.
-var verdicts = []struct{ status, colour string }{
-	{rpc.CheckOK, "32"}, {rpc.CheckWarning, "33"}, {rpc.CheckProblem, "31"},
+var verdicts = []struct{ status, colour, many string }{
+	{rpc.CheckOK, "32", "ok"}, {rpc.CheckSkipped, "90", "skipped"}, {rpc.CheckNote, "36", "notes"},
+	{rpc.CheckWarning, "33", "warnings"}, {rpc.CheckProblem, "31", "problems"},
 }
 
 func writeChecks(w io.Writer, list []rpc.Check, colours bool) {
@@ -242,11 +243,11 @@ func writeChecks(w io.Writer, list []rpc.Check, colours bool) {
 			fmt.Fprintf(w, "%s  %-*s  %s\n", word, wide, f.Name, strings.ReplaceAll(text, "\n", indent))
 		}
 		if n > 0 {
-			plural := "s"
-			if n == 1 || v.status == rpc.CheckOK {
-				plural = ""
+			word := v.many
+			if n == 1 {
+				word = v.status
 			}
-			counts = append(counts, fmt.Sprintf("%d %s%s", n, v.status, plural))
+			counts = append(counts, fmt.Sprintf("%d %s", n, word))
 		}
 	}
 	slices.Reverse(counts)
