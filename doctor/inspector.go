@@ -205,7 +205,11 @@ func (i *inspector) findConda(ctx context.Context) (foundConda, error) {
 	if err != nil {
 		return foundConda{}, err
 	}
-	return foundConda{found, found.Name == conda.ProviderRattler && !tool.Executable(i.rattlerPython())}, nil
+	if found.Name != conda.ProviderRattler {
+		return foundConda{found, false}, nil
+	}
+	found.Path = i.rattlerPython() // the builder looks below the temporary folder
+	return foundConda{found, !tool.Executable(found.Path)}, nil
 }
 
 func (i *inspector) rattlerPython() string {

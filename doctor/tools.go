@@ -21,10 +21,22 @@ func (e *Env) needUV() bool {
 	return err == nil && conda.missing
 }
 
+const mayHang = "it may be slow, or hang; builds wait longer"
+
+// untold describes an error of a tool that was asked for what builds find out themselves. A slow machine is no fault.
+func untold(ctx context.Context, err error, slow string) Findings {
+	if late(ctx, err) {
+		return skipped("not tested: %s within %s", slow, checkTime).hint(mayHang)
+	}
+	return failed(ctx, err, slow)
+}
+
+func late(ctx context.Context, err error) bool { return ctx.Err() != nil && errors.Is(err, ctx.Err()) }
+
 // failed describes an error of a tool; slow is the message if it was too slow.
 func failed(ctx context.Context, err error, slow string) Findings {
-	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
-		return warning("%s within %s", slow, checkTime).hint("it may be slow, or hang; builds wait longer")
+	if late(ctx, err) {
+		return warning("%s within %s", slow, checkTime).hint(mayHang)
 	}
 	b, ok := errors.AsType[*builder.Error](err)
 	if !ok {
@@ -76,7 +88,7 @@ func checkPython(ctx context.Context, e *Env, pools []config.Pool) Findings {
 		return e.tools.findPythons(ctx, uv.Path, wants)
 	})
 	if err != nil {
-		return failed(ctx, err, "uv did not tell which Pythons are here")
+		return untold(ctx, err, "uv did not tell which Pythons are here")
 	}
 	var found Findings
 	for i, p := range pythons {
@@ -114,7 +126,7 @@ func checkConda(ctx context.Context, e *Env, pools []config.Pool) Findings {
 	conda, err := e.conda()
 	switch {
 	case err != nil:
-		found := failed(ctx, err, "the conda tools did not tell their versions")
+		found := untold(ctx, err, "the conda tools did not tell their versions")
 		if len(pools) == 1 && e.cfg.Optional(pools[0].Name) {
 			return found.optional()
 		}
