@@ -38,7 +38,7 @@ const localDisk = "set RUNTIMED_SOCKET and cache_dir to folders of mode 0700 on 
 
 // ofMount checks the file system of the state directory, or of where it will be.
 func ofMount(check func(dir string, m statedir.Mount) Findings) run {
-	return func(_ context.Context, e *Env) Findings {
+	return ofState(func(_ context.Context, e *Env) Findings {
 		dir := statedir.Standing(e.at.State)
 		m, err := statedir.MountOf(dir)
 		switch {
@@ -48,7 +48,7 @@ func ofMount(check func(dir string, m statedir.Mount) Findings) run {
 			return warning("the file system of %s cannot be asked: %v", dir, err)
 		}
 		return check(e.at.State, m)
-	}
+	})
 }
 
 func checkInodes(dir string, m statedir.Mount) Findings {

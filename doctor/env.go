@@ -93,6 +93,16 @@ func (e *Env) gather(ctx context.Context) {
 
 func (e *Env) getenv(name string) string { return tool.Lookup(e.environ, name) }
 
+// ofState is a check of the state directory, or of where it will be.
+func ofState(check run) run {
+	return func(ctx context.Context, e *Env) Findings {
+		if e.at.State == "" {
+			return skipped("not tested: there is no place for environments")
+		}
+		return check(ctx, e)
+	}
+}
+
 // ofPools is a check that only pools of one kind need.
 func ofPools(kind string, check func(context.Context, *Env, []config.Pool) Findings) run {
 	return func(ctx context.Context, e *Env) Findings {

@@ -88,7 +88,11 @@ const (
 func checkClock(_ context.Context, e *Env) Findings {
 	now := time.Now()
 	const hint = "set the clock: ages of environments and certificates depend on it"
-	id, made := newest(storeAt(e.at.State))
+	var id string
+	var made time.Time
+	if e.at.State != "" {
+		id, made = newest(storeAt(e.at.State))
+	}
 	switch {
 	case now.Year() < firstYear:
 		return problem("the clock says %s", now.Format(time.DateTime)).hint(hint)
