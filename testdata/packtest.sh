@@ -75,6 +75,20 @@ from runtimed_client import Client
 with Client(autostart=True) as c, c.acquire(wait=120) as env: print("acquired", env.python)'
 same "$(program_of_daemon)" "$base/v/bin/runtimed" "the daemon is another program"
 
+step "doctor finds nothing to warn of, neither as pip installed it nor as a clone has it beside that"
+CGO_ENABLED=0 go build -o "$base/clone/" ./cmd/...
+for from in "$base/v/bin" "$base/clone"; do
+    as_user "$from/runt" doctor --json >"$base/doctor.json" || true # as where an index cannot be reached
+    "$python" - "$base/doctor.json" <<'PYTHON'
+import json, sys
+ours = {"programs", "daemon", "service", "pools", "environment", "config", "conda", "channels", "kernelspecs"}
+checks = [c for c in json.load(open(sys.argv[1]))["checks"] if c["name"] in ours]
+assert len(checks) >= 7, checks
+wrong = [c for c in checks if c["status"] in ("warning", "problem")]
+assert not wrong, wrong
+PYTHON
+done
+
 step "its kernel in Jupyter, whose Python is another one"
 as_user env JUPYTER_PATH="$base/v/share/jupyter" $client - "$base" <<'PYTHON'
 import json, subprocess, sys

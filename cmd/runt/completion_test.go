@@ -26,6 +26,9 @@ func TestTheWordsOfACommandCompleteIt(t *testing.T) {
 	}{
 		{[]string{"po"}, "pool"},
 		{[]string{"comp"}, "completion"},
+		{[]string{"st"}, "status"},
+		{[]string{"help", "st"}, "status"},
+		{[]string{"status", "--"}, "--help --json --version --pool --verbose"},
 		{[]string{"__"}, ""}, // hidden
 		{[]string{"daemon", "s"}, "start stop"},
 		{[]string{"--json", "daemon", "l"}, "logs log-level"},
