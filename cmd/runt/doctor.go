@@ -201,8 +201,11 @@ func (a *app) checkDaemon(ctx context.Context, listening bool, st service.Status
 		return none(warning("daemon", "runt service start; why it ended: runt daemon logs",
 			"not running, though its service is installed"), nobody)
 	case rpc.KindOf(err) == rpc.KindUnreachable:
-		return none(note("daemon",
-			"not running; runt daemon start starts it, and so does a command that needs an environment"), nobody)
+		text := "not running; runt daemon start starts it"
+		if a.Env("RUNTIMED_NO_START") == "" {
+			text += ", and so does a command that needs an environment"
+		}
+		return none(note("daemon", "%s", text), nobody)
 	case err != nil:
 		return none(skipped("daemon", "not tested: see what is said of socket"), nobody)
 	}
