@@ -116,7 +116,7 @@ func (i *inspector) askPipIndex(ctx context.Context, python string) error {
 	case err != nil && strings.Contains(done.Output, "unknown command"):
 		return errNotAsked
 	case err != nil:
-		return uv.PipError(python, done.Output, err)
+		return i.uv.PipError(python, done.Output, err)
 	}
 	_, versions, _ := strings.Cut(string(done.Stdout), "Available versions:")
 	versions, _, _ = strings.Cut(versions, "\n")

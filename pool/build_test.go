@@ -21,6 +21,7 @@ func TestAlwaysFailingBuildsSlowDown(t *testing.T) {
 		{builder.CauseOther, 6, 18},
 		{builder.CausePackageNotFound, 6, 18},
 		{builder.CauseNetwork, 10, 75},
+		{builder.CauseCertificate, 4, 16},
 	} {
 		t.Run(c.cause, func(t *testing.T) {
 			inBubbleWith(t, sized(3), &fakeBuilder{fail: failing(c.cause)}, func(w *world) {
@@ -149,6 +150,31 @@ func TestAnAcquireCutsANetworkPauseShort(t *testing.T) {
 		}
 		if n := w.b.tries() - before; n > 1 {
 			t.Errorf("%d tries in a minute", n)
+		}
+	})
+}
+
+func TestAnAcquireTriesNoCertificateAgainAndIsToldAtOnce(t *testing.T) {
+	inBubbleWith(t, sized(1), &fakeBuilder{fail: failing(builder.CauseCertificate)}, func(w *world) {
+		w.settled()
+		for began := time.Now(); time.Since(began) < time.Minute; time.Sleep(time.Second) {
+			asked := time.Now()
+			_, err := w.Acquire(context.Background(), request(1, time.Hour))
+			var failed *FailedError
+			if !errors.As(err, &failed) || failed.Build.Cause != builder.CauseCertificate || time.Since(asked) > 0 {
+				t.Fatalf("after %s: %v", time.Since(asked), err)
+			}
+		}
+		if n := w.b.tries(); n != 1 {
+			t.Errorf("%d tries within a minute", n)
+		}
+		_, _ = w.Flush(context.Background(), "")
+		if w.settled(); w.b.tries() != 2 {
+			t.Errorf("%d tries after a flush", w.b.tries())
+		}
+		w.reconfigure(func(*Config) {})
+		if w.settled(); w.b.tries() != 3 {
+			t.Errorf("%d tries after a reload", w.b.tries())
 		}
 	})
 }

@@ -129,6 +129,7 @@ const (
 	CausePackageNotFound = "package_not_found"
 	CauseUnsatisfiable   = "unsatisfiable"
 	CauseNetwork         = "network"
+	CauseCertificate     = "certificate"
 	CauseAuth            = "auth"
 	CauseTimeout         = "timeout"
 	CauseDiskFull        = "disk_full"

@@ -53,10 +53,17 @@ func (t *Turns) leave(key string, mine *turn) {
 type Lookup[C, T comparable] struct {
 	turns Turns
 
-	mu    sync.Mutex // guards what follows
+	mu sync.Mutex // guards what follows
+	looked[C, T]
+}
+
+// looked is what is known of a tool.
+type looked[C, T comparable] struct {
 	cfg   C
 	found T
-	tool  Tool // found, as status shows it; without a name: not looked for yet
+	tool  Tool  // found, as status shows it; without a name: not looked for yet
+	looks int   // how often it was looked for to the end
+	err   error // of the last time
 }
 
 // Configure sets the configuration of later builds. If it changed, the tool is looked for again.
@@ -92,37 +99,44 @@ func (l *Lookup[C, T]) Forget(gone T) {
 	}
 }
 
-// Find returns the tool in use if it is usable, else what look finds.
+// Find returns the tool in use if it is usable, else what look finds. Calls that wait for the same look fail with it.
 func (l *Lookup[C, T]) Find(ctx context.Context, usable func(T) bool, look func(C) (T, Tool, error)) (T, error) {
 	var none T
+	before := l.state()
 	done, err := l.turns.Take(ctx, "")
 	if err != nil {
 		return none, err
 	}
 	defer done()
-	known, ok, cfg := l.known()
-	if ok && usable(known) {
-		return known, nil
+	now := l.state()
+	switch {
+	case now.tool.Name != "" && usable(now.found):
+		return now.found, nil
+	case now.looks > before.looks && now.cfg == before.cfg && now.err != nil:
+		return none, now.err
 	}
-	found, tool, err := look(cfg)
-	if err != nil {
-		return none, err
+	found, tool, err := look(now.cfg)
+	if ctx.Err() == nil {
+		l.keep(now.cfg, found, tool, err)
 	}
-	l.keep(cfg, found, tool)
-	return found, nil
+	return found, err
 }
 
-func (l *Lookup[C, T]) known() (found T, ok bool, cfg C) {
+func (l *Lookup[C, T]) state() looked[C, T] {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.found, l.tool.Name != "", l.cfg
+	return l.looked
 }
 
-// keep keeps what was found, unless another configuration came meanwhile.
-func (l *Lookup[C, T]) keep(cfg C, found T, tool Tool) {
+// keep keeps the outcome of a look, unless another configuration came meanwhile.
+func (l *Lookup[C, T]) keep(cfg C, found T, tool Tool, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.cfg == cfg {
+	if l.cfg != cfg {
+		return
+	}
+	l.looks, l.err = l.looks+1, err
+	if err == nil {
 		l.found, l.tool = found, tool
 	}
 }

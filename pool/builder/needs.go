@@ -65,7 +65,7 @@ func (e *Error) ForNeeds(project bool) *Error {
 	case strings.Contains(e.Hint, ByItself):
 		shown.Hint = "ask again; the daemon's log has more: runt daemon logs"
 	default:
-		shown.Hint = strings.ReplaceAll(e.Hint, "the pool's packages", ours)
+		shown.Hint = strings.NewReplacer("the pool's packages", ours, AndFlush, ", and ask again").Replace(e.Hint)
 	}
 	return &shown
 }

@@ -11,13 +11,18 @@ const (
 	backoffMax = 5 * time.Minute
 	networkMin = 10 * time.Second
 	networkMax = time.Minute
+	// Nobody but a person has a certificate accepted, and that person can say when; see Pause for the tenth.
+	certificateMin = 70 * time.Second
 )
 
 // Pause is how long to wait after the nth failure in a row, for that cause.
 func Pause(cause string, n int) time.Duration {
 	least, most := backoffMin, backoffMax
-	if cause == CauseNetwork {
+	switch cause {
+	case CauseNetwork:
 		least, most = networkMin, networkMax
+	case CauseCertificate:
+		least = certificateMin
 	}
 	d := min(most, least<<min(n-1, 10))
 	return d*9/10 + rand.N(d/5) // a tenth either way, so that many daemons do not try at once

@@ -93,7 +93,8 @@ func (b *build) fromLock(ctx context.Context, lock string) error {
 	case err == nil || ctx.Err() != nil:
 		return err
 	case builder.CauseOf(err) == builder.CauseDiskFull, builder.CauseOf(err) == builder.CausePermission,
-		builder.CauseOf(err) == builder.CauseToolMissing, builder.CauseOf(err) == builder.CauseLockOutdated:
+		builder.CauseOf(err) == builder.CauseToolMissing, builder.CauseOf(err) == builder.CauseLockOutdated,
+		builder.CauseOf(err) == builder.CauseCertificate:
 		return err // another set would fail the same way
 	}
 	b.log.Debug("what is locked cannot be installed; asking the channels", zap.String("lock", lock), zap.Error(err))
@@ -119,7 +120,7 @@ func (b *build) fromChannels(ctx context.Context) error {
 	}
 	job.progress(builder.Stage{Name: builder.StageResolving, Message: message})
 	err = b.provider.create(ctx, b.dir, job)
-	if builder.CauseOf(err) == builder.CauseNetwork && ctx.Err() == nil && uv.Filled(outdated(lock)) {
+	if builder.Unreachable(err) && ctx.Err() == nil && uv.Filled(outdated(lock)) {
 		if err := envdir.RemoveFolder(b.dir); err != nil {
 			return envdir.DiskError(err)
 		}

@@ -108,7 +108,7 @@ const specText = `((?:\S+::)?[A-Za-z0-9_][A-Za-z0-9._-]*[^\n;]*?)`
 
 // condaSymptoms are tried in this order. conda prints the name of an exception, libmamba, also inside conda, only
 // texts.
-var condaSymptoms = builder.Symptoms{
+var condaSymptoms = slices.Concat(builder.Symptoms{
 	builder.When(builder.CauseDiskFull, "the disk is full", "free some space", `NoSpaceLeftError`),
 	builder.When(builder.CauseAuth, "the proxy refused access",
 		"check the user name and password of the proxy; the daemon has the variables of its start", `\bHTTP 407\b`,
@@ -122,12 +122,11 @@ var condaSymptoms = builder.Symptoms{
 		`File not valid:`, `Found incorrect download`, `Error when extracting package`),
 	builder.When(builder.CauseOther, "one of the channels is not there", "correct the pool's channels",
 		`UnavailableInvalidChannel`, `ChannelNotAllowed`, `ChannelDenied`, `status:? 404 \[[^\]]*/repodata`),
-	builder.When(builder.CauseNetwork, "the certificate of a channel is not trusted here",
-		"SSL_CERT_FILE must name the certificates that vouch for it, for the daemon", `CondaSSLError`,
-		`CERTIFICATE_VERIFY_FAILED`, `(?i)certificate verify failed|SSL certificate problem|self.signed certificate`),
+}, builder.CertificateSymptoms("a channel"), builder.Symptoms{
 	builder.When(builder.CauseNetwork, "a channel cannot be reached",
 		"check the network, the proxy and the pool's channels; it is tried again by itself", `CondaHTTPError`,
-		`ProxyError`, `OfflineError`, `Max retries exceeded`, `Download error`, `Could(?: not|n't) resolve host`,
+		`CondaSSLError`, `ProxyError`, `OfflineError`, `Max retries exceeded`, `Download error`,
+		`Could(?: not|n't) resolve host`,
 		`status:? (?:404|429|5\d\d)\b`, `Subdir \S+ not loaded`),
 	builder.When(builder.CauseTimeout, "another process held the package cache for too long",
 		"see whether another conda or mamba hangs; it is tried again by itself", `LockError`, `LockFile can't be set`,
@@ -146,7 +145,7 @@ var condaSymptoms = builder.Symptoms{
 	builder.When(builder.CausePermission, "a file cannot be written",
 		"the state directory and the tool's package cache must be writable", `NotWritableError`, `NoWritable\w*Error`,
 		`Read-only file system`, `Permission denied`, `Errno (?:13|30)\b`),
-}
+})
 
 // condaFailure classifies a failure by the tool's answer, and by what libmamba prints. It does not read conda's
 // stderr, where plugins print.
@@ -163,6 +162,10 @@ func condaFailure(p condaProgram, done tool.Result, err error) *builder.Error {
 	var shown tool.Tail
 	_, _ = shown.Write([]byte(besides(done.Output) + "\n" + answer.text()))
 	if b := condaSymptoms.Known(p.name, text, shown.String(), err); b != nil {
+		if b.Cause == builder.CauseCertificate {
+			b.Hint = cmp.Or(b.Hint, "have ssl_verify in your .condarc name a file with the certificate of the authority "+
+				"that signed it"+builder.AndFlush)
+		}
 		return b
 	}
 	b := builder.Ended(p.name, shown.String(), err)

@@ -84,6 +84,9 @@ func TestEveryFailureOfMicromambaIsToldApart(t *testing.T) {
 			builder.CauseNetwork, "", notReached},
 		{"", "critical libmamba Download error (28) Timeout was reached [http://h/noarch/repodata.json]\n",
 			builder.CauseNetwork, "", notReached},
+		{"", "critical libmamba Download error (60) SSL peer certificate or SSH remote key was not OK " +
+			"[https://h/noarch/repodata.json]\n    SSL certificate problem: unable to get local issuer certificate\n",
+			builder.CauseCertificate, "", "the certificate of a channel is not trusted here"},
 		{"", "critical libmamba Transfer finalized, status: 503 [http://h/noarch/repodata.json] 0 bytes\n",
 			builder.CauseNetwork, "", notReached},
 		{"", "critical libmamba Transfer finalized, status: 404 [http://h/noarch/x-1-0.conda] 0 bytes\n",
@@ -145,8 +148,8 @@ func TestEveryFailureOfCondaIsToldApart(t *testing.T) {
 		},
 		{
 			`{"exception_name": "CondaSSLError", "message": "Encountered an SSL error. [SSL: ` +
-				`CERTIFICATE_VERIFY_FAILED]"}`,
-			builder.CauseNetwork, "", "the certificate of a channel is not trusted here",
+				`CERTIFICATE_VERIFY_FAILED] certificate verify failed: unable to get local issuer certificate"}`,
+			builder.CauseCertificate, "", "the certificate of a channel is not trusted here",
 		},
 		{`{"exception_name": "CondaHTTPError", "message": "HTTP 407 Proxy Authentication Required"}`, builder.CauseAuth,
 			"", "the proxy refused access"},

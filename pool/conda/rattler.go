@@ -150,7 +150,7 @@ func (r *rattler) helper(ctx context.Context, mark string, job condaJob, request
 				return err
 			}
 		default:
-			return rattlerError(last, plainLines(done.Output), err)
+			return r.failed(last, plainLines(done.Output), err)
 		}
 	}
 }

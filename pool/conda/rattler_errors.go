@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strings"
 
 	"runtimed/internal/redact"
@@ -14,15 +15,14 @@ import (
 )
 
 // rattlerSymptoms are tried in this order: rattler prints whole chains of causes.
-var rattlerSymptoms = builder.Symptoms{
+var rattlerSymptoms = slices.Concat(builder.Symptoms{
 	builder.When(builder.CauseAuth, "the proxy refused access",
 		"check the user name and password of the proxy; the daemon has the variables of its start",
 		`407 Proxy Authentication`),
 	builder.When(builder.CauseAuth, "a channel refused access",
 		"check the user name, password or token of the channel, in its URL or where rattler keeps credentials",
 		`401 Unauthorized|403 Forbidden`),
-	builder.When(builder.CauseNetwork, "the certificate of a channel is not trusted here",
-		"SSL_CERT_FILE must name the certificates that vouch for it", `invalid peer certificate`),
+}, builder.CertificateSymptoms("a channel"), builder.Symptoms{
 	builder.When(builder.CauseNetwork, "a channel cannot be reached",
 		"check the network, the proxy and the channel; it is tried again by itself",
 		`(?i)error sending request|dns error|connection (?:refused|reset|closed)|status server error`,
@@ -39,7 +39,7 @@ var rattlerSymptoms = builder.Symptoms{
 	builder.When(builder.CausePermission, "a file cannot be written",
 		"the state directory must be writable; cache_dir in the configuration names another",
 		`Read-only file system|os error 30\b|Permission denied|os error 13\b|no eligible writable layers`),
-}
+})
 
 var noSubdir = regexp.MustCompile(`could not find subdir '([^']+)' in channel '([^']+)'`)
 
@@ -73,8 +73,8 @@ var (
 		Hint: "correct the file that the output names, or the config.toml of rattler"}
 )
 
-// rattlerError classifies a failure by the helper's last event, or by how it ended without one.
-func rattlerError(last helperEvent, output string, err error) *builder.Error {
+// failed classifies a failure by the helper's last event, or by how it ended without one.
+func (r *rattler) failed(last helperEvent, output string, err error) *builder.Error {
 	if last.Event != "error" {
 		return helperEnded(output, err)
 	}
@@ -91,6 +91,7 @@ func rattlerError(last helperEvent, output string, err error) *builder.Error {
 	case b == nil:
 		b = &builder.Error{Cause: builder.CauseOther, Message: "rattler failed with " + last.Type}
 	}
+	b.Vouch(builder.CertFile, tool.Lookup(r.c.environ, builder.CertFile), "; or have this system trust that authority")
 	b.Hint = cmp.Or(b.Hint, "see the output; conda.provider in the configuration names another tool")
 	b.Output = shown
 	return b

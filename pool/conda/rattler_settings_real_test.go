@@ -74,7 +74,7 @@ func TestTheUsersOwnSettingsHold(t *testing.T) {
 		environ []string
 		cause   string // empty: it works
 	}{
-		"a certificate that nobody knows": {secure, nil, builder.CauseNetwork},
+		"a certificate that nobody knows": {secure, nil, builder.CauseCertificate},
 		"SSL_CERT_FILE":                   {secure, []string{"SSL_CERT_FILE=" + ca}, ""},
 		"tls-no-verify":                   {secure, []string{config("verify", "tls-no-verify = true\n")}, ""},
 		"HTTP_PROXY":                      {"http://channel.invalid", []string{"HTTP_PROXY=" + proxy.URL}, ""},

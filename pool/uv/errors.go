@@ -3,14 +3,17 @@ package uv
 import (
 	"cmp"
 	"regexp"
+	"slices"
+	"strings"
 
+	"runtimed/internal/tool"
 	"runtimed/pool/builder"
 )
 
 const packageName = "([A-Za-z0-9][A-Za-z0-9._-]*)"
 
 // symptoms are tried in this order, the most specific first: uv prints whole chains of causes.
-var symptoms = builder.Symptoms{
+var symptoms = slices.Concat(builder.Symptoms{
 	builder.When(builder.CauseAuth, "the proxy refused access",
 		"check the user name and password of the proxy; the daemon has the variables of its start",
 		`407 Proxy Authentication|Proxy Authentication Required|407 Client Error`),
@@ -28,10 +31,10 @@ var symptoms = builder.Symptoms{
 		"something between here and the package index alters files, or uv's cache is damaged: uv cache clean",
 		`(?i)hash mismatch|checksum mismatch|failed to (?:extract|unpack|unzip)|corrupt deflate|invalid gzip`,
 		`unexpected end of file|do not match the hashes`),
-	builder.When(builder.CauseNetwork, "the certificate of the package index is not trusted here",
-		"SSL_CERT_FILE must name the certificates that vouch for it, for the daemon; the clock must be right",
-		`(?i)invalid peer certificate|UnknownIssuer|CERTIFICATE_VERIFY_FAILED|certificate verify failed`,
-		`self.signed certificate|certificate (?:has )?expired`),
+	builder.When(builder.CauseCertificate, "the certificate of a repository is not accepted here",
+		"have git trust it, for example with: git config --global http.sslCAInfo FILE",
+		`unable to access '[^\n]*(?:certificate|SSL)`),
+}, builder.CertificateSymptoms("the package index"), builder.Symptoms{
 	builder.When(builder.CauseNetwork, "the package index refuses more requests for now",
 		builder.ByItself, `429 Too Many Requests|429 Client Error`),
 	builder.When(builder.CauseNetwork, "the package index has a fault of its own", builder.ByItself,
@@ -81,7 +84,7 @@ var symptoms = builder.Symptoms{
 	builder.When(builder.CausePythonMissing, "no suitable Python was found",
 		"install a Python, or name one as python of the pool in the configuration",
 		`No interpreter found|No Python at|Failed to inspect Python interpreter`),
-}
+})
 
 // missingFile is what a build from source lacked: by uv's own hint, by the compiler, or by a build script.
 var missingFile = regexp.MustCompile(`you need to install (?:a|the) (?:library|package) that provides "([^"]+)"|` +
@@ -90,16 +93,25 @@ var missingFile = regexp.MustCompile(`you need to install (?:a|the) (?:library|p
 var noPip = regexp.MustCompile(`No module named (?:pip|venv|ensurepip)|ensurepip is not`)
 
 // CommandError tells from what uv printed why it failed.
-func CommandError(step, output string, err error) *builder.Error {
-	return toolError("uv "+step, output, err)
+func (u *Builder) CommandError(step, output string, err error) *builder.Error {
+	or := ""
+	for _, setting := range []string{"system-certs", "native-tls"} { // the earlier name
+		if strings.Contains(output, "`--"+setting+"`") { // it proposes that where it does not look there yet
+			or = "; or, if this system trusts that authority, have " + setting + " = true in your uv.toml" +
+				builder.AndFlush
+			break
+		}
+	}
+	return toolError("uv "+step, output, err).Vouch(builder.CertFile, tool.Lookup(u.Environ, builder.CertFile), or)
 }
 
 // PipError is the same for the pip that fetches uv.
-func PipError(python, output string, err error) *builder.Error {
+func (u *Builder) PipError(python, output string, err error) *builder.Error {
 	if noPip.MatchString(output) {
 		return &builder.Error{Cause: builder.CauseToolMissing, Message: python + " has no pip", Output: output}
 	}
-	return toolError("pip", output, err)
+	name, file := u.pipCert()
+	return toolError("pip", output, err).Vouch(name, file, "")
 }
 
 func toolError(what, output string, err error) *builder.Error {

@@ -103,10 +103,18 @@ func TestTheCauseOfAFailureIsReadFromWhatTheToolSays(t *testing.T) {
 		{
 			"error: Failed to fetch: `https://host/simple/`\n  cause: client error (Connect)\n  cause: invalid peer " +
 				"certificate: UnknownIssuer",
-			builder.CauseNetwork, "", "the certificate of the package index is not trusted here",
+			builder.CauseCertificate, "", "the certificate of the package index is not trusted here",
 		},
-		{"pip: SSLError(SSLCertVerificationError(1, '[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed'))",
-			builder.CauseNetwork, "", "the certificate of the package index is not trusted here"},
+		{"Could not fetch URL https://host/simple/uv/: There was a problem confirming the ssl certificate: " +
+			"HTTPSConnectionPool(host='host', port=443): Max retries exceeded with url: /simple/uv/ (Caused by " +
+			"SSLError(SSLCertVerificationError(1, '[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: unable to " +
+			"get local issuer certificate (_ssl.c:1006)'))) - skipping\nERROR: Could not find a version that satisfies " +
+			"the requirement uv==0.13.9 (from versions: none)\nERROR: No matching distribution found for uv==0.13.9",
+			builder.CauseCertificate, "", "the certificate of the package index is not trusted here"},
+		{"error: Failed to download and build `x @ git+https://host/x`\n  cause: Git operation failed\n  cause: process " +
+			"didn't exit successfully: `git fetch` (exit status: 128)\n--- stderr\nfatal: unable to access " +
+			"'https://host/x/': server certificate verification failed. CAfile: none CRLfile: none",
+			builder.CauseCertificate, "", "the certificate of a repository is not accepted here"},
 		{"error: Failed to fetch: `https://host/`\n  cause: HTTP status client error (407 Proxy Authentication " +
 			"Required)", builder.CauseAuth, "", "the proxy refused access"},
 		{"error: Failed to download `six`\n  cause: HTTP status client error (404 Not Found) for url " +
@@ -122,7 +130,7 @@ func TestTheCauseOfAFailureIsReadFromWhatTheToolSays(t *testing.T) {
 		{"error: it is Monday", builder.CauseOther, "", "uv pip sync ended with exit status 2"},
 		{"", builder.CauseOther, "", "uv pip sync ended with exit status 2 and said nothing"},
 	} {
-		b := CommandError("pip sync", c.output, testkit.ExitWith(t, "exit 2"))
+		b := (&Builder{}).CommandError("pip sync", c.output, testkit.ExitWith(t, "exit 2"))
 		if b.Cause != c.cause || b.Package != c.pkg || c.message != "" && b.Message != c.message || b.Hint == "" ||
 			b.Output != c.output {
 			t.Errorf("%s\n%+v", c.output, b)
@@ -141,7 +149,7 @@ func TestTheCauseOfAFailureIsReadFromWhatTheToolSays(t *testing.T) {
 		{"", fmt.Errorf("fork/exec /x: %w", syscall.EMFILE), "too many files are open"},
 		{"", errors.New("exec format error"), "uv venv cannot be run: exec format error"},
 	} {
-		b := CommandError("venv", c.output, c.err)
+		b := (&Builder{}).CommandError("venv", c.output, c.err)
 		if b.Cause != builder.CauseOther || b.Message != c.message ||
 			errors.Is(c.err, killed) && !strings.Contains(b.Hint, "memory") {
 			t.Errorf("%+v", b)

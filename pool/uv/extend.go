@@ -107,8 +107,8 @@ func resolveLike(ctx context.Context, run runner, out string, like []byte, renew
 		return false, err
 	}
 	_, err = run(ctx, c)
-	if c := builder.CauseOf(err); len(fromCache) > 0 && ctx.Err() == nil && (c == builder.CauseNetwork ||
-		c == builder.CauseAuth) {
+	if len(fromCache) > 0 && ctx.Err() == nil && (builder.Unreachable(err) ||
+		builder.CauseOf(err) == builder.CauseAuth) {
 		return true, envdir.DiskError(os.WriteFile(out, fromCache, 0o600))
 	}
 	return false, err

@@ -67,17 +67,14 @@ func (b *build) lock(ctx context.Context, age time.Duration) error {
 	}
 	b.progress(builder.Stage{Name: builder.StageResolving, Message: "resolving " + what})
 	err = b.resolve(ctx, Filled(path) && age > 0 && Older(path, age))
-	if err != nil && ctx.Err() == nil && Filled(path) {
-		switch builder.CauseOf(err) { // no fault of the lock file
-		case builder.CauseNetwork, builder.CauseAuth:
-			if b.spec.Base != nil { // somebody waits, so the next try comes later
-				again := time.Now().Add(min(builder.RenewEvery, age) - age)
-				_ = os.Chtimes(path, again, again)
-			}
-			return nil
-		}
+	if !builder.Unreachable(err) && builder.CauseOf(err) != builder.CauseAuth || ctx.Err() != nil || !Filled(path) {
+		return err
 	}
-	return err
+	if b.spec.Base != nil { // somebody waits, so the next try comes later
+		again := time.Now().Add(min(builder.RenewEvery, age) - age)
+		_ = os.Chtimes(path, again, again)
+	}
+	return nil // it is no fault of the lock file
 }
 
 // requirements are what a lock file must name.
@@ -138,7 +135,7 @@ func (b *build) resolve(ctx context.Context, old bool) error {
 		offline, err = b.resolveProject(ctx, out, Filled(lock), argv)
 	} else if argv = append(argv, in); b.spec.Base == nil {
 		_, err = b.Run(ctx, b.tool, b.mark, argv...)
-		if builder.CauseOf(err) == builder.CauseNetwork && ctx.Err() == nil && !Filled(lock) {
+		if builder.Unreachable(err) && ctx.Err() == nil && !Filled(lock) {
 			_, fromCache := b.Run(ctx, b.tool, b.mark, append(argv, "--offline")...)
 			if offline = fromCache == nil; offline {
 				err = nil

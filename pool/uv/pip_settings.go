@@ -83,12 +83,15 @@ func pipSettings(listed string) map[string]string {
 func PipSetting(environ []string, setting string) string {
 	value := tool.Lookup(environ, pipVariable(setting))
 	home := tool.Lookup(environ, tool.HomeVariable)
+	if value != "" || strings.EqualFold(tool.Lookup(environ, "PIP_CONFIG_FILE"), os.DevNull) { // then pip reads no file
+		return value
+	}
 	config := cmp.Or(tool.Lookup(environ, "XDG_CONFIG_HOME"), filepath.Join(home, ".config"))
 	for _, path := range []string{
 		tool.Lookup(environ, "PIP_CONFIG_FILE"), filepath.Join(config, "pip", "pip.conf"),
 		filepath.Join(home, ".pip", "pip.conf"), "/etc/pip.conf",
 	} {
-		if value == "" && path != os.DevNull {
+		if value == "" {
 			data, _ := safefile.Read(path, 1<<20) // what cannot be read says nothing
 			value = inPipFile(string(data), setting)
 		}

@@ -67,7 +67,7 @@ func (b *build) resolveProject(ctx context.Context, out string, renew bool, argv
 		argv = slices.DeleteFunc(argv, func(a string) bool { return a == "--generate-hashes" })
 	}
 	_, err = b.inProject(ctx, call{args: argv})
-	if builder.CauseOf(err) == builder.CauseNetwork && ctx.Err() == nil && !renew {
+	if builder.Unreachable(err) && ctx.Err() == nil && !renew {
 		if _, fromCache := b.inProject(ctx, call{args: append(argv, "--offline")}); fromCache == nil {
 			offline, err = true, nil
 		}

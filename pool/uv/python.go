@@ -167,6 +167,9 @@ func NoPython(want string, list []Interpreter, fetch error) error {
 		"needs %s, %s, and uv could not fetch one", needs, found)
 	if f, ok := fetch.(*builder.Error); ok {
 		b.Output = f.Output
+		if f.Cause == builder.CauseCertificate {
+			b.Cause, b.Hint = f.Cause, f.Hint+"; else "+b.Hint
+		}
 	}
 	return b
 }

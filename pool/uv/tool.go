@@ -178,9 +178,8 @@ func (u *Builder) fetch(ctx context.Context, mark string, cfg Config, to string)
 		}
 		_ = envdir.RemoveFolder(venv)
 		tried = append(tried, python)
-		last = PipError(python, done.Output, err)
-		if last.Cause == builder.CauseNetwork || last.Cause == builder.CauseAuth ||
-			last.Cause == builder.CauseDiskFull {
+		last = u.PipError(python, done.Output, err)
+		if builder.Unreachable(last) || last.Cause == builder.CauseAuth || last.Cause == builder.CauseDiskFull {
 			break // another Python would fail the same way
 		}
 	}
@@ -198,6 +197,9 @@ func NotFetched(tried []string, last *builder.Error) *builder.Error {
 		b.Message = fmt.Sprintf("uv is not on this machine, and could not be fetched with %s: %s",
 			strings.Join(tried, ", "), last.Message)
 		b.Output = last.Output
+		if last.Cause == builder.CauseCertificate {
+			b.Cause = last.Cause
+		}
 		if last.Cause != builder.CauseToolMissing && last.Hint != "" { // the Python was not the problem
 			b.Hint = last.Hint + "; else " + b.Hint
 		}
@@ -218,7 +220,23 @@ func (u *Builder) pythonEnv(cfg Config) []string {
 	if cfg.IndexURL != "" {
 		env = append(env, "PIP_INDEX_URL="+cfg.IndexURL)
 	}
+	if name, file := u.pipCert(); file != "" && name == builder.CertFile { // uv honours it, and pip since 24.2
+		env = append(env, pipVariable("cert")+"="+file)
+	}
 	return env
+}
+
+// pipCert is what tells pip whom to trust, and the file that it names.
+func (u *Builder) pipCert() (name, file string) {
+	if file = PipSetting(u.Environ, "cert"); file != "" {
+		return "pip's setting cert", file
+	}
+	for _, name = range []string{"REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", builder.CertFile} {
+		if file = tool.Lookup(u.Environ, name); file != "" {
+			break
+		}
+	}
+	return name, file
 }
 
 // Python runs a Python of this machine for the fetch.
@@ -239,10 +257,18 @@ func (u *Builder) pipInstall(ctx context.Context, mark string, cfg Config, pytho
 	if err != nil {
 		return listed, err
 	}
-	return u.pythonWith(ctx, mark, env, python, append([]string{
-		"-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input", "--no-deps",
-		"--only-binary", ":all:", "--require-hashes", "-r", requirements,
-	}, more...)...)
+	install := func(env []string) (tool.Result, error) {
+		return u.pythonWith(ctx, mark, env, python, append([]string{ // only without --quiet it says what is untrusted
+			"-m", "pip", "install", "--progress-bar", "off", "--disable-pip-version-check", "--no-input", "--no-deps",
+			"--only-binary", ":all:", "--require-hashes", "-r", requirements,
+		}, more...)...)
+	}
+	// It would try a certificate that it does not trust six times.
+	done, err := install(append(slices.Clone(env), pipVariable("retries")+"=0"))
+	if err == nil || ctx.Err() != nil || builder.CauseOf(u.PipError(python, done.Output, err)) != builder.CauseNetwork {
+		return done, err
+	}
+	return install(env)
 }
 
 // MachinePythons are the interpreters that may fetch uv, each file once, in the order of pythonNames.

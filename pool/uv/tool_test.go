@@ -157,6 +157,36 @@ func TestWhereUVCannotBeFetchedTheThreeWaysOutAreTold(t *testing.T) {
 	}
 }
 
+func TestWhatPipDoesNotTrustItIsAskedForOnceAndWhatItDoesNotReachAgain(t *testing.T) {
+	for output, want := range map[string]struct{ retries, cause string }{
+		"Could not fetch URL https://h/uv/: [SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: unable to get " +
+			"local issuer certificate": {"0", builder.CauseCertificate},
+		"Could not fetch URL https://h/uv/: connection error: Max retries exceeded": {"0 7", builder.CauseToolMissing},
+		"": {"0", ""},
+	} {
+		env := filepath.Join(t.TempDir(), "env")
+		s := fetching(t, "PIP_CACHE_DIR="+env, "PIP_RETRIES=7", "SSL_CERT_FILE=/ca.pem", "PIP_CONFIG_FILE="+os.DevNull)
+		if output != "" {
+			s.Write("fail.pip", output)
+		}
+		_, err := s.findIt()
+		data, readErr := os.ReadFile(env)
+		testkit.Check(t, readErr)
+		var retries []string
+		for line := range strings.Lines(string(data)) {
+			if n, is := strings.CutPrefix(line, "PIP_RETRIES="); is {
+				retries = append(retries, strings.TrimSpace(n))
+			}
+		}
+		if got := strings.Join(retries, " "); got != want.retries || builder.CauseOf(err) != want.cause {
+			t.Errorf("%q: tried with %s retries; %v", output, got, err)
+		}
+		if strings.Count(string(data), "PIP_CERT=/ca.pem\n") != len(retries) {
+			t.Errorf("pip was not told of SSL_CERT_FILE: %s", data)
+		}
+	}
+}
+
 func TestWhatAKilledDaemonLeftOfItsWorkIsRemoved(t *testing.T) {
 	s := newStandin(t)
 	for _, dir := range []string{"tools/.fetch-1/venv", "locks/.resolve-2"} {
@@ -182,17 +212,21 @@ func TestTheHintOfAUVThatCouldNotBeFetchedNamesWhatKeptItAway(t *testing.T) {
 	for output, want := range map[string]string{
 		"ERROR: Could not find a version: Max retries exceeded: " +
 			"NewConnectionError: Connection refused": "check the package index and the proxy",
-		"Max retries exceeded: Temporary failure in name resolution":        "check the network, the proxy",
-		"SSLError(SSLCertVerificationError: CERTIFICATE_VERIFY_FAILED)":     "SSL_CERT_FILE",
-		"ERROR: HTTP error 407 Client Error: Proxy Authentication Required": "password of the proxy",
-		"OSError: [Errno 28] No space left on device":                       "free some space",
+		"Max retries exceeded: Temporary failure in name resolution":                                  "check the network, the proxy",
+		"CERTIFICATE_VERIFY_FAILED certificate verify failed: unable to get local issuer certificate": "SSL_CERT_FILE",
+		"ERROR: HTTP error 407 Client Error: Proxy Authentication Required":                           "password of the proxy",
+		"OSError: [Errno 28] No space left on device":                                                 "free some space",
 		"ERROR: Could not find a version that satisfies uv (from versions: none)\nERROR: No matching distribution " +
 			"found for uv==1": "check the network, the proxy",
 		"/usr/bin/python3: No module named pip": "three ways out",
 	} {
 		b := NotFetched([]string{"/usr/bin/python3"},
-			PipError("/usr/bin/python3", output, testkit.ExitWith(t, "exit 1")))
-		if b.Cause != builder.CauseToolMissing || !strings.Contains(b.Hint, want) ||
+			(&Builder{Environ: []string{"PIP_CONFIG_FILE=" + os.DevNull}}).PipError("/usr/bin/python3", output, testkit.ExitWith(t, "exit 1")))
+		cause := builder.CauseToolMissing
+		if want == builder.CertFile {
+			cause = builder.CauseCertificate
+		}
+		if b.Cause != cause || !strings.Contains(b.Hint, want) ||
 			!strings.Contains(b.Hint, "install uv") {
 			t.Errorf("%s: %s: %s -> %s", output, b.Cause, b.Message, b.Hint)
 		}

@@ -227,7 +227,7 @@ func (u *Builder) runUV(ctx context.Context, c tool.Command) (tool.Result, error
 	if step == "pip" || step == "python" {
 		step += " " + args[1]
 	}
-	return done, CommandError(step, done.Output, err)
+	return done, u.CommandError(step, done.Output, err)
 }
 
 // Tools is the folder of tools, and the mark of children that belong to no one environment.

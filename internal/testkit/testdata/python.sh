@@ -37,7 +37,7 @@ case "$*" in
 	[ -e "$here/pip.config" ] && cat "$here/pip.config"
 	exit 0 ;;
 "-m pip "*)
-	env > "${PIP_CACHE_DIR:-/dev/null}"
+	env >> "${PIP_CACHE_DIR:-/dev/null}"
 	[ -e "$here/fail.pip" ] && { cat "$here/fail.pip" >&2; exit 1; }
 	target=$(dirname "$here")
 	while [ $# -gt 0 ]; do
