@@ -18,7 +18,7 @@ func CertificateSymptoms(of string) Symptoms {
 			`(?i)certificate (?:is )?not (?:yet valid|valid yet)|peer certificate: NotValidYet`),
 		when("is for another name", "correct the URL; else whoever runs it must get one for that name",
 			`(?i)certificate (?:is )?not valid for (?:name )?["']|mismatch, certificate|NotValidForName`,
-			`(?i)certificate subject name`),
+			`(?i:certificate subject name|certificate did not match expected hostname)`),
 		when("is not one for a server", "whoever runs it must give it one for servers that is not an authority's own",
 			`CaUsedAsEndEntity|extended key usage|EkuError|InvalidPurpose|(?i:unsuitable certificate purpose)`),
 		when("is not trusted here", "", `peer certificate: UnknownIssuer|(?i:self[- ]signed certificate|unable to get `+

@@ -32,6 +32,7 @@ func TestWhyACertificateIsNotAcceptedIsTold(t *testing.T) {
 			`invalid peer certificate: certificate not valid for name "127.0.0.1"; certificate is only valid for …`,
 			"invalid peer certificate: NotValidForName",
 			"certificate verify failed: IP address mismatch, certificate is not valid for '127.0.0.1'",
+			"WARNING: Certificate did not match expected hostname: h. Certificate: {'subject': ((('commonName', 'leaf'),),)",
 			"certificate verify failed: Hostname mismatch, certificate is not valid for 'h'",
 			"Download error (60) SSL: no alternative certificate subject name matches target host name 'h'",
 		},

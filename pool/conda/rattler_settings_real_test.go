@@ -5,20 +5,9 @@ package conda
 import (
 	"archive/tar"
 	"bytes"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"log"
-	"math/big"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -38,7 +27,7 @@ import (
 func TestTheUsersOwnSettingsHold(t *testing.T) {
 	files := http.FileServer(http.Dir(channelDir(t)))
 	plain := serve(t, nil).URL
-	secure, certificate := vouched(t, files)
+	private, self := testkit.ServeCertified(t, "authority", files), testkit.ServeCertified(t, "self-signed", files)
 	guarded := serve(t, func(w http.ResponseWriter, r *http.Request) bool {
 		user, password, _ := r.BasicAuth()
 		token := strings.HasPrefix(r.URL.Path, "/t/")
@@ -56,7 +45,6 @@ func TestTheUsersOwnSettingsHold(t *testing.T) {
 			os.WriteFile(path, []byte(text), 0o600)))
 		return path
 	}
-	ca := write("ca.pem", certificate)
 	netrc := write("netrc", "machine 127.0.0.1 login al password word\n")
 	logins := write("logins.json", `{"127.0.0.1": {"BasicHTTP": {"username": "al", "password": "word"}}}`)
 	write("rattler/.rattler/credentials.json", `{"127.0.0.1": {"BasicHTTP": {"username": "al", "password": "word"}}}`)
@@ -74,9 +62,10 @@ func TestTheUsersOwnSettingsHold(t *testing.T) {
 		environ []string
 		cause   string // empty: it works
 	}{
-		"a certificate that nobody knows": {secure, nil, builder.CauseCertificate},
-		"SSL_CERT_FILE":                   {secure, []string{"SSL_CERT_FILE=" + ca}, ""},
-		"tls-no-verify":                   {secure, []string{config("verify", "tls-no-verify = true\n")}, ""},
+		"a certificate that nobody knows": {private.URL, nil, builder.CauseCertificate},
+		"SSL_CERT_FILE":                   {private.URL, []string{"SSL_CERT_FILE=" + private.CA}, ""},
+		"SSL_CERT_FILE, self-signed":      {self.URL, []string{"SSL_CERT_FILE=" + self.CA}, ""},
+		"tls-no-verify":                   {private.URL, []string{config("verify", "tls-no-verify = true\n")}, ""},
 		"HTTP_PROXY":                      {"http://channel.invalid", []string{"HTTP_PROXY=" + proxy.URL}, ""},
 		"http_proxy":                      {"http://channel.invalid", []string{"http_proxy=" + proxy.URL}, ""},
 		"ALL_PROXY":                       {"http://channel.invalid", []string{"ALL_PROXY=" + proxy.URL}, ""},
@@ -118,28 +107,34 @@ func TestTheUsersOwnSettingsHold(t *testing.T) {
 	}
 }
 
-// vouched is a server with a certificate that only who knows the other one trusts.
-func vouched(t *testing.T, h http.Handler) (url, ca string) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	testkit.Check(t, err)
-	sign := func(c, parent *x509.Certificate) []byte {
-		c.SerialNumber, c.NotBefore, c.NotAfter = big.NewInt(1), time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
-		der, err := x509.CreateCertificate(rand.Reader, c, parent, &key.PublicKey, key)
-		testkit.Check(t, err)
-		return der
+// TestTheCertificatesOfAChannelAreToldApart has a real rattler ask servers that it does not trust.
+func TestTheCertificatesOfAChannelAreToldApart(t *testing.T) {
+	files := http.FileServer(http.Dir(channelDir(t)))
+	const untrusted = "is not trusted here"
+	for kind, c := range map[string]struct{ say, hint string }{
+		"authority":     {untrusted, "set SSL_CERT_FILE to a file"},
+		"self-signed":   {untrusted, "set SSL_CERT_FILE to a file"},
+		"expired":       {"has expired", "set the clock"},
+		"not yet valid": {"is not valid yet", "set the clock"},
+		"another name":  {"is for another name", "correct the URL"},
+	} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			s := testkit.ServeCertified(t, kind, files)
+			var environ []string
+			if c.say != untrusted {
+				environ = []string{"SSL_CERT_FILE=" + s.CA}
+			}
+			r := realRattler(t, environ...)
+			began := time.Now()
+			b := buildError(t, r.create(t.Context(), r.Env("a"), r.job(t, s.URL, "rt-activate")))
+			if b.Cause != builder.CauseCertificate || !strings.Contains(b.Message, c.say) ||
+				!strings.Contains(b.Hint, c.hint) || !strings.Contains(b.Output, "invalid peer certificate") {
+				t.Errorf("%#v", b)
+			}
+			t.Logf("after %s and %d handshakes", time.Since(began), s.Handshakes.Load())
+		})
 	}
-	root := &x509.Certificate{Subject: pkix.Name{CommonName: "root"}, IsCA: true, BasicConstraintsValid: true,
-		KeyUsage: x509.KeyUsageCertSign}
-	rootDER := sign(root, root)
-	leaf := sign(&x509.Certificate{Subject: pkix.Name{CommonName: "leaf"},
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}}, root)
-	s := httptest.NewUnstartedServer(h)
-	s.TLS = &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{leaf}, PrivateKey: key}}}
-	s.Config.ErrorLog = log.New(io.Discard, "", 0) // that it is not trusted is what a test is about
-	s.StartTLS()
-	t.Cleanup(s.Close)
-	return s.URL, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: rootDER}))
 }
 
 func TestWithCopiesNoCondaPackageIsShared(t *testing.T) {
