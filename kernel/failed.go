@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"html"
 	"io/fs"
 	"net"
 	"os"
@@ -82,7 +83,9 @@ type failedKernel struct {
 	listeners []listener
 	session   session
 	message   string
-	lines     []string // of the traceback
+	brief     []string // the traceback in a cell
+	lines     []string // the same with all that the tool said
+	folded    object   // that, for front-ends that fold; nil: the brief one has it
 
 	iopub zmtp.Server
 	ended chan struct{}
@@ -109,16 +112,30 @@ func (k *Kernel) ServeFailure(ctx context.Context, why *failure.Error) error {
 func newFailedKernel(c connection, why *failure.Error) *failedKernel {
 	k := &failedKernel{connection: c, session: newSession(c.Key), ended: make(chan struct{})}
 	k.message = strings.Join(redact.LastLines(why.Message, 10), "; ")
-	k.lines = []string{"RuntimedError: " + k.message}
-	for _, line := range redact.LastLines(why.Output, 10) {
-		k.lines = append(k.lines, "  | "+line)
-	}
+	var first, said []string // what to do comes first, since some show only the first lines
 	if why.Hint != "" {
-		k.lines = append(k.lines, "hint: "+redact.Line(why.Hint))
+		first = []string{"hint: " + redact.Line(why.Hint)}
 	}
-	k.lines = append(k.lines, tryAgain)
+	first = append(first, "RuntimedError: "+k.message)
+	all := redact.LastLines(why.Output, 30)
+	for _, line := range all {
+		said = append(said, "  | "+line)
+	}
+	k.lines = slices.Concat(first, said, []string{tryAgain})
+	k.brief = k.lines
+	if len(said) > unfolded {
+		k.brief = append(first, tryAgain)
+		const title = "What the tool said"
+		k.folded = object{"metadata": object{}, "data": object{
+			"text/plain": title + ":\n" + strings.Join(said, "\n"),
+			"text/html": "<details><summary>" + title + "</summary><pre>" + html.EscapeString(strings.Join(all, "\n")) +
+				"</pre></details>",
+		}}
+	}
 	return k
 }
+
+const unfolded = 3 // lines of a tool that stand in a cell
 
 func (k *failedKernel) serve(ctx context.Context) error {
 	k.iopub = zmtp.Server{Kind: zmtp.Pub, Subscribed: k.welcome}
@@ -226,6 +243,7 @@ func (k *failedKernel) answer(r request) (kind string, content object) {
 	return base + "_reply", content
 }
 
+// failure is for answers. nbclient takes its exception from there, and not from what is in the cell.
 func (k *failedKernel) failure() object {
 	return object{"status": "error", "ename": "RuntimedError", "evalue": k.message, "traceback": k.lines}
 }
@@ -243,9 +261,10 @@ func (k *failedKernel) execute(r request) object {
 			k.count++
 		}
 		k.publish(r.header, "execute_input", object{"code": cell.Code, "execution_count": k.count})
-		why := k.failure()
-		delete(why, "status")
-		k.publish(r.header, "error", why)
+		k.publish(r.header, "error", object{"ename": reply["ename"], "evalue": k.message, "traceback": k.brief})
+		if k.folded != nil {
+			k.publish(r.header, "display_data", k.folded)
+		}
 	}
 	reply["execution_count"], reply["user_expressions"], reply["payload"] = k.count, object{}, []any{}
 	return reply

@@ -3,6 +3,7 @@ package kernel
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -95,6 +96,35 @@ func TestInstallsAtOnceDoNotGetIntoEachOthersWay(t *testing.T) {
 		if err != nil || err2 != nil || len(left) != 1 || len(inside) != 4 || len(SpecsIn(dir)) != 1 {
 			t.Fatalf("%v %v: %v, %v", err, err2, left, inside)
 		}
+	}
+}
+
+func TestACellBeginsWithWhatToDoAndFoldsWhatTheToolSaid(t *testing.T) {
+	why := &failure.Error{Message: "the index is not trusted", Hint: "set a variable", Output: "one\n<two>\nthree"}
+	k := newFailedKernel(connection{}, why)
+	short := []string{"hint: set a variable", "RuntimedError: the index is not trusted", "  | one", "  | <two>",
+		"  | three", tryAgain}
+	if k.folded != nil || !slices.Equal(k.brief, short) || !slices.Equal(k.lines, short) {
+		t.Errorf("%q, %v", k.brief, k.folded)
+	}
+	why.Output += "\nfour"
+	k = newFailedKernel(connection{}, why)
+	if !slices.Equal(k.brief, append(slices.Clone(short[:2]), tryAgain)) {
+		t.Errorf("in a cell is %q", k.brief)
+	}
+	if all := k.failure()["traceback"]; !slices.Equal(all.([]string),
+		slices.Concat(short[:5], []string{"  | four", tryAgain})) {
+		t.Errorf("in the answer is %q", all)
+	}
+	data := k.folded["data"].(object)
+	if data["text/plain"] != "What the tool said:\n  | one\n  | <two>\n  | three\n  | four" ||
+		data["text/html"] != "<details><summary>What the tool said</summary><pre>one\n&lt;two&gt;\nthree\nfour</pre>"+
+			"</details>" {
+		t.Errorf("folded is %q", data)
+	}
+	if k = newFailedKernel(connection{}, failure.New("none")); !slices.Equal(k.brief,
+		[]string{"RuntimedError: none", tryAgain}) {
+		t.Errorf("without a hint it is %q", k.brief)
 	}
 }
 

@@ -30,6 +30,16 @@ requires = ["hatchling"]
 build-backend = "hatchling.build"
 """
 ARGV = ["python", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+SAYS_WHY = "Python (unbuilt)"
+UNBUILT = """\
+[project]
+name = "unbuilt"
+version = "1"
+[build-system]
+requires = []
+build-backend = "backend"
+backend-path = ["."]
+"""
 TORN = 'pools.torn = { kind = "uv", size = 1, packages = ["ipykernel", "six==1.16.0", "six==1.17.0"] }\n'
 
 
@@ -221,8 +231,39 @@ def test_why_a_kernel_does_not_start(house: House, lab: Front) -> None:
     lab.open("lab")  # its launcher asks anew only now and then
     lab.see(CARD, BROKEN).click()
     lab.see(".jp-Dialog", "the packages cannot be installed together")
-    lab.see(".jp-Dialog", "hint: loosen the versions")
+    lab.see(".jp-Dialog-body", re.compile("^hint: loosen the versions"))
     lab.shot("no-kernel")
+    house.daemon.configure(2)
+
+
+def test_a_cell_begins_with_what_to_do_and_folds_what_the_tool_said(house: House, lab: Front) -> None:
+    source = house.base / "unbuilt"
+    source.mkdir()
+    (source / "pyproject.toml").write_text(UNBUILT)
+    (source / "backend.py").write_text("def build_wheel(*_):\n    raise RuntimeError('no <luck>')\n")
+    pool = f'pools.unbuilt = {{ kind = "uv", size = 1, packages = ["ipykernel", "unbuilt @ {source.as_uri()}"] }}\n'
+    house.daemon.configure(2, pool)
+    lab.item("⚠ unbuilt 0")
+    kernels = house.venv / "share/jupyter/kernels"
+    spec = json.loads((kernels / "runtimed-uv/kernel.json").read_text())
+    argv = [spec["argv"][0], "kernel", "--pool", "unbuilt", "-f", "{connection_file}"]
+    (kernels / "unbuilt").mkdir()
+    (kernels / "unbuilt/kernel.json").write_text(json.dumps({**spec, "argv": argv, "display_name": SAYS_WHY}))
+    lab.notebook(SAYS_WHY)
+
+    said = lab.run("1+1")
+    assert said.startswith("hint: choose a version that has a wheel"), said
+    assert "RuntimedError: the package unbuilt cannot be built from its source here" in said
+    folded = lab.see(".jp-OutputArea-output details", "What the tool said").locator("pre")
+    assert not folded.is_visible()
+    lab.shot("folded")
+    lab.see(".jp-OutputArea-output summary").click()
+    folded.filter(has_text="RuntimeError: no <luck>").wait_for()
+    lab.shot("unfolded")
+    lab.menu("Settings", "Theme")
+    lab.see(".lm-Menu-itemLabel", re.compile("^JupyterLab Dark$")).click()
+    lab.page.wait_for_selector('body[data-jp-theme-light="false"]', state="attached")
+    lab.shot("unfolded-dark")
     house.daemon.configure(2)
 
 

@@ -174,13 +174,13 @@ def failure(made: RuntimedProvisioner) -> str:
 
 def test_errors_name_the_project(projects: Projects) -> None:
     text = failure(provisioner(spec(project="/there")))
-    assert text.startswith("no environment of the project /there for the kernel: there is no project at /there or ")
-    assert "\nhint: a project has one of: uv.lock, pyproject.toml" in text
-    assert failure(provisioner(spec(project={"path": "auto", "extras": ["plot"]}))).startswith("no environment of the ")
+    assert text.startswith("hint: a project has one of: uv.lock, pyproject.toml\nno environment of the project /there ")
+    assert " for the kernel: there is no project at /there or " in text
+    assert "\nno environment of the " in failure(provisioner(spec(project={"path": "auto", "extras": ["plot"]})))
     assert len(projects.asked) == 2  # no plain pool in its place
     projects.fake.hook = older("project")
     text = failure(provisioner(spec(project="auto")))
-    assert text.startswith(f"no environment of the project {os.getcwd()} for the kernel: unknown member project\n")
+    assert text.endswith(f"\nno environment of the project {os.getcwd()} for the kernel: unknown member project")
     assert "the daemon is older than this client" in text
     assert not projects.fake.leases
 

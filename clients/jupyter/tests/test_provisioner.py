@@ -189,28 +189,31 @@ def failure(**config: Any) -> str:
 
 def test_no_daemon(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = failure()
-    assert text.startswith(f"no environment of the pool uv for the kernel: no daemon can be reached at {place}/none: ")
-    assert text.endswith("\nhint: start it with: runt daemon start")
+    assert text.startswith(
+        "hint: start it with: runt daemon start\n"
+        f"no environment of the pool uv for the kernel: no daemon can be reached at {place}/none: "
+    )
     monkeypatch.delenv("RUNTIMED_NO_START")
     assert failure(autostart=False) == text
     monkeypatch.setenv("PATH", "/nowhere")
     monkeypatch.setenv("HOME", str(place))
     text = failure()
     assert "there is no runt beside this Python, on PATH or in ~/.local/bin" in text
-    assert "\nhint: install runtimed, as runtimed-client[bin] does" in text
+    assert text.startswith("hint: install runtimed, as runtimed-client[bin] does")
 
 
 def test_pools_that_give_nothing(socket: str) -> None:
     assert 'no pool is named "nope"' in failure(pool="nope")
-    assert "the pool conda is off (size 0)\nhint: set size" in failure(pool="conda")
+    text = failure(pool="conda")
+    assert text.startswith("hint: set size")
+    assert text.endswith("the pool conda is off (size 0)")
     with Client() as c:
         wait_until(lambda: (torn := c.status()["torn"]).error and not torn.warming, 60)
     began = time.monotonic()
     text = failure(pool="torn", wait=60)
     assert time.monotonic() - began < 20  # the next try is 30 s away, and not waited for
-    assert text.startswith(
-        "no environment of the pool torn for the kernel: the packages cannot be installed together\n"
-    )
+    assert text.startswith("hint: loosen the versions")
+    assert "\nno environment of the pool torn for the kernel: the packages cannot be installed together\n" in text
     assert "six==1.16.0" in text  # in uv's own words
 
 
@@ -219,7 +222,7 @@ def test_what_it_waits_for_is_logged(socket: str, caplog: pytest.LogCaptureFixtu
         c.call("pool.flush", {"pool": "uv"})
     text = failure(wait=0)
     assert "the pool uv had no environment ready within 0s" in text
-    assert "\nhint: wait longer" in text
+    assert text.startswith("hint: wait longer")
 
     async def main() -> None:
         alone = provisioner(spec(wait=WAIT))

@@ -46,10 +46,9 @@ def label_of(session: str) -> str:
 
 
 def explain(error: RuntimedError, of: str) -> str:
-    """All that is known about a failure: a front-end shows this text only."""
-    lines = [f"no environment of the {of} for the kernel: {error.message}"]
-    if error.hint:
-        lines.append(f"hint: {error.hint}")
+    """All that is known about a failure: a front-end shows this text only, and what to do comes first."""
+    lines = [f"hint: {error.hint}"] if error.hint else []
+    lines.append(f"no environment of the {of} for the kernel: {error.message}")
     if isinstance(error, RPCError):
         lines.append(str(error.data.get("output") or ""))
     return "\n".join(lines).strip()
