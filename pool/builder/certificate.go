@@ -14,7 +14,8 @@ func CertificateSymptoms(of string) Symptoms {
 	return Symptoms{
 		when("has expired, or this machine's clock is wrong", "set the clock; else whoever runs it must renew it",
 			`(?i)certificate (?:has )?expired|peer certificate: Expired`),
-		when("is not valid yet, or this machine's clock is wrong", "set the clock; else whoever runs it must replace it",
+		when("is not valid yet, or this machine's clock is wrong",
+			"set the clock; else whoever runs it must replace it",
 			`(?i)certificate (?:is )?not (?:yet valid|valid yet)|peer certificate: NotValidYet`),
 		when("is for another name", "correct the URL; else whoever runs it must get one for that name",
 			`(?i)certificate (?:is )?not valid for (?:name )?["']|mismatch, certificate|NotValidForName`,

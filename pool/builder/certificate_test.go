@@ -32,7 +32,7 @@ func TestWhyACertificateIsNotAcceptedIsTold(t *testing.T) {
 			`invalid peer certificate: certificate not valid for name "127.0.0.1"; certificate is only valid for …`,
 			"invalid peer certificate: NotValidForName",
 			"certificate verify failed: IP address mismatch, certificate is not valid for '127.0.0.1'",
-			"WARNING: Certificate did not match expected hostname: h. Certificate: {'subject': ((('commonName', 'leaf'),),)",
+			"WARNING: Certificate did not match expected hostname: h. Certificate: {'subject': (",
 			"certificate verify failed: Hostname mismatch, certificate is not valid for 'h'",
 			"Download error (60) SSL: no alternative certificate subject name matches target host name 'h'",
 		},
@@ -74,13 +74,13 @@ func TestTheHintForACertificateIsForWhatIsSet(t *testing.T) {
 		return b.Vouch(CertFile, file, "; or else").Hint
 	}
 	const of = "the certificate of the authority that signed it"
-	for _, c := range []struct{ got, want string }{
-		{said(""), "where the daemon is started, set SSL_CERT_FILE to a file with " + of + ", and: runt daemon restart"},
-		{said(file), "SSL_CERT_FILE names " + file + ", which is not there: put " + of + " there, and: runt pool flush"},
-	} {
-		if c.got != c.want+"; or else" {
-			t.Error(c.got)
-		}
+	if got := said(""); got != "where the daemon is started, set SSL_CERT_FILE to a file with "+of+
+		", and: runt daemon restart; or else" {
+		t.Error(got)
+	}
+	if got := said(file); got != "SSL_CERT_FILE names "+file+", which is not there: put "+of+
+		" there, and: runt pool flush; or else" {
+		t.Error(got)
 	}
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -88,7 +88,8 @@ func TestTheHintForACertificateIsForWhatIsSet(t *testing.T) {
 	if got := said(file); got != "add "+of+" to "+file+", which SSL_CERT_FILE names, and: runt pool flush; or else" {
 		t.Error(got)
 	}
-	if got := (&Error{Cause: CauseCertificate, Hint: said(file)}).ForNeeds(false).Hint; strings.Contains(got, "flush") ||
+	hint := said(file)
+	if got := (&Error{Cause: CauseCertificate, Hint: hint}).ForNeeds(false).Hint; strings.Contains(got, "flush") ||
 		!strings.Contains(got, ", and ask again") {
 		t.Error(got)
 	}

@@ -163,8 +163,8 @@ func condaFailure(p condaProgram, done tool.Result, err error) *builder.Error {
 	_, _ = shown.Write([]byte(besides(done.Output) + "\n" + answer.text()))
 	if b := condaSymptoms.Known(p.name, text, shown.String(), err); b != nil {
 		if b.Cause == builder.CauseCertificate {
-			b.Hint = cmp.Or(b.Hint, "have ssl_verify in your .condarc name a file with the certificate of the authority "+
-				"that signed it"+builder.AndFlush)
+			b.Hint = cmp.Or(b.Hint, "have ssl_verify in your .condarc name a file with the certificate of the "+
+				"authority that signed it"+builder.AndFlush)
 		}
 		return b
 	}

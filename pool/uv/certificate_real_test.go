@@ -162,8 +162,8 @@ func TestTheWaysOutOfAnUntrustedCertificateLeadOut(t *testing.T) {
 				// pip is told of the same file.
 				python, err := exec.Command("python3", "-c", "import sys; print(sys.executable, end='')").Output()
 				testkit.Check(t, err)
-				done, err := u.pythonWith(context.Background(), "", u.pythonEnv(u.Config()), string(python), "-m", "pip",
-					"download", "--retries", "0", "--no-deps", "--dest", t.TempDir(), "nothing")
+				done, err := u.pythonWith(context.Background(), "", u.pythonEnv(u.Config()), string(python), "-m",
+					"pip", "download", "--retries", "0", "--no-deps", "--dest", t.TempDir(), "nothing")
 				if err != nil {
 					t.Errorf("pip: %v: %s", err, done.Output)
 				}

@@ -107,12 +107,13 @@ func TestTheCauseOfAFailureIsReadFromWhatTheToolSays(t *testing.T) {
 		},
 		{"Could not fetch URL https://host/simple/uv/: There was a problem confirming the ssl certificate: " +
 			"HTTPSConnectionPool(host='host', port=443): Max retries exceeded with url: /simple/uv/ (Caused by " +
-			"SSLError(SSLCertVerificationError(1, '[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: unable to " +
-			"get local issuer certificate (_ssl.c:1006)'))) - skipping\nERROR: Could not find a version that satisfies " +
-			"the requirement uv==0.13.9 (from versions: none)\nERROR: No matching distribution found for uv==0.13.9",
+			"SSLError(SSLCertVerificationError(1, '[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: " +
+			"unable to get local issuer certificate (_ssl.c:1006)'))) - skipping\n" +
+			"ERROR: Could not find a version that satisfies the requirement uv==0.13.9 (from versions: none)\n" +
+			"ERROR: No matching distribution found for uv==0.13.9",
 			builder.CauseCertificate, "", "the certificate of the package index is not trusted here"},
-		{"error: Failed to download and build `x @ git+https://host/x`\n  cause: Git operation failed\n  cause: process " +
-			"didn't exit successfully: `git fetch` (exit status: 128)\n--- stderr\nfatal: unable to access " +
+		{"error: Failed to download and build `x @ git+https://host/x`\n  cause: Git operation failed\n  cause: " +
+			"process didn't exit successfully: `git fetch` (exit status: 128)\n--- stderr\nfatal: unable to access " +
 			"'https://host/x/': server certificate verification failed. CAfile: none CRLfile: none",
 			builder.CauseCertificate, "", "the certificate of a repository is not accepted here"},
 		{"error: Failed to fetch: `https://host/`\n  cause: HTTP status client error (407 Proxy Authentication " +

@@ -159,8 +159,8 @@ func TestWhereUVCannotBeFetchedTheThreeWaysOutAreTold(t *testing.T) {
 
 func TestWhatPipDoesNotTrustItIsAskedForOnceAndWhatItDoesNotReachAgain(t *testing.T) {
 	for output, want := range map[string]struct{ retries, cause string }{
-		"Could not fetch URL https://h/uv/: [SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: unable to get " +
-			"local issuer certificate": {"0", builder.CauseCertificate},
+		"Could not fetch URL https://h/uv/: [SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: unable to " +
+			"get local issuer certificate": {"0", builder.CauseCertificate},
 		"Could not fetch URL https://h/uv/: connection error: Max retries exceeded": {"0 7", builder.CauseToolMissing},
 		"": {"0", ""},
 	} {
@@ -187,6 +187,29 @@ func TestWhatPipDoesNotTrustItIsAskedForOnceAndWhatItDoesNotReachAgain(t *testin
 	}
 }
 
+func TestAnEarlierUVAsksOnceForWhatItDoesNotTrust(t *testing.T) {
+	const untrusted, network = "invalid peer certificate: UnknownIssuer", "Failed to fetch: connection reset"
+	for _, c := range []struct{ version, says, arg, retries, cause string }{
+		{"0.11.0", untrusted, "x", "0", builder.CauseCertificate},
+		{"0.11.0", network, "x", "0 usual", builder.CauseNetwork},
+		{"0.11.0", network, "--offline", "usual", builder.CauseNetwork},
+		{"0.13.9", untrusted, "x", "usual", builder.CauseCertificate},
+		{"0.13.9", network, "x", "usual", builder.CauseNetwork},
+	} {
+		s := newStandin(t)
+		testkit.WriteProgram(t, filepath.Join(s.Bin, "uv"), []byte("#!/bin/sh\n"+
+			"[ \"$1\" = --version ] && { echo 'uv "+c.version+" (x 2026-01-01)'; exit; }\n"+
+			"echo \"${UV_HTTP_RETRIES-usual}\" >> '"+s.Bin+"/tries'\necho '"+c.says+"' >&2\nexit 2\n"))
+		uv, err := s.findIt()
+		testkit.Check(t, err)
+		_, err = s.Run(t.Context(), uv, s.Tools(), "pip", "compile", c.arg)
+		got := strings.Join(strings.Fields(s.Took("tries")), " ")
+		if got != c.retries || builder.CauseOf(err) != c.cause {
+			t.Errorf("%+v: tried with %s retries; %v", c, got, err)
+		}
+	}
+}
+
 func TestWhatAKilledDaemonLeftOfItsWorkIsRemoved(t *testing.T) {
 	s := newStandin(t)
 	for _, dir := range []string{"tools/.fetch-1/venv", "locks/.resolve-2"} {
@@ -209,19 +232,20 @@ func TestTheRequirementsPinOneVersionByItsHashes(t *testing.T) {
 }
 
 func TestTheHintOfAUVThatCouldNotBeFetchedNamesWhatKeptItAway(t *testing.T) {
+	u := &Builder{Environ: []string{"PIP_CONFIG_FILE=" + os.DevNull}}
 	for output, want := range map[string]string{
 		"ERROR: Could not find a version: Max retries exceeded: " +
 			"NewConnectionError: Connection refused": "check the package index and the proxy",
-		"Max retries exceeded: Temporary failure in name resolution":                                  "check the network, the proxy",
-		"CERTIFICATE_VERIFY_FAILED certificate verify failed: unable to get local issuer certificate": "SSL_CERT_FILE",
-		"ERROR: HTTP error 407 Client Error: Proxy Authentication Required":                           "password of the proxy",
-		"OSError: [Errno 28] No space left on device":                                                 "free some space",
+		"Max retries exceeded: Temporary failure in name resolution":        "check the network, the proxy",
+		"certificate verify failed: unable to get local issuer certificate": "SSL_CERT_FILE",
+		"ERROR: HTTP error 407 Client Error: Proxy Authentication Required": "password of the proxy",
+		"OSError: [Errno 28] No space left on device":                       "free some space",
 		"ERROR: Could not find a version that satisfies uv (from versions: none)\nERROR: No matching distribution " +
 			"found for uv==1": "check the network, the proxy",
 		"/usr/bin/python3: No module named pip": "three ways out",
 	} {
 		b := NotFetched([]string{"/usr/bin/python3"},
-			(&Builder{Environ: []string{"PIP_CONFIG_FILE=" + os.DevNull}}).PipError("/usr/bin/python3", output, testkit.ExitWith(t, "exit 1")))
+			u.PipError("/usr/bin/python3", output, testkit.ExitWith(t, "exit 1")))
 		cause := builder.CauseToolMissing
 		if want == builder.CertFile {
 			cause = builder.CauseCertificate

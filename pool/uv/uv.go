@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -212,7 +213,7 @@ func (b *build) runIn(ctx context.Context, dir string, vars []string, c call) (t
 // runUV runs a command of uv and classifies its failure.
 func (u *Builder) runUV(ctx context.Context, c tool.Command) (tool.Result, error) {
 	program, args := c.Argv[0], c.Argv[1:]
-	done, err := u.Child(ctx, c)
+	done, err := u.withoutRetries(ctx, c)
 	if err == nil {
 		return done, nil
 	}
@@ -228,6 +229,26 @@ func (u *Builder) runUV(ctx context.Context, c tool.Command) (tool.Result, error
 		step += " " + args[1]
 	}
 	return done, u.CommandError(step, done.Output, err)
+}
+
+// notRetried is the first version that asks only once for what has an untrusted certificate. Earlier ones ask four
+// times, for some 10 s.
+const notRetried = "0.12.0"
+
+// withoutRetries runs a command of uv. One of an earlier version asks once first, and as usual where that might help.
+func (u *Builder) withoutRetries(ctx context.Context, c tool.Command) (tool.Result, error) {
+	found, _ := u.Tool()
+	if found.Version == "" || CompareVersions(found.Version, notRetried) >= 0 || slices.Contains(c.Argv, "--offline") {
+		return u.Child(ctx, c)
+	}
+	once := c
+	once.Env = append(slices.Clone(c.Env), "UV_HTTP_RETRIES=0")
+	done, err := u.Child(ctx, once)
+	if err == nil || ctx.Err() != nil ||
+		builder.CauseOf(u.CommandError("", done.Output, err)) != builder.CauseNetwork {
+		return done, err
+	}
+	return u.Child(ctx, c)
 }
 
 // Tools is the folder of tools, and the mark of children that belong to no one environment.
