@@ -140,12 +140,7 @@ func (e *Env) askIndex(ctx context.Context, client *http.Client, index, way, pro
 		return fine("%s is there", index)
 	}
 	status, err := head(ctx, client, strings.TrimRight(index, "/")+"/"+project+"/")
-	var untrusted *tls.CertificateVerificationError
 	switch {
-	case errors.As(err, &untrusted):
-		return problem("the certificate of %s is not trusted here: %v", name, untrusted.Err).
-			hint("name the certificates that vouch for it in SSL_CERT_FILE (for pip: PIP_CERT) for the daemon; " +
-				"the clock must be right")
 	case err != nil:
 		return noAnswer(ctx, name, err, "the package index (uv.index_url in the configuration)")
 	case refused(status) && e.hasLogins(index):

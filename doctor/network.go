@@ -3,6 +3,7 @@ package doctor
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"net/http"
 	"net/url"
@@ -85,6 +86,10 @@ func noAnswer(ctx context.Context, name string, err error, check string) Finding
 	if ctx.Err() != nil {
 		return warning("%s did not answer within %s", name, checkTime).
 			hint("it may be slow, or cannot be reached; builds wait longer")
+	}
+	if c, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return problem("the certificate of %s is not trusted here: %v", name, c.Err).
+			hint("name the certificates that vouch for it in SSL_CERT_FILE for the daemon; the clock must be right")
 	}
 	if u, ok := errors.AsType[*url.Error](err); ok { // its text repeats the URL
 		err = u.Err

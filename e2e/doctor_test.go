@@ -6,8 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -19,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"runtimed/internal/testkit"
 	"runtimed/rpc"
 )
 
@@ -308,10 +307,7 @@ func TestTheDoctorNamesEachBreak(t *testing.T) {
 			func(h *house) {
 				h.withoutUV()
 				h.setenv("NO_PROXY", "*")
-				server := httptest.NewUnstartedServer(http.NotFoundHandler())
-				server.Config.ErrorLog = log.New(io.Discard, "", 0)
-				server.StartTLS()
-				h.t.Cleanup(server.Close)
+				server := testkit.ServeCertified(h.t, "authority", http.NotFoundHandler())
 				h.configure("[uv]\nindex_url = \"" + server.URL + "/simple\"\n" + quickly + "1\n")
 			},
 			[]sick{{"index", rpc.CheckProblem, []string{"uv cannot be fetched: the certificate of https://127.0.0.1:",
@@ -335,6 +331,16 @@ func TestTheDoctorNamesEachBreak(t *testing.T) {
 					"1\n[pools.conda]\nchannels = [\"http://127.0.0.1:9/t/planted/c\"]\n")
 			},
 			[]sick{{"channels", rpc.CheckProblem, []string{"http://127.0.0.1:9/t/***/c cannot be reached", "refused"}}},
+		},
+		"a channel whose certificate is not trusted": {
+			func(h *house) {
+				h.setenv("RUNTIMED_CONDA_POOL_SIZE", "1")
+				h.setenv("NO_PROXY", "*")
+				h.configure("[conda]\nprovider = \"rattler\"\n" + quickly + "1\n[pools.conda]\nchannels = [\"" +
+					testkit.ServeCertified(h.t, "authority", http.NotFoundHandler()).URL + "\"]\n")
+			},
+			[]sick{{"channels", rpc.CheckProblem, []string{"the certificate of https://127.0.0.1:",
+				"is not trusted here", "SSL_CERT_FILE"}}},
 		},
 		"a folder of somebody else's": {
 			func(h *house) { _ = os.MkdirAll(h.state("envs", "mine"), 0o700) },
