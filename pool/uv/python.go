@@ -169,6 +169,7 @@ func NoPython(want string, list []Interpreter, fetch error) error {
 		b.Output = f.Output
 		if f.Cause == builder.CauseCertificate {
 			b.Cause, b.Hint = f.Cause, f.Hint+"; else "+b.Hint
+			b.Message += ": " + strings.Replace(f.Message, "the package index", "the server that has it", 1)
 		}
 	}
 	return b
