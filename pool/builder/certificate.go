@@ -3,6 +3,7 @@ package builder
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 )
 
 // CertificateSymptoms are what tools print if they do not accept the certificate of a server, such as "the package
@@ -31,16 +32,16 @@ func CertificateSymptoms(of string) Symptoms {
 }
 
 // Vouch gives a failure the hint that its certificate lacks: how to have an authority trusted with a file that the
-// variable or setting name names already, if file is not empty. or is another way, after a comma.
+// variable or setting name names already, if it does. or is another way, after a semicolon.
 func (e *Error) Vouch(name, file, or string) *Error {
 	if e.Cause != CauseCertificate || e.Hint != "" {
 		return e
 	}
 	const certificate = "the certificate of the authority that signed it"
 	switch _, err := os.Stat(file); {
-	case file == "":
-		e.Hint = fmt.Sprintf("where the daemon is started, set %s to a file with %s, and: runt daemon restart", name,
-			certificate)
+	case !filepath.IsAbs(file): // tools run in a folder of ours
+		e.Hint = fmt.Sprintf("where the daemon is started, set %s to the path of a file with %s, and: "+
+			"runt daemon restart", name, certificate)
 	case os.IsNotExist(err):
 		e.Hint = fmt.Sprintf("%s names %s, which is not there: put %s there", name, file, certificate) + AndFlush
 	default:

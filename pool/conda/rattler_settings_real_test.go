@@ -112,8 +112,8 @@ func TestTheCertificatesOfAChannelAreToldApart(t *testing.T) {
 	files := http.FileServer(http.Dir(channelDir(t)))
 	const untrusted = "is not trusted here"
 	for kind, c := range map[string]struct{ say, hint string }{
-		"authority":     {untrusted, "set SSL_CERT_FILE to a file"},
-		"self-signed":   {untrusted, "set SSL_CERT_FILE to a file"},
+		"authority":     {untrusted, "set SSL_CERT_FILE to the path of a file"},
+		"self-signed":   {untrusted, "set SSL_CERT_FILE to the path of a file"},
 		"expired":       {"has expired", "set the clock"},
 		"not yet valid": {"is not valid yet", "set the clock"},
 		"another name":  {"is for another name", "correct the URL"},

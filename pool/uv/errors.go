@@ -33,7 +33,7 @@ var symptoms = slices.Concat(builder.Symptoms{
 		`unexpected end of file|do not match the hashes`),
 	builder.When(builder.CauseCertificate, "the certificate of a repository is not accepted here",
 		"have git trust it, for example with: git config --global http.sslCAInfo FILE",
-		`unable to access '[^\n]*(?:certificate|SSL)`),
+		`unable to access '[^\n]*certificate`),
 }, builder.CertificateSymptoms("the package index"), builder.Symptoms{
 	builder.When(builder.CauseNetwork, "the package index refuses more requests for now",
 		builder.ByItself, `429 Too Many Requests|429 Client Error`),

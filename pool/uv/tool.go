@@ -220,7 +220,7 @@ func (u *Builder) pythonEnv(cfg Config) []string {
 	if cfg.IndexURL != "" {
 		env = append(env, "PIP_INDEX_URL="+cfg.IndexURL)
 	}
-	if name, file := u.pipCert(); file != "" && name == builder.CertFile { // uv honours it, and pip since 24.2
+	if name, file := u.pipCert(); file != "" && name == builder.CertFile { // uv honours it, and pip only since 24.2
 		env = append(env, pipVariable("cert")+"="+file)
 	}
 	return env
