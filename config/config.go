@@ -22,7 +22,8 @@ const (
 const (
 	MaxPoolSize = 64
 	defaultSize = 3
-	maxPreload  = 100 // modules; the list is one message to a standby
+	maxPreload  = 100              // modules; the list is one message to a standby
+	minIdle     = 10 * time.Second // a page that is loaded again has no connection for a moment
 )
 
 // Config is the configuration in force.
@@ -81,8 +82,9 @@ type Pool struct {
 	Packages []string
 	Channels []string // of conda pools only
 	MaxAge   time.Duration
-	Standby  int      // ready environments that hold a standby kernel
-	Preload  []string // modules that it has imported
+	Standby  int           // ready environments that hold a standby kernel
+	Preload  []string      // modules that it has imported
+	Idle     time.Duration // an idle kernel of a closed notebook ends after this long; 0: never
 }
 
 // Flags are those of the command line. Empty and nil: not given.
@@ -220,6 +222,9 @@ func (c *Config) finish() (faults Faults) {
 		}
 		if n := len(p.Preload); n > maxPreload {
 			add("preload", "must name at most %d modules, got %d", maxPreload, n)
+		}
+		if p.Idle > 0 && p.Idle < minIdle {
+			add("idle", `must be at least %s, or "0" for never, got %q`, minIdle, p.Idle.String())
 		}
 	}
 	if c.Conda.Provider == "rattler" && c.Conda.Path != "" {

@@ -50,7 +50,7 @@ func TestDefaults(t *testing.T) {
 		c.Build.LockAge != 24*time.Hour {
 		t.Errorf("got %+v", c)
 	}
-	want := Pool{"uv", "uv", 3, "", []string{"ipykernel", "ipywidgets", "pip"}, nil, 48 * time.Hour, 1, []string{}}
+	want := Pool{"uv", "uv", 3, "", []string{"ipykernel", "ipywidgets", "pip"}, nil, 48 * time.Hour, 1, []string{}, 0}
 	if !reflect.DeepEqual(uv, want) {
 		t.Errorf("uv: got %+v", uv)
 	}
@@ -105,7 +105,7 @@ func TestFaults(t *testing.T) {
 				`[conda], [projects], [pools.NAME]`},
 		{"[pools.uv]\nsise = 3",
 			`2: pools.uv.sise: unknown key; there are kind, size, python, packages, channels, max_age, ` +
-				`standby, preload`},
+				`standby, preload, idle`},
 		{"[build]\nparalel = 3",
 			`2: build.paralel: unknown key; there are parallel, timeout, min_free, max_size, lock_age`},
 		{"[uv.path]\nx = 1", `1: uv.path: must be a text in quotes, got a table`},
@@ -119,6 +119,9 @@ func TestFaults(t *testing.T) {
 		{"idle_exit = \"-1s\"", `1: idle_exit: must be at least 0, got "-1s"`},
 		{"idle_exit = \"soon\"", `1: idle_exit: must be a duration`},
 		{"pools.uv.max_age = \"0\"", `1: pools.uv.max_age: must be at least 1s, got "0"`},
+		{"pools.uv.idle = \"9.9s\"", `1: pools.uv.idle: must be at least 10s, or "0" for never, got "9.9s"`},
+		{"[pools.uv]\nidle = \"-1h\"", `2: pools.uv.idle: must be at least 0, got "-1h"`},
+		{"pools.uv.idle = 8", `1: pools.uv.idle: must be a duration like "30m" or "48h", got 8`},
 		{"standby_idle = 60", `1: standby_idle: must be a duration like "30m" or "48h", got 60`},
 		{"standby_idle = \"-1s\"", `1: standby_idle: must be at least 0, got "-1s"`},
 		{"pools.uv.standby = 65", `1: pools.uv.standby: must be 0 to 64, got 65`},
@@ -223,6 +226,7 @@ packages = ["conda-forge::numpy", "scipy=1.*", "python>=3.9"]
 channels = ["https://conda.invalid/c", "bioconda/label/main"]
 standby = 0
 preload = ["pandas", "matplotlib.pyplot", "_a1", "größe"]
+idle = "10s"
 [pools.uv]
 size = 0
 packages = []
@@ -242,17 +246,17 @@ max_age = "36h30m"
 		t.Errorf("order: %s", got)
 	}
 	if p := pool(c, "zeta"); len(p.Packages) != 4 || p.Python != "3.12" || p.MaxAge != 48*time.Hour ||
-		p.Standby != 1 || p.Preload == nil || len(p.Preload) != 0 {
+		p.Standby != 1 || p.Idle != 0 || p.Preload == nil || len(p.Preload) != 0 {
 		t.Errorf("zeta: %+v", p)
 	}
 	if p := pool(c, "alpha"); p.Size != 3 || p.Packages[3] != "ipykernel" || len(p.Channels) != 2 ||
-		p.Standby != 0 || len(p.Preload) != 4 || p.Preload[1] != "matplotlib.pyplot" {
+		p.Standby != 0 || p.Idle != 10*time.Second || len(p.Preload) != 4 || p.Preload[1] != "matplotlib.pyplot" {
 		t.Errorf("alpha: %+v", p)
 	}
 	if p := pool(c, "uv"); p.Size != 0 || !reflect.DeepEqual(p.Packages, []string{"ipykernel"}) {
 		t.Errorf("uv: %+v", p)
 	}
-	if got := c.Origins["pools.uv.max_age"]; !strings.HasSuffix(got, "config.toml:25") {
+	if got := c.Origins["pools.uv.max_age"]; !strings.HasSuffix(got, "config.toml:26") {
 		t.Errorf("origin: %s", got)
 	}
 	if got := c.Origins["build.timeout"]; !strings.HasSuffix(got, "config.toml:5") {

@@ -46,6 +46,7 @@ func (p *Pool) settings() []setting {
 		duration("max_age", &p.MaxAge, time.Second),
 		number("standby", &p.Standby, 0, MaxPoolSize),
 		list("preload", &p.Preload, module),
+		duration("idle", &p.Idle, 0),
 	}
 }
 

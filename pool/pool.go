@@ -34,6 +34,8 @@ type PoolConfig struct {
 
 	Standby int      // ready environments that hold a standby kernel
 	Preload []string // modules that a standby has imported
+
+	Idle time.Duration // for the front-end that ends idle kernels: see [Status]
 }
 
 // pool is one configured pool, or one derived from it; see derived.go.
@@ -108,7 +110,7 @@ func (m *Manager) configureLocked(cfg Config) []string {
 		}
 		sameModules := slices.Equal(p.cfg.Preload, pc.Preload)
 		if p.hash != hash || p.cfg.Size != pc.Size || p.cfg.MaxAge != pc.MaxAge || p.cfg.Standby != pc.Standby ||
-			!sameModules {
+			p.cfg.Idle != pc.Idle || !sameModules {
 			changed = append(changed, pc.Name)
 		}
 		if !sameModules {

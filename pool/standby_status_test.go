@@ -37,6 +37,24 @@ func TestAReloadTellsOfStandbysAndPreload(t *testing.T) {
 	})
 }
 
+func TestAnotherIdleIsToldAtOnceAndRebuildsNothing(t *testing.T) {
+	inBubble(t, sized(1), func(w *world) {
+		w.pass(time.Minute)
+		before, tries := w.ids(Ready), w.b.tries()
+		later := func(c *Config) { c.Pools[0].Idle = 8 * time.Hour }
+		if changed := w.reconfigure(later); !slices.Equal(changed, []string{"uv"}) || w.status().Idle != 8*time.Hour {
+			t.Errorf("changed: %v; %+v", changed, w.status())
+		}
+		if changed := w.reconfigure(later); len(changed) != 0 {
+			t.Errorf("again: %v", changed)
+		}
+		w.pass(time.Minute)
+		if now := w.ids(Ready); !slices.Equal(now, before) || w.b.tries() != tries {
+			t.Errorf("ready: %v, before: %v; %d builds", now, before, w.b.tries()-tries)
+		}
+	})
+}
+
 func TestNoStandbyIsStartedWhereItsSocketsPathIsTooLong(t *testing.T) {
 	cfg := withStandbys(1, 1)
 	cfg.Sockets = "/" + strings.Repeat("x", 100)

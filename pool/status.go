@@ -29,6 +29,7 @@ type Status struct {
 	Tool      *builder.Tool // nil while none was looked for, or found
 	Error     *StatusError  // nil while builds succeed
 	Standby   StandbyStatus
+	Idle      time.Duration // a kernel that nobody needs should end after this long; 0: never
 }
 
 // StatusError is why builds of a pool fail.
@@ -97,7 +98,7 @@ func (m *Manager) statusLocked(name string) []Status {
 func (m *Manager) statusOfLocked(p *pool) Status {
 	s := Status{
 		Name: p.cfg.Name, Kind: p.cfg.Spec.Kind, Target: p.cfg.Size, Waiting: len(p.waiters),
-		Python: p.cfg.Spec.Python, Packages: p.shown, Standby: m.standbyStatusLocked(p),
+		Python: p.cfg.Spec.Python, Packages: p.shown, Standby: m.standbyStatusLocked(p), Idle: p.cfg.Idle,
 	}
 	for _, e := range m.envs {
 		own := e.pool == p.cfg.Name // else it is of a derived pool

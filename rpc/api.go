@@ -192,6 +192,8 @@ type PoolStatus struct {
 	Error     *PoolError `json:"error"` // null while builds succeed
 
 	Standby StandbyStatus `json:"standby"`
+	// A front-end that sees to it ends a kernel that is idle this long and that nobody is connected to; 0: never.
+	IdleMS int64 `json:"idle_ms"`
 }
 
 // StandbyStatus is how a pool's standby kernels are.

@@ -112,6 +112,9 @@ var keyTexts = []entry{
 		Text: "0 to 64: ready environments that hold a standby kernel, at most size; 0: kernels start as usual"},
 	{Name: "pools.NAME.preload",
 		Text: "up to 100 modules, like pandas and matplotlib.pyplot, that standby kernels have imported"},
+	{Name: "pools.NAME.idle",
+		Text: "from 10s: Jupyter's server ends a kernel, and so its environment, that was idle for this long since " +
+			"its notebook was closed; \"0\": never"},
 }
 
 // keyEntries are keyTexts with the defaults. A default that both usual pools share is shown once.

@@ -74,7 +74,7 @@ func poolConfig(cfg *config.Config, at statedir.Paths) pool.Config {
 	}
 	for _, p := range cfg.Pools {
 		c.Pools = append(c.Pools, pool.PoolConfig{
-			Name: p.Name, Size: p.Size, MaxAge: p.MaxAge, Standby: p.Standby, Preload: p.Preload,
+			Name: p.Name, Size: p.Size, MaxAge: p.MaxAge, Standby: p.Standby, Preload: p.Preload, Idle: p.Idle,
 			Spec: builder.Spec{Kind: p.Kind, Python: p.Python, Packages: p.Packages, Channels: p.Channels},
 		})
 	}

@@ -175,7 +175,7 @@ func statusOf(s pool.Status) rpc.PoolStatus {
 	w := rpc.PoolStatus{
 		Name: s.Name, Kind: s.Kind, Target: s.Target, Available: s.Available, Warming: s.Warming, Leased: s.Leased,
 		Removing: s.Removing, Waiting: s.Waiting, State: s.State, Python: s.Python, Packages: s.Packages,
-		Tool: (*rpc.Tool)(s.Tool),
+		Tool: (*rpc.Tool)(s.Tool), IdleMS: s.Idle.Milliseconds(),
 		Standby: rpc.StandbyStatus{
 			Target: s.Standby.Target, Ready: s.Standby.Ready, Why: redact.Text(s.Standby.Why), Warnings: []string{},
 		},

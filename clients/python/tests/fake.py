@@ -37,6 +37,7 @@ POOL = {
     "tool": {"name": "uv", "version": "0.9.0", "path": "/bin/uv", "why": "it is on PATH"},
     "error": None,
     "standby": {"target": 1, "ready": 0, "warnings": [], "why": ""},
+    "idle_ms": 0,
 }
 INFO = {
     "name": "runtimed",

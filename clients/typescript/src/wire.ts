@@ -99,6 +99,7 @@ const pool = record({
   error: or(null, poolError), // null while builds succeed
   // Standby kernels, null from an older daemon. why: there are fewer, or the last caller could not have one.
   standby: or(null, record({ ...each(count, "target", "ready"), warnings: list(text), why: or(undefined, text) })),
+  idleMs: or(0, count), // a kernel that is idle this long, and that nobody is connected to, should end; 0: never
 });
 
 const packageInfo = record(each(text, "name", "version"));

@@ -88,6 +88,7 @@ class PoolStatus:
     # An older daemon does not send these.
     tool: Optional[Tool] = None
     standby: Optional[StandbyStatus] = None
+    idle_ms: int = 0  # a kernel that is idle this long, and that nobody is connected to, should end; 0: never
 
 
 @dataclass(frozen=True)
