@@ -150,20 +150,21 @@ def test_a_persons_way(house: House, lab: Front, kernel: str) -> None:
 
 def test_the_status_item(house: House, lab: Front) -> None:
     daemon, item = house.daemon, lab.page.locator(ITEM)
-    lab.item(re.compile("^uv 2$"))
-    assert item.get_attribute("title") == "uv: 2 ready\nconda: off"
-    assert item.get_attribute("aria-label") == "Warm Python environments: uv: 2 ready; conda: off"
+    lab.item(re.compile("^Warm Python: uv 2$"))
+    about = ["Warm Python environments", "They are made ahead, so that notebooks start at once."]
+    assert item.get_attribute("title") == ". ".join(about) + "\nuv: 2 ready\nconda: off"
+    assert item.get_attribute("aria-label") == "Warm Python: uv 2. uv: 2 ready; conda: off"
     daemon.configure(3)
     lab.item("uv 2…")
-    lab.item(re.compile("^uv 3$"))
+    lab.item(re.compile("^Warm Python: uv 3$"))
 
     item.click()
     popup = lab.see(".runtimed-Popup")
-    assert popup.inner_text().split("\n\n") == ["Warm Python environments", "uv: 3 ready", "conda: off"]
+    assert popup.inner_text().split("\n\n")[:4] == [*about, "uv: 3 ready", "conda: off"]
     assert item.get_attribute("aria-expanded") == "true"
     daemon.configure(3, TORN)
-    lab.item("uv 3 · ⚠ torn 0")
-    lab.see(".runtimed-Popup", "torn: failing, 0 of 1 ready")  # it changes while it is open
+    lab.item("uv 3 · ⚠ torn none (see why)")
+    lab.see(".runtimed-Popup", "torn: 0 of 1 ready, making more fails")  # it changes while it is open
     lab.see(".runtimed-mod-error", "the packages cannot be installed together")
     lab.see(".runtimed-mod-error", "Hint: ")
     low = [lambda: popup.bounding_box()["y"] + popup.bounding_box()["height"], lambda: item.bounding_box()["y"] + 1]
@@ -180,7 +181,7 @@ def test_the_status_item(house: House, lab: Front) -> None:
     assert item.get_attribute("aria-expanded") == "false"
 
     daemon.end(kill=True)
-    lab.item("runtimed: no daemon")
+    lab.item("Warm Python: not running (start it)")
     assert "Hint: start it with: runt daemon start" in str(item.get_attribute("title"))
     item.click()
     lab.see(".runtimed-Popup", "no daemon can be reached")
@@ -188,7 +189,7 @@ def test_the_status_item(house: House, lab: Front) -> None:
     daemon.configure(2)
     daemon.start()
     lab.item("uv ")
-    lab.item(re.compile(r"^uv \d$"))
+    lab.item(re.compile(r"^Warm Python: uv \d$"))
 
 
 def test_the_launcher_shows_what_there_is(house: House, lab: Front) -> None:
@@ -227,7 +228,7 @@ def test_a_widget_is_drawn_and_moves_its_value_in_the_kernel(house: House, lab: 
 
 def test_why_a_kernel_does_not_start(house: House, lab: Front) -> None:
     house.daemon.configure(2, TORN)
-    lab.item("⚠ torn 0")
+    lab.item("⚠ torn none")
     lab.open("lab")  # its launcher asks anew only now and then
     lab.see(CARD, BROKEN).click()
     lab.see(".jp-Dialog", "the packages cannot be installed together")
@@ -292,7 +293,7 @@ def test_a_notebook_follows_the_lock_file_of_its_project(house: House, lab: Fron
     assert [env["project"] for env in leased if env["id"] != before["id"]] == [before["project"]]
     if len(leased) == 2:  # runt leaves what the old lock gave to the daemon, which keeps it for a minute
         house.daemon.release(before["id"])
-    lab.item(re.compile("^uv 2$"))  # a project's do not count
+    lab.item(re.compile("^Warm Python: uv 2$"))  # a project's do not count
     lab.shot(f"project-{kernel}-restarted")
 
 

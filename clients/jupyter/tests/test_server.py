@@ -12,13 +12,14 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from http.cookiejar import CookieJar
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
-from urllib.request import Request, urlopen
+from urllib.request import HTTPCookieProcessor, Request, build_opener, urlopen
 
 import pytest
-from fake import POOL, FakeDaemon, Peer, wait_until
+from fake import ENV, POOL, FakeDaemon, Peer, wait_until
 from runtimed_client import AsyncClient
 from tornado.httpclient import HTTPClientError, HTTPRequest
 from tornado.websocket import WebSocketClientConnection, websocket_connect
@@ -45,6 +46,7 @@ def server(place: Path) -> Iterator[str]:
     env = {name: value for name, value in os.environ.items() if not name.startswith(("JUPYTER", "RUNTIMED_"))}
     env |= {
         "HOME": str(place),
+        "PATH": str(place / "bin"),  # where nothing is, unless a test puts it there
         "PYTHONPATH": os.pathsep.join(SOURCES),
         "RUNTIMED_SOCKET": str(place / "s"),
         "JUPYTER_TOKEN": TOKEN,
@@ -129,6 +131,133 @@ def test_a_watch_asks_who_it_is(server: str, daemon: FakeDaemon) -> None:
 
     asyncio.run(main())
     assert not daemon.requests
+
+
+LEASE: dict[str, Any] = {
+    "owner_pid": os.getpid(),
+    "alive": True,
+    "label": "of a test",
+    "session": "",
+    "kept_until": None,
+}
+LEASED: dict[str, Any] = {**ENV, "size_bytes": 1, "lease": {**LEASE, "since": "2026-01-02T03:04:05Z"}}
+
+
+def serve(daemon: FakeDaemon, env: dict[str, Any]) -> None:
+    """Have it tell of one lease, and answer to what a person asks for."""
+    answers: dict[str, Any] = {"env.list": {"envs": [env]}, "daemon.reload": {"changed": []}, "pool.release": {}}
+
+    def hook(peer: Peer, request: dict[str, Any]) -> bool:
+        if request["method"] in answers:
+            peer.send({"id": request["id"], "result": answers[request["method"]]})
+        return request["method"] in answers
+
+    daemon.hook = hook
+
+
+def post(url: str, body: object, **headers: str) -> Any:
+    request = Request(url, json.dumps(body).encode(), headers, method="POST")
+    with urlopen(request, timeout=30) as answer:
+        return json.load(answer)
+
+
+def refused(url: str, body: object, **headers: str) -> Any:
+    """The error of what was asked for."""
+    with pytest.raises(HTTPError) as caught:
+        post(url, body, **headers) if body is not None else get(url, **headers)
+    with caught.value as answer:
+        return {"code": answer.code, **json.load(answer).get("error", {})}
+
+
+def test_who_uses_what(server: str, daemon: FakeDaemon) -> None:
+    serve(daemon, LEASED)
+    (lease,) = get(f"{server}runtimed/leases?token={TOKEN}")["leases"]
+    assert lease.pop("memory_bytes", 0) > 1e6 or sys.platform != "linux"  # of this process
+    assert lease == {
+        **{"id": ENV["id"], "pool": "uv", "project": None, "kernel": None, "unused": False},
+        **{"label": "of a test", "owner_pid": os.getpid(), "since": "2026-01-02T03:04:05Z"},
+        **{"kept_until": None, "where": None},
+    }
+
+
+def test_a_person_acts(server: str, daemon: FakeDaemon) -> None:
+    serve(daemon, {**LEASED, "lease": {**LEASED["lease"], "alive": False}})
+    login = {"Authorization": f"token {TOKEN}"}
+    assert post(server + "runtimed/retry", {}, **login) == {"changed": []}
+    assert post(server + "runtimed/start", {}, **login) == {}  # it runs
+    assert post(server + "runtimed/release", {"env": ENV["id"]}, **login) == {}
+    assert daemon.methods() == ["daemon.reload", "daemon.info", "env.list", "pool.release"]
+    assert post(server + "runtimed/release", {"env": "uv-gone"}, **login) == {}
+    assert daemon.methods()[4:] == ["env.list"]
+
+
+@pytest.mark.parametrize("lease", [{"alive": True}, {"alive": False, "where": "in another PID namespace"}])
+def test_what_may_be_in_use_is_not_released(server: str, daemon: FakeDaemon, lease: dict[str, Any]) -> None:
+    serve(daemon, {**LEASED, "lease": {**LEASED["lease"], **lease}})
+    told = refused(server + "runtimed/release", {"env": ENV["id"]}, Authorization=f"token {TOKEN}")
+    assert told["message"] == f"{ENV['id']} is in use by process {os.getpid()}"
+    assert told["hint"] == f"end that first; by force: runt pool release {ENV['id']}"
+    assert daemon.methods() == ["env.list"]
+
+
+def test_acting_needs_the_login_and_the_xsrf_token(server: str, daemon: FakeDaemon) -> None:
+    serve(daemon, LEASED)
+    jar = CookieJar()
+    page = build_opener(HTTPCookieProcessor(jar))
+    page.open(f"{server}login?token={TOKEN}", timeout=30).close()
+    cookies = {cookie.name: str(cookie.value) for cookie in jar}
+    cookie = "; ".join(f"{name}={value}" for name, value in cookies.items())
+    for action in ("retry", "start", "release"):
+        assert refused(f"{server}runtimed/{action}", {})["code"] == 403
+        assert refused(f"{server}runtimed/{action}", {}, Cookie=cookie)["code"] == 403
+    for what in ("leases", "log"):
+        assert refused(f"{server}runtimed/{what}", None)["code"] == 403
+    assert not daemon.requests
+    xsrf = {"Cookie": cookie, "X-XSRFToken": cookies["_xsrf"]}
+    assert post(server + "runtimed/retry", {}, **xsrf) == {"changed": []}
+
+
+def test_what_cannot_be_done_is_told_in_plain_words(server: str, place: Path) -> None:
+    """There is no daemon, and no runt either."""
+    login = {"Authorization": f"token {TOKEN}"}
+    for action in ("retry", "release"):
+        told = refused(f"{server}runtimed/{action}", {"env": "uv-1"}, **login)
+        assert (told["code"], told["kind"]) == (503, "unreachable")
+        assert told["hint"] == "start it with: runt daemon start"
+    told = refused(server + "runtimed/start", {}, **login)
+    assert "there is no runt beside this Python, on PATH or in ~/.local/bin" in told["message"]
+    told = refused(server + "runtimed/log", None, **login)
+    assert (told["message"], told["hint"]) == (
+        "there is no runt that could read the log",
+        "runtimed-client[bin] has it",
+    )
+
+
+@pytest.mark.parametrize(
+    ("script", "told"),
+    [
+        ('echo "$@"', {"log": "daemon logs --lines 200\n"}),
+        (
+            "echo 'runt: error: there is no log yet' >&2; echo 'runt: hint: start it' >&2; exit 1",
+            ("there is no log yet", "start it"),
+        ),
+        ("exit 3", ("runt ended with 3", "")),
+    ],
+)
+def test_the_log_is_what_runt_says(server: str, place: Path, script: str, told: Any) -> None:
+    runt = place / "bin/runt"
+    runt.parent.mkdir(exist_ok=True)
+    runt.write_text(f"#!/bin/sh\n{script}\n")
+    runt.chmod(0o755)
+    try:
+        login = {"Authorization": f"token {TOKEN}"}
+        if isinstance(told, dict):
+            assert get(server + "runtimed/log", **login) == told
+        else:
+            error = refused(server + "runtimed/log", None, **login)
+            assert (error["message"], error["hint"]) == told
+    finally:
+        runt.unlink()
 
 
 def watched(daemon: FakeDaemon) -> list[Peer]:

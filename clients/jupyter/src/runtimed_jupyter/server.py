@@ -1,12 +1,19 @@
 """An extension of Jupyter Server that tells a browser about the pools, for the status item in JupyterLab.
 
-    GET <base_url>/runtimed/pools    the result of pool.status, or 503 with {"error": {...}} if no daemon answers
-    GET <base_url>/runtimed/watch    a WebSocket: {"pools": [...]} or {"error": {...}}, now and after each change
+    GET  <base_url>/runtimed/pools     the result of pool.status
+    GET  <base_url>/runtimed/watch     a WebSocket: {"pools": [...]} or {"error": {...}}, now and after each change
+    GET  <base_url>/runtimed/leases    who uses which environment: {"leases": [...]}
+    GET  <base_url>/runtimed/log       the last lines of the daemon's log: {"log": "..."}
+    POST <base_url>/runtimed/release   {"env": ID}: gives back an environment that nobody uses
+    POST <base_url>/runtimed/retry     has pools that fail try again now
+    POST <base_url>/runtimed/start     starts a daemon, if none runs
 
-Both need the login (cookie or token) and the authorization of Jupyter's own pages, for the resource "runtimed".
+What fails is 503 with {"error": {"kind", "message", "hint"}}. All need the login (cookie or token), for POST with
+Jupyter's XSRF token, and the authorization of Jupyter's own pages, for the resource "runtimed".
 
-It is a WebSocket because a browser opens only six connections to a server for all its tabs: a stream of Server-Sent
-Events would take one for each tab, and the sixth JupyterLab would hang. WebSockets have a limit of their own.
+The watch is a WebSocket because a browser opens only six connections to a server for all its tabs: a stream of
+Server-Sent Events would take one for each tab, and the sixth JupyterLab would hang. WebSockets have a limit of their
+own.
 """
 
 import asyncio
@@ -14,21 +21,27 @@ import contextlib
 import dataclasses
 import json
 import logging
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Awaitable, Iterator
 from typing import Any, Optional
 
 from jupyter_server.auth.decorator import authorized
 from jupyter_server.base.handlers import APIHandler, JupyterHandler
 from jupyter_server.utils import url_path_join
-from runtimed_client import AsyncClient, RuntimedError
+from runtimed_client import AsyncClient, ConnectError, RuntimedError
+from runtimed_client._start import NO_WINDOW, Starter, find_runt
 from tornado import web
+from tornado.ioloop import PeriodicCallback
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
+from .idle import PERIOD, Idle, now
 from .kernelspecs import KernelSpecsHandler
+from .leases import Listed, is_unused, kernel_of, leased, memory
 
 RESOURCE = "runtimed"  # what an authorizer of Jupyter Server is asked about
 FIRST_PAUSE, LAST_PAUSE = 0.5, 5.0  # seconds until the next try if no daemon answers
 PING = 30.0  # seconds
+LINES, LOG_TIME = 200, 10.0  # of the log; seconds to read them
 HINT = "see the log of Jupyter's server"
 
 
@@ -105,21 +118,144 @@ class Watcher:
             pause = min(max(FIRST_PAUSE, 2 * pause), LAST_PAUSE)
 
 
-class PoolsHandler(APIHandler):
-    """The pools, once."""
+async def tell_leases(kernels: Any, sessions: Any, idle: Idle) -> dict[str, Any]:
+    """Who uses which environment, since when, and with how much memory."""
+    envs = await leased()
+    used = await asyncio.to_thread(memory, envs)
+    running = {session["kernel"]["id"]: session for session in await sessions.list_sessions()}
+
+    def tell(env: Listed) -> dict[str, Any]:
+        lease, kernel = env["lease"], kernel_of(env, kernels)
+        session, since = running.get(kernel, {}), idle.since(kernel) if kernel else None
+        return {
+            **{name: env[name] for name in ("id", "pool", "project")},
+            **{name: lease.get(name) for name in ("label", "owner_pid", "since", "kept_until", "where")},
+            "unused": is_unused(env),
+            "memory_bytes": used.get(env["id"]),
+            "kernel": kernel
+            and {
+                "id": kernel,
+                "session": session.get("id"),
+                "path": session.get("path"),
+                # How long it has run nothing while no front-end was connected; null: one is, or something runs.
+                "idle_ms": since and int((now() - since).total_seconds() * 1000),
+            },
+        }
+
+    return {"leases": [tell(env) for env in envs]}
+
+
+async def release(id: object) -> dict[str, Any]:
+    """Give an environment back. One that is in use would stay on the disk, and its user would lose it at a restart."""
+    env = next((env for env in await leased() if env["id"] == id), None)
+    if env and not is_unused(env):
+        message = f"{id} is in use by process {env['lease']['owner_pid']}"
+        raise RuntimedError(message, kind="in_use", hint=f"end that first; by force: runt pool release {id}")
+    if env:
+        async with AsyncClient() as client:
+            await client.release(env["id"])
+    return {}
+
+
+async def retry() -> dict[str, Any]:
+    """A reload ends the pauses after failed builds, and unlike a flush leaves what is ready."""
+    async with AsyncClient() as client:
+        return await client.call("daemon.reload")
+
+
+async def start() -> dict[str, Any]:
+    """Somebody asks for it, so it does not matter whether kernels may start one."""
+    try:
+        async with AsyncClient() as client:
+            await client.info()
+    except ConnectError as error:
+        if error.kind != "unreachable":
+            raise
+        await asyncio.to_thread(Starter(True, None, None).start, error)
+    return {}
+
+
+def read_log() -> dict[str, Any]:
+    """What `runt daemon logs` says, which hides passwords, and knows where the log is."""
+    runt = find_runt()
+    if not runt:
+        raise RuntimedError(
+            "there is no runt that could read the log", kind="no_runt", hint="runtimed-client[bin] has it"
+        )
+    command = [runt, "daemon", "logs", "--lines", str(LINES)]
+    try:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=LOG_TIME, creationflags=NO_WINDOW
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise RuntimedError(f"the log cannot be read: {error}", kind="no_log", hint="try: runt daemon logs") from error
+    if done.returncode:
+        said = done.stderr.decode(errors="replace").splitlines()
+        message, hint = (
+            " ".join(line.split(f"runt: {what}: ", 1)[1] for line in said if line.startswith(f"runt: {what}: "))
+            for what in ("error", "hint")
+        )
+        raise RuntimedError(message or f"runt ended with {done.returncode}", kind="no_log", hint=hint)
+    return {"log": done.stdout.decode(errors="replace")}
+
+
+class Handler(APIHandler):
+    """Answers with what is asked for, or says in plain words why not."""
 
     auth_resource = RESOURCE
 
-    @web.authenticated
-    @authorized
-    async def get(self) -> None:
+    async def answer(self, asked: Awaitable[dict[str, Any]]) -> None:
         try:
-            async with AsyncClient() as client:
-                answer = await client.call("pool.status")
+            answer = await asked
         except RuntimedError as error:
             self.set_status(503)
             answer = failure(error)
         self.finish(json.dumps(answer))
+
+
+class PoolsHandler(Handler):
+    """The pools, once."""
+
+    @web.authenticated
+    @authorized
+    async def get(self) -> None:
+        async with AsyncClient() as client:
+            await self.answer(client.call("pool.status"))
+
+
+class LeasesHandler(Handler):
+    """Who uses what."""
+
+    _track_activity = False  # a popup that was left open asks again and again
+
+    def initialize(self, idle: Idle) -> None:
+        self._idle = idle
+
+    @web.authenticated
+    @authorized
+    async def get(self) -> None:
+        await self.answer(tell_leases(self.kernel_manager, self.session_manager, self._idle))
+
+
+class LogHandler(Handler):
+    """The end of the daemon's log."""
+
+    @web.authenticated
+    @authorized
+    async def get(self) -> None:
+        await self.answer(asyncio.to_thread(read_log))
+
+
+class ActionHandler(Handler):
+    """What a person may do about a pool."""
+
+    @web.authenticated
+    @authorized
+    async def post(self, action: str) -> None:
+        if action == "release":
+            await self.answer(release((self.get_json_body() or {}).get("env")))
+        else:
+            await self.answer(retry() if action == "retry" else start())
 
 
 class WatchHandler(JupyterHandler, WebSocketHandler):
@@ -161,12 +297,21 @@ class WatchHandler(JupyterHandler, WebSocketHandler):
 def _load_jupyter_server_extension(app: Any) -> None:
     if app.jpserver_extensions.get("runtimed_client.server") is False:  # its name when it was a part of runtimed-client
         return
-    base, watcher = app.web_app.settings["base_url"], Watcher(app.log)
+    settings, watcher = app.web_app.settings, Watcher(app.log)
+    idle = Idle(settings["kernel_manager"], settings["session_manager"], app.log)
+
+    def at(path: str) -> str:
+        return url_path_join(settings["base_url"], "runtimed", path)
+
     app.web_app.add_handlers(
         ".*$",
         [
             (url_path_join(base, "api", "kernelspecs"), KernelSpecsHandler),
-            (url_path_join(base, "runtimed", "pools"), PoolsHandler),
-            (url_path_join(base, "runtimed", "watch"), WatchHandler, {"watcher": watcher}),
+            (at("pools"), PoolsHandler),
+            (at("watch"), WatchHandler, {"watcher": watcher}),
+            (at("leases"), LeasesHandler, {"idle": idle}),
+            (at("log"), LogHandler),
+            (at("(release|retry|start)"), ActionHandler),
         ],
     )
+    app.io_loop.add_callback(PeriodicCallback(idle.look, PERIOD * 1000).start)
