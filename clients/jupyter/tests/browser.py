@@ -32,6 +32,8 @@ def browser(venv: Path) -> Iterator[Any]:
             made.close()
     finally:
         sys.path.remove(str(packages))
+        for name in [name for name in sys.modules if name.partition(".")[0] == "playwright"]:
+            del sys.modules[name]  # its files go with the venv, and the next one has its own
 
 
 class Front:

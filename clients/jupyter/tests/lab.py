@@ -156,7 +156,8 @@ class Daemon(Process):
         super().__init__("daemon", base, [str(programs / "runtimed"), "run", *places], env)
 
     def configure(self, uv: int, more: str = "") -> None:
-        pool = f'pools.uv = {{ size = {uv}, packages = ["ipykernel", "ipywidgets", "pip"] }}\n'
+        packages = 'packages = ["ipykernel", "ipywidgets", "pip"]'
+        pool = f'pools.uv = {{ size = {uv}, {packages}, idle = "8h" }}\n'
         self._config.with_suffix(".new").write_text(f"pools.conda.size = 0\n{pool}{more}")
         self._config.with_suffix(".new").replace(self._config)
 

@@ -24,11 +24,12 @@
   font-family: var(--jp-ui-font-family); font-size: var(--jp-ui-font-size1); line-height: 1.4;
   box-shadow: var(--jp-elevation-z6); overflow-wrap: anywhere; }
 .runtimed-Popup h2, .runtimed-Popup h3 { margin: 0; font-size: inherit; }
-.runtimed-Popup h3, .runtimed-Popup p, .runtimed-Popup ul { margin: 4px 0 0; }
+.runtimed-Popup p, .runtimed-Popup ul { margin: 4px 0 0; }
 .runtimed-Popup h3 { margin-top: 10px; }
 .runtimed-Popup ul { padding: 0; list-style: none; }
 .runtimed-Popup li { display: flex; gap: 8px; align-items: start; padding: 4px 0; }
 .runtimed-Popup li > :first-child { flex: 1; }
+.runtimed-Popup strong { unicode-bidi: isolate; }
 .runtimed-Popup .runtimed-mod-error { margin: 0; padding: 2px 0 2px 8px;
   border-left: 3px solid var(--jp-error-color1); }
 .runtimed-Popup button { margin: 4px 8px 0 0; padding: 2px 8px; border: 1px solid var(--jp-ui-font-color2);
@@ -102,8 +103,9 @@
       : at.toLocaleString([], { dateStyle: "short", timeStyle: "short" });
   }
 
-  // A lease as a person sees it: its name, the facts, what is odd about it, and what may be done.
-  function shown(lease) {
+  // A lease as a person sees it: its name, the facts, what is odd about it, and what may be done. `limit` is how long the
+  // pool allows a kernel of a closed notebook to be idle, in ms; 0: for ever.
+  function shown(lease, limit) {
     const name = lease.kernel?.path || lease.label || lease.id;
     const used = lease.memory_bytes ? [`${Math.max(1, Math.round(lease.memory_bytes / 1e6))} MB of memory`] : [];
     const project = lease.project ? [`for the project ${lease.project.path}`] : [];
@@ -111,7 +113,10 @@
     let note = "";
     if (lease.kernel) {
       const closed = lease.kernel.path ? "its notebook is closed" : "no notebook uses it";
-      if (lease.kernel.idle_ms !== null) note = `Idle for ${span(lease.kernel.idle_ms)}, and ${closed}.`;
+      if (lease.kernel.idle_ms !== null) {
+        const end = limit ? ` It ends after ${span(limit)}.` : "";
+        note = `Idle for ${span(lease.kernel.idle_ms)}, and ${closed}.${end}`;
+      }
       return { name, facts, note, act: "End\u2026", does: `End the kernel of ${name}` };
     }
     if (!lease.unused) {
@@ -172,18 +177,15 @@
     return made;
   }
 
-  // A part of the popup that is made anew only when what it shows has changed, so that whoever reads it stays there.
-  function part(tag, make, live) {
-    const node = element(tag, "", "");
-    if (live) node.setAttribute("aria-live", "polite");
-    let before = "";
-    const show = (data) => {
-      const now = JSON.stringify(data);
-      if (now === before) return;
-      before = now;
-      node.replaceChildren(...make(data));
-    };
-    return { node, show };
+  // Makes the children of a node those, but leaves each that is the same in its place, and with it who reads it or is
+  // about to press it.
+  function update(node, made) {
+    made.forEach((one, i) => {
+      const old = node.children[i];
+      if (!old) node.append(one);
+      else if (!old.isEqualNode(one)) old.replaceWith(one);
+    });
+    while (node.children.length > made.length) node.lastChild.remove();
   }
 
   function activate(app, statusBar, { Widget }, showPopup, { Dialog, showDialog }, { ServerConnection }) {
@@ -293,42 +295,33 @@
         ];
       }
       return pools.flatMap((pool) => [
-        element("p", "", pool.text),
-        ...bad(pool.why),
-        ...(pool.why.length
+        element("p", "", `${pool.name}: ${counts(pool)}`),
+        ...(pool.error ? bad(reason(pool.error)) : []),
+        ...(pool.error
           ? [act(`retry ${pool.name}`, "Try again now", `Try again now to make ${pool.name}`, retry)]
           : []),
       ]);
     }
 
-    function makeLeases(rows) {
-      const items = rows.map(({ id, name, facts, note, act: text, does }) => {
-        const row = element("li", "", "");
-        const texts = element("div", "", "");
-        texts.append(element("strong", "", name), element("div", "", facts));
-        if (note) texts.append(element("div", "runtimed-Note", note));
-        row.append(texts);
-        const lease = () => leases.find((one) => one.id === id);
-        if (text) row.append(act(`end ${id}`, text, does, () => (lease().kernel ? end(lease()) : giveBack(lease()))));
-        return row;
-      });
-      const list = element("ul", "", "");
-      list.append(...items);
-      list.setAttribute("aria-label", "In use");
-      return rows.length ? [element("h3", "", "In use"), list] : [];
+    function makeLease(lease) {
+      const limit = state.pools.find((pool) => pool.name === lease.pool)?.idle_ms;
+      const { name, facts, note, act: text, does } = shown(lease, limit);
+      const row = element("li", "", "");
+      const texts = element("div", "", "");
+      texts.append(element("strong", "", name), element("div", "", facts));
+      if (note) texts.append(element("div", "", note));
+      row.append(texts);
+      if (text) row.append(act(`end ${lease.id}`, text, does, () => (lease.kernel ? end(lease) : giveBack(lease))));
+      return row;
     }
 
     function fill() {
       if (!parts) return;
       const key = parts.node.contains(document.activeElement) ? document.activeElement.dataset.key : undefined;
-      const why = (pool) => (pool.error ? reason(pool.error) : []);
-      const lines = (state.pools || []).map((pool) => ({
-        name: pool.name,
-        text: `${pool.name}: ${counts(pool)}`,
-        why: why(pool),
-      }));
-      parts.pools.show({ pools: lines, error: state.error });
-      parts.leases.show(state.error ? [] : leases.map((lease) => ({ id: lease.id, ...shown(lease) })));
+      const rows = state.error ? [] : leases.map(makeLease);
+      update(parts.pools, makePools(state));
+      update(parts.leases, rows);
+      parts.heading.hidden = !rows.length;
       if (key && !parts.node.contains(document.activeElement)) focus(key);
       popup?.update(); // its position, since it may have grown
     }
@@ -383,7 +376,11 @@
       const body = new Widget();
       const said = element("p", "runtimed-Said", "");
       said.setAttribute("role", "status");
-      parts = { node: body.node, said, pools: part("div", makePools, true), leases: part("div", makeLeases, false) };
+      const heading = element("h3", "", "In use");
+      const [pools, list] = [element("div", "", ""), element("ul", "", "")];
+      pools.setAttribute("aria-live", "polite");
+      list.setAttribute("aria-label", "In use");
+      parts = { node: body.node, said, pools, leases: list, heading };
       body.addClass("runtimed-Popup");
       body.node.setAttribute("role", "dialog");
       body.node.setAttribute("aria-label", NAME);
@@ -391,14 +388,7 @@
       body.node.addEventListener("keydown", onKey);
       body.node.addEventListener("click", (event) => event.stopPropagation()); // a button that goes is not elsewhere
       const log = act("log", "Show the log", "", showLog);
-      body.node.append(
-        element("h2", "", NAME),
-        element("p", "", ABOUT),
-        parts.pools.node,
-        parts.leases.node,
-        said,
-        log,
-      );
+      body.node.append(element("h2", "", NAME), element("p", "", ABOUT), pools, heading, list, said, log);
       fill();
       popup = showPopup({ body, anchor: item, align: "left" });
       button.setAttribute("aria-expanded", "true");
