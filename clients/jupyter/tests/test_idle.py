@@ -162,7 +162,7 @@ def test_nothing_that_runs_or_is_looked_at_is_ended(
     looks(kernels, clock, 9)
     assert kernels
     assert not daemon.requests
-    kernels.model = Kernels().model
+    kernels.model, kernels["b"] = Kernels().model, SimpleNamespace(**{**vars(kernels["a"]), "last_activity": None})
     looks(kernels, clock, 7)  # its time begins now
     assert kernels
 
@@ -170,6 +170,7 @@ def test_nothing_that_runs_or_is_looked_at_is_ended(
 def test_a_kernel_of_another_kernelspec_is_none_of_ours(daemon: FakeDaemon, clock: "list[datetime.timedelta]") -> None:
     kernels = Kernels()
     kernels["a"].kernel_spec.argv = ["python", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    kernels["remote"] = SimpleNamespace(last_activity=None)  # of a gateway: it has no provisioner
     looks(kernels, clock, 9)
     assert kernels
     assert not daemon.requests

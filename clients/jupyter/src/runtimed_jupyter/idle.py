@@ -32,12 +32,14 @@ class Idle:
         """Since when a kernel has run nothing with nobody connected. None: it has not, or is none of ours."""
         if id not in self._kernels or not is_warm(kernel := self._kernels.get_kernel(id)):
             return None
+        active: Optional[datetime.datetime] = getattr(kernel, "last_activity", None)
+        if active is None:  # it is being started
+            return None
         model = self._kernels.kernel_model(id)
         if model["connections"] or model["execution_state"] != "idle":
             self._closed.pop(id, None)
             return None
         # Whoever looks at a notebook for hours and then closes it has not been away for hours.
-        active: datetime.datetime = kernel.last_activity
         return max(self._closed.setdefault(id, now()), active)
 
     async def look(self) -> None:

@@ -253,7 +253,8 @@ class ActionHandler(Handler):
     @authorized
     async def post(self, action: str) -> None:
         if action == "release":
-            await self.answer(release((self.get_json_body() or {}).get("env")))
+            body = self.get_json_body()
+            await self.answer(release(body.get("env") if isinstance(body, dict) else None))
         else:
             await self.answer(retry() if action == "retry" else start())
 
