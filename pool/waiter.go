@@ -136,16 +136,12 @@ func (m *Manager) failHopelessLocked(p *pool) {
 			return &OffError{p.cfg.Name}
 		case p.derived():
 			return &FailedError{baseOf(p.cfg.Name), f.err, -1}
-		case now.Before(f.next) && (hopeless(f.err.Cause) || f.next.After(w.deadline)):
+		case now.Before(f.next) && (f.next.After(w.deadline) || f.err.Cause == builder.CauseToolMissing ||
+			f.err.Cause == builder.CauseCertificate): // a person must do something first
 			return &FailedError{p.cfg.Name, f.err, f.next.Sub(now)}
 		}
 		return nil
 	})
-}
-
-// hopeless reports whether the next try can be expected to fail too, unless a person does something first.
-func hopeless(cause string) bool {
-	return cause == builder.CauseToolMissing || cause == builder.CauseCertificate
 }
 
 // promisedLocked are the running builds of a pool in the order of their start. The first is promised to the first in
