@@ -18,43 +18,60 @@ import (
 // frontEndPackages are what a notebook front-end without windows is made of.
 var frontEndPackages = []string{"jupyter-client==8.10.0", "nbclient==0.11.0", "papermill==2.7.0"}
 
-// frontEndPython is a Python with them, made once and kept.
+// frontEndPython is a Python with them.
 var frontEndPython = sync.OnceValues(func() (string, error) {
+	return keptVenv("front-end-8.10.0-0.11.0-2.7.0", frontEndPackages...)
+})
+
+// keptVenv is a Python with packages from the index, made once and kept. Programs in its bin do not start: it was made
+// elsewhere.
+func keptVenv(name string, packages ...string) (python string, err error) {
 	bin, err := realUV()
 	if err != nil {
 		return "", err
 	}
+	uv := filepath.Join(bin, "uv")
+	dir, err := keptDir(name, func(made string) error {
+		for _, argv := range [][]string{
+			{uv, "venv", "--quiet", "--clear", "--no-project", made},
+			append([]string{uv, "pip", "install", "--quiet", "--python", filepath.Join(made, "bin", "python")},
+				packages...),
+		} {
+			if out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput(); err != nil {
+				return fmt.Errorf("%v: %w: %s", argv, err, out)
+			}
+		}
+		return nil
+	})
+	return filepath.Join(dir, "bin", "python"), err
+}
+
+// keptDir is a folder that outlives the tests, filled once. It is renamed when it is whole: others may do the same.
+func keptDir(name string, fill func(made string) error) (string, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		return "", err
 	}
-	dir := filepath.Join(cache, "runtimed-tests", "front-end-8.10.0-0.11.0-2.7.0")
-	python := filepath.Join(dir, "bin", "python")
-	if _, err := os.Stat(python); err == nil {
-		return python, nil
+	dir := filepath.Join(cache, "runtimed-tests", name)
+	if isThere(dir) {
+		return dir, nil
 	}
-	made, err := os.MkdirTemp(filepath.Dir(dir), "front-end-") // renamed when it is whole; others may do the same
+	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+		return "", err
+	}
+	made, err := os.MkdirTemp(filepath.Dir(dir), "new-")
 	if err != nil {
 		return "", err
 	}
 	defer os.RemoveAll(made)
-	uv := filepath.Join(bin, "uv")
-	for _, argv := range [][]string{
-		{uv, "venv", "--quiet", "--clear", made},
-		append([]string{uv, "pip", "install", "--quiet", "--python", filepath.Join(made, "bin", "python")},
-			frontEndPackages...),
-	} {
-		if out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput(); err != nil {
-			return "", fmt.Errorf("%v: %w: %s", argv, err, out)
-		}
+	if err := fill(made); err != nil {
+		return "", err
 	}
-	if err := os.Rename(made, dir); err != nil {
-		if _, there := os.Stat(python); there != nil {
-			return "", err
-		}
+	if err := os.Rename(made, dir); err != nil && !isThere(dir) {
+		return "", err
 	}
-	return python, nil
-})
+	return dir, nil
+}
 
 // runt runs a command of runt in the house and returns what it prints.
 func (h *house) runt(args ...string) string {
