@@ -99,6 +99,11 @@ def run(code, input=None, interrupt_after=None, timeout=30):
     }
 
 
+def info():
+    """What the kernel says of itself."""
+    return state["kc"].kernel_info(reply=True, timeout=10)["content"]
+
+
 def gone(timeout=5):
     """Waits until it is seen to have ended."""
     until = time.monotonic() + timeout
