@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -47,7 +48,7 @@ func TestSpyderFindsItsOwnKindOfKernelInAWarmEnvironment(t *testing.T) {
 		t.Errorf("it is no standby: the front-end started process %d, and leased are %+v", k.PID, list)
 	}
 	if os.Getenv("RUNTIMED_SOAK") != "" {
-		h.spyderConnects(k.File)
+		h.spyderConnects(t, k.File)
 	}
 	j.do("shutdown", nil)
 
@@ -77,14 +78,19 @@ func (h *house) spyderLikes(j *jupyter) {
 }
 
 // spyderConnects has the real Spyder, which is a download of 250 MB, use the kernel of the connection file.
-func (h *house) spyderConnects(file string) {
-	h.t.Helper()
+func (h *house) spyderConnects(t *testing.T, file string) {
+	t.Helper()
 	python, err := keptVenv("spyder-"+spyderVersion, "spyder=="+spyderVersion)
-	check(h.t, err)
-	script, err := filepath.Abs(filepath.Join(frontEndTools, "spyder.py"))
-	check(h.t, err)
+	check(t, err)
+	if out, err := exec.Command(python, "-c", "import PyQt5.QtWebEngineWidgets").CombinedOutput(); err != nil {
+		lacking(t, "Spyder's Qt lacks a library of the system: "+string(out[max(0, len(out)-200):]))
+	}
+	script, err := filepath.Abs(filepath.Join(frontEndTools, "connect_spyder.py"))
+	check(t, err)
 	spyder := exec.Command(python, script, file)
 	spyder.Env, spyder.Dir = append(h.env, "XDG_RUNTIME_DIR="+h.state()), h.home
+	var stderr bytes.Buffer
+	spyder.Stderr = &stderr
 	out, err := spyder.Output()
 	var saw struct {
 		Error, Said     string
@@ -95,7 +101,7 @@ func (h *house) spyderConnects(file string) {
 		err = json.Unmarshal(out, &saw)
 	}
 	if err != nil || saw.Error != "" || !saw.Spyder || saw.Answer != 42 || !strings.Contains(saw.Said, "]: 2") {
-		h.t.Errorf("Spyder: %v: %s", err, out)
+		t.Errorf("Spyder: %v: %s%s", err, out, stderr.Bytes())
 	}
-	h.t.Logf("Spyder has an answer after %.2f s", saw.Seconds)
+	t.Logf("Spyder has an answer after %.2f s", saw.Seconds)
 }

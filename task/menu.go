@@ -58,7 +58,7 @@ func menu() []task {
 			script: `
 				export RUNTIMED_SOAK=1
 				go test -tags e2e -race -timeout 3h -v \
-					-run 'Kill|Load|Leaves|Restart|Burst|Model|Peers|Behaves|Planted' ./e2e ./pool
+					-run 'Kill|Load|Leaves|Restart|Burst|Model|Peers|Behaves|Planted|Spyder' ./e2e ./pool
 				git grep -oE '^func Fuzz\w+' -- '*_test.go' | sed 's,/[^/]*:func , ,' | while read -r folder target; do
 					go test -run '^$' -fuzz "^$target\$" -fuzztime 10m "./$folder"
 				done`},

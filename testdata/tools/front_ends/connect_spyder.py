@@ -1,6 +1,6 @@
-"""spyder.py FILE: has Spyder connect to the kernel of a connection file, as its menu does, and prints what it sees.
+"""connect_spyder.py FILE: has Spyder connect to the kernel of a connection file, as its menu does.
 
-Run it with a Python that has Spyder. It needs no display, but the libraries of one.
+It prints what Spyder sees as JSON. Run it with a Python that has Spyder. It needs no display, but the libraries of one.
 """
 
 import json
@@ -22,21 +22,25 @@ window = start.main()  # as for Spyder's own tests, it returns
 from qtpy.QtWidgets import QApplication  # noqa: E402
 
 
+def text():
+    return shell._control.toPlainText()
+
+
 def until(what, limit=90):
     end = time.monotonic() + limit
     while not what():
         if time.monotonic() > end:
-            raise TimeoutError(shell.toPlainText() if shell else "no console")
+            raise TimeoutError(text() if shell else "no console")
         QApplication.processEvents()
         time.sleep(0.01)
 
 
 def run(code):
-    before, done = len(shell.toPlainText()), []
+    before, done = len(text()), []
     shell.executed.connect(lambda *_: done.append(True))
     shell.execute(code)
-    until(lambda: done and shell.toPlainText().rstrip().endswith(":"))  # the next prompt
-    return shell.toPlainText()[before:]
+    until(lambda: done and text().rstrip().endswith(":"))  # the next prompt
+    return text()[before:]
 
 
 shell = None
