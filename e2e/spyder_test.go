@@ -54,7 +54,8 @@ func TestSpyderFindsItsOwnKindOfKernelInAWarmEnvironment(t *testing.T) {
 
 	// Spyder starts its kernels so in an interpreter that its user has chosen.
 	python := strings.TrimSpace(h.runt("pool", "acquire", "--pool", "spyder", "--owner-pid", fmt.Sprint(os.Getpid())))
-	h.kernelJSON("interpreter", []string{python, "-m", "spyder_kernels.console", "-f", "{connection_file}"}, map[string]any{})
+	h.kernelJSON("interpreter", []string{python, "-m", "spyder_kernels.console", "-f", "{connection_file}"},
+		map[string]any{})
 	j.do("start", step{"kernel": "interpreter"})
 	h.spyderLikes(j)
 	j.do("shutdown", nil)
