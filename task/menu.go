@@ -69,8 +69,10 @@ func menu() []task {
 				: dist/packages/*.whl are of one version
 				rm -rf dist/packages
 				go run ./packaging -platforms "${1:-host}" dist/packages`},
-		{name: "record", about: "run the commands that the README shows, and put what they print there", needs: "build",
-			script: `python3 testdata/record.py`},
+		{name: "record", about: "make the README's recording and picture from the real thing", needs: "build setup:python",
+			script: `
+				python3 testdata/record.py
+				cd clients/jupyter; ../python/.venv/bin/python -m pytest -q tests/picture.py`},
 		{name: "release:snapshot", about: "make all of a release in dist/; publish nothing",
 			needs: "setup:python setup:typescript",
 			// goreleaser takes a clone without a remote for one without a commit, and dates everything in the year 1.

@@ -307,7 +307,7 @@ def _load_jupyter_server_extension(app: Any) -> None:
     app.web_app.add_handlers(
         ".*$",
         [
-            (url_path_join(base, "api", "kernelspecs"), KernelSpecsHandler),
+            (url_path_join(settings["base_url"], "api", "kernelspecs"), KernelSpecsHandler),
             (at("pools"), PoolsHandler),
             (at("watch"), WatchHandler, {"watcher": watcher}),
             (at("leases"), LeasesHandler, {"idle": idle}),
