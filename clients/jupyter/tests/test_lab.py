@@ -244,12 +244,13 @@ def test_a_cell_begins_with_what_to_do_and_folds_what_the_tool_said(house: House
     (source / "backend.py").write_text("def build_wheel(*_):\n    raise RuntimeError('no <luck>')\n")
     pool = f'pools.unbuilt = {{ kind = "uv", size = 1, packages = ["ipykernel", "unbuilt @ {source.as_uri()}"] }}\n'
     house.daemon.configure(2, pool)
-    lab.item("⚠ unbuilt 0")
+    lab.item("⚠ unbuilt none")
     kernels = house.venv / "share/jupyter/kernels"
     spec = json.loads((kernels / "runtimed-uv/kernel.json").read_text())
     argv = [spec["argv"][0], "kernel", "--pool", "unbuilt", "-f", "{connection_file}"]
     (kernels / "unbuilt").mkdir()
     (kernels / "unbuilt/kernel.json").write_text(json.dumps({**spec, "argv": argv, "display_name": SAYS_WHY}))
+    lab.open("lab")  # its launcher asks anew only now and then
     lab.notebook(SAYS_WHY)
 
     said = lab.run("1+1")
