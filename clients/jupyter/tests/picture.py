@@ -17,7 +17,7 @@ SCIENCE = 'pools.science = { kind = "uv", size = 2, packages = ["ipykernel", "pi
 PICTURE = REPOSITORY / "docs/pictures/jupyterlab.png"
 
 
-def test_the_launcher_and_the_popup(house: House, tmp_path: Path) -> None:  # noqa: F811 (the fixture)
+def test_the_launcher_and_the_popup(house: House, tmp_path: Path) -> None:
     for name in ("provisioner", "torn", "auto"):
         shutil.rmtree(house.venv / "share/jupyter/kernels" / name)
     house.daemon.configure(3, SCIENCE)
