@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from browser import ITEM
 from fake import wait_until
-from lab import REPOSITORY, built
+from lab import built
 from test_lab import RUNT, House, house
+from wire import REPOSITORY
 
 __all__ = ["house"]
 
