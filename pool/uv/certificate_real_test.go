@@ -5,12 +5,15 @@ package uv
 import (
 	"context"
 	"errors"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"go.uber.org/zap"
@@ -116,6 +119,29 @@ default = true
 				}
 			})
 		}
+	}
+}
+
+func TestANetworkThatFailsIsTriedAgainByPipAndTold(t *testing.T) {
+	python, err := exec.Command("python3", "-c", "import sys; print(sys.executable, end='')").Output()
+	testkit.Check(t, err)
+	var asked atomic.Int32
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked.Add(1)
+		if c, _, err := http.NewResponseController(w).Hijack(); err == nil {
+			_ = c.(*net.TCPConn).SetLinger(0) // which resets the connection
+			_ = c.Close()
+		}
+	}))
+	defer s.Close()
+	u := New(t.TempDir(), Config{}, append(trusting(t, ""), "PATH="+filepath.Dir(string(python)), "PIP_RETRIES=1"),
+		zap.NewNop())
+	u.Elsewhere = nil
+	err = u.fetch(t.Context(), "", Config{IndexURL: s.URL + "/simple"}, filepath.Join(u.Tools(), "uv-test"))
+	var b *builder.Error
+	if n := asked.Load(); !errors.As(err, &b) || !strings.HasSuffix(b.Message, "the package index cannot be reached") ||
+		n < 2 {
+		t.Errorf("asked %d times: %#v", n, b)
 	}
 }
 

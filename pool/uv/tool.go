@@ -263,12 +263,17 @@ func (u *Builder) pipInstall(ctx context.Context, mark string, cfg Config, pytho
 			"--only-binary", ":all:", "--require-hashes", "-r", requirements,
 		}, more...)...)
 	}
-	// It would try a certificate that it does not trust six times.
+	// It would try a certificate that it does not trust six times. Without retries it does not tell a network that
+	// fails from an index that has no uv.
 	done, err := install(append(slices.Clone(env), pipVariable("retries")+"=0"))
-	if err == nil || ctx.Err() != nil || builder.CauseOf(u.PipError(python, done.Output, err)) != builder.CauseNetwork {
+	if err == nil || ctx.Err() != nil {
 		return done, err
 	}
-	return install(env)
+	switch builder.CauseOf(u.PipError(python, done.Output, err)) {
+	case builder.CauseNetwork, builder.CausePackageNotFound:
+		return install(env)
+	}
+	return done, err
 }
 
 // MachinePythons are the interpreters that may fetch uv, each file once, in the order of pythonNames.
