@@ -31,6 +31,10 @@ var symptoms = slices.Concat(builder.Symptoms{
 		"something between here and the package index alters files, or uv's cache is damaged: uv cache clean",
 		`(?i)hash mismatch|checksum mismatch|failed to (?:extract|unpack|unzip)|corrupt deflate|invalid gzip`,
 		`unexpected end of file|do not match the hashes`),
+	// A build may print anything, also about the certificate of another server.
+	builder.When(builder.CauseSourceBuild, "the package %s cannot be built from its source here",
+		"choose a version that has a wheel for this machine, or see in the tool's output what its build needs",
+		"(?s)Failed to build `"+packageName+".*The build backend returned an error.*(?i:certificate)"),
 	builder.When(builder.CauseCertificate, "the certificate of a repository is not accepted here",
 		"have git trust it, for example with: git config --global http.sslCAInfo FILE",
 		`unable to access '[^\n]*certificate`),

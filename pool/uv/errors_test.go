@@ -116,6 +116,13 @@ func TestTheCauseOfAFailureIsReadFromWhatTheToolSays(t *testing.T) {
 			"process didn't exit successfully: `git fetch` (exit status: 128)\n--- stderr\nfatal: unable to access " +
 			"'https://host/x/': server certificate verification failed. CAfile: none CRLfile: none",
 			builder.CauseCertificate, "", "the certificate of a repository is not accepted here"},
+		{"error: Failed to build `evil==1.0`\n  cause: The build backend returned an error\n  cause: Call to " +
+			"`setuptools.build_meta.get_requires_for_build_wheel` failed (exit status: 1)\n\n  [stderr]\n  " +
+			"a self-signed certificate is made\n  error: no Fortran compiler",
+			builder.CauseSourceBuild, "evil", "the package evil cannot be built from its source here"},
+		{"error: Failed to build `x==1.0`\n  cause: Failed to resolve requirements from `build-system.requires`\n" +
+			"  cause: Failed to fetch: `https://host/simple/`\n  cause: invalid peer certificate: UnknownIssuer",
+			builder.CauseCertificate, "", "the certificate of the package index is not trusted here"},
 		{"error: Failed to fetch: `https://host/`\n  cause: HTTP status client error (407 Proxy Authentication " +
 			"Required)", builder.CauseAuth, "", "the proxy refused access"},
 		{"error: Failed to download `six`\n  cause: HTTP status client error (404 Not Found) for url " +
