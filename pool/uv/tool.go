@@ -220,7 +220,8 @@ func (u *Builder) pythonEnv(cfg Config) []string {
 	if cfg.IndexURL != "" {
 		env = append(env, "PIP_INDEX_URL="+cfg.IndexURL)
 	}
-	if name, file := u.pipCert(); file != "" && name == builder.CertFile { // uv honours it, and pip only since 24.2
+	// uv honours it, and pip only since 24.2. uv passes over a file that is not there; pip would fail.
+	if name, file := u.pipCert(); name == builder.CertFile && filepath.IsAbs(file) && safefile.Exists(file) {
 		env = append(env, pipVariable("cert")+"="+file)
 	}
 	return env

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -161,11 +162,15 @@ func TestWhatPipDoesNotTrustItIsAskedForOnceAndWhatItDoesNotReachAgain(t *testin
 	for output, want := range map[string]struct{ retries, cause string }{
 		"Could not fetch URL https://h/uv/: [SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: unable to " +
 			"get local issuer certificate": {"0", builder.CauseCertificate},
-		"Could not fetch URL https://h/uv/: connection error: Max retries exceeded": {"0 7", builder.CauseToolMissing},
+		// What real pip says of a refused or reset connection, with no retries.
+		"ERROR: Could not find a version that satisfies the requirement uv==0.13.9 (from versions: none)\n" +
+			"ERROR: No matching distribution found for uv==0.13.9": {"0 7", builder.CauseToolMissing},
 		"": {"0", ""},
 	} {
 		env := filepath.Join(t.TempDir(), "env")
-		s := fetching(t, "PIP_CACHE_DIR="+env, "PIP_RETRIES=7", "SSL_CERT_FILE=/ca.pem", "PIP_CONFIG_FILE="+os.DevNull)
+		ca := filepath.Join(t.TempDir(), "ca.pem")
+		testkit.Check(t, os.WriteFile(ca, nil, 0o600))
+		s := fetching(t, "PIP_CACHE_DIR="+env, "PIP_RETRIES=7", "SSL_CERT_FILE="+ca, "PIP_CONFIG_FILE="+os.DevNull)
 		if output != "" {
 			s.Write("fail.pip", output)
 		}
@@ -181,8 +186,20 @@ func TestWhatPipDoesNotTrustItIsAskedForOnceAndWhatItDoesNotReachAgain(t *testin
 		if got := strings.Join(retries, " "); got != want.retries || builder.CauseOf(err) != want.cause {
 			t.Errorf("%q: tried with %s retries; %v", output, got, err)
 		}
-		if strings.Count(string(data), "PIP_CERT=/ca.pem\n") != len(retries) {
+		if strings.Count(string(data), "PIP_CERT="+ca+"\n") != len(retries) {
 			t.Errorf("pip was not told of SSL_CERT_FILE: %s", data)
+		}
+	}
+}
+
+func TestPipIsNotToldOfCertificatesThatAreNotThere(t *testing.T) {
+	for _, file := range []string{filepath.Join(t.TempDir(), "gone.pem"), "tool_test.go"} { // tools run elsewhere
+		environ := []string{"SSL_CERT_FILE=" + file, "PIP_CONFIG_FILE=" + os.DevNull}
+		u := New(t.TempDir(), Config{}, environ, zap.NewNop())
+		if env := u.pythonEnv(Config{}); slices.ContainsFunc(env, func(v string) bool {
+			return strings.HasPrefix(v, "PIP_CERT=")
+		}) {
+			t.Errorf("%s: %q", file, env)
 		}
 	}
 }
