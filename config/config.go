@@ -125,7 +125,7 @@ func FilePath(flags Flags, env func(string) string) (string, error) {
 	home := env(variable)
 	switch {
 	case home == "" && variable == "HOME":
-		return "", Faults{{Where: variable, Text: "is not set, and the user database has no home for this user, " +
+		return "", Faults{{Text: "HOME is not set, and the user database has no home for this user, " +
 			"so there is no place for the configuration: set it, or RUNTIMED_CONFIG and RUNTIMED_SOCKET"}}
 	case !filepath.IsAbs(home):
 		return "", Faults{{Where: variable,
@@ -236,13 +236,16 @@ func (c *Config) finish() (faults Faults) {
 
 // Fault is one mistake in the configuration.
 type Fault struct {
-	Where string // FILE:LINE, a flag or a variable
+	Where string // FILE:LINE, a flag or a variable; empty if Text says it
 	Key   string // the dotted key; empty if Where says it
 	Text  string
 }
 
 func (f Fault) String() string {
-	if f.Key == "" {
+	switch {
+	case f.Where == "":
+		return f.Text
+	case f.Key == "":
 		return f.Where + ": " + f.Text
 	}
 	return f.Where + ": " + f.Key + ": " + f.Text
