@@ -95,6 +95,7 @@ func versionLines(version string) map[string][]string {
 	return map[string][]string{
 		"rpc/version.go": {fmt.Sprintf("const version = %q", version)},
 		"clients/jupyter/labextension/package.json":   {fmt.Sprintf(`  "version": %q,`, version)},
+		"clients/jupyter/newmenu/package.json":        {fmt.Sprintf(`  "version": %q,`, version)},
 		"clients/python/src/runtimed_client/_wire.py": {fmt.Sprintf("__version__ = %q", version)},
 		"clients/python/pyproject.toml": {
 			fmt.Sprintf(`bin = ["%s==%s"]`, binName, version),
