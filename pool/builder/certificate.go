@@ -24,7 +24,8 @@ func CertificateSymptoms(of string) Symptoms {
 		when("is not one for a server", "whoever runs it must give it one for servers that is not an authority's own",
 			`CaUsedAsEndEntity|extended key usage|EkuError|InvalidPurpose|(?i:unsuitable certificate purpose)`),
 		when("is not trusted here", "", `peer certificate: UnknownIssuer|(?i:self[- ]signed certificate|unable to get `+
-			`(?:local )?issuer certificate)|CERT_TRUST_IS_|server certificate verification failed`),
+			`(?:local )?issuer certificate)|CERT_TRUST_IS_|server certificate verification failed`,
+			`Could not find a suitable TLS CA certificate bundle`), // the file that it was told to trust is not there
 		when("is not accepted", "the tool's output says why; whoever runs it may have to replace it",
 			`invalid peer certificate|CERTIFICATE_VERIFY_FAILED|(?i:certificate verify failed|SSL certificate problem)`,
 			`SSL peer certificate`),

@@ -18,6 +18,7 @@ func TestWhyACertificateIsNotAcceptedIsTold(t *testing.T) {
 			"Download error (60) SSL certificate problem: unable to get local issuer certificate",
 			"schannel: CertGetCertificateChain trust error CERT_TRUST_IS_UNTRUSTED_ROOT",
 			"fatal: unable to access 'https://h/': server certificate verification failed. CAfile: none CRLfile: none",
+			"OSError: Could not find a suitable TLS CA certificate bundle, invalid path: /gone.pem",
 		},
 		"has expired, or this machine's clock is wrong": {
 			"invalid peer certificate: certificate expired: verification time 1796052549 (UNIX), but certificate is …",
