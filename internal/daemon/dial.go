@@ -58,9 +58,13 @@ func (d *Control) sayHow(err error, otherwise string) error {
 	return &said
 }
 
+const hintTime = 2 * time.Second // for the manager to answer, which may hang
+
 // HowToStart is the next step where no daemon runs.
 func (d *Control) HowToStart() string {
-	if d.Managed() != nil {
+	ctx, cancel := context.WithTimeout(d.Ctx, hintTime)
+	defer cancel()
+	if d.managed(ctx) != nil {
 		return "start it with: runt service start"
 	}
 	return rpc.StartHint

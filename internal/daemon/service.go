@@ -63,9 +63,11 @@ func (s *Service) complete() error {
 
 // Managed returns the service if one is installed for this shell's socket and its manager can be used from here, else
 // nil.
-func (d *Control) Managed() *Service {
+func (d *Control) Managed() *Service { return d.managed(d.Ctx) }
+
+func (d *Control) managed(ctx context.Context) *Service {
 	s, err := d.manager()
-	if err != nil || !s.Serves(s.Config.Socket) || s.Check(d.Ctx) != nil {
+	if err != nil || !s.Serves(s.Config.Socket) || s.Check(ctx) != nil {
 		return nil
 	}
 	return s
