@@ -126,7 +126,8 @@ func FilePath(flags Flags, env func(string) string) (string, error) {
 	switch {
 	case home == "" && variable == "HOME":
 		return "", Faults{{Text: "HOME is not set, and the user database has no home for this user, " +
-			"so there is no place for the configuration: set it, or RUNTIMED_CONFIG and RUNTIMED_SOCKET"}}
+			"so there is no place for the configuration: set it, or RUNTIMED_CONFIG, " +
+			"RUNTIMED_SOCKET and RUNTIMED_CACHE_DIR"}}
 	case !filepath.IsAbs(home):
 		return "", Faults{{Where: variable,
 			Text: "is needed to find the configuration, and must be an absolute path, got " + show(home)}}

@@ -48,7 +48,7 @@ func TestLayers(t *testing.T) {
 		`/nowhere/y.toml: no such file or directory`: {
 			Flags{Config: "/nowhere/y.toml"}, noEnv},
 		`HOME is not set, and the user database has no home for this user, so there is no place for the ` +
-			`configuration: set it, or RUNTIMED_CONFIG and RUNTIMED_SOCKET`: {Flags{}, noEnv},
+			`configuration: set it, or RUNTIMED_CONFIG, RUNTIMED_SOCKET and RUNTIMED_CACHE_DIR`: {Flags{}, noEnv},
 		`HOME: is needed to find the configuration, and must be an absolute path, got "rel"`: {Flags{},
 			env("HOME=rel")},
 	} {

@@ -17,6 +17,9 @@ import (
 	"runtimed/rpc"
 )
 
+// vouch begins the hint.
+const vouch = "hint: where the daemon is started (for a service in ~/.config/environment.d), set SSL_CERT_FILE to the path"
+
 // distrustful has no uv, and an index that nobody here trusts.
 func distrustful(t *testing.T) (*house, *testkit.Certified) {
 	t.Helper()
@@ -51,7 +54,7 @@ func TestAnUntrustedCertificateIsToldAtOnce(t *testing.T) {
 		return said.String()
 	}
 	for _, want := range []string{"the certificate of the package index is not trusted here",
-		"hint: where the daemon is started, set SSL_CERT_FILE to the path of a file"} {
+		vouch} {
 		if said := run(); !strings.Contains(said, want) {
 			t.Errorf("it says %s", said)
 		}
@@ -82,7 +85,7 @@ func TestTheFirstLineOfACellIsTheWayOutOfAnUntrustedCertificate(t *testing.T) {
 	j := h.jupyter()
 	j.do("start", step{"kernel": "warm"})
 	if r := j.do("run", step{"code": "1 + 1"}); r.Ename != "RuntimedError" ||
-		!strings.HasPrefix(r.Said, "hint: where the daemon is started, set SSL_CERT_FILE to the path of a file") ||
+		!strings.HasPrefix(r.Said, vouch) ||
 		!strings.Contains(r.Said, "the certificate of the package index is not trusted here") ||
 		strings.Contains(r.Said, "CERTIFICATE_VERIFY_FAILED") {
 		t.Errorf("it says %+v", r)

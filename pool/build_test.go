@@ -21,7 +21,7 @@ func TestAlwaysFailingBuildsSlowDown(t *testing.T) {
 		{builder.CauseOther, 6, 18},
 		{builder.CausePackageNotFound, 6, 18},
 		{builder.CauseNetwork, 10, 75},
-		{builder.CauseCertificate, 4, 16},
+		{builder.CauseCertificate, 6, 60},
 	} {
 		t.Run(c.cause, func(t *testing.T) {
 			inBubbleWith(t, sized(3), &fakeBuilder{fail: failing(c.cause)}, func(w *world) {

@@ -16,7 +16,7 @@ type Check struct {
 const (
 	CheckOK      = "ok"      // it was looked at, and is as it should be
 	CheckSkipped = "skipped" // it was not tested; the message says why
-	CheckNote    = "note"    // nobody asked for it, or it ends by itself
+	CheckNote    = "note"    // nothing has to be done, or nobody asked for what does not work here
 	CheckWarning = "warning" // it works, and something is not as it should be
 	CheckProblem = "problem" // what is needed or was configured does not work
 )

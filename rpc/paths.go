@@ -27,7 +27,8 @@ func Paths(socket, cacheDir string) (p statedir.Paths, err error) {
 		return p, err
 	case cacheDir != "":
 	case err != nil:
-		return p, fmt.Errorf("there is no place for environments: %w, or cache_dir in the configuration", err)
+		return p, fmt.Errorf("there is no place for environments: %w, and RUNTIMED_CACHE_DIR or cache_dir in the "+
+			"configuration", err)
 	default:
 		p.State = p.Own
 	}

@@ -17,30 +17,29 @@ func Version() string { return version }
 // VersionLine is what a program answers to --version. The second word is the version.
 func VersionLine(program string) string {
 	commit := ""
-	if c := Commit(); c != "" {
+	if c, changed := Commit(); c != "" {
 		commit = "commit " + c + ", "
+		if changed {
+			commit = "commit " + c + " with changes, "
+		}
 	}
 	return fmt.Sprintf("%s %s (protocol %d, %s%s, %s/%s)", program, version, Protocol, commit, runtime.Version(),
 		runtime.GOOS, runtime.GOARCH)
 }
 
-// Commit is what the program was built from, or empty if the build does not say.
-func Commit() string {
+// Commit is what the program was built from, and whether that was changed; empty if the build does not say.
+func Commit() (commit string, changed bool) {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
-		return ""
+		return "", false
 	}
-	commit, changed := "", ""
 	for _, s := range info.Settings {
 		switch {
 		case s.Key == "vcs.revision":
 			commit = s.Value[:min(12, len(s.Value))]
 		case s.Key == "vcs.modified" && s.Value == "true":
-			changed = " with changes"
+			changed = true
 		}
 	}
-	if commit == "" {
-		return ""
-	}
-	return commit + changed
+	return commit, changed
 }

@@ -69,7 +69,8 @@ func menu() []task {
 				: dist/packages/*.whl are of one version
 				rm -rf dist/packages
 				go run ./packaging -platforms "${1:-host}" dist/packages`},
-		{name: "record", about: "make the README's recording and picture from the real thing", needs: "build setup:python",
+		{name: "record", about: "make the README's recording and picture from the real thing",
+			needs: "build setup:python",
 			script: `
 				python3 testdata/record.py
 				cd clients/jupyter; ../python/.venv/bin/python -m pytest -q tests/picture.py`},

@@ -27,9 +27,9 @@ func (doctorCmd) Help() string {
 	return "It checks the programs, the daemon and its service, the state directory, socket and lock, the " +
 		"configuration, the pools, uv, Python, conda, the package index, channels, the disk and the clock. " +
 		"It works with no daemon running, starts none, builds nothing, and takes less than 5 s.\n\n" +
-		"Each check is ok: as it should be; skipped: not tested, with why; note: what nobody asked for and does " +
-		"not work here, or what ends by itself; warning: it works, but not as it should; or problem: what is " +
-		"needed or configured does not work. The last two have the next step.\n\n" +
+		"Each check is ok: as it should be; skipped: not tested, with why; note: nothing has to be done, or " +
+		"nobody asked for what does not work here; warning: it works, but not as it should; or problem: what is " +
+		"needed or configured does not work.\n\n" +
 		"--fix closes the state directory in its usual place to others, removes the socket and the damaged " +
 		"daemon.json of a daemon that is gone, and ends what its builds have left running. " +
 		"It never touches files of yours.\n\nThe exit code is 1 exactly when there is a problem."
@@ -207,7 +207,7 @@ func (a *app) checkDaemon(ctx context.Context, listening bool, st service.Status
 		}
 		return none(note("daemon", "%s", text), nobody)
 	case err != nil:
-		return none(skipped("daemon", "not tested: see what is said of socket"), nobody)
+		return none(skipped("daemon", "not tested: it does not answer; see what is said of socket"), nobody)
 	}
 	defer c.Close()
 	if info.Protocol != rpc.Protocol {

@@ -85,8 +85,11 @@ func (a *app) encode(v any) error {
 }
 
 // writeStatus prints text that programs read too: without verbose it is part of the contract.
-func writeStatus(w io.Writer, pools []rpc.PoolStatus, verbose bool) {
+func writeStatus(w io.Writer, pools []rpc.PoolStatus, verbose bool, first ...string) {
 	fmt.Fprint(w, "Pool Daemon Status\n==================\n")
+	for _, line := range first {
+		fmt.Fprintln(w, line)
+	}
 	for _, p := range pools {
 		fmt.Fprintln(w, poolTitle(p))
 		if p.Target == 0 {

@@ -63,11 +63,13 @@ func (c *rpcCmd) wait(params []byte) time.Duration {
 type versionCmd struct{}
 
 func (versionCmd) Run(a *app) error {
+	commit, changed := rpc.Commit()
 	return a.show(struct {
 		Version  string `json:"version"`
 		Protocol int    `json:"protocol"`
 		Commit   string `json:"commit,omitempty"`
+		Changed  bool   `json:"changed,omitempty"` // the files were not those of the commit
 		Go       string `json:"go"`
-	}{rpc.Version(), rpc.Protocol, rpc.Commit(), runtime.Version()},
+	}{rpc.Version(), rpc.Protocol, commit, changed, runtime.Version()},
 		func() { fmt.Fprintln(a.stdout, rpc.VersionLine("runt")) })
 }

@@ -3,19 +3,20 @@ package main
 import (
 	"cmp"
 	"encoding/json"
+	"fmt"
 	"time"
 
 	"runtimed/internal/daemon"
 	"runtimed/rpc"
 )
 
-// statusCmd is poolStatusCmd with the daemon before it.
+// statusCmd is poolStatusCmd with the daemon.
 type statusCmd struct {
 	poolStatusCmd `embed:""`
 }
 
 func (statusCmd) Help() string {
-	return "It prints what runt pool status prints, and before that which daemon answers. --json has what runt pool " +
+	return "It prints what runt pool status prints, and which daemon answers. --json has what runt pool " +
 		"status --json has, and the answer of daemon.info as the member daemon."
 }
 
@@ -38,8 +39,8 @@ func (c *statusCmd) Run(a *app) error {
 	members["daemon"] = rawInfo
 	return a.show(members, func() {
 		uptime := time.Duration(info.UptimeMS) * time.Millisecond
-		a.printf("Daemon: version %s, pid %d, since %s (%s), socket %s\n", info.Version, info.PID,
+		answers := fmt.Sprintf("Daemon: version %s, pid %d, since %s (%s), socket %s", info.Version, info.PID,
 			info.StartedAt.Local().Format(time.DateTime), age(uptime), info.Socket)
-		writeStatus(a.stdout, pools.Pools, c.Verbose)
+		writeStatus(a.stdout, pools.Pools, c.Verbose, answers)
 	})
 }

@@ -15,7 +15,7 @@ import (
 // getents are the places of getent. There may be no PATH, and some containers lack the program.
 var getents = []string{"/usr/bin/getent", "/bin/getent", "/run/current-system/sw/bin/getent"}
 
-const getentTime = 5 * time.Second // a directory service may be slow
+const getentTime = 2 * time.Second // a directory service may be slow, and every command waits
 
 // userHome is the home of the effective user in the user database; empty if it has none.
 func userHome() string {
@@ -32,7 +32,7 @@ func askGetent(uid string) string {
 	defer cancel()
 	for _, program := range getents {
 		cmd := exec.CommandContext(ctx, program, "passwd", uid)
-		cmd.WaitDelay = time.Second
+		cmd.WaitDelay = time.Second / 10
 		line, err := cmd.Output()
 		if err != nil {
 			continue

@@ -11,8 +11,9 @@ const (
 	backoffMax = 5 * time.Minute
 	networkMin = 10 * time.Second
 	networkMax = time.Minute
-	// Nobody but a person has a certificate accepted, and that person can say when; see Pause for the tenth.
-	certificateMin = 70 * time.Second
+	// As a rule a person has a certificate accepted, and can say when; a clock is set and a portal passed without a
+	// word. See Pause for the tenth beyond a minute.
+	certificatePause = 70 * time.Second
 )
 
 // Pause is how long to wait after the nth failure in a row, for that cause.
@@ -22,7 +23,7 @@ func Pause(cause string, n int) time.Duration {
 	case CauseNetwork:
 		least, most = networkMin, networkMax
 	case CauseCertificate:
-		least = certificateMin
+		least, most = certificatePause, certificatePause
 	}
 	d := min(most, least<<min(n-1, 10))
 	return d*9/10 + rand.N(d/5) // a tenth either way, so that many daemons do not try at once

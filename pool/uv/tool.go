@@ -197,10 +197,10 @@ func NotFetched(tried []string, last *builder.Error) *builder.Error {
 		b.Message = fmt.Sprintf("uv is not on this machine, and could not be fetched with %s: %s",
 			strings.Join(tried, ", "), last.Message)
 		b.Output = last.Output
-		if last.Cause == builder.CauseCertificate {
-			b.Cause = last.Cause
-		}
-		if last.Cause != builder.CauseToolMissing && last.Hint != "" { // the Python was not the problem
+		switch {
+		case last.Cause == builder.CauseCertificate: // which a uv would not accept either
+			b.Cause, b.Hint = last.Cause, last.Hint
+		case last.Cause != builder.CauseToolMissing && last.Hint != "": // the Python was not the problem
 			b.Hint = last.Hint + "; else " + b.Hint
 		}
 	}

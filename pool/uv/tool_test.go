@@ -268,7 +268,7 @@ func TestTheHintOfAUVThatCouldNotBeFetchedNamesWhatKeptItAway(t *testing.T) {
 			cause = builder.CauseCertificate
 		}
 		if b.Cause != cause || !strings.Contains(b.Hint, want) ||
-			!strings.Contains(b.Hint, "install uv") {
+			strings.Contains(b.Hint, "install uv") != (cause == builder.CauseToolMissing) {
 			t.Errorf("%s: %s: %s -> %s", output, b.Cause, b.Message, b.Hint)
 		}
 	}

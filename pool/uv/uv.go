@@ -244,11 +244,14 @@ func (u *Builder) withoutRetries(ctx context.Context, c tool.Command) (tool.Resu
 	once := c
 	once.Env = append(slices.Clone(c.Env), "UV_HTTP_RETRIES=0")
 	done, err := u.Child(ctx, once)
-	if err == nil || ctx.Err() != nil ||
-		builder.CauseOf(u.CommandError("", done.Output, err)) != builder.CauseNetwork {
+	if err == nil || ctx.Err() != nil {
 		return done, err
 	}
-	return u.Child(ctx, c)
+	switch builder.CauseOf(u.CommandError("", done.Output, err)) {
+	case builder.CauseNetwork, builder.CauseCorrupt: // a stream that is cut off looks like the latter
+		return u.Child(ctx, c)
+	}
+	return done, err
 }
 
 // Tools is the folder of tools, and the mark of children that belong to no one environment.
