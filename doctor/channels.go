@@ -2,6 +2,8 @@ package doctor
 
 import (
 	"context"
+	"crypto/tls"
+	"errors"
 	"net/http"
 	"net/url"
 	"slices"
@@ -72,6 +74,11 @@ func askChannel(ctx context.Context, e *Env, channel string) Findings {
 	}
 	switch {
 	case err != nil:
+		_, untrusted := errors.AsType[*tls.CertificateVerificationError](err)
+		if tool, toolErr := e.conda(); untrusted && toolErr == nil && tool.Name != conda.ProviderRattler {
+			return skipped("%s: not tested: its certificate is not trusted here, and %s has settings of its own",
+				name, tool.Name).hint("the first build tells")
+		}
 		return noAnswer(ctx, name, err, "the channel")
 	case refused(status):
 		return notAdmitted(name, status, "the conda tool")

@@ -18,7 +18,7 @@ import (
 )
 
 // vouch begins the hint.
-const vouch = "hint: where the daemon is started (for a service in ~/.config/environment.d), set SSL_CERT_FILE to the path"
+const vouch = "hint: where the daemon is started (for a service in ~/.config/environment.d), set SSL_CERT_FILE to "
 
 // distrustful has no uv, and an index that nobody here trusts.
 func distrustful(t *testing.T) (*house, *testkit.Certified) {
