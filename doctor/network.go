@@ -89,7 +89,7 @@ func noAnswer(ctx context.Context, name string, err error, check string) Finding
 	}
 	if c, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		return problem("the certificate of %s is not trusted here: %v", name, c.Err).
-			hint("have SSL_CERT_FILE name a file with the certificates to trust, for the daemon; the clock must be right")
+			hint("for the daemon, SSL_CERT_FILE must name a file with whom to trust; the clock must be right")
 	}
 	if u, ok := errors.AsType[*url.Error](err); ok { // its text repeats the URL
 		err = u.Err
