@@ -19,7 +19,7 @@ from runtimed_client import Client
 README = ROOT / "README.md"
 HELLO = """runt run -- python -c 'print("hello")'"""
 RICH = """runt run --with rich -- python -c 'import rich; rich.print("[b]hello[/b]")'"""
-COMMANDS = [f"time {HELLO}", f"time {HELLO}", f"time {RICH}", f"time {RICH}", "runt status"]
+COMMANDS = [f"time {HELLO}", f"time {HELLO}", f"time {RICH}", f"time {RICH}"]
 
 
 def settled(home, derived):

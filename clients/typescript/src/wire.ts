@@ -84,18 +84,14 @@ const poolError = record({
   ...each(or(undefined, text), "package", "output"),
 });
 
-const tool = record({
-  ...each(text, "name", "path", "why"), // uv, micromamba, mamba, conda or rattler; why this one was taken
-  version: or(undefined, text),
-});
-
 const pool = record({
   ...each(text, "name", "python"),
   ...each(count, "target", "available", "warming", "leased", "removing", "waiting"),
   kind: oneOf<"uv" | "conda">(),
   state: oneOf<"ready" | "warming" | "failing" | "off">(),
   packages: list(text),
-  tool: or(null, tool), // null while none was looked for or found
+  // uv, micromamba, mamba, conda or rattler, and why this one was taken; null while none was looked for or found
+  tool: or(null, record({ ...each(text, "name", "path", "why"), version: or(undefined, text) })),
   error: or(null, poolError), // null while builds succeed
   // Standby kernels, null from an older daemon. why: there are fewer, or the last caller could not have one.
   standby: or(null, record({ ...each(count, "target", "ready"), warnings: list(text), why: or(undefined, text) })),
@@ -174,7 +170,7 @@ export interface AcquireParams {
 export type Acquired = EnvInfo & Omit<ReturnType<typeof decodeAcquired>, "env">;
 export type DaemonInfo = ReturnType<typeof daemonInfo>;
 export type PoolError = ReturnType<typeof poolError>;
-export type Tool = ReturnType<typeof tool>;
+export type Tool = NonNullable<ReturnType<typeof pool>["tool"]>;
 export type PoolStatus = ReturnType<typeof pool>;
 export type Status = ReturnType<typeof decodeStatus>;
 export type EnvInfo = ReturnType<typeof env>;
