@@ -21,7 +21,7 @@ func menu() []task {
 			needs: "build setup:typescript", count: countNode,
 			script: `cd clients/typescript; npm test`},
 		{name: "test:examples", about: "test the examples",
-			needs: "build setup:typescript", count: countNode,
+			needs: "build setup:typescript setup:examples", count: countNode,
 			script: `cd examples; npm test`},
 		{name: "test:deb", about: "install, use and remove the deb here (needs root and dpkg)",
 			script: `sh testdata/debtest.sh "$@"`},
@@ -29,7 +29,8 @@ func menu() []task {
 			needs:  "setup:python setup:typescript",
 			script: `sh testdata/packtest.sh "$@"`},
 
-		{name: "lint", about: "check style and types in all three languages", needs: "setup:python setup:typescript",
+		{name: "lint", about: "check style and types in all three languages",
+			needs: "setup:python setup:typescript setup:examples",
 			script: `
 				go vet -tags e2e ./...
 				GOOS=darwin go vet -tags e2e ./...
@@ -44,7 +45,8 @@ func menu() []task {
 				../python/.venv/bin/mypy
 				npm run lint --prefix ../typescript
 				npm run lint --prefix ../../examples`},
-		{name: "fmt", about: "format in all three languages", needs: "setup:python setup:typescript",
+		{name: "fmt", about: "format in all three languages",
+			needs: "setup:python setup:typescript setup:examples",
 			script: `
 				git ls-files '*.go' | xargs gofmt -w
 				cd clients/python
@@ -94,13 +96,18 @@ func menu() []task {
 					.venv/bin/python -m pip install --quiet --require-hashes -r requirements-dev.txt
 					cp requirements-dev.txt .venv/installed.txt
 				fi`},
-		{name: "setup:typescript", about: "install the development tools of the TypeScript client and the examples",
-			script: `
-				for folder in clients/typescript examples; do
-					if ! cmp -s $folder/package-lock.json $folder/node_modules/installed.json; then
-						npm ci --prefix $folder
-						cp $folder/package-lock.json $folder/node_modules/installed.json
-					fi
-				done`},
+		{name: "setup:typescript", about: "install the development tools of the TypeScript client",
+			script: npmInstall("clients/typescript")},
+		{name: "setup:examples", about: "install the development tools of the examples",
+			script: npmInstall("examples")},
 	}
+}
+
+func npmInstall(folder string) string {
+	return `
+		cd ` + folder + `
+		if ! cmp -s package-lock.json node_modules/installed.json; then
+			npm ci
+			cp package-lock.json node_modules/installed.json
+		fi`
 }

@@ -8,6 +8,7 @@ import tempfile
 import time
 from pathlib import Path
 
+sys.dont_write_bytecode = True  # the client is in the clone
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "clients/python/src"))
 from runtimed_client import Client, RPCError

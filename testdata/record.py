@@ -19,7 +19,8 @@ from runtimed_client import Client
 README = ROOT / "README.md"
 HELLO = """runt run -- python -c 'print("hello")'"""
 RICH = """runt run --with rich -- python -c 'import rich; rich.print("[b]hello[/b]")'"""
-COMMANDS = [f"time {HELLO}", f"time {HELLO}", f"time {RICH}", f"time {RICH}"]
+LATER = "  # later: the pool is full again"
+COMMANDS = [f"time {HELLO}", f"time {HELLO}{LATER}", f"time {RICH}", f"time {RICH}{LATER}"]
 
 
 def settled(home, derived):

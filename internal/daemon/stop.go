@@ -239,4 +239,5 @@ func LeaseText(l *rpc.Lease) string {
 	return text
 }
 
-const inUseHint = "end who uses them; runt env list shows all; without --purge the service alone is taken away"
+const inUseHint = "end who uses them, or wait until none is kept for a restart; runt env list shows all, and " +
+	"runt pool release ID ends a lease; without --purge the service alone is taken away"

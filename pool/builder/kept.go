@@ -3,6 +3,7 @@ package builder
 import (
 	"context"
 	"net"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -39,21 +40,34 @@ func KeptIn(ctx context.Context) *Kept {
 // Start runs an import check. Its process replaces one of an earlier try.
 func (k *Kept) Start(ctx context.Context, c standby.Command) (said standby.Says, output string, err error) {
 	k.End()
-	c.Vars = slices.DeleteFunc(slices.Clone(c.Vars), func(v string) bool {
-		name, _, _ := strings.Cut(v, "=")
-		_, ours := k.Wanted[tool.FoldName(name)]
-		return ours
-	})
-	for name, value := range k.Wanted {
-		if value != nil {
-			c.Vars = append(c.Vars, name+"="+*value)
-		}
-	}
+	c.Vars = expected(c.Vars, k.Wanted)
 	p, said, output, err := standby.Start(ctx, c)
 	if err == nil {
 		k.Leave(p)
 	}
 	return said, output, err
+}
+
+// expected are the variables that the next front-end is expected to have: those of builds, and what the one before
+// wanted. Most are written in Python, which gives its children a locale where there is none (PEP 538).
+func expected(vars []string, wanted map[string]*string) []string {
+	vars = slices.DeleteFunc(slices.Clone(vars), func(v string) bool {
+		name, _, _ := strings.Cut(v, "=")
+		_, ours := wanted[tool.FoldName(name)]
+		return ours
+	})
+	for name, value := range wanted {
+		if value != nil {
+			vars = append(vars, name+"="+*value)
+		}
+	}
+	const locale = "LC_CTYPE"
+	none := tool.Lookup(vars, "LC_ALL") == "" && tool.Lookup(vars, locale) == "" &&
+		slices.Contains([]string{"", "C", "POSIX"}, tool.Lookup(vars, "LANG"))
+	if _, told := wanted[locale]; none && !told && runtime.GOOS == "linux" {
+		vars = append(vars, locale+"=C.UTF-8")
+	}
+	return vars
 }
 
 // Leave leaves the process of a check that passed.

@@ -5,12 +5,14 @@ Without cells it runs 1+1. It prints each answer as `CELL -> ANSWER`, then how l
 """
 
 import os
+import queue
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
 
+import zmq
 from jupyter_client import BlockingKernelClient
 from jupyter_client.connect import write_connection_file
 
@@ -25,16 +27,19 @@ said = tempfile.TemporaryFile()
 kernel = subprocess.Popen(command, stdout=said, stderr=said)
 first = None
 try:
-    client = BlockingKernelClient(connection_file=path)
+    context = zmq.Context()
+    context.setsockopt(zmq.RECONNECT_IVL, 10)  # ms; what finds nobody there would try again after 100 to 200
+    client = BlockingKernelClient(connection_file=path, context=context)
     client.load_connection_file()
     client.start_channels()
-    while True:
+    while True:  # until the kernel hears, and is heard; wait_for_ready would sleep in between
+        client.kernel_info()
         try:
-            client.wait_for_ready(timeout=60)
+            client.get_iopub_msg(timeout=0.05)
             break
-        except RuntimeError:  # "died" means one missed heartbeat here, as on a busy machine
+        except queue.Empty:
             if kernel.poll() is not None or time.monotonic() - began > 60:
-                raise
+                raise RuntimeError("the kernel does not answer") from None
     for cell in cells:
         heard = []
 
