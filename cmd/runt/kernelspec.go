@@ -224,7 +224,8 @@ func (c *kernelspecListCmd) Run(a *app) error {
 		return a.encode(map[string]any{"kernelspecs": list})
 	}
 	if len(list) == 0 {
-		fmt.Fprintln(a.stdout, "none that runt has made; runt kernelspec install does. What pip has brought: jupyter kernelspec list")
+		fmt.Fprintln(a.stdout, "none that runt has made; runt kernelspec install does. "+
+			"What pip has brought: jupyter kernelspec list")
 		return nil
 	}
 	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
