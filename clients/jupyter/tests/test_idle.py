@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Optional, cast
 from urllib.parse import quote
 from urllib.request import Request, urlopen
 
@@ -20,6 +20,7 @@ import pytest
 from fake import ENV, POOL, FakeDaemon, Peer, wait_until
 from fixtures import running
 from jupyter_client.session import Session
+from jupyter_server.gateway.managers import GatewayKernelManager
 from lab import built
 from runtimed_client import Client
 from tornado.httpclient import HTTPRequest
@@ -27,6 +28,7 @@ from tornado.websocket import websocket_connect
 from wire import SOURCES
 
 from runtimed_jupyter.idle import Idle
+from runtimed_jupyter.leases import kernel_of
 
 pytestmark = pytest.mark.timeout(600)
 FOLDER = Path(__file__).resolve().parents[1]
@@ -170,10 +172,18 @@ def test_nothing_that_runs_or_is_looked_at_is_ended(
 def test_a_kernel_of_another_kernelspec_is_none_of_ours(daemon: FakeDaemon, clock: "list[datetime.timedelta]") -> None:
     kernels = Kernels()
     kernels["a"].kernel_spec.argv = ["python", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-    kernels["remote"] = SimpleNamespace(last_activity=None)  # of a gateway: it has no provisioner
     looks(kernels, clock, 9)
     assert kernels
     assert not daemon.requests
+
+
+def test_a_kernel_of_a_gateway_is_none_of_ours(daemon: FakeDaemon, clock: "list[datetime.timedelta]") -> None:
+    """Its kernelspec is where the gateway is, so jupyter_client raises where it is asked for it here."""
+    kernels, of_gateway = Kernels(), cast(Any, GatewayKernelManager)
+    kernels["remote"] = of_gateway(kernel_name="none-of-this-machine")
+    assert kernel_of(lease("jupyter /r/kernel-b.json"), kernels) is None
+    looks(kernels, clock, 9)
+    assert list(kernels) == ["remote"]
 
 
 def test_by_default_and_without_a_daemon_none_is_ended(

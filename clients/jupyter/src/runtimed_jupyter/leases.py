@@ -17,10 +17,11 @@ Listed = dict[str, Any]  # one environment in env.list
 def is_warm(kernel: Any) -> bool:
     """Whether a kernel of this server can be in an environment of a pool. Others are none of our business."""
     provisioner = getattr(kernel, "provisioner", None)
-    if isinstance(provisioner, RuntimedProvisioner) and provisioner.lease is not None:
+    if provisioner is None:  # of a gateway, say: jupyter_client would look for the kernelspec here, and raise
+        return False
+    if isinstance(provisioner, RuntimedProvisioner):
         return True
-    argv = getattr(getattr(kernel, "kernel_spec", None), "argv", None) or []
-    return provisioner is not None and (starts_runt(argv) or isinstance(provisioner, RuntimedProvisioner))
+    return starts_runt(getattr(kernel.kernel_spec, "argv", None) or [])
 
 
 def starts_runt(argv: list[str]) -> bool:
