@@ -119,7 +119,8 @@ func TestARestartedKernelHasAFreshEnvironmentWhereThatWasAsked(t *testing.T) {
 		func() bool { return !slices.Contains(h.folders(), first.ID) })
 	pid, err := strconv.Atoi(strings.TrimSpace(j.cell("import os; print(os.getpid())")))
 	check(t, err)
-	if l := h.leases(); len(l) != 1 || l[0].Lease.Session != "" || l[0].Lease.OwnerPID != pid {
+	if l := h.leases(); len(l) != 1 || l[0].Lease.OwnerPID != pid ||
+		!strings.HasPrefix(l[0].Lease.Session, "jupyter ") || l[0].Lease.Session == first.Lease.Session {
 		t.Errorf("leased are %+v", l)
 	}
 	j.kill() // and its kernel with it, and the lease with the kernel

@@ -53,14 +53,17 @@ func TestASessionNamesAConnectionFileInTheBytesThereAre(t *testing.T) {
 	seen := map[string]bool{}
 	for _, file := range []string{"/run/kernel-1.json", "/run/kernel-2.json", long, long + "x", "/run/a\nb.json",
 		"/run/a\tb.json", "/run/a b.json", "/run/\xff.json", ""} {
-		s := sessionOf(file)
+		s := sessionOf(file, "")
 		params := rpc.AcquireParams{Session: &s}
 		if err := params.Validate(); err != nil || seen[s] {
 			t.Errorf("%q: %q: %v", file, s, err)
 		}
 		seen[s] = true
 	}
-	if s := sessionOf("/run/kernel-1.json"); s != "jupyter /run/kernel-1.json" {
+	if s := sessionOf("/run/kernel-1.json", "#A"); s != "jupyter /run/kernel-1.json#A" {
+		t.Error(s)
+	}
+	if s := sessionOf("/run/kernel-1.json", ""); s != "jupyter /run/kernel-1.json" {
 		t.Error(s)
 	}
 }

@@ -62,10 +62,10 @@ const failingWait = 5 * time.Second
 func (k *Kernel) Start(d *daemon.Control) error {
 	k.listen()
 	key, label := rand.Text(), labelOf(k.File, d.Env)
-	params := rpc.AcquireParams{Pool: k.Pool, Key: &key, Label: &label}
-	if !k.Fresh {
-		session := sessionOf(k.File)
-		params.Session = &session
+	session := sessionOf(k.File, "")
+	params := rpc.AcquireParams{Pool: k.Pool, Key: &key, Label: &label, Session: &session}
+	if k.Fresh { // the next start has another name, so nothing waits for it
+		session, params.LingerMS = sessionOf(k.File, "#"+key), new(int64)
 	}
 	if err := k.Needs(&params); err != nil {
 		return err
@@ -146,13 +146,14 @@ func labelOf(file string, env func(string) string) string {
 	return "kernel"
 }
 
-// sessionOf names the kernel across restarts, which use the same connection file; nobody else does.
-func sessionOf(file string) string {
-	if s := "jupyter " + file; fits(s) {
+// sessionOf names the kernel across restarts, which use the same connection file; nobody else does. With a start it
+// names that start alone. Jupyter's server knows its kernels by this name: the owner of a lease may be the standby.
+func sessionOf(file, start string) string {
+	if s := "jupyter " + file + start; fits(s) {
 		return s
 	}
 	sum := sha256.Sum256([]byte(file))
-	return "jupyter " + hex.EncodeToString(sum[:])
+	return "jupyter " + hex.EncodeToString(sum[:]) + start
 }
 
 func fits(text string) bool {

@@ -140,8 +140,8 @@ def test_time_counts_from_when_the_notebook_was_closed(daemon: FakeDaemon, clock
     ("envs", "ended"),
     [
         ([lease()], True),
-        ([lease("", 4242)], True),  # --on-restart fresh
-        ([lease("", 17)], False),
+        ([lease(SESSION + "#" + 26 * "A")], True),  # --on-restart fresh
+        ([lease("")], False),
         ([lease("jupyter /r/kernel-b.json")], False),
         ([lease(pool="kept")], False),
         ([], False),
@@ -238,9 +238,10 @@ class Server:
     def __init__(self, base: Path, url: str) -> None:
         self.base, self.url = base, url
 
-    def ask(self, path: str, body: Optional[dict[str, Any]] = None) -> Any:
+    def ask(self, path: str, body: Optional[dict[str, Any]] = None, method: Optional[str] = None) -> Any:
         data = None if body is None else json.dumps(body).encode()
-        with urlopen(Request(self.url + path, data, {"Authorization": f"token {TOKEN}"}), timeout=120) as answer:
+        request = Request(self.url + path, data, {"Authorization": f"token {TOKEN}"}, method=method)
+        with urlopen(request, timeout=120) as answer:
             return json.loads(answer.read() or "null")
 
     def kernelspec(self, name: str, argv: list[str], **metadata: Any) -> None:
@@ -263,7 +264,8 @@ class Server:
 
 
 @pytest.fixture
-def server(wheel: Path, folder: Path) -> Iterator[Server]:
+def server(wheel: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    monkeypatch.setenv("LC_ALL", "C.UTF-8")  # else Python sets LC_CTYPE for its children, and no standby is like them
     config = 'pools.uv.idle = "10s"\npools.kept = { kind = "uv", size = 1 }\n'
     with running(2, config) as path, socket.socket() as free:
         told = folder / "config/jupyter_server_config.d/runtimed_jupyter.json"
@@ -350,5 +352,44 @@ def test_a_forgotten_kernel_ends_with_its_environment_and_no_other_does(server: 
             server.ask(f"api/kernels/{busy}/interrupt", {})
             looking.close()
             await until(lambda: server.kernels().keys() == {plain, kept})
+
+    asyncio.run(main())
+
+
+def test_a_kernel_whose_lease_the_standby_has_is_ours_too(server: Server, folder: Path) -> None:
+    argv = [str(built(folder) / "runt"), "kernel", "-f", "{connection_file}", "--pool", "kept", "--on-restart", "fresh"]
+    server.kernelspec("fresh", [*argv, "--"])
+    server.kernelspec("keep", [*argv[:-2], "--"])
+
+    async def until(condition: Callable[[], bool]) -> None:
+        await asyncio.to_thread(wait_until, condition, 150)
+
+    def parent_of(pid: int) -> int:
+        told = subprocess.run(["ps", "-o", "ppid=", "-p", str(pid)], stdout=subprocess.PIPE, check=True)
+        return int(told.stdout)
+
+    def has_standby(client: Client) -> bool:
+        standby = client.status()["kept"].standby
+        return standby is not None and standby.ready == 1
+
+    async def start(kernel: str) -> int:
+        """Who started the process that has the lease."""
+        connection = await server.connect(kernel)
+        await until(lambda: bool(server.kernels()[kernel]["execution_state"] == "idle"))
+        (lease,) = server.ask("runtimed/leases")["leases"]
+        assert lease["kernel"]["id"] == kernel
+        parent = parent_of(lease["owner_pid"])
+        connection.close()
+        server.ask(f"api/sessions/{lease['kernel']['session']}", method="DELETE")
+        await until(lambda: not server.ask("runtimed/leases")["leases"])
+        return parent
+
+    async def main() -> None:
+        with Client() as client:
+            parents = []
+            for name in ("keep", "keep", "fresh"):  # the first standby may have other variables
+                await until(lambda: has_standby(client))
+                parents.append(await start(server.notebook(name)))
+            assert parents[1:] == [client.info().pid] * 2
 
     asyncio.run(main())

@@ -12,6 +12,7 @@ from runtimed_client import AsyncClient
 from .provisioner import RuntimedProvisioner
 
 Listed = dict[str, Any]  # one environment in env.list
+ONE_START = re.compile("#[A-Z2-7]{26}$")  # after the name of a kernel that has a fresh environment at each start
 
 
 def is_warm(kernel: Any) -> bool:
@@ -33,10 +34,9 @@ def holds(kernel: Any, env: Listed) -> bool:
     lease, provisioner = env["lease"], kernel.provisioner
     if isinstance(provisioner, RuntimedProvisioner) and provisioner.lease is not None:
         return bool(env["id"] == provisioner.lease.id)
-    if lease["session"]:  # as `runt kernel` names it
-        session = "jupyter " + os.path.abspath(kernel.connection_file)
-        return lease["session"] in (session, "jupyter " + hashlib.sha256(session[8:].encode()).hexdigest())
-    return starts_runt(kernel.kernel_spec.argv) and lease["owner_pid"] == getattr(provisioner, "pid", None)
+    session = "jupyter " + os.path.abspath(kernel.connection_file)  # as `runt kernel` names it
+    names = (session, "jupyter " + hashlib.sha256(session[8:].encode()).hexdigest())
+    return ONE_START.sub("", lease["session"]) in names
 
 
 async def leased() -> list[Listed]:
