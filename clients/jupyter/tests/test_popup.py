@@ -162,6 +162,15 @@ def test_what_is_not_of_this_jupyter_is_told_apart(house: House, lab: Front) -> 
         assert not house.daemon.leased()
 
 
+def test_a_long_name_does_not_make_the_popup_wide(house: House, lab: Front) -> None:
+    with Client(house.daemon.socket) as client, client.acquire(label="of another " * 20):
+        opened(lab)
+        lab.see(f"{POPUP} li", "of another")
+        assert lab.page.locator(POPUP).bounding_box()["width"] <= 420
+        lab.shot("popup-long-name")
+        away(lab)
+
+
 def reads(house: House) -> int:
     """How often the daemon has read its configuration. It then tries again what failed."""
     with Client(house.daemon.socket) as client:

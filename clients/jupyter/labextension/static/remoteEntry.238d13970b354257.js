@@ -19,7 +19,7 @@
 .runtimed-Item { border: 0; padding: 0 4px; background: none; color: inherit; font: inherit; line-height: 24px;
   cursor: pointer; white-space: nowrap; max-width: 48vw; overflow: hidden; text-overflow: ellipsis; }
 .runtimed-Item:focus-visible { outline: 2px solid currentcolor; outline-offset: -2px; }
-.runtimed-Popup { box-sizing: border-box; width: 420px; max-width: calc(100vw - 16px); padding: 8px 12px;
+.runtimed-Popup { box-sizing: border-box; max-width: min(420px, calc(100vw - 16px)); padding: 8px 12px;
   overflow: auto; outline: none; background: var(--jp-layout-color1); color: var(--jp-ui-font-color1);
   font-family: var(--jp-ui-font-family); font-size: var(--jp-ui-font-size1); line-height: 1.4;
   box-shadow: var(--jp-elevation-z6); overflow-wrap: anywhere; }
