@@ -36,9 +36,8 @@ def settled(home, derived):
 
 
 def main(home):
-    env = {**os.environ, "HOME": home, "PATH": f"{ROOT}/bin:{os.environ['PATH']}", "RUNTIMED_CONDA_POOL_SIZE": "0"}
-    for name in [name for name in env if name.startswith("XDG_")]:
-        del env[name]
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("XDG_", "RUNTIMED_"))}
+    env |= {"HOME": home, "PATH": f"{ROOT}/bin:{os.environ['PATH']}", "RUNTIMED_CONDA_POOL_SIZE": "0"}
     text = ""
     try:
         for command in COMMANDS:
