@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -102,6 +103,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> "list[datetime.timedelta]":
         return datetime.datetime.now(datetime.timezone.utc) + ahead[0]
 
     monkeypatch.setattr("runtimed_jupyter.idle.now", now)
+    monkeypatch.setattr("runtimed_jupyter.idle.monotonic", lambda: time.monotonic() + ahead[0].total_seconds())
     return ahead
 
 
@@ -134,6 +136,16 @@ def test_time_counts_from_when_the_notebook_was_closed(daemon: FakeDaemon, clock
     looks(kernels, clock, 7.9, 0.2)
     assert not kernels
     assert kernels.sessions == []
+
+
+def test_a_clock_that_is_set_and_a_machine_that_slept_end_nothing(
+    daemon: FakeDaemon, clock: "list[datetime.timedelta]", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kernels = Kernels()
+    monkeypatch.setattr("runtimed_jupyter.idle.monotonic", time.monotonic)
+    looks(kernels, clock, 9)
+    looks(kernels, clock, -9, 9)
+    assert kernels
 
 
 @pytest.mark.parametrize(

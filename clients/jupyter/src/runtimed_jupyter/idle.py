@@ -6,6 +6,7 @@ may be idle is `idle` of its pool, which the daemon tells in pool.status. By def
 
 import datetime
 import logging
+from time import monotonic
 from typing import Any, Optional
 
 from jupyter_core.utils import ensure_async
@@ -14,6 +15,7 @@ from runtimed_client import AsyncClient, RuntimedError
 from .leases import holds, is_warm, leased
 
 PERIOD = 5.0  # seconds between two looks at the kernels, which cost nothing
+JUMP = datetime.timedelta(seconds=2)  # of the clock between two looks; less is its being corrected
 LEAST = datetime.timedelta(seconds=10)  # the least `idle`
 
 
@@ -27,6 +29,17 @@ class Idle:
     def __init__(self, kernels: Any, sessions: Any, log: logging.Logger) -> None:
         self._kernels, self._sessions, self._log = kernels, sessions, log
         self._closed: dict[str, datetime.datetime] = {}  # since when no front-end is connected to a kernel
+        self._booted = self._boot()
+
+    def _boot(self) -> datetime.datetime:
+        return now() - datetime.timedelta(seconds=monotonic())
+
+    def _follow_clock(self) -> None:
+        """Where the clock was set, or the machine slept, nobody was away for so long."""
+        before, self._booted = self._booted, self._boot()
+        jump = self._booted - before
+        if abs(jump) > JUMP:
+            self._closed = {id: since + jump for id, since in self._closed.items()}
 
     def since(self, id: str) -> Optional[datetime.datetime]:
         """Since when a kernel has run nothing with nobody connected. None: it has not, or is none of ours."""
@@ -44,6 +57,7 @@ class Idle:
 
     async def look(self) -> None:
         """End the kernels whose time is up."""
+        self._follow_clock()
         ids = self._kernels.list_kernel_ids()
         for gone in self._closed.keys() - set(ids):
             del self._closed[gone]
