@@ -127,10 +127,12 @@ def test_without_a_daemon_the_configuration_counts(
         (specification([7, None]), None),
         (specification(["runt", "kernel", 3, "--"]), None),
         (specification(["x"], {"kernel_provisioner": "runtimed"}), None),
+        (specification(["python"], by_provisioner(pool=["uv"])), None),
         ({}, None),
+        (None, None),
     ],
 )
-def test_the_pool_of_a_kernel(spec: dict[str, Any], pool: Optional[str]) -> None:
+def test_the_pool_of_a_kernel(spec: Optional[dict[str, Any]], pool: Optional[str]) -> None:
     assert pool_of(spec) == pool
 
 
@@ -149,3 +151,5 @@ def test_kernels_of_a_gateway_and_the_last_ones_stay(fake: FakeDaemon, monkeypat
     of_gateway = {"name": "uv", "spec": KERNELS["runtimed-uv"], "resources": {}}
     assert listed({"uv": of_gateway, "conda": ours}) == {"uv": of_gateway}
     assert listed({"conda": ours}) == {"conda": ours}
+    without: dict[str, Any] = {"resource_dir": "/k"}  # Jupyter logs that, and lists the others
+    assert listed({"uv": of_gateway, "conda": ours, "odd": without}) == {"uv": of_gateway, "odd": without}

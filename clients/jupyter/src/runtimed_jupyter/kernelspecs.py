@@ -7,7 +7,6 @@ import asyncio
 import json
 import os
 import subprocess
-from collections.abc import Mapping
 from typing import Any, Optional
 
 from jupyter_server.services.kernelspecs.handlers import MainKernelSpecHandler
@@ -35,7 +34,7 @@ class Offered:
     async def get_all_specs(self) -> dict[str, Any]:
         specs = await ensure_async(self._manager.get_all_specs())
         # Those of a gateway have their resources, and start where it runs.
-        pools = {name: pool_of(info["spec"]) for name, info in specs.items() if "resources" not in info}
+        pools = {name: pool_of(info.get("spec")) for name, info in specs.items() if "resources" not in info}
         if not any(pools.values()):
             return dict(specs)
         there = await pools_that_are_on()
@@ -45,13 +44,14 @@ class Offered:
         return offered or dict(specs)  # JupyterLab takes an empty list for a broken server
 
 
-def pool_of(spec: Mapping[str, Any]) -> Optional[str]:
+def pool_of(spec: Any) -> Optional[str]:
     """The pool without which a kernel cannot start, if there is one. A kernelspec of others may hold anything."""
     try:
         argv, provisioner = spec["argv"], spec["metadata"].get("kernel_provisioner", {})
         if provisioner.get("provisioner_name") == "runtimed":
             config = provisioner.get("config", {})
-            return None if config.get("project") else config.get("pool") or "uv"
+            pool = config.get("pool") or "uv"
+            return None if config.get("project") or not isinstance(pool, str) else pool
         if os.path.basename(argv[0]) not in ("runt", "runt.exe") or argv[1] != "kernel":
             return None
         given: dict[str, str] = {}
