@@ -82,13 +82,15 @@ func (h *house) enterpriseGateway(t *testing.T) string {
 	check(t, server.Start())
 	t.Cleanup(func() {
 		_ = server.Process.Signal(os.Interrupt)
+		late := time.AfterFunc(20*time.Second, func() { _ = server.Process.Kill() })
 		_ = server.Wait()
+		late.Stop()
 		if t.Failed() {
 			t.Logf("the gateway and its kernels: %s", said.Bytes()[max(0, said.Len()-8000):])
 		}
 	})
 	h.eventually(time.Minute, "the gateway answers", func() bool {
-		answer, err := http.Get(url + "api/kernelspecs")
+		answer, err := (&http.Client{Timeout: 5 * time.Second}).Get(url + "api/kernelspecs")
 		if err != nil {
 			return false
 		}

@@ -148,10 +148,13 @@ func (c *kernelspecInstallCmd) pools(a *app, all specPools) ([]string, error) {
 		}
 	}
 	switch {
-	case c.Pool == nil && len(on) == 0:
+	case c.Pool == nil && len(on) == 0 && c.Name != nil:
 		return nil, failure.New("every pool is off").
 			WithHint("give one a size in the configuration, or name one with --pool")
 	case c.Pool == nil:
+		if len(on) == 0 {
+			a.Note("every pool is off, so none gets a kernel")
+		}
 		return on, nil
 	case all.state(*c.Pool) == poolGone:
 		return nil, failure.With(failure.Unknown, "there is no pool %q", *c.Pool).

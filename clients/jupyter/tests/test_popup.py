@@ -134,7 +134,7 @@ def test_the_kernel_of_a_closed_notebook_is_named(house: House, lab: Front) -> N
     opened(lab)
     lab.see(
         f"{POPUP} li",
-        re.compile(rf"{path}.*Idle for \d+ s, and its notebook is closed\. It ends after 8 h\.", re.DOTALL),
+        re.compile(rf"{path}.*Idle for \d+ s, and no page shows it\. It ends after 8 h\.", re.DOTALL),
     )
     lab.shot("popup-closed-notebook")
     reach(lab, f"^End the kernel of {path}$")

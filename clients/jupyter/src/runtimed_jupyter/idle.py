@@ -87,7 +87,7 @@ class Idle:
             return
         of = sessions[0]["path"] if sessions else id
         self._log.info(
-            "The kernel of %s is ended: idle for %d s, and its notebook is closed (idle of the pool %s)",
+            "The kernel of %s is ended: idle for %d s, and no page shows it (idle of the pool %s)",
             *(of, (now() - since).total_seconds(), pool),
         )
         if sessions:

@@ -41,7 +41,7 @@ from .leases import Listed, is_unused, kernel_of, leased, memory
 RESOURCE = "runtimed"  # what an authorizer of Jupyter Server is asked about
 FIRST_PAUSE, LAST_PAUSE = 0.5, 5.0  # seconds until the next try if no daemon answers
 PING = 30.0  # seconds
-LINES, LOG_TIME = 200, 10.0  # of the log; seconds to read them
+LINES, MOST, LOG_TIME = 200, 1 << 20, 10.0  # of the log, and bytes of them; seconds to read them
 HINT = "see the log of Jupyter's server"
 
 
@@ -187,7 +187,10 @@ def read_log() -> dict[str, Any]:
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, timeout=LOG_TIME, creationflags=NO_WINDOW
         )
-    except (OSError, subprocess.TimeoutExpired) as error:
+    except subprocess.TimeoutExpired as error:
+        why = f"runt did not answer within {LOG_TIME:.0f} s"
+        raise RuntimedError(why, kind="no_log", hint="try: runt daemon logs") from error
+    except OSError as error:
         raise RuntimedError(f"the log cannot be read: {error}", kind="no_log", hint="try: runt daemon logs") from error
     if done.returncode:
         said = done.stderr.decode(errors="replace").splitlines()
@@ -196,7 +199,7 @@ def read_log() -> dict[str, Any]:
             for what in ("error", "hint")
         )
         raise RuntimedError(message or f"runt ended with {done.returncode}", kind="no_log", hint=hint)
-    return {"log": done.stdout.decode(errors="replace")}
+    return {"log": done.stdout[-MOST:].decode(errors="replace")}
 
 
 class Handler(APIHandler):
@@ -253,7 +256,10 @@ class ActionHandler(Handler):
     @authorized
     async def post(self, action: str) -> None:
         if action == "release":
-            body = self.get_json_body()
+            try:
+                body = self.get_json_body()
+            except UnicodeDecodeError as error:
+                raise web.HTTPError(400, "the body is not UTF-8") from error
             await self.answer(release(body.get("env") if isinstance(body, dict) else None))
         else:
             await self.answer(retry() if action == "retry" else start())

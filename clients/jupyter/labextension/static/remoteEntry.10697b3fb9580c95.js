@@ -112,10 +112,9 @@
     const facts = [`${lease.pool}, since ${clock(lease.since)}`, ...used, ...project].join(", ");
     let note = "";
     if (lease.kernel) {
-      const closed = lease.kernel.path ? "its notebook is closed" : "no notebook uses it";
       if (lease.kernel.idle_ms !== null) {
         const end = limit ? ` It ends after ${span(limit)}.` : "";
-        note = `Idle for ${span(lease.kernel.idle_ms)}, and ${closed}.${end}`;
+        note = `Idle for ${span(lease.kernel.idle_ms)}, and no page shows it.${end}`;
       }
       return { name, facts, note, act: "End\u2026", does: `End the kernel of ${name}` };
     }
@@ -253,15 +252,22 @@
       );
     }
 
+    let reading = false;
     async function showLog() {
+      if (reading) return;
+      reading = true;
       let text;
       try {
+        say("Reading the log\u2026");
         text = (await ask("log")).log;
       } catch (error) {
         say(reason(error).join(" "));
         return;
+      } finally {
+        reading = false;
       }
-      if (popup) popup.dispose();
+      if (!popup) return; // nobody waits for it any more
+      popup.dispose();
       const log = element("pre", "runtimed-Log", text || "It is empty.");
       log.tabIndex = 0; // so that arrows scroll it
       log.setAttribute("role", "region");
