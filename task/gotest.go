@@ -25,7 +25,7 @@ func goTests(out io.Writer, flags, args []string) *result {
 	if slices.Contains(flags, "-tags") && !slices.Contains(flags, "-race") {
 		g.skip(1, noRace)
 	}
-	line := slices.Concat([]string{"test", "-json", "-parallel", "3", "-timeout", "20m"}, flags, args)
+	line := slices.Concat([]string{"test", "-json", "-parallel", "3", "-timeout", "30m"}, flags, args)
 	if !slices.ContainsFunc(args, func(arg string) bool { return strings.HasPrefix(arg, "./") }) {
 		line = append(line, "./...")
 	}
