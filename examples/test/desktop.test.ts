@@ -26,6 +26,7 @@ before(() => {
   for (const name of Object.keys(process.env)) if (/^(RUNTIMED_|XDG_|PYTHON|TF_)/.test(name)) delete process.env[name];
   Object.assign(process.env, {
     HOME: home.path,
+    LANG: "C.UTF-8", // as a desktop has one; where there is none, the first standby is for front-ends in Python
     PATH: `${bin}:${process.env.PATH}`,
     UV_CACHE_DIR: uvCache,
     RUNTIMED_SOCKET: socket,
