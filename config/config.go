@@ -125,9 +125,8 @@ func FilePath(flags Flags, env func(string) string) (string, error) {
 	home := env(variable)
 	switch {
 	case home == "" && variable == "HOME":
-		return "", Faults{{Text: "HOME is not set, and the user database has no home for this user, " +
-			"so there is no place for the configuration: set it, or RUNTIMED_CONFIG, " +
-			"RUNTIMED_SOCKET and RUNTIMED_CACHE_DIR"}}
+		return "", Faults{{Text: statedir.NoHome + ", so there is no place for the configuration: set it, or " +
+			"RUNTIMED_CONFIG, RUNTIMED_SOCKET and RUNTIMED_CACHE_DIR"}}
 	case !filepath.IsAbs(home):
 		return "", Faults{{Where: variable,
 			Text: "is needed to find the configuration, and must be an absolute path, got " + show(home)}}

@@ -124,7 +124,7 @@ func (f Findings) optional() Findings {
 	for i := range f {
 		if f[i].Status == rpc.CheckWarning || f[i].Status == rpc.CheckProblem {
 			f[i].Status = rpc.CheckNote
-			f[i].Hint = strings.TrimPrefix(f[i].Hint+"; "+rpc.UnneededConda, "; ")
+			f[i].Hint = rpc.UnneededConda(f[i].Hint)
 		}
 	}
 	return f

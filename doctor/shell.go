@@ -41,7 +41,7 @@ func checkHome(e *Env) Findings {
 	case home == "" && os.Getenv("RUNTIMED_SOCKET") != "" && e.cfg.CacheDir != "":
 		return nil
 	case home == "":
-		return problem("HOME is not set, and the user database has no home for this user").hint("set HOME")
+		return problem(statedir.NoHome).hint("set HOME")
 	case !filepath.IsAbs(home):
 		return problem("HOME is %q, which is not an absolute path", home).hint("set HOME")
 	case err != nil:

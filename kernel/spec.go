@@ -69,9 +69,9 @@ type mark struct {
 // ProjectName is the usual name of the kernelspec for notebooks' projects.
 const ProjectName = "runtimed-project"
 
-// DisplayName is the name of a pool's kernel in front-ends, or of that for notebooks' projects if pool is empty. The
+// displayName is the name of a pool's kernel in front-ends, or of that for notebooks' projects if pool is empty. The
 // tiles of JupyterLab have room for about 14 letters in a line.
-func DisplayName(pool string) string {
+func displayName(pool string) string {
 	switch pool {
 	case "":
 		return "Python (project)"
@@ -86,7 +86,7 @@ func DisplayName(pool string) string {
 func NewSpec(path, pool, kind, runt, onRestart string) Spec {
 	k := specJSON{
 		Argv:        []string{runt, "kernel", "-f", "{connection_file}"},
-		DisplayName: DisplayName(pool), Language: "python", InterruptMode: "signal",
+		DisplayName: displayName(pool), Language: "python", InterruptMode: "signal",
 	}
 	if pool == "" {
 		kind = "project"

@@ -21,8 +21,15 @@ const (
 	CheckProblem = "problem" // what is needed or was configured does not work
 )
 
-// UnneededConda is the next step where the pool of conda does not work and nobody asked for it.
-const UnneededConda = "if you need no conda environments: size = 0 in [pools.conda] of the configuration"
+// UnneededConda is the next step where the pool of conda does not work and nobody asked for it: after the hint, if
+// there is one.
+func UnneededConda(hint string) string {
+	const off = "if you need no conda environments: size = 0 in [pools.conda] of the configuration"
+	if hint == "" {
+		return off
+	}
+	return hint + "; " + off
+}
 
 // Purged is what runtimed prints for `runt service uninstall --purge`. It does not travel on the socket either.
 type Purged struct {

@@ -71,8 +71,7 @@ func StateDir(goos string, env func(string) string) (string, error) {
 	dir := env(home)
 	switch {
 	case dir == "" && home == envHome:
-		return "", fmt.Errorf("HOME is not set, and the user database has no home for this user, "+
-			"so there is no place for the socket: set it, or %s", envSocket)
+		return "", fmt.Errorf("%s, so there is no place for the socket: set it, or %s", statedir.NoHome, envSocket)
 	case dir == "":
 		return "", fmt.Errorf("%s is not set, so there is no place for the socket: set it, or %s", home, envSocket)
 	case !isAbs(goos, dir):

@@ -254,7 +254,7 @@ func checkPools(pools []rpc.PoolStatus, optional []string) rpc.Check {
 			switch {
 			case status == rpc.CheckProblem:
 			case slices.Contains(optional, p.Name):
-				status, hint = rpc.CheckNote, strings.TrimPrefix(p.Error.Hint+"; "+rpc.UnneededConda, "; ")
+				status, hint = rpc.CheckNote, rpc.UnneededConda(p.Error.Hint)
 			default:
 				status, hint = rpc.CheckProblem, p.Error.Hint
 			}

@@ -70,7 +70,7 @@ func TestPoolsAsTheDoctorTellsThem(t *testing.T) {
 			Name: "pools", Status: rpc.CheckNote,
 			Message: "uv: 2 of 3 ready, 1 warming\n" +
 				"conda: builds fail (network): the package index cannot be reached; next try in 30s",
-			Hint: "check the network; " + rpc.UnneededConda,
+			Hint: "check the network; " + rpc.UnneededConda(""),
 		}},
 		"two fail": {[]rpc.PoolStatus{unwanted, failing}, rpc.Check{
 			Name: "pools", Status: rpc.CheckProblem,

@@ -14,6 +14,9 @@ func SetHome() {
 	}
 }
 
+// NoHome says why there is no HOME even so.
+const NoHome = "HOME is not set, and the user database has no home for this user"
+
 // Home is the user's home by the rule of docs/protocol.md: the variable HOME, else what the user database says.
 func Home(set string, database func() string) string {
 	if set == "" {

@@ -42,6 +42,19 @@ var Certificates = map[string]func(*x509.Certificate){
 	"another name": func(c *x509.Certificate) { c.IPAddresses, c.DNSNames = nil, []string{"other.invalid"} },
 }
 
+// CertificateErrors are parts of what is said of each kind, and of the hint, where nothing vouches for one that is
+// [Untrusted].
+var CertificateErrors = map[string]struct{ Say, Hint string }{
+	"authority":     {Untrusted, "set SSL_CERT_FILE to the path of a file"},
+	"self-signed":   {Untrusted, "set SSL_CERT_FILE to the path of a file"},
+	"expired":       {"has expired", "set the clock"},
+	"not yet valid": {"is not valid yet", "set the clock"},
+	"another name":  {"is for another name", "correct the URL"},
+}
+
+// Untrusted is said of a certificate whose authority is not known.
+const Untrusted = "is not trusted here"
+
 // ServeCertified serves h with a certificate of a kind.
 func ServeCertified(t testing.TB, kind string, h http.Handler) *Certified {
 	t.Helper()

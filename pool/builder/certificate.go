@@ -63,3 +63,7 @@ func Unreachable(err error) bool {
 	c := CauseOf(err)
 	return c == CauseNetwork || c == CauseCertificate
 }
+
+// Withheld reports whether the package index or the channels could not be asked, or refused access. What was had from
+// them before may still do.
+func Withheld(err error) bool { return Unreachable(err) || CauseOf(err) == CauseAuth }

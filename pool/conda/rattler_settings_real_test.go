@@ -110,26 +110,19 @@ func TestTheUsersOwnSettingsHold(t *testing.T) {
 // TestTheCertificatesOfAChannelAreToldApart has a real rattler ask servers that it does not trust.
 func TestTheCertificatesOfAChannelAreToldApart(t *testing.T) {
 	files := http.FileServer(http.Dir(channelDir(t)))
-	const untrusted = "is not trusted here"
-	for kind, c := range map[string]struct{ say, hint string }{
-		"authority":     {untrusted, "set SSL_CERT_FILE to the path of a file"},
-		"self-signed":   {untrusted, "set SSL_CERT_FILE to the path of a file"},
-		"expired":       {"has expired", "set the clock"},
-		"not yet valid": {"is not valid yet", "set the clock"},
-		"another name":  {"is for another name", "correct the URL"},
-	} {
+	for kind, c := range testkit.CertificateErrors {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
 			s := testkit.ServeCertified(t, kind, files)
 			var environ []string
-			if c.say != untrusted {
+			if c.Say != testkit.Untrusted {
 				environ = []string{"SSL_CERT_FILE=" + s.CA}
 			}
 			r := realRattler(t, environ...)
 			began := time.Now()
 			b := buildError(t, r.create(t.Context(), r.Env("a"), r.job(t, s.URL, "rt-activate")))
-			if b.Cause != builder.CauseCertificate || !strings.Contains(b.Message, c.say) ||
-				!strings.Contains(b.Hint, c.hint) || !strings.Contains(b.Output, "invalid peer certificate") {
+			if b.Cause != builder.CauseCertificate || !strings.Contains(b.Message, c.Say) ||
+				!strings.Contains(b.Hint, c.Hint) || !strings.Contains(b.Output, "invalid peer certificate") {
 				t.Errorf("%#v", b)
 			}
 			t.Logf("after %s and %d handshakes", time.Since(began), s.Handshakes.Load())

@@ -87,14 +87,7 @@ default = true
 			return u.fetch(t.Context(), "", Config{IndexURL: url}, filepath.Join(u.Tools(), "uv-test"))
 		},
 	}
-	const untrusted = "is not trusted here"
-	for kind, c := range map[string]struct{ say, hint string }{
-		"authority":     {untrusted, "set SSL_CERT_FILE to the path of a file"},
-		"self-signed":   {untrusted, "set SSL_CERT_FILE to the path of a file"},
-		"expired":       {"has expired", "set the clock"},
-		"not yet valid": {"is not valid yet", "set the clock"},
-		"another name":  {"is for another name", "correct the URL"},
-	} {
+	for kind, c := range testkit.CertificateErrors {
 		for way, ask := range ways {
 			if way == "uv itself" && (kind == "self-signed" || kind == "not yet valid") {
 				continue // a venv takes seconds
@@ -103,15 +96,15 @@ default = true
 				t.Parallel()
 				s := testkit.ServeCertified(t, kind, index)
 				file := s.CA
-				if c.say == untrusted {
+				if c.Say == testkit.Untrusted {
 					file = ""
 				}
 				u := New(t.TempDir(), Config{}, trusting(t, file), zap.NewNop())
 				u.Elsewhere = nil
 				err := ask(t, u, s.URL+"/simple")
 				var b *builder.Error
-				if !errors.As(err, &b) || b.Cause != builder.CauseCertificate || !strings.Contains(b.Message, c.say) ||
-					!strings.Contains(b.Hint, c.hint) {
+				if !errors.As(err, &b) || b.Cause != builder.CauseCertificate || !strings.Contains(b.Message, c.Say) ||
+					!strings.Contains(b.Hint, c.Hint) {
 					t.Errorf("%#v", b)
 				}
 				if n := s.Handshakes.Load(); n != 1 {

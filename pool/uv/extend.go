@@ -107,8 +107,7 @@ func resolveLike(ctx context.Context, run runner, out string, like []byte, renew
 		return false, err
 	}
 	_, err = run(ctx, c)
-	if len(fromCache) > 0 && ctx.Err() == nil && (builder.Unreachable(err) ||
-		builder.CauseOf(err) == builder.CauseAuth) {
+	if len(fromCache) > 0 && ctx.Err() == nil && builder.Withheld(err) {
 		return true, envdir.DiskError(os.WriteFile(out, fromCache, 0o600))
 	}
 	return false, err

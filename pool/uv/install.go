@@ -55,7 +55,7 @@ func (b *build) tries(ctx context.Context, run runner, argv ...string) error {
 		switch c := builder.CauseOf(err); {
 		case c == builder.CauseDiskFull, c == builder.CausePermission, c == builder.CauseLockOutdated,
 			i > 0 && c == builder.CauseSourceBuild,
-			!b.again && i > 0 && (builder.Unreachable(err) || c == builder.CauseAuth):
+			!b.again && i > 0 && builder.Withheld(err):
 			return err // the next try would fail the same way
 		}
 	}

@@ -67,7 +67,7 @@ func (b *build) lock(ctx context.Context, age time.Duration) error {
 	}
 	b.progress(builder.Stage{Name: builder.StageResolving, Message: "resolving " + what})
 	err = b.resolve(ctx, Filled(path) && age > 0 && Older(path, age))
-	if !builder.Unreachable(err) && builder.CauseOf(err) != builder.CauseAuth || ctx.Err() != nil || !Filled(path) {
+	if !builder.Withheld(err) || ctx.Err() != nil || !Filled(path) {
 		return err
 	}
 	if b.spec.Base != nil { // somebody waits, so the next try comes later

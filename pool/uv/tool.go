@@ -179,7 +179,7 @@ func (u *Builder) fetch(ctx context.Context, mark string, cfg Config, to string)
 		_ = envdir.RemoveFolder(venv)
 		tried = append(tried, python)
 		last = u.PipError(python, done.Output, err)
-		if builder.Unreachable(last) || last.Cause == builder.CauseAuth || last.Cause == builder.CauseDiskFull {
+		if builder.Withheld(last) || last.Cause == builder.CauseDiskFull {
 			break // another Python would fail the same way
 		}
 	}

@@ -5,7 +5,6 @@ They are left out of the list alone. Whoever starts such a kernel by its name ge
 
 import asyncio
 import json
-import os
 import subprocess
 from typing import Any, Optional
 
@@ -13,6 +12,8 @@ from jupyter_server.services.kernelspecs.handlers import MainKernelSpecHandler
 from jupyter_server.utils import ensure_async
 from runtimed_client import AsyncClient, RuntimedError
 from runtimed_client._start import NO_WINDOW, find_runt
+
+from .leases import starts_runt
 
 MOST = 1.0  # seconds for a daemon, and for runt: a launcher waits for the list
 
@@ -52,7 +53,7 @@ def pool_of(spec: Any) -> Optional[str]:
             config = provisioner.get("config", {})
             pool = config.get("pool") or "uv"
             return None if config.get("project") or not isinstance(pool, str) else pool
-        if os.path.basename(argv[0]) not in ("runt", "runt.exe") or argv[1] != "kernel":
+        if not starts_runt(argv):
             return None
         given: dict[str, str] = {}
         words = iter(argv[2 : argv.index("--")] if "--" in argv else argv[2:])
