@@ -82,6 +82,15 @@ class Front:
         with self.connects():
             self.answer("Open")
 
+    def shut(self) -> None:
+        """Close the only notebook. JupyterLab asks whether to save it if its last output came after the last save."""
+        self.menu("File", "Close Tab")
+        asked = self.page.locator(".jp-Dialog")
+        asked.or_(self.page.locator("body:not(:has(.jp-NotebookPanel))")).wait_for()
+        if asked.count():
+            self.answer("Discard")
+        self.page.locator(".jp-NotebookPanel").wait_for(state="detached")
+
     @contextmanager
     def connects(self) -> Iterator[None]:
         """Wait for the kernel of what is opened. A notebook says "idle" for a moment before it knows of any."""

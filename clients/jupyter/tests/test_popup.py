@@ -127,9 +127,7 @@ def test_the_kernel_of_a_closed_notebook_is_named(house: House, lab: Front) -> N
     write(house.base / "lab/notes" / path, "1+1")
     lab.file(path)
     lab.run("")
-    lab.menu("File", "Save Notebook")
-    lab.menu("File", "Close Tab")
-    lab.page.locator(".jp-NotebookPanel").wait_for(state="detached")
+    lab.shut()
     lab.see(".jp-LauncherCard", OURS)
     opened(lab)
     lab.see(
