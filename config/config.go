@@ -43,6 +43,8 @@ type Config struct {
 	// Chosen is the Python of uv pools that name none; without a path: none was chosen yet. It is no part of the
 	// configuration, and only shown beside it.
 	Chosen statedir.Python
+	// State is the state directory, which an empty cache_dir stands for; shown in the same way. Empty if unknown.
+	State string
 
 	// Origins says where values come from, by dotted key: a flag, a variable or FILE:LINE. Other keys have their
 	// defaults.

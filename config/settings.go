@@ -116,13 +116,19 @@ type Setting struct {
 	Origin string `json:"origin"`
 	// Chosen is what an empty python stands for.
 	Chosen *statedir.Python `json:"chosen,omitempty"`
+	// Place is what an empty cache_dir stands for.
+	Place string `json:"place,omitempty"`
 }
 
 // Settings lists every value in the order of the documentation.
 func (c *Config) Settings() []Setting {
 	var out []Setting
 	for _, s := range c.all() {
-		out = append(out, Setting{s.key, s.get(), cmp.Or(c.Origins[s.key], "default"), c.chosen(s.key)})
+		place := ""
+		if s.key == "cache_dir" && c.CacheDir == "" {
+			place = c.State
+		}
+		out = append(out, Setting{s.key, s.get(), cmp.Or(c.Origins[s.key], "default"), c.chosen(s.key), place})
 	}
 	return out
 }

@@ -27,6 +27,9 @@ func (c *Config) Write(w io.Writer) {
 		if p := s.Chosen; p != nil {
 			origin += redact.Printable(fmt.Sprintf("; %s (%s), chosen on first use", p.Version, p.Path))
 		}
+		if s.Place != "" {
+			origin += redact.Printable("; " + s.Place)
+		}
 		fmt.Fprintf(w, "%-40s # %s\n", line, origin)
 	}
 }

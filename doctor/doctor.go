@@ -37,7 +37,7 @@ type Check struct {
 var Checks = []Check{
 	{"environment", checkEnvironment},
 	{"config", checkConfig},
-	{"state-directory", func(_ context.Context, e *Env) Findings { return checkFolder(e, e.at.State) }},
+	{"state-directory", checkStateDirectory},
 	{"socket-folder", checkSocketFolder},
 	{"socket", checkSocket},
 	{"lock", func(_ context.Context, e *Env) Findings { return e.lock().findings }},

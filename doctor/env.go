@@ -9,6 +9,7 @@ import (
 
 	"runtimed/config"
 	"runtimed/internal/proc"
+	"runtimed/internal/safefile"
 	"runtimed/internal/statedir"
 	"runtimed/internal/tool"
 	"runtimed/rpc"
@@ -46,7 +47,11 @@ func (e *Env) examine(ctx context.Context, found chan<- result) {
 		}
 	}
 	e.optional <- optional
-	e.tools, e.toolsErr = newInspector(e.at.State, e.options.UV(e.cfg), e.options.Conda(e.cfg), e.environ)
+	tools := e.at.State
+	if !safefile.Exists(tools) || statedir.CheckLocal(tools) != nil {
+		tools = os.DevNull // nothing is below it; what another user may have made is not run
+	}
+	e.tools, e.toolsErr = newInspector(tools, e.options.UV(e.cfg), e.options.Conda(e.cfg), e.environ)
 	if e.toolsErr == nil {
 		defer e.tools.close() // a temporary folder
 	}

@@ -4,8 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
+	"runtime"
 	"strconv"
 	"time"
 
@@ -13,12 +16,38 @@ import (
 	"runtimed/internal/safefile"
 	"runtimed/internal/statedir"
 	"runtimed/pool/envdir"
+	"runtimed/rpc"
 )
 
 const (
 	repairPatience = 50 * time.Millisecond
 	maxStatus      = 64 << 10 // bytes of daemon.json
 )
+
+// checkStateDirectory also says why it is not at the usual place.
+func checkStateDirectory(ctx context.Context, e *Env) Findings {
+	found := checkFolder(e, e.at.State)
+	usual, err := rpc.UsualDir(runtime.GOOS, os.Getenv)
+	if err != nil || e.at.Own == usual || e.at.Own == "" {
+		return found
+	}
+	if e.at.State == e.at.Own {
+		found[0].Message += fmt.Sprintf("; it is here, since %s is on a network file system (%s)", usual,
+			statedir.NetworkOf(usual, ""))
+	}
+	before := statedir.Paths{Socket: filepath.Join(usual, filepath.Base(e.at.Socket)), Folder: usual, State: usual}
+	if holder, _ := statedir.ReadLock(before.Lock()); before.Socket != e.at.Socket && proc.Runs(holder) {
+		if p := findPeer(ctx, before.Socket, false); p.info != nil {
+			return append(found, warning("a daemon of before (pid %d) listens on %s, where no client looks any more",
+				p.info.PID, before.Socket).hint("RUNTIMED_SOCKET="+before.Socket+" runt daemon stop")...)
+		}
+	}
+	if e.at.State != usual && safefile.Exists(before.Envs()) {
+		found = append(found, note("%s is left from before, and nothing on this machine uses it any more", usual).
+			hint("once no kernel and no other machine uses it: rm -r "+usual)...)
+	}
+	return found
+}
 
 // checkFolder is for the daemon's own folders.
 func checkFolder(e *Env, dir string) Findings {

@@ -25,9 +25,14 @@ var ErrSocketInUse = errors.New("socket in use")
 const pipes = `\\.\pipe\`
 
 // SocketPath is where the daemon listens: RUNTIMED_SOCKET, else runtimed.sock in [StateDir]; on Windows a pipe of
-// the user's name. It depends on the environment only, so that clients in other languages find the same place. An
-// empty variable counts as unset.
+// the user's name. It depends on the environment and the mounts only, so that clients in other languages find the same
+// place. An empty variable counts as unset.
 func SocketPath(goos string, env func(string) string) (string, error) {
+	return SocketPathBy(goos, env, "")
+}
+
+// SocketPathBy is SocketPath where the file mountinfo lists the mounts; empty is the system's.
+func SocketPathBy(goos string, env func(string) string, mountinfo string) (string, error) {
 	path := env(envSocket)
 	if path == "" && goos == "windows" {
 		user := env("USERNAME")
@@ -37,7 +42,7 @@ func SocketPath(goos string, env func(string) string) (string, error) {
 		return pipes + "runtimed-" + strings.Map(lowerASCII, user), nil
 	}
 	if path == "" {
-		dir, err := StateDir(goos, env)
+		dir, err := stateDir(goos, env, mountinfo)
 		if err != nil {
 			return "", err
 		}
@@ -54,9 +59,23 @@ func SocketPath(goos string, env func(string) string) (string, error) {
 	return path, nil
 }
 
-// StateDir is the folder of everything the daemon keeps. Trailing slashes of the variable are dropped; no symlink
-// is followed.
-func StateDir(goos string, env func(string) string) (string, error) {
+// StateDir is the folder of everything the daemon keeps: [UsualDir], or on Linux, if that is on a network file system,
+// a folder on the machine's own disk. Other machines see the network's, and neither locks, sockets nor processes of
+// theirs can be told from it. The error says that another user has made that folder.
+func StateDir(goos string, env func(string) string) (string, error) { return stateDir(goos, env, "") }
+
+func stateDir(goos string, env func(string) string, mountinfo string) (string, error) {
+	dir, err := UsualDir(goos, env)
+	if err == nil && goos == "linux" {
+		dir = statedir.Local(dir, mountinfo)
+		err = statedir.CheckLocal(dir)
+	}
+	return dir, err
+}
+
+// UsualDir is the state directory as the environment alone tells. Trailing slashes of the variable are dropped; no
+// symlink is followed.
+func UsualDir(goos string, env func(string) string) (string, error) {
 	home, rest, slashes := envHome, "/.cache/runt", "/"
 	switch goos {
 	case "windows":

@@ -33,6 +33,7 @@ func (c *configShowCmd) Run(a *app) error {
 	}
 	if at, err := rpc.Paths(cfg.Socket, cfg.CacheDir); err == nil { // else it cannot be told
 		cfg.Chosen, _ = statedir.ChosenPython(at.State)
+		cfg.State = at.State
 	}
 	return a.show(struct {
 		Path     string           `json:"path"`

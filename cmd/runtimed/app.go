@@ -88,6 +88,7 @@ func takeLocks(lc fx.Lifecycle, at statedir.Paths, log *logbook, s *settings, a 
 	}
 	locks, err := statedir.TakeLocks(at, patience, func() error {
 		log.begin(s, at, a)
+		log.explain(at)
 		return at.Prepare(func(dir string, was fs.FileMode) {
 			log.Info("the state directory was open to others and is closed now",
 				zap.String("dir", dir), zap.Stringer("mode_was", was))

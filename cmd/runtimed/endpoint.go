@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -91,7 +92,7 @@ func (e *endpoint) listen() (net.Listener, error) {
 		e.bound = info
 		return e.passed, err
 	}
-	if err := os.MkdirAll(e.at.Folder, 0o700); err != nil {
+	if err := cmp.Or(os.MkdirAll(e.at.Folder, 0o700), statedir.CheckLocal(e.at.Folder)); err != nil {
 		return nil, fmt.Errorf("opening socket: %w", err)
 	}
 	listener, err := rpc.Listen(e.at.Socket)
@@ -150,10 +151,14 @@ func (e *endpoint) guard(ctx context.Context) {
 		if statedir.SocketIsFile && lost(e.at.Socket, e.bound) && !e.reopen(ctx) {
 			return
 		}
-		e.locks.Restore(func(path string, err error) {
+		if err := e.locks.Restore(func(path string, err error) {
 			e.log.Warn("the lock file was deleted by somebody; it is taken again", zap.String("path", path),
 				zap.Error(err))
-		})
+		}); err != nil {
+			e.log.Error("this daemon was taken for dead", zap.Error(err))
+			e.exit.end(exitUseless)
+			return
+		}
 		e.log.restore()
 		if _, err := os.Lstat(e.at.Status()); errors.Is(err, fs.ErrNotExist) {
 			e.keepStatus()

@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"sync/atomic"
 
@@ -78,6 +79,15 @@ func (b *logbook) begin(s *settings, at statedir.Paths, a about) {
 	b.Info("starting", zap.String("version", rpc.Version()), zap.Int("pid", os.Getpid()),
 		zap.String("config", s.Load().Path),
 		zap.String("state", at.State), zap.String("started_by", a.startedBy), zap.String("program", a.program.path))
+}
+
+// explain says why the state directory is not at the usual place.
+func (b *logbook) explain(at statedir.Paths) {
+	if usual, err := rpc.UsualDir(runtime.GOOS, os.Getenv); err == nil && at.Own != usual && at.Own != "" {
+		b.Info("the usual state directory is on a network file system, which other machines see too",
+			zap.String("dir", usual), zap.String("type", statedir.NetworkOf(usual, "")),
+			zap.String("in_its_place", at.Own), zap.Bool("left_there", safefile.Exists(usual)))
+	}
 }
 
 // logFile guards timberjack, which opens whatever is at its path, follows links, and waits on named pipes.

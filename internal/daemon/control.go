@@ -50,7 +50,11 @@ func (d *Control) RunDir() (string, error) {
 		return rpc.StateDir(runtime.GOOS, d.Env)
 	}
 	socket, err := d.Socket()
-	return filepath.Dir(socket), err
+	dir := filepath.Dir(socket)
+	if owner := statedir.CheckLocal(dir); err == nil && owner != nil { // by RUNTIMED_SOCKET
+		err = failure.With(failure.Unreachable, "%v", owner)
+	}
+	return dir, err
 }
 
 // LogFile is where a daemon writes that systemd does not run.

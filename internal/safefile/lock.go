@@ -39,6 +39,9 @@ func (l *Lock) TryLock() (bool, error) {
 	return l.file.TryLock()
 }
 
+// Share takes a lock that others may share; false if somebody has it alone.
+func (l *Lock) Share() (bool, error) { return l.file.TryRLock() }
+
 func (l *Lock) Path() string { return l.file.Path() }
 
 // Stat describes the locked file, whatever became of its name. It works only while the lock is held.

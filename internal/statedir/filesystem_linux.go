@@ -2,7 +2,6 @@ package statedir
 
 import (
 	"slices"
-	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -23,12 +22,6 @@ func MountOf(dir string) (Mount, error) {
 	return m, nil
 }
 
-// networkTypes are file systems of other machines, by the kernel's names.
-var networkTypes = []string{
-	"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "ceph", "lustre", "gpfs", "afs", "beegfs",
-	"fuse.sshfs", "fuse.glusterfs", "fuse.ceph", "fuse.s3fs",
-}
-
 // linklessTypes are made for memory cards.
 var linklessTypes = []string{"vfat", "msdos", "exfat"}
 
@@ -37,15 +30,7 @@ var guestTypes = []string{"9p", "virtiofs", "fuse.grpcfuse", "fakeowner", "vboxs
 
 // mountType returns the type of the innermost mount above dir (proc(5), mountinfo). statfs has only numbers, and a
 // single one for FUSE.
-func mountType(dir string) (name string) {
-	dir = RealPath(dir)
+func mountType(dir string) string {
 	lines, _ := MountLines() // an error counts as none
-	longest := 0
-	for _, l := range lines {
-		inside := l.At == "/" || dir == l.At || strings.HasPrefix(dir, l.At+"/")
-		if inside && len(l.At) >= longest { // at the same place the later one counts
-			longest, name = len(l.At), l.Type
-		}
-	}
-	return name
+	return innermost(lines, RealPath(dir)).Type
 }

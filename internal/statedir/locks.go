@@ -17,6 +17,9 @@ import (
 
 const maxLock = 8 << 10 // bytes
 
+// ageingPatience is how long the lock on LocalDir is tried for.
+const ageingPatience = 5 * time.Second
+
 // LockPatience is how long a lock is tried for. A child of a killed daemon may hold it between fork and exec.
 const LockPatience = 250 * time.Millisecond
 
@@ -51,7 +54,9 @@ type Locks struct {
 	patience time.Duration
 	files    []*safefile.Lock
 	envs     *safefile.Lock
-	failed   bool // and reported
+	local    *safefile.Lock // keeps the ageing of /var/tmp away; nil if nothing is there
+	claim    *claim         // nil unless other machines may see the state directory
+	failed   bool           // and reported
 }
 
 // TakeLocks takes all locks or none. It calls prepare under the lock beside the socket: before that, nothing may be
@@ -63,6 +68,9 @@ func TakeLocks(at Paths, patience time.Duration, prepare func() error) (_ *Locks
 		return nil, err
 	}
 	if err := os.MkdirAll(at.Folder, 0o700); err != nil {
+		return nil, err
+	}
+	if err := CheckLocal(at.Folder); err != nil { // somebody else was quicker
 		return nil, err
 	}
 	if err := l.take(at.Lock()); err != nil {
@@ -82,7 +90,33 @@ func TakeLocks(at Paths, patience time.Duration, prepare func() error) (_ *Locks
 	if err := safefile.MakeFolder(at.Envs()); err != nil {
 		return nil, err
 	}
-	return l, l.takeEnvs(hint)
+	for end := time.Now().Add(ageingPatience); !l.keepLocal() && time.Now().Before(end); {
+		time.Sleep(20 * time.Millisecond)
+	}
+	if err := l.takeEnvs(hint); err != nil {
+		return nil, err
+	}
+	l.claim, err = claimState(RealPath(at.State))
+	return l, err
+}
+
+// keepLocal takes the lock on LocalDir for which systemd-tmpfiles leaves the folder alone, however old its files are
+// (tmpfiles.d(5)). False means that it is in there just now.
+func (l *Locks) keepLocal() bool {
+	dir := LocalDir()
+	if l.at.Folder != dir && l.at.State != dir {
+		return true
+	}
+	if l.local != nil {
+		now, err := os.Lstat(dir)
+		if held, herr := l.local.Stat(); err == nil && herr == nil && os.SameFile(now, held) {
+			return true
+		}
+		_ = l.local.Close()
+	}
+	l.local = safefile.NewFolderLock(dir)
+	ok, _ := l.local.Share() // an error is tried again like a lock that is held
+	return ok
 }
 
 // HoldLocks takes the locks in existing folders, or none. It makes and writes nothing.
@@ -94,7 +128,10 @@ func HoldLocks(at Paths, patience time.Duration) (_ *Locks, err error) {
 			return nil, err
 		}
 	}
-	return l, l.takeEnvs(at.Lock())
+	if err := l.takeEnvs(at.Lock()); err != nil {
+		return nil, err
+	}
+	return l, unclaimed(RealPath(at.State))
 }
 
 func (l *Locks) unless(err error) {
@@ -114,8 +151,9 @@ func (l *Locks) Name() {
 }
 
 // Restore takes the lock again of a deleted file, since the old one keeps nobody out. A second daemon that holds the
-// new file now will end, since our socket answers. report is called for each lock taken, and once for failures.
-func (l *Locks) Restore(report func(path string, err error)) {
+// new file now will end, since our socket answers. report is called for each lock taken, and once for failures. A
+// *HostError means that a daemon on another machine has taken over.
+func (l *Locks) Restore(report func(path string, err error)) error {
 	for _, f := range l.files {
 		if now, err := os.Lstat(f.Path()); err == nil && !l.holds(now) || errors.Is(err, fs.ErrNotExist) {
 			err := l.take(f.Path())
@@ -125,6 +163,13 @@ func (l *Locks) Restore(report func(path string, err error)) {
 			l.failed = err != nil
 		}
 	}
+	l.keepLocal()
+	if l.claim != nil {
+		if err := l.claim.renew(); errors.As(err, new(*HostError)) {
+			return err
+		}
+	}
+	return nil
 }
 
 func (l *Locks) holds(file fs.FileInfo) bool {
@@ -202,10 +247,13 @@ func ReadLock(path string) (pid int, socket string) {
 
 // Free frees the locks.
 func (l *Locks) Free() {
-	for _, f := range append(l.files, l.envs) {
+	if l.claim != nil {
+		l.claim.free()
+	}
+	for _, f := range append(l.files, l.envs, l.local) {
 		if f != nil {
 			_ = f.Close()
 		}
 	}
-	l.files, l.envs = nil, nil
+	l.files, l.envs, l.local, l.claim = nil, nil, nil, nil
 }

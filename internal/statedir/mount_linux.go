@@ -98,27 +98,6 @@ func (v volume) differs(folder volume, isFolder bool) bool {
 	return v.mount != folder.mount || isFolder && v != folder
 }
 
-// MountLine is a line of mountinfo (proc(5)).
-type MountLine struct {
-	At      string // mount point
-	Type    string // of the file system
-	Options string // of the mount and the file system, separated by commas
-}
-
-// MountLines returns the mounts that this process sees, in the order they were made.
-func MountLines() ([]MountLine, error) {
-	data, err := os.ReadFile("/proc/self/mountinfo")
-	var list []MountLine
-	for line := range bytes.Lines(data) {
-		before, after, _ := strings.Cut(string(line), " - ")
-		mount, system := strings.Fields(before), strings.Fields(after) // the second field, the source, may be empty
-		if len(mount) > 5 && len(system) > 1 {
-			list = append(list, MountLine{unescapeMount(mount[4]), system[0], mount[5] + "," + system[len(system)-1]})
-		}
-	}
-	return list, err
-}
-
 // Mounts returns the mount points below dir, links resolved.
 func Mounts(dir string) []string {
 	lines, err := MountLines()
@@ -133,20 +112,4 @@ func Mounts(dir string) []string {
 		}
 	}
 	return list
-}
-
-// unescapeMount decodes a path of mountinfo, where spaces and a few other bytes are octal.
-func unescapeMount(path string) string {
-	var b strings.Builder
-	for i := 0; i < len(path); i++ {
-		if path[i] == '\\' && i+3 < len(path) {
-			if c, err := strconv.ParseUint(path[i+1:i+4], 8, 8); err == nil {
-				b.WriteByte(byte(c))
-				i += 3
-				continue
-			}
-		}
-		b.WriteByte(path[i])
-	}
-	return b.String()
 }

@@ -74,6 +74,7 @@ var (
 		`(-[a-z]+)?\.log(\.gz|\.zst)?)$`)
 	statusForm = lazyregexp.New(`^(daemon\.json|\.?daemon\.json-?[0-9]+)$`)
 	probeForm  = lazyregexp.New(`^\.writable-[0-9]+$`)
+	hostLine   = lazyregexp.New(`^[A-Z2-7]{26} [0-9]{10} [^\n]*\n?$`)
 	lockLine   = lazyregexp.New(`^[0-9]+ [^\n]*\n?$`)
 	// ~ a log line, or a trace
 	logHead = lazyregexp.New(`^(\{"level":"|panic: |fatal error: |SIG|goroutine )`)
@@ -117,6 +118,8 @@ func beside(dir string, usual bool) (paths []string) {
 			ours = err == nil && info.Size() == 0
 		case logForm().MatchString(name):
 			ours = usual || IsLog(path)
+		case name == hostName:
+			ours = usual || has(path, hostLine().Match)
 		case statusForm().MatchString(name): // copies by people have such names too
 			ours = usual || IsStatus(path)
 		}

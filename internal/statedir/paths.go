@@ -73,7 +73,7 @@ func (p Paths) Check() error { return cmp.Or(p.CheckFolder(p.Folder), p.CheckFol
 // CheckFolder refuses a folder that is another user's, or was configured and is open to others. A missing one is
 // fine, unless root would make it in a user's folder.
 func (p Paths) CheckFolder(dir string) error {
-	if err := CheckPlace(dir); err != nil {
+	if err := cmp.Or(CheckPlace(dir), CheckLocal(dir)); err != nil {
 		return err
 	}
 	info, err := os.Stat(dir)
@@ -112,6 +112,9 @@ func (p Paths) Prepare(closed func(dir string, was fs.FileMode)) error {
 	for _, dir := range []string{p.Folder, p.State} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return fmt.Errorf("making the state directory: %w", err)
+		}
+		if err := CheckLocal(dir); err != nil { // somebody else was quicker
+			return err
 		}
 		info, err := os.Stat(dir)
 		if err != nil {

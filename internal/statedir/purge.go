@@ -108,7 +108,7 @@ func (p *Purged) remove(at Paths, files map[string][]string) {
 // usual reports whether dir is the default by our own rule, and not by a variable: nobody else keeps anything there.
 func (p Paths) usual(dir string) bool {
 	parent := filepath.Base(filepath.Dir(dir))
-	return dir == p.Own && (parent == ".cache" || parent == "Caches" || !SocketIsFile)
+	return dir == p.Own && (parent == ".cache" || parent == "Caches" || dir == LocalDir() || !SocketIsFile)
 }
 
 // removePlace removes an empty state or socket folder, and the link to it.

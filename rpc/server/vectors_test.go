@@ -10,8 +10,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"path/filepath"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -72,21 +74,37 @@ func TestPathsAreThoseOfTheVectors(t *testing.T) {
 		Name, Platform string
 		Env            map[string]text
 		Home, Path     text
+		Folders        []string
+		Links          map[string]string
+		Mountinfo      []string
 		Error          *struct {
 			Names    string
 			Contains []string
 		}
 	}](t, "paths.jsonl") {
 		t.Run(v.Platform+" "+v.Name, func(t *testing.T) {
-			got, err := rpc.SocketPath(v.Platform, func(name string) string {
+			root := statedir.RealPath(shortDir(t))
+			here := strings.NewReplacer("$ROOT", root, "$UID", strconv.Itoa(os.Geteuid())).Replace
+			for _, folder := range v.Folders {
+				testkit.Check(t, os.MkdirAll(filepath.Join(root, folder), 0o700))
+			}
+			for at, to := range v.Links {
+				testkit.Check(t, os.Symlink(here(to), filepath.Join(root, at)))
+			}
+			mounts := filepath.Join(root, "mountinfo")
+			if v.Mountinfo != nil { // else it cannot be read
+				testkit.Check(t, os.WriteFile(mounts, []byte(here(strings.Join(v.Mountinfo, "\n")+"\n")), 0o600))
+			}
+			got, err := rpc.SocketPathBy(v.Platform, func(name string) string {
+				value := here(string(v.Env[name]))
 				if name == "HOME" {
-					return statedir.Home(string(v.Env[name]), func() string { return string(v.Home) })
+					return statedir.Home(value, func() string { return string(v.Home) })
 				}
-				return string(v.Env[name])
-			})
+				return value
+			}, mounts)
 			if v.Error == nil {
-				if err != nil || got != string(v.Path) {
-					t.Errorf("got %q, %v, want %q", got, err, v.Path)
+				if want := here(string(v.Path)); err != nil || got != want {
+					t.Errorf("got %q, %v, want %q", got, err, want)
 				}
 				return
 			}

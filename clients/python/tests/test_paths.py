@@ -4,6 +4,8 @@ import os
 import pwd
 import subprocess
 import sys
+import tempfile
+from typing import Any
 
 import pytest
 from wire import Vector, text, vectors
@@ -13,14 +15,30 @@ from runtimed_client import ConnectError, socket_path
 
 @pytest.mark.parametrize("vector", vectors("paths.jsonl"))
 def test_path(vector: Vector) -> None:
-    env = {name: text(value) for name, value in vector["env"].items()}
+    with tempfile.TemporaryDirectory(prefix="rtpy") as folder:  # a socket's path must be short
+        replay(vector, os.path.realpath(folder))
+
+
+def replay(vector: Vector, root: str) -> None:
+    def here(value: Any) -> str:
+        return text(value).replace("$ROOT", root).replace("$UID", str(os.geteuid()))
+
+    env = {name: here(value) for name, value in vector["env"].items()}
+    for folder in vector.get("folders", []):
+        os.makedirs(f"{root}/{folder}", exist_ok=True)
+    for at, to in vector.get("links", {}).items():
+        os.symlink(here(to), f"{root}/{at}")
+    mounts = f"{root}/mountinfo"
+    if "mountinfo" in vector:  # else it cannot be read
+        with open(mounts, "w", encoding="utf-8") as file:
+            file.writelines(f"{here(line)}\n" for line in vector["mountinfo"])
     platform = "win32" if vector["platform"] == "windows" else vector["platform"]
     home = lambda: text(vector.get("home", ""))  # noqa: E731
     if "path" in vector:
-        assert socket_path(platform, env, home) == text(vector["path"])
+        assert socket_path(platform, env, home, mounts) == here(vector["path"])
         return
     with pytest.raises(ConnectError) as caught:
-        socket_path(platform, env, home)
+        socket_path(platform, env, home, mounts)
     assert caught.value.kind == "unreachable"
     for part in (vector["error"]["names"], *vector["error"].get("contains", [])):
         assert part in str(caught.value)

@@ -1,7 +1,7 @@
 // Finding a daemon: where it listens, how long a call waits for it or for the next one, and starting one.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { accessSync, constants, statSync } from "node:fs";
+import { accessSync, constants, existsSync, readFileSync, realpathSync, statSync } from "node:fs";
 import { createRequire } from "node:module";
 import { userInfo } from "node:os";
 import { delimiter, dirname, isAbsolute, join } from "node:path";
@@ -25,6 +25,7 @@ export function socketPath(
   platform: string = process.platform,
   env: NodeJS.ProcessEnv = process.env,
   home: () => string = userHome,
+  mountinfo = "/proc/self/mountinfo",
 ): string {
   const { RUNTIMED_SOCKET: given, USERNAME: user, XDG_CACHE_HOME: cache } = env;
   if (platform === "win32") {
@@ -40,7 +41,39 @@ export function socketPath(
     : `${name} is not set, and the user database has no home for this user`;
   if (!value.startsWith("/")) throw bad(problem, "set it, or RUNTIMED_SOCKET");
   const folder = cached ? "" : platform === "darwin" ? "/Library/Caches" : "/.cache";
-  return checkPath(given || `${value.replace(/\/+$/, "")}${folder}/runt/runtimed.sock`, platform);
+  const usual = `${value.replace(/\/+$/, "")}${folder}/runt`;
+  return checkPath(given || `${platform === "linux" ? ownDisk(usual, mountinfo) : usual}/runtimed.sock`, platform);
+}
+
+const networks = (
+  "nfs nfs4 cifs smb3 smbfs 9p afs ceph lustre gpfs beegfs gfs2 ocfs2 orangefs panfs wekafs fuse.sshfs " +
+  "fuse.glusterfs fuse.ceph fuse.ceph-fuse fuse.s3fs fuse.gcsfuse fuse.rclone fuse.juicefs fuse.mfs"
+).split(" ");
+
+/** The folder, or in place of one on a network file system that in /var/tmp, where no other machine sees it. */
+function ownDisk(folder: string, mountinfo: string): string {
+  const common = "/var/tmp";
+  try {
+    const fit = (statSync(common).mode & 0o41000) === 0o41000; // a folder, and sticky
+    if (onNetwork(folder, mountinfo) && fit && !onNetwork(common, mountinfo))
+      return `${common}/runt-${process.geteuid?.()}`;
+  } catch {} // no list of mounts
+  return folder;
+}
+
+/** Whether this path, or the nearest above it that is there, is on a file system that other machines see too. */
+function onNetwork(path: string, mountinfo: string): boolean {
+  let there = path;
+  while (!existsSync(there)) there = there.replace(/\/+[^/]*$/, "") || "/";
+  const real = `${realpathSync.native(there)}/`; // first: looking has an automounter mount it
+  let [at, kind] = ["", ""];
+  for (const line of readFileSync(mountinfo, "utf8").split("\n")) {
+    const [, escaped = "", type = ""] = /^(?:[^ ]+ ){4}([^ ]+) .*? - ([^ ]+) /s.exec(line) ?? [];
+    const octal = (_: string, code: string) => String.fromCharCode(Number.parseInt(code, 8));
+    const mount = escaped.replace(/\\([0-7]{3})/g, octal).replace(/\/$/, "");
+    if (type && real.startsWith(`${mount}/`) && mount.length >= at.length) [at, kind] = [mount, type];
+  }
+  return networks.includes(kind);
 }
 
 /** Refuses a path that the system would cut off, or refuse without saying why. */

@@ -1,28 +1,41 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
+import { mkdirSync, realpathSync, symlinkSync, writeFileSync } from "node:fs";
 import { userInfo } from "node:os";
+import { join } from "node:path";
 import { test } from "node:test";
 import { ConnectError, socketPath } from "runtimed-client";
-import { joined, type Text, vectors } from "./support.js";
+import { joined, TempDir, type Text, vectors } from "./support.js";
 
 interface PathVector {
   name: string;
   platform: string;
   env: Record<string, Text>;
   home?: Text;
+  folders?: string[];
+  links?: Record<string, string>;
+  mountinfo?: string[];
   path?: Text;
   error?: { names?: string; contains?: string[] };
 }
 
-for (const { name, platform, env, home = "", path, error } of vectors<PathVector>("paths.jsonl")) {
+for (const { name, platform, env, home = "", path, error, ...disk } of vectors<PathVector>("paths.jsonl")) {
   test(`paths.jsonl: ${platform}: ${name}`, () => {
+    using temporary = new TempDir();
+    const root = realpathSync(temporary.path);
+    const here = (text: Text) => joined(text).replaceAll("$ROOT", root).replaceAll("$UID", `${process.geteuid?.()}`);
+    for (const folder of disk.folders ?? []) mkdirSync(join(root, folder), { recursive: true });
+    for (const [at, to] of Object.entries(disk.links ?? {})) symlinkSync(here(to), join(root, at));
+    const mounts = join(root, "mountinfo");
+    if (disk.mountinfo) writeFileSync(mounts, disk.mountinfo.map((line) => `${here(line)}\n`).join("")); // else it cannot be read
     const find = () =>
       socketPath(
         platform === "windows" ? "win32" : platform,
-        Object.fromEntries(Object.entries(env).map(([name, value]) => [name, joined(value)])),
+        Object.fromEntries(Object.entries(env).map(([name, value]) => [name, here(value)])),
         () => joined(home),
+        mounts,
       );
-    if (path !== undefined) return assert.equal(find(), joined(path));
+    if (path !== undefined) return assert.equal(find(), here(path));
     assert.throws(find, (refusal) => {
       assert.ok(refusal instanceof ConnectError);
       assert.equal(refusal.kind, "unreachable");

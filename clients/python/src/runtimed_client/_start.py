@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -96,6 +97,37 @@ def absolute(home: str) -> str:
         return home
     problem = "HOME is not set, and the user database has no home for this user"
     raise ConnectError(problem, kind="unreachable", hint="set it, or RUNTIMED_SOCKET")
+
+
+MOUNTINFO = "/proc/self/mountinfo"  # see proc(5)
+NETWORKS = (
+    "nfs nfs4 cifs smb3 smbfs 9p afs ceph lustre gpfs beegfs gfs2 ocfs2 orangefs panfs wekafs fuse.sshfs "
+    "fuse.glusterfs fuse.ceph fuse.ceph-fuse fuse.s3fs fuse.gcsfuse fuse.rclone fuse.juicefs fuse.mfs"
+).split()
+
+
+def usual_socket(platform: str, folder: str, mountinfo: str = "") -> str:
+    """The socket in this folder, or if other machines see the folder too, in one on the machine's own disk."""
+    common = "/var/tmp"
+    with contextlib.suppress(OSError):  # there is no list of mounts, say
+        fit = os.stat(common).st_mode & 0o41000 == 0o41000  # a folder, and sticky
+        if platform == "linux" and fit and on_network(folder, mountinfo) and not on_network(common, mountinfo):
+            folder = f"{common}/runt-{os.geteuid()}"
+    return f"{folder}/runtimed.sock"
+
+
+def on_network(path: str, mountinfo: str) -> bool:
+    """Whether this path, or the nearest above it that is there, is on a file system that other machines see too."""
+    while not os.path.exists(path):
+        path = os.path.dirname(path)
+    real, at, kind = os.path.realpath(path).rstrip("/"), "", ""  # first: looking has an automounter mount it
+    with open(mountinfo or MOUNTINFO, encoding="utf-8", errors="surrogateescape", newline="\n") as lines:
+        for line in lines:
+            if found := re.match(r"(?:[^ ]+ ){4}([^ ]+) .*? - ([^ ]+) ", line, re.DOTALL):
+                mount = re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), found[1]).rstrip("/")
+                if f"{real}/".startswith(f"{mount}/") and len(mount) >= len(at):
+                    at, kind = mount, found[2]
+    return kind in NETWORKS
 
 
 def find_runt() -> Optional[str]:

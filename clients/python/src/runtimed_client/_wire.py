@@ -10,7 +10,7 @@ from typing import Any, Optional
 
 from ._errors import ConnectError, RPCError, RuntimedError
 from ._pipe import Pipe, checked_pipe, is_pipe, user_pipe
-from ._start import absolute, user_home
+from ._start import absolute, user_home, usual_socket
 from ._values import Object, wrong_program
 
 __version__ = "0.1.0"
@@ -18,7 +18,7 @@ MAX_MESSAGE = 16 << 20  # bytes of one message from the daemon
 ID = 7  # of the only request on a connection; True == 1, but it is another id
 
 
-def socket_path(platform: str, env: Mapping[str, str], home: Callable[[], str] = user_home) -> str:
+def socket_path(platform: str, env: Mapping[str, str], home: Callable[[], str] = user_home, mounts: str = "") -> str:
     """The rule of docs/protocol.md, the same in every client (testdata/wire/paths.jsonl). Empty is unset."""
     given, cache = env.get("RUNTIMED_SOCKET"), "" if platform == "darwin" else env.get("XDG_CACHE_HOME", "")
     if platform == "win32" and not given:
@@ -26,7 +26,7 @@ def socket_path(platform: str, env: Mapping[str, str], home: Callable[[], str] =
     usual = "HOME", "/Library/Caches" if platform == "darwin" else "/.cache"
     name, rest = ("XDG_CACHE_HOME", "") if cache.startswith("/") else usual
     base = given or env.get(name) or absolute(home())
-    path = f"{base.rstrip('/')}{rest}/runt/runtimed.sock" if base.startswith("/") and not given else base
+    path = base if given or base[:1] != "/" else usual_socket(platform, f"{base.rstrip('/')}{rest}/runt", mounts)
     return checked_path(platform, path, "RUNTIMED_SOCKET" if given else name)
 
 

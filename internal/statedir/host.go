@@ -1,0 +1,109 @@
+package statedir
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"runtimed/internal/safefile"
+)
+
+// hostName is a file in a state directory that other machines may see.
+const hostName = "daemon.host"
+
+// hostPatience is how long such a file is watched. A daemon that lives writes it every two seconds.
+const hostPatience = 6500 * time.Millisecond
+
+// HostError means that a daemon on another machine uses a state directory.
+type HostError struct{ Dir, Host string }
+
+func (e *HostError) Error() string {
+	return fmt.Sprintf("a daemon on another machine (%s) uses %s: set cache_dir to a folder that no other machine has",
+		e.Host, e.Dir)
+}
+
+// claim is the right to use a state directory that other machines may see. Locks do not tell: on some network file
+// systems they reach no other machine. So whoever has the right writes a file again and again, and whoever wants it
+// looks whether that file still changes.
+type claim struct {
+	path, token string
+	beats       int
+}
+
+// claimState returns nil if no other machine can see dir.
+func claimState(dir string) (*claim, error) {
+	if err := unclaimed(dir); err != nil || !isShared(dir) {
+		return nil, err
+	}
+	c := &claim{path: filepath.Join(dir, hostName), token: rand.Text()}
+	_ = os.Remove(c.path) // a dead daemon's
+	f, err := safefile.OpenOwn(c.path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return nil, c.lost()
+	}
+	if err == nil {
+		err = errors.Join(f.Close(), c.renew())
+	}
+	return c, err
+}
+
+func isShared(dir string) bool {
+	m, err := MountOf(dir)
+	return err == nil && (m.Network || m.Guest)
+}
+
+// unclaimed returns a HostError if a daemon on another machine uses dir. The caller holds the locks.
+func unclaimed(dir string) error {
+	path := filepath.Join(dir, hostName)
+	if !isShared(dir) {
+		return nil
+	}
+	first, err := safefile.ReadOwn(path, maxLock)
+	for end := time.Now().Add(hostPatience); err == nil && time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+		var now []byte
+		if now, err = safefile.ReadOwn(path, maxLock); err == nil && string(now) != string(first) {
+			return &HostError{dir, hostIn(now)}
+		}
+	}
+	return nil // there is none, or it cannot be read
+}
+
+// hostIn is the name of the machine in the file.
+func hostIn(data []byte) string {
+	if fields := strings.Fields(string(data)); len(fields) == 3 {
+		return fields[2]
+	}
+	return "unknown"
+}
+
+// renew writes the file. It returns a HostError if another daemon has written it since.
+func (c *claim) renew() error {
+	data, err := safefile.ReadOwn(c.path, maxLock)
+	if err == nil && len(data) > 0 && !strings.HasPrefix(string(data), c.token) {
+		return &HostError{filepath.Dir(c.path), hostIn(data)}
+	}
+	c.beats++
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	// Always as long, since some network file systems look at the size only now and then.
+	return safefile.WriteOwn(c.path, fmt.Appendf(nil, "%s %010d %s\n", c.token, c.beats, host), 0o600)
+}
+
+func (c *claim) lost() error {
+	data, _ := safefile.ReadOwn(c.path, maxLock)
+	return &HostError{filepath.Dir(c.path), hostIn(data)}
+}
+
+// free removes the file, unless it is another daemon's by now.
+func (c *claim) free() {
+	if data, err := safefile.ReadOwn(c.path, maxLock); err == nil && strings.HasPrefix(string(data), c.token) {
+		_ = os.Remove(c.path) // if it stays, the next start waits
+	}
+}

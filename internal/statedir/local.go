@@ -1,0 +1,79 @@
+package statedir
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// networkTypes are file systems that several machines see at once, by the kernel's names. docs/protocol.md has the
+// list, since clients in every language go by it.
+var networkTypes = strings.Fields("nfs nfs4 cifs smb3 smbfs 9p afs ceph lustre gpfs beegfs gfs2 ocfs2 orangefs " +
+	"panfs wekafs fuse.sshfs fuse.glusterfs fuse.ceph fuse.ceph-fuse fuse.s3fs fuse.gcsfuse fuse.rclone " +
+	"fuse.juicefs fuse.mfs")
+
+const varTmp = "/var/tmp"
+
+// LocalDir is this user's folder on the machine's own disk.
+func LocalDir() string { return varTmp + "/runt-" + strconv.Itoa(os.Geteuid()) }
+
+// Local returns dir, or LocalDir if dir is on a network file system and /var/tmp is not, as the file mountinfo says;
+// empty is the system's. docs/protocol.md has the rule.
+func Local(dir, mountinfo string) string {
+	info, err := os.Stat(varTmp)
+	if NetworkOf(dir, mountinfo) == "" || err != nil || !info.IsDir() || info.Mode()&fs.ModeSticky == 0 ||
+		NetworkOf(varTmp, mountinfo) != "" {
+		return dir
+	}
+	return LocalDir()
+}
+
+// NetworkOf is the type of the network file system that dir or the nearest existing folder above it is on; empty if it
+// is on another, or nothing tells.
+func NetworkOf(dir, mountinfo string) string {
+	for {
+		if _, err := os.Stat(dir); err == nil {
+			break
+		}
+		dir = dir[:max(1, strings.LastIndexByte(dir, '/'))]
+		if dir == "/" {
+			break
+		}
+	}
+	real := RealPath(dir) // first: looking has an automounter mount it
+	if mountinfo == "" {
+		mountinfo = mountInfo
+	}
+	lines, _ := readMounts(mountinfo) // an error counts as none
+	if m := innermost(lines, real); slices.Contains(networkTypes, m.Type) {
+		return m.Type
+	}
+	return ""
+}
+
+// CheckLocal refuses what somebody else may have put at LocalDir, since everybody may write to /var/tmp. Nothing is
+// fine, and once the folder is ours nobody can exchange it.
+func CheckLocal(dir string) error {
+	info, err := os.Lstat(dir)
+	if dir != LocalDir() || errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	const remedy = ": have it removed, or set RUNTIMED_SOCKET"
+	if err != nil {
+		return err
+	}
+	switch uid, _ := OwnerUID(info); {
+	case uid != os.Geteuid():
+		return fmt.Errorf("%s belongs to uid %d, and this is uid %d"+remedy, dir, uid, os.Geteuid())
+	case !info.IsDir():
+		return fmt.Errorf("%s is not a folder"+remedy, dir)
+	case isOpen(info):
+		return fmt.Errorf("the folder %s is open to others (mode %04o): run chmod 700 on it, or set RUNTIMED_SOCKET",
+			dir, info.Mode().Perm())
+	}
+	return nil
+}
