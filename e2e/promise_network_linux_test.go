@@ -115,10 +115,10 @@ func (m *machine) info() rpc.Info {
 // kill ends the machine's daemon as the kernel does when memory runs out.
 func (m *machine) kill() {
 	m.t.Helper()
-	pid := m.info().PID
-	check(m.t, m.in("kill", "-9", fmt.Sprint(pid)).Run())
+	check(m.t, m.in("kill", "-9", fmt.Sprint(m.info().PID)).Run())
 	m.eventually(10*time.Second, "it is gone", func() bool {
-		return m.in("kill", "-0", fmt.Sprint(pid)).Run() != nil
+		_, err := ask[rpc.Info](m.house, rpc.MethodInfo, nil)
+		return rpc.KindOf(err) == rpc.KindUnreachable
 	})
 }
 
