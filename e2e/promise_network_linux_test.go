@@ -162,6 +162,13 @@ func TestTwoMachinesWithOneHomeHaveADaemonEachAndLeaveTheOthersAlone(t *testing.
 		if said := m.doctor("state-directory"); !strings.Contains(said, "network file system (fuse.sshfs)") {
 			t.Errorf("the doctor of %s says: %s", m.name, said)
 		}
+		client := m.in("python3", "-c", "import os, runtimed_client as c; print(c.socket_path('linux', os.environ))")
+		python, err := filepath.Abs("../clients/python/src")
+		check(t, err)
+		client.Env = append(client.Env, "PYTHONPATH="+python)
+		if said, _ := client.CombinedOutput(); string(said) != statedir.LocalDir()+"/runtimed.sock\n" {
+			t.Errorf("on %s, the Python client says %s", m.name, said)
+		}
 		if said := m.runt("config", "show"); !strings.Contains(said, "default; "+statedir.LocalDir()) {
 			t.Errorf("on %s, the configuration is %s", m.name, said)
 		}
@@ -256,6 +263,42 @@ func TestTwoDaemonsOnTwoMachinesNeverShareAStateDirectory(t *testing.T) {
 	}
 }
 
+func TestADaemonOfBeforeOnTheNetworkIsNamedAndLeftAlone(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t).withStandIn(fastUV)
+	h.configure(quickly + "1\n")
+	m := h.networked(t, "ada")[0]
+	usual := filepath.Join(h.home, ".cache/runt")
+	then := *m.house
+	before := machine{&then, m.name, m.init}
+	before.env = append(m.env[:len(m.env):len(m.env)], "RUNTIMED_SOCKET="+usual+"/runtimed.sock",
+		"RUNTIMED_CACHE_DIR="+usual)
+	before.socket = m.path(usual + "/runtimed.sock")
+	before.runt("daemon", "start")
+	before.filled("uv", time.Minute)
+	was := before.info()
+	m.runt("daemon", "start")
+	m.filled("uv", time.Minute)
+	want := fmt.Sprintf("a daemon of before (pid %d) listens on %s/runtimed.sock", was.PID, usual)
+	if said := m.doctor("state-directory"); !strings.Contains(said, want) {
+		t.Errorf("the doctor says: %s", said)
+	}
+	m.runt("daemon", "restart")
+	if now := before.info(); now.PID != was.PID {
+		t.Errorf("pid %d answers there, not %d", now.PID, was.PID)
+	}
+	env := filepath.Join(usual, "envs", before.ids(rpc.EnvReady)[0])
+	before.runt("daemon", "stop")
+	m.runt("daemon", "stop")
+	m.runt("service", "uninstall", "--purge")
+	if err := whole(m.path(env)); err != nil {
+		t.Errorf("what was there is not whole any more: %v", err)
+	}
+	if said := m.doctor("state-directory"); !strings.Contains(said, usual+" is left from before") {
+		t.Errorf("the doctor says: %s", said)
+	}
+}
+
 func TestWhatSomebodyElseHasPutInVarTmpIsNeverUsed(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
@@ -305,8 +348,11 @@ func TestTheAgeingOfVarTmpLeavesARunningDaemonsFilesAlone(t *testing.T) {
 		return string(out)
 	}
 	id := m.ids(rpc.EnvReady)[0]
-	if left := list(); !strings.Contains(left, "/envs/"+id+"/lib/") || strings.Contains(left, "/other/file") {
-		t.Errorf("while the daemon runs, there are\n%s", left)
+	left := list()
+	for _, kept := range []string{"/envs/" + id + "/lib/", "/locks/", "/daemon.lock", "/tools/"} {
+		if !strings.Contains(left, kept) || strings.Contains(left, "/other/file") {
+			t.Errorf("while the daemon runs, there are, without %s\n%s", kept, left)
+		}
 	}
 	m.runt("daemon", "stop")
 	if left := list(); strings.Contains(left, "/envs/"+id+"/lib/") {

@@ -19,6 +19,9 @@ const hostName = "daemon.host"
 // hostPatience is how long such a file is watched. A daemon that lives writes it every two seconds.
 const hostPatience = 6500 * time.Millisecond
 
+// hostAge is for abandoned.
+const hostAge = 3 * time.Minute
+
 // HostError means that a daemon on another machine uses a state directory.
 type HostError struct{ Dir, Host string }
 
@@ -37,8 +40,13 @@ type claim struct {
 
 // claimState returns nil if no other machine can see dir.
 func claimState(dir string) (*claim, error) {
-	if err := unclaimed(dir); err != nil || !isShared(dir) {
-		return nil, err
+	if !isShared(dir) {
+		return nil, nil
+	}
+	if !abandoned(dir) {
+		if err := unclaimed(dir); err != nil {
+			return nil, err
+		}
 	}
 	c := &claim{path: filepath.Join(dir, hostName), token: rand.Text()}
 	_ = os.Remove(c.path) // a dead daemon's
@@ -50,6 +58,20 @@ func claimState(dir string) (*claim, error) {
 		err = errors.Join(f.Close(), c.renew())
 	}
 	return c, err
+}
+
+// abandoned reports whether the file is so old that there is nothing to wait for, as in a copy of the folder. The clock
+// is that of the file system, and it may tell times that it has kept for a while.
+func abandoned(dir string) bool {
+	was, err := os.Stat(filepath.Join(dir, hostName))
+	f, ferr := os.CreateTemp(dir, ".writable-")
+	if err != nil || ferr != nil {
+		return false
+	}
+	now, err := f.Stat()
+	_ = f.Close()
+	_ = os.Remove(f.Name())
+	return err == nil && now.ModTime().Sub(was.ModTime()) > hostAge
 }
 
 func isShared(dir string) bool {
