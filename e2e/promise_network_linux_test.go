@@ -36,7 +36,7 @@ for dir; do mkdir -p "$own$dir"; mount --rbind "$dir" "$own$dir"; done
 mount --bind "$own/run" /run
 mount --bind "$own/var" /var/tmp
 mount --rbind "$own/tmp" /tmp
-bindfs -o subtype=sshfs "$export" "$home"
+bindfs $BINDFS -o subtype=sshfs "$export" "$home"
 echo ready
 exec sleep infinity`
 
@@ -231,7 +231,20 @@ func TestTwoMachinesWithOneHomeHaveADaemonEachAndLeaveTheOthersAlone(t *testing.
 
 func TestTwoDaemonsOnTwoMachinesNeverShareAStateDirectory(t *testing.T) {
 	t.Parallel()
+	for name, option := range map[string]string{
+		"a lock reaches no other machine": "",
+		"locks reach the others":          "--enable-lock-forwarding --multithreaded",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			shareAStateDirectory(t, option)
+		})
+	}
+}
+
+func shareAStateDirectory(t *testing.T, option string) {
 	h := newHouse(t).gatedStandIn()
+	h.setenv("BINDFS", option)
 	h.configure(quickly + "1\n")
 	h.setenv("RUNTIMED_CACHE_DIR", filepath.Join(h.home, "state"))
 	machines := h.networked(t, "ada", "bob")

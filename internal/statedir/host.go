@@ -79,7 +79,7 @@ func isShared(dir string) bool {
 	return err == nil && (m.Network || m.Guest)
 }
 
-// unclaimed returns a HostError if a daemon on another machine uses dir. The caller holds the locks.
+// unclaimed returns a HostError if a daemon uses dir, which other machines may see.
 func unclaimed(dir string) error {
 	path := filepath.Join(dir, hostName)
 	if !isShared(dir) {
@@ -93,6 +93,17 @@ func unclaimed(dir string) error {
 		}
 	}
 	return nil // there is none, or it cannot be read
+}
+
+// orHost is err, or who holds a lock if that is a daemon on another machine.
+func orHost(err error, dir string) error {
+	if errors.As(err, new(*HeldError)) {
+		here, _ := os.Hostname() // of this machine the lock file tells more
+		if host, ok := errors.AsType[*HostError](unclaimed(dir)); ok && host.Host != here {
+			return host
+		}
+	}
+	return err
 }
 
 // hostIn is the name of the machine in the file.

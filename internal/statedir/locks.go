@@ -84,7 +84,7 @@ func TakeLocks(at Paths, patience time.Duration, prepare func() error) (_ *Locks
 	if at.State != at.Folder {
 		hint = filepath.Join(at.State, LockName)
 		if err := l.take(hint); err != nil {
-			return nil, err
+			return nil, orHost(err, RealPath(at.State))
 		}
 	}
 	if err := safefile.MakeFolder(at.Envs()); err != nil {
@@ -94,7 +94,7 @@ func TakeLocks(at Paths, patience time.Duration, prepare func() error) (_ *Locks
 		time.Sleep(20 * time.Millisecond)
 	}
 	if err := l.takeEnvs(hint); err != nil {
-		return nil, err
+		return nil, orHost(err, RealPath(at.State))
 	}
 	l.claim, err = claimState(RealPath(at.State))
 	return l, err
@@ -125,7 +125,7 @@ func HoldLocks(at Paths, patience time.Duration) (_ *Locks, err error) {
 	defer func() { l.unless(err) }()
 	for _, dir := range slices.Backward(at.Folders()) { // in a daemon's order
 		if err := l.hold(filepath.Join(dir, LockName)); err != nil {
-			return nil, err
+			return nil, orHost(err, RealPath(at.State))
 		}
 	}
 	if err := l.takeEnvs(at.Lock()); err != nil {
