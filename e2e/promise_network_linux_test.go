@@ -229,26 +229,33 @@ func TestTwoMachinesWithOneHomeHaveADaemonEachAndLeaveTheOthersAlone(t *testing.
 	}
 }
 
-func TestTwoDaemonsOnTwoMachinesNeverShareAStateDirectory(t *testing.T) {
+func TestTwoDaemonsOnTwoMachinesNeverShareAFolder(t *testing.T) {
 	t.Parallel()
-	for name, option := range map[string]string{
-		"a lock reaches no other machine": "",
-		"locks reach the others":          "--enable-lock-forwarding --multithreaded",
+	const locks = "--enable-lock-forwarding --multithreaded"
+	for name, c := range map[string]struct{ variable, folder, option string }{
+		"a cache_dir, and no lock reaches the other machine": {"RUNTIMED_CACHE_DIR", "state", ""},
+		"a cache_dir, and locks do":                          {"RUNTIMED_CACHE_DIR", "state", locks},
+		"a socket":                                           {"RUNTIMED_SOCKET", "s/s", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			shareAStateDirectory(t, option)
+			h := newHouse(t).gatedStandIn()
+			h.setenv("BINDFS", c.option)
+			h.setenv(c.variable, filepath.Join(h.home, c.folder))
+			h.share(t, strings.TrimSuffix(c.folder, "/s"))
 		})
 	}
 }
 
-func shareAStateDirectory(t *testing.T, option string) {
-	h := newHouse(t).gatedStandIn()
-	h.setenv("BINDFS", option)
+// share has two machines share a folder of their home, as h is configured.
+func (h *house) share(t *testing.T, folder string) {
 	h.configure(quickly + "1\n")
-	h.setenv("RUNTIMED_CACHE_DIR", filepath.Join(h.home, "state"))
 	machines := h.networked(t, "ada", "bob")
 	a, b := machines[0], machines[1]
+	common := folder == "state" // else the state is each one's own
+	if !common {
+		a.socket, b.socket = a.path(h.home+"/s/s"), b.path(h.home+"/s/s")
+	}
 	check(t, os.WriteFile(a.gate(), nil, 0o600))
 	a.runt("daemon", "start")
 	a.eventually(20*time.Second, "it builds", func() bool { return a.pool("uv").Warming > 0 })
@@ -256,7 +263,7 @@ func shareAStateDirectory(t *testing.T, option string) {
 	if said, code := b.try("daemon", "start"); code == 0 || !strings.Contains(said, "on another machine (ada) uses ") {
 		t.Errorf("the second daemon: exit code %d: %s", code, said)
 	}
-	if said, code := b.try("service", "uninstall", "--purge"); code == 0 || !strings.Contains(said, "(ada) uses ") {
+	if said, code := b.try("service", "uninstall", "--purge"); common && !strings.Contains(said, "(ada) uses ") {
 		t.Errorf("a purge: exit code %d: %s", code, said)
 	}
 	if now := a.ids(rpc.EnvWarming); len(now) != 1 || now[0] != warming[0] {
@@ -267,11 +274,11 @@ func shareAStateDirectory(t *testing.T, option string) {
 	ready := a.ids(rpc.EnvReady)
 	a.kill()
 	b.runt("daemon", "start") // a dead one is told by its silence
-	if now := b.ids(rpc.EnvReady); len(now) != 1 || now[0] != ready[0] {
+	if now := b.ids(rpc.EnvReady); common && (len(now) != 1 || now[0] != ready[0]) {
 		t.Errorf("of %v, %v are ready on the other machine", ready, now)
 	}
 	b.runt("daemon", "stop")
-	if isThere(filepath.Join(filepath.Dir(h.home), "export/state/daemon.host")) {
+	if isThere(filepath.Join(filepath.Dir(h.home), "export", folder, "daemon.host")) {
 		t.Error("a clean stop left the file that keeps others out")
 	}
 }

@@ -13,7 +13,7 @@ import (
 	"runtimed/internal/safefile"
 )
 
-// hostName is a file in a state directory that other machines may see.
+// hostName is a file in a folder of ours that other machines may see.
 const hostName = "daemon.host"
 
 // hostPatience is how long such a file is watched. A daemon that lives writes it every two seconds.
@@ -22,15 +22,15 @@ const hostPatience = 6500 * time.Millisecond
 // hostAge is for abandoned.
 const hostAge = 3 * time.Minute
 
-// HostError means that a daemon on another machine uses a state directory.
+// HostError means that a daemon on another machine uses a folder.
 type HostError struct{ Dir, Host string }
 
 func (e *HostError) Error() string {
-	return fmt.Sprintf("a daemon on another machine (%s) uses %s: set cache_dir to a folder that no other machine has",
-		e.Host, e.Dir)
+	return fmt.Sprintf("a daemon on another machine (%s) uses %s: have cache_dir and RUNTIMED_SOCKET name folders "+
+		"that no other machine has", e.Host, e.Dir)
 }
 
-// claim is the right to use a state directory that other machines may see. Locks do not tell: on some network file
+// claim is the right to use a folder that other machines may see. Locks do not tell: on some network file
 // systems they reach no other machine. So whoever has the right writes a file again and again, and whoever wants it
 // looks whether that file still changes.
 type claim struct {
@@ -38,8 +38,8 @@ type claim struct {
 	beats       int
 }
 
-// claimState returns nil if no other machine can see dir.
-func claimState(dir string) (*claim, error) {
+// claimFolder returns nil if no other machine can see dir.
+func claimFolder(dir string) (*claim, error) {
 	if !isShared(dir) {
 		return nil, nil
 	}

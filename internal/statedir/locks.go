@@ -55,7 +55,7 @@ type Locks struct {
 	files    []*safefile.Lock
 	envs     *safefile.Lock
 	local    *safefile.Lock // keeps the ageing of /var/tmp away; nil if nothing is there
-	claim    *claim         // nil unless other machines may see the state directory
+	claims   []*claim       // to folders that other machines may see
 	failed   bool           // and reported
 }
 
@@ -74,7 +74,7 @@ func TakeLocks(at Paths, patience time.Duration, prepare func() error) (_ *Locks
 		return nil, err
 	}
 	if err := l.take(at.Lock()); err != nil {
-		return nil, err
+		return nil, orHost(err, RealPath(at.Folder))
 	}
 	if err := prepare(); err != nil {
 		return nil, err
@@ -96,8 +96,16 @@ func TakeLocks(at Paths, patience time.Duration, prepare func() error) (_ *Locks
 	if err := l.takeEnvs(hint); err != nil {
 		return nil, orHost(err, RealPath(at.State))
 	}
-	l.claim, err = claimState(RealPath(at.State))
-	return l, err
+	for _, dir := range at.Folders() {
+		c, err := claimFolder(RealPath(dir))
+		if err != nil {
+			return nil, err
+		}
+		if c != nil {
+			l.claims = append(l.claims, c)
+		}
+	}
+	return l, nil
 }
 
 // keepLocal takes the lock on LocalDir for which systemd-tmpfiles leaves the folder alone, however old its files are
@@ -131,7 +139,12 @@ func HoldLocks(at Paths, patience time.Duration) (_ *Locks, err error) {
 	if err := l.takeEnvs(at.Lock()); err != nil {
 		return nil, err
 	}
-	return l, unclaimed(RealPath(at.State))
+	for _, dir := range at.Folders() {
+		if err := unclaimed(RealPath(dir)); err != nil {
+			return nil, err
+		}
+	}
+	return l, nil
 }
 
 func (l *Locks) unless(err error) {
@@ -164,8 +177,8 @@ func (l *Locks) Restore(report func(path string, err error)) error {
 		}
 	}
 	l.keepLocal()
-	if l.claim != nil {
-		if err := l.claim.renew(); errors.As(err, new(*HostError)) {
+	for _, c := range l.claims {
+		if err := c.renew(); errors.As(err, new(*HostError)) {
 			return err
 		}
 	}
@@ -247,13 +260,13 @@ func ReadLock(path string) (pid int, socket string) {
 
 // Free frees the locks.
 func (l *Locks) Free() {
-	if l.claim != nil {
-		l.claim.free()
+	for _, c := range l.claims {
+		c.free()
 	}
 	for _, f := range append(l.files, l.envs, l.local) {
 		if f != nil {
 			_ = f.Close()
 		}
 	}
-	l.files, l.envs, l.local, l.claim = nil, nil, nil, nil
+	l.files, l.envs, l.local, l.claims = nil, nil, nil, nil
 }
