@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"runtime"
 
 	"runtimed/config"
 	"runtimed/internal/safefile"
@@ -94,6 +95,9 @@ func checkLinks(_ context.Context, e *Env, _ []config.Pool) Findings {
 		return skipped("not needed: uv.link is copy")
 	}
 	cache, ok := linkable(e.environ, e.at.State)
+	if !ok && e.at.State == e.at.Own && runtime.GOOS == "linux" && statedir.NetworkOf(cache, "") != "" {
+		return fine("not shared with uv's cache (%s), which is on a network: builds use one of their own", cache)
+	}
 	if !ok {
 		return warning("files cannot be shared between uv's cache (%s) and the environments (%s): "+
 			"another file system, or it cannot be written", cache, e.at.State).
