@@ -173,7 +173,8 @@ func TestTwoMachinesWithOneHomeHaveADaemonEachAndLeaveTheOthersAlone(t *testing.
 		if said := m.doctor("links"); !strings.Contains(said, "which is on a network") {
 			t.Errorf("of uv's cache, the doctor of %s says: %s", m.name, said)
 		}
-		if said, _ := m.try("service", "install", "--dry-run"); !strings.Contains(said, "ListenStream="+m.info().Socket) {
+		said, _ := m.try("service", "install", "--dry-run")
+		if !strings.Contains(said, "ListenStream="+m.info().Socket) {
 			t.Errorf("on %s, the units would be %s", m.name, said)
 		}
 		if said := m.runt("config", "show"); !strings.Contains(said, "default; "+statedir.LocalDir()) {

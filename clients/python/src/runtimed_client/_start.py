@@ -101,9 +101,9 @@ def absolute(home: str) -> str:
 
 MOUNTINFO = "/proc/self/mountinfo"  # see proc(5)
 NETWORKS = (
-    "nfs nfs4 cifs smb3 smbfs 9p afs ceph lustre gpfs beegfs gfs2 ocfs2 orangefs panfs wekafs fuse.sshfs "
-    "fuse.glusterfs fuse.ceph fuse.ceph-fuse fuse.s3fs fuse.gcsfuse fuse.rclone fuse.juicefs fuse.mfs"
-).split()
+    r"nfs4?|cifs|smb3|smbfs|9p|afs|ceph|lustre|gpfs|beegfs|gfs2|ocfs2|orangefs|panfs|wekafs|"
+    r"fuse\.(sshfs|glusterfs|ceph|ceph-fuse|s3fs|gcsfuse|rclone|juicefs|mfs)"
+)
 
 
 def usual_socket(platform: str, folder: str, mountinfo: str = "") -> str:
@@ -127,7 +127,7 @@ def on_network(path: str, mountinfo: str) -> bool:
                 mount = re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), found[1]).rstrip("/")
                 if f"{real}/".startswith(f"{mount}/") and len(mount) >= len(at):
                     at, kind = mount, found[2]
-    return kind in NETWORKS
+    return bool(re.fullmatch(NETWORKS, kind))
 
 
 def find_runt() -> Optional[str]:
