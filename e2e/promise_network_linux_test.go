@@ -279,11 +279,20 @@ func (h *house) share(t *testing.T, folder string) {
 	}
 	check(t, os.Remove(a.gate()))
 	a.filled("uv", time.Minute)
-	ready := a.ids(rpc.EnvReady)
+	kernel := a.in(runtProgram, "run", "sleep", "infinity")
+	check(t, kernel.Start())
+	t.Cleanup(func() { _ = kernel.Process.Kill(); _ = kernel.Wait() })
+	a.eventually(20*time.Second, "it is leased", func() bool { return len(a.ids(rpc.EnvLeased)) == 1 })
+	a.filled("uv", time.Minute)
+	ready, leased := a.ids(rpc.EnvReady), a.ids(rpc.EnvLeased)
 	a.kill()
 	b.runt("daemon", "start") // a dead one is told by its silence
 	if now := b.ids(rpc.EnvReady); common && (len(now) != 1 || now[0] != ready[0]) {
 		t.Errorf("of %v, %v are ready on the other machine", ready, now)
+	}
+	b.runt("env", "gc")
+	if now := b.ids(rpc.EnvLeased); common && (len(now) != 1 || now[0] != leased[0]) {
+		t.Errorf("of %v, %v are leased, as the other machine sees it", leased, now)
 	}
 	b.runt("daemon", "stop")
 	if isThere(filepath.Join(filepath.Dir(h.home), "export", folder, "daemon.host")) {
@@ -324,6 +333,30 @@ func TestADaemonOfBeforeOnTheNetworkIsNamedAndLeftAlone(t *testing.T) {
 	}
 	if said := m.doctor("state-directory"); !strings.Contains(said, usual+" is left from before") {
 		t.Errorf("the doctor says: %s", said)
+	}
+}
+
+func TestWithoutAFitVarTmpTheStateIsInTheHomeOnTheNetwork(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.configure(off)
+	m := h.networked(t, "ada")[0]
+	usual := filepath.Join(h.home, ".cache/runt")
+	for _, unfit := range []string{
+		"mount -o remount,bind,ro /var/tmp",
+		"mount -o remount,bind,rw /var/tmp; chmod 777 /var/tmp",
+		"chmod 1777 /var/tmp; mkdir -p /tmp/t; chmod 1777 /tmp/t; bindfs -o subtype=sshfs /tmp/t /var/tmp",
+		"mount -t tmpfs tmpfs /var",
+	} {
+		if out, err := m.in("sh", "-ec", unfit).CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v: %s", unfit, err, out)
+		}
+		m.socket = m.path(usual + "/runtimed.sock")
+		m.runt("daemon", "start")
+		if got := m.info().StateDir; got != usual {
+			t.Errorf("after %s, the state is in %s", unfit, got)
+		}
+		m.runt("daemon", "stop")
 	}
 }
 

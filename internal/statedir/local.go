@@ -21,12 +21,12 @@ const varTmp = "/var/tmp"
 // LocalDir is this user's folder on the machine's own disk.
 func LocalDir() string { return varTmp + "/runt-" + strconv.Itoa(os.Geteuid()) }
 
-// Local returns dir, or LocalDir if dir is on a network file system and /var/tmp is not, as the file mountinfo says;
-// empty is the system's. docs/protocol.md has the rule.
+// Local returns dir, or LocalDir if dir is on a network file system and /var/tmp is fit and on none, as the file
+// mountinfo says; empty is the system's. docs/protocol.md has the rule.
 func Local(dir, mountinfo string) string {
 	info, err := os.Stat(varTmp)
 	if NetworkOf(dir, mountinfo) == "" || err != nil || !info.IsDir() || info.Mode()&fs.ModeSticky == 0 ||
-		NetworkOf(varTmp, mountinfo) != "" {
+		Writable(varTmp) != nil || NetworkOf(varTmp, mountinfo) != "" {
 		return dir
 	}
 	return LocalDir()

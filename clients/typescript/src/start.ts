@@ -55,9 +55,10 @@ function ownDisk(folder: string, mountinfo: string): string {
   const common = "/var/tmp";
   try {
     const fit = (statSync(common).mode & 0o41000) === 0o41000; // a folder, and sticky
+    accessSync(common, constants.W_OK);
     if (onNetwork(folder, mountinfo) && fit && !onNetwork(common, mountinfo))
       return `${common}/runt-${process.geteuid?.()}`;
-  } catch {} // no list of mounts
+  } catch {} // there is no list of mounts, say
   return folder;
 }
 

@@ -110,7 +110,7 @@ def usual_socket(platform: str, folder: str, mountinfo: str = "") -> str:
     """The socket in this folder, or if other machines see the folder too, in one on the machine's own disk."""
     common = "/var/tmp"
     with contextlib.suppress(OSError):  # there is no list of mounts, say
-        fit = os.stat(common).st_mode & 0o41000 == 0o41000  # a folder, and sticky
+        fit = os.stat(common).st_mode & 0o41000 == 0o41000 and os.access(common, os.W_OK)  # a folder, and sticky
         if platform == "linux" and fit and on_network(folder, mountinfo) and not on_network(common, mountinfo):
             folder = f"{common}/runt-{os.geteuid()}"
     return f"{folder}/runtimed.sock"
