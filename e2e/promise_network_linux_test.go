@@ -250,13 +250,13 @@ func TestTwoDaemonsOnTwoMachinesNeverShareAFolder(t *testing.T) {
 			h := newHouse(t).gatedStandIn()
 			h.setenv("BINDFS", c.option)
 			h.setenv(c.variable, filepath.Join(h.home, c.folder))
-			h.share(t, strings.TrimSuffix(c.folder, "/s"))
+			h.share(t, strings.TrimSuffix(c.folder, "/s"), c.option == locks)
 		})
 	}
 }
 
 // share has two machines share a folder of their home, as h is configured.
-func (h *house) share(t *testing.T, folder string) {
+func (h *house) share(t *testing.T, folder string, locks bool) {
 	h.configure(quickly + "1\n")
 	machines := h.networked(t, "ada", "bob")
 	a, b := machines[0], machines[1]
@@ -285,7 +285,12 @@ func (h *house) share(t *testing.T, folder string) {
 	a.eventually(20*time.Second, "it is leased", func() bool { return len(a.ids(rpc.EnvLeased)) == 1 })
 	a.filled("uv", time.Minute)
 	ready, leased := a.ids(rpc.EnvReady), a.ids(rpc.EnvLeased)
-	a.kill()
+	pid, log := fmt.Sprint(a.info().PID), a.path(a.info().Log)
+	if locks {
+		a.kill()
+	} else {
+		check(t, a.in("kill", "-STOP", pid).Run()) // as on a laptop that sleeps
+	}
 	b.runt("daemon", "start") // a dead one is told by its silence
 	if now := b.ids(rpc.EnvReady); common && (len(now) != 1 || now[0] != ready[0]) {
 		t.Errorf("of %v, %v are ready on the other machine", ready, now)
@@ -293,6 +298,16 @@ func (h *house) share(t *testing.T, folder string) {
 	b.runt("env", "gc")
 	if now := b.ids(rpc.EnvLeased); common && (len(now) != 1 || now[0] != leased[0]) {
 		t.Errorf("of %v, %v are leased, as the other machine sees it", leased, now)
+	}
+	if !locks {
+		check(t, a.in("kill", "-CONT", pid).Run())
+		a.eventually(20*time.Second, "the one that was taken for dead gives way", func() bool {
+			text, err := os.ReadFile(log)
+			check(t, err)
+			_, after, dead := strings.Cut(string(text), "this daemon was taken for dead")
+			return dead && strings.Contains(after, `"msg":"stopped"`)
+		})
+		b.filled("uv", time.Minute)
 	}
 	b.runt("daemon", "stop")
 	if isThere(filepath.Join(filepath.Dir(h.home), "export", folder, "daemon.host")) {

@@ -125,8 +125,13 @@ func (c *claim) renew() error {
 	if err != nil {
 		host = "unknown"
 	}
-	// Always as long, since some network file systems look at the size only now and then.
-	return safefile.WriteOwn(c.path, fmt.Appendf(nil, "%s %010d %s\n", c.token, c.beats, host), 0o600)
+	// It is as long as before, and never empty, since some network file systems look at the size only now and then.
+	f, err := safefile.OpenOwn(c.path, os.O_WRONLY|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(f, "%s %010d %s\n", c.token, c.beats, host)
+	return errors.Join(err, f.Close())
 }
 
 func (c *claim) lost() error {
