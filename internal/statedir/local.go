@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // networkTypes are file systems that several machines see at once, by the kernel's names. docs/protocol.md has the
@@ -24,6 +25,25 @@ func LocalDir() string { return varTmp + "/runt-" + strconv.Itoa(os.Geteuid()) }
 // Local returns dir, or LocalDir if dir is on a network file system and /var/tmp is fit and on none, as the file
 // mountinfo says; empty is the system's. docs/protocol.md has the rule.
 func Local(dir, mountinfo string) string {
+	if mountinfo != "" {
+		return local(dir, mountinfo)
+	}
+	asked.Lock()
+	defer asked.Unlock()
+	if _, ok := asked.places[dir]; !ok {
+		asked.places[dir] = local(dir, mountInfo)
+	}
+	return asked.places[dir]
+}
+
+// asked is what the mounts said when this process first asked. Some machines have thousands, and a place must not
+// change under a command.
+var asked = struct {
+	sync.Mutex
+	places map[string]string
+}{places: map[string]string{}}
+
+func local(dir, mountinfo string) string {
 	info, err := os.Stat(varTmp)
 	if NetworkOf(dir, mountinfo) == "" || err != nil || !info.IsDir() || info.Mode()&fs.ModeSticky == 0 ||
 		Writable(varTmp) != nil || NetworkOf(varTmp, mountinfo) != "" {
