@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"runtimed/internal/pyreq"
 	"runtimed/internal/safefile"
 	"runtimed/internal/statedir"
 )
@@ -87,6 +88,8 @@ type Pool struct {
 	Standby  int           // ready environments that hold a standby kernel
 	Preload  []string      // modules that it has imported
 	Idle     time.Duration // an idle kernel of a closed notebook ends after this long; 0: never
+	Lock     string        // path of the lock file that says all that is installed; empty: packages are resolved
+	Locked   *pyreq.Lock   // what is in it, or nil
 }
 
 // Flags are those of the command line. Empty and nil: not given.
@@ -216,11 +219,19 @@ func (c *Config) finish() (faults Faults) {
 		} else if p.Channels != nil {
 			add("channels", "is for conda pools only")
 		}
+		if p.Lock != "" {
+			if at, problem := c.pin(p); problem != "" {
+				add(at, "%s", problem)
+			}
+		}
 		if problem := checkPackages(p.Packages, p.Kind); problem != "" {
 			add("packages", "%s", problem)
 		}
 		if !names(p.Packages, "ipykernel") {
 			p.Packages = append(p.Packages, "ipykernel")
+		}
+		if problem := p.unlocked(); problem != "" {
+			add("lock", "%s", problem)
 		}
 		if n := len(p.Preload); n > maxPreload {
 			add("preload", "must name at most %d modules, got %d", maxPreload, n)

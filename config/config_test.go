@@ -50,7 +50,8 @@ func TestDefaults(t *testing.T) {
 		c.Build.LockAge != 24*time.Hour {
 		t.Errorf("got %+v", c)
 	}
-	want := Pool{"uv", "uv", 3, "", []string{"ipykernel", "ipywidgets", "pip"}, nil, 48 * time.Hour, 1, []string{}, 0}
+	want := Pool{"uv", "uv", 3, "", []string{"ipykernel", "ipywidgets", "pip"}, nil, 48 * time.Hour, 1, []string{}, 0,
+		"", nil}
 	if !reflect.DeepEqual(uv, want) {
 		t.Errorf("uv: got %+v", uv)
 	}
@@ -104,7 +105,7 @@ func TestFaults(t *testing.T) {
 			`3: size: unknown key; there are log_level, idle_exit, standby_idle, cache_dir, [build], [uv], ` +
 				`[conda], [projects], [pools.NAME]`},
 		{"[pools.uv]\nsise = 3",
-			`2: pools.uv.sise: unknown key; there are kind, size, python, packages, channels, max_age, ` +
+			`2: pools.uv.sise: unknown key; there are kind, size, python, packages, channels, lock, max_age, ` +
 				`standby, preload, idle`},
 		{"[build]\nparalel = 3",
 			`2: build.paralel: unknown key; there are parallel, timeout, min_free, max_size, lock_age`},

@@ -18,8 +18,10 @@ import (
 const maxFile = 256 << 10
 
 // readFile leaves the path out of the error, since the fault has it. A file that the user named must be there.
-func readFile(path string, named bool) ([]byte, error) {
-	data, err := safefile.Read(path, maxFile)
+func readFile(path string, named bool) ([]byte, error) { return readUpTo(path, named, maxFile) }
+
+func readUpTo(path string, named bool, limit int64) ([]byte, error) {
+	data, err := safefile.Read(path, limit)
 	if !named && errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

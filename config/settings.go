@@ -43,6 +43,7 @@ func (p *Pool) settings() []setting {
 		text("python", &p.Python, python),
 		list("packages", &p.Packages),
 		list("channels", &p.Channels, channel),
+		text("lock", &p.Lock, plainPath),
 		duration("max_age", &p.MaxAge, time.Second),
 		number("standby", &p.Standby, 0, MaxPoolSize),
 		list("preload", &p.Preload, module),
@@ -57,7 +58,7 @@ func (c *Config) all() []setting {
 	for i := range c.Pools {
 		p := &c.Pools[i]
 		for _, s := range p.settings() {
-			if s.key == "channels" && p.Kind != KindConda {
+			if s.key == "channels" && p.Kind != KindConda || s.key == "lock" && p.Kind == KindConda && p.Lock == "" {
 				continue
 			}
 			s.key = "pools." + p.Name + "." + s.key

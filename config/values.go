@@ -169,6 +169,10 @@ func absolute(s string) error {
 	if s != "" && !filepath.IsAbs(s) {
 		return fmt.Errorf("must be an absolute path, got %s", show(s))
 	}
+	return plainPath(s)
+}
+
+func plainPath(s string) error {
 	if hasControl(s) {
 		return fmt.Errorf("must be a path without control characters, got %s", show(s))
 	}

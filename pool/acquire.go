@@ -2,12 +2,8 @@ package pool
 
 import (
 	"context"
-	"fmt"
 	"slices"
-	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"runtimed/internal/proc"
 	"runtimed/pool/builder"
@@ -19,7 +15,7 @@ type Request struct {
 	Pool     string
 	Wait     time.Duration // 0: answer at once
 	Owner    proc.Owner
-	Label    string              // at most 256 bytes, as Key and Session
+	Label    string              // at most envdir.MaxText bytes, as Key and Session
 	Key      string              // the same owner asking again with the same key gets the same environment
 	Progress func(builder.Stage) // may be nil; not called after Acquire has returned
 
@@ -57,7 +53,7 @@ func (m *Manager) Acquire(ctx context.Context, r Request) (Acquired, error) {
 func (m *Manager) acquire(ctx context.Context, r Request) (got Acquired, err error) {
 	defer endOnPanic() // else its place in line would stay, and be granted an environment that nobody knows of
 	began := time.Now()
-	if err := r.checkTexts(); err != nil {
+	if err := r.lease().Check(); err != nil {
 		return Acquired{}, err
 	}
 	if err := m.waitOpen(ctx); err != nil {
@@ -178,8 +174,8 @@ func (m *Manager) await(
 }
 
 func (m *Manager) emptyLocked(r Request, waited time.Duration) error {
-	return &EmptyError{baseOf(r.Pool), waited, m.warmingLocked(r.Pool), baseOf(r.Pool) != r.Pool,
-		r.Needs.Project != nil}
+	return &EmptyError{Name: baseOf(r.Pool), Waited: waited, Warming: m.warmingLocked(r.Pool),
+		Needs: baseOf(r.Pool) != r.Pool, Project: r.Needs.Project != nil}
 }
 
 func (m *Manager) leasedToLocked(pool string, r Request) *env {
@@ -196,22 +192,6 @@ func (r Request) pools() []string {
 		return []string{r.Pool}
 	}
 	return []string{r.Pool, r.Needs.Key(r.Pool)}
-}
-
-const maxText = 256 // bytes in a label, key or session, so that all three fit into the lease record
-
-// checkTexts refuses what might not fit into the lease record. There each byte of what passes takes at most two; a
-// control character, or what is not UTF-8, would take six.
-func (r Request) checkTexts() error {
-	for name, text := range map[string]string{"label": r.Label, "key": r.Key, "session": r.Session} {
-		switch {
-		case len(text) > maxText:
-			return fmt.Errorf("the %s is longer than %d bytes", name, maxText)
-		case !utf8.ValidString(text) || strings.ContainsFunc(text, unicode.IsControl):
-			return fmt.Errorf("the %s is not plain text", name)
-		}
-	}
-	return nil
 }
 
 // lease is the one that r gets. Without a session nobody can come back for it.

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -52,7 +51,7 @@ func (m *Manager) runBuild(ctx context.Context, e *env, b *build) {
 				if p.fail != nil {
 					m.log.Info("builds succeed again", zap.String("pool", e.pool), zap.Int("failures", p.fail.count))
 				}
-				p.fail, p.keep = nil, true
+				p.fail, p.keep, p.lock = nil, true, result.manifest.Lock
 			}
 			m.serveLocked(p)
 		case m.ctx.Err() != nil: // the next daemon finds the build record
@@ -91,11 +90,8 @@ func (m *Manager) builtLocked(e *env, b *build, result made, took time.Duration)
 func (m *Manager) make(ctx context.Context, e *env, b *build) (*env, made, error) {
 	with, ok := m.builders[e.spec.Kind]
 	if !ok {
-		return e, made{}, &builder.Error{
-			Cause:   builder.CauseToolMissing,
-			Message: fmt.Sprintf("this daemon cannot build environments of the kind %s", e.spec.Kind),
-			Hint:    "set the size of the pool to 0",
-		}
+		return e, made{}, builder.Errorf(builder.CauseToolMissing, "set the size of the pool to 0",
+			"this daemon cannot build environments of the kind %s", e.spec.Kind)
 	}
 	if b.check {
 		result, err := m.check(ctx, with, e, b)
@@ -144,9 +140,7 @@ func (m *Manager) finish(
 ) (made, error) {
 	list, err := envdir.Sentinels(e.dir, built.Sentinels)
 	if err != nil {
-		return made{}, &builder.Error{
-			Cause: builder.CauseVerifyFailed, Message: "the finished environment is not whole: " + err.Error(),
-		}
+		return made{}, builder.Errorf(builder.CauseVerifyFailed, "", "the finished environment is not whole: %s", err)
 	}
 	size := built.SizeBytes
 	if size == 0 {
@@ -156,7 +150,7 @@ func (m *Manager) finish(
 		Version: envdir.ManifestVersion, ID: e.id, Pool: baseOf(e.pool), Kind: e.spec.Kind, SpecHash: e.hash,
 		Needs: e.needs, CreatedAt: time.Now().UTC(), BootID: proc.BootID(),
 		Python: built.Python, PythonVersion: built.PythonVersion, Packages: built.Packages,
-		Variables: built.Variables, PathPrepend: built.PathPrepend, SizeBytes: size, Sentinels: list,
+		Variables: built.Variables, PathPrepend: built.PathPrepend, SizeBytes: size, Sentinels: list, Lock: built.Lock,
 	}
 	seen, err := write(e.dir, manifest)
 	if err != nil {
@@ -188,13 +182,8 @@ func (m *Manager) asBuildError(ctx context.Context, last builder.Stage, err erro
 		b = &builder.Error{Cause: builder.CauseOther, Message: err.Error()}
 	}
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		late := fmt.Sprintf("the build was not done after %s; its last step was %s", m.cfg.BuildTimeout, last.Message)
-		b = &builder.Error{
-			Cause:   builder.CauseTimeout,
-			Message: late,
-			Hint:    "raise build.timeout in the configuration if it needs longer",
-			Output:  b.Output,
-		}
+		b = builder.Errorf(builder.CauseTimeout, "raise build.timeout in the configuration if it needs longer",
+			"the build was not done after %s; its last step was %s", m.cfg.BuildTimeout, last.Message).Saying(b.Output)
 	}
 	shown := *b
 	if shown.Hint == "" {

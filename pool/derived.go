@@ -37,13 +37,14 @@ func (p *pool) follow(base *pool) {
 	p.cfg.Standby = 0
 	if spec.Project = p.needs.Project; spec.Project != nil {
 		spec.Packages, p.cfg.Standby = p.needs.Packages, min(1, base.cfg.Standby)
+		spec.Lock = "" // the project has its own
 		if spec.Kind == builder.KindUV && spec.Python == "" {
 			spec.PoolPython = baseSpec.Python
 		}
 	} else if spec.Python == "" {
 		spec.Python = baseSpec.Python
 	}
-	spec.Base, spec.Preload = &baseSpec, nil
+	spec.Base, spec.Preload, spec.Hashed = &baseSpec, nil, p.needs.Hashed
 	p.cfg.Size, p.cfg.Spec, p.cfg.MaxAge = 1, spec, base.cfg.MaxAge
 	if spec.Project != nil && spec.Project.Locked() {
 		p.cfg.MaxAge = 0 // what is locked does not grow old
@@ -113,7 +114,7 @@ func (p *pool) suits(needs builder.Needs) error {
 }
 
 func (m *Manager) hasAllLocked(base *pool, needs builder.Needs) bool {
-	if needs.Project != nil || !base.installs(needs.Packages) {
+	if needs.Project != nil || len(needs.Hashed) > 0 || !base.installs(needs.Packages) {
 		return false
 	}
 	if needs.RequiresPython == "" && (needs.Python == "" || needs.Python == base.cfg.Spec.Python) {

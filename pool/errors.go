@@ -42,12 +42,16 @@ type EmptyError struct {
 	Warming int
 	Needs   bool // more was asked for than the pool has
 	Project bool // a project's was asked for
+	Lock    bool // its lock file was asked for
 }
 
 func (e *EmptyError) Error() string {
 	what := "none is warming"
 	if e.Warming > 0 {
 		what = fmt.Sprintf("%d warming", e.Warming)
+	}
+	if e.Lock {
+		return fmt.Sprintf("the pool %s has no lock file yet: nothing was built within %s, %s", e.Name, e.Waited, what)
 	}
 	return fmt.Sprintf("the pool %s had no environment ready within %s, %s",
 		e.Name, e.Waited.Round(time.Millisecond), what)

@@ -68,7 +68,7 @@ func (m *Manager) GC(ctx context.Context, dry bool) (Collected, error) {
 		}
 		c.Removed = append(c.Removed, item)
 	}
-	for _, name := range m.trashed() {
+	for _, name := range m.store.Trashed() {
 		if err := m.collectTrashed(ctx, name, dry, &c); err != nil {
 			return c, err
 		}

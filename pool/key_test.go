@@ -10,6 +10,7 @@ import (
 
 	"runtimed/internal/proc"
 	"runtimed/internal/testkit"
+	"runtimed/pool/envdir"
 )
 
 func keyed(pid int, key string, wait time.Duration) Request {
@@ -143,7 +144,7 @@ func TestAnEnvironmentThatIsTakenBackIsNotFoundByItsKey(t *testing.T) {
 
 func TestLabelsAndKeysAreBounded(t *testing.T) {
 	inBubble(t, sized(1), func(w *world) {
-		long := strings.Repeat(`"`, maxText)
+		long := strings.Repeat(`"`, envdir.MaxText)
 		r := keyed(1, long, time.Minute)
 		r.Label = long
 		got, err := w.Acquire(context.Background(), r)

@@ -97,31 +97,8 @@ func (m *Manager) clearRecords() {
 	if n > 0 {
 		m.log.Info("ended processes of builds that an earlier daemon began", zap.Int("count", n))
 	}
-	entries, err := os.ReadDir(m.store.Records())
-	if err != nil {
-		m.log.Error("the build records cannot be read", zap.Error(err))
-		return
-	}
-	for _, entry := range entries {
-		path := filepath.Join(m.store.Records(), entry.Name())
-		id, ok := statedir.RecordOf(path)
-		if !ok {
-			continue // none of ours
-		}
-		if id != "" {
-			if _, _, err := m.store.ReadManifest(id); err != nil {
-				if !envdir.MachineFault(err) {
-					err = m.store.Discard(id)
-				}
-				if err != nil { // it keeps its record, and is tried again at the next start
-					m.log.Warn("an unfinished environment cannot be set aside", zap.String("env", id), zap.Error(err))
-					continue
-				}
-			}
-		}
-		if err := os.Remove(path); err != nil { // also what a kill left of an atomic write
-			m.log.Warn("a build record cannot be removed", zap.Error(err))
-		}
+	for _, err := range m.store.ClearRecords() {
+		m.log.Warn("what an earlier daemon began to build cannot be set aside", zap.Error(err))
 	}
 }
 

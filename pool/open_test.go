@@ -69,7 +69,7 @@ func TestARestartFindsWhatWasThere(t *testing.T) {
 		w.p.use(gone.Env.ID, false)
 		w.pass(10 * time.Minute)
 		w.want(3, 0, 2, 0)
-		if n := len(w.trashed()); n != 0 {
+		if n := len(w.store.Trashed()); n != 0 {
 			t.Errorf("%d folders are still in the trash", n)
 		}
 	})

@@ -48,6 +48,7 @@ type pool struct {
 	standbys  standbys
 	renewed   time.Time // the last try to renew its lock file
 	unrenewed bool      // that failed
+	lock      string    // the hash of the last one that was built from, for when nothing of that is left
 
 	// Of a derived pool only.
 	needs   *builder.Needs
@@ -120,7 +121,7 @@ func (m *Manager) configureLocked(cfg Config) []string {
 			p.standbys.faults, p.standbys.without = nil, nil
 		}
 		if p.hash != hash || pc.Size == 0 {
-			p.fail, p.renewed = nil, time.Time{}
+			p.fail, p.renewed, p.lock = nil, time.Time{}, ""
 		}
 		p.tryAgain() // the cause may be gone, even one outside of this pool
 		p.standbys.failures, p.standbys.next = 0, time.Time{}

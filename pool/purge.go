@@ -59,7 +59,7 @@ func Purge(dir string, dry bool, log *zap.Logger) (paths []string, stays []state
 		for _, id := range ids {
 			paths = append(paths, m.store.Env(id))
 		}
-		for _, name := range m.trashed() {
+		for _, name := range m.store.Trashed() {
 			paths = append(paths, filepath.Join(m.store.Trash(), name))
 		}
 		return paths, nil, nil
@@ -75,7 +75,7 @@ func Purge(dir string, dry bool, log *zap.Logger) (paths []string, stays []state
 	for _, id := range ids {
 		stay(m.store.Env(id), m.store.Discard(id))
 	}
-	for _, name := range m.trashed() {
+	for _, name := range m.store.Trashed() {
 		stay(filepath.Join(m.store.Trash(), name), m.store.DeleteTrashed(name, nil))
 	}
 	folders := []string{m.store.Trash(), m.store.Records(), m.store.Envs()}

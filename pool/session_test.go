@@ -312,8 +312,8 @@ func TestWhileALeaseLingersTheSweeperRests(t *testing.T) {
 
 func TestTheLeaseRecordHasRoomForTheLongestTexts(t *testing.T) {
 	inBubble(t, sized(1), func(w *world) {
-		for i, long := range []string{strings.Repeat(`"`, maxText), strings.Repeat(`\`, maxText),
-			strings.Repeat("\u2028", maxText/3)} {
+		for i, long := range []string{strings.Repeat(`"`, envdir.MaxText), strings.Repeat(`\`, envdir.MaxText),
+			strings.Repeat("\u2028", envdir.MaxText/3)} {
 			r := inSession(i+1, long)
 			r.Label, r.Key, r.Linger = long, long, time.Hour
 			got := w.mustGet(r)
@@ -326,7 +326,7 @@ func TestTheLeaseRecordHasRoomForTheLongestTexts(t *testing.T) {
 				t.Errorf("%+v", again)
 			}
 		}
-		for _, bad := range []string{strings.Repeat("x", maxText+1), "\x01", "\xff"} {
+		for _, bad := range []string{strings.Repeat("x", envdir.MaxText+1), "\x01", "\xff"} {
 			for name, r := range map[string]Request{"label": {Label: bad}, "key": {Key: bad},
 				"session": {Session: bad}} {
 				r.Pool, r.Owner = "uv", ownerNo(1)

@@ -29,6 +29,7 @@ type Status struct {
 	Tool      *builder.Tool // nil while none was looked for, or found
 	Error     *StatusError  // nil while builds succeed
 	Standby   StandbyStatus
+	Lock      string        // the hash of the lock file that its environments were built from; empty: there is none yet
 	Idle      time.Duration // a kernel that nobody needs should end after this long; 0: never
 }
 
@@ -99,6 +100,11 @@ func (m *Manager) statusOfLocked(p *pool) Status {
 	s := Status{
 		Name: p.cfg.Name, Kind: p.cfg.Spec.Kind, Target: p.cfg.Size, Waiting: len(p.waiters),
 		Python: p.cfg.Spec.Python, Packages: p.shown, Standby: m.standbyStatusLocked(p), Idle: p.cfg.Idle,
+	}
+	if e := m.lockedLocked(p); e != nil {
+		s.Lock = e.manifest.Lock
+	} else {
+		s.Lock = cmp.Or(p.cfg.Spec.Lock, p.lock)
 	}
 	for _, e := range m.envs {
 		own := e.pool == p.cfg.Name // else it is of a derived pool

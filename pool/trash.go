@@ -3,7 +3,6 @@ package pool
 import (
 	"errors"
 	"maps"
-	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -31,7 +30,7 @@ func (m *Manager) emptyTrash() {
 	}
 	retryAt := map[string]time.Time{} // of names that could not be deleted, which was logged
 	for {
-		names := m.trashed()
+		names := m.store.Trashed()
 		maps.DeleteFunc(retryAt, func(name string, _ time.Time) bool { return !slices.Contains(names, name) })
 		names = slices.DeleteFunc(names, func(name string) bool { return time.Now().Before(retryAt[name]) })
 		if len(names) == 0 {
@@ -76,24 +75,6 @@ func retryIn(err error) time.Duration {
 		return faultEvery
 	}
 	return stuckEvery
-}
-
-// trashed are the names in the trash that Discard gave.
-func (m *Manager) trashed() []string {
-	if err := envdir.Ours(m.store.Dir, m.store.Trash()); err != nil {
-		return nil // a link leads to where nothing is ours
-	}
-	entries, err := os.ReadDir(m.store.Trash())
-	if err != nil {
-		return nil
-	}
-	var names []string
-	for _, e := range entries {
-		if statedir.IsTrash(e.Name()) {
-			names = append(names, e.Name())
-		}
-	}
-	return names
 }
 
 // calm returns once nothing has been built for a while, or the disk is short of space; false after Close.

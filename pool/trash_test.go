@@ -86,13 +86,14 @@ func TestDebrisThatCannotBeDeletedIsSaidOnceAndKeepsNothingElse(t *testing.T) {
 		w.crash()
 		w.start()
 		w.pass(time.Hour)
-		if got := w.trashed(); len(got) != 1 || envdir.Exists(filepath.Join(w.store.Trash(), "uv-aaaaaaaa", "lib")) {
+		got := w.store.Trashed()
+		if len(got) != 1 || envdir.Exists(filepath.Join(w.store.Trash(), "uv-aaaaaaaa", "lib")) {
 			t.Errorf("in the trash are %v", got)
 		}
 		w.release(w.get(1).Env.ID)
 		w.pass(time.Hour)
-		if lines := w.said("cannot be deleted"); len(lines) != 1 || len(w.trashed()) != 1 {
-			t.Errorf("the log says %s; in the trash are %v", lines, w.trashed())
+		if lines := w.said("cannot be deleted"); len(lines) != 1 || len(w.store.Trashed()) != 1 {
+			t.Errorf("the log says %s; in the trash are %v", lines, w.store.Trashed())
 		}
 	})
 }
@@ -127,8 +128,8 @@ func TestWhatIsMountedInAnEnvironmentSurvivesItAndTheRestGoesOnceItIsUnmounted(t
 			t.Errorf("the log says %s; beside it are %v", lines, left)
 		}
 		unmount(at)
-		if w.pass(time.Minute); len(w.trashed()) != 0 || files(precious) != before {
-			t.Errorf("unmounted: in the trash are %v, and %d of %d files", w.trashed(), files(precious), before)
+		if w.pass(time.Minute); len(w.store.Trashed()) != 0 || files(precious) != before {
+			t.Errorf("unmounted: in the trash are %v, and %d of %d files", w.store.Trashed(), files(precious), before)
 		}
 
 		// An environment that is itself covered.
@@ -172,10 +173,10 @@ func TestTheTrashIsNotEmptiedBesideABuild(t *testing.T) {
 		w.b.set(func() { w.b.takes = time.Minute })
 		w.release(w.get(1).Env.ID)
 		w.pass(time.Minute)
-		if n := len(w.trashed()); n != 1 {
+		if n := len(w.store.Trashed()); n != 1 {
 			t.Fatalf("%d are in the trash", n)
 		}
-		if w.pass(20 * time.Second); len(w.trashed()) != 0 {
+		if w.pass(20 * time.Second); len(w.store.Trashed()) != 0 {
 			t.Error("and it stays there")
 		}
 	})

@@ -25,6 +25,7 @@ const (
 	MethodShutdown    = "daemon.shutdown"
 	MethodSetLogLevel = "daemon.set_log_level"
 	MethodStatus      = "pool.status"
+	MethodLock        = "pool.lock"
 	MethodAcquire     = "pool.acquire"
 	MethodRelease     = "pool.release"
 	MethodFlush       = "pool.flush"
@@ -51,6 +52,7 @@ var Methods = []Method{
 	{MethodShutdown, "Stops the daemon; leases stay.", false},
 	{MethodSetLogLevel, "Changes the log level until the next start.", false},
 	{MethodStatus, "Returns the state of the pools.", true},
+	{MethodLock, "Returns the lock file that a pool is built from; waits for the first build.", true},
 	{MethodAcquire, "Leases an environment; waits in line where none is ready.", false},
 	{MethodRelease, "Ends a lease; the environment is removed.", true},
 	{MethodFlush, "Drops the ready environments and builds new ones.", false},
@@ -98,7 +100,7 @@ const (
 	MaxLabel       = 256 // of a label, a key or a session
 	MaxLinger      = time.Hour
 	DefaultLinger  = 60 * time.Second // with a session
-	MaxNeeds       = 64 << 10         // packages, requirements and script of one acquire together
+	MaxNeeds       = 512 << 10        // packages, requirements and script of one acquire together
 	MaxPath        = 4096             // of a project
 	MaxNames       = 100              // extras and groups of a project
 )
@@ -167,6 +169,20 @@ type StatusResult struct {
 	Pools []PoolStatus `json:"pools"`
 }
 
+// LockParams are the params of pool.lock.
+type LockParams struct {
+	Pool   *string `json:"pool,omitempty"`    // default "uv"
+	WaitMS *int64  `json:"wait_ms,omitempty"` // for the first build; 0 to 86,400,000; default 60,000
+}
+
+// LockResult is the result of pool.lock: the lock file of the newest environment.
+type LockResult struct {
+	Pool string `json:"pool"`
+	Kind string `json:"kind"`
+	Lock string `json:"lock"` // "sha256:" and the SHA-256 of text
+	Text string `json:"text"` // in one form, without credentials
+}
+
 // The states of a pool.
 const (
 	PoolReady   = "ready"
@@ -194,6 +210,9 @@ type PoolStatus struct {
 	Standby StandbyStatus `json:"standby"`
 	// A front-end that sees to it ends a kernel that is idle this long and that nobody is connected to; 0: never.
 	IdleMS int64 `json:"idle_ms"`
+	// Lock is the hash of the lock file that the pool's environments are built from, as in LockResult; empty: there is
+	// none yet.
+	Lock string `json:"lock"`
 }
 
 // StandbyStatus is how a pool's standby kernels are.
@@ -240,7 +259,7 @@ type AcquireParams struct {
 
 	// What the environment needs beyond the packages of its pool, of the kind uv. All four add up.
 	Packages     []string `json:"packages,omitempty"`     // PEP 508 requirements: "pandas", "rich>=13"
-	Requirements *string  `json:"requirements,omitempty"` // the text of a requirements file, without options
+	Requirements *string  `json:"requirements,omitempty"` // the text of a requirements file; of options only --hash
 	Script       *string  `json:"script,omitempty"`       // the text of a Python script, or of its PEP 723 block alone
 	Python       *string  `json:"python,omitempty"`       // "3.12", ">=3.11,<3.14" or a path; default: the pool's
 

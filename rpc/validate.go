@@ -21,10 +21,19 @@ func (p LogLevel) Validate() *Error {
 	return checkOneOf("level", p.Level, "debug", "info", "warn", "error")
 }
 
+func (p LockParams) Validate() *Error { return firstError(checkPool(p.Pool), checkWait(p.WaitMS)) }
+
+func checkWait(ms *int64) *Error {
+	if most := MaxWait.Milliseconds(); ms != nil && (*ms < 0 || *ms > most) {
+		return BadParam("wait_ms", "wait_ms is %d, but must be from 0 to %d", *ms, most)
+	}
+	return nil
+}
+
 func (p AcquireParams) Validate() *Error {
-	switch wait, linger := MaxWait.Milliseconds(), MaxLinger.Milliseconds(); {
-	case p.WaitMS != nil && (*p.WaitMS < 0 || *p.WaitMS > wait):
-		return BadParam("wait_ms", "wait_ms is %d, but must be from 0 to %d", *p.WaitMS, wait)
+	switch linger := MaxLinger.Milliseconds(); {
+	case checkWait(p.WaitMS) != nil:
+		return checkWait(p.WaitMS)
 	case p.OwnerPID != nil && *p.OwnerPID < 1:
 		return BadParam("owner_pid", "owner_pid is %d, but process numbers start at 1", *p.OwnerPID)
 	case p.LingerMS != nil && (*p.LingerMS < 0 || *p.LingerMS > linger):

@@ -17,6 +17,7 @@ type poolCmd struct {
 	Status  poolStatusCmd  `cmd:"" help:"Print how many environments are ready, and why a pool fails."`
 	Acquire poolAcquireCmd `cmd:"" help:"Take an environment and print the path of its Python."`
 	Release poolReleaseCmd `cmd:"" help:"Give an environment back before its owner ends."`
+	Lock    poolLockCmd    `cmd:"" help:"Print the lock file that a pool is built from, with hashes."`
 	Flush   poolFlushCmd   `cmd:"" help:"Drop the ready environments and build new ones."`
 	Watch   poolWatchCmd   `cmd:"" help:"Print the status again whenever it changes."`
 }
@@ -149,6 +150,30 @@ func (c *poolReleaseCmd) Run(a *app) error {
 		return nil
 	}
 	return failed
+}
+
+type poolLockCmd struct {
+	Name *string        `arg:"" optional:"" placeholder:"NAME" complete:"pools" help:"This pool (default: uv)."`
+	Pool *string        `placeholder:"NAME" complete:"pools" help:"The same as NAME."`
+	Wait *time.Duration `placeholder:"30s" help:"How long to wait for the first build (default: 60s; 0s: not at all)."`
+}
+
+func (poolLockCmd) Help() string {
+	return "A pool with lock = \"FILE\" in its configuration is built from such a file, here or on another machine. " +
+		"Its hash is in runt pool status --json, and is what sha256sum makes of what this prints."
+}
+
+func (c *poolLockCmd) Validate() error {
+	return cmp.Or((&onePool{c.Name, c.Pool}).Validate(), (&takeFlags{Wait: c.Wait}).Validate())
+}
+
+func (c *poolLockCmd) Run(a *app) error {
+	params, wait := (&takeFlags{Wait: c.Wait}).params()
+	raw, err := a.Ask(rpc.MethodLock, rpc.LockParams{Pool: cmp.Or(c.Name, c.Pool), WaitMS: params.WaitMS}, wait)
+	if err != nil {
+		return err
+	}
+	return answer(a, raw, func(r rpc.LockResult) { fmt.Fprint(a.stdout, r.Text) })
 }
 
 type poolFlushCmd struct {

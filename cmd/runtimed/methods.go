@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"os"
@@ -43,6 +44,7 @@ func newMethods(a about, at statedir.Paths, s *settings, log *logbook, p *pools,
 		method(rpc.MethodShutdown, m.shutdown),
 		method(rpc.MethodSetLogLevel, m.setLogLevel),
 		method(rpc.MethodStatus, m.status),
+		method(rpc.MethodLock, m.lock),
 		method(rpc.MethodAcquire, m.acquire),
 		method(rpc.MethodRelease, m.release),
 		method(rpc.MethodFlush, m.flush),
@@ -103,6 +105,15 @@ func (m *methods) setLogLevel(_ context.Context, p rpc.LogLevel) (rpc.LogLevel, 
 func (m *methods) status(ctx context.Context, p rpc.PoolParams) (rpc.StatusResult, error) {
 	list, err := m.pools.Status(ctx, value(p.Pool))
 	return statusResult(list), err
+}
+
+func (m *methods) lock(ctx context.Context, p rpc.LockParams) (rpc.LockResult, error) {
+	wait := rpc.DefaultWait
+	if p.WaitMS != nil {
+		wait = time.Duration(*p.WaitMS) * time.Millisecond
+	}
+	l, err := m.pools.Lock(ctx, cmp.Or(value(p.Pool), builder.KindUV), wait)
+	return rpc.LockResult{Pool: l.Pool, Kind: l.Kind, Lock: l.Hash, Text: l.Text}, err
 }
 
 func (m *methods) acquire(ctx context.Context, p rpc.AcquireParams) (rpc.AcquireResult, error) {

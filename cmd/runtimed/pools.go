@@ -73,9 +73,13 @@ func poolConfig(cfg *config.Config, at statedir.Paths) pool.Config {
 		c.Sockets = at.Folder
 	}
 	for _, p := range cfg.Pools {
+		spec := builder.Spec{Kind: p.Kind, Python: p.Python, Packages: p.Packages, Channels: p.Channels}
+		if p.Locked != nil {
+			spec.Lock, spec.Locked, spec.LockFile = p.Locked.Hash(), p.Locked, p.Lock
+		}
 		c.Pools = append(c.Pools, pool.PoolConfig{
 			Name: p.Name, Size: p.Size, MaxAge: p.MaxAge, Standby: p.Standby, Preload: p.Preload, Idle: p.Idle,
-			Spec: builder.Spec{Kind: p.Kind, Python: p.Python, Packages: p.Packages, Channels: p.Channels},
+			Spec: spec,
 		})
 	}
 	return c

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io/fs"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -35,7 +36,7 @@ func newReloader(lc fx.Lifecycle, s *settings, p *pools, log *logbook, n *superv
 }
 
 func (r *reloader) watch(ctx context.Context) {
-	read := r.file() // what is in force
+	read := r.files() // what is in force
 	before := read
 	tick := time.NewTicker(watchTime)
 	defer tick.Stop()
@@ -44,25 +45,35 @@ func (r *reloader) watch(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			now := r.file()
-			settled := same(now, before) // editors write in several steps
+			now := r.files()
+			settled := slices.EqualFunc(now, before, same) // editors write in several steps
 			before = now
-			if settled && !same(now, read) {
+			if settled && !slices.EqualFunc(now, read, same) {
 				read = now
-				r.logged(ctx, "its file changed")
+				r.logged(ctx, "a file changed")
 			}
 		case <-r.hangups:
-			read = r.file()
+			read = r.files()
 			before = read
 			r.logged(ctx, "SIGHUP")
 		}
 	}
 }
 
-// file is the configuration file as it is now; nil where there is none.
-func (r *reloader) file() fs.FileInfo {
-	info, _ := os.Stat(r.settings.Load().Path)
-	return info
+// files are the configuration file and the lock files that it names, as they are now; nil where there is none.
+func (r *reloader) files() (list []fs.FileInfo) {
+	cfg := r.settings.Load()
+	paths := []string{cfg.Path}
+	for _, p := range cfg.Pools {
+		if p.Lock != "" {
+			paths = append(paths, p.Lock)
+		}
+	}
+	for _, path := range paths {
+		info, _ := os.Stat(path)
+		list = append(list, info)
+	}
+	return list
 }
 
 func same(a, b fs.FileInfo) bool {

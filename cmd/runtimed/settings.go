@@ -32,6 +32,9 @@ func (s *settings) read() (*config.Config, error) {
 	for _, p := range cfg.Pools {
 		redact.Learn(p.Channels...)
 		redact.Learn(p.Packages...)
+		if p.Locked != nil {
+			redact.Learn(p.Locked.Text())
+		}
 	}
 	return cfg, nil
 }

@@ -78,6 +78,8 @@ func translate(err error) error {
 			e = e.WithHint("ask again: the build of the project's environment goes on")
 		case empty.Needs:
 			e = e.WithHint("wait longer: a build for more than the pool gives ends when nobody waits for it any more")
+		case empty.Lock:
+			e = e.WithHint("wait longer; what an earlier version built has none: runt pool flush builds it anew")
 		}
 		e.Data.WaitedMS, e.Data.Warming = &waited, &empty.Warming
 		return e
@@ -139,6 +141,10 @@ func (m *methods) requestOf(ctx context.Context, p rpc.AcquireParams) (r pool.Re
 	}
 	needs, err := asked.Needs()
 	r.Needs.Packages, r.Needs.Python, r.Needs.RequiresPython = needs.Packages, needs.Python, needs.RequiresPython
+	if r.Needs.Hashed = needs.Locked; err == nil && len(needs.Locked) > 0 && p.Project != nil {
+		return r, paramError("requirements", "add them to the project, whose own hashes count; or leave the hashes out",
+			"requirements has hashes, which are not for what is added to a project")
+	}
 	if p.WaitMS != nil {
 		r.Wait = time.Duration(*p.WaitMS) * time.Millisecond
 	}
@@ -175,7 +181,7 @@ func statusOf(s pool.Status) rpc.PoolStatus {
 	w := rpc.PoolStatus{
 		Name: s.Name, Kind: s.Kind, Target: s.Target, Available: s.Available, Warming: s.Warming, Leased: s.Leased,
 		Removing: s.Removing, Waiting: s.Waiting, State: s.State, Python: s.Python, Packages: s.Packages,
-		Tool: (*rpc.Tool)(s.Tool), IdleMS: s.Idle.Milliseconds(),
+		Tool: (*rpc.Tool)(s.Tool), IdleMS: s.Idle.Milliseconds(), Lock: s.Lock,
 		Standby: rpc.StandbyStatus{
 			Target: s.Standby.Target, Ready: s.Standby.Ready, Why: redact.Text(s.Standby.Why), Warnings: []string{},
 		},

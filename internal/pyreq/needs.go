@@ -39,6 +39,7 @@ type Needs struct {
 	Packages       []string // requirements, sorted
 	Python         string   // a version, specifiers, or an absolute path
 	RequiresPython string   // specifiers that the interpreter at that path must satisfy
+	Locked         []string // lines of the requirements file, if it has hashes: with them, sorted
 }
 
 // Error says which part of a [Request] is wrong.
@@ -69,7 +70,7 @@ func (r Request) Needs() (n Needs, err error) {
 		}
 		n.Packages = append(n.Packages, r.form(requirement))
 	}
-	list, err := readRequirements(r.Requirements)
+	list, locked, err := readRequirements(r.Requirements)
 	if err != nil {
 		return Needs{}, err
 	}
@@ -79,6 +80,16 @@ func (r Request) Needs() (n Needs, err error) {
 	}
 	for _, requirement := range slices.Concat(list, block.dependencies) {
 		n.Packages = append(n.Packages, r.form(requirement))
+	}
+	if len(locked) > 0 {
+		if err := r.onlyLocked(locked, n.Packages); err != nil {
+			return Needs{}, err
+		}
+		for _, e := range locked {
+			n.Locked = append(n.Locked, e.Requirement+" --hash="+strings.Join(e.Hashes, " --hash="))
+		}
+		slices.Sort(n.Locked)
+		n.Locked = slices.Compact(n.Locked)
 	}
 	if n.Python, n.RequiresPython, err = readPython(r.Python, block.requiresPython); err != nil {
 		return Needs{}, err
@@ -90,6 +101,23 @@ func (r Request) Needs() (n Needs, err error) {
 			MaxRequirements)
 	}
 	return n, nil
+}
+
+// onlyLocked refuses what is asked for beside a requirements file with hashes and is not in it.
+func (r Request) onlyLocked(locked []Locked, all []string) error {
+	if r.Conda {
+		return badWith(inRequirements, "leave the hashes out, or take an environment of a pool of the kind uv",
+			"requirements has hashes, which are for pools of the kind uv")
+	}
+	for _, o := range all {
+		lacks := Lock{Entries: locked}.Lacks(o)
+		if lacks == "" {
+			continue
+		}
+		return badWith(inRequirements, "lock all of it together: uv pip compile --generate-hashes",
+			"requirements has hashes, so all that is asked for needs them, and it %s for %s", lacks, brief(o))
+	}
+	return nil
 }
 
 // form is a requirement as one of the needs.

@@ -111,13 +111,13 @@ bar; python_version \
   > "3.9"
   Rich@https://a.b/c.zip#subdirectory=x
 last \`
-	got, err := readRequirements(text)
+	got, _, err := readRequirements(text)
 	want := []string{"pandas", "numpy<3,>=2", "foo==1.0", `bar; python_version > "3.9"`,
 		"rich @ https://a.b/c.zip#subdirectory=x", "last"}
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
 		t.Errorf("%v\n%s", err, diff)
 	}
-	if got, err := readRequirements("a\rb\r\nc\n\n# d \\\ne"); err != nil || len(got) != 4 {
+	if got, _, err := readRequirements("a\rb\r\nc\n\n# d \\\ne"); err != nil || len(got) != 4 {
 		t.Errorf("%q, %v", got, err) // a comment does not go on
 	}
 }
@@ -264,7 +264,7 @@ func TestBadNeedsAreNamedWithTheirPlace(t *testing.T) {
 		{Request{Requirements: "a\n\n-r x.txt"}, "requirements", "line 3 of requirements has the option -r"},
 		{Request{Requirements: "--index-url=https://a.b"}, "requirements",
 			"line 1 of requirements has the option --index-url"},
-		{Request{Requirements: "a==1 \\\n  --hash=sha256:00"}, "requirements", "line 1 of requirements has a --hash"},
+		{Request{Requirements: "a==1 \\\n  --hash=sha256:00"}, "requirements", `line 1 of requirements, "a==1`},
 		{Request{Requirements: "a ; os_name == 'x' --config-settings x"}, "requirements", `not a marker`},
 		{Request{Requirements: "a --global-option x"}, "requirements", "has the option --global-option"},
 		{Request{Requirements: "a\n./x.whl"}, "requirements", `line 2 of requirements, "./x.whl", is a path`},
@@ -337,7 +337,7 @@ func FuzzNeeds(f *testing.F) {
 			t.Fatalf("%+v becomes %+v, %v", got, again, err)
 		}
 		for _, r := range got.Packages { // each is one line of a requirements file, and means the same there
-			if list, err := readRequirements(r); err != nil || len(list) != 1 || list[0] != r {
+			if list, _, err := readRequirements(r); err != nil || len(list) != 1 || list[0] != r {
 				t.Fatalf("%q is %q, %v", r, list, err)
 			}
 		}

@@ -1,6 +1,7 @@
 package pyreq
 
 import (
+	"fmt"
 	"strings"
 
 	"runtimed/internal/lazyregexp"
@@ -9,7 +10,6 @@ import (
 var (
 	comment     = lazyregexp.New(`(^|\s+)#.*$`)
 	commentLine = lazyregexp.New(`^\s*#`)
-	hashOption  = lazyregexp.New(`\s--hash[=\s]`)
 	lineOption  = lazyregexp.New(`\s(--?[A-Za-z][A-Za-z-]*)`)
 	// pip ends lines where Python's splitlines does.
 	pipBreak = strings.NewReplacer("\f", "\n", "\v", "\n", "\x1c", "\n", "\x1d", "\n", "\x1e", "\n",
@@ -17,35 +17,46 @@ var (
 )
 
 // readRequirements reads a requirements file as pip does, without options and paths, which would concern the
-// daemon's folder.
-func readRequirements(text string) ([]string, error) {
-	var list []string
+// daemon's folder. By pip's rule, where one line has hashes, each needs them; then locked has the same lines.
+func readRequirements(text string) (list []string, locked []Locked, err error) {
+	bare := ""
 	for _, line := range joinedLines(strings.Split(pipBreak.Replace(plainText(text)), "\n")) {
 		line.text = strings.TrimSpace(comment().ReplaceAllString(line.text, ""))
 		if line.text == "" {
 			continue
 		}
-		if hashOption().MatchString(line.text) {
-			return nil, badWith(inRequirements,
-				"leave the hashes out, or install the file into the environment with pip once you have it",
-				"line %d of requirements has a --hash, which would not be looked at: "+
-					"what is installed is checked against the hashes of the index", line.number)
+		if firstHash().MatchString(line.text) {
+			e, says := readLocked(line.text)
+			if says != "" {
+				return nil, nil, badWith(inRequirements, lockForm, "line %d of requirements, %s, %s", line.number,
+					brief(line.text), says)
+			}
+			list, locked = append(list, e.Requirement), append(locked, e)
+			continue
+		}
+		if bare == "" {
+			bare = fmt.Sprintf("line %d of requirements, %s,", line.number, brief(line.text))
 		}
 		if option := lineOption().FindStringSubmatch(" " + line.text); option != nil {
 			at := strings.Index(line.text, option[1])
 			if marker := strings.IndexByte(line.text, ';'); marker < 0 || at < marker {
-				return nil, bad(inRequirements, line.text[at:],
+				return nil, nil, bad(inRequirements, line.text[at:],
 					"line %d of requirements has the option %s, and options are not taken", line.number, option[1])
 			}
 		}
 		r, problem := readRequirement(line.text)
 		if problem != "" {
-			return nil, bad(inRequirements, line.text, "line %d of requirements, %s, %s", line.number, brief(line.text),
-				problem)
+			return nil, nil, bad(inRequirements, line.text, "line %d of requirements, %s, %s", line.number,
+				brief(line.text), problem)
 		}
 		list = append(list, r)
 	}
-	return list, nil
+	if bare != "" && len(locked) > 0 {
+		return nil, nil, badWith(inRequirements,
+			"give each line its --hash, or none: uv pip compile --generate-hashes",
+			"%s has no --hash, and others have one", bare)
+	}
+	return list, locked, nil
 }
 
 func plainText(text string) string { return lineBreak.Replace(strings.TrimPrefix(text, "\ufeff")) }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"runtimed/internal/project"
+	"runtimed/internal/pyreq"
 )
 
 // The kinds of environment.
@@ -27,6 +28,13 @@ type Spec struct {
 	Packages       []string // requirements (uv) or match specs (conda)
 	Channels       []string // conda only
 	RequiresPython string   `json:"Fits,omitempty"` // specifiers for a Python at an absolute path
+	// Lock is the hash of a lock file that says all that is installed, instead of Packages: see Locked. Or empty.
+	Lock string `json:",omitempty"`
+	// Hashed are lines of Packages with the hashes that files of theirs must have; in a lock file's form.
+	Hashed []string `json:",omitempty"`
+	// Locked is what Lock names, and LockFile where it was read.
+	Locked   *pyreq.Lock `json:"-"`
+	LockFile string      `json:"-"`
 	// Preload are modules of which a build may compile the code ahead. They are no part of what was asked for.
 	Preload []string `json:"-"`
 	// Project is the project that the environment is made for, instead of the pool; Packages come in addition. Or nil.
@@ -85,8 +93,13 @@ type Built struct {
 	Variables     map[string]*string // as in Activation
 	PathPrepend   []string
 	SizeBytes     int64    // on disk; 0: not measured
+	Lock          string   // the hash of what was locked; see LockName
 	Sentinels     []string // files whose size, time and inode show damage; relative paths are inside the environment
 }
+
+// LockName is the file in the folder of a pool's environment that has the lock file that it was built from, without
+// credentials, and in one form.
+const LockName = "runtimed.lock"
 
 // Tool is the program that builds environments of a kind.
 type Tool struct {

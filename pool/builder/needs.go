@@ -17,6 +17,8 @@ type Needs struct {
 	Python         string `json:"python,omitempty"`
 	RequiresPython string `json:"fits,omitempty"` // specifiers for a Python at an absolute path
 
+	Hashed []string `json:"hashed,omitempty"` // as in Spec
+
 	Project *project.Project `json:"project,omitempty"`
 }
 

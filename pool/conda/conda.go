@@ -128,7 +128,11 @@ func (c *Builder) build(ctx context.Context, spec builder.Spec, w wanted, dir st
 			return builder.Built{}, err
 		}
 	}
-	return b.withRepair(ctx)
+	built, err := b.withRepair(ctx)
+	if err == nil && spec.Base == nil {
+		built.Lock, err = b.leaveLock()
+	}
+	return built, err
 }
 
 // providerFor is the provider for what is wanted. Only rattler reads a pixi.lock.

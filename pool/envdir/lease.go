@@ -9,7 +9,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"runtimed/internal/proc"
 	"runtimed/internal/safefile"
@@ -25,6 +28,23 @@ type Lease struct {
 	LingerMS int64      `json:"linger_ms"` // how long it is kept for the session after the owner's end
 
 	Folder *FolderID `json:"folder,omitempty"` // it was written for; nil if that is not known
+}
+
+// MaxText is how many bytes a label, key or session may have, so that all three fit into the lease record.
+const MaxText = 256
+
+// Check refuses texts that might not fit into the lease record. There each byte of what passes takes at most two; a
+// control character, or what is not UTF-8, would take six.
+func (l Lease) Check() error {
+	for name, text := range map[string]string{"label": l.Label, "key": l.Key, "session": l.Session} {
+		switch {
+		case len(text) > MaxText:
+			return fmt.Errorf("the %s is longer than %d bytes", name, MaxText)
+		case !utf8.ValidString(text) || strings.ContainsFunc(text, unicode.IsControl):
+			return fmt.Errorf("the %s is not plain text", name)
+		}
+	}
+	return nil
 }
 
 // The states of a lease record.

@@ -22,6 +22,7 @@ type Manifest struct {
 	Pool          string             `json:"pool"`
 	Kind          string             `json:"kind"`
 	SpecHash      string             `json:"spec_hash"`
+	Lock          string             `json:"lock,omitempty"`  // the hash of its builder.LockName; else empty
 	Needs         *builder.Needs     `json:"needs,omitempty"` // of a derived pool; else nil
 	CreatedAt     time.Time          `json:"created_at"`
 	BootID        string             `json:"boot_id"` // in which it was last verified

@@ -2,6 +2,8 @@ package envdir
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,6 +16,7 @@ import (
 	"runtimed/internal/proc"
 	"runtimed/internal/safefile"
 	"runtimed/internal/statedir"
+	"runtimed/pool/builder"
 )
 
 const (
@@ -168,6 +171,37 @@ func (s Store) End(id string) error {
 	return nil
 }
 
+// ClearRecords ends the build records of an earlier daemon, and moves what it did not finish to the trash. What cannot
+// be moved keeps its record, and is tried again at the next start.
+func (s Store) ClearRecords() (errs []error) {
+	entries, err := os.ReadDir(s.Records())
+	if err != nil {
+		return []error{err}
+	}
+	for _, entry := range entries {
+		path := filepath.Join(s.Records(), entry.Name())
+		id, ok := statedir.RecordOf(path)
+		if !ok {
+			continue // none of ours
+		}
+		if id != "" {
+			if _, _, err := s.ReadManifest(id); err != nil {
+				if !MachineFault(err) {
+					err = s.Discard(id)
+				}
+				if err != nil {
+					errs = append(errs, fmt.Errorf("%s: %w", id, err))
+					continue
+				}
+			}
+		}
+		if err := os.Remove(path); err != nil { // also what a kill left of an atomic write
+			errs = append(errs, err)
+		}
+	}
+	return errs
+}
+
 // Discard moves the folder of an environment to the trash, if it is there.
 func (s Store) Discard(id string) error {
 	from := s.Env(id)
@@ -200,9 +234,33 @@ func RemoveFolder(path string) error {
 	return statedir.RemoveTree(filepath.Dir(path), filepath.Base(path), nil)
 }
 
+// Trashed are the names in the trash that Discard gave.
+func (s Store) Trashed() (names []string) {
+	if err := Ours(s.Dir, s.Trash()); err != nil {
+		return nil // a link leads to where nothing is ours
+	}
+	entries, _ := os.ReadDir(s.Trash()) // an error counts as none
+	for _, e := range entries {
+		if statedir.IsTrash(e.Name()) {
+			names = append(names, e.Name())
+		}
+	}
+	return names
+}
+
 // DeleteTrashed deletes a name in the trash.
 func (s Store) DeleteTrashed(name string, pause func() error) error {
 	return statedir.RemoveTree(s.Envs(), ".trash/"+name, pause)
+}
+
+// ReadLock reads the lock file in the folder of an environment. The error also says that it is not the one with that
+// hash: whoever had the environment may have written to it.
+func (s Store) ReadLock(dir, hash string) (string, error) {
+	data, err := ReadOwn(filepath.Join(dir, builder.LockName), MaxInside)
+	if sum := sha256.Sum256(data); err == nil && hash != "sha256:"+hex.EncodeToString(sum[:]) {
+		err = errors.New("it is not as it was written")
+	}
+	return string(data), err
 }
 
 // DiskSize returns the bytes that the files below dir take on disk. A file with several links counts once. If ctx

@@ -24,10 +24,13 @@ func (u *Builder) Prepare(ctx context.Context, spec builder.Spec, mark string, a
 	u.ForgetNeeds()
 	b := &build{Builder: u, spec: spec, mark: mark, progress: progress}
 	err := b.prepare(ctx, age)
-	if err == nil && b.project != nil && b.project.Kind == project.Requirements { // what was there before would stay
+	switch { // what is there already would stay, and its hash would not be compared
+	case err != nil:
+		return b.python.Version, b.ofLock(err)
+	case len(spec.Hashed) > 0, b.project != nil && b.project.Kind == project.Requirements:
 		return "", nil
 	}
-	if err != nil || b.project != nil || spec.Base == nil || !filepath.IsAbs(spec.Python) ||
+	if b.project != nil || spec.Base == nil || !filepath.IsAbs(spec.Python) ||
 		spec.Python == spec.Base.Python {
 		return b.python.Version, err
 	}
@@ -73,6 +76,9 @@ func allDistributions(dir string) (list []builder.Package) {
 
 // poolLock is the lock file of the pool that the spec adds to, whose versions are preferred; empty if there is none.
 func (b *build) poolLock() (data []byte) {
+	if l := b.spec.Base.Locked; l != nil {
+		return []byte(l.Text())
+	}
 	if path := b.lockPath(*b.spec.Base, b.python); lockFault(path, nil) == nil {
 		data, _ = envdir.ReadOwn(path, envdir.MaxInside)
 	}

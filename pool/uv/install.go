@@ -21,7 +21,11 @@ func (b *build) install(ctx context.Context) error {
 	if b.project != nil {
 		return b.installProject(ctx)
 	}
-	return b.tries(ctx, b.inWorkdir, "pip", "sync", "--python", builder.VenvPython(b.mark), b.path)
+	argv := []string{"pip", "sync", "--python", builder.VenvPython(b.mark), b.path}
+	if b.hashed() {
+		argv = append(argv, "--require-hashes")
+	}
+	return b.tries(ctx, b.inWorkdir, argv...)
 }
 
 // inWorkdir runs uv in our own empty folder.

@@ -138,6 +138,15 @@ func Sealed(path string, data []byte) []byte {
 	return append([]byte(seal+proof(path, data)+"\n"), data...)
 }
 
+// Unsealed is the content of a lock file without its seal.
+func Unsealed(data []byte) string {
+	if !bytes.HasPrefix(data, []byte(seal)) {
+		return string(data)
+	}
+	_, body, _ := bytes.Cut(data, []byte("\n"))
+	return string(body)
+}
+
 func isSealed(path string) bool {
 	data, err := envdir.ReadOwn(path, envdir.MaxInside)
 	return err == nil && bytes.HasPrefix(data, []byte(seal))

@@ -125,7 +125,7 @@ func (b *build) resolve(ctx context.Context, old bool) error {
 	}
 	defer remove()
 	in, out := filepath.Join(tmp, "requirements.in"), filepath.Join(tmp, b.lockName())
-	if err := os.WriteFile(in, []byte(strings.Join(b.spec.Packages, "\n")+"\n"), 0o600); err != nil {
+	if err := os.WriteFile(in, []byte(strings.Join(b.wantedLines(), "\n")+"\n"), 0o600); err != nil {
 		return envdir.DiskError(err)
 	}
 	argv := append([]string{"pip", "compile", "--quiet", "--generate-hashes", "--no-header", "--no-annotate",
@@ -148,10 +148,13 @@ func (b *build) resolve(ctx context.Context, old bool) error {
 		return err
 	}
 	data, err := envdir.ReadOwn(out, envdir.MaxInside)
-	if err == nil {
-		err = b.WriteLock(lock, data, tmp)
-	}
 	if err != nil {
+		return envdir.DiskError(err)
+	}
+	if data, err = b.withHashes(ctx, data); err != nil {
+		return err
+	}
+	if err := b.WriteLock(lock, data, tmp); err != nil {
 		return envdir.DiskError(err)
 	}
 	if offline {
@@ -173,7 +176,11 @@ func IsMakeshift(lock string) bool {
 var longAgo = time.Unix(1, 0)
 
 // Renew resolves spec again if its lock file is older than age, for builds to come. Ready environments stay.
+// The lock file of a pinned pool is its user's.
 func (u *Builder) Renew(ctx context.Context, spec builder.Spec, age time.Duration) error {
+	if spec.Locked != nil {
+		return nil
+	}
 	locks, err := filepath.Glob(filepath.Join(tool.GlobEscape(u.Dir), "locks", spec.Hash()+"-py*.txt"))
 	if err != nil || !slices.ContainsFunc(locks, func(l string) bool { return Older(l, age) }) {
 		return err // without starting a process; a missing one is made by the next build

@@ -94,6 +94,7 @@ func (u *Builder) Build(ctx context.Context, spec builder.Spec, dir string,
 		built, err := b.populate(ctx, func() bool { return compiled.Link(ctx) })
 		if err == nil {
 			compiled.Keep(ctx)
+			built.Lock, err = b.keepLock()
 		}
 		return built, err
 	})
@@ -125,6 +126,8 @@ func (b *build) withRepair(ctx context.Context, make func() (builder.Built, erro
 	lock, aside := b.path, ""
 	if !b.toolBroken(ctx, b.mark) {
 		switch {
+		case b.hashed(): // what somebody gave is not ours to replace
+			return built, b.ofLock(err)
 		case !mayBlame(err), !Filled(lock), builder.CauseOf(err) == builder.CauseOther &&
 			isSealed(lock): // a sealed one is whole
 		case !wasMadeSince(lock, began):
@@ -182,10 +185,19 @@ func (b *build) prepare(ctx context.Context, age time.Duration) (err error) {
 	if err = b.readProject(); err != nil {
 		return err
 	}
+	if err = b.lockFits(Interpreter{}); err != nil { // before one is fetched
+		return err
+	}
 	if b.python, err = b.interpreter(ctx); err != nil || !b.resolves() {
 		return err
 	}
+	if err = b.lockFits(b.python); err != nil {
+		return err
+	}
 	b.path = b.lockPath(b.spec, b.python)
+	if b.pinned() {
+		return b.pin(ctx)
+	}
 	return b.lock(ctx, age)
 }
 

@@ -275,6 +275,12 @@ func offTable() []Method {
 		NewMethod(rpc.MethodSetLogLevel,
 			func(_ context.Context, p rpc.LogLevel) (rpc.LogLevel, error) { return p, nil }),
 		NewMethod(rpc.MethodStatus, status),
+		NewMethod(rpc.MethodLock, func(_ context.Context, p rpc.LockParams) (rpc.LockResult, error) {
+			if err := known(p.Pool); err != nil {
+				return rpc.LockResult{}, err
+			}
+			return rpc.LockResult{}, rpc.Errorf(rpc.KindPoolOff, "the pool is off")
+		}),
 		NewMethod(rpc.MethodAcquire, func(_ context.Context, p rpc.AcquireParams) (rpc.AcquireResult, error) {
 			if err := known(p.Pool); err != nil {
 				return rpc.AcquireResult{}, err

@@ -96,6 +96,7 @@ const pool = record({
   // Standby kernels, null from an older daemon. why: there are fewer, or the last caller could not have one.
   standby: or(null, record({ ...each(count, "target", "ready"), warnings: list(text), why: or(undefined, text) })),
   idleMs: or(0, count), // a kernel that is idle this long, and that nobody is connected to, should end; 0: never
+  lock: or("", text), // the hash of the lock file that it is built from; empty: none was built yet
 });
 
 const packageInfo = record(each(text, "name", "version"));

@@ -89,6 +89,7 @@ class PoolStatus:
     tool: Optional[Tool] = None
     standby: Optional[StandbyStatus] = None
     idle_ms: int = 0  # a kernel that is idle this long, and that nobody is connected to, should end; 0: never
+    lock: str = ""  # the hash of the lock file that it is built from; empty: none was built yet
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,72 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"runtimed/internal/pyreq"
+)
+
+// pin reads the lock file of a pool, which then says all that its environments have. It returns the key at fault, and
+// what is wrong with it.
+func (c *Config) pin(p *Pool) (key, fault string) {
+	_, named := c.Origins["pools."+p.Name+".packages"]
+	_, aged := c.Origins["pools."+p.Name+".max_age"]
+	origin := c.Origins["pools."+p.Name+".lock"]
+	switch {
+	case p.Kind == KindConda:
+		return "lock", "is for pools of the kind uv only"
+	case strings.HasPrefix(p.Lock, "~"):
+		return "lock", "must be a path from the root or from the folder of this file, got " + show(p.Lock)
+	case !filepath.IsAbs(p.Lock):
+		file := origin[:strings.LastIndex(origin, ":")]
+		p.Lock = filepath.Join(filepath.Dir(file), p.Lock)
+	}
+	data, err := readUpTo(p.Lock, true, pyreq.MaxLock)
+	if err != nil {
+		return "lock", fmt.Sprintf("%s cannot be read: %s", p.Lock, err)
+	}
+	locked, err := pyreq.ReadLock(string(data), true)
+	if e, ok := errors.AsType[*pyreq.LockError](err); ok {
+		where := p.Lock
+		if e.Line > 0 {
+			where = fmt.Sprintf("%s:%d:", p.Lock, e.Line)
+		}
+		return "lock", where + " " + e.Says + "; " + e.Hint
+	}
+	if !named {
+		p.Packages = nil // those that finish adds are what an environment cannot do without
+	}
+	if !aged {
+		p.MaxAge = 0 // what is locked does not grow old
+	}
+	switch want := locked.Python; {
+	case want == "" || filepath.IsAbs(p.Python) || strings.HasPrefix(p.Python, want+"."):
+	case p.Python == "" || strings.HasPrefix(want, p.Python+"."), p.Python == want:
+		p.Python = want
+	default:
+		return "python", fmt.Sprintf("must be %q, since %s is for that, got %q", want, p.Lock, p.Python)
+	}
+	p.Locked = &locked
+	return "", ""
+}
+
+// unlocked says which of the packages of a pool its lock file does not have.
+func (p *Pool) unlocked() string {
+	if p.Locked == nil {
+		return ""
+	}
+	for _, s := range p.Packages {
+		lacks := p.Locked.Lacks(s)
+		if lacks != "" && pyreq.NormalName(s) == "ipykernel" {
+			return fmt.Sprintf("%s %s, which every environment needs; lock it together with the others", p.Lock, lacks)
+		}
+		if lacks != "" {
+			return fmt.Sprintf("%s %s, and packages has %s; leave packages out, or make the lock file anew", p.Lock,
+				lacks, show(s))
+		}
+	}
+	return ""
+}

@@ -1,0 +1,63 @@
+package config
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const lockedKernel = "ipykernel==7.1.0 --hash=sha256:1111111111111111111111111111111111111111111111111111111111111111\n"
+
+const forOne = "# runt pool lock, for Python 3.12 on linux-amd64\n"
+
+// pinnedTo loads a configuration that pins the pool uv to the file lock.txt beside it.
+func pinnedTo(t *testing.T, lock, more string) (*Config, error) {
+	t.Helper()
+	dir := t.TempDir()
+	text := "[pools.uv]\nlock = \"lock.txt\"\n" + more
+	for name, text := range map[string]string{"lock.txt": lock, "config.toml": text} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return Load(Flags{Config: filepath.Join(dir, "config.toml")}, func(string) string { return "" })
+}
+
+func TestALockFileTakesThePlaceOfPackages(t *testing.T) {
+	c, err := pinnedTo(t, forOne+lockedKernel, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := c.Pools[0]
+	if p.Locked == nil || !filepath.IsAbs(p.Lock) || p.Python != "3.12" || p.MaxAge != 0 ||
+		!slices.Equal(p.Packages, []string{"ipykernel"}) {
+		t.Errorf("%+v", p)
+	}
+	c, err = pinnedTo(t, lockedKernel, "packages = [\"IPyKernel>=7\"]\nmax_age = \"1h\"\npython = \"3.11\"\n")
+	if err != nil || c.Pools[0].MaxAge == 0 || c.Pools[0].Python != "3.11" {
+		t.Errorf("%v %+v", err, c)
+	}
+}
+
+func TestALockFileThatCannotServeIsAFaultOfTheConfiguration(t *testing.T) {
+	for says, files := range map[string][2]string{
+		"lock.txt:2: \"numpy==2\" has no --hash":   {lockedKernel + "numpy==2\n", ""},
+		"has no ipykernel, which every":            {strings.Replace(lockedKernel, "ipykernel", "numpy", 1), ""},
+		"has no numpy, and packages has":           {lockedKernel, "packages = [\"numpy\"]\n"},
+		"has ipykernel 7.1.0, and packages":        {lockedKernel, "packages = [\"ipykernel>=8\"]\n"},
+		"lock.txt names no package":                {"", ""},
+		"must be \"3.12\", since":                  {forOne + lockedKernel, "python = \"3.1\"\n"},
+		"config.toml:4: pools.conda.lock: is for ": {lockedKernel, "[pools.conda]\nlock = \"lock.txt\"\n"},
+		"must be a path without control":           {lockedKernel, "[pools.b]\nkind = \"uv\"\nlock = \"a\\u0007\"\n"},
+		"gone.txt cannot be read: no such file":    {lockedKernel, "[pools.b]\nkind = \"uv\"\nlock = \"gone.txt\"\n"},
+		"must be a path from the root or":          {lockedKernel, "[pools.b]\nkind = \"uv\"\nlock = \"~/gone.txt\"\n"},
+		"is a folder, not a file":                  {lockedKernel, "[pools.b]\nkind = \"uv\"\nlock = \"/\"\n"},
+		"is larger than 4":                         {lockedKernel + strings.Repeat("#", 5<<20), ""},
+	} {
+		if _, err := pinnedTo(t, files[0], files[1]); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%v, want %q", err, says)
+		}
+	}
+}
