@@ -13,7 +13,6 @@ import (
 // what is wrong with it.
 func (c *Config) pin(p *Pool) (key, fault string) {
 	_, named := c.Origins["pools."+p.Name+".packages"]
-	_, aged := c.Origins["pools."+p.Name+".max_age"]
 	origin := c.Origins["pools."+p.Name+".lock"]
 	switch {
 	case p.Kind == KindConda:
@@ -39,13 +38,10 @@ func (c *Config) pin(p *Pool) (key, fault string) {
 	if !named {
 		p.Packages = nil // those that finish adds are what an environment cannot do without
 	}
-	if !aged {
-		p.MaxAge = 0 // what is locked does not grow old
-	}
 	switch want := locked.Python; {
 	case want == "" || filepath.IsAbs(p.Python) || strings.HasPrefix(p.Python, want+"."):
 	case p.Python == "" || strings.HasPrefix(want, p.Python+"."), p.Python == want:
-		p.Python = want
+		p.Python, c.Origins["pools."+p.Name+".python"] = want, p.Lock
 	default:
 		return "python", fmt.Sprintf("must be %q, since %s is for that, got %q", want, p.Lock, p.Python)
 	}

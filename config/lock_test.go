@@ -31,12 +31,12 @@ func TestALockFileTakesThePlaceOfPackages(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := c.Pools[0]
-	if p.Locked == nil || !filepath.IsAbs(p.Lock) || p.Python != "3.12" || p.MaxAge != 0 ||
+	if p.Locked == nil || !filepath.IsAbs(p.Lock) || p.Python != "3.12" ||
 		!slices.Equal(p.Packages, []string{"ipykernel"}) {
 		t.Errorf("%+v", p)
 	}
-	c, err = pinnedTo(t, lockedKernel, "packages = [\"IPyKernel>=7\"]\nmax_age = \"1h\"\npython = \"3.11\"\n")
-	if err != nil || c.Pools[0].MaxAge == 0 || c.Pools[0].Python != "3.11" {
+	c, err = pinnedTo(t, lockedKernel, "packages = [\"IPyKernel>=7\"]\npython = \"3.11\"\n")
+	if err != nil || c.Pools[0].Python != "3.11" {
 		t.Errorf("%v %+v", err, c)
 	}
 }

@@ -38,7 +38,7 @@ func (o *onePool) params() rpc.PoolParams { return rpc.PoolParams{Pool: cmp.Or(o
 
 type poolStatusCmd struct {
 	onePool `embed:""`
-	Verbose bool `short:"v" help:"Also print the standby kernels, and why there are fewer than configured."`
+	Verbose bool `short:"v" help:"Also print the standby kernels, why there are fewer than configured, and the hash of the lock file."`
 }
 
 func (c *poolStatusCmd) Run(a *app) error {

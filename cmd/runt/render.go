@@ -102,6 +102,9 @@ func writeStatus(w io.Writer, pools []rpc.PoolStatus, verbose bool, first ...str
 		}
 		if verbose {
 			writeStandby(w, p.Standby)
+			if p.Lock != "" {
+				fmt.Fprintf(w, "  Lock:      %s\n", redact.Printable(p.Lock))
+			}
 		}
 	}
 }

@@ -193,7 +193,7 @@ var noRequirements = map[string][2]string{
 	".yml":   {"a YAML file", "write its packages into a requirements file, or name them with --with"},
 	".yaml":  {"a YAML file", "write its packages into a requirements file, or name them with --with"},
 	".json":  {"a JSON file", "write its packages into a requirements file, or name them with --with"},
-	".lock":  {"a lock file", "write it as a requirements file: uv export --no-hashes"},
+	".lock":  {"a lock file", "write it as a requirements file: uv export --no-emit-project"},
 	".whl":   {"a package", "install it into the environment once you have it"},
 }
 
