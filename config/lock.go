@@ -15,8 +15,6 @@ func (c *Config) pin(p *Pool) (key, fault string) {
 	_, named := c.Origins["pools."+p.Name+".packages"]
 	origin := c.Origins["pools."+p.Name+".lock"]
 	switch {
-	case p.Kind == KindConda:
-		return "lock", "is for pools of the kind uv only"
 	case strings.HasPrefix(p.Lock, "~"):
 		return "lock", "must be a path from the root or from the folder of this file, got " + show(p.Lock)
 	case !filepath.IsAbs(p.Lock):
@@ -27,7 +25,12 @@ func (c *Config) pin(p *Pool) (key, fault string) {
 	if err != nil {
 		return "lock", fmt.Sprintf("%s cannot be read: %s", p.Lock, err)
 	}
-	locked, err := pyreq.ReadLock(string(data), true)
+	locked, err := pyreq.Lock{}, error(nil)
+	if p.Kind == KindConda {
+		locked, err = pyreq.ReadCondaLock(string(data))
+	} else {
+		locked, err = pyreq.ReadLock(string(data), true)
+	}
 	if e, ok := errors.AsType[*pyreq.LockError](err); ok {
 		where := p.Lock
 		if e.Line > 0 {
@@ -56,6 +59,11 @@ func (p *Pool) unlocked() string {
 	}
 	for _, s := range p.Packages {
 		lacks := p.Locked.Lacks(s)
+		if m := leadName().FindStringSubmatch(s); m != nil && p.Kind == KindConda {
+			if lacks = ""; len(p.Locked.Named(strings.ToLower(m[2]))) == 0 { // versions are for the solver to compare
+				lacks = "has no " + m[2]
+			}
+		}
 		if lacks != "" && pyreq.NormalName(s) == "ipykernel" {
 			return fmt.Sprintf("%s %s, which every environment needs; lock it together with the others", p.Lock, lacks)
 		}

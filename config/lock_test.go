@@ -43,18 +43,18 @@ func TestALockFileTakesThePlaceOfPackages(t *testing.T) {
 
 func TestALockFileThatCannotServeIsAFaultOfTheConfiguration(t *testing.T) {
 	for says, files := range map[string][2]string{
-		"lock.txt:2: \"numpy==2\" has no --hash":   {lockedKernel + "numpy==2\n", ""},
-		"has no ipykernel, which every":            {strings.Replace(lockedKernel, "ipykernel", "numpy", 1), ""},
-		"has no numpy, and packages has":           {lockedKernel, "packages = [\"numpy\"]\n"},
-		"has ipykernel 7.1.0, and packages":        {lockedKernel, "packages = [\"ipykernel>=8\"]\n"},
-		"lock.txt names no package":                {"", ""},
-		"must be \"3.12\", since":                  {forOne + lockedKernel, "python = \"3.1\"\n"},
-		"config.toml:4: pools.conda.lock: is for ": {lockedKernel, "[pools.conda]\nlock = \"lock.txt\"\n"},
-		"must be a path without control":           {lockedKernel, "[pools.b]\nkind = \"uv\"\nlock = \"a\\u0007\"\n"},
-		"gone.txt cannot be read: no such file":    {lockedKernel, "[pools.b]\nkind = \"uv\"\nlock = \"gone.txt\"\n"},
-		"must be a path from the root or":          {lockedKernel, "[pools.b]\nkind = \"uv\"\nlock = \"~/gone.txt\"\n"},
-		"is a folder, not a file":                  {lockedKernel, "[pools.b]\nkind = \"uv\"\nlock = \"/\"\n"},
-		"is larger than 4":                         {lockedKernel + strings.Repeat("#", 5<<20), ""},
+		"lock.txt:2: \"numpy==2\" has no --hash": {lockedKernel + "numpy==2\n", ""},
+		"has no ipykernel, which every":          {strings.Replace(lockedKernel, "ipykernel", "numpy", 1), ""},
+		"has no numpy, and packages has":         {lockedKernel, "packages = [\"numpy\"]\n"},
+		"has ipykernel 7.1.0, and packages":      {lockedKernel, "packages = [\"ipykernel>=8\"]\n"},
+		"lock.txt names no package":              {"", ""},
+		"must be \"3.12\", since":                {forOne + lockedKernel, "python = \"3.1\"\n"},
+		"lock.txt:1: \"ipykernel==7.1.0":         {lockedKernel, "[pools.conda]\nlock = \"lock.txt\"\n"},
+		"must be a path without control":         {lockedKernel, "[pools.b]\nkind = \"uv\"\nlock = \"a\\u0007\"\n"},
+		"gone.txt cannot be read: no such file":  {lockedKernel, "[pools.b]\nkind = \"uv\"\nlock = \"gone.txt\"\n"},
+		"must be a path from the root or":        {lockedKernel, "[pools.b]\nkind = \"uv\"\nlock = \"~/gone.txt\"\n"},
+		"is a folder, not a file":                {lockedKernel, "[pools.b]\nkind = \"uv\"\nlock = \"/\"\n"},
+		"is larger than 4":                       {lockedKernel + strings.Repeat("#", 5<<20), ""},
 	} {
 		if _, err := pinnedTo(t, files[0], files[1]); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%v, want %q", err, says)

@@ -58,7 +58,7 @@ func (c *Config) all() []setting {
 	for i := range c.Pools {
 		p := &c.Pools[i]
 		for _, s := range p.settings() {
-			if s.key == "channels" && p.Kind != KindConda || s.key == "lock" && p.Kind == KindConda && p.Lock == "" {
+			if s.key == "channels" && p.Kind != KindConda {
 				continue
 			}
 			s.key = "pools." + p.Name + "." + s.key

@@ -238,3 +238,43 @@ other = { kind = "uv", size = 1, standby = 0, lock = "other.txt" }
 		}
 	}
 }
+
+func TestACondaPoolIsBuiltFromTheLockFileOfAnother(t *testing.T) {
+	t.Parallel()
+	first := newHouse(t).withChannel("size = 1\nstandby = 0\n")
+	first.start()
+	first.filled("conda", 3*time.Minute)
+	lock, _, code := first.runtEnds("", "pool", "lock", "conda")
+	if code != 0 || !strings.Contains(lock, "\n  sha256: ") {
+		t.Fatalf("exit %d\n%s", code, lock)
+	}
+	second := newHouse(t).withChannel("size = 1\nstandby = 0\nlock = \"conda.lock\"\n")
+	second.write(".config/runt/conda.lock", "# by hand\n"+lock)
+	second.start()
+	second.filled("conda", 3*time.Minute)
+	if s := second.pool("conda"); s.Lock == "" || s.Lock != first.pool("conda").Lock {
+		t.Errorf("the locks are %s and %s", first.pool("conda").Lock, s.Lock)
+	}
+	if again, _, _ := second.runtEnds("", "pool", "lock", "conda"); again != lock {
+		t.Errorf("the second machine's lock file:\n%s", again)
+	}
+	a, b := sitesOf(t, first.envOf("conda")), sitesOf(t, second.envOf("conda"))
+	if len(a) < 500 || !maps.Equal(a, b) {
+		t.Errorf("%d and %d files, which differ", len(a), len(b))
+	}
+	had := must[rpc.EnvListResult](second, rpc.MethodEnvList, nil).Envs[0].Packages
+	got := second.acquire(rpc.AcquireParams{Pool: new("conda"), Packages: []string{"rt-activate"},
+		OwnerPID: new(os.Getpid())})
+	for _, p := range had {
+		if !slices.Contains(got.Env.Packages, p) {
+			t.Errorf("with a package more, %v is missing or another version", p)
+		}
+	}
+	wrong := regexp.MustCompile(`sha256: [0-9a-f]{8}`).ReplaceAllString(lock, "sha256: 00000000")
+	second.write(".config/runt/conda.lock", wrong)
+	second.eventually(time.Minute, "a wrong hash is found", func() bool { return second.pool("conda").Error != nil })
+	if e := second.pool("conda").Error; e.Cause != builder.CauseCorrupt ||
+		!strings.Contains(e.Hint, "conda.lock may be wrong") {
+		t.Errorf("%s: %s; %s\n%s", e.Cause, e.Message, e.Hint, e.Output)
+	}
+}

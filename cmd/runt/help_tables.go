@@ -107,7 +107,7 @@ var keyTexts = []entry{
 		Text: "requirements, as in a requirements file, without options. ipykernel is always added; without pip, " +
 			"%pip does not work in a notebook"},
 	{Name: "pools.NAME.channels", Text: "names or URLs; conda only"},
-	{Name: "pools.NAME.lock", Text: "a lock file that says all that is installed, in place of packages; uv only"},
+	{Name: "pools.NAME.lock", Text: "a lock file that says all that is installed, in place of packages"},
 	{Name: "pools.NAME.max_age", Text: "from 1s: a ready environment older than this is replaced"},
 	{Name: "pools.NAME.standby",
 		Text: "0 to 64: ready environments that hold a standby kernel, at most size; 0: kernels start as usual"},

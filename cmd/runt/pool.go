@@ -38,7 +38,7 @@ func (o *onePool) params() rpc.PoolParams { return rpc.PoolParams{Pool: cmp.Or(o
 
 type poolStatusCmd struct {
 	onePool `embed:""`
-	Verbose bool `short:"v" help:"Also print the standby kernels, why there are fewer than configured, and the hash of the lock file."`
+	Verbose bool `short:"v" help:"Also print the standby kernels, why there are too few, and the lock's hash."`
 }
 
 func (c *poolStatusCmd) Run(a *app) error {

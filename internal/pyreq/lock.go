@@ -22,6 +22,7 @@ type Lock struct {
 	Python   string // the one version that it is for, as in "3.12"; empty: it does not say
 	Platform string // the same for the kind of machine, as in "linux-amd64"
 	Entries  []Locked
+	Conda    string // the whole text, if it is of a conda pool: see ReadCondaLock
 }
 
 // Locked is one distribution in a lock file.
@@ -175,11 +176,21 @@ func (l Lock) Hash() string {
 	return "sha256:" + hex.EncodeToString(sum[:])
 }
 
-// Text is the lock file in one form, as uv reads it.
-func (l Lock) Text() string { return l.text(func(s string) string { return s }) }
+// Text is the lock file in one form, as its tool reads it.
+func (l Lock) Text() string {
+	if l.Conda != "" {
+		return l.Conda
+	}
+	return l.text(func(s string) string { return s })
+}
 
 // Shown is Text without credentials.
-func (l Lock) Shown() string { return l.text(withoutLogin) }
+func (l Lock) Shown() string {
+	if l.Conda != "" {
+		return redacted(l.Conda)
+	}
+	return l.text(withoutLogin)
+}
 
 func (l Lock) text(shown func(string) string) string {
 	var b strings.Builder

@@ -10,6 +10,8 @@ import (
 
 	"go.uber.org/zap"
 
+	"runtimed/internal/project"
+	"runtimed/internal/pyreq"
 	"runtimed/internal/redact"
 	"runtimed/internal/statedir"
 	"runtimed/pool/builder"
@@ -23,6 +25,7 @@ type build struct {
 	provider condaProvider
 	w        wanted
 	dir      string // of the environment
+	pinned   string // the path of the user's lock file that says all that is installed; or empty
 	lock     string // the lock file
 	job      condaJob
 
@@ -35,6 +38,9 @@ type build struct {
 func (b *build) withRepair(ctx context.Context) (builder.Built, error) {
 	locked := uv.Filled(b.lock)
 	built, err := b.attempt(ctx)
+	if b.pinned != "" { // it is not ours to replace
+		return built, b.ofLock(err)
+	}
 	if c := builder.CauseOf(err); c != builder.CauseCorrupt && c != builder.CauseVerifyFailed || ctx.Err() != nil ||
 		!uv.Filled(b.lock) {
 		return built, err
@@ -97,6 +103,9 @@ func (b *build) fromLock(ctx context.Context, lock string) error {
 		builder.CauseOf(err) == builder.CauseCertificate:
 		return err // another set would fail the same way
 	}
+	if b.pinned != "" {
+		return err
+	}
 	b.log.Debug("what is locked cannot be installed; asking the channels", zap.String("lock", lock), zap.Error(err))
 	if err := envdir.RemoveFolder(b.dir); err != nil {
 		return envdir.DiskError(err)
@@ -154,9 +163,35 @@ func (b *build) leaveLock() (hash string, err error) {
 	if err != nil {
 		return "", envdir.DiskError(err)
 	}
-	var shown strings.Builder
-	for line := range strings.Lines(uv.Unsealed(data)) {
-		shown.WriteString(redact.Text(line))
+	return uv.KeepLock(b.dir, pyreq.Lock{Conda: uv.Unsealed(data)}.Shown())
+}
+
+// pin writes the user's lock file to where builds look for one.
+func (b *build) pin(of builder.Spec, lock string) error {
+	if err := b.uv.SoundLock(lock, nil); err != nil || uv.Filled(lock) {
+		return err
 	}
-	return uv.KeepLock(b.dir, shown.String())
+	tmp, remove, err := b.uv.Scratch(filepath.Dir(lock), statedir.ResolvePrefix)
+	if err != nil {
+		return err
+	}
+	defer remove()
+	return envdir.DiskError(b.uv.WriteLock(lock, []byte(of.Locked.Text()), tmp))
+}
+
+// ofLock is a failure in the words of somebody who has a lock file.
+func (b *build) ofLock(err error) error {
+	var e *builder.Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	said := *e
+	switch e.Cause {
+	case builder.CauseCorrupt, builder.CauseNetwork:
+		said.Hint = "a hash or an address in " + b.pinned + " may be wrong, or it has nothing for " +
+			project.CondaSubdir() + "; or something alters what is downloaded"
+	case builder.CauseVerifyFailed:
+		said.Hint = b.pinned + " may lack what is needed here; make one on a machine like this one: runt pool lock"
+	}
+	return &said
 }

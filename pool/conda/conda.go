@@ -103,7 +103,7 @@ func (c *Builder) Build(ctx context.Context, spec builder.Spec, dir string,
 
 func (c *Builder) build(ctx context.Context, spec builder.Spec, w wanted, dir string,
 	progress func(builder.Stage)) (builder.Built, error) {
-	provider, err := c.providerFor(ctx, w, dir)
+	provider, err := c.providerFor(ctx, w, spec, dir)
 	if err != nil {
 		return builder.Built{}, err
 	}
@@ -112,6 +112,12 @@ func (c *Builder) build(ctx context.Context, spec builder.Spec, w wanted, dir st
 	b.job.preload, b.job.progress, b.compiledOf, b.compiledWith = spec.Preload, progress, lock, spec.Preload
 	if err := c.uv.SoundLock(lock, nil); err != nil {
 		return builder.Built{}, err
+	}
+	if spec.Locked != nil && spec.Base == nil {
+		b.pinned = spec.LockFile
+		if err := b.pin(spec, lock); err != nil {
+			return builder.Built{}, err
+		}
 	}
 	if spec.Base != nil {
 		if err := c.followBase(spec, b); err != nil {
@@ -135,9 +141,9 @@ func (c *Builder) build(ctx context.Context, spec builder.Spec, w wanted, dir st
 	return built, err
 }
 
-// providerFor is the provider for what is wanted. Only rattler reads a pixi.lock.
-func (c *Builder) providerFor(ctx context.Context, w wanted, mark string) (condaProvider, error) {
-	if w.locked() {
+// providerFor is the provider for what is wanted. Only rattler reads a pixi.lock, and the lock file of a pinned pool.
+func (c *Builder) providerFor(ctx context.Context, w wanted, spec builder.Spec, mark string) (condaProvider, error) {
+	if w.locked() || spec.Locked != nil {
 		c.tidied.Do(c.Tidy)
 		return c.own, nil
 	}
@@ -152,6 +158,11 @@ func (c *Builder) followBase(spec builder.Spec, b *build) error {
 	b.compiledOf, b.compiledWith, b.compiledFixed = base, spec.Base.Preload, true
 	if spec.Project != nil {
 		return nil
+	}
+	if spec.Base.Locked != nil {
+		if err := b.pin(*spec.Base, base); err != nil {
+			return err
+		}
 	}
 	if err := c.uv.SoundLock(base, nil); err != nil || !uv.Filled(base) {
 		return err
@@ -182,6 +193,9 @@ func (c *Builder) lockPath(spec builder.Spec, provider condaProvider) string {
 
 // Renew solves spec again if its lock file is older than age.
 func (c *Builder) Renew(ctx context.Context, spec builder.Spec, age time.Duration) error {
+	if spec.Locked != nil { // it is its user's
+		return nil
+	}
 	provider, err := c.provider(ctx, c.uv.Tools())
 	if err != nil {
 		return err

@@ -37,6 +37,11 @@ func wants(spec builder.Spec) (w wanted, err error) {
 	w.channels = spec.Channels
 	if spec.Project == nil {
 		w.specs = append([]string{pythonSpec(spec.Python)}, needs...)
+		if spec.Base != nil && spec.Base.Locked != nil { // what comes on top changes none of these
+			for _, e := range spec.Base.Locked.Entries {
+				w.specs = append(w.specs, e.Name+" =="+e.Version)
+			}
+		}
 		return w, nil
 	}
 	if w.project, err = uv.Again(spec.Project); err != nil {
