@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"cmp"
 	"context"
 	"time"
 )
@@ -8,19 +9,19 @@ import (
 // Lock is a lock file as it is shown, and its hash.
 type Lock struct{ Pool, Kind, Hash, Text string }
 
-// lockedLocked is the newest environment of a pool that has the lock file that it was built from; nil: there is none.
-func (m *Manager) lockedLocked(p *pool) (newest *env) {
+// lockedLocked is the newest environment of a pool with a lock file, a ready one first; nil: there is none.
+func (m *Manager) lockedLocked(p *pool) (best *env) {
 	for _, e := range m.envs {
 		if e.pool == p.cfg.Name && e.hash == p.hash && e.manifest.Lock != "" &&
-			(e.state == Ready || e.state == Leased) && (newest == nil || byAge(newest, e) < 0) {
-			newest = e
+			(e.state == Ready || e.state == Leased) && (best == nil ||
+			cmp.Or(trueFirst(e.state == Ready, best.state == Ready), byAge(best, e)) < 0) {
+			best = e
 		}
 	}
-	return newest
+	return best
 }
 
-// Lock returns the lock file that a pool's newest environment was built from, and waits for the first one. Errors are
-// those of Acquire.
+// Lock returns the lock file that a pool is built from, and waits for the first. Errors are those of Acquire.
 func (m *Manager) Lock(ctx context.Context, name string, wait time.Duration) (l Lock, err error) {
 	if err := m.waitOpen(ctx); err != nil {
 		return l, err
@@ -41,7 +42,10 @@ func (m *Manager) Lock(ctx context.Context, name string, wait time.Duration) (l 
 			}
 		})
 		if e != nil {
-			l.Text, err = m.store.ReadLock(e.dir, l.Hash)
+			text, fault := m.store.ReadLock(e.dir, l.Hash)
+			if l.Text = text; fault != nil {
+				err = &FailedError{name, fault, -1}
+			}
 		}
 		if e != nil || err != nil {
 			return l, err

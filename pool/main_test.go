@@ -2,7 +2,9 @@ package pool
 
 import (
 	"context"
+	"crypto/sha256"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"sync"
@@ -43,6 +45,8 @@ type fakeBuilder struct {
 	prepared func()
 	extends  error // of Extend
 	extended int
+
+	lock string // where set, what builds leave as their lock file
 
 	noStandby error // why a standby's check fails
 	standbys  []*fakeStandby
@@ -98,6 +102,13 @@ func (b *fakeBuilder) Build(ctx context.Context, spec builder.Spec, dir string,
 			return builder.Built{}, err
 		}
 	}
+	hash := ""
+	if b.lock != "" {
+		hash = fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(b.lock)))
+		if err := os.WriteFile(filepath.Join(dir, builder.LockName), []byte(b.lock), 0o600); err != nil {
+			return builder.Built{}, err
+		}
+	}
 	progress(builder.Stage{Name: builder.StageVerifying, Message: "nearly there"})
 	_ = b.stand(ctx, dir, true)
 	return builder.Built{
@@ -105,7 +116,7 @@ func (b *fakeBuilder) Build(ctx context.Context, spec builder.Spec, dir string,
 		Packages:    []builder.Package{{Name: "ipykernel", Version: "7.4"}},
 		Variables:   map[string]*string{"VIRTUAL_ENV": &dir, "PYTHONHOME": nil},
 		PathPrepend: []string{filepath.Join(dir, "bin")},
-		Sentinels:   []string{"bin/python", "pyvenv.cfg", "kernel.py"},
+		Sentinels:   []string{"bin/python", "pyvenv.cfg", "kernel.py"}, Lock: hash,
 	}, nil
 }
 

@@ -98,13 +98,12 @@ func (m *Manager) statusLocked(name string) []Status {
 
 func (m *Manager) statusOfLocked(p *pool) Status {
 	s := Status{
-		Name: p.cfg.Name, Kind: p.cfg.Spec.Kind, Target: p.cfg.Size, Waiting: len(p.waiters),
-		Python: p.cfg.Spec.Python, Packages: p.shown, Standby: m.standbyStatusLocked(p), Idle: p.cfg.Idle,
+		Name: p.cfg.Name, Kind: p.cfg.Spec.Kind, Target: p.cfg.Size, Waiting: len(p.waiters), Packages: p.shown,
+		Python: p.cfg.Spec.Python, Standby: m.standbyStatusLocked(p), Idle: p.cfg.Idle,
+		Lock: cmp.Or(p.cfg.Spec.Lock, p.lock),
 	}
 	if e := m.lockedLocked(p); e != nil {
 		s.Lock = e.manifest.Lock
-	} else {
-		s.Lock = cmp.Or(p.cfg.Spec.Lock, p.lock)
 	}
 	for _, e := range m.envs {
 		own := e.pool == p.cfg.Name // else it is of a derived pool

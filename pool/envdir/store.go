@@ -253,14 +253,18 @@ func (s Store) DeleteTrashed(name string, pause func() error) error {
 	return statedir.RemoveTree(s.Envs(), ".trash/"+name, pause)
 }
 
-// ReadLock reads the lock file in the folder of an environment. The error also says that it is not the one with that
-// hash: whoever had the environment may have written to it.
-func (s Store) ReadLock(dir, hash string) (string, error) {
+// ReadLock reads the lock file in the folder of an environment. If it is not the one with that hash, whoever has the
+// environment has written to it.
+func (s Store) ReadLock(dir, hash string) (string, *builder.Error) {
 	data, err := ReadOwn(filepath.Join(dir, builder.LockName), MaxInside)
 	if sum := sha256.Sum256(data); err == nil && hash != "sha256:"+hex.EncodeToString(sum[:]) {
 		err = errors.New("it is not as it was written")
 	}
-	return string(data), err
+	if err != nil {
+		return "", builder.Errorf(builder.CauseOther, "have a new environment built: runt pool flush",
+			"the lock file in %s cannot be shown: %s", dir, err)
+	}
+	return string(data), nil
 }
 
 // DiskSize returns the bytes that the files below dir take on disk. A file with several links counts once. If ctx

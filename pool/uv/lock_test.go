@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"runtimed/internal/pyreq"
 	"runtimed/internal/testkit"
 	"runtimed/pool/builder"
 	"runtimed/pool/envdir"
@@ -62,5 +63,43 @@ func TestALockIsRenewedWhenItIsOldAndNotBefore(t *testing.T) {
 	left, _ := filepath.Glob(filepath.Join(s.State, "locks", ".*"))
 	if len(left) > 0 {
 		t.Errorf("left behind: %v", left)
+	}
+}
+
+func TestTheLockFileOfAPinnedPoolIsItsUsers(t *testing.T) {
+	s := newStandin(t)
+	sp := wanting("ipykernel")
+	locked, err := pyreq.ReadLock("ipykernel==7.0 --hash=sha256:"+strings.Repeat("0", 64)+"\n", true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sp.Lock, sp.Locked, sp.LockFile = locked.Hash(), &locked, "team.txt"
+	if _, _, err := s.build(sp); err != nil {
+		t.Fatal(err)
+	}
+	calls := s.Calls("-")
+	if strings.Contains(calls, "compile") || !strings.Contains(calls, "require") {
+		t.Errorf("it was resolved, or its hashes were not asked for:\n%s", calls)
+	}
+	locks, _ := filepath.Glob(filepath.Join(s.Dir, "locks", "*.txt"))
+	if len(locks) != 1 {
+		t.Fatalf("%q", locks)
+	}
+	old := time.Now().Add(-1000 * time.Hour)
+	before, err := os.ReadFile(locks[0])
+	if err := errors.Join(err, os.Chtimes(locks[0], old, old), s.Renew(t.Context(), sp, time.Second)); err != nil {
+		t.Error(err)
+	}
+	if after, err := os.ReadFile(locks[0]); err != nil || string(after) != string(before) ||
+		strings.Contains(s.Calls("-"), "compile") {
+		t.Errorf("%v, it was renewed:\n%s", err, after)
+	}
+	locked.Python, locked.Platform = "3.1", platform
+	if _, _, err := s.build(sp); err == nil || !strings.Contains(err.Error(), "team.txt is for Python 3.1, and") {
+		t.Errorf("another Python: %v", err)
+	}
+	locked.Platform = "plan9-mips"
+	if _, _, err := s.build(sp); err == nil || !strings.Contains(err.Error(), "team.txt is for plan9-mips") {
+		t.Errorf("another machine: %v", err)
 	}
 }
