@@ -103,3 +103,45 @@ func TestTheLockFileOfAPinnedPoolIsItsUsers(t *testing.T) {
 		t.Errorf("another machine: %v", err)
 	}
 }
+
+func TestHashesThatWereGivenTakeThePlaceOfTheIndexes(t *testing.T) {
+	s := newStandin(t)
+	one, two, three := strings.Repeat("1", 64), strings.Repeat("2", 64), strings.Repeat("3", 64)
+	pinned, err := pyreq.ReadLock("a==1 --hash=sha256:"+one+" --hash=sha256:"+two+"\nb==1 --hash=sha256:"+one, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const index = "a==1 --hash=sha256:INDEX\nb==1 --hash=sha256:INDEX\nc==1 --hash=sha256:INDEX\n"
+	resolved := []byte(strings.ReplaceAll(index, "INDEX", three))
+	for _, c := range []struct {
+		hashed []string
+		want   map[string]string
+		says   string
+	}{
+		{nil, map[string]string{"a": one + " " + two, "b": one, "c": three}, ""},
+		{[]string{"c==1 --hash=sha256:" + two}, map[string]string{"a": one + " " + two, "b": one, "c": two}, ""},
+		{[]string{"c==1 --hash=sha256:" + two, "a==1 --hash=sha256:" + two + " --hash=sha256:" + three},
+			map[string]string{"a": two, "b": one, "c": two}, ""},
+		{[]string{"c==1 --hash=sha256:" + two, "a==1 --hash=sha256:" + three}, nil, "other hashes for a than team.txt"},
+		{[]string{"a==1 --hash=sha256:" + two}, nil, "none for c, which they need"},
+	} {
+		base := builder.Spec{Kind: builder.KindUV, Lock: "x", Locked: &pinned, LockFile: "team.txt"}
+		b := &build{Builder: s.Builder, spec: builder.Spec{Kind: builder.KindUV, Base: &base, Hashed: c.hashed}}
+		text, err := b.withHashes(t.Context(), resolved)
+		if c.says != "" {
+			if err == nil || !strings.Contains(err.Error(), c.says) {
+				t.Errorf("%q: %v, want %q", c.hashed, err, c.says)
+			}
+			continue
+		}
+		got, readErr := pyreq.ReadLock(string(text), true)
+		if err := errors.Join(err, readErr); err != nil {
+			t.Error(err)
+		}
+		for _, e := range got.Entries {
+			if h := strings.ReplaceAll(strings.Join(e.Hashes, " "), "sha256:", ""); h != c.want[e.Name] {
+				t.Errorf("%q: %s has %s", c.hashed, e.Name, h)
+			}
+		}
+	}
+}

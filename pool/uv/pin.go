@@ -125,7 +125,6 @@ func (b *build) withHashes(ctx context.Context, lock []byte) ([]byte, error) {
 	}
 	if base.Locked != nil {
 		pools = *base.Locked
-		given.Entries = slices.Concat(given.Entries, pools.Entries)
 	} else {
 		of := *b
 		of.spec, of.path = *base, b.lockPath(*base, b.python)
@@ -137,23 +136,41 @@ func (b *build) withHashes(ctx context.Context, lock []byte) ([]byte, error) {
 		}
 	}
 	for i, e := range l.Entries {
-		var hashes []string
-		for _, g := range given.Named(e.Name) {
-			hashes = append(hashes, g.Hashes...)
+		own, pinned := hashesOf(given, e.Name), []string(nil)
+		if base.Locked != nil {
+			pinned = hashesOf(pools, e.Name)
 		}
 		switch {
-		case len(hashes) > 0:
-			slices.Sort(hashes)
-			l.Entries[i].Hashes = slices.Compact(hashes)
+		case len(own) > 0 && len(pinned) > 0: // both must be content
+			l.Entries[i].Hashes = slices.DeleteFunc(own, func(h string) bool { return !slices.Contains(pinned, h) })
+			if len(l.Entries[i].Hashes) == 0 {
+				return nil, noHash(e.Name, "take them from the pool's lock file: runt pool lock",
+					"the requirements have other hashes for %s than %s", e.Name, base.LockFile)
+			}
+		case len(own)+len(pinned) > 0:
+			l.Entries[i].Hashes = append(own, pinned...)
 		case len(b.spec.Hashed) > 0 && len(pools.Named(e.Name)) == 0:
-			missing := builder.Errorf(builder.CauseOther,
-				"lock it together with what needs it: uv pip compile --generate-hashes",
+			return nil, noHash(e.Name, "lock it together with what needs it: uv pip compile --generate-hashes",
 				"the requirements have hashes, and none for %s, which they need", e.Name)
-			missing.Package = e.Name
-			return nil, missing
 		}
 	}
 	return []byte(l.Text()), nil
+}
+
+// hashesOf are all hashes of a distribution, sorted.
+func hashesOf(l pyreq.Lock, name string) (list []string) {
+	for _, e := range l.Named(name) {
+		list = append(list, e.Hashes...)
+	}
+	slices.Sort(list)
+	return slices.Compact(list)
+}
+
+// noHash is the failure for a package that would be installed without one. Its cause is one for which the hint stands.
+func noHash(name, hint, format string, args ...any) error {
+	err := builder.Errorf(builder.CauseOther, hint, format, args...)
+	err.Package = name
+	return err
 }
 
 // keepLock leaves the lock file of a pool's environment in its folder, without credentials, and returns its hash.
