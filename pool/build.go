@@ -118,21 +118,23 @@ func (m *Manager) make(ctx context.Context, e *env, b *build) (*env, made, error
 
 func (m *Manager) check(ctx context.Context, with builder.Builder, e *env, b *build) (made, error) {
 	m.reporter(e, b)(builder.Stage{Name: builder.StageVerifying, Message: "checking it"})
-	result := made{manifest: e.manifest, seen: e.seen}
-	if err := with.Verify(ctx, e.manifest.Built(), e.dir); err != nil {
+	again, err := e.manifest.Renewed(e.dir)
+	if err == nil {
+		err = with.Verify(ctx, again.Built(), e.dir)
+	}
+	if err != nil {
 		return made{}, err
 	}
+	result := made{manifest: again, seen: e.seen}
 	if e.extension != nil { // its lease record says that it is not free
 		return result, m.writeLease(e, envdir.LeaseRecord{State: envdir.LeaseFree})
 	}
-	again := e.manifest
-	again.BootID = proc.BootID()
-	seen, err := m.store.WriteManifest(e.dir, again)
-	if err != nil { // the disk may be full; it works, and is checked again after the next start
+	if seen, err := m.store.WriteManifest(e.dir, again); err == nil {
+		result.seen = seen
+	} else { // the disk may be full; it works, and is checked again after the next start
 		e.log.Warn("the manifest of an environment cannot be written", zap.Error(err))
-		return result, nil
 	}
-	return made{manifest: again, seen: seen}, nil
+	return result, nil
 }
 
 func (m *Manager) finish(
@@ -164,11 +166,8 @@ func (m *Manager) reporter(e *env, b *build) func(builder.Stage) {
 	return func(s builder.Stage) {
 		m.view(func() {
 			b.stage = s
-			p := m.pools[key]
-			if p == nil || len(p.waiters) == 0 {
-				return
-			}
-			if place := slices.Index(m.promisedLocked(key), b); 0 <= place && place < len(p.waiters) {
+			place, p := slices.Index(m.promisedLocked(key), b), m.pools[key]
+			if p != nil && 0 <= place && place < len(p.waiters) {
 				p.waiters[place].reportLocked(s)
 			}
 		})

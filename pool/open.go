@@ -153,7 +153,7 @@ func (m *Manager) find(id string, entry os.DirEntry) *found {
 			f.owner = lease.Owner
 		}
 		return f
-	case manifest.BootID != proc.BootID():
+	case manifest.BootID != proc.BootID(), m.store.Intact(e.dir, &manifest, seen) != nil: // it may have come in a copy
 		return &found{env: e, state: Warming}
 	}
 	return &found{env: e, state: Ready}

@@ -17,6 +17,7 @@ import (
 
 	"runtimed/internal/daemon"
 	"runtimed/internal/failure"
+	"runtimed/internal/proc"
 	"runtimed/internal/redact"
 	"runtimed/internal/statedir"
 	"runtimed/internal/words"
@@ -90,6 +91,9 @@ type app struct {
 }
 
 func main() {
+	if code, first := proc.First(); first {
+		os.Exit(code)
+	}
 	statedir.SetHome()
 	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }

@@ -17,6 +17,7 @@ type poolCmd struct {
 	Status  poolStatusCmd  `cmd:"" help:"Print how many environments are ready, and why a pool fails."`
 	Acquire poolAcquireCmd `cmd:"" help:"Take an environment and print the path of its Python."`
 	Release poolReleaseCmd `cmd:"" help:"Give an environment back before its owner ends."`
+	Fill    poolFillCmd    `cmd:"" help:"Have the pools filled, and with --wait return once they are full."`
 	Lock    poolLockCmd    `cmd:"" help:"Print the lock file that a pool is built from, with hashes."`
 	Flush   poolFlushCmd   `cmd:"" help:"Drop the ready environments and build new ones."`
 	Watch   poolWatchCmd   `cmd:"" help:"Print the status again whenever it changes."`

@@ -21,6 +21,7 @@ import (
 	"go.uber.org/zap"
 
 	"runtimed/config"
+	"runtimed/internal/proc"
 	"runtimed/internal/redact"
 	"runtimed/internal/safefile"
 	"runtimed/internal/statedir"
@@ -41,6 +42,9 @@ const (
 const stopTime = 4 * time.Second
 
 func main() {
+	if code, first := proc.First(); first {
+		os.Exit(code)
+	}
 	statedir.SetHome()
 	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
 }

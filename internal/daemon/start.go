@@ -13,12 +13,18 @@ import (
 
 	"runtimed/config"
 	"runtimed/internal/failure"
+	"runtimed/internal/safefile"
 	"runtimed/internal/tool"
 	"runtimed/rpc"
 	"runtimed/service"
 )
 
 const startTime = 10 * time.Second // for a new daemon to answer
+
+// ConnectOrStart connects to a daemon, and starts one if that is not forbidden.
+func (d *Control) ConnectOrStart(p Progress) (*rpc.Client, error) {
+	return d.connectOrStart(d.Env(noStartVariable) != "", p)
+}
 
 // connectOrStart has another runt start the daemon: this one may become somebody else's command, which must not find a
 // child that it does not know.
@@ -85,11 +91,11 @@ func (d *Control) Launch(auto bool, flags ...string) error {
 			return err
 		}
 		if ctx.Err() != nil {
-			return child.failure("the daemon did not answer within " + startTime.String())
+			return d.startFailure(child, "the daemon did not answer within "+startTime.String())
 		}
 		if !d.LockHeld() {
 			if alone++; alone == 2 {
-				return child.failure("the daemon ended at once")
+				return d.startFailure(child, "the daemon ended at once: "+child.state.String())
 			}
 		}
 	}
@@ -121,7 +127,8 @@ func (d *Control) waitForAnswer(ctx context.Context, ended <-chan struct{}, pati
 type child struct {
 	process *os.Process
 	ended   chan struct{}
-	stderr  *os.File // its first words, or nil; writing to a pipe without a reader would end it
+	state   *os.ProcessState // once it has ended
+	stderr  *os.File         // its first words, or nil; writing to a pipe without a reader would end it
 }
 
 func launch(program string, args []string) (*child, error) {
@@ -129,8 +136,7 @@ func launch(program string, args []string) (*child, error) {
 	cmd := exec.Command(program, args...)
 	cmd.Dir = string(filepath.Separator) // it must not keep a folder from being unmounted
 	cmd.SysProcAttr = detached()
-	if f, err := os.CreateTemp("", "runtimed-start-"); err == nil {
-		_ = os.Remove(f.Name()) // Windows keeps it
+	if f, err := scratchFile(); err == nil {
 		c.stderr, cmd.Stderr = f, f
 	}
 	tool.KeepFiles()
@@ -141,16 +147,30 @@ func launch(program string, args []string) (*child, error) {
 	c.process = cmd.Process
 	go func() {
 		_ = cmd.Wait() // however it ended, it has
+		c.state = cmd.ProcessState
 		close(c.ended)
 	}()
 	return c, nil
 }
 
-func (c *child) failure(message string) error {
+// startFailure says why a daemon did not start, in its own words if it said any. It may have been unable to write a log.
+func (d *Control) startFailure(c *child, message string) error {
 	f := failure.New("%s", message)
 	text, _ := io.ReadAll(io.NewSectionReader(c.stderr, 0, 64<<10))
 	f.Quote(rpc.Name, string(text))
-	return f.OrHint("look further with: runt daemon logs")
+	if path, err := d.LogFile(); err == nil && safefile.Exists(path) {
+		return f.OrHint("look further with: runt daemon logs")
+	}
+	return f.OrHint("see what it does with: runtimed run --log-level debug")
+}
+
+// temporaryFile is a file without a name; Windows keeps it.
+func temporaryFile() (*os.File, error) {
+	f, err := os.CreateTemp("", "runtimed-start-")
+	if err == nil {
+		_ = os.Remove(f.Name())
+	}
+	return f, err
 }
 
 // Program is the runtimed beside this runt, else the one on PATH.

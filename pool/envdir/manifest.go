@@ -1,15 +1,20 @@
 package envdir
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
+	"runtimed/internal/proc"
 	"runtimed/internal/safefile"
 	"runtimed/internal/statedir"
 	"runtimed/pool/builder"
@@ -39,6 +44,7 @@ type Manifest struct {
 type Sentinel struct {
 	Path string `json:"path"` // relative paths are inside the environment
 	FileID
+	SHA256 string `json:"sha256,omitempty"` // of its content; earlier versions did not write it
 }
 
 // FileID tells one state of a file from another.
@@ -125,9 +131,63 @@ func Sentinels(dir string, paths []string) ([]Sentinel, error) {
 		if err != nil {
 			return nil, err
 		}
-		list = append(list, Sentinel{p, id})
+		sum, err := hashOf(Within(dir, p))
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, Sentinel{p, id, sum})
 	}
 	return list, nil
+}
+
+// Renewed is the manifest for this boot, with the sentinels as they are on this disk: in a copy of the environment, as
+// in a layer of an image, they have other inodes and perhaps other times. The error is about one that is gone, or has
+// another content than when the environment was built.
+func (m Manifest) Renewed(dir string) (Manifest, error) {
+	list := slices.Clone(m.Sentinels)
+	for i, was := range list {
+		now, err := was.state(dir)
+		if err != nil {
+			return m, err
+		}
+		if now == was.FileID {
+			continue
+		}
+		sum, err := hashOf(Within(dir, was.Path))
+		if err != nil {
+			return m, fmt.Errorf("%s cannot be read: %w", was.Path, err)
+		}
+		if sum != was.SHA256 {
+			return m, fmt.Errorf("%s was changed", was.Path)
+		}
+		list[i].FileID = now
+	}
+	m.BootID, m.Sentinels = proc.BootID(), list
+	return m, nil
+}
+
+func hashOf(path string) (string, error) {
+	f, err := safefile.Patiently(func() (*os.File, error) { return safefile.Open(path) })
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	sum := sha256.New()
+	if _, err := io.Copy(sum, f); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(sum.Sum(nil)), nil
+}
+
+func (s Sentinel) state(dir string) (FileID, error) {
+	now, err := statID(Within(dir, s.Path))
+	if errors.Is(err, fs.ErrNotExist) {
+		return now, fmt.Errorf("%s is gone", s.Path)
+	}
+	if err != nil {
+		return now, fmt.Errorf("%s cannot be looked at: %w", s.Path, err)
+	}
+	return now, nil
 }
 
 func Within(dir, path string) string {
@@ -168,13 +228,11 @@ func (s Store) Intact(dir string, m *Manifest, seen FileID) error {
 		return errors.New("its manifest is gone or was changed")
 	}
 	for _, want := range m.Sentinels {
-		got, err := statID(Within(dir, want.Path))
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
-			return fmt.Errorf("%s is gone", want.Path)
-		case err != nil:
-			return fmt.Errorf("%s cannot be looked at: %w", want.Path, err)
-		case got != want.FileID:
+		got, err := want.state(dir)
+		if err != nil {
+			return err
+		}
+		if got != want.FileID {
 			return fmt.Errorf("%s was changed", want.Path)
 		}
 	}

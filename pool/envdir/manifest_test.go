@@ -21,7 +21,7 @@ func TestManifestsAreReadAsTheyWereWritten(t *testing.T) {
 		CreatedAt: time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC),
 		BootID:    "boot", Python: filepath.Join(dir, "bin/python"),
 		Packages: []builder.Package{{Name: "a", Version: "1"}}, Variables: map[string]*string{"A": &dir, "B": nil},
-		Sentinels: []Sentinel{{"x", FileID{1, 2, 3}}},
+		Sentinels: []Sentinel{{"x", FileID{1, 2, 3}, "abc"}},
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		t.Fatal(err)

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"unicode/utf8"
 
 	"runtimed/internal/proc"
@@ -202,7 +203,9 @@ func (s Store) ClearRecords() (errs []error) {
 	return errs
 }
 
-// Discard moves the folder of an environment to the trash, if it is there.
+// Discard moves the folder of an environment to the trash, if it is there. An overlay cannot move a folder of an image,
+// so there it is deleted where it is. It becomes an unfinished one first: after a kill the rest does not count, and is
+// still known to be ours.
 func (s Store) Discard(id string) error {
 	from := s.Env(id)
 	info, err := os.Lstat(from)
@@ -222,11 +225,25 @@ func (s Store) Discard(id string) error {
 	for n := 1; Exists(to); n++ {
 		to = filepath.Join(s.Trash(), fmt.Sprintf("%s.%d", id, n))
 	}
-	err = os.Rename(from, to)
-	if err != nil && statedir.IsMount(from) {
+	switch err = os.Rename(from, to); {
+	case err == nil:
+		return nil
+	case statedir.IsMount(from):
 		return &statedir.MountError{Path: from}
+	case !errors.Is(err, syscall.EXDEV):
+		return err
 	}
-	return err
+	pool, _ := PoolOf(id)
+	if err := s.Begin(id, pool); err != nil {
+		return err
+	}
+	if err := os.Remove(s.Manifest(from)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := RemoveFolder(from); err != nil {
+		return err
+	}
+	return s.End(id)
 }
 
 // RemoveFolder deletes a folder with its content, but follows no link and enters no mount.
