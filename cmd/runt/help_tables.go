@@ -59,7 +59,8 @@ var variables = []entry{
 	{Name: "RUNTIMED_CONDA_POOL_SIZE", Flag: "--conda-pool-size N",
 		Text: "pools.conda.size: the same for the pool conda"},
 	{Name: "RUNTIMED_NO_START", Flag: "--no-start",
-		Text: "not empty: runt pool acquire, runt run, runt kernel and clients with autostart start no daemon"},
+		Text: "not empty: runt pool acquire, runt pool fill, runt run, runt kernel and clients with autostart start no " +
+			"daemon"},
 	{Name: "RUNTIMED_STANDBY", Flag: "--no-standby",
 		Text: "0: runt kernel and the Jupyter provisioner start plain kernels, even if standby kernels are ready"},
 }
@@ -159,6 +160,7 @@ var examples = []struct{ line, text string }{
 		"Take an environment; it is the shell's until the shell ends."},
 	{"runt pool release uv-2e17bf8f", "Give one back before that."},
 	{"runt pool watch --json", "A line for each change, for a program."},
+	{"runt pool fill --wait --timeout 20m", "Go on once the pools are full, as in a step that builds an image."},
 	{`runt run -- python -c 'print("hello")'`, "A command in an environment of its own, which ends with it."},
 	{"runt run --with pandas --python 3.12 -- python", "With a package, and a Python, that the pool does not have."},
 	{"runt run script.py --fast", "A script, with what its own metadata (PEP 723) asks for; --fast is the script's."},

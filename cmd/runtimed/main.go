@@ -186,6 +186,8 @@ func startHint(err error) string {
 		return "check it with: runt config check"
 	case errors.As(err, &owner) && owner.Own == 0:
 		return owner.Hint()
+	case owner != nil && os.Getegid() == 0: // as in an image
+		return "the folder must be yours, or root's; where it is part of an image: chown -R 0:0 when that is built"
 	case errors.As(err, &owner):
 		return "the folder must be yours; cache_dir in the configuration and RUNTIMED_SOCKET name others"
 	case errors.As(err, new(*supervisor.SocketError)):

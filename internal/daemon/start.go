@@ -23,7 +23,8 @@ const startTime = 10 * time.Second // for a new daemon to answer
 
 // ConnectOrStart connects to a daemon, and starts one if that is not forbidden.
 func (d *Control) ConnectOrStart(p Progress) (*rpc.Client, error) {
-	return d.connectOrStart(d.Env(noStartVariable) != "", p)
+	c, err := d.connectOrStart(d.Env(noStartVariable) != "", p)
+	return c, d.sayHow(err, "or unset "+noStartVariable)
 }
 
 // connectOrStart has another runt start the daemon: this one may become somebody else's command, which must not find a
@@ -78,7 +79,7 @@ func (d *Control) Launch(auto bool, flags ...string) error {
 	for patience := 250 * time.Millisecond; ; patience *= 2 {
 		child, err := launch(program, args)
 		if err != nil {
-			return failure.New("starting %s: %v", program, err)
+			return failure.New("starting %s: %v", program, err).WithHint("install it again, for this machine")
 		}
 		defer child.stderr.Close()
 		info, err := d.waitForAnswer(ctx, child.ended, patience)

@@ -87,7 +87,7 @@ func (p Paths) CheckFolder(dir string) error {
 	open, ours := isOpen(info), !known || uid == os.Getuid()
 	switch {
 	case IsLent(info):
-	case open && (!ours || info.Mode()&fs.ModeSticky != 0): // like /tmp, which must stay open
+	case open && (!ours && info.Mode()&0o002 != 0 || info.Mode()&fs.ModeSticky != 0): // like /tmp, which must stay open
 		return fmt.Errorf("the folder %s is for others too: name one of your own, with mode 0700, in its place", dir)
 	case !ours:
 		return &OwnerError{What: "the folder " + dir, UID: uid, Own: os.Geteuid()}

@@ -47,11 +47,13 @@ func PackageOf(folder string) (builder.Package, bool) {
 
 // Verify checks a finished environment: a power loss may have taken the last writes.
 func (u *Builder) Verify(ctx context.Context, built builder.Built, dir string) error {
-	if err := errors.Join(Unchanged(dir), wholeSites(ctx, dir)); err != nil {
+	if err := Unchanged(dir); err != nil { // before Python compiles anything
 		return err
 	}
+	all := make(chan error, 1)
+	go func() { all <- wholeSites(ctx, dir) }() // on another core
 	said, err := u.imports(ctx, dir, standby.CheckArgs(false, nil))
-	if err != nil {
+	if err := errors.Join(<-all, err); err != nil {
 		return err
 	}
 	return complete(built.Packages, said.SitePackages)
