@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"runtimed/internal/proc"
 	"runtimed/internal/testkit"
 	"runtimed/pool/envdir"
 )
@@ -220,6 +221,50 @@ func TestAfterABootEnvironmentsAreVerifiedBeforeTheyCount(t *testing.T) {
 				t.Error("they are checked at every start")
 			}
 			w.want(2, 0, 1, 0)
+		})
+	}
+}
+
+// A layer of an image has other inodes, and times of whole seconds. It may be used by the boot that made it.
+func TestACopyOfAReadyEnvironmentIsReadyUnlessItsContentDiffers(t *testing.T) {
+	for name, c := range map[string]struct {
+		boot   string
+		damage func(dir string) error
+		says   string // of the log; empty: nothing
+	}{
+		"in this boot":    {proc.BootID(), nil, ""},
+		"in another boot": {"before", nil, ""},
+		"changed, of the same size": {proc.BootID(), func(dir string) error {
+			return os.WriteFile(filepath.Join(dir, "pyvenv.cfg"), []byte("home = /anywhere"), 0o600)
+		}, "pyvenv.cfg was changed"},
+		"without a file": {"before", func(dir string) error { return os.Remove(filepath.Join(dir, "kernel.py")) },
+			"kernel.py is gone"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, sized(1), func(w *world) {
+				id := w.settled().ids(Ready)[0]
+				w.crash()
+				w.change(id, func(m *envdir.Manifest) { m.BootID = c.boot })
+				from, to := w.store.Env(id), filepath.Join(t.TempDir(), "copy")
+				testkit.Check(t, os.CopyFS(to, os.DirFS(from)))
+				whole := time.Now().Add(-time.Hour).Truncate(time.Second)
+				for _, file := range []string{"bin/python", "pyvenv.cfg", "kernel.py"} {
+					testkit.Check(t, os.Chtimes(filepath.Join(to, file), whole, whole))
+				}
+				if c.damage != nil {
+					testkit.Check(t, c.damage(to))
+				}
+				testkit.Check(t, errors.Join(os.RemoveAll(from), os.Rename(to, from)))
+				w.start()
+				w.want(1, 0, 0, 0)
+				got := w.get(1)
+				if (got.Env.ID == id) != (c.says == "") || got.Env.ID == id && got.Built {
+					t.Errorf("%s is given, %s was ready", got.Env.ID, id)
+				}
+				if c.says != "" && len(w.said(c.says)) != 1 {
+					t.Errorf("the log does not say %q: %s", c.says, w.said(""))
+				}
+			})
 		})
 	}
 }
