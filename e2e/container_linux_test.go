@@ -145,10 +145,14 @@ until ! grep -q '^State:.Z' /proc/[0-9]*/status; do sleep 0.01; done
 		script string
 		code   int
 	}{
-		"runt":                     {`exec runt run -- sh -c "$1 exit 7"`, 7},
-		"runt, terminated":         {`(until runt env list | grep -q sleep; do :; done; kill -TERM 1) & exec runt run -- sleep 60`, 143},
+		"runt": {`exec runt run -- sh -c "$1 exit 7"`, 7},
+		"runt, terminated": {
+			`(until runt env list | grep -q sleep; do :; done; kill -TERM 1) & exec runt run -- sleep 60`, 143,
+		},
 		"a command that is killed": {`exec runt run -- sh -c 'kill -KILL $$'`, 137},
-		"runtimed":                 {`(until runt daemon info; do :; done; eval "$1"; kill -TERM 1) >/dev/null 2>&1 & exec runtimed`, 0},
+		"runtimed": {
+			`(until runt daemon info; do :; done; eval "$1"; kill -TERM 1) >/dev/null 2>&1 & exec runtimed`, 0,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cmd := h.apart(t, "sh", "-ec", c.script, "sh", orphans)

@@ -49,7 +49,8 @@ func TestFillReturnsOncePoolsAreFullAndOnlyTellsOfOneThatNobodyAskedFor(t *testi
 		t.Errorf("%d are ready", n)
 	}
 	out, said, code = h.fills("--wait", "conda")
-	if code != failure.BuildFailed || out != "" || !strings.Contains(said, "error: the pool conda cannot be filled: ") ||
+	if code != failure.BuildFailed || out != "" ||
+		!strings.Contains(said, "error: the pool conda cannot be filled: ") ||
 		!strings.Contains(said, "| error    libmamba Could not resolve host") || !strings.Contains(said, "hint: ") {
 		t.Errorf("by its name: exit code %d: %s%s", code, out, said)
 	}
@@ -66,7 +67,8 @@ func TestFillReturnsOncePoolsAreFullAndOnlyTellsOfOneThatNobodyAskedFor(t *testi
 	}
 	h.configure(off)
 	h.runt("daemon", "reload")
-	if _, said, code = h.fills("uv"); code != failure.Failed || !strings.Contains(said, "error: the pool uv is off") {
+	if _, said, code = h.fills("uv"); code != failure.Failed ||
+		!strings.Contains(said, "error: the pool uv is off (size 0)") {
 		t.Errorf("off: exit code %d: %s", code, said)
 	}
 }
@@ -80,7 +82,8 @@ func TestFillSaysWhatFailsAndTriesItAgainAtOnce(t *testing.T) {
 	h.endsDaemon()
 	for range 2 { // the second time it has failed before
 		out, said, code := h.fills("--wait")
-		if code != failure.BuildFailed || out != "" || !strings.Contains(said, "error: the pool uv cannot be filled: ") ||
+		if code != failure.BuildFailed || out != "" ||
+			!strings.Contains(said, "error: the pool uv cannot be filled: ") ||
 			!strings.Contains(said, "| error: it is out of order") || !strings.Contains(said, "hint: ") {
 			t.Errorf("exit code %d: %s%s", code, out, said)
 		}

@@ -107,12 +107,13 @@ cp -r ../examples/image "$1/examples"`
 	for name, user := range map[string]string{"root": "0:0", "any user of group 0": "1000680:0"} {
 		t.Run(name, func(t *testing.T) {
 			at := w.do("from", "--pull-never", "localhost/warm")
-			// As nothing ends what is left in this isolation, the daemon is stopped.
-			out := w.do("run", append(w.mounts, "--user", user, at, "--", "/bin/sh", "-ec", `trap 'runt daemon stop >/dev/null' EXIT
+			// In this isolation nothing ends what is left.
+			const script = `trap 'runt daemon stop >/dev/null' EXIT
 began=$(date +%s%N)
 runt pool acquire --json --owner-pid $$
 echo $((($(date +%s%N) - began) / 1000000))
-runt run -- python -c 'import ipykernel'`)...)
+runt run -- python -c 'import ipykernel'`
+			out := w.do("run", append(w.mounts, "--user", user, at, "--", "/bin/sh", "-ec", script)...)
 			first, took, _ := strings.Cut(out, "\n")
 			var got rpc.AcquireResult
 			if err := json.Unmarshal([]byte(first), &got); err != nil || got.Source != rpc.SourceReady {

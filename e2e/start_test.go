@@ -20,15 +20,17 @@ func TestADaemonThatEndsAtOnceSaysWhyAndNoLogIsNamedThatIsNotThere(t *testing.T)
 		setup  func(h *house)
 		says   []string
 	}{
-		"a signal":          {"#!/bin/sh\nkill -9 $$\n", nil, []string{"error: the daemon ended at once: signal: killed"}},
-		"an exit code":      {"#!/bin/sh\nexit 3\n", nil, []string{"error: the daemon ended at once: exit status 3"}},
-		"another machine's": {"\x7fELF", nil, []string{"error: starting ", "exec format error", "hint: install it again"}},
+		"a signal":     {"#!/bin/sh\nkill -9 $$\n", nil, []string{"error: the daemon ended at once: signal: killed"}},
+		"an exit code": {"#!/bin/sh\nexit 3\n", nil, []string{"error: the daemon ended at once: exit status 3"}},
+		"another machine's": {"\x7fELF", nil,
+			[]string{"error: starting ", "exec format error", "hint: install it again"}},
 		"missing libraries": {"#!/bin/sh\necho runtimed: cannot open libx.so >&2; exit 127\n", nil,
 			[]string{"error: the daemon ended at once: exit status 127", "| runtimed: cannot open libx.so"}},
 		"no folder that can be written": {"", func(h *house) {
 			check(h.t, os.WriteFile(h.state(".."), nil, 0o600))
 			h.setenv("TMPDIR", "/nowhere")
-		}, []string{"error: looking at the state directory: ", "not a directory", "hint: the folder must be yours and writable"}},
+		}, []string{"error: looking at the state directory: ", "not a directory",
+			"hint: the folder must be yours and writable"}},
 		"a lock that is held": {"", func(h *house) {
 			check(h.t, os.MkdirAll(h.state(), 0o700))
 			holder := exec.Command("flock", h.state("daemon.lock"), "sleep", "60")

@@ -16,7 +16,7 @@ import (
 )
 
 type poolFillCmd struct {
-	Names   []string      `arg:"" optional:"" name:"name" complete:"pools" help:"These only (default: all that are on)."`
+	Names   []string      `arg:"" optional:"" name:"name" complete:"pools" help:"These only (default: all)."`
 	Wait    bool          `help:"Return once they are full."`
 	Timeout time.Duration `placeholder:"10m" help:"Wait no longer than this (default: as long as it takes)."`
 }
@@ -117,7 +117,7 @@ func (f *filling) begin() error {
 			_, err := f.Call(f.client, rpc.MethodStatus, rpc.PoolParams{Pool: &name}, 0)
 			return err
 		case f.pools[i].Target == 0:
-			return failure.New("the pool %s is off", name).WithHint("its size in the configuration is 0")
+			return failure.New("the pool %s is off (size 0)", name).WithHint("set its size in the configuration")
 		}
 	}
 	for _, p := range f.wanted() {

@@ -30,7 +30,7 @@ var exitCodes = []struct {
 	{failure.Failed, "any other failure"},
 	{failure.Usage, "wrong usage, or wrong params (also a configuration that runt daemon reload refuses)"},
 	{failure.Unreachable, "no daemon, or one that is stopping or does not answer within 3 s"},
-	{failure.NoEnvironment, "no environment in time"},
+	{failure.NoEnvironment, "no environment in time, or pools that are not full in time"},
 	{failure.OtherVersion, "the versions of the daemon and runt do not understand each other"},
 	{failure.BuildFailed, "builds fail"},
 	{failure.Unknown, "no such pool, no such environment, or no project"},
@@ -59,8 +59,8 @@ var variables = []entry{
 	{Name: "RUNTIMED_CONDA_POOL_SIZE", Flag: "--conda-pool-size N",
 		Text: "pools.conda.size: the same for the pool conda"},
 	{Name: "RUNTIMED_NO_START", Flag: "--no-start",
-		Text: "not empty: runt pool acquire, runt pool fill, runt run, runt kernel and clients with autostart start no " +
-			"daemon"},
+		Text: "not empty: runt pool acquire, runt pool fill, runt run, runt kernel and clients with autostart start " +
+			"no daemon"},
 	{Name: "RUNTIMED_STANDBY", Flag: "--no-standby",
 		Text: "0: runt kernel and the Jupyter provisioner start plain kernels, even if standby kernels are ready"},
 }

@@ -154,7 +154,8 @@ func launch(program string, args []string) (*child, error) {
 	return c, nil
 }
 
-// startFailure says why a daemon did not start, in its own words if it said any. It may have been unable to write a log.
+// startFailure says why a daemon did not start, in its own words if it said any. It may have been unable to write a
+// log.
 func (d *Control) startFailure(c *child, message string) error {
 	f := failure.New("%s", message)
 	text, _ := io.ReadAll(io.NewSectionReader(c.stderr, 0, 64<<10))
