@@ -118,7 +118,7 @@ func (m *Manager) make(ctx context.Context, e *env, b *build) (*env, made, error
 
 func (m *Manager) check(ctx context.Context, with builder.Builder, e *env, b *build) (made, error) {
 	m.reporter(e, b)(builder.Stage{Name: builder.StageVerifying, Message: "checking it"})
-	again, err := e.manifest.Renewed(e.dir)
+	again, err := e.manifest.Renew(e.dir)
 	if err == nil {
 		err = with.Verify(ctx, again.Built(), e.dir)
 	}

@@ -140,17 +140,19 @@ func Sentinels(dir string, paths []string) ([]Sentinel, error) {
 	return list, nil
 }
 
-// Renewed is the manifest for this boot, with the sentinels as they are on this disk: in a copy of the environment, as
-// in a layer of an image, they have other inodes and perhaps other times. The error is about one that is gone, or has
-// another content than when the environment was built.
-func (m Manifest) Renewed(dir string) (Manifest, error) {
+// Renew returns the manifest for this boot, with the sentinels as they are on this disk: in a copy of the environment,
+// as in a layer of an image, they have other inodes and perhaps other times. The error is about one that is gone, or
+// has another content than when the environment was built. If the copy did not keep times, the manifest gets the
+// present one: it is by chance whether a folder is younger.
+func (m Manifest) Renew(dir string) (Manifest, error) {
 	list := slices.Clone(m.Sentinels)
+	kept := false
 	for i, was := range list {
 		now, err := was.state(dir)
 		if err != nil {
 			return m, err
 		}
-		if now == was.FileID {
+		if kept = kept || was.keptTime(dir, now); now == was.FileID {
 			continue
 		}
 		sum, err := hashOf(Within(dir, was.Path))
@@ -162,8 +164,22 @@ func (m Manifest) Renewed(dir string) (Manifest, error) {
 		}
 		list[i].FileID = now
 	}
+	if !kept && len(list) > 0 {
+		now := time.Now()
+		_ = os.Chtimes(filepath.Join(dir, ManifestName), now, now) // a failure shows when it is written
+	}
 	m.BootID, m.Sentinels = proc.BootID(), list
 	return m, nil
+}
+
+const timeSlack = 2 * time.Second // some archives have no fractions, and some only even seconds
+
+// keptTime reports whether the sentinel is a file of the environment's own that has the time it had, or the same inode.
+func (s Sentinel) keptTime(dir string, now FileID) bool {
+	if info, err := os.Lstat(Within(dir, s.Path)); filepath.IsAbs(s.Path) || err != nil || !info.Mode().IsRegular() {
+		return false // a link, as to a Python elsewhere
+	}
+	return now.Inode == s.Inode || time.Duration(now.MtimeNS-s.MtimeNS).Abs() < timeSlack
 }
 
 func hashOf(path string) (string, error) {

@@ -4,9 +4,11 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
+	"runtimed/internal/testkit"
 	"runtimed/pool/builder"
 )
 
@@ -38,5 +40,48 @@ func TestManifestsAreReadAsTheyWereWritten(t *testing.T) {
 	}
 	if err := s.Intact(dir, &Manifest{}, seen); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestAManifestIsAsYoungAsACopyThatKeptNoTimes(t *testing.T) {
+	before := time.Now().Add(-time.Hour).Truncate(time.Second)
+	for name, c := range map[string]struct {
+		copied bool
+		time   time.Time
+		want   bool // it has the present time
+	}{
+		"the same files":         {false, before.Add(time.Minute), false},
+		"times of whole seconds": {true, before, false},
+		"other times":            {true, before.Add(time.Minute), true},
+	} {
+		s, err := Open(t.TempDir())
+		testkit.Check(t, err)
+		dir := s.Env("uv-01234567")
+		testkit.Check(t, os.MkdirAll(dir, 0o700))
+		path := filepath.Join(dir, "pyvenv.cfg")
+		testkit.Check(t, os.WriteFile(path, []byte("1"), 0o600))
+		first := before.Add(300 * time.Millisecond)
+		testkit.Check(t, os.Chtimes(path, first, first))
+		testkit.Check(t, os.Symlink("pyvenv.cfg", filepath.Join(dir, "python")))
+		list, err := Sentinels(dir, []string{"python", "pyvenv.cfg"})
+		testkit.Check(t, err)
+		_, err = s.WriteManifest(dir, Manifest{Sentinels: list})
+		testkit.Check(t, err)
+		testkit.Check(t, os.Chtimes(s.Manifest(dir), before, before))
+		if c.copied {
+			testkit.Check(t, os.Rename(path, path+".old")) // else the copy may get its inode
+			testkit.Check(t, os.WriteFile(path, []byte("1"), 0o600))
+		}
+		testkit.Check(t, os.Chtimes(path, c.time, c.time))
+		m, err := Manifest{Sentinels: list}.Renew(dir)
+		testkit.Check(t, err)
+		info, err := os.Stat(s.Manifest(dir))
+		testkit.Check(t, err)
+		if got := info.ModTime().After(before); got != c.want {
+			t.Errorf("%s: it has the time %s", name, info.ModTime())
+		}
+		if now, err := Sentinels(dir, []string{"python", "pyvenv.cfg"}); err != nil || !slices.Equal(now, m.Sentinels) {
+			t.Errorf("%s: %v, %v", name, m.Sentinels, err)
+		}
 	}
 }
