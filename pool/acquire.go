@@ -43,7 +43,9 @@ type Acquired struct {
 // are *UnknownPoolError, *OffError, *KindError, *EmptyError, *FailedError, ErrOverloaded, ErrClosed, or that of ctx;
 // with an error nothing is leased.
 func (m *Manager) Acquire(ctx context.Context, r Request) (Acquired, error) {
+	began := time.Now()
 	got, err := m.acquire(ctx, r)
+	m.countAcquire(r, got, err, time.Since(began))
 	if err == nil && !got.Resumed {
 		m.endOutdated(r, got.Env.ID)
 	}

@@ -81,6 +81,7 @@ func (m *Manager) builtLocked(e *env, b *build, result made, took time.Duration)
 	e.manifest, e.seen, e.folder = result.manifest, result.seen, envdir.FolderOf(e.dir)
 	if !b.check {
 		e.finished, e.added, e.measured = time.Now(), result.added, measured{}
+		m.countLocked(e.pool, func(c *Counters) { c.Builds++ })
 	}
 	m.moveLocked(e, Ready, "built")
 	e.log.Info("environment ready", zap.Duration("took", took))

@@ -40,6 +40,7 @@ func (m *Manager) hurryLocked(p *pool) {
 // buildFailedLocked records that a build of p failed, and serves what there is in its place.
 func (m *Manager) buildFailedLocked(p *pool, b *build, err *builder.Error) {
 	now := time.Now()
+	m.countLocked(p.cfg.Name, func(c *Counters) { c.Failures[err.Cause]++ })
 	if p.derived() {
 		err = err.ForNeeds(p.needs.Project != nil)
 	}

@@ -46,6 +46,7 @@ type pool struct {
 	waiters   []*waiter // first come first
 	fail      *failure  // nil while builds succeed
 	standbys  standbys
+	counters  Counters  // of a configured pool, for those derived from it too
 	renewed   time.Time // the last try to renew its lock file
 	unrenewed bool      // that failed
 	lock      string    // the hash of the last one that was built from, for when nothing of that is left
@@ -107,7 +108,7 @@ func (m *Manager) configureLocked(cfg Config) []string {
 		hash := pc.Spec.Hash()
 		p := before[pc.Name]
 		if p == nil {
-			p = &pool{}
+			p = &pool{counters: Counters{Failures: map[string]int{}}}
 		}
 		sameModules := slices.Equal(p.cfg.Preload, pc.Preload)
 		if p.hash != hash || p.cfg.Size != pc.Size || p.cfg.MaxAge != pc.MaxAge || p.cfg.Standby != pc.Standby ||

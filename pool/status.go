@@ -3,6 +3,7 @@ package pool
 import (
 	"cmp"
 	"context"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -31,6 +32,7 @@ type Status struct {
 	Standby   StandbyStatus
 	Lock      string        // the hash of the lock file that its environments were built from; empty: there is none yet
 	Idle      time.Duration // a kernel that nobody needs should end after this long; 0: never
+	Counters  Counters
 }
 
 // StatusError is why builds of a pool fail.
@@ -100,11 +102,12 @@ func (m *Manager) statusOfLocked(p *pool) Status {
 	s := Status{
 		Name: p.cfg.Name, Kind: p.cfg.Spec.Kind, Target: p.cfg.Size, Waiting: len(p.waiters), Packages: p.shown,
 		Python: p.cfg.Spec.Python, Standby: m.standbyStatusLocked(p), Idle: p.cfg.Idle,
-		Lock: cmp.Or(p.cfg.Spec.Lock, p.lock),
+		Lock: cmp.Or(p.cfg.Spec.Lock, p.lock), Counters: p.counters,
 	}
 	if e := m.lockedLocked(p); e != nil {
 		s.Lock = e.manifest.Lock
 	}
+	s.Counters.Failures = maps.Clone(p.counters.Failures)
 	for _, e := range m.envs {
 		own := e.pool == p.cfg.Name // else it is of a derived pool
 		switch {

@@ -86,8 +86,8 @@ func TestDebrisThatCannotBeDeletedIsSaidOnceAndKeepsNothingElse(t *testing.T) {
 		w.crash()
 		w.start()
 		w.pass(time.Hour)
-		got := w.store.Trashed()
-		if len(got) != 1 || envdir.Exists(filepath.Join(w.store.Trash(), "uv-aaaaaaaa", "lib")) {
+		lib := filepath.Join(w.store.Trash(), "uv-aaaaaaaa", "lib")
+		if got := w.store.Trashed(); len(got) != 1 || envdir.Exists(lib) {
 			t.Errorf("in the trash are %v", got)
 		}
 		w.release(w.get(1).Env.ID)

@@ -212,7 +212,17 @@ type PoolStatus struct {
 	IdleMS int64 `json:"idle_ms"`
 	// Lock is the hash of the lock file that the pool's environments are built from, as in LockResult; empty: there is
 	// none yet.
-	Lock string `json:"lock"`
+	Lock     string       `json:"lock"`
+	Counters PoolCounters `json:"counters"`
+}
+
+// PoolCounters counts what has happened in a pool, and in those derived from it, since the daemon started.
+type PoolCounters struct {
+	Hits     int            `json:"hits"`      // acquires that got what was ready
+	Misses   int            `json:"misses"`    // acquires that waited for a build, or got nothing
+	WaitedMS int64          `json:"waited_ms"` // what all these acquires took
+	Builds   int            `json:"builds"`    // environments that were built or extended
+	Failures map[string]int `json:"failures"`  // builds that failed, by cause
 }
 
 // StandbyStatus is how a pool's standby kernels are.

@@ -21,6 +21,7 @@ type poolCmd struct {
 	Lock    poolLockCmd    `cmd:"" help:"Print the lock file that a pool is built from, with hashes."`
 	Flush   poolFlushCmd   `cmd:"" help:"Drop the ready environments and build new ones."`
 	Watch   poolWatchCmd   `cmd:"" help:"Print the status again whenever it changes."`
+	Metrics poolMetricsCmd `cmd:"" help:"Print counters and gauges of the pools for Prometheus."`
 }
 
 type onePool struct {

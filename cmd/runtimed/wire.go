@@ -182,6 +182,10 @@ func statusOf(s pool.Status) rpc.PoolStatus {
 		Name: s.Name, Kind: s.Kind, Target: s.Target, Available: s.Available, Warming: s.Warming, Leased: s.Leased,
 		Removing: s.Removing, Waiting: s.Waiting, State: s.State, Python: s.Python, Packages: s.Packages,
 		Tool: (*rpc.Tool)(s.Tool), IdleMS: s.Idle.Milliseconds(), Lock: s.Lock,
+		Counters: rpc.PoolCounters{
+			Hits: s.Counters.Hits, Misses: s.Counters.Misses, WaitedMS: s.Counters.Waited.Milliseconds(),
+			Builds: s.Counters.Builds, Failures: s.Counters.Failures,
+		},
 		Standby: rpc.StandbyStatus{
 			Target: s.Standby.Target, Ready: s.Standby.Ready, Why: redact.Text(s.Standby.Why), Warnings: []string{},
 		},

@@ -25,6 +25,10 @@ function list<T>(item: Decode<T>): Decode<T[]> {
   return (value, at) => check<unknown[]>("a list", Array.isArray)(value, at).map((one, i) => item(one, `${at}[${i}]`));
 }
 
+function map<T>(item: Decode<T>): Decode<Record<string, T>> {
+  return (value, at) => mapped(object(value, at), (name, member) => [name, item(member, `${at}.${name}`)]);
+}
+
 /** A member that is this where it is missing, as from an older daemon. */
 function or<T, F>(otherwise: F, item: Decode<T>): Decode<T | F> {
   return (value, at) => (value === undefined || value === otherwise ? otherwise : item(value, at));
@@ -97,12 +101,11 @@ const pool = record({
   standby: or(null, record({ ...each(count, "target", "ready"), warnings: list(text), why: or(undefined, text) })),
   idleMs: or(0, count), // a kernel that is idle this long, and that nobody is connected to, should end; 0: never
   lock: or("", text), // the hash of the lock file that it is built from; empty: none was built yet
+  // since the daemon started, null from an older one; failures: by cause
+  counters: or(null, record({ ...each(count, "hits", "misses", "waitedMs", "builds"), failures: map(count) })),
 });
 
 const packageInfo = record(each(text, "name", "version"));
-
-const variables: Decode<Record<string, string | null>> = (value, at) =>
-  mapped(object(value, at), (name, member) => [name, or(null, text)(member, `${at}.${name}`)]);
 
 const env = record({
   ...each(text, "id", "pool", "path", "python", "pythonVersion", "createdAt"), // python: absolute; runs as it is
@@ -111,7 +114,7 @@ const env = record({
   packages: list(packageInfo),
   needs: or([], list(text)), // what it was made to have beyond the packages of its pool
   project: or(null, record(each(text, "path", "file"))), // that it was made for, and the file that says what it has
-  variables, // for the environment of a child; null takes the name out
+  variables: map(or(null, text)), // for the environment of a child; null takes the name out
   pathPrepend: list(text), // goes before the child's PATH
 });
 

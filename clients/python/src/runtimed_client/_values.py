@@ -1,10 +1,9 @@
 """The values that travel, as frozen dataclasses with the names of docs/protocol.md. Times are RFC 3339 UTC."""
 
-import dataclasses
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from typing import Any, Callable, Optional, TypeVar, Union, cast, get_args, get_origin
 
 from ._errors import ProtocolError
@@ -70,6 +69,17 @@ class StandbyStatus:
 
 
 @dataclass(frozen=True)
+class Counters:
+    """What happened in a pool, and in those derived from it, since the daemon started."""
+
+    hits: int  # acquires that got what was ready
+    misses: int  # acquires that waited for a build, or got nothing
+    waited_ms: int
+    builds: int
+    failures: dict[str, int] = field(hash=False)  # by cause
+
+
+@dataclass(frozen=True)
 class PoolStatus:
     """One pool. `available` counts what an acquire would get now."""
 
@@ -90,6 +100,7 @@ class PoolStatus:
     standby: Optional[StandbyStatus] = None
     idle_ms: int = 0  # a kernel that is idle this long, and that nobody is connected to, should end; 0: never
     lock: str = ""  # the hash of the lock file that it is built from; empty: none was built yet
+    counters: Optional[Counters] = None
 
 
 @dataclass(frozen=True)
@@ -201,9 +212,8 @@ def check_protocol(path: str, info: Object, version: str) -> None:
         raise wrong_program(path, f"it calls itself {name!r}")
     if type(protocol) is not int or protocol == PROTOCOL:  # decode() says what is wrong with another type
         return
-    old, hint = "daemon", "restart it with: runt daemon restart"
-    if protocol > PROTOCOL:
-        old, hint = "client", "update runtimed-client"
+    daemon, client = ("daemon", "restart it with: runt daemon restart"), ("client", "update runtimed-client")
+    old, hint = client if protocol > PROTOCOL else daemon
     theirs = f"the daemon (version {info.get('version')}) speaks protocol {protocol}"
     ours = f"this client (version {version}) protocol {PROTOCOL}"
     raise ProtocolError(f"{theirs}, and {ours}: the {old} is too old", hint=hint)
@@ -212,10 +222,8 @@ def check_protocol(path: str, info: Object, version: str) -> None:
 def encode(params: Object) -> Object:
     """Params as they travel: without those that are None, with seconds as milliseconds, and a project's path whole."""
     given = {name: value for name, value in params.items() if value is not None}
-    if isinstance(project := given.get("project"), Mapping):
-        given["project"] = {**project, "path": absolute(project.get("path", ""))}
-    elif project:
-        given["project"] = absolute(project)
+    if of := given.get("project"):
+        given["project"] = {**of, "path": absolute(of.get("path", ""))} if isinstance(of, Mapping) else absolute(of)
     return {name: math.ceil(value * 1000) if name.endswith("_ms") else value for name, value in given.items()}
 
 
@@ -240,9 +248,9 @@ def _decode(kind: Any, value: Any, where: str) -> Any:
         return tuple(_decode(inner[0], item, where) for item in value)
     if origin is dict and isinstance(value, dict):
         return {name: _decode(inner[1], item, f"{where}.{name}") for name, item in value.items()}
-    if dataclasses.is_dataclass(kind) and isinstance(value, dict):
-        sent = {m.name: m.metadata["missing"] for m in dataclasses.fields(kind) if "missing" in m.metadata} | value
-        members = [m for m in dataclasses.fields(kind) if m.name in sent or m.default is dataclasses.MISSING]
+    if is_dataclass(kind) and isinstance(value, dict):
+        sent = {m.name: m.metadata["missing"] for m in fields(kind) if "missing" in m.metadata} | value
+        members = [m for m in fields(kind) if m.name in sent or m.default is MISSING]
         values = {m.name: _decode(m.type, sent.get(m.name), f"{where}.{m.name}") for m in members}
         return kind(**values)  # type: ignore[operator]
     if type(value) is kind or (kind is float and type(value) is int):  # not isinstance: True is no number
