@@ -39,6 +39,9 @@ func whyPlain(env func(string) string) string {
 	if self, err := proc.OwnerOf(os.Getpid()); err != nil || self.Terminal != 0 {
 		return "it was started from a terminal, which it would not have"
 	}
+	if job := launch.BatchJob(env); job != "" {
+		return "it is part of a batch job (" + job + ")"
+	}
 	if blocksSignals() {
 		return "it was started with signals blocked, which would not be"
 	}

@@ -15,6 +15,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"runtimed/internal/launch"
 	"runtimed/internal/redact"
 	"runtimed/internal/statedir"
 	"runtimed/pool/builder"
@@ -90,6 +91,8 @@ func (m *Manager) standbyLocked(p *pool, now time.Time) (n int, why string) {
 		return 0, "this system has none"
 	case statedir.CheckStandbys(m.cfg.Sockets) != nil:
 		return 0, statedir.CheckStandbys(m.cfg.Sockets).Error()
+	case launch.BatchJob(os.Getenv) != "":
+		return 0, "the daemon is part of a batch job, whose kernels are none"
 	case m.noStandby != "":
 		return 0, m.noStandby
 	case m.cfg.StandbyIdle > 0 && m.watching == 0 && now.Sub(m.lastNeed) > m.cfg.StandbyIdle:
@@ -230,7 +233,7 @@ func (m *Manager) standbyFrom(e *env, kept *builder.Kept, err error) (*standing,
 	}
 	s := &standing{process: process, wanted: kept.Wanted}
 	path := filepath.Join(m.cfg.Sockets, statedir.StandbyName(e.id))
-	if s.listener, err = listenStandby(path); err == nil {
+	if s.listener, err = standby.Listen(path); err == nil {
 		s.socket = path
 	}
 	return s, err
@@ -277,27 +280,6 @@ func (m *Manager) standbyFailedLocked(p *pool, e *env, err error) {
 	p.standbys.wanted = nil // they may be the reason
 	p.standbys.failed, p.standbys.next = why, time.Now().Add(pause)
 	m.changedLocked()
-}
-
-// listenStandby opens the socket of a standby. Only the user can connect to it.
-func listenStandby(path string) (*net.UnixListener, error) {
-	addr := &net.UnixAddr{Name: path, Net: "unix"}
-	listener, err := net.ListenUnix("unix", addr)
-	if err != nil && statedir.SocketIsDead(path) { // what a killed daemon left
-		if err := statedir.RemoveStandby(path); err != nil {
-			return nil, err
-		}
-		listener, err = net.ListenUnix("unix", addr)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("opening its socket: %w", err)
-	}
-	listener.SetUnlinkOnClose(false)
-	if err := os.Chmod(path, 0o600); err != nil {
-		_ = listener.Close()
-		return nil, fmt.Errorf("opening its socket: %w", err)
-	}
-	return listener, nil
 }
 
 // standbyTold takes an event of the standby s of e.

@@ -12,8 +12,6 @@ AT_START = (
 )
 # Python and the linker resolve what these name against the folder that they start in.
 AGAINST_CWD = ("PYTHONPATH", "PYTHONUSERBASE", "PYTHONPYCACHEPREFIX", "LD_PRELOAD", "LD_LIBRARY_PATH")
-# A scheduler ends the processes of a batch job by what it started, and counts what they use.
-BATCH = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "FLUX_JOB_ID", "OAR_JOB_ID", "COBALT_JOBID")
 RIGHTS = (
     "Uid", "Gid", "Groups", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp",
     "Seccomp_filters", "Mems_allowed",
@@ -63,9 +61,9 @@ def same_variables(variables, cwd):
     if wanted:
         raise Refused("its variables differ from those that the standby was started with: "
                       + ", ".join(sorted(wanted)), wanted)
-    batch = [name for name in BATCH if name in variables]
-    if batch:
-        raise Refused(f"it is part of a batch job ({batch[0]})")
+    job = batch_job(variables)
+    if job:
+        raise Refused(f"it is part of a batch job ({job})")
 
 
 def text_of(path):

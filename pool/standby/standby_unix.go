@@ -100,7 +100,8 @@ func Start(ctx context.Context, c Command) (p *Process, says Says, output string
 
 func (p *Process) start(c Command) error {
 	script, err := launch.File(strings.Join(
-		[]string{CheckScript, launch.Script, preloadScript, orderScript, placeScript, standbyScript}, "\n"))
+		[]string{CheckScript, launch.Script, launch.BatchScript(), preloadScript, orderScript, placeScript,
+			standbyScript}, "\n"))
 	if err != nil {
 		return err
 	}
