@@ -1,0 +1,14 @@
+#!/bin/sh
+# A Prolog of Slurm. slurmd runs it as root before a job's first step, outside of the job. It has the daemon of the job's
+# user run, so that the daemon does not end with the job, and the next job finds its environments ready.
+#
+# Only a user who has used runt on this node, or has the folder ~/.config/runt, gets a daemon. It ends by itself once
+# nobody has needed it for idle_exit. A Prolog that fails would drain the node, so this one never does: the job then
+# starts a daemon of its own, if it needs one.
+runt=/usr/bin/runt
+try='if test -d ~/.config/runt || test -d ~/.cache/runt; then exec "$0" daemon start --auto; fi'
+
+cd / || exit 0
+timeout 20 setpriv --reuid="$SLURM_JOB_UID" --regid="$(id -g "$SLURM_JOB_UID")" --init-groups --reset-env \
+    sh -c "$try" "$runt" </dev/null >/dev/null 2>&1
+exit 0
