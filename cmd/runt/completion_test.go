@@ -42,7 +42,7 @@ func TestTheWordsOfACommandCompleteIt(t *testing.T) {
 		{[]string{"pool", "acquire", "--"},
 			"--help --json --version --pool --wait --no-start --with --with-requirements --python --project --extra " +
 				"--group --frozen --owner-pid --label"},
-		{[]string{"daemon", "start", "--a"}, ""}, // hidden
+		{[]string{"daemon", "start", "--a"}, "--auto"},
 		{[]string{"env", "list", "--state", "re"}, "ready removing"},
 		{[]string{"env", "list", "--state=w"}, "--state=warming"},
 		{[]string{"env", "list", "--state", "=", "w"}, "warming"},                  // as bash takes it apart

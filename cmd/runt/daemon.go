@@ -37,7 +37,7 @@ func (daemonInfoCmd) Run(a *app) error {
 }
 
 type daemonStartCmd struct {
-	Auto bool `hidden:"" help:"${daemonStartAuto}"`
+	Auto bool `help:"${daemonStartAuto}"`
 }
 
 func (c *daemonStartCmd) Run(a *app) error {

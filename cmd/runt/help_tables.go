@@ -196,7 +196,7 @@ func examplesOf(path string) (out []entry) {
 var longHelp = kong.Vars{
 	"bugreportOutput": "Write it here (default: runt-bugreport-DATE.tar.gz in this folder).",
 	"daemonAgain":     "Restart the daemon, as after an upgrade. Environments in use stay in use.",
-	"daemonStartAuto": "On behalf of a command that needs an environment: it ends by itself when nobody needs it.",
+	"daemonStartAuto": "Have it end by itself once nobody has needed it for idle_exit, as one that a command started.",
 	"envListState":    "In this state only: warming, ready, leased or removing.",
 	"kernelNoStandby": "Start a new process, even if a standby kernel is ready.",
 	"kernelPool":      "Take the environment from this pool (default: uv).",
