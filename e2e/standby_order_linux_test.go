@@ -415,3 +415,18 @@ func TestAModuleThatEndsTheProcessOrAsksForTheKernelIsNamed(t *testing.T) {
 		}
 	}
 }
+
+func TestAStandbyRefusesWhoIsPartOfABatchJobWhateverItsProgramAsks(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"SLURM_JOB_ID", "COBALT_JOBID"} {
+		s := stand(t, nil)
+		if e := s.told(); !e.Ready {
+			t.Fatalf("it tells %+v", e)
+		}
+		o := s.order("said = 1")
+		o.Environ = append(o.Environ, rpc.Bytes(name+"=7"))
+		if _, _, r := s.becomes(o); !strings.Contains(r.Refused, "part of a batch job ("+name+")") {
+			t.Errorf("it answers %+v", r)
+		}
+	}
+}
