@@ -331,21 +331,3 @@ func (s Store) Runs(dir, python string) error {
 	}
 	return nil
 }
-
-// Trashed are the names in the trash that Discard gave.
-func (s Store) Trashed() []string {
-	if err := Ours(s.Dir, s.Trash()); err != nil {
-		return nil // a link leads to where nothing is ours
-	}
-	entries, err := os.ReadDir(s.Trash())
-	if err != nil {
-		return nil
-	}
-	var names []string
-	for _, e := range entries {
-		if statedir.IsTrash(e.Name()) {
-			names = append(names, e.Name())
-		}
-	}
-	return names
-}
