@@ -1,5 +1,5 @@
-// Package config reads the configuration: flags override the environment, which overrides the file, which
-// overrides defaults. [Load] reports all faults at once, each with its place.
+// Package config reads the configuration: flags override the environment, which overrides the user's file, which
+// overrides the administrator's, which overrides defaults. [Load] reports all faults at once, each with its place.
 package config
 
 import (
@@ -29,7 +29,8 @@ const (
 
 // Config is the configuration in force.
 type Config struct {
-	Path        string // the file that was read, or the one that would be
+	Path        string // the user's file that was read, or the one that would be
+	System      string // the administrator's file; empty: there is none that counts
 	Socket      string // from the flag only; empty: where clients look
 	CacheDir    string // empty: the default state directory
 	LogLevel    string
@@ -39,7 +40,8 @@ type Config struct {
 	UV          UV
 	Conda       Conda
 	Projects    Projects
-	Pools       []Pool // uv, conda, then the named ones in the file's order
+	Limits      Limits
+	Pools       []Pool // uv, conda, then the named ones in the files' order
 
 	// Chosen is the Python of uv pools that name none; without a path: none was chosen yet. It is no part of the
 	// configuration, and only shown beside it.
@@ -50,6 +52,11 @@ type Config struct {
 	// Origins says where values come from, by dotted key: a flag, a variable or FILE:LINE. Other keys have their
 	// defaults.
 	Origins map[string]string
+
+	// Warnings say what does not count as it was written, each in a line.
+	Warnings []string
+
+	limited map[string]string // where the limit stands that lowered a value, by the value's key
 }
 
 // Build are the limits of builds.
@@ -65,6 +72,7 @@ type UV struct {
 	Path     string // empty: looked up, then fetched
 	IndexURL string // empty: uv's own rules
 	Link     string // "auto" or "copy"
+	Store    string // a folder of wheels that others keep; empty: none
 }
 
 type Conda struct {
@@ -141,6 +149,18 @@ func FilePath(flags Flags, env func(string) string) (string, error) {
 
 // Load returns the configuration in force. Its error is a [Faults].
 func Load(flags Flags, env func(string) string) (*Config, error) {
+	return loadBehind(SystemPath(), flags, env)
+}
+
+// Defaults are those of this program, whatever the files say.
+func Defaults() *Config {
+	c := defaults()
+	c.finish()
+	return c
+}
+
+// loadBehind is Load with the administrator's file in another place.
+func loadBehind(system string, flags Flags, env func(string) string) (*Config, error) {
 	path, err := FilePath(flags, env)
 	if err != nil {
 		return nil, err
@@ -151,9 +171,13 @@ func Load(flags Flags, env func(string) string) (*Config, error) {
 	}
 	c := defaults()
 	c.Path = path
-	faults := c.parse(path, data)
+	faults := c.readSystem(system)
+	limits, size, maxSize := c.Limits, c.Origins["limits.size"], c.Origins["limits.max_size"]
+	faults = append(faults, c.parse(path, data)...)
+	c.limitLimits(limits, size, maxSize)
 	faults = append(faults, c.override(flags, env)...)
 	faults = append(faults, c.finish()...)
+	c.limit()
 	if len(faults) > 0 {
 		return nil, faults
 	}
@@ -170,8 +194,10 @@ func defaults() *Config {
 		UV:          UV{Link: "auto"},
 		Conda:       Conda{Provider: "auto"},
 		Projects:    Projects{Warm: 4},
+		Limits:      Limits{Size: MaxPoolSize},
 		Pools:       []Pool{newPool(KindUV, KindUV), newPool(KindConda, KindConda)},
 		Origins:     map[string]string{},
+		limited:     map[string]string{},
 	}
 }
 

@@ -103,7 +103,7 @@ func TestFaults(t *testing.T) {
 		{"[log_level]\nx = 1", `1: log_level: must be a text in quotes, got a table`},
 		{"\n\nsize = 3",
 			`3: size: unknown key; there are log_level, idle_exit, standby_idle, cache_dir, [build], [uv], ` +
-				`[conda], [projects], [pools.NAME]`},
+				`[conda], [projects], [limits], [pools.NAME]`},
 		{"[pools.uv]\nsise = 3",
 			`2: pools.uv.sise: unknown key; there are kind, size, python, packages, channels, lock, max_age, ` +
 				`standby, preload, idle`},
@@ -235,7 +235,7 @@ max_age = "36h30m"
 `)
 	testkit.Check(t, err)
 	if c.LogLevel != "debug" || c.IdleExit != 0 || c.StandbyIdle != 0 || c.CacheDir != `/abs/é "x"` ||
-		c.UV != (UV{"/opt/uv", "https://index.invalid/simple", "copy"}) ||
+		c.UV != (UV{"/opt/uv", "https://index.invalid/simple", "copy", ""}) ||
 		c.Build != (Build{2, 90 * time.Second, 0, 3 << 29, 168 * time.Hour}) {
 		t.Errorf("got %+v", c)
 	}

@@ -30,9 +30,12 @@ func (c *Config) settings() []setting {
 		text("uv.path", &c.UV.Path, absolute),
 		text("uv.index_url", &c.UV.IndexURL, index),
 		text("uv.link", &c.UV.Link, oneOf("auto", "copy")),
+		text("uv.store", &c.UV.Store, absolute),
 		text("conda.provider", &c.Conda.Provider, oneOf("auto", "micromamba", "mamba", "conda", "rattler")),
 		text("conda.path", &c.Conda.Path, absolute),
 		number("projects.warm", &c.Projects.Warm, 0, MaxPoolSize),
+		number("limits.size", &c.Limits.Size, 1, MaxPoolSize),
+		size("limits.max_size", &c.Limits.MaxSize),
 	}
 }
 
@@ -115,6 +118,8 @@ type Setting struct {
 	Key    string `json:"key"`
 	Value  any    `json:"value"` // a string, a number or a list of strings, as in the file
 	Origin string `json:"origin"`
+	// LimitedBy is where the limit stands that lowered the value; empty if none did.
+	LimitedBy string `json:"limited_by,omitempty"`
 	// Chosen is what an empty python stands for.
 	Chosen *statedir.Python `json:"chosen,omitempty"`
 	// Place is what an empty cache_dir stands for.
@@ -129,7 +134,8 @@ func (c *Config) Settings() []Setting {
 		if s.key == "cache_dir" && c.CacheDir == "" {
 			place = c.State
 		}
-		out = append(out, Setting{s.key, s.get(), cmp.Or(c.Origins[s.key], "default"), c.chosen(s.key), place})
+		out = append(out, Setting{s.key, s.get(), cmp.Or(c.Origins[s.key], "default"), c.limited[s.key],
+			c.chosen(s.key), place})
 	}
 	return out
 }

@@ -15,6 +15,12 @@ import (
 // Write prints what could be a configuration file again.
 func (c *Config) Write(w io.Writer) {
 	fmt.Fprintf(w, "# %s\n", redact.Printable(c.Place()))
+	if c.System != "" {
+		fmt.Fprintf(w, "# %s\n", c.System)
+	}
+	for _, warning := range c.Warnings {
+		fmt.Fprintf(w, "# warning: %s\n", redact.Printable(warning))
+	}
 	section := ""
 	for _, s := range c.Settings() {
 		at := strings.LastIndex(s.Key, ".")
@@ -29,6 +35,9 @@ func (c *Config) Write(w io.Writer) {
 		}
 		if s.Place != "" {
 			origin += redact.Printable("; " + s.Place)
+		}
+		if s.LimitedBy != "" {
+			origin += "; limited at " + s.LimitedBy
 		}
 		fmt.Fprintf(w, "%-40s # %s\n", line, origin)
 	}

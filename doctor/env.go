@@ -70,9 +70,7 @@ func (e *Env) examine(ctx context.Context, found chan<- result) {
 func (e *Env) gather(ctx context.Context) {
 	e.cfg, e.cfgErr = config.Load(config.Flags{}, os.Getenv)
 	if e.cfgErr != nil {
-		if e.cfg, _ = config.Load(config.Flags{Config: os.DevNull}, func(string) string { return "" }); e.cfg == nil {
-			e.cfg = &config.Config{}
-		}
+		e.cfg = config.Defaults()
 	}
 	e.at, e.atErr = rpc.Paths(e.cfg.Socket, e.cfg.CacheDir)
 	if e.at.State == "" { // the socket's path is wrong

@@ -90,13 +90,23 @@ func checkConfig(_ context.Context, e *Env) Findings {
 				"until then this list goes by the defaults")
 	}
 	found := fine("%s", e.cfg.Place())
+	if e.cfg.System != "" {
+		found = append(found, fine("%s", e.cfg.System)...)
+	}
+	for _, text := range e.cfg.Warnings {
+		found = append(found, warning("%s", text).
+			hint("correct the file that the warning begins with, or leave it to the administrator")...)
+	}
 	for _, s := range e.cfg.Settings() {
-		if s.Origin == "default" {
+		if s.Origin == "default" && s.LimitedBy == "" {
 			continue
 		}
 		origin := s.Origin
 		if line, ok := strings.CutPrefix(origin, e.cfg.Path+":"); ok {
 			origin = "line " + line
+		}
+		if s.LimitedBy != "" {
+			origin += "; limited at " + s.LimitedBy
 		}
 		found = append(found, fine("%s = %s (%s)", s.Key, config.Literal(s.Value), origin)...)
 	}

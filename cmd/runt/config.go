@@ -38,8 +38,11 @@ func (c *configShowCmd) Run(a *app) error {
 	return a.show(struct {
 		Path     string           `json:"path"`
 		Exists   bool             `json:"exists"`
+		System   string           `json:"system,omitempty"` // the administrator's file, if it is there
 		Settings []config.Setting `json:"settings"`
-	}{cfg.Path, safefile.Exists(cfg.Path), cfg.Settings()}, func() { cfg.Write(a.stdout) })
+		Warnings []string         `json:"warnings,omitempty"`
+	}{cfg.Path, safefile.Exists(cfg.Path), cfg.System, cfg.Settings(), cfg.Warnings},
+		func() { cfg.Write(a.stdout) })
 }
 
 type configCheckCmd struct {
@@ -51,7 +54,14 @@ func (c *configCheckCmd) Run(a *app) error {
 	if err != nil {
 		return &failure.Error{Code: failure.Failed, Message: err.Error()}
 	}
-	return a.showPath(cfg.Path, "ok: "+cfg.Place())
+	for _, warning := range cfg.Warnings {
+		a.Note("warning: %s", warning)
+	}
+	text := "ok: " + cfg.Place()
+	if cfg.System != "" {
+		text += "\nok: " + cfg.System
+	}
+	return a.showPath(cfg.Path, text)
 }
 
 type configPathCmd struct {

@@ -17,28 +17,27 @@ type helpCmd struct {
 type topic struct {
 	name, title string
 	intro       string
-	entries     func() ([]entry, error)
+	entries     func() []entry
 	outro       string
 }
 
 var topics = []topic{
 	{
 		name: "exit-codes", title: "What the exit codes of runt mean.",
-		entries: func() ([]entry, error) { return exitEntries(), nil },
+		entries: exitEntries,
 		outro: "runt run otherwise ends with the code of its command. Errors and hints go to stderr; stdout holds " +
 			"the answer or nothing.",
 	},
 	{
 		name: "environment", title: "The variables that runt and runtimed read.",
-		intro: "A flag of runtimed run overrides a variable, and a variable overrides the configuration file.",
-		entries: func() ([]entry, error) {
-			return append(append([]entry{}, variables...), otherVariables...), nil
-		},
+		intro:   "A flag of runtimed run overrides a variable, and a variable overrides the configuration file.",
+		entries: func() []entry { return append(append([]entry{}, variables...), otherVariables...) },
 	},
 	{
 		name: "config", title: "The keys of the configuration file, with their defaults.",
 		intro: "The file is ~/.config/runt/config.toml ($XDG_CONFIG_HOME/runt/config.toml if that variable is an " +
-			"absolute path), in TOML. It may be missing. An unknown key or a bad value is an error.",
+			"absolute path), in TOML. It may be missing. An unknown key or a bad value is an error. On Linux and " +
+			"macOS, /etc/runt/config.toml has an administrator's defaults for every user.",
 		entries: keyEntries,
 		outro: "NAME is a lower-case letter and then up to 31 of a-z, 0-9, _ and -. Durations are like 90s, 30m, " +
 			"48h. Sizes are a number of bytes or like 500MB, 1GiB. The values in force: runt config show. The " +
@@ -82,10 +81,7 @@ func (c *helpCmd) Run(a *app) error {
 }
 
 func (a *app) explain(t topic) error {
-	entries, err := t.entries()
-	if err != nil {
-		return err
-	}
+	entries := t.entries()
 	return a.show(entries, func() {
 		fmt.Fprintln(a.stdout, t.title)
 		if t.intro != "" {

@@ -1,9 +1,6 @@
 package main
 
 import (
-	"crypto/rand"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -95,11 +92,16 @@ var keyTexts = []entry{
 	{Name: "uv.path", Text: "an absolute path: the uv to use; empty: looked up, else fetched"},
 	{Name: "uv.index_url", Text: "a URL: the package index, for uv and for fetching it; empty: their own rules"},
 	{Name: "uv.link", Text: "auto or copy; copy: no file is shared between environments"},
+	{Name: "uv.store",
+		Text: "an absolute path: a folder that runt store fill has filled, asked before the index; empty: none"},
 	{Name: "conda.provider",
 		Text: "auto, micromamba, mamba, conda or rattler: what builds conda environments; auto takes the first that " +
 			"works"},
 	{Name: "conda.path", Text: "an absolute path: the provider's program; empty: looked up"},
 	{Name: "projects.warm", Text: "0 to 64: of so many of the last projects used, one environment is kept ready"},
+	{Name: "limits.size",
+		Text: "1 to 64: no pool keeps more than this ready, and no more projects are kept warm"},
+	{Name: "limits.max_size", Text: "a size: build.max_size is at most this; empty: no limit"},
 	{Name: "pools.NAME.kind", Text: "uv or conda; required for pools of your own"},
 	{Name: "pools.NAME.size", Text: "0 to 64: environments kept ready; 0 turns the pool off"},
 	{Name: "pools.NAME.python",
@@ -120,15 +122,9 @@ var keyTexts = []entry{
 }
 
 // keyEntries are keyTexts with the defaults. A default that both usual pools share is shown once.
-func keyEntries() ([]entry, error) {
-	nowhere := filepath.Join(os.TempDir(), rand.Text()) // a home without a configuration
-	cfg, err := config.Load(config.Flags{},
-		func(name string) string { return map[string]string{"HOME": nowhere}[name] })
-	if err != nil {
-		return nil, err
-	}
+func keyEntries() []entry {
 	defaults := map[string][]string{}
-	for _, s := range cfg.Settings() {
+	for _, s := range config.Defaults().Settings() {
 		key, pool := s.Key, ""
 		if rest, ok := strings.CutPrefix(s.Key, "pools."); ok {
 			pool, key, _ = strings.Cut(rest, ".")
@@ -148,7 +144,7 @@ func keyEntries() ([]entry, error) {
 		}
 		out[i] = e
 	}
-	return out, nil
+	return out
 }
 
 // examples are shown under the command that they begin with.
@@ -176,6 +172,7 @@ var examples = []struct{ line, text string }{
 	{"runt daemon logs --level warn --since 2h", "What went wrong in the last two hours."},
 	{"runt daemon log-level debug", "Log more, until the next start."},
 	{"runt daemon reload", "Apply a changed configuration at once."},
+	{"runt store fill /srv/runt/store", "Have the next user's first environment download nothing."},
 	{"runt config show", "Every value in force, and where it comes from."},
 	{`runt rpc pool.acquire '{"pool": "uv", "owner_pid": 4242}'`, "Any method of the daemon, with its params."},
 	{"runt bugreport --output report.tar.gz",

@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap/zapcore"
 	"golang.org/x/term"
 
+	"runtimed/config"
 	"runtimed/internal/redact/redactzap"
 	"runtimed/internal/safefile"
 	"runtimed/internal/statedir"
@@ -79,6 +80,14 @@ func (b *logbook) begin(s *settings, at statedir.Paths, a about) {
 	b.Info("starting", zap.String("version", rpc.Version()), zap.Int("pid", os.Getpid()),
 		zap.String("config", s.Load().Path),
 		zap.String("state", at.State), zap.String("started_by", a.startedBy), zap.String("program", a.program.path))
+	b.warnOf(s.Load())
+}
+
+// warnOf tells what of the configuration does not count as it was written.
+func (b *logbook) warnOf(cfg *config.Config) {
+	for _, warning := range cfg.Warnings {
+		b.Warn("configuration", zap.String("warning", warning))
+	}
 }
 
 // explain says why the state directory is not at the usual place.

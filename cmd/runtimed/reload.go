@@ -11,6 +11,7 @@ import (
 	"go.uber.org/fx"
 	"go.uber.org/zap"
 
+	"runtimed/config"
 	"runtimed/internal/supervisor"
 )
 
@@ -60,10 +61,11 @@ func (r *reloader) watch(ctx context.Context) {
 	}
 }
 
-// files are the configuration file and the lock files that it names, as they are now; nil where there is none.
+// files are the user's configuration file, the administrator's and the lock files that they name, as they are now; nil
+// where there is none.
 func (r *reloader) files() (list []fs.FileInfo) {
 	cfg := r.settings.Load()
-	paths := []string{cfg.Path}
+	paths := []string{cfg.Path, config.SystemPath()}
 	for _, p := range cfg.Pools {
 		if p.Lock != "" {
 			paths = append(paths, p.Lock)
@@ -76,11 +78,12 @@ func (r *reloader) files() (list []fs.FileInfo) {
 	return list
 }
 
+// same also compares the modes, which decide whether the administrator's file counts.
 func same(a, b fs.FileInfo) bool {
 	if a == nil || b == nil {
 		return a == nil && b == nil
 	}
-	return os.SameFile(a, b) && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime())
+	return os.SameFile(a, b) && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime()) && a.Mode() == b.Mode()
 }
 
 func (r *reloader) logged(ctx context.Context, why string) {
@@ -111,5 +114,6 @@ func (r *reloader) reload(ctx context.Context) ([]string, error) {
 		r.log.Warn("cache_dir takes effect at the next start", zap.String("now", r.pools.Dir()))
 	}
 	r.log.Info("configuration read", zap.String("path", cfg.Path), zap.Strings("changed_pools", changed))
+	r.log.warnOf(cfg)
 	return changed, nil
 }

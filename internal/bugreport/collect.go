@@ -37,9 +37,9 @@ const (
 func (b *Report) collect(d *daemon.Control) {
 	cfg, cfgErr := config.Load(config.Flags{}, d.Env)
 	services := service.Files(d.Env)
-	learn := services
+	learn := append(services[:len(services):len(services)], config.SystemPath())
 	if path, err := config.FilePath(config.Flags{}, d.Env); err == nil {
-		learn = append(services[:len(services):len(services)], path)
+		learn = append(learn, path)
 	}
 	for _, path := range learn {
 		if data, err := safefile.Read(path, maxConfig); err == nil {
