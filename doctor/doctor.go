@@ -45,6 +45,7 @@ var Checks = []Check{
 	{"uv", checkUV},
 	{"python", ofPools(config.KindUV, checkPython)},
 	{"conda", ofPools(config.KindConda, checkConda)},
+	{"store", ofPools(config.KindUV, checkStore)},
 	{"index", checkIndex},
 	{"channels", ofPools(config.KindConda, checkChannels)},
 	{"disk-space", ofState(checkSpace)},

@@ -31,6 +31,18 @@ func UnneededConda(hint string) string {
 	return hint + "; " + off
 }
 
+// StoreFilled is what runtimed prints for `runt store fill`. It does not travel on the socket either.
+type StoreFilled struct {
+	Dir     string   `json:"dir"`
+	Pools   []string `json:"pools"`
+	Wheels  int      `json:"wheels"` // for these pools, and that of uv
+	Bytes   int64    `json:"bytes"`
+	Without []string `json:"without,omitempty"` // distributions that have no wheel for this machine
+	Error   string   `json:"error,omitempty"`
+	Hint    string   `json:"hint,omitempty"`
+	Output  string   `json:"output,omitempty"`
+}
+
 // Purged is what runtimed prints for `runt service uninstall --purge`. It does not travel on the socket either.
 type Purged struct {
 	Places []string         `json:"places"` // the folders that things were kept in

@@ -26,8 +26,8 @@ func TestTheWordsOfACommandCompleteIt(t *testing.T) {
 	}{
 		{[]string{"po"}, "pool"},
 		{[]string{"comp"}, "completion"},
-		{[]string{"st"}, "status"},
-		{[]string{"help", "st"}, "status"},
+		{[]string{"sta"}, "status"},
+		{[]string{"help", "sta"}, "status"},
 		{[]string{"status", "--"}, "--help --json --version --pool --verbose"},
 		{[]string{"__"}, ""}, // hidden
 		{[]string{"daemon", "s"}, "start stop"},

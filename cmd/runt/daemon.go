@@ -151,7 +151,10 @@ func (daemonReloadCmd) Run(a *app) error {
 }
 
 func (a *app) stoppedService(st service.Status) error {
-	if st.Enabled {
+	switch {
+	case st.Package:
+		a.Hint(againAtLogin)
+	case st.Enabled:
 		a.Hint("its service starts it again at the next login; to prevent that: runt service uninstall")
 	}
 	text := "stopped"

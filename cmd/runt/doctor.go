@@ -322,6 +322,9 @@ func (a *app) findService(ctx context.Context) (rpc.Check, service.Status) {
 func checkService(st service.Status, other bool) rpc.Check {
 	const name = "service"
 	text := "installed and enabled, up to date"
+	if st.Package {
+		text = "the package's, enabled for every user"
+	}
 	switch {
 	case !st.Installed && st.Trouble != nil:
 		return found(name, rpc.CheckNote, st.Trouble.Hint, "not installed, and could not be: %s", st.Trouble.Message)

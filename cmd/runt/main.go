@@ -38,6 +38,7 @@ type cli struct {
 	Kernel     kernelCmd     `cmd:"" help:"${kernelHelp}"`
 	Daemon     daemonCmd     `cmd:"" help:"Start, stop and look at the daemon."`
 	Service    serviceCmd    `cmd:"" help:"Run the daemon as a service that starts at login."`
+	Store      storeCmd      `cmd:"" help:"Keep a store of packages for all users of a machine."`
 	Config     configCmd     `cmd:"" help:"Show and check the configuration."`
 	RPC        rpcCmd        `cmd:"" name:"rpc" help:"Call a method of the daemon."`
 	Completion completionCmd `cmd:"" help:"Print the script that completes runt's commands in a shell."`

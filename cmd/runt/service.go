@@ -158,6 +158,9 @@ func (c *serviceUninstallCmd) Run(a *app) error {
 	if len(steps) == 0 {
 		text = "not installed"
 	}
+	if st, err := s.Status(a.Ctx, s.Config); err == nil && st.Package {
+		a.Hint(againAtLogin)
+	}
 	if purge {
 		whole, err := a.Purge()
 		if err != nil {
@@ -172,6 +175,10 @@ func (c *serviceUninstallCmd) Run(a *app) error {
 	}
 	return a.done(s, text)
 }
+
+// againAtLogin is about the units of the package, which are not the user's to remove.
+const againAtLogin = "somebody has enabled it for every user, so it is there again at the next login; to prevent " +
+	"that for you: systemctl --user mask runtimed.socket"
 
 type serviceStartCmd struct {
 	dryRun `embed:""`
@@ -283,7 +290,7 @@ func (c *serviceStopCmd) Run(a *app) error {
 	if err := s.Do(steps, err); err != nil {
 		return err
 	}
-	if st.Enabled {
+	if st.Enabled || st.Package {
 		return a.done(s, "stopped, until the next login or: runt service start")
 	}
 	return a.done(s, "stopped")

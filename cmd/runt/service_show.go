@@ -100,7 +100,10 @@ func writeService(w io.Writer, s service.Status) {
 		enabled = "yes: the daemon starts at login"
 	}
 	installed := yesNo(s.Installed)
-	if s.Installed && s.UpToDate {
+	switch {
+	case s.Package:
+		installed += ", by the package, for every user"
+	case s.Installed && s.UpToDate:
 		installed += ", up to date"
 	}
 	fmt.Fprintf(w, "Manager:    %s\nInstalled:  %s\nEnabled:    %s\nRunning:    %s\n", s.Manager, installed, enabled,

@@ -14,7 +14,7 @@ import (
 	"runtimed/rpc"
 )
 
-// runt runs these two commands, since it has none of the daemon's code.
+// runt runs these commands, since it has none of the daemon's code.
 
 // doctorCommand is the daemon's part of `runt doctor`.
 type doctorCommand struct {

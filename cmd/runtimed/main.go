@@ -54,6 +54,7 @@ type commandLine struct {
 	Run     runCommand       `cmd:"" default:"withargs" help:"${runHelp}"`
 	Doctor  doctorCommand    `cmd:"" hidden:""`
 	Purge   purgeCommand     `cmd:"" hidden:""`
+	Store   storeCommand     `cmd:"" hidden:""`
 }
 
 type runCommand struct {

@@ -57,7 +57,7 @@ func (p *pools) kind(ctx context.Context, name string) string {
 }
 
 func uvConfig(cfg *config.Config) uv.Config {
-	return uv.Config{Path: cfg.UV.Path, IndexURL: cfg.UV.IndexURL, Copy: cfg.UV.Link == "copy"}
+	return uv.Config{Path: cfg.UV.Path, IndexURL: cfg.UV.IndexURL, Copy: cfg.UV.Link == "copy", Store: cfg.UV.Store}
 }
 
 func condaConfig(cfg *config.Config) conda.Config {

@@ -107,6 +107,11 @@ func Folder(path string) error {
 	return folder(path, info)
 }
 
+// OpenFolder opens a folder of anybody's to read it. It may be a link; anything else is an *Error.
+func OpenFolder(path string) (*os.File, error) {
+	return open(path, os.O_RDONLY|noWait, 0, os.Stat, folder)
+}
+
 func folder(path string, info fs.FileInfo) error {
 	if info.IsDir() {
 		return nil

@@ -218,7 +218,7 @@ func (b *build) installEntries(ctx context.Context, a Addition, scratch string, 
 	}
 	argv := []string{"pip", "install", "--python", a.Python, "--no-deps", "--break-system-packages", "-r", file}
 	if list[0].hashed {
-		argv = append(argv, "--require-hashes")
+		return b.withStore(ctx, a.run, append(argv, "--require-hashes")...)
 	}
 	return b.tries(ctx, a.run, argv...)
 }

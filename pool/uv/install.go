@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 
+	"go.uber.org/zap"
+
 	"runtimed/internal/tool"
 	"runtimed/pool/builder"
 	"runtimed/pool/envdir"
@@ -25,12 +27,46 @@ func (b *build) install(ctx context.Context) error {
 	if b.hashed() {
 		argv = append(argv, "--require-hashes")
 	}
-	return b.tries(ctx, b.inWorkdir, argv...)
+	return b.withStore(ctx, b.inWorkdir, argv...)
 }
 
 // inWorkdir runs uv in our own empty folder.
 func (b *build) inWorkdir(ctx context.Context, c call) (tool.Result, error) {
 	return b.runIn(ctx, "", b.ToolEnviron(), c)
+}
+
+// withStore is tries for what has hashes, so that the store may have it. What is wrong there fails no build.
+func (b *build) withStore(ctx context.Context, run runner, argv ...string) error {
+	store := b.fromStore()
+	if len(store) == 0 || b.again {
+		return b.tries(ctx, run, argv...)
+	}
+	b.progress(builder.Stage{Name: builder.StageInstalling, Message: "installing from the cache and the store"})
+	var err error
+	// uv takes a wheel that it knows from the index for the better one, even if only the store has it at hand.
+	for _, flags := range [][]string{{"--offline"}, {"--offline", "--no-index"}} {
+		_, err = run(ctx, call{args: slices.Concat(argv, flags), env: store})
+		if err == nil || ctx.Err() != nil || builder.CauseOf(err) == builder.CauseDiskFull {
+			return err
+		}
+	}
+	b.log.Info("the store does not have all that is to be installed", zap.Error(err))
+	return b.norStore(b.tries(ctx, run, argv...), err)
+}
+
+// norStore adds to a failure to reach the index why the store was of no help.
+func (b *build) norStore(err, store error) error {
+	var index, found *builder.Error
+	if !builder.Unreachable(err) || !errors.As(err, &index) || !errors.As(store, &found) {
+		return err
+	}
+	said := *index
+	said.Message += "; the store " + b.Config().Store + " does not have all that is needed"
+	if found.Cause == builder.CauseCorrupt {
+		said.Message += ": a file there is damaged"
+	}
+	said.Output = found.Output + "\n" + index.Output
+	return &said
 }
 
 // tries installs by a command of uv: offline if the cache has everything, else online, else with everything downloaded

@@ -65,6 +65,9 @@ func (b *build) lock(ctx context.Context, age time.Duration) error {
 	if b.project != nil {
 		what = b.project.File
 	}
+	if b.takeLock(age) {
+		return nil
+	}
 	b.progress(builder.Stage{Name: builder.StageResolving, Message: "resolving " + what})
 	err = b.resolve(ctx, Filled(path) && age > 0 && Older(path, age))
 	if !builder.Withheld(err) || ctx.Err() != nil || !Filled(path) {
@@ -136,7 +139,7 @@ func (b *build) resolve(ctx context.Context, old bool) error {
 	} else if argv = append(argv, in); b.spec.Base == nil {
 		_, err = b.Run(ctx, b.tool, b.mark, argv...)
 		if builder.Unreachable(err) && ctx.Err() == nil && !Filled(lock) {
-			_, fromCache := b.Run(ctx, b.tool, b.mark, append(argv, "--offline")...)
+			_, fromCache := b.inWorkdir(ctx, call{args: append(argv, "--offline"), env: b.fromStore()})
 			if offline = fromCache == nil; offline {
 				err = nil
 			}
@@ -204,6 +207,9 @@ func (u *Builder) Renew(ctx context.Context, spec builder.Spec, age time.Duratio
 		return nil
 	}
 	b := &build{Builder: u, spec: spec, mark: u.Tools(), tool: tool, python: python, path: now}
+	if b.takeLock(age) {
+		return nil
+	}
 	return b.resolve(ctx, true)
 }
 

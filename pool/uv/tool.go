@@ -264,6 +264,9 @@ func (u *Builder) pipInstall(ctx context.Context, mark string, cfg Config, pytho
 			"--only-binary", ":all:", "--require-hashes", "-r", requirements,
 		}, more...)...)
 	}
+	if u.storedUV(env, install) {
+		return tool.Result{}, nil
+	}
 	// It would try a certificate that it does not trust six times. Without retries it does not tell a network that
 	// fails from an index that has no uv.
 	done, err := install(append(slices.Clone(env), pipVariable("retries")+"=0"))

@@ -22,6 +22,7 @@ type Config struct {
 	Path     string // of uv; empty: found, else fetched
 	IndexURL string // empty: uv's own rules
 	Copy     bool   // environments share no file
+	Store    string // a folder of wheels and lock files that others keep; empty: none
 }
 
 // Builder builds environments with uv. It needs only a Python on the machine, with which it fetches uv if there is
@@ -40,6 +41,8 @@ type Builder struct {
 	mu       sync.Mutex             // guards what follows
 	pythons  map[string]Interpreter // by what was wanted; looking takes longer than a build
 	ownCache bool                   // it was logged that uv's usual cache cannot be used
+	// storeSaid is why the store could not be used when that was logged last; empty: it can be.
+	storeSaid string
 
 	kept sync.RWMutex // to read the kept .pyc files, and to change which there are
 }
@@ -70,6 +73,7 @@ type build struct {
 	python Interpreter
 	path   string // of the lock file; empty: the project has one
 	again  bool   // after a failed try: nothing in uv's cache is trusted
+	anew   bool   // for a store, which is not asked for what it has
 
 	project  *project.Project // as it was read for this build; nil: it is for a pool
 	settings []byte           // of the project, for uv pip; see inProject
