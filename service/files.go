@@ -7,8 +7,9 @@ import (
 
 // HasUnit reports whether systemd has a unit of this user's for the daemon. It reads files only.
 func HasUnit(env func(string) string) bool {
-	unit := filepath.Join(unitDir(env), serviceUnit)
-	return runtime.GOOS == "linux" && filepath.IsAbs(unit) && isFile(unit)
+	m := &systemd{person{env: env}, "/"}
+	unit := filepath.Join(m.dir(), serviceUnit)
+	return runtime.GOOS == "linux" && filepath.IsAbs(unit) && (isFile(unit) || m.packaged() != "")
 }
 
 // Files returns the paths of all files that a manager reads for the daemon on this machine, also those of a package or

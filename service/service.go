@@ -32,6 +32,7 @@ type Status struct {
 	Installed bool         `json:"installed"`
 	Enabled   bool         `json:"enabled"` // the daemon, or the socket that starts it, is there from login on
 	OnDemand  bool         `json:"on_demand,omitempty"`
+	Package   bool         `json:"package,omitempty"` // its files are those of the package, enabled for every user
 	Running   bool         `json:"running"`
 	PID       int          `json:"pid,omitempty"` // if the manager tells
 	Socket    SocketStatus `json:"socket"`

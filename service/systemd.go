@@ -80,6 +80,9 @@ func (m *systemd) Status(ctx context.Context, want Config) (Status, error) {
 		UpToDate: len(writes(files)) == 0,
 	}
 	s.Socket.Installed = isFile(filepath.Join(m.dir(), socketUnit))
+	if m.packaged() != "" {
+		s.Package, s.Installed, s.UpToDate, s.Socket.Installed = true, true, true, true
+	}
 	daemon, socket := m.enabled(serviceUnit), m.enabled(socketUnit)
 	if err := m.Check(ctx); err != nil {
 		s.Trouble = err.(*Problem)
@@ -104,23 +107,67 @@ func (m *systemd) Status(ctx context.Context, want Config) (Status, error) {
 
 // enabled is for when the manager cannot be asked.
 func (m *systemd) enabled(unit string) bool {
-	_, err := os.Lstat(m.link(unit))
+	return present(m.link(unit)) || present(m.globalLink(unit))
+}
+
+func present(path string) bool {
+	_, err := os.Lstat(path)
 	return err == nil
 }
 
 func (m *systemd) link(unit string) string {
-	target := "default.target.wants"
-	if unit == socketUnit {
-		target = "sockets.target.wants"
-	}
-	return filepath.Join(m.dir(), target, unit)
+	return filepath.Join(m.dir(), wants(unit), unit)
 }
 
+// globalLink is the link of `systemctl --global enable`.
+func (m *systemd) globalLink(unit string) string {
+	return filepath.Join(m.root, "etc/systemd/user", wants(unit), unit)
+}
+
+func wants(unit string) string {
+	if unit == socketUnit {
+		return "sockets.target.wants"
+	}
+	return "default.target.wants"
+}
+
+// packaged is the socket unit of the package, if somebody has enabled it and the user has no unit of that name, which
+// would be read in its place; a masked one counts as that. Otherwise it is empty.
+func (m *systemd) packaged() string {
+	if present(filepath.Join(m.dir(), socketUnit)) || !m.enabled(socketUnit) {
+		return ""
+	}
+	for _, dir := range []string{filepath.Join(m.env("XDG_RUNTIME_DIR"), "systemd/generator"), packageDir} {
+		if path := filepath.Join(m.root, dir, socketUnit); isFile(path) {
+			return path
+		}
+	}
+	return ""
+}
+
+const packageDir = "/usr/lib/systemd/user"
+
 func (m *systemd) Serves(socket string) bool {
-	data, err := safefile.Read(filepath.Join(m.dir(), socketUnit), maxFile)
+	path, where := filepath.Join(m.dir(), socketUnit), "ListenStream="+unitPath(socket)
+	packaged := m.packaged()
+	if packaged != "" {
+		path = packaged
+	}
+	data, err := safefile.Read(path, maxFile)
 	return err == nil && slices.ContainsFunc(bytes.Split(data, []byte("\n")), func(line []byte) bool {
-		return string(line) == "ListenStream="+unitPath(socket)
+		if packaged != "" {
+			line = bytes.ReplaceAll(line, []byte("=%C/"), []byte("="+unitPath(cacheHome(m.env))+"/"))
+		}
+		return string(line) == where
 	})
+}
+
+// cacheHome is what the specifier %C stands for.
+func cacheHome(env func(string) string) string {
+	if dir := env("XDG_CACHE_HOME"); filepath.IsAbs(dir) {
+		return strings.TrimRight(dir, "/")
+	}
+	return filepath.Join(env("HOME"), ".cache")
 }
 
 // masked detects the link to /dev/null of `systemctl --user mask`, which must not be written to.
@@ -195,12 +242,13 @@ func (m *systemd) Uninstall(ctx context.Context) ([]Step, error) {
 	if !service.idle() || !socket.idle() {
 		steps = append(steps, Step{Run: userctl("stop", socketUnit, serviceUnit)})
 	}
-	if service.known() || socket.known() { // 1: one is gone already
+	own := append(m.units(), m.link(serviceUnit), m.link(socketUnit))
+	if slices.ContainsFunc(own, present) && (service.known() || socket.known()) { // 1: one is gone already
 		steps = append(steps, Step{Run: userctl("disable", socketUnit, serviceUnit), Fine: []int{1}})
 	}
 	reload := len(steps) > 0
-	for _, path := range append(m.units(), m.link(serviceUnit), m.link(socketUnit)) {
-		if _, err := os.Lstat(path); err == nil && !occupied(path) {
+	for _, path := range own {
+		if present(path) && !occupied(path) {
 			steps = append(steps, Step{Remove: path})
 		}
 	}

@@ -275,3 +275,17 @@ func TestOnlyFilesAreReplaced(t *testing.T) {
 		t.Errorf("it was replaced: %v %v", info.Mode(), err)
 	}
 }
+
+func TestTheUnitsOfThePackageAreThoseThatInstallWrites(t *testing.T) {
+	files, err := units("", Config{Program: "/usr/bin/runtimed", Socket: "%C/runt/runtimed.sock"})
+	testkit.Check(t, err)
+	for _, f := range files {
+		got, err := os.ReadFile("../packaging/" + f.Path)
+		testkit.Check(t, err)
+		_, body, _ := strings.Cut(string(got), "\n") // the first line says whose it is
+		_, want, _ := strings.Cut(strings.ReplaceAll(string(f.Data), "%%C", "%C"), "\n")
+		if body != want {
+			t.Errorf("%s is\n%s\nand not\n%s", f.Path, body, want)
+		}
+	}
+}

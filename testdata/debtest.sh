@@ -35,6 +35,7 @@ pkg() {
 }
 cleanup() {
     [ ! -x /usr/bin/runt ] || as_user runt daemon stop >/dev/null 2>&1 || true
+    systemctl --global disable runtimed.socket >/dev/null 2>&1 || true
     pkg -P runtimed >/dev/null 2>&1 || true
     rm -rf "$base"
 }
@@ -67,7 +68,7 @@ there <"$base/list" >"$base/list.before"
 ours >"$base/ours.before"
 for path in bin/runt bin/runtimed share/man/man1/runt.1.gz share/man/man1/runtimed.1.gz share/doc/runtimed/copyright \
     share/bash-completion/completions/runt share/zsh/vendor-completions/_runt \
-    share/fish/vendor_completions.d/runt.fish; do
+    share/fish/vendor_completions.d/runt.fish lib/systemd/user/runtimed.service lib/systemd/user/runtimed.socket; do
     grep -qx "/usr/$path" "$base/list" || fail "the deb has no /usr/$path"
 done
 ! grep -v '^/usr\(/\|$\)' "$base/list" || fail "the deb has something outside of /usr"
@@ -113,6 +114,17 @@ if command -v zsh >/dev/null; then
 fi
 if command -v fish >/dev/null; then
     as_user fish -c 'complete -C "runt dae"' | grep -q '^daemon' || fail "fish does not complete"
+fi
+
+echo "== enabled for every user"
+if command -v systemctl >/dev/null; then
+    systemctl --global enable runtimed.socket
+    code=0
+    env -u RUNTIMED_SOCKET SD_HOME="$base/user" PATH=/usr/bin:/bin RUNTIMED_UV_POOL_SIZE=0 RUNTIMED_CONDA_POOL_SIZE=0 \
+        "$(dirname "$0")/tools/with-systemd-user" sh "$(dirname "$0")/globaltest.sh" || code=$?
+    [ $code != 77 ] || [ -z "${CI:-}" ] || fail "where CI is set, nothing may be skipped"
+    [ $code = 0 ] || [ $code = 77 ] || fail "enabled for every user, it does not do what it should: exit code $code"
+    systemctl --global disable runtimed.socket
 fi
 
 echo "== remove and purge"
