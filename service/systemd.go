@@ -92,7 +92,9 @@ func (m *systemd) Status(ctx context.Context, want Config) (Status, error) {
 			return s, err
 		}
 		service, sock := found[serviceUnit], found[socketUnit]
-		daemon, socket = service.file == "enabled", sock.file == "enabled"
+		if !s.Package { // one that was generated has no such state
+			daemon, socket = service.file == "enabled", sock.file == "enabled"
+		}
 		s.Running, s.Socket.Listening = service.active(), sock.active()
 		s.Failed = service.state == "failed"
 		if s.Running {
@@ -160,6 +162,19 @@ func (m *systemd) Serves(socket string) bool {
 		}
 		return string(line) == where
 	})
+}
+
+// Generate returns the steps that write the socket unit into dir, for systemd to read in place of the package's, where
+// clients look elsewhere than that unit can say: a variable moves the socket, or the home is on a network.
+func Generate(dir, socket string, env func(string) string) []Step {
+	if socket == filepath.Join(cacheHome(env), "runt", "runtimed.sock") {
+		return nil
+	}
+	files, err := units(dir, Config{Socket: socket})
+	if err != nil {
+		return nil // the package's unit is the best there is
+	}
+	return writes(files[1:])
 }
 
 // cacheHome is what the specifier %C stands for.

@@ -22,7 +22,7 @@ exits() {
 says() { case $said in *"$1"*) ;; *) fail "it does not say \"$1\", but: $said" ;; esac; }
 
 listens
-[ -S "$HOME/.cache/runt/runtimed.sock" ] || fail "nothing listens where clients look"
+[ -S "${RUNTIMED_SOCKET:-$HOME/.cache/runt/runtimed.sock}" ] || fail "nothing listens where clients look"
 exits 0 runt service status
 says "by the package, for every user"
 says "on demand"

@@ -22,6 +22,20 @@ type serviceCmd struct {
 	Stop      serviceStopCmd      `cmd:"" help:"${serviceStop}"`
 	Restart   serviceRestartCmd   `cmd:"" help:"Restart the service's daemon. Environments in use stay in use."`
 	Status    serviceStatusCmd    `cmd:"" help:"Print the state of the service."`
+	Generate  serviceGenerateCmd  `cmd:"" hidden:""`
+}
+
+// serviceGenerateCmd is systemd's generator for the package's socket unit: see systemd.generator(7).
+type serviceGenerateCmd struct {
+	Dir string `arg:"" help:"Where generated units go."`
+}
+
+func (c *serviceGenerateCmd) Run(a *app) error {
+	socket, err := a.Socket()
+	if err != nil {
+		return err
+	}
+	return service.Do(a.Ctx, service.Commands{}, service.Generate(c.Dir, socket, a.Env), func(service.Step) {})
 }
 
 type dryRun struct {

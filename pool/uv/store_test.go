@@ -39,8 +39,8 @@ func TestTheStoreIsAskedBetweenTheCacheAndTheIndexAndIsNoReasonToFail(t *testing
 		tries           string
 		cause, says     string
 	}{
-		"it has all":       {"", "", "--offline", "", ""},
-		"it lacks some":    {missing, "", "--offline --offline --no-index --offline ", "", ""},
+		"it has all":    {"", "", "--offline", "", ""},
+		"it lacks some": {missing, "", "--offline --offline --no-index --offline ", "", ""},
 		"it is unreadable": {"Permission denied (os error 13)", "", "--offline --offline --no-index --offline",
 			builder.CausePermission, ""},
 		"it lacks some, and the index is away": {missing, network, "--offline --offline --no-index --offline ",
