@@ -138,7 +138,7 @@ func TestTheSecondUsersFirstEnvironmentComesFromTheStoreWithoutANetwork(t *testi
 		t.Fatalf("%d: %s\n%s", code, out, first.log())
 	}
 	t.Logf("without a network, uv and a cache: %s", time.Since(began))
-	for _, want := range []string{"the lock file of the store is taken over", "none was found, so it was fetched"} {
+	for _, want := range []string{"the lock file of the store is taken over", "uv found"} {
 		if !strings.Contains(first.log(), want) {
 			t.Errorf("the log lacks %q", want)
 		}

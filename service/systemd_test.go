@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -287,5 +288,81 @@ func TestTheUnitsOfThePackageAreThoseThatInstallWrites(t *testing.T) {
 		if body != want {
 			t.Errorf("%s is\n%s\nand not\n%s", f.Path, body, want)
 		}
+	}
+}
+
+// root makes a machine with these files, and returns a systemd that sees it.
+func root(t *testing.T, env func(string) string, files map[string]string) *systemd {
+	t.Helper()
+	dir := t.TempDir()
+	for path, text := range files {
+		path = filepath.Join(dir, path)
+		testkit.Check(t, os.MkdirAll(filepath.Dir(path), 0o755))
+		testkit.Check(t, os.WriteFile(path, []byte(text), 0o644))
+	}
+	return &systemd{person{env: func(name string) string {
+		if name == "HOME" {
+			return filepath.Join(dir, env(name))
+		}
+		return env(name)
+	}}, dir}
+}
+
+func TestAUnitOfThePackageCountsOnceItIsEnabledAndNoOtherIsInFrontOfIt(t *testing.T) {
+	const (
+		unit  = "usr/lib/systemd/user/runtimed.socket"
+		every = "etc/systemd/user/sockets.target.wants/runtimed.socket"
+		own   = "home/.config/systemd/user/runtimed.socket"
+		text  = "[Socket]\nListenStream=%C/runt/runtimed.sock\n"
+	)
+	usual, everybody := "home/.cache/runt/runtimed.sock", map[string]string{unit: text, every: ""}
+	with := func(path, text string) map[string]string {
+		files := maps.Clone(everybody)
+		files[path] = text
+		return files
+	}
+	for name, c := range map[string]struct {
+		files  map[string]string
+		vars   string // one more variable
+		socket string // where clients look
+		serves bool
+	}{
+		"installed only": {map[string]string{unit: text}, "", usual, false},
+		"enabled":        {everybody, "", usual, true},
+		"enabled by its user": {map[string]string{unit: text,
+			"home/.config/systemd/user/sockets.target.wants/runtimed.socket": ""}, "", usual, true},
+		"another socket": {everybody, "", "home/s", false},
+		"a cache folder": {everybody, "XDG_CACHE_HOME=/c%d/", "/c%d/runt/runtimed.sock", true},
+		"removed":        {map[string]string{every: ""}, "", usual, false},
+		"one's own":      {with(own, "ListenStream=/x\n"), "", "/x", true},
+		"not one's own":  {with(own, "ListenStream=/x\n"), "", usual, false},
+		"generated": {with("run/1/systemd/generator/runtimed.socket", "ListenStream=/y%%\n"), "XDG_RUNTIME_DIR=/run/1",
+			"/y%", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			vars := map[string]string{"HOME": "home"}
+			variable, value, _ := strings.Cut(c.vars, "=")
+			vars[variable] = value
+			m := root(t, func(name string) string { return vars[name] }, c.files)
+			if !filepath.IsAbs(c.socket) {
+				c.socket = filepath.Join(m.root, c.socket)
+			}
+			if got := m.Serves(c.socket); got != c.serves {
+				t.Errorf("it serves %s: %v", c.socket, got)
+			}
+		})
+	}
+}
+
+func TestAUnitIsGeneratedOnlyWhereThePackagesNamesAnotherPlace(t *testing.T) {
+	home := func(name string) string { return map[string]string{"HOME": "/home/u"}[name] }
+	if steps := Generate(t.TempDir(), "/home/u/.cache/runt/runtimed.sock", home); len(steps) > 0 {
+		t.Errorf("got %v", steps)
+	}
+	dir := t.TempDir()
+	steps := Generate(dir, "/var/tmp/50%/s", home)
+	if len(steps) != 1 || steps[0].Write.Path != filepath.Join(dir, socketUnit) ||
+		!strings.Contains(steps[0].Write.Text(), "\nListenStream=/var/tmp/50%%/s\n") {
+		t.Errorf("got %v", steps)
 	}
 }
