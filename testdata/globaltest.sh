@@ -37,6 +37,19 @@ exits 0 runt pool status
 exits 0 runt daemon info --json
 says '"started_by":"service"'
 exits 0 runt daemon restart
+
+# It ends when nobody needs it, and comes back with whoever does.
+mkdir -p "$HOME/.config/runt"
+echo 'idle_exit = "1s"' >"$HOME/.config/runt/config.toml"
+exits 0 runt daemon reload
+for _ in $(seq 300); do
+    [ "$(systemctl --user show --property=MainPID --value runtimed.service)" != 0 ] || break
+    sleep 0.1
+done
+listens
+rm -r "$HOME/.config/runt"
+exits 0 runt pool status
+
 exits 0 runt daemon stop
 says "systemctl --user mask runtimed.socket"
 is runtimed.socket ActiveState inactive

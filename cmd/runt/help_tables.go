@@ -77,7 +77,7 @@ var otherVariables = []entry{
 // keyTexts says what each key means; the package config knows its default.
 var keyTexts = []entry{
 	{Name: "log_level", Text: "debug, info, warn or error: how much is logged"},
-	{Name: "idle_exit", Text: `a daemon that a command started by itself ends after this long unused; "0": never`},
+	{Name: "idle_exit", Text: `a daemon that was started on demand ends after this long unused; "0": never`},
 	{Name: "standby_idle",
 		Text: "standby kernels end when nobody has asked for an environment for this long; \"0\": never"},
 	{Name: "cache_dir",

@@ -61,11 +61,12 @@ func background(lc fx.Lifecycle, run func(context.Context)) {
 type about struct {
 	startedAt time.Time
 	startedBy string
+	onDemand  bool
 	program   program
 }
 
 func describe(sup *supervisor.Supervisor) about {
-	return about{startedAt: time.Now(), startedBy: sup.StartedBy, program: thisProgram(os.Args[0])}
+	return about{startedAt: time.Now(), startedBy: sup.StartedBy, onDemand: sup.OnDemand, program: thisProgram(os.Args[0])}
 }
 
 func findPaths(s *settings) (statedir.Paths, error) {

@@ -6,16 +6,14 @@ import (
 
 	"go.uber.org/fx"
 	"go.uber.org/zap"
-
-	"runtimed/rpc"
 )
 
 // idleInterval is the longest time between two looks.
 const idleInterval = 10 * time.Second
 
-// endWhenIdle ends a daemon that a command started once nobody has needed it for idle_exit.
+// endWhenIdle ends a daemon that is started when somebody needs it, once nobody has needed it for idle_exit.
 func endWhenIdle(lc fx.Lifecycle, a about, s *settings, e *endpoint) {
-	if a.startedBy != rpc.StartedByCommand {
+	if !a.onDemand {
 		return
 	}
 	background(lc, func(ctx context.Context) {

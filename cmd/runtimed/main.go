@@ -64,7 +64,7 @@ type runCommand struct {
 	UVPoolSize    *int   `name:"uv-pool-size" placeholder:"N" help:"${uvHelp}"`
 	CondaPoolSize *int   `placeholder:"N" help:"The same for the conda pool."`
 	LogLevel      string `placeholder:"LEVEL" help:"debug, info, warn or error."`
-	Auto          bool   `hidden:""` // a command started it, so it ends after idle_exit
+	Auto          bool   `hidden:""` // it was started because somebody needs it, so it ends after idle_exit
 }
 
 func run(args []string, stdout, stderr io.Writer) int {

@@ -21,13 +21,15 @@ type Supervisor struct {
 
 	Listens bool // to what a [Notifier] tells
 
+	OnDemand bool // somebody starts it again when it is needed, so that it may end when it is not
+
 	sockets []*os.File
 }
 
 // Read reads what a service manager passed, and hides it from children. Variables inherited from another service or a
-// terminal do not count. auto: a command started us.
+// terminal do not count. auto: a command started us, or a unit whose socket does when somebody connects.
 func Read(auto bool) (*Supervisor, error) {
-	s := &Supervisor{StartedBy: rpc.StartedByHand, sockets: activation.Files(true)}
+	s := &Supervisor{StartedBy: rpc.StartedByHand, OnDemand: auto, sockets: activation.Files(true)}
 	watchdog, err := daemon.SdWatchdogEnabled(true)
 	notify := os.Getenv("NOTIFY_SOCKET") != ""
 	invoked := os.Getenv("SYSTEMD_EXEC_PID") // missing before systemd 248
