@@ -283,7 +283,7 @@ func TestTheUnitsOfThePackageAreThoseThatInstallWrites(t *testing.T) {
 	for _, f := range files {
 		got, err := os.ReadFile("../packaging/" + f.Path)
 		testkit.Check(t, err)
-		_, body, _ := strings.Cut(string(got), "\n") // the first line says whose it is
+		_, body, _ := strings.Cut(string(got), "\n")                                      // the first line says whose it is
 		same := strings.NewReplacer("%%C", "%C", `runtimed" run`, `runtimed" run --auto`) // it ends when nobody needs it
 		_, want, _ := strings.Cut(same.Replace(string(f.Data)), "\n")
 		if body != want {

@@ -27,6 +27,11 @@ import (
 
 // CheckStore says why the store at dir cannot be used.
 func CheckStore(dir string) error {
+	// Where it is not there yet, anybody might make it in a folder like /tmp.
+	up := filepath.Dir(dir)
+	if info, err := os.Stat(up); err == nil && statedir.SocketIsFile && info.Mode().Perm()&0o002 != 0 {
+		return fmt.Errorf("anybody may make a folder in %s (mode %04o)", up, info.Mode().Perm())
+	}
 	for _, path := range []string{dir, filepath.Join(dir, storeLocks)} {
 		f, err := safefile.OpenFolder(path)
 		if path != dir && errors.Is(err, fs.ErrNotExist) {

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"runtimed/internal/statedir"
 	"runtimed/internal/testkit"
 	"runtimed/pool/builder"
 )
@@ -152,6 +153,21 @@ func TestARenewalTakesTheLockFileOfTheStoreWhileThatIsYoung(t *testing.T) {
 		testkit.Check(t, s.Renew(t.Context(), wanting("six"), 24*time.Hour))
 		if got := strings.Contains(s.Calls("/nowhere"), "pip compile"); got != c.asks {
 			t.Errorf("%s: it asks the index: %v", name, got)
+		}
+	}
+}
+
+func TestAStoreThatOthersMayWriteToOrMakeIsNone(t *testing.T) {
+	if !statedir.SocketIsFile {
+		return // modes are not checked
+	}
+	for path, mode := range map[string]os.FileMode{".": 0o775, storeLocks: 0o757, "..": 0o777} {
+		dir := filepath.Join(t.TempDir(), "srv", "store")
+		testkit.Check(t, os.MkdirAll(filepath.Join(dir, storeLocks), 0o755))
+		testkit.Check(t, CheckStore(dir))
+		testkit.Check(t, os.Chmod(filepath.Join(dir, path), mode))
+		if err := CheckStore(dir); err == nil || !strings.Contains(err.Error(), filepath.Join(dir, path)) {
+			t.Errorf("%s: %v", path, err)
 		}
 	}
 }
