@@ -283,8 +283,9 @@ func TestTheUnitsOfThePackageAreThoseThatInstallWrites(t *testing.T) {
 	for _, f := range files {
 		got, err := os.ReadFile("../packaging/" + f.Path)
 		testkit.Check(t, err)
-		_, body, _ := strings.Cut(string(got), "\n")                                      // the first line says whose it is
-		same := strings.NewReplacer("%%C", "%C", `runtimed" run`, `runtimed" run --auto`) // it ends when nobody needs it
+		// Their first line says whose they are, and the package's daemon ends when nobody needs it.
+		_, body, _ := strings.Cut(string(got), "\n")
+		same := strings.NewReplacer("%%C", "%C", `runtimed" run`, `runtimed" run --auto`)
 		_, want, _ := strings.Cut(same.Replace(string(f.Data)), "\n")
 		if body != want {
 			t.Errorf("%s is\n%s\nand not\n%s", f.Path, body, want)

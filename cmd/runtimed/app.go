@@ -66,7 +66,8 @@ type about struct {
 }
 
 func describe(sup *supervisor.Supervisor) about {
-	return about{startedAt: time.Now(), startedBy: sup.StartedBy, onDemand: sup.OnDemand, program: thisProgram(os.Args[0])}
+	return about{startedAt: time.Now(), startedBy: sup.StartedBy, onDemand: sup.OnDemand,
+		program: thisProgram(os.Args[0])}
 }
 
 func findPaths(s *settings) (statedir.Paths, error) {
