@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"runtimed/internal/pyreq"
 	"runtimed/internal/safefile"
 	"runtimed/internal/statedir"
 	"runtimed/internal/tool"
@@ -29,9 +30,13 @@ type Stocked struct {
 // has from earlier stays. The state directory of u must be a scratch folder in the store.
 func (u *Builder) FillStore(ctx context.Context, dir string, pools map[string]builder.Spec,
 	say func(string)) (Stocked, error) {
-	all := map[string]int64{} // the wheels
+	all, done := map[string]int64{}, map[string]bool{} // the wheels, and the sets of packages
 	var filled Stocked
 	for _, name := range slices.Sorted(maps.Keys(pools)) {
+		if done[pools[name].Hash()] {
+			continue
+		}
+		done[pools[name].Hash()] = true
 		b := &build{Builder: u, spec: pools[name], mark: u.Tools(), anew: true,
 			progress: func(s builder.Stage) { say(name + ": " + s.Message) }}
 		if err := b.prepare(ctx, 0); err != nil {
@@ -77,8 +82,7 @@ func (b *build) withPip(ctx context.Context) (string, error) {
 	return python, b.tries(ctx, b.inWorkdir, "pip", "install", "--python", python, "pip")
 }
 
-// stock downloads wheels into the store: all together, or else one by one, so that one without a wheel is in nobody's
-// way. It returns the names of those.
+// stock downloads wheels into the store. It returns the names of what has none.
 func (b *build) stock(ctx context.Context, dir, python string, list []entry, all map[string]int64) (without []string,
 	err error) {
 	tmp, remove, err := b.Scratch(b.Tools(), statedir.FetchPrefix)
@@ -111,20 +115,20 @@ func (b *build) stock(ctx context.Context, dir, python string, list []entry, all
 		}
 		return err
 	}
-	err = download(list)
-	if builder.CauseOf(err) == builder.CausePackageNotFound && len(list) > 1 {
-		for _, e := range list {
-			switch err := download([]entry{e}); {
-			case builder.CauseOf(err) == builder.CausePackageNotFound:
-				without = append(without, e.name)
-			case err != nil:
-				return nil, err
-			}
+	for len(list) > 0 {
+		err := download(list)
+		if err == nil {
+			break
 		}
-		err = nil
-	}
-	if err != nil {
-		return nil, err
+		lacking, _ := errors.AsType[*builder.Error](err)
+		i := slices.IndexFunc(list, func(e entry) bool {
+			return lacking != nil && lacking.Cause == builder.CausePackageNotFound &&
+				pyreq.NormalName(lacking.Package) == e.name
+		})
+		if i < 0 {
+			return nil, err
+		}
+		without, list = append(without, list[i].name), slices.Concat(list[:i], list[i+1:])
 	}
 	return without, b.putWheels(dir, filepath.Join(tmp, "wheels"), all)
 }
