@@ -31,6 +31,7 @@ var layers = []struct{ pkg, mayImport string }{
 	{"internal/bugreport", "rpc service config internal/*"},
 	{"internal/daemon", "rpc service config internal/*"},
 	{"internal/logview", "internal/*"},
+	{"internal/metrics", "rpc"},
 	{"internal/failure", "rpc internal/redact"},
 
 	{"pool", "pool/builder pool/envdir pool/standby internal/*"},

@@ -24,16 +24,14 @@ func (m *Manager) countLocked(key string, count func(c *Counters)) {
 
 // countAcquire counts an acquire, unless nothing could have been had by waiting.
 func (m *Manager) countAcquire(r Request, got Acquired, err error, took time.Duration) {
-	var empty *EmptyError
-	var failed *FailedError
-	hit := err == nil && !got.Built && !got.Extended
-	if err != nil && !errors.As(err, &empty) && !errors.As(err, &failed) && !errors.Is(err, context.Canceled) {
+	if err != nil && !errors.As(err, new(*EmptyError)) && !errors.As(err, new(*FailedError)) &&
+		!errors.Is(err, context.Canceled) {
 		return
 	}
 	m.view(func() {
 		m.countLocked(r.Pool, func(c *Counters) {
 			c.Waited += took
-			if hit {
+			if err == nil && !got.Built && !got.Extended {
 				c.Hits++
 			} else {
 				c.Misses++

@@ -1,4 +1,4 @@
-package main
+package metrics
 
 import (
 	"fmt"
@@ -13,7 +13,7 @@ import (
 	"runtimed/rpc"
 )
 
-func TestMetricsText(t *testing.T) {
+func TestEachSampleHasItsNameLabelsAndKind(t *testing.T) {
 	pools := []rpc.PoolStatus{
 		{Name: "uv", Kind: "uv", Target: 3, Available: 2, Warming: 1, Leased: 4, Waiting: 5,
 			Standby: rpc.StandbyStatus{Ready: 1},
@@ -22,7 +22,7 @@ func TestMetricsText(t *testing.T) {
 		{Name: "data", Kind: "conda", Error: &rpc.PoolError{}},
 	}
 	info := rpc.Info{Version: "1.2.3", StartedAt: time.UnixMilli(1_700_000_000_250)}
-	got, kinds := parseMetrics(t, metricsText(info, pools, "1000"))
+	got, kinds := parseMetrics(t, Text(info, pools, "1000"))
 	uv, data := `{uid="1000",pool="uv",kind="uv"`, `{uid="1000",pool="data",kind="conda"`
 	want := map[string]float64{
 		`runtimed_info{uid="1000",version="1.2.3"}`: 1, `runtimed_start_time_seconds{uid="1000"}`: 1_700_000_000.25,
