@@ -48,15 +48,15 @@ def pip(venv: Path) -> list[str]:
     return [str(venv / "bin/python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
 
 
-def downloaded() -> Path:
-    """A venv with what requirements-lab.txt says, from an earlier run if there was one."""
-    kind = REQUIREMENTS.read_bytes() + f"{sys.version_info[:2]} {sys.base_prefix}".encode()
+def downloaded(python: str) -> Path:
+    """A venv of that Python with what requirements-lab.txt says, from an earlier run if there was one."""
+    kind = REQUIREMENTS.read_bytes() + os.path.realpath(python).encode()
     venv = CACHE / f"lab-{hashlib.sha256(kind).hexdigest()[:16]}"
     CACHE.mkdir(parents=True, exist_ok=True)
     with open(CACHE / "lab.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (venv / "done").exists():
-            subprocess.run([sys.executable, "-m", "venv", "--clear", str(venv)], check=True, timeout=60)
+            subprocess.run([python, "-m", "venv", "--clear", str(venv)], check=True, timeout=60)
             uv = shutil.which("uv") or shutil.which("uv", path=str(CACHE / "uv/bin"))  # in a tenth of the time
             program = [uv, "pip", "install", "--quiet", "--python", str(venv)] if uv else pip(venv)
             subprocess.run([*program, "--require-hashes", "-r", str(REQUIREMENTS)], check=True, timeout=900)
@@ -71,9 +71,9 @@ def link(source: str, target: str) -> None:
         shutil.copy2(source, target)
 
 
-def installed(wheels: list[Path], venv: Path) -> Path:
+def installed(wheels: list[Path], venv: Path, python: str = sys.executable) -> Path:
     """That venv as it is after `pip install runtimed-jupyter`, at the path `venv`."""
-    cached = downloaded()
+    cached = downloaded(python)
     shutil.copytree(cached, venv, symlinks=True, copy_function=link)
     for script in (venv / "bin").glob("jupyter*"):
         text = script.read_text().replace(str(cached), str(venv))
