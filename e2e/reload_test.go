@@ -171,6 +171,32 @@ func TestADaemonThatEndsWhenIdleWaitsForEveryClient(t *testing.T) {
 	}
 }
 
+func TestADaemonThatEndsWhenIdleFillsItsPoolsFirst(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		uv    string
+		ready int
+	}{
+		"slow builds":  {at(stepVenv, "sleep 2"), 2},
+		"builds fail":  {at(stepVenv, "sleep 2; exit 1"), 0},
+		"quick builds": {fastUV, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := newHouse(t).withStandIn(c.uv)
+			h.configure("idle_exit = \"500ms\"\n" + quickly + "2\n")
+			d := h.start("--auto")
+			if code := d.exit(time.Minute); code != exitStopped {
+				t.Errorf("exit code %d", code)
+			}
+			made, err := filepath.Glob(h.state("envs", "uv-*", "runtimed.json"))
+			if check(t, err); len(made) != c.ready {
+				t.Errorf("it has made %q", made)
+			}
+		})
+	}
+}
+
 func TestAProgramThatIsReplacedUnderTheDaemonIsNoticed(t *testing.T) {
 	t.Parallel()
 	put := func(path string) {

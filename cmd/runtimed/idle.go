@@ -11,7 +11,8 @@ import (
 // idleInterval is the longest time between two looks.
 const idleInterval = 10 * time.Second
 
-// endWhenIdle ends a daemon that is started when somebody needs it, once nobody has needed it for idle_exit.
+// endWhenIdle ends a daemon that is started when somebody needs it, once nobody has needed it for idle_exit. What it
+// makes comes first: on a slow or busy machine a build takes longer than that, and would begin again at each start.
 func endWhenIdle(lc fx.Lifecycle, a about, s *settings, e *endpoint) {
 	if !a.onDemand {
 		return
@@ -29,7 +30,7 @@ func endWhenIdle(lc fx.Lifecycle, a about, s *settings, e *endpoint) {
 				needed = *last
 			}
 			leased, err := e.pools.Leased(context.Background())
-			if err != nil || leased > 0 || e.server.Connections() > 0 || idle == 0 {
+			if err != nil || leased > 0 || e.server.Connections() > 0 || idle == 0 || e.pools.filling() {
 				needed = time.Now()
 				continue
 			}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"os"
+	"slices"
 
 	"go.uber.org/fx"
 	"go.uber.org/zap"
@@ -13,6 +14,7 @@ import (
 	"runtimed/pool/builder"
 	"runtimed/pool/conda"
 	"runtimed/pool/uv"
+	"runtimed/rpc"
 )
 
 // pools are the manager of the environments and what it builds them with.
@@ -54,6 +56,12 @@ func (p *pools) kind(ctx context.Context, name string) string {
 		return "" // an acquire says why
 	}
 	return list[0].Kind
+}
+
+// filling reports whether a pool is not full yet, and its builds do not fail.
+func (p *pools) filling() bool {
+	list, err := p.Status(context.Background(), "")
+	return err == nil && slices.ContainsFunc(list, func(s pool.Status) bool { return s.State == rpc.PoolWarming })
 }
 
 func uvConfig(cfg *config.Config) uv.Config {

@@ -208,8 +208,16 @@ class Person:
         self._open("hub/logout")
 
     def start(self) -> None:
-        """The button Start My Server."""
-        self.ask(f"hub/api/users/{self.name}/server", "POST", at="hub/")
+        """The button Start My Server, which is there when the hub has noticed that it has ended."""
+
+        def started() -> bool:
+            time.sleep(0.2)
+            with allowing(400):
+                self.ask(f"hub/api/users/{self.name}/server", "POST", at="hub/")
+                return True
+            return False
+
+        wait_until(started, LONG)
         self.wait()
 
     def _xsrf(self, path: str) -> str:

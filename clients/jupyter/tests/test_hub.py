@@ -32,6 +32,7 @@ def hub(wheel: Path) -> Iterator[Hub]:
     hub = None
     try:
         runt = re.sub("(?m)^idle_exit.*", 'idle_exit = "3s"', (EXAMPLE / "runt.toml").read_text())
+        runt = re.sub("(?m)^size = 2", "size = 1", runt)
         hub = Hub(base, [wheel, build_wheel("python", base)], runt)
         hub.start()
         hub.wait()
