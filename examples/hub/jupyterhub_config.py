@@ -1,6 +1,5 @@
 """JupyterHub with warm kernels: each user has a daemon of their own, which is there only while it is needed."""
 
-import os
 import sys
 
 c = get_config()  # noqa: F821
@@ -23,7 +22,6 @@ c.Spawner.args = ["--RuntimedProvisioner.outlive=False"]
 c.Spawner.environment = {
     "PATH": f"{bin}:/usr/local/bin:/usr/bin:/bin",  # one runt and one uv for all
     "JUPYTER_DEFAULT_PROVISIONER_NAME": "runtimed",  # "Python 3 (ipykernel)" is warm, too
-    "RUNTIMED_CONFIG": os.environ.get("RUNTIMED_CONFIG", "/etc/jupyterhub/runt.toml"),
 }
 
 # How the hub reaches packages, so do its users' daemons: they have the variables of the server that started them.
@@ -34,7 +32,7 @@ c.Spawner.env_keep.extend(["SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE"
 c.Spawner.env_keep.extend(["UV_DEFAULT_INDEX", "UV_INDEX", "UV_FIND_LINKS", "PIP_INDEX_URL", "TZ"])
 
 # A server that nobody has used for an hour is stopped, with its kernels. Their environments go back at once, and the
-# daemon ends a minute later (idle_exit in runt.toml).
+# daemon ends a minute later (idle_exit in config.toml).
 c.JupyterHub.services = [
     {"name": "culler", "command": [sys.executable, "-m", "jupyterhub_idle_culler", "--timeout=3600"]}
 ]

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from fake import wait_until
 from fixtures import build_wheel
-from hub import EXAMPLE, Hub, Person, accounts, at_once
+from hub import EXAMPLE, Hub, Person, accounts, at_once, memory_of
 
 pytestmark = pytest.mark.timeout(1800)
 USERS = int(os.environ.get("HUB_USERS", "10"))
@@ -33,8 +33,8 @@ def crowd(wheel: Path, more: str = "") -> Iterator[list[Person]]:
     base = Path(tempfile.mkdtemp(prefix="rt-"))  # a socket's path is short
     hub = None
     try:
-        runt = re.sub("(?m)^standby_idle.*", 'standby_idle = "1s"', (EXAMPLE / "runt.toml").read_text())
-        hub = Hub(base, [wheel, build_wheel("python", base)], runt, more)
+        text = re.sub("(?m)^standby_idle.*", 'standby_idle = "1s"', (EXAMPLE / "config.toml").read_text())
+        hub = Hub(base, [wheel, build_wheel("python", base)], text, more)
         hub.start()
         hub.wait()
         with accounts(USERS, base) as names:
@@ -79,16 +79,9 @@ def filled(person: Person) -> bool:
     return bool(pool["available"] == pool["target"] and not pool["warming"] and not pool["removing"])
 
 
-def pss(pid: int) -> float:
-    """The memory of a process in MB, in which what it shares counts in parts."""
-    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    found = re.search(r"^Pss: +(\d+) kB", rollup, re.MULTILINE)
-    assert found
-    return int(found[1]) * 1024 / 1e6
-
-
 def memory(people: list[Person], what: str) -> None:
-    tell(f"{what}: memory of a daemon (PSS)", [pss(person.daemon()) for person in people], "MB")
+    for kind in ("Pss", "Pss_Anon"):
+        tell(f"{what}: memory of a daemon ({kind})", [memory_of(person.daemon(), kind) for person in people], "MB")
 
 
 def test_a_hub_without_us(wheel: Path) -> None:

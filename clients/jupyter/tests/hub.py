@@ -44,6 +44,7 @@ c.JupyterHub.concurrent_spawn_limit = 100
 c.JupyterHub.last_activity_interval = 1
 c.Spawner.environment["JUPYTERHUB_ACTIVITY_INTERVAL"] = "1"
 c.Spawner.args += ["--RuntimedProvisioner.linger=1"]
+c.Spawner.env_keep.append("RUNTIMED_CONFIG")  # in place of /etc/runt/config.toml
 c.Spawner.poll_interval = 1
 c.Spawner.start_timeout = c.Spawner.http_timeout = {long}
 """
@@ -54,11 +55,12 @@ c.JupyterHub.services[0]["command"][-1:] = ["--timeout=1", "--cull-every=1"]
 
 def python_of_all() -> str:
     """A Python that every user can run: that of the tests may be in somebody's home."""
-    for python in (sys.executable, "/usr/bin/python3"):
-        real = Path(python).resolve()
-        if real.exists() and all(place.stat().st_mode & stat.S_IXOTH for place in (real, *real.parents)):
-            return str(real)
-    lacking("there is no Python that every user can run (Debian: apt-get install python3-venv)")
+    for python in (Path(sys.executable).resolve(), Path("/usr/bin/python3").resolve()):
+        if python.exists() and all(place.stat().st_mode & stat.S_IXOTH for place in (python, *python.parents)):
+            break
+    else:
+        lacking("there is no Python that every user can run (Debian: apt-get install python3-venv)")
+    return str(python)
 
 
 def proxy() -> Path:
@@ -108,7 +110,8 @@ def allowing(*codes: int) -> Iterator[None]:
         yield
     except HTTPError as error:
         with error:
-            assert error.code in codes, f"{error}: {error.read()!r}"
+            if error.code not in codes:
+                raise RuntimeError(f"{error}: {error.read()!r}") from error
 
 
 def end(pid: int) -> None:
@@ -130,10 +133,16 @@ def processes(uid: int) -> dict[int, str]:
     return found
 
 
+def memory_of(pid: int, kind: str) -> float:
+    """In MB. Pss is with its part of what several processes share, Pss_Anon without files (proc(5), smaps_rollup)."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith(kind + ":"))
+
+
 class Hub(Process):
     """JupyterHub with its proxy and its culler."""
 
-    def __init__(self, base: Path, wheels: list[Path], runt: str, more: str = "") -> None:
+    def __init__(self, base: Path, wheels: list[Path], configuration: str, more: str = "") -> None:
         base.chmod(0o755)  # everybody's programs are in it
         self.base, self.venv = base, installed(wheels, base / "venv", python_of_all())
         programs = built(base)
@@ -141,7 +150,7 @@ class Hub(Process):
             shutil.copy2(programs / name, self.venv / "bin")
         place = base / "hub"
         place.mkdir(mode=0o700)
-        (base / "runt.toml").write_text(runt)
+        (base / "config.toml").write_text(configuration)
         held = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
         ports = [one.getsockname()[1] for one in held]
         for one in held:
@@ -150,7 +159,7 @@ class Hub(Process):
         self.config = place / "config.py"
         self.config.write_text(CONFIG.format(example=EXAMPLE, password=PASSWORD, ports=ports, long=LONG) + more)
         path = os.pathsep.join([str(proxy()), str(self.venv / "bin"), CLEAN["PATH"]])
-        env = {**CLEAN, "PATH": path, "HOME": str(place), "RUNTIMED_CONFIG": str(base / "runt.toml")}
+        env = {**CLEAN, "PATH": path, "HOME": str(place), "RUNTIMED_CONFIG": str(base / "config.toml")}
         super().__init__("hub", place, [str(self.venv / "bin/jupyterhub"), f"--config={self.config}"], env)
 
     def cull(self) -> None:
@@ -266,7 +275,7 @@ class Person:
             pool = self.pool()
             assert pool["error"] is None, pool["error"]
             return bool(pool["standby"]["ready"])
-        self.ask("runtimed/start", "POST", {})  # the daemon that came with the server has ended: "not running (start it)"
+        self.ask("runtimed/start", "POST", {})  # the one that came with the server has ended: "start it"
         return False
 
     def daemon(self) -> int:
