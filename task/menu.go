@@ -57,8 +57,10 @@ func menu() []task {
 		{name: "bench", about: "measure what the pool costs; arguments go to go test", needs: "build",
 			script: `go test -tags e2e -run '^$' -bench . -benchtime 1x -timeout 30m ./e2e "$@"`},
 		{name: "soak", about: "kill and load the daemon, run the tests of peers and fuzz, for some hours",
+			needs: "build setup:python",
 			script: `
 				export RUNTIMED_SOAK=1
+				(cd clients/jupyter; ../python/.venv/bin/python -m pytest -q tests/test_hub.py)
 				go test -tags e2e -race -timeout 3h -v \
 					-run 'Kill|Load|Leaves|Restart|Burst|Model|Peers|Behaves|Planted|Spyder' ./e2e ./pool
 				git grep -oE '^func Fuzz\w+' -- '*_test.go' | sed 's,/[^/]*:func , ,' | while read -r folder target; do

@@ -3,7 +3,7 @@
 import json
 import os
 import re
-import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -41,7 +41,7 @@ def hub(wheel: Path) -> Iterator[Hub]:
         if hub:
             hub.end()
             sys.stdout.write(hub.log.read_text()[-20_000:])  # pytest shows it if a test has failed
-        shutil.rmtree(base)
+        subprocess.run(["rm", "-rf", str(base)], check=True)  # faster by far where there is so much
 
 
 @pytest.fixture(scope="module")
