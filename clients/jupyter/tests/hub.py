@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -13,7 +14,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from http.cookiejar import CookieJar
 from pathlib import Path
 from typing import Any, Callable, Optional, TypeVar
@@ -79,6 +80,18 @@ def proxy() -> Path:
         subprocess.run(install, check=True, capture_output=True, timeout=600)
         new.rename(made)
     return made / "node_modules/.bin"
+
+
+def free_ports(count: int) -> list[int]:
+    """Not of those that the system gives to connections: the hub binds them later, and again after it was killed."""
+    with ExitStack() as held:
+        ports: list[int] = []
+        while len(ports) < count:
+            with suppress(OSError):
+                port = random.randrange(20_000, 30_000)
+                held.enter_context(socket.create_server(("127.0.0.1", port)))
+                ports.append(port)
+        return ports
 
 
 @contextmanager
@@ -151,10 +164,7 @@ class Hub(Process):
         place = base / "hub"
         place.mkdir(mode=0o700)
         (base / "config.toml").write_text(configuration)
-        held = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
-        ports = [one.getsockname()[1] for one in held]
-        for one in held:
-            one.close()
+        ports = free_ports(3)
         self.url = f"http://127.0.0.1:{ports[0]}/"
         self.config = place / "config.py"
         self.config.write_text(CONFIG.format(example=EXAMPLE, password=PASSWORD, ports=ports, long=LONG) + more)
