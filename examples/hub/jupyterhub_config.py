@@ -16,8 +16,9 @@ c.Spawner.default_url = "/lab"
 start = '(runt daemon start --auto &); exec jupyterhub-singleuser "$@"'
 c.Spawner.cmd = ["/bin/sh", "-c", start, "jupyterhub-singleuser"]
 
-# A kernel ends with its server, also where that was killed: after that, nobody else would end it.
-c.Spawner.args = ["--RuntimedProvisioner.outlive=False"]
+# A kernel ends with its server, also where that was killed: after that, nobody else would end it. Its environment waits
+# 20 seconds for a kernel that is started again.
+c.Spawner.args = ["--RuntimedProvisioner.outlive=False", "--RuntimedProvisioner.linger=20"]
 
 c.Spawner.environment = {
     "PATH": f"{bin}:/usr/local/bin:/usr/bin:/bin",  # one runt and one uv for all

@@ -6,7 +6,9 @@
 # nobody has needed it for idle_exit. A Prolog that fails would drain the node, so this one never does: the job then
 # starts a daemon of its own, if it needs one.
 runt=/usr/bin/runt
-try='if test -d ~/.config/runt || test -d ~/.cache/runt; then exec "$0" daemon start --auto; fi'
+try='for dir in ~/.config/runt ~/.cache/runt "/var/tmp/runt-$(id -u)"; do
+    if test -d "$dir"; then exec "$0" daemon start --auto; fi
+done'
 
 cd / || exit 0
 timeout 20 setpriv --reuid="$SLURM_JOB_UID" --regid="$(id -g "$SLURM_JOB_UID")" --init-groups --reset-env \
