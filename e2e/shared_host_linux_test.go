@@ -133,7 +133,7 @@ func TestTheSecondUsersFirstEnvironmentComesFromTheStoreWithoutANetwork(t *testi
 
 	first := h.user(noNetwork(t)...)
 	began := time.Now()
-	out, code := first.runt("run", "--", "python", "-c", importIt)
+	out, code := first.runt("run", "--wait", "10m", "--", "python", "-c", importIt)
 	if code != 0 || !strings.Contains(out, first.home) {
 		t.Fatalf("%d: %s\n%s", code, out, first.log())
 	}
@@ -168,7 +168,7 @@ func TestTheSecondUsersFirstEnvironmentComesFromTheStoreWithoutANetwork(t *testi
 	check(t, err)
 	check(t, os.WriteFile(wheels[0], append(data, "and more"...), 0o644))
 	second := h.user()
-	if out, code := second.runt("run", "--", "python", "-c", importIt); code != 0 ||
+	if out, code := second.runt("run", "--wait", "10m", "--", "python", "-c", importIt); code != 0 ||
 		!strings.Contains(second.log(), "the store does not have all that is to be installed") {
 		t.Errorf("%d: %s\n%s", code, out, second.log())
 	}

@@ -7,8 +7,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
-	"time"
 
 	"runtimed/internal/testkit"
 )
@@ -33,10 +33,10 @@ func TestADaemonThatEndsAtOnceSaysWhyAndNoLogIsNamedThatIsNotThere(t *testing.T)
 			"hint: the folder must be yours and writable"}},
 		"a lock that is held": {"", func(h *house) {
 			check(h.t, os.MkdirAll(h.state(), 0o700))
-			holder := exec.Command("flock", h.state("daemon.lock"), "sleep", "60")
-			check(h.t, holder.Start())
-			h.t.Cleanup(func() { _ = holder.Process.Kill(); _ = holder.Wait() })
-			h.eventually(10*time.Second, "the lock is there", func() bool { return isThere(h.state("daemon.lock")) })
+			lock, err := os.OpenFile(h.state("daemon.lock"), os.O_RDWR|os.O_CREATE, 0o600)
+			check(h.t, err)
+			h.t.Cleanup(func() { _ = lock.Close() })
+			check(h.t, syscall.Flock(int(lock.Fd()), syscall.LOCK_EX))
 		}, []string{"error: another daemon runs: it holds ", "daemon.lock"}},
 	} {
 		t.Run(name, func(t *testing.T) {

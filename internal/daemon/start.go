@@ -75,7 +75,7 @@ func (d *Control) Launch(auto bool, flags ...string) error {
 	}
 	ctx, cancel := context.WithTimeout(d.Ctx, startTime)
 	defer cancel()
-	alone := 0
+	alone, said := 0, (*child)(nil)
 	for patience := 250 * time.Millisecond; ; patience *= 2 {
 		child, err := launch(program, args)
 		if err != nil {
@@ -92,6 +92,9 @@ func (d *Control) Launch(auto bool, flags ...string) error {
 			return err
 		}
 		if ctx.Err() != nil {
+			if said != nil && !child.hasEnded() {
+				child = said // this one was given no time
+			}
 			return d.startFailure(child, "the daemon did not answer within "+startTime.String())
 		}
 		if !d.LockHeld() {
@@ -99,6 +102,7 @@ func (d *Control) Launch(auto bool, flags ...string) error {
 				return d.startFailure(child, "the daemon ended at once: "+child.state.String())
 			}
 		}
+		said = child
 	}
 }
 
@@ -130,6 +134,15 @@ type child struct {
 	ended   chan struct{}
 	state   *os.ProcessState // once it has ended
 	stderr  *os.File         // its first words, or nil; writing to a pipe without a reader would end it
+}
+
+func (c *child) hasEnded() bool {
+	select {
+	case <-c.ended:
+		return true
+	default:
+		return false
+	}
 }
 
 func launch(program string, args []string) (*child, error) {

@@ -38,6 +38,8 @@ POOL = {
     "error": None,
     "standby": {"target": 1, "ready": 0, "warnings": [], "why": ""},
     "idle_ms": 0,
+    "lock": "",
+    "counters": {"hits": 0, "misses": 0, "waited_ms": 0, "builds": 3, "failures": {}},
 }
 INFO = {
     "name": "runtimed",
