@@ -22,9 +22,9 @@ func (m *Manager) countLocked(key string, count func(c *Counters)) {
 	}
 }
 
-// countAcquire counts an acquire, unless nothing could have been had by waiting.
+// countAcquire counts an acquire, unless nothing could have been had by waiting, or nothing new was taken.
 func (m *Manager) countAcquire(r Request, got Acquired, err error, took time.Duration) {
-	if err != nil && !errors.As(err, new(*EmptyError)) && !errors.As(err, new(*FailedError)) &&
+	if got.Resumed || err != nil && !errors.As(err, new(*EmptyError)) && !errors.As(err, new(*FailedError)) &&
 		!errors.Is(err, context.Canceled) {
 		return
 	}

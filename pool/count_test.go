@@ -62,7 +62,18 @@ func TestAPoolCountsWhatHappensInItAndInThoseDerivedFromIt(t *testing.T) {
 		if got := w.status().Counters; got.Hits != 3 || got.Failures[builder.CauseNetwork] == 0 {
 			w.Errorf("failed builds: %+v", got)
 		}
+		w.b.set(func() { w.b.fail = nil })
+		w.settled()
+		w.get(7)
+		w.settled()
+		w.mustGet(inSession(8, "nb"))
 		before := w.status().Counters
+		w.p.End(8)
+		if again := w.mustGet(inSession(9, "nb")); !again.Resumed || w.status().Counters.Hits != before.Hits {
+			w.Errorf("a session that goes on: %+v, %+v", again, w.status().Counters)
+		}
+		w.settled()
+		before = w.status().Counters
 		w.reconfigure(func(c *Config) { c.Pools[0].Size = 2 })
 		if diff := cmp.Diff(before, w.status().Counters); diff != "" {
 			w.Errorf("after a reload:\n%s", diff)
