@@ -108,8 +108,9 @@ func (a *app) complete(words []string) []string {
 		return matching(flagNames(node), last, "")
 	}
 	names := visible(node)
-	if position < len(node.Positional) {
-		names = append(names, a.values(node.Positional[position])...)
+	at := min(position, len(node.Positional)-1)
+	if at >= 0 && (at == position || node.Positional[at].IsCumulative()) {
+		names = append(names, a.values(node.Positional[at])...)
 	}
 	return matching(names, last, "")
 }
