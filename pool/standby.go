@@ -92,7 +92,7 @@ func (m *Manager) standbyLocked(p *pool, now time.Time) (n int, why string) {
 	case statedir.CheckStandbys(m.cfg.Sockets) != nil:
 		return 0, statedir.CheckStandbys(m.cfg.Sockets).Error()
 	case launch.BatchJob(os.Getenv) != "":
-		return 0, "the daemon is part of a batch job, whose kernels are none"
+		return 0, "the daemon is part of a batch job, whose kernels are never standby kernels"
 	case m.noStandby != "":
 		return 0, m.noStandby
 	case m.cfg.StandbyIdle > 0 && m.watching == 0 && now.Sub(m.lastNeed) > m.cfg.StandbyIdle:

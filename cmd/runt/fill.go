@@ -22,8 +22,9 @@ type poolFillCmd struct {
 }
 
 func (poolFillCmd) Help() string {
-	return "It starts the daemon, which fills the pools by itself, and has those that fail try again at once. A pool " +
-		"of conda that nobody has configured, and that does not work here, is only told of."
+	return "It starts the daemon, which fills the pools by itself, and has those that fail try again at once. With " +
+		"--wait the exit code is 6 if builds fail, and 4 after --timeout. A conda pool that nobody has configured " +
+		"and that does not work here is reported, and is no failure."
 }
 
 func (c *poolFillCmd) Validate() error {
@@ -88,7 +89,7 @@ func (c *poolFillCmd) Run(a *app) error {
 	})
 }
 
-// filling is how the pools are filled that were asked for.
+// filling follows how the pools that were asked for are filled.
 type filling struct {
 	*app
 	client *rpc.Client
@@ -132,7 +133,7 @@ func (f *filling) begin() error {
 	return err
 }
 
-// wanted are the pools that are on and were asked for.
+// wanted returns the pools that are on and were asked for.
 func (f *filling) wanted() (list []rpc.PoolStatus) {
 	for _, p := range f.pools {
 		if p.Target > 0 && (len(f.names) == 0 || slices.Contains(f.names, p.Name)) {
@@ -178,7 +179,7 @@ func (f *filling) wait(ctx context.Context, changes <-chan rpc.PoolChanged) erro
 	}
 }
 
-// failed are the pools whose build failed since begin; settled means that all others are full.
+// failed returns the pools whose build failed since begin; settled means that all others are full.
 func (f *filling) failed() (failed []rpc.PoolStatus, settled bool) {
 	for _, p := range f.wanted() {
 		switch was := f.before[p.Name]; {
@@ -192,7 +193,7 @@ func (f *filling) failed() (failed []rpc.PoolStatus, settled bool) {
 	return failed, true
 }
 
-// failure is the error of the pools that failed. One that nobody asked for is only told of, as runt doctor does.
+// failure returns the error of the pools that failed. One that nobody asked for is only reported, as in runt doctor.
 func (f *filling) failure(pools []rpc.PoolStatus) error {
 	if len(pools) == 0 {
 		return nil
