@@ -340,7 +340,6 @@ func TestTheNextJobOfSlurmFindsThePoolWarm(t *testing.T) {
 		t.Fatalf("the Prolog has started daemon %d, in a job", daemon)
 	}
 	c.full()
-	c.full()
 	k = j.do("start", step{"kernel": "job"})
 	t.Logf("with the Prolog a kernel answers after %.2f s", k.Seconds)
 	pid, err := strconv.Atoi(strings.TrimSpace(j.cell("import os; print(os.getpid())")))
