@@ -5,6 +5,7 @@ package e2e
 import (
 	"context"
 	"encoding/json"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"runtimed/internal/failure"
 	"runtimed/rpc"
 )
 
@@ -168,6 +170,41 @@ func TestADaemonThatEndsWhenIdleWaitsForEveryClient(t *testing.T) {
 	_ = watcher.Close()
 	if code := d.exit(10 * time.Second); code != exitStopped {
 		t.Errorf("exit code %d", code)
+	}
+}
+
+// A monitor asks again and again. It must keep no daemon running, and start none by a socket that a manager listens on.
+func TestADaemonThatIsOnlyLookedAtEndsWhenIdleAndMetricsStartNone(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.configure("idle_exit = \"1s\"\n" + off)
+	d := h.start("--auto")
+	if _, said, code := h.runtEnds("", "pool", "metrics"); code != failure.OK {
+		t.Fatalf("exit code %d: %s", code, said)
+	}
+	for end := time.Now().Add(time.Minute); ; {
+		_, said, code := h.runtEnds("", "pool", "metrics")
+		if code == failure.Unreachable {
+			break
+		}
+		if code != failure.OK || time.Now().After(end) {
+			t.Fatalf("exit code %d, and the daemon runs: %s", code, said)
+		}
+	}
+	if code := d.exit(10 * time.Second); code != exitStopped {
+		t.Errorf("exit code %d", code)
+	}
+	manager, err := net.Listen("unix", h.socket)
+	check(t, err)
+	defer manager.Close()
+	if out, said, code := h.runtEnds("", "pool", "metrics"); code != failure.Unreachable || out != "" ||
+		!strings.Contains(said, "the daemon is not running") {
+		t.Errorf("exit code %d: %s%s", code, out, said)
+	}
+	check(t, manager.(*net.UnixListener).SetDeadline(time.Now().Add(100*time.Millisecond)))
+	if c, err := manager.Accept(); err == nil {
+		c.Close()
+		t.Error("it has connected")
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"runtimed/internal/daemon"
+	"runtimed/internal/safefile"
 	"runtimed/internal/statedir"
 	"runtimed/rpc"
 )
@@ -35,6 +36,7 @@ func runScripts(t *testing.T, dir string) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits":       exits,
 			"standin":     standIn,
+			"locked":      locked,
 			"dead-socket": deadSocket,
 			"wait-for":    waitFor,
 		},
@@ -165,6 +167,16 @@ func standIn(ts *testscript.TestScript, neg bool, args []string) {
 			go serve(conn, replies, asked)
 		}
 	}()
+}
+
+// locked holds the lock of a daemon until the script ends.
+func locked(ts *testscript.TestScript, _ bool, _ []string) {
+	lock := safefile.NewLock(filepath.Join(ts.Getenv("SHORT"), statedir.LockName))
+	free, err := lock.TryLock()
+	if ts.Check(err); !free {
+		ts.Fatalf("somebody else holds the lock")
+	}
+	ts.Defer(func() { _ = lock.Close() })
 }
 
 var changing sync.Mutex // guards the replies of all stand-ins

@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"runtimed/internal/daemon"
+	"runtimed/internal/failure"
 	"runtimed/internal/metrics"
 	"runtimed/rpc"
 )
@@ -21,6 +22,9 @@ func (poolMetricsCmd) Help() string {
 }
 
 func (poolMetricsCmd) Run(a *app) error {
+	if !a.LockHeld() { // else a service manager that listens would start one
+		return failure.With(failure.Unreachable, "the daemon is not running").WithHint("%s", a.HowToStart())
+	}
 	rawInfo, err := a.Ask(rpc.MethodInfo, nil, 0)
 	if err != nil {
 		return err

@@ -41,7 +41,7 @@ type endpoint struct {
 	exit     exit
 
 	work     sync.WaitGroup
-	lastCall atomic.Pointer[time.Time] // when somebody last connected
+	lastConn atomic.Pointer[time.Time] // when somebody last connected
 
 	// written by start and then guard, read by stop after guard has ended
 	listener net.Listener
@@ -129,7 +129,7 @@ func (n noting) Accept() (net.Conn, error) {
 
 func (e *endpoint) serve(listener net.Listener) {
 	e.work.Go(func() {
-		err := e.server.Serve(noting{listener, &e.lastCall})
+		err := e.server.Serve(noting{listener, &e.lastConn})
 		if err != nil && !errors.Is(err, net.ErrClosed) { // else guard has closed it
 			e.log.Error("the socket cannot be served any more", zap.Error(err))
 			e.exit.end(exitCrash)
@@ -205,7 +205,7 @@ func (e *endpoint) stop(ctx context.Context) error {
 	e.notifier.Stopping()
 	if e.passed != nil {
 		_ = e.passed.Close() // new connections wait for the next daemon
-		if last := e.lastCall.Load(); last != nil {
+		if last := e.lastConn.Load(); last != nil {
 			time.Sleep(time.Until(last.Add(firstCallTime)))
 		}
 	}

@@ -26,7 +26,7 @@ func endWhenIdle(lc fx.Lifecycle, a about, s *settings, e *endpoint) {
 				return
 			case <-time.After(min(idleInterval, max(idle/4, time.Millisecond))):
 			}
-			if last := e.lastCall.Load(); last != nil && last.After(needed) {
+			if last := e.pools.lastCall.Load(); last != nil && last.After(needed) {
 				needed = *last
 			}
 			leased, err := e.pools.Leased(context.Background())

@@ -38,27 +38,33 @@ func newMethods(a about, at statedir.Paths, s *settings, log *logbook, p *pools,
 	m := &methods{about: a, at: at, settings: s, log: log, pools: p, reloader: r, exit: exit,
 		projects: make(chan struct{}, projectsAtOnce)}
 	return []server.Method{
-		method(rpc.MethodInfo, m.info),
-		method(rpc.MethodPing, m.ping),
-		method(rpc.MethodReload, m.reload),
-		method(rpc.MethodShutdown, m.shutdown),
-		method(rpc.MethodSetLogLevel, m.setLogLevel),
-		method(rpc.MethodStatus, m.status),
-		method(rpc.MethodLock, m.lock),
-		method(rpc.MethodAcquire, m.acquire),
-		method(rpc.MethodRelease, m.release),
-		method(rpc.MethodFlush, m.flush),
-		method(rpc.MethodWatch, m.watch),
-		method(rpc.MethodUnwatch, m.unwatch),
-		method(rpc.MethodEnvList, m.list),
-		method(rpc.MethodAdopt, m.adopt),
-		method(rpc.MethodGC, m.gc),
+		method(p, rpc.MethodInfo, m.info),
+		method(p, rpc.MethodPing, m.ping),
+		method(p, rpc.MethodReload, m.reload),
+		method(p, rpc.MethodShutdown, m.shutdown),
+		method(p, rpc.MethodSetLogLevel, m.setLogLevel),
+		method(p, rpc.MethodStatus, m.status),
+		method(p, rpc.MethodLock, m.lock),
+		method(p, rpc.MethodAcquire, m.acquire),
+		method(p, rpc.MethodRelease, m.release),
+		method(p, rpc.MethodFlush, m.flush),
+		method(p, rpc.MethodWatch, m.watch),
+		method(p, rpc.MethodUnwatch, m.unwatch),
+		method(p, rpc.MethodEnvList, m.list),
+		method(p, rpc.MethodAdopt, m.adopt),
+		method(p, rpc.MethodGC, m.gc),
 	}
 }
 
-// method has f's errors translated.
-func method[P, R any](name string, f func(context.Context, P) (R, error)) server.Method {
+// method has f's errors translated, and notes that somebody needs the daemon. Whoever only asks how things are, as a
+// monitor does again and again, keeps no daemon from ending when it is idle.
+func method[P, R any](of *pools, name string, f func(context.Context, P) (R, error)) server.Method {
+	looks := name == rpc.MethodInfo || name == rpc.MethodStatus
 	return server.NewMethod(name, func(ctx context.Context, p P) (R, error) {
+		if !looks {
+			now := time.Now()
+			of.lastCall.Store(&now)
+		}
 		r, err := f(ctx, p)
 		return r, wireError(err)
 	})

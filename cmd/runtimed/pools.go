@@ -4,6 +4,8 @@ import (
 	"context"
 	"os"
 	"slices"
+	"sync/atomic"
+	"time"
 
 	"go.uber.org/fx"
 	"go.uber.org/zap"
@@ -24,6 +26,8 @@ type pools struct {
 	at    statedir.Paths
 	uv    *uv.Builder
 	conda *conda.Builder
+
+	lastCall atomic.Pointer[time.Time] // when somebody last asked for more than how things are
 }
 
 func newPools(lc fx.Lifecycle, at statedir.Paths, s *settings, log *zap.Logger, _ *statedir.Locks) (*pools, error) {
@@ -36,7 +40,7 @@ func newPools(lc fx.Lifecycle, at statedir.Paths, s *settings, log *zap.Logger, 
 		return nil, err
 	}
 	lc.Append(fx.StartStopHook(m.Start, m.Stop))
-	return &pools{m, at, u, c}, nil
+	return &pools{Manager: m, at: at, uv: u, conda: c}, nil
 }
 
 // configure puts cfg in force and returns the names of the changed pools.
