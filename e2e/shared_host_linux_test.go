@@ -91,17 +91,17 @@ func (u *user) log() string {
 	return string(data)
 }
 
-// fill fills the store as root.
+// fill fills the store as root, whose umask is in nobody's way.
 func (h *host) fill(args ...string) string {
 	h.t.Helper()
 	home := filepath.Join(h.dir, "owner")
 	check(h.t, os.MkdirAll(home, 0o700))
 	uv, err := realUV()
 	check(h.t, err)
-	cmd := exec.Command(filepath.Join(h.dir, "bin", "runt"), append([]string{"store", "fill"}, args...)...)
+	argv := []string{"-c", `umask 077; exec "$@"`, "sh", filepath.Join(h.dir, "bin", "runt"), "store", "fill"}
+	cmd := exec.Command("/bin/sh", append(argv, args...)...)
 	cmd.Env = append(testkit.NetEnviron(), "HOME="+home, "PATH="+uv+":/usr/bin:/bin", "GORACE=atexit_sleep_ms=0",
 		"RUNTIMED_CONFIG="+filepath.Join(h.dir, "config.toml"))
-	cmd.SysProcAttr = &syscall.SysProcAttr{}
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		h.t.Fatalf("%v: %s", err, out)
@@ -123,9 +123,7 @@ const importIt = "import ipykernel, sys; print(sys.prefix)"
 func TestTheSecondUsersFirstEnvironmentComesFromTheStoreWithoutANetwork(t *testing.T) {
 	t.Parallel()
 	h := newHost(t)
-	old := syscall.Umask(0o077) // an owner's umask is in nobody's way
 	said := h.fill()
-	syscall.Umask(old)
 	if !strings.Contains(said, h.store+" has ") {
 		t.Fatal(said)
 	}
