@@ -25,5 +25,5 @@ func checkStore(_ context.Context, e *Env, _ []config.Pool) Findings {
 		return warning("the store of packages %s has no wheels, so builds ask the package index", dir).
 			hint("its owner fills it with: runt store fill")
 	}
-	return fine("%s has %d wheels, and lock files for %d pools", dir, len(wheels), len(locks))
+	return fine("%s has %d wheels and %d lock files", dir, len(wheels), len(locks))
 }
