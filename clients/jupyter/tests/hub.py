@@ -29,6 +29,7 @@ from wire import REPOSITORY
 
 EXAMPLE = REPOSITORY / "examples/hub"
 PASSWORD = "open sesame"
+TOKEN = uuid.uuid4().hex  # the culler's
 LONG = 300  # seconds, on a busy machine
 T = TypeVar("T")
 
@@ -48,9 +49,7 @@ c.Spawner.args += ["--RuntimedProvisioner.linger=1"]
 c.Spawner.env_keep.append("RUNTIMED_CONFIG")  # in place of /etc/runt/config.toml
 c.Spawner.poll_interval = 1
 c.Spawner.start_timeout = c.Spawner.http_timeout = {long}
-"""
-CULL = """
-c.JupyterHub.services[0]["command"][-1:] = ["--timeout=1", "--cull-every=1"]
+c.JupyterHub.services[0]["api_token"] = "{token}"
 """
 
 
@@ -167,17 +166,23 @@ class Hub(Process):
         ports = free_ports(3)
         self.url = f"http://127.0.0.1:{ports[0]}/"
         self.config = place / "config.py"
-        self.config.write_text(CONFIG.format(example=EXAMPLE, password=PASSWORD, ports=ports, long=LONG) + more)
+        filled = CONFIG.format(example=EXAMPLE, password=PASSWORD, ports=ports, long=LONG, token=TOKEN)
+        self.config.write_text(filled + more)
         path = os.pathsep.join([str(proxy()), str(self.venv / "bin"), CLEAN["PATH"]])
         env = {**CLEAN, "PATH": path, "HOME": str(place), "RUNTIMED_CONFIG": str(base / "config.toml")}
         super().__init__("hub", place, [str(self.venv / "bin/jupyterhub"), f"--config={self.config}"], env)
+        api = {"JUPYTERHUB_API_TOKEN": TOKEN, "JUPYTERHUB_API_URL": f"http://127.0.0.1:{ports[1]}/hub/api"}
+        culler = [str(self.venv / "bin/python"), "-m", "jupyterhub_idle_culler", "--timeout=1", "--cull-every=1"]
+        self._culler = Process("culler", place, culler, {**env, **api})
 
-    def cull(self) -> None:
-        """Take everybody for gone who has asked for nothing in the last second."""
-        self.end()
-        self.config.write_text(self.config.read_text() + CULL)
-        self.start()
-        self.wait()
+    @contextmanager
+    def culling(self) -> Iterator[None]:
+        """The culler of the example takes everybody for gone who has asked for nothing in the last second."""
+        self._culler.start()
+        try:
+            yield
+        finally:
+            self._culler.end()
 
     def wait(self) -> None:
         opener = build_opener()

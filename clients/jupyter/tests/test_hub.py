@@ -104,8 +104,8 @@ def test_a_day_at_the_hub(hub: Hub, people: list[Person]) -> None:
     at_once(killed, Person.start)
     at_once(killed, warm_kernel)
 
-    hub.cull()
-    wait_until(lambda: all(map(nothing_runs, people)), LONG)
+    with hub.culling():
+        wait_until(lambda: all(map(nothing_runs, people)), LONG)
     for person in people:
         assert not person.leases()
         assert not (person.state / "runtimed.sock").exists()
