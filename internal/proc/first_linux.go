@@ -9,10 +9,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// First is for the first process of a container, which is the parent of all whose own has ended: as it is not made to
-// wait for them, they would stay as zombies. It runs the program again as its child, passes signals on to it, and waits
-// for whatever ends. Once the child has ended, it returns the child's exit code; the kernel then ends what is left.
-// Elsewhere ok is false, and nothing was done.
+// First does the duties of a container's first process, which the kernel makes the parent of orphans: as the program
+// does not wait for them, they would stay as zombies. It runs the program again as its child, passes signals on to it,
+// and waits for whatever ends. Once the child has ended, it returns the child's exit code; the kernel then ends what is
+// left. In any other process ok is false, and nothing was done.
 func First() (code int, ok bool) {
 	if os.Getpid() != 1 || os.Getenv("LISTEN_PID") == "1" { // sockets were passed to this very process
 		return 0, false

@@ -19,7 +19,7 @@ const hostName = "daemon.host"
 // hostPatience is how long such a file is watched. A daemon that lives writes it every two seconds.
 const hostPatience = 6500 * time.Millisecond
 
-// hostAge is for abandoned.
+// hostAge is how old such a file must be to count as abandoned.
 const hostAge = 3 * time.Minute
 
 // HostError means that a daemon on another machine uses a folder.

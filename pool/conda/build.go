@@ -153,7 +153,7 @@ func (b *build) fromChannels(ctx context.Context) error {
 // outdated is where a lock file waits for the next build, if its provider can renew only by building.
 func outdated(lock string) string { return lock + ".old" }
 
-// leaveLock leaves the lock file of a pool's environment in that, without tokens and passwords, and returns its hash.
+// leaveLock leaves a pool's lock file in the environment's folder, without tokens and passwords, and returns its hash.
 func (b *build) leaveLock() (hash string, err error) {
 	lock := b.lock
 	if !uv.Filled(lock) { // the channels could not be reached

@@ -35,7 +35,8 @@ func (b *build) inWorkdir(ctx context.Context, c call) (tool.Result, error) {
 	return b.runIn(ctx, "", b.ToolEnviron(), c)
 }
 
-// withStore is tries for what has hashes, so that the store may have it. What is wrong there fails no build.
+// withStore is like tries, for what has hashes, and looks in the store before it asks the index. What is wrong with the
+// store fails no build.
 func (b *build) withStore(ctx context.Context, run runner, argv ...string) error {
 	store := b.fromStore()
 	if len(store) == 0 || b.again {

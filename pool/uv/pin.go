@@ -141,7 +141,7 @@ func (b *build) withHashes(ctx context.Context, lock []byte) ([]byte, error) {
 			pinned = hashesOf(pools, e.Name)
 		}
 		switch {
-		case len(own) > 0 && len(pinned) > 0: // both must be content
+		case len(own) > 0 && len(pinned) > 0: // a file must have a hash of each
 			l.Entries[i].Hashes = slices.DeleteFunc(own, func(h string) bool { return !slices.Contains(pinned, h) })
 			if len(l.Entries[i].Hashes) == 0 {
 				return nil, noHash(e.Name, "take them from the pool's lock file: runt pool lock",
