@@ -115,7 +115,7 @@ runt pool acquire --json --owner-pid $$
 echo $((($(date +%s%N) - began) / 1000000))
 cd "$HOME/.cache/runt/envs"
 for id in uv-*; do ! runt pool release $id 2>/dev/null || until [ ! -e $id ]; do sleep 0.1; done; done
-runt run -- python -c 'import ipykernel, os; print(os.environ["VIRTUAL_ENV"])'`)
+runt run --wait 5m -- python -c 'import ipykernel, os; print(os.environ["VIRTUAL_ENV"])'`)
 			lines := strings.Split(strings.TrimSpace(out), "\n")
 			var got rpc.AcquireResult
 			if len(lines) < 3 || json.Unmarshal([]byte(lines[0]), &got) != nil {

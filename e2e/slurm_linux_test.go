@@ -310,7 +310,7 @@ func TestTheNextJobOfSlurmFindsThePoolWarm(t *testing.T) {
 
 	// Without the Prolog a job starts the daemon, which ends with it. What is ready stays for the next.
 	check(t, os.WriteFile(c.noProlog(), nil, 0o644))
-	const fills = `runt run -- true && cat /proc/self/cgroup && runt daemon info --json &&
+	const fills = `runt run --wait 5m -- true && cat /proc/self/cgroup && runt daemon info --json &&
 		until runt pool status | grep -q 'Available: 1'; do sleep 0.1; done`
 	said := c.job("sh", "-c", fills)
 	groups, text, _ := strings.Cut(said, "{")
