@@ -158,6 +158,10 @@ func (b *build) putLock(dir string) error {
 	return envdir.DiskError(os.Rename(b.path, filepath.Join(dir, storeLocks, filepath.Base(b.path))))
 }
 
+// storeLock is a file that others cannot open. Anybody who can read the folder could hold a lock on that for ever, and
+// network file systems have no locks on folders.
+const storeLock = ".fill.lock"
+
 // OpenStore makes the store at dir if needed, and a scratch folder in it that close removes. Others can read a store.
 func OpenStore(dir string) (scratch string, close func(), err error) {
 	for _, path := range []string{dir, filepath.Join(dir, storeLocks)} {
@@ -171,7 +175,7 @@ func OpenStore(dir string) (scratch string, close func(), err error) {
 	if err := CheckStore(dir); err != nil {
 		return "", nil, err
 	}
-	lock := safefile.NewFolderLock(dir)
+	lock := safefile.NewLock(filepath.Join(dir, storeLock))
 	if free, err := lock.TryLock(); err != nil || !free {
 		return "", nil, cmp.Or(err, errors.New("somebody else fills it"))
 	}

@@ -4,10 +4,12 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
 
+	"runtimed/internal/safefile"
 	"runtimed/internal/statedir"
 	"runtimed/internal/testkit"
 	"runtimed/pool/builder"
@@ -170,6 +172,32 @@ func TestAStoreThatOthersMayWriteToOrMakeIsNone(t *testing.T) {
 			t.Errorf("%s: %v", path, err)
 		}
 	}
+}
+
+func TestWhoReadsAStoreKeepsNobodyFromFillingIt(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "store")
+	_, done, err := OpenStore(dir)
+	testkit.Check(t, err)
+	if _, _, err := OpenStore(dir); err == nil || !strings.Contains(err.Error(), "somebody else fills it") {
+		t.Errorf("two fill it at the same time: %v", err)
+	}
+	done()
+	reader := safefile.NewFolderLock(dir) // which needs no more than to read it
+	if ok, err := reader.TryLock(); !ok && runtime.GOOS != "windows" {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	entries, err := os.ReadDir(dir)
+	testkit.Check(t, err)
+	for _, e := range entries {
+		info, err := e.Info()
+		if testkit.Check(t, err); !e.IsDir() && statedir.SocketIsFile && info.Mode().Perm() != 0o600 {
+			t.Errorf("others may open %s (mode %04o)", e.Name(), info.Mode().Perm())
+		}
+	}
+	_, done, err = OpenStore(dir)
+	testkit.Check(t, err)
+	done()
 }
 
 func TestTheURLOfAStoreIsOneItemOfAList(t *testing.T) {
