@@ -27,10 +27,10 @@ import (
 
 // CheckStore says why the store at dir cannot be used.
 func CheckStore(dir string) error {
-	// Where it is not there yet, anybody might make it in a folder like /tmp.
-	up := filepath.Dir(dir)
-	if info, err := os.Stat(up); err == nil && statedir.SocketIsFile && info.Mode().Perm()&0o002 != 0 {
-		return fmt.Errorf("anybody may make a folder in %s (mode %04o)", up, info.Mode().Perm())
+	for _, path := range []string{dir, statedir.RealPath(dir)} {
+		if err := exchangeable(path); statedir.SocketIsFile && err != nil {
+			return err
+		}
 	}
 	for _, path := range []string{dir, filepath.Join(dir, storeLocks)} {
 		f, err := safefile.OpenFolder(path)
@@ -52,6 +52,26 @@ func CheckStore(dir string) error {
 }
 
 const storeLocks = "locks"
+
+// exchangeable returns an error where others can put another folder in the place of dir, or make it while it is not
+// there: they may write to a folder above it. In one like /tmp they cannot touch what root or this user has there.
+func exchangeable(dir string) error {
+	for up := filepath.Dir(dir); up != dir; dir, up = up, filepath.Dir(up) {
+		above, err := os.Stat(up)
+		if err != nil || above.Mode().Perm()&0o022 == 0 {
+			continue
+		}
+		info, err := os.Lstat(dir)
+		uid := -1
+		if err == nil {
+			uid, _ = statedir.OwnerUID(info)
+		}
+		if above.Mode()&fs.ModeSticky == 0 || uid != 0 && uid != os.Geteuid() {
+			return fmt.Errorf("others than its owner may make a folder in %s (mode %04o)", up, above.Mode().Perm())
+		}
+	}
+	return nil
+}
 
 // store is the configured store; empty if there is none that can be used.
 func (u *Builder) store() string {

@@ -163,14 +163,43 @@ func TestAStoreThatOthersMayWriteToOrMakeIsNone(t *testing.T) {
 	if !statedir.SocketIsFile {
 		return // modes are not checked
 	}
-	for path, mode := range map[string]os.FileMode{".": 0o775, storeLocks: 0o757, "..": 0o777} {
+	for _, c := range []struct {
+		path string
+		mode os.FileMode
+	}{{".", 0o775}, {storeLocks, 0o757}, {"..", 0o777}, {"..", 0o775}} {
 		dir := filepath.Join(t.TempDir(), "srv", "store")
-		testkit.Check(t, os.MkdirAll(filepath.Join(dir, storeLocks), 0o755))
-		testkit.Check(t, CheckStore(dir))
-		testkit.Check(t, os.Chmod(filepath.Join(dir, path), mode))
-		if err := CheckStore(dir); err == nil || !strings.Contains(err.Error(), filepath.Join(dir, path)) {
-			t.Errorf("%s: %v", path, err)
+		link := filepath.Join(t.TempDir(), "link")
+		testkit.Check(t, errors.Join(os.MkdirAll(filepath.Join(dir, storeLocks), 0o755), os.Symlink(dir, link)))
+		for _, way := range []string{dir, link} {
+			testkit.Check(t, CheckStore(way))
+			testkit.Check(t, os.Chmod(filepath.Join(dir, c.path), c.mode))
+			err := CheckStore(way)
+			if err == nil || c.path == ".." && !strings.Contains(err.Error(), filepath.Dir(dir)) {
+				t.Errorf("%s: %04o: %v", c.path, c.mode, err)
+			}
+			testkit.Check(t, os.Chmod(filepath.Join(dir, c.path), 0o755))
 		}
+	}
+}
+
+func TestAStoreBelowAFolderForAllIsNoneUntilItsOwnerIsKnown(t *testing.T) {
+	if !statedir.SocketIsFile {
+		return // modes are not checked
+	}
+	scratch := filepath.Join(t.TempDir(), "scratch")
+	dir := filepath.Join(scratch, "runt", "more", "store")
+	testkit.Check(t, errors.Join(os.MkdirAll(dir, 0o755), os.Chmod(scratch, 0o777|os.ModeSticky)))
+	testkit.Check(t, CheckStore(dir)) // our own
+	if os.Getuid() == 0 {
+		testkit.Check(t, os.Chown(filepath.Join(scratch, "runt"), 4242, 4242)) // while it was away
+		if err := CheckStore(dir); err == nil || !strings.Contains(err.Error(), scratch+" (mode") {
+			t.Errorf("another's: %v", err)
+		}
+	}
+	testkit.Check(t, errors.Join(os.RemoveAll(filepath.Join(scratch, "runt")), os.Chmod(scratch, 0o777)))
+	testkit.Check(t, os.MkdirAll(dir, 0o755))
+	if err := CheckStore(dir); err == nil || !strings.Contains(err.Error(), scratch+" (mode") {
+		t.Errorf("anybody may move it: %v", err)
 	}
 }
 
