@@ -245,8 +245,9 @@ func (c *Config) finish() (faults Faults) {
 		} else if p.Channels != nil {
 			add("channels", "is for conda pools only")
 		}
+		asked := *p
 		if p.Lock != "" {
-			if at, problem := c.pin(p); problem != "" {
+			if at, problem := c.pin(p); problem != "" && !c.unpin(p, asked, at, problem) {
 				add(at, "%s", problem)
 			}
 		}
@@ -256,7 +257,7 @@ func (c *Config) finish() (faults Faults) {
 		if !names(p.Packages, "ipykernel") {
 			p.Packages = append(p.Packages, "ipykernel")
 		}
-		if problem := p.unlocked(); problem != "" {
+		if problem := p.unlocked(); problem != "" && !c.unpin(p, asked, "packages", problem) {
 			add("lock", "%s", problem)
 		}
 		if n := len(p.Preload); n > maxPreload {

@@ -23,7 +23,7 @@ func (c *Config) pin(p *Pool) (key, fault string) {
 	}
 	data, err := readUpTo(p.Lock, true, pyreq.MaxLock)
 	if err != nil {
-		return "lock", fmt.Sprintf("%s cannot be read: %s", p.Lock, err)
+		return "lock", fmt.Sprintf("%s cannot be read: %s", p.Lock, err) + c.whose(origin)
 	}
 	locked, err := pyreq.Lock{}, error(nil)
 	if p.Kind == KindConda {
@@ -36,7 +36,7 @@ func (c *Config) pin(p *Pool) (key, fault string) {
 		if e.Line > 0 {
 			where = fmt.Sprintf("%s:%d:", p.Lock, e.Line)
 		}
-		return "lock", where + " " + e.Says + "; " + e.Hint
+		return "lock", where + " " + e.Says + "; " + e.Hint + c.whose(origin)
 	}
 	if !named {
 		p.Packages = nil // those that finish adds are what an environment cannot do without
@@ -50,6 +50,38 @@ func (c *Config) pin(p *Pool) (key, fault string) {
 	}
 	p.Locked = &locked
 	return "", ""
+}
+
+// ofSystem reports whether a value is from the administrator's file.
+func (c *Config) ofSystem(origin string) bool {
+	return c.System != "" && strings.HasPrefix(origin, c.System+":")
+}
+
+// whose is what somebody can do about a lock file that is not theirs.
+func (c *Config) whose(origin string) string {
+	if !c.ofSystem(origin) {
+		return ""
+	}
+	return `; it is the administrator's to correct, and lock = "" in ` + c.Path + " does without"
+}
+
+// unpin has a user's own packages or python, which come after the administrator's file, go before the lock file that is
+// named there. False means that the lock file is of the same file, or not at odds with them.
+func (c *Config) unpin(p *Pool, asked Pool, key, problem string) bool {
+	pool := "pools." + p.Name + "."
+	own := c.Origins[pool+key]
+	if key == "lock" || own == "" || c.ofSystem(own) || !c.ofSystem(c.Origins[pool+"lock"]) {
+		return false
+	}
+	c.Warnings = append(c.Warnings, fmt.Sprintf("%s: %s%s goes before %slock: %s", own, pool, key, pool, problem))
+	if p.Locked == nil { // it got no further than to python
+		p.Packages = asked.Packages
+	}
+	if p.Python != asked.Python {
+		delete(c.Origins, pool+"python")
+	}
+	p.Lock, p.Locked, p.Python, c.Origins[pool+"lock"] = "", nil, asked.Python, own
+	return true
 }
 
 // unlocked says which of the packages of a pool its lock file does not have.

@@ -179,3 +179,63 @@ func TestAnAdministratorsFileThatCannotBeTrustedOrReadIsPassedOver(t *testing.T)
 		}
 	}
 }
+
+func TestAUsersPackagesAndPythonGoBeforeTheAdministratorsLockFile(t *testing.T) {
+	const pins = "[pools.uv]\nlock = \"../lock.txt\"\n"
+	load := func(lock, systems, users string) (*Config, string, error) {
+		dir := t.TempDir()
+		system, path := filepath.Join(dir, "etc", "config.toml"), filepath.Join(dir, "config.toml")
+		testkit.Check(t, os.MkdirAll(filepath.Dir(system), 0o755))
+		for file, text := range map[string]string{system: systems, path: users, filepath.Join(dir, "lock.txt"): lock} {
+			testkit.Check(t, os.WriteFile(file, []byte(text), 0o644))
+		}
+		c, err := loadBehind(system, Flags{}, env("HOME="+dir, "RUNTIMED_CONFIG="+path))
+		return c, system, err
+	}
+	for name, test := range map[string]struct {
+		systems, users string
+		packages       []string
+		python         string
+		pinned         bool
+		warns          string
+	}{
+		"nothing": {pins, "", []string{"ipykernel"}, "3.12", true, ""},
+		"fits":    {pins, "[pools.uv]\npackages = [\"ipykernel>=7\"]\n", []string{"ipykernel>=7"}, "3.12", true, ""},
+		"no lock": {pins, "[pools.uv]\nlock = \"\"\n", []string{"ipykernel", "ipywidgets", "pip"}, "", false, ""},
+		"a python": {pins, "[pools.uv]\npython = \"3.11\"\n", []string{"ipykernel", "ipywidgets", "pip"}, "3.11", false,
+			":2: pools.uv.python goes before pools.uv.lock: must be \"3.12\""},
+		"a package": {pins, "[pools.uv]\npackages = [\"numpy\"]\n", []string{"numpy", "ipykernel"}, "", false,
+			":2: pools.uv.packages goes before pools.uv.lock: "},
+		"a version": {pins + "python = \"3.12\"\n", "[pools.uv]\npackages = [\"ipykernel<7\"]\n",
+			[]string{"ipykernel<7"}, "3.12", false, ":2: pools.uv.packages goes before pools.uv.lock: "},
+	} {
+		c, _, err := load(forOne+lockedKernel, test.systems, test.users)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		p := pool(c, "uv")
+		if !slices.Equal(p.Packages, test.packages) || p.Python != test.python || (p.Locked != nil) != test.pinned ||
+			(p.Lock != "") != test.pinned {
+			t.Errorf("%s: %+v", name, p)
+		}
+		switch warned := strings.Join(c.Warnings, "\n"); {
+		case test.warns == "" && warned != "":
+			t.Errorf("%s: %s", name, warned)
+		case test.warns != "" && !strings.HasPrefix(warned, c.Path+test.warns):
+			t.Errorf("%s: %q", name, warned)
+		}
+	}
+	for name, test := range map[string]struct{ lock, systems, users, says string }{
+		"his own packages": {lockedKernel, pins + "packages = [\"numpy\"]\n", "", "has no numpy"},
+		"the user's lock": {lockedKernel, "", "[pools.uv]\nlock = \"lock.txt\"\npackages = [\"numpy\"]\n",
+			"has no numpy"},
+		"a missing one": {"", "[pools.uv]\nlock = \"gone.txt\"\n", "", "it is the administrator's to correct"},
+		"no lock file":  {"what\n", pins, "[pools.uv]\npython = \"3.11\"\n", "it is the administrator's to correct"},
+	} {
+		_, _, err := load(test.lock, test.systems, test.users)
+		if err == nil || !strings.Contains(err.Error(), test.says) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
