@@ -153,6 +153,11 @@ func (m *systemd) Serves(socket string) bool {
 	path, where := filepath.Join(m.dir(), socketUnit), "ListenStream="+unitPath(socket)
 	packaged := m.packaged()
 	if packaged != "" {
+		// Its place is that of the manager's cache folder, which this shell's variables may not tell.
+		out, err := m.show(context.Background(), "--property=Listen", "--value", socketUnit)
+		if err == nil {
+			return strings.TrimSpace(out.Stdout) == socket+" (Stream)"
+		}
 		path = packaged
 	}
 	data, err := safefile.Read(path, maxFile)

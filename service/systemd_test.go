@@ -307,7 +307,7 @@ func root(t *testing.T, env func(string) string, files map[string]string) *syste
 			return filepath.Join(dir, env(name))
 		}
 		return env(name)
-	}}, dir}
+	}, run: answers{}}, dir}
 }
 
 func TestAUnitOfThePackageCountsOnceItIsEnabledAndNoOtherIsInFrontOfIt(t *testing.T) {
@@ -353,6 +353,24 @@ func TestAUnitOfThePackageCountsOnceItIsEnabledAndNoOtherIsInFrontOfIt(t *testin
 				t.Errorf("it serves %s: %v", c.socket, got)
 			}
 		})
+	}
+}
+
+func TestWhereTheUnitOfThePackageListensIsItsManagersToSay(t *testing.T) {
+	vars := map[string]string{"HOME": "home", "XDG_CACHE_HOME": "/scratch"} // as a shell's start files set it
+	m := root(t, func(name string) string { return vars[name] }, map[string]string{
+		"usr/lib/systemd/user/runtimed.socket":                  "[Socket]\nListenStream=%C/runt/runtimed.sock\n",
+		"etc/systemd/user/sockets.target.wants/runtimed.socket": "",
+	})
+	const listens = "systemctl --user show --property=Listen"
+	usual := filepath.Join(m.env("HOME"), ".cache/runt/runtimed.sock")
+	m.run = answers{listens: {Stdout: usual + " (Stream)\n"}}
+	if m.Serves("/scratch/runt/runtimed.sock") || !m.Serves(usual) {
+		t.Error("the shell's cache folder counts")
+	}
+	m.run = answers{listens: {Stdout: "\n"}} // masked for all
+	if m.Serves(usual) || m.Serves("/scratch/runt/runtimed.sock") {
+		t.Error("it counts where it is masked")
 	}
 }
 
