@@ -38,6 +38,32 @@ func TestABadConfigurationChangesNothingAndAGoodOneIsTakenOver(t *testing.T) {
 	})
 }
 
+func TestALockFileThatComesAfterItsConfigurationIsNoticed(t *testing.T) {
+	t.Parallel()
+	h, _ := quietHouse(t)
+	locks := func(line string) {
+		h.write(".config/runt/new.txt", "ipykernel==6.30.0 --hash=sha256:"+strings.Repeat("0", 64)+"\n"+line)
+		dir := filepath.Join(h.home, ".config/runt")
+		check(t, os.Rename(filepath.Join(dir, "new.txt"), filepath.Join(dir, "team.txt")))
+	}
+	asked := func(n int) {
+		t.Helper()
+		h.eventually(30*time.Second, "it was read", func() bool {
+			log, err := os.ReadFile(h.state("runtimed.log"))
+			return err == nil && strings.Count(string(log), "the configuration is not taken over") == n
+		})
+	}
+	h.configure(off + "[pools.more]\nkind = \"uv\"\nsize = 0\nlock = \"team.txt\"\n")
+	asked(1)
+	locks("what is this\n")
+	time.Sleep(3 * time.Second)
+	asked(1) // nobody is told again and again
+	locks("")
+	h.eventually(30*time.Second, "the pool is there", func() bool {
+		return len(must[rpc.StatusResult](h, rpc.MethodStatus, nil).Pools) == 3
+	})
+}
+
 func TestAWatcherHearsTheLastChange(t *testing.T) {
 	t.Parallel()
 	h, _ := quietHouse(t)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io/fs"
 	"os"
 	"slices"
@@ -39,6 +40,7 @@ func newReloader(lc fx.Lifecycle, s *settings, p *pools, log *logbook, n *superv
 func (r *reloader) watch(ctx context.Context) {
 	read := r.files() // what is in force
 	before := read
+	wrong := false // what is in the files
 	tick := time.NewTicker(watchTime)
 	defer tick.Stop()
 	for {
@@ -49,14 +51,14 @@ func (r *reloader) watch(ctx context.Context) {
 			now := r.files()
 			settled := slices.EqualFunc(now, before, same) // editors write in several steps
 			before = now
-			if settled && !slices.EqualFunc(now, read, same) {
+			if settled && (!slices.EqualFunc(now, read, same) || wrong && r.sound()) {
 				read = now
-				r.logged(ctx, "a file changed")
+				wrong = r.logged(ctx, "a file changed")
 			}
 		case <-r.hangups:
 			read = r.files()
 			before = read
-			r.logged(ctx, "SIGHUP")
+			wrong = r.logged(ctx, "SIGHUP")
 		}
 	}
 }
@@ -78,6 +80,13 @@ func (r *reloader) files() (list []fs.FileInfo) {
 	return list
 }
 
+// sound reports whether the configuration could be taken over now. What is in force says which files are watched, so a
+// lock file that was missing may have come, or been corrected, without a change of those.
+func (r *reloader) sound() bool {
+	_, err := r.settings.read()
+	return err == nil
+}
+
 // same also compares the modes, which decide whether the administrator's file counts.
 func same(a, b fs.FileInfo) bool {
 	if a == nil || b == nil {
@@ -86,11 +95,14 @@ func same(a, b fs.FileInfo) bool {
 	return os.SameFile(a, b) && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime()) && a.Mode() == b.Mode()
 }
 
-func (r *reloader) logged(ctx context.Context, why string) {
-	if _, err := r.reload(ctx); err != nil && ctx.Err() == nil {
+// logged reports whether there are mistakes in the configuration.
+func (r *reloader) logged(ctx context.Context, why string) (wrong bool) {
+	_, err := r.reload(ctx)
+	if err != nil && ctx.Err() == nil {
 		r.log.Warn("the configuration is not taken over; the old one stays in force", zap.String("read_because", why),
 			zap.Error(err))
 	}
+	return errors.As(err, new(config.Faults))
 }
 
 // reload reads the configuration and puts it in force, or changes nothing. It returns the changed pools.
