@@ -126,6 +126,11 @@ func (m *systemd) globalLink(unit string) string {
 	return filepath.Join(m.root, "etc/systemd/user", wants(unit), unit)
 }
 
+// ownLink reports whether the unit is enabled, and not only for as long as it is so for every user of this machine.
+func (m *systemd) ownLink(name string, u unit) bool {
+	return u.file == "enabled" && (present(m.link(name)) || !present(m.globalLink(name)))
+}
+
 func wants(unit string) string {
 	if unit == socketUnit {
 		return "sockets.target.wants"
@@ -225,7 +230,7 @@ func (m *systemd) Install(ctx context.Context, want Config) ([]Step, error) {
 	if units || service.reload || socket.reload {
 		do("daemon-reload")
 	}
-	switch daemon, sock := service.file == "enabled", socket.file == "enabled"; {
+	switch daemon, sock := m.ownLink(serviceUnit, service), m.ownLink(socketUnit, socket); {
 	case want.OnDemand && daemon:
 		do("disable", serviceUnit)
 		fallthrough

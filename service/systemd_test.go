@@ -170,6 +170,26 @@ func TestInstallDoesWhatIsMissingAndNoMore(t *testing.T) {
 	}
 }
 
+func TestWhatIsEnabledForEveryUserIsEnabledForThisOneToo(t *testing.T) {
+	m := under(t, show("inactive", "disabled", "active", "enabled"))
+	files, err := m.files(plain())
+	testkit.Check(t, err)
+	testkit.Check(t, Do(t.Context(), m.run, writes(files), func(Step) {}))
+	want := plain()
+	want.OnDemand = true
+	link := func(path string) string {
+		testkit.Check(t, errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.Symlink("/x", path)))
+		steps, err := m.Install(t.Context(), want)
+		return words(m, steps, err)
+	}
+	if got := link(m.globalLink(socketUnit)); got != "run systemctl --user enable runtimed.socket\n" {
+		t.Errorf("enabled for all: %q", got)
+	}
+	if got := link(m.link(socketUnit)); got != "" {
+		t.Errorf("then for this user: %q", got)
+	}
+}
+
 func TestANewProgramIsAReasonToRestartAndNoMore(t *testing.T) {
 	m := under(t, show("active", "enabled", "active", "enabled"))
 	source := filepath.Join(t.TempDir(), "runtimed")
