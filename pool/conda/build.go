@@ -166,19 +166,6 @@ func (b *build) leaveLock() (hash string, err error) {
 	return uv.KeepLock(b.dir, pyreq.Lock{Conda: uv.Unsealed(data)}.Shown())
 }
 
-// pin writes the user's lock file to where builds look for one.
-func (b *build) pin(of builder.Spec, lock string) error {
-	if err := b.uv.SoundLock(lock, nil); err != nil || uv.Filled(lock) {
-		return err
-	}
-	tmp, remove, err := b.uv.Scratch(filepath.Dir(lock), statedir.ResolvePrefix)
-	if err != nil {
-		return err
-	}
-	defer remove()
-	return envdir.DiskError(b.uv.WriteLock(lock, []byte(of.Locked.Text()), tmp))
-}
-
 // ofLock is a failure in the words of somebody who has a lock file.
 func (b *build) ofLock(err error) error {
 	var e *builder.Error

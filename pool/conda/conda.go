@@ -115,7 +115,7 @@ func (c *Builder) build(ctx context.Context, spec builder.Spec, w wanted, dir st
 	}
 	if spec.Locked != nil && spec.Base == nil {
 		b.pinned = spec.LockFile
-		if err := b.pin(spec, lock); err != nil {
+		if err := c.uv.Pin(lock, spec.Locked.Text()); err != nil {
 			return builder.Built{}, err
 		}
 	}
@@ -160,7 +160,7 @@ func (c *Builder) followBase(spec builder.Spec, b *build) error {
 		return nil
 	}
 	if spec.Base.Locked != nil {
-		if err := b.pin(*spec.Base, base); err != nil {
+		if err := c.uv.Pin(base, spec.Base.Locked.Text()); err != nil {
 			return err
 		}
 	}

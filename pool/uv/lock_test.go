@@ -94,6 +94,21 @@ func TestTheLockFileOfAPinnedPoolIsItsUsers(t *testing.T) {
 		strings.Contains(s.Calls("-"), "compile") {
 		t.Errorf("%v, it was renewed:\n%s", err, after)
 	}
+	url := func(login string) string {
+		return "ipykernel @ https://" + login + "@h.invalid/i-7.0-py3-none-any.whl --hash=sha256:" +
+			strings.Repeat("0", 64) + "\n"
+	}
+	for _, login := range []string{"u:old", "u:new"} { // which has the same name
+		l, err := pyreq.ReadLock(url(login), true)
+		testkit.Check(t, err)
+		sp.Lock, sp.Locked = l.Hash(), &l
+		_, _, _ = s.build(sp) // the stand-in may know no URL
+		data, err := os.ReadFile(s.lockPath(sp, Interpreter{Version: "3.13.1"}))
+		if err != nil || !strings.Contains(string(data), login) {
+			t.Errorf("%v, the login %s does not count:\n%s", err, login, data)
+		}
+	}
+	sp.Lock, sp.Locked = locked.Hash(), &locked
 	locked.Python, locked.Platform = "3.1", platform
 	if _, _, err := s.build(sp); err == nil || !strings.Contains(err.Error(), "team.txt is for Python 3.1, and") {
 		t.Errorf("another Python: %v", err)

@@ -36,15 +36,24 @@ func (b *build) pin(ctx context.Context) error {
 		return err
 	}
 	defer done()
-	if err := b.SoundLock(b.path, nil); err != nil || Filled(b.path) {
+	return b.Pin(b.path, b.spec.Locked.Text())
+}
+
+// Pin has the lock file at path say what a user's says. What is there already may be older: other passwords in it have
+// given it no other name.
+func (u *Builder) Pin(path, text string) error {
+	if err := u.SoundLock(path, nil); err != nil {
 		return err
 	}
-	tmp, remove, err := b.Scratch(filepath.Dir(b.path), statedir.ResolvePrefix)
+	if has, err := envdir.ReadOwn(path, envdir.MaxInside); err == nil && Unsealed(has) == text {
+		return nil
+	}
+	tmp, remove, err := u.Scratch(filepath.Dir(path), statedir.ResolvePrefix)
 	if err != nil {
 		return err
 	}
 	defer remove()
-	return envdir.DiskError(b.WriteLock(b.path, []byte(b.spec.Locked.Text()), tmp))
+	return envdir.DiskError(u.WriteLock(path, []byte(text), tmp))
 }
 
 // lockFits says why the lock file of the pool is not for this machine, or for the Python that was found; nil if there
