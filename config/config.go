@@ -57,6 +57,7 @@ type Config struct {
 	Warnings []string
 
 	limited map[string]string // where the limit stands that lowered a value, by the value's key
+	starts  bool              // see LoadToStart
 }
 
 // Build are the limits of builds.
@@ -98,6 +99,7 @@ type Pool struct {
 	Idle     time.Duration // an idle kernel of a closed notebook ends after this long; 0: never
 	Lock     string        // path of the lock file that says all that is installed; empty: packages are resolved
 	Locked   *pyreq.Lock   // what is in it, or nil
+	Unlocked string        // why the lock file cannot be used, with its place; see LoadToStart
 }
 
 // Flags are those of the command line. Empty and nil: not given.
@@ -152,6 +154,14 @@ func Load(flags Flags, env func(string) string) (*Config, error) {
 	return loadBehind(SystemPath(), flags, env)
 }
 
+// LoadToStart is Load for a daemon that starts. There a lock file that cannot be used is no fault, since it would cost
+// the other pools: its own has Unlocked, and cannot be built.
+func LoadToStart(flags Flags, env func(string) string) (*Config, error) {
+	c := defaults()
+	c.starts = true
+	return c.load(SystemPath(), flags, env)
+}
+
 // Defaults are those of this program, whatever the files say.
 func Defaults() *Config {
 	c := defaults()
@@ -161,6 +171,10 @@ func Defaults() *Config {
 
 // loadBehind is Load with the administrator's file in another place.
 func loadBehind(system string, flags Flags, env func(string) string) (*Config, error) {
+	return defaults().load(system, flags, env)
+}
+
+func (c *Config) load(system string, flags Flags, env func(string) string) (*Config, error) {
 	path, err := FilePath(flags, env)
 	if err != nil {
 		return nil, err
@@ -169,7 +183,6 @@ func loadBehind(system string, flags Flags, env func(string) string) (*Config, e
 	if err != nil {
 		return nil, Faults{{Where: path, Text: err.Error()}}
 	}
-	c := defaults()
 	c.Path = path
 	faults := c.readSystem(system)
 	limits, size, maxSize := c.Limits, c.Origins["limits.size"], c.Origins["limits.max_size"]
@@ -245,10 +258,23 @@ func (c *Config) finish() (faults Faults) {
 		} else if p.Channels != nil {
 			add("channels", "is for conda pools only")
 		}
+		unusable := func(name, problem string) {
+			if !c.starts {
+				add(name, "%s", problem)
+			} else {
+				p.Unlocked = newFault(c.Origins[key(name)], key(name), "%s", problem).String()
+				c.Warnings = append(c.Warnings, p.Unlocked)
+			}
+			p.Locked = nil
+		}
 		asked := *p
 		if p.Lock != "" {
-			if at, problem := c.pin(p); problem != "" && !c.unpin(p, asked, at, problem) {
+			switch at, problem := c.pin(p); {
+			case problem == "", c.unpin(p, asked, at, problem):
+			case !filepath.IsAbs(p.Lock):
 				add(at, "%s", problem)
+			default:
+				unusable(at, problem)
 			}
 		}
 		if problem := checkPackages(p.Packages, p.Kind); problem != "" {
@@ -258,7 +284,7 @@ func (c *Config) finish() (faults Faults) {
 			p.Packages = append(p.Packages, "ipykernel")
 		}
 		if problem := p.unlocked(); problem != "" && !c.unpin(p, asked, "packages", problem) {
-			add("lock", "%s", problem)
+			unusable("lock", problem)
 		}
 		if n := len(p.Preload); n > maxPreload {
 			add("preload", "must name at most %d modules, got %d", maxPreload, n)

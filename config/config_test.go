@@ -51,7 +51,7 @@ func TestDefaults(t *testing.T) {
 		t.Errorf("got %+v", c)
 	}
 	want := Pool{"uv", "uv", 3, "", []string{"ipykernel", "ipywidgets", "pip"}, nil, 48 * time.Hour, 1, []string{}, 0,
-		"", nil}
+		"", nil, ""}
 	if !reflect.DeepEqual(uv, want) {
 		t.Errorf("uv: got %+v", uv)
 	}

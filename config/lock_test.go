@@ -61,3 +61,38 @@ func TestALockFileThatCannotServeIsAFaultOfTheConfiguration(t *testing.T) {
 		}
 	}
 }
+
+func TestAtAStartALockFileThatCannotServeIsTheFaultOfItsPoolAlone(t *testing.T) {
+	dir := t.TempDir()
+	text := "[pools.uv]\nlock = \"lock.txt\"\npackages = [\"numpy\"]\n" +
+		"[pools.gone]\nkind = \"uv\"\nlock = \"gone.txt\"\n"
+	flags := Flags{Config: filepath.Join(dir, "config.toml")}
+	write := func(name, text string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("lock.txt", lockedKernel)
+	write("config.toml", text)
+	env := func(string) string { return "" }
+	c, err := LoadToStart(flags, env)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, strict := Load(flags, env)
+	for i, says := range map[int]string{0: "config.toml:2: pools.uv.lock: ", 2: "gone.txt cannot be read: no such"} {
+		p := c.Pools[i]
+		if p.Locked != nil || !strings.Contains(p.Unlocked, says) || !slices.Contains(c.Warnings, p.Unlocked) ||
+			strict == nil || !strings.Contains(strict.Error(), p.Unlocked) {
+			t.Errorf("%+v, want %q\n%v\n%q", p, says, strict, c.Warnings)
+		}
+	}
+	if c.Pools[1].Unlocked != "" {
+		t.Errorf("a pool without a lock file: %s", c.Pools[1].Unlocked)
+	}
+	write("config.toml", text+"size = \"many\"\n")
+	if _, err := LoadToStart(flags, env); err == nil || strings.Contains(err.Error(), "gone.txt") {
+		t.Errorf("another mistake: %v", err)
+	}
+}

@@ -239,6 +239,47 @@ other = { kind = "uv", size = 1, standby = 0, lock = "other.txt" }
 	}
 }
 
+func TestALockFileThatIsGoneAtTheStartCostsOnlyItsPool(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t).withStandIn(fastUV)
+	h.configure("[pools]\nuv = { size = 1, standby = 0, packages = [\"ipykernel\"] }\n" +
+		"team = { kind = \"uv\", size = 1, standby = 0, lock = \"team.txt\" }\n")
+	lock := filepath.Join(h.home, ".config/runt/team.txt")
+	for range 2 {
+		if out, errs, code := h.runtEnds("", "daemon", "start"); code != 0 {
+			t.Fatalf("exit %d: %s%s", code, out, errs)
+		}
+		t.Cleanup(func() { h.runtEnds("", "daemon", "stop") })
+		h.filled("uv", time.Minute)
+		h.eventually(time.Minute, "the other pool fails", func() bool { return h.pool("team").Error != nil })
+		if e := h.pool("team").Error; !strings.Contains(e.Message, lock+" cannot be read: no such file") ||
+			!strings.Contains(e.Message, "config.toml:3: pools.team.lock: ") ||
+			!strings.Contains(e.Hint, "config check") {
+			t.Errorf("it says %s; %s", e.Message, e.Hint)
+		}
+		_, err := ask[rpc.AcquireResult](h, rpc.MethodAcquire, rpc.AcquireParams{Pool: new("team"),
+			Packages: []string{"toolz"}})
+		if e := errorOf(err); e == nil || !strings.Contains(e.Message, lock) {
+			t.Errorf("with a package more: %v", err)
+		}
+		for args, want := range map[string]int{"config check": 1, "pool fill --wait": 6, "daemon reload": 0} {
+			if _, errs, code := h.runtEnds("", strings.Fields(args)...); code != want ||
+				code != 0 && !strings.Contains(errs, lock) {
+				t.Errorf("runt %s: exit %d: %s", args, code, errs)
+			}
+		}
+		h.write(".config/runt/team.txt", "ipykernel==7.0 --hash=sha256:"+strings.Repeat("0", 64)+"\n")
+		h.eventually(time.Minute, "it is built", func() bool { return h.pool("team").Available == 1 })
+		h.runt("daemon", "stop")
+		check(t, os.Remove(lock)) // what was built from it serves on
+		h.runt("daemon", "start")
+		h.eventually(time.Minute, "its builds fail", func() bool { return h.pool("team").Error != nil })
+		h.acquire(rpc.AcquireParams{Pool: new("team"), WaitMS: new(int64(0)), OwnerPID: new(os.Getpid())})
+		h.runt("daemon", "restart")
+		h.runt("daemon", "stop")
+	}
+}
+
 func TestACondaPoolIsBuiltFromTheLockFileOfAnother(t *testing.T) {
 	t.Parallel()
 	first := newHouse(t).withChannel("size = 1\nstandby = 0\n")

@@ -37,7 +37,7 @@ func (p *pool) follow(base *pool) {
 	p.cfg.Standby = 0
 	if spec.Project = p.needs.Project; spec.Project != nil {
 		spec.Packages, p.cfg.Standby = p.needs.Packages, min(1, base.cfg.Standby)
-		spec.Lock, spec.Locked = "", nil // the project says itself what it has
+		spec.Lock, spec.Locked, spec.Unlocked = "", nil, "" // the project says itself what it has
 		if spec.Kind == builder.KindUV && spec.Python == "" {
 			spec.PoolPython = baseSpec.Python
 		}

@@ -207,7 +207,7 @@ func (f *filling) failure(pools []rpc.PoolStatus) error {
 	if err != nil {
 		return err
 	}
-	cfg, err := config.Load(config.FlagsFor(info.ConfigPath, f.Env), f.Env)
+	cfg, err := config.LoadToStart(config.FlagsFor(info.ConfigPath, f.Env), f.Env)
 	var failed *failure.Error
 	for _, p := range pools {
 		text := fmt.Sprintf("the pool %s cannot be filled: %s", p.Name, p.Error.Message)

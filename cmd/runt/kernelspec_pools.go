@@ -30,7 +30,7 @@ func (a *app) specPools() (specPools, error) {
 	if rpc.KindOf(err) != rpc.KindUnreachable {
 		return nil, err
 	}
-	cfg, err := config.Load(config.Flags{}, a.Env)
+	cfg, err := config.LoadToStart(config.Flags{}, a.Env)
 	if err != nil {
 		return nil, err
 	}

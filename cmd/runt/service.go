@@ -48,7 +48,7 @@ type serviceInstallCmd struct {
 }
 
 func (c *serviceInstallCmd) Run(a *app) error {
-	if _, err := config.Load(config.Flags{}, a.Env); err != nil {
+	if _, err := config.LoadToStart(config.Flags{}, a.Env); err != nil {
 		return err // before a daemon that works is stopped
 	}
 	if err := a.CheckHome(); err != nil && !c.DryRun {

@@ -85,7 +85,8 @@ func poolConfig(cfg *config.Config, at statedir.Paths) pool.Config {
 		c.Sockets = at.Folder
 	}
 	for _, p := range cfg.Pools {
-		spec := builder.Spec{Kind: p.Kind, Python: p.Python, Packages: p.Packages, Channels: p.Channels}
+		spec := builder.Spec{Kind: p.Kind, Python: p.Python, Packages: p.Packages, Channels: p.Channels,
+			Unlocked: p.Unlocked}
 		if p.Locked != nil {
 			spec.Lock, spec.Locked, spec.LockFile = p.Locked.Hash(), p.Locked, p.Lock
 		}

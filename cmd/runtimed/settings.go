@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"slices"
 	"sync/atomic"
 
 	"runtimed/config"
@@ -17,14 +18,29 @@ type settings struct {
 
 func loadSettings(flags config.Flags) (*settings, error) {
 	s := &settings{flags: flags}
-	cfg, err := s.read()
+	cfg, err := s.learn(config.LoadToStart(flags, os.Getenv))
 	s.Store(cfg)
 	return s, err
 }
 
-// read loads the configuration, and has its passwords redacted from now on.
+// read loads the configuration again. A lock file that could not be used before is no reason to refuse the rest.
 func (s *settings) read() (*config.Config, error) {
-	cfg, err := config.Load(s.flags, os.Getenv)
+	usable := map[string]bool{}
+	for _, p := range s.Load().Pools {
+		usable[p.Name] = p.Unlocked == ""
+	}
+	cfg, err := config.LoadToStart(s.flags, os.Getenv)
+	if err == nil && slices.ContainsFunc(cfg.Pools, func(p config.Pool) bool {
+		was, known := usable[p.Name]
+		return p.Unlocked != "" && (was || !known)
+	}) {
+		cfg, err = config.Load(s.flags, os.Getenv)
+	}
+	return s.learn(cfg, err)
+}
+
+// learn has the passwords of a configuration redacted from now on.
+func (s *settings) learn(cfg *config.Config, err error) (*config.Config, error) {
 	if err != nil {
 		return nil, err
 	}

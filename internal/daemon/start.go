@@ -62,7 +62,7 @@ func (d *Control) Launch(auto bool, flags ...string) error {
 	if err := d.CheckHome(); err != nil {
 		return err
 	}
-	if _, err := config.Load(config.Flags{}, d.Env); err != nil && len(flags) == 0 {
+	if _, err := config.LoadToStart(config.Flags{}, d.Env); err != nil && len(flags) == 0 {
 		return err // in its own words
 	}
 	program, err := Program()

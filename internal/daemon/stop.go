@@ -77,7 +77,7 @@ func (d *Control) sameSettings(info rpc.Info) ([]string, error) {
 	if flags.Config != "" {
 		args = append(args, "--config="+flags.Config)
 	}
-	cfg, err := config.Load(flags, d.Env)
+	cfg, err := config.LoadToStart(flags, d.Env)
 	if err != nil {
 		return nil, err
 	}

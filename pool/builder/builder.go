@@ -35,6 +35,8 @@ type Spec struct {
 	// Locked is what Lock names, and LockFile where it was read.
 	Locked   *pyreq.Lock `json:"-"`
 	LockFile string      `json:"-"`
+	// Unlocked is why the lock file of the pool cannot be used, so that nothing can be built. Or empty.
+	Unlocked string `json:",omitempty"`
 	// Preload are modules of which a build may compile the code ahead. They are no part of what was asked for.
 	Preload []string `json:"-"`
 	// Project is the project that the environment is made for, instead of the pool; Packages come in addition. Or nil.
@@ -60,6 +62,18 @@ func (s Spec) Hash() string {
 	}
 	sum := sha256.Sum256(data)
 	return hex.EncodeToString(sum[:8])
+}
+
+// Buildable says why nothing can be built: the lock file of the pool, or of the one that this adds to, cannot be used.
+func (s Spec) Buildable() error {
+	if s.Base != nil && s.Project == nil {
+		s = *s.Base
+	}
+	if s.Unlocked == "" {
+		return nil
+	}
+	return Errorf(CauseOther, "once it is mended, it is read again at once; check it with: runt config check", "%s",
+		s.Unlocked)
 }
 
 // Stage is the progress of a build.

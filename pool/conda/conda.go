@@ -1,6 +1,7 @@
 package conda
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
@@ -90,7 +91,7 @@ func New(dir string, cfg Config, uv *uv.Builder, environ []string, log *zap.Logg
 // Build makes a conda environment at dir from its lock file, else from the channels, and verifies it.
 func (c *Builder) Build(ctx context.Context, spec builder.Spec, dir string,
 	progress func(builder.Stage)) (builder.Built, error) {
-	if err := condaPlace(dir); err != nil {
+	if err := cmp.Or(spec.Buildable(), condaPlace(dir)); err != nil {
 		return builder.Built{}, err
 	}
 	w, err := wants(spec)

@@ -119,6 +119,26 @@ func TestTheLockFileOfAPinnedPoolIsItsUsers(t *testing.T) {
 	}
 }
 
+func TestALockFileThatCannotBeUsedFailsItsPoolAndWhatAddsToIt(t *testing.T) {
+	s := newStandin(t)
+	sp := wanting("ipykernel")
+	without := sp.Hash()
+	sp.Unlocked = "team.txt cannot be read"
+	if sp.Hash() == without {
+		t.Error("what was built without a lock file would serve")
+	}
+	more := wanting("toolz")
+	more.Base = &sp
+	for _, spec := range []builder.Spec{sp, more} {
+		if _, _, err := s.build(spec); err == nil || err.Error() != sp.Unlocked {
+			t.Error(err)
+		}
+		if got := s.Calls("-"); got != "" {
+			t.Errorf("uv was called: %s", got)
+		}
+	}
+}
+
 func TestHashesThatWereGivenTakeThePlaceOfTheIndexes(t *testing.T) {
 	s := newStandin(t)
 	one, two, three := strings.Repeat("1", 64), strings.Repeat("2", 64), strings.Repeat("3", 64)

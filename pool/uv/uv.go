@@ -183,6 +183,9 @@ func (u *Builder) toolBroken(ctx context.Context, mark string) bool {
 
 // prepare finds uv, the Python and the lock file. One that is older than age is renewed if possible; 0 is any age.
 func (b *build) prepare(ctx context.Context, age time.Duration) (err error) {
+	if err = b.spec.Buildable(); err != nil {
+		return err
+	}
 	if b.tool, err = b.Find(ctx, b.mark, b.progress); err != nil {
 		return err
 	}
