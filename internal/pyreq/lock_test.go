@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 var (
@@ -49,6 +50,18 @@ func TestALockFileHasOneHashHoweverItIsWritten(t *testing.T) {
 	again, err := ReadLock(want.Shown(), true)
 	if err != nil || again.Shown() != want.Shown() {
 		t.Errorf("%v, read again:\n%s", err, again.Shown())
+	}
+}
+
+func TestALineThatGoesOnForManyLinesIsReadOnce(t *testing.T) {
+	began := time.Now()
+	_, err := ReadLock(strings.Repeat("a\\\n", 1<<19), true)
+	if took := time.Since(began); err == nil || !strings.HasPrefix(err.Error(), "line 1 ") || took > 30*time.Second {
+		t.Errorf("after %s: %.100v", took, err) // minutes, if each line copies what it is joined to
+	}
+	l, err := ReadLock("a==1 \\\n"+strings.Repeat("\\\n", 1000)+"--hash="+ones+"\nb==2 --hash="+ones, true)
+	if err != nil || len(l.Entries) != 2 {
+		t.Errorf("%v, %+v", err, l)
 	}
 }
 

@@ -67,21 +67,23 @@ type fileLine struct {
 }
 
 func joinedLines(lines []string) (joined []fileLine) {
-	open := false
+	var parts []string // of a line that goes on
 	for i, text := range lines {
 		isComment := commentLine().MatchString(text)
-		if !open {
+		if parts == nil {
 			joined = append(joined, fileLine{number: i + 1})
 		}
-		line := &joined[len(joined)-1]
-		open = strings.HasSuffix(text, `\`) && !isComment
+		open := strings.HasSuffix(text, `\`) && !isComment
 		switch {
 		case open:
 			text = strings.TrimRight(text, `\`)
 		case isComment:
 			text = " " + text // it stays a comment behind what it is joined to
 		}
-		line.text += text
+		parts = append(parts, text)
+		if !open || i == len(lines)-1 {
+			joined[len(joined)-1].text, parts = strings.Join(parts, ""), nil
+		}
 	}
 	return joined
 }
