@@ -163,3 +163,27 @@ until ! grep -q '^State:.Z' /proc/[0-9]*/status; do sleep 0.01; done
 		})
 	}
 }
+
+func TestATerminalThatTheFirstProcessHasFromOutsideIsStillItsOwnersAfterwards(t *testing.T) {
+	t.Parallel()
+	if _, err := exec.LookPath("script"); err != nil {
+		lacking(t, "there is no script(1)")
+	}
+	h := newHouse(t)
+	h.configure(off)
+	unshare := h.apart(t, runtProgram, "config", "path").Args
+	cmd := exec.Command("script", "--quiet", "--return", "--command",
+		"sh -c '"+strings.Join(unshare, " ")+"; read line; echo it is $line'", "/dev/null")
+	cmd.Env, cmd.Dir = h.env, h.home
+	in, err := cmd.StdinPipe()
+	check(t, err)
+	var said strings.Builder
+	cmd.Stdout, cmd.Stderr = &said, &said
+	check(t, cmd.Start())
+	_, err = in.Write([]byte("theirs\n"))
+	check(t, err)
+	if err := cmd.Wait(); err != nil || !strings.Contains(said.String(), "config.toml") ||
+		!strings.Contains(said.String(), "it is theirs") {
+		t.Errorf("%v: %s", err, &said)
+	}
+}

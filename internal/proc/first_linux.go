@@ -24,7 +24,12 @@ func First() (code int, ok bool) {
 	signals := make(chan os.Signal, 64)
 	signal.Notify(signals)
 	attributes := &syscall.SysProcAttr{}
-	if _, err := unix.IoctlGetInt(0, unix.TIOCGPGRP); err == nil { // what the terminal sends goes to the child
+	_, err = unix.IoctlGetInt(0, unix.TIOCGPGRP)
+	terminal := err == nil
+	// Whoever made the container without a terminal of its own, as unshare does, reads from it later. It could not be
+	// given back: a group from outside has no number here. So the child stays there, and gets what the terminal sends.
+	lent := terminal && unix.Getpgrp() == 0
+	if terminal && !lent { // what the terminal sends goes to the child
 		attributes.Foreground, attributes.Ctty = true, 0
 	}
 	child, err := os.StartProcess(self, os.Args,
@@ -40,6 +45,10 @@ func First() (code int, ok bool) {
 				return code, true
 			}
 		case syscall.SIGURG, syscall.SIGPIPE, syscall.SIGTTIN, syscall.SIGTTOU: // Go's own, and the terminal's
+		case syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTSTP, syscall.SIGWINCH:
+			if !lent { // else the child has it already
+				_ = child.Signal(s)
+			}
 		default:
 			_ = child.Signal(s) // it may just have ended
 		}
