@@ -45,7 +45,7 @@ c.ConfigurableHTTPProxy.api_url = "http://127.0.0.1:{ports[2]}/"
 c.JupyterHub.concurrent_spawn_limit = 100
 c.JupyterHub.last_activity_interval = 1
 c.Spawner.environment["JUPYTERHUB_ACTIVITY_INTERVAL"] = "1"
-c.Spawner.args[-1] = "--RuntimedProvisioner.linger=1"
+c.Spawner.args[-1:] = ["--RuntimedProvisioner.linger=1", "--RuntimedProvisioner.wait_time={long}"]
 c.Spawner.env_keep.append("RUNTIMED_CONFIG")  # in place of /etc/runt/config.toml
 c.Spawner.poll_interval = 1
 c.Spawner.start_timeout = c.Spawner.http_timeout = {long}
