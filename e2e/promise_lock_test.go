@@ -118,7 +118,7 @@ func TestTwoMachinesWithTheSameLockHaveTheSamePackagesToTheByte(t *testing.T) {
 	}
 
 	// A changed file replaces the environments; a bad one changes nothing.
-	second.filled("uv", time.Minute)
+	second.filled("uv", 3*time.Minute)
 	before := second.pool("uv").Lock
 	second.write(".config/runt/locks/team.txt", lock+"evil==1\n")
 	second.eventually(10*time.Second, "the bad file is refused", func() bool {
@@ -128,7 +128,7 @@ func TestTwoMachinesWithTheSameLockHaveTheSamePackagesToTheByte(t *testing.T) {
 		t.Error("a bad lock file was taken over")
 	}
 	second.write(".config/runt/locks/team.txt", lock+second.lockedBy(t, "toolz"))
-	second.eventually(time.Minute, "the environments are replaced", func() bool {
+	second.eventually(3*time.Minute, "the environments are replaced", func() bool {
 		s := second.pool("uv")
 		return s.Lock != "" && s.Lock != before && s.Available == 1
 	})
@@ -313,7 +313,7 @@ func TestACondaPoolIsBuiltFromTheLockFileOfAnother(t *testing.T) {
 	}
 	wrong := regexp.MustCompile(`sha256: [0-9a-f]{8}`).ReplaceAllString(lock, "sha256: 00000000")
 	second.write(".config/runt/conda.lock", wrong)
-	second.eventually(time.Minute, "a wrong hash is found", func() bool { return second.pool("conda").Error != nil })
+	second.eventually(3*time.Minute, "a wrong hash is found", func() bool { return second.pool("conda").Error != nil })
 	if e := second.pool("conda").Error; e.Cause != builder.CauseCorrupt ||
 		!strings.Contains(e.Hint, "conda.lock may be wrong") {
 		t.Errorf("%s: %s; %s\n%s", e.Cause, e.Message, e.Hint, e.Output)

@@ -319,7 +319,7 @@ func TestTheNextJobOfSlurmFindsThePoolWarm(t *testing.T) {
 	if !strings.Contains(groups, "/job_") {
 		t.Fatalf("the job has no control group of its own: %s", groups)
 	}
-	c.gone(first.PID, 20*time.Second)
+	c.gone(first.PID, time.Minute)
 	j := c.frontEnd()
 	k := j.do("start", step{"kernel": "job"})
 	t.Logf("without the Prolog a kernel answers after %.2f s", k.Seconds)
@@ -330,7 +330,7 @@ func TestTheNextJobOfSlurmFindsThePoolWarm(t *testing.T) {
 		t.Errorf("the daemon %d is not in the job", pid)
 	}
 	j.do("shutdown", nil)
-	c.eventually(20*time.Second, "the second job's daemon is gone", func() bool { return c.daemon() == 0 })
+	c.eventually(time.Minute, "the second job's daemon is gone", func() bool { return c.daemon() == 0 })
 
 	// With it the daemon outlives the jobs.
 	check(t, os.Remove(c.noProlog()))

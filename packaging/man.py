@@ -142,7 +142,10 @@ def page(name, chapter, what, text):
 
 
 VERSION = "runtimed " + ask("runt", "version").split()[1]
-CONFIG_FILE = [["~/.config/runt/config.toml", "the configuration; it may be missing"]]
+CONFIG_FILE = [
+    ["~/.config/runt/config.toml", "the configuration; it may be missing"],
+    ["/etc/runt/config.toml", "an administrator's defaults for every user, and the most that users may ask for"],
+]
 state = [[f"~/.cache/runt/{name}", text] for name, _, text in table("| name | there | what it is |")]
 files = ".SH FILES\n" + items(CONFIG_FILE + [row for row in state if re.fullmatch("~/.cache/runt/[^/]+/?", row[0])])
 environment = topic("environment", "ENVIRONMENT")

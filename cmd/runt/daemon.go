@@ -70,6 +70,9 @@ func (c *daemonStartCmd) Run(a *app) error {
 		}
 		return a.tellDaemon("running until stopped")
 	}
+	if _, err := a.Call(client, rpc.MethodPing, rpc.None{}, 0); err != nil { // it is about to be needed
+		return err
+	}
 	return a.tellDaemon("already running")
 }
 
