@@ -359,6 +359,7 @@ func TestWithoutAFitVarTmpTheStateIsInTheHomeOnTheNetwork(t *testing.T) {
 	usual := filepath.Join(h.home, ".cache/runt")
 	for _, unfit := range []string{
 		"mount -o remount,bind,ro /var/tmp",
+		"mount -o remount,bind,rw,noexec /var/tmp",
 		"mount -o remount,bind,rw /var/tmp; chmod 777 /var/tmp",
 		"chmod 1777 /var/tmp; mkdir -p /tmp/t; chmod 1777 /tmp/t; bindfs -o subtype=sshfs /tmp/t /var/tmp",
 		"mount -t tmpfs tmpfs /var",

@@ -46,7 +46,11 @@ var asked = struct {
 func local(dir, mountinfo string) string {
 	info, err := os.Stat(varTmp)
 	if NetworkOf(dir, mountinfo) == "" || err != nil || !info.IsDir() || info.Mode()&fs.ModeSticky == 0 ||
-		Writable(varTmp) != nil || NetworkOf(varTmp, mountinfo) != "" {
+		Writable(varTmp) != nil {
+		return dir
+	}
+	m := mountAt(varTmp, mountinfo)
+	if slices.Contains(networkTypes, m.Type) || slices.Contains(strings.Split(m.Options, ","), "noexec") {
 		return dir
 	}
 	return LocalDir()
@@ -55,6 +59,14 @@ func local(dir, mountinfo string) string {
 // NetworkOf is the type of the network file system that dir or the nearest existing folder above it is on; empty if it
 // is on another, or nothing tells.
 func NetworkOf(dir, mountinfo string) string {
+	if m := mountAt(dir, mountinfo); slices.Contains(networkTypes, m.Type) {
+		return m.Type
+	}
+	return ""
+}
+
+// mountAt is the mount that dir or the nearest existing folder above it is on.
+func mountAt(dir, mountinfo string) MountLine {
 	for {
 		if _, err := os.Stat(dir); err == nil {
 			break
@@ -69,10 +81,7 @@ func NetworkOf(dir, mountinfo string) string {
 		mountinfo = mountInfo
 	}
 	lines, _ := readMounts(mountinfo) // an error counts as none
-	if m := innermost(lines, real); slices.Contains(networkTypes, m.Type) {
-		return m.Type
-	}
-	return ""
+	return innermost(lines, real)
 }
 
 // CheckLocal refuses what somebody else may have put at LocalDir, since everybody may write to /var/tmp. Nothing is

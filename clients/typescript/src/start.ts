@@ -56,25 +56,29 @@ function ownDisk(folder: string, mountinfo: string): string {
   try {
     const fit = (statSync(common).mode & 0o41000) === 0o41000; // a folder, and sticky
     accessSync(common, constants.W_OK);
-    if (onNetwork(folder, mountinfo) && fit && !onNetwork(common, mountinfo))
-      return `${common}/runt-${process.geteuid?.()}`;
+    if (networks.includes(mountAt(folder, mountinfo)[0]) && fit) {
+      const [type, options] = mountAt(common, mountinfo);
+      if (!networks.includes(type) && !options.split(",").includes("noexec"))
+        return `${common}/runt-${process.geteuid?.()}`;
+    }
   } catch {} // there is no list of mounts, say
   return folder;
 }
 
-/** Whether this path, or the nearest above it that is there, is on a file system that other machines see too. */
-function onNetwork(path: string, mountinfo: string): boolean {
+/** The file system that this path, or the nearest above it that is there, is on, and the options of its mount. */
+function mountAt(path: string, mountinfo: string): [type: string, options: string] {
   let there = path;
   while (!existsSync(there)) there = there.replace(/\/+[^/]*$/, "") || "/";
   const real = `${realpathSync.native(there)}/`; // first: looking has an automounter mount it
-  let [at, kind] = ["", ""];
+  let [at, found]: [string, [string, string]] = ["", ["", ""]];
   for (const line of readFileSync(mountinfo, "utf8").split("\n")) {
-    const [, escaped = "", type = ""] = /^(?:[^ ]+ ){4}([^ ]+) .*? - ([^ ]+) /s.exec(line) ?? [];
+    const parts = /^(?:[^ ]+ ){4}([^ ]+) ([^ ]+) (?:.*? )?- ([^ ]+) /s.exec(line);
+    const [, escaped = "", options = "", type = ""] = parts ?? [];
     const octal = (_: string, code: string) => String.fromCharCode(Number.parseInt(code, 8));
     const mount = escaped.replace(/\\([0-7]{3})/g, octal).replace(/\/$/, "");
-    if (type && real.startsWith(`${mount}/`) && mount.length >= at.length) [at, kind] = [mount, type];
+    if (type && real.startsWith(`${mount}/`) && mount.length >= at.length) [at, found] = [mount, [type, options]];
   }
-  return networks.includes(kind);
+  return found;
 }
 
 /** Refuses a path that the system would cut off, or refuse without saying why. */

@@ -111,23 +111,25 @@ def usual_socket(platform: str, folder: str, mountinfo: str = "") -> str:
     common = "/var/tmp"
     with contextlib.suppress(OSError):  # there is no list of mounts, say
         fit = os.stat(common).st_mode & 0o41000 == 0o41000 and os.access(common, os.W_OK)  # a folder, and sticky
-        if platform == "linux" and fit and on_network(folder, mountinfo) and not on_network(common, mountinfo):
-            folder = f"{common}/runt-{os.geteuid()}"
+        if platform == "linux" and fit and re.fullmatch(NETWORKS, mount_at(folder, mountinfo)[0]):
+            kind, options = mount_at(common, mountinfo)
+            if not re.fullmatch(NETWORKS, kind) and "noexec" not in options.split(","):
+                folder = f"{common}/runt-{os.geteuid()}"
     return f"{folder}/runtimed.sock"
 
 
-def on_network(path: str, mountinfo: str) -> bool:
-    """Whether this path, or the nearest above it that is there, is on a file system that other machines see too."""
+def mount_at(path: str, mountinfo: str) -> tuple[str, str]:
+    """The file system that this path, or the nearest above it that is there, is on, and the options of its mount."""
     while not os.path.exists(path):
         path = os.path.dirname(path)
-    real, at, kind = os.path.realpath(path).rstrip("/"), "", ""  # first: looking has an automounter mount it
+    real, at, mounted = os.path.realpath(path).rstrip("/"), "", ("", "")  # first: looking has an automounter mount it
     with open(mountinfo or MOUNTINFO, encoding="utf-8", errors="surrogateescape", newline="\n") as lines:
         for line in lines:
-            if found := re.match(r"(?:[^ ]+ ){4}([^ ]+) .*? - ([^ ]+) ", line, re.DOTALL):
+            if found := re.match(r"(?:[^ ]+ ){4}([^ ]+) ([^ ]+) (?:.*? )?- ([^ ]+) ", line, re.DOTALL):
                 mount = re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), found[1]).rstrip("/")
                 if f"{real}/".startswith(f"{mount}/") and len(mount) >= len(at):
-                    at, kind = mount, found[2]
-    return bool(re.fullmatch(NETWORKS, kind))
+                    at, mounted = mount, (found[3], found[2])
+    return mounted
 
 
 def find_runt() -> Optional[str]:
