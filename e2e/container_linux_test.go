@@ -164,6 +164,17 @@ until ! grep -q '^State:.Z' /proc/[0-9]*/status; do sleep 0.01; done
 	}
 }
 
+func TestWithoutProcTheErrorSaysWhatIsMissing(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.configure(off)
+	const script = `mount -t tmpfs tmpfs /proc; exec "$@"`
+	out, err := h.apart(t, "sh", "-c", script, "sh", runtProgram, "pool", "fill").CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "hint: on Linux, /proc must be mounted") {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
 func TestATerminalThatTheFirstProcessHasFromOutsideIsStillItsOwnersAfterwards(t *testing.T) {
 	t.Parallel()
 	if _, err := exec.LookPath("script"); err != nil {

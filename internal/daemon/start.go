@@ -39,7 +39,8 @@ func (d *Control) connectOrStart(noStart bool, p Progress) (*rpc.Client, error) 
 	}
 	self, err := os.Executable()
 	if err != nil {
-		return nil, err
+		return nil, failure.New("starting the daemon: %v", err).WithHint(
+			"on Linux, /proc must be mounted: mount -t proc proc /proc")
 	}
 	var stderr strings.Builder
 	cmd := exec.CommandContext(d.Ctx, self, "daemon", "start", "--auto")
