@@ -118,7 +118,11 @@ func freePort(t *testing.T) int {
 func (c *cluster) addUser() {
 	c.t.Helper()
 	c.system("/usr/sbin/useradd", "--home-dir", c.home, "--no-create-home", "--shell", "/bin/sh", c.user)
-	c.t.Cleanup(func() { c.system("/usr/sbin/userdel", c.user) })
+	c.t.Cleanup(func() {
+		c.eventually(time.Minute, "the user's last process has ended, and the user is removed", func() bool {
+			return exec.Command("/usr/sbin/userdel", c.user).Run() == nil
+		})
+	})
 	for option, id := range map[string]*uint32{"-u": &c.uid, "-g": &c.gid} {
 		out, err := exec.Command("id", option, c.user).Output()
 		check(c.t, err)
