@@ -64,8 +64,11 @@ func claimFolder(dir string) (*claim, error) {
 // is that of the file system, and it may tell times that it has kept for a while.
 func abandoned(dir string) bool {
 	was, err := os.Stat(filepath.Join(dir, hostName))
-	f, ferr := os.CreateTemp(dir, ".writable-")
-	if err != nil || ferr != nil {
+	if err != nil {
+		return false
+	}
+	f, err := os.CreateTemp(dir, ".writable-")
+	if err != nil {
 		return false
 	}
 	now, err := f.Stat()

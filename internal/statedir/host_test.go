@@ -10,6 +10,23 @@ import (
 	"testing"
 )
 
+func TestAFolderIsAskedForItsTimeWithoutATrace(t *testing.T) {
+	dir := t.TempDir()
+	for _, files := range [][]string{nil, {hostName}} {
+		for _, name := range files {
+			if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if abandoned(dir) {
+			t.Errorf("with %q it counts as abandoned", files)
+		}
+		if left, _ := os.ReadDir(dir); len(left) != len(files) {
+			t.Errorf("with %q, %v is there", files, left)
+		}
+	}
+}
+
 func TestTheFileThatKeepsOtherMachinesOutChangesAndStaysAsLong(t *testing.T) {
 	dir := t.TempDir()
 	c := &claim{path: filepath.Join(dir, hostName), token: rand.Text()}
