@@ -171,8 +171,11 @@ func (l Lock) Lacks(requirement string) string {
 }
 
 // Hash names what is locked. It is the same however a file orders and comments it, and whatever credentials are in it.
-func (l Lock) Hash() string {
-	sum := sha256.Sum256([]byte(l.Shown()))
+func (l Lock) Hash() string { return LockHash(l.Shown()) }
+
+// LockHash is the hash of a lock file as it is shown.
+func LockHash(shown string) string {
+	sum := sha256.Sum256([]byte(shown))
 	return "sha256:" + hex.EncodeToString(sum[:])
 }
 

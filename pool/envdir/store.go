@@ -2,8 +2,6 @@ package envdir
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"runtimed/internal/proc"
+	"runtimed/internal/pyreq"
 	"runtimed/internal/safefile"
 	"runtimed/internal/statedir"
 	"runtimed/pool/builder"
@@ -274,7 +273,7 @@ func (s Store) DeleteTrashed(name string, pause func() error) error {
 // environment has written to it.
 func (s Store) ReadLock(dir, hash string) (string, *builder.Error) {
 	data, err := ReadOwn(filepath.Join(dir, builder.LockName), MaxInside)
-	if sum := sha256.Sum256(data); err == nil && hash != "sha256:"+hex.EncodeToString(sum[:]) {
+	if err == nil && hash != pyreq.LockHash(string(data)) {
 		err = errors.New("it is not as it was written")
 	}
 	if err != nil {

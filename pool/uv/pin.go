@@ -205,5 +205,5 @@ func (b *build) keepLock() (hash string, err error) {
 // KeepLock leaves a lock file, as it is shown, in the folder of an environment, and returns its hash.
 func KeepLock(dir, shown string) (hash string, err error) {
 	err = envdir.WriteWhole(filepath.Join(dir, builder.LockName), []byte(shown), dir)
-	return "sha256:" + sha([]byte(shown)), envdir.DiskError(err)
+	return pyreq.LockHash(shown), envdir.DiskError(err)
 }
