@@ -51,6 +51,7 @@ func TestTheServiceGivesItsDaemonWhatASessionHas(t *testing.T) {
 	h := serviceHouse(t, at(stepVenv, "("+inherited+`) >"$HOME/inherited"`))
 	unit := filepath.Join(h.home, ".config/systemd/user/runtimed.service")
 	session := confinement(t, os.Getpid())
+	session["oom_score_adj"] = "0" // as login(1) leaves it; a container or a supervisor may have given this test another
 
 	// An older service confined it.
 	runt(t, 0, "service", "install")
@@ -128,8 +129,8 @@ func confinement(t *testing.T, pid int) map[string]string {
 	for _, thread := range threads {
 		tid, err := strconv.Atoi(thread.Name())
 		check(t, err)
+		disk, _, errno := unix.Syscall(unix.SYS_IOPRIO_GET, whoProcess, uintptr(tid), 0) // lowered after the other
 		priority, err := unix.Getpriority(unix.PRIO_PROCESS, tid)
-		disk, _, errno := unix.Syscall(unix.SYS_IOPRIO_GET, whoProcess, uintptr(tid), 0)
 		if err == nil && errno == 0 && priority > highest { // else the thread has ended
 			highest, has["nice"], has["disk"] = priority, strconv.Itoa(20-priority), strconv.Itoa(int(disk))
 		}

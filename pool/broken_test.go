@@ -46,7 +46,8 @@ func endsTheProgram(t *testing.T, method string, call func(*Manager), hooks ...f
 	self, err := os.Executable()
 	testkit.Check(t, err)
 	cmd := exec.Command(self, "-test.run", "^"+t.Name()+"$")
-	cmd.Env = append(os.Environ(), panicsIn+"="+method)
+	dir := t.TempDir() // which outlasts the other's end
+	cmd.Env = append(os.Environ(), panicsIn+"="+method, "TMPDIR="+dir, "TMP="+dir)
 	out, err := cmd.CombinedOutput()
 	if cmd.ProcessState.ExitCode() != 2 || !bytes.Contains(out, []byte("panic: a broken invariant")) ||
 		!bytes.Contains(out, []byte("(*Manager)."+method)) {
