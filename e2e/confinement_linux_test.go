@@ -51,7 +51,7 @@ func TestTheServiceGivesItsDaemonWhatASessionHas(t *testing.T) {
 	h := serviceHouse(t, at(stepVenv, "("+inherited+`) >"$HOME/inherited"`))
 	unit := filepath.Join(h.home, ".config/systemd/user/runtimed.service")
 	session := confinement(t, os.Getpid())
-	session["oom_score_adj"] = "0" // as login(1) leaves it; a container or a supervisor may have given this test another
+	session["oom_score_adj"] = "0" // as login leaves it; what started this test may have raised its own
 
 	// An older service confined it.
 	runt(t, 0, "service", "install")

@@ -48,13 +48,16 @@ def completion(k):
         "from os impor",
         "nosuch.",
     ]
+    # One kernel reads what another one is writing in jedi's cache, and then completes nothing.
     k.run(
-        "c = get_ipython().Completer; old = c.jedi_compute_type_timeout; c.jedi_compute_type_timeout = 60_000",
+        "import jedi.settings as s; c = get_ipython().Completer\n"
+        "old = c.jedi_compute_type_timeout, s.cache_directory\n"
+        "c.jedi_compute_type_timeout, s.cache_directory = 60_000, os.path.abspath('../jedi')",
         silent=True,
     )
     asked = [(text, len(text)) for text in texts] + [("os.path.x", 3)]
     replies = [k.request("complete_request", {"code": text, "cursor_pos": at}) for text, at in asked]
-    k.run("c.jedi_compute_type_timeout = old", silent=True)
+    k.run("c.jedi_compute_type_timeout, s.cache_directory = old", silent=True)
     return replies
 
 
