@@ -36,6 +36,7 @@ ClusterName=rtd
 SlurmctldHost=%[1]s(127.0.0.1)
 SlurmctldPort=%[3]d
 SlurmdPort=%[4]d
+SrunPortRange=64000-65500
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
@@ -92,7 +93,8 @@ func newCluster(t *testing.T) *cluster {
 	host, _, _ = strings.Cut(host, ".")
 	conf := filepath.Join(c.dir, "slurm.conf")
 	c.setenv("SLURM_CONF", conf)
-	text := fmt.Sprintf(slurmConf, host, c.dir, freePort(t), freePort(t), c.user)
+	control := freePort(t, 61000)
+	text := fmt.Sprintf(slurmConf, host, c.dir, control, freePort(t, control+1), c.user)
 	check(t, os.WriteFile(conf, []byte(text), 0o644))
 	groups := []byte("CgroupAutomount=no\nIgnoreSystemd=yes\n")
 	check(t, os.WriteFile(filepath.Join(c.dir, "cgroup.conf"), groups, 0o644))
@@ -106,12 +108,18 @@ func newCluster(t *testing.T) *cluster {
 	return c
 }
 
-func freePort(t *testing.T) int {
+// freePort is a port that the system gives nobody by itself, for a kernel for one: those are below 61000.
+func freePort(t *testing.T, from int) int {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	check(t, err)
-	defer ln.Close()
-	return ln.Addr().(*net.TCPAddr).Port
+	for port := from; port < 64000; port++ {
+		ln, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err == nil {
+			check(t, ln.Close())
+			return port
+		}
+	}
+	t.Fatal("no port is free")
+	return 0
 }
 
 // addUser makes the user, whose home is that of the house.
