@@ -232,9 +232,9 @@ func (m *Manager) standbyFrom(e *env, kept *builder.Kept, err error) (*standing,
 		return &standing{process: process}, err
 	}
 	s := &standing{process: process, wanted: kept.Wanted}
-	path := filepath.Join(m.cfg.Sockets, statedir.StandbyName(e.id))
-	if s.listener, err = standby.Listen(path); err == nil {
-		s.socket = path
+	m.view(func() { s.socket = filepath.Join(m.cfg.Sockets, statedir.StandbyName(e.id)) })
+	if s.listener, err = standby.Listen(s.socket); err != nil {
+		s.socket = "" // what is there is not ours
 	}
 	return s, err
 }
