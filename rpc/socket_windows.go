@@ -37,11 +37,25 @@ func Listen(path string) (net.Listener, error) {
 	})
 	switch {
 	case err == nil:
+		closeFirst(path)
 		return ln, nil
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, fs.ErrExist): // what the system says of a name that is taken
 		return nil, inUse(path)
 	}
 	return nil, fmt.Errorf("opening pipe: %w", err)
+}
+
+// closeFirst takes the first instance of a new pipe. It is there to hold the name, and nobody is to connect to it, but
+// Wine lets one in, who would wait for an answer for ever. Windows lets nobody in, and says that the pipe is busy.
+func closeFirst(path string) {
+	name, err := windows.UTF16PtrFromString(path)
+	if err != nil {
+		return
+	}
+	h, err := windows.CreateFile(name, windows.GENERIC_READ|windows.GENERIC_WRITE, 0, nil, windows.OPEN_EXISTING, 0, 0)
+	if err == nil {
+		_ = windows.CloseHandle(h)
+	}
 }
 
 // dial waits while the daemon is between two connections.
