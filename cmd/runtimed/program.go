@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 )
 
 // program is the daemon's executable.
@@ -14,12 +15,12 @@ type program struct {
 }
 
 func thisProgram(arg0 string) program {
-	running, err := os.Stat("/proc/self/exe") // the file itself, whatever became of its name
-	path, perr := os.Executable()
-	if perr != nil {
+	path, err := os.Executable()
+	if err != nil {
 		path = arg0
 	}
-	if err != nil {
+	running := runningFile()
+	if running == nil {
 		running, _ = os.Stat(path)
 	}
 	found, _ := exec.LookPath(arg0)
@@ -29,6 +30,24 @@ func thisProgram(arg0 string) program {
 		}
 	}
 	return program{path, running}
+}
+
+// runningFile is the file that runs, whatever became of its name, or nil. It is opened, since an emulator (qemu, Wine)
+// is what a look at the link itself finds.
+func runningFile() fs.FileInfo {
+	if runtime.GOOS != "linux" {
+		return nil
+	}
+	f, err := os.Open("/proc/self/exe")
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil
+	}
+	return info
 }
 
 // replaced says whether another file is at the program's path by now.
