@@ -29,3 +29,6 @@ func IsLent(info fs.FileInfo) bool {
 
 // Writable says why a folder cannot be written. A full disk does not count: ready environments can be leased.
 func Writable(dir string) error { return unix.Access(dir, unix.W_OK) }
+
+// removeIn removes a file, a link or an empty folder in root.
+func removeIn(root *os.Root, name string) error { return root.Remove(name) }

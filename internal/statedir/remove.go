@@ -174,7 +174,7 @@ func (r *remover) Remove(in folder, name string, depth int) error {
 	if unmountsByRemoving && in.mounted(name) {
 		return &MountError{path}
 	}
-	err := in.root.Remove(name) // a file, a link, or an empty folder
+	err := removeIn(in.root, name) // a file, a link, or an empty folder
 	if err == nil || errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -202,7 +202,7 @@ func (r *remover) Remove(in folder, name string, depth int) error {
 	if stays != nil {
 		return stays
 	}
-	if err := in.root.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := removeIn(in.root, name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		if in.mounted(name) { // just now, over what was emptied
 			return &MountError{path}
 		}
