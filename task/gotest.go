@@ -22,7 +22,7 @@ type event struct {
 // goTests prints what go test prints, and keeps count of what it says with -json alone.
 func goTests(out io.Writer, flags, args []string) *result {
 	g := &goRun{result: result{suite: "go"}, out: out, said: map[event]*strings.Builder{}}
-	if slices.Contains(flags, "-tags") && !slices.Contains(flags, "-race") {
+	if slices.Contains(flags, "-tags") && !slices.Contains(flags, "-race") && !slices.Contains(flags, "-exec") {
 		g.skip(1, noRace)
 	}
 	line := slices.Concat([]string{"test", "-json", "-parallel", "3", "-timeout", "30m"}, flags, args)

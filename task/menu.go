@@ -5,6 +5,8 @@ func menu() []task {
 		{name: "build", about: "build runtimed and runt into bin/",
 			// Not with -trimpath: nothing compiled so could be used again by go run and go test.
 			script: `CGO_ENABLED=0 go build -o bin/ ./cmd/...`},
+		{name: "build:windows", about: "build both for Windows into bin/windows/",
+			script: `GOOS=windows GOARCH=amd64 CGO_ENABLED=0 go build -o bin/windows/ ./cmd/...`},
 		{name: "demo", about: "fill a pool, take an environment and start a kernel in it",
 			script: `python3 testdata/demo.py`},
 
@@ -23,6 +25,8 @@ func menu() []task {
 		{name: "test:examples", about: "test the examples",
 			needs: "build setup:typescript setup:examples", count: countNode,
 			script: `cd examples; npm test`},
+		{name: "test:windows", about: "run the Go tests for Windows under Wine; arguments go to go test",
+			run: testWindows},
 		{name: "test:deb", about: "install, use and remove the deb here (needs root and dpkg)",
 			script: `sh testdata/debtest.sh "$@"`},
 		{name: "test:packages", about: "install, use and remove what pip and npm get, in an empty home",
