@@ -210,14 +210,14 @@ func (s Spec) write(replace bool) error {
 		return err
 	}
 	if !replace {
-		err := os.Rename(tmp, s.Path)
+		err := safefile.Rename(tmp, s.Path)
 		if _, ours := ReadSpec(s.Path); err != nil && ours { // another install was faster
 			_, err = s.Install()
 		}
 		return err
 	}
 	for name := range s.files { // one by one: there is always a kernel
-		if err := os.Rename(filepath.Join(tmp, name), filepath.Join(s.Path, name)); err != nil {
+		if err := safefile.Rename(filepath.Join(tmp, name), filepath.Join(s.Path, name)); err != nil {
 			return err
 		}
 	}

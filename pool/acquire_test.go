@@ -259,29 +259,31 @@ func TestAWaiterIsToldHowFarItsBuildIs(t *testing.T) {
 }
 
 func TestADamagedEnvironmentIsReplacedAndTheWaiterKeepsItsPlace(t *testing.T) {
-	for name, damage := range map[string]func(dir string) error{
-		"removed":        os.RemoveAll,
-		"no interpreter": func(d string) error { return os.Remove(filepath.Join(d, "bin", "python")) },
-		"a dangling link": func(d string) error {
+	for name, damage := range map[string]func(t *testing.T, dir string) error{
+		"removed":        func(_ *testing.T, d string) error { return os.RemoveAll(d) },
+		"no interpreter": func(_ *testing.T, d string) error { return os.Remove(filepath.Join(d, "bin", "python")) },
+		"a dangling link": func(t *testing.T, d string) error {
 			p := filepath.Join(d, "bin", "python")
-			return errors.Join(os.Remove(p), os.Symlink("/gone", p))
+			err := os.Remove(p)
+			testkit.Link(t, "/gone", p)
+			return err
 		},
-		"a file cut short": func(d string) error { return os.Truncate(filepath.Join(d, "kernel.py"), 0) },
-		"a file touched": func(d string) error {
+		"a file cut short": func(_ *testing.T, d string) error { return os.Truncate(filepath.Join(d, "kernel.py"), 0) },
+		"a file touched": func(_ *testing.T, d string) error {
 			return os.Chtimes(filepath.Join(d, "kernel.py"), time.Now(), time.Now())
 		},
-		"no pyvenv.cfg": func(d string) error { return os.Remove(filepath.Join(d, "pyvenv.cfg")) },
-		"no manifest":   func(d string) error { return os.Remove(filepath.Join(d, envdir.ManifestName)) },
-		"the manifest replaced": func(d string) error {
+		"no pyvenv.cfg": func(_ *testing.T, d string) error { return os.Remove(filepath.Join(d, "pyvenv.cfg")) },
+		"no manifest":   func(_ *testing.T, d string) error { return os.Remove(filepath.Join(d, envdir.ManifestName)) },
+		"the manifest replaced": func(_ *testing.T, d string) error {
 			return os.WriteFile(filepath.Join(d, envdir.ManifestName), []byte("{}"), 0o600)
 		},
-		"no lease record": func(d string) error { return os.Remove(filepath.Join(d, envdir.LeaseName)) },
+		"no lease record": func(_ *testing.T, d string) error { return os.Remove(filepath.Join(d, envdir.LeaseName)) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, sized(2), func(w *world) {
 				w.settled()
 				for _, id := range w.ids(Ready) {
-					testkit.Check(t, damage(w.store.Env(id)))
+					testkit.Check(t, damage(w.T, w.store.Env(id)))
 				}
 				w.b.set(func() { w.b.takes = time.Second })
 				first := w.goGet(context.Background(), request(1, time.Hour))

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"runtimed/internal/testkit"
 	"runtimed/pool/builder"
 )
 
@@ -127,17 +128,17 @@ func TestTheSameKeyWithNeedsGetsTheSameAfterItsPoolIsForgotten(t *testing.T) {
 
 func TestThePoolsOwnPythonMustFitToo(t *testing.T) {
 	cfg := sized(1)
-	cfg.Pools[0].Spec.Python = "/usr/bin/python3" // 3.11.9
+	cfg.Pools[0].Spec.Python = testkit.Rooted("/usr/bin/python3") // 3.11.9
 	inBubble(t, cfg, func(w *world) {
 		w.want(1, 0, 0, 0)
-		got := w.asked(1, builder.Needs{Python: "/usr/bin/python3", RequiresPython: ">=3.11"})
+		got := w.asked(1, builder.Needs{Python: cfg.Pools[0].Spec.Python, RequiresPython: ">=3.11"})
 		if got.Env.Needs != nil {
 			t.Errorf("%+v", got)
 		}
 		w.b.set(func() {
 			w.b.resolves = &builder.Error{Cause: builder.CausePythonMissing, Message: "it is too old", Hint: "none"}
 		})
-		if a := <-w.Ask(1, builder.Needs{Python: "/usr/bin/python3", RequiresPython: ">=3.12"}); a.err == nil {
+		if a := <-w.Ask(1, builder.Needs{Python: cfg.Pools[0].Spec.Python, RequiresPython: ">=3.12"}); a.err == nil {
 			t.Errorf("%+v", a)
 		}
 	})

@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"runtimed/internal/testkit"
 	"runtimed/pool/builder"
 )
 
@@ -238,7 +239,7 @@ func TestPoolsForNeedsFollowTheConfiguration(t *testing.T) {
 			c.Pools[0] = PoolConfig{Name: "uv", Size: 1, Spec: builder.Spec{Kind: builder.KindConda}}
 		})
 		path := needs("rich")
-		path.Python = "/usr/bin/python3"
+		path.Python = testkit.Rooted("/usr/bin/python3")
 		a = <-w.Ask(1, path)
 		var kind *KindError
 		if !errors.As(a.err, &kind) {

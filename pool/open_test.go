@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -281,11 +282,14 @@ func TestWhatIsTheUsersOwnIsNeverTouched(t *testing.T) {
 		for _, name := range mine[:4] {
 			testkit.Check(t, os.MkdirAll(env(name), 0o700))
 		}
+		_ = os.Symlink(outside, env("uv-01234569"))
+		if runtime.GOOS == "windows" && !envdir.Exists(env("uv-01234569")) { // which has a privilege for links
+			mine = slices.Delete(mine, 4, 5)
+		}
 		if err := errors.Join(
 			os.WriteFile(filepath.Join(env("my-env"), envdir.ManifestName), []byte("{}"), 0o600),
 			// a copy of another one
 			os.WriteFile(filepath.Join(env("uv-01234568"), envdir.ManifestName), manifest, 0o600),
-			os.Symlink(outside, env("uv-01234569")),
 			os.WriteFile(filepath.Join(outside, "work"), nil, 0o600),
 			os.WriteFile(filepath.Join(outside, envdir.ManifestName),
 				[]byte(strings.ReplaceAll(string(manifest), id, "uv-01234569")), 0o600),

@@ -106,9 +106,7 @@ func TestASessionIsNotGivenWhereItIsNotTheCallers(t *testing.T) {
 			if err := os.Rename(dir, dir+"-moved"); err != nil {
 				w.Fatal(err)
 			}
-			if err := os.Symlink(dir+"-moved", dir); err != nil {
-				w.Fatal(err)
-			}
+			testkit.Link(w, dir+"-moved", dir)
 			return inSession(2, "nb")
 		},
 	} {

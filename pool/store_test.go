@@ -2,7 +2,6 @@ package pool
 
 import (
 	"context"
-	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -35,12 +34,13 @@ func TestAStateDirectoryThatIsMovedIsBuiltAnew(t *testing.T) {
 func TestAStateDirectoryThatIsALinkIsResolvedOnce(t *testing.T) {
 	link := filepath.Join(t.TempDir(), "link")
 	real := t.TempDir()
-	testkit.Check(t, os.Symlink(real, link))
+	testkit.Link(t, real, link)
 	s, err := envdir.Open(link)
 	if err != nil || s.Dir != real {
 		t.Errorf("%s, %v", s.Dir, err)
 	}
-	testkit.Check(t, errors.Join(os.RemoveAll(s.Envs()), os.Symlink(t.TempDir(), s.Envs())))
+	testkit.Check(t, os.RemoveAll(s.Envs()))
+	testkit.Link(t, t.TempDir(), s.Envs())
 	if _, err := envdir.Open(link); err == nil || !strings.Contains(err.Error(), "is a link, not a folder") {
 		t.Errorf("a link in the place of the environments: %v", err)
 	}
@@ -115,7 +115,7 @@ func TestAStateDirectoryThatIsNotUTF8IsRefused(t *testing.T) {
 	if err := os.Mkdir(odd, 0o700); err != nil {
 		t.Skipf("no names of such bytes here: %v", err)
 	}
-	testkit.Check(t, os.Symlink(odd, link))
+	testkit.Link(t, odd, link)
 	if _, err := envdir.Open(link); err == nil || !strings.Contains(err.Error(), `\xe9", which is not UTF-8`) {
 		t.Errorf("a link to it: %v", err)
 	}

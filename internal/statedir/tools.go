@@ -69,11 +69,11 @@ func Install(from, to string) error {
 			return &fs.PathError{Op: "replace", Path: to, Err: errNotOurs}
 		}
 		// ~ it goes with the scratch folder
-		if err := os.Rename(to, filepath.Join(filepath.Dir(from), "before")); err != nil {
+		if err := safefile.Rename(to, filepath.Join(filepath.Dir(from), "before")); err != nil {
 			return err
 		}
 	}
-	return os.Rename(from, to)
+	return safefile.Rename(from, to)
 }
 
 var errNotOurs = errors.New("the daemon did not make it, so it is left alone: move it away")

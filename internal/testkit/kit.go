@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -40,6 +41,38 @@ func Check(t testing.TB, err error) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// Rooted is an absolute path of this system: /a/b as it is, or C:\a\b.
+func Rooted(path string) string {
+	if runtime.GOOS == "windows" {
+		return "C:" + filepath.FromSlash(path)
+	}
+	return path
+}
+
+// Refusal is what the system says where a file cannot be opened.
+func Refusal(t testing.TB, path string) string {
+	t.Helper()
+	_, err := os.Open(path)
+	refused, ok := errors.AsType[*os.PathError](err)
+	if !ok {
+		t.Fatalf("opening %s: %v", path, err)
+	}
+	return refused.Err.Error()
+}
+
+// Link makes a link, or skips the test. Windows has a privilege for them, and Wine says that it made one and did not.
+func Link(t testing.TB, to, at string) {
+	t.Helper()
+	err := os.Symlink(to, at)
+	if err == nil {
+		_, err = os.Readlink(at)
+	}
+	if err != nil && runtime.GOOS == "windows" {
+		t.Skip("links cannot be made here: ", err)
+	}
+	Check(t, err)
 }
 
 func ExitWith(t *testing.T, script string) error {

@@ -34,6 +34,9 @@ func condaBins(dir string) []string {
 // runScripts keeps the script in a file: cmd cannot run several lines otherwise.
 func (c *Builder) runScripts(string) ([]string, error) {
 	path := filepath.Join(c.uv.Tools(), "activate.bat")
-	return []string{path},
-		envdir.WriteWhole(path, []byte(strings.ReplaceAll(activateScript, "\n", "\r\n")), c.uv.Tools())
+	err := envdir.Usable(c.dir, c.uv.Tools())
+	if err == nil {
+		err = envdir.WriteWhole(path, []byte(strings.ReplaceAll(activateScript, "\n", "\r\n")), c.uv.Tools())
+	}
+	return []string{path}, err
 }

@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap"
 
 	"runtimed/internal/project"
+	"runtimed/internal/safefile"
 	"runtimed/internal/statedir"
 	"runtimed/pool/builder"
 	"runtimed/pool/envdir"
@@ -177,7 +178,7 @@ func (c *Builder) followBase(spec builder.Spec, b *build) error {
 	if err := c.uv.NoFolder(outdated(b.lock)); err != nil {
 		return err
 	}
-	if err := os.Rename(b.lock, outdated(b.lock)); !errors.Is(err, fs.ErrNotExist) { // another build was first
+	if err := safefile.Rename(b.lock, outdated(b.lock)); !errors.Is(err, fs.ErrNotExist) { // another build was first
 		return envdir.DiskError(err)
 	}
 	return nil
@@ -221,7 +222,7 @@ func (c *Builder) Renew(ctx context.Context, spec builder.Spec, age time.Duratio
 		if err := c.uv.NoFolder(outdated(lock)); err != nil {
 			return err
 		}
-		return os.Rename(lock, outdated(lock)) // the next build solves again
+		return safefile.Rename(lock, outdated(lock)) // the next build solves again
 	case err != nil:
 		return err
 	}

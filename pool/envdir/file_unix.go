@@ -54,3 +54,6 @@ func SameDevice(a, b string) bool {
 	var sa, sb syscall.Stat_t
 	return syscall.Stat(a, &sa) == nil && syscall.Stat(b, &sb) == nil && sa.Dev == sb.Dev
 }
+
+// damageHere are none besides those that every system has.
+var damageHere []syscall.Errno

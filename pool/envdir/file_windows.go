@@ -5,7 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"time"
+	"syscall"
 
 	"golang.org/x/sys/windows"
 
@@ -13,7 +13,7 @@ import (
 )
 
 // WriteWhole replaces the file at path: after a kill there is the old one or the new one. tmp is a folder on the same
-// file system. The system replaces no open file, and a scanner may hold the old one for a moment.
+// file system. Only a read-only file, which is none of ours, is gone for a moment.
 func WriteWhole(path string, data []byte, tmp string) error {
 	f, err := os.CreateTemp(tmp, filepath.Base(path)+"-")
 	if err != nil {
@@ -23,14 +23,8 @@ func WriteWhole(path string, data []byte, tmp string) error {
 	if err == nil {
 		err = f.Sync()
 	}
-	err = errors.Join(err, f.Close())
-	for tries := 0; err == nil; tries++ {
-		err = os.Rename(f.Name(), path)
-		if tries == 20 || !errors.Is(err, windows.ERROR_SHARING_VIOLATION) && !errors.Is(err, fs.ErrPermission) {
-			break
-		}
-		err = nil
-		time.Sleep(safefile.ShortPause)
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = safefile.Rename(f.Name(), path)
 	}
 	if err != nil {
 		_ = os.Remove(f.Name())
@@ -85,3 +79,9 @@ func SameDevice(a, b string) bool {
 	ib, berr := identity(b)
 	return aerr == nil && berr == nil && ia.VolumeSerialNumber == ib.VolumeSerialNumber
 }
+
+// damageHere are what this system alone says of a file that is damaged.
+var damageHere = []syscall.Errno{windows.ERROR_DIRECTORY, windows.ERROR_CANT_RESOLVE_FILENAME,
+	windows.ERROR_FILENAME_EXCED_RANGE, windows.ERROR_INVALID_NAME, windows.ERROR_INVALID_PARAMETER,
+	windows.ERROR_BAD_EXE_FORMAT, windows.ERROR_ALREADY_EXISTS, windows.ERROR_FILE_EXISTS, windows.ERROR_DIR_NOT_EMPTY,
+	windows.ERROR_BUSY, windows.ERROR_NOT_SAME_DEVICE, windows.ERROR_INVALID_REPARSE_DATA}

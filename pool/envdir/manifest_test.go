@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"testing"
 	"time"
@@ -62,8 +63,12 @@ func TestAManifestIsAsYoungAsACopyThatKeptNoTimes(t *testing.T) {
 		testkit.Check(t, os.WriteFile(path, []byte("1"), 0o600))
 		first := before.Add(300 * time.Millisecond)
 		testkit.Check(t, os.Chtimes(path, first, first))
-		testkit.Check(t, os.Symlink("pyvenv.cfg", filepath.Join(dir, "python")))
-		list, err := Sentinels(dir, []string{"python", "pyvenv.cfg"})
+		files := []string{"pyvenv.cfg", "python"}
+		_ = os.Symlink("pyvenv.cfg", filepath.Join(dir, "python"))
+		if runtime.GOOS == "windows" && !Exists(filepath.Join(dir, "python")) { // which has a privilege for links
+			files = files[:1]
+		}
+		list, err := Sentinels(dir, files)
 		testkit.Check(t, err)
 		_, err = s.WriteManifest(dir, Manifest{Sentinels: list})
 		testkit.Check(t, err)
@@ -80,7 +85,7 @@ func TestAManifestIsAsYoungAsACopyThatKeptNoTimes(t *testing.T) {
 		if got := info.ModTime().After(before); got != c.want {
 			t.Errorf("%s: it has the time %s", name, info.ModTime())
 		}
-		if now, err := Sentinels(dir, []string{"python", "pyvenv.cfg"}); err != nil || !slices.Equal(now, m.Sentinels) {
+		if now, err := Sentinels(dir, files); err != nil || !slices.Equal(now, m.Sentinels) {
 			t.Errorf("%s: %v, %v", name, m.Sentinels, err)
 		}
 	}

@@ -224,7 +224,7 @@ func (s Store) Discard(id string) error {
 	for n := 1; Exists(to); n++ {
 		to = filepath.Join(s.Trash(), fmt.Sprintf("%s.%d", id, n))
 	}
-	switch err = os.Rename(from, to); {
+	switch err = safefile.Rename(from, to); {
 	case err == nil:
 		return nil
 	case statedir.IsMount(from):

@@ -3,6 +3,7 @@ package envdir
 import (
 	"errors"
 	"io/fs"
+	"slices"
 	"syscall"
 
 	"runtimed/pool/builder"
@@ -23,5 +24,5 @@ func MachineFault(err error) bool {
 		syscall.EEXIST, syscall.ENOTEMPTY, syscall.EBUSY, syscall.EXDEV:
 		return false
 	}
-	return true
+	return !slices.Contains(damageHere, number)
 }

@@ -144,7 +144,7 @@ func (b *build) putWheels(dir, from string, all map[string]int64) error {
 		info, lerr := os.Lstat(path)
 		if err = cmp.Or(err, lerr); err == nil && info.Mode().IsRegular() {
 			all[e.Name()] = info.Size()
-			err = cmp.Or(os.Chmod(path, 0o644), os.Rename(path, filepath.Join(dir, e.Name())))
+			err = cmp.Or(os.Chmod(path, 0o644), safefile.Rename(path, filepath.Join(dir, e.Name())))
 		}
 	}
 	return envdir.DiskError(err)
@@ -155,7 +155,7 @@ func (b *build) putLock(dir string) error {
 	if err := os.Chmod(b.path, 0o644); err != nil {
 		return envdir.DiskError(err)
 	}
-	return envdir.DiskError(os.Rename(b.path, filepath.Join(dir, storeLocks, filepath.Base(b.path))))
+	return envdir.DiskError(safefile.Rename(b.path, filepath.Join(dir, storeLocks, filepath.Base(b.path))))
 }
 
 // storeLock is a file that others cannot open. Anybody who can read the folder could hold a lock on that for ever, and

@@ -35,7 +35,7 @@ func SetAside(log *zap.Logger, path string, why error) (aside string, err error)
 		err = dropAside(aside)
 	}
 	if err == nil {
-		err = os.Rename(path, aside)
+		err = safefile.Rename(path, aside)
 	}
 	if err != nil {
 		return "", envdir.DiskError(fmt.Errorf("%w; it cannot be set aside: %w", why, err))

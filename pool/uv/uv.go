@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"runtimed/internal/project"
+	"runtimed/internal/safefile"
 	"runtimed/internal/tool"
 	"runtimed/pool/builder"
 	"runtimed/pool/envdir"
@@ -146,7 +147,7 @@ func (b *build) withRepair(ctx context.Context, make func() (builder.Built, erro
 	b.again = true
 	built, err = try()
 	if err != nil && aside != "" && !Filled(lock) {
-		_ = os.Rename(aside, lock) // it may not have been at fault, and there is nothing better
+		_ = safefile.Rename(aside, lock) // it may not have been at fault, and there is nothing better
 	}
 	return built, err
 }
