@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -20,8 +21,23 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	_ = flag.Set("rapid.checks", "30") // the command line may ask for more
+	checks := "30" // the command line may ask for more
+	if slowFiles {
+		checks = "2"
+	}
+	_ = flag.Set("rapid.checks", checks)
 	goleak.VerifyTestMain(m)
+}
+
+// slowFiles shortens what works with thousands of files: under Wine each takes ten times as long.
+var slowFiles = runtime.GOOS == "windows" && os.Getenv("RUNTIMED_SOAK") == ""
+
+// ofHours ends a test that looks at files for hours of the clock.
+func ofHours(t *testing.T) {
+	t.Helper()
+	if slowFiles {
+		t.Skip("it takes minutes where files are slow; it runs with RUNTIMED_SOAK=1")
+	}
 }
 
 var nop = zap.NewNop()

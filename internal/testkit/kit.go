@@ -1,7 +1,6 @@
 package testkit
 
 import (
-	"context"
 	"errors"
 	"os"
 	"os/exec"
@@ -78,7 +77,7 @@ func Link(t testing.TB, to, at string) {
 func ExitWith(t *testing.T, script string) error {
 	t.Helper()
 	var exit *exec.ExitError
-	if err := exec.CommandContext(context.Background(), "/bin/sh", "-c", script).Run(); errors.As(err, &exit) {
+	if err := exitWith(t, script).Run(); errors.As(err, &exit) {
 		return exit
 	}
 	t.Fatal("it did not fail")
@@ -88,6 +87,9 @@ func ExitWith(t *testing.T, script string) error {
 // WriteProgram writes a program. No child may start meanwhile: it would hold the file open for writing.
 func WriteProgram(t *testing.T, path string, data []byte) {
 	t.Helper()
+	if runtime.GOOS == "windows" && strings.HasPrefix(string(data), "#!") {
+		t.Skip("it runs a script of its own")
+	}
 	syscall.ForkLock.RLock()
 	defer syscall.ForkLock.RUnlock()
 	if err := os.WriteFile(path, data, 0o700); err != nil {
@@ -120,6 +122,9 @@ func NetEnviron() []string {
 func Toolbox(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
+	if runtime.GOOS == "windows" {
+		return dir // there are no scripts
+	}
 	for _, name := range []string{"sh", "cat", "cp", "mkdir", "dirname", "env", "chmod", "mv"} {
 		for _, from := range []string{"/bin", "/usr/bin"} {
 			if path := filepath.Join(from, name); exists(path) {

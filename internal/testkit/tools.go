@@ -1,15 +1,14 @@
 package testkit
 
 import (
-	"embed"
+	"encoding/json"
 	"os"
+	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
-
-//go:embed testdata
-var standins embed.FS
 
 // Kit is a folder of scripts that stand in for tools, and do what the files beside them say.
 type Kit struct {
@@ -17,17 +16,22 @@ type Kit struct {
 	Bin       string   // the folder of the scripts, on PATH
 	State     string   // a state directory
 	Variables []string // an environment that finds them
+
+	copied string // the stand-in of which the others are second names, where they are programs
 }
 
 // New makes a Kit with a uv, and a Python that this uv finds.
-func New(t *testing.T, environ ...string) *Kit {
+func New(t *testing.T, more ...string) *Kit {
 	t.Helper()
 	k := &Kit{T: t, Bin: t.TempDir(), State: t.TempDir()}
 	k.Script("uv", "uv.sh")
 	k.Script("python", "python.sh")
-	k.Write("pythons", `[{"path":"`+filepath.Join(k.Bin, "python")+
-		`","version":"3.13.1","implementation":"cpython","variant":"default"}]`)
-	k.Variables = append([]string{"PATH=" + k.Bin + ":/usr/bin:/bin", "HOME=" + t.TempDir()}, environ...)
+	python, err := json.Marshal(k.Program("python"))
+	Check(t, err)
+	k.Write("pythons", `[{"path":`+string(python)+
+		`,"version":"3.13.1","implementation":"cpython","variant":"default"}]`)
+	home := t.TempDir()
+	k.Variables = slices.Concat([]string{"PATH=" + Path(k.Bin, usualPath), "HOME=" + home}, environ(home), more)
 	return k
 }
 
@@ -35,18 +39,20 @@ func New(t *testing.T, environ ...string) *Kit {
 func (k *Kit) WithoutUV() {
 	k.Helper()
 	k.Remove("uv")
-	k.Variables = append(k.Variables, "PATH="+k.Bin+":"+Toolbox(k.T))
+	k.Variables = append(k.Variables, "PATH="+Path(k.Bin, Toolbox(k.T)))
 	k.Script("python3", "python.sh")
 }
 
 func (k *Kit) Script(name, from string) {
 	k.Helper()
-	data, err := standins.ReadFile("testdata/" + from)
-	if err != nil {
-		k.Fatal(err)
-	}
-	WriteProgram(k.T, filepath.Join(k.Bin, name), data)
+	k.script(name, from)
 }
+
+// Program is the path of a stand-in.
+func (k *Kit) Program(name string) string { return filepath.Join(k.Bin, name) + Exe }
+
+// Path is a list of folders, as PATH has it.
+func Path(dirs ...string) string { return strings.Join(dirs, string(filepath.ListSeparator)) }
 
 func (k *Kit) Write(name, text string) {
 	k.Helper()
@@ -57,7 +63,11 @@ func (k *Kit) Write(name, text string) {
 
 func (k *Kit) Remove(name string) {
 	k.Helper()
-	if err := os.Remove(filepath.Join(k.Bin, name)); err != nil {
+	file := filepath.Join(k.Bin, name)
+	if !exists(file) {
+		file = k.Program(name)
+	}
+	if err := os.Remove(file); err != nil {
 		k.Fatal(err)
 	}
 }
@@ -81,11 +91,15 @@ func (k *Kit) Calls(dir string) string {
 	k.Helper()
 	short := strings.NewReplacer(dir, "ENV", k.State, "STATE", k.Bin, "BIN")
 	var lines []string
-	for line := range strings.Lines(short.Replace(k.Took("calls"))) {
+	calls := short.Replace(k.Took("calls"))
+	if Exe != "" { // told as on Unix
+		calls = strings.NewReplacer(`\Scripts\`, "/bin/", `\`, "/", Exe, "").Replace(calls)
+	}
+	for line := range strings.Lines(calls) {
 		words := strings.Fields(line)
 		for i, w := range words {
 			if strings.Contains(w, "/locks/.resolve-") {
-				words[i] = filepath.Base(w)
+				words[i] = path.Base(w)
 			} else if strings.Contains(w, "/locks/") {
 				words[i] = "LOCK"
 			}

@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"runtimed/internal/testkit"
+	"runtimed/pool/builder"
 	"runtimed/pool/uv"
 )
 
@@ -45,5 +46,16 @@ func TestActivationSetsWhatBatchFilesAndRecordsSay(t *testing.T) {
 	want := append([]string{filepath.Join(dir, "tool")}, condaBins(dir)...)
 	if strings.Join(act.PathPrepend, ";") != strings.Join(want, ";") {
 		t.Errorf("%q", act.PathPrepend)
+	}
+}
+
+func TestABatchFileThatEndsTheShellFailsTheBuild(t *testing.T) {
+	for _, end := range []string{"exit 3", "exit 0"} {
+		dir := prefix(t, map[string]string{"etc/conda/activate.d/a.bat": "@echo it is over\r\n@" + end + "\r\n"})
+		_, err := condaIn(t, os.Environ()...).activation(t.Context(), dir)
+		if builder.CauseOf(err) != builder.CauseVerifyFailed ||
+			!strings.Contains(err.(*builder.Error).Output, "it is over") {
+			t.Errorf("%s: %v", end, err)
+		}
 	}
 }

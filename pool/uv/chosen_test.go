@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -41,7 +42,7 @@ func (s *standin) interpreter(name, version string) string {
 func (s *standin) finds() string {
 	s.Helper()
 	s.ForgetPythons()
-	b := &build{Builder: s.Builder, spec: wanting("a"), mark: s.Tools(), tool: filepath.Join(s.Bin, "uv")}
+	b := &build{Builder: s.Builder, spec: wanting("a"), mark: s.Tools(), tool: s.Program("uv")}
 	i, err := b.interpreter(s.Context())
 	testkit.Check(s.T, err)
 	if p, ok := statedir.ChosenPython(s.State); !ok || p != (statedir.Python{Path: i.Path, Version: i.Version}) {
@@ -99,7 +100,7 @@ func TestWhatIsAskedForGetsTheChosenPythonIfThatWillDo(t *testing.T) {
 	s.offer("3.12.4", "3.12.9", "3.13.1")
 	for want, version := range map[string]string{">=3.10": "3.12.4", "3.12": "3.12.4", "3.12.9": "3.12.9",
 		"3.13": "3.13.1", ">3.12.5": "3.13.1"} {
-		i, err := s.Interpreter(t.Context(), filepath.Join(s.Bin, "uv"), s.Tools(), want, nil)
+		i, err := s.Interpreter(t.Context(), s.Program("uv"), s.Tools(), want, nil)
 		if err != nil || i.Version != version {
 			t.Errorf("for %s: %+v, %v", want, i, err)
 		}
@@ -110,6 +111,9 @@ func TestWhatIsAskedForGetsTheChosenPythonIfThatWillDo(t *testing.T) {
 }
 
 func TestPATHCountsOnlyWhereNoOtherPlaceHasAPythonThatWillDo(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("the folders are those of Unix; see TestThePythonsOfTheUsersFolderAreLookedAt")
+	}
 	home, venv, plain := t.TempDir(), t.TempDir(), t.TempDir()
 	pyenv := filepath.Join(home, ".pyenv/versions/3.12.1/bin")
 	theirs := filepath.Join(home, ".pyenv/versions/project")
@@ -118,7 +122,7 @@ func TestPATHCountsOnlyWhereNoOtherPlaceHasAPythonThatWillDo(t *testing.T) {
 		os.WriteFile(filepath.Join(venv, "pyvenv.cfg"), nil, 0o600)))
 	s := newStandin(t, "HOME="+home)
 	s.Environ = append(slices.Clone(s.Environ), "PATH="+venv+"/bin:relative:"+plain+":/usr/bin:/bin")
-	uv := filepath.Join(s.Bin, "uv")
+	uv := s.Program("uv")
 	path := func() []string {
 		t.Helper()
 		return filepath.SplitList(tool.Lookup(strings.Split(s.Took("env"), "\n"), "PATH"))

@@ -8,7 +8,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -41,8 +43,21 @@ func newCompiler(t *testing.T) *compiler {
 	t.Helper()
 	c := &compiler{standin: newStandin(t), spec: wanting("ipykernel")}
 	c.Write("compiles", "")
-	c.Write("sync.then", syncWithTimes)
+	c.then("")
 	return c
+}
+
+// then has uv install the sources, and run more, a script of sh. Where that is none, it needs none.
+func (c *compiler) then(more string) {
+	c.Helper()
+	switch {
+	case runtime.GOOS != "windows":
+		c.Write("sync.then", syncWithTimes+more)
+	case more != "":
+		c.Skip("it runs a script of its own")
+	default:
+		c.Write("sync.times", "")
+	}
 }
 
 // makes builds an environment, and returns where and what had to be compiled for it.
@@ -59,7 +74,7 @@ const everything = "ipykernel/__init__.py zmq/a.py zmq/b.py"
 
 // pyc is the .pyc file of zmq/a.py.
 func pyc(dir string) string {
-	return filepath.Join(dir, "lib/python3.13/site-packages/zmq/__pycache__/a.cpython-313.pyc")
+	return filepath.Join(dir, testkit.Site, "zmq/__pycache__/a.cpython-313.pyc")
 }
 
 func (c *compiler) madeFor(path string) string {
@@ -122,7 +137,7 @@ func TestTheNextEnvironmentOfALockFileCompilesNothing(t *testing.T) {
 		if compiled != "" || !c.linked(pyc(dir)) || c.madeFor(pyc(dir)) != first {
 			t.Errorf("compiled %q", compiled)
 		}
-		if mode := inode(t, pyc(dir)).Mode(); mode&0o222 != 0 {
+		if mode := inode(t, pyc(dir)).Mode(); mode&0o222 != readOnly&0o222 {
 			t.Errorf("what is linked can be written to: %v", mode)
 		}
 		if !source(dir).Equal(source(first)) {
@@ -248,7 +263,7 @@ func TestWhatIsEditedOrDamagedNeverReachesTheNextEnvironment(t *testing.T) {
 func TestASourceWithOtherContentHasItsOwnCompiledFile(t *testing.T) {
 	c := newCompiler(t)
 	c.makes(c.spec)
-	c.Write("sync.then", syncWithTimes+`echo ONE > "$site/zmq/a.py"; touch -t 200101010001 "$site/zmq/a.py"`)
+	c.then(`echo ONE > "$site/zmq/a.py"; touch -t 200101010001 "$site/zmq/a.py"`)
 	dir, compiled := c.makes(c.spec)
 	data, err := os.ReadFile(pyc(dir))
 	if compiled != "zmq/a.py" || err != nil || !strings.HasSuffix(string(data), "\nONE\n") {
@@ -259,7 +274,7 @@ func TestASourceWithOtherContentHasItsOwnCompiledFile(t *testing.T) {
 func TestASourceThatUVSharesKeepsItsTime(t *testing.T) {
 	c := newCompiler(t)
 	first, _ := c.makes(c.spec)
-	c.Write("sync.then", syncWithTimes+`ln "$site/zmq/a.py" "$here/cached"`)
+	c.then(`ln "$site/zmq/a.py" "$here/cached"`)
 	dir, compiled := c.makes(c.spec)
 	cached := inode(t, filepath.Join(c.Bin, "cached"))
 	if compiled != "zmq/a.py" || cached.ModTime().Minute() != 2 {
@@ -268,7 +283,7 @@ func TestASourceThatUVSharesKeepsItsTime(t *testing.T) {
 	if c.madeFor(pyc(dir)) != dir || c.madeFor(pyc(first)) != first {
 		t.Error("it has another's")
 	}
-	c.Write("sync.then", syncWithTimes+`ln -f "$here/cached" "$site/zmq/a.py"`)
+	c.then(`ln -f "$here/cached" "$site/zmq/a.py"`)
 	if next, compiled := c.makes(c.spec); compiled != "" || c.madeFor(pyc(next)) != dir {
 		t.Errorf("then compiled %q", compiled)
 	}
@@ -302,9 +317,14 @@ func TestAnotherPythonOrAnotherLockFileHasItsOwnCompiledFiles(t *testing.T) {
 			return nil
 		},
 		"another Python of the version": func(c *compiler) error {
-			other := filepath.Join(c.TempDir(), "python")
-			testkit.Check(c, os.Symlink(filepath.Join(c.Bin, "python"), other))
-			c.Write("pythons", strings.ReplaceAll(c.pythons(), filepath.Join(c.Bin, "python"), other))
+			other := filepath.Join(c.TempDir(), "python"+testkit.Exe)
+			if runtime.GOOS == "windows" {
+				testkit.Check(c, os.Link(c.Program("python"), other))
+			} else {
+				testkit.Link(c, c.Program("python"), other)
+			}
+			c.Write("pythons", strings.ReplaceAll(c.pythons(), strconv.Quote(c.Program("python")),
+				strconv.Quote(other)))
 			c.ForgetPythons()
 			return nil
 		},
@@ -354,7 +374,7 @@ func TestWhatSomebodyNeedsBeyondAPoolTakesThePoolsCompiledFilesAndKeepsNone(t *t
 func TestCompiledFilesThatPythonDoesNotTakeAreReplaced(t *testing.T) {
 	c := newCompiler(t)
 	c.makes(c.spec)
-	path := filepath.Join(c.Bin, "python")
+	path := c.Program("python")
 	data, err := os.ReadFile(path)
 	testkit.Check(t, err)
 	testkit.WriteProgram(t, path, bytes.ReplaceAll(data, []byte("mag"), []byte("new"))) // of the same version
@@ -367,7 +387,7 @@ func TestCompiledFilesThatPythonDoesNotTakeAreReplaced(t *testing.T) {
 
 func TestASourceWithTheEnvironmentsPathInItIsNotKept(t *testing.T) {
 	c := newCompiler(t)
-	c.Write("sync.then", strings.ReplaceAll(syncWithTimes, "echo two", `echo "$site"`))
+	c.then(`cd "$site/zmq"; chmod 644 b.py; echo "$site" > b.py; touch -r a.py b.py; chmod 444 b.py`)
 	c.makes(c.spec)
 	index := inode(t, filepath.Join(c.entries()[0], compiledIndex))
 	for range 2 {
@@ -413,7 +433,7 @@ func rewriteLock(c *compiler) error {
 func TestABuildThatIsTriedAgainTakesNoCompiledFileAndReplacesThem(t *testing.T) {
 	c := newCompiler(t)
 	first, _ := c.makes(c.spec)
-	c.Write("sync.then", syncWithTimes+`[ -e "$here/failed" ] || { : > "$here/failed"; : > "$site/zmq/x.so"; }`)
+	c.then(`[ -e "$here/failed" ] || { : > "$here/failed"; : > "$site/zmq/x.so"; }`)
 	locks, _ := filepath.Glob(filepath.Join(c.State, "locks/*.txt"))
 	data, err := os.ReadFile(locks[0])
 	past := time.Now().Add(-time.Hour) // a younger one is removed, and the build has failed

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -36,6 +37,9 @@ func TestUVIsAloneWithWhatConcernsIt(t *testing.T) {
 }
 
 func TestTheUsersOwnConfigurationOfUVCounts(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("it is elsewhere here; see TestTheUsersConfigurationAndCacheOfUVAreWhereWindowsHasThem")
+	}
 	home, xdg := t.TempDir(), t.TempDir()
 	config := func(environ ...string) string {
 		return tool.Lookup(New(t.TempDir(), Config{}, environ, zap.NewNop()).ToolEnviron(), "UV_CONFIG_FILE")
@@ -64,6 +68,9 @@ func TestTheUsersOwnConfigurationOfUVCounts(t *testing.T) {
 }
 
 func TestUVsCacheIsTheUsersWhereItCanBeLinkedFrom(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("it is elsewhere here; see TestTheUsersConfigurationAndCacheOfUVAreWhereWindowsHasThem")
+	}
 	home, own := t.TempDir(), t.TempDir()
 	at := func(state string, environ ...string) string {
 		return New(state, Config{}, environ, zap.NewNop()).cacheDir()

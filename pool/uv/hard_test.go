@@ -126,7 +126,7 @@ func TestAnEnvironmentThatLacksAPackageIsNotWhole(t *testing.T) {
 	if err := s.Verify(t.Context(), built, dir); err != nil {
 		t.Error(err)
 	}
-	site := filepath.Join(dir, "lib", "python3.13", "site-packages")
+	site := filepath.Join(dir, testkit.Site)
 	testkit.Check(t, os.Rename(filepath.Join(site, "Some.Thing-1.0rc1.dist-info"),
 		filepath.Join(site, "Some.Thing-2.dist-info")))
 	if err := s.Verify(t.Context(), built, dir); err == nil || !strings.Contains(err.Error(), "some-thing 1.0rc1") {
@@ -143,18 +143,16 @@ func TestAPythonThatIsNamedByItsPathIsThatOne(t *testing.T) {
 	s := newStandin(t)
 	s.Write("version", "3.13.1\n")
 	other := t.TempDir()
-	for name, from := range map[string]string{"python": "python", "version": "version"} {
+	for name, from := range map[string]string{"python" + testkit.Exe: "python" + testkit.Exe, "version": "version"} {
 		data, err := os.ReadFile(filepath.Join(s.Bin, from))
 		testkit.Check(t, err)
 		testkit.WriteProgram(t, filepath.Join(other, name), data)
 	}
-	link := filepath.Join(t.TempDir(), "python")
-	testkit.Check(t, os.Symlink(filepath.Join(s.Bin, "python"), link))
 	for _, c := range []struct{ like, python, want string }{
-		{"", filepath.Join(other, "python"), ""}, // of the same version
-		{"", filepath.Join(s.Bin, "python"), "3.13.1"},
-		{filepath.Join(other, "python"), filepath.Join(other, "python"), "3.13.1"},
-		{filepath.Join(other, "python"), "3.13", "3.13.1"}, // the pool's will do
+		{"", filepath.Join(other, "python"+testkit.Exe), ""}, // of the same version
+		{"", s.Program("python"), "3.13.1"},
+		{filepath.Join(other, "python"+testkit.Exe), filepath.Join(other, "python"+testkit.Exe), "3.13.1"},
+		{filepath.Join(other, "python"+testkit.Exe), "3.13", "3.13.1"}, // the pool's will do
 	} {
 		home := wanting("ipykernel")
 		home.Python = c.like
@@ -163,7 +161,7 @@ func TestAPythonThatIsNamedByItsPathIsThatOne(t *testing.T) {
 		if got, err := s.Prepare(t.Context(), sp, "-", 0, func(builder.Stage) {}); err != nil || got != c.want {
 			t.Errorf("%+v: %q, %v", c, got, err)
 		}
-		if c.python == "3.13" && strings.Contains(s.Calls("nowhere"), filepath.Join(s.Bin, "python")) {
+		if c.python == "3.13" && strings.Contains(s.Calls("nowhere"), s.Program("python")) {
 			t.Error("it is another Python than the pool's")
 		}
 	}

@@ -227,7 +227,7 @@ func (u *Builder) Ask(ctx context.Context, mark, path string) (Interpreter, erro
 		return Interpreter{}, ctx.Err()
 	}
 	version, itself, _ := strings.Cut(strings.TrimSpace(string(done.Stdout)), "\n")
-	i := Interpreter{Path: path, Version: version}
+	i := Interpreter{Path: path, Version: strings.TrimSpace(version)} // Windows ends lines with \r\n
 	if filepath.IsAbs(itself) && tool.Executable(itself) {
 		i.Path = itself
 	}

@@ -2,6 +2,7 @@ package uv
 
 import (
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -72,7 +73,7 @@ func TestUVFetchesAPythonWhereThereIsNone(t *testing.T) {
 
 func TestAPythonCanBeNamedByItsPath(t *testing.T) {
 	s := newStandin(t)
-	python := filepath.Join(s.Bin, "python")
+	python := s.Program("python")
 	for version, want := range map[string]string{
 		"3.13.1": "",
 		"3.8.1":  "python_missing: needs Python >= 3.9, found 3.8.1 at " + python,
@@ -87,7 +88,7 @@ func TestAPythonCanBeNamedByItsPath(t *testing.T) {
 			t.Errorf("others were looked for: %s", got)
 		}
 	}
-	gone := filepath.Join(s.Bin, "gone")
+	gone := s.Program("gone")
 	_, _, err := s.build(builder.Spec{Kind: builder.KindUV, Python: gone})
 	if got := causeAndMessage(err); got != "python_missing: "+gone+
 		", which was asked for, is not a Python that can be run" {
@@ -103,8 +104,9 @@ func TestInterpretersAreListedAgainWhenOneIsGone(t *testing.T) {
 	s.Calls("-")
 	list := s.Took("pythons")
 	s.Script("python3.14", "python.sh")
-	s.Write("pythons", strings.ReplaceAll(list, s.Bin+"/python", s.Bin+"/python3.14"))
-	s.pythons[""] = Interpreter{Path: filepath.Join(s.Bin, "gone")}
+	s.Write("pythons", strings.ReplaceAll(list, strconv.Quote(s.Program("python")),
+		strconv.Quote(s.Program("python3.14"))))
+	s.pythons[""] = Interpreter{Path: s.Program("gone")}
 	dir, _, err := s.build(wanting("a"))
 	if got := s.Calls(dir); err != nil || !strings.HasPrefix(got, "python list") ||
 		!strings.Contains(got, "--python BIN/python3.14 ENV") {
@@ -115,7 +117,7 @@ func TestInterpretersAreListedAgainWhenOneIsGone(t *testing.T) {
 func TestTheScriptOfAVersionManagerIsReplacedByWhatItRuns(t *testing.T) {
 	s := newStandin(t)
 	s.Script("python3.12", "python.sh")
-	s.Write("version", "3.12.1\n"+s.Bin+"/python3.12\n")
+	s.Write("version", "3.12.1\n"+s.Program("python3.12")+"\n")
 	dir, _, err := s.build(wanting("a"))
 	if got := s.Calls(dir); err != nil ||
 		!strings.Contains(got, "venv --no-project --no-python-downloads --python BIN/python3.12 ENV") {

@@ -26,7 +26,7 @@ func (s *standin) findIt() (string, error) {
 func TestUVIsFoundWhereItIs(t *testing.T) {
 	s := newStandin(t)
 	home := tool.Lookup(s.Environ, "HOME")
-	onPath := filepath.Join(s.Bin, "uv")
+	onPath := s.Program("uv")
 	local := filepath.Join(home, ".local", "bin", "uv")
 	testkit.Check(t, os.MkdirAll(filepath.Dir(local), 0o700))
 	want := func(path string) {
@@ -40,7 +40,7 @@ func TestUVIsFoundWhereItIs(t *testing.T) {
 	want(onPath)
 	s.Remove("uv")
 	want(local)
-	named := filepath.Join(s.Bin, "named")
+	named := s.Program("named")
 	testkit.WriteProgram(t, named, []byte("#!/bin/sh\n"))
 	s.Configure(Config{Path: named})
 	want(named)
@@ -62,7 +62,7 @@ func TestAProgramNamedUVThatCannotBeUsedIsPassedOver(t *testing.T) {
 	home := t.TempDir()
 	s := newStandin(t, "HOME="+home)
 	s.Environ = append(s.Environ, "PATH="+s.Bin+":/usr/bin:/bin", "HOME="+home)
-	testkit.WriteProgram(t, filepath.Join(s.Bin, "uv"),
+	testkit.WriteProgram(t, s.Program("uv"),
 		[]byte("#!/bin/sh\necho 'shim: uv: command not found' >&2\nexit 127\n"))
 	local := filepath.Join(home, ".local", "bin", "uv")
 	testkit.Check(t, os.MkdirAll(filepath.Dir(local), 0o700))
@@ -135,7 +135,7 @@ func TestWhereUVCannotBeFetchedTheThreeWaysOutAreTold(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := fetching(t)
-			python := filepath.Join(s.Bin, "python3")
+			python := s.Program("python3")
 			want := "uv is not on this machine, and could not be fetched with " + python + ": " +
 				strings.ReplaceAll(c.message, "%s", python)
 			switch c.ensurepip {
@@ -214,7 +214,7 @@ func TestAnEarlierUVAsksOnceForWhatItDoesNotTrust(t *testing.T) {
 		{"0.13.9", network, "x", "usual", builder.CauseNetwork},
 	} {
 		s := newStandin(t)
-		testkit.WriteProgram(t, filepath.Join(s.Bin, "uv"), []byte("#!/bin/sh\n"+
+		testkit.WriteProgram(t, s.Program("uv"), []byte("#!/bin/sh\n"+
 			"[ \"$1\" = --version ] && { echo 'uv "+c.version+" (x 2026-01-01)'; exit; }\n"+
 			"echo \"${UV_HTTP_RETRIES-usual}\" >> '"+s.Bin+"/tries'\necho '"+c.says+"' >&2\nexit 2\n"))
 		uv, err := s.findIt()

@@ -46,15 +46,15 @@ pip sync --python ENV/bin/python LOCK --offline`
 		t.Error(got)
 	}
 	wantBuilt := builder.Built{
-		Python: filepath.Join(dir, "bin/python"), PythonVersion: "3.13.1",
+		Python: filepath.Join(dir, testkit.Python), PythonVersion: "3.13.1",
 		Packages: []builder.Package{{Name: "ipykernel", Version: "7.4"}, {Name: "pyzmq", Version: "27.1"},
 			{Name: "some-thing", Version: "1.0rc1"}},
 		Variables: map[string]*string{"VIRTUAL_ENV": &dir, "PYTHONHOME": nil, "CONDA_PREFIX": nil,
 			"CONDA_DEFAULT_ENV": nil},
-		PathPrepend: []string{filepath.Join(dir, "bin")},
+		PathPrepend: []string{builder.Scripts(dir)},
 		Sentinels: []string{
-			"bin/python", "pyvenv.cfg", "lib/python3.13/site-packages/ipykernel/__init__.py",
-			"lib/python3.13/site-packages/zmq/x.so",
+			filepath.FromSlash(testkit.Python), "pyvenv.cfg",
+			filepath.FromSlash(testkit.Site + "/ipykernel/__init__.py"), filepath.FromSlash(testkit.Site + "/zmq/x.so"),
 		},
 	}
 	if diff := cmp.Diff(wantBuilt, built); diff != "" {
@@ -152,7 +152,7 @@ func TestAToolThatSaysItSucceededIsNotBelieved(t *testing.T) {
 }
 
 func TestVerifyLooksThroughAllThatWasInstalled(t *testing.T) {
-	site := "lib/python3.13/site-packages/"
+	site := testkit.Site + "/"
 	for name, damage := range map[string]func(dir string) error{
 		"":                 func(string) error { return nil },
 		"x.so has 1 bytes": func(d string) error { return os.Truncate(filepath.Join(d, site, "zmq/x.so"), 1) },
@@ -167,12 +167,12 @@ func TestVerifyLooksThroughAllThatWasInstalled(t *testing.T) {
 		"zmq was changed after": func(d string) error {
 			return os.Chtimes(filepath.Join(d, site, "zmq"), time.Now(), time.Now().Add(time.Hour))
 		},
-		"it has no site-packages": func(d string) error { return os.RemoveAll(filepath.Join(d, "lib")) },
+		"it has no site-packages": func(d string) error { return os.RemoveAll(filepath.Join(d, filepath.Dir(testkit.Site))) },
 		envdir.ManifestName: func(d string) error {
 			return os.Remove(filepath.Join(d,
 				envdir.ManifestName))
 		},
-		"its Python cannot import the": func(d string) error { return os.Remove(filepath.Join(d, "bin/python")) },
+		"its Python cannot import the": func(d string) error { return os.Remove(filepath.Join(d, testkit.Python)) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newStandin(t)
@@ -196,7 +196,7 @@ func TestVerifyLooksThroughAllThatWasInstalled(t *testing.T) {
 
 func TestABuildThatIsEndedLeavesNoProcess(t *testing.T) {
 	s := newStandin(t)
-	testkit.WriteProgram(t, filepath.Join(s.Bin, "uv"),
+	testkit.WriteProgram(t, s.Program("uv"),
 		[]byte("#!/bin/sh\ntrap '' TERM\nsleep 600 & echo $! > "+s.Bin+"/pid\nsleep 600\n"))
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
