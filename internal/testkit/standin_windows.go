@@ -237,7 +237,8 @@ func (s standin) python() int {
 	switch {
 	case strings.HasPrefix(line, "-I -m venv "):
 		if s.has("fail.ensurepip") {
-			fmt.Fprintln(os.Stderr, "The virtual environment was not created successfully because ensurepip is not available.")
+			fmt.Fprintln(os.Stderr,
+				"The virtual environment was not created successfully because ensurepip is not available.")
 			return 1
 		}
 		bin := filepath.Join(s.args[3], "Scripts")

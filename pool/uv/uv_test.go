@@ -167,7 +167,9 @@ func TestVerifyLooksThroughAllThatWasInstalled(t *testing.T) {
 		"zmq was changed after": func(d string) error {
 			return os.Chtimes(filepath.Join(d, site, "zmq"), time.Now(), time.Now().Add(time.Hour))
 		},
-		"it has no site-packages": func(d string) error { return os.RemoveAll(filepath.Join(d, filepath.Dir(testkit.Site))) },
+		"it has no site-packages": func(d string) error {
+			return os.RemoveAll(filepath.Join(d, filepath.Dir(testkit.Site)))
+		},
 		envdir.ManifestName: func(d string) error {
 			return os.Remove(filepath.Join(d,
 				envdir.ManifestName))
