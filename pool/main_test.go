@@ -23,7 +23,7 @@ import (
 func TestMain(m *testing.M) {
 	checks := "30" // the command line may ask for more
 	if slowFiles {
-		checks = "2"
+		checks = "6"
 	}
 	_ = flag.Set("rapid.checks", checks)
 	goleak.VerifyTestMain(m)

@@ -342,7 +342,7 @@ func TestWhateverHappensNothingIsGivenTwiceOrLost(t *testing.T) {
 	})
 	for from, all := range transitions {
 		for _, to := range all {
-			if !taken[[2]State{from, to}] {
+			if !taken[[2]State{from, to}] && !slowFiles { // then too few are tried
 				t.Errorf("no environment went from %q to %q", from, to)
 			}
 		}

@@ -94,19 +94,19 @@ func TestASessionIsNotGivenWhereItIsNotTheCallers(t *testing.T) {
 			return inSession(2, "nb")
 		},
 		"its folder is gone": func(w *world) Request {
-			w.p.End(1)
 			if err := os.RemoveAll(w.store.Env(w.ids(Leased)[0])); err != nil {
 				w.Fatal(err)
 			}
+			w.p.End(1)
 			return inSession(2, "nb")
 		},
 		"its folder is a link": func(w *world) Request {
-			w.p.End(1)
 			dir := w.store.Env(w.ids(Leased)[0])
 			if err := os.Rename(dir, dir+"-moved"); err != nil {
 				w.Fatal(err)
 			}
 			testkit.Link(w, dir+"-moved", dir)
+			w.p.End(1)
 			return inSession(2, "nb")
 		},
 	} {

@@ -1,7 +1,9 @@
 package uv
 
 import (
+	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -39,4 +41,12 @@ func (s *standin) build(spec builder.Spec) (dir string, built builder.Built, err
 
 func wanting(packages ...string) builder.Spec {
 	return builder.Spec{Kind: builder.KindUV, Packages: packages}
+}
+
+// ofManyBuilds ends a test that makes dozens of environments.
+func ofManyBuilds(t *testing.T) {
+	t.Helper()
+	if runtime.GOOS == "windows" && os.Getenv("RUNTIMED_SOAK") == "" {
+		t.Skip("it takes minutes where programs start slowly; it runs with RUNTIMED_SOAK=1")
+	}
 }

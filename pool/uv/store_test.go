@@ -35,6 +35,7 @@ func (s *standin) lockOf() string {
 }
 
 func TestTheStoreIsAskedBetweenTheCacheAndTheIndexAndIsNoReasonToFail(t *testing.T) {
+	ofManyBuilds(t)
 	const missing = "error: No solution found\n  cause: Because six was not found in the cache"
 	const network = "error: Failed to fetch: https://u:p@h/simple"
 	for name, c := range map[string]struct {

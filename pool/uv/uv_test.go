@@ -78,6 +78,7 @@ pip sync --python ENV/bin/python LOCK --offline`
 }
 
 func TestTheNetworkIsAskedOnlyForWhatTheCacheLacks(t *testing.T) {
+	ofManyBuilds(t)
 	const missing = "error: No solution found\n  cause: Because six was not found in the cache"
 	const network = "error: Failed to fetch: https://u:p@h/simple"
 	for _, c := range []struct {
@@ -152,6 +153,7 @@ func TestAToolThatSaysItSucceededIsNotBelieved(t *testing.T) {
 }
 
 func TestVerifyLooksThroughAllThatWasInstalled(t *testing.T) {
+	ofManyBuilds(t)
 	site := testkit.Site + "/"
 	for name, damage := range map[string]func(dir string) error{
 		"":                 func(string) error { return nil },
