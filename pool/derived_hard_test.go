@@ -229,6 +229,7 @@ func TestAClockThatWasAheadKeepsNothingForEver(t *testing.T) {
 
 // TestADamagedEnvironmentThatWasTakenIsNobodysInBetween has others look in the moment in which it is given back.
 func TestADamagedEnvironmentThatWasTakenIsNobodysInBetween(t *testing.T) {
+	longHere(t)
 	inBubble(t, sized(4), func(w *world) {
 		for round := range 30 {
 			w.pass(time.Minute)

@@ -179,7 +179,7 @@ func TestAnEnvironmentThatWasBeingExtendedIsNobodysAfterACrash(t *testing.T) {
 }
 
 func TestOnlySoManySetsOfNeedsAreKept(t *testing.T) {
-	ofHours(t)
+	longHere(t)
 	inBubble(t, sized(1), func(w *world) {
 		w.want(1, 0, 0, 0)
 		for i := range maxDerived + 2 {

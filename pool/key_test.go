@@ -124,6 +124,7 @@ func TestWhereOneReplyOfTwoLeftTheLeaseStands(t *testing.T) {
 }
 
 func TestAnEnvironmentThatIsTakenBackIsNotFoundByItsKey(t *testing.T) {
+	longHere(t)
 	inBubble(t, sized(1), func(w *world) {
 		for range 200 {
 			got, err := w.Acquire(context.Background(), keyed(1, "k", time.Minute))

@@ -23,7 +23,7 @@ import (
 func TestMain(m *testing.M) {
 	checks := "30" // the command line may ask for more
 	if slowFiles {
-		checks = "6"
+		checks = "2"
 	}
 	_ = flag.Set("rapid.checks", checks)
 	goleak.VerifyTestMain(m)
@@ -32,8 +32,8 @@ func TestMain(m *testing.M) {
 // slowFiles shortens what works with thousands of files: under Wine each takes ten times as long.
 var slowFiles = runtime.GOOS == "windows" && os.Getenv("RUNTIMED_SOAK") == ""
 
-// ofHours ends a test that looks at files for hours of the clock.
-func ofHours(t *testing.T) {
+// longHere ends a test that takes thousands of looks at files.
+func longHere(t *testing.T) {
 	t.Helper()
 	if slowFiles {
 		t.Skip("it takes minutes where files are slow; it runs with RUNTIMED_SOAK=1")

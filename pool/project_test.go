@@ -30,7 +30,7 @@ func inProjects(t *testing.T, warm int, f func(*world)) {
 }
 
 func TestAProjectGetsAnEnvironmentOfItsOwnAndOneIsKept(t *testing.T) {
-	ofHours(t)
+	longHere(t)
 	inProjects(t, 4, func(w *world) {
 		w.want(1, 0, 0, 0)
 		got := w.asked(1, of("/p", "a"))

@@ -43,6 +43,7 @@ func (c *watching) last() Status {
 }
 
 func TestAWatchTellsEachChangeAtMostTenTimesASecondAndTheLastAlways(t *testing.T) {
+	longHere(t)
 	inBubble(t, sized(3), func(w *world) {
 		w.settled()
 		ctx, cancel := context.WithCancel(context.Background())
