@@ -40,7 +40,8 @@ const (
 	Up     = "../../"             // from there to the environment
 )
 
-// script makes a stand-in. The first one is a copy, since nothing can remove a name of a program that runs.
+// script makes a stand-in. The first one is a copy, since nothing can remove a name of a program that runs. Others are
+// second names of it.
 func (k *Kit) script(name, from string) {
 	k.Helper()
 	if unscripted[from] == nil {
@@ -48,13 +49,13 @@ func (k *Kit) script(name, from string) {
 	}
 	to := filepath.Join(k.Bin, name) + Exe
 	_ = os.Remove(to)
-	if k.copied != "" && os.Link(k.copied, to) == nil {
+	if others, _ := filepath.Glob(filepath.Join(k.Bin, "*"+Exe)); len(others) > 0 {
+		Check(k.T, os.Link(others[0], to))
 		return
 	}
 	data, err := os.ReadFile(Self(k.T))
 	Check(k.T, err)
 	Check(k.T, os.WriteFile(to, data, 0o700))
-	k.copied = to
 }
 
 // environ are the variables that programs need besides PATH and HOME.

@@ -16,8 +16,6 @@ type Kit struct {
 	Bin       string   // the folder of the scripts, on PATH
 	State     string   // a state directory
 	Variables []string // an environment that finds them
-
-	copied string // the stand-in of which the others are second names, where they are programs
 }
 
 // New makes a Kit with a uv, and a Python that this uv finds.

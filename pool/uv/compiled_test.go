@@ -403,6 +403,7 @@ func TestASourceWithTheEnvironmentsPathInItIsNotKept(t *testing.T) {
 }
 
 func TestBuildsSideBySideKeepOneSetOfCompiledFiles(t *testing.T) {
+	ofManyBuilds(t)
 	c := newCompiler(t)
 	for range 3 {
 		var all sync.WaitGroup
@@ -454,6 +455,7 @@ func TestABuildThatIsTriedAgainTakesNoCompiledFileAndReplacesThem(t *testing.T) 
 }
 
 func TestAKillWhileCompiledFilesAreKeptLeavesNothing(t *testing.T) {
+	ofManyBuilds(t)
 	for name, half := range map[string]func(c *compiler, entry, scratch string) error{
 		"before the index": func(c *compiler, entry, scratch string) error {
 			return errors.Join(os.Rename(entry, filepath.Join(scratch, "entry")),

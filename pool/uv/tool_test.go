@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -77,8 +78,11 @@ func fetching(t *testing.T, environ ...string) *standin {
 	t.Helper()
 	s := newStandin(t, environ...)
 	s.Remove("uv")
-	s.Environ = append(s.Environ, "PATH="+s.Bin+":"+testkit.Toolbox(t))
+	s.Environ = append(s.Environ, "PATH="+testkit.Path(s.Bin, testkit.Toolbox(t)))
 	s.Script("python3", "python.sh")
+	if runtime.GOOS == "windows" {
+		s.Remove("python") // which would come first
+	}
 	return s
 }
 
@@ -94,7 +98,7 @@ func TestUVIsFetchedByWayOfPythonAndKept(t *testing.T) {
 			}
 			var said []string
 			got, err := s.Find(t.Context(), s.Tools(), func(s builder.Stage) { said = append(said, s.Message) })
-			want := filepath.Join(s.State, "tools", "uv-"+Version(), "bin", "uv")
+			want := ProgramBelow(filepath.Join(s.State, "tools", "uv-"+Version()))
 			if err != nil || got != want || !tool.Executable(want) ||
 				fmt.Sprint(said) != "[fetching uv "+Version()+"]" {
 				t.Errorf("%s, %v, %q", got, err, said)
