@@ -18,8 +18,6 @@ import (
 	"runtimed/rpc"
 )
 
-const off = "[pools.uv]\nsize = 0\n"
-
 func TestItStopsWhateverIsGoingOn(t *testing.T) {
 	t.Parallel()
 	for name, stop := range map[string]func(*lodger){

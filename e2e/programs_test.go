@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"sync"
@@ -27,6 +28,10 @@ func TestMain(m *testing.M) {
 func withPrograms(run func() int) int {
 	if bin := os.Getenv(inSession); bin != "" {
 		daemonProgram, runtProgram = filepath.Join(bin, "runtimed"), filepath.Join(bin, "runt")
+		return run()
+	}
+	if bin := os.Getenv("RUNTIMED_BIN"); bin != "" && runtime.GOOS == "windows" { // there may be no Go beside us
+		daemonProgram, runtProgram = filepath.Clean(bin), filepath.Join(filepath.Dir(bin), "runt.exe")
 		return run()
 	}
 	dir, err := os.MkdirTemp("", "rtd-bin")

@@ -18,9 +18,6 @@ import (
 	"runtimed/rpc"
 )
 
-// quickly is a configuration for tests with fastUV, up to the size of the pool uv.
-const quickly = "[build]\nparallel = 2\nmin_free = \"1MB\"\n[pools.uv]\nsize = "
-
 // gated is fastUV with builds that wait until the file of that name is in HOME.
 func gated(name string) string {
 	return "[ \"$1\" != venv ] || while [ ! -e \"$HOME/" + name + "\" ]; do sleep 0.02; done\n" + fastUV
