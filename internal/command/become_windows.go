@@ -18,7 +18,7 @@ import (
 // ours, and so it ends with us. Ctrl-C reaches every process of the console, and what it means is the command's
 // business.
 func Become(program string, argv, environ []string, stdin *os.File) error {
-	signal.Ignore(os.Interrupt)
+	signal.Notify(make(chan os.Signal, 1), os.Interrupt) // what is ignored ends us nevertheless here
 	cmd := exec.Command(program, argv[1:]...)
 	cmd.Env = environ
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
