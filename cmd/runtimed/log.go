@@ -133,7 +133,28 @@ func (l *logFile) Write(line []byte) (int, error) {
 		return len(line), nil // it was reported
 	}
 	l.told.Store(false)
-	return l.rotated.Write(line)
+	n, err := l.rotated.Write(line)
+	if err != nil && l.append(line) == nil {
+		return len(line), nil
+	}
+	return n, err
+}
+
+// append writes to a log that cannot be rotated, up to twice its size. On Windows, a program that reads it may keep
+// others from renaming it.
+func (l *logFile) append(line []byte) error {
+	f, err := safefile.OpenOwn(l.rotated.Filename, os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	info, err := f.Stat()
+	if err == nil && info.Size()+int64(len(line)) > 2*logSize<<20 {
+		err = errors.New("the log is full")
+	}
+	if err == nil {
+		_, err = f.Write(line)
+	}
+	return errors.Join(err, f.Close())
 }
 
 // restore makes a deleted log again, and follows a rotation.

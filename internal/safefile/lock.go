@@ -3,30 +3,27 @@ package safefile
 import (
 	"io/fs"
 	"os"
-
-	"github.com/gofrs/flock"
 )
 
-// Lock is a lock on a file or a folder of our own, never taken through a link.
+// Lock is a lock on a file or a folder of our own, never taken through a link. The file can be read meanwhile.
 type Lock struct {
-	file  *flock.Flock
+	file  *flocked
 	check func(path string, info fs.FileInfo) error
 }
 
 // NewLock is a lock on the file at path, which TryLock makes if needed.
 func NewLock(path string) *Lock {
-	flags := flock.SetFlag(os.O_CREATE | os.O_RDWR | noFollow)
-	return &Lock{flock.New(path, flags, flock.SetPermissions(0o600)), regular}
+	return &Lock{newFlocked(path, os.O_CREATE|os.O_RDWR|noFollow), regular}
 }
 
 // NewFileLock is a lock on an existing file.
 func NewFileLock(path string) *Lock {
-	return &Lock{flock.New(path, flock.SetFlag(os.O_RDONLY|noFollow)), regular}
+	return &Lock{newFlocked(path, os.O_RDONLY|noFollow), regular}
 }
 
 // NewFolderLock is a lock on an existing folder.
 func NewFolderLock(path string) *Lock {
-	return &Lock{flock.New(path, flock.SetFlag(os.O_RDONLY|noFollow)), folder}
+	return &Lock{newFlocked(path, os.O_RDONLY|noFollow), folder}
 }
 
 // TryLock takes the lock; false if somebody else holds it. The error is an *Error if something else is in its place.

@@ -1,5 +1,5 @@
 // Package safefile opens files so that whatever is in their place does no harm: a link to elsewhere, a named pipe
-// that blocks, a device, an endless file.
+// that blocks, a device, an endless file. A file that is open here can be renamed and removed, on every system.
 //
 // A file of our own is never opened through a link. Only the last part of the path counts, since people may keep
 // the folders above behind links. A file of the user's may be a link: Open, Read.
@@ -42,7 +42,7 @@ func open(path string, flag int, perm fs.FileMode, look func(string) (fs.FileInf
 			return nil, err
 		}
 	}
-	f, err := os.OpenFile(path, flag&^os.O_TRUNC, perm)
+	f, err := openFile(path, flag&^os.O_TRUNC, perm)
 	if err != nil {
 		return nil, err
 	}

@@ -13,6 +13,38 @@ const (
 	noFollow = windows.FILE_FLAG_OPEN_REPARSE_POINT
 )
 
+// openFile is os.OpenFile, but others may rename and remove the file meanwhile: a log that is read must be rotated.
+func openFile(path string, flag int, _ fs.FileMode) (*os.File, error) {
+	var access uint32 = windows.GENERIC_READ
+	switch flag & (os.O_WRONLY | os.O_RDWR) {
+	case os.O_WRONLY:
+		access = windows.GENERIC_WRITE
+	case os.O_RDWR:
+		access |= windows.GENERIC_WRITE
+	}
+	if flag&os.O_APPEND != 0 {
+		access = access&^windows.GENERIC_WRITE | windows.FILE_GENERIC_WRITE&^windows.FILE_WRITE_DATA
+	}
+	var mode uint32 = windows.OPEN_EXISTING
+	switch flag & (os.O_CREATE | os.O_EXCL) {
+	case os.O_CREATE:
+		mode = windows.OPEN_ALWAYS
+	case os.O_CREATE | os.O_EXCL:
+		mode = windows.CREATE_NEW
+	}
+	name, err := windows.UTF16PtrFromString(path)
+	if err == nil {
+		var h windows.Handle
+		h, err = windows.CreateFile(name, access,
+			windows.FILE_SHARE_READ|windows.FILE_SHARE_WRITE|windows.FILE_SHARE_DELETE,
+			nil, mode, windows.FILE_FLAG_BACKUP_SEMANTICS|uint32(flag)&noFollow, 0) // without the first, no folder
+		if err == nil {
+			return os.NewFile(uintptr(h), path), nil
+		}
+	}
+	return nil, &fs.PathError{Op: "open", Path: path, Err: err}
+}
+
 // isLink is false, since the link itself is opened.
 func isLink(error) bool { return false }
 
