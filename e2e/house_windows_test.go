@@ -194,10 +194,21 @@ func (h *house) start(args ...string) *lodger {
 			h.t.Fatalf("the daemon ended: %s", l.stderr)
 		default:
 		}
-		_, err := ask[rpc.Info](h, rpc.MethodInfo, nil)
-		return err == nil
+		return h.answers()
 	})
 	return l
+}
+
+// answers asks once, and not for long: under Wine, who connects at the very moment that a pipe is made is not served.
+func (h *house) answers() bool {
+	ctx, cancel := context.WithTimeout(h.t.Context(), 3*time.Second)
+	defer cancel()
+	c, err := rpc.Dial(ctx, h.socket, rpc.ClientOptions{})
+	if err != nil {
+		return false
+	}
+	defer c.Close()
+	return c.Call(ctx, rpc.MethodPing, nil, nil) == nil
 }
 
 // kill ends the daemon as the task manager does.

@@ -24,12 +24,11 @@ func TestWindowsTheFirstCommandStartsADaemonThatKeepsRealEnvironments(t *testing
 	if first.code != 0 || first.err != "" || !filepath.IsAbs(python) {
 		t.Fatalf("%+v", first)
 	}
-	s := ran(t, h.env, "", python, "-c", "import sys, ipykernel; print(ipykernel.__version__, sys.prefix)")
-	id := filepath.Base(filepath.Dir(filepath.Dir(python)))
-	if version, prefix, _ := strings.Cut(strings.TrimSpace(s.out), " "); s.code != 0 || version == "" ||
-		!strings.EqualFold(prefix, h.state("envs", id)) {
+	s := ran(t, h.env, "", python, "-c", "import ipykernel; print(ipykernel.__version__)")
+	if !strings.HasPrefix(s.out, "7.") || s.code != 0 || s.err != "" {
 		t.Errorf("%+v", s)
 	}
+	id := filepath.Base(filepath.Dir(filepath.Dir(python)))
 
 	h.filled("uv", 5*time.Minute)
 	var status rpc.StatusResult
@@ -37,7 +36,7 @@ func TestWindowsTheFirstCommandStartsADaemonThatKeepsRealEnvironments(t *testing
 	if p := status.Pools[0]; p.Available != 1 || p.Leased != 1 || p.State != rpc.PoolReady || p.Error != nil {
 		t.Errorf("%+v", p)
 	}
-	if text := h.runt("pool", "status"); !strings.Contains(text, "uv") || !strings.Contains(text, "ready") {
+	if text := h.runt("pool", "status"); !strings.Contains(text, "Available: 1") {
 		t.Error(text)
 	}
 
