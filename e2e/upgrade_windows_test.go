@@ -90,22 +90,28 @@ func TestWindowsAChangedConfigurationIsTakenOver(t *testing.T) {
 
 func TestWindowsGCRemovesWhatNobodyNeedsAndPurgeLeavesNothing(t *testing.T) {
 	h, d := warmHouse(t, "1")
-	half := h.state("envs", "uv-00000000")
-	check(t, os.MkdirAll(filepath.Join(half, "Lib"), 0o700))
-	check(t, os.WriteFile(h.state("envs", ".new", "uv-00000000.json"), []byte("{}"), 0o600))
 	stray := h.state("envs", "mine")
 	check(t, os.Mkdir(stray, 0o700))
-	var r rpc.GCResult
-	check(t, json.Unmarshal([]byte(h.runt("env", "gc", "--json")), &r))
-	if len(r.Removed) != 1 || r.Removed[0].Path != half || len(r.Strays) != 1 || r.Strays[0].Path != stray {
+	owner := sleeper(t)
+	released := h.acquireFor(owner)
+	user := h.use(released)
+	h.runt("pool", "release", released.ID)
+	gc := func() (r rpc.GCResult) {
+		t.Helper()
+		check(t, json.Unmarshal([]byte(h.runt("env", "gc", "--json")), &r))
+		return r
+	}
+	if r := gc(); len(r.Removed) != 0 || len(r.Strays) != 1 || r.Strays[0].Path != stray || !isThere(released.Python) {
 		t.Errorf("%+v", r)
 	}
-	if isThere(half) || !isThere(stray) {
-		t.Error("the folders are not what was said")
+	check(t, user.Process.Kill())
+	_ = user.Wait() // it was killed
+	if r := gc(); len(r.Removed) != 1 || r.Removed[0].ID != released.ID || isThere(released.Path) ||
+		isThere(h.state("envs", ".trash", released.ID)) || !isThere(stray) {
+		t.Errorf("%+v", r)
 	}
 	check(t, os.Remove(stray))
 
-	owner := sleeper(t)
 	env := h.acquireFor(owner)
 	if s := h.try("service", "uninstall", "--purge"); s.code != 1 || !isThere(env.Python) ||
 		!strings.Contains(s.err, "in use") {
@@ -113,16 +119,16 @@ func TestWindowsGCRemovesWhatNobodyNeedsAndPurgeLeavesNothing(t *testing.T) {
 	}
 	check(t, owner.Process.Kill())
 	h.eventually(time.Minute, "the environment is given back", func() bool { return h.pool("uv").Leased == 0 })
-	s := h.runt("service", "uninstall", "--purge")
+	s := h.try("service", "uninstall", "--purge")
 	if code := d.exit(time.Minute); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
-	if isThere(h.state()) {
+	if s.code != 0 || s.err != "" || isThere(h.state()) {
 		var left []string
 		_ = filepath.WalkDir(h.state(), func(path string, _ fs.DirEntry, _ error) error {
 			left = append(left, path)
 			return nil
 		})
-		t.Errorf("after %s\nthese stay: %q", s, left)
+		t.Errorf("after %+v\nthese stay: %q", s, left)
 	}
 }

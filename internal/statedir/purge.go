@@ -28,9 +28,9 @@ func Purge(at Paths, dry, check bool, envs func(dry bool) ([]string, []Stays, er
 	if err := at.Check(); err != nil {
 		return p, err
 	}
+	var l *Locks
 	if !dry {
-		l, err := HoldLocks(at, purgePatience)
-		if err != nil {
+		if l, err = HoldLocks(at, purgePatience); err != nil {
 			return p, err
 		}
 		defer l.Free()
@@ -49,7 +49,7 @@ func Purge(at Paths, dry, check bool, envs func(dry bool) ([]string, []Stays, er
 	if dry {
 		p.list(at, files)
 	} else {
-		p.remove(at, files)
+		p.remove(at, files, l)
 	}
 	return p, nil
 }
@@ -79,7 +79,7 @@ func (p *Purged) list(at Paths, files map[string][]string) {
 	}
 }
 
-func (p *Purged) remove(at Paths, files map[string][]string) {
+func (p *Purged) remove(at Paths, files map[string][]string, l *Locks) {
 	for _, dir := range p.Places {
 		p.Stays = append(p.Stays, RemoveAll(RealPath(dir), files[dir])...)
 	}
@@ -90,6 +90,9 @@ func (p *Purged) remove(at Paths, files map[string][]string) {
 	}
 	if SocketIsFile && SocketIsDead(at.Socket) {
 		_ = os.Remove(at.Socket) // if it stays, its folder stays too and is reported
+	}
+	if !foldersLock {
+		l.Free() // else our own lock could not be removed, as that of a daemon that starts now cannot
 	}
 	for _, dir := range p.Places { // last: a daemon that starts now begins anew
 		if path := filepath.Join(dir, LockName); isLockFile(path) || at.usual(dir) {
