@@ -37,15 +37,15 @@ func newHouse(t testing.TB) *house {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "rtd Jürgen Müller ")
 	check(t, err)
-	return houseIn(t, dir)
+	return houseIn(t, dir, dir)
 }
 
-// houseIn makes a house in a new folder, which goes with it.
-func houseIn(t testing.TB, dir string) *house {
+// houseIn makes a house whose profile is at home, and removes dir with it.
+func houseIn(t testing.TB, dir, home string) *house {
 	t.Helper()
 	cache, err := kept()
 	check(t, err)
-	h := &house{t: t, home: dir, socket: `\\.\pipe\rtd-` + rand.Text()}
+	h := &house{t: t, home: home, socket: `\\.\pipe\rtd-` + rand.Text()}
 	for _, name := range []string{"SYSTEMROOT", "SYSTEMDRIVE", "WINDIR", "COMSPEC", "PATHEXT", "PATH", "PROGRAMDATA",
 		"NUMBER_OF_PROCESSORS", "PROCESSOR_ARCHITECTURE", "USERNAME", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY",
 		"PIP_INDEX_URL", "UV_DEFAULT_INDEX"} {
@@ -141,6 +141,8 @@ func (h *house) tryWith(input string, args ...string) said {
 	cmd := exec.Command(runtProgram, args...)
 	cmd.Env, cmd.Dir = h.env, h.home
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(input), &out, &stderr
+	began := time.Now()
+	defer func() { h.t.Logf("runt %s took %.1f s", args[0], time.Since(began).Seconds()) }()
 	if err := cmd.Run(); err != nil && !errors.As(err, new(*exec.ExitError)) {
 		h.t.Fatalf("runt %q: %v", args, err)
 	}

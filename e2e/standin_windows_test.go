@@ -20,6 +20,10 @@ import (
 
 const standInVersion = "3.12.0"
 
+// deepest is below site-packages, as deep as the deepest file of a real environment.
+const deepest = `debugpy\_vendored\pydevd\_pydevd_bundle\_debug_adapter\__pycache__` +
+	`\__main__pydevd_gen_debug_adapter_protocol.pyc`
+
 // init makes this program the uv or the Python that its name says: there is no script here that passes for a program.
 func init() {
 	self, err := os.Executable()
@@ -110,8 +114,9 @@ func standInUV(self string, args []string) error {
 		return os.WriteFile(filepath.Join(dir, "pyvenv.cfg"), []byte("home = C:\\\n"), 0o600)
 	case command == "pip sync":
 		dir := filepath.Dir(filepath.Dir(args[3]))
-		for path, text := range map[string]string{`ipykernel\__init__.py`: "x\n", `zmq\_zmq.pyd`: "y\n", "last": "z\n",
-			`ipykernel-7.0.0.dist-info\RECORD`: "ipykernel/__init__.py,,2\nzmq/_zmq.pyd,,2\nlast,,2\n"} {
+		for path, text := range map[string]string{`ipykernel\__init__.py`: "x\n", `zmq\_zmq.pyd`: "y\n", deepest: "z\n",
+			"last": "z\n", `ipykernel-7.0.0.dist-info\RECORD`: "ipykernel/__init__.py,,2\nzmq/_zmq.pyd,,2\n" +
+				filepath.ToSlash(deepest) + ",,2\nlast,,2\n"} {
 			path = filepath.Join(dir, `Lib\site-packages`, path)
 			if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700),
 				os.WriteFile(path, []byte(text), 0o600)); err != nil {
