@@ -1,5 +1,3 @@
-//go:build unix
-
 package rpc
 
 import (
@@ -9,8 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -21,8 +17,8 @@ import (
 // stranger listens and lets the test play the other side.
 func stranger(t *testing.T, play func(nc net.Conn, r *bufio.Reader)) string {
 	t.Helper()
-	path := filepath.Join(shortDir(t), "s")
-	ln, err := net.Listen("unix", path)
+	path := place(t)
+	ln, err := Listen(path)
 	testkit.Check(t, err)
 	done := make(chan bool)
 	go func() {
@@ -38,29 +34,6 @@ func stranger(t *testing.T, play func(nc net.Conn, r *bufio.Reader)) string {
 	}()
 	t.Cleanup(func() { ln.Close(); <-done })
 	return path
-}
-
-func TestTheClientSaysWhyTheDaemonIsNotReached(t *testing.T) {
-	dir := shortDir(t)
-	file := filepath.Join(dir, "file")
-	os.WriteFile(file, nil, 0o600)
-	dead := filepath.Join(dir, "dead")
-	ln, err := Listen(dead)
-	testkit.Check(t, err)
-	ln.Close()
-	for path, want := range map[string]string{
-		filepath.Join(dir, "none"):            "not running",
-		dead:                                  "not running",
-		file:                                  "is a file",
-		"/" + strings.Repeat("x", 200):        "RUNTIMED_SOCKET",
-		filepath.Join(dir, "no", "such", "s"): "not running",
-	} {
-		_, err := Dial(t.Context(), path, ClientOptions{})
-		if KindOf(err) != KindUnreachable || !strings.Contains(err.Error(), want) ||
-			!strings.Contains(err.Error(), path) {
-			t.Errorf("%s: %v", path, err)
-		}
-	}
 }
 
 func TestTheClientTellsAStrangerFromADaemon(t *testing.T) {

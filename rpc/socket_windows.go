@@ -23,6 +23,10 @@ func Listen(path string) (net.Listener, error) {
 	if err := CheckSocketPath(runtime.GOOS, path); err != nil {
 		return nil, err
 	}
+	// Windows makes a name once, but Wine makes a second pipe of it, and neither answers then.
+	if err := inUse(path); !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
 	user, err := windows.GetCurrentProcessToken().GetTokenUser()
 	if err != nil {
 		return nil, fmt.Errorf("opening pipe: asking for our own user: %w", err)

@@ -1,5 +1,3 @@
-//go:build unix
-
 package server
 
 import (
@@ -7,8 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -114,8 +110,8 @@ func TestListenSaysWhoHasTheSocket(t *testing.T) {
 	}
 	b.dial(t).askOne(req("1", rpc.MethodPing) + "\n")
 
-	path := filepath.Join(shortDir(t), "mute")
-	ln, err := net.Listen("unix", path)
+	path := place(t)
+	ln, err := rpc.Listen(path)
 	testkit.Check(t, err)
 	defer ln.Close()
 	go func() {

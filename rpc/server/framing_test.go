@@ -1,5 +1,3 @@
-//go:build unix
-
 package server
 
 import (
@@ -34,7 +32,7 @@ func TestBothFramingsSayTheSame(t *testing.T) {
 				for part := range slices.Chunk([]byte(in), size) {
 					w.send(string(part))
 				}
-				w.CloseWrite()
+				w.closeWrite()
 				out := w.rest()
 				if head, body, ok := strings.Cut(out, "\r\n\r\n"); ok {
 					if head != fmt.Sprintf("Content-Length: %d", len(body)) {

@@ -1,5 +1,3 @@
-//go:build unix
-
 package server
 
 import (
@@ -34,8 +32,9 @@ func TestWhatAllConnectionsHoldTogetherIsBounded(t *testing.T) {
 				strings.Repeat("x", 10_000)+"\"}}\n", 20))
 		},
 		"long ids and methods": func(b *bench, w *wire) {
-			w.send(strings.Repeat(`{"jsonrpc":"2.0","id":"`+strings.Repeat("x", 10_000)+"\",\"method\":\"wait\"}\n",
-				20))
+			w.SetWriteDeadline(time.Now().Add(100 * time.Millisecond)) // a pipe does not take all of the answers
+			w.Write([]byte(strings.Repeat(`{"jsonrpc":"2.0","id":"`+strings.Repeat("x", 10_000)+
+				"\",\"method\":\"wait\"}\n", 20)))
 		},
 		"messages half received": func(b *bench, w *wire) { w.Write([]byte("{" + strings.Repeat(" ", 100_000))) },
 		"bodies half received": func(b *bench, w *wire) {

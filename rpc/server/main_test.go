@@ -1,5 +1,3 @@
-//go:build unix
-
 package server
 
 import (
@@ -8,8 +6,6 @@ import (
 	"encoding/json"
 	"io"
 	"net"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -22,7 +18,9 @@ import (
 	"runtimed/rpc"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/Microsoft/go-winio.ioCompletionProcessor"))
+}
 
 // echoParams and the methods below are a table for tests: they wait, fail and hold as the test says.
 type echoParams struct {
@@ -113,14 +111,14 @@ type wrapped struct{ error }
 
 func (w wrapped) Unwrap() error { return w.error }
 
-// start makes the bench listen on a socket of its own until the test ends.
+// start makes the bench listen on a place of its own until the test ends.
 func start(t testing.TB, change ...func(*bench)) *bench {
 	t.Helper()
 	b := newBench()
 	for _, f := range change {
 		f(b)
 	}
-	b.path = filepath.Join(shortDir(t), "s")
+	b.path = place(t)
 	ln, err := rpc.Listen(b.path)
 	testkit.Check(t, err)
 	served := make(chan error, 1)
@@ -136,28 +134,20 @@ func start(t testing.TB, change ...func(*bench)) *bench {
 	return b
 }
 
-// shortDir is a folder with a path that leaves room for a socket's name on every system.
-func shortDir(t testing.TB) string {
-	dir, err := os.MkdirTemp("", "rt")
-	testkit.Check(t, err)
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	return dir
-}
-
 // wire is a connection that speaks bytes.
 type wire struct {
 	t testing.TB
-	*net.UnixConn
+	net.Conn
 	r *bufio.Reader
 }
 
 func (b *bench) dial(t testing.TB) *wire {
 	t.Helper()
-	nc, err := net.Dial("unix", b.path)
+	nc, err := dialBare(b.path)
 	testkit.Check(t, err)
 	t.Cleanup(func() { nc.Close() })
 	nc.SetDeadline(time.Now().Add(20 * time.Second))
-	return &wire{t, nc.(*net.UnixConn), bufio.NewReader(nc)}
+	return &wire{t, nc, bufio.NewReader(nc)}
 }
 
 func (w *wire) send(s string) {
@@ -186,12 +176,13 @@ func (w *wire) rest() string {
 	return string(b)
 }
 
-// ask sends, closes the sending side and returns all answers.
-func (w *wire) ask(s string) string {
+// closeWrite closes the sending side.
+func (w *wire) closeWrite() {
 	w.t.Helper()
-	w.send(s)
-	w.CloseWrite()
-	return w.rest()
+	if !halfCloses {
+		w.t.Skip("neither side of a pipe can be closed alone")
+	}
+	testkit.Check(w.t, w.Conn.(interface{ CloseWrite() error }).CloseWrite())
 }
 
 // eventually waits for what another goroutine is about to do.

@@ -2,8 +2,6 @@ package server
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -15,45 +13,22 @@ import (
 	"runtimed/rpc"
 )
 
-// pipeBench is a server on a pipe of its own until the test ends.
-func pipeBench(t *testing.T) (path string, peers chan rpc.Peer) {
-	t.Helper()
-	path = fmt.Sprintf(`\\.\pipe\runtimed-test-%d-%s`, os.Getpid(), t.Name())
-	ln, err := rpc.Listen(path)
-	testkit.Check(t, err)
-	peers = make(chan rpc.Peer, 10)
-	s := New([]Method{
-		NewMethod(rpc.MethodInfo, func(ctx context.Context, _ rpc.InfoParams) (rpc.Info, error) {
-			peers <- PeerFrom(ctx)
-			return rpc.Info{Name: rpc.Name, Version: "1.2.3", Protocol: rpc.Protocol, PID: 77,
-				Socket: strings.Repeat("x", 1<<20)}, nil
-		}),
-	}, zap.NewNop())
-	served := make(chan error, 1)
-	go func() { served <- s.Serve(ln) }()
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-		defer cancel()
-		if err := s.Shutdown(ctx); err != nil {
-			t.Error(err)
-		}
-		if err := <-served; err != nil {
-			t.Error(err)
-		}
+func TestAPipeCarriesLongAnswersAndTellsWhoAsks(t *testing.T) {
+	peers := make(chan rpc.Peer, 1)
+	b := start(t, func(b *bench) {
+		b.Server = New([]Method{
+			NewMethod(rpc.MethodInfo, func(ctx context.Context, _ rpc.InfoParams) (rpc.Info, error) {
+				peers <- PeerFrom(ctx)
+				return rpc.Info{Name: rpc.Name, Socket: strings.Repeat("x", 1<<20)}, nil
+			}),
+		}, zap.NewNop())
 	})
-	return path, peers
-}
-
-func TestAPipeAnswers(t *testing.T) {
-	path, peers := pipeBench(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
 	for range 3 {
-		c, err := rpc.Dial(ctx, path, rpc.ClientOptions{})
+		c, err := rpc.Dial(t.Context(), b.path, rpc.ClientOptions{})
 		testkit.Check(t, err)
 		var info rpc.Info
-		if err := c.Call(ctx, rpc.MethodInfo, nil, &info); err != nil || info.PID != 77 || len(info.Socket) != 1<<20 {
-			t.Errorf("got pid %d, %v", info.PID, err)
+		if err := c.Call(t.Context(), rpc.MethodInfo, nil, &info); err != nil || len(info.Socket) != 1<<20 {
+			t.Errorf("got %d bytes, %v", len(info.Socket), err)
 		}
 		if peer := <-peers; peer != (rpc.Peer{UID: os.Getuid(), PID: os.Getpid()}) {
 			t.Errorf("the peer is %+v", peer)
@@ -62,40 +37,51 @@ func TestAPipeAnswers(t *testing.T) {
 	}
 }
 
-func TestAPipeHasOneDaemon(t *testing.T) {
-	path, _ := pipeBench(t)
-	_, err := rpc.Listen(path)
-	if !errors.Is(err, rpc.ErrSocketInUse) || !strings.Contains(err.Error(), "runtimed 1.2.3, pid 77") {
-		t.Errorf("got %v", err)
+func TestTheFirstClientOfAPipeIsAnswered(t *testing.T) {
+	for name, early := range map[string]bool{"once it is served": false, "between Listen and the first Accept": true} {
+		t.Run(name, func(t *testing.T) {
+			for range 50 {
+				b := newBench()
+				ln, err := rpc.Listen(place(t))
+				testkit.Check(t, err)
+				answer, served := make(chan error, 1), make(chan error, 1)
+				if early {
+					go func() { answer <- pingAt(t, ln.Addr().String()) }()
+					ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+					defer cancel()
+					_, err := rpc.Dial(ctx, ln.Addr().String(), rpc.ClientOptions{})
+					if rpc.KindOf(err) != rpc.KindTimeout {
+						t.Errorf("before there is anybody to answer: %v", err)
+					}
+				}
+				go func() { served <- b.Serve(ln) }()
+				if !early {
+					answer <- pingAt(t, ln.Addr().String())
+				}
+				if err := <-answer; err != nil {
+					t.Fatal(err)
+				}
+				b.Shutdown(t.Context())
+				testkit.Check(t, <-served)
+			}
+		})
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+}
+
+func pingAt(t *testing.T, path string) error {
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	c, err := rpc.Dial(ctx, path, rpc.ClientOptions{})
-	testkit.Check(t, err)
-	if err := c.Call(ctx, rpc.MethodInfo, nil, nil); err != nil {
-		t.Error(err)
+	if err != nil {
+		return err
 	}
-	c.Close()
+	defer c.Close()
+	return c.Call(ctx, rpc.MethodPing, nil, nil)
 }
 
 func TestAPipeThatNobodyMadeIsNoDaemon(t *testing.T) {
 	_, err := rpc.Dial(t.Context(), `\\.\pipe\runtimed-test-none`, rpc.ClientOptions{})
 	if rpc.KindOf(err) != rpc.KindUnreachable || !strings.Contains(err.Error(), "there is no pipe at") {
-		t.Errorf("got %v", err)
-	}
-}
-
-func TestAnEndedListenerLeavesNoPipe(t *testing.T) {
-	path := `\\.\pipe\runtimed-test-again`
-	for range 3 {
-		ln, err := rpc.Listen(path)
-		testkit.Check(t, err)
-		ln.Close()
-	}
-}
-
-func TestAPlaceInAFileSystemIsNoPipe(t *testing.T) {
-	if _, err := rpc.Listen(`C:\runt\a.sock`); err == nil || !strings.Contains(err.Error(), "not the name of a pipe") {
 		t.Errorf("got %v", err)
 	}
 }

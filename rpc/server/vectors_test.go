@@ -1,5 +1,3 @@
-//go:build unix
-
 package server
 
 import (
@@ -8,14 +6,19 @@ import (
 	"context"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"reflect"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	"go.uber.org/zap"
 
@@ -82,6 +85,9 @@ func TestPathsAreThoseOfTheVectors(t *testing.T) {
 			Contains []string
 		}
 	}](t, "paths.jsonl") {
+		if runtime.GOOS == "windows" && v.Platform != "windows" {
+			continue // folders here have other names
+		}
 		t.Run(v.Platform+" "+v.Name, func(t *testing.T) {
 			root := statedir.RealPath(shortDir(t))
 			here := strings.NewReplacer("$ROOT", root, "$UID", strconv.Itoa(os.Geteuid())).Replace
@@ -145,26 +151,50 @@ func TestTheServerAnswersTheVectors(t *testing.T) {
 			}
 			w := b.dial(t)
 			w.send(string(send))
-			if !v.Closes {
-				w.CloseWrite()
+			switch {
+			case v.Closes:
+			case halfCloses:
+				w.closeWrite()
+			case messages(bytes.NewReader(send)) > messages(io.MultiReader(bytes.NewReader(send),
+				iotest.ErrReader(io.ErrNoProgress))):
+				t.Skip("its last message ends with a connection that is closed on both sides")
+			default:
+				match(t, v.Expect, split(t, v.Framing, w.r, len(v.Expect)))
+				return
 			}
-			match(t, v.Expect, split(t, v.Framing, w.rest()))
+			match(t, v.Expect, split(t, v.Framing, strings.NewReader(w.rest()), math.MaxInt))
 		})
 	}
 }
 
-func split(t *testing.T, framing, s string) (replies []json.RawMessage) {
-	f := newFramer(strings.NewReader(s))
+// messages counts what a peer has sent, also what cannot be read on from.
+func messages(r io.Reader) (n int) {
+	f := newFramer(r)
 	for {
+		_, err := f.next()
+		if err == nil || errors.As(err, new(*rpc.Error)) {
+			n++
+		}
+		if err != nil {
+			return n
+		}
+	}
+}
+
+// split reads to the end, or until it has the most replies.
+func split(t *testing.T, framing string, r io.Reader, most int) (replies []json.RawMessage) {
+	f := newFramer(r)
+	for len(replies) < most {
 		msg, err := f.next()
 		if err != nil {
-			if f.started && f.headers != (framing == "headers") {
-				t.Errorf("answered in the other framing: %q", s)
-			}
-			return replies
+			break
 		}
-		replies = append(replies, msg)
+		replies = append(replies, slices.Clone(msg))
 	}
+	if f.started && f.headers != (framing == "headers") {
+		t.Errorf("answered in the other framing: %q", replies)
+	}
+	return replies
 }
 
 // match finds each wanted reply once, in any order.

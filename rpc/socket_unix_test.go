@@ -17,6 +17,17 @@ import (
 	"runtimed/internal/testkit"
 )
 
+// shortDir is a folder with a path that leaves room for a socket's name on every system.
+func shortDir(t testing.TB) string {
+	dir, err := os.MkdirTemp("", "rt")
+	testkit.Check(t, err)
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
+// place is where a test may listen.
+func place(t testing.TB) string { return filepath.Join(shortDir(t), "s") }
+
 func TestTheSocketIsItsOwnersFromTheFirstMoment(t *testing.T) {
 	for _, mask := range []int{0, 0o077, 0o177, 0o777} {
 		dir := shortDir(t)
@@ -117,5 +128,28 @@ func TestThePeerIsWhoConnects(t *testing.T) {
 	defer in.Close()
 	if got, err := PeerOf(in); err != nil || got != (Peer{UID: os.Getuid(), PID: os.Getpid()}) {
 		t.Errorf("got %+v, %v", got, err)
+	}
+}
+
+func TestTheClientSaysWhyTheDaemonIsNotReached(t *testing.T) {
+	dir := shortDir(t)
+	file := filepath.Join(dir, "file")
+	os.WriteFile(file, nil, 0o600)
+	dead := filepath.Join(dir, "dead")
+	ln, err := Listen(dead)
+	testkit.Check(t, err)
+	ln.Close()
+	for path, want := range map[string]string{
+		filepath.Join(dir, "none"):            "not running",
+		dead:                                  "not running",
+		file:                                  "is a file",
+		"/" + strings.Repeat("x", 200):        "RUNTIMED_SOCKET",
+		filepath.Join(dir, "no", "such", "s"): "not running",
+	} {
+		_, err := Dial(t.Context(), path, ClientOptions{})
+		if KindOf(err) != KindUnreachable || !strings.Contains(err.Error(), want) ||
+			!strings.Contains(err.Error(), path) {
+			t.Errorf("%s: %v", path, err)
+		}
 	}
 }
