@@ -116,6 +116,23 @@ func TestWindowsASecondDaemonSaysWhoRuns(t *testing.T) {
 	h.runt("daemon", "info") // the first one still answers
 }
 
+func TestWindowsASecondDaemonElsewhereSaysWhoHasThePipe(t *testing.T) {
+	h, other := newHouse(t), newHouse(t)
+	other.setenv("RUNTIMED_SOCKET", h.socket)
+	h.configure(off)
+	other.configure(off)
+	first := h.start()
+	second := other.launch()
+	if code := second.exit(time.Minute); code != 1 {
+		t.Errorf("exit code %d", code)
+	}
+	want := fmt.Sprintf("%s: socket in use by runtimed %s, pid %d", h.socket, rpc.Version(), first.cmd.Process.Pid)
+	if !strings.Contains(second.stderr.String(), want) {
+		t.Errorf("%q is not in %s", want, second.stderr)
+	}
+	h.runt("daemon", "info") // the first one still answers
+}
+
 func TestWindowsOfDaemonsThatStartAtOnceOneRunsAndTheOthersNameIt(t *testing.T) {
 	h := newHouse(t)
 	h.configure(off)

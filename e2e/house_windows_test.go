@@ -12,10 +12,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
+	"runtimed/internal/testkit"
 	"runtimed/rpc"
 )
 
@@ -30,9 +30,6 @@ type house struct {
 	program string // of the daemon; empty: the one under test
 }
 
-// kept is the folder that all tests of one run share: the cache of uv.
-var kept = sync.OnceValues(func() (string, error) { return os.MkdirTemp("", "rtd-kept") })
-
 func newHouse(t testing.TB) *house {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "rtd Jürgen Müller ")
@@ -43,8 +40,6 @@ func newHouse(t testing.TB) *house {
 // houseIn makes a house whose profile is at home, and removes dir with it.
 func houseIn(t testing.TB, dir, home string) *house {
 	t.Helper()
-	cache, err := kept()
-	check(t, err)
 	h := &house{t: t, home: home, socket: `\\.\pipe\rtd-` + rand.Text()}
 	for _, name := range []string{"SYSTEMROOT", "SYSTEMDRIVE", "WINDIR", "COMSPEC", "PATHEXT", "PATH", "PROGRAMDATA",
 		"NUMBER_OF_PROCESSORS", "PROCESSOR_ARCHITECTURE", "USERNAME", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY",
@@ -54,7 +49,7 @@ func houseIn(t testing.TB, dir, home string) *house {
 		}
 	}
 	if path := os.Getenv("SSL_CERT_FILE"); path != "" { // perhaps on the drive that we are on
-		path, err = filepath.Abs(path)
+		path, err := filepath.Abs(path)
 		check(t, err)
 		h.setenv("SSL_CERT_FILE", path)
 	}
@@ -64,7 +59,7 @@ func houseIn(t testing.TB, dir, home string) *house {
 		h.setenv(name, filepath.Join(h.home, at))
 	}
 	h.setenv("RUNTIMED_SOCKET", h.socket)
-	h.setenv("UV_CACHE_DIR", filepath.Join(cache, "uv"))
+	h.setenv("UV_CACHE_DIR", filepath.Join(testkit.KeptTools(t), "uv-cache"))
 	h.setenv("RUNTIMED_CONDA_POOL_SIZE", "0")
 	t.Cleanup(func() {
 		h.shutDown()

@@ -5,12 +5,14 @@ package e2e
 import (
 	"bufio"
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -24,13 +26,6 @@ import (
 
 func pidText() string { return strconv.Itoa(os.Getpid()) }
 
-// of is the house for a part of its test.
-func (h *house) of(t testing.TB) *house {
-	part := *h
-	part.t = t
-	return &part
-}
-
 // ran runs a program to its end.
 func ran(t testing.TB, env []string, input, program string, args ...string) said {
 	t.Helper()
@@ -41,6 +36,27 @@ func ran(t testing.TB, env []string, input, program string, args ...string) said
 		t.Fatalf("%s %q: %v", program, args, err)
 	}
 	return said{out.String(), stderr.String(), int(uint32(cmd.ProcessState.ExitCode()))}
+}
+
+func TestWindowsTheFirstAcquireStartsADaemonAndTheNextIsAnsweredAtOnce(t *testing.T) {
+	h := newHouse(t).withStandIn()
+	h.configure(quickly + "1\n")
+	python := strings.TrimSpace(h.runt("pool", "acquire", "--owner-pid", pidText()))
+	id := filepath.Base(filepath.Dir(filepath.Dir(python)))
+	if !strings.EqualFold(python, h.state("envs", id, `Scripts\python.exe`)) || !isThere(python) {
+		t.Errorf("it printed %q", python)
+	}
+	h.filled("uv", time.Minute)
+	var next rpc.AcquireResult
+	check(t, json.Unmarshal([]byte(h.runt("pool", "acquire", "--json", "--wait", "0s", "--owner-pid", pidText())),
+		&next))
+	if next.Source != rpc.SourceReady || next.Env.ID == id || next.Env.State != rpc.EnvLeased {
+		t.Errorf("%+v", next)
+	}
+	if s := h.runt("pool", "release", id, next.Env.ID); s != "released "+id+"\nreleased "+next.Env.ID+"\n" {
+		t.Error(s)
+	}
+	h.eventually(time.Minute, "both are removed", func() bool { return !isThere(python) && !isThere(next.Env.Path) })
 }
 
 func TestWindowsRunEndsWithTheExitCodeOfItsCommand(t *testing.T) {
@@ -97,22 +113,14 @@ func TestWindowsTheLeaseOfAnOwnerThatEndsOrIsKilledEndsSoon(t *testing.T) {
 	h.eventually(10*time.Second, "the lease of the one that ended has ended", func() bool {
 		return h.pool("uv").Leased == 1
 	})
-	// the command itself goes on, so that its environment is used, until it is killed too
 	check(t, killed.cmd.Process.Kill())
-	command, err := os.FindProcess(killed.pid)
-	check(t, err)
-	check(t, command.Kill())
 	h.eventually(10*time.Second, "the lease of the one that was killed has ended", func() bool {
 		return h.pool("uv").Leased == 0
 	})
 
-	owner := exec.Command(os.Args[0])
-	owner.Env = append(os.Environ(), "RUNT_TEST_SLEEPER=")
-	check(t, owner.Start())
-	pid := owner.Process.Pid
-	env := h.acquire(rpc.AcquireParams{OwnerPID: &pid}).Env
+	owner := sleeper(t)
+	env := h.acquireFor(owner)
 	check(t, owner.Process.Kill())
-	_ = owner.Wait() // it was killed
 	h.eventually(10*time.Second, "the lease of a killed owner has ended", func() bool {
 		return !isThere(env.Path)
 	})
