@@ -5,7 +5,6 @@ package e2e
 import (
 	"archive/zip"
 	"bufio"
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -85,16 +84,6 @@ func (h *house) runt(args ...string) string {
 	return string(out)
 }
 
-// jupyter is a front-end with the real jupyter_client, in a house.
-type jupyter struct {
-	*house
-	cmd *exec.Cmd
-	in  io.WriteCloser
-	out *bufio.Reader
-
-	holds string // the id of its kernel's environment, where a test has asked
-}
-
 func (h *house) jupyter() *jupyter {
 	h.t.Helper()
 	h.t.Cleanup(h.tellFrontEnds)
@@ -144,78 +133,6 @@ func (h *house) frontEndBy(command func(name string, arg ...string) *exec.Cmd, e
 	return j
 }
 
-// kill ends the front-end as the kernel of the system would; its kernels notice.
-func (j *jupyter) kill() {
-	_ = j.cmd.Process.Kill()
-	_ = j.cmd.Wait()
-}
-
-type step map[string]any
-
-// told is what a step of the front-end comes back with.
-type told struct {
-	Error, Status, Ename, Evalue, Said, File, Failed, Forged string
-	PID, Code                                                int
-	Seconds                                                  float64
-	Alive                                                    bool
-}
-
-// try has the front-end do something.
-func (j *jupyter) try(what string, s step) (r told) {
-	j.t.Helper()
-	j.raw(what, s, &r)
-	return r
-}
-
-func (j *jupyter) raw(what string, s step, into any) {
-	j.t.Helper()
-	began := time.Now()
-	defer func() { j.t.Logf("to %s took %.1f s", what, time.Since(began).Seconds()) }()
-	if err := j.ask(what, s, into); err != nil {
-		j.t.Fatalf("the front-end does not %s: %v", what, err)
-	}
-}
-
-// ask is raw for a front-end that may be killed meanwhile.
-func (j *jupyter) ask(what string, s step, into any) error {
-	if s == nil {
-		s = step{}
-	}
-	s["do"] = what
-	line, err := json.Marshal(s)
-	if err == nil {
-		_, err = fmt.Fprintf(j.in, "%s\n", line)
-	}
-	var answer string
-	if err == nil {
-		answer, err = j.out.ReadString('\n')
-	}
-	if err == nil {
-		err = json.Unmarshal([]byte(answer), into)
-	}
-	return err
-}
-
-// do is try for what must succeed.
-func (j *jupyter) do(what string, s step) told {
-	j.t.Helper()
-	r := j.try(what, s)
-	if r.Error != "" {
-		j.t.Fatalf("the front-end does not %s: %s", what, r.Error)
-	}
-	return r
-}
-
-// cell runs code and returns what it prints; it must succeed.
-func (j *jupyter) cell(code string) string {
-	j.t.Helper()
-	r := j.do("run", step{"code": code})
-	if r.Status != "ok" {
-		j.t.Fatalf("%s: %s: %s\n%s", code, r.Ename, r.Evalue, r.Said)
-	}
-	return r.Said
-}
-
 // wheel makes a pure package that pip can install without a network, and returns its path.
 func (h *house) wheel(name string) string {
 	h.t.Helper()
@@ -245,24 +162,6 @@ func (h *house) wheelWith(name, text string) string {
 	check(h.t, w.Close())
 	check(h.t, f.Close())
 	return path
-}
-
-// kernelspec writes one that starts runt kernel with these arguments.
-func (h *house) kernelspec(name string, args ...string) {
-	h.t.Helper()
-	dir := filepath.Join(h.home, ".local/share/jupyter/kernels", name)
-	text, err := json.Marshal(map[string]any{
-		"argv": append([]string{runtProgram, "kernel", "-f", "{connection_file}"}, args...), "display_name": name,
-		"language": "python",
-		"env":      map[string]string{"RUNTIMED_NO_START": ""}, // which is told to a kernel by its arguments
-	})
-	if err == nil {
-		err = os.MkdirAll(dir, 0o755)
-	}
-	if err == nil {
-		err = os.WriteFile(filepath.Join(dir, "kernel.json"), text, 0o644)
-	}
-	check(h.t, err)
 }
 
 // gone waits until a process has ended that is not ours to ask.

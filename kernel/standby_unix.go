@@ -350,16 +350,11 @@ func (k *Kernel) plain(r rpc.AcquireResult, release rpc.ReleaseAt) error {
 	for _, l := range k.listeners {
 		listening[l.addr] = int(l.file.Fd())
 	}
-	values, err := json.Marshal(map[string]any{"listeners": listening, "release": release, "ignored": ignored(),
-		"banner": k.Banner})
+	text, err := k.script(map[string]any{"listeners": listening, "release": release, "ignored": ignored()})
 	if err != nil {
 		return err
 	}
-	literal, err := json.Marshal(string(values)) // a literal of Python's too
-	if err != nil {
-		return err
-	}
-	script, err := launch.File(launch.Script + "\nlaunch(sys.argv[1:], **json.loads(" + string(literal) + "))\n")
+	script, err := launch.File(text)
 	if err != nil {
 		return err
 	}

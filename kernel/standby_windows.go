@@ -1,10 +1,8 @@
 package kernel
 
 import (
-	"encoding/json"
 	"errors"
 	"os"
-	"slices"
 
 	"runtimed/internal/command"
 	"runtimed/internal/daemon"
@@ -20,18 +18,11 @@ func (*Kernel) adopt(*daemon.Control, *rpc.Client, rpc.AcquireResult, rpc.Releas
 }
 
 // plain is the kernel until that ends.
-func (k *Kernel) plain(r rpc.AcquireResult, _ rpc.ReleaseAt) error {
-	start := []string{"-m", "ipykernel_launcher"}
-	if k.Banner != "" {
-		line, err := json.Marshal(k.Banner) // a literal of Python's too
-		if err != nil {
-			return err
-		}
-		start = []string{"-c", "import runpy, sys\nfrom ipykernel.ipkernel import IPythonKernel\n" +
-			"usual = IPythonKernel.banner\nIPythonKernel.banner = property(lambda self: " + string(line) +
-			" + '\\n' + usual.__get__(self))\nsys.argv[0] = '-m'\n" +
-			"runpy.run_module('ipykernel_launcher', run_name='__main__', alter_sys=True)"}
+func (k *Kernel) plain(r rpc.AcquireResult, release rpc.ReleaseAt) error {
+	script, err := k.script(map[string]any{"listeners": nil, "release": release})
+	if err != nil {
+		return err
 	}
-	argv := slices.Concat([]string{r.Env.Python}, start, []string{"-f", k.File}, k.Args)
-	return command.Become(r.Env.Python, argv, command.Environ(os.Environ(), r.Env), nil)
+	argv := []string{r.Env.Python, "-c", script, "-f", k.File}
+	return command.Become(r.Env.Python, append(argv, k.Args...), command.Environ(os.Environ(), r.Env), nil)
 }

@@ -9,6 +9,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"io"
 	"os"
@@ -23,6 +24,7 @@ import (
 
 	"runtimed/internal/daemon"
 	"runtimed/internal/failure"
+	"runtimed/internal/launch"
 	"runtimed/internal/redact"
 	"runtimed/rpc"
 )
@@ -95,6 +97,17 @@ func (k *Kernel) Start(d *daemon.Control) error {
 	_, _ = d.Call(client, rpc.MethodRelease, rpc.EnvParams{Env: r.Env.ID}, 0) // the lease ends with us anyway
 	return failure.New("%s cannot be run: %v", r.Env.Python, err).
 		WithHint("see what the environment has: %s", r.Env.Path)
+}
+
+// script starts ipykernel in a Python of its own, with these values for launch and the banner.
+func (k *Kernel) script(values map[string]any) (string, error) {
+	values["banner"] = k.Banner
+	text, err := json.Marshal(values)
+	if err != nil {
+		return "", err
+	}
+	literal, err := json.Marshal(string(text)) // a literal of Python's too
+	return launch.Script + "\nlaunch(sys.argv[1:], **json.loads(" + string(literal) + "))\n", err
 }
 
 // take takes an environment, with a standby kernel where that would be the same as one of our own start.

@@ -15,8 +15,8 @@ import (
 )
 
 // Become runs the command to its end and ends as it did, since a process cannot become another one here. The lease is
-// ours, and so it ends with us. Ctrl-C reaches every process of the console, and what it means is the command's
-// business.
+// ours, and so it ends with us. So does the command: whoever ends us means that one. Ctrl-C reaches every process of
+// the console, and what it means is the command's business.
 func Become(program string, argv, environ []string, stdin *os.File) error {
 	signal.Notify(make(chan os.Signal, 1), os.Interrupt) // what is ignored ends us nevertheless here
 	cmd := exec.Command(program, argv[1:]...)
@@ -26,7 +26,10 @@ func Become(program string, argv, environ []string, stdin *os.File) error {
 		cmd.Stdin = stdin
 	}
 	handOn(cmd, environ)
-	err := cmd.Run()
+	err := tool.StartBound(cmd)
+	if err == nil {
+		err = cmd.Wait()
+	}
 	if stdin != nil {
 		_ = stdin.Close()
 		_ = os.Remove(stdin.Name())

@@ -35,6 +35,31 @@ def listen_on(listeners):
     zmq.Socket.bind = bind
 
 
+def ask(path, line):
+    """Makes a call, and waits a moment for the answer: hanging up would cancel the call."""
+    if sys.platform == "win32":
+        return ask_pipe(path, line)
+    with socket.socket(socket.AF_UNIX) as s:
+        s.settimeout(0.5)
+        s.connect(path)
+        s.sendall(line)
+        s.recv(1)
+
+
+def ask_pipe(path, line):
+    import threading
+
+    import _winapi
+
+    anonymous = 0x00100000  # SECURITY_SQOS_PRESENT alone: whoever made the pipe cannot act as us
+    access = _winapi.GENERIC_READ | _winapi.GENERIC_WRITE
+    pipe = _winapi.CreateFile(path, access, 0, _winapi.NULL, _winapi.OPEN_EXISTING, anonymous, _winapi.NULL)
+    _winapi.WriteFile(pipe, line)
+    answer = threading.Thread(target=_winapi.ReadFile, args=(pipe, 1), daemon=True)  # a read has no time limit
+    answer.start()
+    answer.join(0.5)
+
+
 def give_back(release):
     """Has the kernel end its lease when it is shut down for good. A kernel that is restarted comes back for it."""
     from ipykernel.ipkernel import IPythonKernel
@@ -45,11 +70,7 @@ def give_back(release):
         if not restart:
             call = {"jsonrpc": "2.0", "id": 1, "method": "pool.release", "params": {"env": release["env"]}}
             try:
-                with socket.socket(socket.AF_UNIX) as s:
-                    s.settimeout(0.5)
-                    s.connect(release["socket"])
-                    s.sendall(json.dumps(call).encode() + b"\n")
-                    s.recv(1)  # the answer: hanging up would cancel the call
+                ask(release["socket"], json.dumps(call).encode() + b"\n")
             except OSError:
                 pass  # the lease ends some time after the process
         return plain(self, restart)

@@ -24,22 +24,46 @@ func newGroup(cmd *exec.Cmd, low bool) (group, error) {
 	if low {
 		cmd.SysProcAttr.CreationFlags |= windows.BELOW_NORMAL_PRIORITY_CLASS
 	}
+	job, err := newJob(0)
+	return group{cmd, job}, err
+}
+
+// newJob makes a job object that ends its processes with its last handle. Unless the limits say otherwise, what they
+// start belongs to it too.
+func newJob(limit uint32) (windows.Handle, error) {
 	job, err := windows.CreateJobObject(nil, nil)
 	if err != nil {
-		return group{}, fmt.Errorf("making a job object: %w", err)
+		return 0, fmt.Errorf("making a job object: %w", err)
 	}
 	limits := windows.JOBOBJECT_EXTENDED_LIMIT_INFORMATION{
 		BasicLimitInformation: windows.JOBOBJECT_BASIC_LIMIT_INFORMATION{
-			LimitFlags: windows.JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE,
+			LimitFlags: windows.JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE | limit,
 		},
 	}
 	_, err = windows.SetInformationJobObject(job, windows.JobObjectExtendedLimitInformation,
 		uintptr(unsafe.Pointer(&limits)), uint32(unsafe.Sizeof(limits)))
 	if err != nil {
 		_ = windows.CloseHandle(job)
-		return group{}, fmt.Errorf("making a job object: %w", err)
+		return 0, fmt.Errorf("making a job object: %w", err)
 	}
-	return group{cmd, job}, nil
+	return job, nil
+}
+
+// StartBound starts cmd, which is ended when this process ends, however that does. What cmd starts itself is not.
+func StartBound(cmd *exec.Cmd) error {
+	job, err := newJob(windows.JOB_OBJECT_LIMIT_SILENT_BREAKAWAY_OK)
+	if err != nil {
+		return err
+	}
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	cmd.SysProcAttr.CreationFlags |= windows.CREATE_SUSPENDED
+	if err := cmd.Start(); err != nil {
+		_ = windows.CloseHandle(job)
+		return err
+	}
+	return group{cmd, job}.begin() // the system closes the handle of the job with the last of ours
 }
 
 // begin comes right after the start.

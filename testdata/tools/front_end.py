@@ -49,7 +49,8 @@ def choose_ports(km):
             port += 1
             try:
                 with socket.socket() as s:
-                    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                    if sys.platform != "win32":  # where that would be any port
+                        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                     s.bind(("127.0.0.1", port))
                 break
             except OSError:

@@ -3,8 +3,16 @@ from collections.abc import Iterator
 
 import pytest
 from fixtures import fake, folder, running
+from listening import WINDOWS
 
 __all__ = ["fake", "folder"]
+
+# Sockets of Unix, shell scripts and users of Unix are not on Windows, and its pipe and programs are not elsewhere.
+collect_ignore = (
+    ["test_package.py", "test_paths.py", "test_pipe.py", "test_real.py", "test_start.py", "test_trust.py"]
+    if WINDOWS
+    else ["test_windows.py"]
+)
 
 
 @pytest.fixture(scope="session")

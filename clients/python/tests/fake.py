@@ -7,6 +7,8 @@ import threading
 import time
 from typing import Any, Callable, Optional
 
+from listening import listen
+
 ENV = {
     "id": "uv-00000001",
     "pool": "uv",
@@ -61,7 +63,7 @@ INFO = {
 class Peer:
     """The server's side of one connection."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: Any) -> None:
         self.sock = sock
         self.gone = threading.Event()
 
@@ -102,9 +104,7 @@ class FakeDaemon:
         self.given = 0
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
-        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._listener.bind(path)
-        self._listener.listen(64)
+        self._listener = listen(path)
         self._start(self._accept)
 
     def methods(self) -> list[str]:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from fake import FakeDaemon, wait_until
+from listening import WINDOWS, place
 from wire import REPOSITORY
 
 from runtimed_client import Client, ConnectError
@@ -27,7 +28,7 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture
 def fake(folder: Path) -> Iterator[FakeDaemon]:
-    daemon = FakeDaemon(str(folder / "s"))
+    daemon = FakeDaemon(place(folder))
     yield daemon
     daemon.stop()
 

@@ -4,13 +4,13 @@ import asyncio
 import contextlib
 import errno
 import json
-import socket
 import threading
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Callable, Optional
 
 import pytest
+from listening import listen, place, wake
 from wire import Vector, matches, text, vectors
 
 from runtimed_client import AsyncClient, Client, ConnectError, Env, RPCError, RuntimedError
@@ -30,9 +30,7 @@ class Server:
     def __init__(self, path: str, vector: Vector) -> None:
         self.vector = vector
         self.request: Any = None
-        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.listener.bind(path)
-        self.listener.listen(1)
+        self.listener = listen(path, 1)
         self.thread = threading.Thread(target=self.serve, daemon=True)
 
     def __enter__(self) -> "Server":
@@ -41,8 +39,8 @@ class Server:
 
     def __exit__(self, *exc: object) -> None:
         if self.vector.get("close") or reply_to(self.vector, 0) is None:
-            with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as wakes:
-                wakes.connect(self.listener.getsockname())
+            with contextlib.suppress(OSError):
+                wake(self.listener)
         self.thread.join(10)
         assert not self.thread.is_alive()
         self.listener.close()
@@ -139,13 +137,13 @@ def check_error(error: RuntimedError, want: Vector) -> None:
 @pytest.mark.parametrize("vector", vectors("client.jsonl"))
 def test_call(folder: Path, vector: Vector, run: Callable[[str, Vector, list[Any]], Any]) -> None:
     progress: list[Any] = []
-    with Server(str(folder / "s"), vector) as server:
+    with Server(place(folder), vector) as server:
         if "error" in vector:
             with pytest.raises(RuntimedError) as caught:
-                run(str(folder / "s"), vector["call"], progress)
+                run(place(folder), vector["call"], progress)
             check_error(caught.value, vector["error"])
         else:
-            got = run(str(folder / "s"), vector["call"], progress)
+            got = run(place(folder), vector["call"], progress)
             assert matches(vector["result"], got), got
     assert matches(vector["request"], server.request), server.request
     assert matches(vector.get("progress", []), progress), progress

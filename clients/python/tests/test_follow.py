@@ -11,6 +11,7 @@ from typing import Any, Callable
 
 import pytest
 from fake import FakeDaemon, Peer, wait_until
+from listening import forget
 
 from runtimed_client import AsyncClient, Client, ConnectError, RPCError
 
@@ -59,7 +60,7 @@ def always_closes(peer: Peer, request: Request) -> bool:
 
 def gone(fake: FakeDaemon) -> None:
     fake.stop()
-    os.unlink(fake.path)
+    forget(fake.path)
 
 
 @both
