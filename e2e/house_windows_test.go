@@ -15,7 +15,6 @@ import (
 	"testing"
 	"time"
 
-	"runtimed/internal/testkit"
 	"runtimed/rpc"
 )
 
@@ -30,6 +29,12 @@ type house struct {
 	program string // of the daemon; empty: the one under test
 }
 
+// kept is a folder that outlives the tests, for what they fetch.
+func kept() (string, error) {
+	cache, err := os.UserCacheDir()
+	return filepath.Join(cache, "runtimed-tests"), err
+}
+
 func newHouse(t testing.TB) *house {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "rtd Jürgen Müller ")
@@ -40,6 +45,8 @@ func newHouse(t testing.TB) *house {
 // houseIn makes a house whose profile is at home, and removes dir with it.
 func houseIn(t testing.TB, dir, home string) *house {
 	t.Helper()
+	cache, err := kept()
+	check(t, err)
 	h := &house{t: t, home: home, socket: `\\.\pipe\rtd-` + rand.Text()}
 	for _, name := range []string{"SYSTEMROOT", "SYSTEMDRIVE", "WINDIR", "COMSPEC", "PATHEXT", "PATH", "PROGRAMDATA",
 		"NUMBER_OF_PROCESSORS", "PROCESSOR_ARCHITECTURE", "USERNAME", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY",
@@ -59,7 +66,7 @@ func houseIn(t testing.TB, dir, home string) *house {
 		h.setenv(name, filepath.Join(h.home, at))
 	}
 	h.setenv("RUNTIMED_SOCKET", h.socket)
-	h.setenv("UV_CACHE_DIR", filepath.Join(testkit.KeptTools(t), "uv-cache"))
+	h.setenv("UV_CACHE_DIR", filepath.Join(cache, "uv"))
 	h.setenv("RUNTIMED_CONDA_POOL_SIZE", "0")
 	t.Cleanup(func() {
 		h.shutDown()

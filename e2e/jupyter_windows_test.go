@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// clientPython is a Python with a notebook front-end and pytest, made once by a run of the tests.
+// clientPython is a Python with a notebook front-end and pytest, made anew by each run of the tests.
 var clientPython = sync.OnceValues(func() (string, error) {
 	cache, err := kept()
 	if err != nil {
@@ -22,7 +22,7 @@ var clientPython = sync.OnceValues(func() (string, error) {
 	dir := filepath.Join(cache, "front-end")
 	python := filepath.Join(dir, `Scripts\python.exe`)
 	for _, argv := range [][]string{
-		{"uv", "venv", "--quiet", "--no-project", dir},
+		{"uv", "venv", "--quiet", "--clear", "--no-project", dir},
 		{"uv", "pip", "install", "--quiet", "--python", python, "--require-hashes", "-r",
 			`testdata\windows\requirements.txt`},
 	} {

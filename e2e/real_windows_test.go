@@ -18,8 +18,10 @@ func TestWindowsACommandRunsInARealEnvironmentAsIfItWereAlone(t *testing.T) {
 	h := newHouse(t)
 	h.configure("[build]\nmin_free = \"1MB\"\n[pools.uv]\nsize = 1\npackages = [\"ipykernel\"]\n")
 	began := time.Now()
-	if s := h.try("pool", "fill", "--wait"); s.code != 0 || s.err != "" {
-		t.Fatalf("%+v", s)
+	filled := h.try("pool", "fill", "--wait")
+	if filled.code != 0 || filled.out != "uv: 1 of 1 ready\n" ||
+		filled.err != "runt: uv: 0 of 1 ready\nrunt: uv: 1 of 1 ready\n" {
+		t.Fatalf("%+v", filled)
 	}
 	t.Logf("the first environment of a new machine took %.1f s", time.Since(began).Seconds())
 	var status rpc.StatusResult

@@ -114,6 +114,7 @@ func TestWindowsTheLeaseOfAnOwnerThatEndsOrIsKilledEndsSoon(t *testing.T) {
 		return h.pool("uv").Leased == 1
 	})
 	check(t, killed.cmd.Process.Kill())
+	h.eventually(10*time.Second, "the command has ended with it", func() bool { return !lives(killed.pid) })
 	h.eventually(10*time.Second, "the lease of the one that was killed has ended", func() bool {
 		return h.pool("uv").Leased == 0
 	})
