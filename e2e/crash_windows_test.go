@@ -45,6 +45,18 @@ func (h *house) ready() (ids []string) {
 	return ids
 }
 
+// loggedNoFault fails the test if the daemon has warned of anything.
+func (h *house) loggedNoFault() {
+	h.t.Helper()
+	log, err := os.ReadFile(h.state("runtimed.log"))
+	check(h.t, err)
+	for line := range strings.Lines(string(log)) {
+		if !strings.Contains(line, `"level":"info"`) {
+			h.t.Error(line)
+		}
+	}
+}
+
 func TestWindowsAKilledDaemonLeavesWhatIsReadyAndLeasedAndNothingHalfMade(t *testing.T) {
 	h, d := warmHouse(t, "1")
 	owner := sleeper(t)
@@ -84,13 +96,7 @@ func TestWindowsAKilledDaemonLeavesWhatIsReadyAndLeasedAndNothingHalfMade(t *tes
 	if records, err := os.ReadDir(h.state("envs", ".new")); err != nil || len(records) > 0 {
 		t.Errorf("%v, %v", records, err)
 	}
-	log, err := os.ReadFile(h.state("runtimed.log"))
-	check(t, err)
-	for line := range strings.Lines(string(log)) {
-		if !strings.Contains(line, `"level":"info"`) {
-			t.Error(line)
-		}
-	}
+	h.loggedNoFault()
 
 	if again := h.acquireFor(owner); !slices.Contains(ready, again.ID) {
 		t.Errorf("%s was given, and %q were ready", again.ID, ready)

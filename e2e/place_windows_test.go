@@ -55,7 +55,7 @@ func TestWindowsAStateDirectoryThatIsTooLongIsRefusedAtOnce(t *testing.T) {
 	h.configure(quickly + "1\n")
 	const why = "the path has 191 characters, and Windows starts no program"
 	d := h.launch()
-	if code := d.exit(20*time.Second); code != 1 || !strings.Contains(d.stderr.String(), why) {
+	if code := d.exit(20 * time.Second); code != 1 || !strings.Contains(d.stderr.String(), why) {
 		t.Errorf("exit code %d: %s", code, d.stderr)
 	}
 	if s := h.try("pool", "acquire", "--owner-pid", pidText()); s.code != 1 || !strings.Contains(s.err, why) {

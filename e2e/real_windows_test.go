@@ -51,6 +51,7 @@ func TestWindowsACommandRunsInARealEnvironmentAsIfItWereAlone(t *testing.T) {
 		t.Errorf("it ran in %s", told.Prefix)
 	}
 	h.runt("daemon", "stop")
+	h.loggedNoFault()
 }
 
 // tellsAll is a Python that tells what it was given.

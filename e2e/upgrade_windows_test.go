@@ -64,6 +64,7 @@ func TestWindowsAnInstallerPutsANewProgramBesideTheOneThatRuns(t *testing.T) {
 	if now := h.ready(); len(now) != 1 || now[0] != ready[0] {
 		t.Errorf("ready are %q, and were %q", now, ready)
 	}
+	h.loggedNoFault()
 }
 
 func TestWindowsAChangedConfigurationIsTakenOver(t *testing.T) {
@@ -120,15 +121,18 @@ func TestWindowsGCRemovesWhatNobodyNeedsAndPurgeLeavesNothing(t *testing.T) {
 	check(t, owner.Process.Kill())
 	h.eventually(time.Minute, "the environment is given back", func() bool { return h.pool("uv").Leased == 0 })
 	s := h.try("service", "uninstall", "--purge")
+	if s.code != 0 || s.err != "" {
+		t.Fatalf("%+v", s)
+	}
 	if code := d.exit(time.Minute); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
-	if s.code != 0 || s.err != "" || isThere(h.state()) {
+	if isThere(h.state()) {
 		var left []string
 		_ = filepath.WalkDir(h.state(), func(path string, _ fs.DirEntry, _ error) error {
 			left = append(left, path)
 			return nil
 		})
-		t.Errorf("after %+v\nthese stay: %q", s, left)
+		t.Errorf("after %s\nthese stay: %q", s.out, left)
 	}
 }
