@@ -58,6 +58,7 @@ func (h *house) loggedNoFault() {
 }
 
 func TestWindowsAKilledDaemonLeavesWhatIsReadyAndLeasedAndNothingHalfMade(t *testing.T) {
+	t.Parallel()
 	h, d := warmHouse(t, "1")
 	owner := sleeper(t)
 	leased := h.acquireFor(owner)
@@ -198,6 +199,7 @@ func (h *house) use(env rpc.Env) *exec.Cmd {
 }
 
 func TestWindowsAnEnvironmentStaysWhileAProcessRunsInIt(t *testing.T) {
+	t.Parallel()
 	h, _ := warmHouse(t, "1")
 	owner := sleeper(t)
 	env := h.acquireFor(owner)

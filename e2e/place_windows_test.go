@@ -21,6 +21,7 @@ func houseOfLength(t *testing.T, n int) *house {
 }
 
 func TestWindowsEnvironmentsWorkWhereTheirFilesHaveMoreThan260Characters(t *testing.T) {
+	t.Parallel()
 	h := houseOfLength(t, 190).withStandIn()
 	h.configure(quickly + "1\n")
 	d := h.start()

@@ -15,6 +15,7 @@ import (
 
 // TestWindowsACommandRunsInARealEnvironmentAsIfItWereAlone has the machine's uv and CPython, and the index.
 func TestWindowsACommandRunsInARealEnvironmentAsIfItWereAlone(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	h.configure("[build]\nmin_free = \"1MB\"\n[pools.uv]\nsize = 1\npackages = [\"ipykernel\"]\n")
 	began := time.Now()

@@ -60,6 +60,7 @@ func TestWindowsTheFirstAcquireStartsADaemonAndTheNextIsAnsweredAtOnce(t *testin
 }
 
 func TestWindowsRunEndsWithTheExitCodeOfItsCommand(t *testing.T) {
+	t.Parallel()
 	h, _ := warmHouse(t, "1")
 	for _, code := range []string{"0", "1", "3", "255", "0xC0000005", "0xFFFFFFFF"} { // the fifth is a crash's
 		want, err := strconv.ParseUint(code, 0, 32)
@@ -104,6 +105,7 @@ func (h *house) hold() *holder {
 }
 
 func TestWindowsTheLeaseOfAnOwnerThatEndsOrIsKilledEndsSoon(t *testing.T) {
+	t.Parallel()
 	h, _ := warmHouse(t, "2")
 	ends, killed := h.hold(), h.hold()
 	if got := h.pool("uv").Leased; got != 2 {

@@ -18,6 +18,7 @@ import (
 // TestWindowsAnInstallerPutsANewProgramBesideTheOneThatRuns renames the file of the daemon that runs, which Windows
 // allows, and puts another in its place.
 func TestWindowsAnInstallerPutsANewProgramBesideTheOneThatRuns(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t).withStandIn()
 	h.configure(quickly + "1\n")
 	bin := filepath.Join(h.home, "Programs")
@@ -68,6 +69,7 @@ func TestWindowsAnInstallerPutsANewProgramBesideTheOneThatRuns(t *testing.T) {
 }
 
 func TestWindowsAChangedConfigurationIsTakenOver(t *testing.T) {
+	t.Parallel()
 	h, _ := warmHouse(t, "1")
 	h.configure(quickly + "2\n")
 	h.runt("daemon", "reload")
@@ -90,6 +92,7 @@ func TestWindowsAChangedConfigurationIsTakenOver(t *testing.T) {
 }
 
 func TestWindowsGCRemovesWhatNobodyNeedsAndPurgeLeavesNothing(t *testing.T) {
+	t.Parallel()
 	h, d := warmHouse(t, "1")
 	stray := h.state("envs", "mine")
 	check(t, os.Mkdir(stray, 0o700))
