@@ -75,7 +75,8 @@ func houseIn(t testing.TB, dir, home string) *house {
 			t.Logf("the daemon's log:\n%s", log[max(0, len(log)-8000):])
 		}
 		err := os.RemoveAll(dir)
-		for end := time.Now().Add(10 * time.Second); err != nil && time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		for end := time.Now().Add(10 * time.Second); err != nil &&
+			time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 			err = os.RemoveAll(dir) // what is open cannot be removed, and what ends takes a moment
 		}
 		if err != nil {

@@ -62,5 +62,5 @@ print(json.dumps({"args": sys.argv[1:], "input": sys.stdin.buffer.read().decode(
 sys.exit(3)`
 
 // strange are arguments that a command line on Windows spells in its own way.
-var strange = []string{"two words", "", `a"quote"`, `ends with \`, `back\\"slash`, `\\server\share`, `a\"b c\\`, "%PATH%",
-	"100%", "^caret^ & | < >", "ä", "中文", "😀", "'single'", "tab\there", "*.py", "--", "!bang!", "line\nline"}
+var strange = []string{"two words", "", `a"quote"`, `ends with \`, `back\\"slash`, `\\server\share`, `a\"b c\\`,
+	"%PATH%", "100%", "^caret^ & | < >", "ä", "中文", "😀", "'single'", "tab\there", "*.py", "--", "!bang!", "line\nline"}
