@@ -11,7 +11,7 @@ import (
 func TestWithoutAStateDirectoryNothingInItIsSaidToBeOK(t *testing.T) {
 	t.Chdir(t.TempDir()) // where an empty path might lead
 	cfg, err := config.Load(config.Flags{}, func(name string) string {
-		return map[string]string{"HOME": t.TempDir()}[name]
+		return map[string]string{"HOME": t.TempDir(), "APPDATA": t.TempDir()}[name]
 	})
 	testkit.Check(t, err)
 	seen := 0

@@ -9,6 +9,7 @@ import (
 	"io"
 	"maps"
 	"os"
+	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -105,7 +106,7 @@ func TestAWheelHoldsBothProgramsAndTheKernels(t *testing.T) {
 			}
 			slashed := strings.ReplaceAll(spec.Argv[0], `\`, "/")
 			folder := "/v/share/jupyter/kernels/runtimed-" + name
-			runt := filepath.Clean(strings.Replace(slashed, "{resource_dir}", folder, 1))
+			runt := path.Clean(strings.Replace(slashed, "{resource_dir}", folder, 1))
 			want := "/v/bin/runt"
 			if p.os == "windows" {
 				want = "/v/Scripts/runt.exe"

@@ -1,12 +1,15 @@
 package main
 
 import (
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"runtimed/internal/statedir"
+	"runtimed/internal/testkit"
+	"runtimed/rpc"
 )
 
 func complete(t *testing.T, words ...string) string {
@@ -83,16 +86,16 @@ func TestThePowerShellScriptAsksTheSameBackEnd(t *testing.T) {
 
 func TestADaemonThatHangsDoesNotKeepTheShellWaiting(t *testing.T) {
 	dir, err := os.MkdirTemp("", "runt") // a socket's path must be short
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	defer os.RemoveAll(dir)
-	ln, err := net.Listen("unix", filepath.Join(dir, "s"))
-	if err != nil {
-		t.Fatal(err)
+	socket := filepath.Join(dir, "s")
+	if !statedir.SocketIsFile {
+		socket = `\\.\pipe\` + filepath.Base(dir)
 	}
-	defer ln.Close() // nobody accepts: connecting works, and no answer ever comes
-	t.Setenv("RUNTIMED_SOCKET", filepath.Join(dir, "s"))
+	ln, err := rpc.Listen(socket)
+	testkit.Check(t, err)
+	defer ln.Close() // nobody accepts, and no answer ever comes
+	t.Setenv("RUNTIMED_SOCKET", socket)
 	var out strings.Builder
 	since := time.Now()
 	if code := run([]string{"__complete", "--", "pool", "status", "--pool", ""}, nil, &out, &out); code != 0 ||

@@ -1,7 +1,9 @@
 package command
 
 import (
+	"os"
 	"slices"
+	"strings"
 	"testing"
 
 	"runtimed/internal/tool"
@@ -14,14 +16,16 @@ func TestActivated(t *testing.T) {
 		Variables:   map[string]*string{"VIRTUAL_ENV": text("/e"), "PYTHONHOME": nil, "EMPTY": text("")},
 		PathPrepend: []string{"/e/bin", "/e/x"},
 	}
-	got := Environ([]string{"PATH=/usr/bin:/bin", "PYTHONHOME=/old", "VIRTUAL_ENV=/old", "KEEP=a=b",
+	list := func(dirs ...string) string { return strings.Join(dirs, string(os.PathListSeparator)) }
+	got := Environ([]string{"PATH=" + list("/usr/bin", "/bin"), "PYTHONHOME=/old", "VIRTUAL_ENV=/old", "KEEP=a=b",
 		"PYTHONHOMER=stays"}, env)
 	slices.Sort(got)
-	want := []string{"EMPTY=", "KEEP=a=b", "PATH=/e/bin:/e/x:/usr/bin:/bin", "PYTHONHOMER=stays", "VIRTUAL_ENV=/e"}
+	want := []string{"EMPTY=", "KEEP=a=b", "PATH=" + list("/e/bin", "/e/x", "/usr/bin", "/bin"), "PYTHONHOMER=stays",
+		"VIRTUAL_ENV=/e"}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %q", got)
 	}
-	if got := tool.Lookup(Environ(nil, env), "PATH"); got != "/e/bin:/e/x" {
+	if got := tool.Lookup(Environ(nil, env), "PATH"); got != list("/e/bin", "/e/x") {
 		t.Errorf("without PATH: got %q, which would make the working directory part of it", got)
 	}
 }
