@@ -171,7 +171,7 @@ func otherDaemon(ctx context.Context, e *Env) (socket string, pid int) {
 	if err != nil || path == e.at.Socket {
 		return "", 0
 	}
-	holder, _ := statedir.ReadLock(statedir.Paths{Folder: statedir.FolderOf(path, "")}.Lock())
+	holder, _ := statedir.ReadLock(statedir.Paths{Folder: statedir.FolderOf(path, e.at.Own)}.Lock())
 	if !proc.Runs(holder) {
 		return "", 0 // a service manager may listen there, and start one
 	}

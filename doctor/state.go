@@ -53,8 +53,12 @@ func checkStateDirectory(ctx context.Context, e *Env) Findings {
 func checkFolder(e *Env, dir string) Findings {
 	const elsewhere = "cache_dir in the configuration and RUNTIMED_SOCKET name others"
 	if dir == "" {
-		return problem("there is no place for environments: neither HOME nor cache_dir tells one").
-			hint("set HOME, or cache_dir in the configuration")
+		home := "HOME"
+		if runtime.GOOS == "windows" {
+			home = "LOCALAPPDATA"
+		}
+		return problem("there is no place for environments: neither %s nor cache_dir tells one", home).
+			hint("set " + home + ", or cache_dir in the configuration")
 	}
 	refused := e.at.CheckFolder(dir)
 	info, err := os.Stat(dir)
@@ -152,7 +156,10 @@ func findLock(ctx context.Context, e *Env) lock {
 }
 
 func explainHeld(e *Env, path string, pid int, socket string) Findings {
-	const fuser = "who has it open: fuser "
+	fuser, kill := "who has it open: fuser ", "kill "
+	if runtime.GOOS == "windows" {
+		fuser, kill = "the Resource Monitor (resmon) shows who has it open: ", "taskkill /F /PID "
+	}
 	switch {
 	case pid == 0:
 		return problem("%s is held, and by whom is not known", path).hint(fuser + path)
@@ -162,10 +169,10 @@ func explainHeld(e *Env, path string, pid int, socket string) Findings {
 			"or a daemon in another PID namespace", path, pid).hint(fuser + path)
 	case socket != "" && socket != e.at.Socket:
 		return problem("a daemon (pid %d) holds %s, and listens on %s", pid, path, socket).
-			hint("set RUNTIMED_SOCKET to that, or end the daemon: kill " + strconv.Itoa(pid))
+			hint("set RUNTIMED_SOCKET to that, or end the daemon: " + kill + strconv.Itoa(pid))
 	}
 	return problem("a daemon (pid %d) holds %s and does not answer", pid, path).
-		hint("it may hang, or be stopped; see: runt daemon logs; to end it: kill " + strconv.Itoa(pid))
+		hint("it may hang, or be stopped; see: runt daemon logs; to end it: " + kill + strconv.Itoa(pid))
 }
 
 // isFree makes and writes nothing.

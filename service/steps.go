@@ -101,7 +101,7 @@ func (Commands) Run(ctx context.Context, argv ...string) (Output, error) {
 	var out, errs bytes.Buffer
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Stdout, cmd.Stderr = &out, &errs
-	cmd.WaitDelay = time.Second
+	cmd.WaitDelay = 250 * time.Millisecond // what it wrote is there at once; what it started may hold its output open
 	err := cmd.Run()
 	if _, exited := errors.AsType[*exec.ExitError](err); exited && ctx.Err() == nil {
 		err = nil

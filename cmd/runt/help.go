@@ -36,8 +36,9 @@ var topics = []topic{
 	{
 		name: "config", title: "The keys of the configuration file, with their defaults.",
 		intro: "The file is ~/.config/runt/config.toml ($XDG_CONFIG_HOME/runt/config.toml if that variable is an " +
-			"absolute path), in TOML. It may be missing. An unknown key or a bad value is an error. On Linux and " +
-			"macOS, /etc/runt/config.toml has an administrator's defaults for every user.",
+			"absolute path; on Windows %APPDATA%\\runt\\config.toml), in TOML. It may be missing. An unknown key or " +
+			"a bad value is an error. On Linux and macOS, /etc/runt/config.toml has an administrator's defaults for " +
+			"every user.",
 		entries: keyEntries,
 		outro: "NAME is a lower-case letter and then up to 31 of a-z, 0-9, _ and -. Durations are like 90s, 30m, " +
 			"48h. Sizes are a number of bytes or like 500MB, 1GiB. The values in force: runt config show. The " +

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"path/filepath"
 	"runtime"
@@ -112,11 +113,10 @@ func (a *app) installed(s *daemon.Service, changed bool) error {
 		s.Note("the service's daemon has %s=%s, as this shell", v.Name, v.Value)
 	}
 	if names := s.Lacks(s.Ctx); len(names) > 0 {
-		where := "set it in a file of ~/.config/environment.d, or use the configuration of uv or conda"
-		if runtime.GOOS == "darwin" {
-			where = "set it with launchctl setenv, or use the configuration of uv or conda"
-		}
-		s.Hint("this shell has %s, which a service does not inherit: %s", strings.Join(names, ", "), where)
+		where := cmp.Or(map[string]string{"darwin": "with launchctl setenv", "windows": "with setx"}[runtime.GOOS],
+			"in a file of ~/.config/environment.d")
+		s.Hint("this shell has %s, which a service does not inherit: set it %s, or use the configuration of uv "+
+			"or conda", strings.Join(names, ", "), where)
 	}
 	if st, err := s.Status(s.Ctx, s.Config); err == nil && st.Linger != nil && !*st.Linger {
 		s.Hint("it ends when you log out for good; to have it go on: loginctl enable-linger")

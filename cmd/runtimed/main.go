@@ -74,10 +74,11 @@ func run(args []string, stdout, stderr io.Writer) int {
 		kong.Name("runtimed"),
 		kong.Description("Keeps Python environments warm and lends them to whoever asks on its socket."),
 		kong.Vars{
-			"version":    rpc.VersionLine(rpc.Name),
-			"runHelp":    "Keep the pools filled and answer on the socket until told to stop (the default).",
-			"configHelp": "Configuration file (default: $RUNTIMED_CONFIG, else ~/.config/runt/config.toml).",
-			"uvHelp":     "Environments that the uv pool keeps ready; 0 turns it off.",
+			"version": rpc.VersionLine(rpc.Name),
+			"runHelp": "Keep the pools filled and answer on the socket until told to stop (the default).",
+			"configHelp": "Configuration file (default: $RUNTIMED_CONFIG, else config.toml in ~/.config/runt, on " +
+				`Windows in %APPDATA%\runt).`,
+			"uvHelp": "Environments that the uv pool keeps ready; 0 turns it off.",
 		},
 		kong.Writers(stdout, stderr),
 		kong.Exit(func(code int) { exit = code }),

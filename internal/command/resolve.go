@@ -16,6 +16,7 @@ import (
 
 	"runtimed/internal/failure"
 	"runtimed/internal/redact"
+	"runtimed/internal/safefile"
 	"runtimed/rpc"
 )
 
@@ -121,12 +122,11 @@ func scriptFromStdin(params *rpc.AcquireParams, stdin io.Reader) (*os.File, erro
 	if err := askMetadata("standard input", data, params); err != nil {
 		return nil, err
 	}
-	f, err := os.CreateTemp("", "runt-stdin-")
+	f, err := safefile.Scratch("runt-stdin-")
 	if err != nil {
 		return nil, failure.New("keeping the script: %v", err).
-			WithHint("the folder for temporary files (TMPDIR) must be writable")
+			WithHint("the folder for temporary files (%s) must be writable", os.TempDir())
 	}
-	_ = os.Remove(f.Name()) // Windows keeps it
 	if _, err = f.Write(data); err == nil {
 		_, err = f.Seek(0, io.SeekStart)
 	}
@@ -136,7 +136,7 @@ func scriptFromStdin(params *rpc.AcquireParams, stdin io.Reader) (*os.File, erro
 	_ = f.Close()
 	why := failure.New("keeping the script: %v", err)
 	if errors.Is(err, syscall.ENOSPC) {
-		return nil, why.WithHint("free some space where temporary files are (TMPDIR)")
+		return nil, why.WithHint("free some space where temporary files are: %s", os.TempDir())
 	}
 	return nil, why
 }

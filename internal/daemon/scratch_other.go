@@ -2,6 +2,10 @@
 
 package daemon
 
-import "os"
+import (
+	"os"
 
-func scratchFile() (*os.File, error) { return temporaryFile() }
+	"runtimed/internal/safefile"
+)
+
+func scratchFile() (*os.File, error) { return safefile.Scratch("runtimed-start-") }

@@ -180,15 +180,6 @@ func (d *Control) startFailure(c *child, message string) error {
 	return f.OrHint("see what it does with: runtimed run --log-level debug")
 }
 
-// temporaryFile is a file without a name; Windows keeps it.
-func temporaryFile() (*os.File, error) {
-	f, err := os.CreateTemp("", "runtimed-start-")
-	if err == nil {
-		_ = os.Remove(f.Name())
-	}
-	return f, err
-}
-
 // Program is the runtimed beside this runt, else the one on PATH.
 func Program() (string, error) {
 	name := "runtimed" + tool.Exe

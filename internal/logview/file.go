@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -64,7 +65,11 @@ func (l *File) Last(_ context.Context, n int, filter Filter) ([][]byte, error) {
 }
 
 func (l *File) unreadable(err error) error {
-	return failure.New("reading the log: %v", err).WithHint("it should be a file of your own: ls -ld %s", l.Path)
+	show := "ls -ld"
+	if runtime.GOOS == "windows" {
+		show = "icacls"
+	}
+	return failure.New("reading the log: %v", err).WithHint("it should be a file of your own: %s %s", show, l.Path)
 }
 
 func open(path string) (*os.File, error) {

@@ -18,6 +18,15 @@ func openFile(path string, flag int, perm fs.FileMode) (*os.File, error) {
 	return os.OpenFile(path, flag, perm)
 }
 
+// Scratch opens a new file for reading and writing that is gone when nobody has it open any more.
+func Scratch(prefix string) (*os.File, error) {
+	f, err := os.CreateTemp("", prefix)
+	if err == nil {
+		_ = os.Remove(f.Name())
+	}
+	return f, err
+}
+
 func isLink(err error) bool {
 	return errors.Is(err, syscall.ELOOP) || errors.Is(err, syscall.EMLINK) // the second one is FreeBSD's
 }

@@ -45,6 +45,18 @@ func openFile(path string, flag int, _ fs.FileMode) (*os.File, error) {
 	return nil, &fs.PathError{Op: "open", Path: path, Err: err}
 }
 
+// Scratch opens a new file for reading and writing that is gone when nobody has it open any more.
+func Scratch(prefix string) (*os.File, error) {
+	f, err := os.CreateTemp("", prefix)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.Close(); err != nil {
+		return nil, err
+	}
+	return os.OpenFile(f.Name(), os.O_RDWR|windows.FILE_FLAG_DELETE_ON_CLOSE, 0)
+}
+
 // isLink is false, since the link itself is opened.
 func isLink(error) bool { return false }
 

@@ -89,3 +89,22 @@ func TestALockedFileTellsWhoHoldsIt(t *testing.T) {
 	}
 	check(t, second.Close())
 }
+
+func TestAScratchFileLeavesNothing(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"TMPDIR", "TMP", "TEMP"} {
+		t.Setenv(name, dir)
+	}
+	f, err := Scratch("scratch-")
+	check(t, err)
+	_, err = f.WriteString("text")
+	check(t, err)
+	data := make([]byte, 4)
+	if _, err := f.ReadAt(data, 0); err != nil || string(data) != "text" {
+		t.Errorf("got %q, %v", data, err)
+	}
+	check(t, f.Close())
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("it leaves %v, %v", left, err)
+	}
+}

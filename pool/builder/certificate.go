@@ -41,8 +41,8 @@ func (e *Error) Vouch(name, file, or string) *Error {
 	const certificate = "the certificate of the authority that signed it"
 	switch _, err := os.Stat(file); {
 	case !filepath.IsAbs(file): // tools run in a folder of ours
-		e.Hint = fmt.Sprintf("where the daemon is started (for a service in ~/.config/environment.d), set %s to the "+
-			"path of a file with %s, and: runt daemon restart", name, certificate)
+		e.Hint = fmt.Sprintf("where the daemon is started (for a service %s), set %s to the path of a file with "+
+			"%s, and: runt daemon restart", setForService, name, certificate)
 	case os.IsNotExist(err):
 		e.Hint = fmt.Sprintf("%s names %s, which is not there: put %s there", name, file, certificate) + AndFlush
 	default:

@@ -76,7 +76,7 @@ func TestTheHintForACertificateIsForWhatIsSet(t *testing.T) {
 	}
 	const of = "the certificate of the authority that signed it"
 	for _, none := range []string{"", "certificate.go"} {
-		if got := said(none); got != "where the daemon is started (for a service in ~/.config/environment.d), set "+
+		if got := said(none); got != "where the daemon is started (for a service "+setForService+"), set "+
 			"SSL_CERT_FILE to the path of a file with "+of+", and: runt daemon restart; or else" {
 			t.Errorf("%s: %s", none, got)
 		}

@@ -4,6 +4,9 @@ package builder
 
 import "path/filepath"
 
+// setForService is how a service gets a variable.
+const setForService = "in ~/.config/environment.d"
+
 const SitesBelow = "lib/python*/site-packages" // in an environment
 
 // Scripts is where an environment keeps its programs.

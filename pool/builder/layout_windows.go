@@ -6,6 +6,9 @@ import (
 	"strings"
 )
 
+// setForService is how a service gets a variable.
+const setForService = "with setx"
+
 const SitesBelow = `Lib\site-packages`
 
 func Scripts(dir string) string { return filepath.Join(dir, "Scripts") }
