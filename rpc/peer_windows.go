@@ -21,8 +21,17 @@ func PeerOf(nc net.Conn) (Peer, error) {
 	if !ok {
 		return Peer{}, errors.ErrUnsupported
 	}
-	var pid uint32
-	if err := windows.GetNamedPipeClientProcessId(windows.Handle(pipe.Fd()), &pid); err != nil {
+	h := windows.Handle(pipe.Fd())
+	var end, pid uint32
+	err := windows.GetNamedPipeInfo(h, &end, nil, nil, nil)
+	switch {
+	case err != nil:
+	case end&windows.PIPE_SERVER_END != 0:
+		err = windows.GetNamedPipeClientProcessId(h, &pid)
+	default:
+		err = windows.GetNamedPipeServerProcessId(h, &pid)
+	}
+	if err != nil {
 		return Peer{}, fmt.Errorf("asking who connects: %w", err)
 	}
 	return Peer{UID: os.Getuid(), PID: int(pid)}, nil
