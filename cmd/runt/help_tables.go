@@ -68,6 +68,9 @@ var otherVariables = []entry{
 			"otherwise; if it is unset or empty, what the user database has for this user"},
 	{Name: "XDG_CACHE_HOME", Text: "if absolute, the state directory is the folder runt in it; not on macOS"},
 	{Name: "XDG_CONFIG_HOME", Text: "if absolute, the configuration is runt/config.toml in it"},
+	{Name: "LOCALAPPDATA, APPDATA, USERNAME",
+		Text: "on Windows, where HOME and XDG_… do not count: the state directory is the folder runt in the first, " +
+			"the configuration is runt\\config.toml in the second, and the third names the pipe"},
 	{Name: "NO_COLOR", Text: "not empty: no colours in a log on a terminal"},
 	{Name: "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY, NETRC, SSL_CERT_FILE, UV_INDEX, UV_DEFAULT_INDEX, PIP_…",
 		Text: "and others say how the daemon reaches the network and the package index. It has those of whoever " +

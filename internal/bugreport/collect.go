@@ -136,9 +136,14 @@ func systemText(version string) string {
 			}
 		}
 	}
-	if runtime.GOOS == "darwin" {
+	switch runtime.GOOS {
+	case "darwin":
 		out, _ := exec.Command("sw_vers").Output()
 		t.Write(out)
+	case "windows":
+		out, _ := exec.Command("cmd", "/c", "ver").Output()
+		t.Write(bytes.TrimSpace(out))
+		t.WriteByte('\n')
 	}
 	return t.String()
 }
