@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -32,6 +33,19 @@ func load(t *testing.T, text string) (*Config, error) {
 	return Load(Flags{Config: path}, noEnv)
 }
 
+// home is the variable that leads to the user's file.
+func home(dir string) string {
+	if runtime.GOOS == "windows" {
+		return "APPDATA=" + dir
+	}
+	return "HOME=" + dir
+}
+
+// rooted is an absolute path of this system as the file has it.
+func rooted(path string) string {
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(testkit.Rooted(path)) + `"`
+}
+
 func pool(c *Config, name string) Pool {
 	for _, p := range c.Pools {
 		if p.Name == name {
@@ -42,7 +56,7 @@ func pool(c *Config, name string) Pool {
 }
 
 func TestDefaults(t *testing.T) {
-	c, err := Load(Flags{}, env("HOME="+t.TempDir()))
+	c, err := Load(Flags{}, env(home(t.TempDir())))
 	testkit.Check(t, err)
 	uv, conda := pool(c, "uv"), pool(c, "conda")
 	if c.LogLevel != "info" || c.IdleExit != 30*time.Minute || c.StandbyIdle != time.Hour || c.CacheDir != "" ||
@@ -140,7 +154,8 @@ func TestFaults(t *testing.T) {
 			`1: pools.uv.preload: must name at most 100 modules, got 101`},
 		{"cache_dir = \"here\"", `1: cache_dir: must be an absolute path, got "here"`},
 		{"cache_dir = \"~/here\"", `1: cache_dir: must be an absolute path, got "~/here"`},
-		{"cache_dir = \"/a\\u0000b\"", `1: cache_dir: must be a path without control characters`},
+		{"cache_dir = " + strings.TrimSuffix(rooted("/a"), `"`) + `\u0000b"`,
+			`1: cache_dir: must be a path without control characters`},
 		{"build.parallel = 0", `1: build.parallel: must be 1 to 256, got 0`},
 		{"build.timeout = \"0\"", `1: build.timeout: must be at least 1s, got "0"`},
 		{"build.min_free = \"1 GiBi\"", `1: build.min_free: must be a size like`},
@@ -157,13 +172,14 @@ func TestFaults(t *testing.T) {
 		{"pools.uv.python = \"2.7\"",
 			`1: pools.uv.python: must be empty, a version like "3.12" or an absolute path, got "2.7"`},
 		{"pools.uv.python = \"bin/python\"", `1: pools.uv.python: must be empty,`},
-		{"pools.conda.python = \"/usr/bin/python3\"",
+		{"pools.conda.python = " + rooted("/usr/bin/python3"),
 			`1: pools.conda.python: must be a version like "3.12" in a conda pool`},
 		{"pools.uv.packages = \"numpy\"", `1: pools.uv.packages: must be a list of texts, got "numpy"`},
 		{"pools.uv.packages = [1]", `1: pools.uv.packages: must be a list of texts, got 1 in it`},
 		{"pools.uv.channels = [\"conda-forge\"]", `1: pools.uv.channels: is for conda pools only`},
 		{"pools.conda.channels = []", `1: pools.conda.channels: must name one at least`},
-		{"conda.provider = \"rattler\"\nconda.path = \"/x\"", `2: conda.path: is for the other providers`},
+		{"conda.provider = \"rattler\"\nconda.path = " + rooted("/x"),
+			`2: conda.path: is for the other providers`},
 		{"pools.conda.channels = [\"-c x\"]", `1: pools.conda.channels: must be names of channels or their URLs`},
 		{"\n[pools.data]\nsize = 1", `2: pools.data.kind: is missing; it is "uv" or "conda"`},
 		{"[pools.data]\nkind = \"pip\"", `2: pools.data.kind: must be uv or conda, got "pip"`},
@@ -209,11 +225,11 @@ func TestFile(t *testing.T) {
 	c, err := load(t, "\ufeff"+`log_level = "debug"
 idle_exit = "0"
 standby_idle = "0"
-cache_dir = "/abs/é \"x\""
+cache_dir = `+rooted(`/abs/é "x"`)+`
 build = { parallel = 2, timeout = "90s", min_free = 0, max_size = "1.5 GiB", lock_age = "168h" }
 
 [uv]
-path = "/opt/uv"
+path = `+rooted("/opt/uv")+`
 index_url = "https://index.invalid/simple"
 link = "copy"
 [pools.zeta]
@@ -234,8 +250,8 @@ packages = []
 max_age = "36h30m"
 `)
 	testkit.Check(t, err)
-	if c.LogLevel != "debug" || c.IdleExit != 0 || c.StandbyIdle != 0 || c.CacheDir != `/abs/é "x"` ||
-		c.UV != (UV{"/opt/uv", "https://index.invalid/simple", "copy", ""}) ||
+	if c.LogLevel != "debug" || c.IdleExit != 0 || c.StandbyIdle != 0 || c.CacheDir != testkit.Rooted(`/abs/é "x"`) ||
+		c.UV != (UV{testkit.Rooted("/opt/uv"), "https://index.invalid/simple", "copy", ""}) ||
 		c.Build != (Build{2, 90 * time.Second, 0, 3 << 29, 168 * time.Hour}) {
 		t.Errorf("got %+v", c)
 	}
@@ -319,7 +335,7 @@ func TestSizes(t *testing.T) {
 }
 
 func TestWhatIsNotUTF8IsRefusedByName(t *testing.T) {
-	home := "HOME=" + t.TempDir()
+	home := home(t.TempDir())
 	for name, load := range map[string]func() error{
 		"cache_dir": func() error { _, err := Load(Flags{CacheDir: "/c\xe9"}, env(home)); return err },
 		"RUNTIMED_CACHE_DIR": func() error {

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"runtimed/internal/testkit"
 )
 
 const lockedKernel = "ipykernel==7.1.0 --hash=sha256:1111111111111111111111111111111111111111111111111111111111111111\n"
@@ -42,6 +44,7 @@ func TestALockFileTakesThePlaceOfPackages(t *testing.T) {
 }
 
 func TestALockFileThatCannotServeIsAFaultOfTheConfiguration(t *testing.T) {
+	none := testkit.Refusal(t, filepath.Join(t.TempDir(), "gone.txt"))
 	for says, files := range map[string][2]string{
 		"lock.txt:2: \"numpy==2\" has no --hash": {lockedKernel + "numpy==2\n", ""},
 		"has no ipykernel, which every":          {strings.Replace(lockedKernel, "ipykernel", "numpy", 1), ""},
@@ -51,7 +54,7 @@ func TestALockFileThatCannotServeIsAFaultOfTheConfiguration(t *testing.T) {
 		"must be \"3.12\", since":                {forOne + lockedKernel, "python = \"3.1\"\n"},
 		"lock.txt:1: \"ipykernel==7.1.0":         {lockedKernel, "[pools.conda]\nlock = \"lock.txt\"\n"},
 		"must be a path without control":         {lockedKernel, "[pools.b]\nkind = \"uv\"\nlock = \"a\\u0007\"\n"},
-		"gone.txt cannot be read: no such file":  {lockedKernel, "[pools.b]\nkind = \"uv\"\nlock = \"gone.txt\"\n"},
+		"gone.txt cannot be read: " + none:       {lockedKernel, "[pools.b]\nkind = \"uv\"\nlock = \"gone.txt\"\n"},
 		"must be a path from the root or":        {lockedKernel, "[pools.b]\nkind = \"uv\"\nlock = \"~/gone.txt\"\n"},
 		"is a folder, not a file":                {lockedKernel, "[pools.b]\nkind = \"uv\"\nlock = \"/\"\n"},
 		"is larger than 4":                       {lockedKernel + strings.Repeat("#", 5<<20), ""},
@@ -81,7 +84,8 @@ func TestAtAStartALockFileThatCannotServeIsTheFaultOfItsPoolAlone(t *testing.T) 
 		t.Fatal(err)
 	}
 	_, strict := Load(flags, env)
-	for i, says := range map[int]string{0: "config.toml:2: pools.uv.lock: ", 2: "gone.txt cannot be read: no such"} {
+	none := testkit.Refusal(t, filepath.Join(dir, "gone.txt"))
+	for i, says := range map[int]string{0: "config.toml:2: pools.uv.lock: ", 2: "gone.txt cannot be read: " + none} {
 		p := c.Pools[i]
 		if p.Locked != nil || !strings.Contains(p.Unlocked, says) || !slices.Contains(c.Warnings, p.Unlocked) ||
 			strict == nil || !strings.Contains(strict.Error(), p.Unlocked) {

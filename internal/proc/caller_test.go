@@ -1,12 +1,6 @@
 package proc
 
-import (
-	"os"
-	"os/exec"
-	"testing"
-
-	"runtimed/internal/testkit"
-)
+import "testing"
 
 func TestTheCallerIsTheLeaderOfTheGroupOrTheParent(t *testing.T) {
 	parents := map[int]int{50: 40, 40: 30, 30: 20, 20: 1, 60: 1, 70: 0, 80: 80, 94: 93, 93: 92, 92: 91, 91: 90}
@@ -30,21 +24,5 @@ func TestTheCallerIsTheLeaderOfTheGroupOrTheParent(t *testing.T) {
 			func(pid int) bool { return !theirs[pid] }); got != tt.want {
 			t.Errorf("%s: got %d, want %d", tt.name, got, tt.want)
 		}
-	}
-}
-
-func TestTheParentOfAProcessIsFound(t *testing.T) {
-	if got := parentOf(os.Getpid()); got != os.Getppid() {
-		t.Errorf("of ourselves: got %d, want %d", got, os.Getppid())
-	}
-	child := exec.Command("sleep", "60")
-	testkit.Check(t, child.Start())
-	defer child.Wait()
-	defer child.Process.Kill()
-	if got := parentOf(child.Process.Pid); got != os.Getpid() {
-		t.Errorf("of a child: got %d, want %d", got, os.Getpid())
-	}
-	if got := parentOf(1 << 30); got != 0 {
-		t.Errorf("of nobody: got %d", got)
 	}
 }

@@ -31,3 +31,20 @@ func TestTheCallerOfASubshellIsTheShell(t *testing.T) {
 		t.Errorf("owner and shell are %s", out)
 	}
 }
+
+// Windows asks for nobody's parent but our own: there are no groups to look for.
+func TestTheParentOfAProcessIsFound(t *testing.T) {
+	if got := parentOf(os.Getpid()); got != os.Getppid() {
+		t.Errorf("of ourselves: got %d, want %d", got, os.Getppid())
+	}
+	child := exec.Command("sleep", "60")
+	testkit.Check(t, child.Start())
+	defer child.Wait()
+	defer child.Process.Kill()
+	if got := parentOf(child.Process.Pid); got != os.Getpid() {
+		t.Errorf("of a child: got %d, want %d", got, os.Getpid())
+	}
+	if got := parentOf(1 << 30); got != 0 {
+		t.Errorf("of nobody: got %d", got)
+	}
+}

@@ -57,3 +57,30 @@ func TestAHostileFileCostsOneError(t *testing.T) {
 		}
 	}
 }
+
+// In /tmp anybody could leave a project for others.
+func TestAFolderThatAnyoneMayWriteToIsPassedOverOnTheWayUp(t *testing.T) {
+	dir := tree(t, map[string]string{"requirements.txt": "evil", "nb/": ""})
+	if err := os.Chmod(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if p, err := Find(Request{Path: filepath.Join(dir, "nb")}); !IsNone(err) {
+		t.Errorf("%+v, %v", p, err)
+	}
+	if _, err := Find(Request{Path: dir}); err != nil {
+		t.Errorf("the folder itself was named: %v", err)
+	}
+}
+
+// uv itself would follow it.
+func TestAWorkspaceWhereAnyoneMayWriteIsRefused(t *testing.T) {
+	dir := tree(t, map[string]string{"pyproject.toml": "[tool.uv.workspace]\nmembers = [\"*\"]\n", "uv.lock": someLock,
+		"p/pyproject.toml": someProject, "p/uv.lock": someLock})
+	if err := os.Chmod(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Find(Request{Path: filepath.Join(dir, "p")})
+	if err == nil || !strings.Contains(err.Error(), "where anyone may write") {
+		t.Errorf("%v", err)
+	}
+}

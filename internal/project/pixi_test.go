@@ -1,9 +1,14 @@
 package project
 
-import "testing"
+import (
+	"testing"
+
+	"runtimed/internal/testkit"
+)
 
 func TestAFolderInAManifestOfPixiDoesNotPassForAPackage(t *testing.T) {
-	for path, want := range map[string]string{"mine": "./mine", "./a/b": "./a/b", "../c": "../c", "/d": "/d"} {
+	d := testkit.Rooted("/d")
+	for path, want := range map[string]string{"mine": "./mine", "./a/b": "./a/b", "../c": "../c", d: d} {
 		for prefix, editable := range map[string]bool{"": false, "-e ": true} {
 			line, local, err := pixiPyPI("x", map[string]any{"path": path, "editable": editable})
 			if line != prefix+want || local != want || err != nil {

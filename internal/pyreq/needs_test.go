@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"runtimed/internal/testkit"
+
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -203,6 +205,7 @@ func TestAScriptsMetadataIsReadAsItsSpecificationSays(t *testing.T) {
 }
 
 func TestAPythonIsAVersionSpecifiersOrAPath(t *testing.T) {
+	path := testkit.Rooted("/usr/bin/python3")
 	for _, c := range []struct{ python, requires, want, fits string }{
 		{"", "", "", ""},
 		{"3.12", "", "3.12", ""},
@@ -219,9 +222,9 @@ func TestAPythonIsAVersionSpecifiersOrAPath(t *testing.T) {
 		{"3.12", ">=3.11", "==3.12.*,>=3.11", ""},
 		{"3.12.4", "==3.12.*", "==3.12.*,==3.12.4", ""},
 		{">=3.11", ">=3.11,!=3.12.*", "!=3.12.*,>=3.11", ""},
-		{"/usr/bin/python3", "", "/usr/bin/python3", ""},
-		{"/usr/bin//python3", "<4,>=3.11", "/usr/bin/python3", "<4,>=3.11"},
-		{"/usr/bin/python3", "==3.12.*", "/usr/bin/python3", "==3.12.*"},
+		{path, "", path, ""},
+		{testkit.Rooted("/usr/bin//python3"), "<4,>=3.11", path, "<4,>=3.11"},
+		{path, "==3.12.*", path, "==3.12.*"},
 	} {
 		got, fits, err := readPython(c.python, c.requires)
 		if got != c.want || fits != c.fits || err != nil {
@@ -293,7 +296,7 @@ func TestBadNeedsAreNamedWithTheirPlace(t *testing.T) {
 		{Request{Python: ">=3.11||<3"}, "python", `neither`},
 		{Request{Python: ">=3.11,,<4"}, "python", `neither`},
 		{Request{Python: "./python"}, "python", `neither`},
-		{Request{Python: "/x\ny"}, "python", `control character`},
+		{Request{Python: testkit.Rooted("/x\ny")}, "python", `control character`},
 		{Request{Python: "3.9", Script: "# /// script\n# requires-python = '>=3.11'\n# ///\n"}, "python",
 			`python is "3.9", and the script requires ">=3.11": no Python is both`},
 	} {

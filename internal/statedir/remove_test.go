@@ -27,9 +27,6 @@ func there(path string) bool {
 }
 
 func TestATreeOfAnyDepthIsRemovedWithFewFoldersOpen(t *testing.T) {
-	if runtime.GOOS == "windows" {
-		t.Skip("paths are short here")
-	}
 	dir := t.TempDir()
 	root, err := os.OpenRoot(dir)
 	if err != nil {
@@ -40,7 +37,11 @@ func TestATreeOfAnyDepthIsRemovedWithFewFoldersOpen(t *testing.T) {
 		t.Fatal(err)
 	}
 	at := root
-	for i := range 2100 { // its path is longer than the system takes
+	deep := 2100 // its path is longer than the system takes
+	if runtime.GOOS == "windows" {
+		deep = 200
+	}
+	for i := range deep {
 		next, err := at.OpenRoot([]string{"tree", "d"}[min(i, 1)])
 		if err == nil {
 			err = next.Mkdir("d", 0o700)
@@ -68,6 +69,9 @@ func TestALinkInThePlaceOfAFolderIsNotFollowed(t *testing.T) {
 	link := filepath.Join(dir, "trash")
 	if err := os.Symlink(outside, link); err != nil {
 		t.Skip(err)
+	}
+	if _, err := os.Readlink(link); err != nil {
+		t.Skip("the system says that it made a link, and did not: ", err) // as Wine does
 	}
 	for _, place := range [][2]string{{link, "x"}, {dir, "trash/x"}, {dir, "trash/x/precious"}} {
 		if err := RemoveTree(place[0], place[1], nil); err == nil || !there(precious) {

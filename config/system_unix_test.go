@@ -1,10 +1,13 @@
+// Windows has no administrator's file; see SystemPath.
+
+//go:build unix
+
 package config
 
 import (
 	"errors"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -134,9 +137,6 @@ func TestAMistakeOfTheAdministratorsIsToldWithItsLine(t *testing.T) {
 }
 
 func TestAnAdministratorsFileThatCannotBeTrustedOrReadIsPassedOver(t *testing.T) {
-	if runtime.GOOS == "windows" {
-		t.Skip("there is none")
-	}
 	const text = "[limits]\nsize = 1\n"
 	root := os.Getuid() == 0 // who alone can give files away, and reads all
 	for name, c := range map[string]struct {
