@@ -130,12 +130,11 @@ func FilePath(flags Flags, env func(string) string) (string, error) {
 		}
 		return path, nil
 	}
-	if dir := env("XDG_CONFIG_HOME"); filepath.IsAbs(dir) {
-		return filepath.Join(dir, "runt", "config.toml"), nil
-	}
 	variable, dir := "HOME", ".config/runt"
 	if runtime.GOOS == "windows" {
-		variable, dir = "APPDATA", "runt"
+		variable, dir = "APPDATA", "runt" // whatever XDG_CONFIG_HOME says: no task could have it
+	} else if dir := env("XDG_CONFIG_HOME"); filepath.IsAbs(dir) {
+		return filepath.Join(dir, "runt", "config.toml"), nil
 	}
 	home := env(variable)
 	switch {

@@ -74,15 +74,16 @@ func TestLayers(t *testing.T) {
 
 func TestFilePath(t *testing.T) {
 	at, below, x := home(testkit.Rooted("/h")), "/h/.config/runt", "XDG_CONFIG_HOME="+testkit.Rooted("/x")
-	if runtime.GOOS == "windows" {
-		below = "/h/runt"
+	there := "/x/runt/config.toml"
+	if runtime.GOOS == "windows" { // which knows no XDG_CONFIG_HOME
+		below, there = "/h/runt", "/h/./runt/config.toml"
 	}
 	for want, vars := range map[string]func(string) string{
 		below + "/config.toml": env(at, "XDG_CONFIG_HOME=rel"),
-		"/x/runt/config.toml":  env(at, x),
+		there:                  env(at, x),
 		"/c.toml":              env("RUNTIMED_CONFIG="+testkit.Rooted("/c.toml"), x),
 	} {
-		if got, err := FilePath(Flags{}, vars); got != testkit.Rooted(want) || err != nil {
+		if got, err := FilePath(Flags{}, vars); got != filepath.Clean(testkit.Rooted(want)) || err != nil {
 			t.Errorf("got %s, %v, want %s", got, err, want)
 		}
 	}

@@ -73,10 +73,11 @@ func removeCopies(env func(string) string) []Step {
 // passing says why a program may be gone tomorrow, or be of another version; "" for a place that lasts.
 func passing(path string, env func(string) string) string {
 	dir := filepath.Dir(path)
-	under := func(base string) bool {
-		rel, err := filepath.Rel(base, dir)
+	below := func(base, path string) bool {
+		rel, err := filepath.Rel(base, path)
 		return base != "" && err == nil && rel != ".." && !strings.HasPrefix(rel, ".."+string(filepath.Separator))
 	}
+	under := func(base string) bool { return below(base, dir) }
 	home := env("HOME")
 	if runtime.GOOS == "windows" {
 		home = env("USERPROFILE")
@@ -85,8 +86,8 @@ func passing(path string, env func(string) string) string {
 		if real, err := filepath.EvalSymlinks(base); err == nil {
 			base = real
 		}
-		if inHome := home != "" && under(home); under(base) && !inHome &&
-			!strings.HasPrefix(dir, "/run/current-system/") {
+		inHome := home != "" && under(home) && below(base, home) // the home itself is one for a while
+		if under(base) && !inHome && !strings.HasPrefix(dir, "/run/current-system/") {
 			return "a folder for temporary files"
 		}
 	}

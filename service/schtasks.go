@@ -7,6 +7,7 @@ import (
 	_ "embed"
 	"encoding/binary"
 	"encoding/csv"
+	"fmt"
 	"slices"
 	"strings"
 	"text/template"
@@ -27,8 +28,15 @@ var taskText string
 
 var taskTemplate = template.Must(template.New("task").Funcs(template.FuncMap{"xml": xmlText}).Parse(taskText))
 
+// maxTaskProgram is how many characters the schema of tasks allows for a program.
+const maxTaskProgram = 260
+
 // task gives flags for the daemon's variables: a task cannot set variables.
 func task(path, user string, c Config) (File, error) {
+	if n := len(utf16.Encode([]rune(c.Program))); n > maxTaskProgram {
+		return File{}, &Problem{Hint: "use another path", Message: fmt.Sprintf(
+			"the path %s has %d characters, and a task can start one of at most %d", c.Program, n, maxTaskProgram)}
+	}
 	arguments := []string{"run"}
 	for _, v := range c.Vars {
 		if name, ours := strings.CutPrefix(v.Name, "RUNTIMED_"); ours {
@@ -114,8 +122,10 @@ func (m *scheduler) look(ctx context.Context) (t scheduled, err error) {
 	if err != nil || out.Code != 0 {
 		return t, err
 	}
-	t.there = true
 	lines, _ := csv.NewReader(strings.NewReader(out.Stdout)).ReadAll()
+	if t.there = len(lines) > 0; !t.there {
+		return t, nil
+	}
 	t.running = slices.ContainsFunc(lines, func(c []string) bool { return len(c) > 6 && c[6] == stillRunning })
 	out, err = m.run.Run(ctx, m.schtasks("/Query", "/XML")...)
 	t.enabled = !strings.Contains(out.Stdout, "<Enabled>false<")

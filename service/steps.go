@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -52,7 +53,9 @@ func (s Step) String() string {
 	}
 	words := make([]string, len(s.Run))
 	for i, w := range s.Run {
-		if words[i] = w; w == "" || strings.ContainsAny(w, " \t\"'\\$*;&|<>()") {
+		if words[i] = w; runtime.GOOS == "windows" {
+			words[i] = windowsQuote(w)
+		} else if w == "" || strings.ContainsAny(w, " \t\"'\\$*;&|<>()") {
 			words[i] = "'" + strings.ReplaceAll(w, "'", `'\''`) + "'"
 		}
 	}
@@ -103,7 +106,8 @@ func (Commands) Run(ctx context.Context, argv ...string) (Output, error) {
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	cmd.WaitDelay = 250 * time.Millisecond // what it wrote is there at once; what it started may hold its output open
 	err := cmd.Run()
-	if _, exited := errors.AsType[*exec.ExitError](err); exited && ctx.Err() == nil {
+	_, exited := errors.AsType[*exec.ExitError](err)
+	if exited && ctx.Err() == nil || errors.Is(err, exec.ErrWaitDelay) { // what it started holds its output open
 		err = nil
 	}
 	return Output{out.String(), errs.String(), cmd.ProcessState.ExitCode()}, err
@@ -215,12 +219,22 @@ func (f *File) write() (err error) {
 	_, err = t.Write(data)
 	err = errors.Join(err, t.Chmod(f.Mode), t.Sync(), t.Close())
 	if err == nil {
-		err = os.Rename(t.Name(), path)
+		err = replace(t.Name(), path)
 	}
 	if err != nil {
 		_ = os.Remove(t.Name())
 	}
 	return err
+}
+
+// replace is os.Rename. On Windows a program that was just ended is in use for a moment.
+func replace(from, to string) error {
+	for end := time.Now().Add(againTime); ; time.Sleep(againPause) {
+		err := os.Rename(from, to)
+		if runtime.GOOS != "windows" || !errors.Is(err, fs.ErrPermission) || time.Now().After(end) {
+			return err
+		}
+	}
 }
 
 func writes(files []File) []Step {

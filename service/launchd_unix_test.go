@@ -1,3 +1,7 @@
+// The launchctl of these tests is a script.
+
+//go:build unix
+
 package service
 
 import (
@@ -50,20 +54,6 @@ func have(t *testing.T, state, name string) {
 	testkit.Check(t, os.WriteFile(filepath.Join(state, name), nil, 0o600))
 }
 
-// take is Do for a plan that must come out.
-func take(t *testing.T, what string) func([]Step, error) int {
-	return func(steps []Step, err error) int {
-		t.Helper()
-		if err == nil {
-			err = Do(t.Context(), Commands{}, steps, func(s Step) { t.Log(what+":", s) })
-		}
-		if err != nil {
-			t.Fatalf("%s: %v", what, err)
-		}
-		return len(steps)
-	}
-}
-
 func TestAnAgentFromInstallToUninstall(t *testing.T) {
 	m, state := apple(t)
 	c := strange()
@@ -79,13 +69,13 @@ func TestAnAgentFromInstallToUninstall(t *testing.T) {
 	status(Status{})
 	have(t, state, "disabled") // by somebody, some time ago
 	have(t, state, "busy")
-	take(t, "install")(m.Install(t.Context(), c))
+	take(t, Commands{}, "install")(m.Install(t.Context(), c))
 	running := Status{Installed: true, Enabled: true, Running: true, PID: 4242, UpToDate: true}
 	status(running)
 	if _, err := os.Stat(filepath.Dir(c.Log)); err != nil {
 		t.Error("the folder of the log is not made: ", err)
 	}
-	if n := take(t, "install again")(m.Install(t.Context(), c)); n > 0 {
+	if n := take(t, Commands{}, "install again")(m.Install(t.Context(), c)); n > 0 {
 		t.Errorf("there are %d steps to do what is done", n)
 	}
 	if got := strings.Join(m.Lacks(t.Context()), " "); got != "HTTPS_PROXY" {
@@ -100,24 +90,24 @@ func TestAnAgentFromInstallToUninstall(t *testing.T) {
 
 	have(t, state, "slow") // bootout says 36 from here on
 	c.Vars = append(c.Vars, Var{"RUNTIMED_SOCKET", c.Socket})
-	take(t, "upgrade")(m.Install(t.Context(), c))
+	take(t, Commands{}, "upgrade")(m.Install(t.Context(), c))
 	status(running)
 	if !m.Serves(c.Socket) {
 		t.Error("the agent is not known by its socket")
 	}
-	take(t, "restart")(m.Restart(t.Context()))
+	take(t, Commands{}, "restart")(m.Restart(t.Context()))
 	status(running)
-	take(t, "stop")(m.Stop(t.Context()))
+	take(t, Commands{}, "stop")(m.Stop(t.Context()))
 	status(Status{Installed: true, Enabled: true, UpToDate: true})
-	if n := take(t, "stop again")(m.Stop(t.Context())); n > 0 {
+	if n := take(t, Commands{}, "stop again")(m.Stop(t.Context())); n > 0 {
 		t.Errorf("there are %d steps to stop what is stopped", n)
 	}
-	take(t, "start")(m.Start(t.Context()))
-	take(t, "start again")(m.Start(t.Context()))
+	take(t, Commands{}, "start")(m.Start(t.Context()))
+	take(t, Commands{}, "start again")(m.Start(t.Context()))
 	status(running)
-	take(t, "uninstall")(m.Uninstall(t.Context()))
+	take(t, Commands{}, "uninstall")(m.Uninstall(t.Context()))
 	status(Status{})
-	if n := take(t, "uninstall again")(m.Uninstall(t.Context())); n > 0 {
+	if n := take(t, Commands{}, "uninstall again")(m.Uninstall(t.Context())); n > 0 {
 		t.Errorf("there are %d steps to remove what is not there", n)
 	}
 }
@@ -126,11 +116,11 @@ func TestAnAgentOnDemandWaitsForItsStart(t *testing.T) {
 	m, _ := apple(t)
 	c := plain()
 	c.Log, c.OnDemand = filepath.Join(m.env("HOME"), "runtimed.log"), true
-	take(t, "install")(m.Install(t.Context(), c))
+	take(t, Commands{}, "install")(m.Install(t.Context(), c))
 	if s, err := m.Status(t.Context(), plain()); err != nil || s.Running || !s.OnDemand || s.Enabled {
 		t.Errorf("%v: %+v", err, s)
 	}
-	take(t, "start")(m.Start(t.Context()))
+	take(t, Commands{}, "start")(m.Start(t.Context()))
 	if s, err := m.Status(t.Context(), plain()); err != nil || !s.Running {
 		t.Errorf("%v: %+v", err, s)
 	}
