@@ -21,7 +21,7 @@ func (c *Config) settings() []setting {
 		text("log_level", &c.LogLevel, oneOf("debug", "info", "warn", "error")),
 		duration("idle_exit", &c.IdleExit, 0),
 		duration("standby_idle", &c.StandbyIdle, 0),
-		text("cache_dir", &c.CacheDir, absolute),
+		text("cache_dir", &c.CacheDir, stateDir),
 		number("build.parallel", &b.Parallel, 1, 256),
 		duration("build.timeout", &b.Timeout, time.Second),
 		size("build.min_free", &b.MinFree),

@@ -14,6 +14,7 @@ import (
 	"unicode/utf8"
 
 	"runtimed/internal/lazyregexp"
+	"runtimed/internal/statedir"
 )
 
 // check returns an error that says what a text must be instead.
@@ -170,6 +171,14 @@ func absolute(s string) error {
 		return fmt.Errorf("must be an absolute path, got %s", show(s))
 	}
 	return plainPath(s)
+}
+
+// stateDir is absolute for cache_dir.
+func stateDir(s string) error {
+	if err := absolute(s); err != nil || s == "" {
+		return err
+	}
+	return statedir.CheckLength(s)
 }
 
 func plainPath(s string) error {

@@ -27,6 +27,11 @@ const (
 // checkStateDirectory also says why it is not at the usual place.
 func checkStateDirectory(ctx context.Context, e *Env) Findings {
 	found := checkFolder(e, e.at.State)
+	if found.worst().Status == rpc.CheckOK && statedir.IsCramped(e.at.State) {
+		found = warning("packages may have files whose paths are longer than Windows as set takes: %s",
+			e.at.State).
+			hint("name a shorter folder by cache_dir in the configuration, or turn on long paths in Windows")
+	}
 	usual, err := rpc.UsualDir(runtime.GOOS, os.Getenv)
 	if err != nil || e.at.Own == usual || e.at.Own == "" {
 		return found
@@ -62,7 +67,10 @@ func checkFolder(e *Env, dir string) Findings {
 	}
 	refused := e.at.CheckFolder(dir)
 	info, err := os.Stat(dir)
+	tooLong := statedir.CheckLength(dir)
 	switch {
+	case tooLong != nil:
+		return problem("%v", tooLong).hint("name a shorter one by cache_dir in the configuration")
 	case errors.Is(err, fs.ErrNotExist) && envdir.Exists(dir):
 		return problem("%s is a link to what is not there", dir).hint("remove the link, or make what it leads to")
 	case errors.Is(err, fs.ErrNotExist) && refused != nil:

@@ -10,8 +10,9 @@ import (
 
 func TestWithoutAStateDirectoryNothingInItIsSaidToBeOK(t *testing.T) {
 	t.Chdir(t.TempDir()) // where an empty path might lead
+	home := t.TempDir()
 	cfg, err := config.Load(config.Flags{}, func(name string) string {
-		return map[string]string{"HOME": t.TempDir(), "APPDATA": t.TempDir()}[name]
+		return map[string]string{"HOME": home, "APPDATA": home}[name]
 	})
 	testkit.Check(t, err)
 	seen := 0

@@ -60,8 +60,8 @@ func TestAProgramThatIsEndingIsReplaced(t *testing.T) {
 }
 
 func TestATasksArgumentsAreReadAsTheyWereMeant(t *testing.T) {
-	words := []string{"runtimed.exe", `--cache-dir=D:\with space\`, `--config=C:\a "b"\c d.toml`, `C:\plain\`, `a\\"b`, "",
-		"Zoë & <Co>", `\\x\y z\\`, `%PATH%`}
+	words := []string{"runtimed.exe", `--cache-dir=D:\with space\`, `--config=C:\a "b"\c d.toml`, `C:\plain\`, `a\\"b`,
+		"", "Zoë & <Co>", `\\x\y z\\`, `%PATH%`}
 	line := ""
 	for _, w := range words {
 		line += windowsQuote(w) + " "

@@ -68,10 +68,11 @@ var (
 	pathType = &kind{text: func(s string) bool { return s != "" && len(utf16.Encode([]rune(s))) <= 260 }}
 	xmlID    = matching(`[A-Za-z_][\w.-]*`).text
 
-	schema = &kind{needs: []string{"Actions"}, attrs: map[string]func(string) bool{"version": matching(`1\.[23]`).text},
+	schema = &kind{needs: []string{"Actions"},
+		attrs: map[string]func(string) bool{"version": matching(`1\.[23]`).text},
 		children: []child{
-			{"RegistrationInfo", &kind{children: append(every("URI SecurityDescriptor Source Author Version Description"+
-				" Documentation", anyText), child{"Date", moment})}},
+			{"RegistrationInfo", &kind{children: append(every("URI SecurityDescriptor Source Author Version"+
+				" Description Documentation", anyText), child{"Date", moment})}},
 			{"Triggers", &kind{children: []child{{"LogonTrigger", &kind{ordered: true, children: []child{
 				{"Enabled", boolean}, {"StartBoundary", moment}, {"EndBoundary", moment},
 				{"ExecutionTimeLimit", duration}, {"UserId", nonEmpty}, {"Delay", duration}}}}}}},
@@ -192,7 +193,8 @@ func TestWhatTheSchemaForbidsIsSeen(t *testing.T) {
 		{"<Priority>4", "<Priority>11", "Priority"},
 		{"<Priority>4</Priority>", "<Priority>4</Priority><Niceness>1</Niceness>", "has a Niceness"},
 		{"<Priority>4</Priority>", "<Priority>4</Priority><Priority>4</Priority>", "two of Priority"},
-		{"<Enabled>true</Enabled>\n      <UserId>Zoë</UserId>", "<UserId>Zoë</UserId><Enabled>true</Enabled>", "too late"},
+		{"<Enabled>true</Enabled>\n      <UserId>Zoë</UserId>", "<UserId>Zoë</UserId><Enabled>true</Enabled>",
+			"too late"},
 		{"<UserId>Zoë</UserId>", "<UserId></UserId>", "UserId"},
 		{"PT0S", "0", "ExecutionTimeLimit"},
 		{"PT1M", "PT1S", "Interval"},

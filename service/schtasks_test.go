@@ -75,8 +75,8 @@ func (s *tasks) Run(_ context.Context, argv ...string) (Output, error) {
 		if s.running {
 			result = stillRunning
 		}
-		return Output{Stdout: `"HOST","\` + s.name + `","N/A","Wird ausgeführt","Nur interaktiv","26.11.2026 10:00:00","` +
-			result + `","HOST\zoë","C:\a, b.exe run"` + "\r\n"}, nil
+		return Output{Stdout: `"HOST","\` + s.name + `","N/A","Wird ausgeführt","Nur interaktiv",` +
+			`"26.11.2026 10:00:00","` + result + `","HOST\zoë","C:\a, b.exe run"` + "\r\n"}, nil
 	case words == "/Run ":
 		s.running = true
 	case words == "/End ":

@@ -33,7 +33,9 @@ func (c *configShowCmd) Run(a *app) error {
 	}
 	if at, err := rpc.Paths(cfg.Socket, cfg.CacheDir); err == nil { // else it cannot be told
 		cfg.Chosen, _ = statedir.ChosenPython(at.State)
-		cfg.State = at.State
+		if cfg.State = at.State; statedir.CheckLength(at.State) != nil {
+			cfg.Warnings = append(cfg.Warnings, statedir.CheckLength(at.State).Error())
+		}
 	}
 	return a.show(struct {
 		Path     string           `json:"path"`

@@ -1,13 +1,9 @@
 package project
 
-import (
-	"testing"
-
-	"runtimed/internal/testkit"
-)
+import "testing"
 
 func TestAFolderInAManifestOfPixiDoesNotPassForAPackage(t *testing.T) {
-	d := testkit.Rooted("/d")
+	d := rooted("/d")
 	for path, want := range map[string]string{"mine": "./mine", "./a/b": "./a/b", "../c": "../c", d: d} {
 		for prefix, editable := range map[string]bool{"": false, "-e ": true} {
 			line, local, err := pixiPyPI("x", map[string]any{"path": path, "editable": editable})

@@ -4,10 +4,9 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
-
-	"runtimed/internal/testkit"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -35,6 +34,14 @@ func tree(t *testing.T, files map[string]string) string {
 		}
 	}
 	return dir
+}
+
+// rooted is an absolute path of this system.
+func rooted(path string) string {
+	if runtime.GOOS == "windows" {
+		return "C:" + filepath.FromSlash(path)
+	}
+	return path
 }
 
 const (
@@ -118,7 +125,14 @@ func TestAMemberUsesTheLockFileOfItsWorkspace(t *testing.T) {
 func TestALinkToAFileMeansTheFolderOfTheLink(t *testing.T) {
 	dir := tree(t, map[string]string{"other/base.txt": "idna\n", "other/requirements.txt": "", "nb/": ""})
 	link := filepath.Join(dir, "nb", "requirements.txt")
-	testkit.Link(t, "../other/base.txt", link)
+	if err := os.Symlink("../other/base.txt", link); err != nil && runtime.GOOS == "windows" {
+		t.Skip("it takes a privilege: ", err)
+	} else if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Readlink(link); err != nil {
+		t.Skip("the system says that it made a link, and did not: ", err) // as Wine does
+	}
 	for _, path := range []string{link, filepath.Join(dir, "nb")} {
 		if p, err := Find(Request{Path: path}); err != nil || p.File != link {
 			t.Errorf("%s: %+v, %v", path, p, err)

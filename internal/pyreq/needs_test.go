@@ -2,10 +2,10 @@ package pyreq
 
 import (
 	"errors"
+	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
-
-	"runtimed/internal/testkit"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -204,8 +204,16 @@ func TestAScriptsMetadataIsReadAsItsSpecificationSays(t *testing.T) {
 	}
 }
 
+// rooted is an absolute path of this system.
+func rooted(path string) string {
+	if runtime.GOOS == "windows" {
+		return "C:" + filepath.FromSlash(path)
+	}
+	return path
+}
+
 func TestAPythonIsAVersionSpecifiersOrAPath(t *testing.T) {
-	path := testkit.Rooted("/usr/bin/python3")
+	path := rooted("/usr/bin/python3")
 	for _, c := range []struct{ python, requires, want, fits string }{
 		{"", "", "", ""},
 		{"3.12", "", "3.12", ""},
@@ -223,7 +231,7 @@ func TestAPythonIsAVersionSpecifiersOrAPath(t *testing.T) {
 		{"3.12.4", "==3.12.*", "==3.12.*,==3.12.4", ""},
 		{">=3.11", ">=3.11,!=3.12.*", "!=3.12.*,>=3.11", ""},
 		{path, "", path, ""},
-		{testkit.Rooted("/usr/bin//python3"), "<4,>=3.11", path, "<4,>=3.11"},
+		{rooted("/usr/bin//python3"), "<4,>=3.11", path, "<4,>=3.11"},
 		{path, "==3.12.*", path, "==3.12.*"},
 	} {
 		got, fits, err := readPython(c.python, c.requires)
@@ -296,7 +304,7 @@ func TestBadNeedsAreNamedWithTheirPlace(t *testing.T) {
 		{Request{Python: ">=3.11||<3"}, "python", `neither`},
 		{Request{Python: ">=3.11,,<4"}, "python", `neither`},
 		{Request{Python: "./python"}, "python", `neither`},
-		{Request{Python: testkit.Rooted("/x\ny")}, "python", `control character`},
+		{Request{Python: rooted("/x\ny")}, "python", `control character`},
 		{Request{Python: "3.9", Script: "# /// script\n# requires-python = '>=3.11'\n# ///\n"}, "python",
 			`python is "3.9", and the script requires ">=3.11": no Python is both`},
 	} {

@@ -1,6 +1,7 @@
 package statedir
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -64,7 +65,7 @@ type Locks struct {
 func TakeLocks(at Paths, patience time.Duration, prepare func() error) (_ *Locks, err error) {
 	l := &Locks{at: at, patience: patience}
 	defer func() { l.unless(err) }()
-	if err := at.Check(); err != nil {
+	if err := cmp.Or(at.Check(), CheckLength(at.State)); err != nil {
 		return nil, err
 	}
 	if err := os.MkdirAll(at.Folder, 0o700); err != nil {

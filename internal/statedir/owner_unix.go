@@ -32,3 +32,6 @@ func Writable(dir string) error { return unix.Access(dir, unix.W_OK) }
 
 // removeIn removes a file, a link or an empty folder in root.
 func removeIn(root *os.Root, name string) error { return root.Remove(name) }
+
+// longPaths returns true: only Windows turns them off.
+func longPaths() bool { return true }

@@ -5,6 +5,8 @@ import (
 	"io/fs"
 	"os"
 
+	"golang.org/x/sys/windows/registry"
+
 	"runtimed/internal/safefile"
 )
 
@@ -29,4 +31,16 @@ func Writable(dir string) error {
 	}
 	_ = f.Close()
 	return os.Remove(f.Name())
+}
+
+// longPaths reports whether an administrator has turned on long paths. Python takes them then.
+func longPaths() bool {
+	key, err := registry.OpenKey(registry.LOCAL_MACHINE, `SYSTEM\CurrentControlSet\Control\FileSystem`,
+		registry.QUERY_VALUE)
+	if err != nil {
+		return false
+	}
+	defer key.Close()
+	on, _, err := key.GetIntegerValue("LongPathsEnabled")
+	return err == nil && on == 1
 }

@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"syscall"
 	"time"
+	"unicode/utf16"
 )
 
 const (
@@ -143,4 +144,40 @@ func SocketIsDead(path string) bool {
 		_ = nc.Close()
 	}
 	return errors.Is(err, syscall.ECONNREFUSED)
+}
+
+// programsBound is true on Windows; see maxLength.
+const programsBound = runtime.GOOS == "windows"
+
+// Windows starts programs, and gives them a working folder, only where the path has fewer than 260 characters, whatever
+// its settings. The rest of an environment's paths may be longer only if long paths are turned on.
+const (
+	// maxLength leaves room for \envs\ID\Scripts\python.exe, with the longest name of a pool in ID.
+	maxLength = 190
+	// roomyLength leaves room for the deepest file of an environment of ipykernel, ipywidgets and pip: 160 characters
+	// with \envs\uv-01234567. Pools with long names and modules' temporary files need some more.
+	roomyLength = 80
+)
+
+// CheckLength refuses a state directory, an absolute path, so long that no program in it could be started. Only Windows
+// has such a bound.
+func CheckLength(dir string) error {
+	if !programsBound {
+		return nil
+	}
+	if n := lengthOf(dir); n > maxLength {
+		return fmt.Errorf("the path has %d characters, and Windows starts no program in an environment below one of "+
+			"more than %d: %s", n, maxLength, dir)
+	}
+	return nil
+}
+
+// IsCramped reports whether packages below the state directory dir may have files whose paths Windows takes only with
+// long paths turned on, which they are not.
+func IsCramped(dir string) bool { return programsBound && lengthOf(dir) > roomyLength && !longPaths() }
+
+// lengthOf counts as Windows does, with short names and links resolved as far as the path is there.
+func lengthOf(dir string) int {
+	up := Standing(dir)
+	return len(utf16.Encode([]rune(RealPath(up) + dir[len(up):])))
 }
