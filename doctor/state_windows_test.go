@@ -14,7 +14,7 @@ func TestAStateDirectoryThatIsTooLongIsTold(t *testing.T) {
 		if want == rpc.CheckWarning && !statedir.IsCramped(dir) {
 			want = rpc.CheckOK // long paths are turned on
 		}
-		found := checkStateDirectory(t.Context(), &Env{at: statedir.Paths{State: dir, Folder: dir, Own: dir}})
+		found := checkStateDirectory(t.Context(), &Env{at: statedir.Paths{State: dir, Folder: dir}})
 		if got := found.worst(); got.Status != want || want != rpc.CheckOK && !strings.Contains(got.Hint, "cache_dir") {
 			t.Errorf("%d characters: %+v", n, got)
 		}
