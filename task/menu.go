@@ -7,6 +7,14 @@ func menu() []task {
 			script: `CGO_ENABLED=0 go build -o bin/ ./cmd/...`},
 		{name: "build:windows", about: "build both for Windows into bin/windows/",
 			script: `GOOS=windows GOARCH=amd64 CGO_ENABLED=0 go build -o bin/windows/ ./cmd/...`},
+		{name: "build:windows:tests", about: "translate the TypeScript client and its tests for Windows into bin/typescript/",
+			needs: "setup:typescript", // test:typescript checks the types, and removes what it has built
+			script: `
+				cd clients/typescript
+				mkdir -p ../../bin/typescript
+				cp package.json ../../bin/typescript/
+				npx tsc --noCheck --outDir ../../bin/typescript/dist
+				npx tsc -p test --noCheck --outDir ../../bin/typescript/.test`},
 		{name: "demo", about: "fill a pool, take an environment and start a kernel in it",
 			script: `python3 testdata/demo.py`},
 

@@ -43,8 +43,10 @@ func testWindows(args []string) error {
 }
 
 func besideWindows(args []string) error {
-	if err := perform(os.Stdout, "build:windows"); err != nil {
-		return err
+	for _, name := range []string{"build:windows", "build:windows:tests"} {
+		if err := perform(os.Stdout, name); err != nil {
+			return err
+		}
 	}
 	self, err := os.Executable()
 	if err != nil {

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from fake import FakeDaemon, wait_until
-from listening import WINDOWS, place
+from listening import place
 from wire import REPOSITORY
 
 from runtimed_client import Client, ConnectError
@@ -42,12 +41,13 @@ def running(uv_pool: int, config: str = "") -> Iterator[str]:
         if not binary:
             binary = str(base / "runtimed")
             subprocess.run(["go", "build", "-o", binary, "./cmd/runtimed"], cwd=REPOSITORY, check=True, timeout=600)
-        path = str(base / "s")
+        path = place(base)
         (base / "cache").mkdir(mode=0o700)
         (base / "config").write_text(config)
         env = {name: value for name, value in os.environ.items() if not name.startswith(("RUNTIMED_", "XDG_"))}
         downloads = Path.home() / ".cache/runtimed-tests/uv-cache"
         env |= {"HOME": str(base), "UV_CACHE_DIR": str(downloads)}
+        env |= dict.fromkeys(("USERPROFILE", "APPDATA", "LOCALAPPDATA"), str(base))
         command = [binary, "run", "--config", f"{base}/config", "--socket", path, "--cache-dir", f"{base}/cache"]
         command += ["--uv-pool-size", str(uv_pool), "--conda-pool-size", "0"]
         with open(base / "log", "w+") as log:
@@ -64,7 +64,8 @@ def running(uv_pool: int, config: str = "") -> Iterator[str]:
 
                 wait_until(answers, 30)
                 yield path
-                process.send_signal(signal.SIGTERM)
+                with Client(path) as c:
+                    c.call("daemon.shutdown")
                 assert process.wait(60) == 0, (base / "log").read_text()
             finally:
                 if process.poll() is None:

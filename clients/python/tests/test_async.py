@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from fake import POOL, FakeDaemon, Peer
+from listening import WINDOWS
 
 from runtimed_client import AsyncClient, ConnectError, RPCError
 
@@ -50,7 +51,9 @@ def test_leases(fake: FakeDaemon) -> None:
     run(main())
 
 
-def test_fifty_tasks(fake: FakeDaemon) -> None:
+def test_many_tasks(fake: FakeDaemon) -> None:
+    many = 10 if WINDOWS else 50  # a pipe has one free end at a time, for which they contend
+
     async def main() -> None:
         async def work() -> None:
             for _ in range(5):
@@ -58,9 +61,9 @@ def test_fifty_tasks(fake: FakeDaemon) -> None:
                     await c.info()
 
         async with AsyncClient(fake.path, timeout=30) as c:
-            await asyncio.gather(*(work() for _ in range(50)))
+            await asyncio.gather(*(work() for _ in range(many)))
             assert not c._busy
-        assert fake.given == 250
+        assert fake.given == 5 * many
         assert not fake.leases
 
     run(main())

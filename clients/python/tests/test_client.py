@@ -70,13 +70,13 @@ def test_the_path_of_a_project_is_from_our_working_folder(
     with Client(fake.path) as c:
         for project in (path, asked, {"path": path}, "/p", "", {"groups": ["dev"]}, None):
             c.acquire(project=project)
-    whole = os.path.join(tmp_path, "notes", "..", "p") if WINDOWS else f"{tmp_path}/notes/../p"
+    whole, rooted = os.path.join(tmp_path, path), os.path.join(tmp_path, "/p")  # on our drive, where there are some
     assert asked["path"] == path
     assert [request["params"].get("project") for request in fake.requests] == [
         whole,
         {"path": whole, "extras": ["plot"], "groups": ["dev"], "frozen": True},
         {"path": whole},
-        "/p",
+        rooted,
         *("", {"path": "", "groups": ["dev"]}, None),  # the daemon says what is wrong with the first two
     ]
 
@@ -128,16 +128,17 @@ def test_environ() -> None:
     variables = {"A": "1", "B": None, "C": None}
     env = decode(Env, {**ENV, "variables": variables, "path_prepend": ["/x/bin", "/y/bin"]}, "env")
     base = {"B": "2", "D": "3", "PATH": "/bin"}
-    assert env.environ(base) == {"A": "1", "D": "3", "PATH": "/x/bin:/y/bin:/bin"}
+    assert env.environ(base) == {"A": "1", "D": "3", "PATH": os.pathsep.join(("/x/bin", "/y/bin", "/bin"))}
     assert base == {"B": "2", "D": "3", "PATH": "/bin"}
-    assert env.environ({})["PATH"] == "/x/bin:/y/bin:" + os.defpath  # an empty entry would be the working directory
+    usual = os.pathsep.join(("/x/bin", "/y/bin", os.defpath))
+    assert env.environ({})["PATH"] == usual  # an empty entry would be the working directory
     assert decode(Env, {**ENV, "path_prepend": []}, "env").environ({}) == {"VIRTUAL_ENV": "/envs/uv-00000001"}
 
 
 def test_environ_ignores_the_case_of_names_on_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "name", "nt")
     env = decode(Env, {**ENV, "variables": {"Virtual_Env": "x"}, "path_prepend": ["/x"]}, "env")
-    assert env.environ({"Path": "/bin", "VIRTUAL_ENV": "y"}) == {"Path": "/x:/bin", "VIRTUAL_ENV": "x"}
+    assert env.environ({"Path": "/bin", "VIRTUAL_ENV": "y"}) == {"Path": f"/x{os.pathsep}/bin", "VIRTUAL_ENV": "x"}
 
 
 def test_environ_starts_from_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -207,8 +208,10 @@ def test_each_call_has_a_connection_of_its_own(fake: FakeDaemon) -> None:
 
 
 def test_twenty_threads(fake: FakeDaemon) -> None:
+    times = 5 if WINDOWS else 20  # a pipe has one free end at a time, for which they contend
+
     def work(n: int) -> str:
-        for _ in range(20):
+        for _ in range(times):
             with c.acquire(label=str(n)) as env:
                 assert c.info().name == "runtimed"
         return env.id
@@ -218,7 +221,7 @@ def test_twenty_threads(fake: FakeDaemon) -> None:
             assert len(set(threads.map(work, range(20)))) == 20
         assert not c._core._busy
     assert not fake.leases
-    assert fake.given == 400
+    assert fake.given == 20 * times
     wait_until(lambda: all(peer.gone.is_set() for peer in fake.peers))
 
 
@@ -396,7 +399,8 @@ def test_watch(fake: FakeDaemon) -> None:
 def forks(test: Callable[..., None]) -> Callable[..., None]:
     """A test for systems that fork. From Python 3.12 on, doing so with threads (the fake daemon's) is warned about."""
     warned = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-    return pytest.mark.skipif(WINDOWS, reason="Windows has no fork")(warned(test))
+    forking: Callable[..., None] = pytest.mark.skipif(WINDOWS, reason="Windows has no fork")(warned(test))
+    return forking
 
 
 def in_child(work: Callable[[], None]) -> None:

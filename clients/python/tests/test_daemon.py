@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
+from listening import WINDOWS
 from wire import Vector, matches, text, vectors
 
 from runtimed_client import AsyncClient, Client, RPCError
@@ -47,6 +48,7 @@ def all_there(wanted: list[Vector], came: list[tuple[Any, str]]) -> bool:
     return not left
 
 
+@pytest.mark.skipif(WINDOWS, reason="a pipe cannot end in one direction; rpc/server replays these")
 @pytest.mark.parametrize("vector", vectors("server.jsonl"))
 def test_daemon(daemon: str, vector: Vector) -> None:
     data = bytes.fromhex(vector["send_hex"]) if "send_hex" in vector else text(vector["send"]).encode()

@@ -1,7 +1,6 @@
 """What a call does whose daemon is replaced before it answers."""
 
 import asyncio
-import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +10,7 @@ from typing import Any, Callable
 
 import pytest
 from fake import FakeDaemon, Peer, wait_until
-from listening import forget
+from listening import WINDOWS, forget
 
 from runtimed_client import AsyncClient, Client, ConnectError, RPCError
 
@@ -193,8 +192,10 @@ def test_a_cancelled_task_follows_no_longer(fake: FakeDaemon) -> None:
 def test_an_acquire_starts_the_next_daemon_where_that_is_allowed(
     fake: FakeDaemon, folder: Path, monkeypatch: pytest.MonkeyPatch, allowed: bool
 ) -> None:
-    runt = folder / "runt"
-    runt.write_text(f'#!/bin/sh\necho "runt: error: no" >&2\necho "$@" >>{folder}/calls\nexit 1\n')
+    runt = folder / ("runt.bat" if WINDOWS else "runt")
+    shell = f'#!/bin/sh\necho "runt: error: no" >&2\necho "$@" >>{folder}/calls\nexit 1\n'
+    batch = '@echo runt: error: no>&2\n@echo %*>>"%~dp0calls"\n@exit 1\n'
+    runt.write_text(batch if WINDOWS else shell)
     runt.chmod(0o755)
     fake.hook = lambda peer, request: request["method"] == "pool.acquire"
     monkeypatch.setenv("RUNTIMED_NO_START", "")

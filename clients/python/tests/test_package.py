@@ -17,7 +17,7 @@ FOLDER = Path(__file__).resolve().parents[1]
 EXAMPLES = [
     example
     for readme in (FOLDER / "README.md", FOLDER.parents[1] / "README.md")
-    for example in re.findall(r"^```python\n(.*?)^```", readme.read_text(), re.MULTILINE | re.DOTALL)
+    for example in re.findall(r"^```python\n(.*?)^```", readme.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
 ]
 
 

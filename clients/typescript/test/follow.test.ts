@@ -5,7 +5,7 @@ import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Client, type ConnectError, type RPCError } from "runtimed-client";
 import { waiting } from "./daemon.js";
-import { acquired, env, FakeDaemon, failure, info, pool, type Script, TempDir, until } from "./support.js";
+import { acquired, env, FakeDaemon, failure, info, pool, type Script, TempDir, until, windows } from "./support.js";
 
 const willing: Script = (message, peer) => {
   if (message.method === "pool.acquire") peer.result(message, acquired);
@@ -84,8 +84,10 @@ test("following ends with the call's time, its signal, and its client", async ()
   assert.equal(((await closed) as ConnectError).message, "this client is closed");
 });
 
+const unix = { skip: windows && "it starts a script of Unix" };
+
 for (const autostart of [true, false])
-  test(`an acquire starts the next daemon where that is allowed: ${autostart}`, async () => {
+  test(`an acquire starts the next daemon where that is allowed: ${autostart}`, unix, async () => {
     using dir = new TempDir();
     const runt = join(dir.path, "runt");
     writeFileSync(runt, `#!/bin/sh\necho "$@" >>${dir.path}/calls\necho 'runt: error: no' >&2\nexit 1\n`, {
@@ -105,7 +107,7 @@ for (const autostart of [true, false])
     if (autostart) assert.equal(readFileSync(join(dir.path, "calls"), "utf8"), "daemon start --auto\n");
   });
 
-test("its signal ends an acquire while the next daemon is started", async () => {
+test("its signal ends an acquire while the next daemon is started", unix, async () => {
   using dir = new TempDir();
   const runt = join(dir.path, "runt");
   writeFileSync(runt, `#!/bin/sh\ntouch ${dir.path}/started\nsleep 5\ntouch ${dir.path}/ended\n`, {
@@ -125,7 +127,7 @@ test("its signal ends an acquire while the next daemon is started", async () => 
   assert.equal(existsSync(join(dir.path, "ended")), false);
 });
 
-test("a real acquire waits on through a kill and a stop of its daemon", async () => {
+test("a real acquire waits on through a kill and a stop of its daemon", unix, async () => {
   await using daemon = waiting();
   await daemon.start();
   await using client = await Client.connect({ socket: daemon.socket });

@@ -2,7 +2,7 @@ import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createServer, type Server, type Socket } from "node:net";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join, resolve } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 
@@ -58,6 +58,14 @@ export class TempDir {
   }
 }
 
+export const windows = process.platform === "win32";
+
+/** An address to listen at that only the test with this folder has. */
+export const place = ({ path }: TempDir) => (windows ? `\\\\.\\pipe\\${basename(path)}` : join(path, "s"));
+
+/** A path as it is from this working folder: on Windows one without a drive is on ours. */
+export const here = (path: string) => (windows && path.startsWith("/") ? resolve(path) : path);
+
 /** What a fake daemon does with one message. */
 export type Script = (message: Message, peer: Peer) => void;
 
@@ -94,7 +102,7 @@ export class FakeDaemon {
 
   private constructor(script: Script, path?: string) {
     this.#dir = path === undefined ? new TempDir() : undefined;
-    this.path = path ?? join(this.#dir?.path ?? "", "s");
+    this.path = path ?? (this.#dir ? place(this.#dir) : "");
     this.#server = createServer((socket) => {
       const peer = new Peer(socket);
       this.peers.push(peer);
