@@ -7,7 +7,7 @@ func menu() []task {
 			script: `CGO_ENABLED=0 go build -o bin/ ./cmd/...`},
 		{name: "build:windows", about: "build both for Windows into bin/windows/",
 			script: `GOOS=windows GOARCH=amd64 CGO_ENABLED=0 go build -o bin/windows/ ./cmd/...`},
-		{name: "build:windows:tests", about: "translate the TypeScript client and its tests for Windows into bin/typescript/",
+		{name: "build:windows:tests", about: "translate the TypeScript client and its tests into bin/typescript/",
 			needs: "setup:typescript", // test:typescript checks the types, and removes what it has built
 			script: `
 				cd clients/typescript
