@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { dirname } from "node:path";
 import { test } from "node:test";
 import { Client, type ConnectError, type RPCError } from "runtimed-client";
-import { failure } from "./support.js";
+import { failure, TempDir } from "./support.js";
 
 const { RUNTIMED_SOCKET: pipe = "", RUNTIMED_BIN: bin = "" } = process.env;
 
@@ -38,6 +38,9 @@ test("its errors, and the abort of an acquire", async () => {
 });
 
 test("a daemon is started where none runs", async () => {
+  using home = new TempDir(); // or the one that runs would be told of
+  for (const name of ["USERPROFILE", "APPDATA", "LOCALAPPDATA"]) process.env[name] = home.path;
+  process.env.RUNTIMED_UV_POOL_SIZE = "0";
   const socket = `${pipe}-started`;
   const runt = `${dirname(bin)}/runt.exe`;
   assert.equal(((await failure(Client.connect({ socket }))) as ConnectError).kind, "unreachable");
