@@ -5,6 +5,7 @@ package e2e
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -79,6 +80,30 @@ func (h *house) jupyter(folders ...string) *jupyter {
 		}
 	})
 	return j
+}
+
+// provisioner makes our provisioner known to front-ends with these folders, and a kernel of this name that it starts.
+func (h *house) provisioner(name string) (folders []string) {
+	h.t.Helper()
+	info := filepath.Join(h.home, "packages", "runtimed_jupyter-0.1.0.dist-info")
+	spec := filepath.Join(h.home, `AppData\Roaming\jupyter\kernels`, name)
+	check(h.t, errors.Join(os.MkdirAll(info, 0o700), os.MkdirAll(spec, 0o700)))
+	for path, text := range map[string]string{
+		filepath.Join(info, "METADATA"): "Metadata-Version: 2.1\nName: runtimed-jupyter\nVersion: 0.1.0\n",
+		filepath.Join(info, "entry_points.txt"): "[jupyter_client.kernel_provisioners]\n" +
+			"runtimed = runtimed_jupyter:RuntimedProvisioner\n",
+		filepath.Join(spec, "kernel.json"): `{"argv": ["python", "-m", "ipykernel_launcher", "-f", "{connection_file}"],
+			"display_name": "provisioned", "language": "python",
+			"metadata": {"kernel_provisioner": {"provisioner_name": "runtimed"}}}`,
+	} {
+		check(h.t, os.WriteFile(path, []byte(text), 0o600))
+	}
+	for _, folder := range []string{`..\clients\python\src`, `..\clients\jupyter\src`} {
+		folder, err := filepath.Abs(folder)
+		check(h.t, err)
+		folders = append(folders, folder)
+	}
+	return append(folders, filepath.Dir(info))
 }
 
 // gone waits until a process has ended.

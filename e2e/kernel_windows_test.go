@@ -26,6 +26,8 @@ func (j *jupyter) pid() int {
 	return pid
 }
 
+const patience = 300 // seconds, on a machine that has much to do
+
 func TestWindowsFrontEndRunsAWarmKernelAsItRunsAnyOther(t *testing.T) {
 	h := newHouse(t).withIndex()
 	h.configure("[pools.uv]\nsize = 1\npackages = [\"ipykernel\", \"pip\"]\n")
@@ -34,13 +36,13 @@ func TestWindowsFrontEndRunsAWarmKernelAsItRunsAnyOther(t *testing.T) {
 		t.Fatalf("runt kernelspec install: %s%s", s.out, s.err)
 	}
 	h.filled("uv", 5*time.Minute)
-	j := h.jupyter()
+	j := h.jupyter(h.provisioner("provisioned")...)
 	var specs map[string]string
 	if j.raw("specs", nil, &specs); specs["runtimed-uv"] != "Python (warm)" {
 		t.Errorf("on offer are %v", specs)
 	}
 	k := j.do("start", step{"kernel": "runtimed-uv", "env": step{"FROM": "the front-end",
-		"JPY_SESSION_NAME": "work/first.ipynb"}})
+		"JPY_SESSION_NAME": "work/first.ipynb"}, "timeout": patience})
 	t.Logf("it answers after %.2f s", k.Seconds)
 	if r := j.do("run", step{"code": "print(1 + 1)"}); r.Said != "2\n" {
 		t.Errorf("it says %+v", r)
@@ -70,7 +72,7 @@ func TestWindowsFrontEndRunsAWarmKernelAsItRunsAnyOther(t *testing.T) {
 
 	j.do("run", step{"code": "%pip install --quiet iniconfig==2.1.0", "timeout": 300})
 	first := j.pid()
-	again := j.do("restart", nil)
+	again := j.do("restart", step{"timeout": patience})
 	if said := j.cell("import iniconfig; print(iniconfig.__name__, 'seen' in globals())"); said != "iniconfig False\n" {
 		t.Errorf("after a restart it says %q", said)
 	}
@@ -80,7 +82,7 @@ func TestWindowsFrontEndRunsAWarmKernelAsItRunsAnyOther(t *testing.T) {
 	}
 	h.gone(first, 10*time.Second)
 	second := j.pid()
-	third := j.do("restart", step{"now": true}) // which kills runt, and nothing tells the kernel
+	third := j.do("restart", step{"now": true, "timeout": patience}) // which kills runt, and nothing tells the kernel
 	h.gone(second, 10*time.Second)
 	if said := j.cell("import iniconfig; print('seen' in globals())"); said != "False\n" {
 		t.Errorf("after a hard restart it says %q", said)
@@ -97,10 +99,25 @@ func TestWindowsFrontEndRunsAWarmKernelAsItRunsAnyOther(t *testing.T) {
 	}
 
 	h.filled("uv", 5*time.Minute)
-	k = j.do("start", step{"kernel": "runtimed-uv"})
+	j.do("start", step{"kernel": "provisioned", "timeout": patience})
+	said := strings.TrimSpace(j.cell("import sys; print(sys.prefix)"))
+	if list := h.leases(); len(list) != 1 || list[0].Path != said || !list[0].Lease.Alive {
+		t.Errorf("the provisioner's kernel is in %s, and leased are %+v", said, list)
+	}
+	if r := j.do("run", step{"code": "while True: pass", "interrupt_after": 1}); r.Ename != "KeyboardInterrupt" {
+		t.Errorf("the provisioner's kernel, interrupted, says %+v", r)
+	}
+	last = j.pid()
+	j.do("shutdown", nil)
+	h.gone(last, 10*time.Second)
+	if list := h.leases(); len(list) > 0 {
+		t.Errorf("after the end of the provisioner's kernel, leased are %+v", list)
+	}
+	h.filled("uv", 5*time.Minute)
+	k = j.do("start", step{"kernel": "runtimed-uv", "timeout": patience})
 	last = j.pid()
 	if r := j.do("papermill", step{"kernel": "runtimed-uv", "code": "print(x + 1)",
-		"parameters": step{"x": 41}}); r.Said != "42\n" {
+		"parameters": step{"x": 41}, "timeout": patience}); r.Said != "42\n" {
 		t.Errorf("papermill says %+v", r)
 	}
 	j.kill() // and its kernel with it, and the lease with the kernel

@@ -113,10 +113,10 @@ def gone(timeout=5):
     return {"alive": state["km"].is_alive()}
 
 
-def restart(now=False):
+def restart(now=False, timeout=50):
     """Restarts it as the button does."""
     state["km"].restart_kernel(now=now)
-    return await_ready()
+    return await_ready(timeout)
 
 
 def beside(argv, cwd=None, env=None):
@@ -254,7 +254,7 @@ def notebook(kernel, code, timeout=50):
     return {"failed": failed, "said": "".join(outputs), "seconds": time.monotonic() - began}
 
 
-def papermill(kernel, code, parameters):
+def papermill(kernel, code, parameters, timeout=60):
     """Has papermill run a notebook with parameters."""
     import nbformat
     import nbformat.v4 as v4
@@ -268,7 +268,9 @@ def papermill(kernel, code, parameters):
     )
     nbformat.write(nb, path)
     began = time.monotonic()
-    out = pm.execute_notebook(path, os.path.join(folder, "out.ipynb"), parameters=parameters, progress_bar=False)
+    out = pm.execute_notebook(
+        path, os.path.join(folder, "out.ipynb"), parameters=parameters, progress_bar=False, start_timeout=timeout
+    )
     return {"said": "".join(o.get("text", "") for o in out.cells[-1]["outputs"]), "seconds": time.monotonic() - began}
 
 
