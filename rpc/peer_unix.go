@@ -33,7 +33,12 @@ func PeerOf(nc net.Conn) (peer Peer, err error) {
 // checkPeer refuses the daemon of a stranger, who may have been first at the path, before anything is sent.
 func checkPeer(nc net.Conn, path string) error {
 	peer, err := PeerOf(nc)
-	switch own := os.Geteuid(); {
+	return checkOwner(peer, err, os.Geteuid(), path)
+}
+
+// checkOwner is checkPeer for user own, with what the kernel says.
+func checkOwner(peer Peer, err error, own int, path string) error {
+	switch {
 	case errors.Is(err, syscall.ENOTCONN), errors.Is(err, syscall.EINVAL): // macOS forgets who it was
 		return Errorf(KindClosed, "%s closed the connection without an answer", path)
 	case err != nil:

@@ -187,9 +187,9 @@ func TestOnMacOSAnEnvironmentIsUsedByExecutableArgumentOrVariable(t *testing.T) 
 		{"an argument is in it", shell(500, procArgs2(2, "/bin/sh", []string{"sh", activated + "/bin/pip"}, nil)),
 			[]string{"uv-1"}},
 		{"an argument is it", shell(500, procArgs2(2, "/bin/ls", []string{"ls", activated}, nil)), nil},
-		{"it is activated", shell(500, procArgs2(1, "/bin/zsh", []string{"-zsh"}, []string{"VIRTUAL_ENV=" + activated})),
+		{"it is activated", shell(500, procArgs2(1, "/bin/zsh", nil, []string{"-zsh", "VIRTUAL_ENV=" + activated})),
 			[]string{"uv-1"}},
-		{"its folder was the shell's", shell(500, procArgs2(1, "./python", []string{"p"}, []string{"PWD=" + activated})),
+		{"its folder was the shell's", shell(500, procArgs2(1, "./py", []string{"./py"}, []string{"PWD=" + activated})),
 			[]string{"uv-1"}},
 		{"it uses none", shell(500, procArgs2(1, "/bin/zsh", []string{"-zsh"}, []string{"HOME=/Users/ada"})), nil},
 		{"another user's that the owner may have started", others, []string{"uv-held"}},
@@ -211,7 +211,8 @@ func TestOnMacOSAnEnvironmentIsUsedByExecutableArgumentOrVariable(t *testing.T) 
 }
 
 func TestOnMacOSABuildsMarkIsReadFromItsVariables(t *testing.T) {
-	m := mac{500: shell(500, procArgs2(2, "/bin/sh", []string{"sh", "RUNT_BUILD_OF=/no"}, []string{"RUNT_BUILD_OF=/yes"}))}
+	args, environ := []string{"sh", "RUNT_BUILD_OF=/no"}, []string{"RUNT_BUILD_OF=/yes"}
+	m := mac{500: shell(500, procArgs2(2, "/bin/sh", args, environ))}
 	if got := m.macOS().environ(500); !strings.HasPrefix(string(got), "RUNT_BUILD_OF=/yes\x00") {
 		t.Errorf("%q", got)
 	}

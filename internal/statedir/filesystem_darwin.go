@@ -8,11 +8,8 @@ func MountOf(dir string) (Mount, error) {
 	if err := unix.Statfs(dir, &st); err != nil {
 		return Mount{}, err
 	}
-	m := Mount{
-		Type: unix.ByteSliceToString(st.Fstypename[:]), ReadOnly: st.Flags&unix.MNT_RDONLY != 0,
-		NoExec:  st.Flags&unix.MNT_NOEXEC != 0,
-		Network: st.Flags&unix.MNT_LOCAL == 0, Inodes: int64(st.Files), Free: int64(st.Ffree),
-	}
-	m.NoLinks = m.Type == "msdos" || m.Type == "exfat"
-	return m, nil
+	return macFilesystem{st.Fstypename, st.Flags, st.Files, st.Ffree}.mount(), nil
 }
+
+// These do not compile if the header has other flags.
+var _ = [1]int{}[(mntReadOnly^unix.MNT_RDONLY)|(mntNoExec^unix.MNT_NOEXEC)|(mntLocal^unix.MNT_LOCAL)]

@@ -21,9 +21,12 @@ func waitHangup(raw syscall.RawConn) error {
 		unix.SetKevent(&change[0], int(fd), unix.EVFILT_WRITE, unix.EV_ADD|unix.EV_ONESHOT)
 		events := make([]unix.Kevent_t, 1)
 		n, err := unix.Kevent(kq, change, events, &unix.Timespec{})
-		return err == nil && n > 0 && events[0].Flags&unix.EV_EOF != 0
+		return isHungUp(n, events[0].Flags, err)
 	})
 }
 
 // hangupTick is for a missed wake-up.
 const hangupTick = time.Second
+
+// This does not compile if the header has other flags.
+var _ = [1]int{}[(evError^unix.EV_ERROR)|(evEOF^unix.EV_EOF)]
