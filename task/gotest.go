@@ -85,6 +85,9 @@ func (g *goRun) take(e event) {
 	case "build-output":
 		io.WriteString(g.out, e.Output)
 	case "output":
+		if strings.HasPrefix(e.Test, "Benchmark") {
+			key.Test = "" // no event tells of its end
+		}
 		if g.said[key] == nil {
 			g.said[key] = &strings.Builder{}
 		}

@@ -70,8 +70,10 @@ func menu() []task {
 				.venv/bin/ruff format . ../jupyter
 				npm run fmt --prefix ../typescript
 				npm run fmt --prefix ../../examples`},
-		{name: "bench", about: "measure what the pool costs; arguments go to go test", needs: "build",
-			script: `go test -tags e2e -run '^$' -bench . -benchtime 1x -timeout 30m ./e2e "$@"`},
+		{name: "bench", about: "measure what the pool costs, also under Wine; arguments go to go test", needs: "build",
+			script: `
+				go test -tags e2e -run '^$' -bench . -benchtime 1x -timeout 30m ./e2e "$@"
+				go run ./task test:windows -run '^$' -bench . -benchtime 1x ./e2e "$@"`},
 		{name: "soak", about: "kill and load the daemon, run the tests of peers and fuzz, for some hours",
 			needs: "build setup:python",
 			script: `

@@ -36,3 +36,17 @@ func TestTheLastLineSaysWhatRanAndWhatWasSkippedAndWhy(t *testing.T) {
 		t.Errorf("%s", got)
 	}
 }
+
+func TestWhatABenchmarkMeasuredIsPrinted(t *testing.T) {
+	var out strings.Builder
+	g := &goRun{out: &out, said: map[event]*strings.Builder{}}
+	g.read(strings.NewReader(`
+{"Action":"run","Package":"p","Test":"BenchmarkA"}
+{"Action":"output","Package":"p","Test":"BenchmarkA","Output":"a call 0.73 of a ping\n"}
+{"Action":"output","Package":"p","Output":"ok  \tp\t0.1s\n"}
+{"Action":"pass","Package":"p"}
+`))
+	if !strings.Contains(out.String(), "a call 0.73 of a ping") {
+		t.Errorf("%s", &out)
+	}
+}
