@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -91,9 +90,8 @@ func TestBothProgramsWorkOnARM64(t *testing.T) {
 	if info.Program != e.daemon() || info.Replaced {
 		t.Errorf("the daemon's program is %s, replaced: %v", info.Program, info.Replaced)
 	}
-	if exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", info.PID)); err != nil ||
-		filepath.Base(exe) != emulator && runtime.GOARCH != "arm64" {
-		t.Errorf("the process %d runs %s (%v), and is not the emulated daemon", info.PID, exe, err)
+	if exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", info.PID)); err != nil || exe == e.daemon() {
+		t.Errorf("the process %d runs %s (%v), and not an emulator", info.PID, exe, err)
 	}
 
 	e.silent("rpc", rpc.MethodPing)

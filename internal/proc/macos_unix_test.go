@@ -3,6 +3,7 @@
 package proc
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"io/fs"
@@ -164,6 +165,26 @@ func TestOnMacOSArgumentsAndVariablesAreToldApart(t *testing.T) {
 		if string(a.exe) != c.exe || string(a.args) != c.args || !strings.HasPrefix(string(a.environ), c.environ) ||
 			a.whole != c.whole || c.environ == "" && strings.Contains(string(a.environ), "=/") {
 			t.Errorf("%s: %q, %q, %q, %v", c.name, a.exe, a.args, a.environ, a.whole)
+		}
+	}
+}
+
+func TestOnMacOSAnAnswerCutOffAnywhereHoldsNothingThatWasNotThere(t *testing.T) {
+	whole := procArgs2(2, "/usr/bin/uv", []string{"uv", "venv"}, []string{"A=1"})
+	arguments := bytes.Index(whole, []byte("A=1"))
+	for end := range whole {
+		for argc := range byte(5) {
+			data := slices.Clone(whole[:end])
+			if end > 3 {
+				copy(data, binary.NativeEndian.AppendUint32(nil, uint32(argc)))
+			}
+			a := readArgs(data)
+			if !bytes.HasSuffix(data, slices.Concat(a.args, a.environ)) || !bytes.Contains(data, a.exe) {
+				t.Errorf("%d bytes, %d arguments: %+v", end, argc, a)
+			}
+			if argc == 2 && a.whole != (end >= arguments) || !a.whole && len(a.environ) > 0 {
+				t.Errorf("%d bytes, %d arguments: whole is %v", end, argc, a.whole)
+			}
 		}
 	}
 }
