@@ -61,6 +61,19 @@ func Refusal(t testing.TB, path string) string {
 	return refused.Err.Error()
 }
 
+// Link makes a link, or skips the test. Windows has a privilege for them, and Wine says that it made one and did not.
+func Link(t testing.TB, to, at string) {
+	t.Helper()
+	err := os.Symlink(to, at)
+	if err == nil {
+		_, err = os.Readlink(at)
+	}
+	if err != nil && runtime.GOOS == "windows" {
+		t.Skip("links cannot be made here: ", err)
+	}
+	Check(t, err)
+}
+
 func ExitWith(t *testing.T, script string) error {
 	t.Helper()
 	var exit *exec.ExitError
