@@ -18,17 +18,24 @@ import (
 // They do what uv.sh and python.sh do.
 var unscripted = map[string]func(s standin) int{"uv.sh": standin.uv, "python.sh": standin.python}
 
-// init turns this program into a stand-in if it is called uv or python. Both names may have more behind a dot or a
-// version, but for that of a package's test.
+// mark ends the files of stand-ins. A program that is only called uv or python is none.
+const mark = "stand-in of testkit"
+
+// init turns this program into a stand-in if it is a marked copy that is called uv or python. Both names may have more
+// behind a dot or a version.
 func init() {
 	self, err := os.Executable()
 	name := strings.TrimSuffix(filepath.Base(self), Exe)
+	if uv := strings.HasPrefix(name, "uv"); err != nil || !uv && !strings.HasPrefix(name, "python") {
+		return
+	}
+	data, err := os.ReadFile(self)
 	s := standin{here: filepath.Dir(self), self: self, args: os.Args[1:]}
 	switch {
-	case err != nil || strings.HasSuffix(name, ".test"):
-	case name == "uv" || strings.HasPrefix(name, "uv."):
+	case err != nil || !bytes.HasSuffix(data, []byte(mark)):
+	case strings.HasPrefix(name, "uv"):
 		os.Exit(s.uv())
-	case strings.HasPrefix(name, "python"):
+	default:
 		os.Exit(s.python())
 	}
 }
@@ -55,7 +62,7 @@ func (k *Kit) script(name, from string) {
 	}
 	data, err := os.ReadFile(Self(k.T))
 	Check(k.T, err)
-	Check(k.T, os.WriteFile(to, data, 0o700))
+	Check(k.T, os.WriteFile(to, append(data, mark...), 0o700))
 }
 
 // environ are the variables that programs need besides PATH and HOME.
