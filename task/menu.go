@@ -79,6 +79,7 @@ func menu() []task {
 			script: `
 				export RUNTIMED_SOAK=1
 				(cd clients/jupyter; ../python/.venv/bin/python -m pytest -q tests/test_hub.py)
+				go run ./task test:windows
 				go test -tags e2e -race -timeout 3h -v \
 					-run 'Kill|Load|Leaves|Restart|Burst|Model|Peers|Behaves|Planted|Spyder' ./e2e ./pool
 				git grep -oE '^func Fuzz\w+' -- '*_test.go' | sed 's,/[^/]*:func , ,' | while read -r folder target; do

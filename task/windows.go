@@ -9,8 +9,11 @@ import (
 
 const withWine = "testdata/tools/with-wine"
 
-// unable is the exit code of testdata/tools/with-* where a program is missing.
-const unable = 77
+// These are exit codes of testdata/tools/with-wine, the first one of all testdata/tools/with-*.
+const (
+	unable  = 77 // a program is missing
+	crashed = 75 // Wine's own server has crashed, which says nothing of us
+)
 
 // testWindows runs itself beside a Windows machine, and there the tests.
 func testWindows(args []string) error {
@@ -52,10 +55,14 @@ func besideWindows(args []string) error {
 	if err != nil {
 		return err
 	}
-	c := exec.Command(withWine, append([]string{self, "test:windows"}, args...)...)
-	c.Stdout, c.Stderr = os.Stdout, os.Stderr
-	err = c.Run()
 	var exit *exec.ExitError
+	for range 2 {
+		c := exec.Command(withWine, append([]string{self, "test:windows"}, args...)...)
+		c.Stdout, c.Stderr = os.Stdout, os.Stderr
+		if err = c.Run(); !errors.As(err, &exit) || exit.ExitCode() != crashed {
+			break
+		}
+	}
 	switch {
 	case errors.As(err, &exit) && exit.ExitCode() == unable && os.Getenv("CI") == "":
 		r := &result{suite: "windows"}
