@@ -169,14 +169,6 @@ func (h *house) configure(text string) {
 	check(h.t, os.WriteFile(filepath.Join(dir, "config.toml"), []byte(text), 0o644))
 }
 
-// lodger is a running daemon.
-type lodger struct {
-	*house
-	cmd    *exec.Cmd
-	stderr *bytes.Buffer
-	ended  chan struct{}
-}
-
 // command is the daemon, not yet started.
 func (h *house) command(args ...string) *exec.Cmd {
 	h.t.Helper()
@@ -243,24 +235,6 @@ func (h *house) start(args ...string) *lodger {
 		return c.Call(h.t.Context(), rpc.MethodPing, nil, nil) == nil
 	})
 	return l
-}
-
-// kill ends the daemon as the kernel does when memory runs out.
-func (l *lodger) kill() {
-	_ = l.cmd.Process.Kill()
-	<-l.ended
-}
-
-// exit is the exit code of a daemon that ends within the time.
-func (l *lodger) exit(within time.Duration) int {
-	l.t.Helper()
-	select {
-	case <-l.ended:
-		return l.cmd.ProcessState.ExitCode()
-	case <-time.After(within):
-		l.t.Fatalf("the daemon did not end within %s", within)
-		return -1
-	}
 }
 
 func (l *lodger) signal(s syscall.Signal) {

@@ -162,14 +162,6 @@ func (h *house) runt(args ...string) string {
 	return s.out
 }
 
-// lodger is a running daemon.
-type lodger struct {
-	*house
-	cmd    *exec.Cmd
-	stderr *bytes.Buffer
-	ended  chan struct{}
-}
-
 // launch starts a daemon without waiting for it to answer.
 func (h *house) launch(args ...string) *lodger {
 	h.t.Helper()
@@ -214,24 +206,6 @@ func (h *house) answers() bool {
 	}
 	defer c.Close()
 	return c.Call(ctx, rpc.MethodPing, nil, nil) == nil
-}
-
-// kill ends the daemon as the task manager does.
-func (l *lodger) kill() {
-	_ = l.cmd.Process.Kill()
-	<-l.ended
-}
-
-// exit is the exit code of a daemon that ends within the time.
-func (l *lodger) exit(within time.Duration) int {
-	l.t.Helper()
-	select {
-	case <-l.ended:
-		return l.cmd.ProcessState.ExitCode()
-	case <-time.After(within):
-		l.t.Fatalf("the daemon did not end within %s", within)
-		return -1
-	}
 }
 
 // warmHouse has a daemon that has filled its pool uv with a stand-in.

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"time"
 
 	"runtimed/internal/tool"
@@ -116,4 +117,39 @@ func (h *house) kernelspec(name string, args ...string) {
 		err = os.WriteFile(filepath.Join(dir, "kernel.json"), text, 0o644)
 	}
 	check(h.t, err)
+}
+
+// passesForAKernel has the kernel k, which says why there is none, do all that a front-end asks, and end. It cannot
+// start a daemon.
+func (j *jupyter) passesForAKernel(k told) {
+	j.t.Helper()
+	var statuses map[string]any
+	j.raw("all_requests", nil, &statuses)
+	for name, want := range map[string]any{
+		"kernel_info": "ok", "is_complete": "complete", "complete": "ok", "inspect": "ok", "history": "ok",
+		"comm_info": "ok", "interrupt": "ok",
+		"debug": "error", "beats": true,
+	} {
+		if statuses[name] != want {
+			j.t.Errorf("%s: %v", name, statuses[name])
+		}
+	}
+	if r := j.do("strangers", nil); r.Forged != "" {
+		j.t.Errorf("a message with another's signature is answered by %s", r.Forged)
+	}
+	if r := j.do("interrupt", nil); !r.Alive {
+		j.t.Error("it ends when it is interrupted")
+	}
+	if r := j.do("run", step{"code": "1 + 1"}); r.Ename != "RuntimedError" ||
+		!strings.Contains(r.Said, "the daemon is not running") ||
+		!strings.Contains(r.Said, "restart the kernel to try again") {
+		j.t.Errorf("it says %+v", r)
+	}
+	again := j.do("restart", nil)
+	if r := j.do("run", step{"code": "1 + 1"}); r.Ename != "RuntimedError" || again.PID == k.PID {
+		j.t.Errorf("after a restart it says %+v", r)
+	}
+	if end := j.do("shutdown", nil); end.Code != 0 || end.Seconds > 3 {
+		j.t.Errorf("its end: %+v", end)
+	}
 }

@@ -183,34 +183,7 @@ func TestTheKernelThatSaysWhyDoesAllThatAFrontEndAsks(t *testing.T) {
 			h.kernelspec("warm", "--no-start")
 			j := h.jupyter()
 			k := j.do("start", step{"kernel": "warm", "transport": transport})
-			var statuses map[string]any
-			j.raw("all_requests", nil, &statuses)
-			for name, want := range map[string]any{
-				"kernel_info": "ok", "is_complete": "complete", "complete": "ok", "inspect": "ok", "history": "ok",
-				"comm_info": "ok", "interrupt": "ok",
-				"debug": "error", "beats": true,
-			} {
-				if statuses[name] != want {
-					t.Errorf("%s: %v", name, statuses[name])
-				}
-			}
-			if r := j.do("strangers", nil); r.Forged != "" {
-				t.Errorf("a message with another's signature is answered by %s", r.Forged)
-			}
-			if r := j.do("interrupt", nil); !r.Alive {
-				t.Error("it ends when it is interrupted")
-			}
-			if r := j.do("run", step{"code": "1 + 1"}); r.Ename != "RuntimedError" ||
-				!strings.Contains(r.Said, "restart the kernel to try again") {
-				t.Errorf("it says %+v", r)
-			}
-			again := j.do("restart", nil)
-			if r := j.do("run", step{"code": "1 + 1"}); r.Ename != "RuntimedError" || again.PID == k.PID {
-				t.Errorf("after a restart it says %+v", r)
-			}
-			if end := j.do("shutdown", nil); end.Code != 0 || end.Seconds > 3 {
-				t.Errorf("its end: %+v", end)
-			}
+			j.passesForAKernel(k)
 			j.do("start", step{"kernel": "warm", "transport": transport})
 			if end := j.do("terminate", nil); end.Code != 0 {
 				t.Errorf("on SIGTERM it ends with %d", end.Code)
