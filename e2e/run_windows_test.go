@@ -129,16 +129,22 @@ func TestWindowsTheLeaseOfAnOwnerThatEndsOrIsKilledEndsSoon(t *testing.T) {
 	})
 }
 
-// terminal is the variable that makes this program a terminal in which runt runs, and in which somebody types Ctrl-C.
-const terminal = "RUNTIMED_TEST_TERMINAL"
+// terminal is the variable that makes this program a terminal in which runt runs, and in which somebody types Ctrl-C
+// when the command (saysALine) or the test (isTold) says a line.
+const (
+	terminal  = "RUNTIMED_TEST_TERMINAL"
+	saysALine = "command"
+	isTold    = "test"
+)
 
 func init() {
-	if os.Getenv(terminal) == "" {
+	when := os.Getenv(terminal)
+	if when == "" {
 		return
 	}
 	err := os.Unsetenv(terminal) // the command may be this program too
 	if err == nil {
-		err = typeInterrupt()
+		err = typeInterrupt(when)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -147,8 +153,8 @@ func init() {
 	os.Exit(0)
 }
 
-// typeInterrupt runs what its arguments say, types Ctrl-C once that has said a line, and prints how it ended.
-func typeInterrupt() error {
+// typeInterrupt runs what its arguments say, types Ctrl-C at the right time, and prints how that ended.
+func typeInterrupt(when string) error {
 	signal.Notify(make(chan os.Signal, 1), os.Interrupt) // it is not for us
 	cmd := exec.Command(os.Args[1], os.Args[2:]...)
 	cmd.Env = append(os.Environ(), "PYTHONUNBUFFERED=1")
@@ -166,7 +172,11 @@ func typeInterrupt() error {
 		return err
 	}
 	lines := bufio.NewReader(out)
-	if _, err := lines.ReadString('\n'); err != nil {
+	sign := lines
+	if when == isTold {
+		sign = bufio.NewReader(os.Stdin)
+	}
+	if _, err := sign.ReadString('\n'); err != nil {
 		return err
 	}
 	if err := windows.GenerateConsoleCtrlEvent(windows.CTRL_C_EVENT, 0); err != nil {
@@ -184,15 +194,27 @@ func typeInterrupt() error {
 	return nil
 }
 
-// interrupted runs runt in a console of its own where somebody types Ctrl-C once the command has said a line.
-func (h *house) interrupted(args ...string) said {
+// interrupted runs runt in a console of its own where somebody types Ctrl-C: once the command has said a line, or after
+// await, if that is not nil.
+func (h *house) interrupted(await func(), args ...string) said {
 	h.t.Helper()
 	var out, stderr bytes.Buffer
 	cmd := exec.Command(os.Args[0], append([]string{runtProgram}, args...)...)
-	cmd.Env = append(h.env, terminal+"=1")
+	cmd.Env = append(h.env, terminal+"="+saysALine)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = h.home, &out, &stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{CreationFlags: windows.CREATE_NO_WINDOW}
-	if err := cmd.Run(); err != nil {
+	if await != nil {
+		cmd.Env = append(h.env, terminal+"="+isTold)
+		in, err := cmd.StdinPipe()
+		check(h.t, err)
+		check(h.t, cmd.Start())
+		await()
+		_, err = io.WriteString(in, "now\n")
+		check(h.t, err)
+	} else {
+		check(h.t, cmd.Start())
+	}
+	if err := cmd.Wait(); err != nil {
 		h.t.Fatalf("%v: %s", err, &stderr)
 	}
 	return said{out.String(), stderr.String(), 0}
@@ -203,7 +225,7 @@ func TestWindowsCtrlCIsTheCommandsOwnBusiness(t *testing.T) {
 	h, _ := warmHouse(t, "1")
 	python, err := exec.LookPath(`python.exe`)
 	check(t, err)
-	s := h.interrupted("run", "--", python, "-c", `import sys, time
+	s := h.interrupted(nil, "run", "--", python, "-c", `import sys, time
 print("ready")
 try:
     time.sleep(60)
@@ -214,9 +236,26 @@ except KeyboardInterrupt:
 		t.Errorf("%+v", s)
 	}
 	// one that does not catch it ends by it, and so does runt
-	s = h.interrupted("run", "--", python, "-c", "import time; print('ready'); time.sleep(60)")
+	s = h.interrupted(nil, "run", "--", python, "-c", "import time; print('ready'); time.sleep(60)")
 	if code, _, _ := strings.Cut(s.out, " "); code != "3221225786" || !strings.Contains(s.err, "KeyboardInterrupt") {
 		t.Errorf("%+v", s) // the code is STATUS_CONTROL_C_EXIT
 	}
 	h.eventually(10*time.Second, "the environments are given back", func() bool { return h.pool("uv").Leased == 0 })
+}
+
+func TestWindowsCtrlCEndsWhoWaits(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t).withStandIn()
+	h.configure(quickly + "1\n")
+	h.gate()
+	h.start()
+	s := h.interrupted(func() {
+		h.eventually(time.Minute, "runt waits in line", func() bool { return h.pool("uv").Waiting == 1 })
+	}, "run", "--", "python", "-c", "")
+	if code, _, _ := strings.Cut(s.out, " "); code != "130" || !strings.Contains(s.err, "interrupted") {
+		t.Errorf("%+v", s)
+	}
+	h.eventually(10*time.Second, "nobody waits", func() bool { return h.pool("uv").Waiting == 0 })
+	h.openGate()
+	h.filled("uv", time.Minute)
 }
