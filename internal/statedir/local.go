@@ -1,14 +1,18 @@
 package statedir
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
+
+	"runtimed/internal/safefile"
 )
 
 // networkTypes are file systems that several machines see at once, by the kernel's names. docs/protocol.md has the
@@ -67,16 +71,16 @@ func NetworkOf(dir, mountinfo string) string {
 
 // mountAt is the mount that dir or the nearest existing folder above it is on.
 func mountAt(dir, mountinfo string) MountLine {
-	for {
-		if _, err := os.Stat(dir); err == nil {
+	for volume := filepath.VolumeName(dir); !safefile.Exists(dir); { // not Standing: what .. means depends on links
+		below := dir[len(volume):]
+		end := strings.LastIndexFunc(below, func(c rune) bool { return c < 128 && os.IsPathSeparator(byte(c)) })
+		if end <= 0 {
+			dir = volume + below[:end+1] // its root; empty: the working folder
 			break
 		}
-		dir = dir[:max(1, strings.LastIndexByte(dir, '/'))]
-		if dir == "/" {
-			break
-		}
+		dir = volume + below[:end]
 	}
-	real := RealPath(dir) // first: looking has an automounter mount it
+	real := RealPath(cmp.Or(dir, ".")) // first: looking has an automounter mount it
 	if mountinfo == "" {
 		mountinfo = mountInfo
 	}
