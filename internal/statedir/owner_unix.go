@@ -33,5 +33,8 @@ func Writable(dir string) error { return unix.Access(dir, unix.W_OK) }
 // removeIn removes a file, a link or an empty folder in root.
 func removeIn(root *os.Root, name string) error { return root.Remove(name) }
 
+// plainName is name: only Windows reads some names in another way.
+func plainName(_ *os.Root, name string) (string, error) { return name, nil }
+
 // longPaths returns true: only Windows turns them off.
 func longPaths() bool { return true }

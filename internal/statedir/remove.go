@@ -171,10 +171,18 @@ func (r *remover) Remove(in folder, name string, depth int) error {
 		return r.ended
 	}
 	path := filepath.Join(in.path, name)
+	name, err := plainName(in.root, name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return inFull(err, path)
+	}
+	path = filepath.Join(in.path, name)
 	if unmountsByRemoving && in.mounted(name) {
 		return &MountError{path}
 	}
-	err := removeIn(in.root, name) // a file, a link, or an empty folder
+	err = removeIn(in.root, name) // a file, a link, or an empty folder
 	if err == nil || errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
