@@ -196,6 +196,9 @@ func (l *Locks) holds(file fs.FileInfo) bool {
 }
 
 func (l *Locks) hold(path string) error {
+	if now, err := os.Lstat(path); err == nil && l.holds(now) {
+		return nil // the state directory is the socket's folder by another name
+	}
 	f := safefile.NewLock(path)
 	err := l.try(f, path)
 	if err == nil {
