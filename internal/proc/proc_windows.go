@@ -211,6 +211,12 @@ func (s search) in(data []byte, _ string, _ int, f func(id string)) {
 
 // idBelow returns the name that follows envs in path, if more of the path follows. Case does not matter.
 func idBelow(envs, path string) (id string, ok bool) {
+	if rest, long := strings.CutPrefix(path, `\\?\`); long { // what was loaded by such a path is told so
+		path = rest
+		if share, is := strings.CutPrefix(rest, `UNC\`); is {
+			path = `\\` + share
+		}
+	}
 	if len(path) <= len(envs) || !strings.EqualFold(path[:len(envs)], envs) {
 		return "", false
 	}

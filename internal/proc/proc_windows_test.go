@@ -63,6 +63,7 @@ func TestTheIDOfAPathIsFoundInAnyCase(t *testing.T) {
 	for path, want := range map[string]string{
 		`C:\State\envs\uv-1\python.exe`: "uv-1",
 		`c:\state\ENVS\UV-1\python.exe`: "uv-1",
+		`\\?\C:\state\envs\uv-1\x.pyd`:  "uv-1",
 		`C:\state\envs\uv-1`:            "",
 		`C:\state\envs2\uv-1\x`:         "",
 		`C:\windows\x.dll`:              "",
@@ -70,5 +71,8 @@ func TestTheIDOfAPathIsFoundInAnyCase(t *testing.T) {
 		if id, ok := idBelow(`C:\state\envs\`, path); ok != (want != "") || ok && id != want {
 			t.Errorf("%s: %q, %t", path, id, ok)
 		}
+	}
+	if id, _ := idBelow(`\\server\share\envs\`, `\\?\UNC\server\share\envs\uv-1\x.pyd`); id != "uv-1" {
+		t.Errorf("on a share: %q", id)
 	}
 }
