@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -178,7 +179,7 @@ func stateDir(s string) error {
 	if err := absolute(s); err != nil || s == "" {
 		return err
 	}
-	return statedir.CheckLength(s)
+	return cmp.Or(statedir.CheckForm(s), statedir.CheckLength(s))
 }
 
 func plainPath(s string) error {

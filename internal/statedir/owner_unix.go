@@ -36,5 +36,8 @@ func removeIn(root *os.Root, name string) error { return root.Remove(name) }
 // plainName is name: only Windows reads some names in another way.
 func plainName(_ *os.Root, name string) (string, error) { return name, nil }
 
+// CheckForm returns nil: only Windows reads some paths in another way.
+func CheckForm(string) error { return nil }
+
 // longPaths returns true: only Windows turns them off.
 func longPaths() bool { return true }

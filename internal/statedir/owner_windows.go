@@ -2,8 +2,11 @@ package statedir
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
+	"syscall"
 
 	"golang.org/x/sys/windows/registry"
 
@@ -31,6 +34,20 @@ func Writable(dir string) error {
 	}
 	_ = f.Close()
 	return os.Remove(f.Name())
+}
+
+// CheckForm refuses an absolute path that names another place once something is put behind it, as one that ends in a
+// space or names a device does, and one that most programs cannot work in.
+func CheckForm(dir string) error {
+	clean := filepath.Clean(dir)
+	if root := clean[:min(4, len(clean))]; root == `\\?\` || root == `\\.\` || root == `\??\` {
+		return fmt.Errorf("must begin with a drive or a share, got %s", dir)
+	}
+	full, err := syscall.FullPath(clean)
+	if err == nil && full != clean {
+		err = fmt.Errorf("must be a path that Windows takes as it is, got %q, which it reads as %s", dir, full)
+	}
+	return err
 }
 
 // longPaths reports whether an administrator has turned on long paths. Python takes them then.
