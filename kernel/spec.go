@@ -226,7 +226,7 @@ func (s Spec) write(replace bool) error {
 
 // Remove leaves what somebody else put into the folder.
 func (s Spec) Remove() error {
-	if info, err := os.Lstat(s.Path); err == nil && info.Mode().Type() == fs.ModeSymlink {
+	if info, err := os.Lstat(s.Path); err == nil && !info.IsDir() { // a link, or a junction of Windows
 		return unwritable(os.Remove(s.Path)) // another may list where it leads
 	}
 	left, _ := filepath.Glob(filepath.Join(s.Path, "~runtimed-*")) // by an install that was killed
