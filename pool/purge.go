@@ -36,12 +36,7 @@ func (e *InUseError) Error() string {
 // alive, or a process runs from it, nothing is removed, and the error is an *InUseError. With dry it only returns what
 // it would remove. After a kill, it goes on where it was.
 func Purge(dir string, dry bool, log *zap.Logger) (paths []string, stays []statedir.Stays, err error) {
-	if dir, err = filepath.EvalSymlinks(dir); err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			err = nil
-		}
-		return nil, nil, err
-	}
+	dir = statedir.RealPath(dir)
 	m := &Manager{log: log, store: envdir.At(dir), procs: proc.ThisMachine}
 	for _, d := range []string{m.store.Envs(), m.store.Records(), m.store.Trash()} {
 		if err := envdir.Ours(dir, d); err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -10,6 +10,8 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+
+	"runtimed/internal/safefile"
 )
 
 // found is where a project was found.
@@ -34,7 +36,7 @@ func find(path string) (f found, err error) {
 	if !info.IsDir() { // perhaps a link, which means the folder that it is in
 		start, name = filepath.Dir(path), filepath.Base(path)
 	}
-	if start, err = filepath.EvalSymlinks(start); err != nil {
+	if start, err = safefile.Resolve(start); err != nil {
 		return f, unreadable(path, err)
 	}
 	if kind := kindOf(name); kind != "" {

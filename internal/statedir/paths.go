@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"time"
 	"unicode/utf16"
+
+	"runtimed/internal/safefile"
 )
 
 const (
@@ -61,7 +63,7 @@ func SamePlace(a, b string) bool {
 
 // RealPath resolves the links in path, if it is there.
 func RealPath(path string) string {
-	to, _ := filepath.EvalSymlinks(path)
+	to, _ := safefile.Resolve(path)
 	return cmp.Or(to, path)
 }
 

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"runtimed/internal/safefile"
 	"runtimed/pool/builder"
 	"runtimed/pool/uv"
 )
@@ -28,7 +29,7 @@ func pypiOf(ctx context.Context, dir string) (part pypiPart, err error) {
 	if err != nil {
 		return part, err
 	}
-	if dir, err = filepath.EvalSymlinks(dir); err != nil {
+	if dir, err = safefile.Resolve(dir); err != nil {
 		return part, err
 	}
 	part.names, part.files = map[string]bool{}, map[string]bool{}

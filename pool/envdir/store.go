@@ -66,7 +66,7 @@ func Open(dir string) (Store, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return Store{}, fmt.Errorf("making the state directory: %w", err)
 	}
-	resolved, err := filepath.EvalSymlinks(dir)
+	resolved, err := safefile.Resolve(dir)
 	if err != nil {
 		return Store{}, fmt.Errorf("resolving the state directory: %w", err)
 	}

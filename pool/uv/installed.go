@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"runtimed/internal/safefile"
 	"runtimed/internal/tool"
 	"runtimed/pool/builder"
 	"runtimed/pool/envdir"
@@ -28,7 +29,7 @@ func Distributions(dir string) (list []Distribution, err error) {
 	var seen []string
 	for _, site := range sites {
 		// conda has lib/python3.1 as a link to lib/python3.11, for programs that cut the version short
-		if site, err = filepath.EvalSymlinks(site); err != nil {
+		if site, err = safefile.Resolve(site); err != nil {
 			return nil, err
 		}
 		if slices.Contains(seen, site) {

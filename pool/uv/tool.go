@@ -287,7 +287,7 @@ func MachinePythons(dirs []string) []string {
 	for _, name := range pythonNames {
 		for _, dir := range dirs {
 			path := filepath.Join(dir, name+tool.Exe)
-			real, err := filepath.EvalSymlinks(path)
+			real, err := safefile.Resolve(path)
 			if filepath.IsAbs(dir) && err == nil && tool.Executable(path) && !seen[real] {
 				seen[real] = true
 				found = append(found, path)
