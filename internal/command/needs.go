@@ -120,7 +120,7 @@ func splitRequirements(text string) (list []string) {
 // has runt run it.
 func scriptOf(argv []string) (path string, ok bool) {
 	if strings.HasSuffix(argv[0], ".py") {
-		if info, err := os.Stat(argv[0]); err == nil && info.Mode().IsRegular() {
+		if info, err := os.Stat(argv[0]); err == nil && safefile.IsRegular(info) {
 			return argv[0], true
 		}
 	}

@@ -10,7 +10,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"syscall"
 
 	"golang.org/x/term"
 
@@ -95,7 +94,7 @@ func CannotRun(name string, err error) *failure.Error {
 	switch ext := strings.ToLower(filepath.Ext(name)); {
 	case err == nil && info.IsDir() && ext == ".py":
 		return failure.With(failure.NotExecutable, "%s is a folder, not a script", name).WithHint(runMain, name)
-	case err == nil && info.Mode().IsRegular() && slices.Contains([]string{".py", ".pyw", ".pyc", ".pyz"}, ext):
+	case err == nil && safefile.IsRegular(info) && slices.Contains([]string{".py", ".pyw", ".pyc", ".pyz"}, ext):
 		return failure.With(failure.NotFound, "%s: command not found", name).
 			WithHint("to run it as a script: runt run -- python %s", name)
 	case err == nil && ext == ".py":
@@ -135,7 +134,7 @@ func scriptFromStdin(params *rpc.AcquireParams, stdin io.Reader) (*os.File, erro
 	}
 	_ = f.Close()
 	why := failure.New("keeping the script: %v", err)
-	if errors.Is(err, syscall.ENOSPC) {
+	if safefile.IsFull(err) {
 		return nil, why.WithHint("free some space where temporary files are: %s", os.TempDir())
 	}
 	return nil, why

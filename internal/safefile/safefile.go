@@ -161,8 +161,15 @@ func readable(path string, info fs.FileInfo) error {
 	if null, err := os.Stat(os.DevNull); err == nil && os.SameFile(info, null) {
 		return nil
 	}
+	if IsRegular(info) {
+		return nil
+	}
 	return regular(path, info)
 }
+
+// IsRegular reports whether a file of the user's, found through links, is a regular one. On Windows Go calls one
+// irregular that OneDrive or the like keeps.
+func IsRegular(info fs.FileInfo) bool { return info.Mode().Type()&^fs.ModeIrregular == 0 }
 
 func regular(path string, info fs.FileInfo) error {
 	if info.Mode().IsRegular() {

@@ -108,3 +108,17 @@ func TestAScratchFileLeavesNothing(t *testing.T) {
 		t.Errorf("it leaves %v, %v", left, err)
 	}
 }
+
+// kept is what Go says of a file that OneDrive keeps.
+type kept struct{ fs.FileInfo }
+
+func (kept) Mode() fs.FileMode { return fs.ModeIrregular | 0o666 }
+
+func TestAFileOfTheUsersMayBeKeptByOneDrive(t *testing.T) {
+	if err := readable("notes.py", kept{}); err != nil {
+		t.Error(err)
+	}
+	if err := regular("runtimed.json", kept{}); err == nil {
+		t.Error("a file of our own may be: a junction is said to be the same")
+	}
+}
