@@ -11,12 +11,20 @@ func CallingShell() int {
 }
 
 func parentOf(pid int) int {
+	p, err := statOf(pid)
 	if pid == os.Getpid() {
-		return os.Getppid() // nothing better can be told
+		pid = os.Getppid() // nothing better can be told
+		if above, aerr := statOf(pid); err == nil && aerr == nil && above.isYounger(p) {
+			return 0
+		}
+		return pid
 	}
-	p, _ := statOf(pid)
 	return p.parent
 }
+
+// isYounger reports whether p began after child, and so did not start it. Windows tells the pid of a parent that has
+// ended, which may be a stranger's by now.
+func (p stat) isYounger(child stat) bool { return p.start > child.start }
 
 // caller returns the leader of the group if that is an ancestor of self, else the parent. A process of another user,
 // such as a script that called su, cannot own anything; then caller returns the ancestor nearest to the leader that

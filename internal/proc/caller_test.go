@@ -26,3 +26,12 @@ func TestTheCallerIsTheLeaderOfTheGroupOrTheParent(t *testing.T) {
 		}
 	}
 }
+
+func TestAProcessThatBeganLaterIsNoParent(t *testing.T) {
+	self := stat{Process: Process{PID: 50, start: 1000}}
+	for start, younger := range map[uint64]bool{999: false, 1000: false, 1001: true} {
+		if got := (stat{Process: Process{PID: 7, start: start}}).isYounger(self); got != younger {
+			t.Errorf("begun at %d: %v", start, got)
+		}
+	}
+}
