@@ -42,13 +42,21 @@ func Become(program string, argv, environ []string, stdin *os.File) error {
 	return nil
 }
 
-// LookUp finds a command as a shell does, which knows the endings of programs (PATHEXT).
+// LookUp finds a command as a shell does, which knows the endings of programs (PATHEXT). What is in the working folder
+// does not count, as it does not for PowerShell: a notebook may have brought it. Go would refuse to run anything then.
 func LookUp(name, path string) (string, error) {
 	if name == "" {
 		return "", fs.ErrNotExist
 	}
 	if err := os.Setenv("PATH", path); err != nil {
 		return "", err
+	}
+	const alone = "NoDefaultCurrentDirectoryInExePath"
+	if _, set := os.LookupEnv(alone); !set {
+		if err := os.Setenv(alone, "1"); err != nil {
+			return "", err
+		}
+		defer func() { _ = os.Unsetenv(alone) }()
 	}
 	found, err := exec.LookPath(name)
 	if errors.Is(err, exec.ErrNotFound) {
