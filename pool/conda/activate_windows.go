@@ -11,10 +11,12 @@ import (
 const (
 	activationScripts = "*.bat"
 	activationEnd     = "\r\n" // cmd cannot print a value of two lines
-	// activateScript takes the environment from CONDA_PREFIX: cmd misreads arguments with spaces or parentheses.
+	// activateScript takes the environment from CONDA_PREFIX: cmd misreads arguments with spaces or parentheses. It
+	// goes into the folder, since call reads percent signs again; cd fails for a share.
 	activateScript = `@echo off
 chcp 65001 >nul
 cd /d "%CONDA_PREFIX%\etc\conda\activate.d"
+if /i not "%CD%"=="%CONDA_PREFIX%\etc\conda\activate.d" exit /b 1
 for %%f in (*.bat) do call "%%f" 1>&2
 set
 `

@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"runtimed/internal/testkit"
+	"runtimed/internal/tool"
 	"runtimed/pool/builder"
 	"runtimed/pool/uv"
 )
@@ -57,5 +58,21 @@ func TestABatchFileThatEndsTheShellFailsTheBuild(t *testing.T) {
 			!strings.Contains(err.(*builder.Error).Output, "it is over") {
 			t.Errorf("%s: %v", end, err)
 		}
+	}
+}
+
+func TestScriptsOfAnotherFolderAreNotRunForAnEnvironment(t *testing.T) {
+	state, elsewhere := t.TempDir(), t.TempDir()
+	environ := append(os.Environ(), "CONDA_PREFIX="+filepath.Join(state, "not", "there")) // as a share is for cmd
+	testkit.Check(t, os.WriteFile(filepath.Join(elsewhere, "theirs.bat"), []byte("@echo run>ran.txt\r\n"), 0o600))
+	c := New(state, Config{}, uv.New(state, uv.Config{}, environ, zap.NewNop()), environ, zap.NewNop())
+	argv, err := c.runScripts("")
+	testkit.Check(t, err)
+	done, err := tool.Run(t.Context(), tool.Command{Argv: argv, Dir: elsewhere, Env: environ})
+	if err == nil || len(done.Stdout) > 0 {
+		t.Errorf("%v, %q", err, done.Stdout)
+	}
+	if _, err := os.Stat(filepath.Join(elsewhere, "ran.txt")); err == nil {
+		t.Error("a script of another folder was run")
 	}
 }
