@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -57,7 +58,7 @@ func askChannel(ctx context.Context, e *Env, channel string) Findings {
 		}
 	}
 	if u, err := url.Parse(at); err == nil && u.Scheme == "file" {
-		if !safefile.Exists(u.Path + "/noarch/repodata.json") {
+		if !safefile.Exists(filepath.Join(safefile.URLPath(u), "noarch", "repodata.json")) {
 			return problem("%s: there is no noarch/repodata.json in it", channel).
 				hint("correct channels of the pool in the configuration")
 		}

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"runtimed/internal/lazyregexp"
+	"runtimed/internal/safefile"
 )
 
 // readRequirements reads a requirements file and what it leads to. uv reads it again, with all its rules: here only
@@ -76,7 +77,7 @@ func readLead(p *Project, r *reader, path, line string) error {
 		target = strings.TrimSpace(at)
 	}
 	if u, err := url.Parse(target); err == nil && u.Scheme == "file" {
-		target = u.Path
+		target = safefile.URLPath(u)
 	} else if strings.Contains(target, "://") {
 		return nil // it is fetched
 	}

@@ -12,6 +12,7 @@ import (
 
 	"runtimed/internal/project"
 	"runtimed/internal/pyreq"
+	"runtimed/internal/safefile"
 	"runtimed/pool/builder"
 	"runtimed/pool/envdir"
 	"runtimed/pool/uv"
@@ -150,7 +151,7 @@ func (d lockedDistribution) line(p *project.Project) (line string, sure bool, er
 // below is a location in a lock file as a path.
 func below(dir, location string) string {
 	if u, err := url.Parse(location); err == nil && u.Scheme == "file" {
-		location = u.Path
+		location = safefile.URLPath(u)
 	}
 	path := filepath.FromSlash(location)
 	if filepath.IsAbs(path) {
