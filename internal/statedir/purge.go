@@ -1,7 +1,6 @@
 package statedir
 
 import (
-	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -124,8 +123,8 @@ func removePlace(dir string) []Stays {
 		return []Stays{{Path: dir, Why: stays[0].Why}}
 	}
 	if to != dir {
-		if info, err := os.Lstat(dir); err == nil && info.Mode().Type() == fs.ModeSymlink {
-			_ = os.Remove(dir) // it leads nowhere now
+		if info, err := os.Lstat(dir); err == nil && !info.IsDir() {
+			_ = os.Remove(dir) // a link or a junction, which leads nowhere now
 		}
 	}
 	return nil
