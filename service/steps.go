@@ -227,10 +227,10 @@ func (f *File) write() (err error) {
 	return err
 }
 
-// replace is os.Rename. On Windows a program that was just ended is in use for a moment.
+// replace is safefile.Rename. On Windows a program that was just ended is in use for a moment.
 func replace(from, to string) error {
 	for end := time.Now().Add(againTime); ; time.Sleep(againPause) {
-		err := os.Rename(from, to)
+		err := safefile.Rename(from, to)
 		if runtime.GOOS != "windows" || !errors.Is(err, fs.ErrPermission) || time.Now().After(end) {
 			return err
 		}

@@ -82,7 +82,7 @@ func (b *Report) Write(path string) (err error) {
 	if err = errors.Join(err, f.Close()); err != nil {
 		return err
 	}
-	return os.Rename(f.Name(), path)
+	return safefile.Rename(f.Name(), path)
 }
 
 func (b *Report) archive() []byte {
