@@ -2,11 +2,14 @@ package rpc
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net"
+	"os"
 	"runtime"
+	"sync"
 
 	"github.com/Microsoft/go-winio"
 	"golang.org/x/sys/windows"
@@ -34,32 +37,50 @@ func Listen(path string) (net.Listener, error) {
 	sid := user.User.Sid.String()
 	// The owner is named because an elevated process would make its group the owner.
 	// P: nothing is inherited; GA: all rights, for that one user.
-	ln, err := winio.ListenPipe(path, &winio.PipeConfig{
+	config := &winio.PipeConfig{
 		SecurityDescriptor: "O:" + sid + "D:P(A;;GA;;;" + sid + ")",
 		InputBufferSize:    pipeBuffer,
 		OutputBufferSize:   pipeBuffer,
-	})
-	switch {
-	case err == nil:
-		closeFirst(path)
-		return ln, nil
-	case errors.Is(err, fs.ErrPermission), errors.Is(err, fs.ErrExist): // what the system says of a name that is taken
-		return nil, inUse(path)
 	}
-	return nil, fmt.Errorf("opening pipe: %w", err)
+	for admits := firstAdmits(); ; { // until nobody is quicker than we are
+		ln, err := winio.ListenPipe(path, config)
+		switch {
+		case err == nil && (!admits || enter(path)):
+			return ln, nil
+		case err == nil:
+			_ = ln.Close() // which tells who is in there to dial again
+		case errors.Is(err, fs.ErrPermission), errors.Is(err, fs.ErrExist):
+			return nil, inUse(path) // the system says so of a name that is taken
+		default:
+			return nil, fmt.Errorf("opening pipe: %w", err)
+		}
+	}
 }
 
-// closeFirst takes the first instance of a new pipe. It is there to hold the name, and nobody is to connect to it, but
-// Wine lets one in, who would wait for an answer for ever. Windows lets nobody in, and says that the pipe is busy.
-func closeFirst(path string) {
+// firstAdmits says whether the first instance of a new pipe admits a client, who would wait for an answer for ever: it
+// is there to hold the name. Windows keeps everybody out, and Wine admits one.
+var firstAdmits = sync.OnceValue(func() bool {
+	path := fmt.Sprintf(`\\.\pipe\runtimed-%d-%s`, os.Getpid(), rand.Text())
+	ln, err := winio.ListenPipe(path, nil)
+	if err != nil {
+		return false
+	}
+	defer ln.Close()
+	return enter(path)
+})
+
+// enter takes the first instance of a pipe, if that can be had, and leaves it to nobody.
+func enter(path string) bool {
 	name, err := windows.UTF16PtrFromString(path)
 	if err != nil {
-		return
+		return false
 	}
 	h, err := windows.CreateFile(name, windows.GENERIC_READ|windows.GENERIC_WRITE, 0, nil, windows.OPEN_EXISTING, 0, 0)
-	if err == nil {
-		_ = windows.CloseHandle(h)
+	if err != nil {
+		return false
 	}
+	_ = windows.CloseHandle(h)
+	return true
 }
 
 // dial waits while the daemon is between two connections.

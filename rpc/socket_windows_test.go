@@ -83,7 +83,7 @@ func TestAPipeOfAnotherUserIsNotSpokenTo(t *testing.T) {
 	}
 	testkit.Check(t, err)
 	defer ln.Close()
-	closeFirst(path)
+	enter(path)
 	got := make(chan []byte, 2)
 	go func() {
 		for {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -65,6 +66,37 @@ func TestTheFirstClientOfAPipeIsAnswered(t *testing.T) {
 				testkit.Check(t, <-served)
 			}
 		})
+	}
+}
+
+// TestWhoDialsWhileAPipeIsMadeIsAnsweredOrToldToDialAgain has clients that dial all the time.
+func TestWhoDialsWhileAPipeIsMadeIsAnsweredOrToldToDialAgain(t *testing.T) {
+	for range 50 {
+		b := newBench()
+		path := place(t)
+		var all sync.WaitGroup
+		for range 3 {
+			all.Go(func() {
+				for ctx := t.Context(); ctx.Err() == nil; {
+					err := pingAt(t, path)
+					switch rpc.KindOf(err) {
+					case rpc.KindUnreachable, rpc.KindClosed: // not yet
+						continue
+					}
+					if err != nil {
+						t.Error(err)
+					}
+					return
+				}
+			})
+		}
+		ln, err := rpc.Listen(path)
+		testkit.Check(t, err)
+		served := make(chan error, 1)
+		go func() { served <- b.Serve(ln) }()
+		all.Wait()
+		b.Shutdown(t.Context())
+		testkit.Check(t, <-served)
 	}
 }
 
