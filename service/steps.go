@@ -104,7 +104,7 @@ func (Commands) Run(ctx context.Context, argv ...string) (Output, error) {
 	var out, errs bytes.Buffer
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Stdout, cmd.Stderr = &out, &errs
-	cmd.WaitDelay = 250 * time.Millisecond // what it wrote is there at once; what it started may hold its output open
+	cmd.WaitDelay = time.Second
 	err := cmd.Run()
 	_, exited := errors.AsType[*exec.ExitError](err)
 	if exited && ctx.Err() == nil || errors.Is(err, exec.ErrWaitDelay) { // what it started holds its output open
