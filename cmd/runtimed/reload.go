@@ -38,8 +38,8 @@ func newReloader(lc fx.Lifecycle, s *settings, p *pools, log *logbook, n *superv
 }
 
 func (r *reloader) watch(ctx context.Context) {
-	read := r.files() // what is in force
-	before := read
+	read := r.settings.first // what is in force
+	before := files(r.settings.Load())
 	wrong := false // what is in the files
 	tick := time.NewTicker(watchTime)
 	defer tick.Stop()
@@ -48,7 +48,7 @@ func (r *reloader) watch(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			now := r.files()
+			now := files(r.settings.Load())
 			settled := slices.EqualFunc(now, before, same) // editors write in several steps
 			before = now
 			if settled && (!slices.EqualFunc(now, read, same) || wrong && r.sound()) {
@@ -56,7 +56,7 @@ func (r *reloader) watch(ctx context.Context) {
 				wrong = r.logged(ctx, "a file changed")
 			}
 		case <-r.hangups:
-			read = r.files()
+			read = files(r.settings.Load())
 			before = read
 			wrong = r.logged(ctx, "SIGHUP")
 		}
@@ -65,8 +65,7 @@ func (r *reloader) watch(ctx context.Context) {
 
 // files are the user's configuration file, the administrator's and the lock files that they name, as they are now; nil
 // where there is none.
-func (r *reloader) files() (list []fs.FileInfo) {
-	cfg := r.settings.Load()
+func files(cfg *config.Config) (list []fs.FileInfo) {
 	paths := []string{cfg.Path, config.SystemPath()}
 	for _, p := range cfg.Pools {
 		if p.Lock != "" {

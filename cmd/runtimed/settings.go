@@ -1,6 +1,7 @@
 package main
 
 import (
+	"io/fs"
 	"os"
 	"slices"
 	"sync/atomic"
@@ -14,11 +15,19 @@ type settings struct {
 	atomic.Pointer[config.Config]
 
 	flags config.Flags
+	first []fs.FileInfo // the files of the configuration that the daemon started with
 }
 
+// loadSettings reads twice: only the configuration says which files there are to look at, and what changes after that
+// look is to be noticed.
 func loadSettings(flags config.Flags) (*settings, error) {
 	s := &settings{flags: flags}
-	cfg, err := s.learn(config.LoadToStart(flags, os.Getenv))
+	cfg, err := config.LoadToStart(flags, os.Getenv)
+	if err == nil {
+		s.first = files(cfg)
+		cfg, err = config.LoadToStart(flags, os.Getenv)
+	}
+	cfg, err = s.learn(cfg, err)
 	s.Store(cfg)
 	return s, err
 }
