@@ -150,6 +150,7 @@ def shutdown(restart=False):
     began = time.monotonic()
     state["kc"].stop_channels()
     process = state["km"].provisioner.process
+    state["km"].shutdown_wait_time = 60  # after half of it the kernel gets a SIGTERM, on a busy machine too early
     state["km"].shutdown_kernel(restart=restart)
     return {"seconds": time.monotonic() - began, "code": process.poll()}
 
