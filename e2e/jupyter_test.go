@@ -149,7 +149,7 @@ func (j *jupyter) passesForAKernel(k told) {
 	if r := j.do("run", step{"code": "1 + 1"}); r.Ename != "RuntimedError" || again.PID == k.PID {
 		j.t.Errorf("after a restart it says %+v", r)
 	}
-	if end := j.do("shutdown", nil); end.Code != 0 || end.Seconds > 3 {
+	if end := j.do("shutdown", nil); end.Code != 0 || end.Seconds > 20 {
 		j.t.Errorf("its end: %+v", end)
 	}
 }
